@@ -1,0 +1,38 @@
+"""The deployment's row: where people and the API read what the workflow does, with who, what, when and why."""
+
+from temporalio import activity
+
+from activities.acting import acting
+from hotswap.domain.registry import DeploymentBrief
+from hotswap.messages import ApprovalGiven, Decision, Transition
+from hotswap.ports import Deployments
+
+
+class DeploymentActivities:
+    def __init__(self, deployments: Deployments) -> None:
+        self._deployments = deployments
+
+    @activity.defn
+    @acting
+    async def open_deployment(self, deployment_id: str) -> DeploymentBrief:
+        """Bind the row to this run, which gives the run its traffic epoch."""
+        return await self._deployments.open(deployment_id, run_id=activity.info().workflow_run_id or "")
+
+    @activity.defn
+    @acting
+    async def record_transition(self, to: Transition) -> None:
+        await self._deployments.transition(
+            to.deployment_id, to.status, message=to.message, reason=to.reason, actor=to.actor
+        )
+
+    @activity.defn
+    @acting
+    async def record_decision(self, decision: Decision) -> None:
+        await self._deployments.record_decision(
+            decision.deployment_id, kind=decision.kind, actor=decision.actor, message=decision.message
+        )
+
+    @activity.defn
+    @acting
+    async def record_approval(self, approval: ApprovalGiven) -> None:
+        await self._deployments.approve(approval.deployment_id, by=approval.by, claimed=approval.claimed)

@@ -1,0 +1,29 @@
+"""Registration: look into the artifact, then write model and version in one transaction, or nothing at all."""
+
+from temporalio import activity
+
+from activities.acting import acting
+from hotswap.domain.registry import Inspection, Registration, VersionRef
+from hotswap.messages import AddVersion
+from hotswap.ports import Inspector, Registry
+
+
+class RegistryActivities:
+    def __init__(self, registry: Registry, inspector: Inspector) -> None:
+        self._registry = registry
+        self._inspector = inspector
+
+    @activity.defn
+    @acting
+    async def inspect_artifact(self, registration: Registration) -> Inspection:
+        """Fetch, hash, unpack and read the artifact; nothing is written to the registry."""
+        return await self._inspector.inspect(
+            registration.artifact_path,
+            framework=registration.framework,
+            expected_sha256=registration.checksum,
+        )
+
+    @activity.defn
+    @acting
+    async def add_version(self, request: AddVersion) -> VersionRef:
+        return await self._registry.add_version(request.registration, request.inspection)

@@ -1,0 +1,94 @@
+"""Replicas: rows say which applications should exist, and `converge` makes Ray Serve agree with all of them.
+
+Serve's PUT is the whole desired state and has no version check, so there is one writer at a time, by a lease that is
+asked for right before the PUT and outlives its time-out. What was written is read back, and rows that changed meanwhile
+are written again, so a writer that was frozen with a PUT in hand and wakes up late can't win.
+"""
+
+import asyncio
+import logging
+
+from temporalio import activity
+
+from activities.acting import acting, note
+from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState
+from hotswap.domain.errors import Conflict, ReplicasFailed, Unavailable, ValidationFailed
+from hotswap.ports import DesiredApplications, ReplicaProbe, ServeCluster, TrafficPlans
+
+POLL_SECONDS = 0.25
+LEASE_NEEDED_SECONDS = 12.0
+"""A PUT may take 10 s until its client gives up; the lease must outlive it."""
+
+logger = logging.getLogger(__name__)
+
+
+class ReplicaActivities:
+    def __init__(
+        self, desired: DesiredApplications, cluster: ServeCluster, probe: ReplicaProbe, plans: TrafficPlans
+    ) -> None:
+        self._desired = desired
+        self._plans = plans
+        self._cluster = cluster
+        self._probe = probe
+
+    @activity.defn
+    @acting
+    async def start_replicas(self, spec: ApplicationSpec) -> None:
+        """Return when every replica runs. Its deadline is the workflow's: Serve itself waits for ever for a GPU."""
+        await self._desired.add(spec)
+        try:
+            await self._converge()
+        except ValidationFailed as refusal:
+            await self._desired.set_aside(spec.name, refusal.message)
+            raise ReplicasFailed(f"Ray Serve refused {spec.name}: {refusal.message}") from refusal
+        while True:
+            state = (await self._cluster.applications()).get(spec.name)
+            if state is None:
+                await self._converge()
+            elif state.health is ApplicationHealth.FAILED:
+                raise ReplicasFailed(f"the replicas of {spec.name} can't start: {state.message}")
+            elif state.health is ApplicationHealth.RUNNING and len(state.targets) >= spec.resources.replicas:
+                return
+            note(_waiting_for(spec, state))
+            await asyncio.sleep(POLL_SECONDS)
+
+    @activity.defn
+    @acting
+    async def warm_up(self, spec: ApplicationSpec) -> None:
+        """Return when every replica has answered on the very port that the proxies will use."""
+        state = (await self._cluster.applications()).get(spec.name)
+        if state is None or len(state.targets) < spec.resources.replicas:
+            raise Unavailable(f"{spec.name} has fewer ready replicas than {spec.resources.replicas} just now")
+        await self._probe.warm_up(spec, state.targets)
+
+    @activity.defn
+    @acting
+    async def retire_replicas(self, application: str) -> None:
+        """Return when the application is gone.
+
+        Raises Conflict while any route names it: traffic goes first, always (invariant 4).
+        """
+        if application in (await self._plans.current()).applications:
+            raise Conflict(f"{application} still takes part in a route; its replicas stay")
+        await self._desired.remove(application)
+        await self._converge()
+        while application in await self._cluster.applications():
+            note(f"{application} drains")
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _converge(self) -> None:
+        async with self._desired.writer_lease(activity.info().task_queue) as lease:
+            written: list[ApplicationSpec] | None = None
+            while (wanted := await self._desired.all()) != written:
+                if await lease.remaining() < LEASE_NEEDED_SECONDS:
+                    raise Unavailable("the lease on Ray Serve's configuration was lost; it is taken again")
+                await self._cluster.put(wanted)
+                written = wanted
+                logger.info("ray serve configuration written", extra={"applications": [spec.name for spec in wanted]})
+
+
+def _waiting_for(spec: ApplicationSpec, state: ApplicationState | None) -> str:
+    if state is None:
+        return f"{spec.name} is not listed by Ray Serve yet"
+    ready = f"{len(state.targets)} of {spec.resources.replicas} replicas of {spec.name} are ready"
+    return f"{ready}: {state.message}" if state.message else ready

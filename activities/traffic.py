@@ -1,0 +1,130 @@
+"""Traffic: publish a plan, and report a weight only when every registered proxy has confirmed it.
+
+The plan in PostgreSQL is the truth, and its fence lets no late writer bring an old weight back. Redis only carries it;
+where it is away the proxies' agents ask the API, and their answers are found in PostgreSQL too. A silent proxy holds
+the step, and the heartbeat says which it is.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+
+from temporalio import activity
+
+from activities.acting import acting, note
+from hotswap.domain.errors import Unavailable
+from hotswap.domain.traffic import ProxyReport, TrafficPlan, total_counts
+from hotswap.messages import SetWeight, VerifiedWeight, WithdrawCandidate
+from hotswap.ports import Deployments, TrafficBus, TrafficPlans
+
+POLL_SECONDS = 0.5
+REPUBLISH_SECONDS = 2.0
+
+logger = logging.getLogger(__name__)
+
+
+class TrafficActivities:
+    def __init__(
+        self, plans: TrafficPlans, bus: TrafficBus, deployments: Deployments, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._plans = plans
+        self._bus = bus
+        self._deployments = deployments
+        self._clock = clock
+
+    @activity.defn
+    @acting
+    async def set_weight(self, request: SetWeight) -> VerifiedWeight:
+        """Forward: return when the weight is verified."""
+        plan = await self._plans.apply(request.change, run_id=_run_id())
+        return await self._verify(plan, request)
+
+    @activity.defn
+    @acting
+    async def make_active(self, request: SetWeight) -> VerifiedWeight:
+        """Promote by relabel: the registry's pointer and the route change in one transaction."""
+        plan = await self._deployments.make_active(request.change.deployment_id, request.change, run_id=_run_id())
+        return await self._verify(plan, request)
+
+    @activity.defn
+    @acting
+    async def withdraw_candidate(self, request: WithdrawCandidate) -> VerifiedWeight:
+        """Backward: published first, then written down, and done when no proxy sends the candidate anything more."""
+        change, why = request.change, request.why
+        if request.promoted:
+            plan = await self._deployments.make_inactive(change.deployment_id, change, run_id=_run_id())
+        else:
+            plan = await self._plans.apply(change, run_id=_run_id())
+        await self._publish(plan)
+        await self._deployments.transition(
+            why.deployment_id, why.status, message=why.message, reason=why.reason, actor=why.actor
+        )
+        return await self._verify(plan, SetWeight(change=change, share=0, progress=100))
+
+    async def _verify(self, plan: TrafficPlan, request: SetWeight) -> VerifiedWeight:
+        reports = await self._confirmed(plan)
+        change = request.change
+        verified = VerifiedWeight(
+            weight=request.share,
+            verified_at=self._clock(),
+            proxies=tuple(report.proxy for report in reports),
+            **{
+                name: total_counts(reports, arm.application)
+                for name, arm in (("stable", change.stable), ("candidate", change.candidate))
+                if arm is not None
+            },
+        )
+        await self._deployments.record_weight(
+            change.deployment_id,
+            verified_weight=request.share,
+            progress=request.progress,
+            message=f"{request.share / 100:g}% verified at {', '.join(verified.proxies)}",
+        )
+        return verified
+
+    async def _confirmed(self, plan: TrafficPlan) -> list[ProxyReport]:
+        """The reports of all registered proxies, once each has confirmed this plan or a newer one."""
+        published_at = 0.0
+        while True:
+            if self._clock() - published_at > REPUBLISH_SECONDS:
+                await self._publish(plan)
+                published_at = self._clock()
+            reports = await self._reports()
+            silent = [report for report in reports if report.generation < plan.generation]
+            if reports and not silent:
+                return reports
+            note(_held_by(plan, silent))
+            await self._bus.wait_for_report(POLL_SECONDS)
+
+    async def _publish(self, plan: TrafficPlan) -> None:
+        try:
+            await self._bus.publish(plan)
+        except Unavailable as error:
+            logger.warning("redis is away; agents ask the API for the plan", extra={"error": error.message})
+
+    async def _reports(self) -> list[ProxyReport]:
+        """The newest report of each proxy, from both ways that it may have come."""
+        newest = {report.proxy: report for report in await self._plans.proxy_reports()}
+        try:
+            for report in await self._bus.reports():
+                known = newest.get(report.proxy)
+                if known is None or known.reported_at < report.reported_at:
+                    newest[report.proxy] = report
+        except Unavailable as error:
+            logger.warning("redis is away; reading the proxies' reports to the API", extra={"error": error.message})
+        return [newest[proxy] for proxy in sorted(newest)]
+
+
+def _run_id() -> str:
+    run_id = activity.info().workflow_run_id
+    assert run_id is not None  # noqa: S101 - these activities are only called by workflows
+    return run_id
+
+
+def _held_by(plan: TrafficPlan, silent: list[ProxyReport]) -> str:
+    if not silent:
+        return f"plan {plan.generation} is published, and no proxy is registered to confirm it"
+    said = [
+        f"{report.proxy} (at {report.generation}{': ' + report.problem if report.problem else ''})" for report in silent
+    ]
+    return f"plan {plan.generation} waits for {', '.join(said)}"

@@ -1,0 +1,41 @@
+"""Evidence that may be looked at every second: the always-valid Beta mixture for counts.
+
+Under no regression each event falls on the candidate with a known probability. The mixture's e-value is the likelihood
+ratio of 'it falls there more often' against that; by Ville's inequality it ever exceeds 1/alpha with probability at
+most alpha, however often one looks. Source: Lindon and Malek, NeurIPS 2022, arXiv 2011.03567.
+"""
+
+import math
+
+from scipy.special import betaincc, betaln
+
+ALPHA = 0.01
+"""How often a good candidate may be rolled back by chance, over a whole rollout."""
+
+HARM = math.log(1 / ALPHA)
+
+
+def log_evidence(hits: int, misses: int, *, share: float, a: float = 1.0, b: float = 1.0) -> float:
+    """Natural logarithm of the one-sided e-value for 'a hit is more likely than `share`'.
+
+    For errors with both arms side by side: `hits` are the candidate's errors, `misses` the stable's, `share` is the
+    candidate's share of the traffic. For one arm against a known rate: its errors, its successes, and that rate.
+    `a`, `b` shape the Beta prior, cut off at `share`.
+
+    Raises ValueError unless 0 < share < 1.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"a share of {share} leaves nothing to compare")
+    prior = betaln(a, b) + math.log(betaincc(a, b, share))
+    null = hits * math.log(share) + misses * math.log1p(-share)
+    return float(_log_upper_beta(a + hits, b + misses, share) - prior - null)
+
+
+def _log_upper_beta(a: float, b: float, x: float) -> float:
+    """Logarithm of the incomplete Beta integral from x to 1, also where it is too small for a float."""
+    tail = betaincc(a, b, x)
+    if tail > 0:
+        return float(betaln(a, b) + math.log(tail))
+    # Far right of the mode the integrand falls off like an exponential: its value at x over its slope there.
+    slope = (b - 1) / (1 - x) - (a - 1) / x
+    return (a - 1) * math.log(x) + (b - 1) * math.log1p(-x) - math.log(slope)

@@ -1,0 +1,67 @@
+"""One immutable Ray Serve application per deployment: its name is also Envoy's cluster and the route prefix."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from hotswap.domain.vocabulary import Environment, Framework
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRef:
+    """An artifact whose content is known: nothing is loaded whose sha256 differs."""
+
+    uri: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaResources:
+    """What a deployment's replicas ask of the cluster; `gpus` and `cpus` are per replica and may be fractions."""
+
+    replicas: int = 1
+    gpus: float = 0.0
+    cpus: float = 0.25
+    max_ongoing_requests: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationSpec:
+    """Everything that a replica is made of. Two specs of one name are equal: an application is never updated."""
+
+    name: str
+    deployment_id: str
+    environment: Environment
+    model: str
+    version: str
+    framework: Framework
+    artifact: ArtifactRef
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any]
+    resources: ReplicaResources = field(default_factory=ReplicaResources)
+    warmup_timeout_seconds: float = 120.0
+
+
+def application_name(environment: Environment, model: str, deployment_id: str) -> str:
+    """`Production-fraud-detection-1a2b3c4d`: unique, and short enough to type."""
+    return f"{environment}-{model}-{deployment_id.removeprefix('dep-')[:8]}"
+
+
+class ApplicationHealth(StrEnum):
+    """What Ray Serve says of an application, in as many words as a decision needs."""
+
+    STARTING = "Starting"
+    RUNNING = "Running"
+    FAILED = "Failed"
+    STOPPING = "Stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationState:
+    """An application as Ray Serve shows it: `targets` are `host:port` of the replicas that can be sent requests."""
+
+    name: str
+    health: ApplicationHealth
+    message: str = ""
+    targets: tuple[str, ...] = ()

@@ -1,0 +1,109 @@
+"""What can go wrong, in the words of the domain.
+
+    HotSwapError
+    ├── ValidationFailed            what was asked can't be done as written; `details` name the fields
+    │   └── SchemaValidationFailed  a request that doesn't fit its model's schema
+    ├── NotFound
+    │   ├── ModelNotFound
+    │   ├── VersionNotFound
+    │   └── DeploymentNotFound
+    ├── Conflict                    somebody else holds what was asked for
+    │   ├── StaleFence              a newer writer has been here; the late one must give up
+    │   └── IllegalTransition       a deployment can't go from this status to that one
+    ├── Unauthorized
+    ├── Forbidden
+    ├── ReplicasFailed              replicas can't start; the message carries Ray's reason
+    └── Unavailable                 a part that is needed doesn't answer; trying again may help
+
+Each class has a stable `code`, which people and programs may rely on. What HTTP status it has is the API's business
+(`api/errors.py`); whether Temporal tries again is the activities' (`activities/errors.py`). Never branch on a message.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """What is wrong with one field of a request."""
+
+    field: str
+    message: str
+
+
+class HotSwapError(Exception):
+    code: ClassVar[str] = "INTERNAL_ERROR"
+
+    def __init__(self, message: str, *details: FieldProblem) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+
+
+class ValidationFailed(HotSwapError):
+    code = "VALIDATION_ERROR"
+
+    @classmethod
+    def of(cls, field: str, message: str) -> "ValidationFailed":
+        """One field's problem, with a message that stands by itself."""
+        return cls(f"{field}: {message}", FieldProblem(field, message))
+
+
+class SchemaValidationFailed(ValidationFailed):
+    code = "SCHEMA_VALIDATION_ERROR"
+
+
+class NotFound(HotSwapError):
+    code = "NOT_FOUND"
+
+
+class ModelNotFound(NotFound):
+    code = "MODEL_NOT_FOUND"
+
+
+class VersionNotFound(NotFound):
+    code = "VERSION_NOT_FOUND"
+
+
+class DeploymentNotFound(NotFound):
+    code = "DEPLOYMENT_NOT_FOUND"
+
+
+class Conflict(HotSwapError):
+    code = "CONFLICT"
+
+
+class StaleFence(Conflict):
+    code = "STALE_FENCE"
+
+
+class IllegalTransition(Conflict):
+    code = "ILLEGAL_TRANSITION"
+
+
+class Unauthorized(HotSwapError):
+    code = "UNAUTHORIZED"
+
+
+class Forbidden(HotSwapError):
+    code = "FORBIDDEN"
+
+
+class ReplicasFailed(HotSwapError):
+    code = "REPLICAS_FAILED"
+
+
+class Unavailable(HotSwapError):
+    code = "SERVICE_UNAVAILABLE"
+
+
+BY_CODE: dict[str, type[HotSwapError]] = {}
+
+
+def _index(parent: type[HotSwapError]) -> None:
+    BY_CODE[parent.code] = parent
+    for child in parent.__subclasses__():
+        _index(child)
+
+
+_index(HotSwapError)

@@ -1,0 +1,39 @@
+"""Names and identifiers, and the one place where each is spelled."""
+
+import re
+
+from hotswap.domain.errors import ValidationFailed
+from hotswap.domain.vocabulary import Environment
+
+MODEL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+SHA256 = re.compile(r"(?:sha256:)?([0-9a-f]{64})", re.IGNORECASE)
+
+
+def check_model_name(name: str) -> str:
+    """Raises ValidationFailed, naming the rule."""
+    if MODEL_NAME.fullmatch(name) is None:
+        raise ValidationFailed.of(
+            "name", f"{name!r} must be 1 to 63 lower-case letters, digits or hyphens, with no hyphen at either end"
+        )
+    return name
+
+
+def normalise_sha256(checksum: str) -> str:
+    """64 lower-case hex digits, with or without a `sha256:` prefix before. Raises ValidationFailed."""
+    match = SHA256.fullmatch(checksum)
+    if match is None:
+        raise ValidationFailed.of("checksum", "must be a sha256 in 64 hex digits, with or without 'sha256:' before it")
+    return match.group(1).lower()
+
+
+def deployment_workflow_id(environment: Environment, model: str) -> str:
+    """One open deployment per model and environment: Temporal itself is the lock, and a person can type it."""
+    return f"deployment/{environment}/{model}"
+
+
+def registration_workflow_id(model: str, version: str) -> str:
+    return f"registration/{model}/{version}"
+
+
+def retirement_workflow_id(application: str) -> str:
+    return f"retirement/{application}"

@@ -1,0 +1,98 @@
+"""Models, versions and deployments as the control loop speaks of them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hotswap.domain.application import ArtifactRef, ReplicaResources
+from hotswap.domain.traffic import Arm
+from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What a person asks to be registered; the rest is read from the artifact."""
+
+    name: str
+    version: str
+    framework: Framework
+    artifact_path: str
+    requested_by: str
+    description: str | None = None
+    type: ModelType = ModelType.OTHER
+    owner: str | None = None
+    team: str | None = None
+    tags: tuple[str, ...] = ()
+    checksum: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenRequest:
+    """A request that the version must answer before it sees traffic; `prediction` None accepts any answer."""
+
+    features: Any
+    prediction: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What an artifact turned out to be, read in a process of its own since artifacts are not trusted."""
+
+    artifact: ArtifactRef
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One row of a validation report. `passed` None says that the check does not apply, and the detail says why."""
+
+    name: str
+    passed: bool | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationReport:
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Nothing failed and something was looked at: an empty report is never a pass."""
+        return any(check.passed for check in self.checks) and all(check.passed is not False for check in self.checks)
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if check.passed is False)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRef:
+    """A registered version, with all that serving it takes."""
+
+    version_id: str
+    model_id: str
+    model: str
+    version: str
+    framework: Framework
+    artifact: ArtifactRef
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentBrief:
+    """What a deployment's workflow starts from, read once at its beginning.
+
+    `stable` is what serves now in this environment (None before the first deployment); `warm` is an application that
+    already runs the candidate version, such as the one that a rollback goes back to.
+    """
+
+    deployment_id: str
+    kind: DeploymentKind
+    environment: Environment
+    candidate: VersionRef
+    resources: ReplicaResources
+    stable: Arm | None
+    warm: Arm | None
+    initiated_by: str

@@ -1,0 +1,162 @@
+"""The traffic plan: which application answers which share of a model's requests.
+
+Weights are in hundredths of a percent, so an arm's weight and the other's always sum to 10000 (invariant 1). A plan is
+published whole, with a generation that only grows; each route in it carries the fence (epoch, sequence) of the last
+change, so that a late zombie can never bring an old weight back (invariant 5).
+"""
+
+from dataclasses import dataclass, field
+
+from hotswap.domain.errors import ValidationFailed
+from hotswap.domain.vocabulary import ArmName, Environment
+
+FULL = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One version that takes part: its application is also the name of its cluster at the proxies."""
+
+    application: str
+    version: str
+    deployment_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Orders all writers of one route: the epoch grows with each workflow run, the sequence within one."""
+
+    epoch: int
+    sequence: int
+
+    def is_newer_than(self, other: "Fence") -> bool:
+        return (self.epoch, self.sequence) > (other.epoch, other.sequence)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How one model's requests are split in one environment.
+
+    At least one arm is there. Without a stable the candidate has all (a model's first deployment), without a candidate
+    the stable has.
+    """
+
+    environment: Environment
+    model: str
+    stable: Arm | None
+    candidate: Arm | None
+    candidate_weight: int
+    fence: Fence
+
+    def __post_init__(self) -> None:
+        if self.stable is None and self.candidate is None:
+            raise ValidationFailed(f"the route of {self.model} in {self.environment} has no arm")
+        if not 0 <= self.candidate_weight <= FULL:
+            raise ValidationFailed.of("weight", f"{self.candidate_weight} is not within 0 to {FULL}")
+        if self.stable is None and self.candidate_weight != FULL:
+            raise ValidationFailed.of("weight", "a candidate with no stable beside it takes all traffic")
+        if self.candidate is None and self.candidate_weight != 0:
+            raise ValidationFailed.of("weight", "there is no candidate to give weight to")
+
+    @property
+    def arms(self) -> tuple[tuple[ArmName, Arm, int], ...]:
+        """Every arm with its weight: the stable first and the candidate last, always.
+
+        The order decides which entities a hash sends to the candidate, so it must never change during a rollout.
+        """
+        arms = []
+        if self.stable is not None:
+            arms.append((ArmName.STABLE, self.stable, FULL - self.candidate_weight))
+        if self.candidate is not None:
+            arms.append((ArmName.CANDIDATE, self.candidate, self.candidate_weight))
+        return tuple(arms)
+
+    @property
+    def salt(self) -> str:
+        """What sticky hashing is salted with: else the same entities were every model's guinea pigs."""
+        deployment = self.candidate or self.stable
+        assert deployment is not None  # noqa: S101 - __post_init__ holds it
+        return f"{self.model}:{deployment.deployment_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficPlan:
+    """All routes, as of one generation."""
+
+    generation: int = 0
+    routes: tuple[Route, ...] = ()
+
+    @property
+    def applications(self) -> frozenset[str]:
+        return frozenset(arm.application for route in self.routes for _, arm, _ in route.arms)
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficChange:
+    """What a workflow wants of one route: the whole of it, so that applying it twice is applying it once.
+
+    No arm at all takes the route away.
+    """
+
+    environment: Environment
+    model: str
+    deployment_id: str
+    sequence: int
+    stable: Arm | None
+    candidate: Arm | None
+    candidate_weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a proxy has answered for one application since it was first seen; every figure only grows.
+
+    `completed` are final answers, the proxy's own 503 and 504 included. `latency` maps the upper bound of a bucket in
+    microseconds (as text, since it is JSON's key) to the answers in it, from the request's first byte at the proxy to
+    the answer's last.
+    """
+
+    completed: int = 0
+    server_errors: int = 0
+    client_errors: int = 0
+    latency: dict[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return self._combined(other, sign=1)
+
+    def __sub__(self, other: "Counts") -> "Counts":
+        return self._combined(other, sign=-1)
+
+    def _combined(self, other: "Counts", *, sign: int) -> "Counts":
+        buckets = {
+            bound: self.latency.get(bound, 0) + sign * other.latency.get(bound, 0)
+            for bound in {*self.latency, *other.latency}
+        }
+        return Counts(
+            completed=self.completed + sign * other.completed,
+            server_errors=self.server_errors + sign * other.server_errors,
+            client_errors=self.client_errors + sign * other.client_errors,
+            latency={bound: count for bound, count in buckets.items() if count},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyReport:
+    """What one proxy's agent says: the newest generation that Envoy itself confirmed, and its counts.
+
+    `reported_at` is Unix time in seconds by the agent's clock. `problem` quotes what kept the proxy from a newer plan.
+    """
+
+    proxy: str
+    generation: int
+    reported_at: float
+    counts: dict[str, Counts] = field(default_factory=dict)
+    problem: str | None = None
+
+
+def total_counts(reports: list[ProxyReport], application: str) -> Counts:
+    """One application's counts over all proxies."""
+    total = Counts()
+    for report in reports:
+        total += report.counts.get(application, Counts())
+    return total

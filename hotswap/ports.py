@@ -1,0 +1,188 @@
+"""What the activities need of the world, each in a few methods; the adapters are wired in `workflows/worker.py`.
+
+Every method may be called again with the same arguments and then does nothing more: activities are at-least-once.
+Infrastructure errors propagate as they are, so that Temporal tries again; what is wrong with the *request* is a
+`hotswap.domain.errors.HotSwapError`, which it doesn't.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from hotswap.domain.application import ApplicationSpec, ApplicationState
+from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.registry import DeploymentBrief, Inspection, Registration, ValidationReport, VersionRef
+from hotswap.domain.strategy import Thresholds
+from hotswap.domain.traffic import Counts, ProxyReport, TrafficChange, TrafficPlan
+from hotswap.domain.verdict import Verdict
+from hotswap.domain.vocabulary import Framework
+
+
+class Registry(Protocol):
+    """Models and versions: the truth about what exists."""
+
+    async def add_version(self, registration: Registration, inspection: Inspection) -> VersionRef:
+        """Create the model if its name is new, and the version, in one transaction.
+
+        Raises Conflict when the version exists with another artifact; the same one again is no error.
+        """
+
+    async def version_exists(self, model: str, version: str) -> bool: ...
+
+    async def store_validation(self, deployment_id: str, version_id: str, report: ValidationReport) -> None:
+        """Keep the report with the deployment, and mark the version Validated when it passed."""
+
+
+class Deployments(Protocol):
+    """Deployments as rows: what people and the API read."""
+
+    async def open(self, deployment_id: str, *, run_id: str) -> DeploymentBrief:
+        """Bind the row to this workflow run, give the run its traffic epoch, and say what to work with.
+
+        Raises DeploymentNotFound.
+        """
+
+    async def transition(
+        self, deployment_id: str, status: DeploymentStatus, *, message: str, reason: str | None, actor: str
+    ) -> None:
+        """Move the status along the transition table, with an audit event in the same transaction.
+
+        `completed_at`, `is_rolled_back` and `rolled_back_at` follow from the status. Raises IllegalTransition.
+        """
+
+    async def record_weight(self, deployment_id: str, *, verified_weight: int, progress: int, message: str) -> None:
+        """What the proxies confirmed (hundredths of a percent), and how far the rollout is in percent."""
+
+    async def record_verdict(self, deployment_id: str, *, step: int, verdict: dict[str, Any]) -> None:
+        """One AnalysisResult per deployment and step, the newest wins."""
+
+    async def record_decision(self, deployment_id: str, *, kind: str, actor: str, message: str) -> None:
+        """An audit event that changes no status, such as an approval or a message that could not be read."""
+
+    async def approve(self, deployment_id: str, *, by: str, claimed: bool) -> None:
+        """Stamp the candidate version's approved by and at, and audit it."""
+
+    async def make_active(self, deployment_id: str, change: TrafficChange, *, run_id: str) -> TrafficPlan:
+        """Promote by relabel in one transaction: the registry's pointer, the version's status and the route.
+
+        Raises StaleFence.
+        """
+
+    async def make_inactive(self, deployment_id: str, change: TrafficChange, *, run_id: str) -> TrafficPlan:
+        """Undo `make_active` in one transaction: pointer and version status as before, and the route as told.
+
+        A deployment that was never made active changes nothing but the route. Raises StaleFence.
+        """
+
+
+class TrafficPlans(Protocol):
+    """The plan in PostgreSQL: the truth, fenced."""
+
+    async def apply(self, change: TrafficChange, *, run_id: str) -> TrafficPlan:
+        """Write one route under its fence and answer the whole plan, with the generation that contains it.
+
+        The epoch is the run's: given in this transaction when the run has none yet. The same (epoch, sequence) again
+        changes nothing and answers the present plan. Raises StaleFence when a newer writer has been here.
+        """
+
+    async def current(self) -> TrafficPlan: ...
+
+    async def proxy_reports(self) -> list[ProxyReport]:
+        """What agents reported through the API while Redis was away, the newest of each proxy."""
+
+
+class TrafficBus(Protocol):
+    """The plan on its way to the proxies, and their reports on the way back (Redis).
+
+    Every method but `plans` and `wait_for_report` raises Unavailable while Redis is away.
+    """
+
+    async def publish(self, plan: TrafficPlan) -> None:
+        """Make the plan the published one unless a newer generation is."""
+
+    async def published(self) -> TrafficPlan | None: ...
+
+    def plans(self) -> AsyncIterator[TrafficPlan]:
+        """The published plan now, and then each newer one, within milliseconds of its publication."""
+
+    async def report(self, report: ProxyReport) -> None:
+        """Store a proxy's newest report and wake up who waits for it; the first one registers the proxy."""
+
+    async def reports(self) -> list[ProxyReport]:
+        """The newest report of every registered proxy: until it shut down cleanly or a person removed it."""
+
+    async def wait_for_report(self, timeout: float) -> None:  # noqa: ASYNC109 - a poll's length, not a deadline
+        """Return when any proxy has reported since the call, or after `timeout` seconds; Redis may be away."""
+
+    async def remove_proxy(self, proxy: str) -> None: ...
+
+
+class DesiredApplications(Protocol):
+    """The applications that should exist, as rows; what Ray Serve is told is always all of them."""
+
+    async def add(self, spec: ApplicationSpec) -> None: ...
+
+    async def remove(self, name: str) -> None: ...
+
+    async def all(self) -> list[ApplicationSpec]:
+        """In the order of their names, without those set aside."""
+
+    async def set_aside(self, name: str, reason: str) -> None:
+        """Leave a row out of what is PUT, since it makes the whole PUT fail."""
+
+    def writer_lease(self, holder: str) -> AbstractAsyncContextManager["WriterLease"]:
+        """Wait for the lease on the Serve configuration and hold it inside the block."""
+
+
+class WriterLease(Protocol):
+    async def remaining(self) -> float:
+        """Seconds this holder still has by the database's clock, 0 when lost; asked right before each PUT."""
+
+
+class ServeCluster(Protocol):
+    """Ray Serve's REST API."""
+
+    async def put(self, specs: Sequence[ApplicationSpec]) -> None:
+        """PUT the whole configuration: it deletes every application that it doesn't name.
+
+        Raises ValidationFailed when Serve refuses the configuration, with Serve's reason.
+        """
+
+    async def applications(self) -> dict[str, ApplicationState]: ...
+
+
+class Inspector(Protocol):
+    """Looks into an artifact without trusting it: fetched as a stream, unpacked safely, loaded in its own process."""
+
+    async def inspect(self, uri: str, *, framework: Framework, expected_sha256: str | None) -> Inspection:
+        """Fetch, hash, unpack and read the schemas.
+
+        Raises ValidationFailed naming `artifactPath`, `checksum` or `framework`.
+        """
+
+    async def validate(self, version: VersionRef) -> ValidationReport:
+        """Load the version and run its golden requests; what is wrong with it is in the report, not raised."""
+
+
+class ReplicaProbe(Protocol):
+    async def warm_up(self, spec: ApplicationSpec, targets: Sequence[str]) -> None:
+        """Send every replica its golden requests, straight to its own port, until each has answered all.
+
+        Raises ReplicasFailed with the answer that was not sane.
+        """
+
+
+class Judge(Protocol):
+    """`hotswap.analysis.judge.judge`: pure, but kept out of workflow modules since it brings scipy along."""
+
+    def __call__(
+        self,
+        *,
+        candidate: Counts,
+        stable: Counts,
+        weight: int,
+        reference: Counts | None,
+        prior_log_evidence: float,
+        minimum_requests: int,
+        thresholds: Thresholds,
+    ) -> Verdict: ...

@@ -1,0 +1,60 @@
+"""The record of one answered inference: the format that crosses from replica to spool, stream and table.
+
+The key (`requested_at`, `record_id`) is made by the replica and stable from the spool on, so writing a record twice
+writes it once. A request id may have several records: one per attempt, and one more from a mirror.
+"""
+
+from typing import Any
+
+import msgspec
+
+from hotswap.domain.vocabulary import ArmName, InferenceStatus
+
+
+class InferenceRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """`requested_at` and `completed_at` are Unix time in seconds; `features` and `prediction` are JSON as text."""
+
+    record_id: str
+    request_id: str
+    environment: str
+    model: str
+    version: str
+    deployment_id: str
+    application: str
+    arm: ArmName
+    attempt: int
+    batch: bool
+    instances: int
+    features: str
+    prediction: str | None
+    confidence: float | None
+    latency_ms: float
+    status: InferenceStatus
+    error: str | None
+    requested_at: float
+    completed_at: float
+
+
+STREAM = "hotswap:records"
+"""The Redis stream. Each entry has one field, `records`: a msgpack array of records."""
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[InferenceRecord])
+
+
+def encode_record(record: InferenceRecord) -> bytes:
+    return _encoder.encode(record)
+
+
+def encode_batch(records: list[msgspec.Raw]) -> bytes:
+    """Wrap records that are encoded already (the spool's frames) without decoding them."""
+    return _encoder.encode(records)
+
+
+def decode_batch(batch: bytes) -> list[InferenceRecord]:
+    """Raises msgspec.ValidationError on anything but an array of records."""
+    return _decoder.decode(batch)
+
+
+def to_json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

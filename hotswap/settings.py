@@ -1,0 +1,182 @@
+"""Every setting of HotSwap in one object, built once at each composition root and passed on.
+
+Sources, strongest first: environment variables (`HOTSWAP_POSTGRES__URL`: prefix, then nested names), `.env`, and the
+TOML file named by `HOTSWAP_CONFIG`. Temporal's client is configured by Temporal's own environment variables and
+profiles (`TEMPORAL_ADDRESS`, ...), not here. The embedded stack is only another source of the same variables.
+"""
+
+import os
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from hotswap.domain.vocabulary import Environment, Strategy
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the message names it on one line."""
+
+
+class StorageType(StrEnum):
+    MINIO = "MinIO"
+    S3 = "S3"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PostgresSettings(_Section):
+    url: SecretStr = Field(description="SQLAlchemy URL, such as postgresql+psycopg://user:password@host:5432/database")
+    pool_size: int = 5
+
+
+class RedisSettings(_Section):
+    url: SecretStr = Field(description="HotSwap's own Redis; never the one that holds Ray's state")
+
+
+class StorageSettings(_Section):
+    type: StorageType = StorageType.MINIO
+    endpoint: str = "127.0.0.1:9000"
+    access_key: SecretStr
+    secret_key: SecretStr
+    bucket: str = "ml-models"
+    use_tls: bool = False
+    region: str = "us-east-1"
+    max_artifact_bytes: int = 2 * 1024**3
+
+
+class DeploymentSettings(_Section):
+    default_strategy: Strategy = Strategy.CANARY
+    max_concurrent: int = Field(5, ge=1)
+    warmup_timeout: timedelta = timedelta(minutes=2)
+    approval_required: frozenset[Environment] = Field(
+        frozenset({Environment.PRODUCTION}), description="environments whose deployments wait for an approval"
+    )
+    keep_previous: timedelta = Field(timedelta(minutes=30), description="how long a replaced version stays warm")
+
+
+class ServingSettings(_Section):
+    """What a replica and its node need; handed to Ray's processes by their environment."""
+
+    cache_dir: Path = Path("/var/lib/hotswap/cache")
+    spool_dir: Path = Path("/var/lib/hotswap/spool")
+    spool_max_bytes: int = Field(256 * 1024**2, description="per replica; beyond it records are dropped and counted")
+    max_model_memory_bytes: int = 4 * 1024**3
+
+
+class RaySettings(_Section):
+    dashboard_url: str = "http://127.0.0.1:8265"
+    auth_token: SecretStr
+    http_host: str = "127.0.0.1"
+
+
+class AgentSettings(_Section):
+    """One traffic agent beside one Envoy."""
+
+    proxy: str = "envoy-0"
+    envoy_dir: Path = Path("/var/lib/hotswap/envoy")
+    envoy_admin_url: str = "http://127.0.0.1:9901"
+    envoy_log: Path | None = None
+    api_token_file: Path | None = Field(None, description="bearer token for the plan endpoint when Redis is away")
+
+
+class GatewaySettings(_Section):
+    """The public address and what stands behind it."""
+
+    public_url: str = "http://127.0.0.1:5000"
+    listen_host: str = "127.0.0.1"
+    listen_port: int = 5000
+    api_host: str = "127.0.0.1"
+    api_port: int = 5080
+
+
+class SecuritySettings(_Section):
+    issuer: str = "hotswap"
+    audience: str = "hotswap"
+    signing_key_file: Path | None = Field(
+        None, description="private JWK (ES256) that signs HotSwap's own tokens; only the API needs it"
+    )
+    jwks_file: Path = Field(description="public keys that tokens are checked with, at Envoy and in the API")
+    users_file: Path | None = Field(None, description="TOML of local users for login: argon2 hash and roles by name")
+    token_lifetime: timedelta = timedelta(hours=1)
+
+
+class TelemetrySettings(_Section):
+    otlp_endpoint: str | None = Field(None, description="OTLP over HTTP, such as http://127.0.0.1:4318")
+    sampling_rate: float = Field(1.0, ge=0, le=1)
+
+
+class _FromEnvironment(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="HOTSWAP_", env_nested_delimiter="__", env_file=".env", extra="ignore", frozen=True
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        sources = (init_settings, env_settings, dotenv_settings, file_secret_settings)
+        config = os.environ.get("HOTSWAP_CONFIG")
+        return (*sources, TomlConfigSettingsSource(settings_cls, Path(config))) if config else sources
+
+
+class ReplicaSettings(_FromEnvironment):
+    """What a replica is given: no database, no Redis, no keys but those of the artifacts."""
+
+    storage: StorageSettings
+    serving: ServingSettings = ServingSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+
+
+class ShipperSettings(_FromEnvironment):
+    """What the process that ships a node's records is given."""
+
+    redis: RedisSettings
+    serving: ServingSettings = ServingSettings()
+
+
+class TrafficAgentSettings(_FromEnvironment):
+    """What a traffic agent is given; the signing key is none of its business."""
+
+    redis: RedisSettings
+    ray: RaySettings
+    security: SecuritySettings
+    agent: AgentSettings = AgentSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+
+
+class Settings(TrafficAgentSettings):
+    """What the control loop (API, worker, recorder) is given: everything."""
+
+    postgres: PostgresSettings
+    storage: StorageSettings
+    deployments: DeploymentSettings = DeploymentSettings()
+    serving: ServingSettings = ServingSettings()
+
+
+SettingsT = TypeVar("SettingsT", bound=_FromEnvironment)
+
+
+def load(kind: type[SettingsT]) -> SettingsT:
+    """Read one process's settings from the environment.
+
+    Raises:
+        SettingsError: on the first missing or wrong setting, naming its environment variable.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = "HOTSWAP_" + "__".join(str(part).upper() for part in first["loc"])
+        raise SettingsError(f"setting {name}: {first['msg']}") from None

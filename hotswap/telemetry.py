@@ -1,0 +1,55 @@
+"""What every process of ours says about itself: its log, and that it is ready.
+
+Logs are JSON lines on stderr, one object a record, so that one directory of files from a dozen processes can be
+searched with one tool; whoever runs the process decides where stderr goes. Readiness is a file that the process
+creates when it can do its work: "it runs" and "it works" are different facts, and a supervisor that takes the first
+for the second starts dependents too early. Metrics and traces are left to the processes that have some.
+"""
+
+import logging
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, part, logger, message, `extra=` fields, and the traceback if there is one."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__()
+        self._part = part
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "part": self._part,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {name: value for name, value in record.__dict__.items() if name not in _STANDARD}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+def configure_logging(part: str, *, level: int = logging.INFO) -> None:
+    """Send this process's log to stderr as JSON lines; called once, at its start."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter(part))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for chatty in ("httpx", "httpcore", "urllib3"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+
+
+def mark_ready() -> None:
+    """Tell whoever supervises this process that it can do its work: create the file named by `HOTSWAP_READY_FILE`."""
+    if path := os.environ.get("HOTSWAP_READY_FILE"):
+        Path(path).touch()

@@ -1,0 +1,80 @@
+"""How a deployment calls its activities: time-outs and retries by direction, and what a failure means.
+
+Forward, a phase has the deployment's progress deadline. Backward there is none: compensation is tried until it has
+worked. A killed worker is noticed by missing heartbeats, so every call has a heartbeat time-out.
+"""
+
+import asyncio
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from hotswap.domain.errors import ReplicasFailed
+    from hotswap.domain.policy import RollBack
+    from hotswap.domain.verdict import Reason
+    from hotswap.messages import WATCH_TASK_QUEUE
+
+HEARTBEAT_TIMEOUT = timedelta(seconds=3)
+WATCH_HEARTBEAT_TIMEOUT = timedelta(seconds=5)
+
+BAKE_GRACE = timedelta(seconds=15)
+"""How much later than the watch's own deadline the bake's timer ends it: twice its heartbeat time-out, and a retry."""
+
+_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=5))
+
+
+class GoBack(Exception):
+    """Ends the forward path; compensation follows."""
+
+    def __init__(self, cause: RollBack) -> None:
+        super().__init__(cause.message)
+        self.cause = cause
+
+
+def forward(deadline: timedelta) -> workflow.ActivityConfig:
+    # TRY_CANCEL: waiting for the cancelled activity can swallow a cancel that races a short one.
+    return workflow.ActivityConfig(
+        schedule_to_close_timeout=deadline,
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
+        retry_policy=_RETRY,
+        cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
+    )
+
+
+def undoing() -> workflow.ActivityConfig:
+    return workflow.ActivityConfig(
+        start_to_close_timeout=timedelta(hours=1), heartbeat_timeout=HEARTBEAT_TIMEOUT, retry_policy=_RETRY
+    )
+
+
+def watching(deadline: timedelta) -> workflow.ActivityConfig:
+    return workflow.ActivityConfig(
+        task_queue=WATCH_TASK_QUEUE,
+        schedule_to_close_timeout=deadline,
+        heartbeat_timeout=WATCH_HEARTBEAT_TIMEOUT,
+        retry_policy=_RETRY,
+        cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
+    )
+
+
+def cause_of(error: BaseException) -> RollBack:
+    """What happened, in the deployment's terms."""
+    if isinstance(error, GoBack):
+        return error.cause
+    if isinstance(error, asyncio.CancelledError) or is_cancelled_exception(error):
+        return RollBack(Reason.CANCELLED, "cancelled through Temporal")
+    activity = error.activity_type if isinstance(error, ActivityError) else ""
+    cause = error.cause if isinstance(error, ActivityError) and error.cause is not None else error
+    if isinstance(cause, TimeoutError):
+        waited_for = "; ".join(str(detail) for detail in cause.last_heartbeat_details if detail)
+        last = f": {cause.cause}" if cause.cause is not None else ""
+        return RollBack(
+            Reason.DEADLINE_EXCEEDED, f"{activity} ran out of time{last}{' - ' if waited_for else ''}{waited_for}"
+        )
+    if isinstance(cause, ApplicationError):
+        reason = Reason.REPLICAS_FAILED if cause.type == ReplicasFailed.code else Reason.FAILED
+        return RollBack(reason, f"{activity}: {cause.message}" if activity else cause.message)
+    return RollBack(Reason.FAILED, f"{activity}: {cause}")

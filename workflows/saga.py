@@ -1,0 +1,33 @@
+"""Compensation that nothing interrupts.
+
+A second cancel, an abort or a deadline that arrives while things are being undone must not leave them half undone:
+`await asyncio.shield(compensate())` alone loses the rest of the compensation to a cancel, so the wait is taken up again
+until the work has ended.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from temporalio.exceptions import FailureError, is_cancelled_exception
+
+Result = TypeVar("Result")
+
+
+async def uninterrupted(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run to the end whatever cancels arrive meanwhile; what the work itself raises is raised."""
+    task = asyncio.create_task(work)
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise
+        except BaseException:  # noqa: BLE001 - told by task.result() below
+            break
+    return task.result()
+
+
+def is_outcome(error: BaseException) -> bool:
+    """Whether this is something that happened to the deployment, rather than a bug or the worker's eviction."""
+    return isinstance(error, FailureError) or is_cancelled_exception(error)
