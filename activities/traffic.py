@@ -117,7 +117,7 @@ class TrafficActivities:
 
 def _run_id() -> str:
     run_id = activity.info().workflow_run_id
-    assert run_id is not None  # noqa: S101 - these activities are only called by workflows
+    assert run_id is not None
     return run_id
 
 

@@ -19,8 +19,12 @@ from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment
 
 TASK_QUEUE = "hotswap"
-WATCH_TASK_QUEUE = "hotswap-watch"
-"""Watches are long and many: a queue of their own keeps them from starving the activities that act."""
+
+
+def watch_queue(task_queue: str) -> str:
+    """Watches are long and many: a queue of their own keeps them from starving the activities that act."""
+    return f"{task_queue}-watch"
+
 
 SEARCH_ATTRIBUTES = {
     "HotSwapModel": "Keyword",

@@ -9,13 +9,14 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 with workflow.unsafe.imports_passed_through():
     from hotswap.domain.errors import ReplicasFailed
     from hotswap.domain.policy import RollBack
     from hotswap.domain.verdict import Reason
-    from hotswap.messages import WATCH_TASK_QUEUE
+    from hotswap.messages import watch_queue
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=3)
 WATCH_HEARTBEAT_TIMEOUT = timedelta(seconds=5)
@@ -34,9 +35,10 @@ class GoBack(Exception):
         self.cause = cause
 
 
-def forward(deadline: timedelta) -> workflow.ActivityConfig:
+def forward(summary: str, *, deadline: timedelta) -> workflow.ActivityConfig:
     # TRY_CANCEL: waiting for the cancelled activity can swallow a cancel that races a short one.
     return workflow.ActivityConfig(
+        summary=summary,
         schedule_to_close_timeout=deadline,
         heartbeat_timeout=HEARTBEAT_TIMEOUT,
         retry_policy=_RETRY,
@@ -44,15 +46,19 @@ def forward(deadline: timedelta) -> workflow.ActivityConfig:
     )
 
 
-def undoing() -> workflow.ActivityConfig:
+def undoing(summary: str) -> workflow.ActivityConfig:
     return workflow.ActivityConfig(
-        start_to_close_timeout=timedelta(hours=1), heartbeat_timeout=HEARTBEAT_TIMEOUT, retry_policy=_RETRY
+        summary=summary,
+        start_to_close_timeout=timedelta(hours=1),
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
+        retry_policy=_RETRY,
     )
 
 
-def watching(deadline: timedelta) -> workflow.ActivityConfig:
+def watching(summary: str, *, deadline: timedelta) -> workflow.ActivityConfig:
     return workflow.ActivityConfig(
-        task_queue=WATCH_TASK_QUEUE,
+        task_queue=watch_queue(workflow.info().task_queue),
+        summary=summary,
         schedule_to_close_timeout=deadline,
         heartbeat_timeout=WATCH_HEARTBEAT_TIMEOUT,
         retry_policy=_RETRY,
@@ -68,7 +74,7 @@ def cause_of(error: BaseException) -> RollBack:
         return RollBack(Reason.CANCELLED, "cancelled through Temporal")
     activity = error.activity_type if isinstance(error, ActivityError) else ""
     cause = error.cause if isinstance(error, ActivityError) and error.cause is not None else error
-    if isinstance(cause, TimeoutError):
+    if isinstance(cause, ActivityTimeout):
         waited_for = "; ".join(str(detail) for detail in cause.last_heartbeat_details if detail)
         last = f": {cause.cause}" if cause.cause is not None else ""
         return RollBack(

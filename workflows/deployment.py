@@ -7,7 +7,9 @@ retirement is a workflow of its own.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar, assert_never
 
@@ -120,7 +122,7 @@ class DeploymentWorkflow(Conversation):
                 timeout=deadline,
                 timeout_summary="approval must come until then",
             )
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise GoBack(RollBack(Reason.DEADLINE_EXCEEDED, f"nobody approved it within {deadline}")) from None
         self._check_abort()
         assert self._approval is not None
@@ -214,8 +216,7 @@ class DeploymentWorkflow(Conversation):
         watch = workflow.start_activity_method(
             AnalysisActivities.watch,
             self._watch(candidate, bake),
-            summary=f"judge candidate against stable at {weight}",
-            **watching(remaining),
+            **watching(f"judge candidate against stable at {weight}", deadline=remaining),
         )
         watch.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
@@ -227,7 +228,7 @@ class DeploymentWorkflow(Conversation):
             if not watch.done():
                 return
             verdict = await watch
-        except asyncio.TimeoutError:
+        except TimeoutError:
             verdict = self._no_verdict(Outcome.INCONCLUSIVE, "the watch said nothing until the bake's deadline")
         except FailureError as error:
             if is_cancelled_exception(error):
@@ -267,14 +268,12 @@ class DeploymentWorkflow(Conversation):
         return Verdict(outcome, message, log_evidence=self._log_evidence)
 
     async def _wait(self, until: float) -> None:
-        try:
+        with contextlib.suppress(TimeoutError):
             await workflow.wait_condition(
                 lambda: self._is_interrupted,
                 timeout=timedelta(seconds=max(0.0, until - workflow.time())),
                 timeout_summary="rest of the bake",
             )
-        except asyncio.TimeoutError:
-            pass
 
     def _go_to(self, action: GoTo) -> None:
         assert self._rollout is not None
@@ -357,8 +356,7 @@ class DeploymentWorkflow(Conversation):
                 why=rolling_back,
                 promoted=self._promoted,
             ),
-            summary="take all traffic from the candidate, and verify it",
-            **undoing(),
+            **undoing("take all traffic from the candidate, and verify it"),
         )
         self._verified_weight = 0
         workflow.upsert_search_attributes([WEIGHT.value_set(0.0)])
@@ -369,10 +367,10 @@ class DeploymentWorkflow(Conversation):
             return
         if not self._published:
             await workflow.execute_activity_method(
-                DeploymentActivities.record_transition, rolling_back, summary="rolling back", **undoing()
+                DeploymentActivities.record_transition, rolling_back, **undoing("rolling back")
             )
         await workflow.execute_activity_method(
-            ReplicaActivities.retire_replicas, self._started, summary=f"stop {self._started}", **undoing()
+            ReplicaActivities.retire_replicas, self._started, **undoing(f"stop {self._started}")
         )
 
     async def _end(self, status: DeploymentStatus, reason: Reason, message: str) -> DeploymentOutcome:
@@ -385,8 +383,7 @@ class DeploymentWorkflow(Conversation):
                 reason=reason,
                 actor=self._request.initiated_by,
             ),
-            summary=str(status),
-            **undoing(),
+            **undoing(str(status)),
         )
         self._show(status, message)
         return self._outcome(reason)
@@ -396,9 +393,8 @@ class DeploymentWorkflow(Conversation):
     async def _do(self, method: Callable[[Any, Given], Awaitable[Result]], given: Given, *, summary: str) -> Result:
         """Call an activity, but turn back at once when an abort is asked for meanwhile."""
         self._check_abort()
-        call = workflow.start_activity_method(
-            method, given, summary=summary, **forward(self._request.config.progress_deadline)
-        )
+        options = forward(summary, deadline=self._request.config.progress_deadline)
+        call: workflow.ActivityHandle[Result] = workflow.start_activity_method(method, args=[given], **options)
         call.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             await workflow.wait_condition(lambda: call.done() or self._asked.abort is not None)

@@ -23,12 +23,10 @@ class RegistrationWorkflow:
         inspection = await workflow.execute_activity_method(
             RegistryActivities.inspect_artifact,
             registration,
-            summary=f"fetch and inspect {registration.artifact_path}",
-            **forward(DEADLINE),
+            **forward(f"fetch and inspect {registration.artifact_path}", deadline=DEADLINE),
         )
         return await workflow.execute_activity_method(
             RegistryActivities.add_version,
             AddVersion(registration=registration, inspection=inspection),
-            summary=f"register {registration.name} {registration.version}",
-            **forward(DEADLINE),
+            **forward(f"register {registration.name} {registration.version}", deadline=DEADLINE),
         )

@@ -20,8 +20,7 @@ class RetirementWorkflow:
             await workflow.execute_activity_method(
                 ReplicaActivities.retire_replicas,
                 request.application,
-                summary=f"stop {request.application}",
-                **undoing(),
+                **undoing(f"stop {request.application}"),
             )
         except ActivityError as error:
             if isinstance(error.cause, ApplicationError) and error.cause.type == Conflict.code:

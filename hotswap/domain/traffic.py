@@ -75,7 +75,7 @@ class Route:
     def salt(self) -> str:
         """What sticky hashing is salted with: else the same entities were every model's guinea pigs."""
         deployment = self.candidate or self.stable
-        assert deployment is not None  # noqa: S101 - __post_init__ holds it
+        assert deployment is not None
         return f"{self.model}:{deployment.deployment_id}"
 
 

@@ -1,0 +1,5 @@
+"""Fixtures that start real servers, each once per session of pytest."""
+
+pytest_plugins = [
+    "tests.fixtures.temporal",
+]

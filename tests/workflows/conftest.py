@@ -1,0 +1,115 @@
+"""A worker with the real workflows and activities, over one fake per port, on a real Temporal server."""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from temporalio.client import Client, WorkflowHandle
+
+from hotswap.analysis.judge import judge
+from hotswap.domain.registry import DeploymentBrief
+from hotswap.domain.traffic import Fence, Route, TrafficPlan
+from hotswap.messages import CanaryConfig, DeploymentInput, DeploymentOutcome
+from tests.workflows.fakes import (
+    FakeApplications,
+    FakeBus,
+    FakeCluster,
+    FakeDeployments,
+    FakeInspector,
+    FakePlans,
+    FakeProbe,
+    FakeRegistry,
+    World,
+    rollout_brief,
+)
+from workflows.worker import Ports, workers
+
+
+class Rollout:
+    """One deployment under test: its world, and the workflow that works on it."""
+
+    def __init__(self, world: World, handle: WorkflowHandle[Any, DeploymentOutcome]) -> None:
+        self.world = world
+        self.handle = handle
+
+    async def until(self, condition: Any, *, seconds: float = 20) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition(self.world):
+            assert time.monotonic() < deadline, f"still not so: statuses {self.world.statuses}"
+            await asyncio.sleep(0.02)
+
+
+class Stage:
+    """Starts rollouts, each with a queue of its own so that tests don't meet."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    @contextlib.asynccontextmanager
+    async def rollout(
+        self,
+        *,
+        brief: DeploymentBrief | None = None,
+        config: dict[str, Any] | None = None,
+        approval: bool = False,
+        **switches: Any,
+    ) -> AsyncIterator[Rollout]:
+        brief = brief or rollout_brief()
+        world = World(brief=brief, clock=time.time, **switches)
+        if brief.stable is not None:
+            world.route = Route(brief.environment, "fraud", brief.stable, None, 0, Fence(0, 0))
+            world.plan = TrafficPlan(1, (world.route,))
+        plans = FakePlans(world)
+        bus = FakeBus(world)
+        bus.confirmed = world.plan.generation
+        ports = Ports(
+            registry=FakeRegistry(world),
+            deployments=FakeDeployments(world, plans),
+            plans=plans,
+            bus=bus,
+            applications=FakeApplications(world),
+            cluster=FakeCluster(world),
+            inspector=FakeInspector(world),
+            probe=FakeProbe(),
+            judge=judge,
+        )
+        model = f"fraud-{uuid.uuid4().hex[:6]}"
+        settings = {
+            "canaryPercentage": 50,
+            "incrementStep": 50,
+            "monitoringDuration": "PT1S",
+            "bakeDeadline": "PT3S",
+            "progressDeadline": "PT5S",
+            "minimumRequests": 20,
+            **(config or {}),
+        }
+        async with contextlib.AsyncExitStack() as stack:
+            for worker in workers(self.client, ports, task_queue=model):
+                await stack.enter_async_context(worker)
+            handle = await self.client.start_workflow(
+                "Deployment",
+                DeploymentInput(
+                    deployment_id=brief.deployment_id,
+                    environment=brief.environment,
+                    model="fraud",
+                    version=brief.candidate.version,
+                    initiated_by="ann",
+                    config=CanaryConfig.model_validate(settings),
+                    approval_required=approval,
+                    keep_previous=timedelta(hours=1),
+                ),
+                id=f"deployment/{model}",
+                task_queue=model,
+                result_type=DeploymentOutcome,
+            )
+            yield Rollout(world, handle)
+
+
+@pytest.fixture(scope="session")
+def stage(temporal_client: Client) -> Stage:
+    return Stage(temporal_client)

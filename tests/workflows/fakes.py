@@ -1,0 +1,278 @@
+"""One fake behind each port: the world as a few dictionaries, with switches for what a test wants to go wrong.
+
+`World.samples` records, at every change, what a chaos test would sample: the candidate's weight and the applications
+that exist, so that invariants can be asserted over the whole run and not only at its end.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hotswap.domain.application import (
+    ApplicationHealth,
+    ApplicationSpec,
+    ApplicationState,
+    ArtifactRef,
+    ReplicaResources,
+)
+from hotswap.domain.errors import StaleFence
+from hotswap.domain.lifecycle import DeploymentStatus, check_transition
+from hotswap.domain.registry import Check, DeploymentBrief, Inspection, Registration, ValidationReport, VersionRef
+from hotswap.domain.traffic import Arm, Counts, Fence, ProxyReport, Route, TrafficChange, TrafficPlan
+from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework
+from hotswap.ports import WriterLease
+
+SCHEMA: dict[str, Any] = {"type": "array"}
+
+
+def version_ref(version: str) -> VersionRef:
+    return VersionRef(
+        version_id=f"ver-{version}",
+        model_id="model-1",
+        model="fraud",
+        version=version,
+        framework=Framework.ONNX,
+        artifact=ArtifactRef(f"s3://ml-models/fraud/{version}.tar.gz", "0" * 64, 1),
+        input_schema=SCHEMA,
+        output_schema=SCHEMA,
+    )
+
+
+@dataclass
+class World:
+    """Everything outside the workflow. `candidate_errors` is how many of the candidate's requests fail, 0 to 1."""
+
+    brief: DeploymentBrief
+    clock: Callable[[], float]
+    candidate_errors: float = 0.0
+    requests_per_second: float = 200.0
+    report: ValidationReport = field(default_factory=lambda: ValidationReport((Check("model loads", True, ""),)))
+    replicas_fail: str | None = None
+    replicas_hang: bool = False
+    proxies_silent: bool = False
+    withdraw_fails: int = 0
+
+    statuses: list[DeploymentStatus] = field(default_factory=lambda: [DeploymentStatus.PENDING])
+    reasons: list[str | None] = field(default_factory=list)
+    decisions: list[tuple[str, str, str]] = field(default_factory=list)
+    weights: list[int] = field(default_factory=list)
+    approvals: list[tuple[str, bool]] = field(default_factory=list)
+    verdicts: dict[int, dict[str, Any]] = field(default_factory=dict)
+    applications: dict[str, ApplicationSpec] = field(default_factory=dict)
+    active: str | None = None
+    route: Route | None = None
+    plan: TrafficPlan = TrafficPlan()
+    epochs: dict[str, int] = field(default_factory=dict)
+    samples: list[tuple[int, frozenset[str]]] = field(default_factory=list)
+    counts: dict[str, float] = field(default_factory=dict)
+    counted_at: float | None = None
+
+    def sample(self) -> None:
+        self.samples.append((self.route.candidate_weight if self.route else 0, frozenset(self.applications)))
+
+    def tally(self) -> None:
+        """Let the traffic of the time since the last tally flow through the present route."""
+        now = self.clock()
+        elapsed, self.counted_at = now - (self.counted_at or now), now
+        for _, arm, weight in self.route.arms if self.route else ():
+            self.counts[arm.application] = (
+                self.counts.get(arm.application, 0.0) + elapsed * self.requests_per_second * weight / 10_000
+            )
+
+    def arm_counts(self, application: str) -> Counts:
+        total = int(self.counts.get(application, 0.0))
+        bad = self.candidate_errors if self.brief.stable is None or application != self.brief.stable.application else 0
+        return Counts(completed=total, server_errors=int(total * bad), latency={"1000": total} if total else {})
+
+
+class FakeRegistry:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def add_version(self, registration: Registration, inspection: Inspection) -> VersionRef:
+        return version_ref(registration.version)
+
+    async def version_exists(self, model: str, version: str) -> bool:
+        return False
+
+    async def store_validation(self, deployment_id: str, version_id: str, report: ValidationReport) -> None:
+        pass
+
+
+class FakePlans:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def apply(self, change: TrafficChange, *, run_id: str) -> TrafficPlan:
+        world = self.world
+        if change.candidate is None and world.withdraw_fails:
+            world.withdraw_fails -= 1
+            raise ConnectionError("the database is away")
+        epoch = world.epochs.setdefault(run_id, len(world.epochs) + 1)
+        fence = Fence(epoch, change.sequence)
+        if world.route is not None and world.route.fence.is_newer_than(fence):
+            raise StaleFence("a newer writer has been here")
+        world.tally()
+        if change.stable is None and change.candidate is None:
+            world.route = None
+        else:
+            world.route = Route(
+                change.environment, change.model, change.stable, change.candidate, change.candidate_weight, fence
+            )
+        world.plan = TrafficPlan(world.plan.generation + 1, (world.route,) if world.route else ())
+        world.sample()
+        return world.plan
+
+    async def current(self) -> TrafficPlan:
+        return self.world.plan
+
+    async def proxy_reports(self) -> list[ProxyReport]:
+        return []
+
+
+class FakeDeployments:
+    def __init__(self, world: World, plans: FakePlans) -> None:
+        self.world = world
+        self.plans = plans
+
+    async def open(self, deployment_id: str, *, run_id: str) -> DeploymentBrief:
+        return self.world.brief
+
+    async def transition(
+        self, deployment_id: str, status: DeploymentStatus, *, message: str, reason: str | None, actor: str
+    ) -> None:
+        if check_transition(self.world.statuses[-1], status):
+            self.world.statuses.append(status)
+            self.world.reasons.append(reason)
+
+    async def record_weight(self, deployment_id: str, *, verified_weight: int, progress: int, message: str) -> None:
+        self.world.weights.append(verified_weight)
+
+    async def record_verdict(self, deployment_id: str, *, step: int, verdict: dict[str, Any]) -> None:
+        self.world.verdicts[step] = verdict
+
+    async def record_decision(self, deployment_id: str, *, kind: str, actor: str, message: str) -> None:
+        self.world.decisions.append((kind, actor, message))
+
+    async def approve(self, deployment_id: str, *, by: str, claimed: bool) -> None:
+        self.world.approvals.append((by, claimed))
+
+    async def make_active(self, deployment_id: str, change: TrafficChange, *, run_id: str) -> TrafficPlan:
+        self.world.active = deployment_id
+        return await self.plans.apply(change, run_id=run_id)
+
+    async def make_inactive(self, deployment_id: str, change: TrafficChange, *, run_id: str) -> TrafficPlan:
+        self.world.active = None
+        return await self.plans.apply(change, run_id=run_id)
+
+
+class FakeBus:
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.confirmed = 0
+
+    async def publish(self, plan: TrafficPlan) -> None:
+        if not self.world.proxies_silent:
+            self.confirmed = max(self.confirmed, plan.generation)
+
+    async def published(self) -> TrafficPlan | None:
+        return self.world.plan
+
+    async def plans(self) -> AsyncIterator[TrafficPlan]:
+        yield self.world.plan
+
+    async def report(self, report: ProxyReport) -> None:
+        raise AssertionError("only agents report")
+
+    async def reports(self) -> list[ProxyReport]:
+        world = self.world
+        world.tally()
+        counts = {name: world.arm_counts(name) for name in world.counts}
+        return [ProxyReport("envoy-0", self.confirmed, world.clock(), counts, None)]
+
+    async def wait_for_report(self, timeout: float) -> None:  # noqa: ASYNC109
+        await asyncio.sleep(0.02)
+
+    async def remove_proxy(self, proxy: str) -> None:
+        raise AssertionError("nobody asked for that")
+
+
+class _Lease:
+    async def remaining(self) -> float:
+        return 30.0
+
+
+class FakeApplications:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def add(self, spec: ApplicationSpec) -> None:
+        self.world.applications[spec.name] = spec
+        self.world.sample()
+
+    async def remove(self, name: str) -> None:
+        self.world.applications.pop(name, None)
+        self.world.sample()
+
+    async def all(self) -> list[ApplicationSpec]:
+        return list(self.world.applications.values())
+
+    async def set_aside(self, name: str, reason: str) -> None:
+        await self.remove(name)
+
+    @contextlib.asynccontextmanager
+    async def writer_lease(self, holder: str) -> AsyncIterator[WriterLease]:
+        yield _Lease()
+
+
+class FakeCluster:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def put(self, specs: Sequence[ApplicationSpec]) -> None:
+        pass
+
+    async def applications(self) -> dict[str, ApplicationState]:
+        health = ApplicationHealth.RUNNING
+        if self.world.replicas_hang:
+            health = ApplicationHealth.STARTING
+        if self.world.replicas_fail:
+            health = ApplicationHealth.FAILED
+        return {
+            name: ApplicationState(name, health, self.world.replicas_fail or "", ("127.0.0.1:1",))
+            for name in self.world.applications
+        }
+
+
+class FakeInspector:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def inspect(self, uri: str, *, framework: Framework, expected_sha256: str | None) -> Inspection:
+        return Inspection(ArtifactRef(uri, "0" * 64, 1), SCHEMA, SCHEMA)
+
+    async def validate(self, version: VersionRef) -> ValidationReport:
+        return self.world.report
+
+
+class FakeProbe:
+    async def warm_up(self, spec: ApplicationSpec, targets: Sequence[str]) -> None:
+        pass
+
+
+STABLE = Arm("Production-fraud-stable", "1.0.0", "dep-stable")
+
+
+def rollout_brief(*, stable: Arm | None = STABLE) -> DeploymentBrief:
+    return DeploymentBrief(
+        deployment_id="dep-candidate",
+        kind=DeploymentKind.ROLLOUT,
+        environment=Environment.PRODUCTION,
+        candidate=version_ref("2.0.0"),
+        resources=ReplicaResources(),
+        stable=stable,
+        warm=None,
+        initiated_by="ann",
+    )

@@ -1,0 +1,221 @@
+"""The deployment workflow on a real Temporal server: forward, and back from wherever something goes wrong."""
+
+import asyncio
+
+import pytest
+from temporalio.client import WorkflowFailureError
+
+from hotswap.domain.lifecycle import DeploymentStatus as S
+from hotswap.domain.registry import Check, ValidationReport
+from hotswap.domain.verdict import Reason
+from tests.workflows.conftest import Rollout, Stage
+from tests.workflows.fakes import STABLE, World, rollout_brief
+
+FORWARD = [S.PENDING, S.VALIDATING, S.DEPLOYING, S.PROGRESSING]
+CANDIDATE = "Production-fraud-candidat"
+
+
+def assert_replicas_outlived_their_traffic(world: World) -> None:
+    """Invariant 4, over every sample of the run: no weight without replicas to answer."""
+    for weight, applications in world.samples:
+        assert weight == 0 or CANDIDATE in applications
+
+
+def assert_rolled_back(rollout: Rollout) -> None:
+    world = rollout.world
+    assert world.route is not None
+    assert world.route.stable == STABLE
+    assert world.route.candidate is None
+    assert world.applications == {}
+    assert world.active is None
+    assert_replicas_outlived_their_traffic(world)
+
+
+async def test_a_good_candidate_steps_to_100_and_becomes_the_stable(stage: Stage) -> None:
+    async with stage.rollout() as rollout:
+        outcome = await rollout.handle.result()
+    world = rollout.world
+    assert outcome.status == S.ACTIVE
+    assert world.statuses == [*FORWARD, S.PROMOTING, S.ACTIVE]
+    assert world.weights == [5_000, 10_000, 10_000]
+    assert world.route is not None
+    assert world.route.stable is not None
+    assert world.route.stable.application == CANDIDATE
+    assert world.route.candidate is None
+    assert world.active == "dep-candidate"
+    assert sorted(world.verdicts) == [0, 1]
+    assert_replicas_outlived_their_traffic(world)
+
+
+async def test_the_first_deployment_of_a_model_goes_straight_to_100(stage: Stage) -> None:
+    async with stage.rollout(brief=rollout_brief(stable=None)) as rollout:
+        outcome = await rollout.handle.result()
+    assert outcome.status == S.ACTIVE
+    assert rollout.world.weights == [10_000, 10_000]
+
+
+async def test_failing_requests_roll_back_before_the_bake_ends(stage: Stage) -> None:
+    config = {"monitoringDuration": "PT60S", "bakeDeadline": "PT120S"}
+    async with stage.rollout(candidate_errors=0.5, config=config) as rollout:
+        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+    assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.ERROR_RATE)
+    assert_rolled_back(rollout)
+
+
+async def test_without_enough_requests_the_bake_is_extended_and_then_rolls_back(stage: Stage) -> None:
+    async with stage.rollout(requests_per_second=1.0) as rollout:
+        outcome = await rollout.handle.result()
+    assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.INSUFFICIENT_DATA)
+    assert_rolled_back(rollout)
+
+
+async def test_a_failed_validation_ends_before_anything_is_started(stage: Stage) -> None:
+    report = ValidationReport((Check("model loads", False, "not a graph"),))
+    async with stage.rollout(report=report) as rollout:
+        outcome = await rollout.handle.result()
+    assert (outcome.status, outcome.reason) == (S.FAILED, Reason.VALIDATION_FAILED)
+    assert "not a graph" in outcome.message
+    assert rollout.world.statuses == [S.PENDING, S.VALIDATING, S.FAILED]
+    assert rollout.world.samples == []
+
+
+async def test_replicas_that_cannot_start_are_removed_and_the_reason_is_told(stage: Stage) -> None:
+    async with stage.rollout(replicas_fail="no such module") as rollout:
+        outcome = await rollout.handle.result()
+    assert (outcome.status, outcome.reason) == (S.FAILED, Reason.REPLICAS_FAILED)
+    assert "no such module" in outcome.message
+    assert_rolled_back(rollout)
+
+
+async def test_replicas_that_never_come_are_given_up_at_the_deadline(stage: Stage) -> None:
+    async with stage.rollout(replicas_hang=True, config={"progressDeadline": "PT2S"}) as rollout:
+        outcome = await rollout.handle.result()
+    assert (outcome.status, outcome.reason) == (S.FAILED, Reason.DEADLINE_EXCEEDED)
+    assert_rolled_back(rollout)
+
+
+async def test_a_silent_proxy_holds_the_step_until_the_deadline(stage: Stage) -> None:
+    async with stage.rollout(proxies_silent=True, config={"progressDeadline": "PT2S"}) as rollout:
+        await rollout.until(lambda world: S.ROLLING_BACK in world.statuses)
+        assert rollout.world.weights == []
+        assert CANDIDATE in rollout.world.applications, "its replicas stay until every proxy has confirmed"
+        rollout.world.proxies_silent = False
+        outcome = await rollout.handle.result()
+    assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.DEADLINE_EXCEEDED)
+    assert "envoy-0" in outcome.message
+    assert_rolled_back(rollout)
+
+
+LONG = {"monitoringDuration": "PT60S", "bakeDeadline": "PT120S"}
+
+
+@pytest.mark.parametrize("way", ["signal", "update", "malformed signal", "two inputs"])
+async def test_abort_takes_the_traffic_away_at_once(stage: Stage, way: str) -> None:
+    async with stage.rollout(config=LONG) as rollout:
+        await rollout.until(lambda world: world.weights == [5_000])
+        match way:
+            case "signal":
+                await rollout.handle.signal("abort", {"by": "ann", "reason": "looks wrong"})
+            case "update":
+                answer = await rollout.handle.execute_update("abort", {"by": "ann"})
+                assert answer["accepted"] is True
+            case "malformed signal":
+                await rollout.handle.signal("abort", {"bye": 3})
+            case _:
+                await rollout.handle.signal("abort", args=["a", 2])
+        outcome = await asyncio.wait_for(rollout.handle.result(), 10)
+    assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.ABORTED)
+    assert_rolled_back(rollout)
+
+
+async def test_abort_while_replicas_start_never_publishes_a_weight(stage: Stage) -> None:
+    async with stage.rollout(replicas_hang=True) as rollout:
+        await rollout.until(lambda world: CANDIDATE in world.applications)
+        await rollout.handle.signal("abort", {"by": "ann"})
+        outcome = await rollout.handle.result()
+    assert outcome.status == S.CANCELLED
+    assert rollout.world.weights == []
+    assert rollout.world.applications == {}
+
+
+async def test_a_cancel_compensates_and_then_closes_cancelled(stage: Stage) -> None:
+    async with stage.rollout(config=LONG, withdraw_fails=2) as rollout:
+        await rollout.until(lambda world: world.weights == [5_000])
+        await rollout.handle.cancel()
+        await asyncio.sleep(0.3)
+        await rollout.handle.cancel()
+        with pytest.raises(WorkflowFailureError):
+            await rollout.handle.result()
+        description = await rollout.handle.describe()
+    assert description.status is not None
+    assert description.status.name == "CANCELED"
+    assert rollout.world.statuses[-2:] == [S.ROLLING_BACK, S.ROLLED_BACK]
+    assert_rolled_back(rollout)
+
+
+async def test_promote_ends_the_bake_and_nothing_else_is_skipped(stage: Stage) -> None:
+    async with stage.rollout(config=LONG) as rollout:
+        for weight in (5_000, 10_000):
+            await rollout.until(lambda world, weight=weight: world.weights and world.weights[-1] == weight)
+            await asyncio.sleep(0.2)
+            answer = await rollout.handle.execute_update("promote", {"by": "ann", "via": "api"})
+            assert answer["accepted"], answer
+        outcome = await asyncio.wait_for(rollout.handle.result(), 10)
+    assert outcome.status == S.ACTIVE
+    assert ("promote", "ann") in {(kind, actor) for kind, actor, _ in rollout.world.decisions}
+
+
+async def test_a_start_that_needs_approval_waits_for_it(stage: Stage) -> None:
+    async with stage.rollout(approval=True) as rollout:
+        await rollout.until(lambda world: world.statuses[-1] is S.AWAITING_APPROVAL)
+        await rollout.handle.signal("approve", {"by": "ann", "step": 7})
+        await rollout.handle.signal("approve", [])
+        await rollout.handle.signal("aprove", {"by": "ann"})
+        assert rollout.world.approvals == []
+        await rollout.handle.signal("approve", {"by": "ann"})
+        outcome = await rollout.handle.result()
+    assert outcome.status == S.ACTIVE
+    assert rollout.world.approvals == [("ann", True)]
+    said = " ".join(message for _, _, message in rollout.world.decisions)
+    assert "step 7" in said
+    assert "'aprove' is not known" in said
+    assert "takes a JSON object" in said
+
+
+async def test_a_rejected_start_is_cancelled(stage: Stage) -> None:
+    async with stage.rollout(approval=True) as rollout:
+        await rollout.until(lambda world: world.statuses[-1] is S.AWAITING_APPROVAL)
+        await rollout.handle.signal("reject", {"by": "ann", "reason": "not today"})
+        outcome = await rollout.handle.result()
+    assert (outcome.status, outcome.reason) == (S.CANCELLED, Reason.REJECTED)
+    assert "not today" in outcome.message
+
+
+async def test_a_malformed_start_fails_at_once_instead_of_wedging(stage: Stage) -> None:
+    async with stage.rollout() as rollout:
+        queue = (await rollout.handle.describe()).task_queue
+        handle = await stage.client.start_workflow("Deployment", {"model": 3}, id="malformed", task_queue=queue)
+        with pytest.raises(WorkflowFailureError) as failure:
+            await asyncio.wait_for(handle.result(), 5)
+        assert "deploymentId" in str(failure.value.cause)
+        await rollout.handle.signal("abort", {"by": "ann"})
+
+
+async def test_a_step_costs_no_more_than_fifteen_events(stage: Stage) -> None:
+    events = {}
+    for increment in (50, 10):
+        async with stage.rollout(config={"incrementStep": increment}) as rollout:
+            await rollout.handle.result()
+            events[increment] = (await rollout.handle.describe()).history_length
+    steps = 6 - 2
+    assert (events[10] - events[50]) / steps <= 15
+
+
+async def test_misspelt_update_is_refused_with_the_verbs(stage: Stage) -> None:
+    async with stage.rollout(config=LONG) as rollout:
+        await rollout.until(lambda world: world.weights == [5_000])
+        with pytest.raises(Exception, match="update failed|Workflow update failed") as refusal:
+            await rollout.handle.execute_update("abbort", {"by": "ann"})
+        assert "approve, reject, promote, abort" in str(getattr(refusal.value, "cause", refusal.value))
+        await rollout.handle.signal("abort", {"by": "ann"})
+        await rollout.handle.result()
