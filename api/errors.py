@@ -1,0 +1,179 @@
+"""Every error that leaves the API, in one format: `{"error": {code, message, details, traceId, timestamp}}`.
+
+The one table from domain errors to HTTP status is here, and nowhere else is a status chosen for a domain error. What
+goes wrong inside (a bug, a database that is away) is logged with its trace id and answered without a word of it: no
+exception text, SQL, address or stack reaches a caller. FastAPI's own errors (unknown path, wrong method, a body that
+doesn't fit) are told the same way, each problem with the field's name as it stands in the JSON.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+
+from hotswap.domain import errors as domain
+from hotswap.domain.errors import FieldProblem, HotSwapError, Unavailable, ValidationFailed
+
+logger = logging.getLogger(__name__)
+
+STATUS: dict[type[HotSwapError], HTTPStatus] = {
+    domain.HotSwapError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    domain.ValidationFailed: HTTPStatus.BAD_REQUEST,
+    domain.SchemaValidationFailed: HTTPStatus.BAD_REQUEST,
+    domain.NotFound: HTTPStatus.NOT_FOUND,
+    domain.ModelNotFound: HTTPStatus.NOT_FOUND,
+    domain.VersionNotFound: HTTPStatus.NOT_FOUND,
+    domain.DeploymentNotFound: HTTPStatus.NOT_FOUND,
+    domain.Conflict: HTTPStatus.CONFLICT,
+    domain.StaleFence: HTTPStatus.CONFLICT,
+    domain.IllegalTransition: HTTPStatus.CONFLICT,
+    domain.Unauthorized: HTTPStatus.UNAUTHORIZED,
+    domain.Forbidden: HTTPStatus.FORBIDDEN,
+    domain.ReplicasFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
+    domain.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+HEADERS: dict[type[HotSwapError], dict[str, str]] = {
+    domain.Unauthorized: {"WWW-Authenticate": 'Bearer realm="hotswap"'},
+    domain.Unavailable: {"Retry-After": "5"},
+}
+
+_CODE_OF_STATUS = {
+    HTTPStatus.BAD_REQUEST: ValidationFailed.code,
+    HTTPStatus.NOT_FOUND: domain.NotFound.code,
+    HTTPStatus.METHOD_NOT_ALLOWED: "METHOD_NOT_ALLOWED",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ValidationFailed.code,
+}
+
+MOST_DETAILS = 20
+
+
+def answer(
+    status: int,
+    *,
+    code: str,
+    message: str,
+    trace_id: str,
+    details: Sequence[FieldProblem] = (),
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """One error as every caller gets it."""
+    body: dict[str, Any] = {
+        "code": code,
+        "message": message,
+        "details": [{"field": problem.field, "message": problem.message} for problem in details],
+        "traceId": trace_id,
+        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    }
+    return JSONResponse({"error": body}, status_code=status, headers=dict(headers or {}))
+
+
+def answer_domain(error: HotSwapError, *, trace_id: str) -> JSONResponse:
+    return answer(
+        STATUS[type(error)],
+        code=error.code,
+        message=error.message,
+        details=error.details,
+        trace_id=trace_id,
+        headers=HEADERS.get(type(error)),
+    )
+
+
+def answer_internal(*, trace_id: str) -> JSONResponse:
+    """What is said of a bug: nothing but how to find it."""
+    message = f"something went wrong inside HotSwap; its log has the details under trace id {trace_id}"
+    return answer(HTTPStatus.INTERNAL_SERVER_ERROR, code=HotSwapError.code, message=message, trace_id=trace_id)
+
+
+def problems(error: ValidationError | RequestValidationError, *, within: str = "") -> tuple[FieldProblem, ...]:
+    """Pydantic's problems by the name of the JSON field, such as `strategyConfig.canaryPercentage`.
+
+    What was put in isn't repeated. `within` is the field that holds what was validated.
+    """
+    found = error.errors() if isinstance(error, RequestValidationError) else error.errors(include_url=False)
+    return tuple(FieldProblem(_field(problem, within), _message(problem)) for problem in found[:MOST_DETAILS])
+
+
+def invalid(error: ValidationError | RequestValidationError, *, within: str = "") -> ValidationFailed:
+    details = problems(error, within=within)
+    said = "; ".join(f"{problem.field}: {problem.message}" for problem in details[:3])
+    return ValidationFailed(said + ("; ..." if len(details) > 3 else ""), *details)
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(HotSwapError, _on_domain_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(DBAPIError, _on_database_error)
+    app.add_exception_handler(PoolTimeout, _on_database_error)
+
+
+def _field(problem: Mapping[str, Any], within: str) -> str:
+    location = [str(part) for part in problem["loc"]]
+    if problem["type"] == "json_invalid":
+        return "body"
+    if not within and location and location[0] in {"body", "query", "path", "header"}:
+        place, *location = location
+        within = "" if location else place
+    return ".".join([within, *location] if within else location) or "body"
+
+
+def _message(problem: Mapping[str, Any]) -> str:
+    match problem["type"]:
+        case "json_invalid":
+            return f"is not JSON: {problem.get('ctx', {}).get('error', 'it can not be read')}"
+        case "missing":
+            return "is required"
+        case "extra_forbidden":
+            return "is not a known field"
+        case _:
+            return str(problem["msg"]).removeprefix("Value error, ")
+
+
+def _on_domain_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HotSwapError)  # noqa: S101 - registered for these
+    if STATUS[type(error)] >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.warning("answered %s", error.code, extra={"trace_id": request.state.trace_id}, exc_info=error)
+    return answer_domain(error, trace_id=request.state.trace_id)
+
+
+def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for these
+    return answer_domain(invalid(error), trace_id=request.state.trace_id)
+
+
+def _on_http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for these
+    status = HTTPStatus(error.status_code)
+    message = {
+        HTTPStatus.NOT_FOUND: f"there is nothing at {request.url.path}; /swagger lists what there is",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.method} is not something that {request.url.path} does",
+        HTTPStatus.BAD_REQUEST: "the body can't be read as JSON",
+    }.get(status, str(error.detail))
+    code = _CODE_OF_STATUS.get(status, status.name)
+    return answer(status, code=code, message=message, trace_id=request.state.trace_id, headers=error.headers)
+
+
+def _on_database_error(request: Request, error: Exception) -> JSONResponse:
+    away = isinstance(error, PoolTimeout) or (isinstance(error, DBAPIError) and _is_away(error))
+    logger.error("database error", extra={"trace_id": request.state.trace_id}, exc_info=error)
+    if not away:
+        return answer_internal(trace_id=request.state.trace_id)
+    return answer_domain(
+        Unavailable("the database doesn't answer; inference goes on without it, so try again in a moment"),
+        trace_id=request.state.trace_id,
+    )
+
+
+def _is_away(error: DBAPIError) -> bool:
+    """Whether trying again may help: psycopg's OperationalError and InterfaceError, or a connection that broke."""
+    return error.connection_invalidated or type(error).__name__ in {"OperationalError", "InterfaceError"}

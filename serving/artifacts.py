@@ -1,0 +1,150 @@
+"""Artifacts on a node: unpacked safely, kept by their checksum, downloaded once.
+
+A directory in the cache is complete or absent: it is made beside its place and renamed, and nothing is unpacked whose
+sha256 differs. A cached artifact needs no S3, so replicas start again while S3 is away. Archives are hostile: no path
+may escape, nothing but plain files and folders is taken, and sizes are bounded before anything is written.
+"""
+
+import shutil
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from filelock import FileLock
+
+from hotswap.domain.application import ArtifactRef
+from hotswap.domain.errors import ValidationFailed
+from hotswap.storage import ObjectStorage
+
+MOST_MEMBERS = 10_000
+MOST_BYTES = 8 * 1024**3
+"""Unpacked; an artifact itself is at most 2 GiB."""
+
+
+def refused(problem: str) -> ValidationFailed:
+    return ValidationFailed.of("artifactPath", f"the archive is refused: {problem}")
+
+
+def unpack(archive: Path, into: Path) -> None:
+    """Unpack a tar (plain or compressed) or a zip into an empty directory.
+
+    Raises ValidationFailed naming `artifactPath` for what isn't an archive, or isn't safe.
+    """
+    if tarfile.is_tarfile(archive):
+        try:
+            with tarfile.open(archive) as tar:
+                _unpack_tar(tar, into)
+        except (tarfile.TarError, EOFError, OSError) as error:
+            if isinstance(error, OSError) and not isinstance(error, tarfile.TarError) and error.errno is not None:
+                raise
+            raise refused(str(error)) from None
+    elif zipfile.is_zipfile(archive):
+        try:
+            with zipfile.ZipFile(archive) as package:
+                _unpack_zip(package, into)
+        except zipfile.BadZipFile as error:
+            raise refused(str(error)) from None
+    else:
+        raise refused("it is neither a tar (plain, gzip, bzip2, xz) nor a zip")
+
+
+def _unpack_tar(tar: tarfile.TarFile, into: Path) -> None:
+    count = total = 0
+    for member in tar:
+        count, total = count + 1, total + member.size
+        _check_bounds(count, total)
+        _check_name(member.name)
+        if not (member.isreg() or member.isdir()):
+            raise refused(f"{member.name!r} is a link or a device")
+        tar.extract(member, into, filter="data")
+
+
+def _unpack_zip(package: zipfile.ZipFile, into: Path) -> None:
+    members = package.infolist()
+    _check_bounds(len(members), sum(member.file_size for member in members))
+    for member in members:
+        _check_name(member.filename)
+        if (member.external_attr >> 16) & 0o170000 == 0o120000:
+            raise refused(f"{member.filename!r} is a link")
+        package.extract(member, into)
+
+
+def _check_bounds(count: int, total: int) -> None:
+    if count > MOST_MEMBERS:
+        raise refused(f"it has more than {MOST_MEMBERS} members")
+    if total > MOST_BYTES:
+        raise refused(f"it unpacks to more than {MOST_BYTES} bytes")
+
+
+def _check_name(name: str) -> None:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+        raise refused(f"{name!r} points outside of it")
+
+
+class ArtifactCache:
+    """One node's artifacts, by sha256. Blocking, safe between threads and processes."""
+
+    def __init__(self, directory: Path, storage: ObjectStorage) -> None:
+        self._directory = directory
+        self._storage = storage
+
+    def fetch(self, artifact: ArtifactRef) -> Path:
+        """The directory of the unpacked artifact.
+
+        Raises ValidationFailed naming `checksum` when the object's content is another than was registered.
+        """
+        place = self._directory / artifact.sha256
+        if place.is_dir():
+            return place
+        with self._alone(artifact.sha256):
+            if not place.is_dir():
+                self._fill(place, artifact)
+        return place
+
+    def add(self, uri: str, *, expected_sha256: str | None) -> tuple[Path, ArtifactRef]:
+        """Download what nobody knows yet: its directory, and what it turned out to be."""
+        with tempfile.TemporaryDirectory(dir=self._made()) as scratch:
+            archive = Path(scratch) / "archive"
+            sha256, size = self._storage.download(uri, archive)
+            artifact = ArtifactRef(uri, sha256, size)
+            if expected_sha256 is not None and sha256 != expected_sha256:
+                raise ValidationFailed.of("checksum", f"{uri} has sha256 {sha256}, not {expected_sha256}")
+            place = self._directory / sha256
+            with self._alone(sha256):
+                if not place.is_dir():
+                    _unpack_into_place(archive, place, scratch=Path(scratch))
+        return place, artifact
+
+    def _fill(self, place: Path, artifact: ArtifactRef) -> None:
+        with tempfile.TemporaryDirectory(dir=self._directory) as scratch:
+            archive = Path(scratch) / "archive"
+            sha256, _ = self._storage.download(artifact.uri, archive)
+            if sha256 != artifact.sha256:
+                raise ValidationFailed.of(
+                    "checksum", f"{artifact.uri} has sha256 {sha256} but was registered with {artifact.sha256}"
+                )
+            _unpack_into_place(archive, place, scratch=Path(scratch))
+
+    @contextmanager
+    def _alone(self, sha256: str) -> Iterator[None]:
+        with FileLock(self._made() / f"{sha256}.lock"):
+            yield
+
+    def _made(self) -> Path:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        return self._directory
+
+
+def _unpack_into_place(archive: Path, place: Path, *, scratch: Path) -> None:
+    unpacked = scratch / "unpacked"
+    unpacked.mkdir()
+    try:
+        unpack(archive, unpacked)
+        unpacked.rename(place)
+    except BaseException:
+        shutil.rmtree(unpacked, ignore_errors=True)
+        raise
