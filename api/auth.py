@@ -68,7 +68,7 @@ class Rule:
         caller: Principal = request.state.caller
         return caller
 
-    def admit(self, request: Request) -> Principal | None:
+    def admit(self, request: Request) -> Principal:
         """Raises Unauthorized or Forbidden."""
         caller = _authenticate(request)
         if not caller.roles & self.roles:
@@ -78,16 +78,13 @@ class Rule:
         return caller
 
 
-class Anonymous(Rule):
+class Anonymous:
     """Open to anybody: only for what SPEC's list of exceptions names."""
 
-    def __init__(self) -> None:
-        super().__init__(frozenset())
-
-    def __call__(self) -> None:  # type: ignore[override]
+    def __call__(self) -> None:
         """Nobody is handed to the handler."""
 
-    def admit(self, request: Request) -> None:
+    def admit(self, _: Request) -> None:
         """Nobody is asked."""
 
 
@@ -114,9 +111,9 @@ class GuardedRoute(APIRoute):
         return guarded
 
 
-def rule_of(route: APIRoute) -> Rule:
+def rule_of(route: APIRoute) -> Rule | Anonymous:
     """Raises RuntimeError for a route that has no rule, or more than one."""
-    rules = [needed.call for needed in route.dependant.dependencies if isinstance(needed.call, Rule)]
+    rules = [needed.call for needed in route.dependant.dependencies if isinstance(needed.call, Rule | Anonymous)]
     if len(rules) != 1:
         raise RuntimeError(f"{route.path} needs exactly one rule who may call it: requires(...) or anonymous()")
     return rules[0]

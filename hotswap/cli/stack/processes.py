@@ -8,6 +8,7 @@ isn't ours is ever signalled.
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -19,6 +20,21 @@ from pathlib import Path
 import psutil
 
 SWEEP_TIMEOUT_S = 10.0
+
+_libc = ctypes.CDLL(None, use_errno=True)  # loaded here: between fork and exec it would be too late
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+
+
+def become_subreaper() -> None:
+    """Orphans below this process become its children instead of init's, so that it sees and can end them."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with_parent(number: int, parent: int) -> None:
+    """Ask for a signal when the parent's starting thread ends; called in the child, after any change of user."""
+    _libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+    if os.getppid() != parent:  # it died before we asked
+        os._exit(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +112,6 @@ def sweep(processes: Iterable[Recorded], *, postgres_data: Path | None = None) -
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         killed |= members
-        reap_adopted()
         time.sleep(0.02)
     return len(killed)
 
@@ -132,7 +147,6 @@ def kill_session(session: int) -> None:
         for pid in members:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        reap_adopted()
         time.sleep(0.01)
 
 
@@ -143,15 +157,3 @@ def postgres_on(data: Path) -> Iterator[int]:
             here = Path(f"/proc/{pid}/cwd").readlink() == data
             if here and Path(f"/proc/{pid}/exe").readlink().name == "postgres" and start_ticks(pid) is not None:
                 yield pid
-
-
-def reap_adopted() -> None:
-    """Bury dead children; those that asyncio waits for itself are left to it (see `Adopted`)."""
-    for child in psutil.Process().children():
-        with contextlib.suppress(psutil.Error, ChildProcessError):
-            if child.status() == psutil.STATUS_ZOMBIE and child.pid not in WAITED_FOR:
-                os.waitpid(child.pid, os.WNOHANG)
-
-
-WAITED_FOR: set[int] = set()
-"""Children that somebody else in this process waits for."""

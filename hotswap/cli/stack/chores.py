@@ -1,0 +1,55 @@
+"""Short tasks between the parts, each a process of its own so that what it imports is gone when it is done.
+
+`database`: the application's role and database, then the migrations. `envoy`: the proxy's bootstrap configuration, and
+empty resources where there are none, so that Envoy can start before its agent has ever run. Each may be run again.
+"""
+
+import os
+import sys
+
+from hotswap.telemetry import configure_logging
+
+ADMIN_URL = "HOTSWAP_STACK_ADMIN_URL"
+
+
+def database() -> None:
+    """Role, database, migrations; the role owns its database and nothing else."""
+    import psycopg
+    from psycopg import sql
+    from sqlalchemy import make_url
+
+    from hotswap.persistence import migrate
+
+    url = os.environ["HOTSWAP_POSTGRES__URL"]
+    wanted = make_url(url)
+    role, name = sql.Identifier(wanted.username or ""), sql.Identifier(wanted.database or "")
+    with psycopg.connect(os.environ[ADMIN_URL], autocommit=True) as connection:
+        if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [wanted.username]).fetchone():
+            connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
+        password = connection.pgconn.encrypt_password(
+            str(wanted.password).encode(), str(wanted.username).encode(), b"scram-sha-256"
+        )  # so that the server's log can't have it
+        connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, sql.Literal(password.decode())))
+        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [wanted.database]).fetchone():
+            connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, role))
+    migrate(url)
+
+
+def envoy() -> None:
+    """Write the files that Envoy needs to start."""
+    from hotswap.settings import TrafficAgentSettings, load
+    from serving.envoy import prepare
+
+    prepare(load(TrafficAgentSettings))
+
+
+CHORES = {"database": database, "envoy": envoy}
+
+
+def main() -> None:
+    configure_logging("chores")
+    CHORES[sys.argv[1]]()
+
+
+if __name__ == "__main__":
+    main()

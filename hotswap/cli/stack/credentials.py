@@ -1,0 +1,128 @@
+"""The stack's secrets: made once, kept in files that only their owner can read, and never on a command line.
+
+A second start finds the same passwords, so the data that they protect stays reachable; the signing key stays too, so
+tokens outlive a restart. Two tokens are renewed when less than a day of them is left: the development token, which is
+the person at the keyboard, and the traffic agent's.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from hotswap import security
+from hotswap.cli.stack.layout import Layout
+from hotswap.domain.errors import Unauthorized
+from hotswap.domain.vocabulary import Role
+
+ISSUER = AUDIENCE = "hotswap"
+TOKEN_LIFETIME = timedelta(days=30)
+RENEW_BEFORE = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Credentials:
+    """Everything secret, and the files that hand it to processes by path."""
+
+    postgres_admin_password: str
+    postgres_password: str
+    valkey_password: str
+    s3_access_key: str
+    s3_secret_key: str
+    ray_token: str
+    ray_token_file: Path
+    signing_key_file: Path
+    jwks_file: Path
+    token_file: Path
+    agent_token_file: Path
+
+    @property
+    def token(self) -> str:
+        return self.token_file.read_text()
+
+
+def load(layout: Layout) -> Credentials:
+    """Read the secrets; what is missing is made first."""
+    directory = layout.secrets
+    signing_key_file, jwks_file = directory / "signing_key.json", directory / "jwks.json"
+    _once(signing_key_file, lambda: json.dumps(security.generate_signing_key()))
+    _write(jwks_file, json.dumps(security.public_jwks(_key(signing_key_file))))
+    ray_token_file = directory / "ray_token"
+    credentials = Credentials(
+        postgres_admin_password=_once(directory / "postgres_admin_password", _password),
+        postgres_password=_once(directory / "postgres_password", _password),
+        valkey_password=_once(directory / "valkey_password", _password),
+        s3_access_key=_once(directory / "s3_access_key", lambda: secrets.token_hex(10)),
+        s3_secret_key=_once(directory / "s3_secret_key", _password),
+        ray_token=_once(ray_token_file, lambda: secrets.token_hex(32)),
+        ray_token_file=ray_token_file,
+        signing_key_file=signing_key_file,
+        jwks_file=jwks_file,
+        token_file=directory / "token",
+        agent_token_file=directory / "agent_token",
+    )
+    renew_tokens(layout, credentials)
+    return credentials
+
+
+def renew_tokens(layout: Layout, credentials: Credentials) -> None:
+    """Mint the tokens that are missing, nearly over, or signed by another key; write curl's configuration."""
+    key = _key(credentials.signing_key_file)
+    for file, subject, role in (
+        (credentials.token_file, "developer", Role.ADMIN),
+        (credentials.agent_token_file, "traffic-agent", Role.TRAFFIC_AGENT),
+    ):
+        if not _lasts(file, key):
+            token = security.issue_token(
+                key=key,
+                issuer=ISSUER,
+                audience=AUDIENCE,
+                subject=subject,
+                roles=[role],
+                lifetime=TOKEN_LIFETIME,
+                now=datetime.now(UTC),
+            )
+            _write(file, token)
+    _write(layout.shell / ".curlrc", f'oauth2-bearer = "{credentials.token}"\n')
+
+
+def _lasts(file: Path, key: Mapping[str, Any]) -> bool:
+    later = datetime.now(UTC) + RENEW_BEFORE
+    try:
+        security.verify_token(
+            file.read_text(), jwks=security.public_jwks(key), issuer=ISSUER, audience=AUDIENCE, now=later
+        )
+    except (OSError, Unauthorized):
+        return False
+    return True
+
+
+def _key(file: Path) -> dict[str, Any]:
+    key: dict[str, Any] = json.loads(file.read_text())
+    return key
+
+
+def _password() -> str:
+    return secrets.token_hex(24)
+
+
+def _once(file: Path, make: Callable[[], str]) -> str:
+    if not file.exists():
+        _write(file, make())
+    return file.read_text()
+
+
+def _write(file: Path, content: str) -> None:
+    """Replace a file atomically; it is never readable by others, not even for a moment."""
+    draft = file.with_name(f"{file.name}.new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(file)

@@ -1,0 +1,142 @@
+"""Ray's head as one part: `ray start`, then a parent for its daemons that repairs what can be repaired alone.
+
+`ray start` leaves its daemons behind as orphans; as their subreaper this process becomes their parent, and sees each
+death at once. `gcs_server` and the dashboard are started again by their own command line, environment and directory:
+replicas answer on meanwhile, whereas `ray start --block` would end them all. Without the raylet there is no head: this
+process ends, and the stack starts the whole head again from its state. Whatever happens to us, our session dies with
+us: SIGTERM, which also arrives when our own parent is killed, kills it.
+
+Run as `python -m hotswap.cli.stack.ray_head -- <options of ray start>`.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from types import FrameType
+
+import psutil
+
+from hotswap.cli.stack.processes import become_subreaper, session_members, start_ticks
+from hotswap.telemetry import configure_logging, mark_ready
+
+log = logging.getLogger(__name__)
+
+START_TIMEOUT_S = 60.0
+MAX_REPAIRS, REPAIR_WINDOW_S = 5, 60.0
+
+
+@dataclass(slots=True)
+class Daemon:
+    """One process of Ray's head, with all that is needed to start it again."""
+
+    name: str
+    pid: int
+    command: list[str]
+    environment: dict[str, str]
+    directory: str
+    repairs: list[float] = field(default_factory=list)
+
+
+MARKS = {"gcs_server": "/gcs/gcs_server", "raylet": "/raylet/raylet", "dashboard": "/dashboard/dashboard.py"}
+REPAIRABLE = ("gcs_server", "dashboard")
+
+
+def start(options: list[str]) -> dict[str, Daemon]:
+    """Run `ray start` and adopt what it leaves behind.
+
+    Raises:
+        RuntimeError: Ray didn't start; its output has said why.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "HOTSWAP_READY_FILE"}
+    command = [sys.executable, "-P", "-m", "hotswap.cli.stack.ray_launcher", "start", "--head", *options]
+    finished = subprocess.run(command, env=environment, timeout=START_TIMEOUT_S, check=False)  # noqa: S603
+    if finished.returncode != 0:
+        raise RuntimeError(f"ray start ended with {finished.returncode}")
+    daemons: dict[str, Daemon] = {}
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            line = child.cmdline()
+            for name, mark in MARKS.items():
+                if any(mark in word for word in line[:3]):
+                    daemons[name] = Daemon(name, child.pid, line, child.environ(), child.cwd())
+    if missing := MARKS.keys() - daemons.keys():
+        raise RuntimeError(f"ray start left no {', '.join(sorted(missing))}")
+    return daemons
+
+
+def watch(daemons: dict[str, Daemon]) -> None:
+    """Bury the dead and repair; returns when the head can't go on."""
+    while True:
+        pid, status = os.waitpid(-1, 0)
+        dead = next((daemon for daemon in daemons.values() if daemon.pid == pid), None)
+        if dead is None:
+            continue  # an orphan of the tree
+        if dead.name not in REPAIRABLE or not _may_repair(dead):
+            log.error("%s ended (%s): the head can't go on", dead.name, status)
+            return
+        log.warning("%s ended (%s): starting it again", dead.name, status)
+        repair(dead)
+
+
+def repair(daemon: Daemon) -> None:
+    """Start one daemon again as Ray did."""
+    if daemon.name == "dashboard":
+        _kill_orphaned_modules()
+    process = subprocess.Popen(  # noqa: S603
+        daemon.command,
+        env=daemon.environment,
+        cwd=daemon.directory,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    daemon.pid = process.pid
+
+
+def _may_repair(daemon: Daemon) -> bool:
+    now = time.monotonic()
+    daemon.repairs = [*(when for when in daemon.repairs if now - when < REPAIR_WINDOW_S), now]
+    return len(daemon.repairs) <= MAX_REPAIRS
+
+
+def _kill_orphaned_modules() -> None:
+    """The dashboard's own children, which are ours now, hold ports that the new one may want."""
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if any("dashboard" in word or "forkserver" in word for word in child.cmdline()):
+                child.kill()
+
+
+def end_session(_signal: int = 0, _frame: FrameType | None = None) -> None:
+    """Kill everything of our session, ourselves last. Ray's tree has no state that a slow stop would save."""
+    ours = os.getpid()
+    while members := [pid for pid in session_members(os.getsid(0)) if pid != ours]:
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+    os._exit(0)
+
+
+def main() -> None:
+    configure_logging("ray")
+    if os.getsid(0) != os.getpid() or start_ticks(os.getpid()) is None:
+        raise SystemExit("needs a session of its own: it kills all of it")
+    become_subreaper()
+    signal.signal(signal.SIGTERM, end_session)
+    try:
+        daemons = start(sys.argv[sys.argv.index("--") + 1 :])
+        mark_ready()
+        watch(daemons)
+    except (RuntimeError, subprocess.TimeoutExpired) as error:
+        log.error("%s", error)
+    raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

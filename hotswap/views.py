@@ -1,0 +1,217 @@
+"""What the API says of things, in types: the API writes these, the Python client and the CLI read them.
+
+A reader ignores what it doesn't know, so that an older client gets along with a newer server. Names in JSON are
+camelCase; percentages are 0 to 100 with hundredths, times are ISO-8601 in UTC, durations are seconds.
+"""
+
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType, Strategy, VersionStatus
+
+
+class View(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, protected_namespaces=()
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """As it travels."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+Item = TypeVar("Item", bound=View)
+
+
+class Page(View, Generic[Item]):
+    """One page of a list, newest first; there is more while `offset + len(items) < total`."""
+
+    items: list[Item]
+    total: int
+    limit: int
+    offset: int
+
+
+class ModelView(View):
+    """`activeVersion` is Production's, `activeVersions` holds every environment's that has one."""
+
+    model_id: str
+    name: str
+    description: str | None
+    framework: Framework
+    type: ModelType
+    owner: str
+    team: str | None
+    tags: list[str]
+    active_version: str | None
+    active_versions: dict[Environment, str]
+    is_archived: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class VersionView(View):
+    version_id: str
+    model_id: str
+    model: str
+    version: str
+    framework: Framework
+    artifact_path: str
+    checksum: str
+    artifact_size_bytes: int
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any]
+    metadata: dict[str, Any]
+    status: VersionStatus
+    approved_by: str | None
+    approved_at: datetime | None
+    is_deprecated: bool
+    created_at: datetime
+
+
+class RegistrationView(View):
+    """What a registration that still runs is answered with: where it will be found, and who works on it."""
+
+    model: str
+    version: str
+    status: str
+    workflow_id: str
+
+
+class ArmView(View):
+    """`errorRate` is 0 to 1; latencies are None without a request."""
+
+    requests: int = 0
+    errors: int = 0
+    error_rate: float = 0.0
+    latency_p50_ms: float | None = None
+    latency_p95_ms: float | None = None
+
+
+class VerdictView(View):
+    """What the judge said of one step, the newest; `outcome` is Pass, Harm, InsufficientData, Inconclusive or Error."""
+
+    step: int
+    outcome: str
+    reason: str | None
+    message: str
+    candidate: ArmView
+    stable: ArmView
+    judged_at: datetime | None
+
+
+class StepView(View):
+    """`state` is done, current or waiting; `weight` in percent."""
+
+    number: int
+    weight: float
+    bake_seconds: float
+    state: str
+
+
+class CheckView(View):
+    """`passed` None says that the check doesn't apply."""
+
+    name: str
+    passed: bool | None
+    detail: str
+
+
+class ValidationView(View):
+    passed: bool
+    checks: list[CheckView]
+
+
+class ResourcesView(View):
+    """What each replica asks of the cluster, and how many there are."""
+
+    replicas: int
+    gpus: float
+    cpus: float
+
+
+class DeploymentView(View):
+    """`trafficPercentage` is what the proxies confirmed, never what was wished for."""
+
+    deployment_id: str
+    model_id: str
+    model: str
+    version: str
+    environment: Environment
+    strategy: Strategy
+    strategy_config: dict[str, Any]
+    resources: ResourcesView
+    kind: DeploymentKind
+    status: DeploymentStatus
+    reason: str | None
+    message: str | None
+    progress_percentage: int
+    traffic_percentage: float
+    steps: list[StepView]
+    current_step: int | None
+    bake_ends_at: datetime | None
+    previous_version: str | None
+    validation: ValidationView | None
+    analysis: list[VerdictView]
+    workflow_id: str
+    run_id: str | None
+    initiated_by: str
+    started_at: datetime
+    completed_at: datetime | None
+    is_rolled_back: bool
+
+
+class Accepted(View):
+    """A deployment that was accepted; it goes on by itself."""
+
+    deployment_id: str
+    model: str
+    version: str
+    environment: Environment
+    kind: DeploymentKind
+    status: DeploymentStatus
+    workflow_id: str
+
+
+class AnswerView(View):
+    """What came of approve, promote, abort or rollback.
+
+    `deploymentId` is another than the one asked about where a rollback started a new deployment. With `confirmed`
+    false no worker answered: what was said is recorded and takes effect as soon as one does.
+    """
+
+    deployment_id: str
+    status: DeploymentStatus
+    message: str
+    confirmed: bool = True
+    workflow_id: str
+
+
+class PredictionView(View):
+    request_id: str
+    model_name: str
+    version: str
+    prediction: Any
+    confidence: float | None = None
+    latency_ms: float | None = None
+    timestamp: datetime | None = None
+
+
+class BatchPredictionView(View):
+    request_id: str
+    model_name: str
+    version: str
+    predictions: list[Any]
+    total_latency_ms: float | None = None
+
+
+class TokenView(View):
+    """`expiresIn` in seconds."""
+
+    access_token: str
+    token_type: str = "Bearer"  # noqa: S105 - a scheme, no secret
+    expires_in: int

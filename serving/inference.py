@@ -1,0 +1,297 @@
+"""What a replica answers: a raw ASGI application over one loaded model.
+
+Raw, because frameworks cost more than a small model does. Every inference that is answered, with a prediction or with
+an error, has its record in the spool before the answer leaves. The model is this process's: it is put in place by
+`start` before Ray Serve counts the replica as ready, so no request ever meets a cold model.
+"""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import jsonschema_rs
+import msgspec
+
+from hotswap.domain.application import ApplicationSpec
+from hotswap.domain.errors import Conflict, HotSwapError, SchemaValidationFailed, ValidationFailed
+from hotswap.domain.errors import FieldProblem as Problem
+from hotswap.domain.registry import GoldenRequest
+from hotswap.domain.vocabulary import ArmName, InferenceStatus
+from hotswap.records import InferenceRecord, encode_record, to_json
+from serving.runtimes import Model, Prediction
+from serving.spool import SpoolWriter
+
+MOST_BODY_BYTES = 10 * 1024**2
+INLINE_SECONDS = 0.005
+"""A model quicker than this runs on the event loop: a thread would cost a fast one 50 microseconds and more."""
+MOST_INSTANCES = 10_000
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+logger = logging.getLogger(__name__)
+
+
+class _One(msgspec.Struct, forbid_unknown_fields=True):
+    features: Any
+    version: str | None = None
+
+
+class _Batch(msgspec.Struct, forbid_unknown_fields=True):
+    instances: list[Any]
+    version: str | None = None
+
+
+class InferenceFailed(HotSwapError):
+    code = "INFERENCE_ERROR"
+
+
+STATUS_OF = {
+    ValidationFailed: 400,
+    SchemaValidationFailed: 400,
+    Conflict: 409,
+    InferenceFailed: 500,
+}
+
+
+class Engine:
+    """One model with what surrounds a prediction: schema check, timing, record."""
+
+    def __init__(self, spec: ApplicationSpec, model: Model, spool: SpoolWriter, golden: list[GoldenRequest]) -> None:
+        self.spec = spec
+        self._model = model
+        self._spool = spool
+        self._golden = golden
+        self._validator = jsonschema_rs.validator_for(spec.input_schema)
+        self._threads: ThreadPoolExecutor | None = None
+        self.headers = [(b"content-type", b"application/json"), (b"x-hotswap-version", spec.version.encode())]
+
+    def warm_up(self) -> int:
+        """Answer every golden request, twice: the first one pays for lazy initialisation. How many there are.
+
+        Raises InferenceFailed with what went wrong.
+        """
+        slowest = 0.0
+        for request in (*self._golden, *self._golden):
+            begun = time.perf_counter()
+            try:
+                self._model.predict([request.features])
+            except Exception as error:
+                raise InferenceFailed(f"{self.spec.name} fails a golden request: {str(error)[:300]}") from error
+            slowest = time.perf_counter() - begun
+        if slowest > INLINE_SECONDS and self._threads is None:
+            self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        return len(self._golden)
+
+    async def infer(self, body: bytes, *, batch: bool, headers: dict[bytes, bytes]) -> tuple[int, bytes]:
+        """Status and body of the answer to one request, whose record is spooled by then."""
+        requested_at, begun = time.time(), time.perf_counter()
+        request_id = _request_id(headers)
+        instances: list[Any] = []
+        predictions: list[Prediction] = []
+        problem: HotSwapError | None = None
+        try:
+            instances = self._read(body, batch=batch)
+            predictions = await self._predict(instances)
+        except HotSwapError as error:
+            problem = error
+        latency_ms = (time.perf_counter() - begun) * 1000
+        if problem is None:
+            status, answer = 200, self._answer(request_id, predictions, latency_ms, batch=batch)
+        else:
+            status, answer = STATUS_OF[type(problem)], error_body(problem, request_id)
+        self._spool.write(
+            encode_record(
+                InferenceRecord(
+                    record_id=uuid.uuid4().hex,
+                    request_id=request_id,
+                    environment=self.spec.environment,
+                    model=self.spec.model,
+                    version=self.spec.version,
+                    deployment_id=self.spec.deployment_id,
+                    application=self.spec.name,
+                    arm=_arm(headers),
+                    attempt=int(headers.get(b"x-envoy-attempt-count", b"1")),
+                    batch=batch,
+                    instances=len(instances),
+                    features=to_json(instances if batch else instances[0] if instances else None),
+                    prediction=_recorded(predictions, batch=batch),
+                    confidence=predictions[0].confidence if len(predictions) == 1 else None,
+                    latency_ms=latency_ms,
+                    status=InferenceStatus.COMPLETED if problem is None else InferenceStatus.FAILED,
+                    error=None if problem is None else f"{problem.code}: {problem.message}"[:1000],
+                    requested_at=requested_at,
+                    completed_at=time.time(),
+                )
+            )
+        )
+        return status, answer
+
+    def _read(self, body: bytes, *, batch: bool) -> list[Any]:
+        try:
+            if batch:
+                request: _Batch | _One = msgspec.json.decode(body, type=_Batch)
+            else:
+                request = msgspec.json.decode(body, type=_One)
+        except msgspec.ValidationError as error:
+            message, _, path = str(error).partition(" - at `$.")
+            field = path.rstrip("`") or ("instances" if batch else "features")
+            raise ValidationFailed.of(field, message) from None
+        except msgspec.DecodeError as error:
+            raise ValidationFailed.of("body", f"not JSON: {error}") from None
+        if request.version is not None and request.version != self.spec.version:
+            raise Conflict(
+                f"version {self.spec.version} would answer, not {request.version}; "
+                "the header X-HotSwap-Version chooses another version that is up",
+                Problem("version", f"{self.spec.version} would answer"),
+            )
+        instances = request.instances if isinstance(request, _Batch) else [request.features]
+        if not 0 < len(instances) <= MOST_INSTANCES:
+            raise ValidationFailed.of("instances", f"must be 1 to {MOST_INSTANCES}")
+        for position, instance in enumerate(instances):
+            if not self._validator.is_valid(instance):
+                raise self._misfit(instance, f"instances[{position}]" if batch else "features")
+        return instances
+
+    def _misfit(self, instance: Any, field: str) -> SchemaValidationFailed:
+        problems = []
+        for error in self._validator.iter_errors(instance):
+            path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
+            problems.append(Problem(f"{field}{path}", error.message[:200]))
+            if len(problems) == 5:
+                break
+        return SchemaValidationFailed(
+            f"{problems[0].field} doesn't fit the schema of {self.spec.model} {self.spec.version}", *problems
+        )
+
+    async def _predict(self, instances: list[Any]) -> list[Prediction]:
+        try:
+            if self._threads is None:
+                return self._model.predict(instances)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self._model.predict, instances)
+        except Exception as error:
+            logger.warning("the model failed", extra={"model": self.spec.name, "error": str(error)[:1000]})
+            raise InferenceFailed(f"{self.spec.model} {self.spec.version} failed on this input") from error
+
+    def _answer(self, request_id: str, predictions: list[Prediction], latency_ms: float, *, batch: bool) -> bytes:
+        answer: dict[str, Any] = {
+            "requestId": request_id,
+            "modelName": self.spec.model,
+            "version": self.spec.version,
+        }
+        if batch:
+            answer["predictions"] = [{"prediction": row.value, "confidence": row.confidence} for row in predictions]
+            answer["totalLatencyMs"] = latency_ms
+        else:
+            answer["prediction"] = predictions[0].value
+            answer["confidence"] = predictions[0].confidence
+            answer["latencyMs"] = latency_ms
+            answer["timestamp"] = datetime.now(UTC)
+        return msgspec.json.encode(answer)
+
+
+_engine: Engine | None = None
+
+
+def start(engine: Engine) -> None:
+    """Put this process's engine in place, warmed up. Raises InferenceFailed when it isn't fit to answer."""
+    global _engine
+    engine.warm_up()
+    _engine = engine
+
+
+class InferenceApp:
+    """The ASGI object that Ray Serve binds to a replica's own port; it must pickle, so it holds nothing."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] == "http":
+            status, body = await _respond(scope, receive)
+            assert _engine is not None
+            length = (b"content-length", str(len(body)).encode())
+            await send({"type": "http.response.start", "status": status, "headers": [*_engine.headers, length]})
+            await send({"type": "http.response.body", "body": body})
+
+
+async def _respond(scope: Scope, receive: Receive) -> tuple[int, bytes]:
+    assert _engine is not None
+    headers = dict(scope["headers"])
+    path: str = scope["path"]
+    if scope["method"] == "POST" and path.endswith(f"/api/v1/inference/{_engine.spec.model}"):
+        batch = False
+    elif scope["method"] == "POST" and path.endswith(f"/api/v1/inference/{_engine.spec.model}/batch"):
+        batch = True
+    elif scope["method"] == "POST" and path.endswith("/warm-up"):
+        return _warm_up(_engine, headers)
+    else:
+        return 404, error_body(HotSwapError(f"{scope['method']} {path} is not answered here"), _request_id(headers))
+    body = await _body(receive)
+    if body is None:
+        too_large = ValidationFailed.of("body", f"larger than {MOST_BODY_BYTES} bytes")
+        return 413, error_body(too_large, _request_id(headers))
+    return await _engine.infer(body, batch=batch, headers=headers)
+
+
+def _warm_up(engine: Engine, headers: dict[bytes, bytes]) -> tuple[int, bytes]:
+    try:
+        return 200, msgspec.json.encode({"version": engine.spec.version, "golden": engine.warm_up()})
+    except InferenceFailed as error:
+        return 500, error_body(error, _request_id(headers))
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """The whole body, None when it is too large."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    while message.get("more_body"):
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > MOST_BODY_BYTES:
+            return None
+    return body
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while (message := await receive())["type"] != "lifespan.shutdown":
+        await send({"type": f"{message['type']}.complete"})
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+def error_body(error: HotSwapError, trace_id: str) -> bytes:
+    return msgspec.json.encode(
+        {
+            "error": {
+                "code": error.code,
+                "message": error.message,
+                "details": [{"field": problem.field, "message": problem.message} for problem in error.details],
+                "traceId": trace_id,
+                "timestamp": datetime.now(UTC),
+            }
+        }
+    )
+
+
+def _request_id(headers: dict[bytes, bytes]) -> str:
+    given = headers.get(b"x-request-id", b"").decode("ascii", "replace")
+    return given if 0 < len(given) <= 128 and given.isprintable() else str(uuid.uuid4())
+
+
+def _arm(headers: dict[bytes, bytes]) -> ArmName:
+    try:
+        return ArmName(headers.get(b"x-hotswap-arm", b"stable").decode("ascii", "replace"))
+    except ValueError:
+        return ArmName.STABLE
+
+
+def _recorded(predictions: list[Prediction], *, batch: bool) -> str | None:
+    if not predictions:
+        return None
+    return to_json([row.value for row in predictions] if batch else predictions[0].value)

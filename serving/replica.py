@@ -1,0 +1,38 @@
+"""One immutable Ray Serve application per deployment: `serving.replica:build`, with an ApplicationSpec as its args.
+
+The constructor takes the artifact from the node's cache, loads it and warms it up: a replica that Ray Serve calls ready
+has answered its golden requests, and one that can't says why in the application's message.
+"""
+
+from typing import Any
+
+import msgspec
+from ray import serve
+
+from hotswap.domain.application import ApplicationSpec
+from hotswap.settings import ReplicaSettings, load
+from hotswap.storage import ObjectStorage
+from serving.artifacts import ArtifactCache
+from serving.inference import Engine, InferenceApp, start
+from serving.runtimes import golden_requests
+from serving.runtimes import load as load_model
+from serving.spool import SpoolWriter
+
+
+@serve.deployment(name="Replica")
+@serve.ingress(InferenceApp())
+class Replica:
+    def __init__(self, args: dict[str, Any]) -> None:
+        spec = msgspec.convert(args, ApplicationSpec)
+        settings = load(ReplicaSettings)
+        directory = ArtifactCache(settings.serving.cache_dir, ObjectStorage(settings.storage)).fetch(spec.artifact)
+        model = load_model(spec.framework, directory, gpu=spec.resources.gpus > 0)
+        spool = SpoolWriter(
+            settings.serving.spool_dir, application=spec.name, max_bytes=settings.serving.spool_max_bytes
+        )
+        start(Engine(spec, model, spool, golden_requests(directory)))
+
+
+def build(args: dict[str, Any]) -> serve.Application:
+    """What Ray Serve calls with the args of the application's configuration."""
+    return Replica.bind(args)  # type: ignore[attr-defined]
