@@ -1,0 +1,116 @@
+"""The traffic plan on its way down, and the proxies' reports on their way up, over Redis.
+
+Redis only carries them: the plan's truth is in PostgreSQL, and each agent keeps the last plan in files of its own. A
+publication is atomic and the newest generation wins, whatever order writers come in.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+
+import msgspec
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+from hotswap.domain.errors import Unavailable
+from hotswap.domain.traffic import ProxyReport, TrafficPlan
+
+PLAN = "hotswap:traffic:plan"
+GENERATION = "hotswap:traffic:generation"
+REPORTS = "hotswap:traffic:reports"
+RECHECK_SECONDS = 1.0
+
+_PUBLISH = """
+local newest = tonumber(redis.call('GET', KEYS[2]) or '-1')
+if tonumber(ARGV[1]) > newest then
+    redis.call('SET', KEYS[1], ARGV[2])
+    redis.call('SET', KEYS[2], ARGV[1])
+end
+redis.call('PUBLISH', KEYS[1], ARGV[1])
+"""
+
+_plan_decoder = msgspec.json.Decoder(TrafficPlan)
+_report_decoder = msgspec.json.Decoder(ProxyReport)
+
+
+def encode_plan(plan: TrafficPlan) -> bytes:
+    return msgspec.json.encode(plan)
+
+
+def decode_plan(data: bytes) -> TrafficPlan:
+    """Raises msgspec.ValidationError on anything but a plan."""
+    return _plan_decoder.decode(data)
+
+
+class RedisTrafficBus:
+    """Implements `hotswap.ports.TrafficBus`."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._publish = redis.register_script(_PUBLISH)
+
+    async def publish(self, plan: TrafficPlan) -> None:
+        with _away():
+            await self._publish(keys=[PLAN, GENERATION], args=[plan.generation, encode_plan(plan)])
+
+    async def published(self) -> TrafficPlan | None:
+        with _away():
+            data = await self._redis.get(PLAN)
+        return None if data is None else decode_plan(data)
+
+    async def plans(self) -> AsyncIterator[TrafficPlan]:
+        """Raises Unavailable when Redis goes away; ask again then."""
+        newest = -1
+        with _away():
+            async with self._redis.pubsub() as published:
+                await published.subscribe(PLAN)
+                while True:
+                    plan = await self.published()
+                    if plan is not None and plan.generation > newest:
+                        newest = plan.generation
+                        yield plan
+                    await _next_message(published, RECHECK_SECONDS)
+
+    async def report(self, report: ProxyReport) -> None:
+        with _away():
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.hset(REPORTS, report.proxy, msgspec.json.encode(report))
+                pipeline.publish(REPORTS, report.proxy)
+                await pipeline.execute()
+
+    async def reports(self) -> list[ProxyReport]:
+        with _away():
+            found = await self._redis.hvals(REPORTS)
+        return [_report_decoder.decode(data) for data in found]
+
+    async def wait_for_report(self, timeout: float) -> None:  # noqa: ASYNC109 - a poll's length, not a deadline
+        begun = asyncio.get_running_loop().time()
+        try:
+            async with self._redis.pubsub() as published:
+                await published.subscribe(REPORTS)
+                await _next_message(published, timeout)
+        except RedisError:
+            await asyncio.sleep(max(0.0, begun + timeout - asyncio.get_running_loop().time()))
+
+    async def remove_proxy(self, proxy: str) -> None:
+        with _away():
+            await self._redis.hdel(REPORTS, proxy)
+
+
+async def _next_message(published: PubSub, timeout: float) -> None:  # noqa: ASYNC109
+    """Wait for one publication, or for `timeout` seconds; what else is queued by then is taken with it."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+    while (left := deadline - loop.time()) > 0:
+        message = await published.get_message(ignore_subscribe_messages=True, timeout=left)
+        if message is not None:
+            return
+
+
+@contextlib.contextmanager
+def _away() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise Unavailable(f"Redis does not answer: {error}") from error

@@ -1,0 +1,103 @@
+"""Ray Serve's REST API: the whole desired configuration down, what runs up.
+
+The PUT deletes every application that it doesn't name, so only whoever holds the writer's lease may call it. With the
+cluster's token this API is remote code execution: it listens on localhost or a closed network only.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import msgspec
+
+from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState
+from hotswap.domain.errors import ValidationFailed
+
+PUT_SECONDS = 10.0
+"""Shorter than what the writer's lease must have left (`activities/replicas.py`)."""
+PATH = "/api/serve/applications/"
+
+_HEALTH = {
+    "RUNNING": ApplicationHealth.RUNNING,
+    "DEPLOY_FAILED": ApplicationHealth.FAILED,
+    "DELETING": ApplicationHealth.STOPPING,
+}
+
+
+class RayServeClient:
+    """Implements `hotswap.ports.ServeCluster`. `host` is what Serve's replicas listen on."""
+
+    def __init__(self, base_url: str, token: str, *, host: str = "127.0.0.1") -> None:
+        self._host = host
+        self._http = httpx.AsyncClient(
+            base_url=base_url, headers={"Authorization": f"Bearer {token}"}, timeout=PUT_SECONDS
+        )
+
+    async def put(self, specs: Sequence[ApplicationSpec]) -> None:
+        config = {
+            "proxy_location": "HeadOnly",
+            "http_options": {"host": self._host},
+            "applications": [application_config(spec) for spec in specs],
+        }
+        answer = await self._http.put(PATH, json=config)
+        if answer.status_code == httpx.codes.BAD_REQUEST:
+            raise ValidationFailed(f"Ray Serve refuses the configuration: {answer.text[:1000]}")
+        answer.raise_for_status()
+
+    async def applications(self) -> dict[str, ApplicationState]:
+        answer = await self._http.get(PATH)
+        answer.raise_for_status()
+        return read_applications(answer.json())
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+
+def application_config(spec: ApplicationSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "route_prefix": f"/{spec.name}",
+        "import_path": "serving.replica:build",
+        "args": msgspec.to_builtins(spec),
+        "deployments": [
+            {
+                "name": "Replica",
+                "num_replicas": spec.resources.replicas,
+                "max_ongoing_requests": spec.resources.max_ongoing_requests,
+                "health_check_period_s": 1,
+                "health_check_timeout_s": 10,
+                "graceful_shutdown_timeout_s": 10,
+                "ray_actor_options": {"num_cpus": spec.resources.cpus, "num_gpus": spec.resources.gpus},
+            }
+        ],
+    }
+
+
+def read_applications(details: dict[str, Any]) -> dict[str, ApplicationState]:
+    """Every application of Serve's answer, with the addresses of the replicas that can be sent requests."""
+    listen = (details.get("http_options") or {}).get("host")
+    targets: dict[str, list[str]] = {}
+    for group in details.get("target_groups") or []:
+        for target in group.get("targets") or []:
+            # An application without running replicas lists the fallback proxy here, which must get nothing.
+            if not str(target.get("name", "")).startswith("SERVE_REPLICA::"):
+                continue
+            # Serve may list the node's own address while its replicas listen on loopback only.
+            host = "127.0.0.1" if listen in {"127.0.0.1", "localhost"} else target["ip"]
+            targets.setdefault(group["route_prefix"].lstrip("/"), []).append(f"{host}:{target['port']}")
+    return {
+        name: ApplicationState(
+            name=name,
+            health=_HEALTH.get(application["status"], ApplicationHealth.STARTING),
+            message=_reason(application),
+            targets=tuple(sorted(targets.get(name, ()))),
+        )
+        for name, application in (details.get("applications") or {}).items()
+    }
+
+
+def _reason(application: dict[str, Any]) -> str:
+    """Why it isn't running, in Serve's words: the application's message, else its deployments'."""
+    said = [application.get("message") or ""]
+    said += [deployment.get("message") or "" for deployment in (application.get("deployments") or {}).values()]
+    return "; ".join(dict.fromkeys(text for text in said if text))[:2000]
