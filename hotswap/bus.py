@@ -38,7 +38,7 @@ def encode_plan(plan: TrafficPlan) -> bytes:
     return msgspec.json.encode(plan)
 
 
-def decode_plan(data: bytes) -> TrafficPlan:
+def decode_plan(data: bytes | str) -> TrafficPlan:
     """Raises msgspec.ValidationError on anything but a plan."""
     return _plan_decoder.decode(data)
 

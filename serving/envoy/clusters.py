@@ -1,0 +1,53 @@
+"""Envoy's clusters: one per application that takes part in the plan, with its replicas' own ports, and the API's.
+
+Pure. Retries and ejection are what it took to lose no request when a replica is killed under load: each setting here
+was needed. Only local-origin failures eject, or a client that provokes three errors would eject a healthy replica.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+API = "api"
+
+Json = dict[str, Any]
+
+
+def clusters(targets: Mapping[str, Sequence[str]], *, api: str) -> list[Json]:
+    """`targets` are `host:port` by application; an application without any answers 503 until it has some."""
+    return [_cluster(API, [api]), *(_cluster(name, targets[name]) for name in sorted(targets))]
+
+
+def _cluster(name: str, targets: Sequence[str]) -> Json:
+    return {
+        "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "lb_policy": "LEAST_REQUEST",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [_endpoint(target) for target in targets]}],
+        },
+        "circuit_breakers": {
+            "thresholds": [
+                {"max_connections": 4096, "max_pending_requests": 4096, "max_requests": 8192, "max_retries": 1024}
+            ]
+        },
+        "outlier_detection": {
+            "split_external_local_origin_errors": True,
+            "consecutive_local_origin_failure": 2,
+            "enforcing_consecutive_local_origin_failure": 100,
+            "enforcing_local_origin_success_rate": 0,
+            "enforcing_consecutive_5xx": 0,
+            "enforcing_consecutive_gateway_failure": 0,
+            "enforcing_success_rate": 0,
+            "interval": "0.5s",
+            "base_ejection_time": "1s",
+            "max_ejection_percent": 50,
+        },
+    }
+
+
+def _endpoint(target: str) -> Json:
+    host, _, port = target.rpartition(":")
+    return {"endpoint": {"address": {"socket_address": {"address": host, "port_value": int(port)}}}}

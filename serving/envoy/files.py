@@ -1,0 +1,60 @@
+"""Envoy's files: written beside their place and renamed, since Envoy only notices renames.
+
+Each carries a version made of its content, which Envoy repeats as `version_text` once it has taken it: that is the
+acknowledgement. A file that would not change is not written.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from hotswap.domain.traffic import TrafficPlan
+from hotswap.settings import TrafficAgentSettings
+from serving.envoy.clusters import clusters
+from serving.envoy.gateway import CDS, ECDS, RDS, bootstrap, jwt_filter
+from serving.envoy.routes import route_configuration
+
+
+def prepare(settings: TrafficAgentSettings) -> None:
+    """Make all that Envoy needs to start: its bootstrap always, and the other files where there are none yet."""
+    directory = settings.agent.envoy_dir
+    directory.mkdir(parents=True, exist_ok=True)
+    write_atomically(directory / "envoy.json", json.dumps(bootstrap(settings), indent=1))
+    empty = TrafficPlan()
+    for name, resources in (
+        (CDS, clusters({}, api=api_address(settings))),
+        (RDS, [route_configuration(empty)]),
+        (ECDS, [current_jwt_filter(settings)]),
+    ):
+        if not (directory / name).exists():
+            write_resources(directory / name, resources)
+
+
+def write_resources(path: Path, resources: list[dict[str, Any]]) -> str:
+    """Write a discovery response if it differs from what is there; its version either way."""
+    content = json.dumps(resources, sort_keys=True)
+    version = hashlib.sha256(content.encode()).hexdigest()[:16]
+    response = json.dumps({"version_info": version, "resources": resources})
+    try:
+        same = path.read_text() == response
+    except FileNotFoundError:
+        same = False
+    if not same:
+        write_atomically(path, response)
+    return version
+
+
+def write_atomically(path: Path, content: str) -> None:
+    unnamed = path.with_name(f".{path.name}")
+    unnamed.write_text(content)
+    unnamed.rename(path)
+
+
+def current_jwt_filter(settings: TrafficAgentSettings) -> dict[str, Any]:
+    jwks = json.loads(settings.security.jwks_file.read_text())
+    return jwt_filter(jwks, issuer=settings.security.issuer, audience=settings.security.audience)
+
+
+def api_address(settings: TrafficAgentSettings) -> str:
+    return f"{settings.gateway.api_host}:{settings.gateway.api_port}"

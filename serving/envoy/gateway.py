@@ -1,0 +1,204 @@
+"""Envoy's listener and bootstrap: what never changes while it runs. And the JWT filter, which does when keys rotate.
+
+Pure. Everything that a client sees of Envoy itself is in HotSwap's error format, without Envoy's inner reasons.
+"""
+
+import json
+from typing import Any
+
+from hotswap.settings import TrafficAgentSettings
+from serving.envoy.routes import INFERENCE, ROUTE_CONFIG, VERSION_HEADER
+
+JWT_FILTER = "envoy.filters.http.jwt_authn"
+CDS, RDS, ECDS = "cds.json", "rds.json", "ecds.json"
+HISTOGRAM = "hotswap_latency"
+
+Json = dict[str, Any]
+
+_HTTP = "type.googleapis.com/envoy.extensions.filters.http"
+
+
+def bootstrap(settings: TrafficAgentSettings) -> Json:
+    directory = settings.agent.envoy_dir
+    host, _, port = settings.agent.envoy_admin_url.removeprefix("http://").rpartition(":")
+    return {
+        "node": {"id": settings.agent.proxy, "cluster": "hotswap"},
+        "admin": {"address": _address(host, int(port))},
+        "stats_flush_on_admin": True,
+        "stats_config": {
+            "stats_matcher": {
+                "inclusion_list": {
+                    "patterns": [
+                        {"safe_regex": {"regex": r"cluster\..*\.upstream_rq_(completed|[245]xx)"}},
+                        {"safe_regex": {"regex": r".*(version_text|update_rejected|update_failure)"}},
+                        {"prefix": "cluster_manager.warming_clusters"},
+                        {"prefix": "server.uptime"},
+                        {"contains": HISTOGRAM},
+                    ]
+                }
+            }
+        },
+        "dynamic_resources": {"cds_config": _file(str(directory / CDS))},
+        "static_resources": {"listeners": [_listener(settings)]},
+        "overload_manager": {
+            "resource_monitors": [
+                {
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.resource_monitors"
+                        ".downstream_connections.v3.DownstreamConnectionsConfig",
+                        "max_active_downstream_connections": 20_000,
+                    },
+                }
+            ]
+        },
+    }
+
+
+def jwt_filter(jwks: Json, *, issuer: str, audience: str) -> Json:
+    """The filter with its keys inline: a watched key file would not be read again."""
+    return {
+        "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+        "name": JWT_FILTER,
+        "typed_config": {
+            "@type": f"{_HTTP}.jwt_authn.v3.JwtAuthentication",
+            "providers": {
+                "hotswap": {
+                    "issuer": issuer,
+                    "audiences": [audience],
+                    "local_jwks": {"inline_string": json.dumps(jwks, sort_keys=True)},
+                    "payload_in_metadata": "jwt",
+                    "claim_to_headers": [{"header_name": "x-hotswap-subject", "claim_name": "sub"}],
+                    "jwt_cache_config": {"jwt_cache_size": 1000},
+                }
+            },
+            "requirement_map": {"token": {"provider_name": "hotswap"}},
+        },
+    }
+
+
+def _listener(settings: TrafficAgentSettings) -> Json:
+    return {
+        "name": "gateway",
+        "address": _address(settings.gateway.listen_host, settings.gateway.listen_port),
+        "per_connection_buffer_limit_bytes": 1024 * 1024,
+        "filter_chains": [
+            {
+                "filters": [
+                    {
+                        "name": "envoy.filters.network.http_connection_manager",
+                        "typed_config": _connection_manager(settings),
+                    }
+                ]
+            }
+        ],
+    }
+
+
+def _connection_manager(settings: TrafficAgentSettings) -> Json:
+    return {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3"
+        ".HttpConnectionManager",
+        "stat_prefix": "gateway",
+        "rds": {"config_source": _file(str(settings.agent.envoy_dir / RDS)), "route_config_name": ROUTE_CONFIG},
+        "http_filters": [
+            {
+                "name": JWT_FILTER,
+                "config_discovery": {
+                    "config_source": _file(str(settings.agent.envoy_dir / ECDS)),
+                    "type_urls": [f"{_HTTP}.jwt_authn.v3.JwtAuthentication"],
+                },
+            },
+            {"name": "envoy.filters.http.rbac", "typed_config": {"@type": f"{_HTTP}.rbac.v3.RBAC"}},
+            {
+                "name": "envoy.filters.http.buffer",
+                "typed_config": {"@type": f"{_HTTP}.buffer.v3.Buffer", "max_request_bytes": 10 * 1024**2},
+            },
+            {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_HTTP}.router.v3.Router"}},
+        ],
+        "access_log": [_latency_histogram()],
+        "local_reply_config": _local_replies(),
+        "normalize_path": True,
+        "merge_slashes": True,
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        "use_remote_address": True,
+        "preserve_external_request_id": True,
+        "server_header_transformation": "PASS_THROUGH",
+        "request_headers_timeout": "10s",
+        "stream_idle_timeout": "120s",
+        "common_http_protocol_options": {"idle_timeout": "300s", "headers_with_underscores_action": "REJECT_REQUEST"},
+    }
+
+
+def _latency_histogram() -> Json:
+    """Microseconds by cluster: Envoy's own `upstream_rq_time` has whole milliseconds, useless for a fast model."""
+    return {
+        "name": "envoy.access_loggers.stats",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.stats.v3.Config",
+            "stat_prefix": HISTOGRAM,
+            "histograms": [
+                {
+                    "stat": {
+                        "name": "us",
+                        "tags": [{"name": "application", "value_format": "%UPSTREAM_CLUSTER%"}],
+                    },
+                    "unit": "Microseconds",
+                    "value_format": "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",
+                }
+            ],
+        },
+    }
+
+
+def _local_replies() -> Json:
+    """The error format for whatever Envoy answers itself; the first mapper that matches counts."""
+    return {
+        "mappers": [
+            _reply(401, "UNAUTHORIZED", "a valid bearer token is needed; it is missing, expired or not for HotSwap"),
+            _reply(403, "FORBIDDEN", "this token has no role that may infer, or another audience"),
+            _reply(404, "NOT_FOUND", path="/internal"),
+            _reply(404, "VERSION_NOT_FOUND", path=INFERENCE, header=VERSION_HEADER),
+            _reply(404, "MODEL_NOT_FOUND", path=INFERENCE),
+            _reply(413, "VALIDATION_ERROR", "the body is larger than 10 MiB"),
+            _reply(503, "SERVICE_UNAVAILABLE", "nothing that could answer this is ready; try again"),
+            _reply(504, "SERVICE_UNAVAILABLE", "no answer came in time; try again"),
+        ]
+    }
+
+
+def _reply(status: int, code: str, message: str = "%LOCAL_REPLY_BODY%", *, path: str = "", header: str = "") -> Json:
+    conditions: list[Json] = [
+        {
+            "status_code_filter": {
+                "comparison": {"op": "EQ", "value": {"default_value": status, "runtime_key": f"hotswap.reply.{status}"}}
+            }
+        }
+    ]
+    if path:
+        conditions.append({"header_filter": {"header": {"name": ":path", "string_match": {"prefix": path}}}})
+    if header:
+        conditions.append({"header_filter": {"header": {"name": header, "present_match": True}}})
+    return {
+        "filter": conditions[0] if len(conditions) == 1 else {"and_filter": {"filters": conditions}},
+        "body_format_override": {
+            "json_format": {
+                "error": {
+                    "code": code,
+                    "message": message,
+                    "details": [],
+                    "traceId": "%REQ(X-REQUEST-ID)%",
+                    "timestamp": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
+                }
+            },
+            "content_type": "application/json",
+        },
+    }
+
+
+def _file(path: str) -> Json:
+    return {"path_config_source": {"path": path}, "resource_api_version": "V3"}
+
+
+def _address(host: str, port: int) -> Json:
+    return {"socket_address": {"address": host, "port_value": port}}

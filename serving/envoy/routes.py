@@ -1,0 +1,192 @@
+"""Envoy's routes: which arm of which model answers a request.
+
+Pure. The stable comes first and the candidate last, always: their order decides which entities a hash sends to the
+candidate. The salt keeps the same entities from being every model's guinea pigs. A retry stays with the arm that was
+chosen, and only what no model has seen is retried: a model's own 500 counts against it and reaches the client.
+"""
+
+import re
+from typing import Any
+
+from hotswap.domain.traffic import Arm, Route, TrafficPlan
+from hotswap.domain.vocabulary import ArmName, Environment
+from serving.envoy.clusters import API
+
+INFERENCE = "/api/v1/inference"
+VERSION_HEADER = "x-hotswap-version"
+ENVIRONMENT_HEADER = "x-hotswap-environment"
+ENTITY_HEADER = "x-entity-id"
+ARM_HEADER = "x-hotswap-arm"
+
+ROUTE_CONFIG = "gateway"
+
+_RETRY = {
+    "retry_on": "connect-failure,refused-stream,reset,retriable-status-codes",
+    "retriable_status_codes": [503],
+    "num_retries": 3,
+    "per_try_timeout": "30s",
+    "retry_host_predicate": [
+        {
+            "name": "envoy.retry_host_predicates.previous_hosts",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+            },
+        }
+    ],
+    "host_selection_retry_max_attempts": 5,
+    "retry_back_off": {"base_interval": "0.01s", "max_interval": "0.1s"},
+}
+
+_ROLES = ("Application", "DataScientist", "MLEngineer", "Admin")
+
+AUTHENTICATED: dict[str, Any] = {
+    "envoy.filters.http.jwt_authn": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig",
+        "requirement_name": "token",
+    },
+    "envoy.filters.http.rbac": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute",
+        "rbac": {
+            "rules": {
+                "action": "ALLOW",
+                "policies": {
+                    "inference": {
+                        "permissions": [{"any": True}],
+                        "principals": [
+                            {
+                                "metadata": {
+                                    "filter": "envoy.filters.http.jwt_authn",
+                                    "path": [{"key": "jwt"}, {"key": "roles"}],
+                                    "value": {"list_match": {"one_of": {"string_match": {"exact": role}}}},
+                                }
+                            }
+                            for role in _ROLES
+                        ],
+                    }
+                },
+            }
+        },
+    },
+}
+"""Filters of an inference route: a valid token, with one of the roles that may infer."""
+
+Json = dict[str, Any]
+
+
+def route_configuration(plan: TrafficPlan) -> Json:
+    """Every model's routes, and everything else to the API; what is HotSwap's own business is answered 404."""
+    return {
+        "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+        "name": ROUTE_CONFIG,
+        "virtual_hosts": [
+            {
+                "name": ROUTE_CONFIG,
+                "domains": ["*"],
+                "retry_policy": _RETRY,
+                "include_request_attempt_count": True,
+                "routes": [
+                    _not_here({"path_separated_prefix": "/internal"}, "there is nothing here"),
+                    _to_api({"safe_regex": {"regex": f"{INFERENCE}/[^/]+/(status|outcome)"}}),
+                    *(entry for route in plan.routes for entry in _model_routes(route)),
+                    _not_here(
+                        {"path_separated_prefix": INFERENCE},
+                        "no model of this name has a version that serves in this environment",
+                    ),
+                    _to_api({"prefix": "/"}),
+                ],
+            }
+        ],
+    }
+
+
+def _model_routes(route: Route) -> list[Json]:
+    prefix = {"path_separated_prefix": f"{INFERENCE}/{route.model}"}
+    environment = _environment_matcher(route.environment)
+    by_version = [
+        _to_arm(prefix, [environment, _exactly(VERSION_HEADER, arm.version)], route, name, arm)
+        for name, arm, _ in route.arms
+    ]
+    wrong_version = _not_here(
+        prefix,
+        f"this version of {route.model} is not up in {route.environment}",
+        [environment, {"name": VERSION_HEADER, "present_match": True}],
+    )
+    split = {
+        "match": prefix | {"headers": [environment]},
+        "route": {
+            "weighted_clusters": {
+                "clusters": [
+                    {"name": arm.application, "weight": weight, **_marks(name, arm)} for name, arm, weight in route.arms
+                ],
+                "use_hash_policy": {"value": True},
+            },
+            **_action(route),
+        },
+        "typed_per_filter_config": AUTHENTICATED,
+    }
+    return [*by_version, wrong_version, split]
+
+
+def _to_arm(path: Json, headers: list[Json], route: Route, name: ArmName, arm: Arm) -> Json:
+    return {
+        "match": path | {"headers": headers},
+        "route": {"cluster": arm.application, **_action(route)},
+        **_marks(name, arm),
+        "typed_per_filter_config": AUTHENTICATED,
+    }
+
+
+def _action(route: Route) -> Json:
+    return {
+        "timeout": "60s",
+        "path_rewrite": "/%UPSTREAM_CLUSTER%%REQ(:path)%",
+        "hash_policy": [
+            {
+                "header": {
+                    "header_name": ENTITY_HEADER,
+                    "regex_rewrite": {"pattern": {"regex": "^"}, "substitution": f"{route.salt}:"},
+                },
+                "terminal": True,
+            }
+        ],
+    }
+
+
+def _marks(name: ArmName, arm: Arm) -> Json:
+    """Headers that tell replica and client which arm answers; a client can't send its own."""
+    return {
+        "request_headers_to_add": [_header(ARM_HEADER, name)],
+        "response_headers_to_add": [_header(VERSION_HEADER, arm.version), _header(ARM_HEADER, name)],
+    }
+
+
+def _header(key: str, value: str) -> Json:
+    return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def _to_api(path: Json) -> Json:
+    return {
+        "match": path,
+        "route": {"cluster": API, "timeout": "30s", "retry_policy": {"retry_on": "connect-failure", "num_retries": 2}},
+    }
+
+
+def _not_here(path: Json, message: str, headers: list[Json] | None = None) -> Json:
+    return {
+        "match": path | {"headers": headers or []},
+        "direct_response": {"status": 404, "body": {"inline_string": message}},
+    }
+
+
+def _exactly(name: str, value: str) -> Json:
+    return {"name": name, "string_match": {"exact": value}}
+
+
+def _environment_matcher(environment: Environment) -> Json:
+    if environment is Environment.PRODUCTION:
+        return {
+            "name": ENVIRONMENT_HEADER,
+            "string_match": {"safe_regex": {"regex": f"({re.escape(environment)})?"}},
+            "treat_missing_header_as_empty": True,
+        }
+    return _exactly(ENVIRONMENT_HEADER, environment)
