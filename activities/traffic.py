@@ -5,6 +5,7 @@ where it is away the proxies' agents ask the API, and their answers are found in
 the step, and the heartbeat says which it is.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -17,8 +18,8 @@ from hotswap.domain.traffic import ProxyReport, TrafficPlan, total_counts
 from hotswap.messages import SetWeight, VerifiedWeight, WithdrawCandidate
 from hotswap.ports import Deployments, TrafficBus, TrafficPlans
 
-POLL_SECONDS = 0.5
-REPUBLISH_SECONDS = 2.0
+POLL_SECONDS = 0.01
+REPUBLISH_SECONDS = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class TrafficActivities:
         self._bus = bus
         self._deployments = deployments
         self._clock = clock
+        self._reported: dict[str, ProxyReport] = {}
 
     @activity.defn
     @acting
@@ -86,15 +88,15 @@ class TrafficActivities:
         """The reports of all registered proxies, once each has confirmed this plan or a newer one."""
         published_at = 0.0
         while True:
-            if self._clock() - published_at > REPUBLISH_SECONDS:
+            if again := self._clock() - published_at > REPUBLISH_SECONDS:
                 await self._publish(plan)
                 published_at = self._clock()
-            reports = await self._reports()
+            reports = await self._reports(from_api=again)
             silent = [report for report in reports if report.generation < plan.generation]
             if reports and not silent:
                 return reports
             note(_held_by(plan, silent))
-            await self._bus.wait_for_report(POLL_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _publish(self, plan: TrafficPlan) -> None:
         try:
@@ -102,9 +104,11 @@ class TrafficActivities:
         except Unavailable as error:
             logger.warning("redis is away; agents ask the API for the plan", extra={"error": error.message})
 
-    async def _reports(self) -> list[ProxyReport]:
-        """The newest report of each proxy, from both ways that it may have come."""
-        newest = {report.proxy: report for report in await self._plans.proxy_reports()}
+    async def _reports(self, *, from_api: bool) -> list[ProxyReport]:
+        """The newest report of each proxy; those to the API are asked for seldom, since they come seldom."""
+        if from_api:
+            self._reported = {report.proxy: report for report in await self._plans.proxy_reports()}
+        newest = dict(self._reported)
         try:
             for report in await self._bus.reports():
                 known = newest.get(report.proxy)

@@ -32,7 +32,9 @@ _bearer = HTTPBearer(auto_error=False, description="a token from `hotswap env` o
 class Tokens:
     """Believes what `hotswap.security.verify_token` believes, with the keys of one file."""
 
-    def __init__(self, settings: SecuritySettings, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, settings: SecuritySettings, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._keys: tuple[int, dict[str, Any]] | None = None

@@ -74,24 +74,12 @@ class RedisTrafficBus:
 
     async def report(self, report: ProxyReport) -> None:
         with _away():
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                pipeline.hset(REPORTS, report.proxy, msgspec.json.encode(report))
-                pipeline.publish(REPORTS, report.proxy)
-                await pipeline.execute()
+            await self._redis.hset(REPORTS, report.proxy, msgspec.json.encode(report).decode())
 
     async def reports(self) -> list[ProxyReport]:
         with _away():
             found = await self._redis.hvals(REPORTS)
         return [_report_decoder.decode(data) for data in found]
-
-    async def wait_for_report(self, timeout: float) -> None:  # noqa: ASYNC109 - a poll's length, not a deadline
-        begun = asyncio.get_running_loop().time()
-        try:
-            async with self._redis.pubsub() as published:
-                await published.subscribe(REPORTS)
-                await _next_message(published, timeout)
-        except RedisError:
-            await asyncio.sleep(max(0.0, begun + timeout - asyncio.get_running_loop().time()))
 
     async def remove_proxy(self, proxy: str) -> None:
         with _away():

@@ -94,7 +94,7 @@ class TrafficPlans(Protocol):
 class TrafficBus(Protocol):
     """The plan on its way to the proxies, and their reports on the way back (Redis).
 
-    Every method but `plans` and `wait_for_report` raises Unavailable while Redis is away.
+    Every method raises Unavailable while Redis is away.
     """
 
     async def publish(self, plan: TrafficPlan) -> None:
@@ -103,16 +103,16 @@ class TrafficBus(Protocol):
     async def published(self) -> TrafficPlan | None: ...
 
     def plans(self) -> AsyncIterator[TrafficPlan]:
-        """The published plan now, and then each newer one, within milliseconds of its publication."""
+        """The published plan now, and then each newer one, within milliseconds of its publication.
+
+        Raises Unavailable when Redis goes away; ask again then.
+        """
 
     async def report(self, report: ProxyReport) -> None:
-        """Store a proxy's newest report and wake up who waits for it; the first one registers the proxy."""
+        """Store a proxy's newest report; the first one registers the proxy."""
 
     async def reports(self) -> list[ProxyReport]:
         """The newest report of every registered proxy: until it shut down cleanly or a person removed it."""
-
-    async def wait_for_report(self, timeout: float) -> None:  # noqa: ASYNC109 - a poll's length, not a deadline
-        """Return when any proxy has reported since the call, or after `timeout` seconds; Redis may be away."""
 
     async def remove_proxy(self, proxy: str) -> None: ...
 

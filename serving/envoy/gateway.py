@@ -29,7 +29,7 @@ def bootstrap(settings: TrafficAgentSettings) -> Json:
             "stats_matcher": {
                 "inclusion_list": {
                     "patterns": [
-                        {"safe_regex": {"regex": r"cluster\..*\.upstream_rq_(completed|[245]xx)"}},
+                        {"safe_regex": {"regex": r"cluster\.[^.]+\.upstream_rq_(completed|[245]xx)"}},
                         {"safe_regex": {"regex": r".*(version_text|update_rejected|update_failure)"}},
                         {"prefix": "cluster_manager.warming_clusters"},
                         {"prefix": "server.uptime"},
@@ -134,13 +134,19 @@ def _latency_histogram() -> Json:
     """Microseconds by cluster: Envoy's own `upstream_rq_time` has whole milliseconds, useless for a fast model."""
     return {
         "name": "envoy.access_loggers.stats",
+        # Answers only: a refusal that Envoy makes up by itself is quick and says nothing about a model.
+        "filter": {
+            "status_code_filter": {
+                "comparison": {"op": "LE", "value": {"default_value": 299, "runtime_key": "hotswap.latency.most"}}
+            }
+        },
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.access_loggers.stats.v3.Config",
-            "stat_prefix": HISTOGRAM,
+            "stat_prefix": "hotswap",
             "histograms": [
                 {
                     "stat": {
-                        "name": "us",
+                        "name": HISTOGRAM,
                         "tags": [{"name": "application", "value_format": "%UPSTREAM_CLUSTER%"}],
                     },
                     "unit": "Microseconds",

@@ -54,10 +54,13 @@ AUTHENTICATED: dict[str, Any] = {
                         "permissions": [{"any": True}],
                         "principals": [
                             {
-                                "metadata": {
-                                    "filter": "envoy.filters.http.jwt_authn",
-                                    "path": [{"key": "jwt"}, {"key": "roles"}],
-                                    "value": {"list_match": {"one_of": {"string_match": {"exact": role}}}},
+                                "sourced_metadata": {
+                                    "metadata_source": "DYNAMIC",
+                                    "metadata_matcher": {
+                                        "filter": "envoy.filters.http.jwt_authn",
+                                        "path": [{"key": "jwt"}, {"key": "roles"}],
+                                        "value": {"list_match": {"one_of": {"string_match": {"exact": role}}}},
+                                    },
                                 }
                             }
                             for role in _ROLES

@@ -4,7 +4,6 @@
 that exist, so that invariants can be asserted over the whole run and not only at its end.
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -191,9 +190,6 @@ class FakeBus:
         world.tally()
         counts = {name: world.arm_counts(name) for name in world.counts}
         return [ProxyReport("envoy-0", self.confirmed, world.clock(), counts, None)]
-
-    async def wait_for_report(self, timeout: float) -> None:  # noqa: ASYNC109
-        await asyncio.sleep(0.02)
 
     async def remove_proxy(self, proxy: str) -> None:
         raise AssertionError("nobody asked for that")

@@ -31,7 +31,9 @@ def binary(layout: Layout, name: str) -> Path:
         shutil.copytree(packaged, draft, symlinks=True)
         for path in (draft, *draft.rglob("*")):
             if not path.is_symlink():
-                path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044 | (path.stat().st_mode >> 3) & 0o11))
+                path.chmod(
+                    path.stat().st_mode | (0o055 if path.is_dir() else 0o044 | (path.stat().st_mode >> 3) & 0o11)
+                )
         draft.rename(copy)
     return copy / "bin" / name
 

@@ -1,0 +1,263 @@
+"""The traffic agent beside one Envoy: `python -m serving.agent`.
+
+Plans and replicas' addresses go into Envoy's files, make before break: first all clusters, old and new, then the
+routes, and an old cluster only after it has drained. A plan is acknowledged when Envoy itself repeats the versions of
+both files, never earlier, and not while a candidate with weight has no replica to answer. What it knows is kept in
+files, so Envoy and the agent may restart while everything else is dead, and traffic goes on as it was.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import time
+
+import httpx
+import msgspec
+from redis.asyncio import Redis
+
+from hotswap.bus import RedisTrafficBus, decode_plan
+from hotswap.domain.errors import Unavailable
+from hotswap.domain.traffic import ProxyReport, TrafficPlan
+from hotswap.ports import ServeCluster, TrafficBus
+from hotswap.settings import SettingsError, TrafficAgentSettings, load
+from hotswap.telemetry import configure_logging, mark_ready
+from serving.counting import GrowingCounts
+from serving.envoy import prepare
+from serving.envoy.admin import EnvoyAdmin
+from serving.envoy.clusters import clusters
+from serving.envoy.files import api_address, current_jwt_filter, write_atomically, write_resources
+from serving.envoy.gateway import CDS, ECDS, RDS
+from serving.envoy.routes import route_configuration
+from serving.rayserve import RayServeClient
+
+POLL_SECONDS = 0.5
+TAKE_SECONDS = 3.0
+DRAIN_SECONDS = 6.0
+
+logger = logging.getLogger(__name__)
+
+
+class Known(msgspec.Struct):
+    """What the agent starts with when nobody answers it."""
+
+    plan: TrafficPlan = TrafficPlan()
+    targets: dict[str, tuple[str, ...]] = {}
+
+
+class NotTaken(Exception):
+    """Envoy didn't take a file in time; the message says why as far as Envoy tells."""
+
+
+class Agent:
+    def __init__(
+        self, settings: TrafficAgentSettings, bus: TrafficBus, cluster: ServeCluster, admin: EnvoyAdmin
+    ) -> None:
+        self._settings = settings
+        self._directory = settings.agent.envoy_dir
+        self._bus = bus
+        self._cluster = cluster
+        self._admin = admin
+        self._api = PlanEndpoint(settings)
+        self._known = self._read_known()
+        self._counts = GrowingCounts(self._directory / "counts.json")
+        self._acknowledged = -1
+        self._problem: str | None = None
+        self._changed = asyncio.Event()
+        self._applied = self._known.plan.applications
+        self._draining: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Until cancelled. The proxy stays registered: its Envoy may well go on routing without this agent."""
+        self._changed.set()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_plans())
+            tasks.create_task(self._follow_replicas())
+            tasks.create_task(self._keep_applied())
+            tasks.create_task(self._keep_reporting())
+
+    # --- what should be -----------------------------------------------------------------------------------------------
+
+    async def _follow_plans(self) -> None:
+        while True:
+            try:
+                async for plan in self._bus.plans():
+                    self._learn_plan(plan)
+            except Unavailable:
+                with contextlib.suppress(httpx.HTTPError, msgspec.MsgspecError):
+                    self._learn_plan(await self._api.plan())
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _learn_plan(self, plan: TrafficPlan) -> None:
+        if plan.generation > self._known.plan.generation:
+            self._known.plan = plan
+            self._changed.set()
+
+    async def _follow_replicas(self) -> None:
+        while True:
+            # While Ray doesn't answer its replicas may well do: the last addresses stay.
+            with contextlib.suppress(httpx.HTTPError, KeyError, ValueError):
+                states = await self._cluster.applications()
+                targets = {name: state.targets for name, state in states.items() if state.targets}
+                wanted = self._known.plan.applications
+                targets |= {
+                    name: last for name, last in self._known.targets.items() if name in wanted and name not in targets
+                }
+                if targets != self._known.targets:
+                    self._known.targets = targets
+                    self._changed.set()
+            await asyncio.sleep(POLL_SECONDS)
+
+    # --- making it so -------------------------------------------------------------------------------------------------
+
+    async def _keep_applied(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), 2 * POLL_SECONDS)
+            self._changed.clear()
+            plan, before = self._known.plan, (self._acknowledged, self._problem)
+            try:
+                await self._apply(plan)
+                self._problem = self._unready(plan)
+            except (httpx.HTTPError, NotTaken, OSError, ValueError) as error:
+                self._problem = f"plan {plan.generation} is not applied: {error}"
+            if self._problem is None:
+                self._acknowledged = plan.generation
+                mark_ready()
+            if (self._acknowledged, self._problem) != before:
+                if self._problem is not None:
+                    logger.warning(self._problem)
+                await self._report()
+
+    async def _apply(self, plan: TrafficPlan) -> None:
+        now = time.monotonic()
+        write_atomically(self._directory / "known.json", msgspec.json.encode(self._known).decode())
+        wanted = plan.applications
+        for name in wanted:
+            self._draining.pop(name, None)
+        drained = [name for name, until in self._draining.items() if until < now]
+        for name in drained:
+            del self._draining[name]
+        targets = {name: self._known.targets.get(name, ()) for name in {*wanted, *self._draining}}
+        api = api_address(self._settings)
+        # Routes never name a cluster that Envoy doesn't have yet, nor lose one that a request may be on.
+        cds = write_resources(self._directory / CDS, clusters(targets, api=api))
+        await self._taken("cds", cds)
+        rds = write_resources(self._directory / RDS, [route_configuration(plan)])
+        ecds = write_resources(self._directory / ECDS, [current_jwt_filter(self._settings)])
+        await self._taken("rds", rds)
+        await self._taken("ecds", ecds)
+        for name in self._applied - wanted:
+            self._draining.setdefault(name, now + DRAIN_SECONDS)
+        self._applied = wanted
+
+    async def _taken(self, file: str, version: str) -> None:
+        deadline = time.monotonic() + TAKE_SECONDS
+        while getattr(await self._admin.taken(), file) != version:
+            if time.monotonic() > deadline:
+                raise NotTaken(f"Envoy has not taken {file}.json{self._rejection()}")
+            await asyncio.sleep(0.002)
+
+    def _rejection(self) -> str:
+        """Envoy tells why it rejects a file only in its log."""
+        log = self._settings.agent.envoy_log
+        if log is None or not log.exists():
+            return ""
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 20_000))
+            lines = file.read().decode(errors="replace").splitlines()
+        said = [line for line in lines if "Filesystem config update" in line]
+        return f": {said[-1][:500]}" if said else ""
+
+    def _unready(self, plan: TrafficPlan) -> str | None:
+        for route in plan.routes:
+            candidate = route.candidate
+            if candidate and route.candidate_weight and not self._known.targets.get(candidate.application):
+                return f"{candidate.application} has weight in plan {plan.generation} but no ready replica"
+        return None
+
+    # --- what is ------------------------------------------------------------------------------------------------------
+
+    async def _keep_reporting(self) -> None:
+        while True:
+            # Without Envoy there is nothing new to count; the report then grows old, which is what it should say.
+            with contextlib.suppress(httpx.HTTPError, OSError):
+                self._counts.add(await self._admin.tally(), now=time.time())
+                await self._report()
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _report(self) -> None:
+        report = ProxyReport(
+            proxy=self._settings.agent.proxy,
+            generation=self._acknowledged,
+            reported_at=time.time(),
+            counts=self._counts.totals,
+            problem=self._problem,
+        )
+        try:
+            await self._bus.report(report)
+        except Unavailable:
+            with contextlib.suppress(httpx.HTTPError):
+                await self._api.report(report)
+
+    def _read_known(self) -> Known:
+        try:
+            return msgspec.json.decode((self._directory / "known.json").read_bytes(), type=Known)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return Known()
+
+
+class PlanEndpoint:
+    """The API's way for plan and reports, while Redis is away. Every method may raise httpx.HTTPError."""
+
+    def __init__(self, settings: TrafficAgentSettings) -> None:
+        self._token_file = settings.agent.api_token_file
+        self._http = httpx.AsyncClient(base_url=f"http://{api_address(settings)}/internal/traffic", timeout=2.0)
+
+    async def plan(self) -> TrafficPlan:
+        answer = await self._http.get("/plan", headers=self._headers())
+        return decode_plan(answer.raise_for_status().content)
+
+    async def report(self, report: ProxyReport) -> None:
+        body = msgspec.json.encode(report)
+        (await self._http.post("/report", content=body, headers=self._headers())).raise_for_status()
+
+    def _headers(self) -> dict[str, str]:
+        if self._token_file is None:
+            return {}
+        return {"Authorization": f"Bearer {self._token_file.read_text().strip()}"}
+
+
+async def serve(settings: TrafficAgentSettings) -> None:
+    prepare(settings)
+    redis = Redis.from_url(settings.redis.url.get_secret_value())
+    bus = RedisTrafficBus(redis)
+    cluster = RayServeClient(
+        settings.ray.dashboard_url, settings.ray.auth_token.get_secret_value(), host=settings.ray.http_host
+    )
+    admin = EnvoyAdmin(settings.agent.envoy_admin_url)
+    task = asyncio.create_task(Agent(settings, bus, cluster, admin).run())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    if not await admin.is_live():
+        # Envoy was stopped first: this proxy has shut down cleanly, and nobody need wait for it any more.
+        with contextlib.suppress(Unavailable):
+            await bus.remove_proxy(settings.agent.proxy)
+    await admin.aclose()
+    await cluster.aclose()
+    await redis.aclose()
+
+
+def main() -> None:
+    configure_logging("agent")
+    try:
+        settings = load(TrafficAgentSettings)
+    except SettingsError as error:
+        sys.exit(str(error))
+    asyncio.run(serve(settings))
+
+
+if __name__ == "__main__":
+    main()

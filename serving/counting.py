@@ -1,0 +1,54 @@
+"""Counts that only grow, whatever restarts: Envoy's counters begin at 0 with each of its starts, the agent's don't.
+
+Kept in a file beside Envoy's own, with the last counters seen, so that an agent that starts again goes on where it was.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from hotswap.domain.traffic import Counts
+from serving.envoy.admin import Tally
+from serving.envoy.files import write_atomically
+
+FORGET_SECONDS = 600.0
+
+
+class _Kept(msgspec.Struct):
+    started_at: float = 0.0
+    seen: dict[str, Counts] = {}
+    totals: dict[str, Counts] = {}
+    touched: dict[str, float] = {}
+
+
+class GrowingCounts:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._kept = msgspec.json.decode(path.read_bytes(), type=_Kept)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            self._kept = _Kept()
+
+    @property
+    def totals(self) -> dict[str, Counts]:
+        return dict(self._kept.totals)
+
+    def add(self, tally: Tally, *, now: float) -> None:
+        """Take in Envoy's counters as they stand at `now` (Unix time, seconds)."""
+        kept = self._kept
+        started_at = now - tally.uptime
+        restarted = started_at > kept.started_at + 2
+        for application, counts in tally.counts.items():
+            before = kept.seen.get(application, Counts())
+            # A cluster that was removed and added again counts from 0 as well.
+            fresh = restarted or counts.completed < before.completed
+            kept.totals[application] = kept.totals.get(application, Counts()) + (counts if fresh else counts - before)
+            kept.seen[application] = counts
+            if counts != before:
+                kept.touched[application] = now
+        kept.started_at = started_at
+        for application in [name for name in kept.totals if now - kept.touched.get(name, now) > FORGET_SECONDS]:
+            if application not in tally.counts:
+                for known in (kept.totals, kept.seen, kept.touched):
+                    known.pop(application, None)
+        write_atomically(self._path, msgspec.json.encode(kept).decode())

@@ -1,0 +1,94 @@
+"""What Envoy says of itself, over its admin port: which versions it has taken, and what it has answered."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from hotswap.domain.traffic import Counts
+from serving.envoy.gateway import HISTOGRAM, JWT_FILTER
+from serving.envoy.routes import ROUTE_CONFIG
+
+_CDS = "cluster_manager.cds.version_text"
+_RDS = f"http.gateway.rds.{ROUTE_CONFIG}.version_text"
+_ECDS = f"extension_config_discovery.http_filter.{JWT_FILTER}.version_text"
+_WARMING = "cluster_manager.warming_clusters"
+
+_REQUESTS = re.compile(r"cluster\.([^.]+)\.upstream_rq_(completed|4xx|5xx)")
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The versions that Envoy has taken of each file; clusters count only once they are warm."""
+
+    cds: str | None
+    rds: str | None
+    ecds: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Envoy's counters since it started, `uptime` seconds ago."""
+
+    uptime: int
+    counts: dict[str, Counts] = field(default_factory=dict)
+
+
+class EnvoyAdmin:
+    """Every method raises httpx.HTTPError while Envoy is away."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx.AsyncClient(base_url=url, timeout=2.0)
+
+    async def taken(self) -> Taken:
+        answer = await self._http.get("/stats?usedonly&filter=version_text|warming_clusters")
+        said = dict(line.split(": ", 1) for line in answer.text.splitlines() if ": " in line)
+        said = {name: value.strip('"') for name, value in said.items()}
+        return Taken(
+            cds=said.get(_CDS) if said.get(_WARMING) == "0" else None, rds=said.get(_RDS), ecds=said.get(_ECDS)
+        )
+
+    async def tally(self) -> Tally:
+        query = f"upstream_rq|server.uptime|{HISTOGRAM}"
+        answer = await self._http.get(f"/stats?usedonly&format=json&histogram_buckets=detailed&filter={query}")
+        return read_tally(answer.json())
+
+    async def is_live(self) -> bool:
+        try:
+            return (await self._http.get("/ready")).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+
+def read_tally(said: dict[str, Any]) -> Tally:
+    """Counters and histograms of Envoy's JSON, by cluster."""
+    uptime = 0
+    numbers: dict[str, dict[str, int]] = {}
+    latency: dict[str, dict[str, int]] = {}
+    for stat in said["stats"]:
+        if "histograms" in stat:
+            for histogram in stat["histograms"].get("details", ()):
+                cluster = histogram["name"].rpartition(".")[2]
+                latency[cluster] = {
+                    f"{bucket['lower_bound'] + bucket['width']:g}": bucket["count"] for bucket in histogram["totals"]
+                }
+        elif stat["name"] == "server.uptime":
+            uptime = stat["value"]
+        elif match := _REQUESTS.fullmatch(stat["name"]):
+            numbers.setdefault(match[1], {})[match[2]] = stat["value"]
+    return Tally(
+        uptime,
+        {
+            cluster: Counts(
+                completed=of.get("completed", 0),
+                server_errors=of.get("5xx", 0),
+                client_errors=of.get("4xx", 0),
+                latency=latency.get(cluster, {}),
+            )
+            for cluster, of in numbers.items()
+        },
+    )
