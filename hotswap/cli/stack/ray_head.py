@@ -40,6 +40,7 @@ class Daemon:
     environment: dict[str, str]
     directory: str
     repairs: list[float] = field(default_factory=list)
+    process: subprocess.Popen[bytes] | None = None  # kept: a forgotten Popen would bury the dead before we see them
 
 
 MARKS = {"gcs_server": "/gcs/gcs_server", "raylet": "/raylet/raylet", "dashboard": "/dashboard/dashboard.py"}
@@ -87,7 +88,7 @@ def repair(daemon: Daemon) -> None:
     """Start one daemon again as Ray did."""
     if daemon.name == "dashboard":
         _kill_orphaned_modules()
-    process = subprocess.Popen(  # noqa: S603
+    daemon.process = subprocess.Popen(  # noqa: S603
         daemon.command,
         env=daemon.environment,
         cwd=daemon.directory,
@@ -95,7 +96,7 @@ def repair(daemon: Daemon) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    daemon.pid = process.pid
+    daemon.pid = daemon.process.pid
 
 
 def _may_repair(daemon: Daemon) -> bool:

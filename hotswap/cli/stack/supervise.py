@@ -1,0 +1,82 @@
+"""The supervisor's process: puts the stack together from its options, and runs it until SIGTERM.
+
+Run by the guardian as `python -m hotswap.cli.stack.supervise OPTIONS EVENTS LOCK`, the last two being inherited
+descriptors. It checks all ports before it starts anything.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+
+from hotswap.cli.stack import credentials, parts
+from hotswap.cli.stack.environment import Environments, caller_environment
+from hotswap.cli.stack.events import Event, Kind, Sender
+from hotswap.cli.stack.layout import StackError
+from hotswap.cli.stack.lifecycle import Options, State, choose_ports, sweep_leftovers
+from hotswap.cli.stack.ports import require_free
+from hotswap.cli.stack.processes import start_ticks
+from hotswap.cli.stack.supervisor import Supervisor
+from hotswap.telemetry import configure_logging
+
+log = logging.getLogger(__name__)
+
+PARTS_VARIABLE = "HOTSWAP_STACK_PARTS"
+"""For tests of the stack itself: the parts to start, by name."""
+
+
+async def supervise(options: Options, sender: Sender) -> None:
+    layout = options.layout
+    sweep_leftovers(layout)
+    ports = choose_ports(layout, options.port_base)
+    require_free(ports)
+    secrets = credentials.load(layout)
+    _link_ray_logs(options)
+    environments = Environments(layout, ports, secrets, caller_environment())
+    chosen = parts.build(environments, parts.RayOptions(options.num_cpus, options.num_gpus))
+    if only := os.environ.get(PARTS_VARIABLE):
+        chosen = [part for part in chosen if part.name in only.split(",")]
+    guardian = os.getppid()
+    state = State(
+        supervisor=os.getpid(),
+        guardian=guardian,
+        guardian_started=start_ticks(guardian) or 0,
+        ports=ports,
+        addresses={part.name: part.address for part in chosen if part.address},
+        ready=False,
+    )
+    supervisor = Supervisor(layout, chosen, sender, state=state.encode())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, supervisor.stop)
+    await supervisor.run(upkeep=lambda: credentials.renew_tokens(layout, secrets))
+
+
+def _link_ray_logs(options: Options) -> None:
+    """Ray keeps the logs of its processes and replicas in a place of its own: make them findable."""
+    link = options.layout.logs / "ray"
+    if not link.is_symlink():
+        link.symlink_to(options.layout.ray_temp / "session_latest" / "logs")
+
+
+def main() -> int:
+    configure_logging("supervisor")
+    options, events, lock = Options.decode(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    os.set_inheritable(lock, False)
+    sender = Sender(events)
+    try:
+        asyncio.run(supervise(options, sender))
+    except StackError as error:
+        log.error("%s", error)
+        sender.send(Event(Kind.STACK_FAILED, text=str(error)))
+        return 1
+    except Exception as error:
+        log.exception("the supervisor failed")
+        sender.send(Event(Kind.STACK_FAILED, text=f"{type(error).__name__}: {error}"))
+        raise
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

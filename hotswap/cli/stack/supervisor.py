@@ -1,0 +1,224 @@
+"""Starts the parts, watches them, starts them again, and stops them in order.
+
+Invariants: one supervisor per data directory (the lock is held by descriptor, so it ends with us); a part is reported
+ready only when its own process lives and answers; whatever a dead part left in its session is killed before it is
+started again, so that no old process serves beside the new one; when we end, in whatever way, nothing of ours goes on
+(parts die with us by PDEATHSIG, the guardian sweeps, and so does the next command).
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from hotswap.cli.stack import processes
+from hotswap.cli.stack.events import Event, Kind, Sender
+from hotswap.cli.stack.layout import Layout, StackError
+from hotswap.cli.stack.parts import STOP_WAVES, Part
+from hotswap.cli.stack.probes import listens
+
+PROBE_INTERVAL_S = 0.1
+START_TIMEOUT_S = 90.0
+ATTEMPTS = 4
+"""How often a part may die before it was ever ready; then the start has failed."""
+FIRST_DELAY_S, LAST_DELAY_S = 0.25, 10.0
+SETTLED_S = 30.0
+
+
+@dataclass(slots=True)
+class Running:
+    """One part's life: its present process, and whether it was ever ready."""
+
+    part: Part
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    process: asyncio.subprocess.Process | None = None
+    recorded: processes.Recorded | None = None
+
+
+class Supervisor:
+    """Runs parts until it is asked to stop."""
+
+    def __init__(self, layout: Layout, parts: Sequence[Part], sender: Sender, *, state: Mapping[str, object]) -> None:
+        self._layout = layout
+        self._running = {part.name: Running(part) for part in parts}
+        self._sender = sender
+        self._state = dict(state)
+        self._stopping = asyncio.Event()
+        self._begun = time.monotonic()
+        self._known = [found for found in (processes.record("supervisor", os.getpid()),) if found]
+
+    def stop(self) -> None:
+        """Ask for an orderly stop; asked again, it is quick."""
+        if self._stopping.is_set():
+            for running in self._running.values():
+                self._kill(running)
+        self._stopping.set()
+
+    async def run(self, upkeep: Callable[[], None]) -> None:
+        """Start everything, watch until told to stop, stop everything. `upkeep` is called every few hours.
+
+        Raises:
+            StackError: a part could not be started; everything is stopped then.
+        """
+        self._save_state(ready=False)
+        watches = [asyncio.create_task(self._keep(running)) for running in self._running.values()]
+        started = asyncio.create_task(self._announce())
+        stopping = asyncio.create_task(self._stopping.wait())
+        tending = asyncio.create_task(self._tend(upkeep))
+        try:
+            everything = asyncio.gather(*watches, started, tending)
+            await asyncio.wait([everything, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if everything.done():
+                everything.result()
+        finally:
+            self._stopping.set()
+            for task in (started, tending, stopping):
+                task.cancel()
+            await self._stop_all()
+            for task in watches:
+                task.cancel()
+            await asyncio.gather(*watches, started, tending, stopping, return_exceptions=True)
+            for running in self._running.values():
+                self._kill(running)
+            self._layout.state.unlink(missing_ok=True)
+
+    async def _announce(self) -> None:
+        """Say that all parts are ready, or that one takes too long."""
+        everyone = asyncio.gather(*(running.ready.wait() for running in self._running.values()))
+        try:
+            await asyncio.wait_for(everyone, START_TIMEOUT_S)
+        except asyncio.TimeoutError:
+            late = ", ".join(name for name, running in self._running.items() if not running.ready.is_set())
+            raise StackError(f"not ready after {START_TIMEOUT_S:.0f} s: {late}; logs: {self._layout.logs}") from None
+        self._save_state(ready=True)
+        self._sender.send(Event(Kind.STACK_READY, seconds=time.monotonic() - self._begun))
+
+    async def _tend(self, upkeep: Callable[[], None]) -> None:
+        while True:
+            await asyncio.sleep(6 * 3600)
+            upkeep()
+
+    async def _keep(self, running: Running) -> None:
+        """One part's loop: start, wait until ready, wait until dead, clear up, again."""
+        part, failures, delay = running.part, 0, FIRST_DELAY_S
+        for needed in part.after & self._running.keys():
+            await self._running[needed].ready.wait()
+        while not self._stopping.is_set():
+            begun = time.monotonic()
+            ending = await self._live(running, begun)
+            if ending is None or self._stopping.is_set():
+                return
+            failures += not running.ready.is_set()
+            if failures >= ATTEMPTS:
+                raise StackError(f"{part.name} doesn't start ({ending}):\n{self._last_words(part)}")
+            delay = FIRST_DELAY_S if time.monotonic() - begun > SETTLED_S else delay
+            self._say(Kind.DIED, part, text=f"{ending}; starting it again in {delay:g} s")
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, LAST_DELAY_S)
+
+    async def _live(self, running: Running, begun: float) -> str | None:
+        """One process of a part from start to end; None when a chore is done, else how it ended."""
+        try:
+            process = await self._start(running)
+        except (OSError, StackError) as error:
+            return str(error)
+        await self._until_ready(running, process, begun)
+        code = await process.wait()
+        if running.part.probe is None and code == 0:
+            self._ready(running, begun)
+            return None
+        if not self._stopping.is_set():
+            self._kill(running)
+        return f"ended with {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+
+    async def _start(self, running: Running) -> asyncio.subprocess.Process:
+        part = running.part
+        if part.prepare is not None:
+            await part.prepare()
+        if self._stopping.is_set():
+            raise StackError("stopping")
+        if part.ready_file is not None:
+            part.ready_file.unlink(missing_ok=True)
+        self._say(Kind.STARTING, part)
+        parent = os.getpid()
+        with self._layout.log(part.name).open("ab") as log:
+            log.write(f"--- {part.name} started at {datetime.now(UTC).isoformat(timespec='seconds')}\n".encode())
+            log.flush()
+            process = await asyncio.create_subprocess_exec(
+                *part.command,
+                env=part.environment,
+                cwd="/" if part.run_as else self._layout.data,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=lambda: processes.die_with_parent(part.orphan_signal, parent),
+                **(part.run_as or {}),
+            )
+        running.process, running.recorded = process, processes.record(part.name, process.pid)
+        self._save_processes()
+        return process
+
+    async def _until_ready(self, running: Running, process: asyncio.subprocess.Process, begun: float) -> None:
+        """Ask until the part answers; return when it does or when its process has ended."""
+        part = running.part
+        while part.probe is not None and process.returncode is None and not self._stopping.is_set():
+            with contextlib.suppress(Exception):  # noqa: BLE001  whatever is wrong, it isn't ready yet
+                await part.probe()
+                # The answer may be another server's: ours must live, and listen itself.
+                if process.returncode is None and (part.port is None or listens(process.pid, part.port)):
+                    self._ready(running, begun)
+                    return
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(process.wait(), PROBE_INTERVAL_S)
+
+    def _ready(self, running: Running, begun: float) -> None:
+        running.ready.set()
+        self._say(Kind.READY, running.part, text=running.part.address or "", seconds=time.monotonic() - begun)
+
+    async def _stop_all(self) -> None:
+        self._sender.send(Event(Kind.STACK_STOPPING))
+        waves = [[self._running[name] for name in wave if name in self._running] for wave in STOP_WAVES]
+        named = {name for wave in STOP_WAVES for name in wave}
+        chores = [running for name, running in self._running.items() if name not in named]
+        for wave in [chores, *waves]:
+            await asyncio.gather(*(self._stop(running) for running in wave))
+
+    async def _stop(self, running: Running) -> None:
+        process, part = running.process, running.part
+        if process is None:
+            return
+        if process.returncode is None:
+            self._say(Kind.STOPPING, part)
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(part.stop_signal)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(process.wait(), part.stop_timeout)
+        self._kill(running)
+        await process.wait()
+        self._say(Kind.STOPPED, part)
+
+    def _kill(self, running: Running) -> None:
+        """Kill whatever is left of a part's session."""
+        if running.recorded is not None:
+            processes.sweep([running.recorded], postgres_data=running.part.leaves_session)
+
+    def _save_processes(self) -> None:
+        started = [running.recorded for running in self._running.values() if running.recorded]
+        processes.save(self._layout.processes, [*self._known, *started])
+
+    def _save_state(self, *, ready: bool) -> None:
+        self._state["ready"] = ready
+        processes.write_json(self._layout.state, self._state)
+
+    def _say(self, kind: Kind, part: Part, *, text: str = "", seconds: float = 0.0) -> None:
+        self._sender.send(Event(kind, part.name, text, round(seconds, 2)))
+
+    def _last_words(self, part: Part) -> str:
+        log = self._layout.log(part.name)
+        lines = log.read_text(errors="replace").splitlines()[-12:]
+        return "\n".join([*(f"    {line[:300]}" for line in lines), f"(all of it: {log})"])

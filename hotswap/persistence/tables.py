@@ -1,0 +1,296 @@
+"""The tables. The seed's four keep their names and columns; what HotSwap needs beside them is added.
+
+Written by the repositories beside this file and by nothing else. Times carry their zone, JSON is JSONB, and constraints
+have predictable names so that migrations can speak of them.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import Double
+
+from hotswap.domain.lifecycle import DeploymentStatus
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
+        str: Text,
+        int: BigInteger,
+        float: Double,
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        list[str]: JSONB,
+    }
+
+
+Now = func.now()
+
+
+class Model(Base):
+    __tablename__ = "models"
+
+    model_id: Mapped[str] = mapped_column(primary_key=True)
+    team: Mapped[str | None]
+    name: Mapped[str] = mapped_column(unique=True)
+    description: Mapped[str | None]
+    framework: Mapped[str]
+    type: Mapped[str]
+    owner: Mapped[str]
+    tags: Mapped[list[str]] = mapped_column(server_default=text("'[]'"))
+    active_version: Mapped[str | None]
+    """Production's, as in the seed; `active_versions` has every environment's, with history."""
+    is_archived: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[datetime] = mapped_column(server_default=Now)
+    updated_at: Mapped[datetime] = mapped_column(server_default=Now)
+
+
+class ModelVersion(Base):
+    __tablename__ = "model_versions"
+    __table_args__ = (UniqueConstraint("model_id", "version"),)
+
+    version_id: Mapped[str] = mapped_column(primary_key=True)
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.model_id"))
+    version: Mapped[str]
+    framework: Mapped[str]
+    artifact_path: Mapped[str]
+    checksum: Mapped[str]
+    artifact_size_bytes: Mapped[int]
+    input_schema: Mapped[dict[str, Any]]
+    output_schema: Mapped[dict[str, Any]]
+    training: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    baseline: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    reference_distribution: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    requirements: Mapped[list[str]] = mapped_column(server_default=text("'[]'"))
+    status: Mapped[str] = mapped_column(server_default="Registered")
+    approved_by: Mapped[str | None]
+    approved_at: Mapped[datetime | None]
+    is_deprecated: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=Now)
+
+
+_ENDED = ", ".join(f"'{status}'" for status in DeploymentStatus if status.is_terminal)
+
+
+class Deployment(Base):
+    __tablename__ = "deployments"
+    __table_args__ = (
+        Index("ix_deployments_status", "status"),
+        Index("ix_deployments_environment", "environment"),
+        UniqueConstraint("initiated_by", "idempotency_key"),
+        # Invariant 7, also where Temporal is not asked: one deployment under way per model and environment.
+        Index(
+            "uq_deployments_under_way",
+            "environment",
+            "model_id",
+            unique=True,
+            postgresql_where=text(f"status NOT IN ({_ENDED}, 'Pending')"),
+        ),
+        CheckConstraint("verified_weight BETWEEN 0 AND 10000", name="weight_range"),
+    )
+
+    deployment_id: Mapped[str] = mapped_column(primary_key=True)
+    version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.version_id"))
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.model_id"))
+    kind: Mapped[str] = mapped_column(server_default="rollout")
+    strategy: Mapped[str]
+    environment: Mapped[str]
+    strategy_config: Mapped[dict[str, Any]]
+    resources: Mapped[dict[str, Any]]
+    status: Mapped[str] = mapped_column(server_default="Pending")
+    reason: Mapped[str | None]
+    message: Mapped[str | None]
+    progress_percentage: Mapped[int] = mapped_column(server_default=text("0"))
+    traffic_percentage: Mapped[int] = mapped_column(server_default=text("0"))
+    verified_weight: Mapped[int] = mapped_column(server_default=text("0"))
+    verified_at: Mapped[datetime | None]
+    application: Mapped[str | None]
+    previous_version_id: Mapped[str | None] = mapped_column(ForeignKey("model_versions.version_id"))
+    validation: Mapped[dict[str, Any] | None]
+    workflow_id: Mapped[str]
+    run_id: Mapped[str | None]
+    idempotency_key: Mapped[str | None]
+    initiated_by: Mapped[str]
+    started_at: Mapped[datetime] = mapped_column(server_default=Now)
+    completed_at: Mapped[datetime | None]
+    is_rolled_back: Mapped[bool] = mapped_column(server_default=text("false"))
+    rolled_back_at: Mapped[datetime | None]
+    error_message: Mapped[str | None]
+
+
+class ActiveVersion(Base):
+    """What serves where, and what served before: `until` is null while it does."""
+
+    __tablename__ = "active_versions"
+    __table_args__ = (
+        Index("uq_active_versions_now", "environment", "model_id", unique=True, postgresql_where=text("until IS NULL")),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.model_id"))
+    environment: Mapped[str]
+    version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.version_id"))
+    deployment_id: Mapped[str] = mapped_column(ForeignKey("deployments.deployment_id"))
+    application: Mapped[str]
+    since: Mapped[datetime] = mapped_column(server_default=Now)
+    until: Mapped[datetime | None]
+
+
+class InferenceRequest(Base):
+    """One row per answered request and attempt; partitioned by day of `requested_at`."""
+
+    __tablename__ = "inference_requests"
+    __table_args__ = (
+        Index("ix_inference_requests_model_name_requested_at", "model_name", text("requested_at DESC")),
+        Index("ix_inference_requests_request_id", "request_id"),
+        {"postgresql_partition_by": "RANGE (requested_at)"},
+    )
+
+    requested_at: Mapped[datetime] = mapped_column(primary_key=True)
+    record_id: Mapped[str] = mapped_column(primary_key=True)
+    request_id: Mapped[str]
+    environment: Mapped[str]
+    model_name: Mapped[str]
+    version: Mapped[str]
+    deployment_id: Mapped[str]
+    application: Mapped[str]
+    arm: Mapped[str]
+    attempt: Mapped[int]
+    is_batch: Mapped[bool]
+    instances: Mapped[int]
+    features: Mapped[str]
+    prediction: Mapped[str | None]
+    confidence: Mapped[float | None]
+    latency_ms: Mapped[float]
+    status: Mapped[str]
+    error: Mapped[str | None]
+    completed_at: Mapped[datetime]
+
+
+class AuditEvent(Base):
+    """Append-only, by a trigger: who did what to which thing, when and why."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (Index("ix_audit_events_target_id", "target_id"),)
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    at: Mapped[datetime] = mapped_column(server_default=Now)
+    actor: Mapped[str]
+    action: Mapped[str]
+    target_type: Mapped[str]
+    target_id: Mapped[str]
+    why: Mapped[str | None]
+    before: Mapped[dict[str, Any] | None]
+    after: Mapped[dict[str, Any] | None]
+
+
+class AnalysisResult(Base):
+    __tablename__ = "analysis_results"
+
+    deployment_id: Mapped[str] = mapped_column(ForeignKey("deployments.deployment_id"), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    verdict: Mapped[dict[str, Any]]
+    judged_at: Mapped[datetime] = mapped_column(server_default=Now)
+
+
+class Approval(Base):
+    __tablename__ = "approvals"
+
+    deployment_id: Mapped[str] = mapped_column(ForeignKey("deployments.deployment_id"), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    approved_by: Mapped[str]
+    is_claimed: Mapped[bool]
+    approved_at: Mapped[datetime] = mapped_column(server_default=Now)
+
+
+class TrafficRoute(Base):
+    """One model's route in one environment. A row outlives its arms: the fence must not be forgotten."""
+
+    __tablename__ = "traffic_routes"
+
+    environment: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    stable: Mapped[dict[str, Any] | None]
+    candidate: Mapped[dict[str, Any] | None]
+    candidate_weight: Mapped[int] = mapped_column(server_default=text("0"))
+    epoch: Mapped[int]
+    sequence: Mapped[int]
+    updated_at: Mapped[datetime] = mapped_column(server_default=Now)
+
+
+class TrafficEpoch(Base):
+    """The epoch of each workflow run that ever wrote a route."""
+
+    __tablename__ = "traffic_epochs"
+    __table_args__ = (UniqueConstraint("environment", "model", "epoch"),)
+
+    environment: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    run_id: Mapped[str] = mapped_column(primary_key=True)
+    epoch: Mapped[int]
+
+
+class PlanGeneration(Base):
+    """One row: its lock orders all changes, so generation N holds exactly the changes up to N."""
+
+    __tablename__ = "plan_generation"
+    __table_args__ = (CheckConstraint("id = 1", name="single_row"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    generation: Mapped[int]
+
+
+class DesiredApplication(Base):
+    __tablename__ = "desired_applications"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    environment: Mapped[str]
+    model: Mapped[str]
+    version: Mapped[str]
+    deployment_id: Mapped[str]
+    spec: Mapped[dict[str, Any]]
+    set_aside_reason: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=Now)
+
+
+class LeaseRow(Base):
+    __tablename__ = "leases"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    token: Mapped[str]
+    holder: Mapped[str]
+    expires_at: Mapped[datetime]
+
+
+class ProxyReportRow(Base):
+    """What agents report through the API while Redis is away."""
+
+    __tablename__ = "proxy_reports"
+
+    proxy: Mapped[str] = mapped_column(primary_key=True)
+    report: Mapped[dict[str, Any]]
+    at: Mapped[datetime] = mapped_column(server_default=Now)
