@@ -1,0 +1,97 @@
+"""The applications that should exist, and the lease on writing them to Ray Serve.
+
+Implements `hotswap.ports.DesiredApplications`. The lease is a row with a token and an end by the database's clock, so
+that a holder who froze can be told, before he writes, that he has lost it.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+from sqlalchemy import delete, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from hotswap.domain.application import ApplicationSpec
+from hotswap.persistence.database import Sessions
+from hotswap.persistence.tables import DesiredApplication, LeaseRow
+from hotswap.ports import WriterLease
+
+LEASE = "ray-serve-configuration"
+LEASE_SECONDS = 30
+RETRY_SECONDS = 0.1
+
+
+class PostgresApplications:
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def add(self, spec: ApplicationSpec) -> None:
+        row = insert(DesiredApplication).values(
+            name=spec.name,
+            environment=spec.environment,
+            model=spec.model,
+            version=spec.version,
+            deployment_id=spec.deployment_id,
+            spec=msgspec.to_builtins(spec),
+        )
+        async with self._sessions.begin() as session:
+            await session.execute(row.on_conflict_do_nothing())
+
+    async def remove(self, name: str) -> None:
+        async with self._sessions.begin() as session:
+            await session.execute(delete(DesiredApplication).where(DesiredApplication.name == name))
+
+    async def all(self) -> list[ApplicationSpec]:
+        async with self._sessions() as session:
+            rows = await session.scalars(
+                select(DesiredApplication.spec)
+                .where(DesiredApplication.set_aside_reason.is_(None))
+                .order_by(DesiredApplication.name)
+            )
+            return [msgspec.convert(row, ApplicationSpec) for row in rows]
+
+    async def set_aside(self, name: str, reason: str) -> None:
+        async with self._sessions.begin() as session:
+            await session.execute(
+                update(DesiredApplication).where(DesiredApplication.name == name).values(set_aside_reason=reason)
+            )
+
+    @asynccontextmanager
+    async def writer_lease(self, holder: str) -> AsyncIterator[WriterLease]:
+        token = uuid.uuid4().hex
+        while not await self._take(holder, token):
+            await asyncio.sleep(RETRY_SECONDS)
+        try:
+            yield _HeldLease(self._sessions, token)
+        finally:
+            async with self._sessions.begin() as session:
+                await session.execute(delete(LeaseRow).where(LeaseRow.name == LEASE, LeaseRow.token == token))
+
+    async def _take(self, holder: str, token: str) -> bool:
+        values = {
+            "token": token,
+            "holder": holder,
+            "expires_at": func.now() + text(f"interval '{LEASE_SECONDS} seconds'"),
+        }
+        statement = (
+            insert(LeaseRow)
+            .values(name=LEASE, **values)
+            .on_conflict_do_update(index_elements=["name"], set_=values, where=LeaseRow.expires_at < func.now())
+            .returning(LeaseRow.token)
+        )
+        async with self._sessions.begin() as session:
+            return await session.scalar(statement) == token
+
+
+class _HeldLease:
+    def __init__(self, sessions: Sessions, token: str) -> None:
+        self._sessions = sessions
+        self._token = token
+
+    async def remaining(self) -> float:
+        left = func.extract("epoch", LeaseRow.expires_at - func.clock_timestamp())
+        async with self._sessions() as session:
+            seconds = await session.scalar(select(left).where(LeaseRow.name == LEASE, LeaseRow.token == self._token))
+        return max(0.0, float(seconds)) if seconds is not None else 0.0

@@ -1,0 +1,237 @@
+"""Deployments as rows: implements `hotswap.ports.Deployments`.
+
+A status moves only along the domain's table, under the row's lock, with its audit event in the same transaction; doing
+it again does nothing. Promotion moves registry and route together, or neither.
+"""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hotswap.domain.application import ReplicaResources, application_name
+from hotswap.domain.errors import DeploymentNotFound
+from hotswap.domain.lifecycle import DeploymentStatus, check_transition
+from hotswap.domain.registry import DeploymentBrief
+from hotswap.domain.traffic import Arm, TrafficChange, TrafficPlan
+from hotswap.domain.vocabulary import DeploymentKind, Environment, VersionStatus
+from hotswap.persistence.database import Sessions
+from hotswap.persistence.registry import version_ref
+from hotswap.persistence.tables import (
+    ActiveVersion,
+    AnalysisResult,
+    Approval,
+    AuditEvent,
+    Deployment,
+    DesiredApplication,
+    Model,
+    ModelVersion,
+    PlanGeneration,
+)
+from hotswap.persistence.traffic import apply_change, epoch_of, stable_arm
+
+
+class PostgresDeployments:
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def open(self, deployment_id: str, *, run_id: str) -> DeploymentBrief:
+        async with self._sessions.begin() as session:
+            deployment = await _locked(session, deployment_id)
+            deployment.run_id = run_id
+            model = await session.get_one(Model, deployment.model_id)
+            version = await session.get_one(ModelVersion, deployment.version_id)
+            environment = Environment(deployment.environment)
+            # The lock that orders epochs is the one that orders changes.
+            await session.scalar(select(PlanGeneration.generation).with_for_update())
+            await epoch_of(session, environment, model.name, run_id=run_id)
+            stable = await stable_arm(session, environment, model.name)
+            deployment.application = application_name(environment, model.name, deployment_id)
+            deployment.previous_version_id = await session.scalar(
+                select(ActiveVersion.version_id).where(
+                    ActiveVersion.model_id == model.model_id,
+                    ActiveVersion.environment == environment,
+                    ActiveVersion.until.is_(None),
+                )
+            )
+            return DeploymentBrief(
+                deployment_id=deployment_id,
+                kind=DeploymentKind(deployment.kind),
+                environment=environment,
+                candidate=version_ref(model, version),
+                resources=msgspec.convert(deployment.resources, ReplicaResources),
+                stable=stable,
+                warm=await _warm_arm(session, environment, model.name, version.version),
+                initiated_by=deployment.initiated_by,
+            )
+
+    async def transition(
+        self, deployment_id: str, status: DeploymentStatus, *, message: str, reason: str | None, actor: str
+    ) -> None:
+        async with self._sessions.begin() as session:
+            deployment = await _locked(session, deployment_id)
+            before = DeploymentStatus(deployment.status)
+            if not check_transition(before, status):
+                return
+            deployment.status, deployment.reason, deployment.message = status, reason, message
+            if status.is_terminal:
+                deployment.completed_at = func.now()
+                deployment.progress_percentage = 100
+            if status is DeploymentStatus.ROLLED_BACK:
+                deployment.is_rolled_back, deployment.rolled_back_at = True, func.now()
+            if status in {DeploymentStatus.ROLLED_BACK, DeploymentStatus.FAILED}:
+                deployment.error_message = message
+            session.add(
+                _audit(
+                    deployment_id,
+                    actor=actor,
+                    action=f"status {status}",
+                    why=message,
+                    before={"status": before},
+                    after={"status": status, "reason": reason},
+                )
+            )
+
+    async def record_weight(self, deployment_id: str, *, verified_weight: int, progress: int, message: str) -> None:
+        async with self._sessions.begin() as session:
+            deployment = await _locked(session, deployment_id)
+            before = deployment.verified_weight
+            deployment.verified_weight = verified_weight
+            deployment.traffic_percentage = round(verified_weight / 100)
+            deployment.progress_percentage = progress
+            deployment.verified_at = func.now()
+            deployment.message = message
+            session.add(
+                _audit(
+                    deployment_id,
+                    actor="hotswap",
+                    action="weight verified",
+                    why=message,
+                    before={"weight": before},
+                    after={"weight": verified_weight},
+                )
+            )
+
+    async def record_verdict(self, deployment_id: str, *, step: int, verdict: dict[str, Any]) -> None:
+        values = {"verdict": verdict, "judged_at": func.now()}
+        statement = insert(AnalysisResult).values(deployment_id=deployment_id, step=step, **values)
+        async with self._sessions.begin() as session:
+            await session.execute(
+                statement.on_conflict_do_update(index_elements=["deployment_id", "step"], set_=values)
+            )
+
+    async def record_decision(self, deployment_id: str, *, kind: str, actor: str, message: str) -> None:
+        async with self._sessions.begin() as session:
+            session.add(_audit(deployment_id, actor=actor, action=kind, why=message))
+
+    async def approve(self, deployment_id: str, *, by: str, claimed: bool) -> None:
+        async with self._sessions.begin() as session:
+            deployment = await _locked(session, deployment_id)
+            given = insert(Approval).values(deployment_id=deployment_id, step=0, approved_by=by, is_claimed=claimed)
+            added = await session.scalar(given.on_conflict_do_nothing().returning(Approval.step))
+            if added is None:
+                return
+            version = await session.get_one(ModelVersion, deployment.version_id)
+            version.approved_by, version.approved_at = by, func.now()
+            if version.status != VersionStatus.DEPLOYED:
+                version.status = VersionStatus.APPROVED
+            session.add(_audit(deployment_id, actor=by, action="approve", why="claimed" if claimed else None))
+
+    async def make_active(self, deployment_id: str, change: TrafficChange, *, run_id: str) -> TrafficPlan:
+        async with self._sessions.begin() as session:
+            plan = await apply_change(session, change, run_id=run_id)
+            deployment = await _locked(session, deployment_id)
+            now_active = await _active(session, deployment)
+            if now_active is not None and now_active.deployment_id == deployment_id:
+                return plan
+            assert change.stable is not None
+            if now_active is not None:
+                now_active.until = func.now()
+                await session.flush()
+            session.add(
+                ActiveVersion(
+                    model_id=deployment.model_id,
+                    environment=deployment.environment,
+                    version_id=deployment.version_id,
+                    deployment_id=deployment_id,
+                    application=change.stable.application,
+                )
+            )
+            version = await session.get_one(ModelVersion, deployment.version_id)
+            version.status = VersionStatus.DEPLOYED
+            await _point_to(session, deployment, version.version)
+            return plan
+
+    async def make_inactive(self, deployment_id: str, change: TrafficChange, *, run_id: str) -> TrafficPlan:
+        async with self._sessions.begin() as session:
+            plan = await apply_change(session, change, run_id=run_id)
+            deployment = await _locked(session, deployment_id)
+            now_active = await _active(session, deployment)
+            if now_active is None or now_active.deployment_id != deployment_id:
+                return plan
+            await session.delete(now_active)
+            await session.flush()
+            before = await session.scalar(
+                select(ActiveVersion)
+                .where(
+                    ActiveVersion.model_id == deployment.model_id,
+                    ActiveVersion.environment == deployment.environment,
+                )
+                .order_by(ActiveVersion.since.desc(), ActiveVersion.id.desc())
+                .limit(1)
+            )
+            if before is not None:
+                before.until = None
+            previous = await session.get_one(ModelVersion, before.version_id) if before is not None else None
+            await _point_to(session, deployment, None if previous is None else previous.version)
+            return plan
+
+
+async def _locked(session: AsyncSession, deployment_id: str) -> Deployment:
+    deployment = await session.scalar(
+        select(Deployment).where(Deployment.deployment_id == deployment_id).with_for_update()
+    )
+    if deployment is None:
+        raise DeploymentNotFound(f"there is no deployment {deployment_id}")
+    return deployment
+
+
+async def _active(session: AsyncSession, deployment: Deployment) -> ActiveVersion | None:
+    active: ActiveVersion | None = await session.scalar(
+        select(ActiveVersion).where(
+            ActiveVersion.model_id == deployment.model_id,
+            ActiveVersion.environment == deployment.environment,
+            ActiveVersion.until.is_(None),
+        )
+    )
+    return active
+
+
+async def _point_to(session: AsyncSession, deployment: Deployment, version: str | None) -> None:
+    if deployment.environment == Environment.PRODUCTION:
+        await session.execute(
+            update(Model)
+            .where(Model.model_id == deployment.model_id)
+            .values(active_version=version, updated_at=func.now())
+        )
+
+
+async def _warm_arm(session: AsyncSession, environment: Environment, model: str, version: str) -> Arm | None:
+    row = await session.scalar(
+        select(DesiredApplication)
+        .where(
+            DesiredApplication.environment == environment,
+            DesiredApplication.model == model,
+            DesiredApplication.version == version,
+            DesiredApplication.set_aside_reason.is_(None),
+        )
+        .order_by(DesiredApplication.created_at.desc())
+        .limit(1)
+    )
+    return None if row is None else Arm(row.name, row.version, row.deployment_id)
+
+
+def _audit(deployment_id: str, *, actor: str, action: str, why: str | None, **change: dict[str, Any]) -> AuditEvent:
+    return AuditEvent(actor=actor, action=action, target_type="deployment", target_id=deployment_id, why=why, **change)

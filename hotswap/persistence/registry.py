@@ -1,0 +1,121 @@
+"""Models and versions: implements `hotswap.ports.Registry`."""
+
+import secrets
+from typing import Any
+
+import msgspec
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hotswap.domain.application import ArtifactRef
+from hotswap.domain.errors import Conflict
+from hotswap.domain.registry import Inspection, Registration, ValidationReport, VersionRef
+from hotswap.domain.vocabulary import Framework, VersionStatus
+from hotswap.persistence.database import Sessions
+from hotswap.persistence.tables import AuditEvent, Deployment, Model, ModelVersion
+
+
+class PostgresRegistry:
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def add_version(self, registration: Registration, inspection: Inspection) -> VersionRef:
+        async with self._sessions.begin() as session:
+            model = await _model_named(session, registration)
+            known = await session.scalar(
+                select(ModelVersion).where(
+                    ModelVersion.model_id == model.model_id, ModelVersion.version == registration.version
+                )
+            )
+            if known is None:
+                known = _new_version(model, registration, inspection)
+                session.add(known)
+                session.add(_registered(known, registration))
+            elif known.checksum != inspection.artifact.sha256:
+                raise Conflict(
+                    f"{registration.name} {registration.version} is registered already, with another artifact "
+                    f"({known.checksum}); a version never changes, so register a new one"
+                )
+            return version_ref(model, known)
+
+    async def version_exists(self, model: str, version: str) -> bool:
+        statement = select(ModelVersion.version_id).join(Model).where(Model.name == model)
+        async with self._sessions() as session:
+            return await session.scalar(statement.where(ModelVersion.version == version)) is not None
+
+    async def store_validation(self, deployment_id: str, version_id: str, report: ValidationReport) -> None:
+        async with self._sessions.begin() as session:
+            await session.execute(
+                update(Deployment)
+                .where(Deployment.deployment_id == deployment_id)
+                .values(validation={**msgspec.to_builtins(report), "passed": report.passed})
+            )
+            if report.passed:
+                # What is approved or deployed already is not set back by validating it again.
+                early = (VersionStatus.REGISTERED, VersionStatus.VALIDATING)
+                await session.execute(
+                    update(ModelVersion)
+                    .where(ModelVersion.version_id == version_id, ModelVersion.status.in_(early))
+                    .values(status=VersionStatus.VALIDATED)
+                )
+
+
+def version_ref(model: Model, version: ModelVersion) -> VersionRef:
+    return VersionRef(
+        version_id=version.version_id,
+        model_id=model.model_id,
+        model=model.name,
+        version=version.version,
+        framework=Framework(version.framework),
+        artifact=ArtifactRef(version.artifact_path, version.checksum, version.artifact_size_bytes),
+        input_schema=version.input_schema,
+        output_schema=version.output_schema,
+    )
+
+
+async def _model_named(session: AsyncSession, registration: Registration) -> Model:
+    """The model, made if its name is new; its row is locked, so two first versions at once make one model."""
+    values: dict[str, Any] = {
+        "model_id": f"model-{secrets.token_hex(6)}",
+        "name": registration.name,
+        "team": registration.team,
+        "description": registration.description,
+        "framework": registration.framework,
+        "type": registration.type,
+        "owner": registration.owner or registration.requested_by,
+        "tags": list(registration.tags),
+    }
+    await session.execute(insert(Model).values(**values).on_conflict_do_nothing(index_elements=["name"]))
+    model = await session.scalar(select(Model).where(Model.name == registration.name).with_for_update())
+    assert model is not None
+    await session.execute(update(Model).where(Model.model_id == model.model_id).values(updated_at=func.now()))
+    return model
+
+
+def _new_version(model: Model, registration: Registration, inspection: Inspection) -> ModelVersion:
+    return ModelVersion(
+        version_id=f"ver-{secrets.token_hex(6)}",
+        model_id=model.model_id,
+        version=registration.version,
+        framework=registration.framework,
+        artifact_path=inspection.artifact.uri,
+        checksum=inspection.artifact.sha256,
+        artifact_size_bytes=inspection.artifact.size_bytes,
+        input_schema=inspection.input_schema,
+        output_schema=inspection.output_schema,
+        training=registration.metadata.get("training", {}),
+        baseline=registration.metadata.get("baseline", {}),
+        status=VersionStatus.REGISTERED,
+        created_by=registration.requested_by,
+    )
+
+
+def _registered(version: ModelVersion, registration: Registration) -> AuditEvent:
+    return AuditEvent(
+        actor=registration.requested_by,
+        action="register",
+        target_type="version",
+        target_id=version.version_id,
+        after={"model": registration.name, "version": version.version, "checksum": version.checksum},
+    )
