@@ -140,19 +140,19 @@ def _message(problem: Mapping[str, Any]) -> str:
 
 
 def _on_domain_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HotSwapError)  # noqa: S101 - registered for these
+    assert isinstance(error, HotSwapError)
     if STATUS[type(error)] >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.warning("answered %s", error.code, extra={"trace_id": request.state.trace_id}, exc_info=error)
     return answer_domain(error, trace_id=request.state.trace_id)
 
 
 def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for these
+    assert isinstance(error, RequestValidationError)
     return answer_domain(invalid(error), trace_id=request.state.trace_id)
 
 
 def _on_http_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for these
+    assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     message = {
         HTTPStatus.NOT_FOUND: f"there is nothing at {request.url.path}; /swagger lists what there is",

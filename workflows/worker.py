@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 
+from redis.asyncio import Redis
 from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -25,10 +26,22 @@ from activities.replicas import ReplicaActivities
 from activities.traffic import TrafficActivities
 from activities.validation import ValidationActivities
 from hotswap import ports as port
+from hotswap.analysis.judge import judge
+from hotswap.bus import RedisTrafficBus
 from hotswap.messages import TASK_QUEUE, watch_queue
+from hotswap.persistence.applications import PostgresApplications
+from hotswap.persistence.database import create_engine, create_sessions
+from hotswap.persistence.deployments import PostgresDeployments
+from hotswap.persistence.registry import PostgresRegistry
+from hotswap.persistence.traffic import PostgresTrafficPlans
 from hotswap.settings import Settings, SettingsError, load
+from hotswap.storage import ObjectStorage
 from hotswap.telemetry import configure_logging, mark_ready
 from hotswap.temporal import connect
+from serving.artifacts import ArtifactCache
+from serving.inspection import SubprocessInspector
+from serving.probe import HttpReplicaProbe
+from serving.rayserve import RayServeClient
 from workflows.deployment import DeploymentWorkflow
 from workflows.registration import RegistrationWorkflow
 from workflows.retirement import RetirementWorkflow
@@ -102,3 +115,51 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
         graceful_shutdown_timeout=timedelta(seconds=2),
     )
     return acting, watching
+
+
+async def serve(settings: Settings) -> None:
+    """Work until SIGTERM; what is in hand gets two seconds, and Temporal gives the rest to another worker."""
+    engine = create_engine(settings.postgres)
+    sessions = create_sessions(engine)
+    cluster = RayServeClient(
+        settings.ray.dashboard_url, settings.ray.auth_token.get_secret_value(), host=settings.ray.http_host
+    )
+    artifacts = ArtifactCache(settings.serving.cache_dir, ObjectStorage(settings.storage))
+    redis = Redis.from_url(settings.redis.url.get_secret_value())
+    ports = Ports(
+        registry=PostgresRegistry(sessions),
+        deployments=PostgresDeployments(sessions),
+        plans=PostgresTrafficPlans(sessions),
+        bus=RedisTrafficBus(redis),
+        applications=PostgresApplications(sessions),
+        cluster=cluster,
+        inspector=SubprocessInspector(artifacts, max_memory_bytes=settings.serving.max_model_memory_bytes),
+        probe=HttpReplicaProbe(),
+        judge=judge,
+    )
+    client = await connect(identity=f"worker-{os.getpid()}@{socket.gethostname()}")
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as running:
+        for worker in workers(client, ports):
+            await running.enter_async_context(worker)
+        mark_ready()
+        await stop.wait()
+    await cluster.aclose()
+    await redis.aclose()
+    await engine.dispose()
+
+
+def main() -> None:
+    configure_logging("worker")
+    try:
+        settings = load(Settings)
+    except SettingsError as error:
+        logger.error("%s", error)
+        sys.exit(EX_CONFIG)
+    asyncio.run(serve(settings))
+
+
+if __name__ == "__main__":
+    main()

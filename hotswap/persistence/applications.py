@@ -61,7 +61,7 @@ class PostgresApplications:
     @asynccontextmanager
     async def writer_lease(self, holder: str) -> AsyncIterator[WriterLease]:
         token = uuid.uuid4().hex
-        while not await self._take(holder, token):
+        while not await self._take(holder, token):  # noqa: ASYNC110 - another process frees it
             await asyncio.sleep(RETRY_SECONDS)
         try:
             yield _HeldLease(self._sessions, token)

@@ -32,8 +32,25 @@ SECTIONS: Mapping[str, frozenset[str]] = {
 DEFAULTS = {"HOTSWAP_DEPLOYMENTS__APPROVAL_REQUIRED": "[]"}
 
 INHERITED = frozenset(
-    "PATH HOME USER LOGNAME LANG LANGUAGE LC_ALL LC_CTYPE TZ TMPDIR LD_LIBRARY_PATH CUDA_HOME CUDA_VISIBLE_DEVICES "
-    "SSL_CERT_FILE SSL_CERT_DIR PYTHONPATH PYTHONDONTWRITEBYTECODE".split()
+    [
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "LANG",
+        "LANGUAGE",
+        "LC_ALL",
+        "LC_CTYPE",
+        "TZ",
+        "TMPDIR",
+        "LD_LIBRARY_PATH",
+        "CUDA_HOME",
+        "CUDA_VISIBLE_DEVICES",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "PYTHONPATH",
+        "PYTHONDONTWRITEBYTECODE",
+    ]
 )
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 POSTGRES_USER, POSTGRES_DATABASE = "ml_user", "ml_deployment"

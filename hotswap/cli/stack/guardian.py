@@ -35,7 +35,7 @@ def guard(options: Options, events: int) -> int:
             stderr=log,
             pass_fds=(events, lock),
             start_new_session=True,
-            preexec_fn=lambda: processes.die_with_parent(signal.SIGTERM, parent),  # noqa: PLW1509
+            preexec_fn=lambda: processes.die_with_parent(signal.SIGTERM, parent),
         )
     os.close(events)
 

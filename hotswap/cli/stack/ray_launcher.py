@@ -30,7 +30,7 @@ def trim_dashboard() -> bool:
     return True
 
 
-def without_client_server(params: Any, head: bool) -> None:  # noqa: FBT001  Ray calls it by position
+def without_client_server(params: Any, head: bool) -> None:
     """`RAY_START_HOOK`: no port for the client's server means no such server."""
     if head and hasattr(params, "ray_client_server_port"):
         params.ray_client_server_port = None

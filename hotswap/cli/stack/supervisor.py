@@ -91,7 +91,7 @@ class Supervisor:
         everyone = asyncio.gather(*(running.ready.wait() for running in self._running.values()))
         try:
             await asyncio.wait_for(everyone, START_TIMEOUT_S)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             late = ", ".join(name for name, running in self._running.items() if not running.ready.is_set())
             raise StackError(f"not ready after {START_TIMEOUT_S:.0f} s: {late}; logs: {self._layout.logs}") from None
         self._save_state(ready=True)
@@ -167,7 +167,7 @@ class Supervisor:
         """Ask until the part answers; return when it does or when its process has ended."""
         part = running.part
         while part.probe is not None and process.returncode is None and not self._stopping.is_set():
-            with contextlib.suppress(Exception):  # noqa: BLE001  whatever is wrong, it isn't ready yet
+            with contextlib.suppress(Exception):
                 await part.probe()
                 # The answer may be another server's: ours must live, and listen itself.
                 if process.returncode is None and (part.port is None or listens(process.pid, part.port)):

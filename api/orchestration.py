@@ -1,0 +1,237 @@
+"""The API's side of Temporal: start workflows, speak to the one that is meant, and say what came of it.
+
+Invariants: a deployment is started at most once under its workflow id, which is the lock; what a person says reaches
+the deployment that he named and never a later one that took over the same workflow id (each run carries its deployment
+in its memo, which a reset keeps); every call has a time-out, so that a missing worker costs a caller seconds and never
+a hanging connection. No exception of Temporal's leaves this file: it is a domain error or an answer.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import ApplicationError, FailureError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from hotswap.domain.errors import BY_CODE, Conflict, FieldProblem, HotSwapError, Unavailable
+from hotswap.domain.ids import deployment_workflow_id, registration_workflow_id
+from hotswap.domain.registry import VersionRef
+from hotswap.messages import TASK_QUEUE, Abort, Answer, DeploymentInput, RegistrationInput, Request
+
+CALL_TIMEOUT = timedelta(seconds=5)
+UPDATE_TIMEOUT = timedelta(seconds=8)
+REGISTRATION_WAIT = timedelta(seconds=10)
+
+DEPLOYMENT_MEMO = "deploymentId"
+
+logger = logging.getLogger(__name__)
+
+
+class AlreadyRunning(Exception):
+    """Another deployment holds the workflow id; `deployment_id` is None when its run doesn't say which it is."""
+
+    def __init__(self, deployment_id: str | None) -> None:
+        super().__init__(deployment_id)
+        self.deployment_id = deployment_id
+
+
+class Ended(Exception):
+    """The deployment's workflow is not running (any more)."""
+
+
+class NoAnswer(Exception):
+    """The workflow runs, but no worker took up what was said in time."""
+
+
+class Orchestration:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        task_queue: str = TASK_QUEUE,
+        update_timeout: timedelta = UPDATE_TIMEOUT,
+        registration_wait: timedelta = REGISTRATION_WAIT,
+    ) -> None:
+        self._client = client
+        self._task_queue = task_queue
+        self._update_timeout = update_timeout
+        self._registration_wait = registration_wait
+
+    # --- registration -------------------------------------------------------------------------------------------------
+
+    async def register(self, request: RegistrationInput) -> VersionRef | None:
+        """Start the registration and wait for its end; None when that takes longer.
+
+        Raises Conflict when this version is being registered, Unavailable, and what the registration failed with.
+        """
+        wanted = request.registration
+        async with _temporal():
+            try:
+                handle = await self._client.start_workflow(
+                    "Registration",
+                    request,
+                    id=registration_workflow_id(wanted.name, wanted.version),
+                    task_queue=self._task_queue,
+                    id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                    static_summary=f"register {wanted.name} {wanted.version}, for {wanted.requested_by}",
+                    result_type=VersionRef,
+                    rpc_timeout=CALL_TIMEOUT,
+                )
+            except WorkflowAlreadyStartedError:
+                raise Conflict(
+                    f"{wanted.name} {wanted.version} is being registered already; its end shows at "
+                    f"GET /api/v1/models/{wanted.name}/versions/{wanted.version}"
+                ) from None
+            try:
+                return await asyncio.wait_for(handle.result(), self._registration_wait.total_seconds())
+            except TimeoutError:
+                return None
+            except WorkflowFailureError as error:
+                raise _domain_error(error) from error
+
+    async def registration_failure(self, model: str, version: str) -> str | None:
+        """Why a version is not there, as far as its last registration tells: it runs, it failed, or None."""
+        handle = self._client.get_workflow_handle(registration_workflow_id(model, version))
+        try:
+            async with _temporal():
+                found = await handle.describe(rpc_timeout=CALL_TIMEOUT)
+                if found.status is WorkflowExecutionStatus.RUNNING:
+                    return "is still being registered"
+                if found.status is not WorkflowExecutionStatus.FAILED:
+                    return None
+                await handle.result(rpc_timeout=CALL_TIMEOUT)
+        except WorkflowFailureError as error:
+            return f"was not registered: {_domain_error(error).message}"
+        except (Ended, Unavailable):
+            pass
+        return None
+
+    # --- deployments --------------------------------------------------------------------------------------------------
+
+    async def start_deployment(self, request: DeploymentInput) -> str:
+        """Start the deployment, or find that this very one was started before; its workflow's first run id.
+
+        Raises AlreadyRunning when another one runs, and Unavailable, after which it may or may not have started.
+        """
+        workflow_id = deployment_workflow_id(request.environment, request.model)
+        async with _temporal():
+            try:
+                handle = await self._client.start_workflow(
+                    "Deployment",
+                    request,
+                    id=workflow_id,
+                    task_queue=self._task_queue,
+                    id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                    memo={DEPLOYMENT_MEMO: request.deployment_id},
+                    static_summary=f"{request.kind} of {request.model} {request.version} to {request.environment}",
+                    static_details=f"Deployment `{request.deployment_id}`, asked for by {request.initiated_by}.",
+                    rpc_timeout=CALL_TIMEOUT,
+                )
+            except WorkflowAlreadyStartedError:
+                running = await self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=CALL_TIMEOUT)
+                deployment_id = (await running.memo()).get(DEPLOYMENT_MEMO)
+                if deployment_id != request.deployment_id:
+                    raise AlreadyRunning(deployment_id) from None
+                return running.run_id
+        return handle.first_execution_run_id or ""
+
+    async def ask(self, workflow_id: str, deployment_id: str, verb: str, request: Request) -> Answer:
+        """Say something to a deployment as an update, and wait for its answer.
+
+        Raises Ended, NoAnswer, Unavailable, and ValidationFailed when it can't read what was said.
+        """
+        async with _temporal():
+            handle = await self._running(workflow_id, deployment_id)
+            try:
+                answer: Answer = await handle.execute_update(
+                    verb, request, result_type=Answer, rpc_timeout=self._update_timeout
+                )
+            except WorkflowUpdateRPCTimeoutOrCancelledError:
+                raise NoAnswer from None
+            except WorkflowUpdateFailedError as error:
+                if _application_error(error) is None:  # the workflow ended before it could answer
+                    raise Ended from None
+                raise _domain_error(error) from error
+        return answer
+
+    async def abort_by_signal(self, workflow_id: str, deployment_id: str, request: Abort) -> None:
+        """Record an abort that the next worker to come acts on. Raises Ended and Unavailable."""
+        async with _temporal():
+            handle = await self._running(workflow_id, deployment_id)
+            await handle.signal("abort", request, rpc_timeout=CALL_TIMEOUT)
+
+    async def _running(self, workflow_id: str, deployment_id: str) -> WorkflowHandle[Any, Any]:
+        """The run that works on this deployment, if there is one; asked of the server, so no worker is needed."""
+        found = await self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=CALL_TIMEOUT)
+        if found.status is not WorkflowExecutionStatus.RUNNING:
+            raise Ended
+        if (await found.memo()).get(DEPLOYMENT_MEMO) != deployment_id:
+            raise Ended
+        return self._client.get_workflow_handle(workflow_id, run_id=found.run_id)
+
+    async def check(self) -> None:
+        """Raises Unavailable when Temporal doesn't answer."""
+        async with _temporal():
+            await self._client.count_workflows("WorkflowId = 'readiness'", rpc_timeout=timedelta(seconds=2))
+
+
+@asynccontextmanager
+async def _temporal() -> AsyncIterator[None]:
+    """Tell Temporal's own errors in the domain's words."""
+    try:
+        yield
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise Ended from error
+        raise _away(error) from error
+    except RuntimeError as error:  # how a lazy client says that it could not connect
+        raise _away(error) from error
+
+
+def _away(error: Exception) -> Unavailable:
+    logger.warning("temporal does not answer", extra={"error": str(error)})
+    return Unavailable("Temporal doesn't answer, so nothing can be started or steered; inference goes on without it")
+
+
+def _application_error(error: BaseException) -> ApplicationError | None:
+    """The first error below this one that an activity or a workflow raised on purpose."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ApplicationError):
+            return cause
+        cause = (
+            cause.cause if isinstance(cause, FailureError | WorkflowFailureError | WorkflowUpdateFailedError) else None
+        )
+    return None
+
+
+def _domain_error(error: WorkflowFailureError | WorkflowUpdateFailedError) -> HotSwapError:
+    """The domain error that a workflow failed with, with its field problems; what is none of these is told vaguely."""
+    cause = _application_error(error)
+    kind = BY_CODE.get(cause.type or "") if cause is not None else None
+    if cause is None or kind is None:
+        logger.error("a workflow failed", exc_info=error)
+        return HotSwapError(
+            "it failed for a reason that is no fault of the request; the Temporal Web UI has the details"
+        )
+    details = cause.details[0] if cause.details and isinstance(cause.details[0], list) else []
+    problems = [
+        FieldProblem(str(each["field"]), str(each["message"]))
+        for each in details
+        if isinstance(each, dict) and {"field", "message"} <= each.keys()
+    ]
+    return kind(cause.message, *problems)

@@ -1,0 +1,253 @@
+"""What callers may send, and nothing else: unknown fields, wrong types and hostile text are refused by name.
+
+Text that PostgreSQL can't hold (NUL, lone surrogates) and numbers that JSON doesn't have (NaN, Infinity) are refused
+wherever they stand, also deep in free-form metadata, so that they can't become an error further in. Limits on length
+keep a row readable. What is sent is only checked for its form here; whether it exists is asked later.
+"""
+
+import math
+import re
+from typing import Annotated, Any, Self
+
+import semver
+from fastapi import Path, Query
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic.alias_generators import to_camel
+
+from hotswap.domain.application import ReplicaResources
+from hotswap.domain.errors import FieldProblem, ValidationFailed
+from hotswap.domain.ids import check_model_name, normalise_sha256
+from hotswap.domain.registry import Registration
+from hotswap.domain.vocabulary import Environment, Framework, ModelType, Strategy
+
+_ARTIFACT_PATH = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^?#\s]+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+MOST_NESTING = 32
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Raises ValueError for what JSON or PostgreSQL can't hold."""
+    if depth > MOST_NESTING:
+        raise ValueError(f"is nested more than {MOST_NESTING} deep")
+    match value:
+        case str():
+            if "\0" in value or _SURROGATE.search(value):
+                raise ValueError("has a NUL character or half a surrogate pair")
+        case float():
+            if not math.isfinite(value):
+                raise ValueError("has a number that is not finite")
+        case dict():
+            for key, inner in value.items():
+                _plain(key, depth + 1)
+                _plain(inner, depth + 1)
+        case list():
+            for inner in value:
+                _plain(inner, depth + 1)
+    return value
+
+
+def _semver(version: str) -> str:
+    if not semver.Version.is_valid(version):
+        raise ValueError("must be a semantic version such as 2.0.0 (see semver.org), without a leading 'v'")
+    return version
+
+
+def _artifact_path(path: str) -> str:
+    if _ARTIFACT_PATH.fullmatch(path) is None:
+        raise ValueError("must be of the form s3://bucket/key")
+    return path
+
+
+def _told(check: Any) -> Any:
+    """A domain check as pydantic wants it: its ValidationFailed becomes a ValueError of the field at hand."""
+
+    def run(value: str) -> str:
+        try:
+            return str(check(value))
+        except ValidationFailed as error:
+            raise ValueError(error.details[0].message) from None
+
+    return AfterValidator(run)
+
+
+Text = Annotated[str, StringConstraints(max_length=2_000)]
+Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
+ModelName = Annotated[str, _told(check_model_name)]
+SemVer = Annotated[str, StringConstraints(max_length=50), AfterValidator(_semver)]
+ArtifactPath = Annotated[str, StringConstraints(max_length=512), AfterValidator(_artifact_path)]
+Checksum = Annotated[str, _told(normalise_sha256)]
+Metadata = dict[str, Any]
+IdempotencyKeyText = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,255}$")]
+
+# What stands in a path goes into a query as it is, so its form is checked like a body's.
+ModelId = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$", description="the model's id or its name")]
+VersionId = Annotated[
+    str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,99}$", description="the version's number or its id")
+]
+DeploymentId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,99}$")]
+Limit = Annotated[int, Query(ge=1, le=200)]
+Offset = Annotated[int, Query(ge=0, le=1_000_000)]
+
+
+class Body(BaseModel):
+    """Strict, camelCase, and free of what can't be stored."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=False, extra="forbid", frozen=True, allow_inf_nan=False
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_plain(cls, value: Any) -> Any:
+        return _plain(value)
+
+
+class PerformanceBaseline(Body):
+    """What the version did when it was trained; ratios are 0 to 1."""
+
+    accuracy: float | None = Field(None, ge=0, le=1)
+    precision: float | None = Field(None, ge=0, le=1)
+    recall: float | None = Field(None, ge=0, le=1)
+    f1: float | None = Field(None, ge=0, le=1)
+    latency_ms: float | None = Field(None, gt=0)
+    memory_bytes: int | None = Field(None, gt=0)
+
+
+class RegisterVersion(Body):
+    """`POST /models`: the first four fields are enough."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "name": "fraud-detection",
+                "version": "2.0.0",
+                "framework": "ONNX",
+                "artifactPath": "s3://ml-models/fraud-detection/v2.0/fraud-detection-v2.0.tar.gz",
+            }
+        }
+    )
+
+    name: ModelName
+    version: SemVer
+    framework: Framework
+    artifact_path: ArtifactPath
+    description: Text | None = None
+    type: ModelType = ModelType.OTHER
+    owner: Label | None = None
+    team: Label | None = None
+    tags: list[Label] = Field([], max_length=50)
+    checksum: Checksum | None = Field(None, description="sha256 of the artifact, with or without 'sha256:' before it")
+    training_metadata: Metadata | None = None
+    performance_baseline: PerformanceBaseline | None = None
+    reference_distribution: Metadata | None = None
+
+    def registration(self, *, requested_by: str) -> Registration:
+        baseline = self.performance_baseline
+        metadata = {
+            "trainingMetadata": self.training_metadata,
+            "performanceBaseline": baseline.model_dump(by_alias=True, exclude_none=True) if baseline else None,
+            "referenceDistribution": self.reference_distribution,
+        }
+        return Registration(
+            name=self.name,
+            version=self.version,
+            framework=self.framework,
+            artifact_path=self.artifact_path,
+            requested_by=requested_by,
+            description=self.description,
+            type=self.type,
+            owner=self.owner or requested_by,
+            team=self.team,
+            tags=tuple(self.tags),
+            checksum=self.checksum,
+            metadata={name: value for name, value in metadata.items() if value is not None},
+        )
+
+
+class Resources(Body):
+    """Per replica; fractions of a GPU below one, whole ones above, as Ray takes them."""
+
+    replicas: int = Field(ReplicaResources().replicas, ge=1, le=100)
+    gpus: float = Field(ReplicaResources().gpus, ge=0, le=64)
+    cpus: float = Field(ReplicaResources().cpus, ge=0, le=256)
+
+    @model_validator(mode="after")
+    def _whole_gpus(self) -> Self:
+        if self.gpus > 1 and not self.gpus.is_integer():
+            raise ValueError("gpus above 1 must be whole")
+        return self
+
+    def replica_resources(self) -> ReplicaResources:
+        return ReplicaResources(replicas=self.replicas, gpus=self.gpus, cpus=self.cpus)
+
+
+class CreateDeployment(Body):
+    """`POST /deployments`: `modelId` is enough, and takes a name too."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "modelId": "fraud-detection",
+                "strategy": "Canary",
+                "environment": "Production",
+                "strategyConfig": {"canaryPercentage": 10, "incrementStep": 15, "monitoringDuration": "PT5M"},
+            }
+        }
+    )
+
+    model_id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$", description="the model's id or its name")
+    version_id: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,99}$")
+    version: SemVer | None = Field(None, description="instead of versionId; neither: the newest deployable one")
+    strategy: Strategy | None = None
+    environment: Environment = Environment.PRODUCTION
+    strategy_config: dict[str, Any] = {}
+    resources: Resources | None = None
+
+    @model_validator(mode="after")
+    def _one_version(self) -> Self:
+        if self.version is not None and self.version_id is not None:
+            raise ValueError("give version or versionId, not both")
+        return self
+
+
+class Say(Body):
+    """The body, if any, of approve, abort and rollback."""
+
+    reason: Text | None = None
+
+
+class SayApprove(Say):
+    step: int | None = Field(None, ge=0, description="the wait that is meant; absent: the one that waits now")
+
+
+class SayPromote(Say):
+    full: bool = Field(False, description="go to 100% at once, instead of to the next step")
+
+
+class Login(Body):
+    user: Annotated[str, StringConstraints(min_length=1, max_length=255)]
+    password: Annotated[str, StringConstraints(min_length=1, max_length=1_024)] = Field(
+        json_schema_extra={"format": "password"}
+    )
+
+
+_IN_CONFIG = {"replicas": "replicas", "numGpus": "gpus", "numCpus": "cpus"}
+
+
+def split_resources(
+    config: dict[str, Any], resources: Resources | None
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Take replicas, numGpus and numCpus out of a strategy's configuration.
+
+    Answers the configuration without them, and the resources as a mapping that is still to be validated, None where
+    nothing was said. Raises ValidationFailed for what is said twice.
+    """
+    inside = {name: config[name] for name in _IN_CONFIG if name in config}
+    rest = {name: value for name, value in config.items() if name not in _IN_CONFIG}
+    if inside and resources is not None:
+        problems = [FieldProblem(f"strategyConfig.{name}", "is said in resources too; say it once") for name in inside]
+        raise ValidationFailed("; ".join(f"{problem.field} {problem.message}" for problem in problems), *problems)
+    if resources is not None:
+        return rest, resources.model_dump()
+    return rest, {_IN_CONFIG[name]: value for name, value in inside.items()} or None

@@ -1,0 +1,282 @@
+"""What the API asks of the database: reads for people, and the row that a deployment begins with.
+
+Every model can be named by its id or its unique name. Rows come out as frozen dataclasses, so that nothing outside this
+package holds a session.
+"""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import semver
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select
+from sqlalchemy.exc import IntegrityError
+
+from hotswap.domain.application import ReplicaResources
+from hotswap.domain.errors import Conflict, DeploymentNotFound, ModelNotFound, VersionNotFound
+from hotswap.domain.ids import deployment_workflow_id
+from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.registry import VersionRef
+from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType, Strategy, VersionStatus
+from hotswap.persistence.database import Sessions
+from hotswap.persistence.registry import version_ref
+from hotswap.persistence.tables import ActiveVersion, AnalysisResult, AuditEvent, Deployment, Model, ModelVersion
+
+Row = TypeVar("Row")
+
+_ENDED = [status for status in DeploymentStatus if status.is_terminal]
+_NOT_DEPLOYABLE = (VersionStatus.DEPRECATED, VersionStatus.ARCHIVED)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    model: Model
+    active_versions: dict[Environment, str]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    version: ModelVersion
+    ref: VersionRef
+
+
+@dataclass(frozen=True, slots=True)
+class NewDeployment:
+    """What the API accepts; `version` None takes the newest deployable one."""
+
+    model: str
+    version: str | None
+    environment: Environment
+    strategy: Strategy
+    strategy_config: dict[str, Any]
+    resources: ReplicaResources
+    initiated_by: str
+    kind: DeploymentKind = DeploymentKind.ROLLOUT
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepVerdict:
+    step: int
+    verdict: dict[str, Any]
+    judged_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentRow:
+    deployment: Deployment
+    model: str
+    version: str
+    previous_version: str | None
+    analysis: tuple[StepVerdict, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[Row]):
+    items: tuple[Row, ...]
+    total: int
+
+
+class Queries:
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    # --- models -------------------------------------------------------------------------------------------------------
+
+    async def model(self, id_or_name: str) -> ModelRow:
+        """Raises ModelNotFound."""
+        async with self._sessions() as session:
+            model = await session.scalar(select(Model).where(_names(id_or_name)))
+            if model is None:
+                raise ModelNotFound(f"there is no model {id_or_name}; `hotswap models list` shows those there are")
+            active = await session.execute(_active().where(ActiveVersion.model_id == model.model_id))
+            return ModelRow(model, {Environment(row.environment): row.version for row in active})
+
+    async def models(
+        self, *, framework: Framework | None = None, type: ModelType | None = None, limit: int = 50, offset: int = 0
+    ) -> "Listing[ModelRow]":
+        wanted = select(Model).where(Model.is_archived.is_(False))
+        if framework is not None:
+            wanted = wanted.where(Model.framework == framework)
+        if type is not None:
+            wanted = wanted.where(Model.type == type)
+        async with self._sessions() as session:
+            total = await session.scalar(select(func.count()).select_from(wanted.subquery()))
+            ordered = wanted.order_by(Model.created_at.desc(), Model.model_id).limit(limit).offset(offset)
+            models = list(await session.scalars(ordered))
+            active = await session.execute(
+                _active().where(ActiveVersion.model_id.in_([model.model_id for model in models]))
+            )
+            by_model: dict[str, dict[Environment, str]] = {}
+            for row in active:
+                by_model.setdefault(row.model_id, {})[Environment(row.environment)] = row.version
+        return Listing(tuple(ModelRow(model, by_model.get(model.model_id, {})) for model in models), total or 0)
+
+    async def versions(self, id_or_name: str) -> list[VersionRow]:
+        """Newest first, by semantic version. Raises ModelNotFound."""
+        model = (await self.model(id_or_name)).model
+        async with self._sessions() as session:
+            rows = await session.scalars(select(ModelVersion).where(ModelVersion.model_id == model.model_id))
+            ordered = sorted(rows, key=lambda row: semver.Version.parse(row.version), reverse=True)
+        return [VersionRow(row, version_ref(model, row)) for row in ordered]
+
+    async def version(self, id_or_name: str, version: str | None = None) -> VersionRow:
+        """The version of that name or id; without one the newest that may be deployed.
+
+        Raises ModelNotFound, VersionNotFound.
+        """
+        rows = await self.versions(id_or_name)
+        for row in rows:
+            if version in {row.version.version, row.version.version_id}:
+                return row
+            if version is None and not row.version.is_deprecated and row.version.status not in _NOT_DEPLOYABLE:
+                return row
+        known = ", ".join(row.version.version for row in rows) or "none"
+        raise VersionNotFound(f"model {id_or_name} has no version {version or 'to deploy'}; there is {known}")
+
+    # --- deployments --------------------------------------------------------------------------------------------------
+
+    async def create_deployment(self, new: NewDeployment) -> DeploymentRow:
+        """Insert the row; the same caller's same idempotency key answers the first one's.
+
+        Raises ModelNotFound, VersionNotFound, and Conflict when the key was used for something else.
+        """
+        if new.idempotency_key is not None:
+            known = await self._by_key(new.initiated_by, new.idempotency_key)
+            if known is not None:
+                return _same(known, new)
+        wanted = (await self.version(new.model, new.version)).ref
+        deployment_id = f"dep-{secrets.token_hex(6)}"
+        row = Deployment(
+            deployment_id=deployment_id,
+            version_id=wanted.version_id,
+            model_id=wanted.model_id,
+            kind=new.kind,
+            strategy=new.strategy,
+            environment=new.environment,
+            strategy_config=new.strategy_config,
+            resources=msgspec.to_builtins(new.resources),
+            workflow_id=deployment_workflow_id(new.environment, wanted.model),
+            idempotency_key=new.idempotency_key,
+            initiated_by=new.initiated_by,
+        )
+        try:
+            async with self._sessions.begin() as session:
+                session.add(row)
+                session.add(
+                    AuditEvent(
+                        actor=new.initiated_by,
+                        action=f"request {new.kind}",
+                        target_type="deployment",
+                        target_id=deployment_id,
+                        after={"model": wanted.model, "version": wanted.version, "environment": new.environment},
+                    )
+                )
+        except IntegrityError:
+            # Somebody was quicker with the same key.
+            known = await self._by_key(new.initiated_by, new.idempotency_key or "")
+            if known is None:
+                raise
+            return _same(known, new)
+        return await self.deployment(deployment_id)
+
+    async def delete_unstarted_deployment(self, deployment_id: str) -> None:
+        """Take back a row whose workflow was refused; nobody has been told of it yet."""
+        async with self._sessions.begin() as session:
+            await session.execute(
+                delete(Deployment).where(
+                    Deployment.deployment_id == deployment_id,
+                    Deployment.status == DeploymentStatus.PENDING,
+                    Deployment.run_id.is_(None),
+                )
+            )
+
+    async def deployment(self, deployment_id: str) -> DeploymentRow:
+        """Raises DeploymentNotFound."""
+        async with self._sessions() as session:
+            found = (await session.execute(_deployments().where(Deployment.deployment_id == deployment_id))).first()
+            if found is None:
+                raise DeploymentNotFound(f"there is no deployment {deployment_id}")
+            verdicts = await session.scalars(
+                select(AnalysisResult)
+                .where(AnalysisResult.deployment_id == deployment_id)
+                .order_by(AnalysisResult.step)
+            )
+            analysis = tuple(StepVerdict(row.step, row.verdict, row.judged_at) for row in verdicts)
+        return DeploymentRow(found[0], found.model, found.version, found.previous, analysis)
+
+    async def deployments(
+        self,
+        *,
+        model: str | None = None,
+        environment: Environment | None = None,
+        status: DeploymentStatus | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> "Listing[DeploymentRow]":
+        wanted = _deployments()
+        if model is not None:
+            wanted = wanted.where(_names(model))
+        if environment is not None:
+            wanted = wanted.where(Deployment.environment == environment)
+        if status is not None:
+            wanted = wanted.where(Deployment.status == status)
+        async with self._sessions() as session:
+            total = await session.scalar(select(func.count()).select_from(wanted.subquery()))
+            ordered = wanted.order_by(Deployment.started_at.desc(), Deployment.deployment_id)
+            rows = await session.execute(ordered.limit(limit).offset(offset))
+            items = tuple(DeploymentRow(row[0], row.model, row.version, row.previous) for row in rows)
+        return Listing(items, total or 0)
+
+    async def running_deployment(self, environment: Environment, model: str) -> DeploymentRow | None:
+        """The one under way, if there is one: the newest that has not ended."""
+        wanted = _deployments().where(
+            _names(model), Deployment.environment == environment, Deployment.status.not_in(_ENDED)
+        )
+        # A row that no workflow has opened yet is newer than the one that runs.
+        opened_first = wanted.order_by(Deployment.run_id.is_(None), Deployment.started_at.desc()).limit(1)
+        async with self._sessions() as session:
+            row = (await session.execute(opened_first)).first()
+        return None if row is None else DeploymentRow(row[0], row.model, row.version, row.previous)
+
+    async def _by_key(self, initiated_by: str, key: str) -> DeploymentRow | None:
+        wanted = _deployments().where(Deployment.initiated_by == initiated_by, Deployment.idempotency_key == key)
+        async with self._sessions() as session:
+            row = (await session.execute(wanted)).first()
+        return None if row is None else DeploymentRow(row[0], row.model, row.version, row.previous)
+
+
+def _names(id_or_name: str) -> ColumnElement[bool]:
+    return or_(Model.model_id == id_or_name, Model.name == id_or_name)
+
+
+def _active() -> Select[tuple[str, str, str]]:
+    return (
+        select(ActiveVersion.model_id, ActiveVersion.environment, ModelVersion.version)
+        .join(ModelVersion, ModelVersion.version_id == ActiveVersion.version_id)
+        .where(ActiveVersion.until.is_(None))
+    )
+
+
+def _deployments() -> Select[tuple[Deployment, str, str, str | None]]:
+    previous = (
+        select(ModelVersion.version)
+        .where(ModelVersion.version_id == Deployment.previous_version_id)
+        .correlate(Deployment)
+        .scalar_subquery()
+    )
+    return (
+        select(Deployment, Model.name.label("model"), ModelVersion.version.label("version"), previous.label("previous"))
+        .join(Model, Model.model_id == Deployment.model_id)
+        .join(ModelVersion, ModelVersion.version_id == Deployment.version_id)
+    )
+
+
+def _same(known: DeploymentRow, new: NewDeployment) -> DeploymentRow:
+    asked = (new.environment, new.kind, new.strategy, new.strategy_config)
+    first = known.deployment
+    if asked != (first.environment, first.kind, first.strategy, first.strategy_config):
+        raise Conflict(f"this Idempotency-Key was used for {first.deployment_id}, which was asked for otherwise")
+    return known
