@@ -25,10 +25,11 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, FailureError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from hotswap.domain.errors import BY_CODE, Conflict, FieldProblem, HotSwapError, Unavailable
+from hotswap.domain.errors import BY_CODE, Conflict, FieldProblem, HotSwapError, Unavailable, VersionNotFound
 from hotswap.domain.ids import deployment_workflow_id, registration_workflow_id
 from hotswap.domain.registry import VersionRef
 from hotswap.messages import TASK_QUEUE, Abort, Answer, DeploymentInput, RegistrationInput, Request
+from hotswap.views import RegistrationStatus
 
 CALL_TIMEOUT = timedelta(seconds=5)
 UPDATE_TIMEOUT = timedelta(seconds=8)
@@ -37,6 +38,10 @@ REGISTRATION_WAIT = timedelta(seconds=10)
 DEPLOYMENT_MEMO = "deploymentId"
 
 logger = logging.getLogger(__name__)
+
+
+def registration_path(model: str, version: str) -> str:
+    return f"/api/v1/models/{model}/versions/{version}/registration"
 
 
 class AlreadyRunning(Exception):
@@ -92,8 +97,8 @@ class Orchestration:
                 )
             except WorkflowAlreadyStartedError:
                 raise Conflict(
-                    f"{wanted.name} {wanted.version} is being registered already; its end shows at "
-                    f"GET /api/v1/models/{wanted.name}/versions/{wanted.version}"
+                    f"{wanted.name} {wanted.version} is being registered already; "
+                    f"GET {registration_path(wanted.name, wanted.version)} says how far it is"
                 ) from None
             try:
                 return await asyncio.wait_for(handle.result(), self._registration_wait.total_seconds())
@@ -102,22 +107,25 @@ class Orchestration:
             except WorkflowFailureError as error:
                 raise _domain_error(error) from error
 
-    async def registration_failure(self, model: str, version: str) -> str | None:
-        """Why a version is not there, as far as its last registration tells: it runs, it failed, or None."""
+    async def registration(self, model: str, version: str) -> RegistrationStatus | HotSwapError:
+        """How far the last registration of this version is; what it failed with is answered, not raised.
+
+        Raises VersionNotFound when there never was one (or Temporal has forgotten it), and Unavailable.
+        """
         handle = self._client.get_workflow_handle(registration_workflow_id(model, version))
-        try:
-            async with _temporal():
+        async with _temporal():
+            try:
                 found = await handle.describe(rpc_timeout=CALL_TIMEOUT)
                 if found.status is WorkflowExecutionStatus.RUNNING:
-                    return "is still being registered"
-                if found.status is not WorkflowExecutionStatus.FAILED:
-                    return None
+                    return RegistrationStatus.RUNNING
                 await handle.result(rpc_timeout=CALL_TIMEOUT)
-        except WorkflowFailureError as error:
-            return f"was not registered: {_domain_error(error).message}"
-        except (Ended, Unavailable):
-            pass
-        return None
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
+                raise VersionNotFound(f"there was no registration of {model} {version}") from None
+            except WorkflowFailureError as error:
+                return _domain_error(error)
+        return RegistrationStatus.COMPLETED
 
     # --- deployments --------------------------------------------------------------------------------------------------
 

@@ -145,9 +145,9 @@ class RegisterVersion(Body):
     def registration(self, *, requested_by: str) -> Registration:
         baseline = self.performance_baseline
         metadata = {
-            "trainingMetadata": self.training_metadata,
-            "performanceBaseline": baseline.model_dump(by_alias=True, exclude_none=True) if baseline else None,
-            "referenceDistribution": self.reference_distribution,
+            "training": self.training_metadata,
+            "baseline": baseline.model_dump(by_alias=True, exclude_none=True) if baseline else None,
+            "reference_distribution": self.reference_distribution,
         }
         return Registration(
             name=self.name,

@@ -19,7 +19,7 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, part, logger, message, `extra=` fields, and the traceback if there is one."""
+    """One JSON object a line: time, level, part, logger, message, `extra=` fields, and a traceback if there is one."""
 
     def __init__(self, part: str) -> None:
         super().__init__()

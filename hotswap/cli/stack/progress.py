@@ -22,6 +22,8 @@ class Progress:
 
     def show(self, event: Event) -> None:
         if event.kind is Kind.STACK_FAILED:
+            if self.failed:
+                return  # said before everything was stopped, and again at the end
             self.failed = True
             self._print(event.text, event.kind)
         elif event.kind is Kind.STACK_READY:

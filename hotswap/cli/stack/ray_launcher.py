@@ -17,7 +17,7 @@ MODULES = "--modules-to-load=ServeHead"
 def trim_dashboard() -> bool:
     """Make Ray start its dashboard with Serve's module only; False if the hook's target isn't there."""
     try:
-        services = importlib.import_module("ray._private.services")
+        services: Any = importlib.import_module("ray._private.services")
         dashboard = importlib.import_module("ray._private.ray_constants").PROCESS_TYPE_DASHBOARD
         start = services.start_ray_process
     except (ImportError, AttributeError):

@@ -67,14 +67,11 @@ def main() -> int:
     sender = Sender(events)
     try:
         asyncio.run(supervise(options, sender))
-    except StackError as error:
-        log.error("%s", error)
-        sender.send(Event(Kind.STACK_FAILED, text=str(error)))
+    except Exception as error:  # the last word goes to the person who waits
+        known = isinstance(error, StackError)
+        log.error("%s", error, exc_info=None if known else error)
+        sender.send(Event(Kind.STACK_FAILED, text=str(error) if known else f"{type(error).__name__}: {error}"))
         return 1
-    except Exception as error:
-        log.exception("the supervisor failed")
-        sender.send(Event(Kind.STACK_FAILED, text=f"{type(error).__name__}: {error}"))
-        raise
     return 0
 
 

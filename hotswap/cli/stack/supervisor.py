@@ -29,6 +29,10 @@ FIRST_DELAY_S, LAST_DELAY_S = 0.25, 10.0
 SETTLED_S = 30.0
 
 
+class _StopAskedError(Exception):
+    """Ends the wait for a failure."""
+
+
 @dataclass(slots=True)
 class Running:
     """One part's life: its present process, and whether it was ever ready."""
@@ -37,6 +41,8 @@ class Running:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     process: asyncio.subprocess.Process | None = None
     recorded: processes.Recorded | None = None
+    reason: str = "waits for others"
+    """Why it isn't ready yet."""
 
 
 class Supervisor:
@@ -67,24 +73,28 @@ class Supervisor:
         self._save_state(ready=False)
         watches = [asyncio.create_task(self._keep(running)) for running in self._running.values()]
         started = asyncio.create_task(self._announce())
-        stopping = asyncio.create_task(self._stopping.wait())
+        stopping = asyncio.create_task(self._until_asked())
         tending = asyncio.create_task(self._tend(upkeep))
+        everything = [*watches, started, stopping, tending]
         try:
-            everything = asyncio.gather(*watches, started, tending)
-            await asyncio.wait([everything, stopping], return_when=asyncio.FIRST_COMPLETED)
-            if everything.done():
-                everything.result()
+            done, _ = await asyncio.wait(everything, return_when=asyncio.FIRST_EXCEPTION)
+            for failed in filter(None, (task.exception() for task in done)):
+                if not isinstance(failed, _StopAskedError):
+                    self._sender.send(Event(Kind.STACK_FAILED, text=str(failed)))
+                    raise failed
         finally:
             self._stopping.set()
-            for task in (started, tending, stopping):
-                task.cancel()
             await self._stop_all()
-            for task in watches:
+            for task in everything:
                 task.cancel()
-            await asyncio.gather(*watches, started, tending, stopping, return_exceptions=True)
+            await asyncio.gather(*everything, return_exceptions=True)
             for running in self._running.values():
                 self._kill(running)
             self._layout.state.unlink(missing_ok=True)
+
+    async def _until_asked(self) -> None:
+        await self._stopping.wait()
+        raise _StopAskedError
 
     async def _announce(self) -> None:
         """Say that all parts are ready, or that one takes too long."""
@@ -92,8 +102,9 @@ class Supervisor:
         try:
             await asyncio.wait_for(everyone, START_TIMEOUT_S)
         except TimeoutError:
-            late = ", ".join(name for name, running in self._running.items() if not running.ready.is_set())
-            raise StackError(f"not ready after {START_TIMEOUT_S:.0f} s: {late}; logs: {self._layout.logs}") from None
+            late = [running for running in self._running.values() if not running.ready.is_set()]
+            why = "; ".join(f"{running.part.name} ({running.reason})" for running in late)
+            raise StackError(f"not ready after {START_TIMEOUT_S:.0f} s: {why}; logs: {self._layout.logs}") from None
         self._save_state(ready=True)
         self._sender.send(Event(Kind.STACK_READY, seconds=time.monotonic() - self._begun))
 
@@ -115,10 +126,10 @@ class Supervisor:
             failures += not running.ready.is_set()
             if failures >= ATTEMPTS:
                 raise StackError(f"{part.name} doesn't start ({ending}):\n{self._last_words(part)}")
-            delay = FIRST_DELAY_S if time.monotonic() - begun > SETTLED_S else delay
+            delay = 0.0 if time.monotonic() - begun > SETTLED_S else delay
             self._say(Kind.DIED, part, text=f"{ending}; starting it again in {delay:g} s")
             await asyncio.sleep(delay)
-            delay = min(delay * 2, LAST_DELAY_S)
+            delay = min(max(FIRST_DELAY_S, delay * 2), LAST_DELAY_S)
 
     async def _live(self, running: Running, begun: float) -> str | None:
         """One process of a part from start to end; None when a chore is done, else how it ended."""
@@ -167,13 +178,17 @@ class Supervisor:
         """Ask until the part answers; return when it does or when its process has ended."""
         part = running.part
         while part.probe is not None and process.returncode is None and not self._stopping.is_set():
-            with contextlib.suppress(Exception):
+            try:
                 await part.probe()
+            except Exception as error:  # noqa: BLE001  whatever is wrong, it isn't ready yet
+                running.reason = f"{type(error).__name__}: {error}"
+            else:
                 # The answer may be another server's: ours must live, and listen itself.
                 if process.returncode is None and (part.port is None or listens(process.pid, part.port)):
                     self._ready(running, begun)
                     return
-            with contextlib.suppress(asyncio.TimeoutError):
+                running.reason = f"port {part.port} is answered by a process that isn't its own"
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), PROBE_INTERVAL_S)
 
     def _ready(self, running: Running, begun: float) -> None:
@@ -196,7 +211,7 @@ class Supervisor:
             self._say(Kind.STOPPING, part)
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(part.stop_signal)
-            with contextlib.suppress(asyncio.TimeoutError):
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), part.stop_timeout)
         self._kill(running)
         await process.wait()

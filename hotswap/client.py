@@ -1,0 +1,334 @@
+"""The Python client of HotSwap: one method per thing one can ask, typed answers, one kind of error.
+
+    with HotSwap("http://127.0.0.1:5000", token) as hotswap:
+        hotswap.register_model("fraud-detection", "2.0.0", framework="ONNX", artifact_path="s3://ml-models/...")
+        deployment = hotswap.deploy("fraud-detection", version="2.0.0", config={"canaryPercentage": 10})
+        for seen in hotswap.follow(deployment.deployment_id):
+            print(seen.status, seen.traffic_percentage)
+
+A deployment is asked for under an idempotency key, so asking again after a broken connection never starts a second one.
+Beyond opening the connection nothing is tried again: whether to is the caller's decision. Not for many threads at once
+with different tokens: make one client for each.
+"""
+
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from hotswap.views import (
+    Accepted,
+    AnswerView,
+    BatchPredictionView,
+    DeploymentView,
+    ModelView,
+    Page,
+    PredictionView,
+    ProblemView,
+    RegistrationStatus,
+    RegistrationView,
+    TokenView,
+    VersionView,
+    View,
+)
+
+Answered = TypeVar("Answered", bound=View)
+
+ENVIRONMENT_HEADER, VERSION_HEADER, ENTITY_HEADER = "X-HotSwap-Environment", "X-HotSwap-Version", "x-entity-id"
+
+
+@dataclass(slots=True)
+class ApiError(Exception):
+    """What HotSwap answered instead of what was asked for; `status` is 0 where it didn't answer at all."""
+
+    code: str
+    message: str
+    details: Sequence[ProblemView] = field(default_factory=tuple)
+    status: int = 0
+    trace_id: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class HotSwap:
+    """`url` is the public address; `timeout` in seconds is for one call, and `transport` is httpx's."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        timeout: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._http = httpx.Client(
+            base_url=url.rstrip("/"),
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=timeout,
+            transport=transport or httpx.HTTPTransport(retries=1),
+            trust_env=False,  # a proxy of the environment is not meant for one's own platform, nor is a .netrc
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    # --- registry -----------------------------------------------------------------------------------------------------
+
+    def register_model(
+        self, name: str, version: str, *, framework: str, artifact_path: str, **optional: Any
+    ) -> VersionView | RegistrationView:
+        """Register a version; `optional` are the API's further fields, such as `checksum` or `trainingMetadata`.
+
+        Answers the version, or how far it is where that takes longer than the API waits.
+        """
+        body = {"name": name, "version": version, "framework": framework, "artifactPath": artifact_path, **optional}
+        answer = self._send("POST", "/api/v1/models", body=body)
+        return _read(VersionView if answer.status_code == httpx.codes.CREATED else RegistrationView, answer)
+
+    def await_registration(self, model: str, version: str, *, timeout: float = 600.0) -> VersionView:
+        """Wait for a registration's end. Raises ApiError with what it failed with, or TimeoutError."""
+        deadline = time.monotonic() + timeout
+        while True:
+            seen = self.registration(model, version)
+            if seen.status is RegistrationStatus.COMPLETED:
+                return self.version(model, version)
+            if seen.status is RegistrationStatus.FAILED:
+                raise ApiError(seen.code or "INTERNAL_ERROR", seen.message or "it failed", seen.details)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{model} {version} is still being registered after {timeout:g} s")
+            time.sleep(1.0)
+
+    def registration(self, model: str, version: str) -> RegistrationView:
+        return _read(RegistrationView, self._send("GET", f"{_version_path(model, version)}/registration"))
+
+    def models(
+        self,
+        *,
+        framework: str | None = None,
+        type: str | None = None,
+        limit: int = 50,
+        offset: int = 0,  # noqa: A002
+    ) -> Page[ModelView]:
+        wanted = {"framework": framework, "type": type, "limit": limit, "offset": offset}
+        return _read(Page[ModelView], self._send("GET", "/api/v1/models", query=wanted))
+
+    def model(self, model: str) -> ModelView:
+        """By its id or its name, as everywhere."""
+        return _read(ModelView, self._send("GET", f"/api/v1/models/{_quoted(model)}"))
+
+    def versions(self, model: str, *, limit: int = 50, offset: int = 0) -> Page[VersionView]:
+        wanted = {"limit": limit, "offset": offset}
+        return _read(Page[VersionView], self._send("GET", f"/api/v1/models/{_quoted(model)}/versions", query=wanted))
+
+    def version(self, model: str, version: str) -> VersionView:
+        return _read(VersionView, self._send("GET", _version_path(model, version)))
+
+    # --- deployments --------------------------------------------------------------------------------------------------
+
+    def deploy(
+        self,
+        model: str,
+        *,
+        version: str | None = None,
+        environment: str = "Production",
+        strategy: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        resources: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Accepted:
+        """Start a deployment; without `version` of the newest one that can be deployed.
+
+        `resources` is `{"replicas", "gpus", "cpus"}`, the latter two per replica.
+        """
+        body = {
+            "modelId": model,
+            "version": version,
+            "environment": environment,
+            "strategy": strategy,
+            "strategyConfig": dict(config or {}),
+            "resources": dict(resources) if resources is not None else None,
+        }
+        given = {name: value for name, value in body.items() if value is not None}
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        return _read(Accepted, self._send("POST", "/api/v1/deployments", body=given, headers=headers))
+
+    def deployments(
+        self,
+        *,
+        model: str | None = None,
+        environment: str | None = None,
+        status: str | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> Page[DeploymentView]:
+        wanted = {"model": model, "environment": environment, "status": status, "limit": limit, "offset": offset}
+        return _read(Page[DeploymentView], self._send("GET", "/api/v1/deployments", query=wanted))
+
+    def deployment(self, deployment_id: str) -> DeploymentView:
+        return _read(DeploymentView, self._send("GET", f"/api/v1/deployments/{_quoted(deployment_id)}"))
+
+    def follow(self, deployment_id: str, *, interval: float = 1.0) -> Iterator[DeploymentView]:
+        """The deployment as it is now and whenever it changed, until it has ended; `interval` in seconds."""
+        last: DeploymentView | None = None
+        while last is None or not last.status.is_terminal:
+            seen = self.deployment(deployment_id)
+            if seen != last:
+                yield seen
+            last = seen
+            if not seen.status.is_terminal:
+                time.sleep(interval)
+
+    def approve(self, deployment_id: str, *, reason: str | None = None, step: int | None = None) -> AnswerView:
+        return self._say(deployment_id, "approve", reason=reason, step=step)
+
+    def promote(self, deployment_id: str, *, reason: str | None = None, full: bool = False) -> AnswerView:
+        """End the present bake as passed; with `full` go to 100% at once."""
+        return self._say(deployment_id, "promote", reason=reason, full=full or None)
+
+    def abort(self, deployment_id: str, *, reason: str | None = None) -> AnswerView:
+        return self._say(deployment_id, "abort", reason=reason)
+
+    def rollback(self, deployment_id: str, *, reason: str | None = None) -> AnswerView:
+        """Undo it: a running one is aborted; after an active one the version before it is deployed again."""
+        return self._say(deployment_id, "rollback", reason=reason)
+
+    # --- inference ----------------------------------------------------------------------------------------------------
+
+    def infer(
+        self,
+        model: str,
+        features: Sequence[Any] | Mapping[str, Any],
+        *,
+        environment: str | None = None,
+        version: str | None = None,
+        entity: str | None = None,
+    ) -> PredictionView:
+        """One prediction; `entity` (a user, an account) keeps its arm during a rollout."""
+        return _read(
+            PredictionView,
+            self._send(
+                "POST",
+                f"/api/v1/inference/{_quoted(model)}",
+                body={"features": features},
+                headers=_routing(environment, version, entity),
+            ),
+        )
+
+    def infer_batch(
+        self,
+        model: str,
+        instances: Sequence[Sequence[Any] | Mapping[str, Any]],
+        *,
+        environment: str | None = None,
+        version: str | None = None,
+        entity: str | None = None,
+    ) -> BatchPredictionView:
+        return _read(
+            BatchPredictionView,
+            self._send(
+                "POST",
+                f"/api/v1/inference/{_quoted(model)}/batch",
+                body={"instances": instances},
+                headers=_routing(environment, version, entity),
+            ),
+        )
+
+    # --- the rest -----------------------------------------------------------------------------------------------------
+
+    def login(self, user: str, password: str) -> TokenView:
+        body = {"user": user, "password": password}
+        return _read(TokenView, self._send("POST", "/api/v1/authentication/login", body=body))
+
+    def readiness(self) -> dict[str, Any]:
+        """Whether each server behind the API answers; an answer also where one doesn't."""
+        answer: dict[str, Any] = self._request("GET", "/health/ready").json()
+        return answer
+
+    def _say(self, deployment_id: str, verb: str, **said: Any) -> AnswerView:
+        body = {name: value for name, value in said.items() if value is not None}
+        return _read(AnswerView, self._send("POST", f"/api/v1/deployments/{_quoted(deployment_id)}/{verb}", body=body))
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """Raises ApiError for every answer that is not a success."""
+        answer = self._request(method, path, body=body, query=query, headers=headers)
+        if not answer.is_success:
+            raise _error(answer)
+        return answer
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        try:
+            return self._http.request(method, path, json=body, params=given or None, headers=headers)
+        except httpx.TimeoutException:
+            raise ApiError(
+                "TIMEOUT", f"{self._http.base_url} did not answer in time; it may still do what was asked"
+            ) from None
+        except httpx.HTTPError as error:
+            raise ApiError("UNREACHABLE", f"{self._http.base_url} can't be reached: {error}") from error
+
+
+def _read(kind: type[Answered], answer: httpx.Response) -> Answered:
+    return kind.model_validate_json(answer.content)
+
+
+def _error(answer: httpx.Response) -> ApiError:
+    """From the error format; from whatever else a proxy in between may have answered, too."""
+    try:
+        told = answer.json()["error"]
+        return ApiError(
+            code=str(told["code"]),
+            message=str(told["message"]),
+            details=tuple(ProblemView.model_validate(each) for each in told.get("details", ())),
+            status=answer.status_code,
+            trace_id=told.get("traceId"),
+        )
+    except (ValueError, KeyError, TypeError):
+        return ApiError(
+            code="UNEXPECTED_ANSWER",
+            message=f"{answer.request.url} answered {answer.status_code} {answer.reason_phrase}: {answer.text[:200]}",
+            status=answer.status_code,
+            trace_id=answer.headers.get("x-request-id"),
+        )
+
+
+def _routing(environment: str | None, version: str | None, entity: str | None) -> dict[str, str]:
+    wanted = {ENVIRONMENT_HEADER: environment, VERSION_HEADER: version, ENTITY_HEADER: entity}
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
+def _version_path(model: str, version: str) -> str:
+    return f"/api/v1/models/{_quoted(model)}/versions/{_quoted(version)}"
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="")
