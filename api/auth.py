@@ -9,7 +9,7 @@ the file is read again when it changes, so keys can be rotated while this runs.
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import Depends, Request, Response
@@ -26,7 +26,7 @@ MAKERS = (Role.DATA_SCIENTIST, *ENGINEERS)
 READERS = (Role.VIEWER, *MAKERS)
 """Applications only infer, and traffic agents only see the plan: neither reads the registry."""
 
-_bearer = HTTPBearer(auto_error=False, description="a token from `hotswap env` or from login")
+_Bearer = Annotated[Any, Depends(HTTPBearer(auto_error=False, description="a token from `hotswap env` or from login"))]
 
 
 class Tokens:
@@ -66,7 +66,7 @@ class Rule:
     def __init__(self, roles: frozenset[Role]) -> None:
         self.roles = roles
 
-    def __call__(self, request: Request, _: Any = Depends(_bearer)) -> Principal:
+    def __call__(self, request: Request, _: _Bearer) -> Principal:
         caller: Principal = request.state.caller
         return caller
 

@@ -97,7 +97,9 @@ class HotSwap:
         """
         body = {"name": name, "version": version, "framework": framework, "artifactPath": artifact_path, **optional}
         answer = self._send("POST", "/api/v1/models", body=body)
-        return _read(VersionView if answer.status_code == httpx.codes.CREATED else RegistrationView, answer)
+        if answer.status_code == httpx.codes.CREATED:
+            return _read(VersionView, answer)
+        return _read(RegistrationView, answer)
 
     def await_registration(self, model: str, version: str, *, timeout: float = 600.0) -> VersionView:
         """Wait for a registration's end. Raises ApiError with what it failed with, or TimeoutError."""
@@ -119,9 +121,9 @@ class HotSwap:
         self,
         *,
         framework: str | None = None,
-        type: str | None = None,
+        type: str | None = None,  # noqa: A002 - the API's word
         limit: int = 50,
-        offset: int = 0,  # noqa: A002
+        offset: int = 0,
     ) -> Page[ModelView]:
         wanted = {"framework": framework, "type": type, "limit": limit, "offset": offset}
         return _read(Page[ModelView], self._send("GET", "/api/v1/models", query=wanted))

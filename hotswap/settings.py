@@ -57,6 +57,7 @@ class DeploymentSettings(_Section):
     approval_required: frozenset[Environment] = Field(
         frozenset({Environment.PRODUCTION}), description="environments whose deployments wait for an approval"
     )
+    allow_self_approval: bool = Field(False, description="whether who asked for a Production deployment may approve it")
     keep_previous: timedelta = Field(timedelta(minutes=30), description="how long a replaced version stays warm")
 
 

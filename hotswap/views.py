@@ -66,11 +66,13 @@ class VersionView(View):
     artifact_size_bytes: int
     input_schema: dict[str, Any]
     output_schema: dict[str, Any]
-    metadata: dict[str, Any]
+    training_metadata: dict[str, Any]
+    performance_baseline: dict[str, Any]
     status: VersionStatus
     approved_by: str | None
     approved_at: datetime | None
     is_deprecated: bool
+    created_by: str
     created_at: datetime
 
 
@@ -121,13 +123,19 @@ class VerdictView(View):
     judged_at: datetime | None
 
 
+class StepState(StrEnum):
+    DONE = "done"
+    CURRENT = "current"
+    WAITING = "waiting"
+
+
 class StepView(View):
-    """`state` is done, current or waiting; `weight` in percent."""
+    """`weight` in percent; of a deployment that was rolled back, only the steps that had passed are done."""
 
     number: int
     weight: float
     bake_seconds: float
-    state: str
+    state: StepState
 
 
 class CheckView(View):

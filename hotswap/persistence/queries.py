@@ -95,7 +95,12 @@ class Queries:
             return ModelRow(model, {Environment(row.environment): row.version for row in active})
 
     async def models(
-        self, *, framework: Framework | None = None, type: ModelType | None = None, limit: int = 50, offset: int = 0
+        self,
+        *,
+        framework: Framework | None = None,
+        type: ModelType | None = None,  # noqa: A002 - the field's name everywhere
+        limit: int = 50,
+        offset: int = 0,
     ) -> "Listing[ModelRow]":
         wanted = select(Model).where(Model.is_archived.is_(False))
         if framework is not None:
@@ -252,7 +257,7 @@ def _names(id_or_name: str) -> ColumnElement[bool]:
     return or_(Model.model_id == id_or_name, Model.name == id_or_name)
 
 
-def _active() -> Select[tuple[str, str, str]]:
+def _active() -> Select[str, str, str]:
     return (
         select(ActiveVersion.model_id, ActiveVersion.environment, ModelVersion.version)
         .join(ModelVersion, ModelVersion.version_id == ActiveVersion.version_id)
@@ -260,7 +265,7 @@ def _active() -> Select[tuple[str, str, str]]:
     )
 
 
-def _deployments() -> Select[tuple[Deployment, str, str, str | None]]:
+def _deployments() -> Select[Deployment, str, str, str | None]:
     previous = (
         select(ModelVersion.version)
         .where(ModelVersion.version_id == Deployment.previous_version_id)

@@ -103,7 +103,7 @@ class Recorder:
                 records += decode_batch(fields[b"records"])
             except (KeyError, msgspec.MsgspecError) as error:
                 logger.error("an unreadable batch is set aside", extra={"entry": key.decode(), "error": str(error)})
-                await self._redis.xadd(DEAD, dict(fields), maxlen=1_000)
+                await self._redis.xadd(DEAD, {"records": fields.get(b"records", b"")}, maxlen=1_000)
         await write(database, records)
         keys = [key for key, _ in entries]
         async with self._redis.pipeline(transaction=True) as pipeline:

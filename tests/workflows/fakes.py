@@ -62,7 +62,7 @@ class World:
     applications: dict[str, ApplicationSpec] = field(default_factory=dict)
     active: str | None = None
     route: Route | None = None
-    plan: TrafficPlan = TrafficPlan()
+    plan: TrafficPlan = field(default_factory=TrafficPlan)
     epochs: dict[str, int] = field(default_factory=dict)
     samples: list[tuple[int, frozenset[str]]] = field(default_factory=list)
     counts: dict[str, float] = field(default_factory=dict)

@@ -214,7 +214,7 @@ async def test_a_step_costs_no_more_than_fifteen_events(stage: Stage) -> None:
 async def test_misspelt_update_is_refused_with_the_verbs(stage: Stage) -> None:
     async with stage.rollout(config=LONG) as rollout:
         await rollout.until(lambda world: world.weights == [5_000])
-        with pytest.raises(Exception, match="update failed|Workflow update failed") as refusal:
+        with pytest.raises(Exception, match=r"[Uu]pdate failed") as refusal:
             await rollout.handle.execute_update("abbort", {"by": "ann"})
         assert "approve, reject, promote, abort" in str(getattr(refusal.value, "cause", refusal.value))
         await rollout.handle.signal("abort", {"by": "ann"})

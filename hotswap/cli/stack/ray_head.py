@@ -81,13 +81,13 @@ def watch(daemons: dict[str, Daemon]) -> None:
             log.error("%s ended (%s): the head can't go on", dead.name, status)
             return
         log.warning("%s ended (%s): starting it again", dead.name, status)
+        if dead.name == "dashboard":
+            _kill_orphaned_modules({daemon.pid for daemon in daemons.values()})
         repair(dead)
 
 
 def repair(daemon: Daemon) -> None:
     """Start one daemon again as Ray did."""
-    if daemon.name == "dashboard":
-        _kill_orphaned_modules()
     daemon.process = subprocess.Popen(  # noqa: S603
         daemon.command,
         env=daemon.environment,
@@ -105,11 +105,12 @@ def _may_repair(daemon: Daemon) -> bool:
     return len(daemon.repairs) <= MAX_REPAIRS
 
 
-def _kill_orphaned_modules() -> None:
+def _kill_orphaned_modules(daemons: set[int]) -> None:
     """The dashboard's own children, which are ours now, hold ports that the new one may want."""
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error):
-            if any("dashboard" in word or "forkserver" in word for word in child.cmdline()):
+            line = " ".join(child.cmdline()[:4])
+            if child.pid not in daemons and ("ray-dashboard-" in line or "multiprocessing.forkserver" in line):
                 child.kill()
 
 

@@ -1,0 +1,146 @@
+"""The API's composition root: the application, its parts, and the process that serves it.
+
+Nothing is connected to before it is asked for, so the API starts, answers reads of what it can reach, and says at
+`/health/ready` what is missing, whichever of PostgreSQL, Redis, Temporal and S3 are away. Inference never comes here:
+Envoy sends it to the replicas.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from fastapi import APIRouter, FastAPI
+from redis.asyncio import Redis
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from api import authentication, decisions, deployments, errors, health, models, swagger, traffic
+from api.auth import Tokens
+from api.context import Parts
+from api.edge import Edge
+from api.orchestration import Orchestration
+from hotswap.persistence.database import create_engine, create_sessions
+from hotswap.persistence.queries import Queries
+from hotswap.persistence.traffic import PostgresTrafficPlans
+from hotswap.settings import Settings, SettingsError, load
+from hotswap.storage import ObjectStorage
+from hotswap.telemetry import configure_logging, mark_ready
+from hotswap.temporal import connect
+
+EX_CONFIG = 78
+
+ROUTERS: tuple[APIRouter, ...] = (
+    authentication.router,
+    models.router,
+    deployments.router,
+    decisions.router,
+    traffic.router,
+    health.router,
+    swagger.router,
+)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application; its parts are made when it starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with parts(settings) as made:
+            app.state.parts = made
+            yield
+
+    return assemble(lifespan=lifespan)
+
+
+def assemble(**options: object) -> FastAPI:
+    """Routes, errors and the edge, without parts. Raises RuntimeError for a route that nobody guards."""
+    app = FastAPI(
+        title="HotSwap",
+        description="Puts new versions of machine-learning models into production without an outage.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        **options,  # type: ignore[arg-type]
+    )
+    errors.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_middleware(Edge)
+    app.state.readiness = health.Readiness()
+    app.state.hashing = asyncio.Semaphore(2)
+    return app
+
+
+@asynccontextmanager
+async def parts(settings: Settings) -> AsyncIterator[Parts]:
+    engine = create_engine(settings.postgres)
+    redis = Redis.from_url(settings.redis.url.get_secret_value(), socket_connect_timeout=2, socket_timeout=2)
+    storage = ObjectStorage(settings.storage)
+    sessions = create_sessions(engine)
+    orchestration = Orchestration(await connect(lazy=True, identity="api"))
+    try:
+        yield Parts(
+            settings=settings,
+            tokens=Tokens(settings.security),
+            queries=Queries(sessions),
+            plans=PostgresTrafficPlans(sessions),
+            orchestration=orchestration,
+            probes={
+                "postgresql": lambda: _select(engine),
+                "redis": lambda: _ping(redis),
+                "temporal": orchestration.check,
+                "storage": lambda: _has_bucket(storage),
+            },
+        )
+    finally:
+        await redis.aclose()
+        await engine.dispose()
+
+
+async def _select(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        await connection.execute(text("SELECT 1"))
+
+
+async def _ping(redis: Redis) -> None:
+    await redis.ping()
+
+
+async def _has_bucket(storage: ObjectStorage) -> None:
+    if not await asyncio.to_thread(storage.is_reachable):
+        raise LookupError("the bucket is not there")
+
+
+class _Server(uvicorn.Server):
+    """Says that it is ready when it listens, not before."""
+
+    async def startup(self, *args: object, **kwargs: object) -> None:
+        await super().startup(*args, **kwargs)  # type: ignore[arg-type]
+        if self.started:
+            mark_ready()
+
+
+def main() -> None:
+    configure_logging("api")
+    try:
+        settings = load(Settings)
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - what a supervisor shows
+        sys.exit(EX_CONFIG)
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.gateway.api_host,
+        port=settings.gateway.api_port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    _Server(config).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""What a handler may need, gathered once at the composition root and handed over by type.
+
+Handlers take `Parts` as an annotated dependency and hold nothing themselves, so that a test can give them real parts of
+its own. Nothing here connects: the API starts, and says so at `/health/ready`, when every server behind it is away.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.auth import ENGINEERS, MAKERS, READERS, Tokens, requires
+from api.orchestration import Orchestration
+from hotswap.domain.vocabulary import Role
+from hotswap.persistence.queries import Queries
+from hotswap.persistence.traffic import PostgresTrafficPlans
+from hotswap.security import Principal
+from hotswap.settings import Settings
+
+Probe = Callable[[], Awaitable[object]]
+"""Returns when a server answers, raises when it doesn't."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    settings: Settings
+    tokens: Tokens
+    queries: Queries
+    plans: PostgresTrafficPlans
+    orchestration: Orchestration
+    probes: Mapping[str, Probe]
+
+
+def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+With = Annotated[Parts, Depends(_parts)]
+
+Reader = Annotated[Principal, requires(*READERS)]
+Maker = Annotated[Principal, requires(*MAKERS)]
+Engineer = Annotated[Principal, requires(*ENGINEERS)]
+Agent = Annotated[Principal, requires(Role.TRAFFIC_AGENT)]

@@ -1,0 +1,101 @@
+"""Deployments: ask for one, and look at them.
+
+The row is written before the workflow starts, so that a crash between the two loses nothing: asking again under the
+same Idempotency-Key starts what was not started, and starts nothing twice. What people say to a deployment that is
+under way is in `api.decisions`.
+"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Response
+from pydantic import ValidationError
+
+from api.auth import GuardedRoute
+from api.context import Maker, Reader, With
+from api.errors import invalid
+from api.launch import check_may_change, launch
+from api.presentation import accepted, deployment_view
+from api.schemas import (
+    CreateDeployment,
+    DeploymentId,
+    IdempotencyKeyText,
+    Limit,
+    Offset,
+    Resources,
+    split_resources,
+)
+from hotswap.domain.errors import ValidationFailed
+from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.vocabulary import Environment, Strategy
+from hotswap.messages import CanaryConfig
+from hotswap.persistence.queries import NewDeployment
+from hotswap.views import Accepted, DeploymentView, Page
+
+router = APIRouter(prefix="/api/v1/deployments", tags=["deployments"], route_class=GuardedRoute)
+
+IdempotencyKey = Annotated[
+    IdempotencyKeyText | None,
+    Header(alias="Idempotency-Key", description="the same caller's same key never starts a second deployment"),
+]
+
+
+@router.post("", status_code=202)
+async def create_deployment(
+    caller: Maker, parts: With, body: CreateDeployment, response: Response, idempotency_key: IdempotencyKey = None
+) -> Accepted:
+    """Start a deployment. It goes on by itself; `GET` what Location names to watch it."""
+    check_may_change(caller, body.environment)
+    strategy = body.strategy or parts.settings.deployments.default_strategy
+    config, resources = plan(body, strategy)
+    row = await launch(
+        parts,
+        NewDeployment(
+            model=body.model_id,
+            version=body.version or body.version_id,
+            environment=body.environment,
+            strategy=strategy,
+            strategy_config=config.model_dump(mode="json", by_alias=True),
+            resources=resources.replica_resources(),
+            initiated_by=caller.subject,
+            idempotency_key=idempotency_key,
+        ),
+        config=config,
+    )
+    response.headers["Location"] = f"/api/v1/deployments/{row.deployment.deployment_id}"
+    return accepted(row)
+
+
+@router.get("")
+async def list_deployments(
+    _: Reader,
+    parts: With,
+    model: Annotated[str | None, Query(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$", description="its id or its name")] = None,
+    environment: Annotated[Environment | None, Query()] = None,
+    status: Annotated[DeploymentStatus | None, Query()] = None,
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> Page[DeploymentView]:
+    """Newest first; without the verdicts, which `GET /deployments/{id}` has."""
+    found = await parts.queries.deployments(
+        model=model, environment=environment, status=status, limit=limit, offset=offset
+    )
+    return Page(items=[deployment_view(row) for row in found.items], total=found.total, limit=limit, offset=offset)
+
+
+@router.get("/{deployment_id}")
+async def get_deployment(_: Reader, parts: With, deployment_id: DeploymentId) -> DeploymentView:
+    return deployment_view(await parts.queries.deployment(deployment_id))
+
+
+def plan(body: CreateDeployment, strategy: Strategy) -> tuple[CanaryConfig, Resources]:
+    """The strategy's configuration and the replicas' resources. Raises ValidationFailed naming the field."""
+    if strategy is not Strategy.CANARY:
+        raise ValidationFailed.of("strategy", f"{strategy} is not there yet; Canary is")
+    given, wanted = split_resources(body.strategy_config, body.resources)
+    try:
+        config = CanaryConfig.model_validate(given)
+        resources = Resources.model_validate(wanted or {})
+    except ValidationError as error:
+        raise invalid(error, within="strategyConfig") from None
+    config.steps()  # raises for a plan of too many steps
+    return config, resources

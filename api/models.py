@@ -1,0 +1,112 @@
+"""Models and their versions: register, list, look up."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from api.auth import GuardedRoute
+from api.context import Maker, Reader, With
+from api.orchestration import registration_path
+from api.presentation import model_view, version_view
+from api.schemas import Limit, ModelId, Offset, RegisterVersion, VersionId
+from hotswap.domain.errors import Conflict, HotSwapError, ModelNotFound, VersionNotFound
+from hotswap.domain.ids import registration_workflow_id
+from hotswap.domain.vocabulary import Framework, ModelType
+from hotswap.messages import RegistrationInput
+from hotswap.views import ModelView, Page, ProblemView, RegistrationStatus, RegistrationView, VersionView
+
+router = APIRouter(prefix="/api/v1/models", tags=["models"], route_class=GuardedRoute)
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=VersionView | RegistrationView,
+    responses={
+        201: {"model": VersionView, "description": "registered"},
+        202: {"model": RegistrationView, "description": "takes longer; Location says how far it is"},
+    },
+)
+async def register_version(
+    caller: Maker, parts: With, body: RegisterVersion, response: Response
+) -> VersionView | RegistrationView:
+    """Register a version, and its model with the first one. The artifact is fetched, hashed and inspected."""
+    if await _exists(parts, body.name, body.version):
+        raise Conflict(
+            f"{body.name} {body.version} is registered already; a version never changes, so register a new one"
+        )
+    registration = body.registration(requested_by=caller.subject)
+    registered = await parts.orchestration.register(RegistrationInput(registration=registration))
+    if registered is None:
+        response.status_code = 202
+        response.headers["Location"] = registration_path(body.name, body.version)
+        return _registration(body.name, body.version, RegistrationStatus.RUNNING)
+    response.headers["Location"] = f"/api/v1/models/{body.name}/versions/{body.version}"
+    return version_view(await parts.queries.version(body.name, body.version))
+
+
+@router.get("")
+async def list_models(
+    _: Reader,
+    parts: With,
+    framework: Annotated[Framework | None, Query()] = None,
+    type: Annotated[ModelType | None, Query()] = None,  # noqa: A002 - the API's word
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> Page[ModelView]:
+    found = await parts.queries.models(framework=framework, type=type, limit=limit, offset=offset)
+    return Page(items=[model_view(row) for row in found.items], total=found.total, limit=limit, offset=offset)
+
+
+@router.get("/{model}")
+async def get_model(_: Reader, parts: With, model: ModelId) -> ModelView:
+    return model_view(await parts.queries.model(model))
+
+
+@router.get("/{model}/versions")
+async def list_versions(
+    _: Reader, parts: With, model: ModelId, limit: Limit = 50, offset: Offset = 0
+) -> Page[VersionView]:
+    """Newest first, by semantic version."""
+    found = await parts.queries.versions(model)
+    items = [version_view(row) for row in found[offset : offset + limit]]
+    return Page(items=items, total=len(found), limit=limit, offset=offset)
+
+
+@router.get("/{model}/versions/{version}")
+async def get_version(_: Reader, parts: With, model: ModelId, version: VersionId) -> VersionView:
+    return version_view(await parts.queries.version(model, version))
+
+
+@router.get("/{model}/versions/{version}/registration")
+async def get_registration(_: Reader, parts: With, model: ModelId, version: VersionId) -> RegistrationView:
+    """How far a registration is that was answered with 202, and why if it failed."""
+    if await _exists(parts, model, version):
+        return _registration(model, version, RegistrationStatus.COMPLETED)
+    state = await parts.orchestration.registration(model, version)
+    if isinstance(state, HotSwapError):
+        return _registration(model, version, RegistrationStatus.FAILED, error=state)
+    return _registration(model, version, state)
+
+
+async def _exists(parts: With, model: str, version: str) -> bool:
+    try:
+        await parts.queries.version(model, version)
+    except (ModelNotFound, VersionNotFound):
+        return False
+    return True
+
+
+def _registration(
+    model: str, version: str, status: RegistrationStatus, *, error: HotSwapError | None = None
+) -> RegistrationView:
+    details = error.details if error is not None else ()
+    return RegistrationView(
+        model=model,
+        version=version,
+        status=status,
+        workflow_id=registration_workflow_id(model, version),
+        code=error.code if error is not None else None,
+        message=error.message if error is not None else None,
+        details=[ProblemView(field=problem.field, message=problem.message) for problem in details],
+    )

@@ -1,0 +1,196 @@
+"""Rows as people read them: what the database holds, turned into the API's views. Pure.
+
+What a view says of the steps is derived from the recorded configuration, verified weight and verdicts, so that it needs
+no worker: a deployment can be looked at while everything that works on it is down.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from pydantic import ValidationError
+
+from hotswap.domain.application import ReplicaResources
+from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.strategy import Step, immediate_steps
+from hotswap.domain.verdict import ArmFigures, Outcome, Verdict
+from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType, Strategy, VersionStatus
+from hotswap.messages import CanaryConfig
+from hotswap.persistence.queries import DeploymentRow, ModelRow, StepVerdict, VersionRow
+from hotswap.persistence.tables import Deployment
+from hotswap.views import (
+    Accepted,
+    ArmView,
+    CheckView,
+    DeploymentView,
+    ModelView,
+    ResourcesView,
+    StepState,
+    StepView,
+    ValidationView,
+    VerdictView,
+    VersionView,
+)
+
+_STEPPING = frozenset({DeploymentStatus.PROGRESSING, DeploymentStatus.PAUSED})
+
+
+def model_view(row: ModelRow) -> ModelView:
+    model = row.model
+    return ModelView(
+        model_id=model.model_id,
+        name=model.name,
+        description=model.description,
+        framework=Framework(model.framework),
+        type=ModelType(model.type),
+        owner=model.owner,
+        team=model.team,
+        tags=model.tags,
+        active_version=model.active_version,
+        active_versions=row.active_versions,
+        is_archived=model.is_archived,
+        created_at=model.created_at,
+        updated_at=model.updated_at,
+    )
+
+
+def version_view(row: VersionRow) -> VersionView:
+    version = row.version
+    return VersionView(
+        version_id=version.version_id,
+        model_id=version.model_id,
+        model=row.ref.model,
+        version=version.version,
+        framework=Framework(version.framework),
+        artifact_path=version.artifact_path,
+        checksum=version.checksum,
+        artifact_size_bytes=version.artifact_size_bytes,
+        input_schema=version.input_schema,
+        output_schema=version.output_schema,
+        training_metadata=version.training,
+        performance_baseline=version.baseline,
+        status=VersionStatus(version.status),
+        approved_by=version.approved_by,
+        approved_at=version.approved_at,
+        is_deprecated=version.is_deprecated,
+        created_by=version.created_by,
+        created_at=version.created_at,
+    )
+
+
+def accepted(row: DeploymentRow) -> Accepted:
+    deployment = row.deployment
+    return Accepted(
+        deployment_id=deployment.deployment_id,
+        model=row.model,
+        version=row.version,
+        environment=Environment(deployment.environment),
+        kind=DeploymentKind(deployment.kind),
+        status=DeploymentStatus(deployment.status),
+        workflow_id=deployment.workflow_id,
+    )
+
+
+def deployment_view(row: DeploymentRow) -> DeploymentView:
+    deployment = row.deployment
+    status = DeploymentStatus(deployment.status)
+    steps = _steps(row)
+    position = _position(deployment, status, steps)
+    resources = msgspec.convert(deployment.resources, ReplicaResources)
+    return DeploymentView(
+        deployment_id=deployment.deployment_id,
+        model_id=deployment.model_id,
+        model=row.model,
+        version=row.version,
+        environment=Environment(deployment.environment),
+        strategy=Strategy(deployment.strategy),
+        strategy_config=deployment.strategy_config,
+        resources=ResourcesView(replicas=resources.replicas, gpus=resources.gpus, cpus=resources.cpus),
+        kind=DeploymentKind(deployment.kind),
+        status=status,
+        reason=deployment.reason,
+        message=deployment.message,
+        progress_percentage=deployment.progress_percentage,
+        traffic_percentage=deployment.verified_weight / 100,
+        steps=[_step(row, number, step, status, position) for number, step in enumerate(steps)],
+        current_step=position,
+        bake_ends_at=_bake_end(deployment, steps, position),
+        previous_version=row.previous_version,
+        validation=_validation(deployment.validation),
+        analysis=[_verdict(verdict) for verdict in row.analysis],
+        workflow_id=deployment.workflow_id,
+        run_id=deployment.run_id,
+        initiated_by=deployment.initiated_by,
+        started_at=deployment.started_at,
+        completed_at=deployment.completed_at,
+        is_rolled_back=deployment.is_rolled_back,
+    )
+
+
+def _steps(row: DeploymentRow) -> tuple[Step, ...]:
+    deployment = row.deployment
+    was_opened = deployment.run_id is not None
+    if deployment.kind == DeploymentKind.ROLLBACK or (was_opened and row.previous_version is None):
+        return immediate_steps()
+    try:
+        return CanaryConfig.model_validate(deployment.strategy_config).steps()
+    except ValidationError:  # written by a version of HotSwap whose configuration was another
+        return ()
+
+
+def _position(deployment: Deployment, status: DeploymentStatus, steps: tuple[Step, ...]) -> int | None:
+    """The step under way: progress is recorded as the share of steps that were passed."""
+    if status not in _STEPPING or not steps:
+        return None
+    return min(round(deployment.progress_percentage * len(steps) / 100), len(steps) - 1)
+
+
+def _step(row: DeploymentRow, number: int, step: Step, status: DeploymentStatus, position: int | None) -> StepView:
+    if number == position:
+        state = StepState.CURRENT
+    elif position is not None:
+        state = StepState.DONE if number < position else StepState.WAITING
+    else:
+        passed = {each.step for each in row.analysis if each.verdict.get("outcome") == Outcome.PASS}
+        is_done = status in {DeploymentStatus.PROMOTING, DeploymentStatus.ACTIVE} or number in passed
+        state = StepState.DONE if is_done else StepState.WAITING
+    return StepView(number=number, weight=step.weight / 100, bake_seconds=step.bake_seconds, state=state)
+
+
+def _bake_end(deployment: Deployment, steps: tuple[Step, ...], position: int | None) -> Any:
+    """Known once the present step's weight is verified; before that the last verification was another step's."""
+    if position is None or deployment.verified_at is None or not steps[position].judged:
+        return None
+    if deployment.verified_weight != steps[position].weight:
+        return None
+    return deployment.verified_at + timedelta(seconds=steps[position].bake_seconds)
+
+
+def _validation(report: dict[str, Any] | None) -> ValidationView | None:
+    if report is None:
+        return None
+    checks = [CheckView(name=each["name"], passed=each["passed"], detail=each["detail"]) for each in report["checks"]]
+    return ValidationView(passed=report["passed"], checks=checks)
+
+
+def _verdict(row: StepVerdict) -> VerdictView:
+    verdict = msgspec.convert(row.verdict, Verdict)
+    return VerdictView(
+        step=row.step,
+        outcome=verdict.outcome,
+        reason=verdict.reason,
+        message=verdict.message,
+        candidate=_arm(verdict.candidate),
+        stable=_arm(verdict.stable),
+        judged_at=row.judged_at,
+    )
+
+
+def _arm(figures: ArmFigures) -> ArmView:
+    return ArmView(
+        requests=figures.requests,
+        errors=figures.errors,
+        error_rate=figures.error_rate,
+        latency_p50_ms=figures.latency_p50_ms,
+        latency_p95_ms=figures.latency_p95_ms,
+    )
