@@ -57,9 +57,9 @@ def splits(answers: Sequence[Answer], changes: Sequence[WeightChange], *, candid
     return found
 
 
-def failures(answers: Sequence[Answer], *, broken: str) -> int:
+def failures(answers: Sequence[Answer], *, broken: str) -> list[Answer]:
     """Answers other than 2xx, missing ones included, but for those that carry the broken version's mark."""
-    return sum(not answer.succeeded and answer.version != broken for answer in answers)
+    return [answer for answer in answers if not answer.succeeded and answer.version != broken]
 
 
 def errors_of(answers: Sequence[Answer], version: str) -> list[Answer]:

@@ -20,6 +20,7 @@ class Answer:
     answered_at: float
     status: int
     version: str | None
+    problem: str = ""
 
     @property
     def succeeded(self) -> bool:
@@ -56,7 +57,8 @@ class Traffic:
             try:
                 answer = await client.post(self._url, json=next(self._bodies))
                 status, version = answer.status_code, answer.headers.get("x-hotswap-version")
-            except httpx.HTTPError:
-                status, version = 0, None
-            self.answers.append(Answer(asked_at, time.time(), status, version))
+                problem = "" if answer.is_success else answer.text[:300]
+            except httpx.HTTPError as error:
+                status, version, problem = 0, None, repr(error)
+            self.answers.append(Answer(asked_at, time.time(), status, version, problem))
             await asyncio.sleep(PAUSE_SECONDS)

@@ -1,0 +1,121 @@
+"""What all commands share: where HotSwap is, how answers are shown, how failures are told.
+
+The address and token come as a pair, from `HOTSWAP_URL` and `HOTSWAP_TOKEN` or from the embedded stack's data
+directory, so that the stack's own token is never sent to an address that somebody put into the environment.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from typer.core import TyperGroup
+
+from hotswap.client import ApiError, HotSwap
+from hotswap.views import View
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+INTERRUPTED = 130
+
+_NEXT = {
+    "UNREACHABLE": "is it up? `hotswap up --detach` starts the embedded stack; HOTSWAP_URL names another address",
+    "TIMEOUT": "look at what happened before saying it again",
+    "UNAUTHORIZED": 'take a fresh token: eval "$(hotswap env --shell)", or set HOTSWAP_TOKEN',
+    "FORBIDDEN": "ask somebody with that role, or use his token in HOTSWAP_TOKEN",
+    "MODEL_NOT_FOUND": "`hotswap models list` shows those there are",
+    "VERSION_NOT_FOUND": "`hotswap models show MODEL` lists its versions",
+    "DEPLOYMENT_NOT_FOUND": "`hotswap get` lists the newest deployments",
+    "SERVICE_UNAVAILABLE": "`hotswap env --json` shows which parts run; /health/ready says what is missing",
+}
+
+
+class CommandFailed(Exception):
+    """The command can't do what was asked; the message is for a person and says what would help."""
+
+
+class ErrorsToldGroup(TyperGroup):
+    """Turns what a command failed with into one line on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ApiError as error:
+            _tell(error)
+            raise typer.Exit(1) from None
+        except (CommandFailed, TimeoutError) as error:
+            _say(str(error))
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def connect() -> HotSwap:
+    """A client for the address at hand. Raises CommandFailed."""
+    if url := os.environ.get("HOTSWAP_URL"):
+        return HotSwap(url, os.environ.get("HOTSWAP_TOKEN"))
+    from hotswap.cli.stack.layout import locate
+    from hotswap.cli.stack.lifecycle import read_state
+    from hotswap.cli.stack.ports import HOST
+
+    layout = locate(None)
+    state = read_state(layout)
+    if state is None:
+        raise CommandFailed(
+            f"no stack runs on {layout.data}, and HOTSWAP_URL is not set; `hotswap up --detach` starts a stack"
+        )
+    token_file = layout.secrets / "token"
+    try:
+        token = os.environ.get("HOTSWAP_TOKEN") or token_file.read_text().strip()
+    except OSError as error:
+        raise CommandFailed(f"can't read the stack's token {token_file}: {error.strerror}; set HOTSWAP_TOKEN") from None
+    return HotSwap(f"http://{HOST}:{state.ports.public}", token)
+
+
+def show_json(value: View | Any) -> None:
+    """One JSON document on one line where a program reads, indented for a person."""
+    plain = value.to_json() if isinstance(value, View) else value
+    print(json.dumps(plain, indent=2 if out.is_terminal else None), flush=True)  # noqa: T201 - rich would wrap it
+
+
+def table(*columns: str, rows: Sequence[Sequence[object]], title: str | None = None) -> Table:
+    made = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        made.add_row(*(escape(str(cell)) if cell is not None else "-" for cell in row))
+    return made
+
+
+def facts(*pairs: tuple[str, object]) -> Table:
+    """Names and values beneath each other; what is None or empty is left out."""
+    made = Table(box=None, pad_edge=False, show_header=False)
+    made.add_column(style="bold")
+    made.add_column(overflow="fold")
+    for name, value in pairs:
+        if value not in (None, "", [], {}):
+            made.add_row(name, escape(str(value)))
+    return made
+
+
+def _tell(error: ApiError) -> None:
+    untold = [problem for problem in error.details if problem.message not in error.message]
+    details = [f"  {problem.field}: {problem.message}" for problem in untold]
+    _say(error.message, *details, hint=_NEXT.get(error.code))
+    if error.trace_id and error.status >= 500:
+        err.print(f"  trace id {error.trace_id}", markup=False)
+
+
+def _say(message: str, *more: str, hint: str | None = None) -> None:
+    err.print(f"[bold red]hotswap:[/] {escape(message)}", soft_wrap=True)
+    for line in more:
+        err.print(line, markup=False, soft_wrap=True)
+    if hint and hint not in message:
+        err.print(f"  {hint}", markup=False, soft_wrap=True)
+    sys.stderr.flush()

@@ -1,0 +1,130 @@
+"""`hotswap deploy` and `hotswap get`."""
+
+from typing import Annotated, Any
+
+import typer
+
+from hotswap.cli.console import AsJson, connect, err, out, show_json, table
+from hotswap.cli.options import json_object
+from hotswap.cli.watch import follow, report
+from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.vocabulary import Environment, Strategy
+
+DEPLOY_EXAMPLES = """Examples:
+
+hotswap deploy fraud-detection --version 2.0.0 --wait
+
+hotswap deploy fraud-detection --canary-percentage 5 --increment-step 20 --monitoring-duration PT10M
+
+hotswap deploy fraud-detection --environment Staging --config '{"rollbackThresholds": {"errorRateIncrease": 0.005}}'
+
+hotswap deploy fraud-detection --replicas 2 --gpus 0.5 --config @canary.json
+"""
+
+
+def deploy(
+    model: Annotated[str, typer.Argument(help="The model's name or id.", show_default=False)],
+    *,
+    version: Annotated[str | None, typer.Option(help="Which version; the newest deployable one when absent.")] = None,
+    environment: Annotated[Environment, typer.Option(help="Where to.")] = Environment.PRODUCTION,
+    strategy: Annotated[Strategy | None, typer.Option(help="How; the server's default when absent.")] = None,
+    config: Annotated[
+        str | None, typer.Option(help="The strategy's configuration: JSON, or @FILE.", show_default=False)
+    ] = None,
+    canary_percentage: Annotated[float | None, typer.Option(help="The first weight, in percent.")] = None,
+    increment_step: Annotated[float | None, typer.Option(help="How much more each step gives, in percent.")] = None,
+    monitoring_duration: Annotated[str | None, typer.Option(help="How long each step bakes, such as PT5M.")] = None,
+    replicas: Annotated[int | None, typer.Option(min=1, help="How many replicas.")] = None,
+    gpus: Annotated[float | None, typer.Option(min=0, help="GPUs of each replica; fractions below 1.")] = None,
+    cpus: Annotated[float | None, typer.Option(min=0, help="CPUs of each replica.")] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="Asking again with the same key starts no second deployment.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it to its end; exit 0 only when it is Active.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start a deployment and print its id; it goes on by itself."""
+    chosen: dict[str, Any] = {
+        "canaryPercentage": canary_percentage,
+        "incrementStep": increment_step,
+        "monitoringDuration": monitoring_duration,
+    }
+    resources = {
+        name: value for name, value in (("replicas", replicas), ("gpus", gpus), ("cpus", cpus)) if value is not None
+    }
+    with connect() as hotswap:
+        accepted = hotswap.deploy(
+            model,
+            version=version,
+            environment=environment.value,
+            strategy=strategy.value if strategy else None,
+            config={
+                **(json_object(config, name="--config") if config else {}),
+                **{name: value for name, value in chosen.items() if value is not None},
+            },
+            resources=resources or None,
+            idempotency_key=idempotency_key,
+        )
+        if not wait:
+            if as_json:
+                show_json(accepted)
+            else:
+                out.print(accepted.deployment_id, markup=False)
+                err.print(
+                    f"{accepted.model} {accepted.version} to {accepted.environment}; follow it with "
+                    f"`hotswap watch {accepted.deployment_id}`",
+                    markup=False,
+                    soft_wrap=True,
+                )
+            return
+        if not as_json:
+            out.print(accepted.deployment_id, markup=False)
+        last = follow(hotswap, accepted.deployment_id, as_json=as_json)
+    raise typer.Exit(0 if last.status is DeploymentStatus.ACTIVE else 1)
+
+
+def get(
+    deployment: Annotated[
+        str | None, typer.Argument(help="A deployment's id; without one the newest are listed.", show_default=False)
+    ] = None,
+    *,
+    model: Annotated[str | None, typer.Option(help="List only this model's.")] = None,
+    environment: Annotated[Environment | None, typer.Option(help="List only this environment's.")] = None,
+    status: Annotated[DeploymentStatus | None, typer.Option(help="List only those that are so.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show one deployment, or list the newest."""
+    with connect() as hotswap:
+        if deployment is not None:
+            one = hotswap.deployment(deployment)
+            if as_json:
+                show_json(one)
+            else:
+                out.print(report(one))
+            return
+        page = hotswap.deployments(
+            model=model,
+            environment=environment.value if environment else None,
+            status=status.value if status else None,
+            limit=limit,
+        )
+    if as_json:
+        show_json(page)
+        return
+    rows = [
+        (
+            each.deployment_id,
+            each.model,
+            each.version,
+            each.environment,
+            each.status,
+            f"{each.traffic_percentage:g}%",
+            each.reason,
+            f"{each.started_at:%Y-%m-%d %H:%M:%S}",
+        )
+        for each in page.items
+    ]
+    out.print(
+        table("DEPLOYMENT", "MODEL", "VERSION", "ENVIRONMENT", "STATUS", "TRAFFIC", "REASON", "STARTED", rows=rows)
+    )

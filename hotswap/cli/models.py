@@ -1,0 +1,157 @@
+"""`hotswap models`: list, register, show."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hotswap.cli.console import AsJson, connect, err, facts, out, show_json, table
+from hotswap.cli.options import json_object
+from hotswap.domain.vocabulary import Framework, ModelType
+from hotswap.views import RegistrationView, VersionView
+
+app = typer.Typer(help="Register versions, and see which there are.", no_args_is_help=True)
+
+REGISTER_EXAMPLES = """Examples:
+
+hotswap models register fraud-detection 2.0.0 --artifact s3://ml-models/fraud-detection/v2.tar.gz
+
+hotswap models register churn 1.0.0 --artifact s3://ml-models/churn/1.tar.gz --team growth --checksum sha256:0f3a...
+"""
+
+Model = Annotated[str, typer.Argument(help="The model's name or id.", show_default=False)]
+
+
+@app.command("list")
+def list_models(
+    *,
+    framework: Annotated[Framework | None, typer.Option(help="Only models of this framework.")] = None,
+    type: Annotated[ModelType | None, typer.Option(help="Only models of this type.")] = None,  # noqa: A002
+    limit: Annotated[int, typer.Option(min=1, max=200)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List the models and what serves of each."""
+    with connect() as hotswap:
+        page = hotswap.models(framework=framework, type=type, limit=limit)
+    if as_json:
+        show_json(page)
+        return
+    rows = [
+        (
+            model.name,
+            model.framework,
+            model.owner,
+            ", ".join(f"{environment} {version}" for environment, version in model.active_versions.items()) or None,
+            model.model_id,
+        )
+        for model in page.items
+    ]
+    out.print(table("MODEL", "FRAMEWORK", "OWNER", "SERVES", "ID", rows=rows))
+    if len(page.items) < page.total:
+        err.print(f"{page.total - len(page.items)} more; --limit shows them", markup=False)
+
+
+@app.command(epilog=REGISTER_EXAMPLES)
+def register(
+    model: Annotated[str, typer.Argument(help="The model's name; a new one makes the model.", show_default=False)],
+    version: Annotated[str, typer.Argument(help="A semantic version, such as 2.0.0.", show_default=False)],
+    *,
+    artifact: Annotated[str, typer.Option(help="Where the artifact is: s3://bucket/key.", show_default=False)],
+    framework: Annotated[Framework, typer.Option(help="What it is made with.")] = Framework.ONNX,
+    type: Annotated[ModelType, typer.Option(help="What it does.")] = ModelType.OTHER,  # noqa: A002
+    description: Annotated[str | None, typer.Option()] = None,
+    owner: Annotated[str | None, typer.Option(help="Who answers for it; you, when absent.")] = None,
+    team: Annotated[str | None, typer.Option()] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="May be given several times.")] = None,
+    checksum: Annotated[str | None, typer.Option(help="The sha256 that the artifact must have.")] = None,
+    metadata: Annotated[
+        Path | None, typer.Option(help="JSON file with further fields, such as performanceBaseline.", exists=True)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register a version: its artifact is fetched, hashed and looked into; wait for the end."""
+    optional: dict[str, Any] = {
+        "type": type.value,
+        "description": description,
+        "owner": owner,
+        "team": team,
+        "tags": tag or None,
+        "checksum": checksum,
+        **(json_object(f"@{metadata}", name="--metadata") if metadata else {}),
+    }
+    given = {name: value for name, value in optional.items() if value is not None}
+    with connect() as hotswap:
+        seen = hotswap.register_model(model, version, framework=framework.value, artifact_path=artifact, **given)
+        if isinstance(seen, RegistrationView):
+            err.print(f"{model} {version} is being registered by workflow {seen.workflow_id} ...", markup=False)
+            seen = hotswap.await_registration(model, version)
+    if as_json:
+        show_json(seen)
+    else:
+        out.print(_facts(seen))
+
+
+@app.command()
+def show(
+    model: Model,
+    version: Annotated[str | None, typer.Argument(help="One version of it, in full.", show_default=False)] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show a model with its versions, or one version in full."""
+    with connect() as hotswap:
+        if version is not None:
+            one = hotswap.version(model, version)
+            if as_json:
+                show_json(one)
+            else:
+                out.print(_facts(one))
+            return
+        found, versions = hotswap.model(model), hotswap.versions(model, limit=200)
+    if as_json:
+        show_json({**found.to_json(), "versions": [each.to_json() for each in versions.items]})
+        return
+    active = {environment.value: number for environment, number in found.active_versions.items()}
+    out.print(
+        facts(
+            ("model", found.name),
+            ("id", found.model_id),
+            ("description", found.description),
+            ("framework", found.framework),
+            ("type", found.type),
+            ("owner", found.owner),
+            ("team", found.team),
+            ("tags", ", ".join(found.tags)),
+            ("serves", ", ".join(f"{environment} {number}" for environment, number in active.items())),
+        )
+    )
+    out.print()
+    rows = [
+        (
+            each.version,
+            each.status,
+            f"{each.artifact_size_bytes:,}",
+            each.checksum[:12],
+            f"{each.created_at:%Y-%m-%d %H:%M}",
+        )
+        for each in versions.items
+    ]
+    out.print(table("VERSION", "STATUS", "BYTES", "SHA256", "REGISTERED", rows=rows))
+
+
+def _facts(version: VersionView) -> Any:
+    return facts(
+        ("model", version.model),
+        ("version", version.version),
+        ("id", version.version_id),
+        ("status", version.status),
+        ("framework", version.framework),
+        ("artifact", version.artifact_path),
+        ("sha256", version.checksum),
+        ("bytes", f"{version.artifact_size_bytes:,}"),
+        ("input", version.input_schema),
+        ("output", version.output_schema),
+        ("baseline", version.performance_baseline),
+        ("approved by", version.approved_by),
+        ("registered", f"{version.created_at:%Y-%m-%d %H:%M:%S %Z} by {version.created_by}"),
+    )

@@ -1,0 +1,176 @@
+"""`hotswap watch`: a deployment as it goes, until it has ended.
+
+In a terminal one live picture: steps, verified weight, both arms' error rates, time left. Elsewhere one line per
+change, so that a log tells the same story. An API that is away for a while is waited for: the deployment goes on
+without it, and so does who watches.
+"""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.text import Text
+
+from hotswap.cli.console import INTERRUPTED, AsJson, connect, err, facts, out, show_json, table
+from hotswap.client import ApiError, HotSwap
+from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.views import ArmView, DeploymentView, StepState, StepView, VerdictView
+
+INTERVAL_SECONDS = 0.5
+PATIENCE_SECONDS = 60.0
+
+_COLOUR = {
+    DeploymentStatus.ACTIVE: "green",
+    DeploymentStatus.ROLLING_BACK: "red",
+    DeploymentStatus.ROLLED_BACK: "red",
+    DeploymentStatus.FAILED: "red",
+    DeploymentStatus.CANCELLED: "yellow",
+    DeploymentStatus.AWAITING_APPROVAL: "yellow",
+}
+_MARK = {StepState.DONE: "done", StepState.CURRENT: "now", StepState.WAITING: ""}
+
+
+def watch(
+    deployment: Annotated[str, typer.Argument(help="The deployment's id.", show_default=False)],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Follow a deployment to its end; exit 0 only when it is Active. With --json one document per change."""
+    with connect() as hotswap:
+        last = follow(hotswap, deployment, as_json=as_json)
+    raise typer.Exit(0 if last.status is DeploymentStatus.ACTIVE else 1)
+
+
+def follow(hotswap: HotSwap, deployment_id: str, *, as_json: bool) -> DeploymentView:
+    """Show every change until the end, and answer the end."""
+    try:
+        if as_json:
+            return _each(hotswap, deployment_id, show_json)
+        if not out.is_terminal:
+            return _each(hotswap, deployment_id, _Lines())
+        return _live(hotswap, deployment_id)
+    except KeyboardInterrupt:
+        err.print(f"the deployment goes on; `hotswap watch {deployment_id}` follows it again", markup=False)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def report(seen: DeploymentView, *, now: datetime | None = None) -> RenderableType:
+    """One deployment as a person wants it: what, how far, on which figures."""
+    colour = _COLOUR.get(seen.status, "cyan")
+    head = Text.from_markup(
+        f"[bold]{escape(seen.model)} {escape(seen.version)}[/] to {seen.environment}  [bold {colour}]{seen.status}[/]"
+    )
+    parts: list[RenderableType] = [
+        head,
+        facts(
+            ("deployment", seen.deployment_id),
+            ("workflow", seen.workflow_id),
+            ("said", seen.message),
+            ("reason", seen.reason),
+            ("previous", seen.previous_version),
+            ("traffic", f"{seen.traffic_percentage:g}% verified"),
+            ("time left", time_left(seen, now=now or datetime.now(UTC))),
+        ),
+    ]
+    if seen.validation is not None and not seen.validation.passed:
+        parts += [
+            Text(f"  failed check: {each.name}: {each.detail}")
+            for each in seen.validation.checks
+            if each.passed is False
+        ]
+    verdicts = {each.step: each for each in seen.analysis}
+    rows = [_row(step, verdicts.get(step.number)) for step in seen.steps]
+    parts += [Text(), table("STEP", "WEIGHT", "", "CANDIDATE ERRORS", "STABLE ERRORS", "VERDICT", rows=rows)]
+    return Group(*parts)
+
+
+def time_left(seen: DeploymentView, *, now: datetime) -> str | None:
+    """Of the present bake and of those after it, if all pass; None where no bake is under way."""
+    if seen.bake_ends_at is None or seen.current_step is None:
+        return None
+    present = max(0.0, (seen.bake_ends_at - now).total_seconds())
+    after = sum(step.bake_seconds for step in seen.steps[seen.current_step + 1 :])
+    return f"{_seconds(present)} in this step, {_seconds(present + after)} in all"
+
+
+class _Lines:
+    """One line per change of what matters, not of every figure."""
+
+    def __init__(self) -> None:
+        self._last: tuple[object, ...] = ()
+
+    def __call__(self, seen: DeploymentView) -> None:
+        verdict = next((each for each in seen.analysis if each.step == seen.current_step), None)
+        step = f"step {seen.current_step + 1}/{len(seen.steps)}" if seen.current_step is not None else None
+        said = seen.message or ""
+        key = (seen.status, seen.traffic_percentage, seen.current_step, said, verdict.outcome if verdict else None)
+        if key == self._last:
+            return
+        self._last = key
+        words = [f"{datetime.now(UTC):%H:%M:%S}", str(seen.status), f"{seen.traffic_percentage:g}%", step, said]
+        if verdict is not None:
+            words.append(
+                f"[{verdict.outcome}; errors: candidate {_errors(verdict.candidate)}, stable {_errors(verdict.stable)}]"
+            )
+        out.print("  ".join(word for word in words if word), markup=False, soft_wrap=True)
+
+
+def _each(hotswap: HotSwap, deployment_id: str, show: Any) -> DeploymentView:
+    last: DeploymentView | None = None
+    for seen in _seen(hotswap, deployment_id):
+        if seen != last:
+            show(seen)
+        last = seen
+    assert last is not None
+    return last
+
+
+def _live(hotswap: HotSwap, deployment_id: str) -> DeploymentView:
+    last: DeploymentView | None = None
+    with Live(console=out, refresh_per_second=4, transient=False) as live:
+        for seen in _seen(hotswap, deployment_id):
+            live.update(report(seen))
+            last = seen
+    assert last is not None
+    return last
+
+
+def _seen(hotswap: HotSwap, deployment_id: str) -> Iterator[DeploymentView]:
+    """The deployment at each look, until it has ended; waits for an API that is away."""
+    away_since: float | None = None
+    while True:
+        try:
+            seen = hotswap.deployment(deployment_id)
+        except ApiError as error:
+            is_away = error.status in {0, 502, 503, 504}
+            away_since = away_since or time.monotonic()
+            if not is_away or time.monotonic() - away_since > PATIENCE_SECONDS:
+                raise
+        else:
+            away_since = None
+            yield seen
+            if seen.status.is_terminal:
+                return
+        time.sleep(INTERVAL_SECONDS)
+
+
+def _row(step: StepView, verdict: VerdictView | None) -> tuple[object, ...]:
+    said = None if verdict is None else f"{verdict.outcome}: {verdict.message}"
+    candidate = None if verdict is None else _errors(verdict.candidate)
+    stable = None if verdict is None else _errors(verdict.stable)
+    return (step.number + 1, f"{step.weight:g}%", _MARK[step.state], candidate, stable, said)
+
+
+def _errors(arm: ArmView) -> str:
+    return f"{arm.error_rate:.2%} ({arm.errors}/{arm.requests})"
+
+
+def _seconds(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

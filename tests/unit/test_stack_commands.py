@@ -1,0 +1,49 @@
+"""What the commands say when there is nothing to do, or nothing that can be done."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hotswap.cli.stack.__main__ import app
+from hotswap.cli.stack.layout import Layout, StackError
+from hotswap.cli.stack.lifecycle import acquire, choose_ports, is_running, locked
+from hotswap.cli.stack.ports import at_base
+
+runner = CliRunner()
+
+
+def test_env_without_a_stack_fails_on_one_line(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["env", "--json", "--data-dir", str(tmp_path)])
+    assert result.exit_code == 1
+    assert result.output.count("\n") == 1
+    assert f"no stack runs on {tmp_path}" in result.output
+
+
+def test_env_wants_one_form(tmp_path: Path) -> None:
+    assert runner.invoke(app, ["env", "--data-dir", str(tmp_path)]).exit_code == 1
+
+
+def test_down_without_a_stack_is_no_failure(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["down", "--data-dir", str(tmp_path / "absent")])
+    assert result.exit_code == 0
+    assert "no stack runs" in result.output
+    assert not (tmp_path / "absent").exists()
+
+
+def test_ports_are_kept_until_others_are_asked_for(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    assert choose_ports(layout, None) == at_base(None)
+    assert choose_ports(layout, 20000) == at_base(20000) == choose_ports(layout, None)
+    assert choose_ports(layout, 0) == at_base(None) == choose_ports(layout, None)
+
+
+def test_one_stack_per_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = Layout(tmp_path / "data")
+    monkeypatch.setattr("hotswap.cli.stack.layout.traversable_by_others", lambda _path: None)
+    assert not is_running(layout)
+    with locked(layout):
+        assert is_running(layout)
+        with pytest.raises(StackError, match="already"):
+            acquire(layout)
+    assert not is_running(layout)

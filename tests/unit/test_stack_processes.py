@@ -1,0 +1,80 @@
+"""The sweep kills all that is ours, orphans included, and never anybody else."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hotswap.cli.stack import processes
+from hotswap.cli.stack.processes import Recorded
+
+FAMILY = "import subprocess, sys, time; subprocess.Popen(['sleep', '60']); print('ready', flush=True); time.sleep(60)"
+
+
+@pytest.fixture
+def leader() -> Iterator[subprocess.Popen[bytes]]:
+    """A process with a session of its own and a child in it."""
+    process = subprocess.Popen([sys.executable, "-c", FAMILY], stdout=subprocess.PIPE, start_new_session=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    yield process
+    processes.kill_session(process.pid)
+    process.wait()
+    process.stdout.close()
+
+
+def recorded(process: subprocess.Popen[bytes]) -> Recorded:
+    found = processes.record("part", process.pid)
+    assert found is not None
+    assert found.session == process.pid
+    return found
+
+
+def test_a_whole_session_is_swept(leader: subprocess.Popen[bytes]) -> None:
+    assert processes.sweep([recorded(leader)]) == 2
+    assert processes.session_members(leader.pid) == []
+
+
+def test_orphans_of_a_dead_leader_are_swept(leader: subprocess.Popen[bytes]) -> None:
+    entry = recorded(leader)
+    leader.kill()
+    leader.wait()
+    assert processes.sweep([entry]) == 1
+    assert processes.session_members(leader.pid) == []
+
+
+@pytest.mark.parametrize("change", [{"started": 1}, {"boot": "another"}])
+def test_a_reused_number_is_left_alone(leader: subprocess.Popen[bytes], change: dict[str, int | str]) -> None:
+    assert processes.sweep([replace(recorded(leader), **change)]) == 0  # type: ignore[arg-type]
+    assert leader.poll() is None
+
+
+def test_our_own_session_is_never_swept() -> None:
+    own = processes.record("part", os.getpid())
+    assert own is not None
+    assert processes.sweep([own]) == 0
+
+
+def test_the_dead_are_not_alive(leader: subprocess.Popen[bytes]) -> None:
+    entry = recorded(leader)
+    assert processes.is_alive(entry)
+    leader.kill()
+    deadline = time.monotonic() + 5
+    while processes.is_alive(entry) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not processes.is_alive(entry)  # a zombie: nobody has waited for it
+    assert processes.record("part", leader.pid) is None
+
+
+def test_the_record_survives_writing_and_reading_and_nonsense(tmp_path: Path) -> None:
+    entry = Recorded(name="a", pid=2, started=3, boot="b", session=2)
+    processes.save(tmp_path / "processes.json", [entry])
+    assert processes.load(tmp_path / "processes.json") == [entry]
+    (tmp_path / "processes.json").write_text('[{"name": "a"}]')
+    assert processes.load(tmp_path / "processes.json") == []
+    assert processes.load(tmp_path / "absent.json") == []

@@ -1,0 +1,150 @@
+"""Parts start by dependency, are started again when they die, and stop in order; nothing of theirs is left."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hotswap.cli.stack import probes, processes, supervisor
+from hotswap.cli.stack.events import Event, Kind
+from hotswap.cli.stack.layout import Layout, StackError
+from hotswap.cli.stack.parts import Part
+from hotswap.cli.stack.supervisor import Supervisor
+
+
+class Heard:
+    """A sender that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def send(self, event: Event) -> None:
+        self.events.append(event)
+
+    def said(self, kind: Kind) -> list[str]:
+        return [event.part for event in self.events if event.kind is kind]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Layout:
+    made = Layout(tmp_path)
+    made.logs.mkdir()
+    made.run.mkdir()
+    return made
+
+
+def sleeper(place: Layout, name: str, **changes: Any) -> Part:
+    ready = place.ready_file(name)
+    code = f"import pathlib, time; pathlib.Path({str(ready)!r}).touch(); time.sleep(60)"
+    fields: dict[str, Any] = {
+        "name": name,
+        "command": (sys.executable, "-S", "-c", code),
+        "environment": {},
+        "probe": probes.file(ready),
+        "ready_file": ready,
+    }
+    return Part(**{**fields, **changes})
+
+
+@asynccontextmanager
+async def running(place: Layout, *parts: Part) -> AsyncIterator[Heard]:
+    heard = Heard()
+    subject = Supervisor(place, parts, heard, state={})  # type: ignore[arg-type]
+    task = asyncio.create_task(subject.run(upkeep=lambda: None))
+    try:
+        await until(lambda: Kind.STACK_READY in [event.kind for event in heard.events] or task.done())
+        yield heard
+    finally:
+        subject.stop()
+        await task
+
+
+async def until(condition: Callable[[], object], limit: float = 10.0) -> None:
+    async with asyncio.timeout(limit):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def recorded(place: Layout, name: str) -> processes.Recorded:
+    return next(entry for entry in processes.load(place.processes) if entry.name == name)
+
+
+async def test_parts_start_after_what_they_need_and_stop_in_order(place: Layout) -> None:
+    needs = frozenset({"postgres"})
+    async with running(place, sleeper(place, "api", after=needs), sleeper(place, "postgres")) as heard:
+        assert heard.said(Kind.READY) == ["postgres", "api"]
+        assert json.loads(place.state.read_text())["ready"] is True
+        sessions = [entry.session for entry in processes.load(place.processes) if entry.name != "supervisor"]
+    assert heard.said(Kind.STOPPED) == ["api", "postgres"]
+    assert not [pid for session in sessions for pid in processes.session_members(session)]
+    assert not place.state.exists()
+
+
+async def test_a_dead_part_is_started_again_and_what_it_left_is_killed(place: Layout) -> None:
+    ready = place.ready_file("s3")
+    code = (
+        "import pathlib, subprocess, time; subprocess.Popen(['/bin/sleep', '60']); "
+        f"pathlib.Path({str(ready)!r}).touch(); time.sleep(60)"
+    )
+    part = sleeper(place, "s3", command=(sys.executable, "-S", "-c", code))
+    async with running(place, part) as heard:
+        first = recorded(place, "s3")
+        os.kill(first.pid, signal.SIGKILL)
+        await until(lambda: len(heard.said(Kind.READY)) == 2)
+        assert recorded(place, "s3").pid != first.pid
+        assert processes.session_members(first.session) == []
+        [died] = [event for event in heard.events if event.kind is Kind.DIED]
+        assert "SIGKILL" in died.text
+
+
+async def test_a_chore_is_done_when_it_ended_well(place: Layout) -> None:
+    chore = sleeper(place, "database", command=("/bin/true",), probe=None)
+    async with running(place, chore, sleeper(place, "api", after=frozenset({"database"}))) as heard:
+        assert heard.said(Kind.READY) == ["database", "api"]
+        assert heard.said(Kind.DIED) == []
+
+
+async def test_a_part_that_never_starts_stops_everything_and_shows_its_last_words(
+    place: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "FIRST_DELAY_S", 0.01)
+    broken = sleeper(place, "valkey", command=("/bin/sh", "-c", "echo no room; exit 3"))
+    with pytest.raises(StackError, match=r"(?s)valkey doesn't start \(ended with 3\).*no room"):
+        async with running(place, broken, sleeper(place, "s3")) as heard:
+            assert Kind.STACK_FAILED in [event.kind for event in heard.events]
+    assert not [entry for entry in processes.load(place.processes) if processes.session_members(entry.session)[1:]]
+
+
+async def test_somebody_elses_answer_is_not_ours(place: Layout) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        part = sleeper(place, "s3", port=other.getsockname()[1])
+        heard = Heard()
+        subject = Supervisor(place, [part], heard, state={})  # type: ignore[arg-type]
+        task = asyncio.create_task(subject.run(upkeep=lambda: None))
+        await until(part.ready_file.exists if part.ready_file else bool)
+        await asyncio.sleep(0.3)
+        assert heard.said(Kind.READY) == []
+        subject.stop()
+        await task
+
+
+async def test_a_part_that_ignores_the_signal_is_killed(place: Layout) -> None:
+    ready = place.ready_file("temporal")
+    code = (
+        "import pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        f"pathlib.Path({str(ready)!r}).touch(); time.sleep(60)"
+    )
+    part = sleeper(place, "temporal", command=(sys.executable, "-S", "-c", code), stop_timeout=0.2)
+    async with running(place, part):
+        session = recorded(place, "temporal").session
+    assert processes.session_members(session) == []
