@@ -1,5 +1,6 @@
 """Fixtures that start real servers, each once per session of pytest."""
 
 pytest_plugins = [
+    "tests.fixtures.postgres",
     "tests.fixtures.temporal",
 ]

@@ -10,7 +10,8 @@ import sys
 import typer
 
 from hotswap.cli import decisions, deployments, models, watch
-from hotswap.cli.console import CommandFailed, ErrorsToldGroup
+from hotswap.cli.console import ErrorsToldGroup
+from hotswap.cli.demo import demo
 from hotswap.cli.stack import commands as stack
 
 EXAMPLES = """Examples:
@@ -38,16 +39,6 @@ app = typer.Typer(
 )
 
 STACK, WORK, STEER = "The embedded stack", "Models and deployments", "Steering a deployment"
-
-
-def demo() -> None:
-    """Do the main job once, in front of you: deploy, canary, kill the worker, catch a broken version."""
-    try:
-        from hotswap.cli.demo import demo as run
-    except ModuleNotFoundError as error:
-        needs = "the demo needs the extras `embedded` and `demo` of this package"
-        raise CommandFailed(f"{needs}: there is no module {error.name}") from None
-    run()
 
 
 app.command(rich_help_panel=STACK)(stack.up)

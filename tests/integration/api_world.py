@@ -1,0 +1,173 @@
+"""The API over real parts: PostgreSQL, a Temporal server, and a worker whose workflows do nothing but what a test says.
+
+The fakes stand in for `workflows/`, under the same names and with the same messages, so that these tests are about the
+API and not about what a deployment does.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+from temporalio import activity, workflow
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from hotswap.domain.application import ArtifactRef
+from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.registry import Inspection, Registration, VersionRef
+from hotswap.domain.verdict import Reason
+from hotswap.domain.vocabulary import Framework, Role
+from hotswap.messages import (
+    Abort,
+    Answer,
+    Approve,
+    DeploymentInput,
+    DeploymentOutcome,
+    Promote,
+    RegistrationInput,
+)
+from hotswap.persistence.database import Sessions
+from hotswap.persistence.deployments import PostgresDeployments
+from hotswap.persistence.registry import PostgresRegistry
+from hotswap.settings import Settings
+
+
+@workflow.defn(name="Deployment")
+class FakeDeployment:
+    """Waits for a word, and answers as the real one does."""
+
+    def __init__(self) -> None:
+        self.said: list[dict[str, Any]] = []
+
+    @workflow.run
+    async def run(self, request: DeploymentInput) -> DeploymentOutcome:
+        await workflow.execute_activity(
+            "open_deployment", request.deployment_id, start_to_close_timeout=timedelta(seconds=10)
+        )
+        await workflow.wait_condition(lambda: any("abort" in each for each in self.said))
+        end = DeploymentStatus.CANCELLED
+        await workflow.execute_activity(
+            "end_deployment", args=[request.deployment_id, end], start_to_close_timeout=timedelta(seconds=10)
+        )
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return DeploymentOutcome(
+            deployment_id=request.deployment_id, status=end, reason=Reason.ABORTED, message="aborted"
+        )
+
+    @workflow.query
+    def heard(self) -> list[dict[str, Any]]:
+        return self.said
+
+    @workflow.update
+    async def approve(self, request: Approve) -> Answer:
+        return Answer(accepted=False, message="nothing waits for an approval", status=DeploymentStatus.PENDING)
+
+    @workflow.update
+    async def promote(self, request: Promote) -> Answer:
+        if request.reason == "unreadable":
+            raise ApplicationError("Promote: full: wrong", type="VALIDATION_ERROR", non_retryable=True)
+        self.said.append({"promote": request.model_dump(mode="json")})
+        return Answer(accepted=True, message="the bake ends", status=DeploymentStatus.PROGRESSING)
+
+    @workflow.update(name="abort")
+    async def abort_update(self, request: Abort) -> Answer:
+        return self._abort(request)
+
+    @workflow.signal(name="abort")
+    async def abort_signal(self, request: Abort) -> None:
+        self._abort(request)
+
+    def _abort(self, request: Abort) -> Answer:
+        self.said.append({"abort": request.model_dump(mode="json")})
+        return Answer(accepted=True, message="all traffic is taken", status=DeploymentStatus.PENDING)
+
+
+@workflow.defn(name="Registration")
+class FakeRegistration:
+    @workflow.run
+    async def run(self, request: RegistrationInput) -> VersionRef:
+        return await workflow.execute_activity(
+            "add_version", request.registration, result_type=VersionRef, start_to_close_timeout=timedelta(seconds=30)
+        )
+
+
+def registration(name: str = "fraud-detection", version: str = "1.0.0") -> Registration:
+    return Registration(
+        name=name,
+        version=version,
+        framework=Framework.ONNX,
+        artifact_path=f"s3://ml-models/{name}/{version}.tar.gz",
+        requested_by="dora",
+    )
+
+
+INSPECTION = Inspection(ArtifactRef("s3://ml-models/x.tar.gz", "ab" * 32, 1234), {"type": "array"}, {"type": "number"})
+
+
+class Activities:
+    """What the fake workflows do to the real database."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self.registry = PostgresRegistry(sessions)
+        self.deployments = PostgresDeployments(sessions)
+
+    @activity.defn
+    async def open_deployment(self, deployment_id: str) -> None:
+        await self.deployments.open(deployment_id, run_id=activity.info().workflow_run_id or "")
+
+    @activity.defn
+    async def end_deployment(self, deployment_id: str, status: DeploymentStatus) -> None:
+        await self.deployments.transition(deployment_id, status, message="aborted", reason=Reason.ABORTED, actor="test")
+
+    @activity.defn
+    async def add_version(self, wanted: Registration) -> VersionRef:
+        if "missing" in wanted.artifact_path:
+            problem = {"field": "artifactPath", "message": "there is no such object"}
+            raise ApplicationError(
+                "artifactPath: there is no such object", [problem], type="VALIDATION_ERROR", non_retryable=True
+            )
+        if "broken" in wanted.artifact_path:
+            raise ApplicationError("postgresql://user:secret@host is away", type="OSError", non_retryable=True)
+        if "slow" in wanted.artifact_path:
+            await asyncio.sleep(2.5)
+        found = replace(INSPECTION, artifact=replace(INSPECTION.artifact, uri=wanted.artifact_path))
+        return await self.registry.add_version(wanted, found)
+
+
+@dataclass
+class ApiWorld:
+    app: FastAPI
+    http: httpx.AsyncClient
+    sessions: Sessions
+    temporal: Client
+    task_queue: str
+    settings: Settings
+
+    def token(self, *roles: Role, subject: str = "ann") -> dict[str, str]:
+        return bearer(self.settings, *roles, subject=subject)
+
+    async def add_version(self, version: str = "1.0.0", name: str = "fraud-detection") -> VersionRef:
+        return await PostgresRegistry(self.sessions).add_version(registration(name, version), INSPECTION)
+
+    async def until(self, condition: Callable[[], Any], *, seconds: float = 10) -> Any:
+        deadline = asyncio.get_running_loop().time() + seconds
+        while not (found := await condition()):
+            assert asyncio.get_running_loop().time() < deadline, "still not so"
+            await asyncio.sleep(0.05)
+        return found
+
+
+def fake_worker(client: Client, sessions: Sessions, task_queue: str) -> Worker:
+    activities = Activities(sessions)
+    return Worker(
+        client,
+        task_queue=task_queue,
+        workflows=[FakeDeployment, FakeRegistration],
+        activities=[activities.open_deployment, activities.end_deployment, activities.add_version],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    )

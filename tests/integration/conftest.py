@@ -1,0 +1,40 @@
+"""The API over a real database and a real Temporal server."""
+
+import contextlib
+import secrets
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from api.orchestration import Orchestration
+from hotswap.persistence.database import Sessions
+from tests.fixtures.api import make_app, make_settings
+from tests.integration.api_world import ApiWorld, fake_worker
+
+
+@pytest.fixture
+async def world(sessions: Sessions, temporal_client: Client, tmp_path: Path) -> AsyncIterator[ApiWorld]:
+    """The API without a worker; a test that wants one starts it."""
+    task_queue = f"api-{secrets.token_hex(4)}"
+    settings = make_settings(tmp_path, deployments={"approval_required": []})
+    orchestration = Orchestration(
+        temporal_client,
+        task_queue=task_queue,
+        update_timeout=timedelta(seconds=1.5),
+        registration_wait=timedelta(seconds=1.5),
+    )
+    app = make_app(settings, sessions, orchestration)
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://hotswap") as http:
+        yield ApiWorld(app, http, sessions, temporal_client, task_queue, settings)
+
+
+@pytest.fixture
+async def worker(world: ApiWorld) -> AsyncIterator[Worker]:
+    async with contextlib.AsyncExitStack() as stack:
+        yield await stack.enter_async_context(fake_worker(world.temporal, world.sessions, world.task_queue))

@@ -1,0 +1,295 @@
+"""The real servers under the real supervisor: ready in time, repaired, stopped without a trace, found again.
+
+`CONTROL` parts are left out: what is tested is the stack, not what runs on it.
+"""
+
+import contextlib
+import json
+import os
+import pty
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import psycopg
+import pytest
+from minio import Minio
+from redis import Redis
+
+from hotswap.cli.stack import control_environment, processes
+from hotswap.cli.stack.layout import Layout
+from hotswap.cli.stack.ports import at_base, last_of
+
+pytestmark = pytest.mark.slow
+
+SERVERS = "postgres,valkey,s3,temporal,ray"
+LIGHT = "postgres,valkey,s3,temporal"
+STACK = (sys.executable, "-P", "-m", "hotswap.cli.stack")
+
+
+def free_base() -> int:
+    """A base from which on all ports are free; the first of few, so that two tests don't meet by chance."""
+    for base in range(33000 - 900 * 4, 12000, -900):
+        ports = at_base(base)
+        numbers = {*asdict(ports).values(), last_of(ports, "ray_workers")}
+        with contextlib.suppress(OSError), contextlib.ExitStack() as open_sockets:
+            for number in numbers:
+                open_sockets.enter_context(socket.socket()).bind(("127.0.0.1", number))
+            return base
+    raise AssertionError("no room for a stack")
+
+
+class Stack:
+    """One data directory, driven by the commands as a person types them."""
+
+    def __init__(self, data: Path) -> None:
+        self.layout = Layout(data)
+        self.base = free_base()
+        self.sessions: set[int] = set()
+
+    def command(self, *words: str, parts: str = LIGHT) -> subprocess.CompletedProcess[str]:
+        result = subprocess.run(
+            [*STACK, *words, "--data-dir", str(self.layout.data)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "HOTSWAP_STACK_PARTS": parts},
+            timeout=120,
+        )
+        self.sessions |= {entry.session for entry in processes.load(self.layout.processes)}
+        return result
+
+    def up(self, *words: str, parts: str = LIGHT) -> float:
+        begun = time.monotonic()
+        result = self.command("up", "--detach", "--port-base", str(self.base), *words, parts=parts)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return time.monotonic() - begun
+
+    def down(self) -> None:
+        assert self.command("down").returncode == 0
+
+    def describe(self) -> dict[str, Any]:
+        described: dict[str, Any] = json.loads(self.command("env", "--json").stdout)
+        return described
+
+    def pid(self, part: str) -> int:
+        return next(entry.pid for entry in processes.load(self.layout.processes) if entry.name == part)
+
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads(self.layout.state.read_text())
+        return state
+
+    def traces(self) -> list[str]:
+        """Living processes of any session of this stack, or with its directories in their command or as their own."""
+        places = (str(self.layout.data), str(self.layout.ray_temp))
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
+                    continue
+                text = " ".join([*process.cmdline(), process.cwd()])
+                if os.getsid(process.pid) in self.sessions or any(place in text for place in places):
+                    found.append(f"{process.pid} {text[:200]}")
+        return found
+
+
+@pytest.fixture
+def stack() -> Iterator[Stack]:
+    data = Path(tempfile.mkdtemp(prefix="hotswap-test-"))
+    data.chmod(0o711)  # PostgreSQL's own user must pass
+    subject = Stack(data)
+    yield subject
+    subject.down()
+    assert subject.traces() == []
+    shutil.rmtree(data)
+    shutil.rmtree(subject.layout.ray_temp, ignore_errors=True)
+
+
+def until(condition: Callable[[], object], limit: float = 20.0) -> None:
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline, "took too long"
+        time.sleep(0.05)
+
+
+def answers(call: Callable[[], object]) -> bool:
+    try:
+        return bool(call())
+    except (OSError, httpx.HTTPError, psycopg.Error):
+        return False
+
+
+def test_everything_is_up_in_time_and_found_again(stack: Stack) -> None:
+    first = stack.up(parts=SERVERS)
+    assert first < 30, f"took {first:.1f} s; 15 on a machine that does nothing else"
+    _write_everywhere(stack)
+    secrets = {file.name: file.read_text() for file in stack.layout.secrets.iterdir()}
+    described = stack.describe()
+    assert described["parts"].keys() == {"supervisor", *SERVERS.split(",")}
+    text = json.dumps(described)
+    assert not [name for name, secret in secrets.items() if secret and secret in text]
+    arguments = "\n".join(" ".join(process.cmdline()) for process in psutil.process_iter())
+    logs = "\n".join(file.read_text(errors="replace") for file in stack.layout.logs.glob("*.log"))
+    assert not [name for name, secret in secrets.items() if secret in arguments or secret in logs]
+    stack.down()
+    assert stack.traces() == []
+    stack.up(parts=SERVERS)
+    assert {file.name: file.read_text() for file in stack.layout.secrets.iterdir()} == secrets
+    _read_everywhere(stack)
+
+
+def _write_everywhere(stack: Stack) -> None:
+    settings, ports, admin = control_environment(stack.layout.data), at_base(stack.base), _admin(stack)
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept (word text)")
+        connection.execute("INSERT INTO kept VALUES ('kept')")
+    with Redis.from_url(settings["HOTSWAP_REDIS__URL"]) as client:
+        client.set("kept", "kept")
+    (stack.layout.data / "kept").write_text("kept")
+    _s3(stack).fput_object("ml-models", "kept", str(stack.layout.data / "kept"))
+    answer = httpx.post(
+        f"http://127.0.0.1:{ports.temporal_http}/api/v1/namespaces/default/workflows/kept",
+        json={"workflowType": {"name": "kept"}, "taskQueue": {"name": "kept"}},
+    )
+    assert answer.status_code == 200, answer.text
+
+
+def _read_everywhere(stack: Stack) -> None:
+    settings, ports = control_environment(stack.layout.data), at_base(stack.base)
+    with psycopg.connect(_admin(stack)) as connection:
+        assert connection.execute("SELECT word FROM kept").fetchall() == [("kept",)]
+    with Redis.from_url(settings["HOTSWAP_REDIS__URL"]) as client:
+        assert client.get("kept") == b"kept"
+    assert _s3(stack).stat_object("ml-models", "kept").size == 4
+    answer = httpx.get(f"http://127.0.0.1:{ports.temporal_http}/api/v1/namespaces/default/workflows/kept")
+    assert answer.json()["workflowExecutionInfo"]["status"] == "WORKFLOW_EXECUTION_STATUS_RUNNING"
+
+
+def _admin(stack: Stack) -> str:
+    password = (stack.layout.secrets / "postgres_admin_password").read_text()
+    return f"postgresql://postgres:{password}@127.0.0.1:{at_base(stack.base).postgres}/postgres"
+
+
+def _s3(stack: Stack) -> Minio:
+    settings = control_environment(stack.layout.data)
+    key, secret = settings["HOTSWAP_STORAGE__ACCESS_KEY"], settings["HOTSWAP_STORAGE__SECRET_KEY"]
+    return Minio(settings["HOTSWAP_STORAGE__ENDPOINT"], key, secret, secure=False, region="us-east-1")
+
+
+def test_a_killed_server_comes_back(stack: Stack) -> None:
+    stack.up()
+    for part in LIGHT.split(","):
+        old = stack.pid(part)
+        os.kill(old, signal.SIGKILL)
+        until(lambda part=part, old=old: stack.pid(part) != old)
+        stack.sessions.add(stack.pid(part))
+    until(lambda: answers(lambda: psycopg.connect(_admin(stack)).close() is None))
+
+
+@pytest.mark.parametrize("victims", [("supervisor",), ("guardian",), ("guardian", "supervisor")])
+def test_nothing_is_left_when_the_supervision_is_killed(stack: Stack, victims: tuple[str, ...]) -> None:
+    stack.up()
+    state = stack.state()
+    for victim in victims:
+        os.kill(state[victim], signal.SIGKILL)
+    until(lambda: not stack.traces())
+    assert "no stack runs" in stack.command("env", "--json").stderr
+
+
+def test_ray_loses_its_parents_and_is_swept(stack: Stack) -> None:
+    stack.up(parts="valkey,ray")
+    head, state = stack.pid("ray"), stack.state()
+    tree = processes.session_members(head)
+    assert len(tree) >= 6
+    for pid in (state["guardian"], state["supervisor"], head):
+        os.kill(pid, signal.SIGKILL)
+    time.sleep(0.5)
+    assert stack.traces(), "nobody is there to kill Ray's daemons: only the sweep can"
+    assert "left-over processes killed" in stack.command("down").stdout
+    assert stack.traces() == []
+
+
+def test_ray_is_repaired_in_parts_and_as_a_whole(stack: Stack) -> None:
+    stack.up(parts="ray")
+    token = (stack.layout.secrets / "ray_token").read_text()
+    url = f"http://127.0.0.1:{at_base(stack.base).ray_dashboard}/api/serve/applications/"
+    assert httpx.get(url).status_code == 401
+
+    def serves() -> bool:
+        return answers(lambda: httpx.get(url, headers={"Authorization": f"Bearer {token}"}).status_code == 200)
+
+    def daemon(mark: str) -> int:
+        for pid in processes.session_members(stack.pid("ray")):
+            with contextlib.suppress(psutil.Error):
+                if any(mark in word for word in psutil.Process(pid).cmdline()[:3]):
+                    return pid
+        return 0
+
+    head, raylet = stack.pid("ray"), daemon("/raylet/raylet")
+    for mark in ("/gcs/gcs_server", "/dashboard/dashboard.py"):
+        old = daemon(mark)
+        os.kill(old, signal.SIGKILL)
+        until(lambda mark=mark, old=old: daemon(mark) not in {0, old} and serves())
+    assert (stack.pid("ray"), daemon("/raylet/raylet")) == (head, raylet), "only the dead ones were started again"
+    os.kill(raylet, signal.SIGKILL)
+    until(lambda: stack.pid("ray") != head and serves(), 40)
+
+
+def test_a_stale_lock_file_does_not_stop_postgresql(stack: Stack) -> None:
+    stack.up()
+    stack.down()
+    # A crash left its lock file, and its number belongs to somebody else now.
+    (stack.layout.postgres / "postmaster.pid").write_text(f"{os.getpid()}\n{stack.layout.postgres}\n1\n1\n\n\n\n")
+    stack.up()
+
+
+def test_two_at_once(stack: Stack) -> None:
+    stack.up()
+    again = stack.command("up", "--detach")
+    assert (again.returncode, "already" in again.stdout) == (0, True)
+    assert str(stack.base) in again.stdout
+    in_front = stack.command("up")
+    assert in_front.returncode == 1
+    assert str(stack.state()["guardian"]) in in_front.stderr
+
+
+def test_a_taken_port_stops_the_start_before_anything_runs(stack: Stack) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", at_base(stack.base).ray_dashboard))
+        holder.listen()
+        result = stack.command("up", "--detach", "--port-base", str(stack.base))
+    assert result.returncode == 1
+    assert f"process {os.getpid()}" in result.stdout
+    assert "--port-base" in result.stdout
+    assert not stack.layout.log("valkey").exists()
+    assert stack.traces() == []
+
+
+def test_control_c_on_a_terminal_stops_everything_in_order(stack: Stack) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["HOTSWAP_STACK_PARTS"] = LIGHT
+        os.execv(sys.executable, [*STACK, "up", "--data-dir", str(stack.layout.data), "--port-base", str(stack.base)])
+    shown = b""
+    while b"hotswap env --shell" not in shown:
+        shown += os.read(terminal, 1000)
+    stack.sessions |= {entry.session for entry in processes.load(stack.layout.processes)}
+    os.write(terminal, b"\x03")
+    with contextlib.suppress(OSError):  # the terminal is closed when its last process ends
+        while more := os.read(terminal, 1000):
+            shown += more
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    stopped = [line.split()[0] for line in shown.decode().splitlines() if " stopped" in line]
+    assert [part.rpartition("m")[2] for part in stopped] == ["temporal", "s3", "valkey", "postgres"]
+    assert stack.traces() == []
