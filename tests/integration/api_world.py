@@ -35,6 +35,7 @@ from hotswap.persistence.database import Sessions
 from hotswap.persistence.deployments import PostgresDeployments
 from hotswap.persistence.registry import PostgresRegistry
 from hotswap.settings import Settings
+from tests.fixtures.api import bearer
 
 
 @workflow.defn(name="Deployment")
@@ -96,7 +97,7 @@ class FakeRegistration:
         )
 
 
-def registration(name: str = "fraud-detection", version: str = "1.0.0") -> Registration:
+def registration(name: str, version: str) -> Registration:
     return Registration(
         name=name,
         version=version,
@@ -147,12 +148,33 @@ class ApiWorld:
     temporal: Client
     task_queue: str
     settings: Settings
+    model: str
+    """Its name, another in each test: the Temporal server is shared, and workflow ids hold it."""
 
     def token(self, *roles: Role, subject: str = "ann") -> dict[str, str]:
         return bearer(self.settings, *roles, subject=subject)
 
-    async def add_version(self, version: str = "1.0.0", name: str = "fraud-detection") -> VersionRef:
-        return await PostgresRegistry(self.sessions).add_version(registration(name, version), INSPECTION)
+    async def add_version(self, version: str = "1.0.0") -> VersionRef:
+        return await PostgresRegistry(self.sessions).add_version(registration(self.model, version), INSPECTION)
+
+    async def get(self, path: str, **options: Any) -> httpx.Response:
+        return await self.http.get(path, headers=self.token(Role.VIEWER), **options)
+
+    async def deploy(
+        self, *, by: str = "ann", role: Role = Role.ML_ENGINEER, key: str | None = None, **body: Any
+    ) -> httpx.Response:
+        headers = self.token(role, subject=by) | ({"Idempotency-Key": key} if key else {})
+        return await self.http.post("/api/v1/deployments", headers=headers, json={"modelId": self.model, **body})
+
+    async def say(self, deployment_id: str, verb: str, *, by: str = "ann", **body: Any) -> httpx.Response:
+        headers = self.token(Role.ML_ENGINEER, subject=by)
+        return await self.http.post(f"/api/v1/deployments/{deployment_id}/{verb}", headers=headers, json=body or None)
+
+    async def status(self, deployment_id: str) -> str:
+        return str((await self.get(f"/api/v1/deployments/{deployment_id}")).json()["status"])
+
+    async def was_opened(self, deployment_id: str) -> bool:
+        return (await self.get(f"/api/v1/deployments/{deployment_id}")).json()["runId"] is not None
 
     async def until(self, condition: Callable[[], Any], *, seconds: float = 10) -> Any:
         deadline = asyncio.get_running_loop().time() + seconds

@@ -31,7 +31,7 @@ async def world(sessions: Sessions, temporal_client: Client, tmp_path: Path) -> 
     app = make_app(settings, sessions, orchestration)
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://hotswap") as http:
-        yield ApiWorld(app, http, sessions, temporal_client, task_queue, settings)
+        yield ApiWorld(app, http, sessions, temporal_client, task_queue, settings, f"fraud-{secrets.token_hex(4)}")
 
 
 @pytest.fixture
