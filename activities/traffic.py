@@ -14,7 +14,7 @@ from temporalio import activity
 
 from activities.acting import acting, note
 from hotswap.domain.errors import Unavailable
-from hotswap.domain.traffic import ProxyReport, TrafficPlan, total_counts
+from hotswap.domain.traffic import ProxyReport, TrafficChange, TrafficPlan, route_key, total_counts
 from hotswap.messages import SetWeight, VerifiedWeight, WithdrawCandidate
 from hotswap.ports import Deployments, TrafficBus, TrafficPlans
 
@@ -64,7 +64,7 @@ class TrafficActivities:
         return await self._verify(plan, SetWeight(change=change, share=0, progress=100))
 
     async def _verify(self, plan: TrafficPlan, request: SetWeight) -> VerifiedWeight:
-        reports = await self._confirmed(plan)
+        reports = await self._confirmed(plan, request.change)
         change = request.change
         verified = VerifiedWeight(
             weight=request.share,
@@ -84,18 +84,19 @@ class TrafficActivities:
         )
         return verified
 
-    async def _confirmed(self, plan: TrafficPlan) -> list[ProxyReport]:
-        """The reports of all registered proxies, once each has confirmed this plan or a newer one."""
+    async def _confirmed(self, plan: TrafficPlan, change: TrafficChange) -> list[ProxyReport]:
+        """The reports of all registered proxies, once each has confirmed this change in this plan or a newer one."""
+        key = route_key(change.environment, change.model)
         published_at = 0.0
         while True:
             if again := self._clock() - published_at > REPUBLISH_SECONDS:
                 await self._publish(plan)
                 published_at = self._clock()
             reports = await self._reports(from_api=again)
-            silent = [report for report in reports if report.generation < plan.generation]
+            silent = [report for report in reports if report.generation < plan.generation or key in report.held]
             if reports and not silent:
                 return reports
-            note(_held_by(plan, silent))
+            note(_held_by(plan, silent, key))
             await asyncio.sleep(POLL_SECONDS)
 
     async def _publish(self, plan: TrafficPlan) -> None:
@@ -125,10 +126,11 @@ def _run_id() -> str:
     return run_id
 
 
-def _held_by(plan: TrafficPlan, silent: list[ProxyReport]) -> str:
+def _held_by(plan: TrafficPlan, silent: list[ProxyReport], key: str) -> str:
     if not silent:
         return f"plan {plan.generation} is published, and no proxy is registered to confirm it"
-    said = [
-        f"{report.proxy} (at {report.generation}{': ' + report.problem if report.problem else ''})" for report in silent
-    ]
+    said = []
+    for report in silent:
+        why = report.held.get(key) or report.problem
+        said.append(f"{report.proxy} (at {report.generation}{': ' + why if why else ''})")
     return f"plan {plan.generation} waits for {', '.join(said)}"

@@ -91,10 +91,9 @@ def plan(body: CreateDeployment, strategy: Strategy) -> tuple[CanaryConfig, Reso
     """The strategy's configuration and the replicas' resources. Raises ValidationFailed naming the field."""
     if strategy is not Strategy.CANARY:
         raise ValidationFailed.of("strategy", f"{strategy} is not there yet; Canary is")
-    given, wanted = split_resources(body.strategy_config, body.resources)
     try:
+        given, resources = split_resources(body.strategy_config, body.resources)
         config = CanaryConfig.model_validate(given)
-        resources = Resources.model_validate(wanted or {})
     except ValidationError as error:
         raise invalid(error, within="strategyConfig") from None
     config.steps()  # raises for a plan of too many steps

@@ -4,14 +4,19 @@ Invariant: every row either has its workflow or can be given it by the same Idem
 for its model and environment is taken back before anybody is told of it, and the caller learns which deployment runs.
 """
 
+import asyncio
+
 from api.context import Parts
 from api.orchestration import AlreadyRunning
-from hotswap.domain.errors import Conflict, Forbidden
+from hotswap.domain.errors import Conflict, DeploymentNotFound, Forbidden
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Role
 from hotswap.messages import CanaryConfig, DeploymentInput
 from hotswap.persistence.queries import DeploymentRow, NewDeployment
 from hotswap.security import Principal
+
+CLOSING_SECONDS = 10.0
+RETRY_SECONDS = 0.1
 
 
 def check_may_change(caller: Principal, environment: Environment) -> None:
@@ -45,12 +50,29 @@ async def launch(parts: Parts, new: NewDeployment, *, config: CanaryConfig) -> D
         keep_previous=settings.keep_previous,
         warmup_timeout=settings.warmup_timeout,
     )
+    closing = CLOSING_SECONDS
+    while True:
+        try:
+            await parts.orchestration.start_deployment(request)
+        except AlreadyRunning as other:
+            # A deployment is reported as ended a moment before its workflow has closed.
+            if closing > 0 and await _has_ended(parts, other.deployment_id):
+                closing -= RETRY_SECONDS
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            await parts.queries.delete_unstarted_deployment(deployment.deployment_id)
+            raise Conflict(await _who_runs(parts, new.environment, row.model, other.deployment_id)) from None
+        return row
+
+
+async def _has_ended(parts: Parts, deployment_id: str | None) -> bool:
+    if deployment_id is None:
+        return False
     try:
-        await parts.orchestration.start_deployment(request)
-    except AlreadyRunning as other:
-        await parts.queries.delete_unstarted_deployment(deployment.deployment_id)
-        raise Conflict(await _who_runs(parts, new.environment, row.model, other.deployment_id)) from None
-    return row
+        row = await parts.queries.deployment(deployment_id)
+    except DeploymentNotFound:
+        return False
+    return DeploymentStatus(row.deployment.status).is_terminal
 
 
 def _check_same(row: DeploymentRow, new: NewDeployment) -> None:

@@ -165,21 +165,37 @@ class RegisterVersion(Body):
         )
 
 
+def _ray_gpus(gpus: float) -> float:
+    if gpus > 1 and not gpus.is_integer():
+        raise ValueError("must be whole above 1; below, fractions share a GPU")
+    return gpus
+
+
+Replicas = Annotated[int, Field(ge=1, le=100)]
+Gpus = Annotated[float, Field(ge=0, le=64), AfterValidator(_ray_gpus)]
+Cpus = Annotated[float, Field(ge=0, le=256)]
+
+
 class Resources(Body):
-    """Per replica; fractions of a GPU below one, whole ones above, as Ray takes them."""
+    """How many replicas, and what each asks of the cluster."""
 
-    replicas: int = Field(ReplicaResources().replicas, ge=1, le=100)
-    gpus: float = Field(ReplicaResources().gpus, ge=0, le=64)
-    cpus: float = Field(ReplicaResources().cpus, ge=0, le=256)
-
-    @model_validator(mode="after")
-    def _whole_gpus(self) -> Self:
-        if self.gpus > 1 and not self.gpus.is_integer():
-            raise ValueError("gpus above 1 must be whole")
-        return self
+    replicas: Replicas = ReplicaResources().replicas
+    gpus: Gpus = ReplicaResources().gpus
+    cpus: Cpus = ReplicaResources().cpus
 
     def replica_resources(self) -> ReplicaResources:
         return ReplicaResources(replicas=self.replicas, gpus=self.gpus, cpus=self.cpus)
+
+
+class ConfigResources(Body):
+    """The same as a strategy's configuration says it."""
+
+    replicas: Replicas = ReplicaResources().replicas
+    num_gpus: Gpus = ReplicaResources().gpus
+    num_cpus: Cpus = ReplicaResources().cpus
+
+    def resources(self) -> Resources:
+        return Resources(replicas=self.replicas, gpus=self.num_gpus, cpus=self.num_cpus)
 
 
 class CreateDeployment(Body):
@@ -232,22 +248,17 @@ class Login(Body):
     )
 
 
-_IN_CONFIG = {"replicas": "replicas", "numGpus": "gpus", "numCpus": "cpus"}
+_IN_CONFIG = frozenset(to_camel(name) for name in ConfigResources.model_fields)
 
 
-def split_resources(
-    config: dict[str, Any], resources: Resources | None
-) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Take replicas, numGpus and numCpus out of a strategy's configuration.
+def split_resources(config: dict[str, Any], resources: Resources | None) -> tuple[dict[str, Any], Resources]:
+    """A strategy's configuration without replicas, numGpus and numCpus, and the resources from there or from beside it.
 
-    Answers the configuration without them, and the resources as a mapping that is still to be validated, None where
-    nothing was said. Raises ValidationFailed for what is said twice.
+    Raises pydantic's ValidationError, within the configuration, and ValidationFailed for what is said twice.
     """
-    inside = {name: config[name] for name in _IN_CONFIG if name in config}
+    inside = {name: value for name, value in config.items() if name in _IN_CONFIG}
     rest = {name: value for name, value in config.items() if name not in _IN_CONFIG}
     if inside and resources is not None:
         problems = [FieldProblem(f"strategyConfig.{name}", "is said in resources too; say it once") for name in inside]
         raise ValidationFailed("; ".join(f"{problem.field} {problem.message}" for problem in problems), *problems)
-    if resources is not None:
-        return rest, resources.model_dump()
-    return rest, {_IN_CONFIG[name]: value for name, value in inside.items()} or None
+    return rest, resources or ConfigResources.model_validate(inside).resources()

@@ -2,8 +2,8 @@
 
 Plans and replicas' addresses go into Envoy's files, make before break: first all clusters, old and new, then the
 routes, and an old cluster only after it has drained. A plan is acknowledged when Envoy itself repeats the versions of
-both files, never earlier, and not while a candidate with weight has no replica to answer. What it knows is kept in
-files, so Envoy and the agent may restart while everything else is dead, and traffic goes on as it was.
+both files, never earlier; a route whose candidate has no replica to answer is held as it was, and said to be. What the
+agent knows is kept in files, so Envoy and the agent may restart while everything else is dead, and traffic goes on.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 
 from hotswap.bus import RedisTrafficBus, decode_plan
 from hotswap.domain.errors import Unavailable
-from hotswap.domain.traffic import ProxyReport, TrafficPlan
+from hotswap.domain.traffic import ProxyReport, Route, TrafficPlan
 from hotswap.ports import ServeCluster, TrafficBus
 from hotswap.settings import SettingsError, TrafficAgentSettings, load
 from hotswap.telemetry import configure_logging, mark_ready
@@ -40,9 +40,10 @@ logger = logging.getLogger(__name__)
 
 
 class Known(msgspec.Struct):
-    """What the agent starts with when nobody answers it."""
+    """What the agent starts with when nobody answers it; `applied` is what Envoy has taken of the plan."""
 
     plan: TrafficPlan = TrafficPlan()
+    applied: TrafficPlan = TrafficPlan()
     targets: dict[str, tuple[str, ...]] = {}
 
 
@@ -65,7 +66,7 @@ class Agent:
         self._acknowledged = -1
         self._problem: str | None = None
         self._changed = asyncio.Event()
-        self._applied = self._known.plan.applications
+        self._held: dict[str, str] = {}
         self._draining: dict[str, float] = {}
 
     async def run(self) -> None:
@@ -96,18 +97,25 @@ class Agent:
 
     async def _follow_replicas(self) -> None:
         while True:
-            # While Ray doesn't answer its replicas may well do: the last addresses stay.
-            with contextlib.suppress(httpx.HTTPError, KeyError, ValueError):
-                states = await self._cluster.applications()
-                targets = {name: state.targets for name, state in states.items() if state.targets}
-                wanted = self._known.plan.applications
-                targets |= {
-                    name: last for name, last in self._known.targets.items() if name in wanted and name not in targets
-                }
-                if targets != self._known.targets:
-                    self._known.targets = targets
-                    self._changed.set()
+            if await self._learn_replicas():
+                self._changed.set()
             await asyncio.sleep(POLL_SECONDS)
+
+    async def _learn_replicas(self) -> bool:
+        """Whether any replica came or went."""
+        try:
+            states = await self._cluster.applications()
+        except (httpx.HTTPError, KeyError, ValueError):
+            # While Ray doesn't answer its replicas may well do: the last addresses stay.
+            return False
+        targets = {name: state.targets for name, state in states.items() if state.targets}
+        routed = self._known.plan.applications
+        for name, last in self._known.targets.items():
+            if name in routed:
+                targets.setdefault(name, last)
+        changed = targets != self._known.targets
+        self._known.targets = targets
+        return changed
 
     # --- making it so -------------------------------------------------------------------------------------------------
 
@@ -116,41 +124,61 @@ class Agent:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), 2 * POLL_SECONDS)
             self._changed.clear()
-            plan, before = self._known.plan, (self._acknowledged, self._problem)
+            plan, before = self._known.plan, (self._acknowledged, self._problem, self._held)
             try:
-                await self._apply(plan)
-                self._problem = self._unready(plan)
+                self._held = await self._apply(plan)
+                self._acknowledged, self._problem = plan.generation, None
+                mark_ready()
             except (httpx.HTTPError, NotTaken, OSError, ValueError) as error:
                 self._problem = f"plan {plan.generation} is not applied: {error}"
-            if self._problem is None:
-                self._acknowledged = plan.generation
-                mark_ready()
-            if (self._acknowledged, self._problem) != before:
-                if self._problem is not None:
-                    logger.warning(self._problem)
+            if (self._acknowledged, self._problem, self._held) != before:
+                for said in filter(None, (self._problem, *self._held.values())):
+                    logger.warning(said)
                 await self._report()
 
-    async def _apply(self, plan: TrafficPlan) -> None:
+    async def _apply(self, plan: TrafficPlan) -> dict[str, str]:
+        """Make Envoy's files say what the plan says; the routes that had to be held, with the reason."""
+        if any(self._lacks_replicas(route) for route in plan.routes):
+            # The plan was quicker than the last look at Ray Serve.
+            await self._learn_replicas()
+        applied, held = self._with_held_routes(plan)
         now = time.monotonic()
-        write_atomically(self._directory / "known.json", msgspec.json.encode(self._known).decode())
-        wanted = plan.applications
-        for name in wanted:
-            self._draining.pop(name, None)
-        drained = [name for name, until in self._draining.items() if until < now]
-        for name in drained:
-            del self._draining[name]
-        targets = {name: self._known.targets.get(name, ()) for name in {*wanted, *self._draining}}
-        api = api_address(self._settings)
+        for name in self._known.applied.applications - applied.applications:
+            self._draining.setdefault(name, now + DRAIN_SECONDS)
+        self._draining = {
+            name: until for name, until in self._draining.items() if until > now and name not in applied.applications
+        }
         # Routes never name a cluster that Envoy doesn't have yet, nor lose one that a request may be on.
-        cds = write_resources(self._directory / CDS, clusters(targets, api=api))
+        names = {*applied.applications, *self._draining}
+        targets = {name: self._known.targets.get(name, ()) for name in names}
+        cds = write_resources(self._directory / CDS, clusters(targets, api=api_address(self._settings)))
         await self._taken("cds", cds)
-        rds = write_resources(self._directory / RDS, [route_configuration(plan)])
+        rds = write_resources(self._directory / RDS, [route_configuration(applied)])
         ecds = write_resources(self._directory / ECDS, [current_jwt_filter(self._settings)])
         await self._taken("rds", rds)
         await self._taken("ecds", ecds)
-        for name in self._applied - wanted:
-            self._draining.setdefault(name, now + DRAIN_SECONDS)
-        self._applied = wanted
+        self._known.applied = applied
+        write_atomically(self._directory / "known.json", msgspec.json.encode(self._known).decode())
+        return held
+
+    def _with_held_routes(self, plan: TrafficPlan) -> tuple[TrafficPlan, dict[str, str]]:
+        """The plan, but with each route as it was before whose candidate has weight and nobody to answer."""
+        before = {route.key: route for route in self._known.applied.routes}
+        routes, held = [], {}
+        for route in plan.routes:
+            if reason := self._lacks_replicas(route):
+                held[route.key] = reason
+                if (known := before.get(route.key)) is not None:
+                    routes.append(known)
+            else:
+                routes.append(route)
+        return TrafficPlan(plan.generation, tuple(routes)), held
+
+    def _lacks_replicas(self, route: Route) -> str | None:
+        candidate = route.candidate
+        if candidate is None or route.candidate_weight == 0 or self._known.targets.get(candidate.application):
+            return None
+        return f"{candidate.application} is to have {route.candidate_weight / 100:g}% but has no ready replica"
 
     async def _taken(self, file: str, version: str) -> None:
         deadline = time.monotonic() + TAKE_SECONDS
@@ -170,13 +198,6 @@ class Agent:
         said = [line for line in lines if "Filesystem config update" in line]
         return f": {said[-1][:500]}" if said else ""
 
-    def _unready(self, plan: TrafficPlan) -> str | None:
-        for route in plan.routes:
-            candidate = route.candidate
-            if candidate and route.candidate_weight and not self._known.targets.get(candidate.application):
-                return f"{candidate.application} has weight in plan {plan.generation} but no ready replica"
-        return None
-
     # --- what is ------------------------------------------------------------------------------------------------------
 
     async def _keep_reporting(self) -> None:
@@ -194,6 +215,7 @@ class Agent:
             reported_at=time.time(),
             counts=self._counts.totals,
             problem=self._problem,
+            held=self._held,
         )
         try:
             await self._bus.report(report)

@@ -72,11 +72,19 @@ class Route:
         return tuple(arms)
 
     @property
+    def key(self) -> str:
+        return route_key(self.environment, self.model)
+
+    @property
     def salt(self) -> str:
         """What sticky hashing is salted with: else the same entities were every model's guinea pigs."""
         deployment = self.candidate or self.stable
         assert deployment is not None
         return f"{self.model}:{deployment.deployment_id}"
+
+
+def route_key(environment: Environment, model: str) -> str:
+    return f"{environment}/{model}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +153,7 @@ class ProxyReport:
     """What one proxy's agent says: the newest generation that Envoy itself confirmed, and its counts.
 
     `reported_at` is Unix time in seconds by the agent's clock. `problem` quotes what kept the proxy from a newer plan.
+    `held` names the routes of that generation, by their key, that go on as they were before, with the reason.
     """
 
     proxy: str
@@ -152,6 +161,7 @@ class ProxyReport:
     reported_at: float
     counts: dict[str, Counts] = field(default_factory=dict)
     problem: str | None = None
+    held: dict[str, str] = field(default_factory=dict)
 
 
 def total_counts(reports: list[ProxyReport], application: str) -> Counts:

@@ -4,8 +4,8 @@ import asyncio
 from datetime import timedelta
 
 import httpx
+import pytest
 from sqlalchemy import update
-from temporalio.client import Client
 from temporalio.worker import Worker
 
 from api.orchestration import Orchestration
@@ -243,13 +243,12 @@ async def test_a_data_scientist_deploys_to_staging_but_not_to_production(world: 
     assert (await world.deploy(role=Role.DATA_SCIENTIST, environment="Staging")).status_code == 202
 
 
-async def test_reads_go_on_and_changes_are_503_while_temporal_is_away(world: ApiWorld, monkeypatch: "object") -> None:
+async def test_reads_go_on_and_changes_are_503_while_temporal_is_away(
+    world: ApiWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await world.add_version()
-    import os
-    from unittest import mock
-
-    with mock.patch.dict(os.environ, {"TEMPORAL_ADDRESS": "127.0.0.1:1"}):
-        away: Client = await connect(lazy=True)
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
+    away = await connect(lazy=True)
     app = make_app(world.settings, world.sessions, Orchestration(away, update_timeout=timedelta(seconds=1)))
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://hotswap") as http:

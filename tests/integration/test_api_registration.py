@@ -1,5 +1,7 @@
 """Registering and reading models through the API, over PostgreSQL and Temporal."""
 
+import json
+
 import pytest
 from temporalio.worker import Worker
 
@@ -40,8 +42,6 @@ async def test_a_version_that_exists_is_a_conflict(world: ApiWorld, worker: Work
 
 
 async def test_json_is_read_whatever_content_type_curl_sends(world: ApiWorld, worker: Worker) -> None:
-    import json
-
     headers = world.token(Role.ADMIN) | {"Content-Type": "application/x-www-form-urlencoded"}
     answer = await world.http.post("/api/v1/models", headers=headers, content=json.dumps(seed_body(world)))
     assert answer.status_code == 201

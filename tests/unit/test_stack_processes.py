@@ -19,7 +19,7 @@ FAMILY = "import subprocess, sys, time; subprocess.Popen(['sleep', '60']); print
 @pytest.fixture
 def leader() -> Iterator[subprocess.Popen[bytes]]:
     """A process with a session of its own and a child in it."""
-    process = subprocess.Popen([sys.executable, "-c", FAMILY], stdout=subprocess.PIPE, start_new_session=True)  # noqa: S603
+    process = subprocess.Popen([sys.executable, "-c", FAMILY], stdout=subprocess.PIPE, start_new_session=True)
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     yield process

@@ -21,5 +21,5 @@ assert not ray_constants.ENABLE_RAY_CLUSTER, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER 
 
 def test_the_hooks_have_their_targets() -> None:
     environment = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "PATH": "/usr/bin:/bin"}
-    result = subprocess.run([sys.executable, "-c", CHECK], capture_output=True, text=True, env=environment)  # noqa: S603
+    result = subprocess.run([sys.executable, "-c", CHECK], capture_output=True, text=True, env=environment)
     assert result.returncode == 0, result.stderr

@@ -1,0 +1,266 @@
+"""The main job, as its users meet it: register, deploy, infer, canary, and stop a bad version by hand or by itself."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from hotswap.cli.demo.models import TrainedModels
+from hotswap.cli.demo.traffic import Traffic
+from hotswap.client import ApiError
+from hotswap.domain.lifecycle import DeploymentStatus as S
+from hotswap.views import DeploymentView
+from tests.fixtures.stack import Stack, wait_until
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+
+LONG = {"canaryPercentage": 20, "incrementStep": 40, "monitoringDuration": "PT60S"}
+SHORT = {"canaryPercentage": 30, "incrementStep": 70, "monitoringDuration": "PT3S", "bakeDeadline": "PT20S"}
+
+Register = Callable[[str, str], None]
+
+
+def ended(stack: Stack, deployment_id: str) -> DeploymentView:
+    *_, last = stack.api.follow(deployment_id, interval=0.2)
+    return last
+
+
+def reaches(stack: Stack, deployment_id: str, weight: float) -> None:
+    wait_until(
+        lambda: stack.api.deployment(deployment_id).traffic_percentage == weight, what=f"{deployment_id} at {weight}%"
+    )
+
+
+@contextmanager
+def under_load(stack: Stack, model: str, trained: TrainedModels) -> Iterator[Traffic]:
+    traffic = Traffic(stack.url, stack.token, model, trained.requests)
+    traffic.start()
+    try:
+        yield traffic
+    finally:
+        traffic.stop()
+
+
+@pytest.fixture(scope="module")
+def served(stack: Stack, register: Register) -> str:
+    """A model whose first version serves and whose second and third are registered."""
+    for version in ("1.0.0", "2.0.0", "3.0.0"):
+        register("served", version)
+    first = ended(stack, stack.api.deploy("served", version="1.0.0").deployment_id)
+    assert first.status is S.ACTIVE, first.message
+    return "served"
+
+
+# --- registration -----------------------------------------------------------------------------------------------------
+
+
+def upload(stack: Stack, name: str, content: bytes, directory: Path) -> str:
+    path = directory / "artifact"
+    path.write_bytes(content)
+    uri = f"s3://ml-models/bad/{name}"
+    stack.storage.upload(path, uri)
+    return uri
+
+
+def tar_with(name: str, content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("artifactPath", {"artifactPath": "s3://ml-models/bad/absent.tar.gz"}),
+        ("artifactPath", {"artifactPath": "/etc/passwd"}),
+        ("checksum", {"checksum": "0" * 64}),
+        ("framework", {"framework": "Fortran"}),
+        ("name", {"name": "Not A Name"}),
+        ("version", {"version": "two"}),
+    ],
+)
+def test_a_wrong_registration_is_refused_naming_the_field(
+    stack: Stack, trained: TrainedModels, field: str, change: dict[str, Any]
+) -> None:
+    good = "s3://ml-models/bad/good.tar.gz"
+    stack.storage.upload(trained.archives["1.0.0"], good)
+    body = {"name": "bad", "version": "1.0.0", "framework": "ONNX", "artifactPath": good, **change}
+    answer = stack.http.post("/api/v1/models", json=body)
+    assert answer.status_code == 400, answer.text
+    error = answer.json()["error"]
+    assert error["code"] == "VALIDATION_ERROR"
+    assert [detail["field"] for detail in error["details"]] == [field]
+    assert stack.http.get("/api/v1/models/bad").status_code == 404, "nothing is half registered"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("not-an-archive", b"hello"),
+        ("escapes", tar_with("../../escaped", b"x")),
+        ("no-model", tar_with("readme.txt", b"x")),
+        ("not-a-graph", tar_with("model.onnx", b"garbage")),
+    ],
+)
+def test_a_bad_artifact_is_refused(stack: Stack, tmp_path: Path, name: str, content: bytes) -> None:
+    uri = upload(stack, name, content, tmp_path)
+    body = {"name": "bad", "version": "1.0.0", "framework": "ONNX", "artifactPath": uri}
+    answer = stack.http.post("/api/v1/models", json=body)
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]["details"][0]["field"] == "artifactPath"
+    assert stack.http.get("/api/v1/models/bad").status_code == 404
+
+
+def test_a_version_is_registered_once(stack: Stack, register: Register) -> None:
+    register("once", "1.0.0")
+    with pytest.raises(ApiError) as refusal:
+        register("once", "1.0.0")
+    assert refusal.value.status == 409
+    version = stack.api.version("once", "1.0.0")
+    assert version.input_schema["minItems"] == 30
+    assert len(version.checksum) == 64
+
+
+# --- inference --------------------------------------------------------------------------------------------------------
+
+
+def test_inference_answers_one_and_many(stack: Stack, served: str, trained: TrainedModels) -> None:
+    row = trained.requests[0]
+    one = stack.http.post(f"/api/v1/inference/{served}", json={"features": row})
+    assert one.status_code == 200, one.text
+    assert one.json()["version"] == one.headers["x-hotswap-version"] == "1.0.0"
+    assert set(one.json()) == {
+        "requestId", "modelName", "version", "prediction", "confidence", "latencyMs", "timestamp",
+    }  # fmt: skip
+    many = stack.http.post(f"/api/v1/inference/{served}/batch", json={"instances": trained.requests[:5]})
+    assert len(many.json()["predictions"]) == 5
+    assert many.json()["predictions"][0]["prediction"] == one.json()["prediction"]
+
+
+def test_what_does_not_fit_is_refused_in_the_error_format(stack: Stack, served: str, trained: TrainedModels) -> None:
+    row = [*trained.requests[0][:3], "four", *trained.requests[0][4:]]
+    misfit = stack.http.post(f"/api/v1/inference/{served}", json={"features": row})
+    assert misfit.status_code == 400
+    assert misfit.json()["error"]["code"] == "SCHEMA_VALIDATION_ERROR"
+    assert misfit.json()["error"]["details"][0]["field"] == "features[3]"
+    unknown = stack.http.post("/api/v1/inference/nobody", json={"features": row})
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "MODEL_NOT_FOUND")
+    other = stack.http.post(f"/api/v1/inference/{served}", json={"features": trained.requests[0], "version": "9.0.0"})
+    assert other.status_code == 409
+    assert "X-HotSwap-Version" in other.json()["error"]["message"]
+
+
+def test_nobody_gets_in_without_a_token(stack: Stack, served: str, trained: TrainedModels) -> None:
+    with httpx.Client(base_url=stack.url) as anonymous:
+        for method, path in (
+            ("POST", f"/api/v1/inference/{served}"), ("GET", "/api/v1/models"), ("POST", "/api/v1/deployments"),
+        ):  # fmt: skip
+            answer = anonymous.request(method, path, json={"features": trained.requests[0]})
+            assert (answer.status_code, answer.json()["error"]["code"]) == (401, "UNAUTHORIZED"), path
+        for path in ("/health", "/health/ready", "/swagger"):
+            assert anonymous.get(path, follow_redirects=True).status_code == 200, path
+        assert anonymous.get("/internal/traffic/plan").status_code == 404
+
+
+def test_every_answer_leaves_one_record(stack: Stack, served: str, trained: TrainedModels) -> None:
+    ids = []
+    for row in trained.requests[:50]:
+        answer = stack.http.post(f"/api/v1/inference/{served}", json={"features": row})
+        ids.append(answer.json()["requestId"])
+    url = stack.control["HOTSWAP_POSTGRES__URL"].replace("+psycopg", "")
+    with psycopg.connect(url, autocommit=True) as database:
+
+        def recorded() -> list[tuple[str, int]]:
+            return database.execute(
+                "SELECT request_id, count(*) FROM inference_requests WHERE request_id = ANY(%s) GROUP BY 1", [ids]
+            ).fetchall()
+
+        wait_until(lambda: len(recorded()) == len(ids), what="a record of each answer")
+        assert {count for _, count in recorded()} == {1}
+
+
+# --- deployments ------------------------------------------------------------------------------------------------------
+
+
+def test_two_deployments_at_once_are_refused_and_abort_ends_the_first(
+    stack: Stack, served: str, trained: TrainedModels
+) -> None:
+    with under_load(stack, served, trained) as traffic:
+        first = stack.api.deploy(served, version="2.0.0", config=LONG)
+        with pytest.raises(ApiError) as refusal:
+            stack.api.deploy(served, version="2.0.0", config=LONG)
+        assert refusal.value.status == 409
+        assert first.deployment_id in str(refusal.value)
+        reaches(stack, first.deployment_id, 20)
+        stack.api.abort(first.deployment_id, reason="test")
+        last = ended(stack, first.deployment_id)
+    assert (last.status, last.reason, last.traffic_percentage) == (S.ROLLED_BACK, "Aborted", 0)
+    assert not [answer for answer in traffic.answers if not answer.succeeded]
+
+
+@pytest.mark.parametrize("given", ['{"by":"ann"}', '"not an object"'])
+def test_abort_by_the_temporal_cli_even_when_malformed(
+    stack: Stack, served: str, trained: TrainedModels, given: str
+) -> None:
+    with under_load(stack, served, trained):
+        deployment = stack.api.deploy(served, version="2.0.0", config=LONG)
+        reaches(stack, deployment.deployment_id, 20)
+        temporal(
+            stack, "signal", "--workflow-id", f"deployment/Production/{served}", "--name", "abort", "--input", given
+        )
+        last = ended(stack, deployment.deployment_id)
+    assert (last.status, last.reason) == (S.ROLLED_BACK, "Aborted")
+
+
+def temporal(stack: Stack, *arguments: str) -> str:
+    address = stack.environment["urls"]["temporal"]
+    command = [str(Path(sys.executable).parent / "temporal"), "workflow", *arguments, "--address", address]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+
+
+def test_a_broken_version_is_rolled_back_by_itself(stack: Stack, served: str, trained: TrainedModels) -> None:
+    with under_load(stack, served, trained) as traffic:
+        deployment = stack.api.deploy(served, version="3.0.0", config=LONG)
+        last = ended(stack, deployment.deployment_id)
+    assert (last.status, last.reason) == (S.ROLLED_BACK, "ErrorRateIncreased")
+    assert last.validation is not None
+    assert last.validation.passed
+    assert not [answer for answer in traffic.answers if not answer.succeeded and answer.version != "3.0.0"]
+
+
+def test_a_killed_worker_costs_a_rollout_nothing(stack: Stack, served: str, trained: TrainedModels) -> None:
+    with under_load(stack, served, trained) as traffic:
+        deployment = stack.api.deploy(served, version="2.0.0", config=SHORT)
+        reaches(stack, deployment.deployment_id, 30)
+        os.kill(stack.pid("worker"), signal.SIGKILL)
+        last = ended(stack, deployment.deployment_id)
+    assert last.status is S.ACTIVE, last.message
+    assert not [answer for answer in traffic.answers if not answer.succeeded]
+    assert stack.api.model(served).active_version == "2.0.0"
+
+
+def test_rollback_after_the_end_goes_to_the_warm_version(stack: Stack, served: str, trained: TrainedModels) -> None:
+    (newest, *_) = stack.api.deployments(model=served).items
+    assert newest.status is S.ACTIVE, "the test before this one promotes 2.0.0"
+    with under_load(stack, served, trained) as traffic:
+        answer = stack.api.rollback(newest.deployment_id, reason="test")
+        assert answer.deployment_id != newest.deployment_id
+        last = ended(stack, answer.deployment_id)
+        time.sleep(0.3)
+    assert (last.status, last.version) == (S.ACTIVE, "1.0.0")
+    assert stack.api.model(served).active_version == "1.0.0"
+    assert not [each for each in traffic.answers if not each.succeeded]

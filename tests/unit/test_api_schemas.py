@@ -1,0 +1,171 @@
+"""Hostile and mistaken input is refused, with the field named as it stands in the JSON."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from api.deployments import plan
+from api.schemas import CreateDeployment, RegisterVersion
+from hotswap.domain.errors import ValidationFailed
+from hotswap.domain.vocabulary import Role, Strategy
+from hotswap.settings import Settings
+from tests.fixtures.api import bearer
+
+SEED = {"name": "fraud", "version": "2.0.0", "framework": "ONNX", "artifactPath": "s3://ml-models/fraud/v2.tar.gz"}
+
+NESTED: Any = {"x": 1}
+for _ in range(100):
+    NESTED = {"x": NESTED}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"name": "Fraud"}, "name"),
+        ({"name": "-fraud"}, "name"),
+        ({"name": "a" * 64}, "name"),
+        ({"name": "fraud\n"}, "name"),
+        ({"name": "fraud\u0000"}, "body"),
+        ({"name": 7}, "name"),
+        ({"name": None}, "name"),
+        ({"version": "v2.0.0"}, "version"),
+        ({"version": "2.0"}, "version"),
+        ({"version": "2.0.0-" + "a" * 60}, "version"),
+        ({"framework": "Onnx"}, "framework"),
+        ({"artifactPath": "http://ml-models/x"}, "artifactPath"),
+        ({"artifactPath": "s3://ml-models"}, "artifactPath"),
+        ({"artifactPath": "s3://ml-models/a b"}, "artifactPath"),
+        ({"artifactPath": "s3://ml-models/" + "a" * 600}, "artifactPath"),
+        ({"checksum": "sha256:12"}, "checksum"),
+        ({"checksum": "z" * 64}, "checksum"),
+        ({"type": "Oracle"}, "type"),
+        ({"tags": ["a"] * 51}, "tags"),
+        ({"tags": [""]}, "tags.0"),
+        ({"description": "x" * 2_001}, "description"),
+        ({"performanceBaseline": {"accuracy": 1.1}}, "performanceBaseline.accuracy"),
+        ({"performanceBaseline": {"acuracy": 0.9}}, "performanceBaseline.acuracy"),
+        ({"artifact_path": "s3://a-b/c"}, "artifact_path"),
+        ({"isAdmin": True}, "isAdmin"),
+        ({"trainingMetadata": {"a": ["\u0000"]}}, "body"),
+        ({"trainingMetadata": {"\ud800": 1}}, "body"),
+        ({"trainingMetadata": NESTED}, "body"),
+    ],
+)
+async def test_a_bad_registration_names_its_field(
+    api: httpx.AsyncClient, settings: Settings, changes: dict[str, Any], field: str
+) -> None:
+    import json
+
+    content = json.dumps({**SEED, **changes})
+    answer = await api.post("/api/v1/models", content=content, headers=bearer(settings, Role.ADMIN))
+    told = answer.json()["error"]
+    assert (answer.status_code, told["code"]) == (400, "VALIDATION_ERROR")
+    assert field in {problem["field"] for problem in told["details"]}, told
+
+
+async def test_every_missing_field_is_named(api: httpx.AsyncClient, settings: Settings) -> None:
+    answer = await api.post("/api/v1/models", json={}, headers=bearer(settings, Role.ADMIN))
+    details = answer.json()["error"]["details"]
+    assert {problem["field"] for problem in details} == {"name", "version", "framework", "artifactPath"}
+    assert {problem["message"] for problem in details} == {"is required"}
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN"])
+async def test_numbers_that_are_none_are_refused(api: httpx.AsyncClient, settings: Settings, number: str) -> None:
+    content = f'{{"modelId": "fraud", "strategyConfig": {{"canaryPercentage": {number}}}}}'
+    answer = await api.post("/api/v1/deployments", content=content, headers=bearer(settings, Role.ADMIN))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "VALIDATION_ERROR")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"modelId": "../etc"}, "modelId"),
+        ({"modelId": None}, "modelId"),
+        ({"strategy": "BlueGreen"}, "strategy"),
+        ({"strategy": "Yolo"}, "strategy"),
+        ({"environment": "production"}, "environment"),
+        ({"version": "1.0.0", "versionId": "ver-1"}, "body"),
+        ({"strategyConfig": {"canaryPercentag": 10}}, "strategyConfig.canaryPercentag"),
+        ({"strategyConfig": {"canaryPercentage": 0}}, "strategyConfig.canaryPercentage"),
+        ({"strategyConfig": {"canaryPercentage": 101}}, "strategyConfig.canaryPercentage"),
+        ({"strategyConfig": {"initialPercentage": 101}}, "strategyConfig.initialPercentage"),
+        ({"strategyConfig": {"incrementStep": 0.001}}, "incrementStep"),
+        ({"strategyConfig": {"monitoringDuration": "five minutes"}}, "strategyConfig.monitoringDuration"),
+        ({"strategyConfig": {"monitoringDuration": "P90D"}}, "strategyConfig.monitoringDuration"),
+        ({"strategyConfig": {"rollbackThresholds": {"oops": 1}}}, "strategyConfig.rollbackThresholds.oops"),
+        ({"strategyConfig": {"replicas": 0}}, "strategyConfig.replicas"),
+        ({"strategyConfig": {"numGpus": -1}}, "strategyConfig.numGpus"),
+        ({"strategyConfig": {"replicas": 1}, "resources": {"replicas": 1}}, "strategyConfig.replicas"),
+        ({"resources": {"replicas": 101}}, "resources.replicas"),
+        ({"resources": {"gpus": 1.5}}, "resources.gpus"),
+        ({"resources": {"memory": 1}}, "resources.memory"),
+    ],
+)
+async def test_a_bad_deployment_names_its_field(
+    api: httpx.AsyncClient, settings: Settings, changes: dict[str, Any], field: str
+) -> None:
+    body = {"modelId": "fraud", **changes}
+    answer = await api.post("/api/v1/deployments", json=body, headers=bearer(settings, Role.ADMIN))
+    told = answer.json()["error"]
+    assert (answer.status_code, told["code"]) == (400, "VALIDATION_ERROR")
+    assert field in {problem["field"] for problem in told["details"]}, told
+
+
+@pytest.mark.parametrize("key", ["", "a b", "a" * 256, "naïve".encode()])
+async def test_an_idempotency_key_is_short_and_printable(
+    api: httpx.AsyncClient, settings: Settings, key: str | bytes
+) -> None:
+    headers = {**bearer(settings, Role.ADMIN), "Idempotency-Key": key}
+    answer = await api.post("/api/v1/deployments", json={"modelId": "fraud"}, headers=headers)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["details"][0]["field"] == "Idempotency-Key"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/models/%00",
+        "/api/v1/models/a%27b",
+        "/api/v1/models/fraud/versions/%00",
+        "/api/v1/deployments/%ff",
+        "/api/v1/deployments/dep-1%0a",
+        "/api/v1/models?limit=0",
+        "/api/v1/models?limit=x",
+        "/api/v1/models?framework=Fortran",
+        "/api/v1/deployments?model=%00",
+        "/api/v1/deployments?offset=99999999999999999999",
+    ],
+)
+async def test_paths_and_queries_are_checked_before_any_query_is_made(
+    api: httpx.AsyncClient, settings: Settings, path: str
+) -> None:
+    answer = await api.get(path, headers=bearer(settings, Role.VIEWER))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "VALIDATION_ERROR")
+
+
+def test_the_seeds_deployment_is_enough_and_has_the_defaults() -> None:
+    body = CreateDeployment.model_validate({"modelId": "model-123", "strategyConfig": {"canaryPercentage": 10}})
+    config, resources = plan(body, Strategy.CANARY)
+    assert [step.weight for step in config.steps()][:3] == [1_000, 2_500, 4_000]
+    assert (resources.replicas, resources.gpus) == (1, 0)
+
+
+def test_resources_are_taken_from_the_strategys_configuration() -> None:
+    body = CreateDeployment.model_validate({"modelId": "m", "strategyConfig": {"replicas": 3, "numGpus": 2}})
+    config, resources = plan(body, Strategy.CANARY)
+    assert (resources.replicas, resources.gpus) == (3, 2)
+    assert "replicas" not in config.model_dump()
+
+
+def test_too_many_steps_are_refused() -> None:
+    body = CreateDeployment.model_validate({"modelId": "m", "strategyConfig": {"incrementStep": 0.01}})
+    with pytest.raises(ValidationFailed, match="incrementStep"):
+        plan(body, Strategy.CANARY)
+
+
+def test_a_registration_carries_what_was_said() -> None:
+    body = RegisterVersion.model_validate({**SEED, "checksum": "SHA256:" + "AB" * 32, "tags": ["x"]})
+    registration = body.registration(requested_by="dora")
+    assert (registration.owner, registration.checksum, registration.tags) == ("dora", "ab" * 32, ("x",))
