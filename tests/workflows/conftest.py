@@ -95,6 +95,7 @@ class Stage:
                 "Deployment",
                 DeploymentInput(
                     deployment_id=brief.deployment_id,
+                    kind=brief.kind,
                     environment=brief.environment,
                     model="fraud",
                     version=brief.candidate.version,

@@ -1,13 +1,16 @@
 """The deployment workflow on a real Temporal server: forward, and back from wherever something goes wrong."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from temporalio.client import WorkflowFailureError
 
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.registry import Check, ValidationReport
+from hotswap.domain.traffic import Arm
 from hotswap.domain.verdict import Reason
+from hotswap.domain.vocabulary import DeploymentKind
 from tests.workflows.conftest import Rollout, Stage
 from tests.workflows.fakes import STABLE, World, rollout_brief
 
@@ -52,6 +55,18 @@ async def test_the_first_deployment_of_a_model_goes_straight_to_100(stage: Stage
         outcome = await rollout.handle.result()
     assert outcome.status == S.ACTIVE
     assert rollout.world.weights == [10_000, 10_000]
+
+
+async def test_a_rollback_goes_back_to_the_warm_version_unjudged(stage: Stage) -> None:
+    warm = Arm("Production-fraud-warm", "2.0.0", "dep-before")
+    brief = replace(rollout_brief(), kind=DeploymentKind.ROLLBACK, warm=warm)
+    async with stage.rollout(brief=brief, candidate_errors=1.0) as rollout:
+        outcome = await rollout.handle.result()
+    assert outcome.status == S.ACTIVE
+    assert rollout.world.statuses == [S.PENDING, S.DEPLOYING, S.PROGRESSING, S.PROMOTING, S.ACTIVE]
+    assert rollout.world.route is not None
+    assert rollout.world.route.stable == warm
+    assert rollout.world.verdicts == {}
 
 
 async def test_failing_requests_roll_back_before_the_bake_ends(stage: Stage) -> None:
