@@ -5,10 +5,13 @@ sha256 differs. A cached artifact needs no S3, so replicas start again while S3 
 may escape, nothing but plain files and folders is taken, and sizes are bounded before anything is written.
 """
 
+import gzip
+import lzma
 import shutil
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -33,22 +36,17 @@ def unpack(archive: Path, into: Path) -> None:
 
     Raises ValidationFailed naming `artifactPath` for what isn't an archive, or isn't safe.
     """
-    if tarfile.is_tarfile(archive):
-        try:
+    try:
+        if tarfile.is_tarfile(archive):
             with tarfile.open(archive) as tar:
                 _unpack_tar(tar, into)
-        except (tarfile.TarError, EOFError, OSError) as error:
-            if isinstance(error, OSError) and not isinstance(error, tarfile.TarError) and error.errno is not None:
-                raise
-            raise refused(str(error)) from None
-    elif zipfile.is_zipfile(archive):
-        try:
+        elif zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as package:
                 _unpack_zip(package, into)
-        except zipfile.BadZipFile as error:
-            raise refused(str(error)) from None
-    else:
-        raise refused("it is neither a tar (plain, gzip, bzip2, xz) nor a zip")
+        else:
+            raise refused("it is neither a tar (plain, gzip, bzip2, xz) nor a zip")
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        raise refused(str(error)) from None
 
 
 def _unpack_tar(tar: tarfile.TarFile, into: Path) -> None:

@@ -1,0 +1,91 @@
+"""Evidence and judge: formulas against independent computation, verdicts on literal counts."""
+
+import math
+import random
+
+import pytest
+from scipy.integrate import quad
+
+from hotswap.analysis.evidence import HARM, log_evidence
+from hotswap.analysis.judge import judge, quantile_ms
+from hotswap.domain.strategy import Thresholds
+from hotswap.domain.traffic import Counts
+from hotswap.domain.verdict import Outcome, Reason, Verdict
+
+
+@pytest.mark.parametrize(("hits", "misses", "share"), [(3, 2, 0.1), (0, 5, 0.5), (12, 40, 0.25), (1, 0, 0.9)])
+def test_evidence_is_the_mean_likelihood_ratio_above_the_share(hits: int, misses: int, share: float) -> None:
+    null = share**hits * (1 - share) ** misses
+    mass, _ = quad(lambda p: p**hits * (1 - p) ** misses / null, share, 1)
+    assert log_evidence(hits, misses, share=share) == pytest.approx(math.log(mass / (1 - share)), rel=1e-6)
+
+
+def test_evidence_stays_finite_far_from_the_null() -> None:
+    assert -50 < log_evidence(0, 1_000_000, share=0.5) < 0
+
+
+def test_good_candidates_are_seldom_harmed_however_often_one_looks() -> None:
+    draw = random.Random(7)
+    alarms = 0
+    for _ in range(300):
+        hits = misses = 0
+        for _ in range(200):
+            if draw.random() < 0.1:
+                hits += 1
+            else:
+                misses += 1
+            if log_evidence(hits, misses, share=0.1) >= HARM:
+                alarms += 1
+                break
+    assert alarms <= 9  # 1% is promised; 9 of 300 has a probability below 1 in 500 then
+
+
+def counts(requests: int, errors: int = 0, *, ms: float = 5.0) -> Counts:
+    return Counts(completed=requests, server_errors=errors, latency={f"{ms * 1000:g}": requests})
+
+
+def verdict(candidate: Counts, stable: Counts, *, weight: int = 5_000, reference: Counts | None = None) -> Verdict:
+    return judge(
+        candidate=candidate,
+        stable=stable,
+        weight=weight,
+        reference=reference,
+        prior_log_evidence=0.0,
+        minimum_requests=50,
+        thresholds=Thresholds(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("candidate", "stable", "outcome", "reason"),
+    [
+        (counts(100), counts(100), Outcome.PASS, None),
+        (counts(49), counts(1000), Outcome.INSUFFICIENT_DATA, None),
+        (counts(1000), counts(0), Outcome.INSUFFICIENT_DATA, None),
+        (counts(0), counts(0), Outcome.INSUFFICIENT_DATA, None),
+        (counts(100, 30), counts(100), Outcome.HARM, Reason.ERROR_RATE),
+        (counts(20, 12), counts(20), Outcome.HARM, Reason.ERROR_RATE),  # harm needs no minimum
+        (counts(100, 1), counts(100), Outcome.PASS, None),  # one error is no evidence
+        (counts(100_000, 400), counts(100_000, 100), Outcome.PASS, None),  # evidence, but 0.3% is below the threshold
+        (counts(100, 30), counts(100, 30), Outcome.PASS, None),  # both fail alike
+        (counts(100, ms=20), counts(100, ms=5), Outcome.HARM, Reason.LATENCY),
+        (counts(100, ms=0.4), counts(100, ms=0.1), Outcome.PASS, None),  # below the floor
+        (counts(100, ms=7), counts(100, ms=5), Outcome.PASS, None),  # below the ratio
+    ],
+)
+def test_verdicts(candidate: Counts, stable: Counts, outcome: Outcome, reason: Reason | None) -> None:
+    said = verdict(candidate, stable)
+    assert (said.outcome, said.reason) == (outcome, reason), said.message
+
+
+def test_at_100_percent_the_earlier_stable_is_the_measure() -> None:
+    earlier = counts(500, 1)
+    assert verdict(counts(200, 1), counts(0), weight=10_000, reference=earlier).outcome is Outcome.PASS
+    assert verdict(counts(200, 40), counts(0), weight=10_000, reference=earlier).reason is Reason.ERROR_RATE
+    assert verdict(counts(200), counts(0), weight=10_000, reference=counts(3)).outcome is Outcome.INSUFFICIENT_DATA
+
+
+def test_quantiles_of_buckets() -> None:
+    assert quantile_ms(Counts(latency={"900": 50, "10000": 50}), 0.5) == 0.9
+    assert quantile_ms(Counts(latency={"900": 50, "10000": 50}), 0.95) == 10
+    assert quantile_ms(Counts(), 0.5) is None
