@@ -21,7 +21,7 @@ demo: install ## the main job: deploy, canary under load with a killed worker, c
 	$(BIN)/hotswap demo
 
 check: install lint types contracts ## what CI runs first: lint, types, import contracts, quick tests; under a minute
-	$(BIN)/pytest -q -m "not stack and not slow"
+	$(BIN)/pytest -q tests/unit -m "not slow"
 
 test: install ## the whole suite, on the real servers; under 15 minutes
 	$(BIN)/pytest
