@@ -26,18 +26,22 @@ def binary(layout: Layout, name: str) -> Path:
     packaged = Path(found.origin).parent / "pginstall18"
     if server_user() is None or traversable_by_others(packaged) is None:
         return packaged / "bin" / name
-    copy = layout.data / "pginstall18"
+    copy = layout.data / "programs"
     if not copy.exists():
-        draft = layout.data / "pginstall18.new"
+        draft = layout.data / "programs.new"
         shutil.rmtree(draft, ignore_errors=True)
-        shutil.copytree(packaged, draft, symlinks=True)
+        shutil.copytree(packaged, draft / packaged.parent.name / packaged.name, symlinks=True)
+        # The programs look for their libraries beside the package, by a path relative to their own.
+        libraries = packaged.parent.with_name(f"{packaged.parent.name}.libs")
+        if libraries.exists():
+            shutil.copytree(libraries, draft / libraries.name, symlinks=True)
         for path in (draft, *draft.rglob("*")):
             if not path.is_symlink():
                 path.chmod(
                     path.stat().st_mode | (0o055 if path.is_dir() else 0o044 | (path.stat().st_mode >> 3) & 0o11)
                 )
         draft.rename(copy)
-    return copy / "bin" / name
+    return copy / packaged.parent.name / packaged.name / "bin" / name
 
 
 def command(layout: Layout, port: int) -> tuple[str, ...]:

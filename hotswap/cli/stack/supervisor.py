@@ -235,5 +235,7 @@ class Supervisor:
 
     def _last_words(self, part: Part) -> str:
         log = self._layout.log(part.name)
+        if not log.exists():
+            return "    it came to no log of its own"
         lines = log.read_text(errors="replace").splitlines()[-12:]
         return "\n".join([*(f"    {line[:300]}" for line in lines), f"(all of it: {log})"])

@@ -1,0 +1,244 @@
+"""The truth in PostgreSQL: fences, idempotence, promotion in one piece, an audit that nobody edits, one lease."""
+
+import asyncio
+import random
+from itertools import pairwise
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from hotswap.domain.application import ApplicationSpec, ArtifactRef, ReplicaResources
+from hotswap.domain.errors import Conflict, IllegalTransition, StaleFence
+from hotswap.domain.lifecycle import DeploymentStatus as S
+from hotswap.domain.registry import Inspection, Registration
+from hotswap.domain.traffic import FULL, Arm, TrafficChange, TrafficPlan
+from hotswap.domain.vocabulary import Environment, Framework, Strategy
+from hotswap.persistence import applications, migrate
+from hotswap.persistence.applications import PostgresApplications
+from hotswap.persistence.database import Sessions
+from hotswap.persistence.deployments import PostgresDeployments
+from hotswap.persistence.queries import NewDeployment, Queries
+from hotswap.persistence.registry import PostgresRegistry
+from hotswap.persistence.tables import Base
+from hotswap.persistence.traffic import PostgresTrafficPlans
+
+STABLE = Arm("Production-fraud-a", "1.0.0", "dep-a")
+CANDIDATE = Arm("Production-fraud-b", "2.0.0", "dep-b")
+
+
+def change(
+    sequence: int, weight: int = 0, *, stable: Arm | None = STABLE, candidate: Arm | None = None
+) -> TrafficChange:
+    if weight and candidate is None:
+        candidate = CANDIDATE
+    return TrafficChange(Environment.PRODUCTION, "fraud", "dep-b", sequence, stable, candidate, weight)
+
+
+def weight_of(plan: TrafficPlan) -> int:
+    return plan.routes[0].candidate_weight
+
+
+# --- fences -----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_newest_fence_wins(sessions: Sessions) -> None:
+    plans = PostgresTrafficPlans(sessions)
+    await plans.apply(change(1, 1_000), run_id="old")
+    newer = await plans.apply(change(1, 2_000), run_id="new")
+    with pytest.raises(StaleFence):
+        await plans.apply(change(9, 9_000), run_id="old")
+    with pytest.raises(StaleFence):
+        await plans.apply(change(0, 9_000), run_id="new")
+    assert weight_of(await plans.current()) == 2_000
+    assert (await plans.current()).generation == newer.generation
+
+
+async def test_the_same_change_again_changes_nothing(sessions: Sessions) -> None:
+    plans = PostgresTrafficPlans(sessions)
+    first = await plans.apply(change(1, 1_000), run_id="run")
+    assert await plans.apply(change(1, 1_000), run_id="run") == first
+
+
+async def test_a_removed_route_remembers_its_fence(sessions: Sessions) -> None:
+    plans = PostgresTrafficPlans(sessions)
+    await plans.apply(change(1, 1_000), run_id="old")
+    gone = await plans.apply(change(1, stable=None), run_id="new")
+    assert gone.routes == ()
+    with pytest.raises(StaleFence):
+        await plans.apply(change(2, 1_000), run_id="old")
+
+
+async def test_generations_are_totally_ordered_under_concurrency(sessions: Sessions) -> None:
+    plans = PostgresTrafficPlans(sessions)
+    draw = random.Random(11)
+    changes = [(f"run-{run}", sequence) for run in range(4) for sequence in range(1, 6)]
+    draw.shuffle(changes)
+
+    async def one(run_id: str, sequence: int) -> TrafficPlan | None:
+        try:
+            return await plans.apply(change(sequence, 100 * sequence), run_id=run_id)
+        except StaleFence:
+            return None
+
+    done = [plan for plan in await asyncio.gather(*(one(*each) for each in changes)) if plan is not None]
+    by_generation = {plan.generation: plan for plan in done}
+    assert sorted(by_generation) == list(range(1, len(by_generation) + 1))
+    fences = [by_generation[generation].routes[0].fence for generation in sorted(by_generation)]
+    assert all(later.is_newer_than(earlier) for earlier, later in pairwise(fences))
+    assert (await plans.current()).routes[0].fence == fences[-1]
+
+
+# --- deployments ------------------------------------------------------------------------------------------------------
+
+
+async def registered(sessions: Sessions, *versions: str) -> None:
+    registry = PostgresRegistry(sessions)
+    for number, version in enumerate(versions):
+        uri = f"s3://ml-models/fraud/{version}.tar.gz"
+        await registry.add_version(
+            Registration("fraud", version, Framework.ONNX, uri, requested_by="ann"),
+            Inspection(ArtifactRef(uri, f"{number:064x}", 10), {"type": "array"}, {}),
+        )
+
+
+async def deployment_of(sessions: Sessions, version: str, *, key: str | None = None) -> str:
+    row = await Queries(sessions).create_deployment(
+        NewDeployment(
+            model="fraud",
+            version=version,
+            environment=Environment.PRODUCTION,
+            strategy=Strategy.CANARY,
+            strategy_config={},
+            resources=ReplicaResources(),
+            initiated_by="ann",
+            idempotency_key=key,
+        )
+    )
+    return row.deployment.deployment_id
+
+
+async def test_a_version_never_changes(sessions: Sessions) -> None:
+    await registered(sessions, "1.0.0")
+    await registered(sessions, "1.0.0")
+    with pytest.raises(Conflict, match="another artifact"):
+        await registered(sessions, "0.9.0", "1.0.0")
+
+
+async def test_the_newest_version_is_by_semver_not_by_text(sessions: Sessions) -> None:
+    await registered(sessions, "1.9.0", "1.10.0", "1.10.0-rc.1")
+    assert (await Queries(sessions).version("fraud")).ref.version == "1.10.0"
+
+
+async def test_an_idempotency_key_answers_the_first_deployment(sessions: Sessions) -> None:
+    await registered(sessions, "1.0.0")
+    first, again = [await deployment_of(sessions, "1.0.0", key="k") for _ in range(2)]
+    assert first == again
+    assert await deployment_of(sessions, "1.0.0") != first
+
+
+async def test_transitions_follow_the_table_and_leave_one_audit_event_each(
+    sessions: Sessions, engine: AsyncEngine
+) -> None:
+    await registered(sessions, "1.0.0")
+    deployments, deployment = PostgresDeployments(sessions), await deployment_of(sessions, "1.0.0")
+    for status in (S.VALIDATING, S.VALIDATING, S.FAILED, S.FAILED):
+        await deployments.transition(deployment, status, message="m", reason="r", actor="ann")
+    with pytest.raises(IllegalTransition):
+        await deployments.transition(deployment, S.PROGRESSING, message="m", reason=None, actor="ann")
+    async with engine.begin() as connection:
+        actions = await connection.scalars(
+            text("SELECT action FROM audit_events WHERE target_id = :id ORDER BY id"), {"id": deployment}
+        )
+        assert list(actions) == ["request rollout", "status Validating", "status Failed"]
+    for statement in ("UPDATE audit_events SET actor = 'eve'", "DELETE FROM audit_events"):
+        with pytest.raises(DBAPIError, match="append-only"):
+            async with engine.begin() as connection:
+                await connection.execute(text(statement))
+
+
+async def test_promotion_moves_pointer_and_route_together_and_back(sessions: Sessions) -> None:
+    await registered(sessions, "1.0.0", "2.0.0")
+    deployments, queries = PostgresDeployments(sessions), Queries(sessions)
+    first, second = await deployment_of(sessions, "1.0.0"), await deployment_of(sessions, "2.0.0")
+
+    def relabel(sequence: int, deployment: str, arm: Arm) -> TrafficChange:
+        return TrafficChange(Environment.PRODUCTION, "fraud", deployment, sequence, arm, None, 0)
+
+    for _ in range(2):
+        await deployments.make_active(first, relabel(1, first, STABLE), run_id="run-1")
+    for _ in range(2):
+        plan = await deployments.make_active(second, relabel(1, second, CANDIDATE), run_id="run-2")
+    assert plan.routes[0].stable == CANDIDATE
+    assert (await queries.model("fraud")).model.active_version == "2.0.0"
+    with pytest.raises(StaleFence):
+        await deployments.make_active(first, relabel(2, first, STABLE), run_id="run-1")
+    assert (await queries.model("fraud")).model.active_version == "2.0.0"
+    for _ in range(2):
+        plan = await deployments.make_inactive(second, relabel(2, second, STABLE), run_id="run-2")
+    assert plan.routes[0].stable == STABLE
+    assert (await queries.model("fraud")).active_versions == {Environment.PRODUCTION: "1.0.0"}
+
+
+async def test_a_run_reads_what_serves_and_what_is_warm(sessions: Sessions) -> None:
+    await registered(sessions, "1.0.0", "2.0.0")
+    deployments, plans = PostgresDeployments(sessions), PostgresTrafficPlans(sessions)
+    await plans.apply(change(1), run_id="before")
+    await PostgresApplications(sessions).add(spec("Production-fraud-warm"))
+    deployment = await deployment_of(sessions, "2.0.0")
+    brief = await deployments.open(deployment, run_id="run")
+    assert (brief.stable, brief.warm) == (STABLE, Arm("Production-fraud-warm", "2.0.0", "dep-w"))
+    assert weight_of(await plans.apply(change(1, FULL), run_id="run")) == FULL
+    with pytest.raises(StaleFence):
+        await plans.apply(change(2), run_id="before")
+
+
+# --- applications -----------------------------------------------------------------------------------------------------
+
+
+def spec(name: str) -> ApplicationSpec:
+    artifact = ArtifactRef("s3://ml-models/fraud/2.tar.gz", "0" * 64, 1)
+    return ApplicationSpec(
+        name, "dep-w", Environment.PRODUCTION, "fraud", "2.0.0", Framework.ONNX, artifact, {"type": "array"}, {}
+    )
+
+
+async def test_what_is_set_aside_is_left_out(sessions: Sessions) -> None:
+    desired = PostgresApplications(sessions)
+    for name in ("b", "a", "a"):
+        await desired.add(spec(name))
+    await desired.set_aside("b", "it makes the PUT fail")
+    assert await desired.all() == [spec("a")]
+    await desired.remove("a")
+    assert await desired.all() == []
+
+
+async def test_the_lease_has_one_holder_and_a_late_one_learns_that_it_lost(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desired = PostgresApplications(sessions)
+    async with desired.writer_lease("first") as lease:
+        assert 25 < await lease.remaining() <= 30
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5), desired.writer_lease("second"):
+                pass
+    monkeypatch.setattr(applications, "LEASE_SECONDS", 0)
+    async with desired.writer_lease("frozen") as lost:
+        await asyncio.sleep(0.05)
+        async with desired.writer_lease("quicker"):
+            assert await lost.remaining() == 0
+
+
+# --- schema -----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_migrations_make_what_the_tables_say(postgres_url: str) -> None:
+    migrate(postgres_url)
+    engine = create_engine(postgres_url)
+    with engine.connect() as connection:
+        differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
+    engine.dispose()
+    assert [each for each in differences if "inference_requests_default" not in str(each)] == []
