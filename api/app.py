@@ -6,8 +6,10 @@ Envoy sends it to the replicas.
 """
 
 import asyncio
+import signal
 import sys
 from collections.abc import AsyncIterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import uvicorn
@@ -28,6 +30,7 @@ from hotswap.settings import Settings, SettingsError, load
 from hotswap.storage import ObjectStorage
 from hotswap.telemetry import configure_logging, mark_ready
 from hotswap.temporal import connect
+from hotswap.views import ErrorBody
 
 EX_CONFIG = 78
 
@@ -63,6 +66,7 @@ def assemble(**options: object) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        responses={"default": {"model": ErrorBody, "description": "what went wrong, in the one error format"}},
         **options,  # type: ignore[arg-type]
     )
     errors.install(app)
@@ -81,6 +85,8 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     storage = ObjectStorage(settings.storage)
     sessions = create_sessions(engine)
     orchestration = Orchestration(await connect(lazy=True, identity="api"))
+    # A thread of its own: an S3 server that hangs must not use up the threads that others work in.
+    probing = ThreadPoolExecutor(1, thread_name_prefix="storage-probe")
     try:
         yield Parts(
             settings=settings,
@@ -92,10 +98,11 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
                 "postgresql": lambda: _select(engine),
                 "redis": lambda: _ping(redis),
                 "temporal": orchestration.check,
-                "storage": lambda: _has_bucket(storage),
+                "storage": lambda: _has_bucket(storage, probing),
             },
         )
     finally:
+        probing.shutdown(wait=False, cancel_futures=True)
         await redis.aclose()
         await engine.dispose()
 
@@ -109,8 +116,8 @@ async def _ping(redis: Redis) -> None:
     await redis.ping()
 
 
-async def _has_bucket(storage: ObjectStorage) -> None:
-    if not await asyncio.to_thread(storage.is_reachable):
+async def _has_bucket(storage: ObjectStorage, probing: Executor) -> None:
+    if not await asyncio.get_running_loop().run_in_executor(probing, storage.is_reachable):
         raise LookupError("the bucket is not there")
 
 
@@ -139,6 +146,8 @@ def main() -> None:
         server_header=False,
         timeout_graceful_shutdown=5,
     )
+    # uvicorn stops in order and then raises the signal again, for who was there before it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     _Server(config).run()
 
 

@@ -85,6 +85,7 @@ def _convert(node: Any) -> Any:
     for bound, flag in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
         if isinstance(node.get(flag), int | float) and not isinstance(node.get(flag), bool):
             node |= {bound: node[flag], flag: True}
+    node.pop("propertyNames", None)
     if isinstance(node.get("const"), str | int | float):
         node["enum"] = [node.pop("const")]
     return node

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
-from hotswap.domain.errors import Unavailable
+from hotswap.domain.errors import Unavailable, ValidationFailed
 from hotswap.domain.traffic import ProxyReport, TrafficPlan
 
 PLAN = "hotswap:traffic:plan"
@@ -40,7 +40,10 @@ def encode_plan(plan: TrafficPlan) -> bytes:
 
 def decode_plan(data: bytes | str) -> TrafficPlan:
     """Raises msgspec.ValidationError on anything but a plan."""
-    return _plan_decoder.decode(data)
+    try:
+        return _plan_decoder.decode(data)
+    except ValidationFailed as error:
+        raise msgspec.ValidationError(str(error)) from None
 
 
 class RedisTrafficBus:

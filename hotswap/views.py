@@ -89,6 +89,20 @@ class ProblemView(View):
     message: str
 
 
+class ErrorView(View):
+    """What every error is: `code` is for programs, `details` name the fields, `traceId` finds it in the log."""
+
+    code: str
+    message: str
+    details: list[ProblemView]
+    trace_id: str
+    timestamp: datetime
+
+
+class ErrorBody(View):
+    error: ErrorView
+
+
 class RegistrationView(View):
     """How far a registration is; a failed one says why, with the code that an error of the API would have."""
 

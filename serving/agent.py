@@ -9,6 +9,7 @@ agent knows is kept in files, so Envoy and the agent may restart while everythin
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 import time
@@ -85,8 +86,8 @@ class Agent:
             try:
                 async for plan in self._bus.plans():
                     self._learn_plan(plan)
-            except Unavailable:
-                with contextlib.suppress(httpx.HTTPError, msgspec.MsgspecError):
+            except (Unavailable, msgspec.MsgspecError):
+                with contextlib.suppress(httpx.HTTPError, msgspec.MsgspecError, OSError):
                     self._learn_plan(await self._api.plan())
             await asyncio.sleep(POLL_SECONDS)
 
@@ -220,7 +221,7 @@ class Agent:
         try:
             await self._bus.report(report)
         except Unavailable:
-            with contextlib.suppress(httpx.HTTPError):
+            with contextlib.suppress(httpx.HTTPError, OSError):
                 await self._api.report(report)
 
     def _read_known(self) -> Known:
@@ -231,7 +232,10 @@ class Agent:
 
 
 class PlanEndpoint:
-    """The API's way for plan and reports, while Redis is away. Every method may raise httpx.HTTPError."""
+    """The API's way for plan and reports, while Redis is away.
+
+    Every method may raise httpx.HTTPError, and OSError while its token can't be read.
+    """
 
     def __init__(self, settings: TrafficAgentSettings) -> None:
         self._token_file = settings.agent.api_token_file
@@ -277,7 +281,8 @@ def main() -> None:
     try:
         settings = load(TrafficAgentSettings)
     except SettingsError as error:
-        sys.exit(str(error))
+        logger.error("%s", error)
+        sys.exit(os.EX_CONFIG)
     asyncio.run(serve(settings))
 
 

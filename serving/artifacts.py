@@ -5,6 +5,7 @@ sha256 differs. A cached artifact needs no S3, so replicas start again while S3 
 may escape, nothing but plain files and folders is taken, and sizes are bounded before anything is written.
 """
 
+import errno
 import gzip
 import lzma
 import shutil
@@ -15,6 +16,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Self
 
 from filelock import FileLock
 
@@ -25,6 +27,15 @@ from hotswap.storage import ObjectStorage
 MOST_MEMBERS = 10_000
 MOST_BYTES = 8 * 1024**3
 """Unpacked; an artifact itself is at most 2 GiB."""
+MOST_HEADER_BYTES = 1024**2
+
+_PLAIN_TYPES = {tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE}
+_UNREADABLE = (
+    *(tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile),
+    # zipfile: encrypted members are a RuntimeError, unknown methods a NotImplementedError.
+    *(zipfile.BadZipFile, RuntimeError, UnicodeError),
+)
+_CONTRADICTORY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 
 
 def refused(problem: str) -> ValidationFailed:
@@ -37,16 +48,41 @@ def unpack(archive: Path, into: Path) -> None:
     Raises ValidationFailed naming `artifactPath` for what isn't an archive, or isn't safe.
     """
     try:
-        if tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as tar:
-                _unpack_tar(tar, into)
-        elif zipfile.is_zipfile(archive):
+        if zipfile.is_zipfile(archive) and not _is_tar(archive):
             with zipfile.ZipFile(archive) as package:
                 _unpack_zip(package, into)
         else:
-            raise refused("it is neither a tar (plain, gzip, bzip2, xz) nor a zip")
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+            with tarfile.open(archive, tarinfo=_Member) as tar:
+                _unpack_tar(tar, into)
+    except tarfile.ReadError as error:
+        raise refused(f"it is neither a whole tar (plain, gzip, bzip2, xz) nor a zip: {error}") from None
+    except _UNREADABLE as error:
         raise refused(str(error)) from None
+    except OSError as error:
+        if error.errno in _CONTRADICTORY:
+            raise refused(f"its names contradict each other or are too long ({error.strerror})") from None
+        raise
+
+
+class _Member(tarfile.TarInfo):
+    """Looked at before `tarfile` acts on it: long names and extended headers are read into memory whole."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        member = super().frombuf(buf, encoding, errors)
+        if member.size < 0 or member.type == tarfile.GNUTYPE_SPARSE:
+            raise refused(f"{member.name!r} is sparse or of negative size")
+        if member.type not in _PLAIN_TYPES and member.size > MOST_HEADER_BYTES:
+            raise refused(f"a header in it is larger than {MOST_HEADER_BYTES} bytes")
+        return member
+
+
+def _is_tar(archive: Path) -> bool:
+    try:
+        tarfile.open(archive, tarinfo=_Member).close()
+    except tarfile.ReadError:
+        return False
+    return True
 
 
 def _unpack_tar(tar: tarfile.TarFile, into: Path) -> None:

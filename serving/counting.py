@@ -41,14 +41,24 @@ class GrowingCounts:
         for application, counts in tally.counts.items():
             before = kept.seen.get(application, Counts())
             # A cluster that was removed and added again counts from 0 as well.
-            fresh = restarted or counts.completed < before.completed
+            fresh = restarted or _shrank(counts, before)
             kept.totals[application] = kept.totals.get(application, Counts()) + (counts if fresh else counts - before)
-            kept.seen[application] = counts
             if counts != before:
                 kept.touched[application] = now
+        # What Envoy doesn't show any more begins at 0 when it comes again, however high it is by then.
+        kept.seen = tally.counts
         kept.started_at = started_at
         for application in [name for name in kept.totals if now - kept.touched.get(name, now) > FORGET_SECONDS]:
             if application not in tally.counts:
-                for known in (kept.totals, kept.seen, kept.touched):
+                for known in (kept.totals, kept.touched):
                     known.pop(application, None)
         write_atomically(self._path, msgspec.json.encode(kept).decode())
+
+
+def _shrank(counts: Counts, before: Counts) -> bool:
+    return (
+        counts.completed < before.completed
+        or counts.server_errors < before.server_errors
+        or counts.client_errors < before.client_errors
+        or any(counts.latency.get(bound, 0) < count for bound, count in before.latency.items())
+    )

@@ -7,6 +7,7 @@ an error, has its record in the spool before the answer leaves. The model is thi
 
 import asyncio
 import logging
+import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -30,6 +31,8 @@ MOST_BODY_BYTES = 10 * 1024**2
 INLINE_SECONDS = 0.005
 """A model quicker than this runs on the event loop: a thread would cost a fast one 50 microseconds and more."""
 MOST_INSTANCES = 10_000
+_NAMED_FIELD = re.compile(r"field `([^`]*)`")
+"""How msgspec names a key that is missing or unknown."""
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -117,7 +120,7 @@ class Engine:
                     deployment_id=self.spec.deployment_id,
                     application=self.spec.name,
                     arm=_arm(headers),
-                    attempt=int(headers.get(b"x-envoy-attempt-count", b"1")),
+                    attempt=_attempt(headers),
                     batch=batch,
                     instances=len(instances),
                     features=to_json(instances if batch else instances[0] if instances else None),
@@ -141,9 +144,9 @@ class Engine:
                 request = msgspec.json.decode(body, type=_One)
         except msgspec.ValidationError as error:
             message, _, path = str(error).partition(" - at `$.")
-            field = path.rstrip("`") or ("instances" if batch else "features")
-            raise ValidationFailed.of(field, message) from None
-        except msgspec.DecodeError as error:
+            named = _NAMED_FIELD.search(message)
+            raise ValidationFailed.of(path.rstrip("`") or (named[1] if named else "body"), message) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ValidationFailed.of("body", f"not JSON: {error}") from None
         if request.version is not None and request.version != self.spec.version:
             raise Conflict(
@@ -155,8 +158,12 @@ class Engine:
         if not 0 < len(instances) <= MOST_INSTANCES:
             raise ValidationFailed.of("instances", f"must be 1 to {MOST_INSTANCES}")
         for position, instance in enumerate(instances):
-            if not self._validator.is_valid(instance):
-                raise self._misfit(instance, f"instances[{position}]" if batch else "features")
+            field = f"instances[{position}]" if batch else "features"
+            try:
+                if not self._validator.is_valid(instance):
+                    raise self._misfit(instance, field)
+            except ValueError as error:  # nested deeper than the validator goes
+                raise SchemaValidationFailed.of(field, str(error)) from None
         return instances
 
     def _misfit(self, instance: Any, field: str) -> SchemaValidationFailed:
@@ -289,6 +296,11 @@ def _arm(headers: dict[bytes, bytes]) -> ArmName:
         return ArmName(headers.get(b"x-hotswap-arm", b"stable").decode("ascii", "replace"))
     except ValueError:
         return ArmName.STABLE
+
+
+def _attempt(headers: dict[bytes, bytes]) -> int:
+    given = headers.get(b"x-envoy-attempt-count", b"")
+    return int(given) if given.isdigit() and len(given) < 5 else 1
 
 
 def _recorded(predictions: list[Prediction], *, batch: bool) -> str | None:

@@ -7,6 +7,7 @@ has seen. When the stream is long it waits, so that a dead recorder fills the bo
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
 import signal
 import sys
@@ -63,7 +64,8 @@ class Shipper:
             alive = has_writer(spool)
             shipped = await self._ship(spool)
             total += shipped
-            if not alive and shipped == 0:
+            # What was set aside as corrupt waits for a person.
+            if not alive and shipped == 0 and not any(spool.glob("*.corrupt")):
                 self._remove(spool)
         return total
 
@@ -145,7 +147,8 @@ def main() -> None:
     try:
         settings = load(ShipperSettings)
     except SettingsError as error:
-        sys.exit(str(error))
+        logger.error("%s", error)
+        sys.exit(os.EX_CONFIG)
     asyncio.run(serve(settings))
 
 

@@ -5,6 +5,7 @@ on it for life: an unlocked directory is a dead replica's, which the shipper emp
 drops records and counts them; it never blocks or fails an answer. A power cut may cost the last second.
 """
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -13,6 +14,7 @@ import threading
 import time
 import uuid
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +44,7 @@ class SpoolWriter:
         self._dropped_file = os.open(self._directory / DROPPED, os.O_CREAT | os.O_RDWR, 0o600)
         self._number = 0
         self._segment = -1
+        self._full: deque[int] = deque()
         self._segment_bytes = 0
         self._used = 0
         self._measured_at = 0.0
@@ -52,9 +55,9 @@ class SpoolWriter:
     def write(self, record: bytes) -> bool:
         """Whether the record was kept; a dropped one is counted."""
         size = FRAME.size + len(record)
-        if self._used + size > self._max_bytes and self._measure() + size > self._max_bytes:
-            return self._drop()
         try:
+            if self._used + size > self._max_bytes and self._measure() + size > self._max_bytes:
+                return self._drop()
             if self._segment_bytes + size > SEGMENT_BYTES:
                 self._next_segment()
             written = os.write(self._segment, FRAME.pack(len(record), zlib.crc32(record)) + record)
@@ -68,34 +71,46 @@ class SpoolWriter:
         return True
 
     def _next_segment(self) -> None:
+        path = self._directory / f"{self._number + 1:08}.seg"
+        # Opened before the full one is given up: on a full disk this raises, and the writer must still own a segment.
+        segment = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         if self._segment >= 0:
-            os.fsync(self._segment)
-            os.close(self._segment)
+            self._full.append(self._segment)
+        self._segment, self._segment_bytes = segment, 0
         self._number += 1
-        path = self._directory / f"{self._number:08}.seg"
-        self._segment = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-        self._segment_bytes = 0
 
     def _measure(self) -> int:
         """What the shipper has left of the spool; asked at most ten times a second."""
         now = time.monotonic()
         if now - self._measured_at > 0.1:
             self._measured_at = now
-            self._used = sum(path.stat().st_size for path in segments(self._directory))
+            self._used = sum(_size(path) for path in segments(self._directory))
         return self._used
 
     def _drop(self) -> bool:
         self.dropped += 1
-        os.pwrite(self._dropped_file, str(self.dropped).encode(), 0)
+        # On a full disk the count itself may find no room; it is written with the next drop that does.
+        with contextlib.suppress(OSError):
+            os.pwrite(self._dropped_file, str(self.dropped).encode(), 0)
         return False
 
     def _sync_forever(self) -> None:
         while True:
             time.sleep(SYNC_SECONDS)
             try:
+                while self._full:
+                    os.fdatasync(self._full[0])
+                    os.close(self._full.popleft())
                 os.fdatasync(self._segment)
             except OSError:
                 logger.warning("the spool could not be synced; a power cut would cost more than a second")
+
+
+def _size(segment: Path) -> int:
+    try:
+        return segment.stat().st_size
+    except FileNotFoundError:
+        return 0  # shipped in the meantime
 
 
 def segments(directory: Path) -> list[Path]:

@@ -4,4 +4,6 @@ pytest_plugins = [
     "tests.fixtures.postgres",
     "tests.fixtures.stack",
     "tests.fixtures.temporal",
+    "tests.fixtures.valkey",
+    "tests.fixtures.envoy",  # after those that it imports
 ]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperGroup
@@ -25,6 +25,7 @@ err = Console(stderr=True, highlight=False)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 INTERRUPTED = 130
+UNLIMITED = 10_000
 
 _NEXT = {
     "UNREACHABLE": "is it up? `hotswap up --detach` starts the embedded stack; HOTSWAP_URL names another address",
@@ -80,6 +81,12 @@ def connect() -> HotSwap:
     return HotSwap(f"http://{HOST}:{state.ports.public}", token)
 
 
+def show_table(what: RenderableType) -> None:
+    """For people. Where there is no terminal nothing is cut or wrapped: grep and awk shall find what is there."""
+    target = out if out.is_terminal else Console(file=out.file, width=UNLIMITED, highlight=False)
+    target.print(what)
+
+
 def show_json(value: View | Any) -> None:
     """One JSON document on one line where a program reads, indented for a person."""
     plain = value.to_json() if isinstance(value, View) else value
@@ -87,7 +94,10 @@ def show_json(value: View | Any) -> None:
 
 
 def table(*columns: str, rows: Sequence[Sequence[object]], title: str | None = None) -> Table:
-    made = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    """The first column names the row, so it is never cut."""
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for number, column in enumerate(columns):
+        made.add_column(column, no_wrap=number == 0, overflow="fold")
     for row in rows:
         made.add_row(*(escape(str(cell)) if cell is not None else "-" for cell in row))
     return made

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hotswap.cli.console import AsJson, connect, err, out, show_json, table
+from hotswap.cli.console import AsJson, connect, err, out, show_json, show_table, table
 from hotswap.cli.options import json_object
 from hotswap.cli.watch import follow, report
 from hotswap.domain.lifecycle import DeploymentStatus
@@ -101,7 +101,7 @@ def get(
             if as_json:
                 show_json(one)
             else:
-                out.print(report(one))
+                show_table(report(one))
             return
         page = hotswap.deployments(
             model=model,
@@ -125,6 +125,6 @@ def get(
         )
         for each in page.items
     ]
-    out.print(
+    show_table(
         table("DEPLOYMENT", "MODEL", "VERSION", "ENVIRONMENT", "STATUS", "TRAFFIC", "REASON", "STARTED", rows=rows)
     )

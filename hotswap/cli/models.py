@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hotswap.cli.console import AsJson, connect, err, facts, out, show_json, table
+from hotswap.cli.console import AsJson, connect, err, facts, out, show_json, show_table, table
 from hotswap.cli.options import json_object
 from hotswap.domain.vocabulary import Framework, ModelType
 from hotswap.views import RegistrationView, VersionView
@@ -46,7 +46,7 @@ def list_models(
         )
         for model in page.items
     ]
-    out.print(table("MODEL", "FRAMEWORK", "OWNER", "SERVES", "ID", rows=rows))
+    show_table(table("MODEL", "FRAMEWORK", "OWNER", "SERVES", "ID", rows=rows))
     if len(page.items) < page.total:
         err.print(f"{page.total - len(page.items)} more; --limit shows them", markup=False)
 
@@ -88,7 +88,7 @@ def register(
     if as_json:
         show_json(seen)
     else:
-        out.print(_facts(seen))
+        show_table(_facts(seen))
 
 
 @app.command()
@@ -105,14 +105,14 @@ def show(
             if as_json:
                 show_json(one)
             else:
-                out.print(_facts(one))
+                show_table(_facts(one))
             return
         found, versions = hotswap.model(model), hotswap.versions(model, limit=200)
     if as_json:
         show_json({**found.to_json(), "versions": [each.to_json() for each in versions.items]})
         return
     active = {environment.value: number for environment, number in found.active_versions.items()}
-    out.print(
+    show_table(
         facts(
             ("model", found.name),
             ("id", found.model_id),
@@ -136,7 +136,7 @@ def show(
         )
         for each in versions.items
     ]
-    out.print(table("VERSION", "STATUS", "BYTES", "SHA256", "REGISTERED", rows=rows))
+    show_table(table("VERSION", "STATUS", "BYTES", "SHA256", "REGISTERED", rows=rows))
 
 
 def _facts(version: VersionView) -> Any:

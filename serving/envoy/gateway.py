@@ -161,12 +161,16 @@ def _local_replies() -> Json:
     """The error format for whatever Envoy answers itself; the first mapper that matches counts."""
     return {
         "mappers": [
+            _reply(
+                400, "VALIDATION_ERROR", "this is not a request that HotSwap takes: its path or headers are malformed"
+            ),
             _reply(401, "UNAUTHORIZED", "a valid bearer token is needed; it is missing, expired or not for HotSwap"),
             _reply(403, "FORBIDDEN", "this token has no role that may infer, or another audience"),
             _reply(404, "NOT_FOUND", path="/internal"),
             _reply(404, "VERSION_NOT_FOUND", path=INFERENCE, header=VERSION_HEADER),
             _reply(404, "MODEL_NOT_FOUND", path=INFERENCE),
             _reply(413, "VALIDATION_ERROR", "the body is larger than 10 MiB"),
+            _reply(502, "SERVICE_UNAVAILABLE", "what should have answered this broke off; try again"),
             _reply(503, "SERVICE_UNAVAILABLE", "nothing that could answer this is ready; try again"),
             _reply(504, "SERVICE_UNAVAILABLE", "no answer came in time; try again"),
         ]

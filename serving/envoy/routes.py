@@ -33,7 +33,8 @@ _RETRY = {
             },
         }
     ],
-    "host_selection_retry_max_attempts": 5,
+    # A dead replica has the fewest requests, so three choices of four fall on it again: 5 attempts lose requests.
+    "host_selection_retry_max_attempts": 20,
     "retry_back_off": {"base_interval": "0.01s", "max_interval": "0.1s"},
 }
 

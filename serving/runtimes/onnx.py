@@ -38,7 +38,8 @@ def load(directory: Path, *, gpu: bool) -> "OnnxModel":
     # Replicas share a machine: each takes the threads that Ray gives it (OMP_NUM_THREADS), one unless told.
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 1)
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    # What goes wrong is raised; the runtime would print it as well, once for each request that a client can provoke.
+    options.log_severity_level = 4
     wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"] if gpu else ["CPUExecutionProvider"]
     providers = [name for name in wanted if name in ort.get_available_providers()]
     try:

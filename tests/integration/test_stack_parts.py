@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import pty
+import random
 import shutil
 import signal
 import socket
@@ -38,8 +39,8 @@ STACK = (sys.executable, "-P", "-m", "hotswap.cli.stack")
 
 
 def free_base() -> int:
-    """A base from which on all ports are free; the first of few, so that two tests don't meet by chance."""
-    for base in range(33000 - 900 * 4, 12000, -900):
+    """A base from which on all ports are free, in any order: two runs of the suite on one machine rarely meet."""
+    for base in random.sample(range(12000, 31000, 900), k=22):
         ports = at_base(base)
         numbers = {*asdict(ports).values(), last_of(ports, "ray_workers")}
         with contextlib.suppress(OSError), contextlib.ExitStack() as open_sockets:

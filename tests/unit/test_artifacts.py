@@ -1,6 +1,8 @@
 """Archives are hostile: what is refused, and that nothing of it is left behind."""
 
+import gzip
 import io
+import random
 import tarfile
 import zipfile
 from pathlib import Path
@@ -10,7 +12,6 @@ import pytest
 from hotswap.domain.errors import ValidationFailed
 from serving import artifacts
 from serving.artifacts import unpack
-from serving.spool import SEGMENT_BYTES, CorruptFrame, SpoolWriter, frames, has_writer, segments
 
 
 def tar(path: Path, *members: tarfile.TarInfo, mode: str = "w:gz") -> Path:
@@ -43,6 +44,8 @@ def into(tmp_path: Path) -> Path:
         member("hard", kind=tarfile.LNKTYPE, link="../x"),
         member("device", kind=tarfile.CHRTYPE),
         member("pipe", kind=tarfile.FIFOTYPE),
+        member("back\\slash"),
+        member("sparse", kind=tarfile.GNUTYPE_SPARSE),
     ],
     ids=lambda info: str(info.name),
 )
@@ -53,12 +56,78 @@ def test_an_unsafe_tar_is_refused(tmp_path: Path, into: Path, bad: tarfile.TarIn
     assert not (tmp_path / "escaped").exists()
 
 
-def test_an_unsafe_zip_is_refused(tmp_path: Path, into: Path) -> None:
-    path = tmp_path / "a.zip"
+def zipped(path: Path, name: str, *, mode: int = 0o100644, content: str = "x") -> Path:
+    info = zipfile.ZipInfo(name)
+    info.external_attr = mode << 16
     with zipfile.ZipFile(path, "w") as package:
-        package.writestr("../escaped", "x")
-    with pytest.raises(ValidationFailed, match="points outside"):
-        unpack(path, into)
+        package.writestr(info, content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [("../escaped", 0o100644), ("/absolute", 0o100644), ("a\\..\\b", 0o100644), ("link", 0o120777)]
+)
+def test_an_unsafe_zip_is_refused(tmp_path: Path, into: Path, name: str, mode: int) -> None:
+    with pytest.raises(ValidationFailed, match=r"points outside|is a link"):
+        unpack(zipped(tmp_path / "a.zip", name, mode=mode), into)
+    assert list(into.iterdir()) == []
+
+
+def test_an_encrypted_zip_is_refused(tmp_path: Path, into: Path) -> None:
+    data = bytearray(zipped(tmp_path / "a.zip", "model.onnx").read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(signature) + offset] |= 1
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(ValidationFailed, match="encrypted"):
+        unpack(tmp_path / "a.zip", into)
+
+
+def test_a_zip_whose_content_is_not_what_it_says_is_refused(tmp_path: Path, into: Path) -> None:
+    data = zipped(tmp_path / "a.zip", "model.onnx", content="content").read_bytes()
+    (tmp_path / "a.zip").write_bytes(data.replace(b"content", b"CONTENT"))
+    with pytest.raises(ValidationFailed, match="CRC"):
+        unpack(tmp_path / "a.zip", into)
+
+
+@pytest.mark.parametrize("second", ["model.onnx/inside", "n" * 300])
+def test_names_that_no_disk_takes_are_the_archives_fault(tmp_path: Path, into: Path, second: str) -> None:
+    with pytest.raises(ValidationFailed, match="names"):
+        unpack(tar(tmp_path / "a.tar.gz", member("model.onnx"), member(second)), into)
+
+
+@pytest.mark.parametrize("kept", [0.2, 0.6, 0.9])
+def test_a_truncated_archive_is_refused(tmp_path: Path, into: Path, kept: float) -> None:
+    whole = tmp_path / "a.tar.gz"
+    with tarfile.open(whole, "w:gz") as archive:
+        info = tarfile.TarInfo("model.onnx")
+        info.size = 50_000
+        archive.addfile(info, io.BytesIO(random.Random(0).randbytes(info.size)))
+    whole.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * kept)])
+    with pytest.raises(ValidationFailed):
+        unpack(whole, into)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_header_that_would_fill_the_memory_is_refused(tmp_path: Path, into: Path, kind: bytes, first: bool) -> None:
+    huge = tarfile.TarInfo("header")
+    huge.type, huge.size = kind, 3 * 1024**2
+    blocks = b"" if first else member("model.onnx").tobuf() + b"x".ljust(512, b"\0")
+    blocks += huge.tobuf() + b"x" * huge.size
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(blocks))
+    with pytest.raises(ValidationFailed, match="header in it is larger"):
+        unpack(tmp_path / "a.tar.gz", into)
+
+
+def test_a_negative_size_does_not_make_room(tmp_path: Path, into: Path) -> None:
+    header = bytearray(member("model.onnx").tobuf())
+    header[124:136] = b"\xff" * 12
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    (tmp_path / "a.tar").write_bytes(bytes(header) + b"\0" * 1024)
+    with pytest.raises(ValidationFailed):
+        unpack(tmp_path / "a.tar", into)
+    assert list(into.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x1f\x8b\x08\x00garbage"])
@@ -85,36 +154,15 @@ def test_a_good_archive_is_unpacked(tmp_path: Path, into: Path, mode: str) -> No
     assert (into / "folder" / "model.onnx").read_bytes() == b"x" * 9
 
 
-# --- the spool --------------------------------------------------------------------------------------------------------
+def test_a_good_zip_is_unpacked(tmp_path: Path, into: Path) -> None:
+    unpack(zipped(tmp_path / "a.zip", "folder/model.onnx", content="graph"), into)
+    assert (into / "folder" / "model.onnx").read_text() == "graph"
 
 
-def read_all(directory: Path) -> list[bytes]:
-    return [record for path in segments(directory) for record in frames(path.read_bytes())]
-
-
-def test_records_are_readable_as_soon_as_they_are_written(tmp_path: Path) -> None:
-    writer = SpoolWriter(tmp_path, application="app", max_bytes=10_000)
-    assert writer.write(b"one")
-    assert writer.write(b"two")
-    (directory,) = (tmp_path / "app").iterdir()
-    assert read_all(directory) == [b"one", b"two"]
-    assert has_writer(directory)
-
-
-def test_a_full_spool_drops_and_counts_and_takes_records_again_once_shipped(tmp_path: Path) -> None:
-    writer = SpoolWriter(tmp_path, application="app", max_bytes=100)
-    assert [writer.write(b"x" * 40) for _ in range(3)] == [True, True, False]
-    (directory,) = (tmp_path / "app").iterdir()
-    assert (directory / "dropped").read_text() == "1"
-    assert writer.dropped == 1
-
-
-def test_a_torn_last_frame_is_left_out_and_a_corrupt_one_is_told(tmp_path: Path) -> None:
-    writer = SpoolWriter(tmp_path, application="app", max_bytes=SEGMENT_BYTES)
-    writer.write(b"whole")
-    writer.write(b"torn")
-    (directory,) = (tmp_path / "app").iterdir()
-    data = segments(directory)[0].read_bytes()
-    assert list(frames(data[:-1])) == [b"whole"]
-    with pytest.raises(CorruptFrame):
-        list(frames(data[:10] + b"?" + data[11:]))
+def test_a_zip_bomb_is_refused_before_it_is_written(
+    tmp_path: Path, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "MOST_BYTES", 100)
+    with pytest.raises(ValidationFailed, match="more than 100 bytes"):
+        unpack(zipped(tmp_path / "a.zip", "big", content="x" * 101), into)
+    assert list(into.iterdir()) == []

@@ -137,7 +137,7 @@ def _detached(options: Options, progress: Progress) -> int:
         _show_addresses(layout, progress)
         return 0
     reading, writing = os.pipe()
-    subprocess.Popen(  # noqa: S603
+    guardian = subprocess.Popen(  # noqa: S603
         [sys.executable, "-P", "-m", "hotswap.cli.stack.guardian", options.encode(), str(writing)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -151,6 +151,7 @@ def _detached(options: Options, progress: Progress) -> int:
         if progress.ready:
             _show_addresses(layout, progress)
             return 0
+    guardian.wait()  # nothing of a failed start may outlive its command
     if not progress.failed:
         raise StackError(f"the supervisor ended; its log: {layout.log('stack')}")
     return 1

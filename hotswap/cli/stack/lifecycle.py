@@ -159,27 +159,28 @@ def end(layout: Layout) -> tuple[bool, int]:
 def _ask_to_stop(layout: Layout) -> None:
     """SIGTERM to the guardian, or to the supervisor that has lost it; SIGKILL to both if they hang."""
     deadline = time.monotonic() + STOP_TIMEOUT_S
-    asked: set[int] = set()
-    while is_running(layout):
-        for pid in _holders(layout):
-            if time.monotonic() > deadline:
+    asked: dict[int, int] = {}
+    while is_running(layout) or any(processes.start_ticks(pid) == started for pid, started in asked.items()):
+        late = time.monotonic() > deadline
+        for pid, started in _holders(layout):
+            if late:
                 _signal(pid, signal.SIGKILL)
             elif not asked:
                 _signal(pid, signal.SIGTERM)
-                asked.add(pid)
+                asked[pid] = started
         if time.monotonic() > deadline + 10:
             raise StackError(f"the stack on {layout.data} doesn't stop; its lock {layout.lock} is still held")
         time.sleep(0.05)
 
 
-def _holders(layout: Layout) -> list[int]:
-    """Who may hold the lock: the guardian first."""
+def _holders(layout: Layout) -> list[tuple[int, int]]:
+    """Who may hold the lock, the guardian first: pid and start."""
     state = read_state(layout)
     holders = []
     if state and processes.start_ticks(state.guardian) == state.guardian_started:
-        holders.append(state.guardian)
-    recorded = processes.load(layout.processes)
-    return [*holders, *(entry.pid for entry in recorded if entry.name == "supervisor" and processes.is_alive(entry))]
+        holders.append((state.guardian, state.guardian_started))
+    alive = (entry for entry in processes.load(layout.processes) if processes.is_alive(entry))
+    return [*holders, *((entry.pid, entry.started) for entry in alive if entry.name == "supervisor")]
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

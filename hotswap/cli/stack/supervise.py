@@ -13,7 +13,7 @@ import sys
 from hotswap.cli.stack import credentials, parts
 from hotswap.cli.stack.environment import Environments, caller_environment
 from hotswap.cli.stack.events import Event, Kind, Sender
-from hotswap.cli.stack.layout import StackError
+from hotswap.cli.stack.layout import Layout, StackError
 from hotswap.cli.stack.lifecycle import Options, State, choose_ports, sweep_leftovers
 from hotswap.cli.stack.ports import require_free
 from hotswap.cli.stack.processes import start_ticks
@@ -22,6 +22,7 @@ from hotswap.telemetry import configure_logging
 
 log = logging.getLogger(__name__)
 
+MAX_LOG_BYTES = 20_000_000
 PARTS_VARIABLE = "HOTSWAP_STACK_PARTS"
 """For tests of the stack itself: the parts to start, by name."""
 
@@ -32,7 +33,7 @@ async def supervise(options: Options, sender: Sender) -> None:
     ports = choose_ports(layout, options.port_base)
     require_free(ports)
     secrets = credentials.load(layout)
-    _link_ray_logs(options)
+    _tidy_logs(layout)
     environments = Environments(layout, ports, secrets, caller_environment())
     chosen = parts.build(environments, parts.RayOptions(options.num_cpus, options.num_gpus))
     if only := os.environ.get(PARTS_VARIABLE):
@@ -53,11 +54,14 @@ async def supervise(options: Options, sender: Sender) -> None:
     await supervisor.run(upkeep=lambda: credentials.renew_tokens(layout, secrets))
 
 
-def _link_ray_logs(options: Options) -> None:
-    """Ray keeps the logs of its processes and replicas in a place of its own: make them findable."""
-    link = options.layout.logs / "ray"
+def _tidy_logs(layout: Layout) -> None:
+    """Put large logs aside, and make Ray's own findable: it keeps those of its processes and replicas elsewhere."""
+    for log_file in layout.logs.glob("*.log"):
+        if log_file.stat().st_size > MAX_LOG_BYTES and log_file != layout.log("stack"):  # our own is open
+            log_file.replace(log_file.with_suffix(".log.1"))
+    link = layout.logs / "ray"
     if not link.is_symlink():
-        link.symlink_to(options.layout.ray_temp / "session_latest" / "logs")
+        link.symlink_to(layout.ray_temp / "session_latest" / "logs")
 
 
 def main() -> int:

@@ -1,0 +1,293 @@
+"""The real Envoy and its agent: what is acknowledged is what Envoy does, and no request is lost on the way."""
+
+import asyncio
+import statistics
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+from scipy.stats import binom
+
+from hotswap.bus import GENERATION, PLAN, REPORTS, RedisTrafficBus
+from hotswap.domain.traffic import FULL, Arm, Counts, Fence, Route, TrafficPlan
+from hotswap.domain.vocabulary import Environment, Role
+from tests.fixtures.envoy import Gateway, Upstream
+
+STABLE = Arm("Production-fraud-aaaa", "1.0.0", "dep-aaaa")
+CANDIDATE = Arm("Production-fraud-bbbb", "2.0.0", "dep-bbbb")
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+def plan(generation: int, weight: int | None = 0, *, candidate: Arm = CANDIDATE) -> TrafficPlan:
+    """`weight` None is a plan without a candidate."""
+    arm = None if weight is None else candidate
+    return TrafficPlan(
+        generation, (Route(Environment.PRODUCTION, "fraud", STABLE, arm, weight or 0, Fence(1, generation)),)
+    )
+
+
+@pytest.fixture
+async def bus(valkey_url: str) -> AsyncIterator[RedisTrafficBus]:
+    async with Redis.from_url(valkey_url) as redis:
+        await redis.delete(PLAN, GENERATION, REPORTS)
+        yield RedisTrafficBus(redis)
+
+
+@pytest.fixture
+async def upstreams(gateway: Gateway) -> AsyncIterator[dict[str, Upstream]]:
+    """One replica of each arm, as Ray Serve shows them."""
+    found = {arm.application: await Upstream.start(arm.application) for arm in (STABLE, CANDIDATE)}
+    gateway.serve.targets = {name: (upstream.target,) for name, upstream in found.items()}
+    yield found
+    for upstream in found.values():
+        await upstream.kill()
+
+
+async def answered_by(gateway: Gateway, requests: int) -> Counter[str]:
+    """Which application answers, over a few connections at once."""
+    headers = gateway.token(Role.APPLICATION)
+
+    async def client() -> list[str]:
+        answers = [await gateway.infer("fraud", dict(headers)) for _ in range(requests // 8)]
+        assert [answer.text for answer in answers if answer.status_code != 200] == []
+        return [answer.json()["from"] for answer in answers]
+
+    return Counter(name for names in await asyncio.gather(*(client() for _ in range(8))) for name in names)
+
+
+async def until(gateway: Gateway, bus: RedisTrafficBus, completed: int, application: str) -> Counts:
+    """An application's counts once it has answered so many, and Envoy has merged the latencies of those it answered."""
+    counts = Counts()
+    for _ in range(300):
+        if (report := await gateway.report(bus)) is not None:
+            counts = report.counts.get(application, Counts())
+            answers = counts.completed - counts.server_errors - counts.client_errors
+            if counts.completed >= completed and sum(counts.latency.values()) >= answers:
+                return counts
+        await asyncio.sleep(0.02)
+    pytest.fail(f"{application} never had {completed} answers: {counts}")
+
+
+@pytest.mark.usefixtures("upstreams")
+async def test_a_weight_is_what_requests_see_from_its_acknowledgement_on(
+    gateway: Gateway, bus: RedisTrafficBus
+) -> None:
+    async with gateway.agent():
+        await gateway.publish(bus, plan(1, 3_000))
+        split = await answered_by(gateway, 800)
+        low, high = binom.interval(0.99999, 800, 0.3)
+        assert low <= split[CANDIDATE.application] <= high
+        waits = []
+        for generation in range(2, 12):
+            weight = FULL if generation % 2 else 0
+            begun = time.monotonic()
+            await gateway.publish(bus, plan(generation, weight))
+            waits.append(time.monotonic() - begun)
+            expected = CANDIDATE if weight else STABLE
+            assert await answered_by(gateway, 16) == {expected.application: 16}
+        print(f"published to acknowledged: p50 {statistics.median(waits) * 1000:.0f} ms")  # noqa: T201
+        assert statistics.median(waits) < 0.5
+
+
+@pytest.mark.usefixtures("upstreams")
+async def test_an_entity_stays_with_its_arm_and_the_candidates_share_only_grows(
+    gateway: Gateway, bus: RedisTrafficBus
+) -> None:
+    async def candidates() -> set[int]:
+        answers = [await gateway.infer("fraud", x_entity_id=f"entity-{number}") for number in range(60)]
+        assert all("x-entity-id" in answer.json()["headers"] for answer in answers)
+        return {number for number, answer in enumerate(answers) if answer.headers["x-hotswap-arm"] == "candidate"}
+
+    async with gateway.agent():
+        await gateway.publish(bus, plan(1, 2_000))
+        few = await candidates()
+        assert await candidates() == few
+        await gateway.publish(bus, plan(2, 6_000))
+        assert few < await candidates()
+
+
+@pytest.mark.usefixtures("upstreams")
+async def test_only_a_valid_token_with_a_role_may_infer(gateway: Gateway, bus: RedisTrafficBus) -> None:
+    async with gateway.agent():
+        await gateway.publish(bus, plan(1, None))
+        for expected, headers in (
+            (401, {}),
+            (401, {"authorization": "Bearer nonsense"}),
+            (401, gateway.token(Role.APPLICATION, age=timedelta(hours=3))),
+            (403, gateway.token(Role.APPLICATION, audience="somebody-else")),
+            (403, gateway.token(Role.VIEWER)),
+            (403, gateway.token()),
+            (200, gateway.token(Role.APPLICATION)),
+            (200, gateway.token(Role.VIEWER, Role.DATA_SCIENTIST)),
+        ):
+            for more in ({}, {"x-hotswap-version": "1.0.0"}):
+                answer = await gateway.infer("fraud", headers | more, x_request_id="trace-1")
+                assert answer.status_code == expected
+                if expected != 200:
+                    assert answer.json()["error"]["code"] == {401: "UNAUTHORIZED", 403: "FORBIDDEN"}[expected]
+                    assert answer.json()["error"].keys() == {"code", "message", "details", "traceId", "timestamp"}
+                    assert answer.json()["error"]["traceId"] == "trace-1"
+
+
+@pytest.mark.usefixtures("upstreams")
+async def test_what_is_not_up_is_404_and_the_version_header_chooses_the_arm(
+    gateway: Gateway, bus: RedisTrafficBus
+) -> None:
+    async with gateway.agent():
+        await gateway.publish(bus, plan(1, 0))
+        for code, model, headers in (
+            ("MODEL_NOT_FOUND", "other", {}),
+            ("MODEL_NOT_FOUND", "frau", {}),
+            ("MODEL_NOT_FOUND", "fraud", {"x_hotswap_environment": "Staging"}),
+            ("VERSION_NOT_FOUND", "fraud", {"x_hotswap_version": "9.0.0"}),
+        ):
+            answer = await gateway.infer(model, **headers)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (404, code)
+        answer = await gateway.infer("fraud", x_hotswap_version="2.0.0", x_hotswap_arm="stable", x_request_id="r-1")
+        assert answer.json()["from"] == CANDIDATE.application, "a version may be asked for before it has weight"
+        assert answer.headers["x-hotswap-version"] == "2.0.0"
+        seen = answer.json()["headers"]
+        assert (seen["x-hotswap-arm"], seen["x-request-id"], seen["x-envoy-attempt-count"]) == ("candidate", "r-1", "1")
+        assert answer.json()["path"] == f"/{CANDIDATE.application}/api/v1/inference/fraud"
+
+
+async def test_our_own_business_is_hidden_and_the_rest_is_the_apis(gateway: Gateway) -> None:
+    for path in ("/internal", "/internal/traffic/plan", "//internal/traffic/plan", "/a/../internal/traffic/plan"):
+        answer = await gateway.get_raw(path)
+        assert (answer.status_code, answer.json().get("error", {}).get("code")) == (404, "NOT_FOUND"), path
+    for path in ("/api/v1/models", "/api/v1/inference/r-1/status"):
+        assert (await gateway.http.get(path)).json()["from"] == "api"
+    for path in ("/internal%2Ftraffic/plan", "/api/v1/inference%2ffraud"):
+        answer = await gateway.http.get(path)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "VALIDATION_ERROR")
+
+
+@pytest.mark.usefixtures("upstreams")
+async def test_a_candidate_without_replicas_gets_nothing_until_it_has_some(
+    gateway: Gateway, bus: RedisTrafficBus, upstreams: dict[str, Upstream]
+) -> None:
+    gateway.serve.targets.pop(CANDIDATE.application)
+    async with gateway.agent():
+        await gateway.publish(bus, plan(1, None))
+        report = await gateway.publish(bus, plan(2, 5_000))
+        assert report.held.keys() == {"Production/fraud"}
+        assert CANDIDATE.application in report.held["Production/fraud"]
+        assert await answered_by(gateway, 40) == {STABLE.application: 40}
+        gateway.serve.targets[CANDIDATE.application] = (upstreams[CANDIDATE.application].target,)
+        for _ in range(200):
+            report = await gateway.report(bus) or report
+            if not report.held:
+                break
+            await asyncio.sleep(0.02)
+        assert report.held == {}
+        assert len(await answered_by(gateway, 80)) == 2
+
+
+@pytest.mark.usefixtures("upstreams")
+async def test_nothing_is_acknowledged_that_envoy_has_not_taken(gateway: Gateway, bus: RedisTrafficBus) -> None:
+    async with gateway.agent():
+        await gateway.publish(bus, plan(1, 0))
+        gateway.kill_envoy()
+        await bus.publish(plan(2, FULL))
+        for _ in range(200):
+            report = await gateway.report(bus)
+            if report is not None and report.problem:
+                break
+            await asyncio.sleep(0.02)
+        assert report is not None
+        assert report.generation == 1
+        assert report.problem is not None
+        assert report.problem.startswith("plan 2 is not applied")
+        await gateway.start_envoy()
+        assert (await gateway.publish(bus, plan(2, FULL))).problem is None
+        assert await answered_by(gateway, 16) == {CANDIDATE.application: 16}
+
+
+@pytest.mark.usefixtures("upstreams")
+async def test_counts_only_grow_when_envoy_is_killed(gateway: Gateway, bus: RedisTrafficBus) -> None:
+    async with gateway.agent():
+        await gateway.publish(bus, plan(1, None))
+        await answered_by(gateway, 40)
+        before = await until(gateway, bus, 40, STABLE.application)
+        assert (before.completed, sum(before.latency.values())) == (40, 40)
+        gateway.kill_envoy()
+        await gateway.start_envoy()
+        await answered_by(gateway, 24)
+        after = await until(gateway, bus, 64, STABLE.application)
+        assert (after.completed, after.server_errors, sum(after.latency.values())) == (64, 0, 64)
+    async with gateway.agent():
+        await answered_by(gateway, 8)
+        assert (await until(gateway, bus, 72, STABLE.application)).completed == 72
+
+
+@pytest.mark.usefixtures("upstreams")
+async def test_traffic_goes_on_when_agent_and_envoy_start_again_with_all_else_away(
+    gateway: Gateway, bus: RedisTrafficBus
+) -> None:
+    gateway.settings = gateway.settings.model_copy(
+        update={"agent": gateway.settings.agent.model_copy(update={"api_token_file": gateway.directory / "absent"})}
+    )
+    async with gateway.agent():
+        await gateway.publish(bus, plan(1, FULL))
+    gateway.serve.is_away = True
+    gateway.kill_envoy()
+    await gateway.start_envoy()
+    async with gateway.agent(redis_url=NOWHERE):
+        deadline = time.monotonic() + 1.5
+        while time.monotonic() < deadline:
+            assert await answered_by(gateway, 8) == {CANDIDATE.application: 8}
+            await asyncio.sleep(0.1)
+
+
+async def test_what_is_no_plan_does_not_stop_the_agent(
+    gateway: Gateway, bus: RedisTrafficBus, upstreams: dict[str, Upstream], valkey_url: str
+) -> None:
+    async with gateway.agent(), Redis.from_url(valkey_url) as redis:
+        await gateway.publish(bus, plan(1, None))
+        for garbage in (b"{", b"[]", b'{"generation": 2, "routes": [{}]}'):
+            await redis.set(PLAN, garbage)
+            await redis.publish(PLAN, 2)
+            await asyncio.sleep(0.1)
+        assert await answered_by(gateway, 8) == {STABLE.application: 8}
+        await gateway.publish(bus, plan(3, FULL))
+        assert await answered_by(gateway, 8) == {CANDIDATE.application: 8}
+
+
+@pytest.mark.slow
+async def test_killing_one_of_two_replicas_under_load_loses_no_request(gateway: Gateway, bus: RedisTrafficBus) -> None:
+    replicas = [await Upstream.start(str(number), delay=0.005) for number in range(2)]
+    gateway.serve.targets = {STABLE.application: tuple(replica.target for replica in replicas)}
+    async with gateway.agent():
+        await gateway.publish(bus, plan(1, None))
+        load = asyncio.create_task(answered_by(gateway, 1_600))
+        await asyncio.sleep(0.5)
+        assert not load.done()
+        await replicas[0].kill()
+        answered = await load
+        assert answered.total() == 1_600
+        assert answered["1"] > answered["0"] > 0
+    await replicas[1].kill()
+
+
+async def test_a_models_own_failure_reaches_the_client_once_and_counts(gateway: Gateway, bus: RedisTrafficBus) -> None:
+    broken = await Upstream.start("broken", status=500)
+    gateway.serve.targets = {STABLE.application: (broken.target,)}
+    async with gateway.agent():
+        await gateway.publish(bus, plan(1, None))
+        for _ in range(5):
+            answer = await gateway.infer("fraud")
+            assert (answer.status_code, answer.json()["headers"]["x-envoy-attempt-count"]) == (500, "1")
+        counts = await until(gateway, bus, 5, STABLE.application)
+        assert (counts.completed, counts.server_errors) == (5, 5)
+    await broken.kill()
+
+
+async def test_nobody_there_is_503_in_the_error_format(gateway: Gateway, bus: RedisTrafficBus) -> None:
+    async with gateway.agent():
+        await gateway.publish(bus, plan(1, None))
+        answer: httpx.Response = await gateway.infer("fraud")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "SERVICE_UNAVAILABLE")

@@ -1,0 +1,219 @@
+"""From spool to stream: every whole record arrives, whatever dies in between."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from hotswap.domain.vocabulary import ArmName, InferenceStatus
+from hotswap.records import STREAM, InferenceRecord, decode_batch, encode_record
+from serving import shipper, spool
+from serving.shipper import Shipper
+from serving.spool import SpoolWriter, segments
+from tests.fixtures.valkey import ValkeyServer
+
+
+def record(number: int) -> bytes:
+    return encode_record(
+        InferenceRecord(
+            record_id=str(number),
+            request_id=f"request-{number}",
+            environment="Production",
+            model="fraud",
+            version="1.0.0",
+            deployment_id="dep-1a2b3c4d",
+            application="app",
+            arm=ArmName.STABLE,
+            attempt=1,
+            batch=False,
+            instances=1,
+            features="[1.0]",
+            prediction="1",
+            confidence=0.9,
+            latency_ms=0.5,
+            status=InferenceStatus.COMPLETED,
+            error=None,
+            requested_at=1_700_000_000.0,
+            completed_at=1_700_000_000.1,
+        )
+    )
+
+
+def numbers(first: int, last: int) -> list[str]:
+    return [str(number) for number in range(first, last)]
+
+
+async def shipped(redis: Redis) -> list[str]:
+    entries = await redis.xrange(STREAM)
+    return [each.record_id for _, fields in entries for each in decode_batch(fields[b"records"])]
+
+
+async def ship_until_empty(shipping: Shipper) -> None:
+    while await shipping.ship_all():
+        pass
+
+
+@pytest.fixture
+async def redis(own_valkey: ValkeyServer) -> AsyncIterator[Redis]:
+    async with Redis.from_url(own_valkey.url) as client:
+        yield client
+
+
+def open_spool(tmp_path: Path) -> tuple[SpoolWriter, Path]:
+    writer = SpoolWriter(tmp_path, application="app", max_bytes=10**7)
+    (directory,) = [path for path in (tmp_path / "app").iterdir() if path.name.startswith(f"{os.getpid()}-")]
+    return writer, directory
+
+
+def write_and_die(directory: Path) -> None:
+    """A replica that is killed in the middle of a write."""
+    writer = SpoolWriter(directory, application="app", max_bytes=10**7)
+    for number in range(10):
+        writer.write(record(number))
+    os.write(writer._segment, b"\0\0\1\0torn")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def dead_spool(tmp_path: Path) -> Path:
+    process = multiprocessing.get_context("spawn").Process(target=write_and_die, args=(tmp_path,))
+    process.start()
+    await asyncio.to_thread(process.join)
+    assert process.exitcode == -signal.SIGKILL
+    (directory,) = (tmp_path / "app").iterdir()
+    return directory
+
+
+async def test_records_are_shipped_once_in_their_order_and_across_segments(
+    tmp_path: Path, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "SEGMENT_BYTES", 2_000)
+    monkeypatch.setattr(shipper, "BATCH_BYTES", 700)
+    writer, directory = open_spool(tmp_path)
+    shipping = Shipper(tmp_path, redis)
+    for number in range(30):
+        writer.write(record(number))
+    await ship_until_empty(shipping)
+    assert await shipped(redis) == numbers(0, 30)
+    for number in range(30, 40):
+        writer.write(record(number))
+    await ship_until_empty(Shipper(tmp_path, redis))
+    assert await shipped(redis) == numbers(0, 40), "a shipper that starts again goes on where the last one was"
+    assert len(segments(directory)) <= 2, "what is shipped is removed"
+
+
+async def test_a_record_larger_than_a_batch_is_shipped(
+    tmp_path: Path, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipper, "BATCH_BYTES", 20)
+    writer, _ = open_spool(tmp_path)
+    for number in range(3):
+        writer.write(record(number))
+    await ship_until_empty(Shipper(tmp_path, redis))
+    assert await shipped(redis) == numbers(0, 3)
+
+
+async def test_a_frame_that_is_still_being_written_waits(tmp_path: Path, redis: Redis) -> None:
+    writer, directory = open_spool(tmp_path)
+    writer.write(record(0))
+    whole = segments(directory)[0].read_bytes()
+    shipping = Shipper(tmp_path, redis)
+    with segments(directory)[0].open("ab", buffering=0) as file:
+        file.write(whole[:50])
+        await ship_until_empty(shipping)
+        assert await shipped(redis) == ["0"]
+        file.write(whole[50:])
+    await ship_until_empty(shipping)
+    assert await shipped(redis) == ["0", "0"]
+
+
+async def test_nothing_is_lost_while_redis_is_away(
+    tmp_path: Path, redis: Redis, own_valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipper, "RETRY_SECONDS", 0.05)
+    writer, _ = open_spool(tmp_path)
+    running = asyncio.create_task(Shipper(tmp_path, redis).run())
+    try:
+        writer.write(record(0))
+        async with asyncio.timeout(5):
+            while await shipped(redis) != ["0"]:
+                await asyncio.sleep(0.02)
+        own_valkey.kill()
+        for number in range(1, 20):
+            writer.write(record(number))
+        await asyncio.sleep(0.2)
+        assert not running.done()
+        await own_valkey.start()
+        async with asyncio.timeout(5):
+            while await shipped(redis) != numbers(1, 20):
+                await asyncio.sleep(0.02)
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def test_a_dead_replicas_spool_is_emptied_and_then_removed(tmp_path: Path, redis: Redis) -> None:
+    dead = await dead_spool(tmp_path)
+    _, live = open_spool(tmp_path)
+    shipping = Shipper(tmp_path, redis)
+    await shipping.ship_all()
+    assert dead.exists(), "removed only when a look at it after its death finds nothing"
+    await ship_until_empty(shipping)
+    assert await shipped(redis) == numbers(0, 10)
+    assert not dead.exists()
+    assert live.exists(), "a live replica's empty spool is its own"
+
+
+async def test_a_dead_replicas_spool_stays_while_redis_is_away(
+    tmp_path: Path, redis: Redis, own_valkey: ValkeyServer
+) -> None:
+    dead = await dead_spool(tmp_path)
+    own_valkey.kill()
+    for _ in range(2):
+        with pytest.raises(RedisError):
+            await Shipper(tmp_path, redis).ship_all()
+    await own_valkey.start()
+    await ship_until_empty(Shipper(tmp_path, redis))
+    assert await shipped(redis) == numbers(0, 10)
+    assert not dead.exists()
+
+
+async def test_a_corrupt_segment_is_set_aside_and_stops_nothing(
+    tmp_path: Path, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "SEGMENT_BYTES", 900)
+    writer, directory = open_spool(tmp_path)
+    for number in range(6):
+        writer.write(record(number))
+    first, *others = segments(directory)
+    assert others
+    data = bytearray(first.read_bytes())
+    data[-3] ^= 1
+    first.write_bytes(data)
+    os.close(writer._lock)  # the replica is gone
+    await ship_until_empty(Shipper(tmp_path, redis))
+    found = await shipped(redis)
+    assert found[0] == "0"
+    assert found[-1] == "5"
+    assert len(found) == 5
+    assert [path.name for path in directory.glob("*.corrupt")] == ["00000001.corrupt"]
+
+
+async def test_a_long_stream_is_waited_for(tmp_path: Path, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipper, "LONGEST_STREAM", 1)
+    writer, _ = open_spool(tmp_path)
+    shipping = Shipper(tmp_path, redis)
+    writer.write(record(0))
+    await shipping.ship_all()
+    writer.write(record(1))
+    waiting = asyncio.create_task(shipping.ship_all())
+    await asyncio.sleep(0.25)
+    assert not waiting.done()
+    await redis.xtrim(STREAM, maxlen=0)
+    assert await asyncio.wait_for(waiting, 5) == 1
+    assert await shipped(redis) == ["1"]

@@ -1,0 +1,218 @@
+"""The commands: help, exit codes, what goes to stdout and what to stderr. A stand-in for the API answers by path."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner, Result
+
+from hotswap.cli import app, console, watch
+from hotswap.client import HotSwap
+from hotswap.views import DeploymentView
+from tests.fixtures.answers import accepted, deployment, error
+
+COMMANDS = ["up", "down", "env", "demo", "models", "deploy", "get", "watch", "approve", "promote", "abort", "rollback"]
+
+Answers = dict[tuple[str, str], list[httpx.Response]]
+
+
+class Cli:
+    """Runs commands against canned answers, the last of each repeated."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.answers: Answers = {}
+        self.asked: list[httpx.Request] = []
+        self._runner = CliRunner()
+        transport = httpx.MockTransport(self._answer)
+        monkeypatch.setattr(console, "HotSwap", lambda url, token: HotSwap(url, token, transport=transport))
+        monkeypatch.setattr(watch, "INTERVAL_SECONDS", 0.0)
+        monkeypatch.setenv("HOTSWAP_URL", "http://hotswap.test")
+        monkeypatch.setenv("HOTSWAP_TOKEN", "a-token")
+
+    def on(self, method: str, path: str, *answers: tuple[int, Any]) -> None:
+        self.answers[method, path] = [httpx.Response(status, json=body) for status, body in answers]
+
+    def run(self, *words: str) -> Result:
+        return self._runner.invoke(app, list(words), env={"COLUMNS": "60", "TERM": "dumb"})
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        found = self.answers[request.method, request.url.path]
+        return found.pop(0) if len(found) > 1 else found[0]
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
+    return Cli(monkeypatch)
+
+
+def test_help_names_every_command_with_examples(cli: Cli) -> None:
+    result = cli.run("--help")
+    assert result.exit_code == 0
+    assert all(command in result.stdout for command in COMMANDS)
+    assert "hotswap deploy fraud-detection --version 2.0.0" in result.stdout
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "models list", "models register", "models show"])
+def test_every_command_explains_itself(cli: Cli, command: str) -> None:
+    result = cli.run(*command.split(), "--help")
+    assert result.exit_code == 0
+    assert "Usage:" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["no-such-command"],
+        ["deploy"],
+        ["deploy", "fraud", "--environment", "production"],
+        ["deploy", "fraud", "--config", "{not json"],
+        ["deploy", "fraud", "--config", "[1]"],
+        ["deploy", "fraud", "--config", "@/nowhere/there.json"],
+        ["deploy", "fraud", "--replicas", "0"],
+        ["watch"],
+        ["models", "register", "fraud", "1.0.0"],
+    ],
+)
+def test_what_is_not_understood_exits_2_and_asks_nobody(cli: Cli, words: list[str]) -> None:
+    result = cli.run(*words)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert cli.asked == []
+
+
+def test_deploy_prints_the_id_and_only_that_on_stdout(cli: Cli, tmp_path: Path) -> None:
+    cli.on("POST", "/api/v1/deployments", (202, accepted()))
+    config = tmp_path / "canary.json"
+    config.write_text('{"minimumRequests": 20, "canaryPercentage": 50}')
+    words = ["deploy", "fraud", "--config", f"@{config}", "--canary-percentage", "5", "--replicas", "2"]
+    result = cli.run(*words, "--monitoring-duration", "PT30S")
+    assert (result.exit_code, result.stdout) == (0, "dep-1\n")
+    assert "hotswap watch dep-1" in result.stderr
+    body = json.loads(cli.asked[0].content)
+    assert body["strategyConfig"] == {"minimumRequests": 20, "canaryPercentage": 5, "monitoringDuration": "PT30S"}
+    assert body["resources"] == {"replicas": 2}
+
+
+@pytest.mark.parametrize(("end", "code"), [("Active", 0), ("RolledBack", 1), ("Failed", 1), ("Cancelled", 1)])
+def test_deploy_wait_exits_0_only_when_it_is_active(cli: Cli, end: str, code: int) -> None:
+    cli.on("POST", "/api/v1/deployments", (202, accepted()))
+    cli.on("GET", "/api/v1/deployments/dep-1", (200, deployment("Progressing", 55.5)), (200, deployment(end, 0.0)))
+    result = cli.run("deploy", "fraud", "--wait")
+    assert result.exit_code == code
+    first, progressing, ended = result.stdout.splitlines()
+    assert first == "dep-1"
+    assert "55.5%" in progressing
+    assert "step 2/3" in progressing
+    assert "candidate 5.00% (1/20), stable 0.50% (2/400)" in progressing
+    assert end in ended
+
+
+def test_watch_says_each_change_once_and_waits_for_an_api_that_is_away(cli: Cli) -> None:
+    cli.on(
+        "GET",
+        "/api/v1/deployments/dep-1",
+        (200, deployment("Progressing", 10.0)),
+        (200, deployment("Progressing", 10.0)),
+        (503, error("SERVICE_UNAVAILABLE", "the database is away")),
+        (200, deployment("Active", 100.0)),
+    )
+    result = cli.run("watch", "dep-1")
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) == 2
+
+
+def test_watch_json_is_one_document_a_line(cli: Cli) -> None:
+    cli.on(
+        "GET", "/api/v1/deployments/dep-1", (200, deployment("Promoting", 100.0)), (200, deployment("Active", 100.0))
+    )
+    result = cli.run("watch", "dep-1", "--json")
+    assert [json.loads(line)["status"] for line in result.stdout.splitlines()] == ["Promoting", "Active"]
+
+
+@pytest.mark.parametrize("verb", ["approve", "promote", "abort", "rollback"])
+def test_a_word_is_passed_on_with_its_reason(cli: Cli, verb: str) -> None:
+    answer = {
+        "deploymentId": "dep-1",
+        "status": "Progressing",
+        "message": "so be it",
+        "confirmed": True,
+        "workflowId": "w",
+    }
+    cli.on("POST", f"/api/v1/deployments/dep-1/{verb}", (200, answer))
+    result = cli.run(verb, "dep-1", "--reason", "checked")
+    assert (result.exit_code, result.stdout) == (0, "dep-1 Progressing: so be it\n")
+    assert json.loads(cli.asked[0].content) == {"reason": "checked"}
+    assert json.loads(cli.run(verb, "dep-1", "--json").stdout) == answer
+
+
+def test_a_refusal_is_told_on_stderr_with_field_and_next_step(cli: Cli) -> None:
+    refused = error("VALIDATION_ERROR", "two fields are wrong", ("strategy", "BlueGreen is not there yet"))
+    cli.on("POST", "/api/v1/deployments", (400, refused))
+    result = cli.run("deploy", "fraud", "--strategy", "BlueGreen")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "two fields are wrong" in result.stderr
+    assert "strategy: BlueGreen is not there yet" in result.stderr
+    cli.on("GET", "/api/v1/deployments/dep-9", (404, error("DEPLOYMENT_NOT_FOUND", "there is no deployment dep-9")))
+    assert "hotswap get" in cli.run("get", "dep-9").stderr
+    cli.on("GET", "/api/v1/models", (401, error("UNAUTHORIZED", "the token is not valid")))
+    assert "hotswap env --shell" in cli.run("models", "list").stderr
+
+
+def test_markup_in_what_others_wrote_is_only_text(cli: Cli) -> None:
+    hostile = deployment("Failed", 0.0, message="[red]not markup[/] [link=http://evil]x[/link]")
+    cli.on("GET", "/api/v1/deployments/dep-1", (200, hostile))
+    result = cli.run("get", "dep-1")
+    assert "[red]not markup[/] [link=http://evil]x[/link]" in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+def test_without_a_stack_it_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("HOTSWAP_URL", raising=False)
+    monkeypatch.setenv("HOTSWAP_DATA_DIR", str(tmp_path))
+    result = CliRunner().invoke(app, ["get"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "hotswap up" in result.stderr
+
+
+def test_the_stacks_token_is_not_sent_to_another_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "token").write_text("the-stacks-own")
+    monkeypatch.setenv("HOTSWAP_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("HOTSWAP_URL", "http://elsewhere.test")
+    monkeypatch.delenv("HOTSWAP_TOKEN", raising=False)
+    with console.connect() as hotswap:
+        assert "authorization" not in hotswap._http.headers
+
+
+def test_time_left_counts_this_bake_and_those_after_it() -> None:
+    seen = DeploymentView.model_validate(deployment("Progressing", 55.5))
+    now = datetime(2030, 1, 1, tzinfo=UTC)
+    assert watch.time_left(seen, now=now) == "0:30 in this step, 1:30 in all"
+    assert watch.time_left(seen.model_copy(update={"bake_ends_at": None}), now=now) is None
+
+
+def test_models_are_shown_as_a_table_or_as_json(cli: Cli) -> None:
+    model = {
+        "modelId": "model-1",
+        "name": "fraud",
+        "description": None,
+        "framework": "ONNX",
+        "type": "Other",
+        "owner": "dora",
+        "team": None,
+        "tags": [],
+        "activeVersion": "2.0.0",
+        "activeVersions": {"Production": "2.0.0"},
+        "isArchived": False,
+        "createdAt": "2030-01-01T00:00:00Z",
+        "updatedAt": "2030-01-01T00:00:00Z",
+    }
+    cli.on("GET", "/api/v1/models", (200, {"items": [model], "total": 1, "limit": 50, "offset": 0}))
+    shown = cli.run("models", "list").stdout
+    assert "Production 2.0.0" in shown
+    assert len(shown.splitlines()) == 2  # a row is a line, for grep and awk
+    assert json.loads(cli.run("models", "list", "--json").stdout)["items"] == [model]

@@ -1,0 +1,154 @@
+"""What Envoy is told, for any plan: every request has one answer, and none without a token and a role."""
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hotswap.domain.traffic import FULL, Arm, Fence, Route, TrafficPlan
+from hotswap.domain.vocabulary import ArmName, Environment
+from serving.envoy.clusters import API, clusters
+from serving.envoy.routes import ARM_HEADER, AUTHENTICATED, ENVIRONMENT_HEADER, INFERENCE, route_configuration
+
+
+def arm(environment: Environment, model: str, deployment: str) -> Arm:
+    return Arm(f"{environment}-{model}-{deployment}", f"{len(deployment)}.0.0", f"dep-{deployment}")
+
+
+@st.composite
+def routes(draw: st.DrawFn) -> Route:
+    environment = draw(st.sampled_from(list(Environment)))
+    model = draw(st.sampled_from(["fraud", "churn", "eta.v2"]))
+    stable, candidate = arm(environment, model, "a"), arm(environment, model, "bb")
+    match draw(st.sampled_from(["both", "stable", "candidate"])):
+        case "stable":
+            return Route(environment, model, stable, None, 0, Fence(1, 1))
+        case "candidate":
+            return Route(environment, model, None, candidate, FULL, Fence(1, 1))
+        case _:
+            return Route(environment, model, stable, candidate, draw(st.integers(0, FULL)), Fence(1, 1))
+
+
+plans = st.builds(
+    TrafficPlan,
+    generation=st.integers(0, 9),
+    routes=st.lists(routes(), max_size=4, unique_by=lambda route: route.key).map(tuple),
+)
+
+
+def entries(plan: TrafficPlan) -> list[dict[str, Any]]:
+    (host,) = route_configuration(plan)["virtual_hosts"]
+    assert host["domains"] == ["*"]
+    found: list[dict[str, Any]] = host["routes"]
+    return found
+
+
+def splits(plan: TrafficPlan) -> list[dict[str, Any]]:
+    return [entry for entry in entries(plan) if "weighted_clusters" in entry.get("route", {})]
+
+
+def clusters_of(entry: dict[str, Any]) -> set[str]:
+    action = entry.get("route", {})
+    weighted = action.get("weighted_clusters", {}).get("clusters", ())
+    return {each["name"] for each in weighted} | ({action["cluster"]} if "cluster" in action else set())
+
+
+def one_route(weight: int = 1_000, environment: Environment = Environment.PRODUCTION) -> TrafficPlan:
+    stable, candidate = arm(environment, "fraud", "a"), arm(environment, "fraud", "bb")
+    return TrafficPlan(1, (Route(environment, "fraud", stable, candidate, weight, Fence(1, 1)),))
+
+
+@given(plan=plans)
+def test_every_cluster_that_a_route_names_exists(plan: TrafficPlan) -> None:
+    known = {cluster["name"] for cluster in clusters(dict.fromkeys(plan.applications, ()), api="127.0.0.1:1")}
+    assert known == {API, *plan.applications}
+    assert all(clusters_of(entry) <= known for entry in entries(plan))
+
+
+@given(plan=plans)
+def test_every_way_to_a_model_needs_a_token_and_a_role(plan: TrafficPlan) -> None:
+    to_models = [entry for entry in entries(plan) if clusters_of(entry) - {API}]
+    assert len(to_models) == sum(len(route.arms) + 1 for route in plan.routes)
+    assert all(entry["typed_per_filter_config"] == AUTHENTICATED for entry in to_models)
+    assert all(entry["match"]["path_separated_prefix"].startswith(f"{INFERENCE}/") for entry in to_models)
+
+
+@given(plan=plans)
+def test_weights_sum_to_10000_with_the_stable_first_and_the_candidate_last(plan: TrafficPlan) -> None:
+    found = splits(plan)
+    assert len(found) == len(plan.routes)
+    for route, entry in zip(plan.routes, found, strict=True):
+        shares = entry["route"]["weighted_clusters"]["clusters"]
+        assert sum(share["weight"] for share in shares) == FULL
+        assert [share["name"] for share in shares] == [each.application for _, each, _ in route.arms]
+
+
+@given(weight=st.integers(0, FULL))
+def test_a_weight_changes_the_two_weights_and_nothing_else(weight: int) -> None:
+    def without_weights(plan: TrafficPlan) -> str:
+        (split,) = splits(plan)
+        for share in split["route"]["weighted_clusters"]["clusters"]:
+            del share["weight"]
+        return json.dumps(split)
+
+    assert without_weights(one_route(weight)) == without_weights(one_route(0))
+
+
+def test_each_deployment_shuffles_its_entities_anew() -> None:
+    def salt(deployment: str) -> str:
+        stable, candidate = arm(Environment.PRODUCTION, "fraud", "a"), arm(Environment.PRODUCTION, "fraud", deployment)
+        (split,) = splits(TrafficPlan(1, (Route(Environment.PRODUCTION, "fraud", stable, candidate, 1, Fence(1, 1)),)))
+        (policy,) = split["route"]["hash_policy"]
+        assert policy["terminal"]
+        found: str = policy["header"]["regex_rewrite"]["substitution"]
+        return found
+
+    assert salt("bb") == "fraud:dep-bb:"
+    assert salt("cc") == "fraud:dep-cc:"
+
+
+def test_only_production_answers_where_no_environment_is_named() -> None:
+    (production,) = splits(one_route())[0]["match"]["headers"]
+    assert production["name"] == ENVIRONMENT_HEADER
+    assert production["treat_missing_header_as_empty"]
+    (staging,) = splits(one_route(environment=Environment.STAGING))[0]["match"]["headers"]
+    assert staging == {"name": ENVIRONMENT_HEADER, "string_match": {"exact": "Staging"}}
+
+
+def test_a_version_is_looked_at_before_the_split_and_an_unknown_one_is_404() -> None:
+    stable, candidate, wrong, split = entries(one_route())[2:6]
+    for entry, version in ((stable, "1.0.0"), (candidate, "2.0.0")):
+        assert {"name": "x-hotswap-version", "string_match": {"exact": version}} in entry["match"]["headers"]
+    assert wrong["direct_response"]["status"] == 404
+    assert {"name": "x-hotswap-version", "present_match": True} in wrong["match"]["headers"]
+    assert "weighted_clusters" in split["route"]
+
+
+def test_a_client_cannot_say_which_arm_it_is() -> None:
+    shares = splits(one_route())[0]["route"]["weighted_clusters"]["clusters"]
+    for share, name in zip(shares, (ArmName.STABLE, ArmName.CANDIDATE), strict=True):
+        (added,) = share["request_headers_to_add"]
+        assert added == {"header": {"key": ARM_HEADER, "value": name}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+        assert {each["header"]["key"] for each in share["response_headers_to_add"]} == {
+            "x-hotswap-version",
+            "x-hotswap-arm",
+        }
+
+
+@given(plan=plans)
+def test_our_own_business_is_closed_and_an_unknown_model_never_reaches_the_api(plan: TrafficPlan) -> None:
+    first, *_, unknown, everything_else = entries(plan)
+    assert first["match"]["path_separated_prefix"] == "/internal"
+    assert unknown["match"]["path_separated_prefix"] == INFERENCE
+    assert first["direct_response"]["status"] == unknown["direct_response"]["status"] == 404
+    assert (everything_else["match"]["prefix"], everything_else["route"]["cluster"]) == ("/", API)
+
+
+def test_a_clients_errors_cannot_eject_a_replica() -> None:
+    _, cluster = clusters({"app": ["127.0.0.1:1", "127.0.0.1:2"]}, api="127.0.0.1:3")
+    detection = cluster["outlier_detection"]
+    assert detection["split_external_local_origin_errors"]
+    assert detection["enforcing_consecutive_5xx"] == detection["enforcing_consecutive_gateway_failure"] == 0
+    (group,) = cluster["load_assignment"]["endpoints"]
+    assert [each["endpoint"]["address"]["socket_address"]["port_value"] for each in group["lb_endpoints"]] == [1, 2]

@@ -1,0 +1,104 @@
+"""Ray Serve's answers as they are on the wire, and what is made of them."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ArtifactRef
+from hotswap.domain.errors import ValidationFailed
+from hotswap.domain.vocabulary import Environment, Framework
+from serving.rayserve import RayServeClient, application_config, read_applications
+
+SPEC = ApplicationSpec(
+    name="Production-fraud-1a2b3c4d",
+    deployment_id="dep-1a2b3c4d",
+    environment=Environment.PRODUCTION,
+    model="fraud",
+    version="1.0.0",
+    framework=Framework.ONNX,
+    artifact=ArtifactRef("s3://ml-models/fraud.tar.gz", "0" * 64, 10),
+    input_schema={"type": "array"},
+    output_schema={},
+)
+
+
+def details(status: str = "RUNNING", *, host: str = "127.0.0.1", **application: Any) -> dict[str, Any]:
+    return {
+        "http_options": {"host": host},
+        "applications": {"a": {"status": status, "message": "", "deployments": {}, **application}},
+        "target_groups": [
+            {
+                "route_prefix": "/a",
+                "targets": [
+                    {"ip": "10.0.0.7", "port": 30001, "name": "SERVE_REPLICA::a#Replica#two"},
+                    {"ip": "10.0.0.7", "port": 30000, "name": "SERVE_REPLICA::a#Replica#one"},
+                ],
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("listen", "reached"), [("127.0.0.1", "127.0.0.1"), ("localhost", "127.0.0.1"), ("::", "10.0.0.7")]
+)
+def test_replicas_are_reached_where_they_listen(listen: str, reached: str) -> None:
+    assert read_applications(details(host=listen))["a"].targets == (f"{reached}:30000", f"{reached}:30001")
+
+
+def test_the_fallback_proxy_is_no_replica() -> None:
+    said = details("DEPLOYING")
+    said["target_groups"][0]["targets"] = [{"ip": "10.0.0.7", "port": 8000, "name": "SERVE_PROXY::node"}]
+    assert read_applications(said)["a"].targets == ()
+
+
+@pytest.mark.parametrize(
+    ("status", "health"),
+    [
+        ("RUNNING", ApplicationHealth.RUNNING),
+        ("DEPLOY_FAILED", ApplicationHealth.FAILED),
+        ("DELETING", ApplicationHealth.STOPPING),
+        ("DEPLOYING", ApplicationHealth.STARTING),
+        ("UNHEALTHY", ApplicationHealth.STARTING),
+        ("NOT_STARTED", ApplicationHealth.STARTING),
+    ],
+)
+def test_health_in_as_many_words_as_a_decision_needs(status: str, health: ApplicationHealth) -> None:
+    assert read_applications(details(status))["a"].health is health
+
+
+def test_why_it_fails_is_said_once_and_bounded() -> None:
+    failed = details("DEPLOY_FAILED", message="boom", deployments={"Replica": {"message": "no such file"}})
+    assert read_applications(failed)["a"].message == "boom; no such file"
+    twice = details("DEPLOY_FAILED", message="x" * 9_000, deployments={"Replica": {"message": "x" * 9_000}})
+    assert read_applications(twice)["a"].message == "x" * 2_000
+
+
+@pytest.mark.parametrize("said", [{}, {"applications": None, "target_groups": None, "http_options": None}])
+def test_a_serve_that_runs_nothing_yet_has_no_applications(said: dict[str, Any]) -> None:
+    assert read_applications(said) == {}
+
+
+def test_an_application_goes_by_its_name_alone() -> None:
+    config = application_config(SPEC)
+    assert (config["name"], config["route_prefix"]) == (SPEC.name, f"/{SPEC.name}")
+    assert config["args"]["artifact"] == {"uri": SPEC.artifact.uri, "sha256": "0" * 64, "size_bytes": 10}
+
+
+async def test_a_put_names_every_application_and_a_refusal_is_the_requests_fault() -> None:
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(400 if b"[]" not in request.content else 200, text="route_prefix is not unique")
+
+    client = RayServeClient("http://serve", "secret")
+    await client._http.aclose()
+    client._http = httpx.AsyncClient(
+        base_url="http://serve", headers=client._http.headers, transport=httpx.MockTransport(answer)
+    )
+    await client.put([])
+    with pytest.raises(ValidationFailed, match="not unique"):
+        await client.put([SPEC])
+    assert asked[0].headers["authorization"] == "Bearer secret"
+    await client.aclose()

@@ -1,0 +1,127 @@
+"""The spool: a record is readable once written, and nothing that happens to the disk fails an answer."""
+
+import errno
+import fcntl
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving import spool
+from serving.spool import FRAME, CorruptFrame, SpoolWriter, frames, has_writer, segments
+
+
+def open_spool(tmp_path: Path, *, max_bytes: int = 10_000) -> tuple[SpoolWriter, Path]:
+    writer = SpoolWriter(tmp_path, application="app", max_bytes=max_bytes)
+    (directory,) = (tmp_path / "app").iterdir()
+    return writer, directory
+
+
+def read_all(directory: Path) -> list[bytes]:
+    return [record for path in segments(directory) for record in frames(path.read_bytes())]
+
+
+def framed(*records: bytes) -> bytes:
+    return b"".join(FRAME.pack(len(record), zlib.crc32(record)) + record for record in records)
+
+
+@given(records=st.lists(st.binary(max_size=40), max_size=5), data=st.data())
+def test_a_torn_tail_costs_only_the_record_it_tears(records: list[bytes], data: st.DataObject) -> None:
+    whole = framed(*records)
+    cut = data.draw(st.integers(0, len(whole)))
+    kept = [at for at in range(len(records) + 1) if len(framed(*records[:at])) <= cut][-1]
+    assert list(frames(whole[:cut])) == records[:kept]
+
+
+def test_a_corrupt_frame_is_told_after_the_good_ones() -> None:
+    data = bytearray(framed(b"good", b"bad"))
+    data[-1] ^= 1
+    found = frames(bytes(data))
+    assert next(found) == b"good"
+    with pytest.raises(CorruptFrame):
+        next(found)
+
+
+def test_records_are_readable_as_soon_as_they_are_written(tmp_path: Path) -> None:
+    writer, directory = open_spool(tmp_path)
+    assert writer.write(b"one")
+    assert writer.write(b"two")
+    assert read_all(directory) == [b"one", b"two"]
+
+
+def test_a_full_segment_is_followed_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool, "SEGMENT_BYTES", 100)
+    writer, directory = open_spool(tmp_path)
+    records = [bytes([number]) * 40 for number in range(7)]
+    assert all(writer.write(record) for record in records)
+    assert [path.name for path in segments(directory)] == [f"{number:08}.seg" for number in range(1, 5)]
+    assert read_all(directory) == records
+
+
+def test_a_full_spool_drops_counts_and_takes_records_again_once_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "SEGMENT_BYTES", 50)
+    writer, directory = open_spool(tmp_path, max_bytes=100)
+    assert [writer.write(b"x" * 40) for _ in range(4)] == [True, True, False, False]
+    assert (writer.dropped, (directory / "dropped").read_text()) == (2, "2")
+    segments(directory)[0].unlink()
+    monkeypatch.setattr(writer, "_measured_at", 0.0)
+    assert writer.write(b"x" * 40)
+
+
+def test_a_segment_that_the_shipper_takes_while_it_is_measured_is_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, directory = open_spool(tmp_path, max_bytes=10)
+    monkeypatch.setattr(spool, "segments", lambda _: [directory / "00000000.seg"])
+    assert writer.write(b"") is True
+    assert writer.write(b"x" * 40) is False
+
+
+@pytest.mark.parametrize("call", ["write", "open"])
+def test_a_full_disk_drops_and_never_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    monkeypatch.setattr(spool, "SEGMENT_BYTES", 50)
+    writer, directory = open_spool(tmp_path)
+    assert writer.write(b"a" * 40)
+
+    def full(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, call, full)
+        disk.setattr(os, "pwrite", full)
+        assert [writer.write(b"b" * 40) for _ in range(3)] == [False] * 3
+    assert writer.dropped == 3
+    # There is room again: the writer still has its segment, and goes on.
+    assert writer.write(b"c" * 40)
+    assert read_all(directory) == [b"a" * 40, b"c" * 40]
+
+
+def test_a_short_write_leaves_no_torn_frame_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, directory = open_spool(tmp_path)
+    real = os.write
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "write", lambda file, data: real(file, data[:5]))
+        assert not writer.write(b"torn")
+    assert writer.write(b"whole")
+    assert read_all(directory) == [b"whole"]
+
+
+def test_a_spool_has_a_writer_until_its_process_is_gone(tmp_path: Path) -> None:
+    _, directory = open_spool(tmp_path)
+    assert has_writer(directory)
+    assert has_writer(directory), "asking must not take the lock away"
+    lost = tmp_path / "app" / "lost"
+    lost.mkdir()
+    assert not has_writer(lost)
+    (lost / "lock").touch()
+    assert not has_writer(lost)
+    with (lost / "lock").open("r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert has_writer(lost)
+    assert not has_writer(lost)
