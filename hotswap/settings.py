@@ -74,6 +74,7 @@ class RaySettings(_Section):
     dashboard_url: str = "http://127.0.0.1:8265"
     auth_token: SecretStr
     http_host: str = "127.0.0.1"
+    http_port: int = Field(8000, description="Serve's own proxy, which no request of ours goes through")
 
 
 class AgentSettings(_Section):

@@ -260,7 +260,10 @@ async def serve(settings: TrafficAgentSettings) -> None:
     redis = Redis.from_url(settings.redis.url.get_secret_value())
     bus = RedisTrafficBus(redis)
     cluster = RayServeClient(
-        settings.ray.dashboard_url, settings.ray.auth_token.get_secret_value(), host=settings.ray.http_host
+        settings.ray.dashboard_url,
+        settings.ray.auth_token.get_secret_value(),
+        host=settings.ray.http_host,
+        port=settings.ray.http_port,
     )
     admin = EnvoyAdmin(settings.agent.envoy_admin_url)
     task = asyncio.create_task(Agent(settings, bus, cluster, admin).run())

@@ -25,10 +25,10 @@ _HEALTH = {
 
 
 class RayServeClient:
-    """Implements `hotswap.ports.ServeCluster`. `host` is what Serve's replicas listen on."""
+    """Implements `hotswap.ports.ServeCluster`. `host` is what Serve's replicas listen on, `port` its own proxy's."""
 
-    def __init__(self, base_url: str, token: str, *, host: str = "127.0.0.1") -> None:
-        self._host = host
+    def __init__(self, base_url: str, token: str, *, host: str = "127.0.0.1", port: int = 8000) -> None:
+        self._listen = {"host": host, "port": port}
         self._http = httpx.AsyncClient(
             base_url=base_url, headers={"Authorization": f"Bearer {token}"}, timeout=PUT_SECONDS
         )
@@ -36,7 +36,7 @@ class RayServeClient:
     async def put(self, specs: Sequence[ApplicationSpec]) -> None:
         config = {
             "proxy_location": "HeadOnly",
-            "http_options": {"host": self._host},
+            "http_options": self._listen,
             "applications": [application_config(spec) for spec in specs],
         }
         answer = await self._http.put(PATH, json=config)

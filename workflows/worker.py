@@ -122,7 +122,10 @@ async def serve(settings: Settings) -> None:
     engine = create_engine(settings.postgres)
     sessions = create_sessions(engine)
     cluster = RayServeClient(
-        settings.ray.dashboard_url, settings.ray.auth_token.get_secret_value(), host=settings.ray.http_host
+        settings.ray.dashboard_url,
+        settings.ray.auth_token.get_secret_value(),
+        host=settings.ray.http_host,
+        port=settings.ray.http_port,
     )
     artifacts = ArtifactCache(settings.serving.cache_dir, ObjectStorage(settings.storage))
     redis = Redis.from_url(settings.redis.url.get_secret_value())
