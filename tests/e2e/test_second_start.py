@@ -12,11 +12,10 @@ import pytest
 
 from hotswap.cli.demo.models import TrainedModels
 from hotswap.domain.lifecycle import DeploymentStatus
+from tests.fixtures.ports import free_base
 from tests.fixtures.stack import Stack, described, hotswap, start, wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
-
-PORT_BASE = 29_000
 
 
 @pytest.fixture
@@ -50,7 +49,8 @@ def answers(stack: Stack, trained: TrainedModels) -> bool:
 
 
 def test_a_second_start_serves_again_and_a_stop_leaves_nothing(data: Path, trained: TrainedModels) -> None:
-    first = start(data, PORT_BASE)
+    base = free_base()
+    first = start(data, base)
     uri = "s3://ml-models/kept/1.0.0.tar.gz"
     first.storage.upload(trained.archives["1.0.0"], uri)
     first.api.register_model(name="kept", version="1.0.0", framework="ONNX", artifact_path=uri)
@@ -60,7 +60,7 @@ def test_a_second_start_serves_again_and_a_stop_leaves_nothing(data: Path, train
     hotswap("down", "--data-dir", str(data))
     assert processes_of(data) == []
 
-    second = start(data, PORT_BASE)
+    second = start(data, base)
     wait_until(lambda: answers(second, trained), what="an answer after the second start")
     assert second.api.model("kept").active_version == "1.0.0"
     assert second.api.deployment(deployed.deployment_id).status is DeploymentStatus.ACTIVE

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import pty
-import random
 import shutil
 import signal
 import socket
@@ -16,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,25 +27,14 @@ from redis import Redis
 
 from hotswap.cli.stack import control_environment, processes
 from hotswap.cli.stack.layout import Layout
-from hotswap.cli.stack.ports import at_base, last_of
+from hotswap.cli.stack.ports import at_base
+from tests.fixtures.ports import free_base
 
 pytestmark = pytest.mark.slow
 
 SERVERS = "postgres,valkey,s3,temporal,ray"
 LIGHT = "postgres,valkey,s3,temporal"
 STACK = (sys.executable, "-P", "-m", "hotswap.cli.stack")
-
-
-def free_base() -> int:
-    """A base from which on all ports are free, in any order: two runs of the suite on one machine rarely meet."""
-    for base in random.sample(range(12000, 31000, 900), k=22):
-        ports = at_base(base)
-        numbers = {*asdict(ports).values(), last_of(ports, "ray_workers")}
-        with contextlib.suppress(OSError), contextlib.ExitStack() as open_sockets:
-            for number in numbers:
-                open_sockets.enter_context(socket.socket()).bind(("127.0.0.1", number))
-            return base
-    raise AssertionError("no room for a stack")
 
 
 class Stack:
