@@ -1,8 +1,9 @@
 """Replicas: rows say which applications should exist, and `converge` makes Ray Serve agree with all of them.
 
 Serve's PUT is the whole desired state and has no version check, so there is one writer at a time, by a lease that is
-asked for right before the PUT and outlives its time-out. What was written is read back, and rows that changed meanwhile
-are written again, so a writer that was frozen with a PUT in hand and wakes up late can't win.
+asked for right before the PUT and outlives its time-out. Lease and rows are read again after it: a writer that was
+frozen with a PUT in hand, and wakes up when the lease is another's, writes anew what the rows say by then, and so
+can't win.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ class ReplicaActivities:
         self._plans = plans
         self._cluster = cluster
         self._probe = probe
+        self._writing: set[asyncio.Future[None]] = set()
 
     @activity.defn
     @acting
@@ -77,14 +79,34 @@ class ReplicaActivities:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _converge(self) -> None:
+        """Return when Ray Serve was told what the rows say.
+
+        A cancel ends the waiting and not the work: who was frozen with a PUT in hand is cancelled as soon as he wakes,
+        and has to repair what he then wrote.
+        """
+        work = asyncio.ensure_future(self._write_until_current())
+        self._writing.add(work)
+        work.add_done_callback(self._written)
+        await asyncio.shield(work)
+
+    def _written(self, work: "asyncio.Future[None]") -> None:
+        self._writing.discard(work)
+        if not work.cancelled() and (problem := work.exception()):
+            logger.warning("ray serve configuration was not written", extra={"error": str(problem)})
+
+    async def _write_until_current(self) -> None:
+        while not await self._write():
+            logger.warning("ray serve configuration was outdated while it was written; it is written again")
+
+    async def _write(self) -> bool:
+        """Whether nobody else may have written meanwhile, and the rows still say what was written."""
         async with self._desired.writer_lease(activity.info().task_queue) as lease:
-            written: list[ApplicationSpec] | None = None
-            while (wanted := await self._desired.all()) != written:
-                if await lease.remaining() < LEASE_NEEDED_SECONDS:
-                    raise Unavailable("the lease on Ray Serve's configuration was lost; it is taken again")
-                await self._cluster.put(wanted)
-                written = wanted
-                logger.info("ray serve configuration written", extra={"applications": [spec.name for spec in wanted]})
+            wanted = await self._desired.all()
+            if await lease.remaining() < LEASE_NEEDED_SECONDS:
+                return False
+            await self._cluster.put(wanted)
+            logger.info("ray serve configuration written", extra={"applications": [spec.name for spec in wanted]})
+            return await lease.remaining() > 0 and await self._desired.all() == wanted
 
 
 def _waiting_for(spec: ApplicationSpec, state: ApplicationState | None) -> str:

@@ -4,17 +4,31 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from hotswap.settings import PostgresSettings
 
+SESSION = {
+    "statement_timeout": "30s",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "5s",
+    "client_connection_check_interval": "1s",
+}
+
 Sessions = async_sessionmaker[AsyncSession]
 
 
 def create_engine(settings: PostgresSettings) -> AsyncEngine:
-    """Connections are checked before use, so a database that restarted costs no request an error."""
+    """Connections are checked before use, so a database that restarted costs no request an error.
+
+    What a killed client had asked for, and what a frozen one has locked, is given up within seconds: both would hold
+    the rows of all deployments.
+    """
     return create_async_engine(
         settings.url.get_secret_value(),
         pool_size=settings.pool_size,
         max_overflow=settings.pool_size,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 5, "options": "-c statement_timeout=30000 -c lock_timeout=10000"},
+        connect_args={
+            "connect_timeout": 5,
+            "options": " ".join(f"-c {name}={value}" for name, value in SESSION.items()),
+        },
     )
 
 

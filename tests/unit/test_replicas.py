@@ -1,0 +1,106 @@
+"""Converging Ray Serve to the rows, when the writer freezes with a PUT in hand and wakes up late."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+
+import pytest
+from temporalio.testing import ActivityEnvironment
+
+from activities.replicas import ReplicaActivities
+from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState, ReplicaResources
+from hotswap.domain.vocabulary import Environment, Framework
+from hotswap.ports import WriterLease
+from tests.workflows.fakes import FakePlans, FakeProbe, World, rollout_brief, version_ref
+
+
+def spec(name: str) -> ApplicationSpec:
+    version = version_ref("2.0.0")
+    return ApplicationSpec(
+        name=name,
+        deployment_id=name,
+        environment=Environment.PRODUCTION,
+        model="fraud",
+        version="2.0.0",
+        framework=Framework.ONNX,
+        artifact=version.artifact,
+        input_schema={},
+        output_schema={},
+        resources=ReplicaResources(),
+        warmup_timeout_seconds=10.0,
+    )
+
+
+class Rows:
+    """Rows and a lease that a test can take away from its holder."""
+
+    def __init__(self) -> None:
+        self.specs: list[ApplicationSpec] = []
+        self.holder = 0
+
+    async def add(self, spec: ApplicationSpec) -> None:
+        self.specs.append(spec)
+
+    async def remove(self, name: str) -> None:
+        self.specs = [spec for spec in self.specs if spec.name != name]
+
+    async def all(self) -> list[ApplicationSpec]:
+        return list(self.specs)
+
+    async def set_aside(self, name: str, reason: str) -> None:
+        await self.remove(name)
+
+    @contextlib.asynccontextmanager
+    async def writer_lease(self, holder: str) -> AsyncIterator[WriterLease]:
+        self.holder += 1
+        yield Lease(self, self.holder)
+
+
+class Lease:
+    def __init__(self, rows: Rows, number: int) -> None:
+        self.rows = rows
+        self.number = number
+
+    async def remaining(self) -> float:
+        return 15.0 if self.rows.holder == self.number else 0.0
+
+
+class Serve:
+    """What was PUT last is what runs; `before_put` is what happens while the first writer is frozen."""
+
+    def __init__(self, before_put: Callable[["Serve"], None]) -> None:
+        self.running: list[str] = []
+        self.before_put: Callable[[Serve], None] | None = before_put
+
+    async def put(self, specs: Sequence[ApplicationSpec]) -> None:
+        if self.before_put is not None:
+            happens, self.before_put = self.before_put, None
+            happens(self)
+            await asyncio.sleep(0)
+        self.running = [spec.name for spec in specs]
+
+    async def applications(self) -> dict[str, ApplicationState]:
+        return {name: ApplicationState(name, ApplicationHealth.RUNNING, "", ("127.0.0.1:1",)) for name in self.running}
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_writer_that_froze_with_a_put_in_hand_repairs_what_it_wrote(cancelled: bool) -> None:
+    rows, environment = Rows(), ActivityEnvironment()
+    environment.info = replace(environment.info, task_queue="test")
+
+    def another_writes(serve: Serve) -> None:
+        rows.holder += 1
+        rows.specs.append(spec("second"))
+        serve.running = ["first", "second"]
+        if cancelled:
+            environment.cancel()
+
+    serve = Serve(another_writes)
+    world = World(brief=rollout_brief(), clock=lambda: 0.0)
+    activities = ReplicaActivities(rows, serve, FakeProbe(), FakePlans(world))
+    with contextlib.suppress(asyncio.CancelledError):
+        await environment.run(activities.start_replicas, spec("first"))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert serve.running == ["first", "second"]
