@@ -77,8 +77,8 @@ class Serve:
         if self.before_put is not None:
             happens, self.before_put = self.before_put, None
             happens(self)
-            await asyncio.sleep(0)
         self.running = [spec.name for spec in specs]
+        await asyncio.sleep(0)
 
     async def applications(self) -> dict[str, ApplicationState]:
         return {name: ApplicationState(name, ApplicationHealth.RUNNING, "", ("127.0.0.1:1",)) for name in self.running}
