@@ -43,6 +43,8 @@ STACK, WORK, STEER = "The embedded stack", "Models and deployments", "Steering a
 
 app.command(rich_help_panel=STACK)(stack.up)
 app.command(rich_help_panel=STACK)(stack.down)
+app.command(rich_help_panel=STACK)(stack.stop)
+app.command(rich_help_panel=STACK)(stack.start)
 app.command(rich_help_panel=STACK)(stack.env)
 app.command(rich_help_panel=STACK)(demo)
 app.add_typer(models.app, name="models", rich_help_panel=WORK)

@@ -1,22 +1,26 @@
 """Parts start by dependency, are started again when they die, and stop in order; nothing of theirs is left."""
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hotswap.cli.stack import probes, processes, supervisor
+from hotswap.cli.stack import holds, probes, processes, supervisor
 from hotswap.cli.stack.events import Event, Kind
+from hotswap.cli.stack.holds import Hold
 from hotswap.cli.stack.layout import Layout, StackError
+from hotswap.cli.stack.lifecycle import State
 from hotswap.cli.stack.parts import Part
+from hotswap.cli.stack.ports import Ports
 from hotswap.cli.stack.supervisor import Supervisor
 
 
@@ -54,10 +58,21 @@ def sleeper(place: Layout, name: str, **changes: Any) -> Part:
     return Part(**{**fields, **changes})
 
 
+@contextmanager
+def held_lock(place: Layout) -> Iterator[None]:
+    """The guardian's part in a running stack."""
+    with place.lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 @asynccontextmanager
 async def running(place: Layout, *parts: Part) -> AsyncIterator[Heard]:
     heard = Heard()
-    subject = Supervisor(place, parts, heard, state={})  # type: ignore[arg-type]
+    state = State(
+        supervisor=os.getpid(), guardian=os.getpid(), guardian_started=0, ports=Ports(), addresses={}, ready=False
+    )
+    subject = Supervisor(place, parts, heard, state=state.encode())  # type: ignore[arg-type]
     task = asyncio.create_task(subject.run(upkeep=lambda: None))
     try:
         await until(lambda: Kind.STACK_READY in [event.kind for event in heard.events] or task.done())
@@ -103,6 +118,47 @@ async def test_a_dead_part_is_started_again_and_what_it_left_is_killed(place: La
         assert processes.session_members(first.session) == []
         [died] = [event for event in heard.events if event.kind is Kind.DIED]
         assert "SIGKILL" in died.text
+
+
+@pytest.mark.parametrize("how", list(Hold))
+async def test_a_held_part_stays_down_alone_until_it_is_released(place: Layout, how: Hold) -> None:
+    needs = frozenset({"postgres"})
+    async with running(place, sleeper(place, "api", after=needs), sleeper(place, "postgres"), sleeper(place, "s3")):
+        before = {name: recorded(place, name) for name in ("api", "postgres", "s3")}
+        with held_lock(place):
+            await asyncio.to_thread(holds.hold, place, ["api", "postgres"], how)
+            assert not [name for name in ("api", "postgres") if processes.is_alive(before[name])]
+            os.kill(before["s3"].pid, signal.SIGKILL)
+            await until(lambda: recorded(place, "s3").pid != before["s3"].pid)
+            assert processes.session_members(recorded(place, "s3").session) != []
+            assert [recorded(place, name) for name in ("api", "postgres")] == [before["api"], before["postgres"]]
+
+            releasing = asyncio.create_task(asyncio.to_thread(holds.release, place, ["api"]))
+            await asyncio.sleep(3 * supervisor.HOLD_INTERVAL_S)
+            assert recorded(place, "api") == before["api"], "what it needs is held"
+            await asyncio.to_thread(holds.release, place, ["postgres"])
+            await releasing
+            assert all(processes.is_alive(recorded(place, name)) for name in ("api", "postgres"))
+            with pytest.raises(StackError, match="no part nobody; its parts: "):
+                holds.hold(place, ["nobody"], how)
+
+
+async def test_a_part_that_fails_after_its_hold_takes_no_other_with_it(
+    place: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "FIRST_DELAY_S", 0.01)
+    ready = place.ready_file("api")
+    code = f"import pathlib, time; pathlib.Path({str(ready)!r}).touch(); time.sleep(60)"
+    broken = place.data / "broken"
+    fails = sleeper(place, "api", command=(sys.executable, "-S", "-c", f"open({str(broken)!r}, 'x').close(); {code}"))
+    async with running(place, fails, sleeper(place, "s3")) as heard:
+        with held_lock(place):
+            await asyncio.to_thread(holds.hold, place, ["api"], Hold.STOP)
+            releasing = asyncio.create_task(asyncio.to_thread(holds.release, place, ["api"]))
+            await until(lambda: len(heard.said(Kind.DIED)) > supervisor.ATTEMPTS)
+            assert heard.said(Kind.STACK_FAILED) == []
+            broken.unlink()
+            await releasing
 
 
 async def test_a_chore_is_done_when_it_ended_well(place: Layout) -> None:

@@ -1,7 +1,7 @@
 """The embedded stack: every server that HotSwap stands on, from Python packages, supervised on one machine.
 
-`commands` holds `up`, `down` and `env`. Programs (tests, the demo) ask `control_environment` for the settings of the
-control loop of a stack on a data directory.
+`commands` holds `up`, `down`, `stop`, `start` and `env`. Programs (tests, the demo) ask `control_environment` for the
+settings of the control loop of a stack on a data directory.
 """
 
 import os

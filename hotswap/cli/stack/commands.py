@@ -11,12 +11,13 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from hotswap.cli.stack import lifecycle
+from hotswap.cli.stack import holds, lifecycle
 from hotswap.cli.stack.events import receive
 from hotswap.cli.stack.layout import Layout, StackError, locate
 from hotswap.cli.stack.lifecycle import Options
 from hotswap.cli.stack.progress import Progress, urls
 
+Parts = Annotated[list[str], typer.Argument(help="Names as in `hotswap env --json`.", show_default=False)]
 DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Where the stack keeps everything.", envvar="HOTSWAP_DATA_DIR", show_default=False),
@@ -60,6 +61,29 @@ def down(*, data_dir: DataDir = None) -> None:
     print(f"stopped{left}" if ran or swept else f"no stack runs on {layout.data}")  # noqa: T201
 
 
+def stop(
+    parts: Parts,
+    *,
+    kill: Annotated[bool, typer.Option("--kill", help="By SIGKILL, as a crash would.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Stop single parts of the running stack and keep them down, until `hotswap start` or the next `hotswap up`."""
+    try:
+        holds.hold(locate(data_dir), parts, holds.Hold.KILL if kill else holds.Hold.STOP)
+    except StackError as error:
+        _fail(str(error))
+    print(f"down, and kept down: {', '.join(parts)}; `hotswap start` ends it")  # noqa: T201
+
+
+def start(parts: Parts, *, data_dir: DataDir = None) -> None:
+    """Start parts that `hotswap stop` keeps down, and wait until they are ready."""
+    try:
+        holds.release(locate(data_dir), parts)
+    except StackError as error:
+        _fail(str(error))
+    print(f"ready: {', '.join(parts)}")  # noqa: T201
+
+
 def env(
     *,
     data_dir: DataDir = None,
@@ -95,6 +119,7 @@ def describe(layout: Layout, state: lifecycle.State) -> dict[str, Any]:
             }
             for entry in running
         },
+        "held": holds.held(state),
         "urls": urls(state.ports),
     }
 

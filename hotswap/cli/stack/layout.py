@@ -55,6 +55,11 @@ class Layout:
         return self.run / "stack.json"
 
     @property
+    def holds(self) -> Path:
+        """The parts that are to stay down."""
+        return self.run / "holds.json"
+
+    @property
     def options(self) -> Path:
         """What the next start without options takes over from this one: the ports."""
         return self.data / "options.json"

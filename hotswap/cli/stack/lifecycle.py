@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,8 @@ class State:
     ports: Ports
     addresses: dict[str, str]
     ready: bool
+    parts: dict[str, str] = field(default_factory=dict)
+    """A `holds.PartState` by part; chores are none."""
 
     def encode(self) -> dict[str, Any]:
         return asdict(self)
@@ -127,7 +129,7 @@ def already_running(layout: Layout) -> StackError:
 def sweep_leftovers(layout: Layout) -> int:
     """Kill what an earlier stack left; call it under the lock. Returns how many processes there were."""
     killed = processes.sweep(processes.load(layout.processes), postgres_data=layout.postgres)
-    for file in (layout.processes, layout.state):
+    for file in (layout.processes, layout.state, layout.holds):
         file.unlink(missing_ok=True)
     return killed
 

@@ -2,8 +2,9 @@
 
 Invariants: one supervisor per data directory (the lock is held by descriptor, so it ends with us); a part is reported
 ready only when its own process lives and answers; whatever a dead part left in its session is killed before it is
-started again, so that no old process serves beside the new one; when we end, in whatever way, nothing of ours goes on
-(parts die with us by PDEATHSIG, the guardian sweeps, and so does the next command).
+started again, so that no old process serves beside the new one; a part that a person holds down stays down; when we
+end, in whatever way, nothing of ours goes on (parts die with us by PDEATHSIG, the guardian sweeps, and so does the next
+command).
 """
 
 import asyncio
@@ -11,17 +12,19 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from hotswap.cli.stack import processes
 from hotswap.cli.stack.events import Event, Kind, Sender
+from hotswap.cli.stack.holds import Hold, PartState, wished
 from hotswap.cli.stack.layout import Layout, StackError
 from hotswap.cli.stack.parts import STOP_WAVES, Part
 from hotswap.cli.stack.probes import listens
 
 PROBE_INTERVAL_S = 0.1
+HOLD_INTERVAL_S = 0.2
 START_TIMEOUT_S = 90.0
 ATTEMPTS = 4
 """How often a part may die before it was ever ready; then the start has failed."""
@@ -35,10 +38,16 @@ class _StopAskedError(Exception):
 
 @dataclass(slots=True)
 class Running:
-    """One part's life: its present process, and whether it was ever ready."""
+    """One part's life: its present process, and whether it was ever ready since it was last held."""
 
     part: Part
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set unless a person holds it down."""
+
+    def __post_init__(self) -> None:
+        self.released.set()
+
     process: asyncio.subprocess.Process | None = None
     recorded: processes.Recorded | None = None
     reason: str = "waits for others"
@@ -53,6 +62,8 @@ class Supervisor:
         self._running = {part.name: Running(part) for part in parts}
         self._sender = sender
         self._state = dict(state)
+        self._parts: dict[str, PartState] = {}
+        self._was_ready = False
         self._stopping = asyncio.Event()
         self._begun = time.monotonic()
         self._known = [found for found in (processes.record("supervisor", os.getpid()),) if found]
@@ -70,12 +81,13 @@ class Supervisor:
         Raises:
             StackError: a part could not be started; everything is stopped then.
         """
-        self._save_state(ready=False)
+        self._save_state()
         watches = [asyncio.create_task(self._keep(running)) for running in self._running.values()]
         started = asyncio.create_task(self._announce())
         stopping = asyncio.create_task(self._until_asked())
         tending = asyncio.create_task(self._tend(upkeep))
-        everything = [*watches, started, stopping, tending]
+        holding = asyncio.create_task(self._follow_holds())
+        everything = [*watches, started, stopping, tending, holding]
         try:
             done, _ = await asyncio.wait(everything, return_when=asyncio.FIRST_EXCEPTION)
             for failed in filter(None, (task.exception() for task in done)):
@@ -105,7 +117,8 @@ class Supervisor:
             late = [running for running in self._running.values() if not running.ready.is_set()]
             why = "; ".join(f"{running.part.name} ({running.reason})" for running in late)
             raise StackError(f"not ready after {START_TIMEOUT_S:.0f} s: {why}; logs: {self._layout.logs}") from None
-        self._save_state(ready=True)
+        self._was_ready = True
+        self._save_state()
         self._sender.send(Event(Kind.STACK_READY, seconds=time.monotonic() - self._begun))
 
     async def _tend(self, upkeep: Callable[[], None]) -> None:
@@ -113,18 +126,46 @@ class Supervisor:
             await asyncio.sleep(6 * 3600)
             upkeep()
 
+    async def _follow_holds(self) -> None:
+        while True:
+            holds = wished(self._layout)
+            held = [running for name, running in self._running.items() if name in holds and running.released.is_set()]
+            for running in self._running.values():
+                if running.part.name not in holds:
+                    running.released.set()
+            for running in held:
+                running.released.clear()
+            for running in held:
+                if holds[running.part.name] is Hold.KILL:
+                    self._kill(running)
+            await self._stop_in_order(held)
+            await asyncio.sleep(HOLD_INTERVAL_S)
+
+    async def _until_may_start(self, running: Running) -> None:
+        """Until nobody holds it down any more, and what it needs is there."""
+        if not running.released.is_set():
+            running.ready.clear()
+            self._save_part(running, PartState.HELD)
+            await running.released.wait()
+            self._save_part(running, PartState.STARTING)
+        for needed in running.part.after & self._running.keys():
+            await self._running[needed].ready.wait()
+
     async def _keep(self, running: Running) -> None:
         """One part's loop: start, wait until ready, wait until dead, clear up, again."""
         part, failures, delay = running.part, 0, FIRST_DELAY_S
-        for needed in part.after & self._running.keys():
-            await self._running[needed].ready.wait()
+        await self._until_may_start(running)
         while not self._stopping.is_set():
             begun = time.monotonic()
             ending = await self._live(running, begun)
             if ending is None or self._stopping.is_set():
                 return
+            if not running.released.is_set():
+                await self._until_may_start(running)
+                delay = FIRST_DELAY_S
+                continue
             failures += not running.ready.is_set()
-            if failures >= ATTEMPTS:
+            if failures >= ATTEMPTS and not self._was_ready:  # a stack that serves goes on without it
                 raise StackError(f"{part.name} doesn't start ({ending}):\n{self._last_words(part)}")
             delay = 0.0 if time.monotonic() - begun > SETTLED_S else delay
             self._say(Kind.DIED, part, text=f"{ending}; starting it again in {delay:g} s")
@@ -150,11 +191,12 @@ class Supervisor:
         part = running.part
         if part.prepare is not None:
             await part.prepare()
-        if self._stopping.is_set():
-            raise StackError("stopping")
+        if self._stopping.is_set() or not running.released.is_set():
+            raise StackError("not to be started any more")
         if part.ready_file is not None:
             part.ready_file.unlink(missing_ok=True)
         self._say(Kind.STARTING, part)
+        self._save_part(running, PartState.STARTING)
         parent = os.getpid()
         with self._layout.log(part.name).open("ab") as log:
             log.write(f"--- {part.name} started at {datetime.now(UTC).isoformat(timespec='seconds')}\n".encode())
@@ -172,6 +214,8 @@ class Supervisor:
             )
         running.process, running.recorded = process, processes.record(part.name, process.pid)
         self._save_processes()
+        if not running.released.is_set():  # held in this very moment: nobody else saw this process
+            self._kill(running)
         return process
 
     async def _until_ready(self, running: Running, process: asyncio.subprocess.Process, begun: float) -> None:
@@ -193,14 +237,18 @@ class Supervisor:
 
     def _ready(self, running: Running, begun: float) -> None:
         running.ready.set()
+        self._save_part(running, PartState.READY)
         self._say(Kind.READY, running.part, text=running.part.address or "", seconds=time.monotonic() - begun)
 
     async def _stop_all(self) -> None:
         self._sender.send(Event(Kind.STACK_STOPPING))
-        waves = [[self._running[name] for name in wave if name in self._running] for wave in STOP_WAVES]
-        named = {name for wave in STOP_WAVES for name in wave}
-        chores = [running for name, running in self._running.items() if name not in named]
-        for wave in [chores, *waves]:
+        await self._stop_in_order(self._running.values())
+
+    async def _stop_in_order(self, some: Iterable[Running]) -> None:
+        """Chores, which are in no wave, first."""
+        left = {running.part.name: running for running in some}
+        waves = [[left.pop(name) for name in wave if name in left] for wave in STOP_WAVES]
+        for wave in [list(left.values()), *waves]:
             await asyncio.gather(*(self._stop(running) for running in wave))
 
     async def _stop(self, running: Running) -> None:
@@ -226,9 +274,13 @@ class Supervisor:
         started = [running.recorded for running in self._running.values() if running.recorded]
         processes.save(self._layout.processes, [*self._known, *started])
 
-    def _save_state(self, *, ready: bool) -> None:
-        self._state["ready"] = ready
-        processes.write_json(self._layout.state, self._state)
+    def _save_state(self) -> None:
+        processes.write_json(self._layout.state, {**self._state, "ready": self._was_ready, "parts": self._parts})
+
+    def _save_part(self, running: Running, state: PartState) -> None:
+        if running.part.probe is not None:
+            self._parts[running.part.name] = state
+            self._save_state()
 
     def _say(self, kind: Kind, part: Part, *, text: str = "", seconds: float = 0.0) -> None:
         self._sender.send(Event(kind, part.name, text, round(seconds, 2)))
