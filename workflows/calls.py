@@ -1,7 +1,7 @@
 """How a deployment calls its activities: time-outs and retries by direction, and what a failure means.
 
-Forward, a phase has the deployment's progress deadline. Backward there is none: compensation is tried until it has
-worked. A killed worker is noticed by missing heartbeats, so every call has a heartbeat time-out.
+Forward, a phase has the deployment's progress deadline. Compensation and the last word have none: they are tried until
+they have worked. A killed worker is noticed by missing heartbeats, so every call has a heartbeat time-out.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ def forward(summary: str, *, deadline: timedelta) -> workflow.ActivityConfig:
     )
 
 
-def undoing(summary: str) -> workflow.ActivityConfig:
+def until_done(summary: str) -> workflow.ActivityConfig:
     return workflow.ActivityConfig(
         summary=summary,
         start_to_close_timeout=timedelta(hours=1),

@@ -44,7 +44,7 @@ with workflow.unsafe.imports_passed_through():
         WithdrawCandidate,
     )
     from hotswap.messages import SetWeight as SetWeightRequest
-    from workflows.calls import BAKE_GRACE, GoBack, cause_of, forward, undoing, watching
+    from workflows.calls import BAKE_GRACE, GoBack, cause_of, forward, until_done, watching
     from workflows.conversation import Conversation
     from workflows.saga import is_outcome, uninterrupted
 
@@ -295,11 +295,16 @@ class DeploymentWorkflow(Conversation):
             summary=f"promote {spec.model} {spec.version}",
         )
         self._check_abort()
-        message = f"{spec.model} {spec.version} serves {spec.environment}"
-        await self._enter(DeploymentStatus.ACTIVE, message, reason=Reason.COMPLETED)
+        return await uninterrupted(self._end_active(spec))
+
+    async def _end_active(self, spec: ApplicationSpec) -> DeploymentOutcome:
+        """From here there is no way back: what is Active is rolled back by a deployment of its own."""
+        outcome = await self._end(
+            DeploymentStatus.ACTIVE, Reason.COMPLETED, f"{spec.model} {spec.version} serves {spec.environment}"
+        )
         if self._stable is not None and self._stable.application != spec.name:
             await self._retire_later(self._stable.application)
-        return self._outcome(Reason.COMPLETED)
+        return outcome
 
     async def _retire_later(self, application: str) -> None:
         try:
@@ -323,13 +328,7 @@ class DeploymentWorkflow(Conversation):
     async def _go_back(self, cause: RollBack) -> DeploymentOutcome:
         """Undo what was begun: traffic before everything, then the replicas; then say how it ended."""
         failures: list[str] = []
-        rolling_back = Transition(
-            deployment_id=self._request.deployment_id,
-            status=DeploymentStatus.ROLLING_BACK,
-            message=cause.message,
-            reason=cause.reason,
-            actor=self._request.initiated_by,
-        )
+        rolling_back = self._transition(DeploymentStatus.ROLLING_BACK, cause.message, cause.reason)
         self._show(DeploymentStatus.ROLLING_BACK, cause.message)
         for undo in (self._withdraw, self._remove_replicas):
             try:
@@ -356,7 +355,7 @@ class DeploymentWorkflow(Conversation):
                 why=rolling_back,
                 promoted=self._promoted,
             ),
-            **undoing("take all traffic from the candidate, and verify it"),
+            **until_done("take all traffic from the candidate, and verify it"),
         )
         self._verified_weight = 0
         workflow.upsert_search_attributes([WEIGHT.value_set(0.0)])
@@ -367,25 +366,18 @@ class DeploymentWorkflow(Conversation):
             return
         if not self._published:
             await workflow.execute_activity_method(
-                DeploymentActivities.record_transition, rolling_back, **undoing("rolling back")
+                DeploymentActivities.record_transition, rolling_back, **until_done("rolling back")
             )
         await workflow.execute_activity_method(
-            ReplicaActivities.retire_replicas, self._started, **undoing(f"stop {self._started}")
+            ReplicaActivities.retire_replicas, self._started, **until_done(f"stop {self._started}")
         )
 
     async def _end(self, status: DeploymentStatus, reason: Reason, message: str) -> DeploymentOutcome:
-        await workflow.execute_activity_method(
-            DeploymentActivities.record_transition,
-            Transition(
-                deployment_id=self._request.deployment_id,
-                status=status,
-                message=message,
-                reason=reason,
-                actor=self._request.initiated_by,
-            ),
-            **undoing(str(status)),
-        )
+        """Whatever comes from now on comes too late, and is told so."""
         self._show(status, message)
+        await workflow.execute_activity_method(
+            DeploymentActivities.record_transition, self._transition(status, message, reason), **until_done(str(status))
+        )
         return self._outcome(reason)
 
     # --- small parts --------------------------------------------------------------------------------------------------
@@ -448,18 +440,19 @@ class DeploymentWorkflow(Conversation):
             candidate_weight=weight,
         )
 
-    async def _enter(self, status: DeploymentStatus, message: str, *, reason: Reason | None = None) -> None:
+    async def _enter(self, status: DeploymentStatus, message: str) -> None:
         self._show(status, message)
         await self._do(
-            DeploymentActivities.record_transition,
-            Transition(
-                deployment_id=self._request.deployment_id,
-                status=status,
-                message=message,
-                reason=reason,
-                actor=self._request.initiated_by,
-            ),
-            summary=str(status),
+            DeploymentActivities.record_transition, self._transition(status, message, None), summary=str(status)
+        )
+
+    def _transition(self, status: DeploymentStatus, message: str, reason: Reason | None) -> Transition:
+        return Transition(
+            deployment_id=self._request.deployment_id,
+            status=status,
+            message=message,
+            reason=reason,
+            actor=self._request.initiated_by,
         )
 
     def _show(self, status: DeploymentStatus, message: str) -> None:

@@ -7,7 +7,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.replicas import ReplicaActivities
     from hotswap.domain.errors import Conflict
     from hotswap.messages import RetirementInput
-    from workflows.calls import undoing
+    from workflows.calls import until_done
 
 
 @workflow.defn(name="Retirement")
@@ -20,7 +20,7 @@ class RetirementWorkflow:
             await workflow.execute_activity_method(
                 ReplicaActivities.retire_replicas,
                 request.application,
-                **undoing(f"stop {request.application}"),
+                **until_done(f"stop {request.application}"),
             )
         except ActivityError as error:
             if isinstance(error.cause, ApplicationError) and error.cause.type == Conflict.code:

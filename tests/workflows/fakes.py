@@ -4,6 +4,7 @@
 that exist, so that invariants can be asserted over the whole run and not only at its end.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -52,6 +53,8 @@ class World:
     replicas_hang: bool = False
     proxies_silent: bool = False
     withdraw_fails: int = 0
+    held_at: DeploymentStatus | None = None
+    """The phase whose work gets stuck until `released`, which nothing but a test sets."""
 
     statuses: list[DeploymentStatus] = field(default_factory=lambda: [DeploymentStatus.PENDING])
     reasons: list[str | None] = field(default_factory=list)
@@ -67,6 +70,14 @@ class World:
     samples: list[tuple[int, frozenset[str]]] = field(default_factory=list)
     counts: dict[str, float] = field(default_factory=dict)
     counted_at: float | None = None
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def work(self) -> None:
+        """What takes time in each phase; called by every fake that does such work."""
+        if self.held_at is self.statuses[-1]:
+            self.reached.set()
+            await self.released.wait()
 
     def sample(self) -> None:
         self.samples.append((self.route.candidate_weight if self.route else 0, frozenset(self.applications)))
@@ -137,6 +148,7 @@ class FakeDeployments:
         self.plans = plans
 
     async def open(self, deployment_id: str, *, run_id: str) -> DeploymentBrief:
+        await self.world.work()
         return self.world.brief
 
     async def transition(
@@ -145,8 +157,11 @@ class FakeDeployments:
         if check_transition(self.world.statuses[-1], status):
             self.world.statuses.append(status)
             self.world.reasons.append(reason)
+        if status.is_terminal:
+            await self.world.work()
 
     async def record_weight(self, deployment_id: str, *, verified_weight: int, progress: int, message: str) -> None:
+        await self.world.work()
         self.world.weights.append(verified_weight)
 
     async def record_verdict(self, deployment_id: str, *, step: int, verdict: dict[str, Any]) -> None:
@@ -228,7 +243,7 @@ class FakeCluster:
         self.world = world
 
     async def put(self, specs: Sequence[ApplicationSpec]) -> None:
-        pass
+        await self.world.work()
 
     async def applications(self) -> dict[str, ApplicationState]:
         health = ApplicationHealth.RUNNING
@@ -250,6 +265,7 @@ class FakeInspector:
         return Inspection(ArtifactRef(uri, "0" * 64, 1), SCHEMA, SCHEMA)
 
     async def validate(self, version: VersionRef) -> ValidationReport:
+        await self.world.work()
         return self.world.report
 
 
