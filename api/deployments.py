@@ -5,6 +5,7 @@ same Idempotency-Key starts what was not started, and starts nothing twice. What
 under way is in `api.decisions`.
 """
 
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
@@ -46,7 +47,7 @@ async def create_deployment(
     """Start a deployment. It goes on by itself; `GET` what Location names to watch it."""
     check_may_change(caller, body.environment)
     strategy = body.strategy or parts.settings.deployments.default_strategy
-    config, resources = plan(body, strategy)
+    config, resources = plan(body, strategy, monitoring_duration=parts.settings.deployments.monitoring_duration)
     row = await launch(
         parts,
         NewDeployment(
@@ -87,13 +88,20 @@ async def get_deployment(_: Reader, parts: With, deployment_id: DeploymentId) ->
     return deployment_view(await parts.queries.deployment(deployment_id))
 
 
-def plan(body: CreateDeployment, strategy: Strategy) -> tuple[CanaryConfig, Resources]:
-    """The strategy's configuration and the replicas' resources. Raises ValidationFailed naming the field."""
+def plan(
+    body: CreateDeployment, strategy: Strategy, *, monitoring_duration: timedelta
+) -> tuple[CanaryConfig, Resources]:
+    """The strategy's configuration and the replicas' resources; `monitoring_duration` is used where none is said.
+
+    Raises ValidationFailed naming the field.
+    """
     if strategy is not Strategy.CANARY:
         raise ValidationFailed.of("strategy", f"{strategy} is not there yet; Canary is")
     try:
         given, resources = split_resources(body.strategy_config, body.resources)
         config = CanaryConfig.model_validate(given)
+        if "monitoring_duration" not in config.model_fields_set:
+            config = config.model_copy(update={"monitoring_duration": monitoring_duration})
     except ValidationError as error:
         raise invalid(error, within="strategyConfig") from None
     config.steps()  # raises for a plan of too many steps

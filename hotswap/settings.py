@@ -58,6 +58,9 @@ class DeploymentSettings(_Section):
         frozenset({Environment.PRODUCTION}), description="environments whose deployments wait for an approval"
     )
     allow_self_approval: bool = Field(False, description="whether who asked for a Production deployment may approve it")
+    monitoring_duration: timedelta = Field(
+        timedelta(minutes=5), gt=timedelta(0), description="how long a step bakes where a deployment doesn't say"
+    )
     keep_previous: timedelta = Field(timedelta(minutes=30), description="how long a replaced version stays warm")
 
 

@@ -1,5 +1,6 @@
 """Hostile and mistaken input is refused, with the field named as it stands in the JSON."""
 
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -147,14 +148,14 @@ async def test_paths_and_queries_are_checked_before_any_query_is_made(
 
 def test_the_seeds_deployment_is_enough_and_has_the_defaults() -> None:
     body = CreateDeployment.model_validate({"modelId": "model-123", "strategyConfig": {"canaryPercentage": 10}})
-    config, resources = plan(body, Strategy.CANARY)
+    config, resources = plan(body, Strategy.CANARY, monitoring_duration=timedelta(minutes=5))
     assert [step.weight for step in config.steps()][:3] == [1_000, 2_500, 4_000]
     assert (resources.replicas, resources.gpus) == (1, 0)
 
 
 def test_resources_are_taken_from_the_strategys_configuration() -> None:
     body = CreateDeployment.model_validate({"modelId": "m", "strategyConfig": {"replicas": 3, "numGpus": 2}})
-    config, resources = plan(body, Strategy.CANARY)
+    config, resources = plan(body, Strategy.CANARY, monitoring_duration=timedelta(minutes=5))
     assert (resources.replicas, resources.gpus) == (3, 2)
     assert "replicas" not in config.model_dump()
 
@@ -162,7 +163,7 @@ def test_resources_are_taken_from_the_strategys_configuration() -> None:
 def test_too_many_steps_are_refused() -> None:
     body = CreateDeployment.model_validate({"modelId": "m", "strategyConfig": {"incrementStep": 0.01}})
     with pytest.raises(ValidationFailed, match="incrementStep"):
-        plan(body, Strategy.CANARY)
+        plan(body, Strategy.CANARY, monitoring_duration=timedelta(minutes=5))
 
 
 def test_a_registration_carries_what_was_said() -> None:

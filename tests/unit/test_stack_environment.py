@@ -96,6 +96,7 @@ def test_secrets_are_closed_and_stay(place: Layout) -> None:
     second = credentials.load(place)
     assert {file.name: file.read_text() for file in place.secrets.iterdir()} == before
     assert second == first
+    credentials.write_curl_configuration(place, first, public_port=5000)
     for file in (*place.secrets.iterdir(), place.shell / ".curlrc"):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
     assert first.token not in repr(first)
@@ -124,7 +125,18 @@ def test_tokens_say_who_and_are_renewed_before_they_end(place: Layout) -> None:
     secret.token_file.write_text(old)
     credentials.renew_tokens(place, secret)
     assert secret.token != old
-    assert (place.shell / ".curlrc").read_text() == f'oauth2-bearer = "{secret.token}"\n'
+
+
+def test_curl_finds_token_and_stack_wherever_its_ports_are(place: Layout) -> None:
+    secret = credentials.load(place)
+
+    def written(port: int) -> list[str]:
+        credentials.write_curl_configuration(place, secret, public_port=port)
+        return (place.shell / ".curlrc").read_text().splitlines()
+
+    token = f'oauth2-bearer = "{secret.token}"'
+    assert written(5000) == [token]
+    assert written(20000) == [token, 'connect-to = "localhost:5000:127.0.0.1:20000"']
 
 
 def test_the_shell_gets_what_the_runbooks_use(place: Layout) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from hotswap import security
 from hotswap.cli.stack.layout import Layout
+from hotswap.cli.stack.ports import HOST, Ports
 from hotswap.domain.errors import Unauthorized
 from hotswap.domain.vocabulary import Role
 
@@ -70,7 +71,7 @@ def load(layout: Layout) -> Credentials:
 
 
 def renew_tokens(layout: Layout, credentials: Credentials) -> None:
-    """Mint the tokens that are missing, nearly over, or signed by another key; write curl's configuration."""
+    """Mint the tokens that are missing, nearly over, or signed by another key."""
     key = _key(credentials.signing_key_file)
     for file, subject, role in (
         (credentials.token_file, "developer", Role.ADMIN),
@@ -87,7 +88,17 @@ def renew_tokens(layout: Layout, credentials: Credentials) -> None:
                 now=datetime.now(UTC),
             )
             _write(file, token)
-    _write(layout.shell / ".curlrc", f'oauth2-bearer = "{credentials.token}"\n')
+
+
+def write_curl_configuration(layout: Layout, credentials: Credentials, *, public_port: int) -> None:
+    """What `CURL_HOME` leads curl to: the development token where a command names none, and the stack's address.
+
+    Documents and runbooks say `localhost:5000`; they hold as they are for a stack whose ports were moved.
+    """
+    lines = [f'oauth2-bearer = "{credentials.token}"']
+    if public_port != Ports().public:
+        lines.append(f'connect-to = "localhost:{Ports().public}:{HOST}:{public_port}"')
+    _write(layout.shell / ".curlrc", "".join(f"{line}\n" for line in lines))
 
 
 def _lasts(file: Path, key: Mapping[str, Any]) -> bool:

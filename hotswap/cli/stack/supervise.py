@@ -33,6 +33,12 @@ async def supervise(options: Options, sender: Sender) -> None:
     ports = choose_ports(layout, options.port_base)
     require_free(ports)
     secrets = credentials.load(layout)
+
+    def renew() -> None:
+        credentials.renew_tokens(layout, secrets)
+        credentials.write_curl_configuration(layout, secrets, public_port=ports.public)
+
+    renew()
     _tidy_logs(layout)
     environments = Environments(layout, ports, secrets, caller_environment())
     chosen = parts.build(environments, parts.RayOptions(options.num_cpus, options.num_gpus))
@@ -51,7 +57,7 @@ async def supervise(options: Options, sender: Sender) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, supervisor.stop)
-    await supervisor.run(upkeep=lambda: credentials.renew_tokens(layout, secrets))
+    await supervisor.run(upkeep=renew)
 
 
 def _tidy_logs(layout: Layout) -> None:

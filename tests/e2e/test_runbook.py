@@ -1,0 +1,206 @@
+"""Runbook 1 of the operations guide, typed by bash as it stands, on a real stack, under traffic.
+
+Only what the guide marks as an example is replaced: `model-123` and `{deployment-id}` by real ids, and the framework by
+ONNX, the one that is served. Needs curl and procps (`watch`): `apt-get install curl procps`. Where MinIO's client `mc`
+isn't installed the same S3 calls are made by the `minio` library; the tests' names say which it was.
+"""
+
+import fcntl
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hotswap.cli.demo.models import TrainedModels
+from hotswap.cli.demo.traffic import Traffic
+from hotswap.domain.lifecycle import DeploymentStatus as S
+from hotswap.views import DeploymentView
+from tests.fixtures import mc
+from tests.fixtures.ports import free_base
+from tests.fixtures.stack import Stack, hotswap, start, wait_until
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+
+MODEL = "fraud-detection"
+
+UPLOAD = "mc cp fraud-detection-v2.0.tar.gz local/ml-models/fraud-detection/v2.0/"
+
+REGISTER = """
+curl -X POST http://localhost:5000/api/v1/models \\
+  -H "Authorization: Bearer $TOKEN" \\
+  -d '{
+    "name": "fraud-detection",
+    "version": "2.0.0",
+    "framework": "TensorFlow",
+    "artifactPath": "s3://ml-models/fraud-detection/v2.0/fraud-detection-v2.0.tar.gz"
+  }'
+"""
+
+DEPLOY = """
+curl -X POST http://localhost:5000/api/v1/deployments \\
+  -H "Authorization: Bearer $TOKEN" \\
+  -d '{
+    "modelId": "model-123",
+    "strategy": "Canary",
+    "environment": "Production",
+    "strategyConfig": {"canaryPercentage": 10}
+  }'
+"""
+
+MONITOR = "watch curl http://localhost:5000/api/v1/deployments/{deployment-id}"
+
+ROLL_BACK = "curl -X POST http://localhost:5000/api/v1/deployments/{deployment-id}/rollback"
+
+
+class Shell:
+    """A person's terminal: each command after the one line that the guide asks for, in the artifact's directory."""
+
+    def __init__(self, stack: Stack, directory: Path) -> None:
+        for needed in ("curl", "watch"):
+            assert shutil.which(needed), f"the runbook types `{needed}`: apt-get install curl procps"
+        self._directory = directory
+        self._environment = {
+            **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            "HOTSWAP_DATA_DIR": str(stack.data),
+            "TERM": "xterm",
+        }
+
+    def type(self, command: str) -> Any:
+        """Run to the end; answers what it printed, read as JSON where it printed anything."""
+        done = subprocess.run(self._bash(command), **self._place(), capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+    def look(self, command: str, *, until: str) -> None:
+        """Run what fills a terminal until its first screen shows a text, then press Ctrl-C.
+
+        The first, because later screens are drawn as differences.
+        """
+        screen, terminal = pty.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 60, 1_000, 0, 0))
+        process = subprocess.Popen(
+            self._bash(command),
+            **self._place(),
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+        )
+        os.close(terminal)
+        seen = bytearray()
+
+        def shown() -> bool:
+            if select.select([screen], [], [], 0)[0]:
+                seen.extend(os.read(screen, 65_536))
+            return until in seen.decode(errors="replace")
+
+        try:
+            wait_until(shown, what=f"{until} on the screen")
+        finally:
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait(timeout=10)
+            os.close(screen)
+
+    def _bash(self, command: str) -> list[str]:
+        ours = Path(sys.executable).parent / "hotswap"
+        return ["bash", "-c", f'{mc.define()}eval "$("{ours}" env --shell)"\n{command}']
+
+    def _place(self) -> dict[str, Any]:
+        return {"cwd": self._directory, "env": self._environment}
+
+
+@pytest.fixture
+def quick_stack() -> Iterator[Stack]:
+    """A stack of its own, whose setting makes bakes short: the runbook says nothing of how long they are."""
+    with tempfile.TemporaryDirectory(prefix="hotswap-runbook-") as place:
+        Path(place).chmod(0o711)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HOTSWAP_DEPLOYMENTS__MONITORING_DURATION", "PT2S")
+            started = start(Path(place) / "data", free_base())
+        yield started
+        started.close()
+        hotswap("down", "--data-dir", str(started.data))
+
+
+def serve_first(stack: Stack, trained: TrainedModels) -> str:
+    """What the runbook finds: version 1.0.0 in production. Returns the model's id."""
+    uri = f"s3://ml-models/{MODEL}/v1.0/{MODEL}-v1.0.tar.gz"
+    stack.storage.upload(trained.archives["1.0.0"], uri)
+    stack.api.register_model(MODEL, "1.0.0", framework="ONNX", artifact_path=uri)
+    first = ended(stack, stack.api.deploy(MODEL, version="1.0.0").deployment_id)
+    assert first.status is S.ACTIVE, first.message
+    return stack.api.model(MODEL).model_id
+
+
+def ended(stack: Stack, deployment_id: str) -> DeploymentView:
+    *_, last = stack.api.follow(deployment_id, interval=0.2)
+    return last
+
+
+@contextmanager
+def under_load(stack: Stack, trained: TrainedModels) -> Iterator[None]:
+    """No client may notice what is typed meanwhile."""
+    traffic = Traffic(stack.url, stack.token, MODEL, trained.requests)
+    traffic.start()
+    try:
+        yield
+    finally:
+        traffic.stop()
+    assert traffic.answers
+    assert not [answer for answer in traffic.answers if not answer.succeeded]
+
+
+def up_to_the_deployment(shell: Shell, model_id: str) -> dict[str, Any]:
+    """Steps 1 to 3; answers what the third printed."""
+    shell.type(UPLOAD)
+    registered = shell.type(REGISTER.replace("TensorFlow", "ONNX"))
+    assert (registered["model"], registered["version"]) == (MODEL, "2.0.0")
+    accepted: dict[str, Any] = shell.type(DEPLOY.replace("model-123", model_id))
+    assert (accepted["model"], accepted["version"]) == (MODEL, "2.0.0"), "the newest version, where none is named"
+    return accepted
+
+
+@pytest.mark.parametrize("s3_client", [mc.CLIENT])
+def test_a_new_version_is_deployed_and_goes_to_full_traffic(
+    quick_stack: Stack, trained: TrainedModels, tmp_path: Path, s3_client: str
+) -> None:
+    shutil.copy(trained.archives["2.0.0"], tmp_path / "fraud-detection-v2.0.tar.gz")
+    shell, model_id = Shell(quick_stack, tmp_path), serve_first(quick_stack, trained)
+    with under_load(quick_stack, trained):
+        accepted = up_to_the_deployment(shell, model_id)
+        last = ended(quick_stack, accepted["deploymentId"])
+        shell.look(MONITOR.replace("{deployment-id}", accepted["deploymentId"]), until='"status":"Active"')
+    assert [step.weight for step in last.steps] == [10, 25, 40, 55, 70, 85, 100]
+    assert quick_stack.api.model(MODEL).active_version == "2.0.0"
+
+
+@pytest.mark.parametrize("s3_client", [mc.CLIENT])
+def test_a_rollback_is_typed_in_the_middle(
+    stack: Stack, trained: TrainedModels, tmp_path: Path, s3_client: str
+) -> None:
+    shutil.copy(trained.archives["2.0.0"], tmp_path / "fraud-detection-v2.0.tar.gz")
+    shell, model_id = Shell(stack, tmp_path), serve_first(stack, trained)
+    with under_load(stack, trained):
+        accepted = up_to_the_deployment(shell, model_id)
+        wait_until(lambda: stack.api.deployment(accepted["deploymentId"]).traffic_percentage == 10, what="10%")
+        shell.look(MONITOR.replace("{deployment-id}", accepted["deploymentId"]), until='"trafficPercentage":10')
+        answer = shell.type(ROLL_BACK.replace("{deployment-id}", accepted["deploymentId"]))
+        assert answer["deploymentId"] == accepted["deploymentId"], "under way, it is this one that goes back"
+        last = ended(stack, accepted["deploymentId"])
+        time.sleep(0.3)
+    assert (last.status, last.traffic_percentage) == (S.ROLLED_BACK, 0)
+    assert stack.api.model(MODEL).active_version == "1.0.0"
