@@ -5,5 +5,6 @@ pytest_plugins = [
     "tests.fixtures.stack",
     "tests.fixtures.temporal",
     "tests.fixtures.valkey",
+    "tests.fixtures.work",
     "tests.fixtures.envoy",  # after those that it imports
 ]

@@ -7,8 +7,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,10 @@ import psycopg
 import pytest
 
 from hotswap.cli.demo.models import TrainedModels
-from hotswap.cli.demo.traffic import Traffic
 from hotswap.client import ApiError
 from hotswap.domain.lifecycle import DeploymentStatus as S
-from hotswap.views import DeploymentView
 from tests.fixtures.stack import Stack, wait_until
+from tests.fixtures.work import ended, reaches, under_load
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -29,27 +27,6 @@ LONG = {"canaryPercentage": 20, "incrementStep": 40, "monitoringDuration": "PT60
 SHORT = {"canaryPercentage": 30, "incrementStep": 70, "monitoringDuration": "PT3S", "bakeDeadline": "PT20S"}
 
 Register = Callable[[str, str], None]
-
-
-def ended(stack: Stack, deployment_id: str) -> DeploymentView:
-    *_, last = stack.api.follow(deployment_id, interval=0.2)
-    return last
-
-
-def reaches(stack: Stack, deployment_id: str, weight: float) -> None:
-    wait_until(
-        lambda: stack.api.deployment(deployment_id).traffic_percentage == weight, what=f"{deployment_id} at {weight}%"
-    )
-
-
-@contextmanager
-def under_load(stack: Stack, model: str, trained: TrainedModels) -> Iterator[Traffic]:
-    traffic = Traffic(stack.url, stack.token, model, trained.requests)
-    traffic.start()
-    try:
-        yield traffic
-    finally:
-        traffic.stop()
 
 
 @pytest.fixture(scope="module")

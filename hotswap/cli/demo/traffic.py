@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 
@@ -14,13 +14,18 @@ PAUSE_SECONDS = 0.012
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`status` 0 is an answer that never came. Times are Unix time in seconds; `version` is who is marked to answer."""
+    """`status` 0 is an answer that never came. Times are Unix time in seconds; `version` is who is marked to answer.
+
+    `request_id` is what a prediction names itself by, its record's too. `attempts` counts the client's own.
+    """
 
     asked_at: float
     answered_at: float
     status: int
     version: str | None
     problem: str = ""
+    request_id: str | None = None
+    attempts: int = 1
 
     @property
     def succeeded(self) -> bool:
@@ -28,13 +33,19 @@ class Answer:
 
 
 class Traffic:
-    """Runs in a thread of its own from `start` to `stop`; `answers` only grows."""
+    """Runs in a thread of its own from `start` to `stop`; `answers` only grows.
 
-    def __init__(self, url: str, token: str, model: str, rows: list[list[float]]) -> None:
+    With `ask_again_after` a client asks once more, so many seconds later, when it got no prediction.
+    """
+
+    def __init__(
+        self, url: str, token: str, model: str, rows: list[list[float]], *, ask_again_after: float | None = None
+    ) -> None:
         self.answers: list[Answer] = []
         self._url = f"{url}/api/v1/inference/{model}"
         self._headers = {"Authorization": f"Bearer {token}"}
         self._bodies = itertools.cycle([{"features": row} for row in rows])
+        self._ask_again_after = ask_again_after
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._ask_all()), name="traffic", daemon=True)
 
@@ -53,12 +64,23 @@ class Traffic:
 
     async def _ask(self, client: httpx.AsyncClient) -> None:
         while not self._stopping.is_set():
-            asked_at = time.time()
-            try:
-                answer = await client.post(self._url, json=next(self._bodies))
-                status, version = answer.status_code, answer.headers.get("x-hotswap-version")
-                problem = "" if answer.is_success else answer.text[:300]
-            except httpx.HTTPError as error:
-                status, version, problem = 0, None, repr(error)
-            self.answers.append(Answer(asked_at, time.time(), status, version, problem))
+            body = next(self._bodies)
+            answer = await self._ask_once(client, body)
+            if not answer.succeeded and self._ask_again_after is not None:
+                await asyncio.sleep(self._ask_again_after)
+                again = await self._ask_once(client, body)
+                answer = replace(again, asked_at=answer.asked_at, attempts=2)
+            self.answers.append(answer)
             await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _ask_once(self, client: httpx.AsyncClient, body: dict[str, list[float]]) -> Answer:
+        asked_at = time.time()
+        try:
+            answer = await client.post(self._url, json=body)
+        except httpx.HTTPError as error:
+            return Answer(asked_at, time.time(), 0, None, repr(error))
+        version = answer.headers.get("x-hotswap-version")
+        if not answer.is_success:
+            return Answer(asked_at, time.time(), answer.status_code, version, answer.text[:300])
+        request_id = answer.json()["requestId"]
+        return Answer(asked_at, time.time(), answer.status_code, version, request_id=request_id)
