@@ -4,19 +4,28 @@ from temporalio import activity
 
 from activities.acting import acting
 from hotswap.domain.registry import DeploymentBrief
-from hotswap.messages import ApprovalGiven, Decision, Transition
-from hotswap.ports import Deployments
+from hotswap.messages import ApprovalGiven, Decision, Leftovers, Transition
+from hotswap.ports import Deployments, DesiredApplications
 
 
 class DeploymentActivities:
-    def __init__(self, deployments: Deployments) -> None:
+    def __init__(self, deployments: Deployments, applications: DesiredApplications) -> None:
         self._deployments = deployments
+        self._applications = applications
 
     @activity.defn
     @acting
     async def open_deployment(self, deployment_id: str) -> DeploymentBrief:
         """Bind the row to this run, which gives the run its traffic epoch."""
         return await self._deployments.open(deployment_id, run_id=activity.info().workflow_run_id or "")
+
+    @activity.defn
+    @acting
+    async def find_leftovers(self) -> Leftovers:
+        """Whatever may have lost its workflow."""
+        return Leftovers(
+            deployments=tuple(await self._deployments.unfinished()), orphans=tuple(await self._applications.orphans())
+        )
 
     @activity.defn
     @acting

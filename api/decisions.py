@@ -139,7 +139,10 @@ def _without_workflow(row: DeploymentRow) -> Conflict:
         return Conflict(f"{name} has ended: it is {status}{why}")
     if deployment.run_id is None:
         return Conflict(f"{name} was never started; asking for it again with its Idempotency-Key starts it")
-    return Conflict(f"{name} is {status} by its record, but its workflow is gone: it was terminated")
+    return Conflict(
+        f"{name} is {status} by its record, but its workflow is gone: it was terminated, and what it left is "
+        f"taken back within a minute or two"
+    )
 
 
 def _answered(row: DeploymentRow, answer: Answer) -> AnswerView:

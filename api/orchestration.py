@@ -28,7 +28,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from hotswap.domain.errors import BY_CODE, Conflict, FieldProblem, HotSwapError, Unavailable, VersionNotFound
 from hotswap.domain.ids import deployment_workflow_id, registration_workflow_id
 from hotswap.domain.registry import VersionRef
-from hotswap.messages import TASK_QUEUE, Abort, Answer, DeploymentInput, RegistrationInput, Request
+from hotswap.messages import DEPLOYMENT_MEMO, TASK_QUEUE, Abort, Answer, DeploymentInput, RegistrationInput, Request
 from hotswap.views import RegistrationStatus
 
 CALL_TIMEOUT = timedelta(seconds=5)
@@ -37,8 +37,6 @@ ABORT_TIMEOUT = timedelta(seconds=3)
 """Shorter, since an abort that nobody answers is left as a signal: saying it twice is saying it once."""
 
 REGISTRATION_WAIT = timedelta(seconds=10)
-
-DEPLOYMENT_MEMO = "deploymentId"
 
 logger = logging.getLogger(__name__)
 

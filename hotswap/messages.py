@@ -11,8 +11,9 @@ from typing import Annotated
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
+from hotswap.domain.application import ApplicationSpec
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.domain.registry import Inspection, Registration, VersionRef
+from hotswap.domain.registry import Inspection, Registration, Unfinished, VersionRef
 from hotswap.domain.strategy import Step, Thresholds, canary_steps
 from hotswap.domain.traffic import Counts, TrafficChange
 from hotswap.domain.verdict import Reason
@@ -25,6 +26,9 @@ def watch_queue(task_queue: str) -> str:
     """Watches are long and many: a queue of their own keeps them from starving the activities that act."""
     return f"{task_queue}-watch"
 
+
+DEPLOYMENT_MEMO = "deploymentId"
+"""Which deployment a run of workflow `Deployment` works on; a reset keeps it."""
 
 SEARCH_ATTRIBUTES = {
     "HotSwapModel": "Keyword",
@@ -97,7 +101,10 @@ class CanaryConfig(Message):
 
 
 class DeploymentInput(Message):
-    """Starts workflow `Deployment` with id `deployment/{environment}/{model}`."""
+    """Starts workflow `Deployment` with id `deployment/{environment}/{model}`.
+
+    With `recover` it takes over from a run that was lost: it only ends what that run began.
+    """
 
     deployment_id: str
     kind: DeploymentKind = DeploymentKind.ROLLOUT
@@ -109,6 +116,7 @@ class DeploymentInput(Message):
     approval_required: bool = False
     keep_previous: timedelta = timedelta(minutes=30)
     warmup_timeout: timedelta = timedelta(minutes=2)
+    recover: bool = False
 
 
 class DeploymentOutcome(Message):
@@ -212,6 +220,13 @@ class ApprovalGiven(Message):
     deployment_id: str
     by: str
     claimed: bool
+
+
+class Leftovers(Message):
+    """What has not ended, and the applications that nothing routes to: one may be in work, the other be kept warm."""
+
+    deployments: tuple[Unfinished, ...]
+    orphans: tuple[ApplicationSpec, ...]
 
 
 class AddVersion(Message):

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from hotswap.domain.application import ApplicationSpec, ApplicationState
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.domain.registry import DeploymentBrief, Inspection, Registration, ValidationReport, VersionRef
+from hotswap.domain.registry import DeploymentBrief, Inspection, Registration, Unfinished, ValidationReport, VersionRef
 from hotswap.domain.strategy import Thresholds
 from hotswap.domain.traffic import Counts, ProxyReport, TrafficChange, TrafficPlan
 from hotswap.domain.verdict import Verdict
@@ -39,15 +39,21 @@ class Deployments(Protocol):
     async def open(self, deployment_id: str, *, run_id: str) -> DeploymentBrief:
         """Bind the row to this workflow run, give the run its traffic epoch, and say what to work with.
 
-        Raises DeploymentNotFound.
+        Temporal lets one run work on a model and environment, so any other deployment that is open there by its row has
+        lost its workflow: it is closed, with what became of it. A deployment that has ended is only read. Raises
+        DeploymentNotFound.
         """
+
+    async def unfinished(self) -> list[Unfinished]:
+        """Those that have not ended, but for the ones just accepted, whose workflow the API is about to start."""
 
     async def transition(
         self, deployment_id: str, status: DeploymentStatus, *, message: str, reason: str | None, actor: str
     ) -> None:
         """Move the status along the transition table, with an audit event in the same transaction.
 
-        `completed_at`, `is_rolled_back` and `rolled_back_at` follow from the status. Raises IllegalTransition.
+        `completed_at`, `is_rolled_back` and `rolled_back_at` follow from the status. Raises IllegalTransition, and
+        Conflict when another deployment of the model is under way in the environment.
         """
 
     async def record_weight(self, deployment_id: str, *, verified_weight: int, progress: int, message: str) -> None:
@@ -126,6 +132,9 @@ class DesiredApplications(Protocol):
 
     async def all(self) -> list[ApplicationSpec]:
         """In the order of their names, without those set aside."""
+
+    async def orphans(self) -> list[ApplicationSpec]:
+        """Those that take part in no route, of models with no open deployment in that environment."""
 
     async def set_aside(self, name: str, reason: str) -> None:
         """Leave a row out of what is PUT, since it makes the whole PUT fail."""

@@ -73,6 +73,8 @@ class DeploymentWorkflow(Conversation):
         self._published = False
         self._promoted = False
         self._stable: Arm | None = None
+        self._inherited = False
+        """Whether a run that was lost may have left traffic split."""
 
     @workflow.run
     async def run(self, request: DeploymentInput) -> DeploymentOutcome:
@@ -103,15 +105,44 @@ class DeploymentWorkflow(Conversation):
         brief = await self._do(
             DeploymentActivities.open_deployment, self._request.deployment_id, summary="read what to deploy"
         )
+        spec = self._application(brief)
         self._stable = brief.stable
+        self._inherited = brief.is_split and brief.stable is not None
+        if brief.status.is_terminal:
+            self._show(brief.status, f"it was {brief.status} already when this run began")
+            return self._outcome(Reason.WORKFLOW_LOST)
+        if self._request.recover:
+            return await self._recover(brief, spec)
+        if self._inherited:
+            await self._take_back()
         if self._request.approval_required:
             await self._await_approval()
-        spec = self._application(brief)
         if self._request.kind is DeploymentKind.ROLLOUT:
             await self._validate(brief)
         await self._start(spec, warm=brief.warm is not None and brief.warm.application == spec.name)
         await self._roll_out(Arm(spec.name, spec.version, spec.deployment_id))
         return await self._finish(spec)
+
+    async def _recover(self, brief: DeploymentBrief, spec: ApplicationSpec) -> DeploymentOutcome:
+        """End what a lost run began: forward where its version serves already, else back."""
+        if brief.is_promoted and brief.status is DeploymentStatus.PROMOTING:
+            return await uninterrupted(self._end_active(spec))
+        self._published = brief.is_split or brief.was_verified or brief.is_promoted
+        self._inherited = brief.status is not DeploymentStatus.PENDING
+        self._promoted = brief.is_promoted
+        if brief.warm is not None and brief.warm.application == spec.name:
+            self._started = spec.name
+        raise GoBack(RollBack(Reason.WORKFLOW_LOST, "its workflow was terminated, or never started"))
+
+    async def _take_back(self) -> None:
+        """A candidate that a lost run left in the route gets nothing more, before anything else is done."""
+        self._sequence += 1
+        await self._do(
+            TrafficActivities.set_weight,
+            SetWeightRequest(change=self._change(stable=self._stable, candidate=None, weight=0), share=0, progress=0),
+            summary="take the traffic from what a lost deployment left, and verify it",
+        )
+        self._inherited = False
 
     async def _await_approval(self) -> None:
         await self._enter(DeploymentStatus.AWAITING_APPROVAL, "waits for an approval of its start")
@@ -345,7 +376,7 @@ class DeploymentWorkflow(Conversation):
         return await self._end(status, cause.reason, cause.message)
 
     async def _withdraw(self, rolling_back: Transition) -> None:
-        if not self._published:
+        if not (self._published or self._inherited):
             return
         self._sequence += 1
         await workflow.execute_activity_method(
@@ -364,7 +395,7 @@ class DeploymentWorkflow(Conversation):
     async def _remove_replicas(self, rolling_back: Transition) -> None:
         if self._started is None:
             return
-        if not self._published:
+        if not (self._published or self._inherited):
             await workflow.execute_activity_method(
                 DeploymentActivities.record_transition, rolling_back, **until_done("rolling back")
             )

@@ -43,6 +43,7 @@ from serving.inspection import SubprocessInspector
 from serving.probe import HttpReplicaProbe
 from serving.rayserve import RayServeClient
 from workflows.deployment import DeploymentWorkflow
+from workflows.reconcile import ReconcileWorkflow, ensure_schedule
 from workflows.registration import RegistrationWorkflow
 from workflows.retirement import RetirementWorkflow
 
@@ -69,7 +70,7 @@ class Ports:
 def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tuple[Worker, Worker]:
     """The worker that acts, and the one that watches; both are to be run."""
     registry = RegistryActivities(ports.registry, ports.inspector)
-    deployments = DeploymentActivities(ports.deployments)
+    deployments = DeploymentActivities(ports.deployments, ports.applications)
     validation = ValidationActivities(ports.registry, ports.inspector)
     replicas = ReplicaActivities(ports.applications, ports.cluster, ports.probe, ports.plans)
     traffic = TrafficActivities(ports.plans, ports.bus, ports.deployments)
@@ -77,11 +78,12 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
     acting = Worker(
         client,
         task_queue=task_queue,
-        workflows=[DeploymentWorkflow, RegistrationWorkflow, RetirementWorkflow],
+        workflows=[DeploymentWorkflow, ReconcileWorkflow, RegistrationWorkflow, RetirementWorkflow],
         activities=[
             registry.inspect_artifact,
             registry.add_version,
             deployments.open_deployment,
+            deployments.find_leftovers,
             deployments.record_transition,
             deployments.record_decision,
             deployments.record_approval,
@@ -147,6 +149,7 @@ async def serve(settings: Settings) -> None:
     async with AsyncExitStack() as running:
         for worker in workers(client, ports):
             await running.enter_async_context(worker)
+        await ensure_schedule(client)
         mark_ready()
         await stop.wait()
     await cluster.aclose()

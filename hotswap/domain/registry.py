@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hotswap.domain.application import ArtifactRef, ReplicaResources
+from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.traffic import Arm
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType
 
@@ -85,7 +86,10 @@ class DeploymentBrief:
     """What a deployment's workflow starts from, read once at its beginning.
 
     `stable` is what serves now in this environment (None before the first deployment); `warm` is an application that
-    already runs the candidate version, such as the one that a rollback goes back to.
+    already runs the candidate version, such as the one that a rollback goes back to. The rest tells what an earlier run
+    left, one that was terminated: `status` as the row has it, `is_split` that the route has a candidate, `was_verified`
+    that this deployment had a verified weight, `is_promoted` that its version is the active one; `stable` is then what
+    was active before it.
     """
 
     deployment_id: str
@@ -95,4 +99,20 @@ class DeploymentBrief:
     resources: ReplicaResources
     stable: Arm | None
     warm: Arm | None
+    initiated_by: str
+    status: DeploymentStatus = DeploymentStatus.PENDING
+    is_split: bool = False
+    was_verified: bool = False
+    is_promoted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A deployment that has not ended, by its row: whether a workflow works on it, only Temporal knows."""
+
+    deployment_id: str
+    kind: DeploymentKind
+    environment: Environment
+    model: str
+    version: str
     initiated_by: str

@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from hotswap.domain.application import ApplicationSpec
 from hotswap.persistence.database import Sessions
-from hotswap.persistence.tables import DesiredApplication, LeaseRow
+from hotswap.persistence.tables import ENDED, Deployment, DesiredApplication, LeaseRow, Model, TrafficRoute
 from hotswap.ports import WriterLease
 
 LEASE = "ray-serve-configuration"
@@ -50,6 +50,32 @@ class PostgresApplications:
             rows = await session.scalars(
                 select(DesiredApplication.spec)
                 .where(DesiredApplication.set_aside_reason.is_(None))
+                .order_by(DesiredApplication.name)
+            )
+            return [msgspec.convert(row, ApplicationSpec) for row in rows]
+
+    async def orphans(self) -> list[ApplicationSpec]:
+        routed = select(TrafficRoute.model).where(
+            or_(
+                *(
+                    arm["application"].astext == DesiredApplication.name
+                    for arm in (TrafficRoute.stable, TrafficRoute.candidate)
+                )
+            )
+        )
+        deploying = (
+            select(Deployment.deployment_id)
+            .join(Model, Model.model_id == Deployment.model_id)
+            .where(
+                Model.name == DesiredApplication.model,
+                Deployment.environment == DesiredApplication.environment,
+                Deployment.status.not_in(ENDED),
+            )
+        )
+        async with self._sessions() as session:
+            rows = await session.scalars(
+                select(DesiredApplication.spec)
+                .where(~routed.exists(), ~deploying.exists())
                 .order_by(DesiredApplication.name)
             )
             return [msgspec.convert(row, ApplicationSpec) for row in rows]

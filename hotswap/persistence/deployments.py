@@ -4,22 +4,27 @@ A status moves only along the domain's table, under the row's lock, with its aud
 it again does nothing. Promotion moves registry and route together, or neither.
 """
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
+import psycopg
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.application import ReplicaResources, application_name
-from hotswap.domain.errors import DeploymentNotFound
+from hotswap.domain.errors import Conflict, DeploymentNotFound
 from hotswap.domain.lifecycle import DeploymentStatus, check_transition
-from hotswap.domain.registry import DeploymentBrief
+from hotswap.domain.registry import DeploymentBrief, Unfinished
 from hotswap.domain.traffic import Arm, TrafficChange, TrafficPlan
+from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment, VersionStatus
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.registry import version_ref
 from hotswap.persistence.tables import (
+    ENDED,
     ActiveVersion,
     AnalysisResult,
     Approval,
@@ -28,9 +33,12 @@ from hotswap.persistence.tables import (
     DesiredApplication,
     Model,
     ModelVersion,
-    PlanGeneration,
+    TrafficRoute,
 )
-from hotswap.persistence.traffic import apply_change, epoch_of, stable_arm
+from hotswap.persistence.traffic import apply_change, epoch_of, lock_plan, to_arm
+
+STARTING = timedelta(minutes=1)
+"""How long an accepted deployment is left to whoever accepted it: the API starts its workflow within seconds."""
 
 
 class PostgresDeployments:
@@ -39,23 +47,26 @@ class PostgresDeployments:
 
     async def open(self, deployment_id: str, *, run_id: str) -> DeploymentBrief:
         async with self._sessions.begin() as session:
+            await lock_plan(session)
             deployment = await _locked(session, deployment_id)
-            deployment.run_id = run_id
             model = await session.get_one(Model, deployment.model_id)
             version = await session.get_one(ModelVersion, deployment.version_id)
             environment = Environment(deployment.environment)
-            # The lock that orders epochs is the one that orders changes.
-            await session.scalar(select(PlanGeneration.generation).with_for_update())
-            await epoch_of(session, environment, model.name, run_id=run_id)
-            stable = await stable_arm(session, environment, model.name)
-            deployment.application = application_name(environment, model.name, deployment_id)
-            deployment.previous_version_id = await session.scalar(
-                select(ActiveVersion.version_id).where(
-                    ActiveVersion.model_id == model.model_id,
-                    ActiveVersion.environment == environment,
-                    ActiveVersion.until.is_(None),
-                )
-            )
+            status = DeploymentStatus(deployment.status)
+            route = await session.get(TrafficRoute, (environment, model.name))
+            is_split = route is not None and to_arm(route.candidate) is not None
+            active = await _active(session, deployment)
+            is_promoted = active is not None and active.deployment_id == deployment_id
+            before, stable = active, to_arm(route.stable) if route is not None else None
+            if active is not None and is_promoted:
+                before = await _replaced_by(session, active)
+                stable = await _arm_of(session, before)
+            if not status.is_terminal:
+                await _close_lost(session, deployment, active=active, is_split=is_split)
+                await epoch_of(session, environment, model.name, run_id=run_id)
+                deployment.run_id = run_id
+                deployment.application = application_name(environment, model.name, deployment_id)
+                deployment.previous_version_id = before.version_id if before is not None else None
             return DeploymentBrief(
                 deployment_id=deployment_id,
                 kind=DeploymentKind(deployment.kind),
@@ -65,34 +76,49 @@ class PostgresDeployments:
                 stable=stable,
                 warm=await _warm_arm(session, environment, model.name, version.version),
                 initiated_by=deployment.initiated_by,
+                status=status,
+                is_split=is_split,
+                was_verified=deployment.verified_at is not None,
+                is_promoted=is_promoted,
             )
+
+    async def unfinished(self) -> list[Unfinished]:
+        wanted = (
+            select(Deployment, Model.name.label("model"), ModelVersion.version.label("version"))
+            .join(Model, Model.model_id == Deployment.model_id)
+            .join(ModelVersion, ModelVersion.version_id == Deployment.version_id)
+            .where(Deployment.status.not_in(ENDED), Deployment.started_at < func.now() - STARTING)
+            # What has run comes first: only one a model and environment can be taken up at a time.
+            .order_by(Deployment.run_id.is_(None), Deployment.started_at)
+        )
+        async with self._sessions() as session:
+            rows = await session.execute(wanted)
+            return [
+                Unfinished(
+                    deployment_id=row[0].deployment_id,
+                    kind=DeploymentKind(row[0].kind),
+                    environment=Environment(row[0].environment),
+                    model=row.model,
+                    version=row.version,
+                    initiated_by=row[0].initiated_by,
+                )
+                for row in rows
+            ]
 
     async def transition(
         self, deployment_id: str, status: DeploymentStatus, *, message: str, reason: str | None, actor: str
     ) -> None:
-        async with self._sessions.begin() as session:
-            deployment = await _locked(session, deployment_id)
-            before = DeploymentStatus(deployment.status)
-            if not check_transition(before, status):
-                return
-            deployment.status, deployment.reason, deployment.message = status, reason, message
-            if status.is_terminal:
-                deployment.completed_at = func.now()
-                deployment.progress_percentage = 100
-            if status is DeploymentStatus.ROLLED_BACK:
-                deployment.is_rolled_back, deployment.rolled_back_at = True, func.now()
-            if status in {DeploymentStatus.ROLLED_BACK, DeploymentStatus.FAILED}:
-                deployment.error_message = message
-            session.add(
-                _audit(
-                    deployment_id,
-                    actor=actor,
-                    action=f"status {status}",
-                    why=message,
-                    before={"status": before},
-                    after={"status": status, "reason": reason},
-                )
-            )
+        try:
+            async with self._sessions.begin() as session:
+                deployment = await _locked(session, deployment_id)
+                _move(session, deployment, status, message=message, reason=reason, actor=actor)
+        except IntegrityError as error:
+            if not _is_violation(error, "uq_deployments_under_way"):
+                raise
+            raise Conflict(
+                f"{deployment_id} can't become {status}: another deployment of its model is under way in its "
+                "environment; wait for that one's end or abort it, then deploy again"
+            ) from error
 
     async def record_weight(self, deployment_id: str, *, verified_weight: int, progress: int, message: str) -> None:
         async with self._sessions.begin() as session:
@@ -189,6 +215,72 @@ class PostgresDeployments:
             return plan
 
 
+async def _close_lost(
+    session: AsyncSession, deployment: Deployment, *, active: ActiveVersion | None, is_split: bool
+) -> None:
+    """End what was under way here before: Temporal holds the lock for another run now, so theirs are gone."""
+    lost = await session.scalars(
+        select(Deployment)
+        .where(
+            Deployment.model_id == deployment.model_id,
+            Deployment.environment == deployment.environment,
+            Deployment.deployment_id != deployment.deployment_id,
+            Deployment.status.not_in(ENDED),
+            Deployment.run_id.is_not(None),
+        )
+        .with_for_update()
+    )
+    for row in lost:
+        message = f"its workflow was lost (terminated?); found by {deployment.deployment_id}, which came after it"
+        told = {"message": message, "reason": Reason.WORKFLOW_LOST, "actor": "hotswap"}
+        is_active = active is not None and active.deployment_id == row.deployment_id
+        if is_active and row.status == DeploymentStatus.PROMOTING:
+            _move(session, row, DeploymentStatus.ACTIVE, **told)
+            continue
+        had_traffic = is_split or row.verified_at is not None
+        _move(session, row, DeploymentStatus.ROLLING_BACK, **told)
+        end = DeploymentStatus.ROLLED_BACK if had_traffic and not is_active else DeploymentStatus.FAILED
+        _move(session, row, end, **told)
+    await session.flush()
+
+
+def _move(
+    session: AsyncSession,
+    deployment: Deployment,
+    status: DeploymentStatus,
+    *,
+    message: str,
+    reason: str | None,
+    actor: str,
+) -> None:
+    before = DeploymentStatus(deployment.status)
+    if not check_transition(before, status):
+        return
+    deployment.status, deployment.reason, deployment.message = status, reason, message
+    if status.is_terminal:
+        deployment.completed_at = func.now()
+    if status is DeploymentStatus.ACTIVE:
+        deployment.progress_percentage = 100
+    if status is DeploymentStatus.ROLLED_BACK:
+        deployment.is_rolled_back, deployment.rolled_back_at = True, func.now()
+    if status in {DeploymentStatus.ROLLED_BACK, DeploymentStatus.FAILED}:
+        deployment.error_message = message
+    session.add(
+        _audit(
+            deployment.deployment_id,
+            actor=actor,
+            action=f"status {status}",
+            why=message,
+            before={"status": before},
+            after={"status": status, "reason": reason},
+        )
+    )
+
+
+def _is_violation(error: IntegrityError, constraint: str) -> bool:
+    return isinstance(error.orig, psycopg.IntegrityError) and error.orig.diag.constraint_name == constraint
+
+
 async def _locked(session: AsyncSession, deployment_id: str) -> Deployment:
     deployment = await session.scalar(
         select(Deployment).where(Deployment.deployment_id == deployment_id).with_for_update()
@@ -207,6 +299,23 @@ async def _active(session: AsyncSession, deployment: Deployment) -> ActiveVersio
         )
     )
     return active
+
+
+async def _replaced_by(session: AsyncSession, active: ActiveVersion) -> ActiveVersion | None:
+    """What served until this one was made active, in the same transaction."""
+    row: ActiveVersion | None = await session.scalar(
+        select(ActiveVersion).where(
+            ActiveVersion.model_id == active.model_id,
+            ActiveVersion.environment == active.environment,
+            ActiveVersion.until == active.since,
+        )
+    )
+    return row
+
+
+async def _arm_of(session: AsyncSession, version: ActiveVersion | None) -> Arm | None:
+    row = await session.get(DesiredApplication, version.application) if version is not None else None
+    return None if row is None else Arm(row.name, row.version, row.deployment_id)
 
 
 async def _point_to(session: AsyncSession, deployment: Deployment, version: str | None) -> None:

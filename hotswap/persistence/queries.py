@@ -22,11 +22,10 @@ from hotswap.domain.registry import VersionRef
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType, Strategy, VersionStatus
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.registry import version_ref
-from hotswap.persistence.tables import ActiveVersion, AnalysisResult, AuditEvent, Deployment, Model, ModelVersion
+from hotswap.persistence.tables import ENDED, ActiveVersion, AnalysisResult, AuditEvent, Deployment, Model, ModelVersion
 
 Row = TypeVar("Row")
 
-_ENDED = [status for status in DeploymentStatus if status.is_terminal]
 _NOT_DEPLOYABLE = (VersionStatus.DEPRECATED, VersionStatus.ARCHIVED)
 
 
@@ -238,7 +237,7 @@ class Queries:
     async def running_deployment(self, environment: Environment, model: str) -> DeploymentRow | None:
         """The one under way, if there is one: the newest that has not ended."""
         wanted = _deployments().where(
-            _names(model), Deployment.environment == environment, Deployment.status.not_in(_ENDED)
+            _names(model), Deployment.environment == environment, Deployment.status.not_in(ENDED)
         )
         # A row that no workflow has opened yet is newer than the one that runs.
         opened_first = wanted.order_by(Deployment.run_id.is_(None), Deployment.started_at.desc()).limit(1)

@@ -93,7 +93,8 @@ class ModelVersion(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=Now)
 
 
-_ENDED = ", ".join(f"'{status}'" for status in DeploymentStatus if status.is_terminal)
+ENDED = tuple(status for status in DeploymentStatus if status.is_terminal)
+_ENDED = ", ".join(f"'{status}'" for status in ENDED)
 
 
 class Deployment(Base):

@@ -47,8 +47,7 @@ class PostgresTrafficPlans:
 
 async def apply_change(session: AsyncSession, change: TrafficChange, *, run_id: str) -> TrafficPlan:
     """Apply inside the caller's transaction. Raises StaleFence."""
-    generation = await session.scalar(select(PlanGeneration.generation).with_for_update())
-    assert generation is not None  # the first migration inserts it
+    generation = await lock_plan(session)
     epoch = await epoch_of(session, change.environment, change.model, run_id=run_id)
     fence = Fence(epoch, change.sequence)
     known = await session.get(TrafficRoute, (change.environment, change.model))
@@ -75,6 +74,16 @@ async def apply_change(session: AsyncSession, change: TrafficChange, *, run_id: 
     return await _plan(session, generation + 1)
 
 
+async def lock_plan(session: AsyncSession) -> int:
+    """The lock that orders epochs and changes; the generation so far.
+
+    Taken before any other in a transaction that touches more than one deployment, so that no two wait for each other.
+    """
+    generation = await session.scalar(select(PlanGeneration.generation).with_for_update())
+    assert generation is not None  # the first migration inserts it
+    return generation
+
+
 async def epoch_of(session: AsyncSession, environment: Environment, model: str, *, run_id: str) -> int:
     """The run's epoch, given now if it has none: higher than that of any run before it."""
     epoch = await session.scalar(
@@ -92,11 +101,6 @@ async def epoch_of(session: AsyncSession, environment: Environment, model: str, 
     return (newest or 0) + 1
 
 
-async def stable_arm(session: AsyncSession, environment: Environment, model: str) -> Arm | None:
-    row = await session.get(TrafficRoute, (environment, model))
-    return None if row is None else _to_arm(row.stable)
-
-
 async def _plan(session: AsyncSession, generation: int) -> TrafficPlan:
     rows = await session.scalars(
         select(TrafficRoute)
@@ -107,8 +111,8 @@ async def _plan(session: AsyncSession, generation: int) -> TrafficPlan:
         Route(
             environment=Environment(row.environment),
             model=row.model,
-            stable=_to_arm(row.stable),
-            candidate=_to_arm(row.candidate),
+            stable=to_arm(row.stable),
+            candidate=to_arm(row.candidate),
             candidate_weight=row.candidate_weight,
             fence=Fence(row.epoch, row.sequence),
         )
@@ -122,5 +126,5 @@ def _to_json(arm: Arm | None) -> dict[str, Any] | None:
     return None if arm is None else msgspec.to_builtins(arm)
 
 
-def _to_arm(row: dict[str, Any] | None) -> Arm | None:
+def to_arm(row: dict[str, Any] | None) -> Arm | None:
     return None if row is None else msgspec.convert(row, Arm)

@@ -16,6 +16,7 @@ from hotswap.domain.errors import Conflict, IllegalTransition, StaleFence
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.registry import Inspection, Registration
 from hotswap.domain.traffic import FULL, Arm, TrafficChange, TrafficPlan
+from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Environment, Framework, Strategy
 from hotswap.persistence import applications, migrate
 from hotswap.persistence.applications import PostgresApplications
@@ -158,6 +159,32 @@ async def test_transitions_follow_the_table_and_leave_one_audit_event_each(
         with pytest.raises(DBAPIError, match="append-only"):
             async with engine.begin() as connection:
                 await connection.execute(text(statement))
+
+
+async def test_a_second_deployment_under_way_is_a_conflict(sessions: Sessions) -> None:
+    await registered(sessions, "1.0.0")
+    deployments = PostgresDeployments(sessions)
+    first, second = [await deployment_of(sessions, "1.0.0") for _ in range(2)]
+    await deployments.transition(first, S.VALIDATING, message="m", reason=None, actor="ann")
+    with pytest.raises(Conflict, match="another deployment of its model"):
+        await deployments.transition(second, S.VALIDATING, message="m", reason=None, actor="ann")
+
+
+async def test_a_run_closes_what_lost_its_own(sessions: Sessions) -> None:
+    await registered(sessions, "1.0.0")
+    deployments, queries = PostgresDeployments(sessions), Queries(sessions)
+    lost, waiting, following = [await deployment_of(sessions, "1.0.0") for _ in range(3)]
+    await deployments.open(lost, run_id="run-1")
+    await deployments.transition(lost, S.VALIDATING, message="m", reason=None, actor="ann")
+    brief = await deployments.open(following, run_id="run-2")
+    assert (brief.status, brief.is_split) == (S.PENDING, False)
+    await deployments.transition(following, S.VALIDATING, message="m", reason=None, actor="ann")
+    row = (await queries.deployment(lost)).deployment
+    assert (row.status, row.reason) == (S.FAILED, Reason.WORKFLOW_LOST)
+    assert (await queries.deployment(waiting)).deployment.status == S.PENDING
+    late = await deployments.open(lost, run_id="run-3")
+    assert late.status == S.FAILED
+    assert (await queries.deployment(lost)).deployment.run_id == "run-1"
 
 
 async def test_promotion_moves_pointer_and_route_together_and_back(sessions: Sessions) -> None:

@@ -19,7 +19,15 @@ from hotswap.domain.application import (
 )
 from hotswap.domain.errors import StaleFence
 from hotswap.domain.lifecycle import DeploymentStatus, check_transition
-from hotswap.domain.registry import Check, DeploymentBrief, Inspection, Registration, ValidationReport, VersionRef
+from hotswap.domain.registry import (
+    Check,
+    DeploymentBrief,
+    Inspection,
+    Registration,
+    Unfinished,
+    ValidationReport,
+    VersionRef,
+)
 from hotswap.domain.traffic import Arm, Counts, Fence, ProxyReport, Route, TrafficChange, TrafficPlan
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework
 from hotswap.ports import WriterLease
@@ -151,6 +159,9 @@ class FakeDeployments:
         await self.world.work()
         return self.world.brief
 
+    async def unfinished(self) -> list[Unfinished]:
+        return []
+
     async def transition(
         self, deployment_id: str, status: DeploymentStatus, *, message: str, reason: str | None, actor: str
     ) -> None:
@@ -229,6 +240,9 @@ class FakeApplications:
 
     async def all(self) -> list[ApplicationSpec]:
         return list(self.world.applications.values())
+
+    async def orphans(self) -> list[ApplicationSpec]:
+        return []
 
     async def set_aside(self, name: str, reason: str) -> None:
         await self.remove(name)

@@ -1,0 +1,296 @@
+"""What a terminate leaves: rows, traffic and replicas, put right by the schedule or by the next deployment.
+
+Real Temporal, real PostgreSQL; only Ray, the proxies and the artifacts are fakes.
+"""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError
+
+from hotswap.analysis.judge import judge
+from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState, ArtifactRef
+from hotswap.domain.application import ReplicaResources as Resources
+from hotswap.domain.lifecycle import DeploymentStatus as S
+from hotswap.domain.registry import Inspection, Registration
+from hotswap.domain.traffic import Route
+from hotswap.domain.verdict import Reason
+from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, Strategy
+from hotswap.messages import CanaryConfig, DeploymentInput, DeploymentOutcome
+from hotswap.persistence.applications import PostgresApplications
+from hotswap.persistence.database import Sessions
+from hotswap.persistence.deployments import PostgresDeployments
+from hotswap.persistence.queries import NewDeployment, Queries
+from hotswap.persistence.registry import PostgresRegistry
+from hotswap.persistence.tables import Deployment
+from hotswap.persistence.traffic import PostgresTrafficPlans
+from tests.workflows.fakes import FakeBus, FakeInspector, FakeProbe, World, rollout_brief
+from workflows import reconcile
+from workflows.worker import Ports, workers
+
+
+class Cluster:
+    """Runs at once whatever it is told to run."""
+
+    def __init__(self) -> None:
+        self.specs: tuple[ApplicationSpec, ...] = ()
+
+    async def put(self, specs: Any) -> None:
+        self.specs = tuple(specs)
+
+    async def applications(self) -> dict[str, ApplicationState]:
+        return {
+            spec.name: ApplicationState(spec.name, ApplicationHealth.RUNNING, "", ("127.0.0.1:1",))
+            for spec in self.specs
+        }
+
+
+@dataclass
+class Site:
+    client: Client
+    sessions: Sessions
+    cluster: Cluster
+    proxies: World
+    model: str
+
+    async def deploy(
+        self, version: str, *, start: bool = True, kind: DeploymentKind = DeploymentKind.ROLLOUT
+    ) -> tuple[str, WorkflowHandle[Any, Any]]:
+        row = await Queries(self.sessions).create_deployment(
+            NewDeployment(
+                model=self.model,
+                version=version,
+                environment=Environment.PRODUCTION,
+                strategy=Strategy.CANARY,
+                strategy_config={},
+                resources=Resources(),
+                initiated_by="ann",
+                kind=kind,
+            )
+        )
+        deployment_id = row.deployment.deployment_id
+        if not start:
+            return deployment_id, self.client.get_workflow_handle(row.deployment.workflow_id)
+        handle = await self.client.start_workflow(
+            "Deployment",
+            DeploymentInput(
+                deployment_id=deployment_id,
+                kind=kind,
+                environment=Environment.PRODUCTION,
+                model=self.model,
+                version=version,
+                initiated_by="ann",
+                config=CanaryConfig(canary_percentage=10, monitoring_duration=timedelta(minutes=1)),
+                keep_previous=timedelta(hours=1),
+            ),
+            id=row.deployment.workflow_id,
+            task_queue=self.model,
+            result_type=DeploymentOutcome,
+        )
+        return deployment_id, handle
+
+    async def reconcile(self) -> list[str]:
+        started: list[str] = await self.client.execute_workflow(
+            "Reconcile", id=f"reconcile/{self.model}", task_queue=self.model, result_type=list[str]
+        )
+        return started
+
+    async def row(self, deployment_id: str) -> Deployment:
+        return (await Queries(self.sessions).deployment(deployment_id)).deployment
+
+    async def route(self) -> Route:
+        return (await PostgresTrafficPlans(self.sessions).current()).routes[0]
+
+    async def until(self, deployment_id: str, condition: Callable[[Deployment], bool], *, seconds: float = 20) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition(row := await self.row(deployment_id)):
+            assert time.monotonic() < deadline, f"{deployment_id} is still {row.status}: {row.message}"
+            await asyncio.sleep(0.05)
+
+    async def lose(self, handle: WorkflowHandle[Any, Any]) -> None:
+        """Terminated, and long enough ago that nobody is about to start it."""
+        with contextlib.suppress(RPCError):
+            await handle.terminate("a slip of the hand")
+        async with self.sessions.begin() as session:
+            await session.execute(text("UPDATE deployments SET started_at = started_at - interval '5 minutes'"))
+
+    async def actions(self, deployment_id: str) -> list[str]:
+        async with self.sessions() as session:
+            found = await session.scalars(
+                text("SELECT action FROM audit_events WHERE target_id = :id ORDER BY id"), {"id": deployment_id}
+            )
+            return list(found)
+
+
+@pytest.fixture
+async def site(temporal_client: Client, sessions: Sessions) -> AsyncIterator[Site]:
+    """A model with a stable version 1.0.0, and a worker."""
+    model = f"fraud-{uuid.uuid4().hex[:6]}"
+    cluster, proxies = Cluster(), World(brief=rollout_brief(), clock=time.time)
+    registry = PostgresRegistry(sessions)
+    ports = Ports(
+        registry=registry,
+        deployments=PostgresDeployments(sessions),
+        plans=PostgresTrafficPlans(sessions),
+        bus=FakeBus(proxies),
+        applications=PostgresApplications(sessions),
+        cluster=cluster,
+        inspector=FakeInspector(proxies),
+        probe=FakeProbe(),
+        judge=judge,
+    )
+    for number, version in enumerate(("1.0.0", "2.0.0", "3.0.0")):
+        uri = f"s3://ml-models/{model}/{version}.tar.gz"
+        await registry.add_version(
+            Registration(model, version, Framework.ONNX, uri, requested_by="ann"),
+            Inspection(ArtifactRef(uri, f"{number:064x}", 10), {"type": "array"}, {}),
+        )
+    async with contextlib.AsyncExitStack() as stack:
+        for worker in workers(temporal_client, ports, task_queue=model):
+            await stack.enter_async_context(worker)
+        made = Site(temporal_client, sessions, cluster, proxies, model)
+        _, first = await made.deploy("1.0.0")
+        assert (await first.result()).status == S.ACTIVE
+        yield made
+
+
+async def test_a_terminated_deployment_is_rolled_back_by_the_reconciler(site: Site) -> None:
+    lost, handle = await site.deploy("2.0.0")
+    await site.until(lost, lambda row: row.verified_weight == 1_000)
+    await site.lose(handle)
+    assert await site.reconcile() == [f"deployment/Production/{site.model}"]
+    await site.until(lost, lambda row: row.status == S.ROLLED_BACK)
+    row = await site.row(lost)
+    assert (row.reason, row.verified_weight) == (Reason.WORKFLOW_LOST, 0)
+    assert row.is_rolled_back
+    route = await site.route()
+    assert route.stable is not None
+    assert (route.stable.version, route.candidate) == ("1.0.0", None)
+    assert [spec.version for spec in site.cluster.specs] == ["1.0.0"]
+    assert {"status RollingBack", "status RolledBack"} <= set(await site.actions(lost))
+    assert await site.reconcile() == []
+
+
+async def test_the_reconciler_leaves_alone_what_runs(site: Site) -> None:
+    running, handle = await site.deploy("2.0.0")
+    await site.until(running, lambda row: row.verified_weight == 1_000)
+    async with site.sessions.begin() as session:
+        await session.execute(text("UPDATE deployments SET started_at = started_at - interval '5 minutes'"))
+    assert await site.reconcile() == []
+    assert (await site.row(running)).status == S.PROGRESSING
+    await handle.signal("abort", {"by": "ann"})
+    assert (await handle.result()).status == S.ROLLED_BACK
+
+
+async def test_a_deployment_that_never_got_a_workflow_is_closed_but_not_at_once(site: Site) -> None:
+    accepted, handle = await site.deploy("2.0.0", start=False)
+    assert await site.reconcile() == []
+    await site.lose(handle)
+    await site.reconcile()
+    await site.until(accepted, lambda row: row.status == S.FAILED)
+    row = await site.row(accepted)
+    assert (row.reason, row.progress_percentage) == (Reason.WORKFLOW_LOST, 0)
+    assert [spec.version for spec in site.cluster.specs] == ["1.0.0"]
+
+
+async def test_a_deployment_lost_after_its_promotion_is_finished(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = PostgresDeployments.transition
+    never = asyncio.Event()
+
+    async def stuck(self: PostgresDeployments, deployment_id: str, status: S, **told: Any) -> None:
+        if status is S.ACTIVE and not never.is_set():
+            await never.wait()
+        await real(self, deployment_id, status, **told)
+
+    monkeypatch.setattr(PostgresDeployments, "transition", stuck)
+    lost, handle = await site.deploy("2.0.0", kind=DeploymentKind.ROLLBACK)
+    await site.until(lost, lambda row: row.status == S.PROMOTING and row.verified_weight == 10_000)
+    while (await Queries(site.sessions).model(site.model)).model.active_version != "2.0.0":
+        await asyncio.sleep(0.05)
+    await site.lose(handle)
+    never.set()
+    await site.reconcile()
+    await site.until(lost, lambda row: row.status == S.ACTIVE)
+    route = await site.route()
+    assert route.stable is not None
+    assert route.stable.version == "2.0.0"
+    orphan = next(spec.name for spec in site.cluster.specs if spec.version == "1.0.0")
+    retirement = await site.client.get_workflow_handle(f"retirement/{orphan}").describe()
+    assert retirement.close_time is None
+    await site.client.get_workflow_handle(f"retirement/{orphan}").terminate()
+
+
+async def test_the_next_deployment_takes_back_what_a_lost_one_left(site: Site) -> None:
+    lost, handle = await site.deploy("2.0.0")
+    await site.until(lost, lambda row: row.verified_weight == 1_000)
+    await handle.terminate("a slip of the hand")
+    following, handle = await site.deploy("3.0.0")
+    await site.until(following, lambda row: row.verified_weight == 1_000)
+    row = await site.row(lost)
+    assert (row.status, row.reason) == (S.ROLLED_BACK, Reason.WORKFLOW_LOST)
+    assert following in (row.message or "")
+    assert "status RolledBack" in await site.actions(lost)
+    await handle.signal("abort", {"by": "ann"})
+    assert (await handle.result()).status == S.ROLLED_BACK
+    route = await site.route()
+    assert route.stable is not None
+    assert (route.stable.version, route.candidate) == ("1.0.0", None)
+    left = next(spec.name for spec in site.cluster.specs if spec.version == "2.0.0")
+    assert await site.reconcile() == [f"retirement/{left}"]
+    await site.client.get_workflow_handle(f"retirement/{left}").terminate()
+
+
+async def test_a_deployment_aborted_at_its_start_still_takes_back_what_a_lost_one_left(site: Site) -> None:
+    lost, handle = await site.deploy("2.0.0")
+    await site.until(lost, lambda row: row.verified_weight == 1_000)
+    await handle.terminate("a slip of the hand")
+    site.proxies.proxies_silent = True
+    following, handle = await site.deploy("3.0.0")
+    await site.until(following, lambda row: row.run_id is not None)
+    await handle.signal("abort", {"by": "ann"})
+    await site.until(following, lambda row: row.status == S.ROLLING_BACK)
+    site.proxies.proxies_silent = False
+    assert (await handle.result()).status == S.CANCELLED
+    assert (await site.route()).candidate is None
+
+
+async def test_a_run_for_a_deployment_that_has_ended_does_nothing(site: Site) -> None:
+    ended, handle = await site.deploy("2.0.0")
+    await site.until(ended, lambda row: row.verified_weight == 1_000)
+    await handle.signal("abort", {"by": "ann"})
+    await handle.result()
+    before = await site.row(ended)
+    again = DeploymentInput(
+        deployment_id=ended,
+        environment=Environment.PRODUCTION,
+        model=site.model,
+        version="2.0.0",
+        initiated_by="ann",
+        recover=True,
+    )
+    outcome = await site.client.execute_workflow(
+        "Deployment", again, id=before.workflow_id, task_queue=site.model, result_type=DeploymentOutcome
+    )
+    assert outcome.status == S.ROLLED_BACK
+    assert (await site.row(ended)).run_id == before.run_id
+
+
+async def test_the_schedule_is_made_once_and_stays_paused(temporal_client: Client) -> None:
+    queue = f"reconcile-{uuid.uuid4().hex[:6]}"
+    await reconcile.ensure_schedule(temporal_client, task_queue=queue)
+    handle = temporal_client.get_schedule_handle(reconcile.SCHEDULE)
+    await handle.pause(note="not now")
+    await reconcile.ensure_schedule(temporal_client, task_queue=queue)
+    found = await handle.describe()
+    assert (found.schedule.state.paused, found.schedule.state.note) == (True, "not now")
+    assert [each.every for each in found.schedule.spec.intervals] == [reconcile.EVERY]
+    await handle.delete()

@@ -1,0 +1,108 @@
+"""Finds what lost its workflow, such as to a terminate, and gives it one again.
+
+A schedule runs this every minute. Whether a deployment is in work is not asked but tried: a run of the same workflow id
+is started for each row that has not ended, and Temporal refuses it where one is open. So nothing is ever repaired under
+a deployment that runs, and none starts while a repair does. What the new run does is `DeploymentWorkflow`'s affair.
+"""
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+    ScheduleUpdate,
+    ScheduleUpdateInput,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.deployments import DeploymentActivities
+    from hotswap.domain.application import ApplicationSpec
+    from hotswap.domain.ids import deployment_workflow_id, retirement_workflow_id
+    from hotswap.domain.registry import Unfinished
+    from hotswap.messages import DEPLOYMENT_MEMO, TASK_QUEUE, DeploymentInput, RetirementInput
+    from workflows.calls import forward
+
+SCHEDULE = "reconcile"
+EVERY = timedelta(minutes=1)
+KEEP_ORPHANS = timedelta(minutes=30)
+"""Warm for a rollback, as any version that was replaced."""
+
+
+@workflow.defn(name="Reconcile")
+class ReconcileWorkflow:
+    @workflow.run
+    async def run(self) -> list[str]:
+        """The workflows that were started, by their ids."""
+        found = await workflow.execute_activity_method(
+            DeploymentActivities.find_leftovers, **forward("find what has not ended", deadline=EVERY)
+        )
+        started = [await _recover(each) for each in found.deployments]
+        started += [await _retire(each) for each in found.orphans]
+        return [each for each in started if each is not None]
+
+
+async def _recover(lost: Unfinished) -> str | None:
+    workflow_id = deployment_workflow_id(lost.environment, lost.model)
+    try:
+        await workflow.start_child_workflow(
+            "Deployment",
+            DeploymentInput(
+                deployment_id=lost.deployment_id,
+                kind=lost.kind,
+                environment=lost.environment,
+                model=lost.model,
+                version=lost.version,
+                initiated_by=lost.initiated_by,
+                recover=True,
+            ),
+            id=workflow_id,
+            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+            memo={DEPLOYMENT_MEMO: lost.deployment_id},
+            static_summary=f"recover {lost.deployment_id}, whose workflow was lost",
+        )
+    except WorkflowAlreadyStartedError:
+        return None
+    return workflow_id
+
+
+async def _retire(orphan: ApplicationSpec) -> str | None:
+    workflow_id = retirement_workflow_id(orphan.name)
+    try:
+        await workflow.start_child_workflow(
+            "Retirement",
+            RetirementInput(
+                application=orphan.name, model=orphan.model, environment=orphan.environment, after=KEEP_ORPHANS
+            ),
+            id=workflow_id,
+            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+            static_summary=f"retire {orphan.name}, which nothing routes to, after {KEEP_ORPHANS}",
+        )
+    except WorkflowAlreadyStartedError:
+        return None
+    return workflow_id
+
+
+async def ensure_schedule(client: Client, *, task_queue: str = TASK_QUEUE) -> None:
+    """Make the schedule, or bring the one that is there up to date; one that a person paused stays paused."""
+    schedule = Schedule(
+        action=ScheduleActionStartWorkflow("Reconcile", id=SCHEDULE, task_queue=task_queue),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=EVERY)]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=EVERY),
+    )
+
+    def up_to_date(present: ScheduleUpdateInput) -> ScheduleUpdate:
+        schedule.state = present.description.schedule.state
+        return ScheduleUpdate(schedule)
+
+    try:
+        await client.create_schedule(SCHEDULE, schedule)
+    except ScheduleAlreadyRunningError:
+        await client.get_schedule_handle(SCHEDULE).update(up_to_date)
