@@ -1,19 +1,20 @@
 """Artifacts in S3 or MinIO, always as streams: an artifact is never whole in memory.
 
 Errors are mapped by HTTP status, since some S3 servers answer errors that the client can't parse. A missing object is
-the request's problem; trouble with the line or the server propagates, so that Temporal tries again.
+the request's problem; trouble with the line, the server or the credentials propagates, so that Temporal tries again.
 """
 
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from minio import Minio
 from minio.error import InvalidResponseError, S3Error
 
-from hotswap.domain.errors import ValidationFailed
+from hotswap.domain.errors import Unavailable, ValidationFailed
 from hotswap.settings import StorageSettings
 
 CHUNK_BYTES = 1024 * 1024
@@ -47,12 +48,13 @@ class ObjectStorage:
     def download(self, uri: str, path: Path) -> tuple[str, int]:
         """Stream an object into a file; its sha256 in hex and its size in bytes.
 
-        Raises ValidationFailed naming `artifactPath` when it isn't there or is larger than the settings allow.
+        Raises ValidationFailed naming `artifactPath` when it isn't there or is larger than the settings allow, and
+        Unavailable when the credentials are refused: that is nobody's request's fault, and may be mended.
         """
         bucket, key = split_uri(uri)
         limit = self._settings.max_artifact_bytes
         digest, size = hashlib.sha256(), 0
-        with _missing_is_refused(uri):
+        with self._refusals_told(uri):
             response = self._client.get_object(bucket, key)
         try:
             with path.open("wb") as file:
@@ -67,6 +69,20 @@ class ObjectStorage:
             response.release_conn()
         return digest.hexdigest(), size
 
+    @contextmanager
+    def _refusals_told(self, uri: str) -> Iterator[None]:
+        try:
+            yield
+        except (S3Error, InvalidResponseError) as error:
+            if _status(error) == HTTPStatus.NOT_FOUND:
+                raise ValidationFailed.of("artifactPath", f"there is no object {uri}") from None
+            if _status(error) == HTTPStatus.FORBIDDEN:
+                raise Unavailable(
+                    f"S3 at {self._settings.endpoint} refuses the credentials for {uri}; "
+                    "check HOTSWAP_STORAGE__ACCESS_KEY, its SECRET_KEY, and what they may read"
+                ) from None
+            raise
+
 
 def split_uri(uri: str) -> tuple[str, str]:
     """`s3://bucket/key` as (bucket, key). Raises ValidationFailed naming `artifactPath`."""
@@ -77,15 +93,6 @@ def split_uri(uri: str) -> tuple[str, str]:
     return parts.netloc, key
 
 
-@contextmanager
-def _missing_is_refused(uri: str) -> Iterator[None]:
-    try:
-        yield
-    except S3Error as error:
-        if error.code in {"NoSuchKey", "NoSuchBucket", "NotFound", "AccessDenied"}:
-            raise ValidationFailed.of("artifactPath", f"there is no readable object {uri} ({error.code})") from None
-        raise
-    except InvalidResponseError as error:
-        if getattr(error, "_code", None) in {403, 404}:
-            raise ValidationFailed.of("artifactPath", f"there is no readable object {uri}") from None
-        raise
+def _status(error: S3Error | InvalidResponseError) -> int:
+    """The HTTP status: the client keeps it elsewhere when it can't parse the answer."""
+    return int(error.response.status if isinstance(error, S3Error) else error._code)

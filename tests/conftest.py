@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.fixtures.postgres",
+    "tests.fixtures.s3",
     "tests.fixtures.stack",
     "tests.fixtures.temporal",
     "tests.fixtures.valkey",

@@ -1,0 +1,35 @@
+"""What an S3 server refuses is told as what it is: a missing object, or credentials that it doesn't take."""
+
+from pathlib import Path
+
+import pytest
+
+from hotswap.domain.errors import Unavailable, ValidationFailed
+from hotswap.storage import ObjectStorage
+from tests.fixtures.s3 import S3Server
+
+URI = "s3://ml-models/fraud.tar.gz"
+
+
+def test_what_is_uploaded_is_downloaded(s3: S3Server, tmp_path: Path) -> None:
+    storage = ObjectStorage(s3.settings())
+    (tmp_path / "up").write_bytes(b"content")
+    storage.upload(tmp_path / "up", URI)
+    assert storage.download(URI, tmp_path / "down")[1] == 7
+    assert (tmp_path / "down").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("uri", [URI, "s3://no-such-bucket/fraud.tar.gz"])
+def test_a_missing_object_is_the_requests_fault(s3: S3Server, tmp_path: Path, uri: str) -> None:
+    with pytest.raises(ValidationFailed, match="there is no object") as refusal:
+        ObjectStorage(s3.settings()).download(uri, tmp_path / "down")
+    assert refusal.value.details[0].field == "artifactPath"
+
+
+@pytest.mark.parametrize("wrong", [{"secret_key": "not-the-secret"}, {"access_key": "not-the-key"}])
+def test_refused_credentials_are_nobodys_missing_object(s3: S3Server, tmp_path: Path, wrong: dict[str, str]) -> None:
+    settings = s3.settings(**wrong)
+    with pytest.raises(Unavailable, match=r"refuses the credentials.*HOTSWAP_STORAGE__") as refusal:
+        ObjectStorage(settings).download(URI, tmp_path / "down")
+    assert settings.endpoint in refusal.value.message
+    assert not any(secret in refusal.value.message for secret in wrong.values())
