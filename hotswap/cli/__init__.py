@@ -11,8 +11,8 @@ import typer
 
 from hotswap.cli import decisions, deployments, models, watch
 from hotswap.cli.console import ErrorsToldGroup
-from hotswap.cli.demo import demo
-from hotswap.cli.stack import commands as stack
+from hotswap.cli.demo import demo as run_demo
+from hotswap.cli.stack import commands as stack_commands
 
 EXAMPLES = """Examples:
 
@@ -41,12 +41,12 @@ app = typer.Typer(
 STACK, WORK, STEER = "The embedded stack", "Models and deployments", "Steering a deployment"
 
 
-app.command(rich_help_panel=STACK)(stack.up)
-app.command(rich_help_panel=STACK)(stack.down)
-app.command(rich_help_panel=STACK)(stack.stop)
-app.command(rich_help_panel=STACK)(stack.start)
-app.command(rich_help_panel=STACK)(stack.env)
-app.command(rich_help_panel=STACK)(demo)
+app.command(rich_help_panel=STACK)(stack_commands.up)
+app.command(rich_help_panel=STACK)(stack_commands.down)
+app.command(rich_help_panel=STACK)(stack_commands.stop)
+app.command(rich_help_panel=STACK)(stack_commands.start)
+app.command(rich_help_panel=STACK)(stack_commands.env)
+app.command(rich_help_panel=STACK)(run_demo)
 app.add_typer(models.app, name="models", rich_help_panel=WORK)
 app.command(rich_help_panel=WORK, epilog=deployments.DEPLOY_EXAMPLES)(deployments.deploy)
 app.command(rich_help_panel=WORK)(deployments.get)

@@ -1,6 +1,8 @@
 """The commands: help, exit codes, what goes to stdout and what to stderr. A stand-in for the API answers by path."""
 
 import json
+import pkgutil
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
+import hotswap.cli
 from hotswap.cli import app, console, watch
 from hotswap.client import HotSwap
 from hotswap.views import DeploymentView
@@ -216,3 +219,10 @@ def test_models_are_shown_as_a_table_or_as_json(cli: Cli) -> None:
     assert "Production 2.0.0" in shown
     assert len(shown.splitlines()) == 2  # a row is a line, for grep and awk
     assert json.loads(cli.run("models", "list", "--json").stdout)["items"] == [model]
+
+
+def test_no_command_takes_the_place_of_a_module() -> None:
+    modules = [module.name for module in pkgutil.iter_modules(hotswap.cli.__path__) if module.name != "__main__"]
+    found = {name: getattr(hotswap.cli, name) for name in modules if hasattr(hotswap.cli, name)}
+    assert "stack" in found
+    assert found == {name: sys.modules[f"hotswap.cli.{name}"] for name in found}
