@@ -16,6 +16,7 @@ from hotswap.domain.errors import ValidationFailed
 PUT_SECONDS = 10.0
 """Shorter than what the writer's lease must have left (`activities/replicas.py`)."""
 PATH = "/api/serve/applications/"
+MOST_REASON = 2_000
 
 _HEALTH = {
     "RUNNING": ApplicationHealth.RUNNING,
@@ -100,4 +101,6 @@ def _reason(application: dict[str, Any]) -> str:
     """Why it isn't running, in Serve's words: the application's message, else its deployments'."""
     said = [application.get("message") or ""]
     said += [deployment.get("message") or "" for deployment in (application.get("deployments") or {}).values()]
-    return "; ".join(dict.fromkeys(text for text in said if text))[:2000]
+    reason = "; ".join(dict.fromkeys(text for text in said if text))
+    # A traceback ends with the exception: what is too long loses its beginning.
+    return reason if len(reason) <= MOST_REASON else "…" + reason[1 - MOST_REASON :]

@@ -67,11 +67,15 @@ def test_health_in_as_many_words_as_a_decision_needs(status: str, health: Applic
     assert read_applications(details(status))["a"].health is health
 
 
-def test_why_it_fails_is_said_once_and_bounded() -> None:
+def test_why_it_fails_is_said_once_and_bounded_and_never_without_the_exception() -> None:
     failed = details("DEPLOY_FAILED", message="boom", deployments={"Replica": {"message": "no such file"}})
     assert read_applications(failed)["a"].message == "boom; no such file"
-    twice = details("DEPLOY_FAILED", message="x" * 9_000, deployments={"Replica": {"message": "x" * 9_000}})
-    assert read_applications(twice)["a"].message == "x" * 2_000
+    traced = "The deployment failed to start 3 times in a row. Error:\n" + "  File x\n" * 900 + "KeyError: 'label'"
+    twice = details("DEPLOY_FAILED", message=traced, deployments={"Replica": {"message": traced}})
+    said = read_applications(twice)["a"].message
+    assert said.endswith("KeyError: 'label'")
+    assert said.count("KeyError") == 1
+    assert len(said) <= 2_000
 
 
 @pytest.mark.parametrize("said", [{}, {"applications": None, "target_groups": None, "http_options": None}])
