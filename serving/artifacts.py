@@ -1,13 +1,16 @@
 """Artifacts on a node: unpacked safely, kept by their checksum, downloaded once.
 
-A directory in the cache is complete or absent: it is made beside its place and renamed, and nothing is unpacked whose
-sha256 differs. A cached artifact needs no S3, so replicas start again while S3 is away. Archives are hostile: no path
-may escape, nothing but plain files and folders is taken, and sizes are bounded before anything is written.
+A directory in the cache is complete or absent: it is made beside its place, synced and renamed, and nothing is
+unpacked whose sha256 differs. A cached artifact needs no S3, so replicas start again while S3 is away. Archives are
+hostile: no path may escape, nothing but plain files and folders is taken, and sizes are bounded before anything is
+written.
 """
 
 import errno
+import fcntl
 import gzip
 import lzma
+import os
 import shutil
 import tarfile
 import tempfile
@@ -28,6 +31,8 @@ MOST_MEMBERS = 10_000
 MOST_BYTES = 8 * 1024**3
 """Unpacked; an artifact itself is at most 2 GiB."""
 MOST_HEADER_BYTES = 1024**2
+SCRATCH = "tmp"
+"""How a scratch directory's name begins; a checksum's never does."""
 
 _PLAIN_TYPES = {tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE}
 _UNREADABLE = (
@@ -141,8 +146,8 @@ class ArtifactCache:
 
     def add(self, uri: str, *, expected_sha256: str | None) -> tuple[Path, ArtifactRef]:
         """Download what nobody knows yet: its directory, and what it turned out to be."""
-        with tempfile.TemporaryDirectory(dir=self._made()) as scratch:
-            archive = Path(scratch) / "archive"
+        with self._scratch() as scratch:
+            archive = scratch / "archive"
             sha256, size = self._storage.download(uri, archive)
             artifact = ArtifactRef(uri, sha256, size)
             if expected_sha256 is not None and sha256 != expected_sha256:
@@ -150,22 +155,37 @@ class ArtifactCache:
             place = self._directory / sha256
             with self._alone(sha256):
                 if not place.is_dir():
-                    _unpack_into_place(archive, place, scratch=Path(scratch))
+                    _unpack_into_place(archive, place, scratch=scratch)
         return place, artifact
 
     def _fill(self, place: Path, artifact: ArtifactRef) -> None:
-        with tempfile.TemporaryDirectory(dir=self._directory) as scratch:
-            archive = Path(scratch) / "archive"
+        with self._scratch() as scratch:
+            archive = scratch / "archive"
             sha256, _ = self._storage.download(artifact.uri, archive)
             if sha256 != artifact.sha256:
                 raise ValidationFailed.of(
                     "checksum", f"{artifact.uri} has sha256 {sha256} but was registered with {artifact.sha256}"
                 )
-            _unpack_into_place(archive, place, scratch=Path(scratch))
+            _unpack_into_place(archive, place, scratch=scratch)
 
     @contextmanager
-    def _alone(self, sha256: str) -> Iterator[None]:
-        with FileLock(self._made() / f"{sha256}.lock"):
+    def _scratch(self) -> Iterator[Path]:
+        """A directory of one fetch's own, locked while the fetch lives; those of killed ones are removed first."""
+        with self._alone("scratch"):
+            for left in self._directory.glob(f"{SCRATCH}*"):
+                _remove_if_dead(left)
+            scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=self._directory))
+            lock = os.open(scratch, os.O_RDONLY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+            os.close(lock)
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        with FileLock(self._made() / f"{name}.lock"):
             yield
 
     def _made(self) -> Path:
@@ -173,12 +193,36 @@ class ArtifactCache:
         return self._directory
 
 
+def _remove_if_dead(scratch: Path) -> None:
+    try:
+        lock = os.open(scratch, os.O_RDONLY)
+    except FileNotFoundError:
+        return  # its fetch has just ended
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(scratch, ignore_errors=True)
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(lock)
+
+
 def _unpack_into_place(archive: Path, place: Path, *, scratch: Path) -> None:
+    """The name is given last, to what is on the disk: after a power cut it must not stand for half an artifact."""
     unpacked = scratch / "unpacked"
     unpacked.mkdir()
+    unpack(archive, unpacked)
+    for directory, _, files in os.walk(unpacked):
+        for name in files:
+            _sync(Path(directory, name))
+        _sync(Path(directory))
+    unpacked.rename(place)
+    _sync(place.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        unpack(archive, unpacked)
-        unpacked.rename(place)
-    except BaseException:
-        shutil.rmtree(unpacked, ignore_errors=True)
-        raise
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
