@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test lint types contracts format lock clean
+.PHONY: help install demo bench check test lint types contracts format lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,9 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 demo: install ## the main job: deploy, canary under load with a killed worker, catch and roll back a broken version
 	$(BIN)/hotswap demo
+
+bench: install ## every promised figure beside its bar, about 15 minutes on an idle machine; ONLY="abort worker" for some
+	$(BIN)/python -m benchmarks $(addprefix --only ,$(ONLY))
 
 check: install lint types contracts ## what CI runs first: lint, types, import contracts, quick tests; under a minute
 	$(BIN)/pytest -q tests/unit -m "not slow"

