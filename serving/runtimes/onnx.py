@@ -1,36 +1,41 @@
 """ONNX models by ONNX Runtime: on CUDA where the replica has a GPU and the runtime offers it, else on the CPU.
 
-Two shapes of request: a model with one input of vectors takes a list of numbers; one with several named inputs takes an
-object. Two kinds of answer: a classifier with a label and probabilities gives label and confidence, anything else its
-first output.
+Two shapes of request: a graph with one input takes that input's value (a list for vectors, a bare value or an object of
+one name for a column); one with several named inputs, such as a column each, takes an object. Two kinds of answer: a
+classifier with a label and probabilities gives the label and its probability, anything else its first output.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
-from hotswap.domain.errors import ValidationFailed
+from hotswap.domain.errors import SchemaValidationFailed, ValidationFailed
 from serving.runtimes import Prediction
+from serving.runtimes.tensors import TensorInput
 
-_NUMPY = {
-    "tensor(float)": np.float32,
-    "tensor(double)": np.float64,
-    "tensor(float16)": np.float16,
-    "tensor(int64)": np.int64,
-    "tensor(int32)": np.int32,
-    "tensor(int8)": np.int8,
-    "tensor(uint8)": np.uint8,
-    "tensor(bool)": np.bool_,
-    "tensor(string)": np.str_,
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(double)": np.dtype(np.float64),
+    "tensor(float16)": np.dtype(np.float16),
+    "tensor(int64)": np.dtype(np.int64),
+    "tensor(int32)": np.dtype(np.int32),
+    "tensor(int16)": np.dtype(np.int16),
+    "tensor(int8)": np.dtype(np.int8),
+    "tensor(uint8)": np.dtype(np.uint8),
+    "tensor(bool)": np.dtype(np.bool_),
+    "tensor(string)": np.dtype(np.object_),
 }
+_DIALECT = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+_ROUNDING = 0.01
+"""How far from 1 the sum of a row may be that is still a distribution: 16-bit floats, a forest's many small parts."""
 
 
 def load(directory: Path, *, gpu: bool) -> "OnnxModel":
-    """Raises ValidationFailed naming `artifactPath` when there is no model or it can't be loaded."""
+    """Raises ValidationFailed naming `artifactPath` when there is no model or it can't be loaded or served."""
     files = sorted(directory.rglob("*.onnx"))
     if len(files) != 1:
         raise ValidationFailed.of("artifactPath", f"the archive must hold one .onnx file; it holds {len(files)}")
@@ -43,84 +48,137 @@ def load(directory: Path, *, gpu: bool) -> "OnnxModel":
     wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"] if gpu else ["CPUExecutionProvider"]
     providers = [name for name in wanted if name in ort.get_available_providers()]
     try:
-        return OnnxModel(ort.InferenceSession(str(files[0]), options, providers=providers))
+        return OnnxModel(ort.InferenceSession(str(files[0]), options, providers=providers), files[0])
+    except ValidationFailed:
+        raise
     except Exception as error:  # noqa: BLE001 - the runtime raises what it likes on a hostile graph
         raise ValidationFailed.of("artifactPath", f"{files[0].name} can't be loaded: {str(error)[:500]}") from None
 
 
 class OnnxModel:
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Any, path: Path) -> None:
         self._session = session
-        self._inputs = session.get_inputs()
-        unknown = [node.type for node in self._inputs if node.type not in _NUMPY]
-        if unknown:
-            raise ValidationFailed.of("artifactPath", f"the graph's input type {unknown[0]} can't be sent as JSON")
-        self._is_vector = len(self._inputs) == 1
-        self.input_schema = self._schema_of_inputs()
-        self._label, self._probabilities = self._outputs()
+        self._inputs = [_tensor_input(node) for node in session.get_inputs()]
+        # A batch dimension of 1 that can't grow: what was exported without a free one.
+        self._takes_one = any(node.shape[0] == 1 for node in session.get_inputs())
+        outputs = session.get_outputs()
+        self._outputs = [node.name for node in outputs[: 2 if _is_classifier(outputs) else 1]]
+        self._positions: dict[Hashable, int] = {}
+        if len(self._outputs) == 2 and outputs[1].type.startswith("tensor"):
+            self._positions = _positions(path, outputs[0], outputs[1])
+        self.input_schema = _DIALECT | _schema(self._inputs)
         self.output_schema: dict[str, Any] = {
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            **_DIALECT,
             "title": "prediction",
-            "description": ", ".join(f"{node.name}: {node.type} {node.shape}" for node in session.get_outputs()),
+            "description": ", ".join(f"{node.name}: {node.type} {node.shape}" for node in outputs),
         }
 
     def predict(self, instances: Sequence[Any]) -> list[Prediction]:
-        feeds = {}
-        for position, node in enumerate(self._inputs):
-            rows = instances if self._is_vector else [instance[node.name] for instance in instances]
-            values: Any = np.asarray(rows, dtype=_NUMPY[node.type])
-            feeds[self._inputs[position].name] = values if values.ndim > 1 else values.reshape(-1, 1)
-        outputs = [self._label] if self._probabilities is None else [self._label, self._probabilities]
-        results = self._session.run(outputs, feeds)
-        labels = [value.tolist() if isinstance(value, np.ndarray) else value for value in np.asarray(results[0])]
-        labels = [value.item() if isinstance(value, np.generic) else value for value in labels]
-        if self._probabilities is None:
-            return [Prediction(_single(label), None) for label in labels]
-        return [Prediction(_single(label), _best(row)) for label, row in zip(labels, results[1], strict=True)]
+        if len(instances) > 1 and self._takes_one:
+            return self._one_by_one(instances)
+        try:
+            feeds = self._feeds(instances)
+        except ValueError as error:  # where sizes are free, instances may differ, but not the rows of one
+            if len(instances) > 1:
+                return self._one_by_one(instances)
+            raise SchemaValidationFailed.of("features", f"its rows must have one length: {error}") from None
+        return self._run(feeds)
 
-    def _schema_of_inputs(self) -> dict[str, Any]:
-        head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-        if self._is_vector:
-            return head | _schema_of(self._inputs[0])
-        properties = {node.name: _schema_of(node) for node in self._inputs}
-        return head | {
-            "type": "object",
-            "properties": properties,
-            "required": [node.name for node in self._inputs],
-            "additionalProperties": False,
-        }
+    def _one_by_one(self, instances: Sequence[Any]) -> list[Prediction]:
+        return [prediction for instance in instances for prediction in self.predict([instance])]
 
-    def _outputs(self) -> tuple[str, str | None]:
-        """The names of the output to answer with, and of the one with probabilities if this is a classifier."""
-        nodes = self._session.get_outputs()
-        if len(nodes) >= 2 and ("prob" in nodes[1].name.lower() or nodes[1].type.startswith("seq(map")):
-            return nodes[0].name, nodes[1].name
-        return nodes[0].name, None
+    def _feeds(self, instances: Sequence[Any]) -> dict[str, Any]:
+        if len(self._inputs) > 1:
+            return {node.name: node.array([each[node.name] for each in instances]) for node in self._inputs}
+        (only,) = self._inputs
+        if only.is_column:
+            instances = [each[only.name] if isinstance(each, dict) else each for each in instances]
+        return {only.name: only.array(instances)}
+
+    def _run(self, feeds: dict[str, Any]) -> list[Prediction]:
+        values, *probabilities = (_as_list(output) for output in self._session.run(self._outputs, feeds))
+        if not probabilities:
+            return [Prediction(_single(value), None) for value in values]
+        rows = zip(map(_single, values), probabilities[0], strict=True)
+        return [Prediction(label, self._confidence(label, row)) for label, row in rows]
+
+    def _confidence(self, label: Any, row: Any) -> float | None:
+        """The label's own part of a distribution over the classes; None where the row is none, such as raw scores."""
+        if not isinstance(label, Hashable) or not isinstance(row, (list, dict)):
+            return None
+        if isinstance(row, dict):
+            found, total = row.get(label), sum(row.values())
+        else:
+            position = self._positions.get(label, len(row))
+            found, total = row[position] if position < len(row) else None, sum(row)
+        if found is None or not -_ROUNDING <= found <= 1 + _ROUNDING or not abs(total - 1) <= _ROUNDING:
+            return None
+        return float(min(max(found, 0.0), 1.0))
 
 
-def _schema_of(node: Any) -> dict[str, Any]:
-    """JSON Schema of one instance: the first dimension is the batch, unnamed sizes are free."""
-    item: dict[str, Any] = {"type": "number"}
-    if node.type == "tensor(string)":
-        item = {"type": "string"}
-    elif node.type == "tensor(bool)":
-        item = {"type": "boolean"}
-    elif "int" in node.type:
-        item = {"type": "integer"}
-    sizes = list(node.shape[1:])
-    if sizes == [1]:
-        # A column of its own: a bare value is what people send.
-        return item
-    for size in reversed(sizes):
-        bounds = {"minItems": size, "maxItems": size} if isinstance(size, int) else {}
-        item = {"type": "array", "items": item, **bounds}
-    return item
+def _tensor_input(node: Any) -> TensorInput:
+    if node.type not in _DTYPES:
+        raise ValidationFailed.of("artifactPath", f"the graph's input type {node.type} can't be sent as JSON")
+    if not node.shape:
+        raise ValidationFailed.of("artifactPath", f"the graph's input {node.name} has no batch dimension; export one")
+    batch, *sizes = (size if isinstance(size, int) else None for size in node.shape)
+    if batch not in {None, 1}:
+        raise ValidationFailed.of(
+            "artifactPath", f"the graph's input {node.name} takes batches of {batch} only; export a free dimension or 1"
+        )
+    return TensorInput(node.name, _DTYPES[node.type], tuple(sizes))
+
+
+def _schema(inputs: Sequence[TensorInput]) -> dict[str, Any]:
+    by_name = {
+        "type": "object",
+        "properties": {node.name: node.schema for node in inputs},
+        "required": [node.name for node in inputs],
+        "additionalProperties": False,
+    }
+    if len(inputs) > 1:
+        return by_name
+    return {"anyOf": [inputs[0].schema, by_name]} if inputs[0].is_column else inputs[0].schema
+
+
+def _is_classifier(outputs: Sequence[Any]) -> bool:
+    return len(outputs) > 1 and ("prob" in outputs[1].name.lower() or outputs[1].type.startswith("seq(map"))
+
+
+def _positions(path: Path, labels: Any, probabilities: Any) -> dict[Hashable, int]:
+    """Where each label's probability is in a row: by the classes that the graph names, else a label is its position.
+
+    The runtime doesn't show what is inside a graph. Exporters put the classes into the classifier's attributes, or into
+    a table that the position of the highest probability is looked up in.
+    """
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    tables = {table.name: table for table in graph.initializer}
+    named = [
+        [each.decode() if isinstance(each, bytes) else each for each in attribute.strings or attribute.ints]
+        for node in graph.node
+        for attribute in node.attribute
+        if attribute.name.startswith("classlabels_")
+    ]
+    named += [
+        onnx.numpy_helper.to_array(tables[node.input[0]]).ravel().tolist()
+        for node in graph.node
+        if node.op_type == "ArrayFeatureExtractor" and node.input[0] in tables
+    ]
+    width = probabilities.shape[-1] if probabilities.shape else None
+    if not isinstance(width, int):
+        return {}
+    classes = [each for each in named if len(each) == len(set(each)) == width]
+    if not classes and "int" in labels.type:
+        return {position: position for position in range(width)}
+    return {label: position for position, label in enumerate(classes[-1])} if classes else {}
+
+
+def _as_list(output: Any) -> list[Any]:
+    found: list[Any] = output.tolist() if isinstance(output, np.ndarray) else output
+    return found
 
 
 def _single(value: Any) -> Any:
     return value[0] if isinstance(value, list) and len(value) == 1 else value
-
-
-def _best(row: Any) -> float:
-    values = row.values() if isinstance(row, dict) else row
-    return float(max(values))
