@@ -7,6 +7,7 @@ an error, has its record in the spool before the answer leaves. The model is thi
 
 import asyncio
 import logging
+import math
 import re
 import time
 import uuid
@@ -15,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
-import jsonschema_rs
 import msgspec
 
 from hotswap.domain.application import ApplicationSpec
@@ -24,12 +24,14 @@ from hotswap.domain.errors import FieldProblem as Problem
 from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.vocabulary import ArmName, InferenceStatus
 from hotswap.records import InferenceRecord, encode_record, to_json
+from serving.golden import attempt, made_up_request
 from serving.runtimes import Model, Prediction
+from serving.schemas import FeatureSchema
 from serving.spool import SpoolWriter
 
 MOST_BODY_BYTES = 10 * 1024**2
 INLINE_SECONDS = 0.005
-"""A model quicker than this runs on the event loop: a thread would cost a fast one 50 microseconds and more."""
+"""What is expected to take less runs on the event loop: a thread would cost a fast model 50 microseconds and more."""
 MOST_INSTANCES = 10_000
 _NAMED_FIELD = re.compile(r"field `([^`]*)`")
 """How msgspec names a key that is missing or unknown."""
@@ -71,26 +73,29 @@ class Engine:
         self._model = model
         self._spool = spool
         self._golden = golden
-        self._validator = jsonschema_rs.validator_for(spec.input_schema)
-        self._threads: ThreadPoolExecutor | None = None
+        self._schema = FeatureSchema(spec.input_schema)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        self._row_seconds = math.inf
         self.headers = [(b"content-type", b"application/json"), (b"x-hotswap-version", spec.version.encode())]
 
     def warm_up(self) -> int:
-        """Answer every golden request, twice: the first one pays for lazy initialisation. How many there are.
+        """Answer every golden request, or one made up from the schema; measure the model by it. How many are golden.
 
         Raises InferenceFailed with what went wrong.
         """
-        slowest = 0.0
-        for request in (*self._golden, *self._golden):
-            begun = time.perf_counter()
-            try:
-                self._model.predict([request.features])
-            except Exception as error:
-                raise InferenceFailed(f"{self.spec.name} fails a golden request: {str(error)[:300]}") from error
-            slowest = time.perf_counter() - begun
-        if slowest > INLINE_SECONDS and self._threads is None:
-            self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        requests = self._golden or [made_up_request(self.spec.input_schema)]
+        kind = "a golden request" if self._golden else "a request made up from its schema"
+        for _ in range(2):  # the first round pays for lazy initialisation, the second is what counts
+            trials = [attempt(self._model, self._schema, request) for request in requests]
+            for trial in trials:
+                if trial.problem is not None:
+                    raise InferenceFailed(f"{self.spec.name} fails {kind}: {trial.problem}")
+        self._row_seconds = max(trial.seconds for trial in trials)
         return len(self._golden)
+
+    async def warm_up_aside(self) -> int:
+        """`warm_up` while the event loop goes on answering."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self.warm_up)
 
     async def infer(self, body: bytes, *, batch: bool, headers: dict[bytes, bytes]) -> tuple[int, bytes]:
         """Status and body of the answer to one request, whose record is spooled by then."""
@@ -158,31 +163,21 @@ class Engine:
         if not 0 < len(instances) <= MOST_INSTANCES:
             raise ValidationFailed.of("instances", f"must be 1 to {MOST_INSTANCES}")
         for position, instance in enumerate(instances):
-            field = f"instances[{position}]" if batch else "features"
-            try:
-                if not self._validator.is_valid(instance):
-                    raise self._misfit(instance, field)
-            except ValueError as error:  # nested deeper than the validator goes
-                raise SchemaValidationFailed.of(field, str(error)) from None
+            self._schema.check(instance, f"instances[{position}]" if batch else "features")
         return instances
-
-    def _misfit(self, instance: Any, field: str) -> SchemaValidationFailed:
-        problems = []
-        for error in self._validator.iter_errors(instance):
-            path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
-            problems.append(Problem(f"{field}{path}", error.message[:200]))
-            if len(problems) == 5:
-                break
-        return SchemaValidationFailed(
-            f"{problems[0].field} doesn't fit the schema of {self.spec.model} {self.spec.version}", *problems
-        )
 
     async def _predict(self, instances: list[Any]) -> list[Prediction]:
         try:
-            if self._threads is None:
-                return self._model.predict(instances)
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._model.predict, instances)
+            if len(instances) * self._row_seconds <= INLINE_SECONDS:
+                predictions = self._model.predict(instances)
+            else:
+                loop = asyncio.get_running_loop()
+                predictions = await loop.run_in_executor(self._thread, self._model.predict, instances)
+            if len(predictions) != len(instances):
+                raise ValueError(f"{len(predictions)} answers to {len(instances)} instances")
+            return predictions
+        except SchemaValidationFailed:
+            raise
         except Exception as error:
             logger.warning("the model failed", extra={"model": self.spec.name, "error": str(error)[:1000]})
             raise InferenceFailed(f"{self.spec.model} {self.spec.version} failed on this input") from error
@@ -221,49 +216,57 @@ class InferenceApp:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
         elif scope["type"] == "http":
-            status, body = await _respond(scope, receive)
             assert _engine is not None
+            try:
+                status, body = await _respond(_engine, scope, receive)
+            except ClientGone:
+                return
             length = (b"content-length", str(len(body)).encode())
             await send({"type": "http.response.start", "status": status, "headers": [*_engine.headers, length]})
             await send({"type": "http.response.body", "body": body})
 
 
-async def _respond(scope: Scope, receive: Receive) -> tuple[int, bytes]:
-    assert _engine is not None
+class ClientGone(Exception):
+    """The client left before its request was whole: there is nothing to answer, and nobody's failure to record."""
+
+
+async def _respond(engine: Engine, scope: Scope, receive: Receive) -> tuple[int, bytes]:
     headers = dict(scope["headers"])
     path: str = scope["path"]
-    if scope["method"] == "POST" and path.endswith(f"/api/v1/inference/{_engine.spec.model}"):
+    if scope["method"] == "POST" and path.endswith(f"/api/v1/inference/{engine.spec.model}"):
         batch = False
-    elif scope["method"] == "POST" and path.endswith(f"/api/v1/inference/{_engine.spec.model}/batch"):
+    elif scope["method"] == "POST" and path.endswith(f"/api/v1/inference/{engine.spec.model}/batch"):
         batch = True
-    elif scope["method"] == "POST" and path.endswith("/warm-up"):
-        return _warm_up(_engine, headers)
+    elif scope["method"] == "POST" and path == f"/{engine.spec.name}/warm-up":
+        return await _warm_up(engine, headers)
     else:
         return 404, error_body(HotSwapError(f"{scope['method']} {path} is not answered here"), _request_id(headers))
     body = await _body(receive)
     if body is None:
         too_large = ValidationFailed.of("body", f"larger than {MOST_BODY_BYTES} bytes")
         return 413, error_body(too_large, _request_id(headers))
-    return await _engine.infer(body, batch=batch, headers=headers)
+    return await engine.infer(body, batch=batch, headers=headers)
 
 
-def _warm_up(engine: Engine, headers: dict[bytes, bytes]) -> tuple[int, bytes]:
+async def _warm_up(engine: Engine, headers: dict[bytes, bytes]) -> tuple[int, bytes]:
     try:
-        return 200, msgspec.json.encode({"version": engine.spec.version, "golden": engine.warm_up()})
+        return 200, msgspec.json.encode({"version": engine.spec.version, "golden": await engine.warm_up_aside()})
     except InferenceFailed as error:
         return 500, error_body(error, _request_id(headers))
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """The whole body, None when it is too large."""
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    while message.get("more_body"):
+    """The whole body, None when it is too large. Raises ClientGone when it ends early."""
+    body: bytes = b""
+    while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
         body += message.get("body", b"")
         if len(body) > MOST_BODY_BYTES:
             return None
-    return body
+        if not message.get("more_body"):
+            return body
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from hotswap.domain.errors import ValidationFailed
-from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.vocabulary import Framework
-from serving.runtimes import Model, golden_requests, load
+from serving.golden import attempt, golden_requests, made_up_request
+from serving.runtimes import load
+from serving.schemas import FeatureSchema
 
 
 def main() -> None:
@@ -30,28 +31,27 @@ def look(framework: Framework, directory: Path) -> dict[str, Any]:
     try:
         model = load(framework, directory)
         loaded = time.monotonic() - begun
-        golden = [{"problem": answer_problem(model, request)} for request in golden_requests(directory)]
+        golden = golden_requests(directory)
     except ValidationFailed as problem:
         detail = problem.details[0]
         return {"problem": detail.message, "field": detail.field}
+    schema = FeatureSchema(model.input_schema)
+    requests = golden or [made_up_request(model.input_schema)]
+    trials = [attempt(model, schema, request) for request in requests]
     return {
         "inputSchema": model.input_schema,
         "outputSchema": model.output_schema,
         "loadSeconds": loaded,
-        "golden": golden,
-        "memoryBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "golden": len(golden),
+        "problems": [trial.problem for trial in trials if trial.problem is not None],
+        "memoryBytes": peak_memory(),
     }
 
 
-def answer_problem(model: Model, request: GoldenRequest) -> str | None:
-    """What is wrong with the model's answer to a golden request, or None."""
-    try:
-        answer = model.predict([request.features])[0].value
-    except Exception as error:  # noqa: BLE001 - a model raises what it likes
-        return f"it failed: {str(error)[:300]}"
-    if request.prediction is not None and answer != request.prediction:
-        return f"it answered {answer!r} where {request.prediction!r} is expected"
-    return None
+def peak_memory() -> int:
+    """The most bytes that were resident, libraries included. `getrusage` won't do: it remembers the parent's peak."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 if __name__ == "__main__":

@@ -43,12 +43,10 @@ class SubprocessInspector:
         if "problem" in found:
             return ValidationReport((*checks, Check("model loads", False, found["problem"])))
         checks.append(Check("model loads", True, f"in {found['loadSeconds']:.2f} s"))
-        same = found["inputSchema"] == version.input_schema
+        same = _as_stored(found["inputSchema"]) == _as_stored(version.input_schema)
         checks.append(Check("schemas", same, "as registered" if same else "the graph's inputs differ from the schema"))
-        checks.append(_golden_check(found["golden"]))
-        checks.append(
-            Check("memory", True, f"{found['memoryBytes'] / 1e6:.0f} MB of {self._max_memory_bytes / 1e6:.0f} MB")
-        )
+        checks.append(_golden_check(found["golden"], found["problems"]))
+        checks.append(_memory_check(found["memoryBytes"], self._max_memory_bytes))
         checks.append(Check("latency", None, "no baseline was registered to compare with"))
         checks.append(Check("accuracy", None, "no labelled sample was registered"))
         return ValidationReport(tuple(checks))
@@ -83,10 +81,20 @@ class SubprocessInspector:
         return found
 
 
-def _golden_check(golden: list[dict[str, Any]]) -> Check:
-    failed = [row for row in golden if row["problem"]]
-    if failed:
-        return Check("golden requests", False, f"{len(failed)} of {len(golden)} failed; {failed[0]['problem']}")
-    if not golden:
-        return Check("golden requests", None, "the artifact carries none (golden.json)")
-    return Check("golden requests", True, f"{len(golden)} answered as expected")
+def _golden_check(golden: int, problems: list[str]) -> Check:
+    if golden:
+        failed = f"{len(problems)} of {golden} failed; {problems[0]}" if problems else ""
+        return Check("golden requests", not problems, failed or f"{golden} answered as expected")
+    if problems:
+        advice = "golden.json in the artifact would try what it is meant for"
+        return Check("golden requests", False, f"one made up from the schema failed; {problems[0]}; {advice}")
+    return Check("golden requests", True, "one made up from the schema was answered; the artifact has no golden.json")
+
+
+def _memory_check(measured: int, limit: int) -> Check:
+    return Check("memory", measured <= limit, f"{measured / 1e6:.0f} MB at its peak, of {limit / 1e6:.0f} MB allowed")
+
+
+def _as_stored(schema: dict[str, Any]) -> Any:
+    """Numbers as one kind: PostgreSQL writes the bound 3.4e38 as an integer, rounded to a float's digits."""
+    return json.loads(json.dumps(schema), parse_int=float)

@@ -1,7 +1,7 @@
 """One immutable Ray Serve application per deployment: `serving.replica:build`, with an ApplicationSpec as its args.
 
 The constructor takes the artifact from the node's cache, loads it and warms it up: a replica that Ray Serve calls ready
-has answered its golden requests, and one that can't says why in the application's message.
+has answered its golden requests as expected, and one that can't says why in the application's message.
 """
 
 from typing import Any
@@ -13,8 +13,8 @@ from hotswap.domain.application import ApplicationSpec
 from hotswap.settings import ReplicaSettings, load
 from hotswap.storage import ObjectStorage
 from serving.artifacts import ArtifactCache
+from serving.golden import golden_requests
 from serving.inference import Engine, InferenceApp, start
-from serving.runtimes import golden_requests
 from serving.runtimes import load as load_model
 from serving.spool import SpoolWriter
 

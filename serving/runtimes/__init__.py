@@ -4,7 +4,6 @@ A runtime turns an unpacked artifact into a `Model`; everything else (HTTP, sche
 replica's. It is imported only when it is needed, so that an absent extra costs nothing.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hotswap.domain.errors import ValidationFailed
-from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.vocabulary import Framework
 
 RUNTIMES = {Framework.ONNX: "serving.runtimes.onnx"}
@@ -44,16 +42,3 @@ def load(framework: Framework, directory: Path, *, gpu: bool = False) -> Model:
         raise ValidationFailed.of("framework", f"{framework} is not served yet; {', '.join(RUNTIMES)} is")
     model: Model = import_module(module).load(directory, gpu=gpu)
     return model
-
-
-def golden_requests(directory: Path) -> list[GoldenRequest]:
-    """The artifact's own golden requests, or none: `golden.json`, a list of {"features": ..., "prediction"?: ...}."""
-    for path in sorted(directory.rglob("golden.json")):
-        try:
-            rows = json.loads(path.read_bytes())
-            return [GoldenRequest(row["features"], row.get("prediction")) for row in rows]
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValidationFailed.of(
-                "artifactPath", f"golden.json is not a list of objects with features: {error!r}"
-            ) from None
-    return []

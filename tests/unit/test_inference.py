@@ -1,14 +1,15 @@
-"""A replica's answers, with a real ONNX model: a table of five rows that is looked up by `features[0]`."""
+"""A replica's answers, mostly with a real ONNX model: a table of five rows that is looked up by `features[0]`."""
 
 import asyncio
 import json
+import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
 from hotswap.domain.application import ApplicationSpec, ArtifactRef
 from hotswap.domain.registry import GoldenRequest
@@ -16,39 +17,36 @@ from hotswap.domain.vocabulary import Environment, Framework, InferenceStatus
 from hotswap.records import InferenceRecord, decode_batch
 from serving import inference
 from serving.inference import Engine, InferenceApp, InferenceFailed
-from serving.runtimes import load
+from serving.runtimes import Model, Prediction, load
 from serving.spool import SpoolWriter, frames, segments
+from tests.fixtures.models import save_identity, save_logarithm, save_table
 
 FEATURES = 5
 PATH = "/Production-table-1a2b3c4d/api/v1/inference/table"
 
 
-def save_model(directory: Path) -> None:
-    """y = table[int(x[0])] for vectors of five numbers; outside of the table the runtime itself fails."""
-    graph = helper.make_graph(
-        [
-            helper.make_node("Gather", ["x", "first"], ["column"], axis=1),
-            helper.make_node("Cast", ["column"], ["index"], to=TensorProto.INT64),
-            helper.make_node("Gather", ["table", "index"], ["y"]),
-        ],
-        "table",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", FEATURES])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1])],
-        [
-            numpy_helper.from_array(np.array([0]), "first"),
-            numpy_helper.from_array(np.arange(5, dtype=np.float32) * 10, "table"),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, str(directory / "model.onnx"))
+class Slow:
+    """A model that sleeps for as many quarters of a second as `features` says, and remembers on which thread it ran."""
+
+    input_schema: ClassVar[dict[str, Any]] = {"type": "number"}
+    output_schema: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self) -> None:
+        self.threads: list[str] = []
+
+    def predict(self, instances: Sequence[Any]) -> list[Prediction]:
+        self.threads.append(threading.current_thread().name)
+        time.sleep(instances[0] / 4)
+        return [Prediction(each, None) for each in instances]
 
 
 class Replica:
     """The ASGI application as Ray Serve calls it, and the records that it spools."""
 
-    def __init__(self, directory: Path, *, golden: list[GoldenRequest] | None = None) -> None:
-        save_model(directory)
-        model = load(Framework.ONNX, directory)
+    def __init__(self, directory: Path, model: Model | None = None, *, golden: Sequence[GoldenRequest] = ()) -> None:
+        if model is None:
+            save_table(directory, features=FEATURES)
+            model = load(Framework.ONNX, directory)
         spec = ApplicationSpec(
             name="Production-table-1a2b3c4d",
             deployment_id="dep-1a2b3c4d",
@@ -62,7 +60,7 @@ class Replica:
         )
         self._spool = directory / "spool"
         writer = SpoolWriter(self._spool, application=spec.name, max_bytes=10**6)
-        self.engine = Engine(spec, model, writer, golden or [])
+        self.engine = Engine(spec, model, writer, list(golden))
         self.records_at_answer = 0
         self.headers: dict[bytes, bytes] = {}
 
@@ -142,6 +140,8 @@ DEEPEST = b'{"features":' + b"[" * 9_000 + b"]" * 9_000 + b"}"
         ({"instances": [row(), [1, 2, None, 4, 5]]}, f"{PATH}/batch", "SCHEMA_VALIDATION_ERROR", "instances[1][2]"),
         ({"instances": []}, f"{PATH}/batch", "VALIDATION_ERROR", "instances"),
         ({"instances": 1}, f"{PATH}/batch", "VALIDATION_ERROR", "instances"),
+        ({"features": [1, 2, 1e39, 4, 5]}, PATH, "SCHEMA_VALIDATION_ERROR", "features[2]"),
+        ({"features": [1, 2, 3, -(10**39), 5]}, PATH, "SCHEMA_VALIDATION_ERROR", "features[3]"),
         ({"features": row(), "version": 1}, PATH, "VALIDATION_ERROR", "version"),
         ({"features": row(), "extra": 1}, PATH, "VALIDATION_ERROR", "extra"),
         ({}, PATH, "VALIDATION_ERROR", "features"),
@@ -194,7 +194,17 @@ async def test_headers_that_make_no_sense_fail_no_request(replica: Replica, head
     assert (replica.records[0].attempt, replica.records[0].arm) == (1, "stable")
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", PATH), ("POST", PATH + "/other"), ("POST", "/")])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", PATH),
+        ("POST", PATH + "/other"),
+        ("POST", "/"),
+        ("POST", PATH + "/warm-up"),
+        ("POST", "/warm-up"),
+        ("GET", "/Production-table-1a2b3c4d/warm-up"),
+    ],
+)
 async def test_nothing_else_is_answered(replica: Replica, method: str, path: str) -> None:
     status, answer = await replica.send(b"", path, method=method)
     assert status == 404
@@ -215,14 +225,88 @@ async def test_a_body_without_end_is_refused(replica: Replica) -> None:
     assert sent[0]["status"] == 413
 
 
+async def test_a_client_that_leaves_before_its_body_is_whole_gets_no_answer_and_no_record(replica: Replica) -> None:
+    messages = [
+        {"type": "http.request", "body": b'{"features": [2, 0', "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await InferenceApp()({"type": "http", "method": "POST", "path": PATH, "headers": []}, receive, send)
+    assert sent == []
+    assert replica.records == []
+
+
+async def test_an_integer_beyond_the_graphs_type_is_the_clients_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_identity(tmp_path, TensorProto.INT64, ["n", 2])
+    replica = Replica(tmp_path, load(Framework.ONNX, tmp_path))
+    monkeypatch.setattr(inference, "_engine", replica.engine)
+    for number in (2**63, -(2**63) - 1, 2**64, 10**300, 1e19):
+        status, answer = await replica.send({"features": [1, number]})
+        assert (status, answer["error"]["code"]) == (400, "SCHEMA_VALIDATION_ERROR")
+        assert answer["error"]["details"][0]["field"] == "features[1]"
+    assert (await replica.send({"features": [1, 2**63 - 1]}))[1]["prediction"] == [1, 2**63 - 1]
+
+
 async def test_warming_up_answers_the_golden_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    replica = Replica(tmp_path, golden=[GoldenRequest(row(1)), GoldenRequest(row(2))])
+    replica = Replica(tmp_path, golden=[GoldenRequest(row(1), 10.00001), GoldenRequest(row(2))])
     monkeypatch.setattr(inference, "_engine", replica.engine)
     assert await replica.send(b"", "/Production-table-1a2b3c4d/warm-up") == (200, {"version": "1.0.0", "golden": 2})
     assert replica.records == [], "golden requests are nobody's inferences"
 
 
-def test_a_model_that_fails_a_golden_request_does_not_start(tmp_path: Path) -> None:
-    replica = Replica(tmp_path, golden=[GoldenRequest(row(99))])
-    with pytest.raises(InferenceFailed, match="fails a golden request"):
+@pytest.mark.parametrize(
+    ("request_", "why"),
+    [
+        (GoldenRequest(row(99)), "fails a golden request: it failed"),
+        (GoldenRequest(row(1), 20.0), "it answered 10.0 where 20.0 is expected"),
+        (GoldenRequest([1, 2, "x", 4, 5]), r"features\[2\] doesn't fit"),
+    ],
+    ids=["fails", "answers otherwise", "misfits"],
+)
+def test_a_model_that_fails_a_golden_request_does_not_start(tmp_path: Path, request_: GoldenRequest, why: str) -> None:
+    replica = Replica(tmp_path, golden=[GoldenRequest(row(1), 10.0), request_])
+    with pytest.raises(InferenceFailed, match=why):
         inference.start(replica.engine)
+
+
+def test_a_model_that_answers_no_number_does_not_start(tmp_path: Path) -> None:
+    save_logarithm(tmp_path)
+    model = load(Framework.ONNX, tmp_path)
+    Replica(tmp_path / "a", model, golden=[GoldenRequest(1.0, 0.0)]).engine.warm_up()
+    with pytest.raises(InferenceFailed, match="it answered nan"):
+        Replica(tmp_path / "b", model, golden=[GoldenRequest(-1.0)]).engine.warm_up()
+
+
+def test_without_golden_requests_one_is_made_up(tmp_path: Path) -> None:
+    model = Slow()
+    assert Replica(tmp_path, model).engine.warm_up() == 0
+    assert len(model.threads) == 2
+
+
+async def test_a_model_is_run_aside_when_its_slowest_request_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inference, "INLINE_SECONDS", 0.2)
+    main = threading.current_thread().name
+    for name, golden, features, aside in (
+        ("fast", [0.0], [0.0], False),
+        ("slowest first", [1.0, 0.0], [0.0], True),
+        ("no golden request", [], [0.0], True),
+        ("a large batch of a fast one", [0.004], [0.0] * 1_000, True),
+    ):
+        model = Slow()
+        engine = Replica(tmp_path / name, model, golden=[GoldenRequest(each) for each in golden]).engine
+        engine.warm_up()
+        body = json.dumps({"instances": features}).encode()
+        status, _ = await engine.infer(body, batch=True, headers={})
+        assert status == 200
+        assert (model.threads[-1] != main) == aside, name

@@ -1,0 +1,97 @@
+"""What a version must answer before it sees traffic: its golden requests, or one made up where it has none.
+
+Validation tries them on the artifact and every replica tries them again while it warms up, by the same rules.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hotswap.domain.errors import SchemaValidationFailed, ValidationFailed
+from hotswap.domain.registry import GoldenRequest
+from serving.runtimes import Model
+from serving.schemas import FeatureSchema, example
+
+RELATIVE_TOLERANCE = 1e-4
+"""Golden answers come from where the model was trained: other hardware and 32-bit floats round otherwise."""
+ABSOLUTE_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How one request went: `problem` is None when the answer was as expected; `seconds` is the model's own time."""
+
+    problem: str | None
+    seconds: float = 0.0
+
+
+def golden_requests(directory: Path) -> list[GoldenRequest]:
+    """The artifact's own golden requests, or none: `golden.json`, a list of {"features": ..., "prediction"?: ...}."""
+    for path in sorted(directory.rglob("golden.json")):
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=list[GoldenRequest])
+        except (ValueError, RecursionError) as error:
+            raise ValidationFailed.of(
+                "artifactPath", f"golden.json is not a list of objects with features: {error}"
+            ) from None
+    return []
+
+
+def made_up_request(input_schema: dict[str, Any]) -> GoldenRequest:
+    """The request that stands in for golden ones: it fits the schema, and any answer will do."""
+    return GoldenRequest(example(input_schema))
+
+
+def attempt(model: Model, schema: FeatureSchema, request: GoldenRequest) -> Trial:
+    """Answer one request, judging features and answer. Nothing is raised: a model may fail as it likes."""
+    try:
+        schema.check(request.features, "features")
+    except SchemaValidationFailed as misfit:
+        return Trial(misfit.message)
+    begun = time.perf_counter()
+    try:
+        (prediction,) = model.predict([request.features])
+    except Exception as error:  # noqa: BLE001 - a model raises what it likes
+        return Trial(f"it failed: {str(error)[:300]}")
+    seconds = time.perf_counter() - begun
+    return Trial(_answer_problem(prediction.value, request.prediction), seconds)
+
+
+def _answer_problem(answer: Any, expected: Any) -> str | None:
+    if not _is_finite(answer):
+        return f"it answered {_shown(answer)}, which is no number"
+    if expected is not None and not _is_same(answer, expected):
+        return f"it answered {_shown(answer)} where {_shown(expected)} is expected"
+    return None
+
+
+def _is_finite(value: Any) -> bool:
+    match value:
+        case float():
+            return math.isfinite(value)
+        case list():
+            return all(map(_is_finite, value))
+        case dict():
+            return all(map(_is_finite, value.values()))
+    return True
+
+
+def _is_same(answer: Any, expected: Any) -> bool:
+    match answer, expected:
+        case (int(), int()):
+            return answer == expected
+        case (int() | float(), int() | float()):
+            return math.isclose(answer, expected, rel_tol=RELATIVE_TOLERANCE, abs_tol=ABSOLUTE_TOLERANCE)
+        case (list(), list()):
+            return len(answer) == len(expected) and all(map(_is_same, answer, expected))
+        case (dict(), dict()):
+            return answer.keys() == expected.keys() and all(_is_same(answer[key], expected[key]) for key in answer)
+    return bool(answer == expected)
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:100]
