@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from hotswap.settings import TrafficAgentSettings
-from serving.envoy.routes import INFERENCE, ROUTE_CONFIG, VERSION_HEADER
+from serving.envoy.routes import ROUTE_CONFIG
 
 JWT_FILTER = "envoy.filters.http.jwt_authn"
 CDS, RDS, ECDS = "cds.json", "rds.json", "ecds.json"
@@ -166,9 +166,7 @@ def _local_replies() -> Json:
             ),
             _reply(401, "UNAUTHORIZED", "a valid bearer token is needed; it is missing, expired or not for HotSwap"),
             _reply(403, "FORBIDDEN", "this token has no role that may infer, or another audience"),
-            _reply(404, "NOT_FOUND", path="/internal"),
-            _reply(404, "VERSION_NOT_FOUND", path=INFERENCE, header=VERSION_HEADER),
-            _reply(404, "MODEL_NOT_FOUND", path=INFERENCE),
+            _reply(404, "%ROUTE_NAME%", "%LOCAL_REPLY_BODY%"),
             _reply(413, "VALIDATION_ERROR", "the body is larger than 10 MiB"),
             _reply(502, "SERVICE_UNAVAILABLE", "what should have answered this broke off; try again"),
             _reply(503, "SERVICE_UNAVAILABLE", "nothing that could answer this is ready; try again"),
@@ -177,20 +175,13 @@ def _local_replies() -> Json:
     }
 
 
-def _reply(status: int, code: str, message: str = "%LOCAL_REPLY_BODY%", *, path: str = "", header: str = "") -> Json:
-    conditions: list[Json] = [
-        {
+def _reply(status: int, code: str, message: str) -> Json:
+    return {
+        "filter": {
             "status_code_filter": {
                 "comparison": {"op": "EQ", "value": {"default_value": status, "runtime_key": f"hotswap.reply.{status}"}}
             }
-        }
-    ]
-    if path:
-        conditions.append({"header_filter": {"header": {"name": ":path", "string_match": {"prefix": path}}}})
-    if header:
-        conditions.append({"header_filter": {"header": {"name": header, "present_match": True}}})
-    return {
-        "filter": conditions[0] if len(conditions) == 1 else {"and_filter": {"filters": conditions}},
+        },
         "body_format_override": {
             "json_format": {
                 "error": {

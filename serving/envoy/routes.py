@@ -8,6 +8,7 @@ chosen, and only what no model has seen is retried: a model's own 500 counts aga
 import re
 from typing import Any
 
+from hotswap.domain.errors import ModelNotFound, NotFound, VersionNotFound
 from hotswap.domain.traffic import Arm, Route, TrafficPlan
 from hotswap.domain.vocabulary import ArmName, Environment
 from serving.envoy.clusters import API
@@ -89,18 +90,35 @@ def route_configuration(plan: TrafficPlan) -> Json:
                 "retry_policy": _RETRY,
                 "include_request_attempt_count": True,
                 "routes": [
-                    _not_here({"path_separated_prefix": "/internal"}, "there is nothing here"),
+                    _not_here({"path_separated_prefix": "/internal"}, NotFound, "there is nothing here"),
                     _to_api({"safe_regex": {"regex": f"{INFERENCE}/[^/]+/(status|outcome)"}}),
+                    _nothing_but_inference(),
                     *(entry for route in plan.routes for entry in _model_routes(route)),
                     _not_here(
                         {"path_separated_prefix": INFERENCE},
+                        ModelNotFound,
                         "no model of this name has a version that serves in this environment",
+                        typed_per_filter_config=AUTHENTICATED,
                     ),
                     _to_api({"prefix": "/"}),
                 ],
             }
         ],
     }
+
+
+def _nothing_but_inference() -> Json:
+    """Replicas answer more than inference on their own ports, such as warm-up: none of it is the public's."""
+    inference = {"safe_regex": {"regex": f"{INFERENCE}/[^/?]+(/batch)?(\\?.*)?"}}
+    return _not_here(
+        {
+            "path_separated_prefix": INFERENCE,
+            "headers": [{"name": ":path", "string_match": inference, "invert_match": True}],
+        },
+        NotFound,
+        f"inference is asked at {INFERENCE}/MODEL and {INFERENCE}/MODEL/batch",
+        typed_per_filter_config=AUTHENTICATED,
+    )
 
 
 def _model_routes(route: Route) -> list[Json]:
@@ -111,9 +129,10 @@ def _model_routes(route: Route) -> list[Json]:
         for name, arm, _ in route.arms
     ]
     wrong_version = _not_here(
-        prefix,
+        prefix | {"headers": [environment, {"name": VERSION_HEADER, "present_match": True}]},
+        VersionNotFound,
         f"this version of {route.model} is not up in {route.environment}",
-        [environment, {"name": VERSION_HEADER, "present_match": True}],
+        typed_per_filter_config=AUTHENTICATED,
     )
     split = {
         "match": prefix | {"headers": [environment]},
@@ -143,7 +162,7 @@ def _to_arm(path: Json, headers: list[Json], route: Route, name: ArmName, arm: A
 def _action(route: Route) -> Json:
     return {
         "timeout": "60s",
-        "path_rewrite": "/%UPSTREAM_CLUSTER%%REQ(:path)%",
+        "path_rewrite": "/%UPSTREAM_CLUSTER%%PATH(NQ:PATH)%",
         "hash_policy": [
             {
                 "header": {
@@ -175,10 +194,13 @@ def _to_api(path: Json) -> Json:
     }
 
 
-def _not_here(path: Json, message: str, headers: list[Json] | None = None) -> Json:
+def _not_here(match: Json, error: type[NotFound], message: str, **more: Any) -> Json:
+    """404. The error's code travels as the route's name, which the gateway's error format shows (`_local_replies`)."""
     return {
-        "match": path | {"headers": headers or []},
+        "name": error.code,
+        "match": match,
         "direct_response": {"status": 404, "body": {"inline_string": message}},
+        **more,
     }
 
 

@@ -124,9 +124,17 @@ async def test_only_a_valid_token_with_a_role_may_infer(gateway: Gateway, bus: R
             (200, gateway.token(Role.APPLICATION)),
             (200, gateway.token(Role.VIEWER, Role.DATA_SCIENTIST)),
         ):
-            for more in ({}, {"x-hotswap-version": "1.0.0"}):
-                answer = await gateway.infer("fraud", headers | more, x_request_id="trace-1")
-                assert answer.status_code == expected
+            for model, more in (
+                ("fraud", {}),
+                ("fraud", {"x-hotswap-version": "1.0.0"}),
+                ("fraud", {"x-hotswap-version": "9.0.0"}),
+                ("unknown", {}),
+                ("unknown", {"x-hotswap-version": "1.0.0"}),
+                ("fraud/warm-up", {}),
+            ):
+                answer = await gateway.infer(model, headers | more, x_request_id="trace-1")
+                is_up = model == "fraud" and "9.0.0" not in more.values()
+                assert answer.status_code == (expected if is_up or expected != 200 else 404)
                 if expected != 200:
                     assert answer.json()["error"]["code"] == {401: "UNAUTHORIZED", 403: "FORBIDDEN"}[expected]
                     assert answer.json()["error"].keys() == {"code", "message", "details", "traceId", "timestamp"}
@@ -143,6 +151,8 @@ async def test_what_is_not_up_is_404_and_the_version_header_chooses_the_arm(
             ("MODEL_NOT_FOUND", "other", {}),
             ("MODEL_NOT_FOUND", "frau", {}),
             ("MODEL_NOT_FOUND", "fraud", {"x_hotswap_environment": "Staging"}),
+            ("MODEL_NOT_FOUND", "other", {"x_hotswap_version": "1.0.0"}),
+            ("MODEL_NOT_FOUND", "fraud", {"x_hotswap_environment": "Staging", "x_hotswap_version": "1.0.0"}),
             ("VERSION_NOT_FOUND", "fraud", {"x_hotswap_version": "9.0.0"}),
         ):
             answer = await gateway.infer(model, **headers)
@@ -153,6 +163,23 @@ async def test_what_is_not_up_is_404_and_the_version_header_chooses_the_arm(
         seen = answer.json()["headers"]
         assert (seen["x-hotswap-arm"], seen["x-request-id"], seen["x-envoy-attempt-count"]) == ("candidate", "r-1", "1")
         assert answer.json()["path"] == f"/{CANDIDATE.application}/api/v1/inference/fraud"
+
+
+@pytest.mark.usefixtures("upstreams")
+async def test_replicas_are_asked_for_inference_and_nothing_else(gateway: Gateway, bus: RedisTrafficBus) -> None:
+    async with gateway.agent():
+        await gateway.publish(bus, plan(1, 0))
+        for path in ("fraud", "fraud/batch", "fraud?a=/warm-up", "fraud/batch?a=b"):
+            answer = await gateway.infer(path)
+            assert answer.json()["path"] == f"/{STABLE.application}/api/v1/inference/{path}"
+        for path in (
+            *("fraud/warm-up", "fraud/warm-up?a=/batch", "fraud/batch/warm-up", "fraud/x/batch", "fraud//warm-up"),
+            *("fraud/", "fraud/../fraud/warm-up", "fraud/%2e%2e/fraud/warm-up", "", "/"),
+        ):
+            for more in ({}, {"x_hotswap_version": "1.0.0"}):
+                answer = await gateway.infer(path, **more)
+                assert (answer.status_code, answer.json()["error"]["code"]) == (404, "NOT_FOUND"), path
+                assert "/api/v1/inference/MODEL/batch" in answer.json()["error"]["message"]
 
 
 async def test_our_own_business_is_hidden_and_the_rest_is_the_apis(gateway: Gateway) -> None:

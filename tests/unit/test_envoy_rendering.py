@@ -72,6 +72,8 @@ def test_every_way_to_a_model_needs_a_token_and_a_role(plan: TrafficPlan) -> Non
     assert len(to_models) == sum(len(route.arms) + 1 for route in plan.routes)
     assert all(entry["typed_per_filter_config"] == AUTHENTICATED for entry in to_models)
     assert all(entry["match"]["path_separated_prefix"].startswith(f"{INFERENCE}/") for entry in to_models)
+    refusals = [entry for entry in entries(plan) if INFERENCE in entry["match"].get("path_separated_prefix", "")]
+    assert all(entry["typed_per_filter_config"] == AUTHENTICATED for entry in refusals)
 
 
 @given(plan=plans)
@@ -117,7 +119,7 @@ def test_only_production_answers_where_no_environment_is_named() -> None:
 
 
 def test_a_version_is_looked_at_before_the_split_and_an_unknown_one_is_404() -> None:
-    stable, candidate, wrong, split = entries(one_route())[2:6]
+    stable, candidate, wrong, split = entries(one_route())[3:7]
     for entry, version in ((stable, "1.0.0"), (candidate, "2.0.0")):
         assert {"name": "x-hotswap-version", "string_match": {"exact": version}} in entry["match"]["headers"]
     assert wrong["direct_response"]["status"] == 404
