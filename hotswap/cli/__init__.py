@@ -1,37 +1,36 @@
 """The command line: `hotswap`, one file per group of commands, all of them over the public client.
 
-Exit codes are a contract: 0 it was done, 1 it was not, 2 it was not understood, 130 interrupted. What goes wrong is
-said on stderr in one line with what to do next, never as a traceback unless it is a bug; what was asked for is on
-stdout, as a table for people or with `--json` as JSON for programs. Colour only where there is a terminal.
+Exit codes are a contract: 0 it was done, 1 it was not, 2 it was not understood, 130 interrupted; those of a deployment
+that was followed to its end are in `hotswap.cli.outcome`. What goes wrong is said on stderr in one line with what to do
+next, never as a traceback unless it is a bug; what was asked for is on stdout, as a table for people or with `--json`
+as JSON for programs. Colour only where there is a terminal, and not where NO_COLOR is set.
 """
 
+import inspect
 import sys
+from collections.abc import Callable
 
 import typer
 
-from hotswap.cli import decisions, deployments, models, watch
+from hotswap.cli import decisions, deployments, models, outcome, watch
 from hotswap.cli.console import ErrorsToldGroup
 from hotswap.cli.demo import demo as run_demo
+from hotswap.cli.options import examples
 from hotswap.cli.stack import commands as stack_commands
 
-EXAMPLES = """Examples:
-
-hotswap up --detach
-
-hotswap models register fraud-detection 2.0.0 --artifact s3://ml-models/fraud-detection/v2.tar.gz
-
-hotswap deploy fraud-detection --version 2.0.0 --canary-percentage 10 --wait
-
-hotswap watch dep-1a2b3c4d5e6f
-
-hotswap abort dep-1a2b3c4d5e6f --reason "errors at checkout"
-"""
+_ID = "dep-1a2b3c4d5e6f"
 
 app = typer.Typer(
     name="hotswap",
     cls=ErrorsToldGroup,
     help="Puts new versions of machine-learning models into production without an outage.",
-    epilog=EXAMPLES,
+    epilog=examples(
+        "hotswap up --detach",
+        "hotswap models register fraud-detection 2.0.0 --artifact s3://ml-models/fraud-detection/v2.tar.gz",
+        "hotswap deploy fraud-detection --version 2.0.0 --canary-percentage 10 --wait",
+        f"hotswap watch {_ID}",
+        f'hotswap abort {_ID} --reason "errors at checkout"',
+    ),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,  # its frames would show tokens
@@ -41,20 +40,42 @@ app = typer.Typer(
 STACK, WORK, STEER = "The embedded stack", "Models and deployments", "Steering a deployment"
 
 
-app.command(rich_help_panel=STACK)(stack_commands.up)
-app.command(rich_help_panel=STACK)(stack_commands.down)
-app.command(rich_help_panel=STACK)(stack_commands.stop)
-app.command(rich_help_panel=STACK)(stack_commands.start)
-app.command(rich_help_panel=STACK)(stack_commands.env)
-app.command(rich_help_panel=STACK)(run_demo)
+def _add(panel: str, command: Callable[..., None], *shown: str, codes: str = "") -> None:
+    """Register a command with its examples, and with what its exit code says where it follows a deployment."""
+    text = f"{inspect.getdoc(command)}\n\n{codes}".strip()
+    app.command(rich_help_panel=panel, help=text, epilog=examples(*shown))(command)
+
+
+_add(STACK, stack_commands.up, "hotswap up", "hotswap up --detach --port-base 20000", "hotswap up --num-gpus 4")
+_add(STACK, stack_commands.down, "hotswap down", "hotswap down --data-dir /var/lib/hotswap")
+_add(STACK, stack_commands.stop, "hotswap stop worker", "hotswap stop api temporal --kill")
+_add(STACK, stack_commands.start, "hotswap start worker")
+_add(
+    STACK, stack_commands.env, "hotswap env", 'eval "$(hotswap env --shell)"', "hotswap env --json | jq -r .urls.public"
+)
+_add(STACK, run_demo, "hotswap demo --port-base 30000", "hotswap demo --data-dir /var/lib/hotswap-demo --keep")
 app.add_typer(models.app, name="models", rich_help_panel=WORK)
-app.command(rich_help_panel=WORK, epilog=deployments.DEPLOY_EXAMPLES)(deployments.deploy)
-app.command(rich_help_panel=WORK)(deployments.get)
-app.command(rich_help_panel=WORK)(watch.watch)
-app.command(rich_help_panel=STEER)(decisions.approve)
-app.command(rich_help_panel=STEER)(decisions.promote)
-app.command(rich_help_panel=STEER)(decisions.abort)
-app.command(rich_help_panel=STEER)(decisions.rollback)
+_add(
+    WORK,
+    deployments.deploy,
+    "hotswap deploy fraud-detection --version 2.0.0 --wait --timeout PT1H",
+    "hotswap deploy fraud-detection --canary-percentage 5 --increment-step 20 --monitoring-duration PT10M",
+    """hotswap deploy fraud-detection --config '{"rollbackThresholds": {"errorRateIncrease": 0.005}}'""",
+    "hotswap deploy fraud-detection --environment Staging --replicas 2 --gpus 0.5 --config @canary.json",
+    codes=outcome.FORWARD,
+)
+_add(WORK, deployments.get, "hotswap get", "hotswap get --model fraud-detection --status Active", f"hotswap get {_ID}")
+_add(
+    WORK,
+    watch.watch,
+    f"hotswap watch {_ID}",
+    f"hotswap watch {_ID} --timeout PT30M --json",
+    codes=outcome.FORWARD,
+)
+_add(STEER, decisions.approve, f'hotswap approve {_ID} --reason "checked in staging"', codes=outcome.FORWARD)
+_add(STEER, decisions.promote, f"hotswap promote {_ID}", f"hotswap promote {_ID} --full --wait", codes=outcome.FORWARD)
+_add(STEER, decisions.abort, f'hotswap abort {_ID} --reason "errors at checkout" --wait', codes=outcome.BACK)
+_add(STEER, decisions.rollback, f"hotswap rollback {_ID} --wait --timeout 120", codes=outcome.BACK)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console, RenderableType
@@ -16,15 +16,14 @@ from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperGroup
 
+from hotswap.cli.outcome import Exit
+from hotswap.cli.stack.layout import StackError
 from hotswap.client import ApiError, HotSwap
 from hotswap.views import View
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-
-INTERRUPTED = 130
 UNLIMITED = 10_000
 
 _NEXT = {
@@ -51,12 +50,12 @@ class ErrorsToldGroup(TyperGroup):
             return super().invoke(ctx)
         except ApiError as error:
             _tell(error)
-            raise typer.Exit(1) from None
-        except (CommandFailed, TimeoutError) as error:
+            raise typer.Exit(Exit.NOT_DONE) from None
+        except (CommandFailed, StackError, TimeoutError) as error:
             _say(str(error))
-            raise typer.Exit(1) from None
+            raise typer.Exit(Exit.NOT_DONE) from None
         except KeyboardInterrupt:
-            raise typer.Exit(INTERRUPTED) from None
+            raise typer.Exit(Exit.INTERRUPTED) from None
 
 
 def connect() -> HotSwap:

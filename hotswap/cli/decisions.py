@@ -1,11 +1,17 @@
 """`hotswap approve`, `promote`, `abort`, `rollback`: what a person says to a deployment."""
 
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Annotated
 
 import typer
 
-from hotswap.cli.console import AsJson, connect, err, out, show_json
-from hotswap.views import AnswerView
+from hotswap.cli import outcome
+from hotswap.cli.console import connect, err, out, show_json
+from hotswap.cli.options import AsJson, Timeout, Wait, check_timeout
+from hotswap.cli.watch import follow
+from hotswap.client import HotSwap
+from hotswap.views import AnswerView, DeploymentView
 
 Deployment = Annotated[str, typer.Argument(help="The deployment's id.", show_default=False)]
 Reason = Annotated[str | None, typer.Option(help="Why; it is kept with the deployment.")]
@@ -18,11 +24,17 @@ def approve(
     step: Annotated[
         int | None, typer.Option(min=0, help="The wait that is meant; the present one when absent.")
     ] = None,
+    wait: Wait = False,
+    timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
     """Approve the start that waits."""
-    with connect() as hotswap:
-        _show(hotswap.approve(deployment, reason=reason, step=step), as_json=as_json)
+    _say(
+        lambda hotswap: hotswap.approve(deployment, reason=reason, step=step),
+        judge=outcome.forward if wait else None,
+        timeout=timeout,
+        as_json=as_json,
+    )
 
 
 def promote(
@@ -30,26 +42,77 @@ def promote(
     *,
     full: Annotated[bool, typer.Option("--full", help="Go to 100% at once.")] = False,
     reason: Reason = None,
+    wait: Wait = False,
+    timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
     """End the present bake as passed."""
-    with connect() as hotswap:
-        _show(hotswap.promote(deployment, reason=reason, full=full), as_json=as_json)
+    _say(
+        lambda hotswap: hotswap.promote(deployment, reason=reason, full=full),
+        judge=outcome.forward if wait else None,
+        timeout=timeout,
+        as_json=as_json,
+    )
 
 
-def abort(deployment: Deployment, *, reason: Reason = None, as_json: AsJson = False) -> None:
+def abort(
+    deployment: Deployment,
+    *,
+    reason: Reason = None,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    as_json: AsJson = False,
+) -> None:
     """Take all traffic from the candidate, and end. Recorded even where no worker answers."""
-    with connect() as hotswap:
-        _show(hotswap.abort(deployment, reason=reason), as_json=as_json)
+    _say(
+        lambda hotswap: hotswap.abort(deployment, reason=reason),
+        judge=outcome.back if wait else None,
+        timeout=timeout,
+        as_json=as_json,
+    )
 
 
-def rollback(deployment: Deployment, *, reason: Reason = None, as_json: AsJson = False) -> None:
-    """Undo a deployment, while it runs or after."""
-    with connect() as hotswap:
-        answer = hotswap.rollback(deployment, reason=reason)
-    _show(answer, as_json=as_json)
+def rollback(
+    deployment: Deployment,
+    *,
+    reason: Reason = None,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    as_json: AsJson = False,
+) -> None:
+    """Undo a deployment: abort it while it runs; after its end deploy the version before it, by a new deployment."""
+
+    def undone(ended: DeploymentView) -> outcome.Exit:
+        return outcome.back(ended) if ended.deployment_id == deployment else outcome.forward(ended)
+
+    answer = _say(
+        lambda hotswap: hotswap.rollback(deployment, reason=reason),
+        judge=undone if wait else None,
+        timeout=timeout,
+        as_json=as_json,
+    )
     if answer.deployment_id != deployment and not as_json:
         err.print(f"follow it with `hotswap watch {answer.deployment_id}`", markup=False, soft_wrap=True)
+
+
+def _say(
+    word: Callable[[HotSwap], AnswerView],
+    *,
+    judge: Callable[[DeploymentView], outcome.Exit] | None,
+    timeout: timedelta | None,
+    as_json: bool,
+) -> AnswerView:
+    """Say it, and show the answer; with a judge follow the deployment, and exit with what he makes of its end."""
+    check_timeout(timeout, wait=judge is not None)
+    with connect() as hotswap:
+        answer = word(hotswap)
+        if judge is None:
+            _show(answer, as_json=as_json)
+            return answer
+        if not as_json:
+            _show(answer, as_json=False)
+        ended = follow(hotswap, answer.deployment_id, timeout=timeout, as_json=as_json)
+    raise typer.Exit(judge(ended))
 
 
 def _show(answer: AnswerView, *, as_json: bool) -> None:

@@ -4,22 +4,12 @@ from typing import Annotated, Any
 
 import typer
 
-from hotswap.cli.console import AsJson, connect, err, out, show_json, show_table, table
-from hotswap.cli.options import json_object
+from hotswap.cli import outcome
+from hotswap.cli.console import connect, err, out, show_json, show_table, table
+from hotswap.cli.options import AsJson, Timeout, Wait, check_timeout, json_object
 from hotswap.cli.watch import follow, report
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment, Strategy
-
-DEPLOY_EXAMPLES = """Examples:
-
-hotswap deploy fraud-detection --version 2.0.0 --wait
-
-hotswap deploy fraud-detection --canary-percentage 5 --increment-step 20 --monitoring-duration PT10M
-
-hotswap deploy fraud-detection --environment Staging --config '{"rollbackThresholds": {"errorRateIncrease": 0.005}}'
-
-hotswap deploy fraud-detection --replicas 2 --gpus 0.5 --config @canary.json
-"""
 
 
 def deploy(
@@ -40,10 +30,12 @@ def deploy(
     idempotency_key: Annotated[
         str | None, typer.Option(help="Asking again with the same key starts no second deployment.")
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Follow it to its end; exit 0 only when it is Active.")] = False,
+    wait: Wait = False,
+    timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
     """Start a deployment and print its id; it goes on by itself."""
+    check_timeout(timeout, wait=wait)
     chosen: dict[str, Any] = {
         "canaryPercentage": canary_percentage,
         "incrementStep": increment_step,
@@ -79,8 +71,8 @@ def deploy(
             return
         if not as_json:
             out.print(accepted.deployment_id, markup=False)
-        last = follow(hotswap, accepted.deployment_id, as_json=as_json)
-    raise typer.Exit(0 if last.status is DeploymentStatus.ACTIVE else 1)
+        ended = follow(hotswap, accepted.deployment_id, timeout=timeout, as_json=as_json)
+    raise typer.Exit(outcome.forward(ended))
 
 
 def get(

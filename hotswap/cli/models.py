@@ -5,24 +5,28 @@ from typing import Annotated, Any
 
 import typer
 
-from hotswap.cli.console import AsJson, connect, err, facts, out, show_json, show_table, table
-from hotswap.cli.options import json_object
+from hotswap.cli.console import connect, err, facts, out, show_json, show_table, table
+from hotswap.cli.options import AsJson, examples, json_object
 from hotswap.domain.vocabulary import Framework, ModelType
 from hotswap.views import RegistrationView, VersionView
 
-app = typer.Typer(help="Register versions, and see which there are.", no_args_is_help=True)
+LIST = examples("hotswap models list --framework ONNX", "hotswap models list --json | jq -r '.items[].name'")
+REGISTER = examples(
+    "hotswap models register fraud-detection 2.0.0 --artifact s3://ml-models/fraud-detection/v2.tar.gz",
+    "hotswap models register churn 1.0.0 --artifact s3://ml-models/churn/1.tar.gz --checksum sha256:0f3a...",
+)
+SHOW = examples("hotswap models show fraud-detection", "hotswap models show fraud-detection 2.0.0 --json")
 
-REGISTER_EXAMPLES = """Examples:
-
-hotswap models register fraud-detection 2.0.0 --artifact s3://ml-models/fraud-detection/v2.tar.gz
-
-hotswap models register churn 1.0.0 --artifact s3://ml-models/churn/1.tar.gz --team growth --checksum sha256:0f3a...
-"""
+app = typer.Typer(
+    help="Register versions, and see which there are.",
+    epilog=examples("hotswap models list", "hotswap models show fraud-detection"),
+    no_args_is_help=True,
+)
 
 Model = Annotated[str, typer.Argument(help="The model's name or id.", show_default=False)]
 
 
-@app.command("list")
+@app.command("list", epilog=LIST)
 def list_models(
     *,
     framework: Annotated[Framework | None, typer.Option(help="Only models of this framework.")] = None,
@@ -51,7 +55,7 @@ def list_models(
         err.print(f"{page.total - len(page.items)} more; --limit shows them", markup=False)
 
 
-@app.command(epilog=REGISTER_EXAMPLES)
+@app.command(epilog=REGISTER)
 def register(
     model: Annotated[str, typer.Argument(help="The model's name; a new one makes the model.", show_default=False)],
     version: Annotated[str, typer.Argument(help="A semantic version, such as 2.0.0.", show_default=False)],
@@ -91,7 +95,7 @@ def register(
         show_table(_facts(seen))
 
 
-@app.command()
+@app.command(epilog=SHOW)
 def show(
     model: Model,
     version: Annotated[str | None, typer.Argument(help="One version of it, in full.", show_default=False)] = None,

@@ -1,14 +1,59 @@
-"""Reading what was typed: JSON in an option, or in a file named by `@path`."""
+"""Options that several commands share, and how what was typed in them is read.
+
+Everything here raises BadParameter (exit code 2) naming the option, before anybody is asked anything.
+"""
 
 import json
+import math
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
+from pydantic import TypeAdapter, ValidationError
+
+_ISO_8601: TypeAdapter[timedelta] = TypeAdapter(timedelta)
+
+
+def duration(text: str) -> timedelta:
+    """Seconds (`90`), or ISO-8601 (`PT1M30S`)."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            found = _ISO_8601.validate_python(text if text.startswith("P") else "")
+        except ValidationError:
+            raise typer.BadParameter(f"{text!r} is neither seconds nor an ISO-8601 duration such as PT10M") from None
+    else:
+        if not math.isfinite(seconds) or seconds > timedelta.max.total_seconds():
+            raise typer.BadParameter(f"{text!r} is no length of time")
+        found = timedelta(seconds=seconds)
+    if found <= timedelta(0):
+        raise typer.BadParameter(f"{text!r} is no time at all")
+    return found
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for programs.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Follow it to its end; the exit code says how it ended.")]
+Timeout = Annotated[
+    timedelta | None,
+    typer.Option(
+        parser=duration,
+        metavar="DURATION",
+        help="Follow no longer than this (PT30M, or seconds); the deployment goes on.",
+        show_default=False,
+    ),
+]
+
+
+def check_timeout(timeout: timedelta | None, *, wait: bool) -> None:
+    """A time-out without anything to wait for is a mistake that a pipeline must not make silently."""
+    if timeout is not None and not wait:
+        raise typer.BadParameter("--timeout needs --wait: without it the command doesn't wait for anything")
 
 
 def json_object(text: str, *, name: str) -> dict[str, Any]:
-    """Raises BadParameter (exit code 2) naming the option."""
+    """JSON, or a file of it named by `@path`."""
     try:
         value = json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
     except OSError as error:
@@ -18,3 +63,8 @@ def json_object(text: str, *, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise typer.BadParameter(f"{name}: must be a JSON object, such as '{{\"canaryPercentage\": 10}}'")
     return value
+
+
+def examples(*commands: str) -> str:
+    """The end of a command's help: each example is a paragraph, which keeps it on a line of its own."""
+    return "\n\n".join(["Example:" if len(commands) == 1 else "Examples:", *commands])

@@ -5,9 +5,10 @@ change, so that a log tells the same story. An API that is away for a while is w
 without it, and so does who watches.
 """
 
+import math
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +17,9 @@ from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
-from hotswap.cli.console import INTERRUPTED, AsJson, connect, err, facts, out, show_json, table
+from hotswap.cli import outcome
+from hotswap.cli.console import connect, err, facts, out, show_json, table
+from hotswap.cli.options import AsJson, Timeout
 from hotswap.client import ApiError, HotSwap
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.views import ArmView, DeploymentView, StepState, StepView, VerdictView
@@ -38,25 +41,35 @@ _MARK = {StepState.DONE: "done", StepState.CURRENT: "now", StepState.WAITING: ""
 def watch(
     deployment: Annotated[str, typer.Argument(help="The deployment's id.", show_default=False)],
     *,
+    timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
-    """Follow a deployment to its end; exit 0 only when it is Active. With --json one document per change."""
+    """Follow a deployment to its end. With --json one document per change."""
     with connect() as hotswap:
-        last = follow(hotswap, deployment, as_json=as_json)
-    raise typer.Exit(0 if last.status is DeploymentStatus.ACTIVE else 1)
+        ended = follow(hotswap, deployment, timeout=timeout, as_json=as_json)
+    raise typer.Exit(outcome.forward(ended))
 
 
-def follow(hotswap: HotSwap, deployment_id: str, *, as_json: bool) -> DeploymentView:
-    """Show every change until the end, and answer the end."""
+def follow(hotswap: HotSwap, deployment_id: str, *, timeout: timedelta | None, as_json: bool) -> DeploymentView:
+    """Show every change until the end, and answer the end; exits where the time is over first."""
+    again = f"the deployment goes on; `hotswap watch {deployment_id}` follows it again"
+    seen = _seen(hotswap, deployment_id, timeout=timeout)
     try:
         if as_json:
-            return _each(hotswap, deployment_id, show_json)
-        if not out.is_terminal:
-            return _each(hotswap, deployment_id, _Lines())
-        return _live(hotswap, deployment_id)
+            last = _each(seen, show_json)
+        elif out.is_terminal:
+            last = _live(seen)
+        else:
+            last = _each(seen, _Lines())
     except KeyboardInterrupt:
-        err.print(f"the deployment goes on; `hotswap watch {deployment_id}` follows it again", markup=False)
-        raise typer.Exit(INTERRUPTED) from None
+        err.print(again, markup=False, soft_wrap=True)
+        raise typer.Exit(outcome.Exit.INTERRUPTED) from None
+    if not last.status.is_terminal:
+        assert timeout is not None
+        late = f"hotswap: {deployment_id} is still {last.status} after {timeout.total_seconds():g} s"
+        err.print(f"{late}; {again}", markup=False, soft_wrap=True)
+        raise typer.Exit(outcome.Exit.TIMED_OUT)
+    return last
 
 
 def report(seen: DeploymentView, *, now: datetime | None = None) -> RenderableType:
@@ -120,9 +133,9 @@ class _Lines:
         out.print("  ".join(word for word in words if word), markup=False, soft_wrap=True)
 
 
-def _each(hotswap: HotSwap, deployment_id: str, show: Any) -> DeploymentView:
+def _each(changes: Iterator[DeploymentView], show: Any) -> DeploymentView:
     last: DeploymentView | None = None
-    for seen in _seen(hotswap, deployment_id):
+    for seen in changes:
         if seen != last:
             show(seen)
         last = seen
@@ -130,18 +143,19 @@ def _each(hotswap: HotSwap, deployment_id: str, show: Any) -> DeploymentView:
     return last
 
 
-def _live(hotswap: HotSwap, deployment_id: str) -> DeploymentView:
+def _live(changes: Iterator[DeploymentView]) -> DeploymentView:
     last: DeploymentView | None = None
     with Live(console=out, refresh_per_second=4, transient=False) as live:
-        for seen in _seen(hotswap, deployment_id):
+        for seen in changes:
             live.update(report(seen))
             last = seen
     assert last is not None
     return last
 
 
-def _seen(hotswap: HotSwap, deployment_id: str) -> Iterator[DeploymentView]:
-    """The deployment at each look, until it has ended; waits for an API that is away."""
+def _seen(hotswap: HotSwap, deployment_id: str, *, timeout: timedelta | None) -> Iterator[DeploymentView]:
+    """The deployment at each look, until it has ended or the time is over; waits for an API that is away."""
+    deadline = math.inf if timeout is None else time.monotonic() + timeout.total_seconds()
     away_since: float | None = None
     while True:
         try:
@@ -149,12 +163,12 @@ def _seen(hotswap: HotSwap, deployment_id: str) -> Iterator[DeploymentView]:
         except ApiError as error:
             is_away = error.status in {0, 502, 503, 504}
             away_since = away_since or time.monotonic()
-            if not is_away or time.monotonic() - away_since > PATIENCE_SECONDS:
+            if not is_away or time.monotonic() > min(away_since + PATIENCE_SECONDS, deadline):
                 raise
         else:
             away_since = None
             yield seen
-            if seen.status.is_terminal:
+            if seen.status.is_terminal or time.monotonic() > deadline:
                 return
         time.sleep(INTERVAL_SECONDS)
 

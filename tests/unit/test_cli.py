@@ -1,7 +1,12 @@
 """The commands: help, exit codes, what goes to stdout and what to stderr. A stand-in for the API answers by path."""
 
+import contextlib
 import json
+import os
 import pkgutil
+import pty
+import re
+import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +22,12 @@ from hotswap.client import HotSwap
 from hotswap.views import DeploymentView
 from tests.fixtures.answers import accepted, deployment, error
 
-COMMANDS = ["up", "down", "env", "demo", "models", "deploy", "get", "watch", "approve", "promote", "abort", "rollback"]
+COMMANDS = [
+    *("up", "down", "stop", "start", "env", "demo", "models", "deploy", "get", "watch"),
+    *("approve", "promote", "abort", "rollback"),
+]
+LEAVES = [*(name for name in COMMANDS if name != "models"), "models list", "models register", "models show"]
+VERBS = ["approve", "promote", "abort", "rollback"]
 
 Answers = dict[tuple[str, str], list[httpx.Response]]
 
@@ -59,11 +69,24 @@ def test_help_names_every_command_with_examples(cli: Cli) -> None:
     assert "hotswap deploy fraud-detection --version 2.0.0" in result.stdout
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "models list", "models register", "models show"])
-def test_every_command_explains_itself(cli: Cli, command: str) -> None:
+@pytest.mark.parametrize("command", [*LEAVES, "models"])
+def test_every_command_explains_itself_with_an_example(cli: Cli, command: str) -> None:
     result = cli.run(*command.split(), "--help")
     assert result.exit_code == 0
     assert "Usage:" in result.stdout
+    assert f"hotswap {command}" in result.stdout.partition("Example")[2]
+
+
+@pytest.mark.parametrize("command", LEAVES)
+def test_every_command_can_answer_a_program(cli: Cli, command: str) -> None:
+    assert "--json" in cli.run(*command.split(), "--help").stdout
+
+
+@pytest.mark.parametrize("command", ["deploy", "watch", *VERBS])
+def test_who_waits_is_told_the_exit_codes_and_can_stop_waiting(cli: Cli, command: str) -> None:
+    told = " ".join(cli.run(command, "--help").stdout.split())
+    assert "Exit code of one followed to its end: 0" in told
+    assert "124 if --timeout came first" in told
 
 
 @pytest.mark.parametrize(
@@ -76,6 +99,12 @@ def test_every_command_explains_itself(cli: Cli, command: str) -> None:
         ["deploy", "fraud", "--config", "[1]"],
         ["deploy", "fraud", "--config", "@/nowhere/there.json"],
         ["deploy", "fraud", "--replicas", "0"],
+        ["deploy", "fraud", "--wait", "--timeout", "soon"],
+        ["deploy", "fraud", "--wait", "--timeout", "0"],
+        ["deploy", "fraud", "--wait", "--timeout", "nan"],
+        ["deploy", "fraud", "--wait", "--timeout", "10:00"],
+        ["deploy", "fraud", "--timeout", "PT5M"],
+        ["abort", "dep-1", "--timeout", "60"],
         ["watch"],
         ["models", "register", "fraud", "1.0.0"],
     ],
@@ -100,11 +129,21 @@ def test_deploy_prints_the_id_and_only_that_on_stdout(cli: Cli, tmp_path: Path) 
     assert body["resources"] == {"replicas": 2}
 
 
-@pytest.mark.parametrize(("end", "code"), [("Active", 0), ("RolledBack", 1), ("Failed", 1), ("Cancelled", 1)])
-def test_deploy_wait_exits_0_only_when_it_is_active(cli: Cli, end: str, code: int) -> None:
+ENDS = [
+    ("Active", "Completed", 0),
+    ("RolledBack", "ErrorRateIncreased", 3),
+    ("Cancelled", "Rejected", 4),
+    ("Cancelled", "Aborted", 5),
+    ("Failed", "ReplicasFailed", 6),
+]
+
+
+@pytest.mark.parametrize(("end", "reason", "code"), ENDS)
+def test_deploy_wait_exits_with_how_it_ended(cli: Cli, end: str, reason: str, code: int) -> None:
     cli.on("POST", "/api/v1/deployments", (202, accepted()))
-    cli.on("GET", "/api/v1/deployments/dep-1", (200, deployment("Progressing", 55.5)), (200, deployment(end, 0.0)))
-    result = cli.run("deploy", "fraud", "--wait")
+    last = deployment(end, 0.0, reason=reason)
+    cli.on("GET", "/api/v1/deployments/dep-1", (200, deployment("Progressing", 55.5)), (200, last))
+    result = cli.run("deploy", "fraud", "--wait", "--timeout", "PT1H")
     assert result.exit_code == code
     first, progressing, ended = result.stdout.splitlines()
     assert first == "dep-1"
@@ -112,6 +151,40 @@ def test_deploy_wait_exits_0_only_when_it_is_active(cli: Cli, end: str, code: in
     assert "step 2/3" in progressing
     assert "candidate 5.00% (1/20), stable 0.50% (2/400)" in progressing
     assert end in ended
+    assert cli.run("watch", "dep-1").exit_code == code
+
+
+@pytest.mark.parametrize(
+    ("verb", "end", "code"),
+    [
+        *((verb, "Active", 0) for verb in ("approve", "promote")),
+        *((verb, "RolledBack", 3) for verb in ("approve", "promote")),
+        *((verb, end, 0) for verb in ("abort", "rollback") for end in ("RolledBack", "Cancelled")),
+        *((verb, "Active", 1) for verb in ("abort", "rollback")),
+        *((verb, "Failed", 6) for verb in VERBS),
+    ],
+)
+def test_a_word_can_wait_for_what_it_wanted(cli: Cli, verb: str, end: str, code: int) -> None:
+    cli.on("POST", f"/api/v1/deployments/dep-1/{verb}", (200, answer()))
+    cli.on("GET", "/api/v1/deployments/dep-1", (200, deployment("Progressing", 10.0)), (200, deployment(end, 0.0)))
+    assert cli.run(verb, "dep-1", "--wait").exit_code == code
+
+
+def test_a_rollback_after_the_end_waits_for_the_version_before_to_be_active(cli: Cli) -> None:
+    cli.on("POST", "/api/v1/deployments/dep-0/rollback", (202, answer()))
+    cli.on("GET", "/api/v1/deployments/dep-1", (200, deployment("Active", 100.0)))
+    assert cli.run("rollback", "dep-0", "--wait").exit_code == 0
+    cli.on("GET", "/api/v1/deployments/dep-1", (200, deployment("RolledBack", 0.0)))
+    assert cli.run("rollback", "dep-0", "--wait").exit_code == 3
+
+
+@pytest.mark.parametrize("timeout", ["0.01", "PT0.01S"])
+def test_who_waits_no_longer_is_told_that_it_goes_on(cli: Cli, timeout: str) -> None:
+    cli.on("GET", "/api/v1/deployments/dep-1", (200, deployment("Progressing", 10.0)))
+    result = cli.run("watch", "dep-1", "--timeout", timeout)
+    assert result.exit_code == 124
+    assert "dep-1 is still Progressing after 0.01 s" in result.stderr
+    assert "hotswap watch dep-1" in result.stderr
 
 
 def test_watch_says_each_change_once_and_waits_for_an_api_that_is_away(cli: Cli) -> None:
@@ -136,20 +209,23 @@ def test_watch_json_is_one_document_a_line(cli: Cli) -> None:
     assert [json.loads(line)["status"] for line in result.stdout.splitlines()] == ["Promoting", "Active"]
 
 
-@pytest.mark.parametrize("verb", ["approve", "promote", "abort", "rollback"])
-def test_a_word_is_passed_on_with_its_reason(cli: Cli, verb: str) -> None:
-    answer = {
+def answer() -> dict[str, Any]:
+    return {
         "deploymentId": "dep-1",
         "status": "Progressing",
         "message": "so be it",
         "confirmed": True,
         "workflowId": "w",
     }
-    cli.on("POST", f"/api/v1/deployments/dep-1/{verb}", (200, answer))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_word_is_passed_on_with_its_reason(cli: Cli, verb: str) -> None:
+    cli.on("POST", f"/api/v1/deployments/dep-1/{verb}", (200, answer()))
     result = cli.run(verb, "dep-1", "--reason", "checked")
     assert (result.exit_code, result.stdout) == (0, "dep-1 Progressing: so be it\n")
     assert json.loads(cli.asked[0].content) == {"reason": "checked"}
-    assert json.loads(cli.run(verb, "dep-1", "--json").stdout) == answer
+    assert json.loads(cli.run(verb, "dep-1", "--json").stdout) == answer()
 
 
 def test_a_refusal_is_told_on_stderr_with_field_and_next_step(cli: Cli) -> None:
@@ -187,8 +263,17 @@ def test_the_stacks_token_is_not_sent_to_another_address(monkeypatch: pytest.Mon
     monkeypatch.setenv("HOTSWAP_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("HOTSWAP_URL", "http://elsewhere.test")
     monkeypatch.delenv("HOTSWAP_TOKEN", raising=False)
+    asked: list[httpx.Request] = []
+
+    def empty(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, json={"items": [], "total": 0, "limit": 50, "offset": 0})
+
+    transport = httpx.MockTransport(empty)
+    monkeypatch.setattr(console, "HotSwap", lambda url, token: HotSwap(url, token, transport=transport))
     with console.connect() as hotswap:
-        assert "authorization" not in hotswap._http.headers
+        hotswap.models()
+    assert "authorization" not in asked[0].headers
 
 
 def test_time_left_counts_this_bake_and_those_after_it() -> None:
@@ -226,3 +311,26 @@ def test_no_command_takes_the_place_of_a_module() -> None:
     found = {name: getattr(hotswap.cli, name) for name in modules if hasattr(hotswap.cli, name)}
     assert "stack" in found
     assert found == {name: sys.modules[f"hotswap.cli.{name}"] for name in found}
+
+
+def on_a_terminal(*words: str, **environment: str) -> bytes:
+    """What a command sends to a terminal."""
+    screen, terminal = pty.openpty()
+    command = [sys.executable, "-m", "hotswap.cli", *words]
+    given = {"PATH": os.environ["PATH"], "TERM": "xterm-256color", **environment}
+    process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=given)
+    os.close(terminal)
+    sent = bytearray()
+    with contextlib.suppress(OSError):  # how the end of a terminal reads
+        while piece := os.read(screen, 65_536):
+            sent += piece
+    os.close(screen)
+    process.wait()
+    return bytes(sent)
+
+
+def test_colour_is_for_terminals_and_not_where_it_is_not_wanted(tmp_path: Path) -> None:
+    words = ("get", "dep-1")  # fails: no stack runs there
+    colour = re.compile(rb"\x1b\[[0-9;]*[39][0-7]")
+    assert colour.search(on_a_terminal(*words, HOTSWAP_DATA_DIR=str(tmp_path)))
+    assert not colour.search(on_a_terminal(*words, HOTSWAP_DATA_DIR=str(tmp_path), NO_COLOR="1"))

@@ -1,12 +1,13 @@
 """What the commands say when there is nothing to do, or nothing that can be done."""
 
+import json
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from hotswap.cli import app
 from hotswap.cli.stack import layout as places
-from hotswap.cli.stack.__main__ import app
 from hotswap.cli.stack.layout import Layout, StackError
 from hotswap.cli.stack.lifecycle import acquire, choose_ports, is_running, locked
 from hotswap.cli.stack.ports import at_base
@@ -21,14 +22,16 @@ def test_env_without_a_stack_fails_on_one_line(tmp_path: Path) -> None:
     assert f"no stack runs on {tmp_path}" in result.output
 
 
-def test_env_wants_one_form(tmp_path: Path) -> None:
-    assert runner.invoke(app, ["env", "--data-dir", str(tmp_path)]).exit_code == 1
+def test_env_has_one_form_at_a_time(tmp_path: Path) -> None:
+    assert runner.invoke(app, ["env", "--json", "--shell", "--data-dir", str(tmp_path)]).exit_code == 2
 
 
 def test_down_without_a_stack_is_no_failure(tmp_path: Path) -> None:
     result = runner.invoke(app, ["down", "--data-dir", str(tmp_path / "absent")])
     assert result.exit_code == 0
     assert "no stack runs" in result.output
+    said = json.loads(runner.invoke(app, ["down", "--json", "--data-dir", str(tmp_path / "absent")]).stdout)
+    assert said == {"dataDir": str(tmp_path / "absent"), "stopped": False, "killed": 0}
     assert not (tmp_path / "absent").exists()
 
 

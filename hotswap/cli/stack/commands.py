@@ -1,18 +1,21 @@
-"""`hotswap up`, `hotswap down`, `hotswap env`: the embedded stack's commands, registered by `hotswap.cli`."""
+"""`hotswap up`, `down`, `stop`, `start`, `env`: the embedded stack's commands, registered by `hotswap.cli`.
 
-import json
+A StackError is told by the group of commands as any other failure.
+"""
+
 import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from hotswap.cli.console import err, facts, out, show_json, show_table, table
+from hotswap.cli.options import AsJson
 from hotswap.cli.stack import holds, lifecycle
-from hotswap.cli.stack.events import receive
+from hotswap.cli.stack.events import Event, receive
 from hotswap.cli.stack.layout import Layout, StackError, locate
 from hotswap.cli.stack.lifecycle import Options
 from hotswap.cli.stack.progress import Progress, urls
@@ -36,29 +39,26 @@ def up(
     detach: Annotated[
         bool, typer.Option("--detach", help="Return when all is ready; `hotswap down` stops it.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Start every server, supervised, and wait until all are ready."""
+    """Start every server, supervised, and wait until all are ready; --json prints what `hotswap env --json` does."""
     if sys.platform != "linux":
-        _fail("the embedded stack runs on Linux; elsewhere point the settings at real servers")
+        raise StackError("the embedded stack runs on Linux; elsewhere point the settings at real servers")
     layout = locate(data_dir)
     options = Options(data_dir=str(layout.data), port_base=port_base, num_cpus=num_cpus, num_gpus=num_gpus)
-    progress = Progress(Console())
-    try:
-        code = _detached(options, progress) if detach else _foreground(options, progress)
-    except StackError as error:
-        _fail(str(error))
-    raise typer.Exit(code)
+    shown = _Shown(layout, Progress(err if as_json else out), as_json=as_json)
+    raise typer.Exit(_detached(options, shown) if detach else _foreground(options, shown))
 
 
-def down(*, data_dir: DataDir = None) -> None:
+def down(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Stop the stack, and whatever an earlier one left behind."""
     layout = locate(data_dir)
-    try:
-        ran, swept = lifecycle.end(layout)
-    except StackError as error:
-        _fail(str(error))
+    ran, swept = lifecycle.end(layout)
+    if as_json:
+        show_json({"dataDir": str(layout.data), "stopped": ran, "killed": swept})
+        return
     left = f", {swept} left-over processes killed" if swept else ""
-    print(f"stopped{left}" if ran or swept else f"no stack runs on {layout.data}")  # noqa: T201
+    out.print(f"stopped{left}" if ran or swept else f"no stack runs on {layout.data}", markup=False, soft_wrap=True)
 
 
 def stop(
@@ -66,42 +66,53 @@ def stop(
     *,
     kill: Annotated[bool, typer.Option("--kill", help="By SIGKILL, as a crash would.")] = False,
     data_dir: DataDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """Stop single parts of the running stack and keep them down, until `hotswap start` or the next `hotswap up`."""
-    try:
-        holds.hold(locate(data_dir), parts, holds.Hold.KILL if kill else holds.Hold.STOP)
-    except StackError as error:
-        _fail(str(error))
-    print(f"down, and kept down: {', '.join(parts)}; `hotswap start` ends it")  # noqa: T201
+    holds.hold(locate(data_dir), parts, holds.Hold.KILL if kill else holds.Hold.STOP)
+    if as_json:
+        show_json({"held": parts})
+    else:
+        out.print(f"down, and kept down: {', '.join(parts)}; `hotswap start` ends it", markup=False, soft_wrap=True)
 
 
-def start(parts: Parts, *, data_dir: DataDir = None) -> None:
+def start(parts: Parts, *, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Start parts that `hotswap stop` keeps down, and wait until they are ready."""
-    try:
-        holds.release(locate(data_dir), parts)
-    except StackError as error:
-        _fail(str(error))
-    print(f"ready: {', '.join(parts)}")  # noqa: T201
+    holds.release(locate(data_dir), parts)
+    if as_json:
+        show_json({"ready": parts})
+    else:
+        out.print(f"ready: {', '.join(parts)}", markup=False, soft_wrap=True)
 
 
 def env(
     *,
     data_dir: DataDir = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Addresses and process ids by part; no secrets.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON; no secrets.")] = False,
     shell: Annotated[
         bool, typer.Option("--shell", help="`export` lines for eval, with the development token.")
     ] = False,
 ) -> None:
-    """Say where the running stack is."""
-    if as_json == shell:
-        _fail("say one of --json and --shell")
+    """Say where the running stack is: addresses, process ids and logs, by part."""
+    if as_json and shell:
+        raise typer.BadParameter("say --json or --shell, not both")
     layout = locate(data_dir)
     state = lifecycle.read_state(layout)
     if state is None or not lifecycle.is_running(layout):
-        _fail(f"no stack runs on {layout.data}; `hotswap up` starts one")
+        raise StackError(f"no stack runs on {layout.data}; `hotswap up` starts one")
     if not state.ready:
-        _fail(f"the stack on {layout.data} is still starting")
-    print(_exports(layout, state) if shell else json.dumps(describe(layout, state), indent=2))  # noqa: T201
+        raise StackError(f"the stack on {layout.data} is still starting; its log: {layout.log('stack')}")
+    if shell:
+        print(_exports(layout, state))  # noqa: T201 - for eval, not for a person
+        return
+    described = describe(layout, state)
+    if as_json:
+        show_json(described)
+        return
+    rows = [(name, each["address"], each["pid"], each["log"]) for name, each in described["parts"].items()]
+    show_table(table("PART", "ADDRESS", "PID", "LOG", rows=rows))
+    out.print()
+    show_table(facts(*described["urls"].items(), ("kept down", ", ".join(described["held"]))))
 
 
 def describe(layout: Layout, state: lifecycle.State) -> dict[str, Any]:
@@ -131,7 +142,29 @@ def _exports(layout: Layout, state: lifecycle.State) -> str:
     return shell_exports(Environments(layout, state.ports, credentials.load(layout), os.environ))
 
 
-def _foreground(options: Options, progress: Progress) -> int:
+class _Shown:
+    """What a start shows: a line per event, and when all is ready where the stack is."""
+
+    def __init__(self, layout: Layout, progress: Progress, *, as_json: bool) -> None:
+        self._layout = layout
+        self._as_json = as_json
+        self.progress = progress
+
+    def event(self, event: Event) -> None:
+        was_ready = self.progress.ready
+        self.progress.show(event)
+        if self.progress.ready and not was_ready:
+            self.addresses()
+
+    def addresses(self) -> None:
+        if state := lifecycle.read_state(self._layout):
+            if self._as_json:
+                show_json(describe(self._layout, state))
+            else:
+                self.progress.addresses(urls(state.ports))
+
+
+def _foreground(options: Options, shown: _Shown) -> int:
     """We are the guardian; a thread shows what the supervisor says."""
     from hotswap.cli.stack.guardian import guard
 
@@ -139,27 +172,24 @@ def _foreground(options: Options, progress: Progress) -> int:
 
     def show() -> None:
         for event in receive(reading):
-            was_ready = progress.ready
-            progress.show(event)
-            if progress.ready and not was_ready:
-                _show_addresses(options.layout, progress)
+            shown.event(event)
 
     reader = threading.Thread(target=show, daemon=True)
     reader.start()
     code = guard(options, writing)
     reader.join(timeout=5)
-    return code if progress.ready else code or 1
+    return code if shown.progress.ready else code or 1
 
 
-def _detached(options: Options, progress: Progress) -> int:
+def _detached(options: Options, shown: _Shown) -> int:
     """The guardian runs in the background; we leave when all is ready."""
     layout = options.layout
     if lifecycle.is_running(layout):
         state = lifecycle.read_state(layout)
         if state is None or not state.ready:
             raise lifecycle.already_running(layout)
-        print(f"a stack runs on {layout.data} already (process {state.guardian})")  # noqa: T201
-        _show_addresses(layout, progress)
+        err.print(f"a stack runs on {layout.data} already (process {state.guardian})", markup=False, soft_wrap=True)
+        shown.addresses()
         return 0
     reading, writing = os.pipe()
     guardian = subprocess.Popen(  # noqa: S603
@@ -172,21 +202,10 @@ def _detached(options: Options, progress: Progress) -> int:
     )
     os.close(writing)
     for event in receive(reading):
-        progress.show(event)
-        if progress.ready:
-            _show_addresses(layout, progress)
+        shown.event(event)
+        if shown.progress.ready:
             return 0
     guardian.wait()  # nothing of a failed start may outlive its command
-    if not progress.failed:
+    if not shown.progress.failed:
         raise StackError(f"the supervisor ended; its log: {layout.log('stack')}")
     return 1
-
-
-def _show_addresses(layout: Layout, progress: Progress) -> None:
-    if state := lifecycle.read_state(layout):
-        progress.addresses(urls(state.ports))
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"hotswap: {message}", file=sys.stderr)  # noqa: T201
-    raise typer.Exit(1)

@@ -14,13 +14,13 @@ with different tokens: make one client for each.
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
 
+from hotswap.client.transport import ApiError, Transport
 from hotswap.views import (
     Accepted,
     AnswerView,
@@ -29,7 +29,6 @@ from hotswap.views import (
     ModelView,
     Page,
     PredictionView,
-    ProblemView,
     RegistrationStatus,
     RegistrationView,
     TokenView,
@@ -37,23 +36,11 @@ from hotswap.views import (
     View,
 )
 
+__all__ = ["ApiError", "HotSwap"]
+
 Answered = TypeVar("Answered", bound=View)
 
 ENVIRONMENT_HEADER, VERSION_HEADER, ENTITY_HEADER = "X-HotSwap-Environment", "X-HotSwap-Version", "x-entity-id"
-
-
-@dataclass(slots=True)
-class ApiError(Exception):
-    """What HotSwap answered instead of what was asked for; `status` is 0 where it didn't answer at all."""
-
-    code: str
-    message: str
-    details: Sequence[ProblemView] = field(default_factory=tuple)
-    status: int = 0
-    trace_id: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.code}: {self.message}"
 
 
 class HotSwap:
@@ -67,13 +54,7 @@ class HotSwap:
         timeout: float = 30.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._http = httpx.Client(
-            base_url=url.rstrip("/"),
-            headers={"Authorization": f"Bearer {token}"} if token else {},
-            timeout=timeout,
-            transport=transport or httpx.HTTPTransport(retries=1),
-            trust_env=False,  # a proxy of the environment is not meant for one's own platform, nor is a .netrc
-        )
+        self._transport = Transport(url, token, timeout=timeout, transport=transport)
 
     def __enter__(self) -> Self:
         return self
@@ -84,7 +65,7 @@ class HotSwap:
         self.close()
 
     def close(self) -> None:
-        self._http.close()
+        self._transport.close()
 
     # --- registry -----------------------------------------------------------------------------------------------------
 
@@ -96,7 +77,7 @@ class HotSwap:
         Answers the version, or how far it is where that takes longer than the API waits.
         """
         body = {"name": name, "version": version, "framework": framework, "artifactPath": artifact_path, **optional}
-        answer = self._send("POST", "/api/v1/models", body=body)
+        answer = self._transport.send("POST", "/api/v1/models", body=body)
         if answer.status_code == httpx.codes.CREATED:
             return _read(VersionView, answer)
         return _read(RegistrationView, answer)
@@ -115,7 +96,7 @@ class HotSwap:
             time.sleep(1.0)
 
     def registration(self, model: str, version: str) -> RegistrationView:
-        return _read(RegistrationView, self._send("GET", f"{_version_path(model, version)}/registration"))
+        return _read(RegistrationView, self._transport.send("GET", f"{_version_path(model, version)}/registration"))
 
     def models(
         self,
@@ -126,18 +107,20 @@ class HotSwap:
         offset: int = 0,
     ) -> Page[ModelView]:
         wanted = {"framework": framework, "type": type, "limit": limit, "offset": offset}
-        return _read(Page[ModelView], self._send("GET", "/api/v1/models", query=wanted))
+        return _read(Page[ModelView], self._transport.send("GET", "/api/v1/models", query=wanted))
 
     def model(self, model: str) -> ModelView:
         """By its id or its name, as everywhere."""
-        return _read(ModelView, self._send("GET", f"/api/v1/models/{_quoted(model)}"))
+        return _read(ModelView, self._transport.send("GET", f"/api/v1/models/{_quoted(model)}"))
 
     def versions(self, model: str, *, limit: int = 50, offset: int = 0) -> Page[VersionView]:
         wanted = {"limit": limit, "offset": offset}
-        return _read(Page[VersionView], self._send("GET", f"/api/v1/models/{_quoted(model)}/versions", query=wanted))
+        return _read(
+            Page[VersionView], self._transport.send("GET", f"/api/v1/models/{_quoted(model)}/versions", query=wanted)
+        )
 
     def version(self, model: str, version: str) -> VersionView:
-        return _read(VersionView, self._send("GET", _version_path(model, version)))
+        return _read(VersionView, self._transport.send("GET", _version_path(model, version)))
 
     # --- deployments --------------------------------------------------------------------------------------------------
 
@@ -166,7 +149,7 @@ class HotSwap:
         }
         given = {name: value for name, value in body.items() if value is not None}
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        return _read(Accepted, self._send("POST", "/api/v1/deployments", body=given, headers=headers))
+        return _read(Accepted, self._transport.send("POST", "/api/v1/deployments", body=given, headers=headers))
 
     def deployments(
         self,
@@ -178,10 +161,10 @@ class HotSwap:
         offset: int = 0,
     ) -> Page[DeploymentView]:
         wanted = {"model": model, "environment": environment, "status": status, "limit": limit, "offset": offset}
-        return _read(Page[DeploymentView], self._send("GET", "/api/v1/deployments", query=wanted))
+        return _read(Page[DeploymentView], self._transport.send("GET", "/api/v1/deployments", query=wanted))
 
     def deployment(self, deployment_id: str) -> DeploymentView:
-        return _read(DeploymentView, self._send("GET", f"/api/v1/deployments/{_quoted(deployment_id)}"))
+        return _read(DeploymentView, self._transport.send("GET", f"/api/v1/deployments/{_quoted(deployment_id)}"))
 
     def follow(self, deployment_id: str, *, interval: float = 1.0) -> Iterator[DeploymentView]:
         """The deployment as it is now and whenever it changed, until it has ended; `interval` in seconds."""
@@ -222,7 +205,7 @@ class HotSwap:
         """One prediction; `entity` (a user, an account) keeps its arm during a rollout."""
         return _read(
             PredictionView,
-            self._send(
+            self._transport.send(
                 "POST",
                 f"/api/v1/inference/{_quoted(model)}",
                 body={"features": features},
@@ -241,7 +224,7 @@ class HotSwap:
     ) -> BatchPredictionView:
         return _read(
             BatchPredictionView,
-            self._send(
+            self._transport.send(
                 "POST",
                 f"/api/v1/inference/{_quoted(model)}/batch",
                 body={"instances": instances},
@@ -253,74 +236,22 @@ class HotSwap:
 
     def login(self, user: str, password: str) -> TokenView:
         body = {"user": user, "password": password}
-        return _read(TokenView, self._send("POST", "/api/v1/authentication/login", body=body))
+        return _read(TokenView, self._transport.send("POST", "/api/v1/authentication/login", body=body))
 
     def readiness(self) -> dict[str, Any]:
         """Whether each server behind the API answers; an answer also where one doesn't."""
-        answer: dict[str, Any] = self._request("GET", "/health/ready").json()
+        answer: dict[str, Any] = self._transport.request("GET", "/health/ready").json()
         return answer
 
     def _say(self, deployment_id: str, verb: str, **said: Any) -> AnswerView:
         body = {name: value for name, value in said.items() if value is not None}
-        return _read(AnswerView, self._send("POST", f"/api/v1/deployments/{_quoted(deployment_id)}/{verb}", body=body))
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Any = None,
-        query: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> httpx.Response:
-        """Raises ApiError for every answer that is not a success."""
-        answer = self._request(method, path, body=body, query=query, headers=headers)
-        if not answer.is_success:
-            raise _error(answer)
-        return answer
-
-    def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Any = None,
-        query: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> httpx.Response:
-        given = {name: value for name, value in (query or {}).items() if value is not None}
-        try:
-            return self._http.request(method, path, json=body, params=given or None, headers=headers)
-        except httpx.TimeoutException:
-            raise ApiError(
-                "TIMEOUT", f"{self._http.base_url} did not answer in time; it may still do what was asked"
-            ) from None
-        except httpx.HTTPError as error:
-            raise ApiError("UNREACHABLE", f"{self._http.base_url} can't be reached: {error}") from error
+        return _read(
+            AnswerView, self._transport.send("POST", f"/api/v1/deployments/{_quoted(deployment_id)}/{verb}", body=body)
+        )
 
 
 def _read(kind: type[Answered], answer: httpx.Response) -> Answered:
     return kind.model_validate_json(answer.content)
-
-
-def _error(answer: httpx.Response) -> ApiError:
-    """From the error format; from whatever else a proxy in between may have answered, too."""
-    try:
-        told = answer.json()["error"]
-        return ApiError(
-            code=str(told["code"]),
-            message=str(told["message"]),
-            details=tuple(ProblemView.model_validate(each) for each in told.get("details", ())),
-            status=answer.status_code,
-            trace_id=told.get("traceId"),
-        )
-    except (ValueError, KeyError, TypeError):
-        return ApiError(
-            code="UNEXPECTED_ANSWER",
-            message=f"{answer.request.url} answered {answer.status_code} {answer.reason_phrase}: {answer.text[:200]}",
-            status=answer.status_code,
-            trace_id=answer.headers.get("x-request-id"),
-        )
 
 
 def _routing(environment: str | None, version: str | None, entity: str | None) -> dict[str, str]:

@@ -1,0 +1,58 @@
+"""How a followed deployment ended, as an exit code that a pipeline can branch on.
+
+The codes are a contract, told by `--help` and in docs/cli.md: none of them is ever given another meaning.
+"""
+
+from enum import IntEnum
+
+from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.verdict import Reason
+from hotswap.views import DeploymentView
+
+
+class Exit(IntEnum):
+    """0 and 1 are also what a command without `--wait` ends with."""
+
+    DONE = 0
+    NOT_DONE = 1
+    NOT_UNDERSTOOD = 2
+    ROLLED_BACK = 3
+    REJECTED = 4
+    CANCELLED = 5
+    FAILED = 6
+    TIMED_OUT = 124  # as `timeout` of the coreutils
+    INTERRUPTED = 130
+
+
+FORWARD = (
+    "Exit code of one followed to its end: 0 Active, 3 rolled back, 4 rejected, 5 cancelled (or aborted before it got "
+    "any traffic), 6 failed; 124 if --timeout came first, and 1 if it couldn't be asked."
+)
+BACK = (
+    "Exit code of one followed to its end: 0 undone, 1 not (it became Active before, or couldn't be asked), 6 the way "
+    "back failed; 124 if --timeout came first."
+)
+
+
+def forward(ended: DeploymentView) -> Exit:
+    """For who wants it Active."""
+    match ended.status:
+        case DeploymentStatus.ACTIVE:
+            return Exit.DONE
+        case DeploymentStatus.ROLLED_BACK:
+            return Exit.ROLLED_BACK
+        case DeploymentStatus.CANCELLED:
+            return Exit.REJECTED if ended.reason == Reason.REJECTED else Exit.CANCELLED
+        case _:
+            return Exit.FAILED
+
+
+def back(ended: DeploymentView) -> Exit:
+    """For who wants it undone."""
+    match ended.status:
+        case DeploymentStatus.ROLLED_BACK | DeploymentStatus.CANCELLED:
+            return Exit.DONE
+        case DeploymentStatus.ACTIVE:
+            return Exit.NOT_DONE
+        case _:
+            return Exit.FAILED

@@ -1,0 +1,93 @@
+"""How the client speaks HTTP: one call, one answer, and one kind of error for whatever else came of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from hotswap.views import ProblemView
+
+
+@dataclass(slots=True)
+class ApiError(Exception):
+    """What HotSwap answered instead of what was asked for; `status` is 0 where it didn't answer at all."""
+
+    code: str
+    message: str
+    details: Sequence[ProblemView] = field(default_factory=tuple)
+    status: int = 0
+    trace_id: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class Transport:
+    """A connection to one address, as one caller."""
+
+    def __init__(self, url: str, token: str | None, *, timeout: float, transport: httpx.BaseTransport | None) -> None:
+        self._http = httpx.Client(
+            base_url=url.rstrip("/"),
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=timeout,
+            transport=transport or httpx.HTTPTransport(retries=1),
+            trust_env=False,  # a proxy of the environment is not meant for one's own platform, nor is a .netrc
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """Raises ApiError for every answer that is not a success."""
+        answer = self.request(method, path, body=body, query=query, headers=headers)
+        if not answer.is_success:
+            raise _error(answer)
+        return answer
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        try:
+            return self._http.request(method, path, json=body, params=given or None, headers=headers)
+        except httpx.TimeoutException:
+            raise ApiError(
+                "TIMEOUT", f"{self._http.base_url} did not answer in time; it may still do what was asked"
+            ) from None
+        except httpx.HTTPError as error:
+            raise ApiError("UNREACHABLE", f"{self._http.base_url} can't be reached: {error}") from error
+
+
+def _error(answer: httpx.Response) -> ApiError:
+    """From the error format; from whatever else a proxy in between may have answered, too."""
+    try:
+        told = answer.json()["error"]
+        return ApiError(
+            code=str(told["code"]),
+            message=str(told["message"]),
+            details=tuple(ProblemView.model_validate(each) for each in told.get("details", ())),
+            status=answer.status_code,
+            trace_id=told.get("traceId"),
+        )
+    except (ValueError, KeyError, TypeError):
+        return ApiError(
+            code="UNEXPECTED_ANSWER",
+            message=f"{answer.request.url} answered {answer.status_code} {answer.reason_phrase}: {answer.text[:200]}",
+            status=answer.status_code,
+            trace_id=answer.headers.get("x-request-id"),
+        )
