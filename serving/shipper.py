@@ -1,7 +1,9 @@
 """Ships a node's spools to the Redis stream: one process per node, `python -m serving.shipper`.
 
 At least once: where it is in a spool is written down only after Redis has acknowledged, and the recorder drops what it
-has seen. When the stream is long it waits, so that a dead recorder fills the bounded spools and never Redis.
+has seen. When the stream is long it waits, so that a dead recorder fills the bounded spools and never Redis. A segment
+is its writer's until the next one has been begun or the writer is dead; only then is it removed, never changed. What
+can't be read or was dropped is counted and told, and stops nothing.
 """
 
 import asyncio
@@ -11,6 +13,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -20,10 +23,11 @@ from redis.exceptions import RedisError
 from hotswap.records import STREAM, encode_batch
 from hotswap.settings import SettingsError, ShipperSettings, load
 from hotswap.telemetry import configure_logging, mark_ready
-from serving.spool import FRAME, CorruptFrame, frames, has_writer, segments
+from serving.spool import Found, dropped, has_writer, read_frames, segments
 
 POLL_SECONDS = 0.1
 RETRY_SECONDS = 1.0
+TELL_SECONDS = 10.0
 BATCH_BYTES = 256 * 1024
 LONGEST_STREAM = 2_000
 """Entries; each has up to 256 KiB, so Redis holds at most some 500 MB of records."""
@@ -33,10 +37,14 @@ logger = logging.getLogger(__name__)
 
 
 class Position(msgspec.Struct):
-    """Up to where a spool has been shipped: a segment's name, and the bytes of it."""
+    """Up to where a spool has been shipped: a segment's name, and the bytes of it.
+
+    `unreadable_bytes` were skipped so far: written down with the position, they are counted once.
+    """
 
     segment: str = ""
     offset: int = 0
+    unreadable_bytes: int = 0
 
 
 class Shipper:
@@ -44,6 +52,8 @@ class Shipper:
         self._directory = directory
         self._redis = redis
         self._positions: dict[Path, Position] = {}
+        self._dropped: dict[Path, int] = {}
+        self._told_at: dict[Path, float] = {}
 
     async def run(self) -> None:
         while True:
@@ -62,60 +72,76 @@ class Shipper:
                 continue
             # Asked before reading: what a writer leaves behind when it dies is whole by then.
             alive = has_writer(spool)
-            shipped = await self._ship(spool)
+            try:
+                shipped = await self._ship(spool, alive=alive)
+            except OSError as error:
+                self._tell(spool, "a spool can't be shipped; its records wait", error=str(error))
+                continue
+            self._tell_dropped(spool)
             total += shipped
-            # What was set aside as corrupt waits for a person.
-            if not alive and shipped == 0 and not any(spool.glob("*.corrupt")):
+            if not alive and shipped == 0:
                 self._remove(spool)
         return total
 
-    async def _ship(self, spool: Path) -> int:
+    async def _ship(self, spool: Path, *, alive: bool) -> int:
         position = self._positions.get(spool) or _read_position(spool)
-        for path in segments(spool):
+        paths = segments(spool)
+        for path in paths:
             if path.name < position.segment:
                 path.unlink()
                 continue
             offset = position.offset if path.name == position.segment else 0
-            batch, size = self._read(path, offset)
-            if not batch:
+            # A writer that has begun the next segment is done with this one.
+            found = _read(path, offset, is_final=not alive or path != paths[-1])
+            if found.size == 0:
                 continue
-            await self._send(batch)
-            position = Position(path.name, offset + size)
+            if found.records:
+                await self._send([msgspec.Raw(record) for record in found.records])
+            if found.unreadable:
+                logger.error(
+                    "part of a segment can't be read: its records are lost",
+                    extra={"segment": str(path), "after": offset, "bytes": found.unreadable},
+                )
+            position = Position(path.name, offset + found.size, position.unreadable_bytes + found.unreadable)
             _write_position(spool, position)
             self._positions[spool] = position
-            return len(batch)
+            if found.records:
+                return len(found.records)
         return 0
-
-    def _read(self, path: Path, offset: int) -> tuple[list[msgspec.Raw], int]:
-        """Whole records from an offset, and how many bytes they take with their frames."""
-        with path.open("rb") as file:
-            file.seek(offset)
-            data = file.read(BATCH_BYTES)
-            batch: list[msgspec.Raw] = []
-            size = 0
-            try:
-                if len(data) >= FRAME.size and FRAME.unpack_from(data)[0] + FRAME.size > len(data):
-                    data += file.read(FRAME.unpack_from(data)[0])
-                for record in frames(data):
-                    batch.append(msgspec.Raw(record))
-                    size += FRAME.size + len(record)
-            except CorruptFrame:
-                if not batch:
-                    logger.error("a corrupt segment is set aside", extra={"segment": str(path), "offset": offset})
-                    path.rename(path.with_suffix(".corrupt"))
-            return batch, size
 
     async def _send(self, batch: list[msgspec.Raw]) -> None:
         while await self._redis.xlen(STREAM) >= LONGEST_STREAM:  # noqa: ASYNC110 - Redis has no event for it
             await asyncio.sleep(POLL_SECONDS)
         await self._redis.xadd(STREAM, {"records": encode_batch(batch)})
 
+    def _tell_dropped(self, spool: Path) -> None:
+        now = dropped(spool)
+        if now > self._dropped.get(spool, 0) and self._tell(spool, "a spool is full and drops records", dropped=now):
+            self._dropped[spool] = now
+
+    def _tell(self, spool: Path, message: str, **more: object) -> bool:
+        """Warn of a trouble that lasts, once in a while; whether it was said."""
+        now = time.monotonic()
+        if now - self._told_at.get(spool, -TELL_SECONDS) < TELL_SECONDS:
+            return False
+        self._told_at[spool] = now
+        logger.warning(message, extra={"spool": str(spool), **more})
+        return True
+
     def _remove(self, spool: Path) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            dropped = (spool / "dropped").read_text() or "0"
-            logger.info("a spool is empty and its replica gone", extra={"spool": str(spool), "dropped": dropped})
+        position = self._positions.get(spool) or _read_position(spool)
+        lost = {"dropped": dropped(spool), "unreadable_bytes": position.unreadable_bytes}
+        level = logging.WARNING if any(lost.values()) else logging.INFO
+        logger.log(level, "a spool is empty and its replica gone", extra={"spool": str(spool), **lost})
         shutil.rmtree(spool, ignore_errors=True)
-        self._positions.pop(spool, None)
+        for known in (self._positions, self._dropped, self._told_at):
+            known.pop(spool, None)
+
+
+def _read(path: Path, offset: int, *, is_final: bool) -> Found:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return read_frames(file.read(), is_final=is_final, most_bytes=BATCH_BYTES)
 
 
 def _read_position(spool: Path) -> Position:

@@ -1,8 +1,9 @@
 """The local spool: each record is in the page cache before its request is answered, so a kill -9 loses none.
 
-One directory per replica process, of append-only segments of frames (length, CRC-32, record). Its writer holds a lock
-on it for life: an unlocked directory is a dead replica's, which the shipper empties and removes. A full disk or spool
-drops records and counts them; it never blocks or fails an answer. A power cut may cost the last second.
+One directory per replica process, of append-only segments of frames (marker, length, CRC-32, record). Its writer holds
+a lock on it for life: an unlocked directory is a dead replica's, which the shipper empties and removes. A full disk or
+spool drops records and counts them; it never blocks or fails an answer. A power cut may cost the last second, and a
+frame that a disk spoiled costs itself: behind it the next marker is looked for.
 """
 
 import contextlib
@@ -15,10 +16,12 @@ import time
 import uuid
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-FRAME = struct.Struct(">II")
+MARKER = b"\xf5HS1"
+"""In no text: 0xf5 isn't UTF-8."""
+FRAME = struct.Struct(">4sII")
 SEGMENT_BYTES = 4 * 1024**2
 SYNC_SECONDS = 1.0
 LOCK = "lock"
@@ -32,6 +35,8 @@ class SpoolWriter:
 
     def __init__(self, directory: Path, *, application: str, max_bytes: int) -> None:
         self._max_bytes = max_bytes
+        # A segment is removed once the next one has been begun: a spool of one alone would stay full for ever.
+        self._most_in_segment = min(SEGMENT_BYTES, max_bytes // 2)
         name = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
         parent = directory / application
         parent.mkdir(parents=True, exist_ok=True)
@@ -58,9 +63,9 @@ class SpoolWriter:
         try:
             if self._used + size > self._max_bytes and self._measure() + size > self._max_bytes:
                 return self._drop()
-            if self._segment_bytes + size > SEGMENT_BYTES:
+            if self._segment_bytes + size > self._most_in_segment:
                 self._next_segment()
-            written = os.write(self._segment, FRAME.pack(len(record), zlib.crc32(record)) + record)
+            written = os.write(self._segment, frame(record))
             if written != size:
                 os.ftruncate(self._segment, self._segment_bytes)
                 return self._drop()
@@ -133,20 +138,64 @@ def has_writer(directory: Path) -> bool:
     return False
 
 
-class CorruptFrame(Exception):
-    """A frame whose checksum is wrong: what follows it can't be found any more."""
+def dropped(directory: Path) -> int:
+    """How many records this spool's writer has dropped."""
+    try:
+        return int((directory / DROPPED).read_bytes() or 0)
+    except (FileNotFoundError, ValueError):
+        return 0
 
 
-def frames(data: bytes) -> Iterator[bytes]:
-    """The whole records at the start of `data`; an incomplete last frame is left out. Raises CorruptFrame."""
-    position = 0
-    while position + FRAME.size <= len(data):
-        length, checksum = FRAME.unpack_from(data, position)
-        end = position + FRAME.size + length
-        if end > len(data):
-            return
-        record = data[position + FRAME.size : end]
-        if zlib.crc32(record) != checksum:
-            raise CorruptFrame
-        yield record
+def frame(record: bytes) -> bytes:
+    return FRAME.pack(MARKER, len(record), zlib.crc32(record)) + record
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Records, the bytes that are dealt with, and of these the ones that hold no record any more."""
+
+    records: list[bytes]
+    size: int
+    unreadable: int
+
+
+def read_frames(data: bytes, *, is_final: bool, most_bytes: int | None = None) -> Found:
+    """The whole records at the start of `data`, `most_bytes` of them and the one that exceeds it.
+
+    What is no frame is skipped as far as the next one. Unless `is_final`, what has none behind it is left: it may still
+    be being written.
+    """
+    records: list[bytes] = []
+    position = taken = unreadable = 0
+    while position < len(data) and (most_bytes is None or taken < most_bytes):
+        record = _record_at(data, position)
+        if record is not None:
+            records.append(record)
+            position += FRAME.size + len(record)
+            taken += len(record)
+            continue
+        following = _next_frame(data, position + 1)
+        if following is None and not is_final:
+            break
+        end = len(data) if following is None else following
+        unreadable += end - position
         position = end
+    return Found(records, position, unreadable)
+
+
+def _record_at(data: bytes, position: int) -> bytes | None:
+    start = position + FRAME.size
+    if start > len(data):
+        return None
+    marker, length, checksum = FRAME.unpack_from(data, position)
+    record = data[start : start + length]
+    is_whole = marker == MARKER and len(record) == length and zlib.crc32(record) == checksum
+    return record if is_whole else None
+
+
+def _next_frame(data: bytes, position: int) -> int | None:
+    while (position := data.find(MARKER, position)) >= 0:
+        if _record_at(data, position) is not None:
+            return position
+        position += 1
+    return None

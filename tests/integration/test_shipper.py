@@ -1,9 +1,11 @@
 """From spool to stream: every whole record arrives, whatever dies in between."""
 
 import asyncio
+import json
 import multiprocessing
 import os
 import signal
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from hotswap.domain.vocabulary import ArmName, InferenceStatus
 from hotswap.records import STREAM, InferenceRecord, decode_batch, encode_record
 from serving import shipper, spool
 from serving.shipper import Shipper
-from serving.spool import SpoolWriter, segments
+from serving.spool import FRAME, SpoolWriter, segments
 from tests.fixtures.valkey import ValkeyServer
 
 
@@ -57,6 +59,10 @@ async def shipped(redis: Redis) -> list[str]:
 async def ship_until_empty(shipping: Shipper) -> None:
     while await shipping.ship_all():
         pass
+
+
+def unreadable_bytes(directory: Path) -> int:
+    return int(json.loads((directory / shipper.OFFSET).read_text())["unreadable_bytes"])
 
 
 @pytest.fixture
@@ -183,25 +189,126 @@ async def test_a_dead_replicas_spool_stays_while_redis_is_away(
     assert not dead.exists()
 
 
-async def test_a_corrupt_segment_is_set_aside_and_stops_nothing(
-    tmp_path: Path, redis: Redis, monkeypatch: pytest.MonkeyPatch
+def damage(segment: Path, number: int, how: str) -> int:
+    """Spoil one record in its place, as a disk does; how many bytes its frame has."""
+    frame = len(record(number)) + FRAME.size
+    at = sum(len(record(each)) + FRAME.size for each in range(number))
+    length_at = at + FRAME.size - 8
+    with segment.open("r+b") as file:
+        match how:
+            case "content":
+                file.seek(at + FRAME.size + 5)
+                file.write(b"\xff\xff")
+            case "short length":
+                file.seek(length_at)
+                file.write(struct.pack(">I", 3))
+            case "long length":
+                file.seek(length_at)
+                file.write(struct.pack(">I", 3 * frame))
+            case "endless length":
+                file.seek(length_at)
+                file.write(struct.pack(">I", 2**31))
+            case "zeros":
+                file.seek(at)
+                file.write(bytes(frame))
+    return frame
+
+
+DAMAGE = ["content", "short length", "long length", "endless length", "zeros"]
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+async def test_a_live_replica_keeps_its_segment_and_loses_only_the_record_that_is_damaged(
+    tmp_path: Path, redis: Redis, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
-    monkeypatch.setattr(spool, "SEGMENT_BYTES", 900)
     writer, directory = open_spool(tmp_path)
     for number in range(6):
         writer.write(record(number))
-    first, *others = segments(directory)
-    assert others
-    data = bytearray(first.read_bytes())
-    data[-3] ^= 1
-    first.write_bytes(data)
+    [segment] = segments(directory)
+    lost = damage(segment, 2, how)
+    shipping = Shipper(tmp_path, redis)
+    await ship_until_empty(shipping)
+    for number in range(6, 9):
+        writer.write(record(number))
+    await ship_until_empty(shipping)
+    assert await shipped(redis) == [*numbers(0, 2), *numbers(3, 9)]
+    assert segments(directory) == [segment], "the writer appends to it: it is the writer's"
+    [told] = [entry for entry in caplog.records if "can't be read" in entry.message]
+    assert (vars(told)["segment"], vars(told)["bytes"]) == (str(segment), lost)
+    assert unreadable_bytes(directory) == lost
+    await ship_until_empty(Shipper(tmp_path, redis))
+    assert unreadable_bytes(directory) == lost, "what was counted is not counted again"
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+async def test_after_damage_at_a_segments_end_comes_the_next_segment(
+    tmp_path: Path, redis: Redis, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(spool, "SEGMENT_BYTES", 2 * (len(record(0)) + FRAME.size))
+    writer, directory = open_spool(tmp_path)
+    for number in range(4):
+        writer.write(record(number))
+    damage(segments(directory)[0], 1, how)
+    await ship_until_empty(Shipper(tmp_path, redis))
+    assert await shipped(redis) == ["0", "2", "3"]
+    assert len(segments(directory)) == 1
+
+
+async def test_the_newest_record_of_a_live_replica_may_still_be_in_the_making(tmp_path: Path, redis: Redis) -> None:
+    writer, directory = open_spool(tmp_path)
+    for number in range(2):
+        writer.write(record(number))
+    lost = damage(segments(directory)[0], 1, "endless length")
+    shipping = Shipper(tmp_path, redis)
+    await ship_until_empty(shipping)
+    assert (await shipped(redis), unreadable_bytes(directory)) == (["0"], 0)
+    writer.write(record(2))
+    await ship_until_empty(shipping)
+    assert (await shipped(redis), unreadable_bytes(directory)) == (["0", "2"], lost)
+
+
+async def test_damage_of_a_dead_replica_is_counted_and_goes_with_its_spool(
+    tmp_path: Path, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer, directory = open_spool(tmp_path)
+    for number in range(3):
+        writer.write(record(number))
+    lost = damage(segments(directory)[0], 2, "content")
+    writer.write(b"x" * 10**8)
     os.close(writer._lock)  # the replica is gone
     await ship_until_empty(Shipper(tmp_path, redis))
-    found = await shipped(redis)
-    assert found[0] == "0"
-    assert found[-1] == "5"
-    assert len(found) == 5
-    assert [path.name for path in directory.glob("*.corrupt")] == ["00000001.corrupt"]
+    assert await shipped(redis) == ["0", "1"]
+    assert not directory.exists()
+    last = caplog.records[-1]
+    assert (vars(last)["dropped"], vars(last)["unreadable_bytes"]) == (1, lost)
+
+
+async def test_a_segment_that_the_disk_refuses_stops_no_other_replicas_records(
+    tmp_path: Path, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, good = (SpoolWriter(tmp_path, application=name, max_bytes=10**7) for name in ("a-broken", "b-good"))
+    [spoiled] = segments(next((tmp_path / "a-broken").iterdir()))
+    spoiled.unlink()
+    spoiled.mkdir()
+    good.write(record(0))
+    await ship_until_empty(Shipper(tmp_path, redis))
+    assert await shipped(redis) == ["0"]
+    assert str(spoiled) in "".join(str(vars(entry).get("error")) for entry in caplog.records)
+    assert broken.write(record(1))
+
+
+async def test_what_a_full_spool_drops_is_told(tmp_path: Path, redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    writer = SpoolWriter(tmp_path, application="app", max_bytes=2 * (len(record(0)) + FRAME.size))
+    shipping = Shipper(tmp_path, redis)
+    assert [writer.write(record(number)) for number in range(4)] == [True, True, False, False]
+    for _ in range(3):
+        await shipping.ship_all()
+    [told] = [entry for entry in caplog.records if "full" in entry.message]
+    assert vars(told)["dropped"] == 2
+    await asyncio.sleep(0.15)  # it looks at most ten times a second whether there is room again
+    assert writer.write(record(4)), "a spool that is smaller than a segment empties as well"
+    await ship_until_empty(shipping)
+    assert await shipped(redis) == ["0", "1", "4"]
 
 
 async def test_a_long_stream_is_waited_for(tmp_path: Path, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from hotswap.records import InferenceRecord, decode_batch
 from serving import inference
 from serving.inference import Engine, InferenceApp, InferenceFailed
 from serving.runtimes import Model, Prediction, load
-from serving.spool import SpoolWriter, frames, segments
+from serving.spool import SpoolWriter, read_frames, segments
 from tests.fixtures.models import save_identity, save_logarithm, save_table
 
 FEATURES = 5
@@ -67,7 +67,8 @@ class Replica:
     @property
     def records(self) -> list[InferenceRecord]:
         (directory,) = (self._spool / self.engine.spec.name).iterdir()
-        found = [record for path in segments(directory) for record in frames(path.read_bytes())]
+        data = [path.read_bytes() for path in segments(directory)]
+        found = [record for each in data for record in read_frames(each, is_final=True).records]
         return [decode_batch(b"\x91" + record)[0] for record in found]
 
     async def send(

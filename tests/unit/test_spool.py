@@ -3,7 +3,6 @@
 import errno
 import fcntl
 import os
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving import spool
-from serving.spool import FRAME, CorruptFrame, SpoolWriter, frames, has_writer, segments
+from serving.spool import SpoolWriter, dropped, frame, has_writer, read_frames, segments
 
 
 def open_spool(tmp_path: Path, *, max_bytes: int = 10_000) -> tuple[SpoolWriter, Path]:
@@ -22,11 +21,11 @@ def open_spool(tmp_path: Path, *, max_bytes: int = 10_000) -> tuple[SpoolWriter,
 
 
 def read_all(directory: Path) -> list[bytes]:
-    return [record for path in segments(directory) for record in frames(path.read_bytes())]
+    return [record for path in segments(directory) for record in read_frames(path.read_bytes(), is_final=True).records]
 
 
 def framed(*records: bytes) -> bytes:
-    return b"".join(FRAME.pack(len(record), zlib.crc32(record)) + record for record in records)
+    return b"".join(frame(record) for record in records)
 
 
 @given(records=st.lists(st.binary(max_size=40), max_size=5), data=st.data())
@@ -34,16 +33,33 @@ def test_a_torn_tail_costs_only_the_record_it_tears(records: list[bytes], data: 
     whole = framed(*records)
     cut = data.draw(st.integers(0, len(whole)))
     kept = [at for at in range(len(records) + 1) if len(framed(*records[:at])) <= cut][-1]
-    assert list(frames(whole[:cut])) == records[:kept]
+    found = read_frames(whole[:cut], is_final=False)
+    assert (found.records, found.size) == (records[:kept], len(framed(*records[:kept])))
+    final = read_frames(whole[:cut], is_final=True)
+    assert (final.records, final.size, final.unreadable) == (records[:kept], cut, cut - found.size)
 
 
-def test_a_corrupt_frame_is_told_after_the_good_ones() -> None:
-    data = bytearray(framed(b"good", b"bad"))
-    data[-1] ^= 1
-    found = frames(bytes(data))
-    assert next(found) == b"good"
-    with pytest.raises(CorruptFrame):
-        next(found)
+@given(
+    records=st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=6),
+    is_final=st.booleans(),
+    data=st.data(),
+)
+def test_whatever_is_written_over_a_frame_costs_that_frame_alone(
+    records: list[bytes], is_final: bool, data: st.DataObject
+) -> None:
+    spoiled = data.draw(st.integers(0, len(records) - 1))
+    good = frame(records[spoiled])
+    bad = data.draw(st.binary(min_size=len(good), max_size=len(good)).filter(lambda other: other != good))
+    before, after = records[:spoiled], records[spoiled + 1 :]
+    found = read_frames(framed(*before) + bad + framed(*after), is_final=is_final)
+    assert found.records == [*before, *after]
+    counts = bool(after) or is_final
+    assert (found.unreadable, found.size) == (len(good) * counts, len(framed(*records)) - len(good) * (not counts))
+
+
+def test_a_batch_ends_with_the_record_that_fills_it() -> None:
+    found = read_frames(framed(b"a" * 10, b"b" * 10, b"c" * 10), is_final=True, most_bytes=15)
+    assert (found.records, found.size) == ([b"a" * 10, b"b" * 10], len(framed(b"a" * 10, b"b" * 10)))
 
 
 def test_records_are_readable_as_soon_as_they_are_written(tmp_path: Path) -> None:
@@ -54,7 +70,7 @@ def test_records_are_readable_as_soon_as_they_are_written(tmp_path: Path) -> Non
 
 
 def test_a_full_segment_is_followed_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool, "SEGMENT_BYTES", 100)
+    monkeypatch.setattr(spool, "SEGMENT_BYTES", 2 * len(frame(b"x" * 40)))
     writer, directory = open_spool(tmp_path)
     records = [bytes([number]) * 40 for number in range(7)]
     assert all(writer.write(record) for record in records)
@@ -65,10 +81,9 @@ def test_a_full_segment_is_followed_by_another(tmp_path: Path, monkeypatch: pyte
 def test_a_full_spool_drops_counts_and_takes_records_again_once_shipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool, "SEGMENT_BYTES", 50)
-    writer, directory = open_spool(tmp_path, max_bytes=100)
+    writer, directory = open_spool(tmp_path, max_bytes=2 * len(frame(b"x" * 40)))
     assert [writer.write(b"x" * 40) for _ in range(4)] == [True, True, False, False]
-    assert (writer.dropped, (directory / "dropped").read_text()) == (2, "2")
+    assert (writer.dropped, dropped(directory)) == (2, 2)
     segments(directory)[0].unlink()
     monkeypatch.setattr(writer, "_measured_at", 0.0)
     assert writer.write(b"x" * 40)
@@ -77,7 +92,7 @@ def test_a_full_spool_drops_counts_and_takes_records_again_once_shipped(
 def test_a_segment_that_the_shipper_takes_while_it_is_measured_is_no_trouble(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer, directory = open_spool(tmp_path, max_bytes=10)
+    writer, directory = open_spool(tmp_path, max_bytes=len(frame(b"")))
     monkeypatch.setattr(spool, "segments", lambda _: [directory / "00000000.seg"])
     assert writer.write(b"") is True
     assert writer.write(b"x" * 40) is False
