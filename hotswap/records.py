@@ -39,7 +39,8 @@ STREAM = "hotswap:records"
 """The Redis stream. Each entry has one field, `records`: a msgpack array of records."""
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(list[InferenceRecord])
+_batches = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_records = msgspec.msgpack.Decoder(InferenceRecord)
 
 
 def encode_record(record: InferenceRecord) -> bytes:
@@ -51,9 +52,14 @@ def encode_batch(records: list[msgspec.Raw]) -> bytes:
     return _encoder.encode(records)
 
 
-def decode_batch(batch: bytes) -> list[InferenceRecord]:
-    """Raises msgspec.ValidationError on anything but an array of records."""
-    return _decoder.decode(batch)
+def split_batch(batch: bytes) -> list[msgspec.Raw]:
+    """The records, each still encoded, so that a bad one spoils no other. Raises MsgspecError on no array."""
+    return _batches.decode(batch)
+
+
+def decode_record(record: bytes | msgspec.Raw) -> InferenceRecord:
+    """Raises msgspec.MsgspecError on anything but a record."""
+    return _records.decode(record)
 
 
 def to_json(value: Any) -> str:

@@ -2,7 +2,8 @@
 
 A batch is copied into a staging table and inserted from there, doing nothing for keys that are there already; it is
 acknowledged and deleted from the stream only after the commit. So a crash anywhere repeats a batch and never loses or
-doubles a record. What can't be read is set aside, never retried for ever.
+doubles a record. A record that can't be read or written is set aside in a stream of its own, by itself: it is never
+retried for ever, and costs none of those beside it.
 """
 
 import asyncio
@@ -12,8 +13,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -21,18 +23,24 @@ import psycopg
 from psycopg import AsyncConnection
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
-from hotswap.records import STREAM, InferenceRecord, decode_batch
+from hotswap.records import STREAM, InferenceRecord, decode_record, split_batch
 from hotswap.settings import Settings, SettingsError, load
 from hotswap.telemetry import configure_logging, mark_ready
 
 GROUP = "recorder"
 DEAD = f"{STREAM}:dead"
+"""What could not be recorded: `record` as it came, and `error`. `XINFO STREAM` counts all that ever came in."""
+
+DEAD_KEPT = 10_000
 BATCH_ENTRIES = 20
 BLOCK_MS = 1_000
 CLAIM_AFTER_MS = 10_000
-RETRY_SECONDS = 1.0
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.2, 15.0
 DAYS_AHEAD = 2
+DAYS_BACK = 31
+"""Older records than this go to the default partition: so long a backlog is none."""
 
 _COLUMNS = (
     "requested_at, record_id, request_id, environment, model_name, version, deployment_id, application, arm, attempt, "
@@ -45,9 +53,31 @@ _INSERT = (
     "ON CONFLICT DO NOTHING"
 )
 
+_UNWRITABLE = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)
+"""What the database says of a value that it will never take: the latter of one too long for its index."""
+
 Entry = tuple[bytes, dict[bytes, bytes]]
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Writable:
+    """A record as the table's row, and as it came, for when the table refuses it."""
+
+    raw: bytes
+    row: tuple[Any, ...]
+
+    @property
+    def day(self) -> date:
+        requested_at: datetime = self.row[0]
+        return requested_at.date()
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    raw: bytes
+    error: str
 
 
 class Recorder:
@@ -55,30 +85,54 @@ class Recorder:
         self._redis = redis
         self._database_url = database_url
         self._consumer = f"{socket.gethostname()}-{os.getpid()}"
+        self._database: AsyncConnection[Any] | None = None
+        self._partitioned: set[date] = set()
 
     async def run(self) -> None:
-        """Until cancelled; whatever is away is waited for."""
-        while True:
-            try:
-                await self._record_while_connected()
-            except (RedisError, psycopg.Error, OSError) as error:
-                logger.warning("records wait in the stream", extra={"error": str(error)})
-                await asyncio.sleep(RETRY_SECONDS)
-
-    async def _record_while_connected(self) -> None:
-        with contextlib.suppress(ResponseError):  # the group is there already
-            await self._redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
-        async with await AsyncConnection.connect(self._database_url, autocommit=False) as database:
-            await make_partitions(database, datetime.now(UTC))
-            day = datetime.now(UTC).date()
-            mark_ready()
+        """Until cancelled; whatever is away is waited for, a little longer each time."""
+        try:
             while True:
-                if (today := datetime.now(UTC).date()) != day:
-                    await make_partitions(database, datetime.now(UTC))
-                    day = today
-                entries = await self._left_behind() or await self._next()
-                if entries:
-                    await self._record(database, entries)
+                await AsyncRetrying(
+                    retry=retry_if_exception_type((RedisError, psycopg.Error, OSError)),
+                    wait=wait_exponential_jitter(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS, jitter=1),
+                    before_sleep=self._start_again,
+                )(self._record_next)
+        finally:
+            await self._disconnect()
+
+    async def _start_again(self, failed: RetryCallState) -> None:
+        assert failed.outcome is not None
+        wait = failed.next_action.sleep if failed.next_action is not None else 0.0
+        logger.warning(
+            "records wait in the stream", extra={"error": str(failed.outcome.exception()), "seconds": round(wait, 1)}
+        )
+        await self._disconnect()
+
+    async def _connected(self) -> AsyncConnection[Any]:
+        if self._database is None:
+            with contextlib.suppress(ResponseError):  # the group is there already
+                await self._redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+            self._database = await AsyncConnection.connect(self._database_url, autocommit=False, connect_timeout=5)
+            mark_ready()
+        return self._database
+
+    async def _disconnect(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            await database.close()
+
+    async def _record_next(self) -> None:
+        database = await self._connected()
+        today = datetime.now(UTC).date()
+        await self._partition(database, {today + timedelta(days=ahead) for ahead in range(DAYS_AHEAD + 1)})
+        entries = await self._left_behind() or await self._next()
+        if entries:
+            await self._record(database, entries)
+
+    async def _partition(self, database: AsyncConnection[Any], days: set[date]) -> None:
+        if missing := days - self._partitioned:
+            await make_partitions(database, missing)
+            self._partitioned |= missing
 
     async def _left_behind(self) -> list[Entry]:
         """What a recorder took and never finished."""
@@ -97,40 +151,80 @@ class Recorder:
         return [entry for _, entries in streams for entry in (entries[0] if isinstance(taken, dict) else entries)]
 
     async def _record(self, database: AsyncConnection[Any], entries: list[Entry]) -> None:
-        records: list[InferenceRecord] = []
-        for key, fields in entries:
-            try:
-                records += decode_batch(fields[b"records"])
-            except (KeyError, msgspec.MsgspecError) as error:
-                logger.error("an unreadable batch is set aside", extra={"entry": key.decode(), "error": str(error)})
-                await self._redis.xadd(DEAD, {"records": fields.get(b"records", b"")}, maxlen=1_000)
-        await write(database, records)
+        writable, dead = _read(entries)
+        oldest = datetime.now(UTC).date() - timedelta(days=DAYS_BACK)
+        newest = datetime.now(UTC).date() + timedelta(days=DAYS_AHEAD)
+        await self._partition(database, {each.day for each in writable if oldest <= each.day <= newest})
+        dead += await write(database, writable)
         keys = [key for key, _ in entries]
         async with self._redis.pipeline(transaction=True) as pipeline:
+            for each in dead:
+                pipeline.xadd(DEAD, {"record": each.raw, "error": each.error}, maxlen=DEAD_KEPT, approximate=True)
             pipeline.xack(STREAM, GROUP, *keys)
             pipeline.xdel(STREAM, *keys)
             await pipeline.execute()
+        if dead:
+            logger.error("records are set aside", extra={"count": len(dead), "stream": DEAD, "error": dead[0].error})
 
 
-async def write(database: AsyncConnection[Any], records: Iterable[InferenceRecord]) -> None:
-    """Insert the records that aren't there yet, in one transaction."""
-    async with database.transaction(), database.cursor() as cursor:
-        await cursor.execute(_STAGE)
-        async with cursor.copy(_COPY) as copy:
-            for record in records:
-                await copy.write_row(_row(record))
-        await cursor.execute(_INSERT)
+async def write(database: AsyncConnection[Any], records: Sequence[Writable]) -> list[Dead]:
+    """Insert the records that aren't there yet; those that the database will never take are answered.
+
+    One transaction when all is well. A batch that is refused is halved until the bad ones stand alone.
+    """
+    if not records:
+        return []
+    try:
+        async with database.transaction(), database.cursor() as cursor:
+            await cursor.execute(_STAGE)
+            async with cursor.copy(_COPY) as copy:
+                for record in records:
+                    await copy.write_row(record.row)
+            await cursor.execute(_INSERT)
+    except _UNWRITABLE as error:
+        if len(records) == 1:
+            return [Dead(records[0].raw, str(error))]
+        half = len(records) // 2
+        return await write(database, records[:half]) + await write(database, records[half:])
+    return []
 
 
-async def make_partitions(database: AsyncConnection[Any], now: datetime) -> None:
-    """Today's partition and those of the next days, so that the default one stays empty."""
-    for ahead in range(DAYS_AHEAD + 1):
-        day = now.date() + timedelta(days=ahead)
-        async with database.transaction():
-            await database.execute(
-                f"CREATE TABLE IF NOT EXISTS inference_requests_{day:%Y%m%d} PARTITION OF inference_requests "
-                f"FOR VALUES FROM ('{day}') TO ('{day + timedelta(days=1)}')"
+async def make_partitions(database: AsyncConnection[Any], days: Iterable[date]) -> None:
+    """A partition for each of these days in UTC; where that can't be, its records go to the default one."""
+    for day in sorted(days):
+        try:
+            async with database.transaction():
+                await database.execute("SET LOCAL lock_timeout = '5s'")
+                await database.execute(
+                    f"CREATE TABLE IF NOT EXISTS inference_requests_{day:%Y%m%d} PARTITION OF inference_requests "
+                    f"FOR VALUES FROM ('{day} 00:00+00') TO ('{day + timedelta(days=1)} 00:00+00')"
+                )
+        except (psycopg.errors.DuplicateTable, psycopg.errors.UniqueViolation):
+            logger.debug("another recorder made the partition", extra={"day": str(day)})
+        except (psycopg.errors.CheckViolation, psycopg.errors.LockNotAvailable) as error:
+            logger.warning(
+                "a day has no partition of its own; its records are in inference_requests_default",
+                extra={"day": str(day), "error": str(error)},
             )
+
+
+def _read(entries: list[Entry]) -> tuple[list[Writable], list[Dead]]:
+    """Every record by itself, so that one that makes no sense leaves the others be."""
+    writable: list[Writable] = []
+    dead: list[Dead] = []
+    for _, fields in entries:
+        batch = fields.get(b"records", b"")
+        try:
+            raws = [bytes(raw) for raw in split_batch(batch)]
+        except msgspec.MsgspecError as error:
+            dead.append(Dead(batch, str(error)))
+            continue
+        for raw in raws:
+            try:
+                writable.append(Writable(raw, _row(decode_record(raw))))
+            except (msgspec.MsgspecError, ValueError, OverflowError) as error:
+                dead.append(Dead(raw, str(error)))
+    return writable, dead
 
 
 def _row(record: InferenceRecord) -> tuple[Any, ...]:
@@ -177,7 +271,8 @@ def main() -> None:
     try:
         settings = load(Settings)
     except SettingsError as error:
-        sys.exit(str(error))
+        logger.error("%s", error)
+        sys.exit(os.EX_CONFIG)
     asyncio.run(serve(settings))
 
 

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from hotswap.domain.vocabulary import ArmName, InferenceStatus
-from hotswap.records import STREAM, InferenceRecord, decode_batch, encode_record
+from hotswap.records import STREAM, InferenceRecord, decode_record, encode_record, split_batch
 from serving import shipper, spool
 from serving.shipper import Shipper
 from serving.spool import FRAME, SpoolWriter, segments
@@ -53,7 +53,7 @@ def numbers(first: int, last: int) -> list[str]:
 
 async def shipped(redis: Redis) -> list[str]:
     entries = await redis.xrange(STREAM)
-    return [each.record_id for _, fields in entries for each in decode_batch(fields[b"records"])]
+    return [decode_record(each).record_id for _, fields in entries for each in split_batch(fields[b"records"])]
 
 
 async def ship_until_empty(shipping: Shipper) -> None:

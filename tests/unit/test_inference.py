@@ -14,7 +14,7 @@ from onnx import TensorProto
 from hotswap.domain.application import ApplicationSpec, ArtifactRef
 from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.vocabulary import Environment, Framework, InferenceStatus
-from hotswap.records import InferenceRecord, decode_batch
+from hotswap.records import InferenceRecord, decode_record
 from serving import inference
 from serving.inference import Engine, InferenceApp, InferenceFailed
 from serving.runtimes import Model, Prediction, load
@@ -69,7 +69,7 @@ class Replica:
         (directory,) = (self._spool / self.engine.spec.name).iterdir()
         data = [path.read_bytes() for path in segments(directory)]
         found = [record for each in data for record in read_frames(each, is_final=True).records]
-        return [decode_batch(b"\x91" + record)[0] for record in found]
+        return [decode_record(record) for record in found]
 
     async def send(
         self, body: Any, path: str = PATH, *, method: str = "POST", **headers: str

@@ -1,0 +1,239 @@
+"""From stream to table: every record once, whatever it holds and whoever dies on the way."""
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy import text
+
+from hotswap.domain.vocabulary import ArmName, InferenceStatus
+from hotswap.persistence import recorder
+from hotswap.persistence.database import Sessions
+from hotswap.persistence.recorder import DEAD, Recorder
+from hotswap.records import STREAM, InferenceRecord, encode_batch, encode_record
+from tests.fixtures.valkey import ValkeyServer
+
+GOOD = InferenceRecord(
+    record_id="good",
+    request_id="request",
+    environment="Production",
+    model="fraud",
+    version="1.0.0",
+    deployment_id="dep-1a2b3c4d",
+    application="app",
+    arm=ArmName.STABLE,
+    attempt=1,
+    batch=False,
+    instances=1,
+    features="[1.0]",
+    prediction="1",
+    confidence=0.9,
+    latency_ms=0.5,
+    status=InferenceStatus.COMPLETED,
+    error=None,
+    requested_at=datetime.now(UTC).timestamp(),
+    completed_at=datetime.now(UTC).timestamp(),
+)
+
+
+def record(number: int) -> bytes:
+    return encode_record(msgspec.structs.replace(GOOD, record_id=f"record-{number}"))
+
+
+@dataclass
+class Line:
+    """The stream at one end, the table at the other."""
+
+    redis: Redis
+    sessions: Sessions
+    redis_url: str
+    database_url: str
+
+    async def send(self, *records: bytes) -> None:
+        await self.redis.xadd(STREAM, {"records": encode_batch([msgspec.Raw(each) for each in records])})
+
+    async def recorded(self) -> list[str]:
+        async with self.sessions() as session:
+            return list(await session.scalars(text("SELECT record_id FROM inference_requests ORDER BY record_id")))
+
+    async def until_empty(self, *, seconds: float = 30) -> None:
+        async with asyncio.timeout(seconds):
+            while await self.redis.xlen(STREAM):
+                await asyncio.sleep(0.05)
+
+    @contextlib.asynccontextmanager
+    async def recording(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(Recorder(self.redis, self.database_url).run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def dead(self) -> list[dict[bytes, bytes]]:
+        return [fields for _, fields in await self.redis.xrange(DEAD)]
+
+
+@pytest.fixture
+async def line(own_valkey: ValkeyServer, sessions: Sessions, postgres_url: str) -> AsyncIterator[Line]:
+    async with Redis.from_url(own_valkey.url) as redis:
+        yield Line(redis, sessions, own_valkey.url, postgres_url.replace("postgresql+psycopg://", "postgresql://"))
+
+
+# --- what can't be written --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        {"requested_at": 1e20},
+        {"requested_at": float("nan")},
+        {"completed_at": float("inf")},
+        {"model": "fr\0aud"},
+        {"attempt": 2**63},
+        {"request_id": "".join(chr(0x100 + (7919 * i * i) % 20_000) for i in range(9_000))},
+    ],
+    ids=["far future", "no time", "endless", "NUL", "too large", "too long for its index"],
+)
+async def test_a_record_that_cannot_be_written_is_set_aside_alone(line: Line, poison: dict[str, Any]) -> None:
+    bad = encode_record(msgspec.structs.replace(GOOD, record_id="bad", **poison))
+    async with line.recording():
+        await line.send(*map(record, range(10)), bad, *map(record, range(10, 20)))
+        await line.until_empty()
+        await line.send(record(20))
+        await line.until_empty()
+    assert await line.recorded() == sorted(f"record-{number}" for number in range(21))
+    (dead,) = await line.dead()
+    assert dead[b"record"] == bad
+    assert dead[b"error"]
+
+
+async def test_what_is_no_record_is_set_aside_and_spoils_nothing_beside_it(line: Line) -> None:
+    await line.redis.xadd(STREAM, {"records": b"\xc1 no msgpack"})
+    await line.redis.xadd(STREAM, {"something": "else"})
+    await line.send(record(1), msgspec.msgpack.encode({"record_id": "half"}), record(2))
+    async with line.recording():
+        await line.until_empty()
+    assert await line.recorded() == ["record-1", "record-2"]
+    assert len(await line.dead()) == 3
+
+
+# --- who dies ---------------------------------------------------------------------------------------------------------
+
+
+def record_in_its_own_process(redis_url: str, database_url: str) -> None:
+    recorder.CLAIM_AFTER_MS = 300
+    asyncio.run(Recorder(Redis.from_url(redis_url), database_url).run())
+
+
+async def test_a_recorder_killed_again_and_again_writes_every_record_once(line: Line) -> None:
+    for batch in range(200):
+        await line.send(*map(record, range(batch * 10, batch * 10 + 10)))
+    spawn = multiprocessing.get_context("spawn")
+    killed = 0
+    while await line.redis.xlen(STREAM):
+        process = spawn.Process(target=record_in_its_own_process, args=(line.redis_url, line.database_url))
+        process.start()
+        before = len(await line.recorded())
+        async with asyncio.timeout(30):
+            while await line.redis.xlen(STREAM) and (killed >= 3 or len(await line.recorded()) < before + 300):
+                await asyncio.sleep(0.002)
+        process.kill()
+        process.join()
+        killed += 1
+    assert killed == 4
+    assert await line.recorded() == sorted(f"record-{number}" for number in range(2_000))
+    assert await line.dead() == []
+
+
+async def test_a_lost_stream_and_a_lost_connection_are_only_waited_for(line: Line) -> None:
+    async with line.recording():
+        await line.send(record(1))
+        await line.until_empty()
+        await line.redis.flushall()
+        async with line.sessions.begin() as session:
+            await session.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )
+        await line.send(record(2))
+        await line.until_empty()
+    assert await line.recorded() == ["record-1", "record-2"]
+
+
+async def test_a_missing_setting_stops_it_for_good(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HOTSWAP_")}
+    ended = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "hotswap.persistence.recorder"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == os.EX_CONFIG
+    assert "setting HOTSWAP_" in ended.stderr
+
+
+# --- partitions -------------------------------------------------------------------------------------------------------
+
+
+async def partitions(database_url: str, *, timezone: str = "UTC") -> dict[str, str]:
+    async with await psycopg.AsyncConnection.connect(database_url, options=f"-c timezone={timezone}") as database:
+        found = await database.execute(
+            "SELECT relname, pg_get_expr(relpartbound, oid) FROM pg_class WHERE relispartition AND relkind = 'r'"
+        )
+        return dict(await found.fetchall())
+
+
+async def test_a_partition_is_a_day_in_utc_wherever_the_session_is(line: Line) -> None:
+    day = date(2026, 3, 28)
+    for timezone in ("Pacific/Kiritimati", "America/Los_Angeles"):
+        options = f"-c timezone={timezone}"
+        async with await psycopg.AsyncConnection.connect(line.database_url, options=options) as database:
+            await recorder.make_partitions(database, [day, day + timedelta(days=1)])
+        day += timedelta(days=2)
+    made = await partitions(line.database_url)
+    for number in (28, 29, 30, 31):
+        following = date(2026, 3, number) + timedelta(days=1)
+        bound = f"FOR VALUES FROM ('2026-03-{number} 00:00:00+00') TO ('{following} 00:00:00+00')"
+        assert made[f"inference_requests_202603{number}"] == bound
+
+
+async def test_the_days_of_a_backlog_get_their_partitions(line: Line) -> None:
+    then = datetime.now(UTC) - timedelta(days=3)
+    await line.send(encode_record(msgspec.structs.replace(GOOD, requested_at=then.timestamp())))
+    async with line.recording():
+        await line.until_empty()
+    assert f"inference_requests_{then:%Y%m%d}" in await partitions(line.database_url)
+    async with line.sessions() as session:
+        assert await session.scalar(text("SELECT count(*) FROM inference_requests_default")) == 0
+
+
+async def test_rows_in_the_default_partition_are_a_warning_and_no_end(
+    line: Line, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with await psycopg.AsyncConnection.connect(line.database_url) as database:
+        row = recorder.Writable(b"", recorder._row(GOOD))
+        assert await recorder.write(database, [row]) == []
+    async with line.recording():
+        await line.send(record(1))
+        await line.until_empty()
+    assert await line.recorded() == ["good", "record-1"]
+    assert "a day has no partition of its own" in caplog.text
