@@ -106,7 +106,7 @@ class Engine:
         problem: HotSwapError | None = None
         try:
             instances = self._read(body, batch=batch)
-            predictions = await self._predict(instances)
+            predictions = await self._predict(instances, batch=batch)
         except HotSwapError as error:
             problem = error
         latency_ms = (time.perf_counter() - begun) * 1000
@@ -163,10 +163,10 @@ class Engine:
         if not 0 < len(instances) <= MOST_INSTANCES:
             raise ValidationFailed.of("instances", f"must be 1 to {MOST_INSTANCES}")
         for position, instance in enumerate(instances):
-            self._schema.check(instance, f"instances[{position}]" if batch else "features")
+            self._schema.check_quickly(instance, _field(position, batch=batch))
         return instances
 
-    async def _predict(self, instances: list[Any]) -> list[Prediction]:
+    async def _predict(self, instances: list[Any], *, batch: bool) -> list[Prediction]:
         try:
             if len(instances) * self._row_seconds <= INLINE_SECONDS:
                 predictions = self._model.predict(instances)
@@ -179,6 +179,9 @@ class Engine:
         except SchemaValidationFailed:
             raise
         except Exception as error:
+            if isinstance(error, ArithmeticError):
+                for position, instance in enumerate(instances):
+                    self._schema.check(instance, _field(position, batch=batch))
             logger.warning("the model failed", extra={"model": self.spec.name, "error": str(error)[:1000]})
             raise InferenceFailed(f"{self.spec.model} {self.spec.version} failed on this input") from error
 
@@ -304,6 +307,10 @@ def _arm(headers: dict[bytes, bytes]) -> ArmName:
 def _attempt(headers: dict[bytes, bytes]) -> int:
     given = headers.get(b"x-envoy-attempt-count", b"")
     return int(given) if given.isdigit() and len(given) < 5 else 1
+
+
+def _field(position: int, *, batch: bool) -> str:
+    return f"instances[{position}]" if batch else "features"
 
 
 def _recorded(predictions: list[Prediction], *, batch: bool) -> str | None:

@@ -31,7 +31,11 @@ class Model(Protocol):
     output_schema: dict[str, Any]
 
     def predict(self, instances: Sequence[Any]) -> list[Prediction]:
-        """One prediction per instance, in their order; each instance fits `input_schema`."""
+        """One prediction per instance, in their order; each instance fits `input_schema`, ranges of fractions aside.
+
+        Raises ArithmeticError when a number is beyond its range, SchemaValidationFailed when an instance doesn't fit in
+        a way that no schema can say. Whatever else is raised is the model's failure.
+        """
         ...
 
 

@@ -104,16 +104,16 @@ class OnnxModel:
 
     def _confidence(self, label: Any, row: Any) -> float | None:
         """The label's own part of a distribution over the classes; None where the row is none, such as raw scores."""
-        if not isinstance(label, Hashable) or not isinstance(row, (list, dict)):
+        try:
+            if isinstance(row, dict):
+                found, total = row[label], sum(row.values())
+            else:
+                found, total = row[self._positions[label]], sum(row)
+        except (KeyError, IndexError, TypeError):  # several labels a row, an unknown one, or one number for all classes
             return None
-        if isinstance(row, dict):
-            found, total = row.get(label), sum(row.values())
-        else:
-            position = self._positions.get(label, len(row))
-            found, total = row[position] if position < len(row) else None, sum(row)
-        if found is None or not -_ROUNDING <= found <= 1 + _ROUNDING or not abs(total - 1) <= _ROUNDING:
+        if not (-_ROUNDING <= found <= 1 + _ROUNDING and -_ROUNDING <= total - 1 <= _ROUNDING):
             return None
-        return float(min(max(found, 0.0), 1.0))
+        return 0.0 if found < 0 else 1.0 if found > 1 else found
 
 
 def _tensor_input(node: Any) -> TensorInput:

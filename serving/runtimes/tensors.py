@@ -33,8 +33,12 @@ class TensorInput:
             found = {"type": "array", "items": found, **bounds}
         return found
 
+    @np.errstate(over="raise")  # as a decorator: a `with` costs more than the array
     def array(self, instances: Sequence[Any]) -> Any:
-        """The batch of instances that fit the schema. Raises ValueError where rows have different lengths."""
+        """The batch of instances that fit the schema, ranges of fractions aside.
+
+        Raises ArithmeticError when a number is beyond the type's range, ValueError when rows have different lengths.
+        """
         values = np.asarray(instances, dtype=self.dtype)
         return values.reshape(-1, 1) if self.sizes == (1,) else values
 

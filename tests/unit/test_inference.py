@@ -143,6 +143,8 @@ DEEPEST = b'{"features":' + b"[" * 9_000 + b"]" * 9_000 + b"}"
         ({"instances": 1}, f"{PATH}/batch", "VALIDATION_ERROR", "instances"),
         ({"features": [1, 2, 1e39, 4, 5]}, PATH, "SCHEMA_VALIDATION_ERROR", "features[2]"),
         ({"features": [1, 2, 3, -(10**39), 5]}, PATH, "SCHEMA_VALIDATION_ERROR", "features[3]"),
+        ({"features": [1, 2, 3, 10**400, 5]}, PATH, "SCHEMA_VALIDATION_ERROR", "features[3]"),
+        ({"instances": [row(), [1, 2, 3, 1e39, 5]]}, f"{PATH}/batch", "SCHEMA_VALIDATION_ERROR", "instances[1][3]"),
         ({"features": row(), "version": 1}, PATH, "VALIDATION_ERROR", "version"),
         ({"features": row(), "extra": 1}, PATH, "VALIDATION_ERROR", "extra"),
         ({}, PATH, "VALIDATION_ERROR", "features"),
