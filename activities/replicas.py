@@ -78,6 +78,18 @@ class ReplicaActivities:
             note(f"{application} drains")
             await asyncio.sleep(POLL_SECONDS)
 
+    @activity.defn
+    @acting
+    async def repair_applications(self) -> list[str]:
+        """Write the rows anew where Ray Serve has lost one of them, or runs another; answers what differed."""
+        found = await self._cluster.applications()
+        running = {name for name, state in found.items() if state.health is not ApplicationHealth.STOPPING}
+        differing = running ^ {spec.name for spec in await self._desired.all()}
+        if differing:
+            logger.warning("ray serve runs something else than it should", extra={"applications": sorted(differing)})
+            await self._converge()
+        return sorted(differing)
+
     async def _converge(self) -> None:
         """Return when Ray Serve was told what the rows say.
 

@@ -1,4 +1,4 @@
-"""Finds what lost its workflow, such as to a terminate, and gives it one again.
+"""Finds what lost its workflow, such as to a terminate, and gives it one again; and what Ray Serve lost.
 
 A schedule runs this every minute. Whether a deployment is in work is not asked but tried: a run of the same workflow id
 is started for each row that has not ended, and Temporal refuses it where one is open. So nothing is ever repaired under
@@ -24,6 +24,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from activities.deployments import DeploymentActivities
+    from activities.replicas import ReplicaActivities
     from hotswap.domain.application import ApplicationSpec
     from hotswap.domain.ids import deployment_workflow_id, retirement_workflow_id
     from hotswap.domain.registry import Unfinished
@@ -46,6 +47,9 @@ class ReconcileWorkflow:
         )
         started = [await _recover(each) for each in found.deployments]
         started += [await _retire(each) for each in found.orphans]
+        await workflow.execute_activity_method(
+            ReplicaActivities.repair_applications, **forward("bring Ray Serve to what the rows say", deadline=EVERY)
+        )
         return [each for each in started if each is not None]
 
 

@@ -67,6 +67,16 @@ class Ports:
     judge: port.Judge
 
 
+WORKFLOWS = [DeploymentWorkflow, ReconcileWorkflow, RegistrationWorkflow, RetirementWorkflow]
+
+# Pure modules are shared with the sandbox: imported anew they would cost each workflow 300 ms and 6 MB.
+SANDBOX = SandboxedWorkflowRunner(
+    restrictions=SandboxRestrictions.default.with_passthrough_modules(
+        "hotswap", "activities", "workflows", "pydantic", "pydantic_core", "annotated_types"
+    )
+)
+
+
 def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tuple[Worker, Worker]:
     """The worker that acts, and the one that watches; both are to be run."""
     registry = RegistryActivities(ports.registry, ports.inspector)
@@ -78,7 +88,7 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
     acting = Worker(
         client,
         task_queue=task_queue,
-        workflows=[DeploymentWorkflow, ReconcileWorkflow, RegistrationWorkflow, RetirementWorkflow],
+        workflows=WORKFLOWS,
         activities=[
             registry.inspect_artifact,
             registry.add_version,
@@ -91,16 +101,12 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
             replicas.start_replicas,
             replicas.warm_up,
             replicas.retire_replicas,
+            replicas.repair_applications,
             traffic.set_weight,
             traffic.make_active,
             traffic.withdraw_candidate,
         ],
-        # Pure modules are shared with the sandbox: imported anew they would cost each workflow 300 ms and 6 MB.
-        workflow_runner=SandboxedWorkflowRunner(
-            restrictions=SandboxRestrictions.default.with_passthrough_modules(
-                "hotswap", "activities", "workflows", "pydantic", "pydantic_core", "annotated_types"
-            )
-        ),
+        workflow_runner=SANDBOX,
         # After a kill -9 the next workflow task would otherwise wait 10 s for the dead worker's sticky queue.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         max_heartbeat_throttle_interval=timedelta(seconds=1),

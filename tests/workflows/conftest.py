@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowHandle
+from temporalio.worker import Replayer
 
 from hotswap.analysis.judge import judge
 from hotswap.domain.registry import DeploymentBrief
 from hotswap.domain.traffic import Fence, Route, TrafficPlan
 from hotswap.messages import CanaryConfig, DeploymentInput, DeploymentOutcome
+from hotswap.temporal import DATA_CONVERTER
 from tests.workflows.fakes import (
     FakeApplications,
     FakeBus,
@@ -27,7 +29,7 @@ from tests.workflows.fakes import (
     World,
     rollout_brief,
 )
-from workflows.worker import Ports, workers
+from workflows.worker import SANDBOX, WORKFLOWS, Ports, workers
 
 
 class Rollout:
@@ -109,6 +111,12 @@ class Stage:
                 result_type=DeploymentOutcome,
             )
             yield Rollout(world, handle)
+            await self.replay(handle)
+
+    async def replay(self, handle: WorkflowHandle[Any, Any]) -> None:
+        """Whatever a test made happen, the same code answers its history with the same commands."""
+        replayer = Replayer(workflows=WORKFLOWS, workflow_runner=SANDBOX, data_converter=DATA_CONVERTER)
+        await replayer.replay_workflow(await handle.fetch_history())
 
 
 @pytest.fixture(scope="session")

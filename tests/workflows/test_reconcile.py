@@ -284,6 +284,13 @@ async def test_a_run_for_a_deployment_that_has_ended_does_nothing(site: Site) ->
     assert (await site.row(ended)).run_id == before.run_id
 
 
+async def test_what_ray_serve_has_lost_is_given_to_it_again(site: Site) -> None:
+    before, site.cluster.specs = site.cluster.specs, ()
+    assert before
+    await site.reconcile()
+    assert site.cluster.specs == before
+
+
 async def test_the_schedule_is_made_once_and_stays_paused(temporal_client: Client) -> None:
     queue = f"reconcile-{uuid.uuid4().hex[:6]}"
     await reconcile.ensure_schedule(temporal_client, task_queue=queue)
