@@ -39,9 +39,17 @@ class Traffic:
     """
 
     def __init__(
-        self, url: str, token: str, model: str, rows: list[list[float]], *, ask_again_after: float | None = None
+        self,
+        url: str,
+        token: str,
+        model: str,
+        rows: list[list[float]],
+        *,
+        clients: int = CLIENTS,
+        ask_again_after: float | None = None,
     ) -> None:
         self.answers: list[Answer] = []
+        self._clients = clients
         self._url = f"{url}/api/v1/inference/{model}"
         self._headers = {"Authorization": f"Bearer {token}"}
         self._bodies = itertools.cycle([{"features": row} for row in rows])
@@ -60,7 +68,7 @@ class Traffic:
 
     async def _ask_all(self) -> None:
         async with httpx.AsyncClient(headers=self._headers, timeout=10, trust_env=False) as client:
-            await asyncio.gather(*(self._ask(client) for _ in range(CLIENTS)))
+            await asyncio.gather(*(self._ask(client) for _ in range(self._clients)))
 
     async def _ask(self, client: httpx.AsyncClient) -> None:
         while not self._stopping.is_set():
