@@ -5,7 +5,7 @@ rolls a good version back. A pass needs a minimum of requests on both arms: no d
 what becomes of the verdict, is decided elsewhere (`activities/analysis.py`, `domain/policy.py`).
 """
 
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from hotswap.analysis.evidence import ALPHA, HARM, log_evidence
 from hotswap.domain.strategy import Thresholds
@@ -87,7 +87,7 @@ def _error_evidence(mine: ArmFigures, theirs: ArmFigures, *, weight: int, side_b
         return 0.0
     # The rate that the stable surely didn't exceed (Clopper-Pearson), so that its own luck isn't held against the
     # candidate.
-    worst = float(beta.ppf(1 - ALPHA, theirs.errors + 1, theirs.requests - theirs.errors))
+    worst = float(betaincinv(theirs.errors + 1, theirs.requests - theirs.errors, 1 - ALPHA))
     if not 0 < worst < 1:
         return 0.0
     return log_evidence(mine.errors, mine.requests - mine.errors, share=worst)

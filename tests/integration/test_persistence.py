@@ -18,10 +18,11 @@ from hotswap.domain.registry import Inspection, Registration
 from hotswap.domain.traffic import FULL, Arm, TrafficChange, TrafficPlan
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Environment, Framework, Strategy
-from hotswap.persistence import applications, migrate
+from hotswap.persistence import applications
 from hotswap.persistence.applications import PostgresApplications
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.deployments import PostgresDeployments
+from hotswap.persistence.migrations import migrate
 from hotswap.persistence.queries import NewDeployment, Queries
 from hotswap.persistence.registry import PostgresRegistry
 from hotswap.persistence.tables import Base

@@ -18,7 +18,7 @@ def database() -> None:
     from psycopg import sql
     from sqlalchemy import make_url
 
-    from hotswap.persistence import migrate
+    from hotswap.persistence.migrations import migrate
 
     url = os.environ["HOTSWAP_POSTGRES__URL"]
     wanted = make_url(url)
