@@ -60,8 +60,8 @@ def application_config(spec: ApplicationSpec) -> dict[str, Any]:
         "route_prefix": f"/{spec.name}",
         "import_path": "serving.replica:build",
         "args": msgspec.to_builtins(spec),
-        # Each inference has its record already: Serve's own line for it would cost an eighth of the throughput, and half
-        # of that even where its access log is off.
+        # Each inference has its record already; Serve's own line for it would cost an eighth of the throughput, and
+        # half of that even with its access log off.
         "logging_config": {"log_level": "WARNING"},
         "deployments": [
             {
