@@ -32,7 +32,7 @@ class _Section(BaseModel):
 
 class PostgresSettings(_Section):
     url: SecretStr = Field(description="SQLAlchemy URL, such as postgresql+psycopg://user:password@host:5432/database")
-    pool_size: int = 5
+    pool_size: int = Field(5, ge=1, description="connections that one process keeps")
 
 
 class RedisSettings(_Section):
@@ -40,20 +40,20 @@ class RedisSettings(_Section):
 
 
 class StorageSettings(_Section):
-    type: StorageType = StorageType.MINIO
-    endpoint: str = "127.0.0.1:9000"
-    access_key: SecretStr
-    secret_key: SecretStr
-    bucket: str = "ml-models"
-    use_tls: bool = False
-    region: str = "us-east-1"
-    max_artifact_bytes: int = 2 * 1024**3
+    type: StorageType = Field(StorageType.MINIO, description="MinIO or S3: one protocol, so nothing reads it yet")
+    endpoint: str = Field("127.0.0.1:9000", description="host:port, without a scheme")
+    access_key: SecretStr = Field(description="who reads the artifacts")
+    secret_key: SecretStr = Field(description="its secret")
+    bucket: str = Field("ml-models", description="the bucket that must be there for the API to be ready")
+    use_tls: bool = Field(False, description="whether to speak TLS to the endpoint")
+    region: str = Field("us-east-1", description="the bucket's region; any where the server has none")
+    max_artifact_bytes: int = Field(2 * 1024**3, description="a larger artifact is refused")
 
 
 class DeploymentSettings(_Section):
-    default_strategy: Strategy = Strategy.CANARY
-    max_concurrent: int = Field(5, ge=1)
-    warmup_timeout: timedelta = timedelta(minutes=2)
+    default_strategy: Strategy = Field(Strategy.CANARY, description="the strategy where a deployment names none")
+    max_concurrent: int = Field(5, ge=1, description="deployments under way at once; nothing reads it yet")
+    warmup_timeout: timedelta = Field(timedelta(minutes=2), description="how long a replica may take to warm up")
     approval_required: frozenset[Environment] = Field(
         frozenset({Environment.PRODUCTION}), description="environments whose deployments wait for an approval"
     )
@@ -67,53 +67,61 @@ class DeploymentSettings(_Section):
 class ServingSettings(_Section):
     """What a replica and its node need; handed to Ray's processes by their environment."""
 
-    cache_dir: Path = Path("/var/lib/hotswap/cache")
-    spool_dir: Path = Path("/var/lib/hotswap/spool")
+    cache_dir: Path = Field(
+        Path("/var/lib/hotswap/cache"), description="unpacked artifacts, shared by a node's replicas"
+    )
+    spool_dir: Path = Field(Path("/var/lib/hotswap/spool"), description="records that are not shipped yet; local disk")
     spool_max_bytes: int = Field(256 * 1024**2, description="per replica; beyond it records are dropped and counted")
-    max_model_memory_bytes: int = 4 * 1024**3
+    max_model_memory_bytes: int = Field(
+        4 * 1024**3, description="validation fails a model whose process takes more at its peak"
+    )
 
 
 class RaySettings(_Section):
-    dashboard_url: str = "http://127.0.0.1:8265"
-    auth_token: SecretStr
-    http_host: str = "127.0.0.1"
+    dashboard_url: str = Field("http://127.0.0.1:8265", description="Ray's dashboard, which also has Serve's REST")
+    auth_token: SecretStr = Field(description="Ray's own token (RAY_AUTH_MODE=token)")
+    http_host: str = Field("127.0.0.1", description="where replicas and Serve's own proxy listen")
     http_port: int = Field(8000, description="Serve's own proxy, which no request of ours goes through")
 
 
 class AgentSettings(_Section):
     """One traffic agent beside one Envoy."""
 
-    proxy: str = "envoy-0"
-    envoy_dir: Path = Path("/var/lib/hotswap/envoy")
-    envoy_admin_url: str = "http://127.0.0.1:9901"
-    envoy_log: Path | None = None
+    proxy: str = Field("envoy-0", description="the proxy's name, one of its own for each Envoy")
+    envoy_dir: Path = Field(
+        Path("/var/lib/hotswap/envoy"), description="shared with Envoy: the files it is configured by"
+    )
+    envoy_admin_url: str = Field("http://127.0.0.1:9901", description="Envoy's admin port, for versions and counts")
+    envoy_log: Path | None = Field(None, description="Envoy's log, to say why it refused a file")
     api_token_file: Path | None = Field(None, description="bearer token for the plan endpoint when Redis is away")
 
 
 class GatewaySettings(_Section):
     """The public address and what stands behind it."""
 
-    public_url: str = "http://127.0.0.1:5000"
-    listen_host: str = "127.0.0.1"
-    listen_port: int = 5000
-    api_host: str = "127.0.0.1"
-    api_port: int = 5080
+    public_url: str = Field("http://127.0.0.1:5000", description="how callers reach Envoy; nothing reads it yet")
+    listen_host: str = Field("127.0.0.1", description="where Envoy listens")
+    listen_port: int = Field(5000, description="its public port")
+    api_host: str = Field("127.0.0.1", description="where the API listens, and Envoy finds it")
+    api_port: int = Field(5080, description="its port")
 
 
 class SecuritySettings(_Section):
-    issuer: str = "hotswap"
-    audience: str = "hotswap"
+    issuer: str = Field("hotswap", description="`iss` of the tokens that are made and accepted")
+    audience: str = Field("hotswap", description="their `aud`")
     signing_key_file: Path | None = Field(
         None, description="private JWK (ES256) that signs HotSwap's own tokens; only the API needs it"
     )
     jwks_file: Path = Field(description="public keys that tokens are checked with, at Envoy and in the API")
     users_file: Path | None = Field(None, description="TOML of local users for login: argon2 hash and roles by name")
-    token_lifetime: timedelta = timedelta(hours=1)
+    token_lifetime: timedelta = Field(timedelta(hours=1), description="of tokens from login")
 
 
 class TelemetrySettings(_Section):
-    otlp_endpoint: str | None = Field(None, description="OTLP over HTTP, such as http://127.0.0.1:4318")
-    sampling_rate: float = Field(1.0, ge=0, le=1)
+    otlp_endpoint: str | None = Field(
+        None, description="OTLP over HTTP, such as http://127.0.0.1:4318; nothing reads it yet"
+    )
+    sampling_rate: float = Field(1.0, ge=0, le=1, description="share of traces that are kept; nothing reads it yet")
 
 
 class _FromEnvironment(BaseSettings):
