@@ -38,10 +38,16 @@ class DeploymentActivities:
     @acting
     async def record_decision(self, decision: Decision) -> None:
         await self._deployments.record_decision(
-            decision.deployment_id, kind=decision.kind, actor=decision.actor, message=decision.message
+            decision.deployment_id,
+            decision_id=decision.id,
+            kind=decision.kind,
+            actor=decision.actor,
+            message=decision.message,
         )
 
     @activity.defn
     @acting
     async def record_approval(self, approval: ApprovalGiven) -> None:
-        await self._deployments.approve(approval.deployment_id, by=approval.by, claimed=approval.claimed)
+        await self._deployments.approve(
+            approval.deployment_id, step=approval.step, by=approval.by, claimed=approval.claimed
+        )

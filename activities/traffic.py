@@ -39,14 +39,14 @@ class TrafficActivities:
     async def set_weight(self, request: SetWeight) -> VerifiedWeight:
         """Forward: return when the weight is verified."""
         plan = await self._plans.apply(request.change, run_id=_run_id())
-        return await self._verify(plan, request)
+        return await self._verify(plan, request.change, share=request.share, progress=request.progress)
 
     @activity.defn
     @acting
     async def make_active(self, request: SetWeight) -> VerifiedWeight:
         """Promote by relabel: the registry's pointer and the route change in one transaction."""
         plan = await self._deployments.make_active(request.change.deployment_id, request.change, run_id=_run_id())
-        return await self._verify(plan, request)
+        return await self._verify(plan, request.change, share=request.share, progress=request.progress)
 
     @activity.defn
     @acting
@@ -61,13 +61,14 @@ class TrafficActivities:
         await self._deployments.transition(
             why.deployment_id, why.status, message=why.message, reason=why.reason, actor=why.actor
         )
-        return await self._verify(plan, SetWeight(change=change, share=0, progress=100))
+        return await self._verify(plan, change, share=0, progress=None)
 
-    async def _verify(self, plan: TrafficPlan, request: SetWeight) -> VerifiedWeight:
-        reports = await self._confirmed(plan, request.change)
-        change = request.change
+    async def _verify(
+        self, plan: TrafficPlan, change: TrafficChange, *, share: int, progress: int | None
+    ) -> VerifiedWeight:
+        reports = await self._confirmed(plan, change)
         verified = VerifiedWeight(
-            weight=request.share,
+            weight=share,
             verified_at=self._clock(),
             proxies=tuple(report.proxy for report in reports),
             **{
@@ -78,9 +79,9 @@ class TrafficActivities:
         )
         await self._deployments.record_weight(
             change.deployment_id,
-            verified_weight=request.share,
-            progress=request.progress,
-            message=f"{request.share / 100:g}% verified at {', '.join(verified.proxies)}",
+            verified_weight=share,
+            progress=progress,
+            message=f"{share / 100:g}% verified at {', '.join(verified.proxies)}",
         )
         return verified
 

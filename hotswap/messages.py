@@ -208,8 +208,9 @@ class Transition(Message):
 
 
 class Decision(Message):
-    """Something that changes no status but must be on record."""
+    """Something that changes no status but must be on record, once: the workflow makes `id`, a replay the same one."""
 
+    id: str
     deployment_id: str
     kind: str
     actor: str
@@ -217,7 +218,10 @@ class Decision(Message):
 
 
 class ApprovalGiven(Message):
+    """`step` 0 is the start."""
+
     deployment_id: str
+    step: int
     by: str
     claimed: bool
 

@@ -56,20 +56,33 @@ class Deployments(Protocol):
         Conflict when another deployment of the model is under way in the environment.
         """
 
-    async def record_weight(self, deployment_id: str, *, verified_weight: int, progress: int, message: str) -> None:
-        """What the proxies confirmed (hundredths of a percent), and how far the rollout is in percent."""
+    async def record_weight(
+        self, deployment_id: str, *, verified_weight: int, progress: int | None, message: str
+    ) -> None:
+        """What the proxies confirmed (hundredths of a percent), and how far the rollout is in percent (None: as was).
+
+        The deployment that is active beside this one has the rest, and any other nothing. One that has ended has said
+        its last word: what comes late for it is left out.
+        """
 
     async def record_verdict(self, deployment_id: str, *, step: int, verdict: dict[str, Any]) -> None:
         """One AnalysisResult per deployment and step, the newest wins."""
 
-    async def record_decision(self, deployment_id: str, *, kind: str, actor: str, message: str) -> None:
-        """An audit event that changes no status, such as an approval or a message that could not be read."""
+    async def record_decision(
+        self, deployment_id: str, *, decision_id: str, kind: str, actor: str, message: str
+    ) -> None:
+        """An audit event that changes no status, such as a message that could not be read; one by its id."""
 
-    async def approve(self, deployment_id: str, *, by: str, claimed: bool) -> None:
-        """Stamp the candidate version's approved by and at, and audit it."""
+    async def approve(self, deployment_id: str, *, step: int, by: str, claimed: bool) -> None:
+        """Note the approval of this step, stamp the candidate version's approved by and at, and audit it.
+
+        Raises Conflict when the version is deprecated or archived.
+        """
 
     async def make_active(self, deployment_id: str, change: TrafficChange, *, run_id: str) -> TrafficPlan:
-        """Promote by relabel in one transaction: the registry's pointer, the version's status and the route.
+        """Promote by relabel in one transaction: the registry's pointer, the versions' status and the route.
+
+        The deployment that it replaces ended as Active and stays so; its reason and message say what came of it.
 
         Raises StaleFence.
         """

@@ -166,7 +166,13 @@ class Conversation:
     def _note(self, text: str, *, kind: str = "message", actor: str = "unknown") -> None:
         self._notes.append(f"{workflow.now():%H:%M:%S} {text}")
         self._unrecorded.append(
-            Decision(deployment_id=self._deployment_id, kind=kind, actor=actor, message=text[:2_000])
+            Decision(
+                id=str(workflow.uuid4()),
+                deployment_id=self._deployment_id,
+                kind=kind,
+                actor=actor,
+                message=text[:2_000],
+            )
         )
         self._tell()
 

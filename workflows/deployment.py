@@ -161,6 +161,7 @@ class DeploymentWorkflow(Conversation):
             DeploymentActivities.record_approval,
             ApprovalGiven(
                 deployment_id=self._request.deployment_id,
+                step=0,
                 by=self._approval.by,
                 claimed=self._approval.is_claimed,
             ),

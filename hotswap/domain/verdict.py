@@ -30,6 +30,7 @@ class Reason(StrEnum):
     REPLICAS_FAILED = "ReplicasFailed"
     ROLLBACK_REQUESTED = "RollbackRequested"
     ROLLBACK_FAILED = "RollbackFailed"
+    REPLACED = "Replaced"
     WORKFLOW_LOST = "WorkflowLost"
     FAILED = "Failed"
 

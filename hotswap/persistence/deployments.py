@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import psycopg
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,7 +18,7 @@ from hotswap.domain.application import ReplicaResources, application_name
 from hotswap.domain.errors import Conflict, DeploymentNotFound
 from hotswap.domain.lifecycle import DeploymentStatus, check_transition
 from hotswap.domain.registry import DeploymentBrief, Unfinished
-from hotswap.domain.traffic import Arm, TrafficChange, TrafficPlan
+from hotswap.domain.traffic import FULL, Arm, TrafficChange, TrafficPlan
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment, VersionStatus
 from hotswap.persistence.database import Sessions
@@ -39,6 +39,8 @@ from hotswap.persistence.traffic import apply_change, epoch_of, lock_plan, to_ar
 
 STARTING = timedelta(minutes=1)
 """How long an accepted deployment is left to whoever accepted it: the API starts its workflow within seconds."""
+
+_OUT_OF_USE = (VersionStatus.DEPRECATED, VersionStatus.ARCHIVED)
 
 
 class PostgresDeployments:
@@ -120,25 +122,32 @@ class PostgresDeployments:
                 "environment; wait for that one's end or abort it, then deploy again"
             ) from error
 
-    async def record_weight(self, deployment_id: str, *, verified_weight: int, progress: int, message: str) -> None:
+    async def record_weight(
+        self, deployment_id: str, *, verified_weight: int, progress: int | None, message: str
+    ) -> None:
         async with self._sessions.begin() as session:
+            await lock_plan(session)
             deployment = await _locked(session, deployment_id)
-            before = deployment.verified_weight
-            deployment.verified_weight = verified_weight
-            deployment.traffic_percentage = round(verified_weight / 100)
-            deployment.progress_percentage = progress
-            deployment.verified_at = func.now()
-            deployment.message = message
-            session.add(
-                _audit(
-                    deployment_id,
-                    actor="hotswap",
-                    action="weight verified",
-                    why=message,
-                    before={"weight": before},
-                    after={"weight": verified_weight},
+            if DeploymentStatus(deployment.status).is_terminal:
+                return
+            active = await _active(session, deployment)
+            serving = active.deployment_id if active is not None else None
+            others = await session.scalars(
+                select(Deployment)
+                .where(
+                    Deployment.model_id == deployment.model_id,
+                    Deployment.environment == deployment.environment,
+                    Deployment.deployment_id != deployment_id,
+                    or_(Deployment.verified_weight > 0, Deployment.deployment_id == serving),
                 )
+                .with_for_update()
             )
+            for other in others:
+                _verified(session, other, FULL - verified_weight if other.deployment_id == serving else 0, message)
+            _verified(session, deployment, verified_weight, message)
+            deployment.message = message
+            if progress is not None:
+                deployment.progress_percentage = progress
 
     async def record_verdict(self, deployment_id: str, *, step: int, verdict: dict[str, Any]) -> None:
         values = {"verdict": verdict, "judged_at": func.now()}
@@ -148,71 +157,175 @@ class PostgresDeployments:
                 statement.on_conflict_do_update(index_elements=["deployment_id", "step"], set_=values)
             )
 
-    async def record_decision(self, deployment_id: str, *, kind: str, actor: str, message: str) -> None:
+    async def record_decision(
+        self, deployment_id: str, *, decision_id: str, kind: str, actor: str, message: str
+    ) -> None:
+        event = insert(AuditEvent).values(
+            actor=actor,
+            action=kind,
+            target_type="deployment",
+            target_id=deployment_id,
+            why=message,
+            event_key=f"{deployment_id}/{decision_id}",
+        )
         async with self._sessions.begin() as session:
-            session.add(_audit(deployment_id, actor=actor, action=kind, why=message))
+            await session.execute(event.on_conflict_do_nothing())
 
-    async def approve(self, deployment_id: str, *, by: str, claimed: bool) -> None:
+    async def approve(self, deployment_id: str, *, step: int, by: str, claimed: bool) -> None:
         async with self._sessions.begin() as session:
             deployment = await _locked(session, deployment_id)
-            given = insert(Approval).values(deployment_id=deployment_id, step=0, approved_by=by, is_claimed=claimed)
+            version = await session.get_one(ModelVersion, deployment.version_id, with_for_update=True)
+            if version.status in _OUT_OF_USE:
+                raise Conflict(f"version {version.version} is {version.status} and can't be approved; deploy another")
+            given = insert(Approval).values(deployment_id=deployment_id, step=step, approved_by=by, is_claimed=claimed)
             added = await session.scalar(given.on_conflict_do_nothing().returning(Approval.step))
             if added is None:
                 return
-            version = await session.get_one(ModelVersion, deployment.version_id)
             version.approved_by, version.approved_at = by, func.now()
             if version.status != VersionStatus.DEPLOYED:
-                version.status = VersionStatus.APPROVED
-            session.add(_audit(deployment_id, actor=by, action="approve", why="claimed" if claimed else None))
+                _set_status(session, version, VersionStatus.APPROVED, actor=by, why=f"approved for {deployment_id}")
+            session.add(
+                _audit(
+                    deployment_id, actor=by, action="approve", why="claimed" if claimed else None, after={"step": step}
+                )
+            )
 
     async def make_active(self, deployment_id: str, change: TrafficChange, *, run_id: str) -> TrafficPlan:
+        assert change.stable is not None
         async with self._sessions.begin() as session:
             plan = await apply_change(session, change, run_id=run_id)
             deployment = await _locked(session, deployment_id)
-            now_active = await _active(session, deployment)
-            if now_active is not None and now_active.deployment_id == deployment_id:
+            before = await _active(session, deployment)
+            if before is not None and before.deployment_id == deployment_id:
                 return plan
-            assert change.stable is not None
-            if now_active is not None:
-                now_active.until = func.now()
-                await session.flush()
-            session.add(
-                ActiveVersion(
-                    model_id=deployment.model_id,
-                    environment=deployment.environment,
-                    version_id=deployment.version_id,
-                    deployment_id=deployment_id,
-                    application=change.stable.application,
-                )
+            await _activate(
+                session,
+                deployment,
+                application=change.stable.application,
+                before=before,
+                actor=deployment.initiated_by,
+                why="promoted",
             )
-            version = await session.get_one(ModelVersion, deployment.version_id)
-            version.status = VersionStatus.DEPLOYED
-            await _point_to(session, deployment, version.version)
+            if before is not None:
+                await _replace(session, await _locked(session, before.deployment_id), by=deployment)
             return plan
 
     async def make_inactive(self, deployment_id: str, change: TrafficChange, *, run_id: str) -> TrafficPlan:
         async with self._sessions.begin() as session:
             plan = await apply_change(session, change, run_id=run_id)
             deployment = await _locked(session, deployment_id)
-            now_active = await _active(session, deployment)
-            if now_active is None or now_active.deployment_id != deployment_id:
+            active = await _active(session, deployment)
+            if active is None or active.deployment_id != deployment_id:
                 return plan
-            await session.delete(now_active)
-            await session.flush()
-            before = await session.scalar(
-                select(ActiveVersion)
-                .where(
-                    ActiveVersion.model_id == deployment.model_id,
-                    ActiveVersion.environment == deployment.environment,
-                )
-                .order_by(ActiveVersion.since.desc(), ActiveVersion.id.desc())
-                .limit(1)
-            )
-            if before is not None:
-                before.until = None
-            previous = await session.get_one(ModelVersion, before.version_id) if before is not None else None
-            await _point_to(session, deployment, None if previous is None else previous.version)
+            before, why = await _replaced_by(session, active), f"{deployment_id} is taken back"
+            if before is None:
+                await _deactivate(session, active, actor="hotswap", why=why)
+                await _point_to(session, deployment, None)
+                return plan
+            again = await _locked(session, before.deployment_id)
+            await _activate(session, again, application=before.application, before=active, actor="hotswap", why=why)
+            again.reason, again.message = Reason.COMPLETED, f"serves again, since {why}"
+            again.is_rolled_back, again.rolled_back_at = False, None
             return plan
+
+
+async def _activate(
+    session: AsyncSession,
+    deployment: Deployment,
+    *,
+    application: str,
+    before: ActiveVersion | None,
+    actor: str,
+    why: str,
+) -> None:
+    """Make a deployment's version the active one instead of another; the history keeps both."""
+    if before is not None:
+        await _deactivate(session, before, actor=actor, why=why)
+    session.add(
+        ActiveVersion(
+            model_id=deployment.model_id,
+            environment=deployment.environment,
+            version_id=deployment.version_id,
+            deployment_id=deployment.deployment_id,
+            application=application,
+        )
+    )
+    version = await session.get_one(ModelVersion, deployment.version_id, with_for_update=True)
+    _set_status(session, version, VersionStatus.DEPLOYED, actor=actor, why=why)
+    await _point_to(session, deployment, version.version)
+    session.add(
+        _audit(
+            deployment.deployment_id,
+            actor=actor,
+            action="make active",
+            why=why,
+            before={"deploymentId": before.deployment_id if before is not None else None},
+            after={"deploymentId": deployment.deployment_id, "version": version.version},
+        )
+    )
+
+
+async def _deactivate(session: AsyncSession, active: ActiveVersion, *, actor: str, why: str) -> None:
+    """A version that serves nowhere any more is what it was before: it can be deployed again."""
+    active.until = func.now()
+    await session.flush()
+    session.add(_audit(active.deployment_id, actor=actor, action="make inactive", why=why))
+    elsewhere = select(ActiveVersion.id).where(
+        ActiveVersion.version_id == active.version_id, ActiveVersion.until.is_(None)
+    )
+    if await session.scalar(elsewhere.limit(1)) is not None:
+        return
+    version = await session.get_one(ModelVersion, active.version_id, with_for_update=True)
+    if version.status == VersionStatus.DEPLOYED:
+        status = VersionStatus.VALIDATED if version.approved_at is None else VersionStatus.APPROVED
+        _set_status(session, version, status, actor=actor, why=why)
+
+
+async def _replace(session: AsyncSession, deployment: Deployment, *, by: Deployment) -> None:
+    """It ended as Active, and stays so by its status; what came of it since is told by its reason and message."""
+    version = await session.get_one(ModelVersion, by.version_id)
+    if by.kind == DeploymentKind.ROLLBACK:
+        deployment.reason = Reason.ROLLBACK_REQUESTED
+        deployment.message = f"rolled back to {version.version} by {by.deployment_id}"
+        deployment.is_rolled_back, deployment.rolled_back_at = True, func.now()
+    else:
+        deployment.reason = Reason.REPLACED
+        deployment.message = f"replaced by {version.version} ({by.deployment_id})"
+
+
+def _set_status(session: AsyncSession, version: ModelVersion, status: VersionStatus, *, actor: str, why: str) -> None:
+    if version.status == status:
+        return
+    session.add(
+        AuditEvent(
+            actor=actor,
+            action=f"status {status}",
+            target_type="version",
+            target_id=version.version_id,
+            why=why,
+            before={"status": version.status},
+            after={"status": status},
+        )
+    )
+    version.status = status
+
+
+def _verified(session: AsyncSession, deployment: Deployment, weight: int, message: str) -> None:
+    before = deployment.verified_weight
+    deployment.verified_weight = weight
+    deployment.traffic_percentage = round(weight / 100)
+    deployment.verified_at = func.now()
+    if before != weight:
+        session.add(
+            _audit(
+                deployment.deployment_id,
+                actor="hotswap",
+                action="weight verified",
+                why=message,
+                before={"weight": before},
+                after={"weight": weight},
+            )
+        )
 
 
 async def _close_lost(
@@ -308,6 +421,7 @@ async def _replaced_by(session: AsyncSession, active: ActiveVersion) -> ActiveVe
             ActiveVersion.model_id == active.model_id,
             ActiveVersion.environment == active.environment,
             ActiveVersion.until == active.since,
+            ActiveVersion.id < active.id,
         )
     )
     return row

@@ -279,8 +279,8 @@ def _deployments() -> Select[Deployment, str, str, str | None]:
 
 
 def _same(known: DeploymentRow, new: NewDeployment) -> DeploymentRow:
-    asked = (new.environment, new.kind, new.strategy, new.strategy_config)
     first = known.deployment
-    if asked != (first.environment, first.kind, first.strategy, first.strategy_config):
+    asked = (new.environment, new.kind, new.strategy, new.strategy_config, msgspec.to_builtins(new.resources))
+    if asked != (first.environment, first.kind, first.strategy, first.strategy_config, first.resources):
         raise Conflict(f"this Idempotency-Key was used for {first.deployment_id}, which was asked for otherwise")
     return known

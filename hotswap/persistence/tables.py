@@ -207,6 +207,8 @@ class AuditEvent(Base):
     why: Mapped[str | None]
     before: Mapped[dict[str, Any] | None]
     after: Mapped[dict[str, Any] | None]
+    event_key: Mapped[str | None] = mapped_column(unique=True)
+    """Of an event that changes nothing else by which a second writing of it could be told."""
 
 
 class AnalysisResult(Base):

@@ -15,7 +15,7 @@ from hotswap.domain.errors import StaleFence
 from hotswap.domain.traffic import Arm, Fence, ProxyReport, Route, TrafficChange, TrafficPlan
 from hotswap.domain.vocabulary import Environment
 from hotswap.persistence.database import Sessions
-from hotswap.persistence.tables import PlanGeneration, ProxyReportRow, TrafficEpoch, TrafficRoute
+from hotswap.persistence.tables import AuditEvent, PlanGeneration, ProxyReportRow, TrafficEpoch, TrafficRoute
 
 
 class PostgresTrafficPlans:
@@ -60,6 +60,7 @@ async def apply_change(session: AsyncSession, change: TrafficChange, *, run_id: 
             )
         if written == fence:
             return await _plan(session, generation)
+    session.add(_changed(known, change))
     values: dict[str, Any] = {
         "stable": _to_json(change.stable),
         "candidate": _to_json(change.candidate),
@@ -72,6 +73,28 @@ async def apply_change(session: AsyncSession, change: TrafficChange, *, run_id: 
     await session.execute(statement.on_conflict_do_update(index_elements=["environment", "model"], set_=values))
     await session.execute(update(PlanGeneration).values(generation=generation + 1))
     return await _plan(session, generation + 1)
+
+
+def _changed(known: TrafficRoute | None, change: TrafficChange) -> AuditEvent:
+    def told(stable: Arm | None, candidate: Arm | None, weight: int) -> dict[str, Any]:
+        return {
+            "stable": stable.application if stable is not None else None,
+            "candidate": candidate.application if candidate is not None else None,
+            "candidateWeight": weight,
+        }
+
+    before = None
+    if known is not None:
+        before = told(to_arm(known.stable), to_arm(known.candidate), known.candidate_weight)
+    return AuditEvent(
+        actor="hotswap",
+        action="change route",
+        target_type="deployment",
+        target_id=change.deployment_id,
+        why=f"the route of {change.model} in {change.environment}",
+        before=before,
+        after=told(change.stable, change.candidate, change.candidate_weight),
+    )
 
 
 async def lock_plan(session: AsyncSession) -> int:

@@ -1,6 +1,7 @@
 """The truth in PostgreSQL: fences, idempotence, promotion in one piece, an audit that nobody edits, one lease."""
 
 import asyncio
+import contextlib
 import random
 from itertools import pairwise
 
@@ -25,7 +26,7 @@ from hotswap.persistence.deployments import PostgresDeployments
 from hotswap.persistence.migrations import migrate
 from hotswap.persistence.queries import NewDeployment, Queries
 from hotswap.persistence.registry import PostgresRegistry
-from hotswap.persistence.tables import Base
+from hotswap.persistence.tables import ActiveVersion, Base
 from hotswap.persistence.traffic import PostgresTrafficPlans
 
 STABLE = Arm("Production-fraud-a", "1.0.0", "dep-a")
@@ -107,7 +108,9 @@ async def registered(sessions: Sessions, *versions: str) -> None:
         )
 
 
-async def deployment_of(sessions: Sessions, version: str, *, key: str | None = None) -> str:
+async def deployment_of(
+    sessions: Sessions, version: str, *, key: str | None = None, resources: ReplicaResources | None = None
+) -> str:
     row = await Queries(sessions).create_deployment(
         NewDeployment(
             model="fraud",
@@ -115,7 +118,7 @@ async def deployment_of(sessions: Sessions, version: str, *, key: str | None = N
             environment=Environment.PRODUCTION,
             strategy=Strategy.CANARY,
             strategy_config={},
-            resources=ReplicaResources(),
+            resources=resources or ReplicaResources(),
             initiated_by="ann",
             idempotency_key=key,
         )
@@ -209,6 +212,166 @@ async def test_promotion_moves_pointer_and_route_together_and_back(sessions: Ses
         plan = await deployments.make_inactive(second, relabel(2, second, STABLE), run_id="run-2")
     assert plan.routes[0].stable == STABLE
     assert (await queries.model("fraud")).active_versions == {Environment.PRODUCTION: "1.0.0"}
+
+
+def relabelled(sequence: int, deployment: str, arm: Arm) -> TrafficChange:
+    return TrafficChange(Environment.PRODUCTION, "fraud", deployment, sequence, arm, None, 0)
+
+
+async def status_of(sessions: Sessions, version: str) -> str:
+    return (await Queries(sessions).version("fraud", version)).version.status
+
+
+async def actions(sessions: Sessions, target: str) -> list[str]:
+    async with sessions() as session:
+        found = text("SELECT action FROM audit_events WHERE target_id = :id ORDER BY id")
+        return list(await session.scalars(found, {"id": target}))
+
+
+async def two_promoted(sessions: Sessions) -> tuple[str, str]:
+    """1.0.0 was promoted, then 2.0.0 in its place."""
+    await registered(sessions, "1.0.0", "2.0.0")
+    deployments = PostgresDeployments(sessions)
+    first, second = await deployment_of(sessions, "1.0.0"), await deployment_of(sessions, "2.0.0")
+    for run, (deployment, arm) in enumerate(((first, STABLE), (second, CANDIDATE))):
+        for status in (S.DEPLOYING, S.PROGRESSING, S.PROMOTING):
+            await deployments.transition(deployment, status, message="m", reason=None, actor="ann")
+        if deployment == second:
+            await deployments.record_weight(second, verified_weight=2_500, progress=25, message="25%")
+        await deployments.make_active(deployment, relabelled(1, deployment, arm), run_id=f"run-{run}")
+        await deployments.record_weight(deployment, verified_weight=FULL, progress=100, message="100%")
+        if deployment == first:
+            await deployments.transition(first, S.ACTIVE, message="serves", reason=Reason.COMPLETED, actor="ann")
+    return first, second
+
+
+async def test_a_deployment_says_what_it_has_of_the_traffic_also_after_its_end(sessions: Sessions) -> None:
+    await registered(sessions, "1.0.0", "2.0.0")
+    deployments, queries = PostgresDeployments(sessions), Queries(sessions)
+    first, second = await deployment_of(sessions, "1.0.0"), await deployment_of(sessions, "2.0.0")
+
+    async def shares() -> list[int]:
+        return [(await queries.deployment(each)).deployment.traffic_percentage for each in (first, second)]
+
+    await deployments.make_active(first, relabelled(1, first, STABLE), run_id="run-1")
+    await deployments.record_weight(first, verified_weight=FULL, progress=100, message="m")
+    assert await shares() == [100, 0]
+    for weight, expected in ((2_500, [75, 25]), (0, [100, 0]), (FULL, [0, 100])):
+        await deployments.record_weight(second, verified_weight=weight, progress=None, message="m")
+        assert await shares() == expected
+    await deployments.make_active(second, relabelled(1, second, CANDIDATE), run_id="run-2")
+    await deployments.record_weight(second, verified_weight=FULL, progress=100, message="m")
+    assert await shares() == [0, 100]
+    await deployments.make_inactive(second, relabelled(2, second, STABLE), run_id="run-2")
+    await deployments.record_weight(second, verified_weight=0, progress=None, message="m")
+    assert await shares() == [100, 0]
+
+
+async def test_what_was_replaced_says_by_what_and_its_version_can_be_deployed_again(sessions: Sessions) -> None:
+    first, second = await two_promoted(sessions)
+    replaced = (await Queries(sessions).deployment(first)).deployment
+    assert (replaced.status, replaced.reason, replaced.verified_weight) == (S.ACTIVE, Reason.REPLACED, 0)
+    assert second in (replaced.message or "")
+    assert (await status_of(sessions, "1.0.0"), await status_of(sessions, "2.0.0")) == ("Validated", "Deployed")
+
+
+async def test_a_promotion_taken_back_leaves_its_history(sessions: Sessions) -> None:
+    first, second = await two_promoted(sessions)
+    for _ in range(2):
+        await PostgresDeployments(sessions).make_inactive(second, relabelled(2, second, STABLE), run_id="run-1")
+    again = (await Queries(sessions).deployment(first)).deployment
+    assert (again.status, again.reason) == (S.ACTIVE, Reason.COMPLETED)
+    assert (await status_of(sessions, "1.0.0"), await status_of(sessions, "2.0.0")) == ("Deployed", "Validated")
+    async with sessions() as session:
+        history = await session.execute(text("SELECT deployment_id, until IS NULL FROM active_versions ORDER BY id"))
+        assert [tuple(row) for row in history] == [(first, False), (second, False), (first, True)]
+    assert [each for each in await actions(sessions, second) if each.startswith("make")] == [
+        "make active",
+        "make inactive",
+    ]
+
+
+async def test_a_version_that_serves_elsewhere_stays_deployed(sessions: Sessions) -> None:
+    first, second = await two_promoted(sessions)
+    version = (await Queries(sessions).version("fraud", "2.0.0")).version
+    async with sessions.begin() as session:
+        session.add(
+            ActiveVersion(
+                model_id=version.model_id,
+                environment=Environment.STAGING,
+                version_id=version.version_id,
+                deployment_id=first,
+                application="a",
+            )
+        )
+    await PostgresDeployments(sessions).make_inactive(second, relabelled(2, second, STABLE), run_id="run-1")
+    assert await status_of(sessions, "2.0.0") == "Deployed"
+
+
+async def test_every_change_is_audited_once_however_often_it_is_written(sessions: Sessions) -> None:
+    await registered(sessions, "1.0.0")
+    deployments, plans = PostgresDeployments(sessions), PostgresTrafficPlans(sessions)
+    deployment = await deployment_of(sessions, "1.0.0")
+    split = TrafficChange(Environment.PRODUCTION, "fraud", deployment, 1, STABLE, CANDIDATE, 1_000)
+    for _ in range(2):
+        await plans.apply(split, run_id="run")
+        await deployments.record_weight(deployment, verified_weight=1_000, progress=10, message="10%")
+        await deployments.record_decision(deployment, decision_id="1", kind="promote", actor="bob", message="go on")
+        await deployments.approve(deployment, step=2, by="bob", claimed=False)
+    await deployments.record_decision(deployment, decision_id="2", kind="promote", actor="bob", message="go on")
+    assert await actions(sessions, deployment) == [
+        "request rollout",
+        "change route",
+        "weight verified",
+        "promote",
+        "approve",
+        "promote",
+    ]
+    async with sessions() as session:
+        assert list(await session.scalars(text("SELECT step FROM approvals"))) == [2]
+
+
+@pytest.mark.parametrize("status", ["Archived", "Deprecated"])
+async def test_what_is_out_of_use_is_not_approved(sessions: Sessions, status: str) -> None:
+    await registered(sessions, "1.0.0")
+    deployment = await deployment_of(sessions, "1.0.0")
+    async with sessions.begin() as session:
+        await session.execute(text("UPDATE model_versions SET status = :status"), {"status": status})
+    with pytest.raises(Conflict, match=status):
+        await PostgresDeployments(sessions).approve(deployment, step=0, by="bob", claimed=False)
+    assert await status_of(sessions, "1.0.0") == status
+
+
+async def test_a_cancelled_deployment_is_not_done(sessions: Sessions) -> None:
+    await registered(sessions, "1.0.0")
+    deployment = await deployment_of(sessions, "1.0.0")
+    await PostgresDeployments(sessions).transition(
+        deployment, S.CANCELLED, message="m", reason=Reason.ABORTED, actor="ann"
+    )
+    assert (await Queries(sessions).deployment(deployment)).deployment.progress_percentage == 0
+
+
+async def test_runs_that_open_and_promote_at_once_never_wait_for_each_other(sessions: Sessions) -> None:
+    await registered(sessions, "1.0.0", "2.0.0")
+    deployments = PostgresDeployments(sessions)
+    first, second = await deployment_of(sessions, "1.0.0"), await deployment_of(sessions, "2.0.0")
+
+    async def work(deployment: str, arm: Arm, run_id: str) -> None:
+        for sequence in range(1, 21):
+            await deployments.open(deployment, run_id=run_id)
+            with contextlib.suppress(StaleFence):
+                await deployments.make_active(deployment, relabelled(sequence, deployment, arm), run_id=run_id)
+            await deployments.record_weight(deployment, verified_weight=FULL, progress=None, message="m")
+
+    work_of = [(first, STABLE, "run-1"), (second, CANDIDATE, "run-2"), (first, STABLE, "run-3")]
+    await asyncio.gather(*(work(*each) for each in work_of))
+
+
+async def test_a_key_used_for_other_resources_is_a_conflict(sessions: Sessions) -> None:
+    await registered(sessions, "1.0.0")
+    await deployment_of(sessions, "1.0.0", key="k")
+    with pytest.raises(Conflict, match="Idempotency-Key"):
+        await deployment_of(sessions, "1.0.0", key="k", resources=ReplicaResources(replicas=3))
 
 
 async def test_a_run_reads_what_serves_and_what_is_warm(sessions: Sessions) -> None:

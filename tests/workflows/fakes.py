@@ -171,17 +171,21 @@ class FakeDeployments:
         if status.is_terminal:
             await self.world.work()
 
-    async def record_weight(self, deployment_id: str, *, verified_weight: int, progress: int, message: str) -> None:
+    async def record_weight(
+        self, deployment_id: str, *, verified_weight: int, progress: int | None, message: str
+    ) -> None:
         await self.world.work()
         self.world.weights.append(verified_weight)
 
     async def record_verdict(self, deployment_id: str, *, step: int, verdict: dict[str, Any]) -> None:
         self.world.verdicts[step] = verdict
 
-    async def record_decision(self, deployment_id: str, *, kind: str, actor: str, message: str) -> None:
+    async def record_decision(
+        self, deployment_id: str, *, decision_id: str, kind: str, actor: str, message: str
+    ) -> None:
         self.world.decisions.append((kind, actor, message))
 
-    async def approve(self, deployment_id: str, *, by: str, claimed: bool) -> None:
+    async def approve(self, deployment_id: str, *, step: int, by: str, claimed: bool) -> None:
         self.world.approvals.append((by, claimed))
 
     async def make_active(self, deployment_id: str, change: TrafficChange, *, run_id: str) -> TrafficPlan:

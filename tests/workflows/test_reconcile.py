@@ -219,7 +219,8 @@ async def test_a_deployment_lost_after_its_promotion_is_finished(site: Site, mon
     await site.lose(handle)
     never.set()
     await site.reconcile()
-    await site.until(lost, lambda row: row.status == S.ACTIVE)
+    await site.client.get_workflow_handle((await site.row(lost)).workflow_id).result()
+    assert (await site.row(lost)).status == S.ACTIVE
     route = await site.route()
     assert route.stable is not None
     assert route.stable.version == "2.0.0"

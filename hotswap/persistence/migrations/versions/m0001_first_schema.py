@@ -20,7 +20,9 @@ def upgrade() -> None:
         sa.Column("why", sa.Text(), nullable=True),
         sa.Column("before", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("after", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("event_key", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_events")),
+        sa.UniqueConstraint("event_key", name=op.f("uq_audit_events_event_key")),
     )
     op.create_index("ix_audit_events_target_id", "audit_events", ["target_id"], unique=False)
     op.create_table(
