@@ -34,11 +34,12 @@ def details(stack: Stack) -> dict[str, Any]:
 
 
 def replicas(stack: Stack, model: str) -> set[int]:
-    """The processes of a model's running replicas."""
+    """The processes of a model's running replicas; those of a version that is only kept warm are nobody's business."""
+    routed = weights(stack, model)
     return {
         replica["pid"]
         for name, application in details(stack)["applications"].items()
-        if model in name
+        if name in routed
         for replica in application["deployments"]["Replica"]["replicas"]
         if replica["state"] == "RUNNING"
     }
@@ -46,10 +47,11 @@ def replicas(stack: Stack, model: str) -> set[int]:
 
 def routed_as_they_are(stack: Stack, model: str) -> bool:
     """Whether Envoy sends a model's requests to exactly the replicas that Ray Serve has running, and deems them fit."""
+    routed = weights(stack, model)
     running = {
         (name, target)
         for name, state in read_applications(details(stack)).items()
-        if model in name
+        if name in routed
         for target in state.targets
     }
     said = httpx.get(f"{stack.environment['urls']['envoyAdmin']}/clusters").text
@@ -58,7 +60,7 @@ def routed_as_they_are(stack: Stack, model: str) -> bool:
         for line in said.splitlines()
         if "::health_flags::" in line
     }
-    return {key: flag for key, flag in flags.items() if model in key[0]} == dict.fromkeys(running, "healthy")
+    return {key: flag for key, flag in flags.items() if key[0] in routed} == dict.fromkeys(running, "healthy")
 
 
 def kill_replica(stack: Stack, model: str) -> None:
