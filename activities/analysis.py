@@ -34,9 +34,10 @@ class SharedReports:
         self._reports: list[ProxyReport] = []
         self._read_at = float("-inf")
 
-    async def latest(self) -> list[ProxyReport]:
+    async def latest(self, *, since: float) -> list[ProxyReport]:
+        """Read at `since` (Unix time) or later."""
         async with self._lock:
-            if self._clock() - self._read_at > self._max_age:
+            if self._read_at < since or self._clock() - self._read_at > self._max_age:
                 self._reports = await self._bus.reports()
                 self._read_at = self._clock()
             return self._reports
@@ -71,16 +72,20 @@ class AnalysisActivities:
 
     async def _look(self, step: Watch) -> Verdict:
         try:
-            reports = await self._reports.latest()
+            reports = await self._reports.latest(since=step.baseline.verified_at)
         except Unavailable as error:
             return _nothing(step, f"the proxies' counts can't be read: {error.message}")
         oldest = min((report.reported_at for report in reports), default=float("-inf"))
         if self._clock() - oldest > STALE_SECONDS:
             late = [report.proxy for report in reports if self._clock() - report.reported_at > STALE_SECONDS]
             return _nothing(step, f"no fresh counts from {', '.join(late) or 'any proxy'}")
+        candidate = total_counts(reports, step.candidate) - step.baseline.candidate
+        stable = total_counts(reports, step.stable) - step.baseline.stable
+        if min(candidate.completed, stable.completed) < 0:
+            return _nothing(step, "the proxies' counts are from before this step's weight was verified")
         return self._judge(
-            candidate=total_counts(reports, step.candidate) - step.baseline.candidate,
-            stable=total_counts(reports, step.stable) - step.baseline.stable,
+            candidate=candidate,
+            stable=stable,
             weight=step.weight,
             reference=step.reference,
             prior_log_evidence=step.prior_log_evidence,

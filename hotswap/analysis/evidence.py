@@ -22,8 +22,10 @@ def log_evidence(hits: int, misses: int, *, share: float, a: float = 1.0, b: flo
     candidate's share of the traffic. For one arm against a known rate: its errors, its successes, and that rate.
     `a`, `b` shape the Beta prior, cut off at `share`.
 
-    Raises ValueError unless 0 < share < 1.
+    Raises ValueError unless 0 < share < 1, and for negative counts.
     """
+    if hits < 0 or misses < 0:
+        raise ValueError(f"{hits} hits and {misses} misses are no counts")
     if not 0 < share < 1:
         raise ValueError(f"a share of {share} leaves nothing to compare")
     prior = betaln(a, b) + math.log(betaincc(a, b, share))

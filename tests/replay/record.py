@@ -1,0 +1,99 @@
+"""Record the histories that `test_histories.py` replays: `python -m tests.replay.record`, before a release.
+
+Each is made by the real workflow on a real Temporal server, over fakes of everything outside. A history that was once
+released stays, under the name of its release: deployments that began on it may be under way.
+"""
+
+import asyncio
+import json
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import WorkflowHandle
+
+from hotswap.domain.lifecycle import DeploymentStatus as S
+from tests.fixtures.temporal import temporal_server
+from tests.workflows.conftest import Rollout, Stage
+from tests.workflows.fakes import rollout_brief
+
+HISTORIES = Path(__file__).parent / "histories"
+LONG = {"monitoringDuration": "PT60S", "bakeDeadline": "PT120S"}
+
+
+async def promoted(stage: Stage) -> WorkflowHandle[Any, Any]:
+    async with stage.rollout() as rollout:
+        return await _closed(rollout)
+
+
+async def first_of_its_model(stage: Stage) -> WorkflowHandle[Any, Any]:
+    async with stage.rollout(brief=rollout_brief(stable=None)) as rollout:
+        return await _closed(rollout)
+
+
+async def breached(stage: Stage) -> WorkflowHandle[Any, Any]:
+    async with stage.rollout(config=LONG, candidate_errors=0.5) as rollout:
+        return await _closed(rollout)
+
+
+async def aborted_after_approval(stage: Stage) -> WorkflowHandle[Any, Any]:
+    async with stage.rollout(config=LONG, approval=True) as rollout:
+        await rollout.until(lambda world: world.statuses[-1] is S.AWAITING_APPROVAL)
+        await rollout.handle.signal("approve", {"by": "ann"})
+        await rollout.until(lambda world: world.weights == [5_000])
+        await rollout.handle.execute_update("abort", {"by": "ann"})
+        return await _closed(rollout)
+
+
+async def cancelled_twice(stage: Stage) -> WorkflowHandle[Any, Any]:
+    async with stage.rollout(config=LONG, withdraw_fails=2) as rollout:
+        await rollout.until(lambda world: world.weights == [5_000])
+        await rollout.handle.cancel()
+        await asyncio.sleep(0.3)
+        await rollout.handle.cancel()
+        return await _closed(rollout)
+
+
+async def failed_to_start(stage: Stage) -> WorkflowHandle[Any, Any]:
+    async with stage.rollout(replicas_fail="no such module") as rollout:
+        return await _closed(rollout)
+
+
+SCENARIOS: tuple[Callable[[Stage], Awaitable[WorkflowHandle[Any, Any]]], ...] = (
+    promoted,
+    first_of_its_model,
+    breached,
+    aborted_after_approval,
+    cancelled_twice,
+    failed_to_start,
+)
+
+
+async def _closed(rollout: Rollout) -> WorkflowHandle[Any, Any]:
+    while (await rollout.handle.describe()).close_time is None:
+        await asyncio.sleep(0.1)
+    return rollout.handle
+
+
+def anonymous(history: str) -> str:
+    """Without the name and the paths of the machine that it was made on."""
+
+    def without_traces(found: dict[str, Any]) -> dict[str, Any]:
+        return {name: "" if name == "stackTrace" else value for name, value in found.items()}
+
+    text = history.replace(socket.gethostname(), "localhost")
+    return json.dumps(json.loads(text, object_hook=without_traces), separators=(",", ":"))
+
+
+async def main() -> None:
+    async with temporal_server() as server:
+        for scenario in SCENARIOS:
+            handle = await scenario(Stage(server.client))
+            history = await handle.fetch_history()
+            (HISTORIES / f"{scenario.__name__}.json").write_text(anonymous(history.to_json()) + "\n")
+            print(scenario.__name__)  # noqa: T201
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
