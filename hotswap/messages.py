@@ -62,8 +62,8 @@ Duration = Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=30))]
 class CanaryConfig(Message):
     """`strategyConfig` of a Canary; durations are ISO-8601.
 
-    A bake with fewer than `minimumRequests` an arm is extended until `bakeDeadline` after its begin, and then rolls
-    back; absent, it is three times the monitoring duration and at least a minute more.
+    A bake with fewer than `minimumRequests` answered well by each arm is extended until `bakeDeadline` after its begin,
+    and then rolls back; absent, it is three times the monitoring duration and at least a minute more.
     """
 
     canary_percentage: float = Field(

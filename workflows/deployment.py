@@ -279,7 +279,7 @@ class DeploymentWorkflow(Conversation):
         reference: Counts | None = None
         if self._verified_weight == FULL:
             reference = self._latest.stable - self._first.stable
-            if reference.completed < self._request.config.minimum_requests:
+            if reference.good < self._request.config.minimum_requests:
                 reference = self._latest.stable
         return Watch(
             deployment_id=self._request.deployment_id,

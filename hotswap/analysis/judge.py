@@ -1,8 +1,9 @@
 """Judges a candidate on counts: pure, stateless, the same answer for the same counts.
 
 Harm is evidence *and* an observed excess over the threshold, so that neither noise nor a tiny significant difference
-rolls a good version back. A pass needs a minimum of requests on both arms: no data is never a pass. When to judge, and
-what becomes of the verdict, is decided elsewhere (`activities/analysis.py`, `domain/policy.py`).
+rolls a good version back. A pass needs a minimum of good answers from both arms: neither errors nor no data are ever a
+pass. When to judge, and what becomes of the verdict, is decided elsewhere (`activities/analysis.py`,
+`domain/policy.py`).
 """
 
 from scipy.special import betaincinv
@@ -50,9 +51,10 @@ def judge(
             + numbers,
             Reason.ERROR_RATE,
         )
-    fewest = min(mine.requests, theirs.requests)
+    # Requests that failed don't count: in an outage both arms fail alike, which says nothing of either.
+    fewest = min(candidate.good, beside.good)
     if fewest < minimum_requests:
-        return verdict(Outcome.INSUFFICIENT_DATA, f"fewer than {minimum_requests} requests on an arm: {numbers}")
+        return verdict(Outcome.INSUFFICIENT_DATA, f"fewer than {minimum_requests} good answers from an arm: {numbers}")
     if slower := _slowdown(candidate, beside, mine, theirs, thresholds):
         return verdict(Outcome.HARM, f"{slower}; {numbers}", Reason.LATENCY)
     return verdict(Outcome.PASS, numbers)

@@ -129,6 +129,11 @@ class Counts:
     client_errors: int = 0
     latency: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def good(self) -> int:
+        """Answers that were no error of the server."""
+        return self.completed - self.server_errors
+
     def __add__(self, other: "Counts") -> "Counts":
         return self._combined(other, sign=1)
 
