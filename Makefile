@@ -43,10 +43,13 @@ format: install ## rewrite the sources as `make lint` wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: install ## resolve requirements.lock anew from pyproject.toml
+lock: install ## resolve requirements.lock and the image's part of it anew from pyproject.toml
 	$(PYTHON) -m venv .lock-venv && .lock-venv/bin/pip install --quiet uv
 	.lock-venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header --all-extras --output-file requirements.lock pyproject.toml requirements-build.in
+	.lock-venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header --constraint requirements.lock --output-file docker/requirements.lock \
+		pyproject.toml requirements-build.in
 	rm -rf .lock-venv
 
 clean: ## remove the environment and caches

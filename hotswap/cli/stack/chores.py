@@ -1,7 +1,9 @@
-"""Short tasks between the parts, each a process of its own so that what it imports is gone when it is done.
+"""Short tasks before and between the parts, each a process of its own: what it imports is gone when it is done.
 
 `database`: the application's role and database, then the migrations. `envoy`: the proxy's bootstrap configuration, and
-empty resources where there are none, so that Envoy can start before its agent has ever run. Each may be run again.
+empty resources where there are none, so that Envoy can start before its agent has ever run. `keys` and `bucket` are for
+those who run the parts by other means than `hotswap up`: keys and tokens under `HOTSWAP_DATA_DIR`, and the bucket that
+the settings name. Each may be run again.
 """
 
 import os
@@ -43,7 +45,24 @@ def envoy() -> None:
     prepare(load(TrafficAgentSettings))
 
 
-CHORES = {"database": database, "envoy": envoy}
+def keys() -> None:
+    """Make what is missing of: the key that signs tokens, its public half, the developer's and the agent's tokens."""
+    from hotswap.cli.stack import credentials, layout
+
+    place = layout.locate(None)
+    layout.create(place)
+    credentials.load(place)
+
+
+def bucket() -> None:
+    """Make the bucket for the artifacts where there is none."""
+    from hotswap.settings import ReplicaSettings, load
+    from hotswap.storage import ObjectStorage
+
+    ObjectStorage(load(ReplicaSettings).storage).ensure_bucket()
+
+
+CHORES = {"database": database, "envoy": envoy, "keys": keys, "bucket": bucket}
 
 
 def main() -> None:
