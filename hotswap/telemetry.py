@@ -2,10 +2,13 @@
 
 Logs are JSON lines on stderr, one object a record, so that one directory of files from a dozen processes can be
 searched with one tool; whoever runs the process decides where stderr goes. Readiness is a file that the process
-creates when it can do its work: "it runs" and "it works" are different facts, and a supervisor that takes the first
-for the second starts dependents too early. Metrics and traces are left to the processes that have some.
+creates when it can do its work, and touches as long as its event loop turns: "it runs" and "it works" are different
+facts, and a supervisor that takes the first for the second starts dependents too early, and a frozen process never
+again. Metrics and traces are left to the processes that have some.
 """
 
+import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -14,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
+BEAT_SECONDS = 1.0
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
 
@@ -49,7 +54,19 @@ def configure_logging(part: str, *, level: int = logging.INFO) -> None:
     logging.captureWarnings(capture=True)
 
 
+_next_beat: asyncio.TimerHandle | None = None
+
+
 def mark_ready() -> None:
-    """Tell whoever supervises this process that it can do its work: create the file named by `HOTSWAP_READY_FILE`."""
-    if path := os.environ.get("HOTSWAP_READY_FILE"):
-        Path(path).touch()
+    """Tell whoever supervises this process that it can do its work: touch the file named by `HOTSWAP_READY_FILE`.
+
+    Within an event loop it goes on by itself, every second, until the loop ends or hangs.
+    """
+    global _next_beat  # one for the process, however often this is called
+    if not (path := os.environ.get("HOTSWAP_READY_FILE")):
+        return
+    Path(path).touch()
+    if _next_beat is not None:
+        _next_beat.cancel()
+    with contextlib.suppress(RuntimeError):  # no loop runs
+        _next_beat = asyncio.get_running_loop().call_later(BEAT_SECONDS, mark_ready)

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.slow
 
 SERVERS = "postgres,valkey,s3,temporal,ray"
 LIGHT = "postgres,valkey,s3,temporal"
-STACK = (sys.executable, "-P", "-m", "hotswap.cli.stack")
+STACK = (sys.executable, "-P", "-m", "hotswap.cli")
 
 
 class Stack:
@@ -98,8 +98,8 @@ def stack() -> Iterator[Stack]:
     yield subject
     subject.down()
     assert subject.traces() == []
+    assert not subject.layout.ray_temp.exists()
     shutil.rmtree(data)
-    shutil.rmtree(subject.layout.ray_temp, ignore_errors=True)
 
 
 def until(condition: Callable[[], object], limit: float = 20.0) -> None:
@@ -201,8 +201,11 @@ def test_ray_loses_its_parents_and_is_swept(stack: Stack) -> None:
         os.kill(pid, signal.SIGKILL)
     time.sleep(0.5)
     assert stack.traces(), "nobody is there to kill Ray's daemons: only the sweep can"
+    assert stack.layout.ray_temp.exists()
     assert "left-over processes killed" in stack.command("down").stdout
     assert stack.traces() == []
+    assert not stack.layout.ray_temp.exists()
+    assert list(stack.layout.ray_last_logs.glob("raylet*"))
 
 
 def test_ray_is_repaired_in_parts_and_as_a_whole(stack: Stack) -> None:

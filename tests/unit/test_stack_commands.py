@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from hotswap.cli import app
 from hotswap.cli.stack import layout as places
 from hotswap.cli.stack.layout import Layout, StackError
-from hotswap.cli.stack.lifecycle import acquire, choose_ports, is_running, locked
+from hotswap.cli.stack.lifecycle import acquire, choose_ports, is_running, locked, sweep_leftovers
 from hotswap.cli.stack.ports import at_base
 
 runner = CliRunner()
@@ -51,3 +51,19 @@ def test_one_stack_per_data_directory(tmp_path: Path, monkeypatch: pytest.Monkey
         with pytest.raises(StackError, match="already"):
             acquire(layout)
     assert not is_running(layout)
+
+
+def test_a_sweep_removes_what_ray_left_outside_and_keeps_its_last_logs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "traversable_by_others", lambda _: None)
+    layout = Layout(tmp_path / "data")
+    places.create(layout)
+    for said in ("first", "last"):
+        logs = layout.ray_temp / f"session_{said}" / "logs"
+        logs.mkdir(parents=True)
+        (logs / f"{said}.log").touch()
+        (layout.ray_temp / "session_latest").symlink_to(logs.parent)
+        sweep_leftovers(layout)
+        assert not layout.ray_temp.exists()
+    assert [path.name for path in layout.ray_last_logs.iterdir()] == ["last.log"]

@@ -205,3 +205,55 @@ async def test_a_part_that_ignores_the_signal_is_killed(place: Layout) -> None:
     async with running(place, part):
         session = recorded(place, "temporal").session
     assert processes.session_members(session) == []
+
+
+def beating(ready: Path) -> str:
+    return (
+        "import asyncio, os; from hotswap.telemetry import mark_ready\n"
+        f"os.environ['HOTSWAP_READY_FILE'] = {str(ready)!r}\n"
+        "async def main():\n mark_ready()\n await asyncio.sleep(60)\n"
+        "asyncio.run(main())"
+    )
+
+
+async def test_a_frozen_part_is_started_again_and_one_that_wakes_up_in_time_is_not(
+    place: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "ALIVE_INTERVAL_S", 0.1)
+    monkeypatch.setattr(probes, "SILENT_S", 3.0)
+    ready = place.ready_file("worker")
+    command = (sys.executable, "-P", "-c", beating(ready))
+    part = sleeper(place, "worker", command=command, alive=probes.beats(ready), patience=30)
+    async with running(place, part) as heard:
+        first = recorded(place, "worker")
+        os.kill(first.pid, signal.SIGSTOP)
+        await asyncio.sleep(3.5)
+        os.kill(first.pid, signal.SIGCONT)
+        await asyncio.sleep(3.5)
+        assert heard.said(Kind.DIED) == []
+        os.kill(first.pid, signal.SIGSTOP)
+        await until(lambda: len(heard.said(Kind.READY)) == 2, 60)
+        assert recorded(place, "worker").pid != first.pid
+        assert processes.session_members(first.session) == []
+        [died] = [event for event in heard.events if event.kind is Kind.DIED]
+        assert "30 times in a row" in died.text
+        assert "event loop" in died.text
+
+
+async def test_a_part_that_answers_no_more_is_not_killed_while_it_is_being_stopped(
+    place: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "ALIVE_INTERVAL_S", 0.05)
+    ready = place.ready_file("postgres")
+    code = (
+        "import pathlib, signal, sys, time\n"
+        f"ready = pathlib.Path({str(ready)!r})\n"
+        "def stop(*_):\n ready.unlink(); time.sleep(1); sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, stop); ready.touch(); time.sleep(60)"
+    )
+    async with running(
+        place, sleeper(place, "postgres", command=(sys.executable, "-S", "-c", code), patience=2)
+    ) as heard:
+        pass
+    assert heard.said(Kind.DIED) == []
+    assert heard.said(Kind.STOPPED) == ["postgres"]

@@ -90,6 +90,11 @@ class Layout:
         return Path("/tmp") / f"hs-{_digest(self.data)}"  # noqa: S108  its owner is checked in `create`
 
     @property
+    def ray_last_logs(self) -> Path:
+        """The logs of Ray's last session, once the stack has ended."""
+        return self.logs / "ray.last"
+
+    @property
     def envoy(self) -> Path:
         return self.data / "envoy"
 

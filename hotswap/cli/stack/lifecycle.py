@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -127,11 +128,22 @@ def already_running(layout: Layout) -> StackError:
 
 
 def sweep_leftovers(layout: Layout) -> int:
-    """Kill what an earlier stack left; call it under the lock. Returns how many processes there were."""
+    """Kill and remove what an earlier stack left; call it under the lock. Returns how many processes there were."""
     killed = processes.sweep(processes.load(layout.processes), postgres_data=layout.postgres)
     for file in (layout.processes, layout.state, layout.holds):
         file.unlink(missing_ok=True)
+    _remove_ray_temp(layout)
     return killed
+
+
+def _remove_ray_temp(layout: Layout) -> None:
+    """What Ray leaves outside of the data directory; its last logs, the replicas' too, stay with the others."""
+    logs = layout.ray_temp / "session_latest" / "logs"
+    if logs.is_dir():
+        with contextlib.suppress(OSError):
+            shutil.rmtree(layout.ray_last_logs, ignore_errors=True)
+            shutil.move(logs, layout.ray_last_logs)
+    shutil.rmtree(layout.ray_temp, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -30,6 +30,10 @@ class Part:
     environment: Mapping[str, str]
     probe: probes.Probe | None = None
     """None: a chore, ready when it has ended well, and not started again."""
+    alive: probes.Probe | None = None
+    """What is asked of it once it was ready; None: the same. Not what fails because another part is away."""
+    patience: int = 18
+    """How many of these, 5 s apart, may fail in a row before it is killed and started again."""
     port: int | None = None
     """The port that its own session must listen on before it counts as ready."""
     address: str | None = None
@@ -126,6 +130,7 @@ def _own_parts(environments: Environments) -> list[Part]:
             command=_module(module),
             environment={**environment, "HOTSWAP_READY_FILE": str(ready)},
             probe=probes.file(ready),
+            alive=probes.beats(ready),
             ready_file=ready,
             after=after,
         )
@@ -140,6 +145,7 @@ def _own_parts(environments: Environments) -> list[Part]:
             command=_module("api.app"),
             environment=environments.control(signs=True),
             probe=probes.http(ports.api, "/health/ready"),
+            alive=probes.http(ports.api, "/health"),
             port=ports.api,
             address=f"http://{HOST}:{ports.api}",
             after=database | {"temporal"},
@@ -270,6 +276,8 @@ def _ray(environments: Environments, options: RayOptions) -> Part:
         command=_module("hotswap.cli.stack.ray_head", "--", *arguments),
         environment={**environments.ray(), "HOTSWAP_READY_FILE": str(ready)},
         probe=probes.both(probes.file(ready), serve),
+        alive=serve,
+        patience=60,  # replicas answer on without it, and end with a new head
         port=ports.ray_dashboard,
         address=f"http://{HOST}:{ports.ray_dashboard}",
         ready_file=ready,

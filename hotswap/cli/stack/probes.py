@@ -5,6 +5,7 @@ asks is the cheapest question that only a working server answers.
 """
 
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from hotswap.cli.stack.processes import session_members
 
 Probe = Callable[[], Awaitable[None]]
 TIMEOUT_S = 2.0
+SILENT_S = 10.0
+"""Ten of `hotswap.telemetry`'s beats."""
 
 
 class NotReady(Exception):
@@ -67,6 +70,17 @@ def file(path: Path) -> Probe:
     async def probe() -> None:
         if not path.exists():  # noqa: ASYNC240  one stat of a local file
             raise NotReady("has not said that it is ready")
+
+    return probe
+
+
+def beats(path: Path) -> Probe:
+    """The part still says that it is ready: its event loop turns."""
+
+    async def probe() -> None:
+        silent = time.time() - path.stat().st_mtime  # noqa: ASYNC240  one stat of a local file
+        if silent > SILENT_S:
+            raise NotReady(f"its event loop has not turned for {silent:.0f} s")
 
     return probe
 

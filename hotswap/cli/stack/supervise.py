@@ -13,7 +13,7 @@ import sys
 from hotswap.cli.stack import credentials, parts
 from hotswap.cli.stack.environment import Environments, caller_environment
 from hotswap.cli.stack.events import Event, Kind, Sender
-from hotswap.cli.stack.layout import Layout, StackError
+from hotswap.cli.stack.layout import Layout, StackError, create
 from hotswap.cli.stack.lifecycle import Options, State, choose_ports, sweep_leftovers
 from hotswap.cli.stack.ports import require_free
 from hotswap.cli.stack.processes import start_ticks
@@ -30,6 +30,7 @@ PARTS_VARIABLE = "HOTSWAP_STACK_PARTS"
 async def supervise(options: Options, sender: Sender) -> None:
     layout = options.layout
     sweep_leftovers(layout)
+    create(layout)
     ports = choose_ports(layout, options.port_base)
     require_free(ports)
     secrets = credentials.load(layout)

@@ -2,7 +2,8 @@
 
 Invariants: one supervisor per data directory (the lock is held by descriptor, so it ends with us); a part is reported
 ready only when its own process lives and answers; whatever a dead part left in its session is killed before it is
-started again, so that no old process serves beside the new one; a part that a person holds down stays down; when we
+started again, so that no old process serves beside the new one; a part that lives and falls silent is killed and
+started again too; a part that a person holds down stays down; when we
 end, in whatever way, nothing of ours goes on (parts die with us by PDEATHSIG, the guardian sweeps, and so does the next
 command).
 """
@@ -25,6 +26,7 @@ from hotswap.cli.stack.probes import listens
 
 PROBE_INTERVAL_S = 0.1
 HOLD_INTERVAL_S = 0.2
+ALIVE_INTERVAL_S = 5.0
 START_TIMEOUT_S = 90.0
 ATTEMPTS = 4
 """How often a part may die before it was ever ready; then the start has failed."""
@@ -179,12 +181,15 @@ class Supervisor:
         except (OSError, StackError) as error:
             return str(error)
         await self._until_ready(running, process, begun)
+        silence = await self._until_silent(running, process)
         code = await process.wait()
         if running.part.probe is None and code == 0:
             self._ready(running, begun)
             return None
         if not self._stopping.is_set():
             self._kill(running)
+        if silence is not None:
+            return silence
         return f"ended with {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
 
     async def _start(self, running: Running) -> asyncio.subprocess.Process:
@@ -234,6 +239,28 @@ class Supervisor:
                 running.reason = f"port {part.port} is answered by a process that isn't its own"
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), PROBE_INTERVAL_S)
+
+    async def _until_silent(self, running: Running, process: asyncio.subprocess.Process) -> str | None:
+        """Ask on while it lives; kill it when it has not answered for too long, and return what was wrong."""
+        part, failed = running.part, 0
+        ask = part.alive or part.probe
+        while ask is not None and process.returncode is None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), ALIVE_INTERVAL_S)
+            if self._stopping.is_set() or not running.released.is_set():
+                return None  # whoever stops it waits for its end
+            try:
+                async with asyncio.timeout(ALIVE_INTERVAL_S):
+                    await ask()
+            except Exception as error:  # noqa: BLE001  whatever is wrong, it doesn't do its work
+                failed += 1
+                running.reason = f"{type(error).__name__}: {error}"
+            else:
+                failed = 0
+            if failed >= part.patience and process.returncode is None:
+                self._kill(running)
+                return f"lived and did not answer, {failed} times in a row ({running.reason})"
+        return None
 
     def _ready(self, running: Running, begun: float) -> None:
         running.ready.set()
