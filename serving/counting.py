@@ -40,9 +40,9 @@ class GrowingCounts:
         restarted = started_at > kept.started_at + 2
         for application, counts in tally.counts.items():
             before = kept.seen.get(application, Counts())
-            # A cluster that was removed and added again counts from 0 as well.
-            fresh = restarted or _shrank(counts, before)
-            kept.totals[application] = kept.totals.get(application, Counts()) + (counts if fresh else counts - before)
+            kept.totals[application] = kept.totals.get(application, Counts()) + (
+                counts if restarted else _grown(counts, before)
+            )
             if counts != before:
                 kept.touched[application] = now
         # What Envoy doesn't show any more begins at 0 when it comes again, however high it is by then.
@@ -55,10 +55,16 @@ class GrowingCounts:
         write_atomically(self._path, msgspec.json.encode(kept).decode())
 
 
-def _shrank(counts: Counts, before: Counts) -> bool:
-    return (
-        counts.completed < before.completed
-        or counts.server_errors < before.server_errors
-        or counts.client_errors < before.client_errors
-        or any(counts.latency.get(bound, 0) < count for bound, count in before.latency.items())
+def _grown(counts: Counts, before: Counts) -> Counts:
+    """What came since `before`, each figure by itself: one that shrank began at 0 again.
+
+    When a cluster's replicas change, Envoy forgets its errors but neither its answers nor its latencies.
+    """
+    forgot_latency = any(counts.latency.get(bound, 0) < count for bound, count in before.latency.items())
+    since = counts - before
+    return Counts(
+        completed=counts.completed if since.completed < 0 else since.completed,
+        server_errors=counts.server_errors if since.server_errors < 0 else since.server_errors,
+        client_errors=counts.client_errors if since.client_errors < 0 else since.client_errors,
+        latency=counts.latency if forgot_latency else since.latency,
     )

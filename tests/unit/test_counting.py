@@ -22,12 +22,29 @@ def test_a_restart_loses_nothing_even_if_more_is_answered_than_before(counting: 
     assert counting.totals["a"] == Counts(34, 8, 0, {"50": 26})
 
 
-@pytest.mark.parametrize("again", [Counts(20, 1), Counts(20, 8, 0), Counts(5, 5), Counts(20, 8, 1, {"60": 12})])
-def test_a_cluster_that_came_again_counts_from_0(counting: GrowingCounts, again: Counts) -> None:
+@pytest.mark.parametrize(
+    ("again", "since"),
+    [
+        (Counts(20, 8, 0, {"50": 2}), Counts(10)),
+        (Counts(12, 1, 3, {"50": 2}), Counts(2, 1, 2)),
+        (Counts(5, 5), Counts(5, 5)),
+        (Counts(20, 8, 1, {"60": 12}), Counts(10, latency={"60": 12})),
+    ],
+)
+def test_a_figure_that_shrank_began_again_and_the_others_did_not(
+    counting: GrowingCounts, again: Counts, since: Counts
+) -> None:
     before = Counts(10, 8, 1, {"50": 2})
     counting.add(Tally(100, {"a": before}), now=1_000)
     counting.add(Tally(101, {"a": again}), now=1_001)
-    assert counting.totals["a"] == before + again
+    assert counting.totals["a"] == before + since
+
+
+def test_a_cluster_that_was_gone_counts_from_0(counting: GrowingCounts) -> None:
+    counting.add(Tally(100, {"a": Counts(10, 8)}), now=1_000)
+    counting.add(Tally(101, {}), now=1_001)
+    counting.add(Tally(102, {"a": Counts(20, 1)}), now=1_002)
+    assert counting.totals["a"] == Counts(30, 9)
 
 
 def test_a_latency_that_envoy_merges_late_is_not_a_restart(counting: GrowingCounts) -> None:
