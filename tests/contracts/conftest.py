@@ -1,0 +1,99 @@
+"""What is alpha, private or ours alone, on the real servers: what a new version breaks fails here and says whose it is.
+
+Ray's head and an Envoy, with toy applications where the models would be.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hotswap.domain.application import (
+    ApplicationHealth,
+    ApplicationSpec,
+    ApplicationState,
+    ArtifactRef,
+    ReplicaResources,
+)
+from hotswap.domain.vocabulary import Environment, Framework
+from serving import rayserve
+from serving.rayserve import RayServeClient
+from tests.fixtures.ports import free_base
+from tests.fixtures.stack import Stack, hotswap, start
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    marker = item.get_closest_marker("relied_on_by")
+    if call.excinfo is not None and marker is not None:
+        call.excinfo.value.add_note(f"this is relied on by {', '.join(marker.args)}")
+    return (yield)
+
+
+@pytest.fixture(scope="package")
+def ray_head() -> Iterator[Stack]:
+    """Of the stack, Ray alone."""
+    with pytest.MonkeyPatch.context() as environment, tempfile.TemporaryDirectory(prefix="hotswap-contracts-") as place:
+        environment.setenv("HOTSWAP_STACK_PARTS", "ray")
+        environment.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+        Path(place).chmod(0o711)
+        data = Path(place) / "data"
+        try:
+            yield start(data, free_base())
+        finally:
+            hotswap("down", "--data-dir", str(data), expect=None)
+
+
+@pytest.fixture
+async def serve(ray_head: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RayServeClient]:
+    """Our own client; it puts toys with the very configuration that models have."""
+    told = ray_head.control
+    client = RayServeClient(
+        told["HOTSWAP_RAY__DASHBOARD_URL"],
+        told["HOTSWAP_RAY__AUTH_TOKEN"],
+        host=told["HOTSWAP_RAY__HTTP_HOST"],
+        port=int(told["HOTSWAP_RAY__HTTP_PORT"]),
+    )
+    ours = rayserve.application_config
+
+    def toy_config(spec: ApplicationSpec) -> dict[str, Any]:
+        return ours(spec) | {"import_path": "tests.contracts.toy:build"}
+
+    monkeypatch.setattr(rayserve, "application_config", toy_config)
+    yield client
+    await client.put([])
+    await client.aclose()
+
+
+def application(name: str, *, replicas: int = 1) -> ApplicationSpec:
+    return ApplicationSpec(
+        name=name,
+        deployment_id="dep-1a2b3c4d",
+        environment=Environment.PRODUCTION,
+        model="fraud",
+        version="1.0.0",
+        framework=Framework.ONNX,
+        artifact=ArtifactRef("s3://ml-models/none", "0" * 64, 1),
+        input_schema={},
+        output_schema={},
+        resources=ReplicaResources(replicas=replicas, cpus=0.1),
+    )
+
+
+async def state_of(serve: RayServeClient, name: str, *, replicas: int) -> ApplicationState:
+    """Of an application, once it runs on exactly so many replicas or has failed."""
+    state = None
+    for _ in range(600):
+        state = (await serve.applications()).get(name)
+        if state is not None and (
+            state.health is ApplicationHealth.FAILED
+            or (state.health is ApplicationHealth.RUNNING and len(state.targets) == replicas)
+        ):
+            return state
+        await asyncio.sleep(0.1)
+    pytest.fail(f"{name} never had {replicas} replicas: {state}")
