@@ -111,9 +111,11 @@ class Agent:
             return False
         targets = {name: state.targets for name, state in states.items() if state.targets}
         routed = self._known.plan.applications
+        # Unless its port was given to another's replica, as a restart may: that one would answer 404 in its name.
+        taken = {target for found in targets.values() for target in found}
         for name, last in self._known.targets.items():
             if name in routed:
-                targets.setdefault(name, last)
+                targets.setdefault(name, tuple(target for target in last if target not in taken))
         changed = targets != self._known.targets
         self._known.targets = targets
         return changed

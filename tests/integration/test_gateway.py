@@ -270,6 +270,19 @@ async def test_traffic_goes_on_when_agent_and_envoy_start_again_with_all_else_aw
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.usefixtures("upstreams")
+async def test_an_address_that_serve_gave_to_another_application_gets_nothing_of_its_old_one(
+    gateway: Gateway, bus: RedisTrafficBus
+) -> None:
+    async with gateway.agent():
+        await gateway.publish(bus, plan(1, 0))
+        assert await answered_by(gateway, 8) == {STABLE.application: 8}
+        gateway.serve.targets = {CANDIDATE.application: gateway.serve.targets[STABLE.application]}
+        async with asyncio.timeout(5):
+            while (await gateway.infer("fraud")).status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                await asyncio.sleep(0.05)
+
+
 async def test_what_is_no_plan_does_not_stop_the_agent(
     gateway: Gateway, bus: RedisTrafficBus, upstreams: dict[str, Upstream], valkey_url: str
 ) -> None:
