@@ -193,7 +193,8 @@ def _valkey(environments: Environments) -> Part:
             "requirepass": password,
             "dir": json.dumps(str(layout.valkey)),
             "appendonly": "yes",
-            "appendfsync": "everysec",
+            # `everysec` answers before it writes while a sync is under way: a kill then loses what was acknowledged.
+            "appendfsync": "always",
             "save": '""',
             "maxmemory-policy": "noeviction",
         }
