@@ -19,7 +19,8 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.messages import watch_queue
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=3)
-WATCH_HEARTBEAT_TIMEOUT = timedelta(seconds=5)
+WATCH_HEARTBEAT_TIMEOUT = timedelta(seconds=2)
+"""Shorter: a second watch beside the first harms nothing, and this is how a rollout notices that its worker is dead."""
 
 BAKE_GRACE = timedelta(seconds=15)
 """How much later than the watch's own deadline the bake's timer ends it: twice its heartbeat time-out, and a retry."""

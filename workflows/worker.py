@@ -107,8 +107,9 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
             traffic.withdraw_candidate,
         ],
         workflow_runner=SANDBOX,
-        # After a kill -9 the next workflow task would otherwise wait 10 s for the dead worker's sticky queue.
-        sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
+        # After a kill -9 the next workflow task would otherwise wait 10 s for the dead worker's sticky queue. A live
+        # worker that is late by more pays with a replay.
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
         max_heartbeat_throttle_interval=timedelta(seconds=1),
         default_heartbeat_throttle_interval=timedelta(seconds=1),
         graceful_shutdown_timeout=timedelta(seconds=2),
