@@ -15,6 +15,7 @@ from hotswap.storage import ObjectStorage
 from serving.artifacts import ArtifactCache
 from serving.golden import golden_requests
 from serving.inference import Engine, InferenceApp, start
+from serving.loopback import bind_replica_to_loopback
 from serving.runtimes import load as load_model
 from serving.spool import SpoolWriter
 
@@ -23,6 +24,7 @@ from serving.spool import SpoolWriter
 @serve.ingress(InferenceApp())
 class Replica:
     def __init__(self, args: dict[str, Any]) -> None:
+        bind_replica_to_loopback()
         spec = msgspec.convert(args, ApplicationSpec)
         settings = load(ReplicaSettings)
         directory = ArtifactCache(settings.serving.cache_dir, ObjectStorage(settings.storage)).fetch(spec.artifact)

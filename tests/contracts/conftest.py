@@ -4,11 +4,13 @@ Ray's head and an Envoy, with toy applications where the models would be.
 """
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from hotswap.domain.application import (
@@ -87,9 +89,10 @@ def application(name: str, *, replicas: int = 1) -> ApplicationSpec:
 
 async def state_of(serve: RayServeClient, name: str, *, replicas: int) -> ApplicationState:
     """Of an application, once it runs on exactly so many replicas or has failed."""
-    state = None
+    state: ApplicationState | None = None
     for _ in range(600):
-        state = (await serve.applications()).get(name)
+        with contextlib.suppress(httpx.TimeoutException):  # a busy machine; it is asked again
+            state = (await serve.applications()).get(name)
         if state is not None and (
             state.health is ApplicationHealth.FAILED
             or (state.health is ApplicationHealth.RUNNING and len(state.targets) == replicas)

@@ -1,0 +1,181 @@
+"""Ray Serve: `target_groups` (alpha), the whole-config PUT, and how replicas leave that have ports of their own."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from redis.asyncio import Redis
+
+from hotswap.bus import GENERATION, PLAN, REPORTS, RedisTrafficBus
+from hotswap.domain.application import ApplicationHealth
+from hotswap.domain.traffic import Arm, Fence, Route, TrafficPlan
+from hotswap.domain.vocabulary import Environment
+from serving.rayserve import PATH, RayServeClient
+from tests.contracts.conftest import application, state_of
+from tests.contracts.toy import PID_HEADER, SECONDS_HEADER
+from tests.fixtures.envoy import Gateway
+
+pytestmark = pytest.mark.slow
+
+ARM = Arm("Production-fraud-aaaa", "1.0.0", "dep-aaaa")
+
+
+async def details(serve: RayServeClient) -> dict[str, Any]:
+    found: dict[str, Any] = (await serve._http.get(PATH)).raise_for_status().json()
+    return found
+
+
+async def replicas(serve: RayServeClient, name: str) -> set[str]:
+    found = (await details(serve))["applications"][name]["deployments"]["Replica"]["replicas"]
+    return {replica["replica_id"] for replica in found if replica["state"] == "RUNNING"}
+
+
+async def ask(target: str, name: str, *, seconds: float = 0.0) -> httpx.Response:
+    async with httpx.AsyncClient(timeout=60) as client:
+        return await client.post(f"http://{target}/{name}/any", headers={SECONDS_HEADER: str(seconds)})
+
+
+async def is_answered(target: str, name: str) -> bool:
+    try:
+        return (await ask(target, name)).is_success
+    except httpx.ConnectError:
+        return False
+
+
+@pytest.mark.relied_on_by("serving/rayserve.py", "serving/agent.py", "hotswap/cli/stack/ports.py")
+async def test_target_groups_name_each_running_replica_and_its_own_port(serve: RayServeClient) -> None:
+    await serve.put([application("two", replicas=2)])
+    state = await state_of(serve, "two", replicas=2)
+    said = await details(serve)
+    [group] = [group for group in said["target_groups"] if group["route_prefix"] == "/two"]
+    assert {"route_prefix", "targets"} <= group.keys()
+    assert all({"ip", "port", "name"} <= target.keys() for target in group["targets"])
+    names = {target["name"] for target in group["targets"]}
+    assert names == {f"SERVE_REPLICA::two#Replica#{replica}" for replica in await replicas(serve, "two")}
+    assert state.targets == tuple(sorted(f"127.0.0.1:{target['port']}" for target in group["targets"]))
+    assert said["http_options"]["host"] == "127.0.0.1"
+    answers = [await ask(target, "two") for target in state.targets]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert len({answer.headers[PID_HEADER] for answer in answers}) == 2, "each port is one replica's"
+    assert answers[0].json() == {"path": "/two/any"}, "the application sees its route prefix"
+
+
+@pytest.mark.relied_on_by("serving/rayserve.py", "activities/replicas.py")
+async def test_an_application_that_can_not_start_fails_with_its_exception_and_lists_only_the_proxy(
+    serve: RayServeClient,
+) -> None:
+    await serve.put([application("broken")])
+    state = await state_of(serve, "broken", replicas=1)
+    assert state.health is ApplicationHealth.FAILED
+    assert state.message.endswith("LookupError: broken has no weights")
+    assert state.targets == ()
+    groups = [group for group in (await details(serve))["target_groups"] if group["route_prefix"] == "/broken"]
+    assert not [t for group in groups for t in group["targets"] if t["name"].startswith("SERVE_REPLICA::")]
+
+
+@pytest.mark.relied_on_by("serving/rayserve.py", "activities/replicas.py")
+async def test_a_put_is_the_whole_desired_state_and_leaves_what_it_repeats_alone(serve: RayServeClient) -> None:
+    await serve.put([application("stays"), application("goes")])
+    [stays] = (await state_of(serve, "stays", replicas=1)).targets
+    await state_of(serve, "goes", replicas=1)
+    before, answered = await replicas(serve, "stays"), await ask(stays, "stays")
+    await serve.put([application("stays"), application("comes")])
+    await state_of(serve, "comes", replicas=1)
+    async with asyncio.timeout(60):
+        while "goes" in await serve.applications():
+            await asyncio.sleep(0.1)
+    await serve.put([application("stays"), application("comes")])
+    after = await ask(stays, "stays")
+    assert await replicas(serve, "stays") == before
+    assert after.headers[PID_HEADER] == answered.headers[PID_HEADER]
+    assert (await serve.applications()).keys() == {"stays", "comes"}
+
+
+@pytest.mark.relied_on_by("hotswap/cli/stack/environment.py", "activities/replicas.py", "workflows/retirement.py")
+async def test_a_replica_that_is_removed_ends_what_it_has_answers_on_for_a_while_and_then_refuses(
+    serve: RayServeClient,
+) -> None:
+    await serve.put([application("leaves")])
+    [target] = (await state_of(serve, "leaves", replicas=1)).targets
+    slow = asyncio.create_task(ask(target, "leaves", seconds=6))
+    await asyncio.sleep(0.5)
+    await serve.put([])
+    async with asyncio.timeout(30):
+        while (state := (await serve.applications()).get("leaves")) is not None and state.targets:
+            await asyncio.sleep(0.05)
+    # It is listed no more, and who has not heard of that yet is still answered.
+    assert (await ask(target, "leaves")).status_code == 200
+    assert (await slow).status_code == 200
+    async with asyncio.timeout(30):
+        while await is_answered(target, "leaves"):
+            await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def load(gateway: Gateway, statuses: list[tuple[int, str]]) -> AsyncIterator[None]:
+    """Requests through Envoy, quick and slow, until the block ends; every answer that isn't 200 is noted."""
+    over = asyncio.Event()
+
+    async def client(seconds: float) -> None:
+        while not over.is_set():
+            answer = await gateway.infer("fraud", **{SECONDS_HEADER: str(seconds)})
+            statuses.append((answer.status_code, answer.headers.get(PID_HEADER, answer.text)))
+            await asyncio.sleep(0.01)
+
+    clients = [asyncio.create_task(client(seconds)) for seconds in (0.0, 0.0, 0.2, 3.0)]
+    try:
+        yield
+    finally:
+        over.set()
+        await asyncio.gather(*clients)
+
+
+@pytest.mark.relied_on_by("serving/agent.py", "serving/envoy/clusters.py", "hotswap/cli/stack/environment.py")
+async def test_no_request_through_envoy_is_lost_when_replicas_leave(
+    serve: RayServeClient, gateway: Gateway, valkey_url: str
+) -> None:
+    name = ARM.application
+    await serve.put([application(name, replicas=3)])
+    await state_of(serve, name, replicas=3)
+    gateway.serve = serve
+    statuses: list[tuple[int, str]] = []
+    async with Redis.from_url(valkey_url) as redis:
+        await redis.delete(PLAN, GENERATION, REPORTS)
+        route = Route(Environment.PRODUCTION, "fraud", ARM, None, 0, Fence(1, 1))
+        async with gateway.agent():
+            await gateway.publish(RedisTrafficBus(redis), TrafficPlan(1, (route,)))
+            assert (await gateway.infer("fraud")).status_code == 200
+            async with load(gateway, statuses):
+                await asyncio.sleep(1)
+                await serve.put([application(name, replicas=1)])
+                await state_of(serve, name, replicas=1)
+                await asyncio.sleep(12)  # until those that left are gone for good
+                mark = len(statuses)
+                await asyncio.sleep(1)
+    assert {status for status, _ in statuses} == {200}, [said for status, said in statuses if status != 200][:3]
+    assert len({pid for _, pid in statuses[:mark]}) >= 3, "replicas did leave"
+    assert len(statuses) > 500
+
+
+@pytest.mark.relied_on_by(
+    "serving/loopback.py", "hotswap/cli/stack/ray_launcher.py", "hotswap/cli/stack/environment.py"
+)
+async def test_nothing_of_rays_listens_beyond_this_machine(serve: RayServeClient, ray_head: Any) -> None:
+    await serve.put([application("listens")])
+    [target] = (await state_of(serve, "listens", replicas=1)).targets
+    replica = int((await ask(target, "listens")).headers[PID_HEADER])
+    head = psutil.Process(ray_head.pid("ray"))
+    tree = {process.pid: process for process in [head, *head.children(recursive=True)]}
+    assert replica in tree
+    listening = {
+        (tree[pid].name(), connection.laddr.ip, connection.laddr.port)
+        for pid in tree
+        for connection in tree[pid].net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert len(listening) > 10
+    assert [found for found in listening if found[1].removeprefix("::ffff:") not in {"127.0.0.1", "::1"}] == []
