@@ -163,6 +163,18 @@ def under_load(stack: Stack, trained: TrainedModels) -> Iterator[None]:
     assert not [answer for answer in traffic.answers if not answer.succeeded]
 
 
+def has_traffic(stack: Stack, deployment_id: str) -> None:
+    """Starting replicas beside others takes as long as it takes; an end before any traffic says why."""
+    seen = [stack.api.deployment(deployment_id)]
+
+    def begun() -> bool:
+        seen.append(stack.api.deployment(deployment_id))
+        return seen[-1].traffic_percentage >= 10 or seen[-1].status.is_terminal
+
+    wait_until(begun, seconds=150, what="the first weight")
+    assert not seen[-1].status.is_terminal, f"{seen[-1].status}: {seen[-1].message}"
+
+
 def deploy(shell: Shell, model_id: str) -> str:
     accepted = shell.type(DEPLOY.replace("model-123", model_id))
     assert (accepted["model"], accepted["version"]) == (MODEL, "2.0.0"), "the newest version, where none is named"
@@ -183,7 +195,7 @@ def test_the_runbook_holds_as_it_stands(
         assert (registered["model"], registered["version"]) == (MODEL, "2.0.0")
 
         rolled_back = deploy(shell, model_id)
-        wait_until(lambda: stack.api.deployment(rolled_back).traffic_percentage >= 10, what="10%")
+        has_traffic(stack, rolled_back)
         shell.look(MONITOR.replace("{deployment-id}", rolled_back), until='"status":"Progressing"')
         answer = shell.type(ROLL_BACK.replace("{deployment-id}", rolled_back))
         assert answer["deploymentId"] == rolled_back, "under way, it is this one that goes back"
