@@ -4,6 +4,8 @@ The PUT deletes every application that it doesn't name, so only whoever holds th
 cluster's token this API is remote code execution: it listens on localhost or a closed network only.
 """
 
+import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,6 +35,9 @@ class RayServeClient:
         self._http = httpx.AsyncClient(
             base_url=base_url, headers={"Authorization": f"Bearer {token}"}, timeout=PUT_SECONDS
         )
+        self._reading = asyncio.Lock()
+        self._read_begun = float("-inf")
+        self._seen: dict[str, ApplicationState] = {}
 
     async def put(self, specs: Sequence[ApplicationSpec]) -> None:
         config = {
@@ -46,9 +51,17 @@ class RayServeClient:
         answer.raise_for_status()
 
     async def applications(self) -> dict[str, ApplicationState]:
-        answer = await self._http.get(PATH)
-        answer.raise_for_status()
-        return read_applications(answer.json())
+        """As seen after this was called. All who wait at one time share one answer: each costs Serve a look at every
+        replica, and a dozen deployments that ask at once would keep it from starting any.
+        """
+        asked = time.monotonic()
+        async with self._reading:
+            if self._read_begun < asked:
+                begun = time.monotonic()
+                answer = await self._http.get(PATH)
+                answer.raise_for_status()
+                self._seen, self._read_begun = read_applications(answer.json()), begun
+            return dict(self._seen)
 
     async def aclose(self) -> None:
         await self._http.aclose()

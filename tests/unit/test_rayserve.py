@@ -1,5 +1,7 @@
 """Ray Serve's answers as they are on the wire, and what is made of them."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -89,6 +91,14 @@ def test_an_application_goes_by_its_name_alone() -> None:
     assert config["args"]["artifact"] == {"uri": SPEC.artifact.uri, "sha256": "0" * 64, "size_bytes": 10}
 
 
+def client_of(answer: Callable[[httpx.Request], Any]) -> RayServeClient:
+    client = RayServeClient("http://serve", "secret")
+    client._http = httpx.AsyncClient(
+        base_url="http://serve", headers=client._http.headers, transport=httpx.MockTransport(answer)
+    )
+    return client
+
+
 async def test_a_put_names_every_application_and_a_refusal_is_the_requests_fault() -> None:
     asked: list[httpx.Request] = []
 
@@ -96,13 +106,32 @@ async def test_a_put_names_every_application_and_a_refusal_is_the_requests_fault
         asked.append(request)
         return httpx.Response(400 if b"[]" not in request.content else 200, text="route_prefix is not unique")
 
-    client = RayServeClient("http://serve", "secret")
-    await client._http.aclose()
-    client._http = httpx.AsyncClient(
-        base_url="http://serve", headers=client._http.headers, transport=httpx.MockTransport(answer)
-    )
+    client = client_of(answer)
     await client.put([])
     with pytest.raises(ValidationFailed, match="not unique"):
         await client.put([SPEC])
     assert asked[0].headers["authorization"] == "Bearer secret"
+    await client.aclose()
+
+
+async def test_all_who_ask_at_one_time_share_an_answer_that_is_newer_than_their_question() -> None:
+    begun = 0
+    go_on = asyncio.Event()
+
+    async def answer(_: httpx.Request) -> httpx.Response:
+        nonlocal begun
+        begun += 1
+        status = "DEPLOYING" if begun == 1 else "RUNNING"
+        await go_on.wait()
+        return httpx.Response(200, json=details(status))
+
+    client = client_of(answer)
+    first = asyncio.create_task(client.applications())
+    await asyncio.sleep(0.01)
+    others = [asyncio.create_task(client.applications()) for _ in range(5)]
+    await asyncio.sleep(0.01)
+    go_on.set()
+    assert (await first)["a"].health is ApplicationHealth.STARTING
+    assert {(await other)["a"].health for other in others} == {ApplicationHealth.RUNNING}
+    assert begun == 2
     await client.aclose()
