@@ -26,8 +26,12 @@ bench: install ## every promised figure beside its bar, about 15 minutes on an i
 check: install lint types contracts ## what CI runs first: lint, types, import contracts, quick tests; under a minute
 	$(BIN)/pytest -q tests/unit -m "not slow"
 
+# Two at a time: half of the suite is waiting. The order is kept, since the tests that take longest come first.
 test: install ## the whole suite, on the real servers; under 15 minutes
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+chaos: install ## every chaos test, also the long tables that `make test` leaves out
+	$(BIN)/pytest tests/chaos -m ""
 
 lint: install
 	$(BIN)/ruff check .

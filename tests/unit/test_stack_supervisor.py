@@ -257,3 +257,18 @@ async def test_a_part_that_answers_no_more_is_not_killed_while_it_is_being_stopp
         pass
     assert heard.said(Kind.DIED) == []
     assert heard.said(Kind.STOPPED) == ["postgres"]
+
+
+async def test_a_part_that_lives_and_never_gets_ready_is_started_anew(
+    place: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "SLOW_START_S", 0.5)
+    ready = place.ready_file("ray")
+    code = (
+        "import pathlib, time\n"
+        f"ready, before = pathlib.Path({str(ready)!r}), pathlib.Path({str(ready) + '.before'!r})\n"
+        "ready.touch() if before.exists() else before.touch(); time.sleep(60)"
+    )
+    async with running(place, sleeper(place, "ray", command=(sys.executable, "-S", "-c", code))) as heard:
+        [died] = [event for event in heard.events if event.kind is Kind.DIED]
+    assert "not ready after 0.5 s" in died.text

@@ -46,10 +46,12 @@ class Traffic:
         rows: list[list[float]],
         *,
         clients: int = CLIENTS,
+        pause: float = PAUSE_SECONDS,
         ask_again_after: float | None = None,
     ) -> None:
         self.answers: list[Answer] = []
         self._clients = clients
+        self._pause = pause
         self._url = f"{url}/api/v1/inference/{model}"
         self._headers = {"Authorization": f"Bearer {token}"}
         self._bodies = itertools.cycle([{"features": row} for row in rows])
@@ -79,7 +81,7 @@ class Traffic:
                 again = await self._ask_once(client, body)
                 answer = replace(again, asked_at=answer.asked_at, attempts=2)
             self.answers.append(answer)
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(self._pause)
 
     async def _ask_once(self, client: httpx.AsyncClient, body: dict[str, list[float]]) -> Answer:
         asked_at = time.time()

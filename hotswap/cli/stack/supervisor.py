@@ -27,7 +27,10 @@ from hotswap.cli.stack.probes import listens
 PROBE_INTERVAL_S = 0.1
 HOLD_INTERVAL_S = 0.2
 ALIVE_INTERVAL_S = 5.0
-START_TIMEOUT_S = 90.0
+START_TIMEOUT_S = 120.0
+SLOW_START_S = 45.0
+"""A part that lives and isn't ready by then is started anew: after a kill -9 Ray's head sometimes waits for a Serve
+controller that died with it, and the next head doesn't."""
 ATTEMPTS = 4
 """How often a part may die before it was ever ready; then the start has failed."""
 FIRST_DELAY_S, LAST_DELAY_S = 0.25, 10.0
@@ -180,8 +183,8 @@ class Supervisor:
             process = await self._start(running)
         except (OSError, StackError) as error:
             return str(error)
-        await self._until_ready(running, process, begun)
-        silence = await self._until_silent(running, process)
+        late = await self._until_ready(running, process, begun)
+        silence = late or await self._until_silent(running, process)
         code = await process.wait()
         if running.part.probe is None and code == 0:
             self._ready(running, begun)
@@ -223,8 +226,8 @@ class Supervisor:
             self._kill(running)
         return process
 
-    async def _until_ready(self, running: Running, process: asyncio.subprocess.Process, begun: float) -> None:
-        """Ask until the part answers; return when it does or when its process has ended."""
+    async def _until_ready(self, running: Running, process: asyncio.subprocess.Process, begun: float) -> str | None:
+        """Ask until the part answers or its process has ended; kill it when it takes too long, and return why."""
         part = running.part
         while part.probe is not None and process.returncode is None and not self._stopping.is_set():
             try:
@@ -235,10 +238,14 @@ class Supervisor:
                 # The answer may be another server's: ours must live, and listen itself.
                 if process.returncode is None and (part.port is None or listens(process.pid, part.port)):
                     self._ready(running, begun)
-                    return
+                    return None
                 running.reason = f"port {part.port} is answered by a process that isn't its own"
+            if time.monotonic() - begun > SLOW_START_S:
+                self._kill(running)
+                return f"not ready after {SLOW_START_S:g} s ({running.reason})"
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), PROBE_INTERVAL_S)
+        return None
 
     async def _until_silent(self, running: Running, process: asyncio.subprocess.Process) -> str | None:
         """Ask on while it lives; kill it when it has not answered for too long, and return what was wrong."""
