@@ -73,11 +73,16 @@ class Agent:
     async def run(self) -> None:
         """Until cancelled. The proxy stays registered: its Envoy may well go on routing without this agent."""
         self._changed.set()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow_plans())
-            tasks.create_task(self._follow_replicas())
-            tasks.create_task(self._keep_applied())
-            tasks.create_task(self._keep_reporting())
+        loops = (self._follow_plans(), self._follow_replicas(), self._keep_applied(), self._keep_reporting())
+        tasks = [asyncio.create_task(loop) for loop in loops]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            # Said until it is heard: redis-py loses a cancel now and then while it connects.
+            while alive := [task for task in tasks if not task.done()]:
+                for task in alive:
+                    task.cancel()
+                await asyncio.wait(alive, timeout=0.1)
 
     # --- what should be -----------------------------------------------------------------------------------------------
 
@@ -125,7 +130,8 @@ class Agent:
     async def _keep_applied(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), 2 * POLL_SECONDS)
+                async with asyncio.timeout(2 * POLL_SECONDS):
+                    await self._changed.wait()
             self._changed.clear()
             plan, before = self._known.plan, (self._acknowledged, self._problem, self._held)
             try:

@@ -331,3 +331,9 @@ async def test_nobody_there_is_503_in_the_error_format(gateway: Gateway, bus: Re
         await gateway.publish(bus, plan(1, None))
         answer: httpx.Response = await gateway.infer("fraud")
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "SERVICE_UNAVAILABLE")
+
+
+async def test_an_agent_ends_whenever_it_is_told_to(gateway: Gateway) -> None:
+    for milliseconds in range(40):
+        async with asyncio.timeout(5), gateway.agent():
+            await asyncio.sleep(milliseconds / 1000)

@@ -4,6 +4,7 @@ import os
 import socket
 from dataclasses import asdict
 
+import psutil
 import pytest
 
 from hotswap.cli.stack import ports
@@ -47,5 +48,5 @@ def test_a_taken_port_names_part_holder_and_the_way_out() -> None:
             ports.require_free(ports.Ports(public=number))
     message = str(refused.value)
     assert f"port {number} (envoy: public) is taken by process {os.getpid()} (" in message
-    assert "pytest" in message
+    assert psutil.Process().cmdline()[0] in message
     assert "--port-base" in message
