@@ -215,7 +215,10 @@ def test_ray_loses_its_parents_and_is_swept(stack: Stack) -> None:
     head, state = stack.pid("ray"), stack.state()
     tree = processes.session_members(head)
     assert len(tree) >= 6
-    for pid in (state["guardian"], state["supervisor"], head):
+    parents = (state["guardian"], state["supervisor"])
+    for pid in parents:
+        os.kill(pid, signal.SIGSTOP)  # else either of them sees the head's death, or the head theirs, and sweeps
+    for pid in (head, *parents):
         os.kill(pid, signal.SIGKILL)
     time.sleep(0.5)
     assert stack.traces(), "nobody is there to kill Ray's daemons: only the sweep can"
