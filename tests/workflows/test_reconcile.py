@@ -209,6 +209,7 @@ async def test_a_deployment_lost_after_its_promotion_is_finished(site: Site, mon
     async def stuck(self: PostgresDeployments, deployment_id: str, status: S, **told: Any) -> None:
         if status is S.ACTIVE and not never.is_set():
             await never.wait()
+            raise ConnectionError("who was stuck comes too late")
         await real(self, deployment_id, status, **told)
 
     monkeypatch.setattr(PostgresDeployments, "transition", stuck)
