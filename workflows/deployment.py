@@ -23,13 +23,13 @@ with workflow.unsafe.imports_passed_through():
     from activities.replicas import ReplicaActivities
     from activities.traffic import TrafficActivities
     from activities.validation import ValidationActivities
-    from hotswap.domain.application import ApplicationSpec, application_name
+    from hotswap.domain.application import ApplicationSpec
     from hotswap.domain.ids import retirement_workflow_id
     from hotswap.domain.lifecycle import DeploymentStatus
     from hotswap.domain.policy import Bake, GoTo, Promote, RollBack, Rollout, SetWeight, Wait, next_action
     from hotswap.domain.registry import DeploymentBrief
     from hotswap.domain.strategy import immediate_steps
-    from hotswap.domain.traffic import FULL, Arm, Counts, TrafficChange
+    from hotswap.domain.traffic import FULL, Arm, Counts
     from hotswap.domain.verdict import Outcome, Reason, Verdict
     from hotswap.domain.vocabulary import DeploymentKind
     from hotswap.messages import (
@@ -37,44 +37,31 @@ with workflow.unsafe.imports_passed_through():
         DeploymentInput,
         DeploymentOutcome,
         RetirementInput,
-        Transition,
         ValidateVersion,
         VerifiedWeight,
         Watch,
-        WithdrawCandidate,
     )
     from hotswap.messages import SetWeight as SetWeightRequest
-    from workflows.calls import BAKE_GRACE, GoBack, cause_of, forward, until_done, watching
-    from workflows.conversation import Conversation
+    from workflows.calls import BAKE_GRACE, GoBack, cause_of, forward, watching
+    from workflows.compensation import STATUS, WEIGHT, Compensation
     from workflows.saga import is_outcome, uninterrupted
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
 
-STATUS = SearchAttributeKey.for_keyword("HotSwapStatus")
-WEIGHT = SearchAttributeKey.for_float("HotSwapWeight")
 MODEL = SearchAttributeKey.for_keyword("HotSwapModel")
 VERSION = SearchAttributeKey.for_keyword("HotSwapVersion")
 ENVIRONMENT = SearchAttributeKey.for_keyword("HotSwapEnvironment")
 
 
 @workflow.defn(name="Deployment")
-class DeploymentWorkflow(Conversation):
+class DeploymentWorkflow(Compensation):
     @workflow.init
     def __init__(self, request: DeploymentInput) -> None:
-        super().__init__(request.deployment_id)
-        self._request = request
-        self._sequence = 0
+        super().__init__(request)
         self._first: VerifiedWeight | None = None
         self._latest: VerifiedWeight | None = None
         self._log_evidence = 0.0
-        # What compensation has to undo; each is set before the step that it undoes, which may half happen.
-        self._started: str | None = None
-        self._published = False
-        self._promoted = False
-        self._stable: Arm | None = None
-        self._inherited = False
-        """Whether a run that was lost may have left traffic split."""
 
     @workflow.run
     async def run(self, request: DeploymentInput) -> DeploymentOutcome:
@@ -105,7 +92,7 @@ class DeploymentWorkflow(Conversation):
         brief = await self._do(
             DeploymentActivities.open_deployment, self._request.deployment_id, summary="read what to deploy"
         )
-        spec = self._application(brief)
+        spec = brief.application_spec(warmup_timeout_seconds=self._request.warmup_timeout.total_seconds())
         self._stable = brief.stable
         self._inherited = brief.is_split and brief.stable is not None
         if brief.status.is_terminal:
@@ -355,63 +342,6 @@ class DeploymentWorkflow(Conversation):
         except WorkflowAlreadyStartedError:
             workflow.logger.info("%s is being retired already", application)
 
-    # --- backward -----------------------------------------------------------------------------------------------------
-
-    async def _go_back(self, cause: RollBack) -> DeploymentOutcome:
-        """Undo what was begun: traffic before everything, then the replicas; then say how it ended."""
-        failures: list[str] = []
-        rolling_back = self._transition(DeploymentStatus.ROLLING_BACK, cause.message, cause.reason)
-        self._show(DeploymentStatus.ROLLING_BACK, cause.message)
-        for undo in (self._withdraw, self._remove_replicas):
-            try:
-                await undo(rolling_back)
-            except FailureError as error:
-                failures.append(cause_of(error).message)
-        if failures:
-            message = f"{cause.message}; and undoing it failed: {'; '.join(failures)}"
-            return await self._end(DeploymentStatus.FAILED, Reason.ROLLBACK_FAILED, message)
-        if self._published:
-            return await self._end(DeploymentStatus.ROLLED_BACK, cause.reason, cause.message)
-        asked_for = {Reason.ABORTED, Reason.CANCELLED, Reason.REJECTED, Reason.ROLLBACK_REQUESTED}
-        status = DeploymentStatus.CANCELLED if cause.reason in asked_for else DeploymentStatus.FAILED
-        return await self._end(status, cause.reason, cause.message)
-
-    async def _withdraw(self, rolling_back: Transition) -> None:
-        if not (self._published or self._inherited):
-            return
-        self._sequence += 1
-        await workflow.execute_activity_method(
-            TrafficActivities.withdraw_candidate,
-            WithdrawCandidate(
-                change=self._change(stable=self._stable, candidate=None, weight=0),
-                why=rolling_back,
-                promoted=self._promoted,
-            ),
-            **until_done("take all traffic from the candidate, and verify it"),
-        )
-        self._verified_weight = 0
-        workflow.upsert_search_attributes([WEIGHT.value_set(0.0)])
-        self._tell()
-
-    async def _remove_replicas(self, rolling_back: Transition) -> None:
-        if self._started is None:
-            return
-        if not (self._published or self._inherited):
-            await workflow.execute_activity_method(
-                DeploymentActivities.record_transition, rolling_back, **until_done("rolling back")
-            )
-        await workflow.execute_activity_method(
-            ReplicaActivities.retire_replicas, self._started, **until_done(f"stop {self._started}")
-        )
-
-    async def _end(self, status: DeploymentStatus, reason: Reason, message: str) -> DeploymentOutcome:
-        """Whatever comes from now on comes too late, and is told so."""
-        self._show(status, message)
-        await workflow.execute_activity_method(
-            DeploymentActivities.record_transition, self._transition(status, message, reason), **until_done(str(status))
-        )
-        return self._outcome(reason)
-
     # --- small parts --------------------------------------------------------------------------------------------------
 
     async def _do(self, method: Callable[[Any, Given], Awaitable[Result]], given: Given, *, summary: str) -> Result:
@@ -441,63 +371,13 @@ class DeploymentWorkflow(Conversation):
     def _is_unjudged(self) -> bool:
         return self._stable is None or self._request.kind is DeploymentKind.ROLLBACK
 
-    def _application(self, brief: DeploymentBrief) -> ApplicationSpec:
-        """This deployment's own application; for a rollback the warm one of the version that it goes back to."""
-        name = application_name(brief.environment, brief.candidate.model, brief.deployment_id)
-        deployment_id = brief.deployment_id
-        if brief.kind is DeploymentKind.ROLLBACK and brief.warm is not None:
-            name, deployment_id = brief.warm.application, brief.warm.deployment_id
-        return ApplicationSpec(
-            name=name,
-            deployment_id=deployment_id,
-            environment=brief.environment,
-            model=brief.candidate.model,
-            version=brief.candidate.version,
-            framework=brief.candidate.framework,
-            artifact=brief.candidate.artifact,
-            input_schema=brief.candidate.input_schema,
-            output_schema=brief.candidate.output_schema,
-            resources=brief.resources,
-            warmup_timeout_seconds=self._request.warmup_timeout.total_seconds(),
-        )
-
-    def _change(self, *, stable: Arm | None, candidate: Arm | None, weight: int) -> TrafficChange:
-        return TrafficChange(
-            environment=self._request.environment,
-            model=self._request.model,
-            deployment_id=self._request.deployment_id,
-            sequence=self._sequence,
-            stable=stable,
-            candidate=candidate,
-            candidate_weight=weight,
-        )
-
     async def _enter(self, status: DeploymentStatus, message: str) -> None:
         self._show(status, message)
         await self._do(
             DeploymentActivities.record_transition, self._transition(status, message, None), summary=str(status)
         )
 
-    def _transition(self, status: DeploymentStatus, message: str, reason: Reason | None) -> Transition:
-        return Transition(
-            deployment_id=self._request.deployment_id,
-            status=status,
-            message=message,
-            reason=reason,
-            actor=self._request.initiated_by,
-        )
-
-    def _show(self, status: DeploymentStatus, message: str) -> None:
-        self._status, self._message = status, message
-        workflow.upsert_search_attributes([STATUS.value_set(status)])
-        self._tell()
-
     async def _record_decisions(self) -> None:
         while self._unrecorded:
             await self._do(DeploymentActivities.record_decision, self._unrecorded[0], summary=self._unrecorded[0].kind)
             self._unrecorded.pop(0)
-
-    def _outcome(self, reason: Reason) -> DeploymentOutcome:
-        return DeploymentOutcome(
-            deployment_id=self._request.deployment_id, status=self._status, reason=reason, message=self._message
-        )

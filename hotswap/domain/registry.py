@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from hotswap.domain.application import ArtifactRef, ReplicaResources
+from hotswap.domain.application import ApplicationSpec, ArtifactRef, ReplicaResources, application_name
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.traffic import Arm
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType
@@ -104,6 +104,26 @@ class DeploymentBrief:
     is_split: bool = False
     was_verified: bool = False
     is_promoted: bool = False
+
+    def application_spec(self, *, warmup_timeout_seconds: float) -> ApplicationSpec:
+        """This deployment's own application; for a rollback the warm one of the version that it goes back to."""
+        name = application_name(self.environment, self.candidate.model, self.deployment_id)
+        deployment_id = self.deployment_id
+        if self.kind is DeploymentKind.ROLLBACK and self.warm is not None:
+            name, deployment_id = self.warm.application, self.warm.deployment_id
+        return ApplicationSpec(
+            name=name,
+            deployment_id=deployment_id,
+            environment=self.environment,
+            model=self.candidate.model,
+            version=self.candidate.version,
+            framework=self.candidate.framework,
+            artifact=self.candidate.artifact,
+            input_schema=self.candidate.input_schema,
+            output_schema=self.candidate.output_schema,
+            resources=self.resources,
+            warmup_timeout_seconds=warmup_timeout_seconds,
+        )
 
 
 @dataclass(frozen=True, slots=True)
