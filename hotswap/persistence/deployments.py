@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import psycopg
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,6 +21,17 @@ from hotswap.domain.registry import DeploymentBrief, Unfinished
 from hotswap.domain.traffic import FULL, Arm, TrafficChange, TrafficPlan
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment, VersionStatus
+from hotswap.persistence.active_versions import (
+    activate,
+    active_version,
+    arm_of,
+    deactivate,
+    mark_replaced,
+    point_to,
+    predecessor_of,
+    set_version_status,
+)
+from hotswap.persistence.audit import about_deployment
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.registry import version_ref
 from hotswap.persistence.tables import (
@@ -57,12 +68,12 @@ class PostgresDeployments:
             status = DeploymentStatus(deployment.status)
             route = await session.get(TrafficRoute, (environment, model.name))
             is_split = route is not None and to_arm(route.candidate) is not None
-            active = await _active(session, deployment)
+            active = await active_version(session, deployment)
             is_promoted = active is not None and active.deployment_id == deployment_id
             before, stable = active, to_arm(route.stable) if route is not None else None
             if active is not None and is_promoted:
-                before = await _replaced_by(session, active)
-                stable = await _arm_of(session, before)
+                before = await predecessor_of(session, active)
+                stable = await arm_of(session, before)
             if not status.is_terminal:
                 await _close_lost(session, deployment, active=active, is_split=is_split)
                 await epoch_of(session, environment, model.name, run_id=run_id)
@@ -130,7 +141,7 @@ class PostgresDeployments:
             deployment = await _locked(session, deployment_id)
             if DeploymentStatus(deployment.status).is_terminal:
                 return
-            active = await _active(session, deployment)
+            active = await active_version(session, deployment)
             serving = active.deployment_id if active is not None else None
             others = await session.scalars(
                 select(Deployment)
@@ -183,9 +194,11 @@ class PostgresDeployments:
                 return
             version.approved_by, version.approved_at = by, func.now()
             if version.status != VersionStatus.DEPLOYED:
-                _set_status(session, version, VersionStatus.APPROVED, actor=by, why=f"approved for {deployment_id}")
+                set_version_status(
+                    session, version, VersionStatus.APPROVED, actor=by, why=f"approved for {deployment_id}"
+                )
             session.add(
-                _audit(
+                about_deployment(
                     deployment_id, actor=by, action="approve", why="claimed" if claimed else None, after={"step": step}
                 )
             )
@@ -195,10 +208,10 @@ class PostgresDeployments:
         async with self._sessions.begin() as session:
             plan = await apply_change(session, change, run_id=run_id)
             deployment = await _locked(session, deployment_id)
-            before = await _active(session, deployment)
+            before = await active_version(session, deployment)
             if before is not None and before.deployment_id == deployment_id:
                 return plan
-            await _activate(
+            await activate(
                 session,
                 deployment,
                 application=change.stable.application,
@@ -207,107 +220,26 @@ class PostgresDeployments:
                 why="promoted",
             )
             if before is not None:
-                await _replace(session, await _locked(session, before.deployment_id), by=deployment)
+                await mark_replaced(session, await _locked(session, before.deployment_id), by=deployment)
             return plan
 
     async def make_inactive(self, deployment_id: str, change: TrafficChange, *, run_id: str) -> TrafficPlan:
         async with self._sessions.begin() as session:
             plan = await apply_change(session, change, run_id=run_id)
             deployment = await _locked(session, deployment_id)
-            active = await _active(session, deployment)
+            active = await active_version(session, deployment)
             if active is None or active.deployment_id != deployment_id:
                 return plan
-            before, why = await _replaced_by(session, active), f"{deployment_id} is taken back"
+            before, why = await predecessor_of(session, active), f"{deployment_id} is taken back"
             if before is None:
-                await _deactivate(session, active, actor="hotswap", why=why)
-                await _point_to(session, deployment, None)
+                await deactivate(session, active, actor="hotswap", why=why)
+                await point_to(session, deployment, None)
                 return plan
             again = await _locked(session, before.deployment_id)
-            await _activate(session, again, application=before.application, before=active, actor="hotswap", why=why)
+            await activate(session, again, application=before.application, before=active, actor="hotswap", why=why)
             again.reason, again.message = Reason.COMPLETED, f"serves again, since {why}"
             again.is_rolled_back, again.rolled_back_at = False, None
             return plan
-
-
-async def _activate(
-    session: AsyncSession,
-    deployment: Deployment,
-    *,
-    application: str,
-    before: ActiveVersion | None,
-    actor: str,
-    why: str,
-) -> None:
-    """Make a deployment's version the active one instead of another; the history keeps both."""
-    if before is not None:
-        await _deactivate(session, before, actor=actor, why=why)
-    session.add(
-        ActiveVersion(
-            model_id=deployment.model_id,
-            environment=deployment.environment,
-            version_id=deployment.version_id,
-            deployment_id=deployment.deployment_id,
-            application=application,
-        )
-    )
-    version = await session.get_one(ModelVersion, deployment.version_id, with_for_update=True)
-    _set_status(session, version, VersionStatus.DEPLOYED, actor=actor, why=why)
-    await _point_to(session, deployment, version.version)
-    session.add(
-        _audit(
-            deployment.deployment_id,
-            actor=actor,
-            action="make active",
-            why=why,
-            before={"deploymentId": before.deployment_id if before is not None else None},
-            after={"deploymentId": deployment.deployment_id, "version": version.version},
-        )
-    )
-
-
-async def _deactivate(session: AsyncSession, active: ActiveVersion, *, actor: str, why: str) -> None:
-    """A version that serves nowhere any more is what it was before: it can be deployed again."""
-    active.until = func.now()
-    await session.flush()
-    session.add(_audit(active.deployment_id, actor=actor, action="make inactive", why=why))
-    elsewhere = select(ActiveVersion.id).where(
-        ActiveVersion.version_id == active.version_id, ActiveVersion.until.is_(None)
-    )
-    if await session.scalar(elsewhere.limit(1)) is not None:
-        return
-    version = await session.get_one(ModelVersion, active.version_id, with_for_update=True)
-    if version.status == VersionStatus.DEPLOYED:
-        status = VersionStatus.VALIDATED if version.approved_at is None else VersionStatus.APPROVED
-        _set_status(session, version, status, actor=actor, why=why)
-
-
-async def _replace(session: AsyncSession, deployment: Deployment, *, by: Deployment) -> None:
-    """It ended as Active, and stays so by its status; what came of it since is told by its reason and message."""
-    version = await session.get_one(ModelVersion, by.version_id)
-    if by.kind == DeploymentKind.ROLLBACK:
-        deployment.reason = Reason.ROLLBACK_REQUESTED
-        deployment.message = f"rolled back to {version.version} by {by.deployment_id}"
-        deployment.is_rolled_back, deployment.rolled_back_at = True, func.now()
-    else:
-        deployment.reason = Reason.REPLACED
-        deployment.message = f"replaced by {version.version} ({by.deployment_id})"
-
-
-def _set_status(session: AsyncSession, version: ModelVersion, status: VersionStatus, *, actor: str, why: str) -> None:
-    if version.status == status:
-        return
-    session.add(
-        AuditEvent(
-            actor=actor,
-            action=f"status {status}",
-            target_type="version",
-            target_id=version.version_id,
-            why=why,
-            before={"status": version.status},
-            after={"status": status},
-        )
-    )
-    version.status = status
 
 
 def _verified(session: AsyncSession, deployment: Deployment, weight: int, message: str) -> None:
@@ -317,7 +249,7 @@ def _verified(session: AsyncSession, deployment: Deployment, weight: int, messag
     deployment.verified_at = func.now()
     if before != weight:
         session.add(
-            _audit(
+            about_deployment(
                 deployment.deployment_id,
                 actor="hotswap",
                 action="weight verified",
@@ -379,7 +311,7 @@ def _move(
     if status in {DeploymentStatus.ROLLED_BACK, DeploymentStatus.FAILED}:
         deployment.error_message = message
     session.add(
-        _audit(
+        about_deployment(
             deployment.deployment_id,
             actor=actor,
             action=f"status {status}",
@@ -403,44 +335,6 @@ async def _locked(session: AsyncSession, deployment_id: str) -> Deployment:
     return deployment
 
 
-async def _active(session: AsyncSession, deployment: Deployment) -> ActiveVersion | None:
-    active: ActiveVersion | None = await session.scalar(
-        select(ActiveVersion).where(
-            ActiveVersion.model_id == deployment.model_id,
-            ActiveVersion.environment == deployment.environment,
-            ActiveVersion.until.is_(None),
-        )
-    )
-    return active
-
-
-async def _replaced_by(session: AsyncSession, active: ActiveVersion) -> ActiveVersion | None:
-    """What served until this one was made active, in the same transaction."""
-    row: ActiveVersion | None = await session.scalar(
-        select(ActiveVersion).where(
-            ActiveVersion.model_id == active.model_id,
-            ActiveVersion.environment == active.environment,
-            ActiveVersion.until == active.since,
-            ActiveVersion.id < active.id,
-        )
-    )
-    return row
-
-
-async def _arm_of(session: AsyncSession, version: ActiveVersion | None) -> Arm | None:
-    row = await session.get(DesiredApplication, version.application) if version is not None else None
-    return None if row is None else Arm(row.name, row.version, row.deployment_id)
-
-
-async def _point_to(session: AsyncSession, deployment: Deployment, version: str | None) -> None:
-    if deployment.environment == Environment.PRODUCTION:
-        await session.execute(
-            update(Model)
-            .where(Model.model_id == deployment.model_id)
-            .values(active_version=version, updated_at=func.now())
-        )
-
-
 async def _warm_arm(session: AsyncSession, environment: Environment, model: str, version: str) -> Arm | None:
     row = await session.scalar(
         select(DesiredApplication)
@@ -454,7 +348,3 @@ async def _warm_arm(session: AsyncSession, environment: Environment, model: str,
         .limit(1)
     )
     return None if row is None else Arm(row.name, row.version, row.deployment_id)
-
-
-def _audit(deployment_id: str, *, actor: str, action: str, why: str | None, **change: dict[str, Any]) -> AuditEvent:
-    return AuditEvent(actor=actor, action=action, target_type="deployment", target_id=deployment_id, why=why, **change)

@@ -20,9 +20,10 @@ from hotswap.domain.ids import deployment_workflow_id
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.registry import VersionRef
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType, Strategy, VersionStatus
+from hotswap.persistence.audit import about_deployment
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.registry import version_ref
-from hotswap.persistence.tables import ENDED, ActiveVersion, AnalysisResult, AuditEvent, Deployment, Model, ModelVersion
+from hotswap.persistence.tables import ENDED, ActiveVersion, AnalysisResult, Deployment, Model, ModelVersion
 
 Row = TypeVar("Row")
 
@@ -170,11 +171,10 @@ class Queries:
             async with self._sessions.begin() as session:
                 session.add(row)
                 session.add(
-                    AuditEvent(
+                    about_deployment(
+                        deployment_id,
                         actor=new.initiated_by,
                         action=f"request {new.kind}",
-                        target_type="deployment",
-                        target_id=deployment_id,
                         after={"model": wanted.model, "version": wanted.version, "environment": new.environment},
                     )
                 )

@@ -12,6 +12,7 @@ from hotswap.domain.application import ArtifactRef
 from hotswap.domain.errors import Conflict
 from hotswap.domain.registry import Inspection, Registration, ValidationReport, VersionRef
 from hotswap.domain.vocabulary import Framework, VersionStatus
+from hotswap.persistence.audit import about_version
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.tables import AuditEvent, Deployment, Model, ModelVersion
 
@@ -112,10 +113,9 @@ def _new_version(model: Model, registration: Registration, inspection: Inspectio
 
 
 def _registered(version: ModelVersion, registration: Registration) -> AuditEvent:
-    return AuditEvent(
+    return about_version(
+        version.version_id,
         actor=registration.requested_by,
         action="register",
-        target_type="version",
-        target_id=version.version_id,
         after={"model": registration.name, "version": version.version, "checksum": version.checksum},
     )

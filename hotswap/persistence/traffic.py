@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from hotswap.domain.errors import StaleFence
 from hotswap.domain.traffic import Arm, Fence, ProxyReport, Route, TrafficChange, TrafficPlan
 from hotswap.domain.vocabulary import Environment
+from hotswap.persistence.audit import about_deployment
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.tables import AuditEvent, PlanGeneration, ProxyReportRow, TrafficEpoch, TrafficRoute
 
@@ -86,11 +87,10 @@ def _changed(known: TrafficRoute | None, change: TrafficChange) -> AuditEvent:
     before = None
     if known is not None:
         before = told(to_arm(known.stable), to_arm(known.candidate), known.candidate_weight)
-    return AuditEvent(
+    return about_deployment(
+        change.deployment_id,
         actor="hotswap",
         action="change route",
-        target_type="deployment",
-        target_id=change.deployment_id,
         why=f"the route of {change.model} in {change.environment}",
         before=before,
         after=told(change.stable, change.candidate, change.candidate_weight),
