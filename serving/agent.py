@@ -10,17 +10,18 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import sys
 import time
 
 import httpx
 import msgspec
+from anyio import create_task_group
 from redis.asyncio import Redis
 
 from hotswap.bus import RedisTrafficBus, decode_plan
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.traffic import ProxyReport, Route, TrafficPlan
+from hotswap.lifetime import until_terminated
 from hotswap.ports import ServeCluster, TrafficBus
 from hotswap.settings import SettingsError, TrafficAgentSettings, load
 from hotswap.telemetry import configure_logging, mark_ready
@@ -73,16 +74,9 @@ class Agent:
     async def run(self) -> None:
         """Until cancelled. The proxy stays registered: its Envoy may well go on routing without this agent."""
         self._changed.set()
-        loops = (self._follow_plans(), self._follow_replicas(), self._keep_applied(), self._keep_reporting())
-        tasks = [asyncio.create_task(loop) for loop in loops]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            # Said until it is heard: redis-py loses a cancel now and then while it connects.
-            while alive := [task for task in tasks if not task.done()]:
-                for task in alive:
-                    task.cancel()
-                await asyncio.wait(alive, timeout=0.1)
+        async with create_task_group() as group:
+            for loop in (self._follow_plans, self._follow_replicas, self._keep_applied, self._keep_reporting):
+                group.start_soon(loop)
 
     # --- what should be -----------------------------------------------------------------------------------------------
 
@@ -274,10 +268,7 @@ async def serve(settings: TrafficAgentSettings) -> None:
         port=settings.ray.http_port,
     )
     admin = EnvoyAdmin(settings.agent.envoy_admin_url)
-    task = asyncio.create_task(Agent(settings, bus, cluster, admin).run())
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await until_terminated(Agent(settings, bus, cluster, admin).run)
     if not await admin.is_live():
         # Envoy was stopped first: this proxy has shut down cleanly, and nobody need wait for it any more.
         with contextlib.suppress(Unavailable):

@@ -7,11 +7,9 @@ can't be read or was dropped is counted and told, and stops nothing.
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 import shutil
-import signal
 import sys
 import time
 from pathlib import Path
@@ -20,6 +18,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from hotswap.lifetime import until_terminated
 from hotswap.records import STREAM, encode_batch
 from hotswap.settings import SettingsError, ShipperSettings, load
 from hotswap.telemetry import configure_logging, mark_ready
@@ -160,11 +159,8 @@ def _write_position(spool: Path, position: Position) -> None:
 async def serve(settings: ShipperSettings) -> None:
     settings.serving.spool_dir.mkdir(parents=True, exist_ok=True)
     redis = Redis.from_url(settings.redis.url.get_secret_value())
-    task = asyncio.create_task(Shipper(settings.serving.spool_dir, redis).run())
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     mark_ready()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await until_terminated(Shipper(settings.serving.spool_dir, redis).run)
     await redis.aclose()
 
 

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import socket
 import sys
 from collections.abc import Iterable, Sequence
@@ -25,6 +24,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
+from hotswap.lifetime import until_terminated
 from hotswap.records import STREAM, InferenceRecord, decode_record, split_batch
 from hotswap.settings import Settings, SettingsError, load
 from hotswap.telemetry import configure_logging, mark_ready
@@ -259,10 +259,7 @@ def _text(value: str | None) -> str | None:
 async def serve(settings: Settings) -> None:
     redis = Redis.from_url(settings.redis.url.get_secret_value())
     url = settings.postgres.url.get_secret_value().replace("postgresql+psycopg://", "postgresql://")
-    task = asyncio.create_task(Recorder(redis, url).run())
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await until_terminated(Recorder(redis, url).run)
     await redis.aclose()
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -15,41 +16,21 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from anyio import create_task_group
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-from hotswap.domain.vocabulary import ArmName, InferenceStatus
+from hotswap.lifetime import until_terminated
 from hotswap.persistence import recorder
 from hotswap.persistence.database import Sessions
-from hotswap.persistence.recorder import DEAD, Recorder
-from hotswap.records import STREAM, InferenceRecord, encode_batch, encode_record
+from hotswap.persistence.recorder import DEAD, GROUP, Recorder
+from hotswap.records import STREAM, decode_record, encode_batch
+from tests.fixtures.records import GOOD, encoded
 from tests.fixtures.valkey import ValkeyServer
-
-GOOD = InferenceRecord(
-    record_id="good",
-    request_id="request",
-    environment="Production",
-    model="fraud",
-    version="1.0.0",
-    deployment_id="dep-1a2b3c4d",
-    application="app",
-    arm=ArmName.STABLE,
-    attempt=1,
-    batch=False,
-    instances=1,
-    features="[1.0]",
-    prediction="1",
-    confidence=0.9,
-    latency_ms=0.5,
-    status=InferenceStatus.COMPLETED,
-    error=None,
-    requested_at=datetime.now(UTC).timestamp(),
-    completed_at=datetime.now(UTC).timestamp(),
-)
 
 
 def record(number: int) -> bytes:
-    return encode_record(msgspec.structs.replace(GOOD, record_id=f"record-{number}"))
+    return encoded(f"record-{number}")
 
 
 @dataclass
@@ -75,13 +56,10 @@ class Line:
 
     @contextlib.asynccontextmanager
     async def recording(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(Recorder(self.redis, self.database_url).run())
-        try:
+        async with create_task_group() as group:
+            group.start_soon(Recorder(self.redis, self.database_url).run)
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            group.cancel_scope.cancel()
 
     async def dead(self) -> list[dict[bytes, bytes]]:
         return [fields for _, fields in await self.redis.xrange(DEAD)]
@@ -109,7 +87,7 @@ async def line(own_valkey: ValkeyServer, sessions: Sessions, postgres_url: str) 
     ids=["far future", "no time", "endless", "NUL", "too large", "too long for its index"],
 )
 async def test_a_record_that_cannot_be_written_is_set_aside_alone(line: Line, poison: dict[str, Any]) -> None:
-    bad = encode_record(msgspec.structs.replace(GOOD, record_id="bad", **poison))
+    bad = encoded("bad", **poison)
     async with line.recording():
         await line.send(*map(record, range(10)), bad, *map(record, range(10, 20)))
         await line.until_empty()
@@ -139,23 +117,75 @@ def record_in_its_own_process(redis_url: str, database_url: str) -> None:
     asyncio.run(Recorder(Redis.from_url(redis_url), database_url).run())
 
 
-async def test_a_recorder_killed_again_and_again_writes_every_record_once(line: Line) -> None:
-    for batch in range(400):
+@contextlib.asynccontextmanager
+async def insert_stopped(line: Line, numbers: range) -> AsyncIterator[None]:
+    """Whoever inserts one of these records waits: another transaction has them, and ends without."""
+    today = datetime.now(UTC).date()
+    async with await psycopg.AsyncConnection.connect(line.database_url) as database:
+        await recorder.make_partitions(database, [today + timedelta(days=ahead) for ahead in range(3)])
+        await database.commit()
+        rows = [recorder.Writable(b"", recorder._row(decode_record(record(number)))) for number in numbers]
+        async with database.transaction(force_rollback=True):
+            assert await recorder.write(database, rows) == []
+            yield
+
+
+async def until_inserting(line: Line) -> None:
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT%'")
+
+    async def is_waiting() -> bool:
+        async with line.sessions() as session:  # a transaction sees one state of pg_stat_activity
+            return bool(await session.scalar(waiting))
+
+    async with asyncio.timeout(30):
+        while not await is_waiting():
+            await asyncio.sleep(0.01)
+
+
+async def until_alone(line: Line) -> None:
+    """Valkey has seen that the recorder is gone: what it asked for and hasn't got is not done."""
+    own = await line.redis.client_id()
+    async with asyncio.timeout(30):
+        while {int(client["id"]) for client in await line.redis.client_list()} != {own}:
+            await asyncio.sleep(0.01)
+
+
+async def until_recorded(line: Line) -> None:
+    async with asyncio.timeout(30):
+        while not await line.recorded():
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("committed", [False, True], ids=["before its commit", "between commit and acknowledgement"])
+async def test_a_recorder_killed_at_its_commit_writes_every_record_once(
+    line: Line, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    for batch in range(100):
         await line.send(*map(record, range(batch * 10, batch * 10 + 10)))
-    spawn = multiprocessing.get_context("spawn")
-    killed = 0
-    while await line.redis.xlen(STREAM):
-        process = spawn.Process(target=record_in_its_own_process, args=(line.redis_url, line.database_url))
+    process = multiprocessing.get_context("spawn").Process(
+        target=record_in_its_own_process, args=(line.redis_url, line.database_url), daemon=True
+    )
+    async with insert_stopped(line, range(1_000)):
         process.start()
-        before = len(await line.recorded())
-        async with asyncio.timeout(30):
-            while await line.redis.xlen(STREAM) and (killed >= 3 or len(await line.recorded()) < before + 300):
-                await asyncio.sleep(0.002)
+        await until_inserting(line)
+        if committed:
+            await line.redis.client_pause(60_000, all=False)
+        else:
+            process.kill()
+            process.join()
+    if committed:
+        await until_recorded(line)
         process.kill()
         process.join()
-        killed += 1
-    assert killed > 1, "at least once in the middle of the backlog; a slow test's looks may miss the others"
-    assert await line.recorded() == sorted(f"record-{number}" for number in range(4_000))
+        await until_alone(line)
+        await line.redis.client_unpause()
+    taken = recorder.BATCH_ENTRIES
+    assert len(await line.recorded()) == (taken * 10 if committed else 0)
+    assert (await line.redis.xlen(STREAM), (await line.redis.xpending(STREAM, GROUP))["pending"]) == (100, taken)
+    monkeypatch.setattr(recorder, "CLAIM_AFTER_MS", 300)
+    async with line.recording():
+        await line.until_empty()
+    assert await line.recorded() == sorted(f"record-{number}" for number in range(1_000))
     assert await line.dead() == []
 
 
@@ -174,6 +204,16 @@ async def test_a_lost_stream_and_a_lost_connection_are_only_waited_for(line: Lin
         await line.send(record(2))
         await line.until_empty()
     assert await line.recorded() == ["record-1", "record-2"]
+
+
+async def test_it_ends_whenever_it_is_told_to(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "BLOCK_MS", 20)
+    for milliseconds in range(150):
+        ending = asyncio.create_task(until_terminated(Recorder(line.redis, line.database_url).run))
+        await asyncio.sleep(0.01 + milliseconds % 30 / 1000)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait([ending], timeout=5)
+        assert ending.done()
 
 
 async def test_a_missing_setting_stops_it_for_good(tmp_path: Path) -> None:
@@ -218,7 +258,7 @@ async def test_a_partition_is_a_day_in_utc_wherever_the_session_is(line: Line) -
 
 async def test_the_days_of_a_backlog_get_their_partitions(line: Line) -> None:
     then = datetime.now(UTC) - timedelta(days=3)
-    await line.send(encode_record(msgspec.structs.replace(GOOD, requested_at=then.timestamp())))
+    await line.send(encoded("late", requested_at=then.timestamp()))
     async with line.recording():
         await line.until_empty()
     assert f"inference_requests_{then:%Y%m%d}" in await partitions(line.database_url)

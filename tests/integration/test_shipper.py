@@ -13,38 +13,16 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from hotswap.domain.vocabulary import ArmName, InferenceStatus
-from hotswap.records import STREAM, InferenceRecord, decode_record, encode_record, split_batch
+from hotswap.records import STREAM, decode_record, split_batch
 from serving import shipper, spool
 from serving.shipper import Shipper
 from serving.spool import FRAME, SpoolWriter, segments
+from tests.fixtures.records import encoded
 from tests.fixtures.valkey import ValkeyServer
 
 
 def record(number: int) -> bytes:
-    return encode_record(
-        InferenceRecord(
-            record_id=str(number),
-            request_id=f"request-{number}",
-            environment="Production",
-            model="fraud",
-            version="1.0.0",
-            deployment_id="dep-1a2b3c4d",
-            application="app",
-            arm=ArmName.STABLE,
-            attempt=1,
-            batch=False,
-            instances=1,
-            features="[1.0]",
-            prediction="1",
-            confidence=0.9,
-            latency_ms=0.5,
-            status=InferenceStatus.COMPLETED,
-            error=None,
-            requested_at=1_700_000_000.0,
-            completed_at=1_700_000_000.1,
-        )
-    )
+    return encoded(str(number))
 
 
 def numbers(first: int, last: int) -> list[str]:
@@ -155,8 +133,8 @@ async def test_nothing_is_lost_while_redis_is_away(
         await asyncio.sleep(0.2)
         assert not running.done()
         await own_valkey.start()
-        async with asyncio.timeout(5):
-            while await shipped(redis) != numbers(1, 20):
+        async with Redis.from_url(own_valkey.url) as again, asyncio.timeout(5):
+            while await shipped(again) != numbers(1, 20):
                 await asyncio.sleep(0.02)
     finally:
         running.cancel()
