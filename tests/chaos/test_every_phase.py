@@ -364,7 +364,7 @@ def test_a_worker_that_freezes_with_work_in_hand_wakes_up_to_no_effect(laborator
         dashboard.suspend()
         exits.callback(dashboard.resume)
         put_in_hand.release()
-        wait_until(lambda: put_in_hand(laboratory), what="a PUT in hand")
+        wait_until(lambda: lease_is_held(laboratory), what="a PUT in hand")
         time.sleep(0.3)
         frozen_at = time.monotonic()
         worker.suspend()
@@ -394,6 +394,6 @@ def dashboard_of(stack: Stack) -> psutil.Process:
     return found
 
 
-def put_in_hand(laboratory: Laboratory) -> bool:
+def lease_is_held(laboratory: Laboratory) -> bool:
     with psycopg.connect(laboratory.database) as connection:
         return connection.execute("SELECT 1 FROM leases WHERE expires_at > now()").fetchone() is not None
