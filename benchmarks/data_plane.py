@@ -7,8 +7,9 @@ noise rarely hits both sides of one round, and never most rounds on the same sid
 import json
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from benchmarks.bare_envoy import bare_envoy
 from benchmarks.figure import Figure
 from benchmarks.load import Seen, Target, load
 from benchmarks.plain_serve import plain_serve
@@ -31,24 +32,32 @@ class _Compared:
 
 
 def gateway(world: World) -> list[Figure]:
-    """The same requests through Envoy (token checked, routed, counted) and straight to the replica behind it."""
+    """The same requests through Envoy (token checked, routed, counted) and straight to the replica behind it.
+
+    And through an Envoy that only passes on: no gateway on this machine can be expected to do much better.
+    """
     ours, direct = _gateway(world), _replica(world)
-    p50 = _compare(ours, direct, lambda seen: seen.p50_ms, connections=1)
-    throughput = _compare(ours, direct, lambda seen: seen.per_second, connections=CONNECTIONS)
+    with bare_envoy(direct.port) as port:
+        bare = replace(direct, port=port)
+        p50, bare_p50 = (_compare(each, direct, lambda seen: seen.p50_ms, connections=1) for each in (ours, bare))
+        throughput, bare_throughput = (
+            _compare(each, direct, lambda seen: seen.per_second, connections=CONNECTIONS) for each in (ours, bare)
+        )
     return [
         Figure(
             name="gateway over the replica's own port, p50",
             measured=p50.ratio,
             bar=1.25,
             unit="x",
-            beside=f"{p50.ours:.3f} ms over {p50.theirs:.3f} ms at 1 connection",
+            beside=f"{p50.ours:.3f} ms over {p50.theirs:.3f} ms at 1 connection; a bare Envoy {bare_p50.ratio:.2f}x",
         ),
         Figure(
             name="gateway over the replica's own port, throughput",
             measured=throughput.ratio,
             bar=0.8,
             unit="x",
-            beside=f"{throughput.ours:.0f} over {throughput.theirs:.0f} requests/s at {CONNECTIONS} connections",
+            beside=f"{throughput.ours:.0f} over {throughput.theirs:.0f} requests/s at {CONNECTIONS} connections; "
+            f"a bare Envoy {bare_throughput.ratio:.2f}x",
             at_least=True,
         ),
     ]

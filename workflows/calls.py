@@ -26,6 +26,7 @@ BAKE_GRACE = timedelta(seconds=15)
 """How much later than the watch's own deadline the bake's timer ends it: twice its heartbeat time-out, and a retry."""
 
 _RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=5))
+_WATCH_AGAIN = RetryPolicy(initial_interval=timedelta(milliseconds=100), maximum_interval=timedelta(seconds=5))
 
 
 class GoBack(Exception):
@@ -62,7 +63,7 @@ def watching(summary: str, *, deadline: timedelta) -> workflow.ActivityConfig:
         summary=summary,
         schedule_to_close_timeout=deadline,
         heartbeat_timeout=WATCH_HEARTBEAT_TIMEOUT,
-        retry_policy=_RETRY,
+        retry_policy=_WATCH_AGAIN,
         cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
     )
 

@@ -230,6 +230,8 @@ def _temporal(layout: Layout, ports: Ports) -> tuple[str, ...]:
     return (
         *(str(binaries() / "temporal"), "server", "start-dev", "--ip", HOST, *flags),
         *("--metrics-port", str(ports.temporal_metrics), "--db-filename", str(layout.temporal / "temporal.db")),
+        # Every time-out is up to this much late, 1 s by default: a killed worker costs two of them.
+        *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="100ms"'),
         *("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=1"),
         *("--log-level", "warn", "--log-format", "json", "--ui-disable-news-fetch"),
         *("--disable-config-file", "--disable-config-env"),
