@@ -63,6 +63,11 @@ class Phase:
     is_held: bool = True
     environment: Environment = Environment.PRODUCTION
 
+    @property
+    def holds_plan(self) -> bool:
+        """Whether what is held there has the plan's lock, and so holds up all who open, shift or withdraw."""
+        return self.is_held and (self.weighted or self.status is S.PENDING)
+
 
 PENDING = Phase("pends", S.PENDING, weighted=False)
 AWAITING = Phase("awaits", S.AWAITING_APPROVAL, weighted=False, is_held=False, environment=Environment.STAGING)
@@ -73,11 +78,11 @@ PHASES = (
     AWAITING,
     Phase("validates", S.VALIDATING, weighted=False),
     DEPLOYING,
-    Phase("shifts", S.PROGRESSING, weighted=True),
     BAKING,
     Phase("promotes", S.PROMOTING, weighted=True, config=SHORT),
     ROLLING_BACK,
-    PENDING,  # last: who opens a deployment has the plan's lock, and holds up whoever changes a weight
+    Phase("shifts", S.PROGRESSING, weighted=True),
+    PENDING,
 )
 
 
@@ -132,14 +137,16 @@ class Laboratory:
 
     @contextmanager
     def every_phase(self) -> Iterator[list[Case]]:
-        """All models in their phases at once."""
+        """All models in their phases at once; those that hold each other up come one by one, the longest way first."""
         with self.watched() as exits:
-            others = [self.bring(phase, exits) for phase in PHASES if phase is not PENDING]
-            for case in others:
+            cases = [self.bring(phase, exits) for phase in PHASES if not phase.holds_plan]
+            for case in cases:
                 self.reach(case)
-            pending = self.bring(PENDING, exits)
-            self.reach(pending)
-            yield [*others, pending]
+            for phase in PHASES:
+                if phase.holds_plan:
+                    cases.append(self.bring(phase, exits))
+                    self.reach(cases[-1])
+            yield cases
 
     @contextmanager
     def watched(self) -> Iterator[ExitStack]:
@@ -340,17 +347,22 @@ def test_cancel_in_every_phase(laboratory: Laboratory, times: int) -> None:
 
 
 def test_the_deadline_in_every_phase(laboratory: Laboratory) -> None:
+    """One after the other: what is held for one phase would be the deadline of others too."""
+    cases = []
     with laboratory.watched() as exits:
-        # A bake's deadline is that of its data, and data there is.
-        cases = [laboratory.bring(phase, exits, **DEADLINES) for phase in PHASES if phase is not BAKING]
-        undone = next(case for case in cases if case.phase is ROLLING_BACK)
-        laboratory.reach(undone)
-        time.sleep(DEADLINE_SECONDS)
-        undone.release()
-        for case in cases:
+        for phase in PHASES:
+            if phase is BAKING:
+                continue  # its deadline is that of its data, and data there is
+            case = laboratory.bring(phase, exits, **DEADLINES)
+            cases.append(case)
+            if phase is ROLLING_BACK:
+                laboratory.reach(case)
+                time.sleep(DEADLINE_SECONDS)
+                case.release()
             wait_until(
-                lambda case=case: laboratory.status(case).is_terminal, seconds=90, what=f"the end of {case.phase.model}"
+                lambda case=case: laboratory.status(case).is_terminal, seconds=90, what=f"the end of {phase.model}"
             )
+            case.release()
     for case in cases:
         laboratory.assert_ended(case, forward=False, reason=Reason.DEADLINE_EXCEEDED)
 
