@@ -26,6 +26,7 @@ BAKE_GRACE = timedelta(seconds=15)
 """How much later than the watch's own deadline the bake's timer ends it: twice its heartbeat time-out, and a retry."""
 
 _RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=5))
+# A watch beside another harms nothing, so the next need not wait.
 _WATCH_AGAIN = RetryPolicy(initial_interval=timedelta(milliseconds=100), maximum_interval=timedelta(seconds=5))
 
 

@@ -13,6 +13,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from hotswap.lifetime import until_terminated
 from hotswap.records import STREAM, decode_record, split_batch
 from serving import shipper, spool
 from serving.shipper import Shipper
@@ -121,7 +122,7 @@ async def test_nothing_is_lost_while_redis_is_away(
 ) -> None:
     monkeypatch.setattr(shipper, "RETRY_SECONDS", 0.05)
     writer, _ = open_spool(tmp_path)
-    running = asyncio.create_task(Shipper(tmp_path, redis).run())
+    running = asyncio.create_task(until_terminated(Shipper(tmp_path, redis).run))
     try:
         writer.write(record(0))
         async with asyncio.timeout(5):
@@ -137,7 +138,7 @@ async def test_nothing_is_lost_while_redis_is_away(
             while await shipped(again) != numbers(1, 20):
                 await asyncio.sleep(0.02)
     finally:
-        running.cancel()
+        os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.wait([running])
 
 
