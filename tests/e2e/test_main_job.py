@@ -87,10 +87,10 @@ def test_a_wrong_registration_is_refused_naming_the_field(
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("not-an-archive", b"hello"),
-        ("escapes", tar_with("../../escaped", b"x")),
-        ("no-model", tar_with("readme.txt", b"x")),
-        ("not-a-graph", tar_with("model.onnx", b"garbage")),
+        pytest.param("not-an-archive", b"hello", id="not-an-archive"),
+        pytest.param("escapes", tar_with("../../escaped", b"x"), id="escapes"),
+        pytest.param("no-model", tar_with("readme.txt", b"x"), id="no-model"),
+        pytest.param("not-a-graph", tar_with("model.onnx", b"garbage"), id="not-a-graph"),
     ],
 )
 def test_a_bad_artifact_is_refused(stack: Stack, tmp_path: Path, name: str, content: bytes) -> None:
