@@ -1,24 +1,18 @@
 """The one workflow that matters: a deployment, from request to Active, or back.
 
-It observes, asks the policy what to do (`hotswap/domain/policy.py`), applies that through an activity, and waits. What
-may have to be undone is written down before it is done; whatever goes wrong, in any phase, ends in compensation:
-traffic before everything, and no cancel interrupts it. It closes when the deployment is Active; the old version's
-retirement is a workflow of its own.
+It observes, asks the policy what to do (`hotswap/domain/policy.py`), applies that through an activity, and waits
+(`workflows/stepping.py`). What may have to be undone is written down before it is done; whatever goes wrong, in any
+phase, ends in compensation (`workflows/compensation.py`): traffic before everything, and no cancel interrupts it. It
+closes when the deployment is Active; the old version's retirement is a workflow of its own.
 """
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
-from datetime import timedelta
-from typing import Any, TypeVar, assert_never
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ApplicationError, FailureError, WorkflowAlreadyStartedError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from activities.analysis import AnalysisActivities
     from activities.deployments import DeploymentActivities
     from activities.replicas import ReplicaActivities
     from activities.traffic import TrafficActivities
@@ -26,11 +20,11 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.application import ApplicationSpec
     from hotswap.domain.ids import retirement_workflow_id
     from hotswap.domain.lifecycle import DeploymentStatus
-    from hotswap.domain.policy import Bake, GoTo, Promote, RollBack, Rollout, SetWeight, Wait, next_action
+    from hotswap.domain.policy import RollBack
     from hotswap.domain.registry import DeploymentBrief
     from hotswap.domain.strategy import immediate_steps
-    from hotswap.domain.traffic import FULL, Arm, Counts
-    from hotswap.domain.verdict import Outcome, Reason, Verdict
+    from hotswap.domain.traffic import FULL, Arm
+    from hotswap.domain.verdict import Reason
     from hotswap.domain.vocabulary import DeploymentKind
     from hotswap.messages import (
         ApprovalGiven,
@@ -38,16 +32,12 @@ with workflow.unsafe.imports_passed_through():
         DeploymentOutcome,
         RetirementInput,
         ValidateVersion,
-        VerifiedWeight,
-        Watch,
     )
     from hotswap.messages import SetWeight as SetWeightRequest
-    from workflows.calls import BAKE_GRACE, GoBack, cause_of, forward, watching
-    from workflows.compensation import STATUS, WEIGHT, Compensation
+    from workflows.calls import GoBack, cause_of
+    from workflows.compensation import STATUS
     from workflows.saga import is_outcome, uninterrupted
-
-Given = TypeVar("Given")
-Result = TypeVar("Result")
+    from workflows.stepping import Stepping
 
 MODEL = SearchAttributeKey.for_keyword("HotSwapModel")
 VERSION = SearchAttributeKey.for_keyword("HotSwapVersion")
@@ -55,13 +45,10 @@ ENVIRONMENT = SearchAttributeKey.for_keyword("HotSwapEnvironment")
 
 
 @workflow.defn(name="Deployment")
-class DeploymentWorkflow(Compensation):
+class DeploymentWorkflow(Stepping):
     @workflow.init
     def __init__(self, request: DeploymentInput) -> None:
         super().__init__(request)
-        self._first: VerifiedWeight | None = None
-        self._latest: VerifiedWeight | None = None
-        self._log_evidence = 0.0
 
     @workflow.run
     async def run(self, request: DeploymentInput) -> DeploymentOutcome:
@@ -107,7 +94,9 @@ class DeploymentWorkflow(Compensation):
         if self._request.kind is DeploymentKind.ROLLOUT:
             await self._validate(brief)
         await self._start(spec, warm=brief.warm is not None and brief.warm.application == spec.name)
-        await self._roll_out(Arm(spec.name, spec.version, spec.deployment_id))
+        is_unjudged = self._stable is None or self._request.kind is DeploymentKind.ROLLBACK
+        steps = immediate_steps() if is_unjudged else self._request.config.steps()
+        await self._roll_out(Arm(spec.name, spec.version, spec.deployment_id), steps)
         return await self._finish(spec)
 
     async def _recover(self, brief: DeploymentBrief, spec: ApplicationSpec) -> DeploymentOutcome:
@@ -184,124 +173,6 @@ class DeploymentWorkflow(Compensation):
                 raise
             workflow.logger.info("no retirement of %s to call off", application)
 
-    async def _roll_out(self, candidate: Arm) -> None:
-        """Set, verify, bake and judge, as the policy says, until there is nothing left but to promote."""
-        await self._enter(DeploymentStatus.PROGRESSING, "shifts traffic")
-        steps = immediate_steps() if self._is_unjudged else self._request.config.steps()
-        self._rollout = Rollout(steps)
-        while True:
-            await self._record_decisions()
-            action = next_action(self._rollout, self._asked, now=workflow.time())
-            match action:
-                case SetWeight(weight):
-                    await self._set_weight(candidate, weight)
-                case Bake():
-                    await self._bake(candidate, action)
-                case Wait(until):
-                    await self._wait(until)
-                case GoTo():
-                    self._go_to(action)
-                case RollBack():
-                    raise GoBack(action)
-                case Promote():
-                    return
-                case never:
-                    assert_never(never)
-            self._tell()
-
-    async def _set_weight(self, candidate: Arm, weight: int) -> None:
-        assert self._rollout is not None
-        self._published = True
-        self._sequence += 1
-        verified = await self._do(
-            TrafficActivities.set_weight,
-            SetWeightRequest(
-                change=self._change(stable=self._stable, candidate=candidate, weight=weight),
-                share=weight,
-                progress=self._rollout.progress,
-            ),
-            summary=f"set and verify {weight / 100:g}%",
-        )
-        self._first = self._first or verified
-        self._latest = verified
-        self._verified_weight = verified.weight
-        self._rollout = self._rollout.verified(at=workflow.time())
-        workflow.upsert_search_attributes([WEIGHT.value_set(verified.weight / 100)])
-
-    async def _bake(self, candidate: Arm, bake: Bake) -> None:
-        assert self._rollout is not None
-        remaining = timedelta(seconds=bake.deadline - workflow.time()) + BAKE_GRACE
-        weight = f"{self._verified_weight / 100:g}%"
-        watch = workflow.start_activity_method(
-            AnalysisActivities.watch,
-            self._watch(candidate, bake),
-            **watching(f"judge candidate against stable at {weight}", deadline=remaining),
-        )
-        watch.add_done_callback(lambda done: done.cancelled() or done.exception())
-        try:
-            await workflow.wait_condition(
-                lambda: watch.done() or self._is_interrupted,
-                timeout=remaining,
-                timeout_summary=f"bake at {weight}, with its deadline",
-            )
-            if not watch.done():
-                return
-            verdict = await watch
-        except TimeoutError:
-            verdict = self._no_verdict(Outcome.INCONCLUSIVE, "the watch said nothing until the bake's deadline")
-        except FailureError as error:
-            if is_cancelled_exception(error):
-                raise
-            verdict = self._no_verdict(Outcome.ERROR, f"the watch failed: {cause_of(error).message}")
-        finally:
-            if not watch.done():
-                watch.cancel()
-        self._rollout = self._rollout.judged(verdict)
-
-    def _watch(self, candidate: Arm, bake: Bake) -> Watch:
-        assert self._rollout is not None
-        assert self._latest is not None
-        assert self._first is not None
-        assert self._stable is not None
-        reference: Counts | None = None
-        if self._verified_weight == FULL:
-            reference = self._latest.stable - self._first.stable
-            if reference.good < self._request.config.minimum_requests:
-                reference = self._latest.stable
-        return Watch(
-            deployment_id=self._request.deployment_id,
-            step=self._rollout.position,
-            weight=self._verified_weight,
-            candidate=candidate.application,
-            stable=self._stable.application,
-            baseline=self._latest,
-            reference=reference,
-            prior_log_evidence=self._log_evidence,
-            minimum_requests=self._request.config.minimum_requests,
-            thresholds=self._request.config.thresholds(),
-            bake_until=bake.until,
-            deadline=bake.deadline,
-        )
-
-    def _no_verdict(self, outcome: Outcome, message: str) -> Verdict:
-        return Verdict(outcome, message, log_evidence=self._log_evidence)
-
-    async def _wait(self, until: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await workflow.wait_condition(
-                lambda: self._is_interrupted,
-                timeout=timedelta(seconds=max(0.0, until - workflow.time())),
-                timeout_summary="rest of the bake",
-            )
-
-    def _go_to(self, action: GoTo) -> None:
-        assert self._rollout is not None
-        if self._rollout.verdict is not None:
-            self._log_evidence = self._rollout.verdict.log_evidence
-        self._message = action.why
-        self._rollout = self._rollout.at_step(action.position)
-        self._asked = replace(self._asked, promote=False, promote_full=False)
-
     async def _finish(self, spec: ApplicationSpec) -> DeploymentOutcome:
         """Promote by relabel, close the deployment, and leave the old version to its retirement."""
         await self._enter(DeploymentStatus.PROMOTING, "the candidate becomes the stable version")
@@ -341,43 +212,3 @@ class DeploymentWorkflow(Compensation):
             )
         except WorkflowAlreadyStartedError:
             workflow.logger.info("%s is being retired already", application)
-
-    # --- small parts --------------------------------------------------------------------------------------------------
-
-    async def _do(self, method: Callable[[Any, Given], Awaitable[Result]], given: Given, *, summary: str) -> Result:
-        """Call an activity, but turn back at once when an abort is asked for meanwhile."""
-        self._check_abort()
-        options = forward(summary, deadline=self._request.config.progress_deadline)
-        call: workflow.ActivityHandle[Result] = workflow.start_activity_method(method, args=[given], **options)
-        call.add_done_callback(lambda done: done.cancelled() or done.exception())
-        try:
-            await workflow.wait_condition(lambda: call.done() or self._asked.abort is not None)
-            if not call.done():
-                self._check_abort()
-            return await call
-        finally:
-            if not call.done():
-                call.cancel()
-
-    def _check_abort(self) -> None:
-        if self._asked.abort is not None:
-            raise GoBack(self._asked.abort)
-
-    @property
-    def _is_interrupted(self) -> bool:
-        return self._asked.abort is not None or self._asked.promote or self._asked.promote_full
-
-    @property
-    def _is_unjudged(self) -> bool:
-        return self._stable is None or self._request.kind is DeploymentKind.ROLLBACK
-
-    async def _enter(self, status: DeploymentStatus, message: str) -> None:
-        self._show(status, message)
-        await self._do(
-            DeploymentActivities.record_transition, self._transition(status, message, None), summary=str(status)
-        )
-
-    async def _record_decisions(self) -> None:
-        while self._unrecorded:
-            await self._do(DeploymentActivities.record_decision, self._unrecorded[0], summary=self._unrecorded[0].kind)
-            self._unrecorded.pop(0)

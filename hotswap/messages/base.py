@@ -1,0 +1,37 @@
+"""What all messages have in common, and the names that both sides of Temporal must agree on."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+TASK_QUEUE = "hotswap"
+
+
+def watch_queue(task_queue: str) -> str:
+    """Watches are long and many: a queue of their own keeps them from starving the activities that act."""
+    return f"{task_queue}-watch"
+
+
+DEPLOYMENT_MEMO = "deploymentId"
+"""Which deployment a run of workflow `Deployment` works on; a reset keeps it."""
+
+SEARCH_ATTRIBUTES = {
+    "HotSwapModel": "Keyword",
+    "HotSwapVersion": "Keyword",
+    "HotSwapEnvironment": "Keyword",
+    "HotSwapStatus": "Keyword",
+    "HotSwapWeight": "Double",
+}
+"""Registered with the Temporal server before the first workflow starts; the weight is in percent."""
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, allow_inf_nan=False
+    )
+
+
+Duration = Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=30))]
+"""ISO-8601 in JSON."""

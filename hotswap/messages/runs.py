@@ -1,0 +1,53 @@
+"""What workflows are started with, and what they answer."""
+
+from datetime import timedelta
+
+from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.registry import Registration
+from hotswap.domain.verdict import Reason
+from hotswap.domain.vocabulary import DeploymentKind, Environment
+from hotswap.messages.base import Message
+from hotswap.messages.strategy import CanaryConfig
+
+
+class DeploymentInput(Message):
+    """Starts workflow `Deployment` with id `deployment/{environment}/{model}`.
+
+    With `recover` it takes over from a run that was lost: it only ends what that run began.
+    """
+
+    deployment_id: str
+    kind: DeploymentKind = DeploymentKind.ROLLOUT
+    environment: Environment
+    model: str
+    version: str
+    initiated_by: str
+    config: CanaryConfig = CanaryConfig()
+    approval_required: bool = False
+    keep_previous: timedelta = timedelta(minutes=30)
+    warmup_timeout: timedelta = timedelta(minutes=2)
+    recover: bool = False
+
+
+class DeploymentOutcome(Message):
+    """How a deployment ended; also the workflow's result."""
+
+    deployment_id: str
+    status: DeploymentStatus
+    reason: Reason
+    message: str
+
+
+class RegistrationInput(Message):
+    """Starts workflow `Registration` with id `registration/{model}/{version}`."""
+
+    registration: Registration
+
+
+class RetirementInput(Message):
+    """Starts workflow `Retirement` with id `retirement/{application}`: stops a replaced version's replicas later."""
+
+    application: str
+    model: str
+    environment: Environment
+    after: timedelta

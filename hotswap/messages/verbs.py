@@ -1,0 +1,58 @@
+"""What people say to a deployment under way, and what they are answered."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.messages.base import Message
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
+Text = Annotated[str, StringConstraints(max_length=2_000)]
+
+API = "api"
+
+
+class Request(Message):
+    """`by` is who asks. It is proven only when it came through the API; from elsewhere it is recorded as claimed."""
+
+    by: Name
+    reason: Text | None = None
+    via: str | None = None
+
+    @property
+    def is_claimed(self) -> bool:
+        return self.via != API
+
+    @property
+    def actor(self) -> str:
+        return f"{self.by} (claimed)" if self.is_claimed else self.by
+
+
+class Approve(Request):
+    step: int | None = Field(None, ge=0, description="the wait that is meant; absent: the one that waits now")
+
+
+class Reject(Request):
+    pass
+
+
+class Promote(Request):
+    """Ends the present bake as passed; with `full` it goes to 100% at once."""
+
+    full: bool = False
+
+
+class Abort(Request):
+    """Never refused: whatever could not be read of it is recorded, and it aborts all the same."""
+
+    by: Name = "unknown"
+    rollback: bool = Field(False, description="asked as a rollback: the same, under that reason")
+
+
+class Answer(Message):
+    """What an update answers: what was done, in one sentence."""
+
+    accepted: bool
+    message: str
+    status: DeploymentStatus

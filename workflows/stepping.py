@@ -1,0 +1,194 @@
+"""How a rollout goes forward: the policy says the one next thing, an activity does it, a durable timer waits.
+
+Whatever is done here turns back at once when an abort is asked for. What a step costs in history is fixed, however
+long it bakes: about 15 events. What comes before and after the steps is `workflows/deployment.py`.
+"""
+
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, TypeVar, assert_never
+
+from temporalio import workflow
+from temporalio.exceptions import FailureError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from activities.analysis import AnalysisActivities
+    from activities.deployments import DeploymentActivities
+    from activities.traffic import TrafficActivities
+    from hotswap.domain.lifecycle import DeploymentStatus
+    from hotswap.domain.policy import Bake, GoTo, Promote, RollBack, Rollout, SetWeight, Wait, next_action
+    from hotswap.domain.strategy import Step
+    from hotswap.domain.traffic import FULL, Arm, Counts
+    from hotswap.domain.verdict import Outcome, Verdict
+    from hotswap.messages import DeploymentInput, VerifiedWeight, Watch
+    from hotswap.messages import SetWeight as SetWeightRequest
+    from workflows.calls import BAKE_GRACE, GoBack, cause_of, forward, watching
+    from workflows.compensation import WEIGHT, Compensation
+
+Given = TypeVar("Given")
+Result = TypeVar("Result")
+
+
+class Stepping(Compensation):
+    """Steps, verifies, bakes and judges; `DeploymentWorkflow` is the only one to derive."""
+
+    def __init__(self, request: DeploymentInput) -> None:
+        super().__init__(request)
+        self._first: VerifiedWeight | None = None
+        self._latest: VerifiedWeight | None = None
+        self._log_evidence = 0.0
+
+    async def _roll_out(self, candidate: Arm, steps: tuple[Step, ...]) -> None:
+        """Set, verify, bake and judge, as the policy says, until there is nothing left but to promote."""
+        await self._enter(DeploymentStatus.PROGRESSING, "shifts traffic")
+        self._rollout = Rollout(steps)
+        while True:
+            await self._record_decisions()
+            action = next_action(self._rollout, self._asked, now=workflow.time())
+            match action:
+                case SetWeight(weight):
+                    await self._set_weight(candidate, weight)
+                case Bake():
+                    await self._bake(candidate, action)
+                case Wait(until):
+                    await self._wait(until)
+                case GoTo():
+                    self._go_to(action)
+                case RollBack():
+                    raise GoBack(action)
+                case Promote():
+                    return
+                case never:
+                    assert_never(never)
+            self._tell()
+
+    async def _set_weight(self, candidate: Arm, weight: int) -> None:
+        assert self._rollout is not None
+        self._published = True
+        self._sequence += 1
+        verified = await self._do(
+            TrafficActivities.set_weight,
+            SetWeightRequest(
+                change=self._change(stable=self._stable, candidate=candidate, weight=weight),
+                share=weight,
+                progress=self._rollout.progress,
+            ),
+            summary=f"set and verify {weight / 100:g}%",
+        )
+        self._first = self._first or verified
+        self._latest = verified
+        self._verified_weight = verified.weight
+        self._rollout = self._rollout.verified(at=workflow.time())
+        workflow.upsert_search_attributes([WEIGHT.value_set(verified.weight / 100)])
+
+    async def _bake(self, candidate: Arm, bake: Bake) -> None:
+        assert self._rollout is not None
+        remaining = timedelta(seconds=bake.deadline - workflow.time()) + BAKE_GRACE
+        weight = f"{self._verified_weight / 100:g}%"
+        watch = workflow.start_activity_method(
+            AnalysisActivities.watch,
+            self._watch(candidate, bake),
+            **watching(f"judge candidate against stable at {weight}", deadline=remaining),
+        )
+        watch.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            await workflow.wait_condition(
+                lambda: watch.done() or self._is_interrupted,
+                timeout=remaining,
+                timeout_summary=f"bake at {weight}, with its deadline",
+            )
+            if not watch.done():
+                return
+            verdict = await watch
+        except TimeoutError:
+            verdict = self._no_verdict(Outcome.INCONCLUSIVE, "the watch said nothing until the bake's deadline")
+        except FailureError as error:
+            if is_cancelled_exception(error):
+                raise
+            verdict = self._no_verdict(Outcome.ERROR, f"the watch failed: {cause_of(error).message}")
+        finally:
+            if not watch.done():
+                watch.cancel()
+        self._rollout = self._rollout.judged(verdict)
+
+    def _watch(self, candidate: Arm, bake: Bake) -> Watch:
+        assert self._rollout is not None
+        assert self._latest is not None
+        assert self._first is not None
+        assert self._stable is not None
+        reference: Counts | None = None
+        if self._verified_weight == FULL:
+            reference = self._latest.stable - self._first.stable
+            if reference.good < self._request.config.minimum_requests:
+                reference = self._latest.stable
+        return Watch(
+            deployment_id=self._request.deployment_id,
+            step=self._rollout.position,
+            weight=self._verified_weight,
+            candidate=candidate.application,
+            stable=self._stable.application,
+            baseline=self._latest,
+            reference=reference,
+            prior_log_evidence=self._log_evidence,
+            minimum_requests=self._request.config.minimum_requests,
+            thresholds=self._request.config.thresholds(),
+            bake_until=bake.until,
+            deadline=bake.deadline,
+        )
+
+    def _no_verdict(self, outcome: Outcome, message: str) -> Verdict:
+        return Verdict(outcome, message, log_evidence=self._log_evidence)
+
+    async def _wait(self, until: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: self._is_interrupted,
+                timeout=timedelta(seconds=max(0.0, until - workflow.time())),
+                timeout_summary="rest of the bake",
+            )
+
+    def _go_to(self, action: GoTo) -> None:
+        assert self._rollout is not None
+        if self._rollout.verdict is not None:
+            self._log_evidence = self._rollout.verdict.log_evidence
+        self._message = action.why
+        self._rollout = self._rollout.at_step(action.position)
+        self._asked = replace(self._asked, promote=False, promote_full=False)
+
+    # --- small parts --------------------------------------------------------------------------------------------------
+
+    async def _do(self, method: Callable[[Any, Given], Awaitable[Result]], given: Given, *, summary: str) -> Result:
+        """Call an activity, but turn back at once when an abort is asked for meanwhile."""
+        self._check_abort()
+        options = forward(summary, deadline=self._request.config.progress_deadline)
+        call: workflow.ActivityHandle[Result] = workflow.start_activity_method(method, args=[given], **options)
+        call.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            await workflow.wait_condition(lambda: call.done() or self._asked.abort is not None)
+            if not call.done():
+                self._check_abort()
+            return await call
+        finally:
+            if not call.done():
+                call.cancel()
+
+    def _check_abort(self) -> None:
+        if self._asked.abort is not None:
+            raise GoBack(self._asked.abort)
+
+    @property
+    def _is_interrupted(self) -> bool:
+        return self._asked.abort is not None or self._asked.promote or self._asked.promote_full
+
+    async def _enter(self, status: DeploymentStatus, message: str) -> None:
+        self._show(status, message)
+        await self._do(
+            DeploymentActivities.record_transition, self._transition(status, message, None), summary=str(status)
+        )
+
+    async def _record_decisions(self) -> None:
+        while self._unrecorded:
+            await self._do(DeploymentActivities.record_decision, self._unrecorded[0], summary=self._unrecorded[0].kind)
+            self._unrecorded.pop(0)
