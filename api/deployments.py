@@ -104,5 +104,5 @@ def plan(
             config = config.model_copy(update={"monitoring_duration": monitoring_duration})
     except ValidationError as error:
         raise invalid(error, within="strategyConfig") from None
-    config.steps()  # raises for a plan of too many steps
+    config.plan()  # raises for a plan of too many steps
     return config, resources

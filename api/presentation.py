@@ -133,7 +133,7 @@ def _steps(row: DeploymentRow) -> tuple[Step, ...]:
     if deployment.kind == DeploymentKind.ROLLBACK or (was_opened and row.previous_version is None):
         return immediate_steps()
     try:
-        return CanaryConfig.model_validate(deployment.strategy_config).steps()
+        return CanaryConfig.model_validate(deployment.strategy_config).plan()
     except ValidationError:  # written by a version of HotSwap whose configuration was another
         return ()
 

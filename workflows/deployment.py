@@ -27,7 +27,6 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.verdict import Reason
     from hotswap.domain.vocabulary import DeploymentKind
     from hotswap.messages import (
-        ApprovalGiven,
         DeploymentInput,
         DeploymentOutcome,
         RetirementInput,
@@ -95,8 +94,8 @@ class DeploymentWorkflow(Stepping):
             await self._validate(brief)
         await self._start(spec, warm=brief.warm is not None and brief.warm.application == spec.name)
         is_unjudged = self._stable is None or self._request.kind is DeploymentKind.ROLLBACK
-        steps = immediate_steps() if is_unjudged else self._request.config.steps()
-        await self._roll_out(Arm(spec.name, spec.version, spec.deployment_id), steps)
+        steps = immediate_steps() if is_unjudged else self._request.config.plan()
+        await self._roll_out(Arm(spec.name, spec.version, spec.deployment_id), steps, self._request.config.rules())
         return await self._finish(spec)
 
     async def _recover(self, brief: DeploymentBrief, spec: ApplicationSpec) -> DeploymentOutcome:
@@ -125,7 +124,7 @@ class DeploymentWorkflow(Stepping):
         deadline = self._request.config.approval_deadline
         try:
             await workflow.wait_condition(
-                lambda: self._approval is not None or self._asked.abort is not None,
+                lambda: self._asked.approved is not None or self._asked.abort is not None,
                 timeout=deadline,
                 timeout_summary="approval must come until then",
             )
@@ -133,16 +132,7 @@ class DeploymentWorkflow(Stepping):
             raise GoBack(RollBack(Reason.DEADLINE_EXCEEDED, f"nobody approved it within {deadline}")) from None
         self._check_abort()
         assert self._approval is not None
-        await self._do(
-            DeploymentActivities.record_approval,
-            ApprovalGiven(
-                deployment_id=self._request.deployment_id,
-                step=0,
-                by=self._approval.by,
-                claimed=self._approval.is_claimed,
-            ),
-            summary=f"approved by {self._approval.actor}",
-        )
+        await self._record_approval(self._approval, step=0)
 
     async def _validate(self, brief: DeploymentBrief) -> None:
         await self._enter(DeploymentStatus.VALIDATING, "checks the artifact, its schemas and golden requests")

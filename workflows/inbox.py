@@ -6,16 +6,55 @@ with the field named, a signal's problem is noted where people look. The model d
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import ValidationError
+from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from hotswap.domain.errors import ValidationFailed
-from hotswap.messages import Message
+from hotswap.messages import Answer, Message
 from hotswap.temporal import describe
 
 Kind = TypeVar("Kind", bound=Message)
+
+
+class Listener(Protocol):
+    """A workflow that people speak to."""
+
+    def hear(self, verb: str, request: Any) -> Answer:
+        """Do what was said, or say why not."""
+
+    def could_not_read(self, verb: str, problem: ApplicationError) -> Message | None:
+        """Note it; a verb that must not be lost answers what to do instead."""
+
+
+def verb(name: str, kind: type[Message], description: str) -> tuple[Any, Any]:
+    """The update and the signal of one verb, both for a class that is a `Listener`."""
+
+    @workflow.update(name=name, description=description)
+    async def update(self: Listener, *inputs: Any) -> Answer:
+        return self.hear(name, _read_or_else(self, name, kind, inputs, answers=True))
+
+    @workflow.signal(name=name, description=description)
+    async def signal(self: Listener, *inputs: Any) -> None:
+        request = _read_or_else(self, name, kind, inputs, answers=False)
+        if request is not None:
+            self.hear(name, request)
+
+    return update, signal
+
+
+def _read_or_else(
+    listener: Listener, name: str, kind: type[Message], inputs: Sequence[Any], *, answers: bool
+) -> Message | None:
+    try:
+        return read(kind, inputs)
+    except ApplicationError as error:
+        instead = listener.could_not_read(name, error)
+        if instead is None and answers:
+            raise
+        return instead
 
 
 def read(kind: type[Kind], inputs: Sequence[Any]) -> Kind:

@@ -6,7 +6,6 @@ long it bakes: about 15 events. What comes before and after the steps is `workfl
 
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar, assert_never
 
@@ -18,14 +17,17 @@ with workflow.unsafe.imports_passed_through():
     from activities.deployments import DeploymentActivities
     from activities.traffic import TrafficActivities
     from hotswap.domain.lifecycle import DeploymentStatus
-    from hotswap.domain.policy import Bake, GoTo, Promote, RollBack, Rollout, SetWeight, Wait, next_action
-    from hotswap.domain.strategy import Step
+    from hotswap.domain.policy import Bake, GoTo, Hold, Promote, RollBack, Rollout, SetWeight, Wait, next_action
+    from hotswap.domain.strategy import Rules, Step
     from hotswap.domain.traffic import FULL, Arm, Counts
     from hotswap.domain.verdict import Outcome, Verdict
-    from hotswap.messages import DeploymentInput, VerifiedWeight, Watch
+    from hotswap.messages import ApprovalGiven, Approve, DeploymentInput, VerifiedWeight, Watch
     from hotswap.messages import SetWeight as SetWeightRequest
     from workflows.calls import BAKE_GRACE, GoBack, cause_of, forward, watching
     from workflows.compensation import WEIGHT, Compensation
+
+LONGEST_WATCH = timedelta(days=1)
+"""Of a hold without a limit: then it is watched anew."""
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
@@ -40,13 +42,15 @@ class Stepping(Compensation):
         self._latest: VerifiedWeight | None = None
         self._log_evidence = 0.0
 
-    async def _roll_out(self, candidate: Arm, steps: tuple[Step, ...]) -> None:
+    async def _roll_out(self, candidate: Arm, steps: tuple[Step, ...], rules: Rules) -> None:
         """Set, verify, bake and judge, as the policy says, until there is nothing left but to promote."""
         await self._enter(DeploymentStatus.PROGRESSING, "shifts traffic")
-        self._rollout = Rollout(steps)
+        self._rollout = Rollout(steps, rules=rules)
         while True:
             await self._record_decisions()
             action = next_action(self._rollout, self._asked, now=workflow.time())
+            if self._status is DeploymentStatus.PAUSED and isinstance(action, SetWeight | Bake | Wait | GoTo):
+                await self._leave_hold(action)
             match action:
                 case SetWeight(weight):
                     await self._set_weight(candidate, weight)
@@ -54,6 +58,8 @@ class Stepping(Compensation):
                     await self._bake(candidate, action)
                 case Wait(until):
                     await self._wait(until)
+                case Hold():
+                    await self._hold(candidate, action)
                 case GoTo():
                     self._go_to(action)
                 case RollBack():
@@ -84,36 +90,84 @@ class Stepping(Compensation):
         workflow.upsert_search_attributes([WEIGHT.value_set(verified.weight / 100)])
 
     async def _bake(self, candidate: Arm, bake: Bake) -> None:
+        """Judge until there is a verdict, or somebody speaks; the timer ends it also when the watch is dead."""
         assert self._rollout is not None
-        remaining = timedelta(seconds=bake.deadline - workflow.time()) + BAKE_GRACE
         weight = f"{self._verified_weight / 100:g}%"
-        watch = workflow.start_activity_method(
-            AnalysisActivities.watch,
-            self._watch(candidate, bake),
-            **watching(f"judge candidate against stable at {weight}", deadline=remaining),
-        )
-        watch.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
-            await workflow.wait_condition(
-                lambda: watch.done() or self._is_interrupted,
-                timeout=remaining,
-                timeout_summary=f"bake at {weight}, with its deadline",
+            verdict = await self._watched(
+                self._watch(candidate, until=bake.until, deadline=bake.deadline),
+                summary=f"judge candidate against stable at {weight}",
+                timer=f"bake at {weight}, with its deadline",
             )
-            if not watch.done():
-                return
-            verdict = await watch
-        except TimeoutError:
-            verdict = self._no_verdict(Outcome.INCONCLUSIVE, "the watch said nothing until the bake's deadline")
         except FailureError as error:
             if is_cancelled_exception(error):
                 raise
             verdict = self._no_verdict(Outcome.ERROR, f"the watch failed: {cause_of(error).message}")
-        finally:
-            if not watch.done():
-                watch.cancel()
-        self._rollout = self._rollout.judged(verdict)
+        except TimeoutError:
+            verdict = self._no_verdict(Outcome.INCONCLUSIVE, "the watch said nothing until the bake's deadline")
+        if verdict is not None:
+            self._rollout = self._rollout.judged(verdict)
 
-    def _watch(self, candidate: Arm, bake: Bake) -> Watch:
+    async def _hold(self, candidate: Arm, hold: Hold) -> None:
+        """Wait for a word, and watch for harm meanwhile: a pause must not keep a bad version in front of people."""
+        assert self._rollout is not None
+        self._rollout = self._rollout.held(hold.why, at=workflow.time())
+        if self._status is not DeploymentStatus.PAUSED:
+            await self._enter(DeploymentStatus.PAUSED, hold.message)
+        until = hold.until if hold.until is not None else workflow.time() + LONGEST_WATCH.total_seconds()
+        if self._rollout.weight_verified_at is None or self._verified_weight == 0 or self._stable is None:
+            await self._wait(until, summary=hold.message)
+            return
+        try:
+            verdict = await self._watched(
+                self._watch(candidate, until=until, deadline=until),
+                summary=f"watch for harm while it is held at {self._verified_weight / 100:g}%",
+                timer=hold.message,
+            )
+        except (FailureError, TimeoutError) as error:
+            if is_cancelled_exception(error):
+                raise
+            # What can't be watched is still held: the limit ends it, or a person.
+            workflow.logger.warning("the watch beside a hold failed: %s", error)
+            await self._wait(until, summary=hold.message)
+            return
+        if verdict is not None and verdict.outcome is Outcome.HARM:
+            self._rollout = self._rollout.judged(verdict)
+
+    async def _leave_hold(self, action: SetWeight | Bake | Wait | GoTo) -> None:
+        """Say that it goes on, and put an approval that let it on record."""
+        assert self._rollout is not None
+        if self._approval is not None and self._asked.approved == self._rollout.number:
+            await self._record_approval(self._approval, step=self._rollout.number)
+        await self._enter(DeploymentStatus.PROGRESSING, action.why if isinstance(action, GoTo) else "goes on")
+
+    async def _record_approval(self, approval: Approve, *, step: int) -> None:
+        await self._do(
+            DeploymentActivities.record_approval,
+            ApprovalGiven(
+                deployment_id=self._request.deployment_id, step=step, by=approval.by, claimed=approval.is_claimed
+            ),
+            summary=f"approved by {approval.actor}",
+        )
+
+    async def _watched(self, watch: Watch, *, summary: str, timer: str) -> Verdict | None:
+        """What the watch says, None when somebody spoke first. Raises TimeoutError, and what the watch failed with."""
+        remaining = timedelta(seconds=watch.deadline - workflow.time()) + BAKE_GRACE
+        asked = self._asked
+        watching_it = workflow.start_activity_method(
+            AnalysisActivities.watch, watch, **watching(summary, deadline=remaining)
+        )
+        watching_it.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            await workflow.wait_condition(
+                lambda: watching_it.done() or self._asked != asked, timeout=remaining, timeout_summary=timer
+            )
+            return await watching_it if watching_it.done() else None
+        finally:
+            if not watching_it.done():
+                watching_it.cancel()
+
+    def _watch(self, candidate: Arm, *, until: float, deadline: float) -> Watch:
         assert self._rollout is not None
         assert self._latest is not None
         assert self._first is not None
@@ -134,19 +188,21 @@ class Stepping(Compensation):
             prior_log_evidence=self._log_evidence,
             minimum_requests=self._request.config.minimum_requests,
             thresholds=self._request.config.thresholds(),
-            bake_until=bake.until,
-            deadline=bake.deadline,
+            bake_until=until,
+            deadline=deadline,
         )
 
     def _no_verdict(self, outcome: Outcome, message: str) -> Verdict:
         return Verdict(outcome, message, log_evidence=self._log_evidence)
 
-    async def _wait(self, until: float) -> None:
+    async def _wait(self, until: float, *, summary: str = "rest of the bake") -> None:
+        """Until then, or until somebody speaks."""
+        asked = self._asked
         with contextlib.suppress(TimeoutError):
             await workflow.wait_condition(
-                lambda: self._is_interrupted,
+                lambda: self._asked != asked,
                 timeout=timedelta(seconds=max(0.0, until - workflow.time())),
-                timeout_summary="rest of the bake",
+                timeout_summary=summary,
             )
 
     def _go_to(self, action: GoTo) -> None:
@@ -155,7 +211,7 @@ class Stepping(Compensation):
             self._log_evidence = self._rollout.verdict.log_evidence
         self._message = action.why
         self._rollout = self._rollout.at_step(action.position)
-        self._asked = replace(self._asked, promote=False, promote_full=False)
+        self._asked = self._asked.answered()
 
     # --- small parts --------------------------------------------------------------------------------------------------
 
@@ -177,10 +233,6 @@ class Stepping(Compensation):
     def _check_abort(self) -> None:
         if self._asked.abort is not None:
             raise GoBack(self._asked.abort)
-
-    @property
-    def _is_interrupted(self) -> bool:
-        return self._asked.abort is not None or self._asked.promote or self._asked.promote_full
 
     async def _enter(self, status: DeploymentStatus, message: str) -> None:
         self._show(status, message)

@@ -2,29 +2,50 @@
 
 Pure, so a past decision can be explained and replayed: the same state, requests and clock give the same action. The
 workflow only applies what is answered here. Nothing but a pass, or a person who takes it on himself, moves a rollout
-forward (invariant 9); an abort beats everything else that is known at the same moment.
+forward (invariant 9); an abort beats everything else that is known at the same moment, and harm all that is left. What
+people may ask for, and when, is `hotswap/domain/verbs.py`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
-from hotswap.domain.strategy import Step
+from hotswap.domain.strategy import OnLimit, OnNoVerdict, Pause, Rules, Step
 from hotswap.domain.traffic import FULL
 from hotswap.domain.verdict import Outcome, Reason, Verdict
 
 
+class HoldReason(StrEnum):
+    """Why a rollout stays where it is; each is ended by words of its own."""
+
+    PAUSED = "Paused"
+    APPROVAL = "Approval"
+    NO_VERDICT = "NoVerdict"
+
+
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """Where a rollout is. `weight_verified_at` and `verdict` are of the present step, None until there is one."""
+    """Where a rollout is. Weight, verdict and hold are of the present step, None until there is one.
+
+    Times are Unix time in seconds.
+    """
 
     steps: tuple[Step, ...]
     position: int = 0
     weight_verified_at: float | None = None
     verdict: Verdict | None = None
+    hold: HoldReason | None = None
+    held_since: float | None = None
+    rules: Rules = field(default_factory=Rules)
 
     @property
     def step(self) -> Step | None:
         """The step that is under way, None when all are done."""
         return self.steps[self.position] if self.position < len(self.steps) else None
+
+    @property
+    def number(self) -> int:
+        """Of the present step, as people count: the first is 1, and 0 is the start."""
+        return self.position + 1
 
     @property
     def progress(self) -> int:
@@ -37,17 +58,32 @@ class Rollout:
     def judged(self, verdict: Verdict) -> "Rollout":
         return replace(self, verdict=verdict)
 
+    def held(self, why: HoldReason, *, at: float) -> "Rollout":
+        """Held from now on; where it is held for that already, since then."""
+        return self if self.hold is why else replace(self, hold=why, held_since=at)
+
     def at_step(self, position: int) -> "Rollout":
-        return replace(self, position=position, weight_verified_at=None, verdict=None)
+        return replace(self, position=position, weight_verified_at=None, verdict=None, hold=None, held_since=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What people have asked for and no action has answered yet."""
+    """What people have asked for and no action has answered yet.
+
+    `go_to` is a position; `approved` the number of the step that an approval was given for, 0 for the start.
+    """
 
     abort: "RollBack | None" = None
+    pause: bool = False
     promote: bool = False
     promote_full: bool = False
+    retry: bool = False
+    go_to: int | None = None
+    approved: int | None = None
+
+    def answered(self) -> "Asked":
+        """What is left when a step has been reached: an abort, and a pause that is not ended yet."""
+        return Asked(abort=self.abort, pause=self.pause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +105,15 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Stay at this weight, watched for harm, until somebody speaks, or `until` (None: for as long as it takes)."""
+
+    why: HoldReason
+    until: float | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class GoTo:
     """Leave this step for that one; `position` may be one past the last, from which there is only promotion."""
 
@@ -87,7 +132,7 @@ class Promote:
     pass
 
 
-Action = SetWeight | Bake | Wait | GoTo | RollBack | Promote
+Action = SetWeight | Bake | Wait | Hold | GoTo | RollBack | Promote
 
 
 def next_action(rollout: Rollout, asked: Asked, *, now: float) -> Action:
@@ -99,28 +144,67 @@ def next_action(rollout: Rollout, asked: Asked, *, now: float) -> Action:
     step = rollout.step
     if step is None:
         return Promote()
+    if rollout.verdict is not None and rollout.verdict.outcome is Outcome.HARM:
+        return RollBack(rollout.verdict.reason or Reason.FAILED, rollout.verdict.message)
+    if asked.pause:
+        return _hold(rollout, HoldReason.PAUSED, rollout.rules.pause, "paused; `resume` goes on", now=now)
+    return _asked_to_go(rollout, step, asked) or _step(rollout, step, asked, now=now)
+
+
+def _asked_to_go(rollout: Rollout, step: Step, asked: Asked) -> GoTo | None:
+    """Where people want it to be instead, if anywhere."""
+    if asked.go_to is not None:
+        return GoTo(asked.go_to, f"to step {asked.go_to + 1} by request")
     if asked.promote_full and step.weight != FULL:
         return GoTo(len(rollout.steps) - 1, "promoted to 100% by request")
+    if asked.retry:
+        return GoTo(rollout.position, f"the analysis of step {rollout.number} runs again by request")
+    if rollout.hold is HoldReason.PAUSED and not asked.promote and not asked.promote_full:
+        return GoTo(rollout.position, f"resumed: step {rollout.number} begins anew")
+    return None
+
+
+def _step(rollout: Rollout, step: Step, asked: Asked, *, now: float) -> Action:
+    """The present step's own course: its weight, its bake, its judgement, its pause."""
     if rollout.weight_verified_at is None:
         return SetWeight(step.weight)
-    if not step.judged:
-        return GoTo(rollout.position + 1, "nothing to judge against")
-    if asked.promote or asked.promote_full:
-        return GoTo(rollout.position + 1, "bake ended as passed by request")
     until = rollout.weight_verified_at + step.bake_seconds
+    if asked.promote or asked.promote_full:
+        return _passed(rollout, step, asked, "bake ended as passed by request", now=now)
+    if not step.judged:
+        return Wait(until) if now < until else _passed(rollout, step, asked, "nothing to judge against", now=now)
     if rollout.verdict is None:
         return Bake(until=until, deadline=rollout.weight_verified_at + step.deadline_seconds)
-    return _after(rollout.verdict, rollout, until=until, now=now)
+    if rollout.verdict.outcome is Outcome.PASS:
+        # A worker whose clock runs fast must not shorten a bake.
+        return Wait(until) if now < until else _passed(rollout, step, asked, rollout.verdict.message, now=now)
+    return _without_verdict(rollout, rollout.verdict, now=now)
 
 
-def _after(verdict: Verdict, rollout: Rollout, *, until: float, now: float) -> Action:
-    match verdict.outcome:
-        case Outcome.PASS:
-            # A worker whose clock runs fast must not shorten a bake.
-            return Wait(until) if now < until else GoTo(rollout.position + 1, verdict.message)
-        case Outcome.HARM:
-            return RollBack(verdict.reason or Reason.FAILED, verdict.message)
-        case Outcome.INSUFFICIENT_DATA:
-            return RollBack(Reason.INSUFFICIENT_DATA, verdict.message)
-        case Outcome.INCONCLUSIVE | Outcome.ERROR:
-            return RollBack(Reason.ANALYSIS_FAILED, verdict.message)
+def _passed(rollout: Rollout, step: Step, asked: Asked, why: str, *, now: float) -> Action:
+    if step.pause is None:
+        return GoTo(rollout.position + 1, why)
+    if asked.approved == rollout.number:
+        return GoTo(rollout.position + 1, f"step {rollout.number} is approved")
+    message = f"step {rollout.number} has passed and waits for an approval"
+    return _hold(rollout, HoldReason.APPROVAL, step.pause, message, now=now)
+
+
+def _without_verdict(rollout: Rollout, verdict: Verdict, *, now: float) -> Action:
+    reason = Reason.INSUFFICIENT_DATA if verdict.outcome is Outcome.INSUFFICIENT_DATA else Reason.ANALYSIS_FAILED
+    if rollout.rules.on_no_verdict is OnNoVerdict.HOLD:
+        said = f"{verdict.outcome}: {verdict.message}; `retry` judges again, `promote` goes on all the same"
+        return _hold(rollout, HoldReason.NO_VERDICT, rollout.rules.pause, said, now=now)
+    return RollBack(reason, verdict.message)
+
+
+def _hold(rollout: Rollout, why: HoldReason, pause: Pause, message: str, *, now: float) -> Action:
+    since = rollout.held_since if rollout.hold is why and rollout.held_since is not None else now
+    if pause.limit_seconds is None:
+        return Hold(why, None, message)
+    until = since + pause.limit_seconds
+    if now < until:
+        return Hold(why, until, message)
+    if why is HoldReason.APPROVAL and pause.on_limit is OnLimit.PROCEED:
+        return GoTo(rollout.position + 1, f"nobody spoke against step {rollout.number} within its limit")
+    return RollBack(Reason.DEADLINE_EXCEEDED, f"nobody spoke within {pause.limit_seconds:g} s: {message}")

@@ -1,6 +1,8 @@
 """Strategies are data: each is a list of steps made by a pure function, never a workflow of its own."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.traffic import FULL
@@ -16,18 +18,50 @@ class Thresholds:
     """Ratio of the candidate's median to the stable's."""
 
 
+class OnLimit(StrEnum):
+    """What becomes of a pause that nobody ended in time."""
+
+    ABORT = "abort"
+    PROCEED = "proceed"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A wait for a person. Without a limit (seconds) it waits for as long as it takes."""
+
+    limit_seconds: float | None = None
+    on_limit: OnLimit = OnLimit.ABORT
+
+
+class OnNoVerdict(StrEnum):
+    """What becomes of a bake at whose deadline there is neither a pass nor harm."""
+
+    ROLLBACK = "rollback"
+    HOLD = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a strategy does where its steps don't say: one for the whole rollout."""
+
+    pause: Pause = field(default_factory=Pause)
+    """Of a pause that a person asked for, and of a hold."""
+    on_no_verdict: OnNoVerdict = OnNoVerdict.ROLLBACK
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One weight (hundredths of a percent), and for how long it is watched before the next.
+    """One weight (hundredths of a percent), for how long it is watched, and whether a person lets it go on.
 
     A bake that lacks data is extended up to `deadline_seconds` after its begin. A step that isn't judged ends as soon
-    as its weight is verified.
+    as its bake is over. A `pause` comes after the bake, and an approval of this step ends it.
     """
 
     weight: int
     bake_seconds: float
     deadline_seconds: float
     judged: bool = True
+    pause: Pause | None = None
 
 
 def canary_steps(
@@ -46,6 +80,21 @@ def canary_steps(
     if len(weights) > MOST_STEPS:
         raise ValidationFailed.of("incrementStep", f"{len(weights)} steps are more than {MOST_STEPS}; take larger ones")
     return tuple(Step(weight, bake_seconds, deadline_seconds) for weight in weights)
+
+
+def up_to_full(steps: Iterable[Step], *, bake_seconds: float, deadline_seconds: float) -> tuple[Step, ...]:
+    """These steps, and where they end below 100% a last bake there: no version is retired before that.
+
+    Raises ValidationFailed naming the field.
+    """
+    listed = tuple(steps)
+    if not listed:
+        raise ValidationFailed.of("steps", "is empty; name at least one, such as {'weight': 10}")
+    if listed[-1].weight != FULL:
+        listed = (*listed, Step(FULL, bake_seconds, deadline_seconds))
+    if len(listed) > MOST_STEPS:
+        raise ValidationFailed.of("steps", f"{len(listed)} are more than {MOST_STEPS}; take fewer and larger ones")
+    return listed
 
 
 MOST_STEPS = 1_000

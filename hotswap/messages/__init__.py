@@ -19,19 +19,20 @@ from hotswap.messages.runs import (
     RegistrationInput,
     RetirementInput,
 )
-from hotswap.messages.strategy import (
-    CanaryConfig,
-    RollbackThresholds,
-)
+from hotswap.messages.strategy import CanaryConfig, PauseConfig, RollbackThresholds, StepConfig
 from hotswap.messages.verbs import (
     API,
     Abort,
     Answer,
     Approve,
+    GoToStep,
     Name,
+    Pause,
     Promote,
     Reject,
     Request,
+    Resume,
+    Retry,
     Text,
 )
 from hotswap.messages.work import (
@@ -62,16 +63,22 @@ __all__ = [
     "DeploymentInput",
     "DeploymentOutcome",
     "Duration",
+    "GoToStep",
     "Leftovers",
     "Message",
     "Name",
+    "Pause",
+    "PauseConfig",
     "Promote",
     "RegistrationInput",
     "Reject",
     "Request",
+    "Resume",
     "RetirementInput",
+    "Retry",
     "RollbackThresholds",
     "SetWeight",
+    "StepConfig",
     "Text",
     "Transition",
     "ValidateVersion",

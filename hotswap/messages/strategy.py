@@ -1,12 +1,24 @@
 """`strategyConfig` as people write it, and the steps that follow from it."""
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, field_validator, model_validator
 
-from hotswap.domain.strategy import Step, Thresholds, canary_steps
+from hotswap.domain.strategy import (
+    OnLimit,
+    OnNoVerdict,
+    Pause,
+    Rules,
+    Step,
+    Thresholds,
+    canary_steps,
+    up_to_full,
+)
 from hotswap.messages.base import Duration, Message
+
+CANARY_PERCENTAGE = 10
+INCREMENT_STEP = 15
 
 
 class RollbackThresholds(Message):
@@ -16,20 +28,56 @@ class RollbackThresholds(Message):
     drift: float = Field(0.3, ge=0)
 
 
+class PauseConfig(Message):
+    """A step's wait for an approval: without `limit` for as long as it takes; after it `onLimit` says what then."""
+
+    limit: Duration | None = None
+    on_limit: OnLimit = OnLimit.ABORT
+
+    def pause(self) -> Pause:
+        return Pause(self.limit.total_seconds() if self.limit is not None else None, self.on_limit)
+
+
+class StepConfig(Message):
+    """One of `steps`: a weight in percent, its bake, whether it is judged, and whether a person lets it go on.
+
+    Without `weight` the one before stays. At weight 0 there is nothing to judge, so it isn't.
+    """
+
+    weight: float | None = Field(None, ge=0, le=100)
+    bake: Duration | None = Field(None, description="how long it is watched; `monitoringDuration` when absent")
+    analysis: bool = True
+    pause: bool | PauseConfig = Field(False, description="whether an approval of this step must let it go on")
+
+    @field_validator("weight")
+    @classmethod
+    def _in_hundredths(cls, weight: float | None) -> float | None:
+        if weight is not None and abs(weight * 100 - round(weight * 100)) > 1e-6:
+            raise ValueError("has more than two decimals; weights are in hundredths of a percent")
+        return weight
+
+
 class CanaryConfig(Message):
     """`strategyConfig` of a Canary; durations are ISO-8601.
 
-    A bake with fewer than `minimumRequests` answered well by each arm is extended until `bakeDeadline` after its begin,
-    and then rolls back; absent, it is three times the monitoring duration and at least a minute more.
+    The weights are a ramp (`canaryPercentage` 10, `incrementStep` 15) or `steps`. A bake with fewer than
+    `minimumRequests` answered well by each arm is extended until `bakeDeadline` after its begin; absent, that is three
+    times the monitoring duration and at least a minute more. What comes to no verdict by then goes back or is held, as
+    `onNoVerdict` says. A pause or a hold that nobody ends within `pauseDeadline` goes back.
     """
 
-    canary_percentage: float = Field(
-        10, gt=0, le=100, validation_alias=AliasChoices("canaryPercentage", "initialPercentage", "canary_percentage")
+    canary_percentage: float | None = Field(
+        None, gt=0, le=100, validation_alias=AliasChoices("canaryPercentage", "initialPercentage", "canary_percentage")
     )
-    increment_step: float = Field(15, gt=0, le=100)
+    increment_step: float | None = Field(None, gt=0, le=100)
+    steps: tuple[StepConfig, ...] | None = Field(None, min_length=1)
     monitoring_duration: Duration = timedelta(minutes=5)
     bake_deadline: Duration | None = None
     minimum_requests: int = Field(50, ge=1)
+    on_no_verdict: OnNoVerdict = OnNoVerdict.ROLLBACK
+    pause_deadline: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=365))] | None = Field(
+        timedelta(days=1), description="how long a pause or a hold may last; null: without end"
+    )
     progress_deadline: Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = Field(
         timedelta(minutes=10), description="how long validating, starting replicas or verifying one weight may take"
     )
@@ -39,16 +87,54 @@ class CanaryConfig(Message):
         validation_alias=AliasChoices("rollbackThresholds", "thresholds", "rollback_thresholds"),
     )
 
-    def steps(self) -> tuple[Step, ...]:
-        """Raises ValidationFailed when they would be too many."""
-        bake = self.monitoring_duration.total_seconds()
-        deadline = self.bake_deadline.total_seconds() if self.bake_deadline is not None else max(3 * bake, bake + 60)
-        return canary_steps(
-            canary_percentage=self.canary_percentage,
-            increment_step=self.increment_step,
-            bake_seconds=bake,
-            deadline_seconds=max(bake, deadline),
+    @model_validator(mode="after")
+    def _one_way_to_say_weights(self) -> Self:
+        if self.steps is not None:
+            ramp = {"canaryPercentage": self.canary_percentage, "incrementStep": self.increment_step}
+            if said := [name for name, value in ramp.items() if value is not None]:
+                raise ValueError(f"steps and {' and '.join(said)} both say the weights; give one of them")
+        return self
+
+    def plan(self) -> tuple[Step, ...]:
+        """The steps, the last of them at 100%. Raises ValidationFailed when they would be too many."""
+        bake = self.monitoring_duration
+        if self.steps is None:
+            return canary_steps(
+                canary_percentage=CANARY_PERCENTAGE if self.canary_percentage is None else self.canary_percentage,
+                increment_step=INCREMENT_STEP if self.increment_step is None else self.increment_step,
+                bake_seconds=bake.total_seconds(),
+                deadline_seconds=self._deadline(bake),
+            )
+        return up_to_full(
+            self._listed(self.steps), bake_seconds=bake.total_seconds(), deadline_seconds=self._deadline(bake)
         )
+
+    def _listed(self, steps: tuple[StepConfig, ...]) -> list[Step]:
+        listed: list[Step] = []
+        weight = 0
+        for said in steps:
+            weight = weight if said.weight is None else round(said.weight * 100)
+            bake = said.bake if said.bake is not None else self.monitoring_duration
+            pause = PauseConfig() if said.pause is True else said.pause or None
+            listed.append(
+                Step(
+                    weight,
+                    bake.total_seconds(),
+                    self._deadline(bake),
+                    judged=said.analysis and weight > 0,
+                    pause=pause.pause() if pause is not None else None,
+                )
+            )
+        return listed
+
+    def _deadline(self, bake: timedelta) -> float:
+        seconds = bake.total_seconds()
+        said = self.bake_deadline.total_seconds() if self.bake_deadline is not None else max(3 * seconds, seconds + 60)
+        return max(seconds, said)
+
+    def rules(self) -> Rules:
+        limit = self.pause_deadline.total_seconds() if self.pause_deadline is not None else None
+        return Rules(pause=Pause(limit), on_no_verdict=self.on_no_verdict)
 
     def thresholds(self) -> Thresholds:
         return Thresholds(

@@ -30,10 +30,18 @@ class Request(Message):
 
 
 class Approve(Request):
-    step: int | None = Field(None, ge=0, description="the wait that is meant; absent: the one that waits now")
+    step: int | None = Field(None, ge=0, description="the wait that is meant, 0 for the start; absent: the present one")
 
 
 class Reject(Request):
+    pass
+
+
+class Pause(Request):
+    pass
+
+
+class Resume(Request):
     pass
 
 
@@ -41,6 +49,14 @@ class Promote(Request):
     """Ends the present bake as passed; with `full` it goes to 100% at once."""
 
     full: bool = False
+
+
+class GoToStep(Request):
+    step: int = Field(ge=1, description="the step to be at, counted from 1")
+
+
+class Retry(Request):
+    """Runs the analysis again that held the deployment."""
 
 
 class Abort(Request):

@@ -149,7 +149,7 @@ async def test_paths_and_queries_are_checked_before_any_query_is_made(
 def test_the_seeds_deployment_is_enough_and_has_the_defaults() -> None:
     body = CreateDeployment.model_validate({"modelId": "model-123", "strategyConfig": {"canaryPercentage": 10}})
     config, resources = plan(body, Strategy.CANARY, monitoring_duration=timedelta(minutes=5))
-    assert [step.weight for step in config.steps()][:3] == [1_000, 2_500, 4_000]
+    assert [step.weight for step in config.plan()][:3] == [1_000, 2_500, 4_000]
     assert (resources.replicas, resources.gpus) == (1, 0)
 
 

@@ -1,20 +1,38 @@
 """The policy, as a table: what is known on the left, the one next thing to do on the right."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotswap.domain.policy import Action, Asked, Bake, GoTo, Promote, RollBack, Rollout, SetWeight, Wait, next_action
-from hotswap.domain.strategy import Step, canary_steps, immediate_steps
+from hotswap.domain.policy import (
+    Action,
+    Asked,
+    Bake,
+    GoTo,
+    Hold,
+    HoldReason,
+    Promote,
+    RollBack,
+    Rollout,
+    SetWeight,
+    Wait,
+    next_action,
+)
+from hotswap.domain.strategy import OnLimit, OnNoVerdict, Pause, Rules, Step, canary_steps, immediate_steps
 from hotswap.domain.traffic import FULL
 from hotswap.domain.verdict import Outcome, Reason, Verdict
 
 STEPS = canary_steps(canary_percentage=10, increment_step=45, bake_seconds=60, deadline_seconds=180)
 ABORT = RollBack(Reason.ABORTED, "by ann")
+BAKING = Rollout(STEPS).verified(at=1000)
+GATED = Rollout((Step(1_000, 60, 180, pause=Pause(limit_seconds=600)), Step(FULL, 60, 180))).verified(at=1000)
+HOLDING = Rollout(STEPS, rules=Rules(pause=Pause(600), on_no_verdict=OnNoVerdict.HOLD)).verified(at=1000)
 
 
-def judged(outcome: Outcome, reason: Reason | None = None) -> Rollout:
-    return Rollout(STEPS).verified(at=1000).judged(Verdict(outcome, "numbers", reason))
+def judged(outcome: Outcome, reason: Reason | None = None, *, of: Rollout = BAKING) -> Rollout:
+    return of.judged(Verdict(outcome, "numbers", reason))
 
 
 @pytest.mark.parametrize(
@@ -22,7 +40,7 @@ def judged(outcome: Outcome, reason: Reason | None = None) -> Rollout:
     [
         (Rollout(()), Asked(), 0, RollBack),
         (Rollout(STEPS), Asked(), 0, SetWeight),
-        (Rollout(STEPS).verified(at=1000), Asked(), 1000, Bake),
+        (BAKING, Asked(), 1000, Bake),
         (judged(Outcome.PASS), Asked(), 1059, Wait),
         (judged(Outcome.PASS), Asked(), 1060, GoTo),
         (judged(Outcome.HARM, Reason.ERROR_RATE), Asked(), 1001, RollBack),
@@ -30,7 +48,7 @@ def judged(outcome: Outcome, reason: Reason | None = None) -> Rollout:
         (judged(Outcome.INCONCLUSIVE), Asked(), 1180, RollBack),
         (judged(Outcome.ERROR), Asked(), 1180, RollBack),
         (Rollout(STEPS, position=3), Asked(), 0, Promote),
-        (Rollout(STEPS).verified(at=1000), Asked(promote=True), 1001, GoTo),
+        (BAKING, Asked(promote=True), 1001, GoTo),
         (Rollout(STEPS), Asked(promote_full=True), 1001, GoTo),
         (Rollout(immediate_steps()).verified(at=1000), Asked(), 1000, GoTo),
     ],
@@ -39,18 +57,96 @@ def test_next_action(rollout: Rollout, asked: Asked, now: float, action: type[Ac
     assert isinstance(next_action(rollout, asked, now=now), action)
 
 
+PAUSED = BAKING.held(HoldReason.PAUSED, at=1010)
+GATE = judged(Outcome.PASS, of=GATED)
+UNDECIDED = judged(Outcome.INCONCLUSIVE, of=HOLDING)
+
+
+@pytest.mark.parametrize(
+    ("rollout", "asked", "now", "action"),
+    [
+        pytest.param(Rollout(STEPS), Asked(pause=True), 0, (HoldReason.PAUSED, None), id="before the first weight"),
+        pytest.param(BAKING, Asked(pause=True), 1010, (HoldReason.PAUSED, None), id="in a bake"),
+        pytest.param(
+            replace(PAUSED, rules=Rules(pause=Pause(600))),
+            Asked(pause=True),
+            1609,
+            (HoldReason.PAUSED, 1610),
+            id="paused, not for ever",
+        ),
+        pytest.param(
+            replace(PAUSED, rules=Rules(pause=Pause(600))),
+            Asked(pause=True),
+            1610,
+            Reason.DEADLINE_EXCEEDED,
+            id="paused for too long",
+        ),
+        pytest.param(PAUSED, Asked(), 1020, 0, id="resumed: the step begins anew"),
+        pytest.param(PAUSED, Asked(promote=True), 1020, 1, id="promoted out of a pause"),
+        pytest.param(
+            judged(Outcome.HARM, Reason.ERROR_RATE, of=PAUSED),
+            Asked(pause=True),
+            1020,
+            Reason.ERROR_RATE,
+            id="a pause keeps no bad version",
+        ),
+        pytest.param(GATE, Asked(), 1060, (HoldReason.APPROVAL, 1660), id="passed, waits for an approval"),
+        pytest.param(GATE, Asked(promote=True), 1001, (HoldReason.APPROVAL, 1601), id="promote passes over no gate"),
+        pytest.param(GATE, Asked(approved=1), 1061, 1, id="approved"),
+        pytest.param(GATE, Asked(approved=0), 1060, (HoldReason.APPROVAL, 1660), id="the start's approval is not it"),
+        pytest.param(
+            GATE.held(HoldReason.APPROVAL, at=1060), Asked(), 1660, Reason.DEADLINE_EXCEEDED, id="nobody approved"
+        ),
+        pytest.param(UNDECIDED, Asked(), 1180, (HoldReason.NO_VERDICT, 1780), id="held without a verdict"),
+        pytest.param(UNDECIDED, Asked(retry=True), 1200, 0, id="judged again"),
+        pytest.param(UNDECIDED, Asked(promote=True), 1200, 1, id="a person takes it on himself"),
+        pytest.param(BAKING, Asked(go_to=2), 1001, 2, id="to a later step"),
+        pytest.param(Rollout(STEPS, position=2), Asked(go_to=0), 1001, 0, id="to an earlier step"),
+    ],
+)
+def test_what_people_ask_for(
+    rollout: Rollout, asked: Asked, now: float, action: tuple[HoldReason, float | None] | Reason | int
+) -> None:
+    """A hold with its end, a way back with its reason, or the position that it goes to."""
+    match next_action(rollout, asked, now=now):
+        case Hold(why, until, _):
+            assert action == (why, until)
+        case RollBack(reason, _):
+            assert action is reason
+        case GoTo(position, _):
+            assert action == position
+        case other:
+            pytest.fail(f"{other} was not expected")
+
+
+def test_a_gate_that_nobody_closes_opens_where_the_config_says_so() -> None:
+    pause = Pause(limit_seconds=600, on_limit=OnLimit.PROCEED)
+    rollout = Rollout((replace(GATED.steps[0], pause=pause), GATED.steps[1])).verified(at=1000)
+    waiting = judged(Outcome.PASS, of=rollout).held(HoldReason.APPROVAL, at=1060)
+    assert isinstance(next_action(waiting, Asked(), now=1659), Hold)
+    assert next_action(waiting, Asked(), now=1660) == GoTo(1, "nobody spoke against step 1 within its limit")
+
+
+def test_an_unjudged_step_is_left_when_its_bake_is_over() -> None:
+    rollout = Rollout((Step(1_000, 60, 60, judged=False), Step(FULL, 60, 180))).verified(at=1000)
+    assert next_action(rollout, Asked(), now=1059) == Wait(1060)
+    assert isinstance(next_action(rollout, Asked(), now=1060), GoTo)
+
+
 @given(
     position=st.integers(0, 3),
     verified=st.booleans(),
     outcome=st.none() | st.sampled_from(Outcome),
-    promote=st.booleans(),
+    hold=st.none() | st.sampled_from(HoldReason),
+    asked=st.builds(Asked, pause=st.booleans(), promote=st.booleans(), retry=st.booleans(), go_to=st.integers(0, 2)),
     now=st.floats(0, 1e10),
 )
 def test_an_abort_beats_everything(
-    position: int, verified: bool, outcome: Outcome | None, promote: bool, now: float
+    position: int, verified: bool, outcome: Outcome | None, hold: HoldReason | None, asked: Asked, now: float
 ) -> None:
-    rollout = Rollout(STEPS, position, 1000 if verified else None, Verdict(outcome, "") if outcome else None)
-    assert next_action(rollout, Asked(abort=ABORT, promote=promote), now=now) == ABORT
+    verdict = Verdict(outcome, "") if outcome else None
+    rollout = Rollout(STEPS, position, 1000 if verified else None, verdict, hold)
+    assert next_action(rollout, replace(asked, abort=ABORT), now=now) == ABORT
 
 
 @given(outcome=st.sampled_from([outcome for outcome in Outcome if outcome is not Outcome.PASS]), now=st.floats(0, 1e10))
@@ -58,19 +154,8 @@ def test_nothing_but_a_pass_goes_forward(outcome: Outcome, now: float) -> None:
     assert isinstance(next_action(judged(outcome), Asked(), now=now), RollBack)
 
 
-@given(first=st.floats(0.01, 100), increment=st.floats(1, 100))
-def test_a_canary_only_grows_and_ends_at_100(first: float, increment: float) -> None:
-    weights = [
-        step.weight
-        for step in canary_steps(canary_percentage=first, increment_step=increment, bake_seconds=1, deadline_seconds=1)
-    ]
-    assert weights == sorted(set(weights))
-    assert weights[-1] == FULL
-    assert all(0 < weight <= FULL for weight in weights)
-
-
 def test_full_promotion_goes_to_the_last_step_and_still_bakes_there() -> None:
-    action = next_action(Rollout(STEPS).verified(at=0), Asked(promote_full=True), now=0)
+    action = next_action(BAKING, Asked(promote_full=True), now=0)
     assert action == GoTo(len(STEPS) - 1, "promoted to 100% by request")
     last = Rollout(STEPS).at_step(len(STEPS) - 1)
     assert next_action(last, Asked(), now=0) == SetWeight(FULL)

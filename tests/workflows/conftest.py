@@ -81,9 +81,9 @@ class Stage:
             judge=judge,
         )
         model = f"fraud-{uuid.uuid4().hex[:6]}"
+        ramp = {} if "steps" in (config or {}) else {"canaryPercentage": 50, "incrementStep": 50}
         settings = {
-            "canaryPercentage": 50,
-            "incrementStep": 50,
+            **ramp,
             "monitoringDuration": "PT1S",
             "bakeDeadline": "PT3S",
             "progressDeadline": "PT5S",

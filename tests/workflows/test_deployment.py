@@ -231,6 +231,7 @@ async def test_misspelt_update_is_refused_with_the_verbs(stage: Stage) -> None:
         await rollout.until(lambda world: world.weights == [5_000])
         with pytest.raises(Exception, match=r"[Uu]pdate failed") as refusal:
             await rollout.handle.execute_update("abbort", {"by": "ann"})
-        assert "approve, reject, promote, abort" in str(getattr(refusal.value, "cause", refusal.value))
+        told = str(getattr(refusal.value, "cause", refusal.value))
+        assert "approve, reject, pause, resume, promote, goto, retry, abort" in told
         await rollout.handle.signal("abort", {"by": "ann"})
         await rollout.handle.result()

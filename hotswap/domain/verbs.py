@@ -1,0 +1,182 @@
+"""What people may ask of a deployment, and what comes of it where it is: a table of verbs by phase, as functions.
+
+Each takes the situation and answers either what is asked for from now on, or why it has no effect: nothing that a
+person says is ignored. Pure; who may speak at all is the API's business, and what is then done is the policy's.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.policy import Asked, HoldReason, RollBack, Rollout
+from hotswap.domain.verdict import Reason
+
+_S = DeploymentStatus
+
+BEFORE_WEIGHT = frozenset({_S.PENDING, _S.AWAITING_APPROVAL, _S.VALIDATING, _S.DEPLOYING})
+STEPPING = frozenset({_S.PROGRESSING, _S.PAUSED})
+OVER = frozenset({_S.ROLLING_BACK, *(status for status in _S if status.is_terminal)})
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Where a deployment is; `rollout` is None before it steps."""
+
+    status: DeploymentStatus
+    asked: Asked = field(default_factory=Asked)
+    rollout: Rollout | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it goes back or has ended, or an abort is about to see to that: nothing goes forward any more."""
+        return self.status in OVER or self.asked.abort is not None
+
+    @property
+    def hold(self) -> HoldReason | None:
+        return self.rollout.hold if self.rollout is not None and self.status is _S.PAUSED else None
+
+    @property
+    def waiting_step(self) -> int | None:
+        """The number of the wait that an approval would end: 0 for the start; None where nothing waits for one."""
+        if self.status is _S.AWAITING_APPROVAL:
+            number = 0
+        elif self.hold is HoldReason.APPROVAL and self.rollout is not None:
+            number = self.rollout.number
+        else:
+            return None
+        return None if self.asked.approved == number else number
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What is asked for from now on, and what that does, in a few words."""
+
+    asked: Asked
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoEffect:
+    why: str
+
+
+Answer = Effect | NoEffect
+
+
+def approve(now: Situation, *, step: int | None) -> Answer:
+    """`step` is the wait that is meant, None for the one that waits now: a late or doubled approval opens no other."""
+    waiting = now.waiting_step
+    if waiting is None or now.is_over:
+        return NoEffect("nothing waits for an approval")
+    if step not in (None, waiting):
+        return NoEffect(f"step {step} doesn't wait for one; {_wait(waiting)} does")
+    return Effect(replace(now.asked, approved=waiting), f"{_wait(waiting)} is approved")
+
+
+def reject(now: Situation, *, because: str) -> Answer:
+    """`because` becomes the message that the deployment ends with."""
+    waiting = now.waiting_step
+    if waiting is None or now.is_over:
+        return NoEffect("nothing waits for an approval; abort ends it in any phase")
+    effect = "it ends before it began" if waiting == 0 else "all traffic is taken from the candidate"
+    return Effect(_aborting(now.asked, RollBack(Reason.REJECTED, because)), effect)
+
+
+def abort(now: Situation, cause: RollBack) -> Answer:
+    if now.status in OVER:
+        return NoEffect(f"it is {now.status} already")
+    return Effect(_aborting(now.asked, cause), "all traffic is taken from the candidate")
+
+
+def pause(now: Situation) -> Answer:
+    if now.is_over:
+        return NoEffect("it goes back or has ended, and steps no more")
+    if now.asked.pause:
+        return NoEffect("it is paused already; resume goes on")
+    if now.hold is not None:
+        return NoEffect(f"it waits already: {_how_to_end(now.hold)}")
+    if now.status in BEFORE_WEIGHT:
+        return Effect(replace(now.asked, pause=True), "it pauses before its first weight")
+    if now.status is _S.PROGRESSING:
+        return Effect(Asked(pause=True), "it stays at its present weight, watched for harm, until it is resumed")
+    return NoEffect(f"it is {now.status} and steps no more")
+
+
+def resume(now: Situation) -> Answer:
+    if now.asked.pause and not now.is_over:
+        return Effect(replace(now.asked, pause=False), "it goes on; the present step begins anew")
+    if now.hold is not None:
+        return NoEffect(f"it isn't paused by a person: {_how_to_end(now.hold)}")
+    return NoEffect("it isn't paused")
+
+
+def promote(now: Situation) -> Answer:
+    """End the present bake as passed. It passes over no approval: that is somebody else's word."""
+    rollout = now.rollout
+    if not _steps(now) or rollout is None:
+        return NoEffect("there is no bake to end")
+    if now.hold is HoldReason.APPROVAL:
+        return NoEffect(f"its bake has passed: {_how_to_end(now.hold)}")
+    if rollout.weight_verified_at is None:
+        return NoEffect("its weight is being set and no bake has begun; say it again then")
+    return Effect(Asked(promote=True), "the present bake ends as passed")
+
+
+def promote_full(now: Situation) -> Answer:
+    rollout = now.rollout
+    if not _steps(now) or rollout is None:
+        return NoEffect("there is no bake to end")
+    last = len(rollout.steps) - 1
+    if gate := _gate(rollout, last):
+        return NoEffect(f"step {gate} needs an approval first, which can't be passed over")
+    return Effect(Asked(promote_full=True), "it goes to 100%")
+
+
+def go_to(now: Situation, *, step: int) -> Answer:
+    """`step` counts from 1."""
+    rollout = now.rollout
+    if not _steps(now) or rollout is None:
+        return NoEffect("it isn't stepping")
+    if not 1 <= step <= len(rollout.steps):
+        return NoEffect(f"there is no step {step}; its steps are 1 to {len(rollout.steps)}")
+    if gate := _gate(rollout, step - 1):
+        return NoEffect(f"step {gate} needs an approval first, which can't be passed over")
+    return Effect(Asked(go_to=step - 1), f"it goes to step {step}, {rollout.steps[step - 1].weight / 100:g}%")
+
+
+def retry(now: Situation) -> Answer:
+    if now.hold is HoldReason.NO_VERDICT and not now.is_over:
+        return Effect(Asked(retry=True), "the analysis of the present step runs again")
+    if now.is_over:
+        return NoEffect(f"it is {now.status}; once it has ended, retry deploys it again")
+    return NoEffect("no analysis of it has failed")
+
+
+def _steps(now: Situation) -> bool:
+    return now.status in STEPPING and not now.is_over and now.rollout is not None and now.rollout.step is not None
+
+
+def _gate(rollout: Rollout, target: int) -> int | None:
+    """The number of the first step before `target` that goes on by approval only."""
+    for position in range(rollout.position, target):
+        if rollout.steps[position].pause is not None:
+            return position + 1
+    return None
+
+
+def _aborting(asked: Asked, cause: RollBack) -> Asked:
+    """The first abort is the one that counts."""
+    return asked if asked.abort is not None else replace(asked, abort=cause)
+
+
+def _wait(step: int) -> str:
+    return "its start" if step == 0 else f"step {step}"
+
+
+def _how_to_end(hold: HoldReason) -> str:
+    match hold:
+        case HoldReason.PAUSED:
+            return "resume goes on"
+        case HoldReason.APPROVAL:
+            return "approve or reject the step"
+        case HoldReason.NO_VERDICT:
+            return "retry judges again, promote goes on all the same, abort goes back"
