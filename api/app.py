@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from api import authentication, decisions, deployments, errors, health, models, swagger, traffic
+from api import authentication, decisions, deployments, errors, health, models, redeployment, swagger, traffic
 from api.auth import Tokens
 from api.context import Parts
 from api.edge import Edge
@@ -39,6 +39,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     models.router,
     deployments.router,
     decisions.router,
+    redeployment.router,
     traffic.router,
     health.router,
     swagger.router,

@@ -113,7 +113,7 @@ def deployment_view(row: DeploymentRow) -> DeploymentView:
         progress_percentage=deployment.progress_percentage,
         traffic_percentage=deployment.verified_weight / 100,
         steps=[_step(row, number, step, status, position) for number, step in enumerate(steps)],
-        current_step=position,
+        current_step=None if position is None else position + 1,
         bake_ends_at=_bake_end(deployment, steps, position),
         previous_version=row.previous_version,
         validation=_validation(deployment.validation),
@@ -154,7 +154,7 @@ def _step(row: DeploymentRow, number: int, step: Step, status: DeploymentStatus,
         passed = {each.step for each in row.analysis if each.verdict.get("outcome") == Outcome.PASS}
         is_done = status in {DeploymentStatus.PROMOTING, DeploymentStatus.ACTIVE} or number in passed
         state = StepState.DONE if is_done else StepState.WAITING
-    return StepView(number=number, weight=step.weight / 100, bake_seconds=step.bake_seconds, state=state)
+    return StepView(number=number + 1, weight=step.weight / 100, bake_seconds=step.bake_seconds, state=state)
 
 
 def _bake_end(deployment: Deployment, steps: tuple[Step, ...], position: int | None) -> Any:
@@ -176,7 +176,7 @@ def _validation(report: dict[str, Any] | None) -> ValidationView | None:
 def _verdict(row: StepVerdict) -> VerdictView:
     verdict = msgspec.convert(row.verdict, Verdict)
     return VerdictView(
-        step=row.step,
+        step=row.step + 1,
         outcome=verdict.outcome,
         reason=verdict.reason,
         message=verdict.message,

@@ -228,13 +228,17 @@ class CreateDeployment(Body):
 
 
 class Say(Body):
-    """The body, if any, of approve, abort and rollback."""
+    """The body, if any, of what is said to a deployment."""
 
     reason: Text | None = None
 
 
 class SayApprove(Say):
     step: int | None = Field(None, ge=0, description="the wait that is meant; absent: the one that waits now")
+
+
+class SayGoTo(Say):
+    step: int = Field(ge=1, description="the step to be at, counted from 1")
 
 
 class SayPromote(Say):

@@ -126,7 +126,10 @@ class ArmView(View):
 
 
 class VerdictView(View):
-    """What the judge said of one step, the newest; `outcome` is Pass, Harm, InsufficientData, Inconclusive or Error."""
+    """What the judge said of one step (counted from 1), the newest.
+
+    `outcome` is Pass, Harm, InsufficientData, Inconclusive or Error.
+    """
 
     step: int
     outcome: str
@@ -144,7 +147,10 @@ class StepState(StrEnum):
 
 
 class StepView(View):
-    """`weight` in percent; of a deployment that was rolled back, only the steps that had passed are done."""
+    """`number` counts from 1, `weight` is in percent.
+
+    Of a deployment that was rolled back, only the steps that had passed are done.
+    """
 
     number: int
     weight: float

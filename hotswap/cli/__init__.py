@@ -73,8 +73,13 @@ _add(
     codes=outcome.FORWARD,
 )
 _add(STEER, decisions.approve, f'hotswap approve {_ID} --reason "checked in staging"', codes=outcome.FORWARD)
+_add(STEER, decisions.reject, f'hotswap reject {_ID} --reason "not on a Friday"', codes=outcome.BACK)
+_add(STEER, decisions.pause, f'hotswap pause {_ID} --reason "looking into p99"', codes=outcome.FORWARD)
+_add(STEER, decisions.resume, f"hotswap resume {_ID}", codes=outcome.FORWARD)
+_add(STEER, decisions.goto, f"hotswap goto {_ID} 1", codes=outcome.FORWARD)
 _add(STEER, decisions.promote, f"hotswap promote {_ID}", f"hotswap promote {_ID} --full --wait", codes=outcome.FORWARD)
 _add(STEER, decisions.abort, f'hotswap abort {_ID} --reason "errors at checkout" --wait', codes=outcome.BACK)
+_add(STEER, decisions.retry, f"hotswap retry {_ID} --wait", codes=outcome.FORWARD)
 _add(STEER, decisions.rollback, f"hotswap rollback {_ID} --wait --timeout 120", codes=outcome.BACK)
 
 

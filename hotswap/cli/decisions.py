@@ -1,4 +1,4 @@
-"""`hotswap approve`, `promote`, `abort`, `rollback`: what a person says to a deployment."""
+"""What a person says to a deployment: approve, reject, pause, resume, promote, goto, abort, retry, rollback."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -28,9 +28,78 @@ def approve(
     timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
-    """Approve the start that waits."""
+    """Approve the start or the step that waits."""
     _say(
         lambda hotswap: hotswap.approve(deployment, reason=reason, step=step),
+        judge=outcome.forward if wait else None,
+        timeout=timeout,
+        as_json=as_json,
+    )
+
+
+def reject(
+    deployment: Deployment,
+    *,
+    reason: Reason = None,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    as_json: AsJson = False,
+) -> None:
+    """Refuse the start or the step that waits for an approval, which ends the deployment."""
+    _say(
+        lambda hotswap: hotswap.reject(deployment, reason=reason),
+        judge=outcome.back if wait else None,
+        timeout=timeout,
+        as_json=as_json,
+    )
+
+
+def pause(
+    deployment: Deployment,
+    *,
+    reason: Reason = None,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    as_json: AsJson = False,
+) -> None:
+    """Stay at the present weight, watched for harm, until it is resumed."""
+    _say(
+        lambda hotswap: hotswap.pause(deployment, reason=reason),
+        judge=outcome.forward if wait else None,
+        timeout=timeout,
+        as_json=as_json,
+    )
+
+
+def resume(
+    deployment: Deployment,
+    *,
+    reason: Reason = None,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    as_json: AsJson = False,
+) -> None:
+    """End a pause; the present step begins anew."""
+    _say(
+        lambda hotswap: hotswap.resume(deployment, reason=reason),
+        judge=outcome.forward if wait else None,
+        timeout=timeout,
+        as_json=as_json,
+    )
+
+
+def goto(
+    deployment: Deployment,
+    step: Annotated[int, typer.Argument(min=1, help="The step, counted from 1.", show_default=False)],
+    *,
+    reason: Reason = None,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go to a step: back, or forward as far as no approval is passed over."""
+    _say(
+        lambda hotswap: hotswap.go_to(deployment, step, reason=reason),
         judge=outcome.forward if wait else None,
         timeout=timeout,
         as_json=as_json,
@@ -72,6 +141,24 @@ def abort(
     )
 
 
+def retry(
+    deployment: Deployment,
+    *,
+    reason: Reason = None,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the analysis again that holds it; one that ended without success is deployed again, by a new deployment."""
+    answer = _say(
+        lambda hotswap: hotswap.retry(deployment, reason=reason),
+        judge=outcome.forward if wait else None,
+        timeout=timeout,
+        as_json=as_json,
+    )
+    _tell_of_another(answer, deployment, as_json=as_json)
+
+
 def rollback(
     deployment: Deployment,
     *,
@@ -91,6 +178,10 @@ def rollback(
         timeout=timeout,
         as_json=as_json,
     )
+    _tell_of_another(answer, deployment, as_json=as_json)
+
+
+def _tell_of_another(answer: AnswerView, deployment: str, *, as_json: bool) -> None:
     if answer.deployment_id != deployment and not as_json:
         err.print(f"follow it with `hotswap watch {answer.deployment_id}`", markup=False, soft_wrap=True)
 

@@ -107,7 +107,7 @@ def time_left(seen: DeploymentView, *, now: datetime) -> str | None:
     if seen.bake_ends_at is None or seen.current_step is None:
         return None
     present = max(0.0, (seen.bake_ends_at - now).total_seconds())
-    after = sum(step.bake_seconds for step in seen.steps[seen.current_step + 1 :])
+    after = sum(step.bake_seconds for step in seen.steps[seen.current_step :])
     return f"{_seconds(present)} in this step, {_seconds(present + after)} in all"
 
 
@@ -119,7 +119,7 @@ class _Lines:
 
     def __call__(self, seen: DeploymentView) -> None:
         verdict = next((each for each in seen.analysis if each.step == seen.current_step), None)
-        step = f"step {seen.current_step + 1}/{len(seen.steps)}" if seen.current_step is not None else None
+        step = f"step {seen.current_step}/{len(seen.steps)}" if seen.current_step is not None else None
         said = seen.message or ""
         key = (seen.status, seen.traffic_percentage, seen.current_step, said, verdict.outcome if verdict else None)
         if key == self._last:
@@ -177,7 +177,7 @@ def _row(step: StepView, verdict: VerdictView | None) -> tuple[object, ...]:
     said = None if verdict is None else f"{verdict.outcome}: {verdict.message}"
     candidate = None if verdict is None else _errors(verdict.candidate)
     stable = None if verdict is None else _errors(verdict.stable)
-    return (step.number + 1, f"{step.weight:g}%", _MARK[step.state], candidate, stable, said)
+    return (step.number, f"{step.weight:g}%", _MARK[step.state], candidate, stable, said)
 
 
 def _errors(arm: ArmView) -> str:

@@ -180,6 +180,25 @@ class HotSwap:
     def approve(self, deployment_id: str, *, reason: str | None = None, step: int | None = None) -> AnswerView:
         return self._say(deployment_id, "approve", reason=reason, step=step)
 
+    def reject(self, deployment_id: str, *, reason: str | None = None) -> AnswerView:
+        return self._say(deployment_id, "reject", reason=reason)
+
+    def pause(self, deployment_id: str, *, reason: str | None = None) -> AnswerView:
+        """Stay at the present weight, watched for harm."""
+        return self._say(deployment_id, "pause", reason=reason)
+
+    def resume(self, deployment_id: str, *, reason: str | None = None) -> AnswerView:
+        """End a pause; the present step begins anew."""
+        return self._say(deployment_id, "resume", reason=reason)
+
+    def go_to(self, deployment_id: str, step: int, *, reason: str | None = None) -> AnswerView:
+        """To a step, counted from 1."""
+        return self._say(deployment_id, "goto", reason=reason, step=step)
+
+    def retry(self, deployment_id: str, *, reason: str | None = None) -> AnswerView:
+        """Run the analysis again that holds it; one that ended without success is deployed again."""
+        return self._say(deployment_id, "retry", reason=reason)
+
     def promote(self, deployment_id: str, *, reason: str | None = None, full: bool = False) -> AnswerView:
         """End the present bake as passed; with `full` go to 100% at once."""
         return self._say(deployment_id, "promote", reason=reason, full=full or None)

@@ -212,6 +212,30 @@ async def test_rollback_of_an_active_deployment_deploys_the_version_before(world
     assert error_of(await world.say(second, "rollback")) == (409, "CONFLICT")  # it is under way
 
 
+async def test_retry_deploys_again_what_ended_without_success(world: ApiWorld, worker: Worker) -> None:
+    await world.add_version()
+    config = {"canaryPercentage": 5, "monitoringDuration": "PT60S"}
+    failed = await started(world, strategyConfig=config)
+    await world.say(failed, "abort")
+
+    async def ended() -> bool:
+        return await world.status(failed) == "Cancelled"
+
+    await world.until(ended)
+    answer = await world.say(failed, "retry", by="bob")
+    assert answer.status_code == 202
+    again = (await world.get(answer.headers["location"])).json()
+    assert (again["version"], again["initiatedBy"], again["strategyConfig"]["canaryPercentage"]) == ("1.0.0", "bob", 5)
+    assert again["deploymentId"] == answer.json()["deploymentId"] != failed
+
+
+async def test_retry_of_what_succeeded_is_refused(world: ApiWorld, worker: Worker) -> None:
+    first = await made_active(world, "1.0.0")
+    refusal = await world.say(first, "retry")
+    assert error_of(refusal) == (409, "CONFLICT")
+    assert "nothing to try again" in refusal.json()["error"]["message"]
+
+
 async def test_a_deployment_is_shown_with_steps_verdicts_and_time_left(world: ApiWorld, worker: Worker) -> None:
     await made_active(world, "1.0.0")
     await world.add_version("2.0.0")
@@ -225,7 +249,7 @@ async def test_a_deployment_is_shown_with_steps_verdicts_and_time_left(world: Ap
     await deployments.record_verdict(deployment_id, step=0, verdict={**verdict, "reason": None})
     await deployments.record_weight(deployment_id, verified_weight=5_250, progress=33, message="52.5% verified")
     seen = (await world.get(f"/api/v1/deployments/{deployment_id}")).json()
-    assert (seen["status"], seen["trafficPercentage"], seen["currentStep"]) == ("Progressing", 52.5, 1)
+    assert (seen["status"], seen["trafficPercentage"], seen["currentStep"]) == ("Progressing", 52.5, 2)
     assert [(step["weight"], step["state"]) for step in seen["steps"]] == [
         (12.5, "done"),
         (52.5, "current"),

@@ -24,10 +24,12 @@ from tests.fixtures.answers import accepted, deployment, error
 
 COMMANDS = [
     *("up", "down", "stop", "start", "env", "demo", "models", "deploy", "get", "watch"),
-    *("approve", "promote", "abort", "rollback"),
+    *("approve", "reject", "pause", "resume", "promote", "goto", "abort", "retry", "rollback"),
 ]
 LEAVES = [*(name for name in COMMANDS if name != "models"), "models list", "models register", "models show"]
-VERBS = ["approve", "promote", "abort", "rollback"]
+FORWARD = ["approve", "pause", "resume", "promote", "retry"]
+BACK = ["reject", "abort", "rollback"]
+VERBS = [*FORWARD, *BACK]
 
 Answers = dict[tuple[str, str], list[httpx.Response]]
 
@@ -157,10 +159,10 @@ def test_deploy_wait_exits_with_how_it_ended(cli: Cli, end: str, reason: str, co
 @pytest.mark.parametrize(
     ("verb", "end", "code"),
     [
-        *((verb, "Active", 0) for verb in ("approve", "promote")),
-        *((verb, "RolledBack", 3) for verb in ("approve", "promote")),
-        *((verb, end, 0) for verb in ("abort", "rollback") for end in ("RolledBack", "Cancelled")),
-        *((verb, "Active", 1) for verb in ("abort", "rollback")),
+        *((verb, "Active", 0) for verb in FORWARD),
+        *((verb, "RolledBack", 3) for verb in FORWARD),
+        *((verb, end, 0) for verb in BACK for end in ("RolledBack", "Cancelled")),
+        *((verb, "Active", 1) for verb in BACK),
         *((verb, "Failed", 6) for verb in VERBS),
     ],
 )
@@ -226,6 +228,13 @@ def test_a_word_is_passed_on_with_its_reason(cli: Cli, verb: str) -> None:
     assert (result.exit_code, result.stdout) == (0, "dep-1 Progressing: so be it\n")
     assert json.loads(cli.asked[0].content) == {"reason": "checked"}
     assert json.loads(cli.run(verb, "dep-1", "--json").stdout) == answer()
+
+
+def test_goto_passes_the_step_on(cli: Cli) -> None:
+    cli.on("POST", "/api/v1/deployments/dep-1/goto", (200, answer()))
+    assert cli.run("goto", "dep-1", "2").exit_code == 0
+    assert json.loads(cli.asked[0].content) == {"step": 2}
+    assert cli.run("goto", "dep-1", "0").exit_code == 2
 
 
 def test_a_refusal_is_told_on_stderr_with_field_and_next_step(cli: Cli) -> None:

@@ -1,0 +1,140 @@
+"""What starts a deployment after another's end: a rollback to the version before, and a retry of what failed.
+
+While the deployment is under way both are words to it instead: an abort, and an analysis that runs again.
+"""
+
+import msgspec
+from fastapi import APIRouter, Response
+
+from api.auth import GuardedRoute
+from api.context import Maker, Parts, With
+from api.decisions import ask, ask_to_abort, without_workflow
+from api.deployments import IdempotencyKey
+from api.launch import check_may_change, launch
+from api.orchestration import Ended
+from api.schemas import DeploymentId, Say
+from hotswap.domain.application import ReplicaResources
+from hotswap.domain.errors import Conflict
+from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
+from hotswap.messages import API, Abort, CanaryConfig, Retry
+from hotswap.persistence.queries import DeploymentRow, NewDeployment
+from hotswap.security import Principal
+from hotswap.views import AnswerView
+
+router = APIRouter(prefix="/api/v1/deployments/{deployment_id}", tags=["deployments"], route_class=GuardedRoute)
+
+
+@router.post(
+    "/rollback",
+    responses={202: {"model": AnswerView, "description": "a new deployment of the version before was started"}},
+)
+async def rollback(
+    caller: Maker,
+    parts: With,
+    deployment_id: DeploymentId,
+    response: Response,
+    body: Say | None = None,
+    idempotency_key: IdempotencyKey = None,
+) -> AnswerView:
+    """Undo a deployment: abort it while it runs; once it is Active, deploy the version before it again."""
+    row = await parts.queries.deployment(deployment_id)
+    check_may_change(caller, Environment(row.deployment.environment))
+    if not DeploymentStatus(row.deployment.status).is_terminal:
+        reason = body.reason if body else None
+        abort = Abort(by=caller.subject, reason=reason, via=API, rollback=True)
+        try:
+            return await ask_to_abort(parts, row, abort, response)
+        except Ended:
+            row = await parts.queries.deployment(deployment_id)
+    status = DeploymentStatus(row.deployment.status)
+    if not status.is_terminal:
+        raise without_workflow(row)
+    if status is not DeploymentStatus.ACTIVE:
+        raise Conflict(f"{deployment_id} is {status}: it serves nothing, so there is nothing to roll back")
+    back = await launch(parts, await _backward(parts, row, caller, idempotency_key), config=CanaryConfig())
+    went = f"{row.model} goes back from {row.version} to {back.version} in {row.deployment.environment}"
+    return _started(back, response, went)
+
+
+@router.post(
+    "/retry",
+    responses={202: {"model": AnswerView, "description": "a new deployment, asked for as that one was, was started"}},
+)
+async def retry(
+    caller: Maker,
+    parts: With,
+    deployment_id: DeploymentId,
+    response: Response,
+    body: Say | None = None,
+    idempotency_key: IdempotencyKey = None,
+) -> AnswerView:
+    """Run the analysis again that holds a deployment; one that has ended without success is deployed again."""
+    row = await parts.queries.deployment(deployment_id)
+    check_may_change(caller, Environment(row.deployment.environment))
+    if not DeploymentStatus(row.deployment.status).is_terminal:
+        request = Retry(by=caller.subject, reason=body.reason if body else None, via=API)
+        return await ask(parts, row, "retry", request)
+    if row.deployment.status == DeploymentStatus.ACTIVE:
+        raise Conflict(f"{deployment_id} is Active: it has succeeded, and there is nothing to try again")
+    again = await launch(
+        parts,
+        _as_before(row, caller, idempotency_key),
+        config=CanaryConfig.model_validate(row.deployment.strategy_config),
+    )
+    return _started(
+        again, response, f"{again.model} {again.version} is deployed to {again.deployment.environment} again"
+    )
+
+
+def _as_before(row: DeploymentRow, caller: Principal, idempotency_key: str | None) -> NewDeployment:
+    deployment = row.deployment
+    return NewDeployment(
+        model=row.model,
+        version=row.version,
+        environment=Environment(deployment.environment),
+        strategy=Strategy(deployment.strategy),
+        strategy_config=deployment.strategy_config,
+        resources=msgspec.convert(deployment.resources, ReplicaResources),
+        initiated_by=caller.subject,
+        kind=DeploymentKind(deployment.kind),
+        idempotency_key=idempotency_key,
+    )
+
+
+def _started(row: DeploymentRow, response: Response, message: str) -> AnswerView:
+    response.status_code = 202
+    response.headers["Location"] = f"/api/v1/deployments/{row.deployment.deployment_id}"
+    return AnswerView(
+        deployment_id=row.deployment.deployment_id,
+        status=DeploymentStatus(row.deployment.status),
+        message=message,
+        workflow_id=row.deployment.workflow_id,
+    )
+
+
+async def _backward(parts: Parts, row: DeploymentRow, caller: Principal, idempotency_key: str | None) -> NewDeployment:
+    """The deployment that goes back to the version before, with the replicas that version had. Raises Conflict."""
+    environment = Environment(row.deployment.environment)
+    active = await parts.queries.deployments(
+        model=row.model, environment=environment, status=DeploymentStatus.ACTIVE, limit=200
+    )
+    newest = active.items[0].deployment.deployment_id
+    if newest != row.deployment.deployment_id:
+        raise Conflict(f"{row.model} in {environment} was deployed anew by {newest} since; roll that one back")
+    if row.previous_version is None:
+        raise Conflict(
+            f"{row.deployment.deployment_id} was the first of {row.model} in {environment}: nothing to go back to"
+        )
+    before = next((each for each in active.items if each.version == row.previous_version), row)
+    return NewDeployment(
+        model=row.model,
+        version=row.previous_version,
+        environment=environment,
+        strategy=Strategy(row.deployment.strategy),
+        strategy_config=CanaryConfig().model_dump(mode="json", by_alias=True),
+        resources=msgspec.convert(before.deployment.resources, ReplicaResources),
+        initiated_by=caller.subject,
+        kind=DeploymentKind.ROLLBACK,
+        idempotency_key=idempotency_key,
+    )
