@@ -28,7 +28,7 @@ check: install lint types contracts ## what CI runs first: lint, types, import c
 
 # Two at a time: half of the suite is waiting. The order is kept, since the tests that take longest come first.
 test: install ## the whole suite, on the real servers; under 15 minutes
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 20
 
 chaos: install ## every chaos test, also the long tables that `make test` leaves out
 	$(BIN)/pytest tests/chaos -m ""

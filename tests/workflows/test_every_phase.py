@@ -16,6 +16,8 @@ from tests.workflows.conftest import Rollout, Stage
 from tests.workflows.fakes import STABLE
 
 BAKING = "baking"
+PAUSED = "paused"
+GATE = [{"weight": 50, "bake": "PT0.1S", "pause": True}, {"weight": 100}]
 AT_ONCE = {"monitoringDuration": "PT0.1S", "bakeDeadline": "PT3S"}
 LONG = {"monitoringDuration": "PT60S", "bakeDeadline": "PT120S"}
 
@@ -38,10 +40,12 @@ PHASES = [
     Phase("deploying", S.DEPLOYING, weighted=False, config=LONG),
     Phase("weight change in hand", S.PROGRESSING, weighted=True, config=LONG),
     Phase(BAKING, S.PROGRESSING, weighted=True, config=LONG, is_held=False),
+    Phase(PAUSED, S.PAUSED, weighted=True, config={**LONG, "steps": GATE}, is_held=False),
     Phase("promoting", S.PROMOTING, weighted=True, config=AT_ONCE),
 ]
 WAYS = ["abort by signal", "abort by update", "cancel", "cancel twice", "deadline"]
 DEADLINES = {"progressDeadline": "PT2S", "approvalDeadline": "PT2S"}
+GATE_WITH_DEADLINE = {"steps": [{**GATE[0], "pause": {"limit": "PT2S"}}, GATE[1]]}
 # A bake's deadline is its data's: test_without_enough_requests_the_bake_is_extended_and_then_rolls_back.
 TABLE = [(phase, way) for phase in PHASES for way in WAYS if (phase.name, way) != (BAKING, "deadline")]
 
@@ -105,6 +109,8 @@ def assert_undone(rollout: Rollout) -> None:
 @pytest.mark.parametrize(("phase", "way"), TABLE, ids=lambda each: getattr(each, "name", each))
 async def test_a_stop_in_any_phase_undoes_what_was_begun(stage: Stage, phase: Phase, way: str) -> None:
     config = {**phase.config, **(DEADLINES if way == "deadline" else {})}
+    if (phase.name, way) == (PAUSED, "deadline"):
+        config |= GATE_WITH_DEADLINE
     held_at = phase.status if phase.is_held else None
     approval = phase.status is S.AWAITING_APPROVAL
     async with stage.rollout(config=config, approval=approval, held_at=held_at) as rollout:
