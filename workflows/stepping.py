@@ -6,7 +6,7 @@ long it bakes: about 15 events. What comes before and after the steps is `workfl
 
 import contextlib
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, assert_never
 
 from temporalio import workflow
@@ -113,7 +113,7 @@ class Stepping(Compensation):
         assert self._rollout is not None
         self._rollout = self._rollout.held(hold.why, at=workflow.time())
         if self._status is not DeploymentStatus.PAUSED:
-            await self._enter(DeploymentStatus.PAUSED, hold.message)
+            await self._enter(DeploymentStatus.PAUSED, hold.message + _until(hold.until))
         until = hold.until if hold.until is not None else workflow.time() + LONGEST_WATCH.total_seconds()
         if self._rollout.weight_verified_at is None or self._verified_weight == 0 or self._stable is None:
             await self._wait(until, summary=hold.message)
@@ -244,3 +244,7 @@ class Stepping(Compensation):
         while self._unrecorded:
             await self._do(DeploymentActivities.record_decision, self._unrecorded[0], summary=self._unrecorded[0].kind)
             self._unrecorded.pop(0)
+
+
+def _until(end: float | None) -> str:
+    return "" if end is None else f"; until {datetime.fromtimestamp(end, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -69,6 +69,17 @@ async def test_a_rollback_goes_back_to_the_warm_version_unjudged(stage: Stage) -
     assert rollout.world.verdicts == {}
 
 
+async def test_a_rollback_to_a_version_that_is_gone_starts_it_again_and_then_moves_the_traffic(stage: Stage) -> None:
+    brief = replace(rollout_brief(), kind=DeploymentKind.ROLLBACK, warm=None)
+    async with stage.rollout(brief=brief, candidate_errors=1.0) as rollout:
+        outcome = await rollout.handle.result()
+    assert outcome.status == S.ACTIVE
+    assert CANDIDATE in rollout.world.applications
+    assert rollout.world.weights == [10_000, 10_000]
+    assert rollout.world.verdicts == {}
+    assert_replicas_outlived_their_traffic(rollout.world)
+
+
 async def test_failing_requests_roll_back_before_the_bake_ends(stage: Stage) -> None:
     config = {"monitoringDuration": "PT60S", "bakeDeadline": "PT120S"}
     async with stage.rollout(candidate_errors=0.5, config=config) as rollout:

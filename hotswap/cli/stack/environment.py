@@ -29,7 +29,11 @@ SECTIONS: Mapping[str, frozenset[str]] = {
 }
 """By kind of process: the sections of the settings that it may read."""
 
-DEFAULTS = {"HOTSWAP_DEPLOYMENTS__APPROVAL_REQUIRED": "[]"}
+DEFAULTS = {
+    "HOTSWAP_DEPLOYMENTS__APPROVAL_REQUIRED": "[]",
+    # Its one token is one person's, who would have nobody to ask.
+    "HOTSWAP_DEPLOYMENTS__ALLOW_SELF_APPROVAL": "true",
+}
 
 INHERITED = frozenset(
     [
