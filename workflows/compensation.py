@@ -88,6 +88,10 @@ class Compensation(Conversation):
     async def _end(self, status: DeploymentStatus, reason: Reason, message: str) -> DeploymentOutcome:
         """Whatever comes from now on comes too late, and is told so."""
         self._show(status, message)
+        while self._unrecorded:
+            said = self._unrecorded[0]
+            await workflow.execute_activity_method(DeploymentActivities.record_decision, said, **until_done(said.kind))
+            self._unrecorded.pop(0)
         await workflow.execute_activity_method(
             DeploymentActivities.record_transition, self._transition(status, message, reason), **until_done(str(status))
         )

@@ -153,15 +153,12 @@ class Stepping(Compensation):
     async def _watched(self, watch: Watch, *, summary: str, timer: str) -> Verdict | None:
         """What the watch says, None when somebody spoke first. Raises TimeoutError, and what the watch failed with."""
         remaining = timedelta(seconds=watch.deadline - workflow.time()) + BAKE_GRACE
-        asked = self._asked
         watching_it = workflow.start_activity_method(
             AnalysisActivities.watch, watch, **watching(summary, deadline=remaining)
         )
         watching_it.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
-            await workflow.wait_condition(
-                lambda: watching_it.done() or self._asked != asked, timeout=remaining, timeout_summary=timer
-            )
+            await self._until_asked_or(watching_it.done, within=remaining, summary=timer)
             return await watching_it if watching_it.done() else None
         finally:
             if not watching_it.done():
@@ -197,13 +194,26 @@ class Stepping(Compensation):
 
     async def _wait(self, until: float, *, summary: str = "rest of the bake") -> None:
         """Until then, or until somebody speaks."""
-        asked = self._asked
         with contextlib.suppress(TimeoutError):
+            await self._until_asked_or(
+                lambda: False, within=timedelta(seconds=max(0.0, until - workflow.time())), summary=summary
+            )
+
+    async def _until_asked_or(self, done: Callable[[], bool], *, within: timedelta, summary: str) -> None:
+        """Until it is done, or people ask for something else than before; what had no effect is recorded meanwhile.
+
+        Raises TimeoutError.
+        """
+        asked, until = self._asked, workflow.time() + within.total_seconds()
+        while True:
             await workflow.wait_condition(
-                lambda: self._asked != asked,
+                lambda: done() or self._asked != asked or bool(self._unrecorded),
                 timeout=timedelta(seconds=max(0.0, until - workflow.time())),
                 timeout_summary=summary,
             )
+            if done() or self._asked != asked:
+                return
+            await self._record_decisions()
 
     def _go_to(self, action: GoTo) -> None:
         assert self._rollout is not None
