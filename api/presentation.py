@@ -46,6 +46,7 @@ def model_view(row: ModelRow) -> ModelView:
         owner=model.owner,
         team=model.team,
         tags=model.tags,
+        idempotent=model.is_idempotent,
         active_version=model.active_version,
         active_versions=row.active_versions,
         is_archived=model.is_archived,

@@ -138,6 +138,12 @@ class RegisterVersion(Body):
     team: Label | None = None
     tags: list[Label] = Field([], max_length=50)
     checksum: Checksum | None = Field(None, description="sha256 of the artifact, with or without 'sha256:' before it")
+    idempotent: bool | None = Field(
+        None,
+        strict=True,
+        description="of the model: false where a request must not be asked twice, so that a candidate's failure "
+        "reaches the client instead of being answered by the stable; absent leaves it as it is, true at first",
+    )
     training_metadata: Metadata | None = None
     performance_baseline: PerformanceBaseline | None = None
     reference_distribution: Metadata | None = None
@@ -161,6 +167,7 @@ class RegisterVersion(Body):
             team=self.team,
             tags=tuple(self.tags),
             checksum=self.checksum,
+            idempotent=self.idempotent,
             metadata={name: value for name, value in metadata.items() if value is not None},
         )
 

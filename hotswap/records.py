@@ -12,7 +12,10 @@ from hotswap.domain.vocabulary import ArmName, InferenceStatus
 
 
 class InferenceRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """`requested_at` and `completed_at` are Unix time in seconds; `features` and `prediction` are JSON as text."""
+    """`requested_at` and `completed_at` are Unix time in seconds; `features` and `prediction` are JSON as text.
+
+    `fallback_from` is the candidate's version that failed this request, where the stable answered in its place.
+    """
 
     record_id: str
     request_id: str
@@ -33,6 +36,7 @@ class InferenceRecord(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None
     requested_at: float
     completed_at: float
+    fallback_from: str | None = None
 
 
 STREAM = "hotswap:records"

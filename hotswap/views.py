@@ -38,7 +38,10 @@ class Page(View, Generic[Item]):
 
 
 class ModelView(View):
-    """`activeVersion` is Production's, `activeVersions` holds every environment's that has one."""
+    """`activeVersion` is Production's, `activeVersions` holds every environment's that has one.
+
+    `idempotent`: whether a request that a candidate fails is answered by the stable.
+    """
 
     model_id: str
     name: str
@@ -48,6 +51,7 @@ class ModelView(View):
     owner: str
     team: str | None
     tags: list[str]
+    idempotent: bool
     active_version: str | None
     active_versions: dict[Environment, str]
     is_archived: bool

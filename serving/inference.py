@@ -125,6 +125,7 @@ class Engine:
                     deployment_id=self.spec.deployment_id,
                     application=self.spec.name,
                     arm=_arm(headers),
+                    fallback_from=_fallback_from(headers),
                     attempt=_attempt(headers),
                     batch=batch,
                     instances=len(instances),
@@ -302,6 +303,11 @@ def _arm(headers: dict[bytes, bytes]) -> ArmName:
         return ArmName(headers.get(b"x-hotswap-arm", b"stable").decode("ascii", "replace"))
     except ValueError:
         return ArmName.STABLE
+
+
+def _fallback_from(headers: dict[bytes, bytes]) -> str | None:
+    """The version that failed this request before it came here; only the proxy can say so."""
+    return headers.get(b"x-hotswap-fallback", b"").decode("ascii", "replace") or None
 
 
 def _attempt(headers: dict[bytes, bytes]) -> int:

@@ -68,6 +68,14 @@ def register(
     team: Annotated[str | None, typer.Option()] = None,
     tag: Annotated[list[str] | None, typer.Option(help="May be given several times.")] = None,
     checksum: Annotated[str | None, typer.Option(help="The sha256 that the artifact must have.")] = None,
+    idempotent: Annotated[
+        bool | None,
+        typer.Option(
+            "--idempotent/--not-idempotent",
+            help="Whether the stable may be asked again what a candidate failed. As it is when absent, at first yes.",
+            show_default=False,
+        ),
+    ] = None,
     metadata: Annotated[
         Path | None, typer.Option(help="JSON file with further fields, such as performanceBaseline.", exists=True)
     ] = None,
@@ -81,6 +89,7 @@ def register(
         "team": team,
         "tags": tag or None,
         "checksum": checksum,
+        "idempotent": idempotent,
         **(json_object(f"@{metadata}", name="--metadata") if metadata else {}),
     }
     given = {name: value for name, value in optional.items() if value is not None}
@@ -126,6 +135,7 @@ def show(
             ("owner", found.owner),
             ("team", found.team),
             ("tags", ", ".join(found.tags)),
+            ("idempotent", "yes" if found.idempotent else "no"),
             ("serves", ", ".join(f"{environment} {number}" for environment, number in active.items())),
         )
     )

@@ -11,7 +11,10 @@ from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, Mo
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What a person asks to be registered; the rest is read from the artifact."""
+    """What a person asks to be registered; the rest is read from the artifact.
+
+    `idempotent` is the model's, not this version's: None leaves it as it is, which is True for a new model.
+    """
 
     name: str
     version: str
@@ -24,6 +27,7 @@ class Registration:
     team: str | None = None
     tags: tuple[str, ...] = ()
     checksum: str | None = None
+    idempotent: bool | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
 
 

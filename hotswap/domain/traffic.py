@@ -38,7 +38,7 @@ class Route:
     """How one model's requests are split in one environment.
 
     At least one arm is there. Without a stable the candidate has all (a model's first deployment), without a candidate
-    the stable has.
+    the stable has. `fallback` says whether a request that the candidate fails may be asked again of the stable.
     """
 
     environment: Environment
@@ -47,6 +47,7 @@ class Route:
     candidate: Arm | None
     candidate_weight: int
     fence: Fence
+    fallback: bool = True
 
     def __post_init__(self) -> None:
         if self.stable is None and self.candidate is None:

@@ -20,4 +20,5 @@ def _about(
 
 
 about_deployment = partial(_about, "deployment")
+about_model = partial(_about, "model")
 about_version = partial(_about, "version")

@@ -12,7 +12,7 @@ from hotswap.domain.application import ArtifactRef
 from hotswap.domain.errors import Conflict
 from hotswap.domain.registry import Inspection, Registration, ValidationReport, VersionRef
 from hotswap.domain.vocabulary import Framework, VersionStatus
-from hotswap.persistence.audit import about_version
+from hotswap.persistence.audit import about_model, about_version
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.tables import AuditEvent, Deployment, Model, ModelVersion
 
@@ -33,6 +33,7 @@ class PostgresRegistry:
                 known = _new_version(model, registration, inspection)
                 session.add(known)
                 session.add(_registered(known, registration))
+                session.add_all(_with_idempotence(model, registration))
             elif known.checksum != inspection.artifact.sha256:
                 raise Conflict(
                     f"{registration.name} {registration.version} is registered already, with another artifact "
@@ -86,12 +87,31 @@ async def _model_named(session: AsyncSession, registration: Registration) -> Mod
         "type": registration.type,
         "owner": registration.owner or registration.requested_by,
         "tags": list(registration.tags),
+        "is_idempotent": registration.idempotent is not False,
     }
     await session.execute(insert(Model).values(**values).on_conflict_do_nothing(index_elements=["name"]))
     model = await session.scalar(select(Model).where(Model.name == registration.name).with_for_update())
     assert model is not None
     await session.execute(update(Model).where(Model.model_id == model.model_id).values(updated_at=func.now()))
     return model
+
+
+def _with_idempotence(model: Model, registration: Registration) -> list[AuditEvent]:
+    """Let the model be as this registration says, if it says it; routes have it from their next change on."""
+    before, after = model.is_idempotent, registration.idempotent
+    if after is None or after == before:
+        return []
+    model.is_idempotent = after
+    return [
+        about_model(
+            model.model_id,
+            actor=registration.requested_by,
+            action="change model",
+            why=f"said so at the registration of {registration.version}",
+            before={"idempotent": before},
+            after={"idempotent": after},
+        )
+    ]
 
 
 def _new_version(model: Model, registration: Registration, inspection: Inspection) -> ModelVersion:

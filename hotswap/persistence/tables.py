@@ -61,6 +61,8 @@ class Model(Base):
     type: Mapped[str]
     owner: Mapped[str]
     tags: Mapped[list[str]] = mapped_column(server_default=text("'[]'"))
+    is_idempotent: Mapped[bool] = mapped_column(server_default=text("true"))
+    """Whether asking it twice does no more than asking it once: then a candidate's failure falls back to the stable."""
     active_version: Mapped[str | None]
     """Production's, as in the seed; `active_versions` has every environment's, with history."""
     is_archived: Mapped[bool] = mapped_column(server_default=text("false"))
@@ -180,6 +182,8 @@ class InferenceRequest(Base):
     deployment_id: Mapped[str]
     application: Mapped[str]
     arm: Mapped[str]
+    fallback_from: Mapped[str | None]
+    """The candidate's version that failed this request, where the stable answered in its place."""
     attempt: Mapped[int]
     is_batch: Mapped[bool]
     instances: Mapped[int]

@@ -16,7 +16,7 @@ from hotswap.domain.traffic import Arm, Fence, ProxyReport, Route, TrafficChange
 from hotswap.domain.vocabulary import Environment
 from hotswap.persistence.audit import about_deployment
 from hotswap.persistence.database import Sessions
-from hotswap.persistence.tables import AuditEvent, PlanGeneration, ProxyReportRow, TrafficEpoch, TrafficRoute
+from hotswap.persistence.tables import AuditEvent, Model, PlanGeneration, ProxyReportRow, TrafficEpoch, TrafficRoute
 
 
 class PostgresTrafficPlans:
@@ -125,8 +125,9 @@ async def epoch_of(session: AsyncSession, environment: Environment, model: str, 
 
 
 async def _plan(session: AsyncSession, generation: int) -> TrafficPlan:
-    rows = await session.scalars(
-        select(TrafficRoute)
+    rows = await session.execute(
+        select(TrafficRoute, func.coalesce(Model.is_idempotent, True))
+        .outerjoin(Model, Model.name == TrafficRoute.model)
         .order_by(TrafficRoute.environment, TrafficRoute.model)
         .execution_options(populate_existing=True)
     )
@@ -138,8 +139,9 @@ async def _plan(session: AsyncSession, generation: int) -> TrafficPlan:
             candidate=to_arm(row.candidate),
             candidate_weight=row.candidate_weight,
             fence=Fence(row.epoch, row.sequence),
+            fallback=is_idempotent,
         )
-        for row in rows
+        for row, is_idempotent in rows
         if row.stable is not None or row.candidate is not None
     )
     return TrafficPlan(generation, routes)

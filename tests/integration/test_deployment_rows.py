@@ -40,6 +40,17 @@ async def test_a_version_never_changes(sessions: Sessions) -> None:
         await registered(sessions, "0.9.0", "1.0.0")
 
 
+async def test_who_says_that_a_model_is_idempotent_or_not_is_audited(sessions: Sessions) -> None:
+    await registered(sessions, "1.0.0", idempotent=False)
+    model = (await Queries(sessions).model("fraud")).model
+    assert (model.is_idempotent, await actions(sessions, model.model_id)) == (False, [])
+    for _ in range(2):
+        await registered(sessions, "1.1.0", idempotent=True)
+        assert await actions(sessions, model.model_id) == ["change model"]
+    await registered(sessions, "1.0.0", idempotent=False)
+    assert (await Queries(sessions).model("fraud")).model.is_idempotent, "that one was registered before"
+
+
 async def test_the_newest_version_is_by_semver_not_by_text(sessions: Sessions) -> None:
     await registered(sessions, "1.9.0", "1.10.0", "1.10.0-rc.1")
     assert (await Queries(sessions).version("fraud")).ref.version == "1.10.0"

@@ -99,6 +99,18 @@ async def test_a_record_that_cannot_be_written_is_set_aside_alone(line: Line, po
     assert dead[b"error"]
 
 
+async def test_a_record_keeps_its_mark_and_one_from_before_there_were_marks_has_none(line: Line) -> None:
+    marked = encoded("marked", fallback_from="2.0.0")
+    before = msgspec.msgpack.decode(encoded("plain"))
+    del before["fallback_from"]
+    await line.send(marked, msgspec.msgpack.encode(before))
+    async with line.recording():
+        await line.until_empty()
+    async with line.sessions() as session:
+        found = await session.execute(text("SELECT record_id, fallback_from FROM inference_requests ORDER BY 1"))
+        assert [tuple(row) for row in found] == [("marked", "2.0.0"), ("plain", None)]
+
+
 async def test_what_is_no_record_is_set_aside_and_spoils_nothing_beside_it(line: Line) -> None:
     await line.redis.xadd(STREAM, {"records": b"\xc1 no msgpack"})
     await line.redis.xadd(STREAM, {"something": "else"})

@@ -12,6 +12,7 @@ from hotswap.persistence.database import Sessions
 from hotswap.persistence.traffic import PostgresTrafficPlans
 from tests.fixtures.rows import (
     change,
+    registered,
     weight_of,
 )
 
@@ -41,6 +42,20 @@ async def test_a_removed_route_remembers_its_fence(sessions: Sessions) -> None:
     assert gone.routes == ()
     with pytest.raises(StaleFence):
         await plans.apply(change(2, 1_000), run_id="old")
+
+
+async def test_a_candidates_failure_falls_back_unless_the_model_must_not_be_asked_twice(sessions: Sessions) -> None:
+    plans = PostgresTrafficPlans(sessions)
+
+    async def falls_back(sequence: int) -> bool:
+        return (await plans.apply(change(sequence, 1_000), run_id="run")).routes[0].fallback
+
+    await registered(sessions, "1.0.0")
+    assert await falls_back(1)
+    await registered(sessions, "1.1.0", idempotent=False)
+    assert not await falls_back(2)
+    await registered(sessions, "1.2.0")
+    assert not await falls_back(3), "who says nothing changes nothing"
 
 
 async def test_generations_are_totally_ordered_under_concurrency(sessions: Sessions) -> None:

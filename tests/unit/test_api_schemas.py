@@ -43,6 +43,7 @@ for _ in range(100):
         ({"type": "Oracle"}, "type"),
         ({"tags": ["a"] * 51}, "tags"),
         ({"tags": [""]}, "tags.0"),
+        ({"idempotent": "no"}, "idempotent"),
         ({"description": "x" * 2_001}, "description"),
         ({"performanceBaseline": {"accuracy": 1.1}}, "performanceBaseline.accuracy"),
         ({"performanceBaseline": {"acuracy": 0.9}}, "performanceBaseline.acuracy"),
@@ -167,6 +168,7 @@ def test_too_many_steps_are_refused() -> None:
 
 
 def test_a_registration_carries_what_was_said() -> None:
-    body = RegisterVersion.model_validate({**SEED, "checksum": "SHA256:" + "AB" * 32, "tags": ["x"]})
-    registration = body.registration(requested_by="dora")
+    given = {**SEED, "checksum": "SHA256:" + "AB" * 32, "tags": ["x"], "idempotent": False}
+    registration = RegisterVersion.model_validate(given).registration(requested_by="dora")
+    assert registration.idempotent is False
     assert (registration.owner, registration.checksum, registration.tags) == ("dora", "ab" * 32, ("x",))

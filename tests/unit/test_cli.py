@@ -302,6 +302,7 @@ def test_models_are_shown_as_a_table_or_as_json(cli: Cli) -> None:
         "owner": "dora",
         "team": None,
         "tags": [],
+        "idempotent": True,
         "activeVersion": "2.0.0",
         "activeVersions": {"Production": "2.0.0"},
         "isArchived": False,

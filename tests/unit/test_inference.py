@@ -121,6 +121,12 @@ async def test_the_record_is_in_the_spool_before_the_answer_leaves(replica: Repl
     assert (json.loads(record.features), record.prediction) == (row(), "20.0")
 
 
+async def test_a_record_says_whose_failure_it_answers_for(replica: Replica) -> None:
+    await replica.send({"features": row()}, x_hotswap_fallback="2.0.0", x_envoy_attempt_count="2")
+    await replica.send({"features": row()})
+    assert [(record.fallback_from, record.arm) for record in replica.records] == [("2.0.0", "stable"), (None, "stable")]
+
+
 async def test_a_batch_is_answered_in_its_order_and_is_one_record(replica: Replica) -> None:
     status, answer = await replica.send({"instances": [row(4), row(1)]}, f"{PATH}/batch")
     assert status == 200
