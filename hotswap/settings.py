@@ -104,6 +104,12 @@ class GatewaySettings(_Section):
     listen_port: int = Field(5000, description="its public port")
     api_host: str = Field("127.0.0.1", description="where the API listens, and Envoy finds it")
     api_port: int = Field(5080, description="its port")
+    candidate_timeout: timedelta = Field(
+        timedelta(seconds=5),
+        gt=timedelta(0),
+        le=timedelta(seconds=30),
+        description="how long a candidate may take for a request before the stable is asked; longer is its error",
+    )
 
 
 class SecuritySettings(_Section):

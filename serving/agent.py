@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import time
+from typing import Any
 
 import httpx
 import msgspec
@@ -26,9 +27,11 @@ from hotswap.ports import ServeCluster, TrafficBus
 from hotswap.settings import SettingsError, TrafficAgentSettings, load
 from hotswap.telemetry import configure_logging, mark_ready
 from serving.counting import GrowingCounts
+from serving.draining import Draining
 from serving.envoy import prepare
 from serving.envoy.admin import EnvoyAdmin
 from serving.envoy.clusters import clusters
+from serving.envoy.fallback import Fallback, composite_cluster, fallbacks
 from serving.envoy.files import api_address, current_jwt_filter, write_atomically, write_resources
 from serving.envoy.gateway import CDS, ECDS, RDS
 from serving.envoy.routes import route_configuration
@@ -69,7 +72,10 @@ class Agent:
         self._problem: str | None = None
         self._changed = asyncio.Event()
         self._held: dict[str, str] = {}
-        self._draining: dict[str, float] = {}
+        # A request that hangs at the candidate must still find its way to the stable when it is given up.
+        drain = max(DRAIN_SECONDS, settings.gateway.candidate_timeout.total_seconds() + 1)
+        self._applications = Draining[str](drain)
+        self._fallbacks = Draining[Fallback](drain)
 
     async def run(self) -> None:
         """Until cancelled. The proxy stays registered: its Envoy may well go on routing without this agent."""
@@ -145,16 +151,7 @@ class Agent:
             # The plan was quicker than the last look at Ray Serve.
             await self._learn_replicas()
         applied, held = self._with_held_routes(plan)
-        now = time.monotonic()
-        for name in self._known.applied.applications - applied.applications:
-            self._draining.setdefault(name, now + DRAIN_SECONDS)
-        self._draining = {
-            name: until for name, until in self._draining.items() if until > now and name not in applied.applications
-        }
-        # Routes never name a cluster that Envoy doesn't have yet, nor lose one that a request may be on.
-        names = {*applied.applications, *self._draining}
-        targets = {name: self._known.targets.get(name, ()) for name in names}
-        cds = write_resources(self._directory / CDS, clusters(targets, api=api_address(self._settings)))
+        cds = write_resources(self._directory / CDS, self._clusters(applied))
         await self._taken("cds", cds)
         rds = write_resources(self._directory / RDS, [route_configuration(applied)])
         ecds = write_resources(self._directory / ECDS, [current_jwt_filter(self._settings)])
@@ -163,6 +160,17 @@ class Agent:
         self._known.applied = applied
         write_atomically(self._directory / "known.json", msgspec.json.encode(self._known).decode())
         return held
+
+    def _clusters(self, applied: TrafficPlan) -> list[dict[str, Any]]:
+        """Routes never name a cluster that Envoy doesn't have yet, nor lose one that a request may be on."""
+        before, now = self._known.applied, time.monotonic()
+        names = self._applications.beside(applied.applications, before=before.applications, now=now)
+        wanted = fallbacks(applied)
+        kept = self._fallbacks.beside(wanted, before=fallbacks(before), now=now)
+        targets = {name: self._known.targets.get(name, ()) for name in names}
+        by_cluster = {each.cluster: each for each in (*kept, *wanted)}
+        composites = [composite_cluster(by_cluster[name]) for name in sorted(by_cluster)]
+        return [*clusters(targets, api=api_address(self._settings)), *composites]
 
     def _with_held_routes(self, plan: TrafficPlan) -> tuple[TrafficPlan, dict[str, str]]:
         """The plan, but with each route as it was before whose candidate has weight and nobody to answer."""

@@ -1,12 +1,14 @@
 """What Envoy says of itself, over its admin port: which versions it has taken, and what it has answered."""
 
 import re
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
 from hotswap.domain.traffic import Counts
+from serving.envoy.fallback import INSIDE
 from serving.envoy.gateway import HISTOGRAM, JWT_FILTER
 from serving.envoy.routes import ROUTE_CONFIG
 
@@ -15,7 +17,7 @@ _RDS = f"http.gateway.rds.{ROUTE_CONFIG}.version_text"
 _ECDS = f"extension_config_discovery.http_filter.{JWT_FILTER}.version_text"
 _WARMING = "cluster_manager.warming_clusters"
 
-_REQUESTS = re.compile(r"cluster\.([^.]+)\.upstream_rq_(completed|4xx|5xx)")
+_REQUESTS = re.compile(r"cluster\.([^.@]+)\.upstream_rq_(completed|4xx|5xx)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +67,19 @@ class EnvoyAdmin:
 
 
 def read_tally(said: dict[str, Any]) -> Tally:
-    """Counters and histograms of Envoy's JSON, by cluster."""
+    """Counters and histograms of Envoy's JSON, by application.
+
+    A candidate that falls back has its counters under its own cluster, and its latencies under the composite one.
+    """
     uptime = 0
     numbers: dict[str, dict[str, int]] = {}
-    latency: dict[str, dict[str, int]] = {}
+    latency: dict[str, Counter[str]] = defaultdict(Counter)
     for stat in said["stats"]:
         if "histograms" in stat:
             for histogram in stat["histograms"].get("details", ()):
-                cluster = histogram["name"].rpartition(".")[2]
-                latency[cluster] = {
-                    f"{bucket['lower_bound'] + bucket['width']:g}": bucket["count"] for bucket in histogram["totals"]
-                }
+                application = histogram["name"].rpartition(".")[2].partition(INSIDE)[0]
+                for bucket in histogram["totals"]:
+                    latency[application][f"{bucket['lower_bound'] + bucket['width']:g}"] += bucket["count"]
         elif stat["name"] == "server.uptime":
             uptime = stat["value"]
         elif match := _REQUESTS.fullmatch(stat["name"]):
@@ -87,7 +91,7 @@ def read_tally(said: dict[str, Any]) -> Tally:
                 completed=of.get("completed", 0),
                 server_errors=of.get("5xx", 0),
                 client_errors=of.get("4xx", 0),
-                latency=latency.get(cluster, {}),
+                latency=dict(latency[cluster]),
             )
             for cluster, of in numbers.items()
         },

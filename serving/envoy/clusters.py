@@ -11,9 +11,31 @@ API = "api"
 
 Json = dict[str, Any]
 
+RETRY: Json = {
+    "retry_on": "connect-failure,refused-stream,reset,retriable-status-codes",
+    "retriable_status_codes": [503],
+    "num_retries": 3,
+    "per_try_timeout": "30s",
+    "retry_host_predicate": [
+        {
+            "name": "envoy.retry_host_predicates.previous_hosts",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+            },
+        }
+    ],
+    # A dead replica has the fewest requests, so three choices of four fall on it again: 5 attempts lose requests.
+    "host_selection_retry_max_attempts": 20,
+    "retry_back_off": {"base_interval": "0.01s", "max_interval": "0.1s"},
+}
+"""Of what no model has seen, at another replica of the same application."""
+
 
 def clusters(targets: Mapping[str, Sequence[str]], *, api: str) -> list[Json]:
-    """`targets` are `host:port` by application; an application without any answers 503 until it has some."""
+    """`targets` are `host:port` by application; an application without any answers 503 until it has some.
+
+    A fallback's cluster stands beside these (`serving/envoy/fallback.py`).
+    """
     return [_cluster(API, [api]), *(_cluster(name, targets[name]) for name in sorted(targets))]
 
 

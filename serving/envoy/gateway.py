@@ -7,6 +7,8 @@ import json
 from typing import Any
 
 from hotswap.settings import TrafficAgentSettings
+from serving.envoy.fallback import MOST_REQUEST_BYTES, candidate_cluster, candidate_listener, internal_listeners
+from serving.envoy.headers import FALLBACK_HEADER
 from serving.envoy.routes import ROUTE_CONFIG
 
 JWT_FILTER = "envoy.filters.http.jwt_authn"
@@ -29,7 +31,7 @@ def bootstrap(settings: TrafficAgentSettings) -> Json:
             "stats_matcher": {
                 "inclusion_list": {
                     "patterns": [
-                        {"safe_regex": {"regex": r"cluster\.[^.]+\.upstream_rq_(completed|[245]xx)"}},
+                        {"safe_regex": {"regex": r"cluster\.[^.@]+\.upstream_rq_(completed|[245]xx)"}},
                         {"safe_regex": {"regex": r".*(version_text|update_rejected|update_failure)"}},
                         {"prefix": "cluster_manager.warming_clusters"},
                         {"prefix": "server.uptime"},
@@ -39,7 +41,14 @@ def bootstrap(settings: TrafficAgentSettings) -> Json:
             }
         },
         "dynamic_resources": {"cds_config": _file(str(directory / CDS))},
-        "static_resources": {"listeners": [_listener(settings)]},
+        "static_resources": {
+            "listeners": [
+                _listener(settings),
+                candidate_listener(timeout=settings.gateway.candidate_timeout, local_replies=_local_replies()),
+            ],
+            "clusters": [candidate_cluster()],
+        },
+        "bootstrap_extensions": [internal_listeners()],
         "overload_manager": {
             "resource_monitors": [
                 {
@@ -112,7 +121,7 @@ def _connection_manager(settings: TrafficAgentSettings) -> Json:
             {"name": "envoy.filters.http.rbac", "typed_config": {"@type": f"{_HTTP}.rbac.v3.RBAC"}},
             {
                 "name": "envoy.filters.http.buffer",
-                "typed_config": {"@type": f"{_HTTP}.buffer.v3.Buffer", "max_request_bytes": 10 * 1024**2},
+                "typed_config": {"@type": f"{_HTTP}.buffer.v3.Buffer", "max_request_bytes": MOST_REQUEST_BYTES},
             },
             {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_HTTP}.router.v3.Router"}},
         ],
@@ -134,10 +143,25 @@ def _latency_histogram() -> Json:
     """Microseconds by cluster: Envoy's own `upstream_rq_time` has whole milliseconds, useless for a fast model."""
     return {
         "name": "envoy.access_loggers.stats",
-        # Answers only: a refusal that Envoy makes up by itself is quick and says nothing about a model.
+        # Answers only: a refusal that Envoy makes up by itself is quick and says nothing about a model. Nor does the
+        # time that two took for one answer: a fallback is counted as the candidate's error.
         "filter": {
-            "status_code_filter": {
-                "comparison": {"op": "LE", "value": {"default_value": 299, "runtime_key": "hotswap.latency.most"}}
+            "and_filter": {
+                "filters": [
+                    {
+                        "status_code_filter": {
+                            "comparison": {
+                                "op": "LE",
+                                "value": {"default_value": 299, "runtime_key": "hotswap.latency.most"},
+                            }
+                        }
+                    },
+                    {
+                        "header_filter": {
+                            "header": {"name": FALLBACK_HEADER, "present_match": True, "invert_match": True}
+                        }
+                    },
+                ]
             }
         },
         "typed_config": {

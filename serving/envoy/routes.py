@@ -2,7 +2,8 @@
 
 Pure. The stable comes first and the candidate last, always: their order decides which entities a hash sends to the
 candidate. The salt keeps the same entities from being every model's guinea pigs. A retry stays with the arm that was
-chosen, and only what no model has seen is retried: a model's own 500 counts against it and reaches the client.
+chosen, and only what no model has seen is retried, with one exception: what a candidate fails is answered by the stable
+(`serving/envoy/fallback.py`), unless its version was asked for by name.
 """
 
 import re
@@ -12,32 +13,20 @@ from hotswap.domain.errors import ModelNotFound, NotFound, VersionNotFound
 from hotswap.domain.traffic import Arm, Route, TrafficPlan
 from hotswap.domain.vocabulary import ArmName, Environment
 from serving.envoy.clusters import API
+from serving.envoy.fallback import RETRY_OR_FALL_BACK, fallback_of, overwritten
+from serving.envoy.headers import (
+    APPLICATION_HEADER,
+    ARM_HEADER,
+    CANDIDATE_STATUS_HEADER,
+    ENTITY_HEADER,
+    ENVIRONMENT_HEADER,
+    FALLBACK_HEADER,
+    VERSION_HEADER,
+)
 
 INFERENCE = "/api/v1/inference"
-VERSION_HEADER = "x-hotswap-version"
-ENVIRONMENT_HEADER = "x-hotswap-environment"
-ENTITY_HEADER = "x-entity-id"
-ARM_HEADER = "x-hotswap-arm"
 
 ROUTE_CONFIG = "gateway"
-
-_RETRY = {
-    "retry_on": "connect-failure,refused-stream,reset,retriable-status-codes",
-    "retriable_status_codes": [503],
-    "num_retries": 3,
-    "per_try_timeout": "30s",
-    "retry_host_predicate": [
-        {
-            "name": "envoy.retry_host_predicates.previous_hosts",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
-            },
-        }
-    ],
-    # A dead replica has the fewest requests, so three choices of four fall on it again: 5 attempts lose requests.
-    "host_selection_retry_max_attempts": 20,
-    "retry_back_off": {"base_interval": "0.01s", "max_interval": "0.1s"},
-}
 
 _ROLES = ("Application", "DataScientist", "MLEngineer", "Admin")
 
@@ -87,8 +76,10 @@ def route_configuration(plan: TrafficPlan) -> Json:
             {
                 "name": ROUTE_CONFIG,
                 "domains": ["*"],
-                "retry_policy": _RETRY,
+                "retry_policy": RETRY_OR_FALL_BACK,
                 "include_request_attempt_count": True,
+                "request_headers_to_remove": [FALLBACK_HEADER, APPLICATION_HEADER],
+                "response_headers_to_remove": [CANDIDATE_STATUS_HEADER],
                 "routes": [
                     _not_here({"path_separated_prefix": "/internal"}, NotFound, "there is nothing here"),
                     _to_api({"safe_regex": {"regex": f"{INFERENCE}/[^/]+/(status|outcome)"}}),
@@ -138,9 +129,7 @@ def _model_routes(route: Route) -> list[Json]:
         "match": prefix | {"headers": [environment]},
         "route": {
             "weighted_clusters": {
-                "clusters": [
-                    {"name": arm.application, "weight": weight, **_marks(name, arm)} for name, arm, weight in route.arms
-                ],
+                "clusters": [_share(route, name, arm, weight) for name, arm, weight in route.arms],
                 "use_hash_policy": {"value": True},
             },
             **_action(route),
@@ -148,6 +137,13 @@ def _model_routes(route: Route) -> list[Json]:
         "typed_per_filter_config": AUTHENTICATED,
     }
     return [*by_version, wrong_version, split]
+
+
+def _share(route: Route, name: ArmName, arm: Arm, weight: int) -> Json:
+    fallback = fallback_of(route)
+    if name is ArmName.CANDIDATE and fallback is not None:
+        return {"name": fallback.cluster, "weight": weight, **_marks_of_who_answers()}
+    return {"name": arm.application, "weight": weight, **_marks(name, arm)}
 
 
 def _to_arm(path: Json, headers: list[Json], route: Route, name: ArmName, arm: Arm) -> Json:
@@ -178,13 +174,15 @@ def _action(route: Route) -> Json:
 def _marks(name: ArmName, arm: Arm) -> Json:
     """Headers that tell replica and client which arm answers; a client can't send its own."""
     return {
-        "request_headers_to_add": [_header(ARM_HEADER, name)],
-        "response_headers_to_add": [_header(VERSION_HEADER, arm.version), _header(ARM_HEADER, name)],
+        "request_headers_to_add": [overwritten(ARM_HEADER, name)],
+        "response_headers_to_add": [overwritten(VERSION_HEADER, arm.version), overwritten(ARM_HEADER, name)],
     }
 
 
-def _header(key: str, value: str) -> Json:
-    return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+def _marks_of_who_answers() -> Json:
+    """The same where only the last try tells who answers: each try has written its own into the request."""
+    told = (VERSION_HEADER, ARM_HEADER, FALLBACK_HEADER)
+    return {"response_headers_to_add": [overwritten(name, f"%REQ({name})%") for name in told]}
 
 
 def _to_api(path: Json) -> Json:

@@ -1,0 +1,224 @@
+"""A candidate's failure falls back: what it fails is answered by the stable, and costs no client an answer.
+
+Pure. The candidate's share of a split goes to a composite cluster: its first try is the candidate, every further one
+the stable. The first try goes through a listener inside of Envoy, which gives the candidate retries and a time limit of
+its own. So whatever goes wrong there (an error, a refusal, a reset, a hang, nobody there) comes out as one answer,
+counted once under the candidate's own cluster: the judge sees each failure, and none of the stable's rescues.
+
+An answer below 500 is never asked again: it is the client's mistake, or a prediction. Who asked for the candidate's
+version by name doesn't come here (`serving/envoy/routes.py`).
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from hotswap.domain.traffic import Arm, Route, TrafficPlan
+from hotswap.domain.vocabulary import ArmName
+from serving.envoy.clusters import RETRY
+from serving.envoy.headers import (
+    APPLICATION_HEADER,
+    ARM_HEADER,
+    CANDIDATE_STATUS_HEADER,
+    FALLBACK_HEADER,
+    VERSION_HEADER,
+)
+
+INSIDE = "@"
+"""In the name of a cluster that is no application's: what is counted there is counted under an application already."""
+
+CANDIDATE = f"{INSIDE}candidate"
+"""The listener inside of Envoy, and the cluster that leads to it."""
+
+MOST_REQUEST_BYTES = 10 * 1024**2
+"""What may have to be sent a second time is kept until it is answered."""
+
+Json = dict[str, Any]
+
+_HTTP = "type.googleapis.com/envoy.extensions.filters.http"
+_NO_LIMIT = 65_536
+
+RETRY_OR_FALL_BACK: Json = {
+    **RETRY,
+    "retry_on": f"{RETRY['retry_on']},retriable-headers",
+    "retriable_headers": [{"name": CANDIDATE_STATUS_HEADER, "string_match": {"safe_regex": {"regex": "5.."}}}],
+}
+"""The stable's own failure carries no such header, so it is never asked again for what its model did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """A candidate whose failures this stable answers."""
+
+    candidate: Arm
+    stable: Arm
+
+    @property
+    def cluster(self) -> str:
+        return f"{self.candidate.application}{INSIDE}fallback"
+
+
+def fallback_of(route: Route) -> Fallback | None:
+    if not route.fallback or route.candidate is None or route.stable is None:
+        return None
+    return Fallback(route.candidate, route.stable)
+
+
+def fallbacks(plan: TrafficPlan) -> frozenset[Fallback]:
+    return frozenset(found for route in plan.routes if (found := fallback_of(route)) is not None)
+
+
+def composite_cluster(fallback: Fallback) -> Json:
+    """The young extension `envoy.clusters.composite`: try N goes to its Nth entry. Held by tests/contracts."""
+    entries = [CANDIDATE, *[fallback.stable.application] * RETRY["num_retries"]]
+    return {
+        "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+        "name": fallback.cluster,
+        "connect_timeout": "1s",
+        "lb_policy": "CLUSTER_PROVIDED",
+        "cluster_type": {
+            "name": "envoy.clusters.composite",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.clusters.composite.v3.ClusterConfig",
+                "clusters": [{"name": entry} for entry in entries],
+            },
+        },
+        "circuit_breakers": _unlimited(),
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {"http_protocol_options": {}},
+                "http_filters": [
+                    {
+                        "name": "envoy.filters.http.lua",
+                        "typed_config": {
+                            "@type": f"{_HTTP}.lua.v3.Lua",
+                            "default_source_code": {"inline_string": _address_each_try(fallback)},
+                        },
+                    },
+                    {
+                        "name": "envoy.filters.http.upstream_codec",
+                        "typed_config": {"@type": f"{_HTTP}.upstream_codec.v3.UpstreamCodec"},
+                    },
+                ],
+            }
+        },
+    }
+
+
+def _address_each_try(fallback: Fallback) -> str:
+    """Lua, since a try must be addressed anew: the two applications have prefixes of their own."""
+
+    return f"""
+local candidate = {_lua_table(ArmName.CANDIDATE, fallback.candidate)}
+local stable = {_lua_table(ArmName.STABLE, fallback.stable)}
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  local asked = candidate
+  if headers:get("x-envoy-attempt-count") ~= "1" then
+    asked = stable
+    headers:replace("{FALLBACK_HEADER}", candidate.version)
+  end
+  local path = headers:get(":path"):gsub("^/[^/]+", "/" .. asked.application, 1)
+  headers:replace(":path", path)
+  headers:replace("{APPLICATION_HEADER}", asked.application)
+  headers:replace("{VERSION_HEADER}", asked.version)
+  headers:replace("{ARM_HEADER}", asked.arm)
+end
+"""
+
+
+def _lua_table(name: ArmName, arm: Arm) -> str:
+    application, version, side = (json.dumps(text) for text in (arm.application, arm.version, name))
+    return f"{{application = {application}, version = {version}, arm = {side}}}"
+
+
+def candidate_cluster() -> Json:
+    """The way to the listener inside, for all candidates: which one is meant is in the request's header."""
+    address = {"envoy_internal_address": {"server_listener_name": CANDIDATE}}
+    return {
+        "name": CANDIDATE,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {
+            "cluster_name": CANDIDATE,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
+        "circuit_breakers": _unlimited(),
+    }
+
+
+def candidate_listener(*, timeout: timedelta, local_replies: Json) -> Json:
+    """Where a candidate is tried, by its own cluster's retries and within `timeout` for all of them."""
+    routes = {
+        "name": CANDIDATE,
+        "virtual_hosts": [
+            {
+                "name": CANDIDATE,
+                "domains": ["*"],
+                "retry_policy": RETRY,
+                "include_request_attempt_count": True,
+                "request_body_buffer_limit": MOST_REQUEST_BYTES,
+                "routes": [
+                    {
+                        "match": {"prefix": "/"},
+                        "route": {"cluster_header": APPLICATION_HEADER, "timeout": f"{timeout.total_seconds():.3f}s"},
+                    }
+                ],
+            }
+        ],
+    }
+    manager = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3"
+        ".HttpConnectionManager",
+        "stat_prefix": "candidate",
+        "route_config": routes,
+        "http_filters": [
+            {
+                # A filter, since headers that a route adds are missing where Envoy itself gives up waiting.
+                "name": "envoy.filters.http.header_mutation",
+                "typed_config": {
+                    "@type": f"{_HTTP}.header_mutation.v3.HeaderMutation",
+                    "mutations": {
+                        "response_mutations": [{"append": overwritten(CANDIDATE_STATUS_HEADER, "%RESP(:status)%")}]
+                    },
+                },
+            },
+            {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_HTTP}.router.v3.Router"}},
+        ],
+        "local_reply_config": local_replies,
+        "generate_request_id": False,
+        "preserve_external_request_id": True,
+        "skip_xff_append": True,
+        "server_header_transformation": "PASS_THROUGH",
+    }
+    return {
+        "name": CANDIDATE,
+        "internal_listener": {},
+        "filter_chains": [
+            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+        ],
+    }
+
+
+def internal_listeners() -> Json:
+    """The bootstrap extension that listeners inside of Envoy need."""
+    return {
+        "name": "envoy.bootstrap.internal_listener",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
+        },
+    }
+
+
+def overwritten(key: str, value: str) -> Json:
+    """A header that is set, whatever was there; one without a value is left out."""
+    return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def _unlimited() -> Json:
+    """The limits that count are those of the applications' own clusters; one more here would cost answers."""
+    most = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), _NO_LIMIT)
+    return {"thresholds": [most]}

@@ -1,0 +1,22 @@
+"""The headers by which clients, Envoy and replicas speak of versions and arms.
+
+Envoy alone says `ARM`, `FALLBACK` and `APPLICATION`: what a client sends under these names is overwritten or removed.
+"""
+
+VERSION_HEADER = "x-hotswap-version"
+"""Of a request: the version that is to answer. Of an answer: the one that did."""
+
+ENVIRONMENT_HEADER = "x-hotswap-environment"
+ENTITY_HEADER = "x-entity-id"
+
+ARM_HEADER = "x-hotswap-arm"
+"""Who answers: the stable or the candidate."""
+
+FALLBACK_HEADER = "x-hotswap-fallback"
+"""The candidate's version that failed this request, where the stable answers in its place."""
+
+APPLICATION_HEADER = "x-hotswap-application"
+"""Inside of Envoy: the cluster that is tried now."""
+
+CANDIDATE_STATUS_HEADER = "x-hotswap-candidate-status"
+"""Inside of Envoy: how the candidate's try ended, whoever made up its answer."""
