@@ -8,4 +8,5 @@ pytest_plugins = [
     "tests.fixtures.valkey",
     "tests.fixtures.work",
     "tests.fixtures.envoy",  # after those that it imports
+    "tests.fixtures.traffic",
 ]

@@ -19,4 +19,5 @@ def test_the_demo_does_the_main_job() -> None:
     assert summary["requests"] >= 2_000
     assert summary["canaryRequests"] >= 100
     assert summary["candidateErrors"] >= 1
+    assert summary["candidateErrorsFelt"] == 0
     assert summary["rollbackSeconds"] > 0

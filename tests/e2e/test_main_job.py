@@ -216,7 +216,8 @@ def test_a_broken_version_is_rolled_back_by_itself(stack: Stack, served: str, tr
     assert (last.status, last.reason) == (S.ROLLED_BACK, "ErrorRateIncreased")
     assert last.validation is not None
     assert last.validation.passed
-    assert not [answer for answer in traffic.answers if not answer.succeeded and answer.version != "3.0.0"]
+    assert not [answer for answer in traffic.answers if not answer.succeeded], "the stable answered for it"
+    assert {answer.fallback_from for answer in traffic.answers} == {None, "3.0.0"}
 
 
 def test_a_killed_worker_costs_a_rollout_nothing(stack: Stack, served: str, trained: TrainedModels) -> None:

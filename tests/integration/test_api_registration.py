@@ -29,10 +29,18 @@ async def test_the_seeds_four_fields_register_a_version(world: ApiWorld, worker:
     assert (await world.get(location)).json() == version
     model = (await world.get(f"/api/v1/models/{world.model}")).json()
     assert (model["owner"], model["activeVersion"], model["activeVersions"]) == ("dora", None, {})
+    assert model["idempotent"] is True
     assert (await world.get(f"/api/v1/models/{model['modelId']}")).json() == model
     assert [each["name"] for each in (await world.get("/api/v1/models")).json()["items"]] == [world.model]
     versions = (await world.get(f"/api/v1/models/{world.model}/versions")).json()
     assert (versions["total"], versions["items"]) == (1, [version])
+
+
+async def test_a_model_that_must_not_be_asked_twice_is_shown_as_such(world: ApiWorld, worker: Worker) -> None:
+    body = {**seed_body(world), "idempotent": False}
+    answer = await world.http.post("/api/v1/models", headers=world.token(Role.DATA_SCIENTIST), json=body)
+    assert answer.status_code == 201, answer.text
+    assert (await world.get(f"/api/v1/models/{world.model}")).json()["idempotent"] is False
 
 
 async def test_a_version_that_exists_is_a_conflict(world: ApiWorld, worker: Worker) -> None:

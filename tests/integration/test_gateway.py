@@ -3,8 +3,6 @@
 import asyncio
 import statistics
 import time
-from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import httpx
@@ -12,64 +10,13 @@ import pytest
 from redis.asyncio import Redis
 from scipy.stats import binom
 
-from hotswap.bus import GENERATION, PLAN, REPORTS, RedisTrafficBus
-from hotswap.domain.traffic import FULL, Arm, Counts, Fence, Route, TrafficPlan
-from hotswap.domain.vocabulary import Environment, Role
+from hotswap.bus import PLAN, RedisTrafficBus
+from hotswap.domain.traffic import FULL
+from hotswap.domain.vocabulary import Role
 from tests.fixtures.envoy import Gateway, Upstream
+from tests.fixtures.traffic import CANDIDATE, STABLE, answered_by, plan, until
 
-STABLE = Arm("Production-fraud-aaaa", "1.0.0", "dep-aaaa")
-CANDIDATE = Arm("Production-fraud-bbbb", "2.0.0", "dep-bbbb")
 NOWHERE = "redis://127.0.0.1:1/0"
-
-
-def plan(generation: int, weight: int | None = 0, *, candidate: Arm = CANDIDATE) -> TrafficPlan:
-    """`weight` None is a plan without a candidate."""
-    arm = None if weight is None else candidate
-    return TrafficPlan(
-        generation, (Route(Environment.PRODUCTION, "fraud", STABLE, arm, weight or 0, Fence(1, generation)),)
-    )
-
-
-@pytest.fixture
-async def bus(valkey_url: str) -> AsyncIterator[RedisTrafficBus]:
-    async with Redis.from_url(valkey_url) as redis:
-        await redis.delete(PLAN, GENERATION, REPORTS)
-        yield RedisTrafficBus(redis)
-
-
-@pytest.fixture
-async def upstreams(gateway: Gateway) -> AsyncIterator[dict[str, Upstream]]:
-    """One replica of each arm, as Ray Serve shows them."""
-    found = {arm.application: await Upstream.start(arm.application) for arm in (STABLE, CANDIDATE)}
-    gateway.serve.targets = {name: (upstream.target,) for name, upstream in found.items()}
-    yield found
-    for upstream in found.values():
-        await upstream.kill()
-
-
-async def answered_by(gateway: Gateway, requests: int) -> Counter[str]:
-    """Which application answers, over a few connections at once."""
-    headers = gateway.token(Role.APPLICATION)
-
-    async def client() -> list[str]:
-        answers = [await gateway.infer("fraud", dict(headers)) for _ in range(requests // 8)]
-        assert [answer.text for answer in answers if answer.status_code != 200] == []
-        return [answer.json()["from"] for answer in answers]
-
-    return Counter(name for names in await asyncio.gather(*(client() for _ in range(8))) for name in names)
-
-
-async def until(gateway: Gateway, bus: RedisTrafficBus, completed: int, application: str) -> Counts:
-    """An application's counts once it has answered so many, and Envoy has merged the latencies of those it answered."""
-    counts = Counts()
-    for _ in range(300):
-        if (report := await gateway.report(bus)) is not None:
-            counts = report.counts.get(application, Counts())
-            answers = counts.completed - counts.server_errors - counts.client_errors
-            if counts.completed >= completed and sum(counts.latency.values()) >= answers:
-                return counts
-        await asyncio.sleep(0.02)
-    pytest.fail(f"{application} never had {completed} answers: {counts}")
 
 
 @pytest.mark.usefixtures("upstreams")

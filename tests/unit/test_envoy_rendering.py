@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from hotswap.domain.traffic import FULL, Arm, Fence, Route, TrafficPlan
 from hotswap.domain.vocabulary import ArmName, Environment
 from serving.envoy.clusters import API, clusters
-from serving.envoy.routes import ARM_HEADER, AUTHENTICATED, ENVIRONMENT_HEADER, INFERENCE, route_configuration
+from serving.envoy.fallback import CANDIDATE, INSIDE, composite_cluster, fallbacks
+from serving.envoy.headers import APPLICATION_HEADER, ARM_HEADER, ENVIRONMENT_HEADER, FALLBACK_HEADER
+from serving.envoy.routes import AUTHENTICATED, INFERENCE, route_configuration
 
 
 def arm(environment: Environment, model: str, deployment: str) -> Arm:
@@ -27,7 +29,8 @@ def routes(draw: st.DrawFn) -> Route:
         case "candidate":
             return Route(environment, model, None, candidate, FULL, Fence(1, 1))
         case _:
-            return Route(environment, model, stable, candidate, draw(st.integers(0, FULL)), Fence(1, 1))
+            weight = draw(st.integers(0, FULL))
+            return Route(environment, model, stable, candidate, weight, Fence(1, 1), fallback=draw(st.booleans()))
 
 
 plans = st.builds(
@@ -54,16 +57,47 @@ def clusters_of(entry: dict[str, Any]) -> set[str]:
     return {each["name"] for each in weighted} | ({action["cluster"]} if "cluster" in action else set())
 
 
-def one_route(weight: int = 1_000, environment: Environment = Environment.PRODUCTION) -> TrafficPlan:
+def one_route(
+    weight: int = 1_000, environment: Environment = Environment.PRODUCTION, *, fallback: bool = True
+) -> TrafficPlan:
     stable, candidate = arm(environment, "fraud", "a"), arm(environment, "fraud", "bb")
-    return TrafficPlan(1, (Route(environment, "fraud", stable, candidate, weight, Fence(1, 1)),))
+    return TrafficPlan(1, (Route(environment, "fraud", stable, candidate, weight, Fence(1, 1), fallback),))
 
 
 @given(plan=plans)
 def test_every_cluster_that_a_route_names_exists(plan: TrafficPlan) -> None:
-    known = {cluster["name"] for cluster in clusters(dict.fromkeys(plan.applications, ()), api="127.0.0.1:1")}
-    assert known == {API, *plan.applications}
+    own = {cluster["name"] for cluster in clusters(dict.fromkeys(plan.applications, ()), api="127.0.0.1:1")}
+    assert own == {API, *plan.applications}
+    composites = [composite_cluster(each) for each in fallbacks(plan)]
+    assert {name for cluster in composites for name in tries(cluster)} <= {CANDIDATE, *plan.applications}
+    known = own | {cluster["name"] for cluster in composites}
     assert all(clusters_of(entry) <= known for entry in entries(plan))
+
+
+def tries(composite: dict[str, Any]) -> list[str]:
+    return [each["name"] for each in composite["cluster_type"]["typed_config"]["clusters"]]
+
+
+@given(plan=plans)
+def test_a_candidate_falls_back_only_where_there_is_a_stable_and_it_may_and_never_when_asked_by_name(
+    plan: TrafficPlan,
+) -> None:
+    expected = {
+        route.candidate.application for route in plan.routes if route.candidate and route.stable and route.fallback
+    }
+    assert {each.candidate.application for each in fallbacks(plan)} == expected
+    composites = {each.cluster for each in fallbacks(plan)}
+    assert {name for split in splits(plan) for name in clusters_of(split) if INSIDE in name} == composites
+    others = [entry for entry in entries(plan) if entry not in splits(plan)]
+    assert not [name for entry in others for name in clusters_of(entry) if INSIDE in name]
+
+
+def test_the_candidate_has_the_first_try_and_the_stable_every_other() -> None:
+    (fallback,) = fallbacks(one_route())
+    (host,) = route_configuration(one_route())["virtual_hosts"]
+    first, *others = tries(composite_cluster(fallback))
+    assert first == CANDIDATE
+    assert others == [fallback.stable.application] * host["retry_policy"]["num_retries"]
 
 
 @given(plan=plans)
@@ -83,7 +117,9 @@ def test_weights_sum_to_10000_with_the_stable_first_and_the_candidate_last(plan:
     for route, entry in zip(plan.routes, found, strict=True):
         shares = entry["route"]["weighted_clusters"]["clusters"]
         assert sum(share["weight"] for share in shares) == FULL
-        assert [share["name"] for share in shares] == [each.application for _, each, _ in route.arms]
+        assert [share["name"].partition(INSIDE)[0] for share in shares] == [
+            each.application for _, each, _ in route.arms
+        ]
 
 
 @given(weight=st.integers(0, FULL))
@@ -128,7 +164,9 @@ def test_a_version_is_looked_at_before_the_split_and_an_unknown_one_is_404() -> 
 
 
 def test_a_client_cannot_say_which_arm_it_is() -> None:
-    shares = splits(one_route())[0]["route"]["weighted_clusters"]["clusters"]
+    (host,) = route_configuration(one_route())["virtual_hosts"]
+    assert {FALLBACK_HEADER, APPLICATION_HEADER} <= set(host["request_headers_to_remove"])
+    shares = splits(one_route(fallback=False))[0]["route"]["weighted_clusters"]["clusters"]
     for share, name in zip(shares, (ArmName.STABLE, ArmName.CANDIDATE), strict=True):
         (added,) = share["request_headers_to_add"]
         assert added == {"header": {"key": ARM_HEADER, "value": name}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}

@@ -13,6 +13,7 @@ from hotswap.domain.traffic import FULL, Arm, Counts, Fence, Route, TrafficPlan
 from hotswap.domain.vocabulary import ArmName, Environment
 from serving.envoy.admin import Tally
 from serving.envoy.clusters import clusters
+from serving.envoy.fallback import fallbacks
 from serving.envoy.routes import AUTHENTICATED, INFERENCE, route_configuration
 
 STABLE = Arm("Production-m-aaaa", "1.0.0", "dep-aaaa")
@@ -66,6 +67,7 @@ def all_routes(plan: TrafficPlan) -> list[dict[str, Any]]:
 def test_every_route_names_a_cluster_that_exists_and_needs_a_token() -> None:
     plan = TrafficPlan(3, (route(1_000),))
     known = {cluster["name"] for cluster in clusters(dict.fromkeys(plan.applications, ()), api="127.0.0.1:1")}
+    known |= {each.cluster for each in fallbacks(plan)}
     inferring = 0
     for entry in all_routes(plan):
         action = entry.get("route", {})

@@ -51,7 +51,7 @@ def splits(answers: Sequence[Answer], changes: Sequence[WeightChange], *, candid
         if step is None or step.share == 0:
             continue
         inside = [answer for answer in answers if step.verified_at < answer.asked_at and answer.answered_at < next_at]
-        mine = sum(answer.version == candidate for answer in inside)
+        mine = sum(candidate in (answer.version, answer.fallback_from) for answer in inside)
         low, high = binom.interval(CONFIDENCE, len(inside), step.share / FULL)
         found.append(Split(step.share, len(inside), mine, int(low), int(high)))
     return found
@@ -63,7 +63,12 @@ def failures(answers: Sequence[Answer], *, broken: str) -> list[Answer]:
 
 
 def errors_of(answers: Sequence[Answer], version: str) -> list[Answer]:
-    return [answer for answer in answers if answer.version == version and not answer.succeeded]
+    """What a version failed: by the mark of what the stable answered in its place, and what reached a client."""
+    return [
+        answer
+        for answer in answers
+        if answer.fallback_from == version or (answer.version == version and not answer.succeeded)
+    ]
 
 
 def rollback_seconds(answers: Sequence[Answer], changes: Sequence[WeightChange], *, broken: str) -> float | None:

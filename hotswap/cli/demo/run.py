@@ -97,9 +97,11 @@ class _Demo:
         answers = traffic.answers
         split = account.splits(answers, good_changes, candidate=GOOD, end=promoted_at)
         rollback = account.rollback_seconds(answers, broken_changes, broken=BROKEN)
-        errors = len(account.errors_of(answers, BROKEN))
+        errors = account.errors_of(answers, BROKEN)
+        felt = [error for error in errors if not error.succeeded]
         failed = account.failures(answers, broken=BROKEN)
         below_full = sum(each.candidate for each in split if each.weight < 10_000)
+        below_full -= len(account.errors_of(answers, GOOD))
         taken_over = killed and account.was_taken_over(good_changes)
         claims = [
             Claim(f"{FIRST} is deployed", first.status, first.status is DeploymentStatus.ACTIVE),
@@ -117,7 +119,8 @@ class _Demo:
                 f"{broken.status}: {broken.reason}",
                 broken.status is DeploymentStatus.ROLLED_BACK and broken.reason == "ErrorRateIncreased",
             ),
-            Claim("its errors were seen, and ended", f"{errors} errors, {rollback} s", rollback is not None),
+            Claim("its errors were seen, and ended", f"{len(errors)} errors, {rollback} s", rollback is not None),
+            Claim("the stable answered for it: no client felt one", _told(felt), not felt),
             Claim("clients kept asking", f"{len(answers)} requests", len(answers) >= account.LEAST_REQUESTS),
             Claim("no other request failed", _told(failed), not failed),
         ]
@@ -127,7 +130,8 @@ class _Demo:
             "workerKilled": taken_over,
             "requests": len(answers),
             "failed": len(failed),
-            "candidateErrors": errors,
+            "candidateErrors": len(errors),
+            "candidateErrorsFelt": len(felt),
             "rollbackSeconds": None if rollback is None else round(rollback, 3),
             "canaryRequests": below_full,
         }

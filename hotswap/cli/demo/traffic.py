@@ -16,7 +16,8 @@ PAUSE_SECONDS = 0.012
 class Answer:
     """`status` 0 is an answer that never came. Times are Unix time in seconds; `version` is who is marked to answer.
 
-    `request_id` is what a prediction names itself by, its record's too. `attempts` counts the client's own.
+    `fallback_from` is the candidate's version that failed it, where the stable answered. `request_id` is what a
+    prediction names itself by, its record's too. `attempts` counts the client's own.
     """
 
     asked_at: float
@@ -24,6 +25,7 @@ class Answer:
     status: int
     version: str | None
     problem: str = ""
+    fallback_from: str | None = None
     request_id: str | None = None
     attempts: int = 1
 
@@ -89,8 +91,13 @@ class Traffic:
             answer = await client.post(self._url, json=body)
         except httpx.HTTPError as error:
             return Answer(asked_at, time.time(), 0, None, repr(error))
-        version = answer.headers.get("x-hotswap-version")
+        marked = Answer(
+            asked_at,
+            time.time(),
+            answer.status_code,
+            version=answer.headers.get("x-hotswap-version"),
+            fallback_from=answer.headers.get("x-hotswap-fallback"),
+        )
         if not answer.is_success:
-            return Answer(asked_at, time.time(), answer.status_code, version, answer.text[:300])
-        request_id = answer.json()["requestId"]
-        return Answer(asked_at, time.time(), answer.status_code, version, request_id=request_id)
+            return replace(marked, problem=answer.text[:300])
+        return replace(marked, request_id=answer.json()["requestId"])

@@ -1,0 +1,207 @@
+"""A candidate's failure on the real Envoy: the stable answers, the client sees none of it, and the candidate pays."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from hotswap.bus import RedisTrafficBus
+from hotswap.domain.traffic import FULL, Arm, Counts
+from hotswap.domain.vocabulary import Role
+from tests.fixtures.envoy import Gateway, Manner, Upstream
+from tests.fixtures.ports import free_base
+from tests.fixtures.traffic import CANDIDATE, STABLE, answered_by, plan, until
+
+TIMEOUT = timedelta(seconds=1.5)
+REQUESTS = 12
+
+
+@dataclass
+class Arms:
+    """A stable that answers, and the candidate's replicas as a test wants them, with all of the traffic."""
+
+    gateway: Gateway
+    bus: RedisTrafficBus
+    replicas: list[Upstream] = field(default_factory=list)
+
+    async def replica(self, arm: str, *, status: int = 200, manner: Manner = Manner.ANSWERS) -> str:
+        """The address of one more."""
+        self.replicas.append(await Upstream.start(arm, status=status, manner=manner))
+        return self.replicas[-1].target
+
+    async def serve(self, *candidate: str, stable: tuple[str, ...] = (), fallback: bool = True) -> None:
+        stable = stable or (await self.replica(STABLE.application),)
+        self.gateway.serve.targets = {STABLE.application: stable, CANDIDATE.application: candidate}
+        await self.gateway.publish(self.bus, plan(1, FULL, fallback=fallback))
+
+    async def ask(self, requests: int = REQUESTS, **headers: str) -> list[httpx.Response]:
+        return await asyncio.gather(*(self.gateway.infer("fraud", **headers) for _ in range(requests)))
+
+    async def counted(self, arm: Arm, *, completed: int = 0) -> Counts:
+        """Once so many answers are counted, by a report from after this was asked."""
+        asked_at = time.time()
+        while (report := await self.gateway.report(self.bus)) is None or report.reported_at < asked_at:
+            await asyncio.sleep(0.05)
+        return await until(self.gateway, self.bus, completed, arm.application)
+
+
+@pytest.fixture
+async def arms(gateway: Gateway, bus: RedisTrafficBus) -> AsyncIterator[Arms]:
+    """Behind an Envoy that soon gives a candidate up."""
+    impatient = gateway.settings.gateway.model_copy(update={"candidate_timeout": TIMEOUT})
+    gateway.settings = gateway.settings.model_copy(update={"gateway": impatient})
+    gateway.kill_envoy()
+    await gateway.start_envoy()
+    found = Arms(gateway, bus)
+    async with gateway.agent():
+        yield found
+    for replica in found.replicas:
+        await replica.kill()
+
+
+async def answers(arms: Arms, status: int) -> None:
+    await arms.serve(await arms.replica(CANDIDATE.application, status=status))
+
+
+async def acts(arms: Arms, manner: Manner) -> None:
+    await arms.serve(await arms.replica(CANDIDATE.application, manner=manner))
+
+
+async def refuses(arms: Arms) -> None:
+    await arms.serve(f"127.0.0.1:{free_base()}")
+
+
+async def is_not_there(arms: Arms) -> None:
+    """Its only address was given to another application, as a restart may."""
+    address = await arms.replica("another")
+    await arms.serve(address)
+    arms.gateway.serve.targets["another"] = arms.gateway.serve.targets.pop(CANDIDATE.application)
+    async with asyncio.timeout(5):
+        while address in (await arms.gateway.http.get(f"{arms.gateway.settings.agent.envoy_admin_url}/clusters")).text:
+            await asyncio.sleep(0.05)
+
+
+def marks(headers: Mapping[str, str], *names: str) -> dict[str, str | None]:
+    return {name: headers.get(name) for name in names}
+
+
+@pytest.mark.parametrize(
+    "fails",
+    [
+        pytest.param(lambda arms: answers(arms, 500), id="answers 500"),
+        pytest.param(lambda arms: answers(arms, 503), id="answers 503"),
+        pytest.param(lambda arms: answers(arms, 599), id="answers 599"),
+        pytest.param(lambda arms: acts(arms, Manner.RESETS), id="resets"),
+        pytest.param(lambda arms: acts(arms, Manner.HANGS), id="hangs"),
+        pytest.param(refuses, id="refuses"),
+        pytest.param(is_not_there, id="is not there"),
+    ],
+)
+async def test_whatever_the_candidate_fails_the_stable_answers_and_the_candidate_is_counted(
+    arms: Arms, fails: Callable[[Arms], Awaitable[None]]
+) -> None:
+    await fails(arms)
+    for answer in await arms.ask(x_request_id="r-1"):
+        assert answer.status_code == 200, answer.text
+        told = marks(answer.headers, "x-hotswap-version", "x-hotswap-arm", "x-hotswap-fallback")
+        assert tuple(told.values()) == ("1.0.0", "stable", "2.0.0")
+        assert "x-hotswap-candidate-status" not in answer.headers
+        seen = answer.json()
+        assert (seen["from"], seen["path"]) == (STABLE.application, f"/{STABLE.application}/api/v1/inference/fraud")
+        asked = marks(seen["headers"], "x-request-id", "x-hotswap-arm", "x-hotswap-fallback", "x-envoy-attempt-count")
+        assert tuple(asked.values()) == ("r-1", "stable", "2.0.0", "2")
+    assert await arms.counted(CANDIDATE, completed=REQUESTS) == Counts(completed=REQUESTS, server_errors=REQUESTS)
+    assert await arms.counted(STABLE) == Counts(), "a rescue says nothing of the stable"
+
+
+async def test_a_good_candidate_answers_for_itself_and_its_latencies_are_its_own(arms: Arms) -> None:
+    await answers(arms, 200)
+    for answer in await arms.ask(x_hotswap_fallback="9.9.9", x_hotswap_application=STABLE.application):
+        told = marks(answer.headers, "x-hotswap-version", "x-hotswap-arm", "x-hotswap-fallback")
+        assert tuple(told.values()) == ("2.0.0", "candidate", None)
+        seen = answer.json()
+        assert seen["path"] == f"/{CANDIDATE.application}/api/v1/inference/fraud"
+        asked = marks(seen["headers"], "x-hotswap-arm", "x-hotswap-fallback", "x-envoy-attempt-count")
+        assert tuple(asked.values()) == ("candidate", None, "1")
+    await arms.ask(x_hotswap_version=CANDIDATE.version)
+    counts = await arms.counted(CANDIDATE, completed=2 * REQUESTS)
+    assert (counts.completed, counts.good) == (2 * REQUESTS, 2 * REQUESTS)
+    assert sum(counts.latency.values()) == 2 * REQUESTS, "by its share and by its name"
+
+
+@pytest.mark.parametrize("status", [400, 409, 413])
+async def test_a_clients_mistake_is_not_asked_again(arms: Arms, status: int) -> None:
+    await answers(arms, status)
+    for answer in await arms.ask():
+        assert (answer.status_code, answer.headers["x-hotswap-arm"]) == (status, "candidate")
+        assert "x-hotswap-fallback" not in answer.headers
+    assert await arms.counted(CANDIDATE, completed=REQUESTS) == Counts(completed=REQUESTS, client_errors=REQUESTS)
+
+
+async def test_what_both_fail_is_the_stables_answer_asked_once_and_the_candidates_error(arms: Arms) -> None:
+    stable = await arms.replica(STABLE.application, status=500)
+    await arms.serve(await arms.replica(CANDIDATE.application, status=500), stable=(stable,))
+    for answer in await arms.ask():
+        assert (answer.status_code, answer.headers["x-hotswap-arm"]) == (500, "stable")
+        assert answer.json()["headers"]["x-envoy-attempt-count"] == "2"
+    assert await arms.counted(CANDIDATE, completed=REQUESTS) == Counts(completed=REQUESTS, server_errors=REQUESTS)
+    assert await arms.counted(STABLE) == Counts()
+
+
+async def test_a_fallback_has_the_stables_own_retries(arms: Arms) -> None:
+    good = await arms.replica(STABLE.application)
+    stable = (f"127.0.0.1:{free_base()}", good)
+    await arms.serve(await arms.replica(CANDIDATE.application, status=500), stable=stable)
+    answered = await arms.ask(4 * REQUESTS)
+    assert {answer.status_code for answer in answered} == {200}
+    assert "3" in {answer.json()["headers"]["x-envoy-attempt-count"] for answer in answered}
+
+
+async def test_who_asks_for_the_candidate_by_name_gets_its_own_failure(arms: Arms) -> None:
+    await answers(arms, 500)
+    for answer in await arms.ask(x_hotswap_version=CANDIDATE.version):
+        assert (answer.status_code, answer.headers["x-hotswap-version"]) == (500, "2.0.0")
+        assert "x-hotswap-fallback" not in answer.headers
+    assert await arms.counted(CANDIDATE, completed=REQUESTS) == Counts(completed=REQUESTS, server_errors=REQUESTS)
+
+
+async def test_a_model_that_must_not_be_asked_twice_is_asked_once(arms: Arms) -> None:
+    await arms.serve(await arms.replica(CANDIDATE.application, status=500), fallback=False)
+    for answer in await arms.ask():
+        assert (answer.status_code, answer.headers["x-hotswap-arm"]) == (500, "candidate")
+        assert answer.json()["headers"]["x-envoy-attempt-count"] == "1"
+    assert await arms.counted(CANDIDATE, completed=REQUESTS) == Counts(completed=REQUESTS, server_errors=REQUESTS)
+
+
+@pytest.mark.parametrize("fails", [lambda arms: answers(arms, 500), refuses])
+async def test_a_large_body_is_asked_again_whole(arms: Arms, fails: Callable[[Arms], Awaitable[None]]) -> None:
+    await fails(arms)
+    body, headers = b" " * (9 * 1024**2), arms.gateway.token(Role.APPLICATION)
+    answer = await arms.gateway.http.post("/api/v1/inference/fraud/batch", content=body, headers=headers)
+    assert (answer.status_code, answer.headers["x-hotswap-fallback"]) == (200, "2.0.0")
+    assert answer.json()["headers"]["content-length"] == str(len(body))
+
+
+async def test_a_request_that_hangs_when_its_candidate_is_withdrawn_is_still_answered(arms: Arms) -> None:
+    await acts(arms, Manner.HANGS)
+    asked = asyncio.create_task(arms.ask(1))
+    await asyncio.sleep(0.1)
+    await arms.gateway.publish(arms.bus, plan(2, None))
+    assert not asked.done()
+    (answer,) = await asked
+    assert (answer.status_code, answer.headers["x-hotswap-fallback"]) == (200, "2.0.0")
+
+
+@pytest.mark.slow
+async def test_a_killed_replica_of_the_candidate_is_neither_felt_nor_held_against_it(arms: Arms) -> None:
+    await arms.serve(*[await arms.replica(CANDIDATE.application) for _ in range(2)])
+    load = asyncio.create_task(answered_by(arms.gateway, 1_600))
+    await asyncio.sleep(0.5)
+    assert not load.done()
+    await arms.replicas[0].kill()
+    assert await load == {CANDIDATE.application: 1_600}
+    assert (await arms.counted(CANDIDATE, completed=1_600)).server_errors == 0
