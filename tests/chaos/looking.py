@@ -10,6 +10,7 @@ import psutil
 
 from hotswap.cli.stack import processes
 from hotswap.cli.stack.layout import Layout
+from serving.envoy.fallback import INSIDE
 from serving.rayserve import PATH, read_applications
 from tests.fixtures.stack import Stack, wait_until
 
@@ -83,7 +84,7 @@ def weights(stack: Stack, model: str) -> dict[str, int]:
     ).json()
     [hosts] = [entry["route_config"]["virtual_hosts"] for entry in dump["configs"]]
     return {
-        cluster["name"]: cluster["weight"]
+        cluster["name"].partition(INSIDE)[0]: cluster["weight"]
         for host in hosts
         for route in host["routes"]
         for cluster in route.get("route", {}).get("weighted_clusters", {}).get("clusters", ())

@@ -9,6 +9,7 @@ import httpx
 import psycopg
 
 from hotswap.domain.lifecycle import TRANSITIONS, DeploymentStatus
+from serving.envoy.fallback import INSIDE
 from serving.rayserve import PATH
 from tests.fixtures.stack import Stack
 
@@ -17,7 +18,7 @@ INTERVAL_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Sample:
-    """`reported` is what rows say, by application; read before `weights`, which is what Envoy does, by cluster."""
+    """`reported` is what rows say, by application; read before `weights`, which is what Envoy does."""
 
     at: float
     reported: dict[str, int]
@@ -65,12 +66,13 @@ class Sampler:
 
 
 def read_weights(dump: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """By model: the weight of each cluster, from Envoy's own account of its routes."""
+    """By model: the weight of each application, from Envoy's own account of its routes."""
     (config,) = dump["configs"]
     (host,) = config["route_config"]["virtual_hosts"]
     return {
         route["match"]["path_separated_prefix"].rpartition("/")[2]: {
-            cluster["name"]: cluster.get("weight", 0) for cluster in route["route"]["weighted_clusters"]["clusters"]
+            cluster["name"].partition(INSIDE)[0]: cluster.get("weight", 0)
+            for cluster in route["route"]["weighted_clusters"]["clusters"]
         }
         for route in host["routes"]
         if "weighted_clusters" in route.get("route", {})

@@ -1,7 +1,9 @@
 """Envoy: the names under which it tells what it has taken and what it has counted."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -9,10 +11,11 @@ import pytest
 from redis.asyncio import Redis
 
 from hotswap.bus import GENERATION, PLAN, REPORTS, RedisTrafficBus
-from hotswap.domain.traffic import Arm, Fence, Route, TrafficPlan
+from hotswap.domain.traffic import FULL, Arm, Fence, Route, TrafficPlan
 from hotswap.domain.vocabulary import Environment
 from serving.envoy.files import write_resources
 from tests.fixtures.envoy import Gateway, Upstream
+from tests.fixtures.traffic import CANDIDATE, STABLE, plan
 
 pytestmark = pytest.mark.relied_on_by("serving/envoy/admin.py", "serving/envoy/gateway.py", "serving/agent.py")
 
@@ -58,6 +61,40 @@ class Answering:
         assert "hotswap_latency" in ours["name"]
         totals: list[dict[str, float]] = ours["totals"]
         return totals
+
+
+@dataclass
+class Fallen:
+    """What an Envoy told of 16 requests to a candidate that failed some: `answered_by` with the number of the try."""
+
+    answered_by: Counter[tuple[str, str]]
+    counters: dict[str, int]
+    latencies: dict[str, int]
+
+
+@pytest.fixture
+async def fallen(gateway: Gateway, bus: RedisTrafficBus) -> AsyncIterator[Fallen]:
+    """The candidate has all traffic, and of its two replicas one fails."""
+    stable, good = [await Upstream.start(arm.application) for arm in (STABLE, CANDIDATE)]
+    failing = await Upstream.start(CANDIDATE.application, status=500)
+    gateway.serve.targets = {
+        STABLE.application: (stable.target,),
+        CANDIDATE.application: (good.target, failing.target),
+    }
+    async with gateway.agent(), httpx.AsyncClient(base_url=gateway.settings.agent.envoy_admin_url) as admin:
+        await gateway.publish(bus, plan(1, FULL))
+        seen = [(await gateway.infer("fraud")).json() for _ in range(16)]
+        for _ in range(2):  # latencies are merged by the first look, and told by the second
+            stats = (await admin.get("/stats?usedonly&format=json&histogram_buckets=detailed")).json()["stats"]
+            await asyncio.sleep(0.5)
+    histograms = [each for entry in stats for each in entry.get("histograms", {}).get("details", ())]
+    yield Fallen(
+        Counter((each["from"], each["headers"]["x-envoy-attempt-count"]) for each in seen),
+        {entry["name"]: entry["value"] for entry in stats if ".upstream_rq_" in entry.get("name", "")},
+        {each["name"].rpartition(".")[2]: sum(bucket["count"] for bucket in each["totals"]) for each in histograms},
+    )
+    for upstream in (stable, good, failing):
+        await upstream.kill()
 
 
 @pytest.fixture
@@ -113,6 +150,26 @@ async def test_the_shape_of_latencies(answering: Answering) -> None:
     totals = await answering.latencies()
     assert sum(bucket["count"] for bucket in totals) == 1, "refusals and failures say nothing about a model"
     assert all({"lower_bound", "width", "count"} <= bucket.keys() for bucket in totals)
+
+
+@pytest.mark.relied_on_by("serving/envoy/fallback.py")
+async def test_a_composite_clusters_tries_go_to_its_entries_in_order_and_count_for_the_first_alone(
+    fallen: Fallen,
+) -> None:
+    """A young extension: its entries, the filters that run for each of its tries, and a listener inside of Envoy."""
+    assert fallen.answered_by.keys() == {(CANDIDATE.application, "1"), (STABLE.application, "2")}
+    prefix = f"cluster.{CANDIDATE.application}.upstream_rq"
+    assert fallen.counters == {
+        f"{prefix}_completed": 16,
+        f"{prefix}_2xx": fallen.answered_by[CANDIDATE.application, "1"],
+        f"{prefix}_5xx": fallen.answered_by[STABLE.application, "2"],
+    }
+
+
+@pytest.mark.relied_on_by("serving/envoy/admin.py")
+async def test_latencies_behind_a_composite_cluster_have_its_name_and_leave_out_what_fell_back(fallen: Fallen) -> None:
+    answered = fallen.answered_by[CANDIDATE.application, "1"]
+    assert fallen.latencies == {f"{CANDIDATE.application}@fallback": answered}
 
 
 @pytest.mark.relied_on_by("tests/chaos/looking.py")
