@@ -31,6 +31,11 @@ def deployment_workflow_id(environment: Environment, model: str) -> str:
     return f"deployment/{environment}/{model}"
 
 
+def queue_workflow_id(deployment_id: str) -> str:
+    """What waits for a deployment's turn, and then starts it."""
+    return f"queue/{deployment_id}"
+
+
 def registration_workflow_id(model: str, version: str) -> str:
     return f"registration/{model}/{version}"
 

@@ -30,7 +30,8 @@ _BEFORE_WEIGHT = frozenset({_S.CANCELLED, _S.FAILED, _S.ROLLING_BACK})
 TRANSITIONS: dict[DeploymentStatus, frozenset[DeploymentStatus]] = {
     # A rollback goes to a version that was validated before, so it validates nothing.
     _S.PENDING: _BEFORE_WEIGHT | {_S.AWAITING_APPROVAL, _S.VALIDATING, _S.DEPLOYING},
-    _S.AWAITING_APPROVAL: _BEFORE_WEIGHT | {_S.VALIDATING, _S.DEPLOYING},
+    # What was approved may have to wait for its slot.
+    _S.AWAITING_APPROVAL: _BEFORE_WEIGHT | {_S.PENDING, _S.VALIDATING, _S.DEPLOYING},
     _S.VALIDATING: _BEFORE_WEIGHT | {_S.DEPLOYING},
     _S.DEPLOYING: _BEFORE_WEIGHT | {_S.PROGRESSING},
     _S.PROGRESSING: frozenset({_S.PAUSED, _S.PROMOTING, _S.ROLLING_BACK}),

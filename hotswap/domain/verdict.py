@@ -25,6 +25,7 @@ class Reason(StrEnum):
     ABORTED = "Aborted"
     REJECTED = "Rejected"
     CANCELLED = "Cancelled"
+    SUPERSEDED = "Superseded"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     VALIDATION_FAILED = "ValidationFailed"
     REPLICAS_FAILED = "ReplicasFailed"

@@ -53,6 +53,14 @@ class DeploymentKind(StrEnum):
     ROLLBACK = "rollback"
 
 
+class OnConflict(StrEnum):
+    """What becomes of a deployment that is asked for while another of its model is under way in the environment."""
+
+    REJECT = "reject"
+    QUEUE = "queue"
+    SUPERSEDE = "supersede"
+
+
 class ArmName(StrEnum):
     """Which side of a rollout answered a request."""
 

@@ -1,0 +1,186 @@
+"""Who may start now, and who waits behind whom: the turns of one model in one environment, and the slots of all.
+
+Pure: rows and a clock go in, places come out. Order is by ticket, which is drawn when a request is accepted. What can't
+start now (its time hasn't come, its environment is frozen, its owner is gone) keeps nobody else waiting. That Temporal
+lets one deployment of a model run at a time, and that PostgreSQL gives each slot once, is ensured where they are asked.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from hotswap.domain.vocabulary import DeploymentKind, Environment
+
+SEEN_LATELY = timedelta(seconds=12)
+"""Who waits is seen at every look, at the latest each five seconds."""
+
+GONE_AFTER = timedelta(seconds=30)
+"""How long one must have looked himself before who wasn't seen counts as gone: a killed worker's come back in this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """From `starts_at` until `until` no rollout starts in its environment; what has started goes on."""
+
+    freeze_id: str
+    environment: Environment
+    reason: str
+    starts_at: datetime
+    until: datetime
+    created_by: str
+
+    def covers(self, at: datetime) -> bool:
+        return self.starts_at <= at < self.until
+
+    def __str__(self) -> str:
+        return f"{self.environment} is frozen until {_time(self.until)} ({self.reason})"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A deployment that has not ended, by its row; `is_queued` until a workflow of its own has taken it up."""
+
+    deployment_id: str
+    ticket: int
+    kind: DeploymentKind
+    environment: Environment
+    model: str
+    is_queued: bool
+    supersedes: bool = False
+    start_at: datetime | None = None
+    workflow_id: str = ""
+    run_id: str | None = None
+
+    def is_due(self, now: datetime) -> bool:
+        return self.start_at is None or self.start_at <= now
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one that waits is: 1 is next; None while its time hasn't come."""
+
+    position: int | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What one that waits for its turn waits for.
+
+    `overtakes` is what it ends if it supersedes, once it is due: what waits before it, and the rollout under way. A
+    rollback under way is waited for: ending it halfway would bring back what somebody wanted gone.
+    """
+
+    entry: Entry
+    under_way: tuple[Entry, ...] = ()
+    before: tuple[Entry, ...] = ()
+    overtakes: tuple[Entry, ...] = ()
+    freeze: Freeze | None = None
+    is_due: bool = True
+
+    @property
+    def is_called(self) -> bool:
+        return self.is_due and self.freeze is None and not self.under_way and not self.before
+
+    @property
+    def place(self) -> Place:
+        if not self.is_due and self.entry.start_at is not None:
+            return Place(None, f"starts at {_time(self.entry.start_at)}")
+        position = len(self.before) + 1
+        if self.freeze is not None:
+            return Place(position, f"{self.freeze}; it waits for that, as number {position} in line")
+        if self.under_way:
+            whom = f"{self.under_way[0].deployment_id} is under way"
+        elif self.before:
+            whom = f"{self.before[0].deployment_id} is next"
+        else:
+            return Place(position, "its turn has come")
+        return Place(position, f"waits for its turn, as number {position} in line: {whom}")
+
+
+def standings_of(
+    entries: Iterable[Entry], *, freezes: Mapping[Environment, Freeze], now: datetime
+) -> dict[str, Standing]:
+    """Of each that is queued, among all that have not ended; `freezes` are those that hold now."""
+    lines: dict[tuple[Environment, str], list[Entry]] = {}
+    for entry in sorted(entries, key=lambda entry: entry.ticket):
+        lines.setdefault((entry.environment, entry.model), []).append(entry)
+    return {
+        mine.deployment_id: _standing(mine, line, freeze=freezes.get(environment), now=now)
+        for (environment, _), line in lines.items()
+        for mine in line
+        if mine.is_queued
+    }
+
+
+def _standing(mine: Entry, line: Sequence[Entry], *, freeze: Freeze | None, now: datetime) -> Standing:
+    under_way = tuple(entry for entry in line if not entry.is_queued)
+    before = tuple(entry for entry in line if entry.is_queued and entry.ticket < mine.ticket and entry.is_due(now))
+    overtakes: tuple[Entry, ...] = ()
+    if mine.supersedes and mine.is_due(now) and freeze is None:
+        overtakes = tuple(entry for entry in line if _is_overtaken(entry, by=mine))
+    return Standing(mine, under_way, before, overtakes, freeze, mine.is_due(now))
+
+
+def _is_overtaken(entry: Entry, *, by: Entry) -> bool:
+    return entry.ticket < by.ticket and entry.kind is DeploymentKind.ROLLOUT
+
+
+# --- slots ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRequest:
+    """One that wants to run; `seen` is how long ago its owner last asked."""
+
+    deployment_id: str
+    environment: Environment
+    has_slot: bool
+    seen: timedelta
+
+
+def granted(
+    line: Sequence[SlotRequest], *, limit: int, frozen: Collection[Environment], watched: timedelta
+) -> tuple[str, ...]:
+    """Who gets a slot now; `line` is by ticket, `watched` how long this observer has been looking.
+
+    After an outage nobody has been seen lately. Whoever comes back first must not overtake the others, so a slot is
+    kept for each before him, until the observer has looked for long enough to know that he is gone.
+    """
+    free = limit - sum(request.has_slot for request in line)
+    given: list[str] = []
+    for request in line:
+        if free <= 0:
+            break
+        if request.has_slot or request.environment in frozen:
+            continue
+        if request.seen <= SEEN_LATELY:
+            given.append(request.deployment_id)
+            free -= 1
+        elif watched < GONE_AFTER:
+            free -= 1
+    return tuple(given)
+
+
+def slot_places(line: Sequence[SlotRequest], *, freezes: Iterable[Freeze]) -> dict[str, Place]:
+    """Where each stands that waits for a slot; `line` is by ticket, and `freezes` are those that hold now."""
+    held = {freeze.environment: freeze for freeze in freezes}
+    running = sum(request.has_slot for request in line)
+    places: dict[str, Place] = {}
+    for request in line:
+        if request.has_slot:
+            continue
+        position = len(places) + 1
+        why = f"{held[request.environment]}" if request.environment in held else f"{running} deployments run"
+        places[request.deployment_id] = Place(position, f"waits for a slot, as number {position} in line: {why}")
+    return places
+
+
+def in_force(freezes: Iterable[Freeze], *, at: datetime) -> dict[Environment, Freeze]:
+    """What holds each environment at that time; of several the one that ends last."""
+    held = sorted((freeze for freeze in freezes if freeze.covers(at)), key=lambda freeze: freeze.until)
+    return {freeze.environment: freeze for freeze in held}
+
+
+def _time(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
