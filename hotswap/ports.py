@@ -5,16 +5,17 @@ Infrastructure errors propagate as they are, so that Temporal tries again; what 
 `hotswap.domain.errors.HotSwapError`, which it doesn't.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from hotswap.domain.application import ApplicationSpec, ApplicationState
 from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.queueing import Entry, Place, Standing
 from hotswap.domain.registry import DeploymentBrief, Inspection, Registration, Unfinished, ValidationReport, VersionRef
 from hotswap.domain.strategy import Thresholds
 from hotswap.domain.traffic import Counts, ProxyReport, TrafficChange, TrafficPlan
-from hotswap.domain.verdict import Verdict
+from hotswap.domain.verdict import Reason, Verdict
 from hotswap.domain.vocabulary import Framework
 
 
@@ -45,7 +46,10 @@ class Deployments(Protocol):
         """
 
     async def unfinished(self) -> list[Unfinished]:
-        """Those that have not ended, but for the ones just accepted, whose workflow the API is about to start."""
+        """Those that have not ended, but for the ones just accepted, whose workflow the API is about to start.
+
+        What is queued is not among them: it has no workflow to lose yet (`Turns.called`).
+        """
 
     async def transition(
         self, deployment_id: str, status: DeploymentStatus, *, message: str, reason: str | None, actor: str
@@ -92,6 +96,42 @@ class Deployments(Protocol):
 
         A deployment that was never made active changes nothing but the route. Raises StaleFence.
         """
+
+
+class Slots(Protocol):
+    """A few deployments may run at once; the others wait for a slot, which is free again when its holder ends."""
+
+    async def places(self, deployment_ids: Collection[str]) -> dict[str, Place | None]:
+        """Give the free slots to who is next, whoever asks, and say where these stand; None: nothing to wait for.
+
+        In the order of their tickets, but nobody waits for one whose owner is gone or whose environment is frozen. One
+        that was approved and waits all the same is shown as Pending again.
+        """
+
+
+class Turns(Protocol):
+    """Queued deployments: one of a model may run in an environment at a time, and the others wait for their turn."""
+
+    async def standings(self, deployment_ids: Collection[str]) -> dict[str, Standing | None]:
+        """Where these stand; None: it is queued no more, so there is nothing to wait for."""
+
+    async def make_way(self, deployment_id: str) -> tuple[Entry, ...]:
+        """End what waits before one that supersedes; answers what is under way and has to be aborted."""
+
+    async def leave(
+        self, deployment_id: str, status: DeploymentStatus, *, reason: Reason, message: str, actor: str
+    ) -> bool:
+        """End one that is queued still; False when it isn't, and so nothing was done."""
+
+    async def called(self) -> list[dict[str, Any]]:
+        """What starts those (`QueueInput`) whose turn has come: whoever waits for it should have seen that."""
+
+
+class Bell(Protocol):
+    """Rings when something has changed that others may wait for; what it was, they look up themselves."""
+
+    def listening(self, heard: Callable[[], None]) -> AbstractAsyncContextManager[None]:
+        """Inside the block `heard` is called at each ring, and whenever rings may have been missed."""
 
 
 class TrafficPlans(Protocol):

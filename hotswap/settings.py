@@ -52,7 +52,10 @@ class StorageSettings(_Section):
 
 class DeploymentSettings(_Section):
     default_strategy: Strategy = Field(Strategy.CANARY, description="the strategy where a deployment names none")
-    max_concurrent: int = Field(5, ge=1, description="deployments under way at once; nothing reads it yet")
+    max_concurrent: int = Field(5, ge=1, description="deployments that run at once; the others wait in order")
+    queue_deadline: timedelta = Field(
+        timedelta(days=30), gt=timedelta(0), description="how long a deployment may wait for its turn, and for its slot"
+    )
     warmup_timeout: timedelta = Field(timedelta(minutes=2), description="how long a replica may take to warm up")
     approval_required: frozenset[Environment] = Field(
         frozenset({Environment.PRODUCTION}), description="environments whose deployments wait for an approval"

@@ -14,6 +14,11 @@ def watch_queue(task_queue: str) -> str:
     return f"{task_queue}-watch"
 
 
+def waiting_queue(task_queue: str) -> str:
+    """Who waits may be many and for long: neither what acts nor what watches may have to wait for them."""
+    return f"{task_queue}-waiting"
+
+
 DEPLOYMENT_MEMO = "deploymentId"
 """Which deployment a run of workflow `Deployment` works on; a reset keeps it."""
 

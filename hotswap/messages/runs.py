@@ -1,6 +1,6 @@
 """What workflows are started with, and what they answer."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.registry import Registration
@@ -26,7 +26,16 @@ class DeploymentInput(Message):
     approval_required: bool = False
     keep_previous: timedelta = timedelta(minutes=30)
     warmup_timeout: timedelta = timedelta(minutes=2)
+    queue_deadline: timedelta = timedelta(days=30)
     recover: bool = False
+
+
+class QueueInput(Message):
+    """Starts workflow `Queue` with id `queue/{deployment_id}`, which starts that deployment when its turn has come."""
+
+    request: DeploymentInput
+    start_at: datetime | None = None
+    supersedes: bool = False
 
 
 class DeploymentOutcome(Message):

@@ -64,6 +64,7 @@ class Abort(Request):
 
     by: Name = "unknown"
     rollback: bool = Field(False, description="asked as a rollback: the same, under that reason")
+    superseded_by: Name | None = Field(None, description="the deployment that takes its place")
 
 
 class Answer(Message):

@@ -1,5 +1,7 @@
 """What activities take and give."""
 
+from enum import StrEnum
+
 from hotswap.domain.application import ApplicationSpec
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.registry import Inspection, Registration, Unfinished, VersionRef
@@ -7,6 +9,7 @@ from hotswap.domain.strategy import Thresholds
 from hotswap.domain.traffic import Counts, TrafficChange
 from hotswap.domain.verdict import Reason
 from hotswap.messages.base import Message
+from hotswap.messages.runs import QueueInput
 
 
 class Transition(Message):
@@ -27,6 +30,42 @@ class Decision(Message):
     message: str
 
 
+class AwaitTurn(Message):
+    """`aborted` are the runs that were told to end already, for one that supersedes them."""
+
+    deployment_id: str
+    aborted: tuple[str, ...] = ()
+
+
+class Call(StrEnum):
+    """What one that waited for its turn has to do now."""
+
+    START = "start"
+    ABORT_OTHERS = "abort others"
+    NOTHING = "nothing"
+
+
+class Run(Message):
+    """A deployment's workflow, and which run of it."""
+
+    deployment_id: str
+    workflow_id: str
+    run_id: str
+
+
+class Turn(Message):
+    call: Call
+    others: tuple[Run, ...] = ()
+
+
+class LeaveQueue(Message):
+    deployment_id: str
+    status: DeploymentStatus
+    reason: Reason
+    message: str
+    actor: str
+
+
 class ApprovalGiven(Message):
     """`step` 0 is the start."""
 
@@ -37,10 +76,15 @@ class ApprovalGiven(Message):
 
 
 class Leftovers(Message):
-    """What has not ended, and the applications that nothing routes to: one may be in work, the other be kept warm."""
+    """What may have lost its workflow.
+
+    What has not ended may be in work, the applications that nothing routes to may be kept warm, and of what waits for
+    its turn these are the ones whose turn has come.
+    """
 
     deployments: tuple[Unfinished, ...]
     orphans: tuple[ApplicationSpec, ...]
+    queued: tuple[QueueInput, ...] = ()
 
 
 class AddVersion(Message):

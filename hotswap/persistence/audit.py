@@ -22,3 +22,4 @@ def _about(
 about_deployment = partial(_about, "deployment")
 about_model = partial(_about, "model")
 about_version = partial(_about, "version")
+about_environment = partial(_about, "environment")

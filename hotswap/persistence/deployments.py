@@ -15,8 +15,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.application import ReplicaResources, application_name
-from hotswap.domain.errors import Conflict, DeploymentNotFound
-from hotswap.domain.lifecycle import DeploymentStatus, check_transition
+from hotswap.domain.errors import Conflict
+from hotswap.domain.ids import deployment_workflow_id
+from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.registry import DeploymentBrief, Unfinished
 from hotswap.domain.traffic import FULL, Arm, TrafficChange, TrafficPlan
 from hotswap.domain.verdict import Reason
@@ -47,6 +48,7 @@ from hotswap.persistence.tables import (
     TrafficRoute,
 )
 from hotswap.persistence.traffic import apply_change, epoch_of, lock_plan, to_arm
+from hotswap.persistence.transitions import is_queued, locked, move
 
 STARTING = timedelta(minutes=1)
 """How long an accepted deployment is left to whoever accepted it: the API starts its workflow within seconds."""
@@ -61,7 +63,7 @@ class PostgresDeployments:
     async def open(self, deployment_id: str, *, run_id: str) -> DeploymentBrief:
         async with self._sessions.begin() as session:
             await lock_plan(session)
-            deployment = await _locked(session, deployment_id)
+            deployment = await locked(session, deployment_id)
             model = await session.get_one(Model, deployment.model_id)
             version = await session.get_one(ModelVersion, deployment.version_id)
             environment = Environment(deployment.environment)
@@ -78,6 +80,7 @@ class PostgresDeployments:
                 await _close_lost(session, deployment, active=active, is_split=is_split)
                 await epoch_of(session, environment, model.name, run_id=run_id)
                 deployment.run_id = run_id
+                deployment.workflow_id = deployment_workflow_id(environment, model.name)
                 deployment.application = application_name(environment, model.name, deployment_id)
                 deployment.previous_version_id = before.version_id if before is not None else None
             return DeploymentBrief(
@@ -100,7 +103,7 @@ class PostgresDeployments:
             select(Deployment, Model.name.label("model"), ModelVersion.version.label("version"))
             .join(Model, Model.model_id == Deployment.model_id)
             .join(ModelVersion, ModelVersion.version_id == Deployment.version_id)
-            .where(Deployment.status.not_in(ENDED), Deployment.started_at < func.now() - STARTING)
+            .where(Deployment.status.not_in(ENDED), Deployment.started_at < func.now() - STARTING, ~is_queued())
             # What has run comes first: only one a model and environment can be taken up at a time.
             .order_by(Deployment.run_id.is_(None), Deployment.started_at)
         )
@@ -123,8 +126,8 @@ class PostgresDeployments:
     ) -> None:
         try:
             async with self._sessions.begin() as session:
-                deployment = await _locked(session, deployment_id)
-                _move(session, deployment, status, message=message, reason=reason, actor=actor)
+                deployment = await locked(session, deployment_id)
+                await move(session, deployment, status, message=message, reason=reason, actor=actor)
         except IntegrityError as error:
             if not _is_violation(error, "uq_deployments_under_way"):
                 raise
@@ -138,7 +141,7 @@ class PostgresDeployments:
     ) -> None:
         async with self._sessions.begin() as session:
             await lock_plan(session)
-            deployment = await _locked(session, deployment_id)
+            deployment = await locked(session, deployment_id)
             if DeploymentStatus(deployment.status).is_terminal:
                 return
             active = await active_version(session, deployment)
@@ -184,7 +187,7 @@ class PostgresDeployments:
 
     async def approve(self, deployment_id: str, *, step: int, by: str, claimed: bool) -> None:
         async with self._sessions.begin() as session:
-            deployment = await _locked(session, deployment_id)
+            deployment = await locked(session, deployment_id)
             version = await session.get_one(ModelVersion, deployment.version_id, with_for_update=True)
             if version.status in _OUT_OF_USE:
                 raise Conflict(f"version {version.version} is {version.status} and can't be approved; deploy another")
@@ -207,7 +210,7 @@ class PostgresDeployments:
         assert change.stable is not None
         async with self._sessions.begin() as session:
             plan = await apply_change(session, change, run_id=run_id)
-            deployment = await _locked(session, deployment_id)
+            deployment = await locked(session, deployment_id)
             before = await active_version(session, deployment)
             if before is not None and before.deployment_id == deployment_id:
                 return plan
@@ -220,13 +223,13 @@ class PostgresDeployments:
                 why="promoted",
             )
             if before is not None:
-                await mark_replaced(session, await _locked(session, before.deployment_id), by=deployment)
+                await mark_replaced(session, await locked(session, before.deployment_id), by=deployment)
             return plan
 
     async def make_inactive(self, deployment_id: str, change: TrafficChange, *, run_id: str) -> TrafficPlan:
         async with self._sessions.begin() as session:
             plan = await apply_change(session, change, run_id=run_id)
-            deployment = await _locked(session, deployment_id)
+            deployment = await locked(session, deployment_id)
             active = await active_version(session, deployment)
             if active is None or active.deployment_id != deployment_id:
                 return plan
@@ -235,7 +238,7 @@ class PostgresDeployments:
                 await deactivate(session, active, actor="hotswap", why=why)
                 await point_to(session, deployment, None)
                 return plan
-            again = await _locked(session, before.deployment_id)
+            again = await locked(session, before.deployment_id)
             await activate(session, again, application=before.application, before=active, actor="hotswap", why=why)
             again.reason, again.message = Reason.COMPLETED, f"serves again, since {why}"
             again.is_rolled_back, again.rolled_back_at = False, None
@@ -280,59 +283,17 @@ async def _close_lost(
         told = {"message": message, "reason": Reason.WORKFLOW_LOST, "actor": "hotswap"}
         is_active = active is not None and active.deployment_id == row.deployment_id
         if is_active and row.status == DeploymentStatus.PROMOTING:
-            _move(session, row, DeploymentStatus.ACTIVE, **told)
+            await move(session, row, DeploymentStatus.ACTIVE, **told)
             continue
         had_traffic = is_split or row.verified_at is not None
-        _move(session, row, DeploymentStatus.ROLLING_BACK, **told)
+        await move(session, row, DeploymentStatus.ROLLING_BACK, **told)
         end = DeploymentStatus.ROLLED_BACK if had_traffic and not is_active else DeploymentStatus.FAILED
-        _move(session, row, end, **told)
+        await move(session, row, end, **told)
     await session.flush()
-
-
-def _move(
-    session: AsyncSession,
-    deployment: Deployment,
-    status: DeploymentStatus,
-    *,
-    message: str,
-    reason: str | None,
-    actor: str,
-) -> None:
-    before = DeploymentStatus(deployment.status)
-    if not check_transition(before, status):
-        return
-    deployment.status, deployment.reason, deployment.message = status, reason, message
-    if status.is_terminal:
-        deployment.completed_at = func.now()
-    if status is DeploymentStatus.ACTIVE:
-        deployment.progress_percentage = 100
-    if status is DeploymentStatus.ROLLED_BACK:
-        deployment.is_rolled_back, deployment.rolled_back_at = True, func.now()
-    if status in {DeploymentStatus.ROLLED_BACK, DeploymentStatus.FAILED}:
-        deployment.error_message = message
-    session.add(
-        about_deployment(
-            deployment.deployment_id,
-            actor=actor,
-            action=f"status {status}",
-            why=message,
-            before={"status": before},
-            after={"status": status, "reason": reason},
-        )
-    )
 
 
 def _is_violation(error: IntegrityError, constraint: str) -> bool:
     return isinstance(error.orig, psycopg.IntegrityError) and error.orig.diag.constraint_name == constraint
-
-
-async def _locked(session: AsyncSession, deployment_id: str) -> Deployment:
-    deployment = await session.scalar(
-        select(Deployment).where(Deployment.deployment_id == deployment_id).with_for_update()
-    )
-    if deployment is None:
-        raise DeploymentNotFound(f"there is no deployment {deployment_id}")
-    return deployment
 
 
 async def _warm_arm(session: AsyncSession, environment: Environment, model: str, version: str) -> Arm | None:

@@ -5,6 +5,7 @@ package holds a session.
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -16,12 +17,23 @@ from sqlalchemy.exc import IntegrityError
 
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.errors import Conflict, DeploymentNotFound, ModelNotFound, VersionNotFound
-from hotswap.domain.ids import deployment_workflow_id
+from hotswap.domain.ids import deployment_workflow_id, queue_workflow_id
 from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.queueing import Place
 from hotswap.domain.registry import VersionRef
-from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType, Strategy, VersionStatus
+from hotswap.domain.vocabulary import (
+    DeploymentKind,
+    Environment,
+    Framework,
+    ModelType,
+    OnConflict,
+    Strategy,
+    VersionStatus,
+)
+from hotswap.persistence.admission import admit
 from hotswap.persistence.audit import about_deployment
 from hotswap.persistence.database import Sessions
+from hotswap.persistence.places import places
 from hotswap.persistence.registry import version_ref
 from hotswap.persistence.tables import ENDED, ActiveVersion, AnalysisResult, Deployment, Model, ModelVersion
 
@@ -55,6 +67,10 @@ class NewDeployment:
     initiated_by: str
     kind: DeploymentKind = DeploymentKind.ROLLOUT
     idempotency_key: str | None = None
+    on_conflict: OnConflict | None = None
+    start_at: datetime | None = None
+    queued_request: Callable[[str, VersionRef], dict[str, Any]] | None = None
+    """Makes what starts it when its turn comes, of its id and version; None for one that is started at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +87,13 @@ class DeploymentRow:
     version: str
     previous_version: str | None
     analysis: tuple[StepVerdict, ...] = ()
+    place: Place | None = None
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether it waits for its turn, and no workflow of its own has taken it up."""
+        row = self.deployment
+        return row.queued_request is not None and row.run_id is None and row.status == DeploymentStatus.PENDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +169,8 @@ class Queries:
     async def create_deployment(self, new: NewDeployment) -> DeploymentRow:
         """Insert the row; the same caller's same idempotency key answers the first one's.
 
-        Raises ModelNotFound, VersionNotFound, and Conflict when the key was used for something else.
+        Raises ModelNotFound, VersionNotFound, Conflict when the key was used for something else, the environment is
+        frozen or others are in line, and ValidationFailed for a start that is past.
         """
         if new.idempotency_key is not None:
             known = await self._by_key(new.initiated_by, new.idempotency_key)
@@ -166,9 +190,21 @@ class Queries:
             workflow_id=deployment_workflow_id(new.environment, wanted.model),
             idempotency_key=new.idempotency_key,
             initiated_by=new.initiated_by,
+            start_at=new.start_at,
         )
+        if new.queued_request is not None:
+            row.workflow_id = queue_workflow_id(deployment_id)
+            row.queued_request = new.queued_request(deployment_id, wanted)
         try:
             async with self._sessions.begin() as session:
+                await admit(
+                    session,
+                    wanted,
+                    kind=new.kind,
+                    environment=new.environment,
+                    on_conflict=new.on_conflict,
+                    start_at=new.start_at,
+                )
                 session.add(row)
                 session.add(
                     about_deployment(
@@ -209,7 +245,8 @@ class Queries:
                 .order_by(AnalysisResult.step)
             )
             analysis = tuple(StepVerdict(row.step, row.verdict, row.judged_at) for row in verdicts)
-        return DeploymentRow(found[0], found.model, found.version, found.previous, analysis)
+            place = (await places(session, [found[0]])).get(deployment_id)
+        return DeploymentRow(found[0], found.model, found.version, found.previous, analysis, place)
 
     async def deployments(
         self,
@@ -230,8 +267,12 @@ class Queries:
         async with self._sessions() as session:
             total = await session.scalar(select(func.count()).select_from(wanted.subquery()))
             ordered = wanted.order_by(Deployment.started_at.desc(), Deployment.deployment_id)
-            rows = await session.execute(ordered.limit(limit).offset(offset))
-            items = tuple(DeploymentRow(row[0], row.model, row.version, row.previous) for row in rows)
+            rows = (await session.execute(ordered.limit(limit).offset(offset))).all()
+            found = await places(session, [row[0] for row in rows])
+        items = tuple(
+            DeploymentRow(row[0], row.model, row.version, row.previous, place=found.get(row[0].deployment_id))
+            for row in rows
+        )
         return Listing(items, total or 0)
 
     async def running_deployment(self, environment: Environment, model: str) -> DeploymentRow | None:
@@ -239,7 +280,7 @@ class Queries:
         wanted = _deployments().where(
             _names(model), Deployment.environment == environment, Deployment.status.not_in(ENDED)
         )
-        # A row that no workflow has opened yet is newer than the one that runs.
+        # A row that no workflow has opened yet is newer than the one that runs, or waits behind it.
         opened_first = wanted.order_by(Deployment.run_id.is_(None), Deployment.started_at.desc()).limit(1)
         async with self._sessions() as session:
             row = (await session.execute(opened_first)).first()
@@ -281,6 +322,8 @@ def _deployments() -> Select[Deployment, str, str, str | None]:
 def _same(known: DeploymentRow, new: NewDeployment) -> DeploymentRow:
     first = known.deployment
     asked = (new.environment, new.kind, new.strategy, new.strategy_config, msgspec.to_builtins(new.resources))
-    if asked != (first.environment, first.kind, first.strategy, first.strategy_config, first.resources):
+    if asked != (first.environment, first.kind, first.strategy, first.strategy_config, first.resources) or (
+        new.start_at != first.start_at
+    ):
         raise Conflict(f"this Idempotency-Key was used for {first.deployment_id}, which was asked for otherwise")
     return known

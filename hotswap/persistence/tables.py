@@ -113,6 +113,14 @@ class Deployment(Base):
             unique=True,
             postgresql_where=text(f"status NOT IN ({_ENDED}, 'Pending')"),
         ),
+        # Whoever waits looks at these all the time, and the ended ones become many.
+        Index(
+            "ix_deployments_unfinished",
+            "environment",
+            "model_id",
+            "ticket",
+            postgresql_where=text(f"status NOT IN ({_ENDED})"),
+        ),
         CheckConstraint("verified_weight BETWEEN 0 AND 10000", name="weight_range"),
     )
 
@@ -143,6 +151,39 @@ class Deployment(Base):
     is_rolled_back: Mapped[bool] = mapped_column(server_default=text("false"))
     rolled_back_at: Mapped[datetime | None]
     error_message: Mapped[str | None]
+    ticket: Mapped[int] = mapped_column(Identity())
+    """Drawn when the request was accepted: who waits, waits in this order."""
+    start_at: Mapped[datetime | None]
+    queued_request: Mapped[dict[str, Any] | None]
+    """What starts it when its turn comes (`QueueInput`); null for one that was started as soon as it was accepted."""
+
+
+class Slot(Base):
+    """Who runs, and who wants to: `taken_at` is null while one waits. A slot is free again when its deployment ends."""
+
+    __tablename__ = "slots"
+
+    deployment_id: Mapped[str] = mapped_column(ForeignKey("deployments.deployment_id"), primary_key=True)
+    asked_at: Mapped[datetime] = mapped_column(server_default=Now)
+    seen_at: Mapped[datetime] = mapped_column(server_default=Now)
+    taken_at: Mapped[datetime | None]
+
+
+class FreezeRow(Base):
+    """A time in which nothing new starts in an environment. Lifted early, it ends when it was lifted."""
+
+    __tablename__ = "freezes"
+    __table_args__ = (Index("ix_freezes_environment", "environment"),)
+
+    freeze_id: Mapped[str] = mapped_column(primary_key=True)
+    environment: Mapped[str]
+    reason: Mapped[str]
+    starts_at: Mapped[datetime]
+    until: Mapped[datetime]
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=Now)
+    lifted_by: Mapped[str | None]
+    lifted_at: Mapped[datetime | None]
 
 
 class ActiveVersion(Base):
