@@ -4,14 +4,15 @@ from temporalio import activity
 
 from activities.acting import acting
 from hotswap.domain.registry import DeploymentBrief
-from hotswap.messages import ApprovalGiven, Decision, Leftovers, Transition
-from hotswap.ports import Deployments, DesiredApplications
+from hotswap.messages import ApprovalGiven, Decision, Leftovers, QueueInput, Transition
+from hotswap.ports import Deployments, DesiredApplications, Turns
 
 
 class DeploymentActivities:
-    def __init__(self, deployments: Deployments, applications: DesiredApplications) -> None:
+    def __init__(self, deployments: Deployments, applications: DesiredApplications, turns: Turns) -> None:
         self._deployments = deployments
         self._applications = applications
+        self._turns = turns
 
     @activity.defn
     @acting
@@ -24,7 +25,9 @@ class DeploymentActivities:
     async def find_leftovers(self) -> Leftovers:
         """Whatever may have lost its workflow."""
         return Leftovers(
-            deployments=tuple(await self._deployments.unfinished()), orphans=tuple(await self._applications.orphans())
+            deployments=tuple(await self._deployments.unfinished()),
+            orphans=tuple(await self._applications.orphans()),
+            queued=tuple(QueueInput.model_validate(each) for each in await self._turns.called()),
         )
 
     @activity.defn

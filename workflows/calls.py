@@ -16,17 +16,20 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.errors import ReplicasFailed
     from hotswap.domain.policy import RollBack
     from hotswap.domain.verdict import Reason
-    from hotswap.messages import watch_queue
+    from hotswap.messages import waiting_queue, watch_queue
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=3)
 WATCH_HEARTBEAT_TIMEOUT = timedelta(seconds=2)
 """Shorter: a second watch beside the first harms nothing, and this is how a rollout notices that its worker is dead."""
 
+WAIT_HEARTBEAT_TIMEOUT = timedelta(seconds=10)
+"""Nothing hurries: whoever waits keeps his place while his worker is dead."""
+
 BAKE_GRACE = timedelta(seconds=15)
 """How much later than the watch's own deadline the bake's timer ends it: twice its heartbeat time-out, and a retry."""
 
 _RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=5))
-# A watch beside another harms nothing, so the next need not wait.
+# A watch beside another harms nothing, nor does a wait, so the next need not wait.
 _WATCH_AGAIN = RetryPolicy(initial_interval=timedelta(milliseconds=100), maximum_interval=timedelta(seconds=5))
 
 
@@ -64,6 +67,18 @@ def watching(summary: str, *, deadline: timedelta) -> workflow.ActivityConfig:
         summary=summary,
         schedule_to_close_timeout=deadline,
         heartbeat_timeout=WATCH_HEARTBEAT_TIMEOUT,
+        retry_policy=_WATCH_AGAIN,
+        cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
+    )
+
+
+def waiting(summary: str, *, deadline: timedelta) -> workflow.ActivityConfig:
+    """For what may wait for days: it heartbeats seldom, since there may be many."""
+    return workflow.ActivityConfig(
+        task_queue=waiting_queue(workflow.info().task_queue),
+        summary=summary,
+        schedule_to_close_timeout=deadline,
+        heartbeat_timeout=WAIT_HEARTBEAT_TIMEOUT,
         retry_policy=_WATCH_AGAIN,
         cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
     )

@@ -53,7 +53,10 @@ class Compensation(Conversation):
             return await self._end(DeploymentStatus.FAILED, Reason.ROLLBACK_FAILED, message)
         if self._published:
             return await self._end(DeploymentStatus.ROLLED_BACK, cause.reason, cause.message)
-        asked_for = {Reason.ABORTED, Reason.CANCELLED, Reason.REJECTED, Reason.ROLLBACK_REQUESTED}
+        asked_for = {
+            *(Reason.ABORTED, Reason.CANCELLED, Reason.REJECTED, Reason.ROLLBACK_REQUESTED),
+            Reason.SUPERSEDED,
+        }
         status = DeploymentStatus.CANCELLED if cause.reason in asked_for else DeploymentStatus.FAILED
         return await self._end(status, cause.reason, cause.message)
 

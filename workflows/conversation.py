@@ -146,6 +146,8 @@ class Conversation:
 def _abort_cause(request: Abort) -> RollBack:
     if request.rollback:
         return RollBack(Reason.ROLLBACK_REQUESTED, _said("rollback asked for", request))
+    if request.superseded_by is not None:
+        return RollBack(Reason.SUPERSEDED, _said(f"superseded by {request.superseded_by}", request))
     return RollBack(Reason.ABORTED, _said("aborted", request))
 
 

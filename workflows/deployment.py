@@ -9,11 +9,11 @@ closes when the deployment is Active; the old version's retirement is a workflow
 import asyncio
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ApplicationError, FailureError, WorkflowAlreadyStartedError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.deployments import DeploymentActivities
+    from activities.queueing import QueueActivities
     from activities.replicas import ReplicaActivities
     from activities.traffic import TrafficActivities
     from activities.validation import ValidationActivities
@@ -33,14 +33,11 @@ with workflow.unsafe.imports_passed_through():
         ValidateVersion,
     )
     from hotswap.messages import SetWeight as SetWeightRequest
-    from workflows.calls import GoBack, cause_of
+    from workflows.attributes import ENVIRONMENT, MODEL, VERSION
+    from workflows.calls import GoBack, cause_of, waiting
     from workflows.compensation import STATUS
     from workflows.saga import is_outcome, uninterrupted
     from workflows.stepping import Stepping
-
-MODEL = SearchAttributeKey.for_keyword("HotSwapModel")
-VERSION = SearchAttributeKey.for_keyword("HotSwapVersion")
-ENVIRONMENT = SearchAttributeKey.for_keyword("HotSwapEnvironment")
 
 
 @workflow.defn(name="Deployment")
@@ -91,6 +88,7 @@ class DeploymentWorkflow(Stepping):
         if self._request.approval_required:
             await self._await_approval()
         if self._request.kind is DeploymentKind.ROLLOUT:
+            await self._take_slot()
             await self._validate(brief)
         await self._start(spec, warm=brief.warm is not None and brief.warm.application == spec.name)
         is_unjudged = self._stable is None or self._request.kind is DeploymentKind.ROLLBACK
@@ -133,6 +131,21 @@ class DeploymentWorkflow(Stepping):
         self._check_abort()
         assert self._approval is not None
         await self._record_approval(self._approval, step=0)
+
+    async def _take_slot(self) -> None:
+        """One of the few that may run at once. Going back must never wait, so a rollback takes none."""
+        self._message = "waits for a slot; its place in line is in the heartbeat of the pending activity"
+        if self._status is DeploymentStatus.PENDING:
+            self._tell()
+        else:
+            self._show(DeploymentStatus.PENDING, self._message)
+        summary = "take a slot, of those for deployments under way"
+        await self._do(
+            QueueActivities.take_slot,
+            self._request.deployment_id,
+            summary=summary,
+            options=waiting(summary, deadline=self._request.queue_deadline),
+        )
 
     async def _validate(self, brief: DeploymentBrief) -> None:
         await self._enter(DeploymentStatus.VALIDATING, "checks the artifact, its schemas and golden requests")

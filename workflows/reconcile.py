@@ -3,6 +3,7 @@
 A schedule runs this every minute. Whether a deployment is in work is not asked but tried: a run of the same workflow id
 is started for each row that has not ended, and Temporal refuses it where one is open. So nothing is ever repaired under
 a deployment that runs, and none starts while a repair does. What the new run does is `DeploymentWorkflow`'s affair.
+What is queued waits as it should; only when its turn has come is its queue workflow started again, if it was lost.
 """
 
 from datetime import timedelta
@@ -26,9 +27,9 @@ with workflow.unsafe.imports_passed_through():
     from activities.deployments import DeploymentActivities
     from activities.replicas import ReplicaActivities
     from hotswap.domain.application import ApplicationSpec
-    from hotswap.domain.ids import deployment_workflow_id, retirement_workflow_id
+    from hotswap.domain.ids import deployment_workflow_id, queue_workflow_id, retirement_workflow_id
     from hotswap.domain.registry import Unfinished
-    from hotswap.messages import DEPLOYMENT_MEMO, TASK_QUEUE, DeploymentInput, RetirementInput
+    from hotswap.messages import DEPLOYMENT_MEMO, TASK_QUEUE, DeploymentInput, QueueInput, RetirementInput
     from workflows.calls import forward
 
 SCHEDULE = "reconcile"
@@ -46,6 +47,7 @@ class ReconcileWorkflow:
             DeploymentActivities.find_leftovers, **forward("find what has not ended", deadline=EVERY)
         )
         started = [await _recover(each) for each in found.deployments]
+        started += [await _queue(each) for each in found.queued]
         started += [await _retire(each) for each in found.orphans]
         await workflow.execute_activity_method(
             ReplicaActivities.repair_applications, **forward("bring Ray Serve to what the rows say", deadline=EVERY)
@@ -71,6 +73,23 @@ async def _recover(lost: Unfinished) -> str | None:
             parent_close_policy=workflow.ParentClosePolicy.ABANDON,
             memo={DEPLOYMENT_MEMO: lost.deployment_id},
             static_summary=f"recover {lost.deployment_id}, whose workflow was lost",
+        )
+    except WorkflowAlreadyStartedError:
+        return None
+    return workflow_id
+
+
+async def _queue(called: QueueInput) -> str | None:
+    """Its turn has come and it hasn't started: either it is about to be, or what should start it was lost."""
+    workflow_id = queue_workflow_id(called.request.deployment_id)
+    try:
+        await workflow.start_child_workflow(
+            "Queue",
+            called,
+            id=workflow_id,
+            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+            memo={DEPLOYMENT_MEMO: called.request.deployment_id},
+            static_summary=f"start {called.request.deployment_id}, whose queue workflow was lost",
         )
     except WorkflowAlreadyStartedError:
         return None

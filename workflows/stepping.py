@@ -225,10 +225,17 @@ class Stepping(Compensation):
 
     # --- small parts --------------------------------------------------------------------------------------------------
 
-    async def _do(self, method: Callable[[Any, Given], Awaitable[Result]], given: Given, *, summary: str) -> Result:
+    async def _do(
+        self,
+        method: Callable[[Any, Given], Awaitable[Result]],
+        given: Given,
+        *,
+        summary: str,
+        options: workflow.ActivityConfig | None = None,
+    ) -> Result:
         """Call an activity, but turn back at once when an abort is asked for meanwhile."""
         self._check_abort()
-        options = forward(summary, deadline=self._request.config.progress_deadline)
+        options = options or forward(summary, deadline=self._request.config.progress_deadline)
         call: workflow.ActivityHandle[Result] = workflow.start_activity_method(method, args=[given], **options)
         call.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:

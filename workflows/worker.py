@@ -1,7 +1,7 @@
 """The worker process: the only file that wires adapters to activities.
 
-One process polls two queues, since watches are long and must not starve what acts. Its identity names process and
-host, so that a deployment's history tells which worker did what.
+One process polls three queues, since watches and waits are long and must not starve what acts. Its identity names
+process and host, so that a deployment's history tells which worker did what.
 """
 
 import gc
@@ -25,6 +25,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.analysis import AnalysisActivities
 from activities.deployments import DeploymentActivities
+from activities.queueing import QueueActivities
 from activities.registry import RegistryActivities
 from activities.replicas import ReplicaActivities
 from activities.traffic import TrafficActivities
@@ -32,12 +33,15 @@ from activities.validation import ValidationActivities
 from hotswap import ports as port
 from hotswap.analysis.judge import judge
 from hotswap.bus import RedisTrafficBus
-from hotswap.messages import TASK_QUEUE, watch_queue
+from hotswap.messages import TASK_QUEUE, waiting_queue, watch_queue
 from hotswap.persistence.applications import PostgresApplications
+from hotswap.persistence.bell import PostgresBell
 from hotswap.persistence.database import create_engine, create_sessions
 from hotswap.persistence.deployments import PostgresDeployments
 from hotswap.persistence.registry import PostgresRegistry
+from hotswap.persistence.slots import PostgresSlots
 from hotswap.persistence.traffic import PostgresTrafficPlans
+from hotswap.persistence.turns import PostgresTurns
 from hotswap.settings import Settings, SettingsError, load
 from hotswap.storage import ObjectStorage
 from hotswap.telemetry import configure_logging, mark_ready
@@ -47,6 +51,7 @@ from serving.inspection import SubprocessInspector
 from serving.probe import HttpReplicaProbe
 from serving.rayserve import RayServeClient
 from workflows.deployment import DeploymentWorkflow
+from workflows.queue import QueueWorkflow
 from workflows.reconcile import ReconcileWorkflow, ensure_schedule
 from workflows.registration import RegistrationWorkflow
 from workflows.retirement import RetirementWorkflow
@@ -69,9 +74,12 @@ class Ports:
     inspector: port.Inspector
     probe: port.ReplicaProbe
     judge: port.Judge
+    slots: port.Slots
+    turns: port.Turns
+    bell: port.Bell
 
 
-WORKFLOWS = [DeploymentWorkflow, ReconcileWorkflow, RegistrationWorkflow, RetirementWorkflow]
+WORKFLOWS = [DeploymentWorkflow, QueueWorkflow, ReconcileWorkflow, RegistrationWorkflow, RetirementWorkflow]
 
 # Pure modules are shared with the sandbox: imported anew they would cost each workflow 300 ms and 6 MB.
 SANDBOX = SandboxedWorkflowRunner(
@@ -81,10 +89,11 @@ SANDBOX = SandboxedWorkflowRunner(
 )
 
 
-def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tuple[Worker, Worker]:
-    """The worker that acts, and the one that watches; both are to be run."""
+def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tuple[Worker, ...]:
+    """The worker that acts, the one that watches, and the one that waits; all are to be run."""
     registry = RegistryActivities(ports.registry, ports.inspector)
-    deployments = DeploymentActivities(ports.deployments, ports.applications)
+    deployments = DeploymentActivities(ports.deployments, ports.applications, ports.turns)
+    queueing = QueueActivities(ports.slots, ports.turns, ports.bell)
     validation = ValidationActivities(ports.registry, ports.inspector)
     replicas = ReplicaActivities(ports.applications, ports.cluster, ports.probe, ports.plans)
     traffic = TrafficActivities(ports.plans, ports.bus, ports.deployments)
@@ -109,6 +118,7 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
             traffic.set_weight,
             traffic.make_active,
             traffic.withdraw_candidate,
+            queueing.leave_queue,
         ],
         workflow_runner=SANDBOX,
         # After a kill -9 the next workflow task would otherwise wait 10 s for the dead worker's sticky queue. A live
@@ -127,7 +137,16 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
         default_heartbeat_throttle_interval=timedelta(seconds=1),
         graceful_shutdown_timeout=timedelta(seconds=2),
     )
-    return acting, watching
+    waiting = Worker(
+        client,
+        task_queue=waiting_queue(task_queue),
+        activities=[queueing.take_slot, queueing.await_turn],
+        max_concurrent_activities=5_000,
+        max_heartbeat_throttle_interval=timedelta(seconds=5),
+        default_heartbeat_throttle_interval=timedelta(seconds=5),
+        graceful_shutdown_timeout=timedelta(seconds=2),
+    )
+    return acting, watching, waiting
 
 
 async def serve(settings: Settings) -> None:
@@ -152,6 +171,9 @@ async def serve(settings: Settings) -> None:
         inspector=SubprocessInspector(artifacts, max_memory_bytes=settings.serving.max_model_memory_bytes),
         probe=HttpReplicaProbe(),
         judge=judge,
+        slots=PostgresSlots(sessions, limit=settings.deployments.max_concurrent),
+        turns=PostgresTurns(sessions),
+        bell=PostgresBell(engine),
     )
     client = await connect(identity=f"worker-{os.getpid()}@{socket.gethostname()}")
     stop = asyncio.Event()

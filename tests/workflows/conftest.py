@@ -19,6 +19,7 @@ from hotswap.messages import CanaryConfig, DeploymentInput, DeploymentOutcome
 from hotswap.temporal import DATA_CONVERTER
 from tests.workflows.fakes import (
     FakeApplications,
+    FakeBell,
     FakeBus,
     FakeCluster,
     FakeDeployments,
@@ -26,6 +27,8 @@ from tests.workflows.fakes import (
     FakePlans,
     FakeProbe,
     FakeRegistry,
+    FakeSlots,
+    FakeTurns,
     World,
     rollout_brief,
 )
@@ -79,6 +82,9 @@ class Stage:
             inspector=FakeInspector(world),
             probe=FakeProbe(),
             judge=judge,
+            slots=FakeSlots(world),
+            turns=FakeTurns(),
+            bell=FakeBell(world),
         )
         model = f"fraud-{uuid.uuid4().hex[:6]}"
         ramp = {} if "steps" in (config or {}) else {"canaryPercentage": 50, "incrementStep": 50}

@@ -6,7 +6,7 @@ that exist, so that invariants can be asserted over the whole run and not only a
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from hotswap.domain.application import (
 )
 from hotswap.domain.errors import StaleFence
 from hotswap.domain.lifecycle import DeploymentStatus, check_transition
+from hotswap.domain.queueing import Entry, Place, Standing
 from hotswap.domain.registry import (
     Check,
     DeploymentBrief,
@@ -29,6 +30,7 @@ from hotswap.domain.registry import (
     VersionRef,
 )
 from hotswap.domain.traffic import Arm, Counts, Fence, ProxyReport, Route, TrafficChange, TrafficPlan
+from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework
 from hotswap.ports import WriterLease
 
@@ -61,6 +63,8 @@ class World:
     replicas_hang: bool = False
     proxies_silent: bool = False
     withdraw_fails: int = 0
+    no_slots: bool = False
+    ring: Callable[[], None] = lambda: None
     held_at: DeploymentStatus | None = None
     """The phase whose work gets stuck until `released`, which nothing but a test sets."""
 
@@ -195,6 +199,47 @@ class FakeDeployments:
     async def make_inactive(self, deployment_id: str, change: TrafficChange, *, run_id: str) -> TrafficPlan:
         self.world.active = None
         return await self.plans.apply(change, run_id=run_id)
+
+
+class FakeSlots:
+    """As many slots as anybody wants, unless the world has none."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def places(self, deployment_ids: Collection[str]) -> dict[str, Place | None]:
+        place = Place(3, "waits for a slot, as number 3 in line") if self.world.no_slots else None
+        return dict.fromkeys(deployment_ids, place)
+
+
+class FakeTurns:
+    """Nobody is queued."""
+
+    async def standings(self, deployment_ids: Collection[str]) -> dict[str, Standing | None]:
+        return dict.fromkeys(deployment_ids)
+
+    async def make_way(self, deployment_id: str) -> tuple[Entry, ...]:
+        return ()
+
+    async def leave(
+        self, deployment_id: str, status: DeploymentStatus, *, reason: Reason, message: str, actor: str
+    ) -> bool:
+        return False
+
+    async def called(self) -> list[dict[str, Any]]:
+        return []
+
+
+class FakeBell:
+    """Rings as often as the world is changed by a test."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    @contextlib.asynccontextmanager
+    async def listening(self, heard: Callable[[], None]) -> AsyncIterator[None]:
+        self.world.ring = heard
+        yield
 
 
 class FakeBus:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 
@@ -27,12 +28,15 @@ from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, Strategy
 from hotswap.messages import CanaryConfig, DeploymentInput, DeploymentOutcome
 from hotswap.persistence.applications import PostgresApplications
+from hotswap.persistence.bell import PostgresBell
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.deployments import PostgresDeployments
 from hotswap.persistence.queries import NewDeployment, Queries
 from hotswap.persistence.registry import PostgresRegistry
+from hotswap.persistence.slots import PostgresSlots
 from hotswap.persistence.tables import Deployment
 from hotswap.persistence.traffic import PostgresTrafficPlans
+from hotswap.persistence.turns import PostgresTurns
 from tests.workflows.fakes import FakeBus, FakeInspector, FakeProbe, World, rollout_brief
 from workflows import reconcile
 from workflows.worker import Ports, workers
@@ -132,7 +136,7 @@ class Site:
 
 
 @pytest.fixture
-async def site(temporal_client: Client, sessions: Sessions) -> AsyncIterator[Site]:
+async def site(temporal_client: Client, sessions: Sessions, engine: AsyncEngine) -> AsyncIterator[Site]:
     """A model with a stable version 1.0.0, and a worker."""
     model = f"fraud-{uuid.uuid4().hex[:6]}"
     cluster, proxies = Cluster(), World(brief=rollout_brief(), clock=time.time)
@@ -147,6 +151,9 @@ async def site(temporal_client: Client, sessions: Sessions) -> AsyncIterator[Sit
         inspector=FakeInspector(proxies),
         probe=FakeProbe(),
         judge=judge,
+        slots=PostgresSlots(sessions, limit=5),
+        turns=PostgresTurns(sessions),
+        bell=PostgresBell(engine),
     )
     for number, version in enumerate(("1.0.0", "2.0.0", "3.0.0")):
         uri = f"s3://ml-models/{model}/{version}.tar.gz"

@@ -1,0 +1,81 @@
+"""Waiting: for a slot, which limits how many deployments run, and for a turn, since one of a model runs at a time.
+
+A wait may take days and costs no history: it is one activity that heartbeats, and its heartbeat says where in line it
+is. It holds nothing but its place, which is its row's ticket, so a killed worker costs it nothing.
+"""
+
+import asyncio
+
+from temporalio import activity
+
+from activities.acting import acting, note
+from activities.waiting_room import WaitingRoom
+from hotswap.domain.queueing import Entry, Place, Standing
+from hotswap.messages import AwaitTurn, Call, LeaveQueue, Run, Turn
+from hotswap.ports import Bell, Slots, Turns
+
+CLOSING_SECONDS = 0.2
+"""A deployment has ended by its row a moment before its workflow has closed, which is what lets the next one start."""
+
+
+class QueueActivities:
+    def __init__(self, slots: Slots, turns: Turns, bell: Bell) -> None:
+        self._slots = slots
+        self._turns = turns
+        self._for_slots: WaitingRoom[Place | None] = WaitingRoom(bell, slots.places)
+        self._for_turns: WaitingRoom[Standing | None] = WaitingRoom(bell, turns.standings)
+
+    @activity.defn
+    @acting
+    async def take_slot(self, deployment_id: str) -> None:
+        """Return when the deployment may run; it keeps its slot until it has ended."""
+
+        def has_slot(place: Place | None) -> bool:
+            note(place.message if place is not None else "")
+            return place is None
+
+        if not has_slot((await self._slots.places([deployment_id]))[deployment_id]):
+            await self._for_slots.wait(deployment_id, until=has_slot)
+
+    @activity.defn
+    @acting
+    async def await_turn(self, waiting: AwaitTurn) -> Turn:
+        """Return when there is something to do for it: its turn has come, or it has to make others end."""
+
+        def has_to_act(standing: Standing | None) -> bool:
+            if standing is None or standing.is_called:
+                return True
+            note(standing.place.message)
+            return bool(_to_abort(standing.overtakes, waiting)) or any(each.is_queued for each in standing.overtakes)
+
+        standing = (await self._turns.standings([waiting.deployment_id]))[waiting.deployment_id]
+        if not has_to_act(standing):
+            standing = await self._for_turns.wait(waiting.deployment_id, until=has_to_act)
+            await asyncio.sleep(CLOSING_SECONDS)
+        if standing is None:
+            return Turn(call=Call.NOTHING)
+        if standing.is_called:
+            return Turn(call=Call.START)
+        others = _to_abort(await self._turns.make_way(waiting.deployment_id), waiting)
+        return Turn(call=Call.ABORT_OTHERS, others=others)
+
+    @activity.defn
+    @acting
+    async def leave_queue(self, leaving: LeaveQueue) -> bool:
+        """End what never began; False when it has begun."""
+        return await self._turns.leave(
+            leaving.deployment_id,
+            leaving.status,
+            reason=leaving.reason,
+            message=leaving.message,
+            actor=leaving.actor,
+        )
+
+
+def _to_abort(overtaken: tuple[Entry, ...], waiting: AwaitTurn) -> tuple[Run, ...]:
+    """Runs that were not told yet; one that is just being started is told when it has been."""
+    return tuple(
+        Run(deployment_id=each.deployment_id, workflow_id=each.workflow_id, run_id=each.run_id)
+        for each in overtaken
+        if not each.is_queued and each.run_id is not None and each.run_id not in waiting.aborted
+    )

@@ -1,0 +1,7 @@
+"""What deployments can be found by in Temporal; `hotswap.messages.SEARCH_ATTRIBUTES` registers these names."""
+
+from temporalio.common import SearchAttributeKey
+
+MODEL = SearchAttributeKey.for_keyword("HotSwapModel")
+VERSION = SearchAttributeKey.for_keyword("HotSwapVersion")
+ENVIRONMENT = SearchAttributeKey.for_keyword("HotSwapEnvironment")

@@ -1,0 +1,219 @@
+"""What waits for a deployment's turn, and then starts it: one small workflow for each that was queued or has a start.
+
+It holds no lock and decides nothing: PostgreSQL's rows say whose turn it is, and Temporal lets one deployment of a
+model run at a time. So if this is lost the reconciler starts it anew, and two of it would start one deployment, which
+outlives them. Until then an abort ends what never began, and any other word comes too early.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RawValue
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    FailureError,
+    WorkflowAlreadyStartedError,
+    is_cancelled_exception,
+)
+from temporalio.exceptions import TimeoutError as ActivityTimeout
+
+with workflow.unsafe.imports_passed_through():
+    from activities.queueing import QueueActivities
+    from hotswap.domain.ids import deployment_workflow_id
+    from hotswap.domain.lifecycle import DeploymentStatus
+    from hotswap.domain.verdict import Reason
+    from hotswap.messages import (
+        API,
+        DEPLOYMENT_MEMO,
+        Abort,
+        Answer,
+        AwaitTurn,
+        Call,
+        LeaveQueue,
+        QueueInput,
+        Run,
+        Turn,
+    )
+    from workflows.attributes import ENVIRONMENT, MODEL, VERSION
+    from workflows.calls import until_done, waiting
+    from workflows.inbox import verb
+    from workflows.saga import uninterrupted
+
+AGAIN = timedelta(seconds=1)
+LATEST_AGAIN = timedelta(minutes=1)
+"""Something holds the workflow id that no row tells of: such as a run that a person started by hand."""
+
+
+@workflow.defn(name="Queue")
+class QueueWorkflow:
+    @workflow.init
+    def __init__(self, queued: QueueInput) -> None:
+        self._request = queued.request
+        self._queued = queued
+        self._abort: Abort | None = None
+        self._aborted: tuple[str, ...] = ()
+
+    @workflow.run
+    async def run(self, queued: QueueInput) -> str:
+        """What became of it, in one sentence."""
+        request = self._request
+        workflow.upsert_search_attributes(
+            [
+                MODEL.value_set(request.model),
+                VERSION.value_set(request.version),
+                ENVIRONMENT.value_set(request.environment),
+            ]
+        )
+        try:
+            told = await self._wait_and_start()
+        except BaseException as error:
+            if not is_cancelled_exception(error):
+                raise
+            await uninterrupted(self._leave(Reason.CANCELLED, "cancelled through Temporal before its turn came"))
+            raise asyncio.CancelledError from error
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return told
+
+    async def _wait_and_start(self) -> str:
+        if self._queued.start_at is not None:
+            await self._sleep_until(self._queued.start_at.timestamp())
+        pause = AGAIN
+        while self._abort is None:
+            turn = await self._next_turn()
+            if turn is None:
+                break
+            match turn.call:
+                case Call.NOTHING:
+                    return f"{self._request.deployment_id} waits no more"
+                case Call.ABORT_OTHERS:
+                    await self._abort_others(turn.others)
+                case Call.START:
+                    if await self._start():
+                        return f"{self._request.deployment_id} was started"
+                    with suppress(TimeoutError):
+                        await workflow.wait_condition(
+                            lambda: self._abort is not None, timeout=pause, timeout_summary="another one runs still"
+                        )
+                    pause = min(2 * pause, LATEST_AGAIN)
+            if workflow.info().is_continue_as_new_suggested():
+                workflow.continue_as_new(self._queued)
+        return await self._give_up()
+
+    async def _sleep_until(self, at: float) -> None:
+        seconds = max(0.0, at - workflow.time())
+        self._tell(f"Starts at {self._queued.start_at}, if it is its turn then.")
+        with suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: self._abort is not None, timeout=seconds, timeout_summary="its time to start"
+            )
+
+    async def _next_turn(self) -> Turn | None:
+        """None when an abort came first, or nothing came until the deadline."""
+        self._tell("Waits for its turn; what it waits for is in the heartbeat of the pending activity.")
+        call = workflow.start_activity_method(
+            QueueActivities.await_turn,
+            AwaitTurn(deployment_id=self._request.deployment_id, aborted=self._aborted),
+            **waiting("wait for its turn", deadline=self._request.queue_deadline),
+        )
+        call.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            await workflow.wait_condition(lambda: call.done() or self._abort is not None)
+            return await call if call.done() else None
+        except ActivityError as error:
+            if isinstance(error.cause, ActivityTimeout):
+                return None
+            raise
+        finally:
+            if not call.done():
+                call.cancel()
+
+    async def _abort_others(self, others: Sequence[Run]) -> None:
+        """Each as its own run, so that this never reaches a later one under the same workflow id."""
+        request = self._request
+        why = f"superseded by {request.deployment_id}, of version {request.version}"
+        said = Abort(by=request.initiated_by, reason=why, via=API, superseded_by=request.deployment_id)
+        for other in others:
+            self._aborted += (other.run_id,)
+            handle = workflow.get_external_workflow_handle(other.workflow_id, run_id=other.run_id)
+            try:
+                await handle.signal("abort", said)
+            except FailureError:
+                if workflow.cancellation_reason():
+                    raise
+                workflow.logger.info("%s has ended by itself", other.deployment_id)
+
+    async def _start(self) -> bool:
+        """Whether it could be: another one of its model may not have closed yet, though its row says that it ended."""
+        request = self._request
+        try:
+            started = await workflow.start_child_workflow(
+                "Deployment",
+                request,
+                id=deployment_workflow_id(request.environment, request.model),
+                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+                memo={DEPLOYMENT_MEMO: request.deployment_id},
+                static_summary=f"{request.kind} of {request.model} {request.version} to {request.environment}",
+                static_details=f"Deployment `{request.deployment_id}`, asked for by {request.initiated_by}.",
+            )
+        except WorkflowAlreadyStartedError:
+            return False
+        if self._abort is not None:
+            await started.signal("abort", self._abort)
+        return True
+
+    async def _give_up(self) -> str:
+        if self._abort is not None:
+            said = f"aborted by {self._abort.actor} before its turn came"
+            return await self._leave(
+                Reason.ABORTED, f"{said}: {self._abort.reason}" if self._abort.reason else said, actor=self._abort.actor
+            )
+        return await self._leave(
+            Reason.DEADLINE_EXCEEDED, f"its turn did not come within {self._request.queue_deadline}"
+        )
+
+    async def _leave(self, reason: Reason, message: str, *, actor: str = "hotswap") -> str:
+        late = reason is Reason.DEADLINE_EXCEEDED
+        was_queued = await workflow.execute_activity_method(
+            QueueActivities.leave_queue,
+            LeaveQueue(
+                deployment_id=self._request.deployment_id,
+                status=DeploymentStatus.FAILED if late else DeploymentStatus.CANCELLED,
+                reason=reason,
+                message=message,
+                actor=actor,
+            ),
+            **until_done("leave the queue"),
+        )
+        return message if was_queued else f"{self._request.deployment_id} waits no more"
+
+    def _tell(self, what: str) -> None:
+        request = self._request
+        workflow.set_current_details(
+            f"## Pending\n\n**{request.model} {request.version}** to {request.environment}, as deployment "
+            f"`{request.deployment_id}`. {what}"
+        )
+
+    # --- verbs --------------------------------------------------------------------------------------------------------
+
+    abort_update, abort_signal = verb("abort", Abort, 'Ends it before it began: {"by": "ann", "reason": "..."}')
+
+    @workflow.signal(dynamic=True, description="Any other word: too early, and without effect")
+    async def other_signal(self, name: str, _: Sequence[RawValue]) -> None:
+        workflow.logger.info("signal %s came before the deployment's turn and had no effect", name)
+
+    @workflow.update(dynamic=True, description="Any other word: too early, and without effect")
+    async def other_update(self, name: str, _: Sequence[RawValue]) -> Answer:
+        why = f"it waits for its turn, so there is nothing to {name} yet; only an abort has an effect"
+        return Answer(accepted=False, message=why, status=DeploymentStatus.PENDING)
+
+    def hear(self, _: str, request: Abort) -> Answer:
+        self._abort = self._abort or request
+        return Answer(accepted=True, message="it leaves the queue", status=DeploymentStatus.PENDING)
+
+    def could_not_read(self, _: str, problem: ApplicationError) -> Abort:
+        """Never refused, not even a malformed one."""
+        return Abort(reason=f"what was said could not be read ({problem.message[:1000]})")
