@@ -18,14 +18,16 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from api import authentication, decisions, deployments, errors, health, models, redeployment, swagger, traffic
+from api import authentication, decisions, deployments, errors, freezes, health, models, redeployment, swagger, traffic
 from api.auth import Tokens
 from api.context import Parts
 from api.edge import Edge
 from api.orchestration import Orchestration
 from hotswap.persistence.database import create_engine, create_sessions
+from hotswap.persistence.freezes import PostgresFreezes
 from hotswap.persistence.queries import Queries
 from hotswap.persistence.traffic import PostgresTrafficPlans
+from hotswap.persistence.turns import PostgresTurns
 from hotswap.settings import Settings, SettingsError, load
 from hotswap.storage import ObjectStorage
 from hotswap.telemetry import configure_logging, mark_ready
@@ -40,6 +42,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     deployments.router,
     decisions.router,
     redeployment.router,
+    freezes.router,
     traffic.router,
     health.router,
     swagger.router,
@@ -94,6 +97,8 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             tokens=Tokens(settings.security),
             queries=Queries(sessions),
             plans=PostgresTrafficPlans(sessions),
+            turns=PostgresTurns(sessions),
+            freezes=PostgresFreezes(sessions),
             orchestration=orchestration,
             probes={
                 "postgresql": lambda: _select(engine),

@@ -13,8 +13,10 @@ from fastapi import Depends, Request
 from api.auth import ENGINEERS, MAKERS, READERS, Tokens, requires
 from api.orchestration import Orchestration
 from hotswap.domain.vocabulary import Role
+from hotswap.persistence.freezes import PostgresFreezes
 from hotswap.persistence.queries import Queries
 from hotswap.persistence.traffic import PostgresTrafficPlans
+from hotswap.persistence.turns import PostgresTurns
 from hotswap.security import Principal
 from hotswap.settings import Settings
 
@@ -28,6 +30,8 @@ class Parts:
     tokens: Tokens
     queries: Queries
     plans: PostgresTrafficPlans
+    turns: PostgresTurns
+    freezes: PostgresFreezes
     orchestration: Orchestration
     probes: Mapping[str, Probe]
 

@@ -14,6 +14,7 @@ from api.auth import GuardedRoute
 from api.context import Engineer, Maker, Parts, With
 from api.launch import check_may_change
 from api.orchestration import Ended, NoAnswer
+from api.queue import leave_line, too_early
 from api.schemas import DeploymentId, Say, SayApprove, SayGoTo, SayPromote
 from hotswap.domain.errors import Conflict, Forbidden, Unavailable
 from hotswap.domain.lifecycle import DeploymentStatus
@@ -95,6 +96,8 @@ async def _changeable(caller: Principal, parts: Parts, deployment_id: str) -> De
 
 
 async def ask(parts: Parts, row: DeploymentRow, verb: str, request: Request) -> AnswerView:
+    if row.is_queued:
+        raise too_early(row, verb)
     deployment = row.deployment
     try:
         answer = await parts.orchestration.ask(deployment.workflow_id, deployment.deployment_id, verb, request)
@@ -110,6 +113,10 @@ async def ask(parts: Parts, row: DeploymentRow, verb: str, request: Request) -> 
 
 async def ask_to_abort(parts: Parts, row: DeploymentRow, request: Abort, response: Response) -> AnswerView:
     """Raises Ended when no workflow works on the deployment (any more)."""
+    if row.is_queued:
+        if (left := await leave_line(parts, row, request)) is not None:
+            return left
+        row = await parts.queries.deployment(row.deployment.deployment_id)
     deployment = row.deployment
     try:
         answer = await parts.orchestration.ask(deployment.workflow_id, deployment.deployment_id, "abort", request)

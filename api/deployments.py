@@ -44,7 +44,7 @@ IdempotencyKey = Annotated[
 async def create_deployment(
     caller: Maker, parts: With, body: CreateDeployment, response: Response, idempotency_key: IdempotencyKey = None
 ) -> Accepted:
-    """Start a deployment. It goes on by itself; `GET` what Location names to watch it."""
+    """Start a deployment, or let it wait for its turn. It goes on by itself; `GET` what Location names to watch it."""
     check_may_change(caller, body.environment)
     strategy = body.strategy or parts.settings.deployments.default_strategy
     config, resources = plan(body, strategy, monitoring_duration=parts.settings.deployments.monitoring_duration)
@@ -59,6 +59,8 @@ async def create_deployment(
             resources=resources.replica_resources(),
             initiated_by=caller.subject,
             idempotency_key=idempotency_key,
+            on_conflict=body.on_conflict,
+            start_at=body.start_at,
         ),
         config=config,
     )

@@ -1,19 +1,28 @@
-"""From an accepted request to a running workflow, for rollouts and rollbacks alike.
+"""From an accepted request to a running workflow, or to a place in line, for rollouts and rollbacks alike.
 
 Invariant: every row either has its workflow or can be given it by the same Idempotency-Key; a row that lost the race
 for its model and environment is taken back before anybody is told of it, and the caller learns which deployment runs.
 """
 
 import asyncio
+import logging
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from api.context import Parts
 from api.orchestration import AlreadyRunning
-from hotswap.domain.errors import Conflict, DeploymentNotFound, Forbidden
+from hotswap.domain.errors import Conflict, DeploymentNotFound, Forbidden, Unavailable
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.domain.vocabulary import DeploymentKind, Environment, Role
-from hotswap.messages import CanaryConfig, DeploymentInput
+from hotswap.domain.registry import VersionRef
+from hotswap.domain.vocabulary import DeploymentKind, Environment, OnConflict, Role
+from hotswap.messages import CanaryConfig, DeploymentInput, QueueInput
+from hotswap.persistence.admission import HOW_TO_WAIT
 from hotswap.persistence.queries import DeploymentRow, NewDeployment
 from hotswap.security import Principal
+from hotswap.settings import DeploymentSettings
+
+logger = logging.getLogger(__name__)
 
 CLOSING_SECONDS = 10.0
 RETRY_SECONDS = 0.1
@@ -28,27 +37,23 @@ def check_may_change(caller: Principal, environment: Environment) -> None:
 
 
 async def launch(parts: Parts, new: NewDeployment, *, config: CanaryConfig) -> DeploymentRow:
-    """Write the row and start its workflow, or answer what this key started before.
+    """Write the row and start its workflow, or what waits for its turn; or answer what this key started before.
 
-    Raises ModelNotFound, VersionNotFound, Conflict naming the deployment that runs, and Unavailable.
+    Raises ModelNotFound, VersionNotFound, Conflict naming the deployment that runs or the freeze, and Unavailable.
     """
+    settings = parts.settings.deployments
+    if new.start_at is not None or new.on_conflict in {OnConflict.QUEUE, OnConflict.SUPERSEDE}:
+        new = replace(new, queued_request=partial(_queued_request, settings, new, config))
     row = await parts.queries.create_deployment(new)
     _check_same(row, new)
     deployment = row.deployment
     if deployment.run_id is not None or deployment.status != DeploymentStatus.PENDING:
         return row
-    settings = parts.settings.deployments
-    request = DeploymentInput(
-        deployment_id=deployment.deployment_id,
-        kind=new.kind,
-        environment=new.environment,
-        model=row.model,
-        version=row.version,
-        initiated_by=deployment.initiated_by,
-        config=config,
-        approval_required=new.kind is DeploymentKind.ROLLOUT and new.environment in settings.approval_required,
-        keep_previous=settings.keep_previous,
-        warmup_timeout=settings.warmup_timeout,
+    if deployment.queued_request is not None:
+        await _queue(parts, QueueInput.model_validate(deployment.queued_request))
+        return row
+    request = _request(
+        settings, new, config, deployment_id=deployment.deployment_id, model=row.model, version=row.version
     )
     closing = CLOSING_SECONDS
     while True:
@@ -63,6 +68,51 @@ async def launch(parts: Parts, new: NewDeployment, *, config: CanaryConfig) -> D
             await parts.queries.delete_unstarted_deployment(deployment.deployment_id)
             raise Conflict(await _who_runs(parts, new.environment, row.model, other.deployment_id)) from None
         return row
+
+
+def _request(
+    settings: DeploymentSettings,
+    new: NewDeployment,
+    config: CanaryConfig,
+    *,
+    deployment_id: str,
+    model: str,
+    version: str,
+) -> DeploymentInput:
+    return DeploymentInput(
+        deployment_id=deployment_id,
+        kind=new.kind,
+        environment=new.environment,
+        model=model,
+        version=version,
+        initiated_by=new.initiated_by,
+        config=config,
+        approval_required=new.kind is DeploymentKind.ROLLOUT and new.environment in settings.approval_required,
+        keep_previous=settings.keep_previous,
+        warmup_timeout=settings.warmup_timeout,
+        queue_deadline=settings.queue_deadline,
+    )
+
+
+def _queued_request(
+    settings: DeploymentSettings, new: NewDeployment, config: CanaryConfig, deployment_id: str, wanted: VersionRef
+) -> dict[str, Any]:
+    queued = QueueInput(
+        request=_request(
+            settings, new, config, deployment_id=deployment_id, model=wanted.model, version=wanted.version
+        ),
+        start_at=new.start_at,
+        supersedes=new.on_conflict is OnConflict.SUPERSEDE,
+    )
+    return queued.model_dump(mode="json", by_alias=True)
+
+
+async def _queue(parts: Parts, queued: QueueInput) -> None:
+    """Its row is what was promised: while Temporal is away the reconciler's is the next chance to start it."""
+    try:
+        await parts.orchestration.start_queue(queued)
+    except Unavailable:
+        logger.warning("queued, but nothing waits for its turn yet", extra={"deployment": queued.request.deployment_id})
 
 
 async def _has_ended(parts: Parts, deployment_id: str | None) -> bool:
@@ -92,5 +142,5 @@ async def _who_runs(parts: Parts, environment: Environment, model: str, deployme
         deployment_id = running.deployment.deployment_id if running is not None else "one that was started elsewhere"
     return (
         f"{model} has a deployment under way in {environment}: {deployment_id}; "
-        f"wait for its end, or abort it with `hotswap abort {deployment_id}`"
+        f"wait for its end, or abort it with `hotswap abort {deployment_id}`; {HOW_TO_WAIT}"
     )

@@ -26,9 +26,18 @@ from temporalio.exceptions import ApplicationError, FailureError, WorkflowAlread
 from temporalio.service import RPCError, RPCStatusCode
 
 from hotswap.domain.errors import BY_CODE, Conflict, FieldProblem, HotSwapError, Unavailable, VersionNotFound
-from hotswap.domain.ids import deployment_workflow_id, registration_workflow_id
+from hotswap.domain.ids import deployment_workflow_id, queue_workflow_id, registration_workflow_id
 from hotswap.domain.registry import VersionRef
-from hotswap.messages import DEPLOYMENT_MEMO, TASK_QUEUE, Abort, Answer, DeploymentInput, RegistrationInput, Request
+from hotswap.messages import (
+    DEPLOYMENT_MEMO,
+    TASK_QUEUE,
+    Abort,
+    Answer,
+    DeploymentInput,
+    QueueInput,
+    RegistrationInput,
+    Request,
+)
 from hotswap.views import RegistrationStatus
 
 CALL_TIMEOUT = timedelta(seconds=5)
@@ -157,6 +166,28 @@ class Orchestration:
                     raise AlreadyRunning(deployment_id) from None
                 return running.run_id
         return handle.first_execution_run_id or ""
+
+    async def start_queue(self, queued: QueueInput) -> None:
+        """Let something wait for the deployment's turn; doing it again changes nothing. Raises Unavailable."""
+        request = queued.request
+        async with _temporal():
+            await self._client.start_workflow(
+                "Queue",
+                queued,
+                id=queue_workflow_id(request.deployment_id),
+                task_queue=self._task_queue,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                memo={DEPLOYMENT_MEMO: request.deployment_id},
+                static_summary=f"{request.model} {request.version} to {request.environment} waits for its turn",
+                static_details=f"Deployment `{request.deployment_id}`, asked for by {request.initiated_by}.",
+                rpc_timeout=CALL_TIMEOUT,
+            )
+
+    async def cancel_queue(self, deployment_id: str) -> None:
+        """Raises Ended and Unavailable."""
+        async with _temporal():
+            await self._client.get_workflow_handle(queue_workflow_id(deployment_id)).cancel(rpc_timeout=CALL_TIMEOUT)
 
     async def ask(self, workflow_id: str, deployment_id: str, verb: str, request: Request) -> Answer:
         """Say something to a deployment as an update, and wait for its answer.

@@ -89,6 +89,8 @@ def accepted(row: DeploymentRow) -> Accepted:
         kind=DeploymentKind(deployment.kind),
         status=DeploymentStatus(deployment.status),
         workflow_id=deployment.workflow_id,
+        queue_position=row.place.position if row.place is not None else None,
+        message=_message(row),
     )
 
 
@@ -110,7 +112,7 @@ def deployment_view(row: DeploymentRow) -> DeploymentView:
         kind=DeploymentKind(deployment.kind),
         status=status,
         reason=deployment.reason,
-        message=deployment.message,
+        message=_message(row),
         progress_percentage=deployment.progress_percentage,
         traffic_percentage=deployment.verified_weight / 100,
         steps=[_step(row, number, step, status, position) for number, step in enumerate(steps)],
@@ -125,7 +127,14 @@ def deployment_view(row: DeploymentRow) -> DeploymentView:
         started_at=deployment.started_at,
         completed_at=deployment.completed_at,
         is_rolled_back=deployment.is_rolled_back,
+        queue_position=row.place.position if row.place is not None else None,
+        start_at=deployment.start_at,
     )
+
+
+def _message(row: DeploymentRow) -> str | None:
+    """Where it stands, for one that waits: what is written down may be from when it came."""
+    return row.place.message if row.place is not None else row.deployment.message
 
 
 def _steps(row: DeploymentRow) -> tuple[Step, ...]:

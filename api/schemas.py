@@ -7,18 +7,19 @@ keep a row readable. What is sent is only checked for its form here; whether it 
 
 import math
 import re
+from datetime import timedelta
 from typing import Annotated, Any, Self
 
 import semver
 from fastapi import Path, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.errors import FieldProblem, ValidationFailed
 from hotswap.domain.ids import check_model_name, normalise_sha256
 from hotswap.domain.registry import Registration
-from hotswap.domain.vocabulary import Environment, Framework, ModelType, Strategy
+from hotswap.domain.vocabulary import Environment, Framework, ModelType, OnConflict, Strategy
 
 _ARTIFACT_PATH = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^?#\s]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -86,6 +87,7 @@ VersionId = Annotated[
     str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,99}$", description="the version's number or its id")
 ]
 DeploymentId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,99}$")]
+FreezeId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,99}$")]
 Limit = Annotated[int, Query(ge=1, le=200)]
 Offset = Annotated[int, Query(ge=0, le=1_000_000)]
 
@@ -226,11 +228,41 @@ class CreateDeployment(Body):
     environment: Environment = Environment.PRODUCTION
     strategy_config: dict[str, Any] = {}
     resources: Resources | None = None
+    on_conflict: OnConflict | None = Field(
+        None,
+        description="while another of the model is under way in the environment: reject (the default), queue or "
+        "supersede; with startAt, queue is the default",
+    )
+    start_at: AwareDatetime | None = Field(None, description="when it starts, if it is its turn then; absent: now")
 
     @model_validator(mode="after")
     def _one_version(self) -> Self:
         if self.version is not None and self.version_id is not None:
             raise ValueError("give version or versionId, not both")
+        if self.start_at is not None and self.on_conflict is OnConflict.REJECT:
+            raise ValueError("onConflict reject and startAt: there would be nobody to tell; give queue or supersede")
+        return self
+
+
+class CreateFreeze(Body):
+    """`POST /freezes`: `until`, or a `duration` from its begin."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"environment": "Production", "until": "2026-12-27T00:00:00Z", "reason": "holidays"}
+        }
+    )
+
+    environment: Environment
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]
+    starts_at: AwareDatetime | None = Field(None, description="absent: now")
+    until: AwareDatetime | None = None
+    duration: timedelta | None = Field(None, gt=timedelta(0), description="ISO-8601, instead of until")
+
+    @model_validator(mode="after")
+    def _one_end(self) -> Self:
+        if (self.until is None) == (self.duration is None):
+            raise ValueError("give until or duration, one of them")
         return self
 
 

@@ -184,7 +184,10 @@ class ResourcesView(View):
 
 
 class DeploymentView(View):
-    """`trafficPercentage` is what the proxies confirmed, never what was wished for."""
+    """`trafficPercentage` is what the proxies confirmed, never what was wished for.
+
+    `queuePosition` is the place in line of one that waits for its turn or for a slot: 1 is next.
+    """
 
     deployment_id: str
     model_id: str
@@ -212,10 +215,24 @@ class DeploymentView(View):
     started_at: datetime
     completed_at: datetime | None
     is_rolled_back: bool
+    queue_position: int | None = None
+    start_at: datetime | None = None
+
+
+class FreezeView(View):
+    """A time in which nothing new starts in an environment."""
+
+    freeze_id: str
+    environment: Environment
+    reason: str
+    starts_at: datetime
+    until: datetime
+    created_by: str
+    is_in_force: bool
 
 
 class Accepted(View):
-    """A deployment that was accepted; it goes on by itself."""
+    """A deployment that was accepted; it goes on by itself. Where it waits first, `message` says for what."""
 
     deployment_id: str
     model: str
@@ -224,6 +241,8 @@ class Accepted(View):
     kind: DeploymentKind
     status: DeploymentStatus
     workflow_id: str
+    queue_position: int | None = None
+    message: str | None = None
 
 
 class AnswerView(View):

@@ -287,10 +287,12 @@ class Queries:
         return None if row is None else DeploymentRow(row[0], row.model, row.version, row.previous)
 
     async def _by_key(self, initiated_by: str, key: str) -> DeploymentRow | None:
-        wanted = _deployments().where(Deployment.initiated_by == initiated_by, Deployment.idempotency_key == key)
+        wanted = select(Deployment.deployment_id).where(
+            Deployment.initiated_by == initiated_by, Deployment.idempotency_key == key
+        )
         async with self._sessions() as session:
-            row = (await session.execute(wanted)).first()
-        return None if row is None else DeploymentRow(row[0], row.model, row.version, row.previous)
+            known = await session.scalar(wanted)
+        return None if known is None else await self.deployment(known)
 
 
 def _names(id_or_name: str) -> ColumnElement[bool]:

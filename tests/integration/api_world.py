@@ -5,7 +5,8 @@ API and not about what a deployment does.
 """
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from activities.queueing import QueueActivities
 from hotswap.domain.application import ArtifactRef
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.registry import Inspection, Registration, VersionRef
@@ -30,12 +32,17 @@ from hotswap.messages import (
     DeploymentOutcome,
     Promote,
     RegistrationInput,
+    waiting_queue,
 )
+from hotswap.persistence.bell import PostgresBell
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.deployments import PostgresDeployments
 from hotswap.persistence.registry import PostgresRegistry
+from hotswap.persistence.slots import PostgresSlots
+from hotswap.persistence.turns import PostgresTurns
 from hotswap.settings import Settings
 from tests.fixtures.api import bearer
+from workflows.queue import QueueWorkflow
 
 
 @workflow.defn(name="Deployment")
@@ -184,12 +191,28 @@ class ApiWorld:
         return found
 
 
-def fake_worker(client: Client, sessions: Sessions, task_queue: str) -> Worker:
+@contextlib.asynccontextmanager
+async def fake_worker(client: Client, sessions: Sessions, task_queue: str) -> AsyncIterator[Worker]:
+    """Only what waits for a turn is real: it is the API's business who waits for what."""
     activities = Activities(sessions)
-    return Worker(
+    turns, bell = PostgresTurns(sessions), PostgresBell(sessions.kw["bind"])
+    queueing = QueueActivities(PostgresSlots(sessions, limit=5), turns, bell)
+    acting = Worker(
         client,
         task_queue=task_queue,
-        workflows=[FakeDeployment, FakeRegistration],
-        activities=[activities.open_deployment, activities.end_deployment, activities.add_version],
+        workflows=[FakeDeployment, FakeRegistration, QueueWorkflow],
+        activities=[
+            activities.open_deployment,
+            activities.end_deployment,
+            activities.add_version,
+            queueing.leave_queue,
+        ],
         workflow_runner=UnsandboxedWorkflowRunner(),
     )
+    waiting = Worker(
+        client,
+        task_queue=waiting_queue(task_queue),
+        activities=[queueing.take_slot, queueing.await_turn],
+    )
+    async with acting, waiting:
+        yield acting

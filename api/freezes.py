@@ -1,0 +1,67 @@
+"""Freezes: times in which nothing new starts in an environment; what has started goes on, and so does going back."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from api.auth import GuardedRoute
+from api.context import Engineer, Reader, With
+from api.schemas import CreateFreeze, FreezeId, Limit, Offset
+from hotswap.domain.errors import ValidationFailed
+from hotswap.domain.queueing import Freeze
+from hotswap.domain.vocabulary import Environment
+from hotswap.views import FreezeView, Page
+
+router = APIRouter(prefix="/api/v1/freezes", tags=["freezes"], route_class=GuardedRoute)
+
+LONGEST = timedelta(days=366)
+
+
+@router.post("", status_code=201)
+async def create_freeze(caller: Engineer, parts: With, body: CreateFreeze, response: Response) -> FreezeView:
+    """Freeze an environment, from now or from `startsAt` on."""
+    now = datetime.now(UTC)
+    begin = body.starts_at or now
+    until = body.until if body.until is not None else begin + (body.duration or timedelta())
+    if until <= max(begin, now):
+        raise ValidationFailed.of("until", "must be later than its begin, and than now")
+    if until - now > LONGEST:
+        raise ValidationFailed.of("until", f"is more than {LONGEST.days} days away")
+    freeze = await parts.freezes.add(
+        body.environment, reason=body.reason, starts_at=body.starts_at, until=until, by=caller.subject
+    )
+    response.headers["Location"] = f"/api/v1/freezes/{freeze.freeze_id}"
+    return _view(freeze)
+
+
+@router.get("")
+async def list_freezes(
+    _: Reader,
+    parts: With,
+    environment: Annotated[Environment | None, Query()] = None,
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> Page[FreezeView]:
+    """Those in force and those planned, in the order in which they begin."""
+    found = await parts.freezes.all(environment=environment)
+    shown = [_view(freeze) for freeze in found[offset : offset + limit]]
+    return Page(items=shown, total=len(found), limit=limit, offset=offset)
+
+
+@router.delete("/{freeze_id}")
+async def lift_freeze(caller: Engineer, parts: With, freeze_id: FreezeId) -> FreezeView:
+    """Let it end now; what waited for its end starts."""
+    return _view(await parts.freezes.lift(freeze_id, by=caller.subject))
+
+
+def _view(freeze: Freeze) -> FreezeView:
+    return FreezeView(
+        freeze_id=freeze.freeze_id,
+        environment=freeze.environment,
+        reason=freeze.reason,
+        starts_at=freeze.starts_at,
+        until=freeze.until,
+        created_by=freeze.created_by,
+        is_in_force=freeze.covers(datetime.now(UTC)),
+    )
