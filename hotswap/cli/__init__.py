@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import typer
 
-from hotswap.cli import decisions, deployments, models, outcome, watch
+from hotswap.cli import decisions, deployments, freezes, models, outcome, watch
 from hotswap.cli.console import ErrorsToldGroup
 from hotswap.cli.demo import demo as run_demo
 from hotswap.cli.options import examples
@@ -62,6 +62,7 @@ _add(
     "hotswap deploy fraud-detection --canary-percentage 5 --increment-step 20 --monitoring-duration PT10M",
     """hotswap deploy fraud-detection --config '{"rollbackThresholds": {"errorRateIncrease": 0.005}}'""",
     "hotswap deploy fraud-detection --environment Staging --replicas 2 --gpus 0.5 --config @canary.json",
+    "hotswap deploy fraud-detection --on-conflict queue --start-at 2026-12-27T06:00:00Z",
     codes=outcome.FORWARD,
 )
 _add(WORK, deployments.get, "hotswap get", "hotswap get --model fraud-detection --status Active", f"hotswap get {_ID}")
@@ -72,6 +73,14 @@ _add(
     f"hotswap watch {_ID} --timeout PT30M --json",
     codes=outcome.FORWARD,
 )
+_add(
+    WORK,
+    freezes.freeze,
+    "hotswap freeze Production --until 2026-12-27T00:00:00Z --reason holidays",
+    'hotswap freeze Staging --until PT2H --reason "load test"',
+)
+_add(WORK, freezes.thaw, "hotswap thaw Production", "hotswap thaw frz-1a2b3c4d")
+_add(WORK, freezes.freezes, "hotswap freezes", "hotswap freezes --environment Production --json")
 _add(STEER, decisions.approve, f'hotswap approve {_ID} --reason "checked in staging"', codes=outcome.FORWARD)
 _add(STEER, decisions.reject, f'hotswap reject {_ID} --reason "not on a Friday"', codes=outcome.BACK)
 _add(STEER, decisions.pause, f'hotswap pause {_ID} --reason "looking into p99"', codes=outcome.FORWARD)

@@ -1,15 +1,16 @@
 """`hotswap deploy` and `hotswap get`."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
 from hotswap.cli import outcome
 from hotswap.cli.console import connect, err, out, show_json, show_table, table
-from hotswap.cli.options import AsJson, Timeout, Wait, check_timeout, json_object
+from hotswap.cli.options import AsJson, Timeout, Wait, check_timeout, json_object, moment
 from hotswap.cli.watch import follow, report
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.domain.vocabulary import Environment, Strategy
+from hotswap.domain.vocabulary import Environment, OnConflict, Strategy
 
 
 def deploy(
@@ -27,6 +28,14 @@ def deploy(
     replicas: Annotated[int | None, typer.Option(min=1, help="How many replicas.")] = None,
     gpus: Annotated[float | None, typer.Option(min=0, help="GPUs of each replica; fractions below 1.")] = None,
     cpus: Annotated[float | None, typer.Option(min=0, help="CPUs of each replica.")] = None,
+    on_conflict: Annotated[
+        OnConflict | None,
+        typer.Option(help="While another of the model is under way there: be refused, wait, or take its place."),
+    ] = None,
+    start_at: Annotated[
+        datetime | None,
+        typer.Option(parser=moment, metavar="TIME", help="Start then, such as 2026-12-27T06:00:00Z; now when absent."),
+    ] = None,
     idempotency_key: Annotated[
         str | None, typer.Option(help="Asking again with the same key starts no second deployment.")
     ] = None,
@@ -55,6 +64,8 @@ def deploy(
                 **{name: value for name, value in chosen.items() if value is not None},
             },
             resources=resources or None,
+            on_conflict=on_conflict.value if on_conflict else None,
+            start_at=start_at,
             idempotency_key=idempotency_key,
         )
         if not wait:
@@ -62,8 +73,9 @@ def deploy(
                 show_json(accepted)
             else:
                 out.print(accepted.deployment_id, markup=False)
+                waits = f" {accepted.message};" if accepted.message else ""
                 err.print(
-                    f"{accepted.model} {accepted.version} to {accepted.environment}; follow it with "
+                    f"{accepted.model} {accepted.version} to {accepted.environment};{waits} follow it with "
                     f"`hotswap watch {accepted.deployment_id}`",
                     markup=False,
                     soft_wrap=True,
@@ -110,7 +122,7 @@ def get(
             each.model,
             each.version,
             each.environment,
-            each.status,
+            each.status if each.queue_position is None else f"{each.status}, number {each.queue_position} in line",
             f"{each.traffic_percentage:g}%",
             each.reason,
             f"{each.started_at:%Y-%m-%d %H:%M:%S}",

@@ -5,7 +5,7 @@ Everything here raises BadParameter (exit code 2) naming the option, before anyb
 
 import json
 import math
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +31,22 @@ def duration(text: str) -> timedelta:
     if found <= timedelta(0):
         raise typer.BadParameter(f"{text!r} is no time at all")
     return found
+
+
+def moment(text: str) -> datetime:
+    """ISO-8601 with its time zone: whose midnight is meant must not depend on where it is typed."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no time such as 2026-12-27T00:00:00Z") from None
+    if found.tzinfo is None:
+        raise typer.BadParameter(f"{text!r} has no time zone; write {text}Z for UTC, or {text}+01:00")
+    return found
+
+
+def moment_or_duration(text: str) -> datetime | timedelta:
+    """Until when, or for how long."""
+    return duration(text) if text.startswith("P") else moment(text)
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for programs.")]

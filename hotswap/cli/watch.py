@@ -84,6 +84,7 @@ def report(seen: DeploymentView, *, now: datetime | None = None) -> RenderableTy
             ("deployment", seen.deployment_id),
             ("workflow", seen.workflow_id),
             ("said", seen.message),
+            ("place in line", seen.queue_position),
             ("reason", seen.reason),
             ("previous", seen.previous_version),
             ("traffic", f"{seen.traffic_percentage:g}% verified"),

@@ -14,6 +14,7 @@ with different tokens: make one client for each.
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -26,6 +27,7 @@ from hotswap.views import (
     AnswerView,
     BatchPredictionView,
     DeploymentView,
+    FreezeView,
     ModelView,
     Page,
     PredictionView,
@@ -133,11 +135,14 @@ class HotSwap:
         strategy: str | None = None,
         config: Mapping[str, Any] | None = None,
         resources: Mapping[str, Any] | None = None,
+        on_conflict: str | None = None,
+        start_at: datetime | None = None,
         idempotency_key: str | None = None,
     ) -> Accepted:
         """Start a deployment; without `version` of the newest one that can be deployed.
 
-        `resources` is `{"replicas", "gpus", "cpus"}`, the latter two per replica.
+        `resources` is `{"replicas", "gpus", "cpus"}`, the latter two per replica. `on_conflict` (`reject`, `queue` or
+        `supersede`) says what becomes of it while another of the model is under way; `start_at` has its time zone.
         """
         body = {
             "modelId": model,
@@ -146,6 +151,8 @@ class HotSwap:
             "strategy": strategy,
             "strategyConfig": dict(config or {}),
             "resources": dict(resources) if resources is not None else None,
+            "onConflict": on_conflict,
+            "startAt": start_at.isoformat() if start_at is not None else None,
         }
         given = {name: value for name, value in body.items() if value is not None}
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
@@ -209,6 +216,36 @@ class HotSwap:
     def rollback(self, deployment_id: str, *, reason: str | None = None) -> AnswerView:
         """Undo it: a running one is aborted; after an active one the version before it is deployed again."""
         return self._say(deployment_id, "rollback", reason=reason)
+
+    # --- freezes ------------------------------------------------------------------------------------------------------
+
+    def freeze(
+        self,
+        environment: str,
+        *,
+        reason: str,
+        until: datetime | None = None,
+        duration: timedelta | None = None,
+        starts_at: datetime | None = None,
+    ) -> FreezeView:
+        """Start no rollout there until then, or for that long; times have their time zone."""
+        body = {
+            "environment": environment,
+            "reason": reason,
+            "until": until.isoformat() if until is not None else None,
+            "duration": f"PT{duration.total_seconds():.6f}S" if duration is not None else None,
+            "startsAt": starts_at.isoformat() if starts_at is not None else None,
+        }
+        given = {name: value for name, value in body.items() if value is not None}
+        return _read(FreezeView, self._transport.send("POST", "/api/v1/freezes", body=given))
+
+    def freezes(self, *, environment: str | None = None, limit: int = 200) -> Page[FreezeView]:
+        """Those in force and those planned."""
+        wanted = {"environment": environment, "limit": limit}
+        return _read(Page[FreezeView], self._transport.send("GET", "/api/v1/freezes", query=wanted))
+
+    def thaw(self, freeze_id: str) -> FreezeView:
+        return _read(FreezeView, self._transport.send("DELETE", f"/api/v1/freezes/{_quoted(freeze_id)}"))
 
     # --- inference ----------------------------------------------------------------------------------------------------
 

@@ -62,6 +62,7 @@ class Stage:
         brief: DeploymentBrief | None = None,
         config: dict[str, Any] | None = None,
         approval: bool = False,
+        queue_deadline: timedelta = timedelta(days=1),
         **switches: Any,
     ) -> AsyncIterator[Rollout]:
         brief = brief or rollout_brief()
@@ -111,6 +112,7 @@ class Stage:
                     config=CanaryConfig.model_validate(settings),
                     approval_required=approval,
                     keep_previous=timedelta(hours=1),
+                    queue_deadline=queue_deadline,
                 ),
                 id=f"deployment/{model}",
                 task_queue=model,

@@ -208,8 +208,10 @@ class FakeSlots:
         self.world = world
 
     async def places(self, deployment_ids: Collection[str]) -> dict[str, Place | None]:
-        place = Place(3, "waits for a slot, as number 3 in line") if self.world.no_slots else None
-        return dict.fromkeys(deployment_ids, place)
+        if not self.world.no_slots:
+            return dict.fromkeys(deployment_ids)
+        self.world.reached.set()
+        return dict.fromkeys(deployment_ids, Place(3, "waits for a slot, as number 3 in line"))
 
 
 class FakeTurns:

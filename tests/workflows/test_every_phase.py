@@ -5,6 +5,7 @@ What a kill or a freeze of a worker does in each phase needs real processes: `te
 
 import asyncio
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -31,11 +32,13 @@ class Phase:
     weighted: bool
     config: dict[str, Any]
     is_held: bool = True
+    has_slot: bool = True
 
 
 PHASES = [
     Phase("pending", S.PENDING, weighted=False, config=LONG),
     Phase("awaiting approval", S.AWAITING_APPROVAL, weighted=False, config=LONG, is_held=False),
+    Phase("waiting for a slot", S.PENDING, weighted=False, config=LONG, is_held=False, has_slot=False),
     Phase("validating", S.VALIDATING, weighted=False, config=LONG),
     Phase("deploying", S.DEPLOYING, weighted=False, config=LONG),
     Phase("weight change in hand", S.PROGRESSING, weighted=True, config=LONG),
@@ -51,7 +54,7 @@ TABLE = [(phase, way) for phase in PHASES for way in WAYS if (phase.name, way) !
 
 
 async def is_in(phase: Phase, rollout: Rollout) -> None:
-    if phase.is_held:
+    if phase.is_held or not phase.has_slot:
         await asyncio.wait_for(rollout.world.reached.wait(), 15)
     elif phase.name == BAKING:
         await rollout.until(lambda world: world.weights == [5_000])
@@ -112,8 +115,13 @@ async def test_a_stop_in_any_phase_undoes_what_was_begun(stage: Stage, phase: Ph
     if (phase.name, way) == (PAUSED, "deadline"):
         config |= GATE_WITH_DEADLINE
     held_at = phase.status if phase.is_held else None
-    approval = phase.status is S.AWAITING_APPROVAL
-    async with stage.rollout(config=config, approval=approval, held_at=held_at) as rollout:
+    async with stage.rollout(
+        config=config,
+        approval=phase.status is S.AWAITING_APPROVAL,
+        held_at=held_at,
+        no_slots=not phase.has_slot,
+        queue_deadline=timedelta(seconds=2) if way == "deadline" else timedelta(days=1),
+    ) as rollout:
         await is_in(phase, rollout)
         reason = await stop(way, rollout)
         await ended(rollout, reason)

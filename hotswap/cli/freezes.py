@@ -1,0 +1,101 @@
+"""`hotswap freeze`, `thaw` and `freezes`: times in which nothing new starts in an environment."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from hotswap.cli.console import CommandFailed, connect, out, show_json, show_table, table
+from hotswap.cli.options import AsJson, moment, moment_or_duration
+from hotswap.client import HotSwap
+from hotswap.domain.vocabulary import Environment
+from hotswap.views import FreezeView
+
+
+def freeze(
+    environment: Annotated[Environment, typer.Argument(help="Which environment.", show_default=False)],
+    *,
+    until: Annotated[
+        str,
+        typer.Option(help="When it ends: 2026-12-27T00:00:00Z, or how long it lasts: P3D.", show_default=False),
+    ],
+    reason: Annotated[str, typer.Option(help="Why; whoever is refused is told.", show_default=False)],
+    begins: Annotated[
+        datetime | None,
+        typer.Option("--from", parser=moment, metavar="TIME", help="When it begins; now when absent."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start no rollout in an environment until then. What has started goes on; aborts and rollbacks are possible."""
+    end = moment_or_duration(until)
+    with connect() as hotswap:
+        made = hotswap.freeze(
+            environment.value,
+            until=end if isinstance(end, datetime) else None,
+            duration=end if isinstance(end, timedelta) else None,
+            reason=reason,
+            starts_at=begins,
+        )
+    if as_json:
+        show_json(made)
+    else:
+        out.print(f"{made.freeze_id}: {_said(made)}", markup=False, soft_wrap=True)
+
+
+def thaw(
+    what: Annotated[str, typer.Argument(help="An environment, or the id of one of its freezes.", show_default=False)],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """End the freezes of an environment that are in force, or one by its id; what waited for that starts."""
+    with connect() as hotswap:
+        lifted = [hotswap.thaw(each) for each in _meant(hotswap, what)]
+    if as_json:
+        show_json([each.to_json() for each in lifted])
+        return
+    for each in lifted:
+        out.print(f"{each.freeze_id} ended: {each.environment}, {each.reason}", markup=False, soft_wrap=True)
+
+
+def freezes(
+    *,
+    environment: Annotated[Environment | None, typer.Option(help="List only this environment's.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the freezes in force and those planned."""
+    with connect() as hotswap:
+        page = hotswap.freezes(environment=environment.value if environment else None)
+    if as_json:
+        show_json(page)
+        return
+    rows = [
+        (
+            each.freeze_id,
+            each.environment,
+            "in force" if each.is_in_force else "planned",
+            _time(each.starts_at),
+            _time(each.until),
+            each.created_by,
+            each.reason,
+        )
+        for each in page.items
+    ]
+    show_table(table("FREEZE", "ENVIRONMENT", "", "FROM", "UNTIL", "BY", "REASON", rows=rows))
+
+
+def _meant(hotswap: HotSwap, what: str) -> list[str]:
+    if what not in set(Environment):
+        return [what]
+    found = [each.freeze_id for each in hotswap.freezes(environment=what).items if each.is_in_force]
+    if not found:
+        raise CommandFailed(f"{what} is not frozen; `hotswap freezes` shows what is, and what is planned")
+    return found
+
+
+def _said(made: FreezeView) -> str:
+    when = "is" if made.is_in_force else f"is from {_time(made.starts_at)} on"
+    return f"{made.environment} {when} frozen until {_time(made.until)}"
+
+
+def _time(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
