@@ -44,6 +44,9 @@ RULES: dict[tuple[str, str], set[Role] | None] = {
     ("POST", "/api/v1/deployments/{deployment_id}/promote"): MAKERS,
     ("POST", "/api/v1/deployments/{deployment_id}/abort"): MAKERS,
     ("POST", "/api/v1/deployments/{deployment_id}/rollback"): MAKERS,
+    ("POST", "/api/v1/freezes"): {ENGINEER, ADMIN},
+    ("GET", "/api/v1/freezes"): READERS,
+    ("DELETE", "/api/v1/freezes/{freeze_id}"): {ENGINEER, ADMIN},
     ("GET", "/internal/traffic/plan"): {Role.TRAFFIC_AGENT},
     ("POST", "/internal/traffic/report"): {Role.TRAFFIC_AGENT},
 }
