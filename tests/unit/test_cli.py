@@ -361,6 +361,19 @@ def test_time_left_counts_this_bake_and_those_after_it() -> None:
     assert watch.time_left(seen.model_copy(update={"bake_ends_at": None}), now=now) is None
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [([], {}), (["--idempotent"], {"idempotent": True}), (["--not-idempotent"], {"idempotent": False})],
+)
+def test_who_says_nothing_of_asking_twice_leaves_the_model_as_it_is(
+    cli: Cli, option: list[str], said: dict[str, bool]
+) -> None:
+    cli.on("POST", "/api/v1/models", (400, error("VALIDATION_ERROR", "enough seen")))
+    cli.run("models", "register", "fraud", "1.0.0", "--artifact", "s3://ml-models/fraud/1.tar.gz", *option)
+    body = json.loads(cli.asked[0].content)
+    assert {name: value for name, value in body.items() if name == "idempotent"} == said
+
+
 def test_models_are_shown_as_a_table_or_as_json(cli: Cli) -> None:
     model = {
         "modelId": "model-1",

@@ -30,7 +30,8 @@ def test_every_command_and_option_exists(document: Path) -> None:
             found = known.commands.get(words[0])
             assert found is not None, f"{document.name} mentions `{command}`, and there is no {words[0]}"
             known, words = found, words[1:]
-        options = {name for parameter in known.params for name in parameter.opts} | {"--help", "-h"}
+        options = {name for parameter in known.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        options |= {"--help", "-h"}
         for word in words:
             option = word.partition("=")[0]
             assert not option.startswith("-") or option in options, f"{document.name} mentions `{command}`"
