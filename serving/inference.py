@@ -114,6 +114,7 @@ class Engine:
             status, answer = 200, self._answer(request_id, predictions, latency_ms, batch=batch)
         else:
             status, answer = STATUS_OF[type(problem)], error_body(problem, request_id)
+        outcome, why = _outcome(problem, latency_ms, headers)
         self._spool.write(
             encode_record(
                 InferenceRecord(
@@ -133,8 +134,8 @@ class Engine:
                     prediction=_recorded(predictions, batch=batch),
                     confidence=predictions[0].confidence if len(predictions) == 1 else None,
                     latency_ms=latency_ms,
-                    status=InferenceStatus.COMPLETED if problem is None else InferenceStatus.FAILED,
-                    error=None if problem is None else f"{problem.code}: {problem.message}"[:1000],
+                    status=outcome,
+                    error=why,
                     requested_at=requested_at,
                     completed_at=time.time(),
                 )
@@ -303,6 +304,18 @@ def _arm(headers: dict[bytes, bytes]) -> ArmName:
         return ArmName(headers.get(b"x-hotswap-arm", b"stable").decode("ascii", "replace"))
     except ValueError:
         return ArmName.STABLE
+
+
+def _outcome(
+    problem: HotSwapError | None, latency_ms: float, headers: dict[bytes, bytes]
+) -> tuple[InferenceStatus, str | None]:
+    """What the record says; an answer that comes when the proxy has given it up is nobody's, another may have been."""
+    if problem is not None:
+        return InferenceStatus.FAILED, f"{problem.code}: {problem.message}"[:1000]
+    awaited_ms = headers.get(b"x-envoy-expected-rq-timeout-ms", b"")
+    if awaited_ms.isdigit() and latency_ms > int(awaited_ms):
+        return InferenceStatus.TIMEOUT, f"TIMEOUT: took {latency_ms:.0f} ms, and was awaited for {int(awaited_ms)} ms"
+    return InferenceStatus.COMPLETED, None
 
 
 def _fallback_from(headers: dict[bytes, bytes]) -> str | None:

@@ -127,6 +127,7 @@ async def test_a_good_candidate_answers_for_itself_and_its_latencies_are_its_own
         assert seen["path"] == f"/{CANDIDATE.application}/api/v1/inference/fraud"
         asked = marks(seen["headers"], "x-hotswap-arm", "x-hotswap-fallback", "x-envoy-attempt-count")
         assert tuple(asked.values()) == ("candidate", None, "1")
+        assert seen["headers"]["x-envoy-expected-rq-timeout-ms"] == "1500", "so its record can say that it was too late"
     await arms.ask(x_hotswap_version=CANDIDATE.version)
     counts = await arms.counted(CANDIDATE, completed=2 * REQUESTS)
     assert (counts.completed, counts.good) == (2 * REQUESTS, 2 * REQUESTS)

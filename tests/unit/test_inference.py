@@ -127,6 +127,20 @@ async def test_a_record_says_whose_failure_it_answers_for(replica: Replica) -> N
     assert [(record.fallback_from, record.arm) for record in replica.records] == [("2.0.0", "stable"), (None, "stable")]
 
 
+@pytest.mark.parametrize(
+    ("awaited_ms", "status"), [("100", "Timeout"), ("60000", "Completed"), ("", "Completed"), ("soon", "Completed")]
+)
+async def test_an_answer_that_nobody_awaits_any_more_is_recorded_as_too_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, awaited_ms: str, status: str
+) -> None:
+    slow = Replica(tmp_path, Slow())
+    monkeypatch.setattr(inference, "_engine", slow.engine)
+    await slow.send({"features": 1.0}, x_envoy_expected_rq_timeout_ms=awaited_ms)
+    (record,) = slow.records
+    assert record.status == status
+    assert (record.error is not None) == (status == "Timeout")
+
+
 async def test_a_batch_is_answered_in_its_order_and_is_one_record(replica: Replica) -> None:
     status, answer = await replica.send({"instances": [row(4), row(1)]}, f"{PATH}/batch")
     assert status == 200
