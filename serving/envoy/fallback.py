@@ -108,7 +108,10 @@ def composite_cluster(fallback: Fallback) -> Json:
 
 
 def _address_each_try(fallback: Fallback) -> str:
-    """Lua, since a try must be addressed anew: the two applications have prefixes of their own."""
+    """Lua, since a try must be addressed anew: the two applications have prefixes of their own.
+
+    Tries are numbered through, as records have them: the candidate's are 1 to 4, inside, and the stable's begin at 5.
+    """
 
     return f"""
 local candidate = {_lua_table(ArmName.CANDIDATE, fallback.candidate)}
@@ -116,10 +119,12 @@ local stable = {_lua_table(ArmName.STABLE, fallback.stable)}
 
 function envoy_on_request(handle)
   local headers = handle:headers()
+  local try = tonumber(headers:get("x-envoy-attempt-count"))
   local asked = candidate
-  if headers:get("x-envoy-attempt-count") ~= "1" then
+  if try > 1 then
     asked = stable
     headers:replace("{FALLBACK_HEADER}", candidate.version)
+    headers:replace("x-envoy-attempt-count", tostring(try + {RETRY["num_retries"]}))
   end
   local path = headers:get(":path"):gsub("^/[^/]+", "/" .. asked.application, 1)
   headers:replace(":path", path)

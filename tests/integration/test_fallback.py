@@ -113,7 +113,7 @@ async def test_whatever_the_candidate_fails_the_stable_answers_and_the_candidate
         seen = answer.json()
         assert (seen["from"], seen["path"]) == (STABLE.application, f"/{STABLE.application}/api/v1/inference/fraud")
         asked = marks(seen["headers"], "x-request-id", "x-hotswap-arm", "x-hotswap-fallback", "x-envoy-attempt-count")
-        assert tuple(asked.values()) == ("r-1", "stable", "2.0.0", "2")
+        assert tuple(asked.values()) == ("r-1", "stable", "2.0.0", "5")
     assert await arms.counted(CANDIDATE, completed=REQUESTS) == Counts(completed=REQUESTS, server_errors=REQUESTS)
     assert await arms.counted(STABLE) == Counts(), "a rescue says nothing of the stable"
 
@@ -148,7 +148,7 @@ async def test_what_both_fail_is_the_stables_answer_asked_once_and_the_candidate
     await arms.serve(await arms.replica(CANDIDATE.application, status=500), stable=(stable,))
     for answer in await arms.ask():
         assert (answer.status_code, answer.headers["x-hotswap-arm"]) == (500, "stable")
-        assert answer.json()["headers"]["x-envoy-attempt-count"] == "2"
+        assert answer.json()["headers"]["x-envoy-attempt-count"] == "5"
     assert await arms.counted(CANDIDATE, completed=REQUESTS) == Counts(completed=REQUESTS, server_errors=REQUESTS)
     assert await arms.counted(STABLE) == Counts()
 
@@ -159,7 +159,7 @@ async def test_a_fallback_has_the_stables_own_retries(arms: Arms) -> None:
     await arms.serve(await arms.replica(CANDIDATE.application, status=500), stable=stable)
     answered = await arms.ask(4 * REQUESTS)
     assert {answer.status_code for answer in answered} == {200}
-    assert "3" in {answer.json()["headers"]["x-envoy-attempt-count"] for answer in answered}
+    assert "6" in {answer.json()["headers"]["x-envoy-attempt-count"] for answer in answered}
 
 
 async def test_who_asks_for_the_candidate_by_name_gets_its_own_failure(arms: Arms) -> None:

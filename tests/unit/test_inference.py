@@ -122,9 +122,10 @@ async def test_the_record_is_in_the_spool_before_the_answer_leaves(replica: Repl
 
 
 async def test_a_record_says_whose_failure_it_answers_for(replica: Replica) -> None:
-    await replica.send({"features": row()}, x_hotswap_fallback="2.0.0", x_envoy_attempt_count="2")
+    await replica.send({"features": row()}, x_hotswap_fallback="2.0.0", x_envoy_attempt_count="5")
     await replica.send({"features": row()})
-    assert [(record.fallback_from, record.arm) for record in replica.records] == [("2.0.0", "stable"), (None, "stable")]
+    marks = [(record.fallback_from, record.arm, record.attempt) for record in replica.records]
+    assert marks == [("2.0.0", "stable", 5), (None, "stable", 1)]
 
 
 @pytest.mark.parametrize(
