@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+from collections.abc import Container
 from typing import Any
 
 import httpx
@@ -36,11 +37,14 @@ def details(stack: Stack) -> dict[str, Any]:
 
 def replicas(stack: Stack, model: str) -> set[int]:
     """The processes of a model's running replicas; those of a version that is only kept warm are nobody's business."""
-    routed = weights(stack, model)
+    return replicas_of(stack, weights(stack, model))
+
+
+def replicas_of(stack: Stack, applications: Container[str]) -> set[int]:
     return {
         replica["pid"]
         for name, application in details(stack)["applications"].items()
-        if name in routed
+        if name in applications
         for replica in application["deployments"]["Replica"]["replicas"]
         if replica["state"] == "RUNNING"
     }
