@@ -38,7 +38,8 @@ class Route:
     """How one model's requests are split in one environment.
 
     At least one arm is there. Without a stable the candidate has all (a model's first deployment), without a candidate
-    the stable has. `fallback` says whether a request that the candidate fails may be asked again of the stable.
+    the stable has. `fallback` says whether a request that the candidate fails may be asked again of the stable. `shed`
+    (hundredths of a percent) is turned away before it is split, while fewer replicas are up than all of it needs.
     """
 
     environment: Environment
@@ -48,8 +49,11 @@ class Route:
     candidate_weight: int
     fence: Fence
     fallback: bool = True
+    shed: int = 0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.shed <= FULL:
+            raise ValidationFailed.of("shed", f"{self.shed} is not within 0 to {FULL}")
         if self.stable is None and self.candidate is None:
             raise ValidationFailed(f"the route of {self.model} in {self.environment} has no arm")
         if not 0 <= self.candidate_weight <= FULL:
@@ -114,6 +118,7 @@ class TrafficChange:
     stable: Arm | None
     candidate: Arm | None
     candidate_weight: int
+    shed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -285,6 +285,7 @@ class TrafficRoute(Base):
     stable: Mapped[dict[str, Any] | None]
     candidate: Mapped[dict[str, Any] | None]
     candidate_weight: Mapped[int] = mapped_column(server_default=text("0"))
+    shed: Mapped[int] = mapped_column(server_default=text("0"))
     epoch: Mapped[int]
     sequence: Mapped[int]
     updated_at: Mapped[datetime] = mapped_column(server_default=Now)

@@ -66,6 +66,7 @@ async def apply_change(session: AsyncSession, change: TrafficChange, *, run_id: 
         "stable": _to_json(change.stable),
         "candidate": _to_json(change.candidate),
         "candidate_weight": change.candidate_weight,
+        "shed": change.shed,
         "epoch": fence.epoch,
         "sequence": fence.sequence,
         "updated_at": func.now(),
@@ -77,23 +78,24 @@ async def apply_change(session: AsyncSession, change: TrafficChange, *, run_id: 
 
 
 def _changed(known: TrafficRoute | None, change: TrafficChange) -> AuditEvent:
-    def told(stable: Arm | None, candidate: Arm | None, weight: int) -> dict[str, Any]:
+    def told(stable: Arm | None, candidate: Arm | None, weight: int, shed: int) -> dict[str, Any]:
         return {
             "stable": stable.application if stable is not None else None,
             "candidate": candidate.application if candidate is not None else None,
             "candidateWeight": weight,
+            "shed": shed,
         }
 
     before = None
     if known is not None:
-        before = told(to_arm(known.stable), to_arm(known.candidate), known.candidate_weight)
+        before = told(to_arm(known.stable), to_arm(known.candidate), known.candidate_weight, known.shed)
     return about_deployment(
         change.deployment_id,
         actor="hotswap",
         action="change route",
         why=f"the route of {change.model} in {change.environment}",
         before=before,
-        after=told(change.stable, change.candidate, change.candidate_weight),
+        after=told(change.stable, change.candidate, change.candidate_weight, change.shed),
     )
 
 
@@ -140,6 +142,7 @@ async def _plan(session: AsyncSession, generation: int) -> TrafficPlan:
             candidate_weight=row.candidate_weight,
             fence=Fence(row.epoch, row.sequence),
             fallback=is_idempotent,
+            shed=row.shed,
         )
         for row, is_idempotent in rows
         if row.stable is not None or row.candidate is not None

@@ -28,6 +28,9 @@ INFERENCE = "/api/v1/inference"
 
 ROUTE_CONFIG = "gateway"
 
+RETRY_AFTER_SECONDS = 1
+"""Said to who is turned away: replicas come back within seconds, and every try is a new chance."""
+
 _ROLES = ("Application", "DataScientist", "MLEngineer", "Admin")
 
 AUTHENTICATED: dict[str, Any] = {
@@ -136,7 +139,22 @@ def _model_routes(route: Route) -> list[Json]:
         },
         "typed_per_filter_config": AUTHENTICATED,
     }
-    return [*by_version, wrong_version, split]
+    return [*by_version, wrong_version, *_shed(route, prefix | {"headers": [environment]}), split]
+
+
+def _shed(route: Route, match: Json) -> list[Json]:
+    """Turn that share away, by chance and not by entity: 503 now is better than an answer that never comes."""
+    if route.shed == 0:
+        return []
+    share = {"numerator": route.shed, "denominator": "TEN_THOUSAND"}
+    return [
+        {
+            "match": match | {"runtime_fraction": {"default_value": share, "runtime_key": f"hotswap.shed.{route.key}"}},
+            "direct_response": {"status": 503},
+            "response_headers_to_add": [overwritten("retry-after", str(RETRY_AFTER_SECONDS))],
+            "typed_per_filter_config": AUTHENTICATED,
+        }
+    ]
 
 
 def _share(route: Route, name: ArmName, arm: Arm, weight: int) -> Json:

@@ -3,6 +3,7 @@
 import asyncio
 import statistics
 import time
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx
@@ -11,7 +12,7 @@ from redis.asyncio import Redis
 from scipy.stats import binom
 
 from hotswap.bus import PLAN, RedisTrafficBus
-from hotswap.domain.traffic import FULL
+from hotswap.domain.traffic import FULL, TrafficPlan
 from hotswap.domain.vocabulary import Role
 from tests.fixtures.envoy import Gateway, Upstream
 from tests.fixtures.traffic import CANDIDATE, STABLE, answered_by, plan, until
@@ -271,6 +272,25 @@ async def test_a_models_own_failure_reaches_the_client_once_and_counts(gateway: 
         counts = await until(gateway, bus, 5, STABLE.application)
         assert (counts.completed, counts.server_errors) == (5, 5)
     await broken.kill()
+
+
+async def test_a_share_is_turned_away_while_replicas_are_too_few(gateway: Gateway, bus: RedisTrafficBus) -> None:
+    replica = await Upstream.start("stable")
+    gateway.serve.targets = {STABLE.application: (replica.target,)}
+    (route,) = plan(1, None).routes
+    async with gateway.agent():
+        await gateway.publish(bus, TrafficPlan(1, (replace(route, shed=5_000),)))
+        answers = [await gateway.infer("fraud") for _ in range(200)]
+        turned_away = [answer for answer in answers if answer.status_code == 503]
+        assert 60 < len(turned_away) < 140, "half of 200, but for one in a million"
+        assert {answer.status_code for answer in answers} == {200, 503}
+        assert {answer.json()["error"]["code"] for answer in turned_away} == {"SERVICE_UNAVAILABLE"}
+        assert {answer.headers["retry-after"] for answer in turned_away} == {"1"}
+        by_name = [await gateway.infer("fraud", x_hotswap_version=STABLE.version) for _ in range(20)]
+        assert {answer.status_code for answer in by_name} == {200}
+        await gateway.publish(bus, TrafficPlan(2, (route,)))
+        assert {(await gateway.infer("fraud")).status_code for _ in range(20)} == {200}
+    await replica.kill()
 
 
 async def test_nobody_there_is_503_in_the_error_format(gateway: Gateway, bus: RedisTrafficBus) -> None:
