@@ -26,6 +26,7 @@ from api.orchestration import Orchestration
 from hotswap.persistence.database import create_engine, create_sessions
 from hotswap.persistence.freezes import PostgresFreezes
 from hotswap.persistence.queries import Queries
+from hotswap.persistence.tenures import PostgresTenures
 from hotswap.persistence.traffic import PostgresTrafficPlans
 from hotswap.persistence.turns import PostgresTurns
 from hotswap.settings import Settings, SettingsError, load
@@ -96,6 +97,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             settings=settings,
             tokens=Tokens(settings.security),
             queries=Queries(sessions),
+            tenures=PostgresTenures(sessions),
             plans=PostgresTrafficPlans(sessions),
             turns=PostgresTurns(sessions),
             freezes=PostgresFreezes(sessions),

@@ -15,6 +15,7 @@ from api.orchestration import Orchestration
 from hotswap.domain.vocabulary import Role
 from hotswap.persistence.freezes import PostgresFreezes
 from hotswap.persistence.queries import Queries
+from hotswap.persistence.tenures import PostgresTenures
 from hotswap.persistence.traffic import PostgresTrafficPlans
 from hotswap.persistence.turns import PostgresTurns
 from hotswap.security import Principal
@@ -29,6 +30,7 @@ class Parts:
     settings: Settings
     tokens: Tokens
     queries: Queries
+    tenures: PostgresTenures
     plans: PostgresTrafficPlans
     turns: PostgresTurns
     freezes: PostgresFreezes

@@ -34,6 +34,7 @@ STATUS: dict[type[HotSwapError], HTTPStatus] = {
     domain.VersionNotFound: HTTPStatus.NOT_FOUND,
     domain.DeploymentNotFound: HTTPStatus.NOT_FOUND,
     domain.Conflict: HTTPStatus.CONFLICT,
+    domain.PolicyNotMet: HTTPStatus.CONFLICT,
     domain.StaleFence: HTTPStatus.CONFLICT,
     domain.IllegalTransition: HTTPStatus.CONFLICT,
     domain.Unauthorized: HTTPStatus.UNAUTHORIZED,

@@ -12,6 +12,7 @@ from typing import Any
 
 from api.context import Parts
 from api.orchestration import AlreadyRunning
+from api.promotion import check_promotion, promotion_rule
 from hotswap.domain.errors import Conflict, DeploymentNotFound, Forbidden, Unavailable
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.registry import VersionRef
@@ -39,8 +40,10 @@ def check_may_change(caller: Principal, environment: Environment) -> None:
 async def launch(parts: Parts, new: NewDeployment, *, config: CanaryConfig) -> DeploymentRow:
     """Write the row and start its workflow, or what waits for its turn; or answer what this key started before.
 
-    Raises ModelNotFound, VersionNotFound, Conflict naming the deployment that runs or the freeze, and Unavailable.
+    Raises ModelNotFound, VersionNotFound, PolicyNotMet, Conflict naming the deployment that runs or the freeze, and
+    Unavailable.
     """
+    await check_promotion(parts, new)
     settings = parts.settings.deployments
     if new.start_at is not None or new.on_conflict in {OnConflict.QUEUE, OnConflict.SUPERSEDE}:
         new = replace(new, queued_request=partial(_queued_request, settings, new, config))
@@ -88,6 +91,7 @@ def _request(
         initiated_by=new.initiated_by,
         config=config,
         approval_required=new.kind is DeploymentKind.ROLLOUT and new.environment in settings.approval_required,
+        promotion=promotion_rule(settings, new.environment, new.kind),
         keep_previous=settings.keep_previous,
         warmup_timeout=settings.warmup_timeout,
         queue_deadline=settings.queue_deadline,

@@ -11,12 +11,13 @@ from typing import Any, Protocol
 
 from hotswap.domain.application import ApplicationSpec, ApplicationState
 from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.promotion import Tenure
 from hotswap.domain.queueing import Entry, Place, Standing
 from hotswap.domain.registry import DeploymentBrief, Inspection, Registration, Unfinished, ValidationReport, VersionRef
 from hotswap.domain.strategy import Thresholds
 from hotswap.domain.traffic import Counts, ProxyReport, TrafficChange, TrafficPlan
 from hotswap.domain.verdict import Reason, Verdict
-from hotswap.domain.vocabulary import Framework
+from hotswap.domain.vocabulary import Environment, Framework
 
 
 class Registry(Protocol):
@@ -132,6 +133,13 @@ class Bell(Protocol):
 
     def listening(self, heard: Callable[[], None]) -> AbstractAsyncContextManager[None]:
         """Inside the block `heard` is called at each ring, and whenever rings may have been missed."""
+
+
+class Tenures(Protocol):
+    """What is active where, as a promotion policy asks it."""
+
+    async def tenure(self, model: str, environment: Environment) -> Tenure:
+        """Of a model by its name or id, by the registry's own clock; nothing is active of one that isn't there."""
 
 
 class TrafficPlans(Protocol):

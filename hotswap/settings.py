@@ -11,9 +11,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from hotswap.domain.promotion import PromotionRule
 from hotswap.domain.vocabulary import Environment, Strategy
 
 
@@ -50,6 +51,16 @@ class StorageSettings(_Section):
     max_artifact_bytes: int = Field(2 * 1024**3, description="a larger artifact is refused")
 
 
+class PromotionSettings(_Section):
+    """One environment's rule, as people write it: `{"activeIn": "Staging", "for": "PT1H"}`."""
+
+    active_in: Environment = Field(alias="activeIn")
+    at_least: timedelta = Field(timedelta(0), alias="for", ge=timedelta(0))
+
+    def rule(self) -> PromotionRule:
+        return PromotionRule(self.active_in, self.at_least)
+
+
 class DeploymentSettings(_Section):
     default_strategy: Strategy = Field(Strategy.CANARY, description="the strategy where a deployment names none")
     max_concurrent: int = Field(5, ge=1, description="deployments that run at once; the others wait in order")
@@ -65,6 +76,22 @@ class DeploymentSettings(_Section):
         timedelta(minutes=5), gt=timedelta(0), description="how long a step bakes where a deployment doesn't say"
     )
     keep_previous: timedelta = Field(timedelta(minutes=30), description="how long a replaced version stays warm")
+    promotion_policy: dict[Environment, PromotionSettings] = Field(
+        {},
+        description="where a version must be active, and for how long, before it may go to an environment: "
+        '`{"Production": {"activeIn": "Staging", "for": "PT1H"}}`',
+    )
+
+    @field_validator("promotion_policy")
+    @classmethod
+    def _has_a_beginning(cls, policy: dict[Environment, PromotionSettings]) -> dict[Environment, PromotionSettings]:
+        for environment in policy:
+            way = [environment]
+            while (rule := policy.get(way[-1])) is not None:
+                way.append(rule.active_in)
+                if rule.active_in in way[:-1]:
+                    raise ValueError(f"{' waits for '.join(way)}: nothing could ever be deployed to any of them")
+        return policy
 
 
 class ServingSettings(_Section):

@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError, FailureError, WorkflowAlread
 
 with workflow.unsafe.imports_passed_through():
     from activities.deployments import DeploymentActivities
+    from activities.promotion import PromotionActivities
     from activities.queueing import QueueActivities
     from activities.replicas import ReplicaActivities
     from activities.traffic import TrafficActivities
@@ -21,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.ids import retirement_workflow_id
     from hotswap.domain.lifecycle import DeploymentStatus
     from hotswap.domain.policy import RollBack
+    from hotswap.domain.promotion import PromotionRule, unmet
     from hotswap.domain.registry import DeploymentBrief
     from hotswap.domain.strategy import immediate_steps
     from hotswap.domain.traffic import FULL, Arm
@@ -29,6 +31,7 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.messages import (
         DeploymentInput,
         DeploymentOutcome,
+        FindTenure,
         RetirementInput,
         ValidateVersion,
     )
@@ -89,6 +92,8 @@ class DeploymentWorkflow(Stepping):
             await self._await_approval()
         if self._request.kind is DeploymentKind.ROLLOUT:
             await self._take_slot()
+            if self._request.promotion is not None:
+                await self._hold_to(self._request.promotion)
             await self._validate(brief)
         await self._start(spec, warm=brief.warm is not None and brief.warm.application == spec.name)
         is_unjudged = self._stable is None or self._request.kind is DeploymentKind.ROLLBACK
@@ -146,6 +151,17 @@ class DeploymentWorkflow(Stepping):
             summary=summary,
             options=waiting(summary, deadline=self._request.queue_deadline),
         )
+
+    async def _hold_to(self, rule: PromotionRule) -> None:
+        """It was met when this was accepted; what it rests on may have changed while this waited."""
+        request = self._request
+        seen = await self._do(
+            PromotionActivities.find_tenure,
+            FindTenure(model=request.model, environment=rule.active_in),
+            summary=f"what is active in {rule.active_in}",
+        )
+        if why := unmet(rule, seen, model=request.model, version=request.version, to=request.environment):
+            raise GoBack(RollBack(Reason.POLICY_NOT_MET, why))
 
     async def _validate(self, brief: DeploymentBrief) -> None:
         await self._enter(DeploymentStatus.VALIDATING, "checks the artifact, its schemas and golden requests")

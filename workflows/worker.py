@@ -25,6 +25,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.analysis import AnalysisActivities
 from activities.deployments import DeploymentActivities
+from activities.promotion import PromotionActivities
 from activities.queueing import QueueActivities
 from activities.registry import RegistryActivities
 from activities.replicas import ReplicaActivities
@@ -40,6 +41,7 @@ from hotswap.persistence.database import create_engine, create_sessions
 from hotswap.persistence.deployments import PostgresDeployments
 from hotswap.persistence.registry import PostgresRegistry
 from hotswap.persistence.slots import PostgresSlots
+from hotswap.persistence.tenures import PostgresTenures
 from hotswap.persistence.traffic import PostgresTrafficPlans
 from hotswap.persistence.turns import PostgresTurns
 from hotswap.settings import Settings, SettingsError, load
@@ -67,6 +69,7 @@ class Ports:
 
     registry: port.Registry
     deployments: port.Deployments
+    tenures: port.Tenures
     plans: port.TrafficPlans
     bus: port.TrafficBus
     applications: port.DesiredApplications
@@ -94,6 +97,8 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
     registry = RegistryActivities(ports.registry, ports.inspector)
     deployments = DeploymentActivities(ports.deployments, ports.applications, ports.turns)
     queueing = QueueActivities(ports.slots, ports.turns, ports.bell)
+    deployments = DeploymentActivities(ports.deployments, ports.applications)
+    promotion = PromotionActivities(ports.tenures)
     validation = ValidationActivities(ports.registry, ports.inspector)
     replicas = ReplicaActivities(ports.applications, ports.cluster, ports.probe, ports.plans)
     traffic = TrafficActivities(ports.plans, ports.bus, ports.deployments)
@@ -110,6 +115,7 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
             deployments.record_transition,
             deployments.record_decision,
             deployments.record_approval,
+            promotion.find_tenure,
             validation.validate_version,
             replicas.start_replicas,
             replicas.warm_up,
@@ -164,6 +170,7 @@ async def serve(settings: Settings) -> None:
     ports = Ports(
         registry=PostgresRegistry(sessions),
         deployments=PostgresDeployments(sessions),
+        tenures=PostgresTenures(sessions),
         plans=PostgresTrafficPlans(sessions),
         bus=RedisTrafficBus(redis),
         applications=PostgresApplications(sessions),

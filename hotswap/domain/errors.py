@@ -8,6 +8,7 @@
     │   ├── VersionNotFound
     │   └── DeploymentNotFound
     ├── Conflict                    somebody else holds what was asked for
+    │   ├── PolicyNotMet            a policy of the environment stands against it, now
     │   ├── StaleFence              a newer writer has been here; the late one must give up
     │   └── IllegalTransition       a deployment can't go from this status to that one
     ├── Unauthorized
@@ -71,6 +72,10 @@ class DeploymentNotFound(NotFound):
 
 class Conflict(HotSwapError):
     code = "CONFLICT"
+
+
+class PolicyNotMet(Conflict):
+    code = "POLICY_NOT_MET"
 
 
 class StaleFence(Conflict):

@@ -27,6 +27,7 @@ class Reason(StrEnum):
     CANCELLED = "Cancelled"
     SUPERSEDED = "Superseded"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
+    POLICY_NOT_MET = "PolicyNotMet"
     VALIDATION_FAILED = "ValidationFailed"
     REPLICAS_FAILED = "ReplicasFailed"
     ROLLBACK_REQUESTED = "RollbackRequested"

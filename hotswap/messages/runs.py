@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.promotion import PromotionRule
 from hotswap.domain.registry import Registration
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment
@@ -13,7 +14,8 @@ from hotswap.messages.strategy import CanaryConfig
 class DeploymentInput(Message):
     """Starts workflow `Deployment` with id `deployment/{environment}/{model}`.
 
-    With `recover` it takes over from a run that was lost: it only ends what that run began.
+    `promotion` is the rule that was in force when it was accepted; it is held to once more when it begins. With
+    `recover` it takes over from a run that was lost: it only ends what that run began.
     """
 
     deployment_id: str
@@ -24,6 +26,7 @@ class DeploymentInput(Message):
     initiated_by: str
     config: CanaryConfig = CanaryConfig()
     approval_required: bool = False
+    promotion: PromotionRule | None = None
     keep_previous: timedelta = timedelta(minutes=30)
     warmup_timeout: timedelta = timedelta(minutes=2)
     queue_deadline: timedelta = timedelta(days=30)

@@ -8,6 +8,7 @@ from hotswap.domain.registry import Inspection, Registration, Unfinished, Versio
 from hotswap.domain.strategy import Thresholds
 from hotswap.domain.traffic import Counts, TrafficChange
 from hotswap.domain.verdict import Reason
+from hotswap.domain.vocabulary import Environment
 from hotswap.messages.base import Message
 from hotswap.messages.runs import QueueInput
 
@@ -85,6 +86,13 @@ class Leftovers(Message):
     deployments: tuple[Unfinished, ...]
     orphans: tuple[ApplicationSpec, ...]
     queued: tuple[QueueInput, ...] = ()
+
+
+class FindTenure(Message):
+    """What is active of this model in that environment, and since when."""
+
+    model: str
+    environment: Environment
 
 
 class AddVersion(Message):

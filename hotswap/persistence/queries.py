@@ -111,7 +111,7 @@ class Queries:
     async def model(self, id_or_name: str) -> ModelRow:
         """Raises ModelNotFound."""
         async with self._sessions() as session:
-            model = await session.scalar(select(Model).where(_names(id_or_name)))
+            model = await session.scalar(select(Model).where(names(id_or_name)))
             if model is None:
                 raise ModelNotFound(f"there is no model {id_or_name}; `hotswap models list` shows those there are")
             active = await session.execute(_active().where(ActiveVersion.model_id == model.model_id))
@@ -172,10 +172,9 @@ class Queries:
         Raises ModelNotFound, VersionNotFound, Conflict when the key was used for something else, the environment is
         frozen or others are in line, and ValidationFailed for a start that is past.
         """
-        if new.idempotency_key is not None:
-            known = await self._by_key(new.initiated_by, new.idempotency_key)
-            if known is not None:
-                return _same(known, new)
+        known = await self.known_deployment(new)
+        if known is not None:
+            return _same(known, new)
         wanted = (await self.version(new.model, new.version)).ref
         deployment_id = f"dep-{secrets.token_hex(6)}"
         row = Deployment(
@@ -216,11 +215,15 @@ class Queries:
                 )
         except IntegrityError:
             # Somebody was quicker with the same key.
-            known = await self._by_key(new.initiated_by, new.idempotency_key or "")
+            known = await self.known_deployment(new)
             if known is None:
                 raise
             return _same(known, new)
         return await self.deployment(deployment_id)
+
+    async def known_deployment(self, new: NewDeployment) -> DeploymentRow | None:
+        """What the same caller has asked for before under this key; None without a key."""
+        return None if new.idempotency_key is None else await self._by_key(new.initiated_by, new.idempotency_key)
 
     async def delete_unstarted_deployment(self, deployment_id: str) -> None:
         """Take back a row whose workflow was refused; nobody has been told of it yet."""
@@ -259,7 +262,7 @@ class Queries:
     ) -> "Listing[DeploymentRow]":
         wanted = _deployments()
         if model is not None:
-            wanted = wanted.where(_names(model))
+            wanted = wanted.where(names(model))
         if environment is not None:
             wanted = wanted.where(Deployment.environment == environment)
         if status is not None:
@@ -278,7 +281,7 @@ class Queries:
     async def running_deployment(self, environment: Environment, model: str) -> DeploymentRow | None:
         """The one under way, if there is one: the newest that has not ended."""
         wanted = _deployments().where(
-            _names(model), Deployment.environment == environment, Deployment.status.not_in(ENDED)
+            names(model), Deployment.environment == environment, Deployment.status.not_in(ENDED)
         )
         # A row that no workflow has opened yet is newer than the one that runs, or waits behind it.
         opened_first = wanted.order_by(Deployment.run_id.is_(None), Deployment.started_at.desc()).limit(1)
@@ -295,7 +298,7 @@ class Queries:
         return None if known is None else await self.deployment(known)
 
 
-def _names(id_or_name: str) -> ColumnElement[bool]:
+def names(id_or_name: str) -> ColumnElement[bool]:
     return or_(Model.model_id == id_or_name, Model.name == id_or_name)
 
 

@@ -13,6 +13,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Replayer
 
 from hotswap.analysis.judge import judge
+from hotswap.domain.promotion import PromotionRule
 from hotswap.domain.registry import DeploymentBrief
 from hotswap.domain.traffic import Fence, Route, TrafficPlan
 from hotswap.messages import CanaryConfig, DeploymentInput, DeploymentOutcome
@@ -28,6 +29,7 @@ from tests.workflows.fakes import (
     FakeProbe,
     FakeRegistry,
     FakeSlots,
+    FakeTenures,
     FakeTurns,
     World,
     rollout_brief,
@@ -63,6 +65,7 @@ class Stage:
         config: dict[str, Any] | None = None,
         approval: bool = False,
         queue_deadline: timedelta = timedelta(days=1),
+        promotion: PromotionRule | None = None,
         **switches: Any,
     ) -> AsyncIterator[Rollout]:
         brief = brief or rollout_brief()
@@ -76,6 +79,7 @@ class Stage:
         ports = Ports(
             registry=FakeRegistry(world),
             deployments=FakeDeployments(world, plans),
+            tenures=FakeTenures(world),
             plans=plans,
             bus=bus,
             applications=FakeApplications(world),
@@ -111,6 +115,7 @@ class Stage:
                     initiated_by="ann",
                     config=CanaryConfig.model_validate(settings),
                     approval_required=approval,
+                    promotion=promotion,
                     keep_previous=timedelta(hours=1),
                     queue_deadline=queue_deadline,
                 ),

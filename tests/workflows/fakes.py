@@ -19,6 +19,7 @@ from hotswap.domain.application import (
 )
 from hotswap.domain.errors import StaleFence
 from hotswap.domain.lifecycle import DeploymentStatus, check_transition
+from hotswap.domain.promotion import Tenure
 from hotswap.domain.queueing import Entry, Place, Standing
 from hotswap.domain.registry import (
     Check,
@@ -65,6 +66,8 @@ class World:
     withdraw_fails: int = 0
     no_slots: bool = False
     ring: Callable[[], None] = lambda: None
+    tenure: Tenure | None = None
+    """What is active where a promotion policy asks; set by the test that has one."""
     held_at: DeploymentStatus | None = None
     """The phase whose work gets stuck until `released`, which nothing but a test sets."""
 
@@ -121,6 +124,15 @@ class FakeRegistry:
 
     async def store_validation(self, deployment_id: str, version_id: str, report: ValidationReport) -> None:
         pass
+
+
+class FakeTenures:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def tenure(self, model: str, environment: Environment) -> Tenure:
+        assert self.world.tenure is not None
+        return self.world.tenure
 
 
 class FakePlans:

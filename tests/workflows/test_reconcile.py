@@ -35,6 +35,7 @@ from hotswap.persistence.queries import NewDeployment, Queries
 from hotswap.persistence.registry import PostgresRegistry
 from hotswap.persistence.slots import PostgresSlots
 from hotswap.persistence.tables import Deployment
+from hotswap.persistence.tenures import PostgresTenures
 from hotswap.persistence.traffic import PostgresTrafficPlans
 from hotswap.persistence.turns import PostgresTurns
 from tests.workflows.fakes import FakeBus, FakeInspector, FakeProbe, World, rollout_brief
@@ -144,6 +145,7 @@ async def site(temporal_client: Client, sessions: Sessions, engine: AsyncEngine)
     ports = Ports(
         registry=registry,
         deployments=PostgresDeployments(sessions),
+        tenures=PostgresTenures(sessions),
         plans=PostgresTrafficPlans(sessions),
         bus=FakeBus(proxies),
         applications=PostgresApplications(sessions),

@@ -1,0 +1,77 @@
+"""A promotion policy: where a version must be Active, and for how long, before it may go to an environment.
+
+Pure: what was active when, and what time it is, comes from the registry. *Active for an hour* means now and without
+a break: a version that was replaced or rolled back where it had to prove itself has proven nothing, however long it
+served before. Whether a rule applies at all (a rollback needs none) is asked where deployments are accepted and begun.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from hotswap.domain.vocabulary import Environment
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionRule:
+    """A version must be Active in `active_in` for `at_least`, without a break, when a deployment of it begins."""
+
+    active_in: Environment
+    at_least: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One stretch of a version as the active one of an environment; `until` is None while it lasts."""
+
+    version: str
+    since: datetime
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tenure:
+    """What is active in an environment at a time, and since when without a break; `version` None: nothing is."""
+
+    version: str | None
+    since: datetime | None
+    at: datetime
+
+
+def tenure(terms: Iterable[Term], *, at: datetime) -> Tenure:
+    """From a model's terms in one environment, the newest first.
+
+    A new deployment of the version that is active already follows without a break, so it doesn't start the time anew.
+    """
+    version: str | None = None
+    since: datetime | None = None
+    for term in terms:
+        follows = term.until is None if since is None else term.until == since
+        if not follows or (version is not None and term.version != version):
+            break
+        version, since = term.version, term.since
+    return Tenure(version, since, at)
+
+
+def unmet(rule: PromotionRule, seen: Tenure, *, model: str, version: str, to: Environment) -> str | None:
+    """Why `version` may not go `to` an environment, or None when it may; `seen` is of the rule's environment."""
+    needs = f"{to} takes a version of {model} that is Active in {rule.active_in}"
+    if rule.at_least:
+        needs += f" for {rule.at_least} without a break"
+    if seen.version is None or seen.since is None:
+        return f"{needs}; no version is active there, so deploy {version} to {rule.active_in} first"
+    if seen.version != version:
+        return (
+            f"{needs}; {seen.version} is active there since {_time(seen.since)}, not {version}, "
+            f"so deploy {version} to {rule.active_in} first"
+        )
+    if seen.at - seen.since < rule.at_least:
+        return (
+            f"{needs}; {version} is active there since {_time(seen.since)}, so ask again at "
+            f"{_time(seen.since + rule.at_least)}"
+        )
+    return None
+
+
+def _time(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
