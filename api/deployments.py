@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from api.auth import GuardedRoute
 from api.context import Maker, Reader, With
+from api.dry_run import dry_run
 from api.errors import invalid
 from api.launch import check_may_change, launch
 from api.presentation import accepted, deployment_view
@@ -30,7 +31,7 @@ from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment, Strategy
 from hotswap.messages import CanaryConfig
 from hotswap.persistence.queries import NewDeployment
-from hotswap.views import Accepted, DeploymentView, Page
+from hotswap.views import Accepted, DeploymentView, DryRunView, Page
 
 router = APIRouter(prefix="/api/v1/deployments", tags=["deployments"], route_class=GuardedRoute)
 
@@ -40,30 +41,40 @@ IdempotencyKey = Annotated[
 ]
 
 
-@router.post("", status_code=202)
+DryRun = Annotated[bool, Query(alias="dryRun", description="start nothing, and answer what would be")]
+
+
+@router.post(
+    "", status_code=202, responses={200: {"model": DryRunView, "description": "a dry run: nothing was started"}}
+)
 async def create_deployment(
-    caller: Maker, parts: With, body: CreateDeployment, response: Response, idempotency_key: IdempotencyKey = None
-) -> Accepted:
+    caller: Maker,
+    parts: With,
+    body: CreateDeployment,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+    is_dry_run: DryRun = False,
+) -> Accepted | DryRunView:
     """Start a deployment, or let it wait for its turn. It goes on by itself; `GET` what Location names to watch it."""
     check_may_change(caller, body.environment)
     strategy = body.strategy or parts.settings.deployments.default_strategy
     config, resources = plan(body, strategy, monitoring_duration=parts.settings.deployments.monitoring_duration)
-    row = await launch(
-        parts,
-        NewDeployment(
-            model=body.model_id,
-            version=body.version or body.version_id,
-            environment=body.environment,
-            strategy=strategy,
-            strategy_config=config.model_dump(mode="json", by_alias=True),
-            resources=resources.replica_resources(),
-            initiated_by=caller.subject,
-            idempotency_key=idempotency_key,
-            on_conflict=body.on_conflict,
-            start_at=body.start_at,
-        ),
-        config=config,
+    new = NewDeployment(
+        model=body.model_id,
+        version=body.version or body.version_id,
+        environment=body.environment,
+        strategy=strategy,
+        strategy_config=config.model_dump(mode="json", by_alias=True),
+        resources=resources.replica_resources(),
+        initiated_by=caller.subject,
+        idempotency_key=idempotency_key,
+        on_conflict=body.on_conflict,
+        start_at=body.start_at,
     )
+    if is_dry_run:
+        response.status_code = 200
+        return await dry_run(parts, new, config=config)
+    row = await launch(parts, new, config=config)
     response.headers["Location"] = f"/api/v1/deployments/{row.deployment.deployment_id}"
     return accepted(row)
 

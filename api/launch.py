@@ -119,6 +119,15 @@ async def _queue(parts: Parts, queued: QueueInput) -> None:
         logger.warning("queued, but nothing waits for its turn yet", extra={"deployment": queued.request.deployment_id})
 
 
+async def check_free(parts: Parts, environment: Environment, model: str) -> None:
+    """Raises Conflict naming the deployment that runs there, and Unavailable."""
+    try:
+        await parts.orchestration.check_free(environment, model)
+    except AlreadyRunning as other:
+        if not await _has_ended(parts, other.deployment_id):
+            raise Conflict(await _who_runs(parts, environment, model, other.deployment_id)) from None
+
+
 async def _has_ended(parts: Parts, deployment_id: str | None) -> bool:
     if deployment_id is None:
         return False

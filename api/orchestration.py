@@ -28,6 +28,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from hotswap.domain.errors import BY_CODE, Conflict, FieldProblem, HotSwapError, Unavailable, VersionNotFound
 from hotswap.domain.ids import deployment_workflow_id, queue_workflow_id, registration_workflow_id
 from hotswap.domain.registry import VersionRef
+from hotswap.domain.vocabulary import Environment
 from hotswap.messages import (
     DEPLOYMENT_MEMO,
     TASK_QUEUE,
@@ -188,6 +189,19 @@ class Orchestration:
         """Raises Ended and Unavailable."""
         async with _temporal():
             await self._client.get_workflow_handle(queue_workflow_id(deployment_id)).cancel(rpc_timeout=CALL_TIMEOUT)
+
+    async def check_free(self, environment: Environment, model: str) -> None:
+        """Whether a deployment could be started now. Raises AlreadyRunning when another one runs, and Unavailable."""
+        handle = self._client.get_workflow_handle(deployment_workflow_id(environment, model))
+        async with _temporal():
+            try:
+                found = await handle.describe(rpc_timeout=CALL_TIMEOUT)
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
+                return
+            if found.status is WorkflowExecutionStatus.RUNNING:
+                raise AlreadyRunning((await found.memo()).get(DEPLOYMENT_MEMO))
 
     async def ask(self, workflow_id: str, deployment_id: str, verb: str, request: Request) -> Answer:
         """Say something to a deployment as an update, and wait for its answer.

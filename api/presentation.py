@@ -164,7 +164,12 @@ def _step(row: DeploymentRow, number: int, step: Step, status: DeploymentStatus,
         passed = {each.step for each in row.analysis if each.verdict.get("outcome") == Outcome.PASS}
         is_done = status in {DeploymentStatus.PROMOTING, DeploymentStatus.ACTIVE} or number in passed
         state = StepState.DONE if is_done else StepState.WAITING
-    return StepView(number=number + 1, weight=step.weight / 100, bake_seconds=step.bake_seconds, state=state)
+    return step_view(number, step, state)
+
+
+def step_view(position: int, step: Step, state: StepState) -> StepView:
+    """As people count: the first step is 1."""
+    return StepView(number=position + 1, weight=step.weight / 100, bake_seconds=step.bake_seconds, state=state)
 
 
 def _bake_end(deployment: Deployment, steps: tuple[Step, ...], position: int | None) -> Any:

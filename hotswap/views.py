@@ -245,6 +245,60 @@ class Accepted(View):
     message: str | None = None
 
 
+class DifferenceView(View):
+    """`path` such as `inputSchema.properties.amount.type`; null is what isn't there on that side."""
+
+    path: str
+    now: Any
+    then: Any
+
+
+class RefusalView(View):
+    """What `POST /deployments` would answer as an error now; `code` is that error's."""
+
+    code: str
+    message: str
+
+
+class GpuSumView(View):
+    """Replicas times GPUs; at the `peak` both arms are up."""
+
+    candidate: float
+    stable: float
+    peak: float
+
+
+class ServingView(View):
+    """What serves in an environment now."""
+
+    version: str
+    deployment_id: str
+    since: datetime
+
+
+class DryRunView(View):
+    """What a deployment would do, if it were started now; nothing was.
+
+    It `wouldBeAccepted` when there are no `refusals`. Seconds are those of the steps alone: `leastSeconds` where each
+    bake passes at its end, `mostSeconds` where each is extended to its deadline. Without `serving` it would be the
+    first here, and there are no `differences`.
+    """
+
+    model: str
+    version: str
+    environment: Environment
+    strategy: Strategy
+    would_be_accepted: bool
+    refusals: list[RefusalView]
+    approval_required: bool
+    steps: list[StepView]
+    least_seconds: float
+    most_seconds: float
+    gpus: GpuSumView
+    serving: ServingView | None
+    differences: list[DifferenceView]
+
+
 class AnswerView(View):
     """What came of approve, promote, abort or rollback.
 

@@ -97,7 +97,6 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
     registry = RegistryActivities(ports.registry, ports.inspector)
     deployments = DeploymentActivities(ports.deployments, ports.applications, ports.turns)
     queueing = QueueActivities(ports.slots, ports.turns, ports.bell)
-    deployments = DeploymentActivities(ports.deployments, ports.applications)
     promotion = PromotionActivities(ports.tenures)
     validation = ValidationActivities(ports.registry, ports.inspector)
     replicas = ReplicaActivities(ports.applications, ports.cluster, ports.probe, ports.plans)

@@ -63,6 +63,7 @@ _add(
     """hotswap deploy fraud-detection --config '{"rollbackThresholds": {"errorRateIncrease": 0.005}}'""",
     "hotswap deploy fraud-detection --environment Staging --replicas 2 --gpus 0.5 --config @canary.json",
     "hotswap deploy fraud-detection --on-conflict queue --start-at 2026-12-27T06:00:00Z",
+    "hotswap deploy fraud-detection --version 2.0.0 --dry-run",
     codes=outcome.FORWARD,
 )
 _add(WORK, deployments.get, "hotswap get", "hotswap get --model fraud-detection --status Active", f"hotswap get {_ID}")

@@ -1,11 +1,11 @@
-"""`hotswap deploy` and `hotswap get`."""
+"""`hotswap deploy`, also as a dry run, and `hotswap get`."""
 
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
-from hotswap.cli import outcome
+from hotswap.cli import dry_run, outcome
 from hotswap.cli.console import connect, err, out, show_json, show_table, table
 from hotswap.cli.options import AsJson, Timeout, Wait, check_timeout, json_object, moment
 from hotswap.cli.watch import follow, report
@@ -39,12 +39,17 @@ def deploy(
     idempotency_key: Annotated[
         str | None, typer.Option(help="Asking again with the same key starts no second deployment.")
     ] = None,
+    only_look: Annotated[
+        bool, typer.Option("--dry-run", help="Start nothing; show the steps, and what differs from what serves now.")
+    ] = False,
     wait: Wait = False,
     timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start a deployment and print its id; it goes on by itself."""
+    """Start a deployment and print its id; it goes on by itself. A dry run that would be refused exits with 1."""
     check_timeout(timeout, wait=wait)
+    if only_look and wait:
+        raise typer.BadParameter("--wait has nothing to wait for in a --dry-run: it starts nothing")
     chosen: dict[str, Any] = {
         "canaryPercentage": canary_percentage,
         "incrementStep": increment_step,
@@ -53,21 +58,22 @@ def deploy(
     resources = {
         name: value for name, value in (("replicas", replicas), ("gpus", gpus), ("cpus", cpus)) if value is not None
     }
+    asked: dict[str, Any] = {
+        "version": version,
+        "environment": environment.value,
+        "strategy": strategy.value if strategy else None,
+        "config": {
+            **(json_object(config, name="--config") if config else {}),
+            **{name: value for name, value in chosen.items() if value is not None},
+        },
+        "resources": resources or None,
+        "on_conflict": on_conflict.value if on_conflict else None,
+        "start_at": start_at,
+    }
     with connect() as hotswap:
-        accepted = hotswap.deploy(
-            model,
-            version=version,
-            environment=environment.value,
-            strategy=strategy.value if strategy else None,
-            config={
-                **(json_object(config, name="--config") if config else {}),
-                **{name: value for name, value in chosen.items() if value is not None},
-            },
-            resources=resources or None,
-            on_conflict=on_conflict.value if on_conflict else None,
-            start_at=start_at,
-            idempotency_key=idempotency_key,
-        )
+        if only_look:
+            raise typer.Exit(dry_run.show(hotswap.dry_run(model, **asked), as_json=as_json))
+        accepted = hotswap.deploy(model, **asked, idempotency_key=idempotency_key)
         if not wait:
             if as_json:
                 show_json(accepted)

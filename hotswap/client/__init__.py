@@ -27,6 +27,7 @@ from hotswap.views import (
     AnswerView,
     BatchPredictionView,
     DeploymentView,
+    DryRunView,
     FreezeView,
     ModelView,
     Page,
@@ -144,19 +145,26 @@ class HotSwap:
         `resources` is `{"replicas", "gpus", "cpus"}`, the latter two per replica. `on_conflict` (`reject`, `queue` or
         `supersede`) says what becomes of it while another of the model is under way; `start_at` has its time zone.
         """
-        body = {
-            "modelId": model,
-            "version": version,
-            "environment": environment,
-            "strategy": strategy,
-            "strategyConfig": dict(config or {}),
-            "resources": dict(resources) if resources is not None else None,
-            "onConflict": on_conflict,
-            "startAt": start_at.isoformat() if start_at is not None else None,
-        }
-        given = {name: value for name, value in body.items() if value is not None}
+        given = _deployment(model, version, environment, strategy, config, resources, on_conflict, start_at)
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         return _read(Accepted, self._transport.send("POST", "/api/v1/deployments", body=given, headers=headers))
+
+    def dry_run(
+        self,
+        model: str,
+        *,
+        version: str | None = None,
+        environment: str = "Production",
+        strategy: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        resources: Mapping[str, Any] | None = None,
+        on_conflict: str | None = None,
+        start_at: datetime | None = None,
+    ) -> DryRunView:
+        """What `deploy` with the same arguments would do, and what would refuse it; starts and writes nothing."""
+        given = _deployment(model, version, environment, strategy, config, resources, on_conflict, start_at)
+        answer = self._transport.send("POST", "/api/v1/deployments", body=given, query={"dryRun": "true"})
+        return _read(DryRunView, answer)
 
     def deployments(
         self,
@@ -308,6 +316,29 @@ class HotSwap:
 
 def _read(kind: type[Answered], answer: httpx.Response) -> Answered:
     return kind.model_validate_json(answer.content)
+
+
+def _deployment(
+    model: str,
+    version: str | None,
+    environment: str,
+    strategy: str | None,
+    config: Mapping[str, Any] | None,
+    resources: Mapping[str, Any] | None,
+    on_conflict: str | None,
+    start_at: datetime | None,
+) -> dict[str, Any]:
+    body = {
+        "modelId": model,
+        "version": version,
+        "environment": environment,
+        "strategy": strategy,
+        "strategyConfig": dict(config or {}),
+        "resources": dict(resources) if resources is not None else None,
+        "onConflict": on_conflict,
+        "startAt": start_at.isoformat() if start_at is not None else None,
+    }
+    return {name: value for name, value in body.items() if value is not None}
 
 
 def _routing(environment: str | None, version: str | None, entity: str | None) -> dict[str, str]:

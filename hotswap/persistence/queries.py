@@ -14,6 +14,7 @@ import msgspec
 import semver
 from sqlalchemy import ColumnElement, Select, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.errors import Conflict, DeploymentNotFound, ModelNotFound, VersionNotFound
@@ -196,14 +197,7 @@ class Queries:
             row.queued_request = new.queued_request(deployment_id, wanted)
         try:
             async with self._sessions.begin() as session:
-                await admit(
-                    session,
-                    wanted,
-                    kind=new.kind,
-                    environment=new.environment,
-                    on_conflict=new.on_conflict,
-                    start_at=new.start_at,
-                )
+                await _admit(session, new, wanted)
                 session.add(row)
                 session.add(
                     about_deployment(
@@ -220,6 +214,11 @@ class Queries:
                 raise
             return _same(known, new)
         return await self.deployment(deployment_id)
+
+    async def check_admission(self, new: NewDeployment, wanted: VersionRef) -> None:
+        """Whether `create_deployment` would let it in now. Raises Conflict, and ValidationFailed."""
+        async with self._sessions() as session:
+            await _admit(session, new, wanted)
 
     async def known_deployment(self, new: NewDeployment) -> DeploymentRow | None:
         """What the same caller has asked for before under this key; None without a key."""
@@ -296,6 +295,17 @@ class Queries:
         async with self._sessions() as session:
             known = await session.scalar(wanted)
         return None if known is None else await self.deployment(known)
+
+
+async def _admit(session: AsyncSession, new: NewDeployment, wanted: VersionRef) -> None:
+    await admit(
+        session,
+        wanted,
+        kind=new.kind,
+        environment=new.environment,
+        on_conflict=new.on_conflict,
+        start_at=new.start_at,
+    )
 
 
 def names(id_or_name: str) -> ColumnElement[bool]:

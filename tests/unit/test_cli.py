@@ -20,7 +20,7 @@ import hotswap.cli
 from hotswap.cli import app, console, watch
 from hotswap.client import HotSwap
 from hotswap.views import DeploymentView
-from tests.fixtures.answers import accepted, deployment, error
+from tests.fixtures.answers import accepted, deployment, dry_run, error
 
 COMMANDS = [
     *("up", "down", "stop", "start", "env", "demo", "models", "deploy", "get", "watch"),
@@ -107,6 +107,7 @@ def test_who_waits_is_told_the_exit_codes_and_can_stop_waiting(cli: Cli, command
         ["deploy", "fraud", "--wait", "--timeout", "nan"],
         ["deploy", "fraud", "--wait", "--timeout", "10:00"],
         ["deploy", "fraud", "--timeout", "PT5M"],
+        ["deploy", "fraud", "--dry-run", "--wait"],
         ["abort", "dep-1", "--timeout", "60"],
         ["deploy", "fraud", "--on-conflict", "jump"],
         ["deploy", "fraud", "--start-at", "tomorrow"],
@@ -198,6 +199,40 @@ def test_thaw_ends_what_is_in_force_and_nothing_that_is_planned(cli: Cli) -> Non
     cli.on("GET", "/api/v1/freezes", (200, {**page, "items": [planned]}))
     result = cli.run("thaw", "Production")
     assert (result.exit_code, "Production is not frozen" in result.stderr) == (1, True)
+
+
+def test_a_dry_run_shows_what_would_be_and_what_differs(cli: Cli) -> None:
+    cli.on("POST", "/api/v1/deployments", (200, dry_run()))
+    result = cli.run("deploy", "fraud", "--version", "2.0.0", "--dry-run", "--canary-percentage", "10")
+    assert result.exit_code == 0
+    assert (cli.asked[0].url.params["dryRun"], cli.asked[0].headers.get("idempotency-key")) == ("true", None)
+    assert json.loads(cli.asked[0].content)["strategyConfig"] == {"canaryPercentage": 10}
+    told = " ".join(result.stdout.split())
+    for said in (
+        "fraud 2.0.0 to Production, by Canary would be accepted",
+        "serves now 1.0.0, by dep-0",
+        "approval needed",
+        "steps take 0:10:00 to 0:30:00",
+        "gpus 2 beside 1.5 of the stable: 3.5 at the peak",
+        "1 10% 0:05:00",
+        "version 1.0.0 2.0.0",
+        'inputSchema.properties.age - {"type": "integer"}',
+    ):
+        assert said in told
+
+
+def test_a_dry_run_of_what_would_be_refused_exits_with_1(cli: Cli) -> None:
+    refusal = {"code": "POLICY_NOT_MET", "message": "Production takes a version that is Active in Staging"}
+    refused = dry_run(wouldBeAccepted=False, refusals=[refusal], serving=None, differences=[])
+    cli.on("POST", "/api/v1/deployments", (200, refused))
+    result = cli.run("deploy", "fraud", "--dry-run")
+    assert result.exit_code == 1
+    assert "would be refused" in result.stdout
+    assert "POLICY_NOT_MET: Production takes a version that is Active in Staging" in result.stdout
+    assert "nothing: it is the first" in result.stdout
+    as_json = cli.run("deploy", "fraud", "--dry-run", "--json")
+    assert as_json.exit_code == 1
+    assert json.loads(as_json.stdout)["refusals"] == [refusal]
 
 
 ENDS = [

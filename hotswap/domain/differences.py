@@ -1,0 +1,86 @@
+"""What differs between what serves now and what would serve after a deployment. Pure.
+
+Both sides are compared field by field, each difference with its path in the names that the API uses, so that a person
+sees in a line what a release changes, and a pipeline can refuse a change that it doesn't expect. It judges nothing:
+whether a difference matters is for who reads it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from hotswap.domain.application import ReplicaResources
+from hotswap.domain.vocabulary import Framework, Strategy
+
+_UNORDERED = frozenset({"required", "enum", "type"})
+"""Keywords of JSON Schema whose lists are sets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a deployment puts in place, and how it does."""
+
+    version: str
+    framework: Framework
+    resources: ReplicaResources
+    input_schema: Mapping[str, Any]
+    output_schema: Mapping[str, Any]
+    strategy: Strategy
+    strategy_config: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """`path` such as `inputSchema.properties.amount.type`; None is what isn't there on that side."""
+
+    path: str
+    now: Any
+    then: Any
+
+
+def differences(now: Setup, then: Setup) -> tuple[Difference, ...]:
+    """Every field in which the two differ, in the order of `Setup` and, within, of what would be."""
+    return tuple(_walk("", _as_json(now), _as_json(then)))
+
+
+def _as_json(setup: Setup) -> dict[str, Any]:
+    return {
+        "version": setup.version,
+        "framework": setup.framework.value,
+        "resources": {field.name: getattr(setup.resources, field.name) for field in fields(setup.resources)},
+        "inputSchema": setup.input_schema,
+        "outputSchema": setup.output_schema,
+        "strategy": setup.strategy.value,
+        "strategyConfig": setup.strategy_config,
+    }
+
+
+def _walk(path: str, now: Any, then: Any) -> Iterator[Difference]:
+    if isinstance(now, Mapping) and isinstance(then, Mapping):
+        for key in (*then, *(key for key in now if key not in then)):
+            yield from _walk(f"{path}.{key}" if path else key, now.get(key), then.get(key))
+    elif _are_lists_of_objects(now, then):
+        for position, (one, other) in enumerate(zip(now, then, strict=True)):
+            yield from _walk(f"{path}[{position}]", one, other)
+    elif not _is_same(path.rpartition(".")[2], now, then):
+        yield Difference(path, now, then)
+
+
+def _are_lists_of_objects(now: Any, then: Any) -> bool:
+    """Of the same length; where one was put in or taken out, only the whole lists say what is new."""
+    return (
+        isinstance(now, list)
+        and isinstance(then, list)
+        and len(now) == len(then)
+        and all(isinstance(each, Mapping) for each in (*now, *then))
+    )
+
+
+def _is_same(key: str, now: Any, then: Any) -> bool:
+    if isinstance(now, list) and isinstance(then, list) and len(now) == len(then):
+        if key in _UNORDERED:
+            now, then = sorted(now, key=repr), sorted(then, key=repr)
+        return all(_is_same("", one, other) for one, other in zip(now, then, strict=True))
+    if isinstance(now, bool) or isinstance(then, bool):
+        return now is then  # to Python True is 1, to JSON it isn't
+    return bool(now == then)
