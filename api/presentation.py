@@ -24,6 +24,7 @@ from hotswap.views import (
     CheckView,
     DeploymentView,
     ModelView,
+    PauseView,
     ResourcesView,
     StepState,
     StepView,
@@ -169,7 +170,15 @@ def _step(row: DeploymentRow, number: int, step: Step, status: DeploymentStatus,
 
 def step_view(position: int, step: Step, state: StepState) -> StepView:
     """As people count: the first step is 1."""
-    return StepView(number=position + 1, weight=step.weight / 100, bake_seconds=step.bake_seconds, state=state)
+    pause = step.pause
+    return StepView(
+        number=position + 1,
+        weight=step.weight / 100,
+        bake_seconds=step.bake_seconds,
+        judged=step.judged,
+        pause=None if pause is None else PauseView(limit_seconds=pause.limit_seconds, on_limit=pause.on_limit),
+        state=state,
+    )
 
 
 def _bake_end(deployment: Deployment, steps: tuple[Step, ...], position: int | None) -> Any:

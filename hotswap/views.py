@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.strategy import OnLimit
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType, Strategy, VersionStatus
 
 
@@ -150,8 +151,15 @@ class StepState(StrEnum):
     WAITING = "waiting"
 
 
+class PauseView(View):
+    """A wait for an approval; without `limitSeconds` for as long as it takes, after it as `onLimit` says."""
+
+    limit_seconds: float | None
+    on_limit: OnLimit
+
+
 class StepView(View):
-    """`number` counts from 1, `weight` is in percent.
+    """`number` counts from 1, `weight` is in percent; a `pause` comes after the bake.
 
     Of a deployment that was rolled back, only the steps that had passed are done.
     """
@@ -159,6 +167,8 @@ class StepView(View):
     number: int
     weight: float
     bake_seconds: float
+    judged: bool = True
+    pause: PauseView | None = None
     state: StepState
 
 
@@ -280,8 +290,8 @@ class DryRunView(View):
     """What a deployment would do, if it were started now; nothing was.
 
     It `wouldBeAccepted` when there are no `refusals`. Seconds are those of the steps alone: `leastSeconds` where each
-    bake passes at its end, `mostSeconds` where each is extended to its deadline. Without `serving` it would be the
-    first here, and there are no `differences`.
+    bake passes at its end and each pause is ended at once, `mostSeconds` where bakes are extended and pauses last to
+    their limits; null where a pause has none. Without `serving` it would be the first here, with no `differences`.
     """
 
     model: str
@@ -293,7 +303,7 @@ class DryRunView(View):
     approval_required: bool
     steps: list[StepView]
     least_seconds: float
-    most_seconds: float
+    most_seconds: float | None
     gpus: GpuSumView
     serving: ServingView | None
     differences: list[DifferenceView]

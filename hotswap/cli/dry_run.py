@@ -10,7 +10,8 @@ from rich.text import Text
 
 from hotswap.cli.console import facts, show_json, show_table, table
 from hotswap.cli.outcome import Exit
-from hotswap.views import DryRunView, GpuSumView, StepView
+from hotswap.domain.strategy import OnLimit
+from hotswap.views import DryRunView, GpuSumView, PauseView, StepView
 
 
 def show(seen: DryRunView, *, as_json: bool) -> Exit:
@@ -38,7 +39,7 @@ def report(seen: DryRunView) -> RenderableType:
             ("gpus", _gpus(seen.gpus)),
         ),
         Text(),
-        table("STEP", "WEIGHT", "BAKE", rows=[_step(step) for step in seen.steps]),
+        table("STEP", "WEIGHT", "BAKE", "", "PAUSE", rows=[_step(step) for step in seen.steps]),
     ]
     if serving is not None:
         rows = [(each.path, _value(each.now), _value(each.then)) for each in seen.differences]
@@ -53,10 +54,22 @@ def _gpus(gpus: GpuSumView) -> str:
 
 
 def _step(step: StepView) -> tuple[object, ...]:
-    return (step.number + 1, f"{step.weight:g}%", _seconds(step.bake_seconds))
+    judged = "judged" if step.judged else "not judged"
+    return (step.number, f"{step.weight:g}%", _seconds(step.bake_seconds), judged, _pause(step.pause))
 
 
-def _range(least: float, most: float) -> str:
+def _pause(pause: PauseView | None) -> str | None:
+    if pause is None:
+        return None
+    if pause.limit_seconds is None:
+        return "for an approval"
+    then = "goes back" if pause.on_limit is OnLimit.ABORT else "goes on"
+    return f"for an approval; after {_seconds(pause.limit_seconds)} it {then}"
+
+
+def _range(least: float, most: float | None) -> str:
+    if most is None:
+        return f"{_seconds(least)} and as long as people pause"
     return _seconds(least) if least == most else f"{_seconds(least)} to {_seconds(most)}"
 
 

@@ -43,7 +43,8 @@ async def test_a_first_deployment_is_foreseen_and_nothing_is_begun(world: ApiWor
     seen = await dry(world, resources={"replicas": 2, "gpus": 0.5})
     assert (seen["model"], seen["version"], seen["environment"]) == (world.model, "1.0.0", "Production")
     assert (seen["wouldBeAccepted"], seen["refusals"], seen["approvalRequired"]) == (True, [], False)
-    assert seen["steps"] == [{"number": 0, "weight": 100.0, "bakeSeconds": 0.0, "state": "waiting"}]
+    only = {"number": 1, "weight": 100.0, "bakeSeconds": 0.0, "judged": False, "pause": None, "state": "waiting"}
+    assert seen["steps"] == [only]
     assert (seen["leastSeconds"], seen["mostSeconds"]) == (0, 0)
     assert seen["gpus"] == {"candidate": 1, "stable": 0, "peak": 1}
     assert (seen["serving"], seen["differences"]) == (None, [])
@@ -72,8 +73,8 @@ async def test_what_differs_from_what_serves_is_named_by_field(world: ApiWorld, 
         {"path": "resources.replicas", "now": 1, "then": 3},
         {"path": "resources.gpus", "now": 0.0, "then": 1.0},
         {"path": "inputSchema.minItems", "now": None, "then": 3},
-        {"path": "strategyConfig.canaryPercentage", "now": 10.0, "then": 20.0},
-        {"path": "strategyConfig.incrementStep", "now": 15.0, "then": 40.0},
+        {"path": "strategyConfig.canaryPercentage", "now": None, "then": 20.0},
+        {"path": "strategyConfig.incrementStep", "now": None, "then": 40.0},
         {"path": "strategyConfig.monitoringDuration", "now": "PT5M", "then": "PT1M"},
     ]
     assert [step["weight"] for step in seen["steps"]] == [20, 60, 100]  # type: ignore[attr-defined]

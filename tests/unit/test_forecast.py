@@ -4,7 +4,7 @@ import pytest
 
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.forecast import GpuSum, Length, gpu_sum, length
-from hotswap.domain.strategy import Step, canary_steps, immediate_steps
+from hotswap.domain.strategy import Pause, Step, canary_steps, immediate_steps
 
 CANARY = canary_steps(canary_percentage=10, increment_step=45, bake_seconds=300, deadline_seconds=900)
 
@@ -15,7 +15,9 @@ CANARY = canary_steps(canary_percentage=10, increment_step=45, bake_seconds=300,
         ((), Length(0, 0)),
         (immediate_steps(), Length(0, 0)),
         (CANARY, Length(900, 2700)),
-        ((Step(100, 1, 3), Step(10_000, 60, 60, judged=False)), Length(1, 3)),
+        ((Step(100, 1, 3), Step(10_000, 60, 180, judged=False)), Length(61, 63)),
+        ((Step(0, 0, 0, judged=False, pause=Pause(3600)), Step(10_000, 60, 180)), Length(60, 3780)),
+        ((Step(100, 1, 3, pause=Pause()), Step(10_000, 60, 180)), Length(61, None)),
     ],
 )
 def test_how_long_the_steps_take(steps: tuple[Step, ...], expected: Length) -> None:
