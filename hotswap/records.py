@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from hotswap.domain.vocabulary import ArmName, InferenceStatus
+from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus
 
 
 class InferenceRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +37,7 @@ class InferenceRecord(msgspec.Struct, frozen=True, kw_only=True):
     requested_at: float
     completed_at: float
     fallback_from: str | None = None
+    chosen_by: ChosenBy = ChosenBy.WEIGHT
 
 
 STREAM = "hotswap:records"

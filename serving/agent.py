@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 
 from hotswap.bus import RedisTrafficBus, decode_plan
 from hotswap.domain.errors import Unavailable
-from hotswap.domain.traffic import ProxyReport, Route, TrafficPlan
+from hotswap.domain.traffic import Arm, ProxyReport, Route, TrafficPlan
 from hotswap.lifetime import until_terminated
 from hotswap.ports import ServeCluster, TrafficBus
 from hotswap.settings import SettingsError, TrafficAgentSettings, load
@@ -30,6 +30,7 @@ from serving.counting import GrowingCounts
 from serving.draining import Draining
 from serving.envoy import prepare
 from serving.envoy.admin import EnvoyAdmin
+from serving.envoy.chosen import application_of, cluster_names
 from serving.envoy.clusters import clusters
 from serving.envoy.fallback import Fallback, composite_cluster, fallbacks
 from serving.envoy.files import api_address, current_jwt_filter, write_atomically, write_resources
@@ -74,7 +75,7 @@ class Agent:
         self._held: dict[str, str] = {}
         # A request that hangs at the candidate must still find its way to the stable when it is given up.
         drain = max(DRAIN_SECONDS, settings.gateway.candidate_timeout.total_seconds() + 1)
-        self._applications = Draining[str](drain)
+        self._own_clusters = Draining[str](drain)
         self._fallbacks = Draining[Fallback](drain)
 
     async def run(self) -> None:
@@ -147,7 +148,7 @@ class Agent:
 
     async def _apply(self, plan: TrafficPlan) -> dict[str, str]:
         """Make Envoy's files say what the plan says; the routes that had to be held, with the reason."""
-        if any(self._lacks_replicas(route) for route in plan.routes):
+        if any(self._has_nobody(route.candidate) for route in plan.routes):
             # The plan was quicker than the last look at Ray Serve.
             await self._learn_replicas()
         applied, held = self._with_held_routes(plan)
@@ -164,10 +165,10 @@ class Agent:
     def _clusters(self, applied: TrafficPlan) -> list[dict[str, Any]]:
         """Routes never name a cluster that Envoy doesn't have yet, nor lose one that a request may be on."""
         before, now = self._known.applied, time.monotonic()
-        names = self._applications.beside(applied.applications, before=before.applications, now=now)
+        names = self._own_clusters.beside(cluster_names(applied), before=cluster_names(before), now=now)
         wanted = fallbacks(applied)
         kept = self._fallbacks.beside(wanted, before=fallbacks(before), now=now)
-        targets = {name: self._known.targets.get(name, ()) for name in names}
+        targets = {name: self._known.targets.get(application_of(name), ()) for name in names}
         by_cluster = {each.cluster: each for each in (*kept, *wanted)}
         composites = [composite_cluster(by_cluster[name]) for name in sorted(by_cluster)]
         return [*clusters(targets, api=api_address(self._settings)), *composites]
@@ -187,9 +188,12 @@ class Agent:
 
     def _lacks_replicas(self, route: Route) -> str | None:
         candidate = route.candidate
-        if candidate is None or route.candidate_weight == 0 or self._known.targets.get(candidate.application):
+        if candidate is None or route.candidate_weight == 0 or not self._has_nobody(candidate):
             return None
         return f"{candidate.application} is to have {route.candidate_weight / 100:g}% but has no ready replica"
+
+    def _has_nobody(self, arm: Arm | None) -> bool:
+        return arm is not None and not self._known.targets.get(arm.application)
 
     async def _taken(self, file: str, version: str) -> None:
         deadline = time.monotonic() + TAKE_SECONDS

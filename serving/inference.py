@@ -22,7 +22,7 @@ from hotswap.domain.application import ApplicationSpec
 from hotswap.domain.errors import Conflict, HotSwapError, SchemaValidationFailed, ValidationFailed
 from hotswap.domain.errors import FieldProblem as Problem
 from hotswap.domain.registry import GoldenRequest
-from hotswap.domain.vocabulary import ArmName, InferenceStatus
+from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus
 from hotswap.records import InferenceRecord, encode_record, to_json
 from serving.golden import attempt, made_up_request
 from serving.runtimes import Model, Prediction
@@ -127,6 +127,7 @@ class Engine:
                     application=self.spec.name,
                     arm=_arm(headers),
                     fallback_from=_fallback_from(headers),
+                    chosen_by=_chosen_by(headers),
                     attempt=_attempt(headers),
                     batch=batch,
                     instances=len(instances),
@@ -321,6 +322,13 @@ def _outcome(
 def _fallback_from(headers: dict[bytes, bytes]) -> str | None:
     """The version that failed this request before it came here; only the proxy can say so."""
     return headers.get(b"x-hotswap-fallback", b"").decode("ascii", "replace") or None
+
+
+def _chosen_by(headers: dict[bytes, bytes]) -> ChosenBy:
+    try:
+        return ChosenBy(headers.get(b"x-hotswap-chosen-by", b"weight").decode("ascii", "replace"))
+    except ValueError:
+        return ChosenBy.WEIGHT
 
 
 def _attempt(headers: dict[bytes, bytes]) -> int:

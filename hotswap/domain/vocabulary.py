@@ -69,6 +69,14 @@ class ArmName(StrEnum):
     SHADOW = "shadow"
 
 
+class ChosenBy(StrEnum):
+    """How the arm that answered a request was chosen: only what the weight chose says anything of a version."""
+
+    WEIGHT = "weight"
+    VERSION = "version"
+    TESTER = "tester"
+
+
 class InferenceStatus(StrEnum):
     PENDING = "Pending"
     PROCESSING = "Processing"

@@ -225,6 +225,8 @@ class InferenceRequest(Base):
     arm: Mapped[str]
     fallback_from: Mapped[str | None]
     """The candidate's version that failed this request, where the stable answered in its place."""
+    chosen_by: Mapped[str] = mapped_column(server_default="weight")
+    """How that arm was chosen: by `weight`; or by the request itself, by `version` or as a `tester`."""
     attempt: Mapped[int]
     is_batch: Mapped[bool]
     instances: Mapped[int]

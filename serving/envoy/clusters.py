@@ -32,7 +32,7 @@ RETRY: Json = {
 
 
 def clusters(targets: Mapping[str, Sequence[str]], *, api: str) -> list[Json]:
-    """`targets` are `host:port` by application; an application without any answers 503 until it has some.
+    """`targets` are `host:port` by cluster; one without any answers 503 until it has some.
 
     A fallback's cluster stands beside these (`serving/envoy/fallback.py`).
     """

@@ -1,6 +1,7 @@
 """The headers by which clients, Envoy and replicas speak of versions and arms.
 
-Envoy alone says `ARM`, `FALLBACK` and `APPLICATION`: what a client sends under these names is overwritten or removed.
+Envoy alone says `ARM`, `CHOSEN_BY`, `FALLBACK` and `APPLICATION`: what a client sends under these names is overwritten
+or removed.
 """
 
 VERSION_HEADER = "x-hotswap-version"
@@ -11,6 +12,12 @@ ENTITY_HEADER = "x-entity-id"
 
 ARM_HEADER = "x-hotswap-arm"
 """Who answers: the stable or the candidate."""
+
+TESTER_HEADER = "x-hotswap-tester"
+"""Of a request: `true` asks for the candidate, whatever its weight."""
+
+CHOSEN_BY_HEADER = "x-hotswap-chosen-by"
+"""How the arm was chosen: by weight, by version, or as a tester."""
 
 FALLBACK_HEADER = "x-hotswap-fallback"
 """The candidate's version that failed this request, where the stable answers in its place."""

@@ -11,7 +11,8 @@ from typing import Any
 
 from hotswap.domain.errors import ModelNotFound, NotFound, VersionNotFound
 from hotswap.domain.traffic import Arm, Route, TrafficPlan
-from hotswap.domain.vocabulary import ArmName, Environment
+from hotswap.domain.vocabulary import ArmName, ChosenBy, Environment
+from serving.envoy.chosen import chosen_by, chosen_cluster, is_tester
 from serving.envoy.clusters import API
 from serving.envoy.fallback import RETRY_OR_FALL_BACK, fallback_of, overwritten
 from serving.envoy.headers import (
@@ -119,7 +120,7 @@ def _model_routes(route: Route) -> list[Json]:
     prefix = {"path_separated_prefix": f"{INFERENCE}/{route.model}"}
     environment = _environment_matcher(route.environment)
     by_version = [
-        _to_arm(prefix, [environment, _exactly(VERSION_HEADER, arm.version)], route, name, arm)
+        _to_arm(prefix, [environment, _exactly(VERSION_HEADER, arm.version)], route, name, arm, ChosenBy.VERSION)
         for name, arm, _ in route.arms
     ]
     wrong_version = _not_here(
@@ -137,9 +138,11 @@ def _model_routes(route: Route) -> list[Json]:
             },
             **_action(route),
         },
+        "request_headers_to_add": [chosen_by(ChosenBy.WEIGHT)],
         "typed_per_filter_config": AUTHENTICATED,
     }
-    return [*by_version, wrong_version, *_shed(route, prefix | {"headers": [environment]}), split]
+    shed = _shed(route, prefix | {"headers": [environment]})
+    return [*by_version, wrong_version, *_for_testers(prefix, environment, route), *shed, split]
 
 
 def _shed(route: Route, match: Json) -> list[Json]:
@@ -164,19 +167,32 @@ def _share(route: Route, name: ArmName, arm: Arm, weight: int) -> Json:
     return {"name": arm.application, "weight": weight, **_marks(name, arm)}
 
 
-def _to_arm(path: Json, headers: list[Json], route: Route, name: ArmName, arm: Arm) -> Json:
+def _for_testers(path: Json, environment: Json, route: Route) -> list[Json]:
+    if route.candidate is None or route.stable is None:
+        return []
+    headers = [environment, is_tester()]
+    return [_to_arm(path, headers, route, ArmName.CANDIDATE, route.candidate, ChosenBy.TESTER)]
+
+
+def _to_arm(path: Json, headers: list[Json], route: Route, name: ArmName, arm: Arm, how: ChosenBy) -> Json:
+    marks = _marks(name, arm)
     return {
         "match": path | {"headers": headers},
-        "route": {"cluster": arm.application, **_action(route)},
-        **_marks(name, arm),
+        "route": {
+            "cluster": chosen_cluster(route, arm.application),
+            **_action(route, prefix=arm.application),
+        },
+        **marks,
+        "request_headers_to_add": [*marks["request_headers_to_add"], chosen_by(how)],
         "typed_per_filter_config": AUTHENTICATED,
     }
 
 
-def _action(route: Route) -> Json:
+def _action(route: Route, *, prefix: str = "%UPSTREAM_CLUSTER%") -> Json:
+    """`prefix` is the application's name, which its replicas expect before the path."""
     return {
         "timeout": "60s",
-        "path_rewrite": "/%UPSTREAM_CLUSTER%%PATH(NQ:PATH)%",
+        "path_rewrite": f"/{prefix}%PATH(NQ:PATH)%",
         "hash_policy": [
             {
                 "header": {

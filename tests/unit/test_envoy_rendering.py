@@ -7,10 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotswap.domain.traffic import FULL, Arm, Fence, Route, TrafficPlan
-from hotswap.domain.vocabulary import ArmName, Environment
+from hotswap.domain.vocabulary import ArmName, ChosenBy, Environment
+from serving.envoy.chosen import application_of, cluster_names
 from serving.envoy.clusters import API, clusters
 from serving.envoy.fallback import CANDIDATE, INSIDE, composite_cluster, fallbacks
-from serving.envoy.headers import APPLICATION_HEADER, ARM_HEADER, ENVIRONMENT_HEADER, FALLBACK_HEADER
+from serving.envoy.headers import (
+    APPLICATION_HEADER,
+    ARM_HEADER,
+    CHOSEN_BY_HEADER,
+    ENVIRONMENT_HEADER,
+    FALLBACK_HEADER,
+    TESTER_HEADER,
+)
 from serving.envoy.routes import AUTHENTICATED, INFERENCE, route_configuration
 
 
@@ -66,8 +74,9 @@ def one_route(
 
 @given(plan=plans)
 def test_every_cluster_that_a_route_names_exists(plan: TrafficPlan) -> None:
-    own = {cluster["name"] for cluster in clusters(dict.fromkeys(plan.applications, ()), api="127.0.0.1:1")}
-    assert own == {API, *plan.applications}
+    own = {cluster["name"] for cluster in clusters(dict.fromkeys(cluster_names(plan), ()), api="127.0.0.1:1")}
+    assert own >= {API, *plan.applications}
+    assert {application_of(name) for name in own} == {API, *plan.applications}
     composites = [composite_cluster(each) for each in fallbacks(plan)]
     assert {name for cluster in composites for name in tries(cluster)} <= {CANDIDATE, *plan.applications}
     known = own | {cluster["name"] for cluster in composites}
@@ -103,7 +112,8 @@ def test_the_candidate_has_the_first_try_and_the_stable_every_other() -> None:
 @given(plan=plans)
 def test_every_way_to_a_model_needs_a_token_and_a_role(plan: TrafficPlan) -> None:
     to_models = [entry for entry in entries(plan) if clusters_of(entry) - {API}]
-    assert len(to_models) == sum(len(route.arms) + 1 for route in plan.routes)
+    # A way by each arm's version and one by weight; of a split route one for testers too.
+    assert len(to_models) == sum({1: 2, 2: 4}[len(route.arms)] for route in plan.routes)
     assert all(entry["typed_per_filter_config"] == AUTHENTICATED for entry in to_models)
     assert all(entry["match"]["path_separated_prefix"].startswith(f"{INFERENCE}/") for entry in to_models)
     refusals = [entry for entry in entries(plan) if INFERENCE in entry["match"].get("path_separated_prefix", "")]
@@ -155,7 +165,7 @@ def test_only_production_answers_where_no_environment_is_named() -> None:
 
 
 def test_a_version_is_looked_at_before_the_split_and_an_unknown_one_is_404() -> None:
-    stable, candidate, wrong, split = entries(one_route())[3:7]
+    stable, candidate, wrong, _, split = entries(one_route())[3:8]
     for entry, version in ((stable, "1.0.0"), (candidate, "2.0.0")):
         assert {"name": "x-hotswap-version", "string_match": {"exact": version}} in entry["match"]["headers"]
     assert wrong["direct_response"]["status"] == 404
@@ -174,6 +184,38 @@ def test_a_client_cannot_say_which_arm_it_is() -> None:
             "x-hotswap-version",
             "x-hotswap-arm",
         }
+
+
+def marks(entry: dict[str, Any]) -> dict[str, str]:
+    """What is overwritten in every request that takes this way."""
+    added = entry["request_headers_to_add"]
+    assert {each["append_action"] for each in added} == {"OVERWRITE_IF_EXISTS_OR_ADD"}
+    return {each["header"]["key"]: each["header"]["value"] for each in added}
+
+
+@given(plan=plans)
+def test_only_the_weights_choice_goes_where_the_judge_counts_while_a_candidate_is_judged(plan: TrafficPlan) -> None:
+    ways = [entry for entry in entries(plan) if clusters_of(entry) - {API}]
+    for entry in ways:
+        by_weight = marks(entry)[CHOSEN_BY_HEADER] == ChosenBy.WEIGHT
+        assert by_weight == ("weighted_clusters" in entry["route"])
+    judged = {arm.application for route in plan.routes if len(route.arms) == 2 for _, arm, _ in route.arms}
+    chosen = [entry for entry in ways if marks(entry)[CHOSEN_BY_HEADER] != ChosenBy.WEIGHT]
+    assert not judged & {name for entry in chosen for name in clusters_of(entry)}
+    for entry in chosen:
+        (cluster,) = clusters_of(entry)
+        assert entry["route"]["path_rewrite"].startswith(f"/{application_of(cluster)}%"), "its replicas' own prefix"
+
+
+@given(route=routes())
+def test_a_tester_is_led_to_the_candidate_and_only_where_one_is_beside_a_stable(route: Route) -> None:
+    ways = [entry for entry in entries(TrafficPlan(1, (route,))) if TESTER_HEADER in json.dumps(entry["match"])]
+    if route.stable is None or route.candidate is None:
+        assert ways == []
+        return
+    (way,) = ways
+    assert clusters_of(way) == {f"{route.candidate.application}+chosen"}
+    assert marks(way) == {ARM_HEADER: ArmName.CANDIDATE, CHOSEN_BY_HEADER: ChosenBy.TESTER}
 
 
 @given(plan=plans)
