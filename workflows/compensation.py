@@ -4,6 +4,8 @@ What may have to be undone is written down here before it is done, since it may 
 phase, ends in `_go_back`. The way forward is `workflows/deployment.py`.
 """
 
+from collections.abc import Awaitable
+
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import FailureError
@@ -12,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.deployments import DeploymentActivities
     from activities.replicas import ReplicaActivities
     from activities.traffic import TrafficActivities
-    from hotswap.domain.lifecycle import DeploymentStatus
+    from hotswap.domain.lifecycle import TRANSITIONS, DeploymentStatus
     from hotswap.domain.policy import RollBack
     from hotswap.domain.traffic import Arm, TrafficChange
     from hotswap.domain.verdict import Reason
@@ -32,7 +34,10 @@ class Compensation(Conversation):
         self._request = request
         self._sequence = 0
         self._started: str | None = None
+        self._routed = False
+        """Whether the route may have the candidate, be it without any weight, as testers need it."""
         self._published = False
+        """Whether a weight was published: that decides how a deployment that goes back has to end."""
         self._promoted = False
         self._stable: Arm | None = None
         self._inherited = False
@@ -41,13 +46,15 @@ class Compensation(Conversation):
     async def _go_back(self, cause: RollBack) -> DeploymentOutcome:
         """Undo what was begun: traffic before everything, then the replicas; then say how it ended."""
         failures: list[str] = []
+        has_begun = self._started is not None or DeploymentStatus.CANCELLED not in TRANSITIONS[self._status]
         rolling_back = self._transition(DeploymentStatus.ROLLING_BACK, cause.message, cause.reason)
         self._show(DeploymentStatus.ROLLING_BACK, cause.message)
-        for undo in (self._withdraw, self._remove_replicas):
-            try:
-                await undo(rolling_back)
-            except FailureError as error:
-                failures.append(cause_of(error).message)
+        if self._routed or self._inherited:
+            await _tried(self._withdraw(rolling_back), failures)
+        elif has_begun:
+            await _tried(self._record(rolling_back), failures)
+        if self._started is not None:
+            await _tried(self._remove_replicas(self._started), failures)
         if failures:
             message = f"{cause.message}; and undoing it failed: {'; '.join(failures)}"
             return await self._end(DeploymentStatus.FAILED, Reason.ROLLBACK_FAILED, message)
@@ -61,8 +68,6 @@ class Compensation(Conversation):
         return await self._end(status, cause.reason, cause.message)
 
     async def _withdraw(self, rolling_back: Transition) -> None:
-        if not (self._published or self._inherited):
-            return
         self._sequence += 1
         await workflow.execute_activity_method(
             TrafficActivities.withdraw_candidate,
@@ -77,15 +82,9 @@ class Compensation(Conversation):
         workflow.upsert_search_attributes([WEIGHT.value_set(0.0)])
         self._tell()
 
-    async def _remove_replicas(self, rolling_back: Transition) -> None:
-        if self._started is None:
-            return
-        if not (self._published or self._inherited):
-            await workflow.execute_activity_method(
-                DeploymentActivities.record_transition, rolling_back, **until_done("rolling back")
-            )
+    async def _remove_replicas(self, application: str) -> None:
         await workflow.execute_activity_method(
-            ReplicaActivities.retire_replicas, self._started, **until_done(f"stop {self._started}")
+            ReplicaActivities.retire_replicas, application, **until_done(f"stop {application}")
         )
 
     async def _end(self, status: DeploymentStatus, reason: Reason, message: str) -> DeploymentOutcome:
@@ -95,10 +94,13 @@ class Compensation(Conversation):
             said = self._unrecorded[0]
             await workflow.execute_activity_method(DeploymentActivities.record_decision, said, **until_done(said.kind))
             self._unrecorded.pop(0)
-        await workflow.execute_activity_method(
-            DeploymentActivities.record_transition, self._transition(status, message, reason), **until_done(str(status))
-        )
+        await self._record(self._transition(status, message, reason))
         return self._outcome(reason)
+
+    async def _record(self, transition: Transition) -> None:
+        await workflow.execute_activity_method(
+            DeploymentActivities.record_transition, transition, **until_done(str(transition.status))
+        )
 
     # --- what both ways use -------------------------------------------------------------------------------------------
 
@@ -131,3 +133,11 @@ class Compensation(Conversation):
         return DeploymentOutcome(
             deployment_id=self._request.deployment_id, status=self._status, reason=reason, message=self._message
         )
+
+
+async def _tried(undoing: Awaitable[None], failures: list[str]) -> None:
+    """What can't be undone keeps nothing else from being undone."""
+    try:
+        await undoing
+    except FailureError as error:
+        failures.append(cause_of(error).message)

@@ -96,16 +96,19 @@ class DeploymentWorkflow(Stepping):
                 await self._hold_to(self._request.promotion)
             await self._validate(brief)
         await self._start(spec, warm=brief.warm is not None and brief.warm.application == spec.name)
-        is_unjudged = self._stable is None or self._request.kind is DeploymentKind.ROLLBACK
-        steps = immediate_steps() if is_unjudged else self._request.config.plan()
-        await self._roll_out(Arm(spec.name, spec.version, spec.deployment_id), steps, self._request.config.rules())
+        candidate = Arm(spec.name, spec.version, spec.deployment_id)
+        steps = immediate_steps()
+        if self._stable is not None and self._request.kind is DeploymentKind.ROLLOUT:
+            steps = self._request.config.plan()
+            await self._let_testers_in(candidate)
+        await self._roll_out(candidate, steps, self._request.config.rules())
         return await self._finish(spec)
 
     async def _recover(self, brief: DeploymentBrief, spec: ApplicationSpec) -> DeploymentOutcome:
         """End what a lost run began: forward where its version serves already, else back."""
         if brief.is_promoted and brief.status is DeploymentStatus.PROMOTING:
             return await uninterrupted(self._end_active(spec))
-        self._published = brief.is_split or brief.was_verified or brief.is_promoted
+        self._published = brief.is_weighted or brief.was_verified or brief.is_promoted
         self._inherited = brief.status is not DeploymentStatus.PENDING
         self._promoted = brief.is_promoted
         if brief.warm is not None and brief.warm.application == spec.name:
@@ -182,6 +185,18 @@ class DeploymentWorkflow(Stepping):
             self._started = spec.name
         await self._do(ReplicaActivities.start_replicas, spec, summary=f"start replicas of {spec.name}")
         await self._do(ReplicaActivities.warm_up, spec, summary=f"warm up {spec.name}")
+
+    async def _let_testers_in(self, candidate: Arm) -> None:
+        """Who asks for the candidate by header is answered by it from here on, while it has no weight yet."""
+        self._routed = True
+        self._sequence += 1
+        await self._do(
+            TrafficActivities.set_weight,
+            SetWeightRequest(
+                change=self._change(stable=self._stable, candidate=candidate, weight=0), share=0, progress=0
+            ),
+            summary="let testers in, and verify it",
+        )
 
     async def _keep_warm(self, application: str) -> None:
         """Call off the retirement of an application that is wanted again; without one there is nothing to call off."""

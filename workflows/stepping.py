@@ -72,7 +72,8 @@ class Stepping(Compensation):
 
     async def _set_weight(self, candidate: Arm, weight: int) -> None:
         assert self._rollout is not None
-        self._published = True
+        self._routed = True
+        self._published = self._published or weight > 0
         self._sequence += 1
         verified = await self._do(
             TrafficActivities.set_weight,

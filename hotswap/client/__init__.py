@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 import httpx
 
+from hotswap.client.asking import deployment_body, routing_headers
 from hotswap.client.transport import ApiError, Transport
 from hotswap.views import (
     Accepted,
@@ -42,8 +43,6 @@ from hotswap.views import (
 __all__ = ["ApiError", "HotSwap"]
 
 Answered = TypeVar("Answered", bound=View)
-
-ENVIRONMENT_HEADER, VERSION_HEADER, ENTITY_HEADER = "X-HotSwap-Environment", "X-HotSwap-Version", "x-entity-id"
 
 
 class HotSwap:
@@ -145,7 +144,7 @@ class HotSwap:
         `resources` is `{"replicas", "gpus", "cpus"}`, the latter two per replica. `on_conflict` (`reject`, `queue` or
         `supersede`) says what becomes of it while another of the model is under way; `start_at` has its time zone.
         """
-        given = _deployment(model, version, environment, strategy, config, resources, on_conflict, start_at)
+        given = deployment_body(model, version, environment, strategy, config, resources, on_conflict, start_at)
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         return _read(Accepted, self._transport.send("POST", "/api/v1/deployments", body=given, headers=headers))
 
@@ -162,7 +161,7 @@ class HotSwap:
         start_at: datetime | None = None,
     ) -> DryRunView:
         """What `deploy` with the same arguments would do, and what would refuse it; starts and writes nothing."""
-        given = _deployment(model, version, environment, strategy, config, resources, on_conflict, start_at)
+        given = deployment_body(model, version, environment, strategy, config, resources, on_conflict, start_at)
         answer = self._transport.send("POST", "/api/v1/deployments", body=given, query={"dryRun": "true"})
         return _read(DryRunView, answer)
 
@@ -265,15 +264,19 @@ class HotSwap:
         environment: str | None = None,
         version: str | None = None,
         entity: str | None = None,
+        tester: bool = False,
     ) -> PredictionView:
-        """One prediction; `entity` (a user, an account) keeps its arm during a rollout."""
+        """One prediction; `entity` (a user, an account) keeps its arm during a rollout.
+
+        A `tester` is answered by the candidate whatever its weight, and by the stable where there is no candidate.
+        """
         return _read(
             PredictionView,
             self._transport.send(
                 "POST",
                 f"/api/v1/inference/{_quoted(model)}",
                 body={"features": features},
-                headers=_routing(environment, version, entity),
+                headers=routing_headers(environment, version, entity, tester=tester),
             ),
         )
 
@@ -285,6 +288,7 @@ class HotSwap:
         environment: str | None = None,
         version: str | None = None,
         entity: str | None = None,
+        tester: bool = False,
     ) -> BatchPredictionView:
         return _read(
             BatchPredictionView,
@@ -292,7 +296,7 @@ class HotSwap:
                 "POST",
                 f"/api/v1/inference/{_quoted(model)}/batch",
                 body={"instances": instances},
-                headers=_routing(environment, version, entity),
+                headers=routing_headers(environment, version, entity, tester=tester),
             ),
         )
 
@@ -316,34 +320,6 @@ class HotSwap:
 
 def _read(kind: type[Answered], answer: httpx.Response) -> Answered:
     return kind.model_validate_json(answer.content)
-
-
-def _deployment(
-    model: str,
-    version: str | None,
-    environment: str,
-    strategy: str | None,
-    config: Mapping[str, Any] | None,
-    resources: Mapping[str, Any] | None,
-    on_conflict: str | None,
-    start_at: datetime | None,
-) -> dict[str, Any]:
-    body = {
-        "modelId": model,
-        "version": version,
-        "environment": environment,
-        "strategy": strategy,
-        "strategyConfig": dict(config or {}),
-        "resources": dict(resources) if resources is not None else None,
-        "onConflict": on_conflict,
-        "startAt": start_at.isoformat() if start_at is not None else None,
-    }
-    return {name: value for name, value in body.items() if value is not None}
-
-
-def _routing(environment: str | None, version: str | None, entity: str | None) -> dict[str, str]:
-    wanted = {ENVIRONMENT_HEADER: environment, VERSION_HEADER: version, ENTITY_HEADER: entity}
-    return {name: value for name, value in wanted.items() if value is not None}
 
 
 def _version_path(model: str, version: str) -> str:

@@ -70,6 +70,7 @@ class PostgresDeployments:
             status = DeploymentStatus(deployment.status)
             route = await session.get(TrafficRoute, (environment, model.name))
             is_split = route is not None and to_arm(route.candidate) is not None
+            is_weighted = route is not None and route.candidate_weight > 0
             active = await active_version(session, deployment)
             is_promoted = active is not None and active.deployment_id == deployment_id
             before, stable = active, to_arm(route.stable) if route is not None else None
@@ -77,7 +78,7 @@ class PostgresDeployments:
                 before = await predecessor_of(session, active)
                 stable = await arm_of(session, before)
             if not status.is_terminal:
-                await _close_lost(session, deployment, active=active, is_split=is_split)
+                await _close_lost(session, deployment, active=active, is_weighted=is_weighted)
                 await epoch_of(session, environment, model.name, run_id=run_id)
                 deployment.run_id = run_id
                 deployment.workflow_id = deployment_workflow_id(environment, model.name)
@@ -94,6 +95,7 @@ class PostgresDeployments:
                 initiated_by=deployment.initiated_by,
                 status=status,
                 is_split=is_split,
+                is_weighted=is_weighted,
                 was_verified=deployment.verified_at is not None,
                 is_promoted=is_promoted,
             )
@@ -249,7 +251,9 @@ def _verified(session: AsyncSession, deployment: Deployment, weight: int, messag
     before = deployment.verified_weight
     deployment.verified_weight = weight
     deployment.traffic_percentage = round(weight / 100)
-    deployment.verified_at = func.now()
+    # No weight before the first one is none: testers alone were let in, or nobody was and it is taken back.
+    if weight or deployment.verified_at is not None:
+        deployment.verified_at = func.now()
     if before != weight:
         session.add(
             about_deployment(
@@ -264,7 +268,7 @@ def _verified(session: AsyncSession, deployment: Deployment, weight: int, messag
 
 
 async def _close_lost(
-    session: AsyncSession, deployment: Deployment, *, active: ActiveVersion | None, is_split: bool
+    session: AsyncSession, deployment: Deployment, *, active: ActiveVersion | None, is_weighted: bool
 ) -> None:
     """End what was under way here before: Temporal holds the lock for another run now, so theirs are gone."""
     lost = await session.scalars(
@@ -285,7 +289,7 @@ async def _close_lost(
         if is_active and row.status == DeploymentStatus.PROMOTING:
             await move(session, row, DeploymentStatus.ACTIVE, **told)
             continue
-        had_traffic = is_split or row.verified_at is not None
+        had_traffic = is_weighted or row.verified_at is not None
         await move(session, row, DeploymentStatus.ROLLING_BACK, **told)
         end = DeploymentStatus.ROLLED_BACK if had_traffic and not is_active else DeploymentStatus.FAILED
         await move(session, row, end, **told)

@@ -20,6 +20,7 @@ from anyio import create_task_group
 from redis.asyncio import Redis
 from sqlalchemy import text
 
+from hotswap.domain.vocabulary import ChosenBy
 from hotswap.lifetime import until_terminated
 from hotswap.persistence import recorder
 from hotswap.persistence.database import Sessions
@@ -99,16 +100,18 @@ async def test_a_record_that_cannot_be_written_is_set_aside_alone(line: Line, po
     assert dead[b"error"]
 
 
-async def test_a_record_keeps_its_mark_and_one_from_before_there_were_marks_has_none(line: Line) -> None:
-    marked = encoded("marked", fallback_from="2.0.0")
+async def test_a_record_keeps_its_marks_and_one_from_before_there_were_marks_has_none(line: Line) -> None:
+    marked = encoded("marked", fallback_from="2.0.0", chosen_by=ChosenBy.TESTER)
     before = msgspec.msgpack.decode(encoded("plain"))
-    del before["fallback_from"]
+    del before["fallback_from"], before["chosen_by"]
     await line.send(marked, msgspec.msgpack.encode(before))
     async with line.recording():
         await line.until_empty()
     async with line.sessions() as session:
-        found = await session.execute(text("SELECT record_id, fallback_from FROM inference_requests ORDER BY 1"))
-        assert [tuple(row) for row in found] == [("marked", "2.0.0"), ("plain", None)]
+        found = await session.execute(
+            text("SELECT record_id, fallback_from, chosen_by FROM inference_requests ORDER BY 1")
+        )
+        assert [tuple(row) for row in found] == [("marked", "2.0.0", "tester"), ("plain", None, "weight")]
 
 
 async def test_what_is_no_record_is_set_aside_and_spoils_nothing_beside_it(line: Line) -> None:

@@ -48,13 +48,14 @@ def test_inference_is_routed_by_headers() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         assert request.headers["x-hotswap-environment"] == "Staging"
         assert request.headers["x-entity-id"] == "user-7"
+        assert request.headers["x-hotswap-tester"] == "true"
         assert "x-hotswap-version" not in request.headers
         return httpx.Response(
             200, json={"requestId": "r", "modelName": "fraud", "version": "1.0.0", "prediction": [1], "confidence": 0.9}
         )
 
     with client(answer) as hotswap:
-        assert hotswap.infer("fraud", [1.0], environment="Staging", entity="user-7").prediction == [1]
+        assert hotswap.infer("fraud", [1.0], environment="Staging", entity="user-7", tester=True).prediction == [1]
 
 
 def test_follow_yields_each_change_until_the_end() -> None:

@@ -212,10 +212,20 @@ async def test_a_request_id_that_would_hurt_is_replaced(replica: Replica, given:
     assert len(answer["requestId"]) == 36
 
 
-@pytest.mark.parametrize("headers", [{"x_envoy_attempt_count": "many"}, {"x_hotswap_arm": "nobody"}])
+@pytest.mark.parametrize("how", ["weight", "version", "tester"])
+async def test_the_record_tells_how_its_arm_was_chosen(replica: Replica, how: str) -> None:
+    await replica.send({"features": row()})
+    await replica.send({"features": row()}, x_hotswap_chosen_by=how, x_hotswap_tester="true")
+    assert [record.chosen_by for record in replica.records] == ["weight", how], "what the proxy says, not the client"
+
+
+@pytest.mark.parametrize(
+    "headers", [{"x_envoy_attempt_count": "many"}, {"x_hotswap_arm": "nobody"}, {"x_hotswap_chosen_by": "me"}]
+)
 async def test_headers_that_make_no_sense_fail_no_request(replica: Replica, headers: dict[str, str]) -> None:
     assert (await replica.send({"features": row()}, **headers))[0] == 200
-    assert (replica.records[0].attempt, replica.records[0].arm) == (1, "stable")
+    (record,) = replica.records
+    assert (record.attempt, record.arm, record.chosen_by) == (1, "stable", "weight")
 
 
 @pytest.mark.parametrize(

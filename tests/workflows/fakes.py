@@ -70,6 +70,8 @@ class World:
     """What is active where a promotion policy asks; set by the test that has one."""
     held_at: DeploymentStatus | None = None
     """The phase whose work gets stuck until `released`, which nothing but a test sets."""
+    held_entering: DeploymentStatus | None = None
+    """The status that is written, but not confirmed to who wrote it until `released`."""
 
     statuses: list[DeploymentStatus] = field(default_factory=lambda: [DeploymentStatus.PENDING])
     reasons: list[str | None] = field(default_factory=list)
@@ -83,6 +85,8 @@ class World:
     plan: TrafficPlan = field(default_factory=TrafficPlan)
     epochs: dict[str, int] = field(default_factory=dict)
     samples: list[tuple[int, frozenset[str]]] = field(default_factory=list)
+    routed: list[tuple[str | None, int, frozenset[str]]] = field(default_factory=list)
+    """As `samples`, and which candidate the route names, be it without any weight."""
     counts: dict[str, float] = field(default_factory=dict)
     counted_at: float | None = None
     released: asyncio.Event = field(default_factory=asyncio.Event)
@@ -95,7 +99,10 @@ class World:
             await self.released.wait()
 
     def sample(self) -> None:
-        self.samples.append((self.route.candidate_weight if self.route else 0, frozenset(self.applications)))
+        weight, applications = self.route.candidate_weight if self.route else 0, frozenset(self.applications)
+        candidate = self.route.candidate.application if self.route and self.route.candidate else None
+        self.samples.append((weight, applications))
+        self.routed.append((candidate, weight, applications))
 
     def tally(self) -> None:
         """Let the traffic of the time since the last tally flow through the present route."""
@@ -186,12 +193,16 @@ class FakeDeployments:
             self.world.reasons.append(reason)
         if status.is_terminal:
             await self.world.work()
+        if status is self.world.held_entering:
+            self.world.reached.set()
+            await self.world.released.wait()
 
     async def record_weight(
         self, deployment_id: str, *, verified_weight: int, progress: int | None, message: str
     ) -> None:
         await self.world.work()
-        self.world.weights.append(verified_weight)
+        if verified_weight or self.world.weights:  # none before the first one is no weight
+            self.world.weights.append(verified_weight)
 
     async def record_verdict(self, deployment_id: str, *, step: int, verdict: dict[str, Any]) -> None:
         self.world.verdicts[step] = verdict

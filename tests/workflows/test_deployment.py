@@ -121,14 +121,28 @@ async def test_replicas_that_never_come_are_given_up_at_the_deadline(stage: Stag
 
 
 async def test_a_silent_proxy_holds_the_step_until_the_deadline(stage: Stage) -> None:
-    async with stage.rollout(proxies_silent=True, config={"progressDeadline": "PT2S"}) as rollout:
+    async with stage.rollout(config={"progressDeadline": "PT2S"}) as rollout:
+        await rollout.until(lambda world: world.weights == [5_000])
+        rollout.world.proxies_silent = True
         await rollout.until(lambda world: S.ROLLING_BACK in world.statuses)
-        assert rollout.world.weights == []
+        assert rollout.world.weights == [5_000]
         assert CANDIDATE in rollout.world.applications, "its replicas stay until every proxy has confirmed"
         rollout.world.proxies_silent = False
         outcome = await rollout.handle.result()
     assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.DEADLINE_EXCEEDED)
     assert "envoy-0" in outcome.message
+    assert_rolled_back(rollout)
+
+
+async def test_a_proxy_that_is_silent_from_the_start_ends_it_before_any_weight(stage: Stage) -> None:
+    async with stage.rollout(proxies_silent=True, config={"progressDeadline": "PT2S"}) as rollout:
+        await rollout.until(lambda world: S.ROLLING_BACK in world.statuses)
+        assert CANDIDATE in rollout.world.applications, "its replicas stay until every proxy has confirmed"
+        rollout.world.proxies_silent = False
+        outcome = await rollout.handle.result()
+    assert (outcome.status, outcome.reason) == (S.FAILED, Reason.DEADLINE_EXCEEDED)
+    assert "envoy-0" in outcome.message
+    assert rollout.world.weights == []
     assert_rolled_back(rollout)
 
 

@@ -4,7 +4,7 @@ What a kill or a freeze of a worker does in each phase needs real processes: `te
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,9 +12,11 @@ import pytest
 from temporalio.client import WorkflowFailureError
 
 from hotswap.domain.lifecycle import DeploymentStatus as S
+from hotswap.domain.traffic import Arm
 from hotswap.domain.verdict import Reason
+from hotswap.domain.vocabulary import DeploymentKind
 from tests.workflows.conftest import Rollout, Stage
-from tests.workflows.fakes import STABLE
+from tests.workflows.fakes import STABLE, rollout_brief
 
 BAKING = "baking"
 PAUSED = "paused"
@@ -132,6 +134,19 @@ async def test_a_stop_in_any_phase_undoes_what_was_begun(stage: Stage, phase: Ph
         assert rollout.world.statuses[-1] is (S.FAILED if reason is Reason.DEADLINE_EXCEEDED else S.CANCELLED)
         assert rollout.world.weights == []
     assert_undone(rollout)
+
+
+async def test_an_abort_between_the_last_preparation_and_the_first_weight_ends_too(stage: Stage) -> None:
+    """A rollback to a warm version: it has started nothing and published nothing, and is `Progressing` all the same."""
+    warm = Arm("Production-fraud-warm", "2.0.0", "dep-before")
+    brief = replace(rollout_brief(), kind=DeploymentKind.ROLLBACK, warm=warm)
+    async with stage.rollout(brief=brief, held_entering=S.PROGRESSING) as rollout:
+        await asyncio.wait_for(rollout.world.reached.wait(), 15)
+        await rollout.handle.signal("abort", {"by": "ann"})
+        await ended(rollout, Reason.ABORTED)
+        rollout.world.released.set()
+    assert rollout.world.statuses[-3:] == [S.PROGRESSING, S.ROLLING_BACK, S.CANCELLED]
+    assert {candidate for candidate, _, _ in rollout.world.routed} == {None}
 
 
 @pytest.mark.parametrize("way", WAYS)

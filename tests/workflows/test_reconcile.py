@@ -26,7 +26,7 @@ from hotswap.domain.registry import Inspection, Registration
 from hotswap.domain.traffic import Route
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, Strategy
-from hotswap.messages import CanaryConfig, DeploymentInput, DeploymentOutcome
+from hotswap.messages import CanaryConfig, DeploymentInput, DeploymentOutcome, StepConfig
 from hotswap.persistence.applications import PostgresApplications
 from hotswap.persistence.bell import PostgresBell
 from hotswap.persistence.database import Sessions
@@ -41,6 +41,9 @@ from hotswap.persistence.turns import PostgresTurns
 from tests.workflows.fakes import FakeBus, FakeInspector, FakeProbe, World, rollout_brief
 from workflows import reconcile
 from workflows.worker import Ports, workers
+
+CANARY = CanaryConfig(canary_percentage=10, monitoring_duration=timedelta(minutes=1))
+TESTERS_FIRST = CanaryConfig(steps=(StepConfig(weight=0, bake=timedelta(0), pause=True), StepConfig(weight=100)))
 
 
 class Cluster:
@@ -68,7 +71,12 @@ class Site:
     model: str
 
     async def deploy(
-        self, version: str, *, start: bool = True, kind: DeploymentKind = DeploymentKind.ROLLOUT
+        self,
+        version: str,
+        *,
+        start: bool = True,
+        kind: DeploymentKind = DeploymentKind.ROLLOUT,
+        config: CanaryConfig = CANARY,
     ) -> tuple[str, WorkflowHandle[Any, Any]]:
         row = await Queries(self.sessions).create_deployment(
             NewDeployment(
@@ -94,7 +102,7 @@ class Site:
                 model=self.model,
                 version=version,
                 initiated_by="ann",
-                config=CanaryConfig(canary_percentage=10, monitoring_duration=timedelta(minutes=1)),
+                config=config,
                 keep_previous=timedelta(hours=1),
             ),
             id=row.deployment.workflow_id,
@@ -187,6 +195,32 @@ async def test_a_terminated_deployment_is_rolled_back_by_the_reconciler(site: Si
     assert [spec.version for spec in site.cluster.specs] == ["1.0.0"]
     assert {"status RollingBack", "status RolledBack"} <= set(await site.actions(lost))
     assert await site.reconcile() == []
+
+
+async def test_what_was_lost_while_testers_alone_had_it_ends_without_a_weight(site: Site) -> None:
+    lost, handle = await site.deploy("2.0.0", config=TESTERS_FIRST)
+    await site.until(lost, lambda row: row.status == S.PAUSED)
+    candidate = (await site.route()).candidate
+    assert candidate is not None
+    assert candidate.version == "2.0.0"
+    await site.lose(handle)
+    assert await site.reconcile() == [f"deployment/Production/{site.model}"]
+    await site.until(lost, lambda row: row.status == S.FAILED)
+    row = await site.row(lost)
+    assert (row.reason, row.verified_at, row.is_rolled_back) == (Reason.WORKFLOW_LOST, None, False)
+    assert (await site.route()).candidate is None
+    assert [spec.version for spec in site.cluster.specs] == ["1.0.0"]
+
+
+async def test_the_next_deployment_ends_what_testers_alone_had_without_a_weight(site: Site) -> None:
+    lost, handle = await site.deploy("2.0.0", config=TESTERS_FIRST)
+    await site.until(lost, lambda row: row.status == S.PAUSED)
+    await handle.terminate("a slip of the hand")
+    following, handle = await site.deploy("3.0.0")
+    await site.until(following, lambda row: row.verified_weight == 1_000)
+    assert (await site.row(lost)).status == S.FAILED
+    await handle.signal("abort", {"by": "ann"})
+    assert (await handle.result()).status == S.ROLLED_BACK
 
 
 async def test_the_reconciler_leaves_alone_what_runs(site: Site) -> None:
