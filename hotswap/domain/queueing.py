@@ -144,21 +144,19 @@ def granted(
 ) -> tuple[str, ...]:
     """Who gets a slot now; `line` is by ticket, `watched` how long this observer has been looking.
 
-    After an outage nobody has been seen lately. Whoever comes back first must not overtake the others, so a slot is
-    kept for each before him, until the observer has looked for long enough to know that he is gone.
+    After an outage nobody has been seen lately. Whoever comes back first must not overtake the others, so he waits
+    for those before him, until the observer has looked for long enough to know that they are gone.
     """
     free = limit - sum(request.has_slot for request in line)
     given: list[str] = []
     for request in line:
-        if free <= 0:
-            break
         if request.has_slot or request.environment in frozen:
             continue
-        if request.seen <= SEEN_LATELY:
+        is_there = request.seen <= SEEN_LATELY
+        if len(given) >= free or not (is_there or watched >= GONE_AFTER):
+            break
+        if is_there:
             given.append(request.deployment_id)
-            free -= 1
-        elif watched < GONE_AFTER:
-            free -= 1
     return tuple(given)
 
 

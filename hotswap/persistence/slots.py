@@ -80,8 +80,8 @@ async def slot_line(session: AsyncSession) -> list[SlotRequest]:
 
 
 async def _seen(session: AsyncSession, deployment_ids: Collection[str]) -> None:
-    asked = insert(Slot).values([{"deployment_id": each} for each in sorted(deployment_ids)])
-    now = func.clock_timestamp()
+    now = func.clock_timestamp()  # not the transaction's begin, which was before it waited for the lock
+    asked = insert(Slot).values([{"deployment_id": each, "asked_at": now} for each in sorted(deployment_ids)])
     await session.execute(asked.on_conflict_do_update(index_elements=["deployment_id"], set_={"seen_at": now}))
 
 

@@ -123,9 +123,10 @@ def test_free_slots_are_given_in_order_and_no_more_than_there_are() -> None:
 
 def test_who_is_gone_is_passed_over_and_who_may_come_back_is_waited_for() -> None:
     line = [asked(1, seen=LONG_AGO), asked(2), asked(3)]
-    assert granted(line, limit=1, frozen=(), watched=timedelta(0)) == ()
-    assert granted(line, limit=2, frozen=(), watched=timedelta(0)) == ("dep-2",)
-    assert granted(line, limit=2, frozen=(), watched=GONE_AFTER) == ("dep-2", "dep-3")
+    assert granted(line, limit=3, frozen=(), watched=timedelta(0)) == ()
+    assert granted(line, limit=3, frozen=(), watched=GONE_AFTER) == ("dep-2", "dep-3")
+    assert granted(line, limit=1, frozen=(), watched=GONE_AFTER) == ("dep-2",)
+    assert granted([*line[1:], line[0]], limit=3, frozen=(), watched=timedelta(0)) == ("dep-2", "dep-3")
 
 
 def test_a_frozen_environment_keeps_no_other_waiting() -> None:
@@ -154,9 +155,9 @@ def test_no_slot_is_given_twice_or_to_the_frozen_or_past_one_who_may_come_back(
     holders = sum(each.has_slot for each in requests)
     assert len(given_to) == len(set(given_to)) <= max(0, limit - holders)
     assert not any(by_name[name].has_slot or by_name[name].environment in frozen for name in given_to)
-    waiting = [each for each in requests if not each.has_slot and each.environment not in frozen]
+    waiting = [each.deployment_id for each in requests if not each.has_slot and each.environment not in frozen]
     if watched < GONE_AFTER.total_seconds():
-        assert set(given_to) <= {each.deployment_id for each in waiting[: max(0, limit - holders)]}
+        assert list(given_to) == waiting[: len(given_to)], "nobody was passed over"
     assert all(by_name[name].seen <= SEEN_LATELY for name in given_to)
 
 

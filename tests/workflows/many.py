@@ -1,0 +1,98 @@
+"""Many deployments of many models, over PostgreSQL and Temporal; only Ray, the proxies and the judge are fakes.
+
+What runs is told by rows alone, so a worker can be killed and started again as a process of its own:
+`python -m tests.workflows.many`.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+from pydantic import SecretStr
+
+from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState, ArtifactRef
+from hotswap.domain.registry import Inspection, Registration
+from hotswap.domain.verdict import Outcome, Verdict
+from hotswap.domain.vocabulary import Framework
+from hotswap.persistence.applications import PostgresApplications
+from hotswap.persistence.bell import PostgresBell
+from hotswap.persistence.database import Sessions, create_engine, create_sessions
+from hotswap.persistence.deployments import PostgresDeployments
+from hotswap.persistence.registry import PostgresRegistry
+from hotswap.persistence.slots import PostgresSlots
+from hotswap.persistence.traffic import PostgresTrafficPlans
+from hotswap.persistence.turns import PostgresTurns
+from hotswap.settings import PostgresSettings
+from hotswap.temporal import connect
+from tests.workflows.fakes import FakeBus, FakeInspector, FakeProbe, World, rollout_brief
+from workflows.worker import Ports, workers
+
+URL, QUEUE, LIMIT = "TEST_POSTGRES_URL", "TEST_TASK_QUEUE", "TEST_LIMIT"
+
+
+class Cluster:
+    """Runs whatever should run."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._desired = PostgresApplications(sessions)
+
+    async def put(self, specs: Sequence[ApplicationSpec]) -> None:
+        pass
+
+    async def applications(self) -> dict[str, ApplicationState]:
+        return {
+            spec.name: ApplicationState(spec.name, ApplicationHealth.RUNNING, "", ("127.0.0.1:1",))
+            for spec in await self._desired.all()
+        }
+
+
+def content(**_: Any) -> Verdict:
+    return Verdict(Outcome.PASS, "nothing to complain of")
+
+
+def ports(sessions: Sessions, *, limit: int) -> Ports:
+    proxies = World(brief=rollout_brief(), clock=time.time)
+    return Ports(
+        registry=PostgresRegistry(sessions),
+        deployments=PostgresDeployments(sessions),
+        plans=PostgresTrafficPlans(sessions),
+        bus=FakeBus(proxies),
+        applications=PostgresApplications(sessions),
+        cluster=Cluster(sessions),
+        inspector=FakeInspector(proxies),
+        probe=FakeProbe(),
+        judge=content,
+        slots=PostgresSlots(sessions, limit=limit),
+        turns=PostgresTurns(sessions),
+        bell=PostgresBell(sessions.kw["bind"]),
+    )
+
+
+async def register(sessions: Sessions, model: str, *versions: str) -> None:
+    for number, version in enumerate(versions):
+        uri = f"s3://ml-models/{model}/{version}.tar.gz"
+        await PostgresRegistry(sessions).add_version(
+            Registration(model, version, Framework.ONNX, uri, requested_by="ann"),
+            Inspection(ArtifactRef(uri, f"{number:064x}", 10), {"type": "array"}, {}),
+        )
+
+
+async def main() -> None:
+    engine = create_engine(PostgresSettings(url=SecretStr(os.environ[URL])))
+    given = ports(create_sessions(engine), limit=int(os.environ[LIMIT]))
+    client = await connect()
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with AsyncExitStack() as running:
+        for worker in workers(client, given, task_queue=os.environ[QUEUE]):
+            await running.enter_async_context(worker)
+        await stop.wait()
+    await engine.dispose()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
