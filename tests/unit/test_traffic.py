@@ -12,6 +12,7 @@ from hotswap.domain.lifecycle import TRANSITIONS, DeploymentStatus
 from hotswap.domain.traffic import FULL, Arm, Counts, Fence, Route, TrafficPlan
 from hotswap.domain.vocabulary import ArmName, Environment
 from serving.envoy.admin import Tally
+from serving.envoy.chosen import cluster_names
 from serving.envoy.clusters import clusters
 from serving.envoy.fallback import fallbacks
 from serving.envoy.routes import AUTHENTICATED, INFERENCE, route_configuration
@@ -66,7 +67,7 @@ def all_routes(plan: TrafficPlan) -> list[dict[str, Any]]:
 
 def test_every_route_names_a_cluster_that_exists_and_needs_a_token() -> None:
     plan = TrafficPlan(3, (route(1_000),))
-    known = {cluster["name"] for cluster in clusters(dict.fromkeys(plan.applications, ()), api="127.0.0.1:1")}
+    known = {cluster["name"] for cluster in clusters(dict.fromkeys(cluster_names(plan), ()), api="127.0.0.1:1")}
     known |= {each.cluster for each in fallbacks(plan)}
     inferring = 0
     for entry in all_routes(plan):
@@ -77,7 +78,7 @@ def test_every_route_names_a_cluster_that_exists_and_needs_a_token() -> None:
         if names - {"api"}:
             inferring += 1
             assert entry["typed_per_filter_config"] == AUTHENTICATED
-    assert inferring == 3, "one by weight, and one by each arm's version"
+    assert inferring == 4, "one by weight, one by each arm's version, and one for testers"
 
 
 def test_the_order_keeps_what_is_ours_closed() -> None:
@@ -91,7 +92,7 @@ def test_the_order_keeps_what_is_ours_closed() -> None:
 
 def test_the_hash_is_salted_by_the_deployment() -> None:
     salts = {json.dumps(all_routes(TrafficPlan(1, (each,)))).count("m:dep-bbbb:") for each in (route(1), route(9))}
-    assert salts == {3}
+    assert salts == {4}
     assert "m:dep-aaaa:" in json.dumps(all_routes(TrafficPlan(1, (route(0, candidate=None),))))
 
 

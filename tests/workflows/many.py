@@ -24,6 +24,7 @@ from hotswap.persistence.database import Sessions, create_engine, create_session
 from hotswap.persistence.deployments import PostgresDeployments
 from hotswap.persistence.registry import PostgresRegistry
 from hotswap.persistence.slots import PostgresSlots
+from hotswap.persistence.tenures import PostgresTenures
 from hotswap.persistence.traffic import PostgresTrafficPlans
 from hotswap.persistence.turns import PostgresTurns
 from hotswap.settings import PostgresSettings
@@ -68,6 +69,7 @@ def ports(sessions: Sessions, *, limit: int) -> Ports:
         judge=content,
         slots=PostgresSlots(sessions, limit=limit),
         turns=PostgresTurns(sessions),
+        tenures=PostgresTenures(sessions),
         bell=PostgresBell(sessions.kw["bind"]),
     )
 
