@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, RetryState, is_cancelled_exception
 from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 with workflow.unsafe.imports_passed_through():
@@ -99,6 +99,9 @@ def cause_of(error: BaseException) -> RollBack:
             Reason.DEADLINE_EXCEEDED, f"{activity} ran out of time{last}{' - ' if waited_for else ''}{waited_for}"
         )
     if isinstance(cause, ApplicationError):
+        if isinstance(error, ActivityError) and error.retry_state is RetryState.TIMEOUT:
+            # There is no time for another attempt: Temporal then tells the last one's failure instead of a time-out.
+            return RollBack(Reason.DEADLINE_EXCEEDED, f"{activity} ran out of time: {cause.message}")
         reason = Reason.REPLICAS_FAILED if cause.type == ReplicasFailed.code else Reason.FAILED
         return RollBack(reason, f"{activity}: {cause.message}" if activity else cause.message)
     return RollBack(Reason.FAILED, f"{activity}: {cause}")

@@ -1,15 +1,20 @@
 """Applications as rows, and the one lease under which they are written to Ray Serve."""
 
 import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
+from temporalio.testing import ActivityEnvironment
 
+from activities.replicas import ReplicaActivities
+from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState
 from hotswap.persistence import applications
 from hotswap.persistence.applications import PostgresApplications
 from hotswap.persistence.database import Sessions
-from tests.fixtures.rows import (
-    spec,
-)
+from tests.fixtures.rows import spec
+from tests.workflows.fakes import FakePlans, FakeProbe, World, rollout_brief
 
 
 async def test_what_is_set_aside_is_left_out(sessions: Sessions) -> None:
@@ -36,3 +41,38 @@ async def test_the_lease_has_one_holder_and_a_late_one_learns_that_it_lost(
         await asyncio.sleep(0.05)
         async with desired.writer_lease("quicker"):
             assert await lost.remaining() == 0
+
+
+class SlowServe:
+    """Runs what was PUT last and nothing else, as Ray Serve does; a PUT takes a while."""
+
+    def __init__(self) -> None:
+        self.running: tuple[str, ...] = ()
+        self.writers = 0
+        self.most_writers = 0
+
+    async def put(self, specs: Sequence[ApplicationSpec]) -> None:
+        self.writers += 1
+        self.most_writers = max(self.most_writers, self.writers)
+        await asyncio.sleep(0.05)
+        self.running = tuple(spec.name for spec in specs)
+        self.writers -= 1
+
+    async def applications(self) -> dict[str, ApplicationState]:
+        return {name: ApplicationState(name, ApplicationHealth.RUNNING, "", ("127.0.0.1:1",)) for name in self.running}
+
+
+async def test_deployments_that_start_at_once_never_overwrite_each_other(sessions: Sessions) -> None:
+    serve, world = SlowServe(), World(brief=rollout_brief(), clock=time.time)
+    names = [f"Production-model-{number}" for number in range(6)]
+
+    async def deploy(name: str) -> None:
+        """As a worker of its own does it: they share nothing but the database and Ray Serve."""
+        environment = ActivityEnvironment()
+        environment.info = replace(environment.info, task_queue=name)
+        worker = ReplicaActivities(PostgresApplications(sessions), serve, FakeProbe(world), FakePlans(world))
+        await environment.run(worker.start_replicas, spec(name))
+
+    await asyncio.gather(*(deploy(name) for name in names))
+    assert set(serve.running) == set(names), "nobody's application was deleted by somebody else's PUT"
+    assert serve.most_writers == 1

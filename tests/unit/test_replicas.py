@@ -98,7 +98,7 @@ async def test_a_writer_that_froze_with_a_put_in_hand_repairs_what_it_wrote(canc
 
     serve = Serve(another_writes)
     world = World(brief=rollout_brief(), clock=lambda: 0.0)
-    activities = ReplicaActivities(rows, serve, FakeProbe(), FakePlans(world))
+    activities = ReplicaActivities(rows, serve, FakeProbe(world), FakePlans(world))
     with contextlib.suppress(asyncio.CancelledError):
         await environment.run(activities.start_replicas, spec("first"))
     for _ in range(50):

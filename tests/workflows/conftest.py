@@ -12,11 +12,10 @@ import pytest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Replayer
 
-from hotswap.analysis.judge import judge
 from hotswap.domain.promotion import PromotionRule
 from hotswap.domain.registry import DeploymentBrief
 from hotswap.domain.traffic import Fence, Route, TrafficPlan
-from hotswap.messages import CanaryConfig, DeploymentInput, DeploymentOutcome
+from hotswap.messages import CanaryConfig, DeploymentInput, DeploymentOutcome, watch_queue
 from hotswap.temporal import DATA_CONVERTER
 from tests.workflows.fakes import (
     FakeApplications,
@@ -85,8 +84,8 @@ class Stage:
             applications=FakeApplications(world),
             cluster=FakeCluster(world),
             inspector=FakeInspector(world),
-            probe=FakeProbe(),
-            judge=judge,
+            probe=FakeProbe(world),
+            judge=world.judge,
             slots=FakeSlots(world),
             turns=FakeTurns(),
             bell=FakeBell(world),
@@ -103,7 +102,8 @@ class Stage:
         }
         async with contextlib.AsyncExitStack() as stack:
             for worker in workers(self.client, ports, task_queue=model):
-                await stack.enter_async_context(worker)
+                if not (world.is_unwatched and worker.task_queue == watch_queue(model)):
+                    await stack.enter_async_context(worker)
             handle = await self.client.start_workflow(
                 "Deployment",
                 DeploymentInput(

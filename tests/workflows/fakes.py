@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hotswap.analysis.judge import judge
 from hotswap.domain.application import (
     ApplicationHealth,
     ApplicationSpec,
@@ -33,7 +34,7 @@ from hotswap.domain.registry import (
 from hotswap.domain.traffic import Arm, Counts, Fence, ProxyReport, Route, TrafficChange, TrafficPlan
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework
-from hotswap.ports import WriterLease
+from hotswap.ports import Judge, WriterLease
 
 SCHEMA: dict[str, Any] = {"type": "array"}
 
@@ -62,6 +63,11 @@ class World:
     report: ValidationReport = field(default_factory=lambda: ValidationReport((Check("model loads", True, ""),)))
     replicas_fail: str | None = None
     replicas_hang: bool = False
+    replicas_crash: bool = False
+    """Each runs for a moment, and is dead when it is asked for something."""
+    judge: Judge = judge
+    is_unwatched: bool = False
+    """Nobody is there who would watch a bake."""
     proxies_silent: bool = False
     withdraw_fails: int = 0
     no_slots: bool = False
@@ -358,8 +364,14 @@ class FakeInspector:
 
 
 class FakeProbe:
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.asked = 0
+
     async def warm_up(self, spec: ApplicationSpec, targets: Sequence[str]) -> None:
-        pass
+        if self.world.replicas_crash:
+            self.asked += 1
+            raise ConnectionRefusedError(f"nobody listens there, after start {self.asked}")
 
 
 STABLE = Arm("Production-fraud-stable", "1.0.0", "dep-stable")

@@ -159,7 +159,7 @@ async def site(temporal_client: Client, sessions: Sessions, engine: AsyncEngine)
         applications=PostgresApplications(sessions),
         cluster=cluster,
         inspector=FakeInspector(proxies),
-        probe=FakeProbe(),
+        probe=FakeProbe(proxies),
         judge=judge,
         slots=PostgresSlots(sessions, limit=5),
         turns=PostgresTurns(sessions),
