@@ -52,6 +52,14 @@ def test_every_file_that_is_named_exists(document: Path) -> None:
 
 
 @each_document
+def test_every_test_that_is_named_exists(document: Path) -> None:
+    for code in inline_code(document):
+        path, parted, name = code.partition("::")
+        if parted and path.startswith("tests/"):
+            assert f"def {name}(" in (ROOT / path).read_text(), f"{document.name} names {code}"
+
+
+@each_document
 def test_every_setting_that_is_named_exists(document: Path) -> None:
     known = {variable for variable, _ in settings_table.variables()}
     for named in re.findall(r"HOTSWAP_[A-Z]+__[A-Z_]+", document.read_text()):
