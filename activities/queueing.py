@@ -20,7 +20,6 @@ CLOSING_SECONDS = 0.2
 
 class QueueActivities:
     def __init__(self, slots: Slots, turns: Turns, bell: Bell) -> None:
-        self._slots = slots
         self._turns = turns
         self._for_slots: WaitingRoom[Place | None] = WaitingRoom(bell, slots.places)
         self._for_turns: WaitingRoom[Standing | None] = WaitingRoom(bell, turns.standings)
@@ -34,8 +33,7 @@ class QueueActivities:
             note(place.message if place is not None else "")
             return place is None
 
-        if not has_slot((await self._slots.places([deployment_id]))[deployment_id]):
-            await self._for_slots.wait(deployment_id, until=has_slot)
+        await self._for_slots.wait(deployment_id, until=has_slot)
 
     @activity.defn
     @acting
@@ -48,13 +46,11 @@ class QueueActivities:
             note(standing.place.message)
             return bool(_to_abort(standing.overtakes, waiting)) or any(each.is_queued for each in standing.overtakes)
 
-        standing = (await self._turns.standings([waiting.deployment_id]))[waiting.deployment_id]
-        if not has_to_act(standing):
-            standing = await self._for_turns.wait(waiting.deployment_id, until=has_to_act)
-            await asyncio.sleep(CLOSING_SECONDS)
+        standing = await self._for_turns.wait(waiting.deployment_id, until=has_to_act)
         if standing is None:
             return Turn(call=Call.NOTHING)
         if standing.is_called:
+            await asyncio.sleep(CLOSING_SECONDS)
             return Turn(call=Call.START)
         others = _to_abort(await self._turns.make_way(waiting.deployment_id), waiting)
         return Turn(call=Call.ABORT_OTHERS, others=others)

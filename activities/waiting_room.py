@@ -6,7 +6,7 @@ saw of it. What goes wrong with a look goes wrong for all who wait, so that Temp
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Generic, TypeVar
 
 from hotswap.ports import Bell
@@ -73,16 +73,16 @@ class WaitingRoom(Generic[Seen]):
 
     async def _watch(self) -> None:
         try:
-            async with self._bell.listening(self._called.set):
+            await self._look_round()
+            await asyncio.sleep(0)  # whoever need not wait leaves, and so most who come cost no listening
+            async with AsyncExitStack() as listening:
+                if self._seats:
+                    await listening.enter_async_context(self._bell.listening(self._called.set))
                 while self._seats:
-                    self._called.clear()
-                    seen = await self._look({seat.who for seat in self._seats})
-                    for seat in self._seats:
-                        if seat.who in seen:
-                            seat.tell(seen[seat.who])
                     with suppress(TimeoutError):
                         async with asyncio.timeout(self._look_again_seconds):
                             await self._called.wait()
+                    await self._look_round()
         except Exception as problem:  # noqa: BLE001 - told by each who waits
             seats, self._seats = self._seats, set()
             for seat in seats:
@@ -91,3 +91,12 @@ class WaitingRoom(Generic[Seen]):
             self._attendant = None
         if self._seats:  # somebody came in while the last one left
             self._attend()
+
+    async def _look_round(self) -> None:
+        self._called.clear()
+        if not self._seats:
+            return
+        seen = await self._look({seat.who for seat in self._seats})
+        for seat in self._seats:
+            if seat.who in seen:
+                seat.tell(seen[seat.who])

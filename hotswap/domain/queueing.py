@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from hotswap.domain.vocabulary import DeploymentKind, Environment
 
-SEEN_LATELY = timedelta(seconds=12)
+SEEN_LATELY = timedelta(seconds=20)
 """Who waits is seen at every look, at the latest each five seconds."""
 
 GONE_AFTER = timedelta(seconds=30)

@@ -41,8 +41,7 @@ class PostgresSlots:
             held = in_force(await freezes_of(session, list(Environment)), at=now)
             given = granted(line, limit=self._limit, frozen=held.keys(), watched=self._watched())
             if given:
-                taken = update(Slot).where(Slot.deployment_id.in_(given)).values(taken_at=func.clock_timestamp())
-                await session.execute(taken)
+                await session.execute(update(Slot).where(Slot.deployment_id.in_(given)).values(taken_at=now))
                 line = await slot_line(session)
             if set(given) - set(deployment_ids):
                 await ring(session)

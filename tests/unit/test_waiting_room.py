@@ -72,6 +72,15 @@ async def test_a_hundred_wait_with_one_look_a_ring() -> None:
     assert (bell.heard, bell.listened) == (None, 1)
 
 
+async def test_who_need_not_wait_costs_one_look_and_no_listening() -> None:
+    bell = Bell()
+    door = Door(bell)
+    door.open_for = {"a", "b"}
+    assert await asyncio.gather(door.wait("a"), door.wait("b")) == [True, True]
+    await settled()
+    assert (door.looks, bell.listened) == ([{"a", "b"}], 0)
+
+
 async def test_a_ring_that_is_never_heard_costs_the_time_until_the_next_look() -> None:
     door = Door(Bell(), look_again_seconds=0.05)
     waiting = door.wait("a")
