@@ -31,7 +31,11 @@ from tests.fixtures.stack import Stack, hotswap, start, wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.soak, pytest.mark.timeout(600)]
 
-SETTINGS = {"HOTSWAP_DEPLOYMENTS__APPROVAL_REQUIRED": '["Staging"]', "HOTSWAP_DEPLOYMENTS__KEEP_PREVIOUS": "PT5S"}
+SETTINGS = {
+    "HOTSWAP_DEPLOYMENTS__APPROVAL_REQUIRED": '["Staging"]',
+    "HOTSWAP_DEPLOYMENTS__KEEP_PREVIOUS": "PT5S",
+    "HOTSWAP_DEPLOYMENTS__MAX_CONCURRENT": "20",  # all phases at once
+}
 DEADLINE_SECONDS = 12
 DEADLINES = {"progressDeadline": f"PT{DEADLINE_SECONDS}S", "approvalDeadline": f"PT{DEADLINE_SECONDS}S"}
 FROZEN_SECONDS = 30

@@ -8,12 +8,17 @@ import asyncio
 import json
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from temporalio.client import WorkflowHandle
 
 from hotswap.domain.lifecycle import DeploymentStatus as S
+from hotswap.domain.queueing import Entry, Standing
+from hotswap.domain.vocabulary import DeploymentKind, Environment
+from hotswap.messages import CanaryConfig, DeploymentInput, QueueInput
 from tests.fixtures.temporal import temporal_server
 from tests.workflows.conftest import Rollout, Stage
 from tests.workflows.fakes import rollout_brief
@@ -60,6 +65,55 @@ async def failed_to_start(stage: Stage) -> WorkflowHandle[Any, Any]:
         return await _closed(rollout)
 
 
+async def queued_behind_what_it_superseded(stage: Stage) -> WorkflowHandle[Any, Any]:
+    async with stage.rollout(config=LONG) as rollout:
+        world = rollout.world
+        await rollout.until(lambda world: world.weights == [5_000])
+        under_way = replace(
+            _entry("dep-before", 1), is_queued=False, workflow_id=rollout.handle.id, run_id=rollout.handle.result_run_id
+        )
+        mine = replace(_entry("dep-candidate", 2), supersedes=True)
+        world.standing = Standing(mine, under_way=(under_way,), overtakes=(under_way,))
+        handle = await _queued(stage, rollout, QueueInput(request=_request(), supersedes=True))
+        await _closed(rollout)
+        world.statuses, world.standing = [S.PENDING], Standing(mine)
+        world.ring()
+        await handle.result()
+        await stage.client.get_workflow_handle("deployment/Production/fraud").result()
+        return handle
+
+
+async def aborted_before_its_time_to_start(stage: Stage) -> WorkflowHandle[Any, Any]:
+    async with stage.rollout(brief=rollout_brief(stable=None)) as rollout:
+        await _closed(rollout)
+        later = datetime.now(UTC) + timedelta(hours=1)
+        handle = await _queued(stage, rollout, QueueInput(request=_request(), start_at=later))
+        await handle.signal("abort", {"by": "ann", "reason": "not this year"})
+        await handle.result()
+        return handle
+
+
+def _entry(deployment_id: str, ticket: int) -> Entry:
+    return Entry(deployment_id, ticket, DeploymentKind.ROLLOUT, Environment.PRODUCTION, "fraud", is_queued=True)
+
+
+def _request() -> DeploymentInput:
+    return DeploymentInput(
+        deployment_id="dep-candidate",
+        environment=Environment.PRODUCTION,
+        model="fraud",
+        version="2.0.0",
+        initiated_by="ann",
+        config=CanaryConfig(canary_percentage=100, monitoring_duration=timedelta(seconds=1), minimum_requests=1),
+    )
+
+
+async def _queued(stage: Stage, rollout: Rollout, queued: QueueInput) -> WorkflowHandle[Any, Any]:
+    """On the queue of the rollout's worker."""
+    task_queue = (await rollout.handle.describe()).task_queue
+    return await stage.client.start_workflow("Queue", queued, id=f"queue/{task_queue}", task_queue=task_queue)
+
+
 SCENARIOS: tuple[Callable[[Stage], Awaitable[WorkflowHandle[Any, Any]]], ...] = (
     promoted,
     first_of_its_model,
@@ -67,6 +121,8 @@ SCENARIOS: tuple[Callable[[Stage], Awaitable[WorkflowHandle[Any, Any]]], ...] = 
     aborted_after_approval,
     cancelled_twice,
     failed_to_start,
+    queued_behind_what_it_superseded,
+    aborted_before_its_time_to_start,
 )
 
 

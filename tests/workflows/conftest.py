@@ -87,7 +87,7 @@ class Stage:
             probe=FakeProbe(world),
             judge=world.judge,
             slots=FakeSlots(world),
-            turns=FakeTurns(),
+            turns=FakeTurns(world),
             bell=FakeBell(world),
         )
         model = f"fraud-{uuid.uuid4().hex[:6]}"

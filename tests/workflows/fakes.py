@@ -71,6 +71,7 @@ class World:
     proxies_silent: bool = False
     withdraw_fails: int = 0
     no_slots: bool = False
+    standing: Standing | None = None
     ring: Callable[[], None] = lambda: None
     tenure: Tenure | None = None
     """What is active where a promotion policy asks; set by the test that has one."""
@@ -244,18 +245,22 @@ class FakeSlots:
 
 
 class FakeTurns:
-    """Nobody is queued."""
+    """Whoever is queued stands where the world says."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
 
     async def standings(self, deployment_ids: Collection[str]) -> dict[str, Standing | None]:
-        return dict.fromkeys(deployment_ids)
+        return dict.fromkeys(deployment_ids, self.world.standing)
 
     async def make_way(self, deployment_id: str) -> tuple[Entry, ...]:
-        return ()
+        return self.world.standing.overtakes if self.world.standing is not None else ()
 
     async def leave(
         self, deployment_id: str, status: DeploymentStatus, *, reason: Reason, message: str, actor: str
     ) -> bool:
-        return False
+        self.world.standing = None
+        return True
 
     async def called(self) -> list[dict[str, Any]]:
         return []

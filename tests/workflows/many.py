@@ -71,6 +71,7 @@ def ports(sessions: Sessions, *, limit: int) -> Ports:
         turns=PostgresTurns(sessions),
         tenures=PostgresTenures(sessions),
         bell=PostgresBell(sessions.kw["bind"]),
+        tenures=PostgresTenures(sessions),
     )
 
 
