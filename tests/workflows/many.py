@@ -69,7 +69,6 @@ def ports(sessions: Sessions, *, limit: int) -> Ports:
         judge=content,
         slots=PostgresSlots(sessions, limit=limit),
         turns=PostgresTurns(sessions),
-        tenures=PostgresTenures(sessions),
         bell=PostgresBell(sessions.kw["bind"]),
         tenures=PostgresTenures(sessions),
     )
