@@ -219,7 +219,8 @@ class Agent:
         while True:
             # Without Envoy there is nothing new to count; the report then grows old, which is what it should say.
             with contextlib.suppress(httpx.HTTPError, OSError):
-                self._counts.add(await self._admin.tally(), now=time.time())
+                tally = await self._admin.tally()
+                self._counts.add(tally, now=time.time(), serving=cluster_names(self._known.applied))
                 await self._report()
             await asyncio.sleep(POLL_SECONDS)
 

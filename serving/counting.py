@@ -3,6 +3,7 @@
 Kept in a file beside Envoy's own, with the last counters seen, so that an agent that starts again goes on where it was.
 """
 
+from collections.abc import Set
 from pathlib import Path
 
 import msgspec
@@ -33,33 +34,33 @@ class GrowingCounts:
     def totals(self) -> dict[str, Counts]:
         return dict(self._kept.totals)
 
-    def add(self, tally: Tally, *, now: float) -> None:
-        """Take in Envoy's counters as they stand at `now` (Unix time, seconds)."""
+    def add(self, tally: Tally, *, now: float, serving: Set[str]) -> None:
+        """Take in Envoy's counters as they stand at `now` (Unix time, seconds).
+
+        Envoy shows an application for as long as Envoy runs. What is not `serving` any more is forgotten after a while,
+        and what never was while this looked is none of ours.
+        """
         kept = self._kept
+        ours = {name: counts for name, counts in tally.counts.items() if name in serving or name in kept.totals}
         started_at = now - tally.uptime
         restarted = started_at > kept.started_at + 2
-        for application, counts in tally.counts.items():
-            before = kept.seen.get(application, Counts())
-            kept.totals[application] = kept.totals.get(application, Counts()) + (
-                counts if restarted else _grown(counts, before)
-            )
-            if counts != before:
+        for application, counts in ours.items():
+            since = counts if restarted else _grown(counts, kept.seen.get(application, Counts()))
+            if since != Counts():
+                kept.totals[application] = kept.totals.get(application, Counts()) + since
                 kept.touched[application] = now
         # What Envoy doesn't show any more begins at 0 when it comes again, however high it is by then.
-        kept.seen = tally.counts
+        kept.seen = ours
         kept.started_at = started_at
-        for application in [name for name in kept.totals if now - kept.touched.get(name, now) > FORGET_SECONDS]:
-            if application not in tally.counts:
+        for application in kept.totals.keys() - serving:
+            if now - kept.touched.get(application, now) > FORGET_SECONDS:
                 for known in (kept.totals, kept.touched):
                     known.pop(application, None)
         write_atomically(self._path, msgspec.json.encode(kept).decode())
 
 
 def _grown(counts: Counts, before: Counts) -> Counts:
-    """What came since `before`, each figure by itself: one that shrank began at 0 again.
-
-    When a cluster's replicas change, Envoy forgets its errors but neither its answers nor its latencies.
-    """
+    """What came since `before`, each figure by itself: one that shrank began at 0 again."""
     forgot_latency = any(counts.latency.get(bound, 0) < count for bound, count in before.latency.items())
     since = counts - before
     return Counts(

@@ -8,8 +8,9 @@ from typing import Any
 import httpx
 
 from hotswap.domain.traffic import Counts
+from serving.envoy.accounting import ANSWERS, HISTOGRAM
 from serving.envoy.fallback import INSIDE
-from serving.envoy.gateway import HISTOGRAM, JWT_FILTER
+from serving.envoy.gateway import JWT_FILTER
 from serving.envoy.routes import ROUTE_CONFIG
 
 _CDS = "cluster_manager.cds.version_text"
@@ -17,7 +18,8 @@ _RDS = f"http.gateway.rds.{ROUTE_CONFIG}.version_text"
 _ECDS = f"extension_config_discovery.http_filter.{JWT_FILTER}.version_text"
 _WARMING = "cluster_manager.warming_clusters"
 
-_REQUESTS = re.compile(r"cluster\.([^.@]+)\.upstream_rq_(completed|4xx|5xx)")
+_ANSWERS = re.compile(rf"hotswap\.{ANSWERS}\.application\.(?P<application>[^.@-][^.@]*)\.status\.(?P<class>[1-5])\d\d")
+"""Without those that no application gave (`-`), and those that nobody waited for (0)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class EnvoyAdmin:
         )
 
     async def tally(self) -> Tally:
-        query = f"upstream_rq|server.uptime|{HISTOGRAM}"
+        query = f"{ANSWERS}|server.uptime|{HISTOGRAM}"
         answer = await self._http.get(f"/stats?usedonly&format=json&histogram_buckets=detailed&filter={query}")
         return read_tally(answer.json())
 
@@ -69,10 +71,10 @@ class EnvoyAdmin:
 def read_tally(said: dict[str, Any]) -> Tally:
     """Counters and histograms of Envoy's JSON, by application.
 
-    A candidate that falls back has its counters under its own cluster, and its latencies under the composite one.
+    A candidate that falls back has its answers under its own cluster, and its latencies under the composite one.
     """
     uptime = 0
-    numbers: dict[str, dict[str, int]] = {}
+    answers: dict[str, Counter[str]] = defaultdict(Counter)
     latency: dict[str, Counter[str]] = defaultdict(Counter)
     for stat in said["stats"]:
         if "histograms" in stat:
@@ -82,17 +84,17 @@ def read_tally(said: dict[str, Any]) -> Tally:
                     latency[application][f"{bucket['lower_bound'] + bucket['width']:g}"] += bucket["count"]
         elif stat["name"] == "server.uptime":
             uptime = stat["value"]
-        elif match := _REQUESTS.fullmatch(stat["name"]):
-            numbers.setdefault(match[1], {})[match[2]] = stat["value"]
+        elif match := _ANSWERS.fullmatch(stat["name"]):
+            answers[match["application"]][match["class"]] += stat["value"]
     return Tally(
         uptime,
         {
-            cluster: Counts(
-                completed=of.get("completed", 0),
-                server_errors=of.get("5xx", 0),
-                client_errors=of.get("4xx", 0),
-                latency=dict(latency[cluster]),
+            application: Counts(
+                completed=by_class.total(),
+                server_errors=by_class["5"],
+                client_errors=by_class["4"],
+                latency=dict(latency[application]),
             )
-            for cluster, of in numbers.items()
+            for application, by_class in answers.items()
         },
     )

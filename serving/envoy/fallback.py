@@ -16,6 +16,7 @@ from typing import Any
 
 from hotswap.domain.traffic import Arm, Route, TrafficPlan
 from hotswap.domain.vocabulary import ArmName
+from serving.envoy import accounting
 from serving.envoy.clusters import RETRY
 from serving.envoy.headers import (
     APPLICATION_HEADER,
@@ -193,6 +194,7 @@ def candidate_listener(*, timeout: timedelta, local_replies: Json) -> Json:
             },
             {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_HTTP}.router.v3.Router"}},
         ],
+        "access_log": accounting.inside(),
         "local_reply_config": local_replies,
         "generate_request_id": False,
         "preserve_external_request_id": True,

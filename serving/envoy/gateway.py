@@ -7,13 +7,12 @@ import json
 from typing import Any
 
 from hotswap.settings import TrafficAgentSettings
+from serving.envoy import accounting
 from serving.envoy.fallback import MOST_REQUEST_BYTES, candidate_cluster, candidate_listener, internal_listeners
-from serving.envoy.headers import FALLBACK_HEADER
 from serving.envoy.routes import ROUTE_CONFIG
 
 JWT_FILTER = "envoy.filters.http.jwt_authn"
 CDS, RDS, ECDS = "cds.json", "rds.json", "ecds.json"
-HISTOGRAM = "hotswap_latency"
 
 Json = dict[str, Any]
 
@@ -31,11 +30,11 @@ def bootstrap(settings: TrafficAgentSettings) -> Json:
             "stats_matcher": {
                 "inclusion_list": {
                     "patterns": [
-                        {"safe_regex": {"regex": r"cluster\.[^.@]+\.upstream_rq_(completed|[245]xx)"}},
                         {"safe_regex": {"regex": r".*(version_text|update_rejected|update_failure)"}},
                         {"prefix": "cluster_manager.warming_clusters"},
                         {"prefix": "server.uptime"},
-                        {"contains": HISTOGRAM},
+                        {"contains": accounting.ANSWERS},
+                        {"contains": accounting.HISTOGRAM},
                     ]
                 }
             }
@@ -125,7 +124,7 @@ def _connection_manager(settings: TrafficAgentSettings) -> Json:
             },
             {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_HTTP}.router.v3.Router"}},
         ],
-        "access_log": [_latency_histogram()],
+        "access_log": accounting.at_the_gateway(),
         "local_reply_config": _local_replies(),
         "normalize_path": True,
         "merge_slashes": True,
@@ -136,48 +135,6 @@ def _connection_manager(settings: TrafficAgentSettings) -> Json:
         "request_headers_timeout": "10s",
         "stream_idle_timeout": "120s",
         "common_http_protocol_options": {"idle_timeout": "300s", "headers_with_underscores_action": "REJECT_REQUEST"},
-    }
-
-
-def _latency_histogram() -> Json:
-    """Microseconds by cluster: Envoy's own `upstream_rq_time` has whole milliseconds, useless for a fast model."""
-    return {
-        "name": "envoy.access_loggers.stats",
-        # Answers only: a refusal that Envoy makes up by itself is quick and says nothing about a model. Nor does the
-        # time that two took for one answer: a fallback is counted as the candidate's error.
-        "filter": {
-            "and_filter": {
-                "filters": [
-                    {
-                        "status_code_filter": {
-                            "comparison": {
-                                "op": "LE",
-                                "value": {"default_value": 299, "runtime_key": "hotswap.latency.most"},
-                            }
-                        }
-                    },
-                    {
-                        "header_filter": {
-                            "header": {"name": FALLBACK_HEADER, "present_match": True, "invert_match": True}
-                        }
-                    },
-                ]
-            }
-        },
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.access_loggers.stats.v3.Config",
-            "stat_prefix": "hotswap",
-            "histograms": [
-                {
-                    "stat": {
-                        "name": HISTOGRAM,
-                        "tags": [{"name": "application", "value_format": "%UPSTREAM_CLUSTER%"}],
-                    },
-                    "unit": "Microseconds",
-                    "value_format": "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",
-                }
-            ],
-        },
     }
 
 

@@ -119,6 +119,18 @@ async def test_whatever_the_candidate_fails_the_stable_answers_and_the_candidate
     assert await arms.counted(STABLE) == Counts(), "a rescue says nothing of the stable"
 
 
+async def test_no_failure_is_forgotten_when_the_candidates_replicas_change(arms: Arms) -> None:
+    await answers(arms, 500)
+    for _ in range(5):
+        await arms.ask()
+        arms.gateway.serve.targets[CANDIDATE.application] = (await arms.replica(CANDIDATE.application, status=500),)
+        asked_until = time.monotonic() + 0.7
+        while time.monotonic() < asked_until:
+            await asyncio.sleep(0.01)
+    counts = await arms.counted(CANDIDATE, completed=5 * REQUESTS)
+    assert counts == Counts(completed=5 * REQUESTS, server_errors=5 * REQUESTS)
+
+
 async def test_a_good_candidate_answers_for_itself_and_its_latencies_are_its_own(arms: Arms) -> None:
     await answers(arms, 200)
     for answer in await arms.ask(x_hotswap_fallback="9.9.9", x_hotswap_application=STABLE.application):

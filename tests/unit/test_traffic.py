@@ -117,12 +117,12 @@ def test_counts_only_grow_over_restarts(tmp_path: Any) -> None:
 
     path = tmp_path / "counts.json"
     counting = GrowingCounts(path)
-    counting.add(Tally(100, {"a": Counts(50, 5)}), now=1_000)
-    counting.add(Tally(101, {"a": Counts(60, 6)}), now=1_001)
+    counting.add(Tally(100, {"a": Counts(50, 5)}), serving={"a"}, now=1_000)
+    counting.add(Tally(101, {"a": Counts(60, 6)}), serving={"a"}, now=1_001)
     again = GrowingCounts(path)
-    again.add(Tally(102, {"a": Counts(61, 6)}), now=1_002)
+    again.add(Tally(102, {"a": Counts(61, 6)}), serving={"a"}, now=1_002)
     assert again.totals["a"] == Counts(61, 6)
-    again.add(Tally(3, {"a": Counts(70, 0)}), now=1_010)
+    again.add(Tally(3, {"a": Counts(70, 0)}), serving={"a"}, now=1_010)
     assert again.totals["a"] == Counts(131, 6)
-    again.add(Tally(4, {"a": Counts(1, 0)}), now=1_011)
+    again.add(Tally(4, {"a": Counts(1, 0)}), serving={"a"}, now=1_011)
     assert again.totals["a"] == Counts(132, 6)

@@ -1,0 +1,68 @@
+"""What Envoy counts of its answers: how many of each status an application gave, and how long the good ones took.
+
+Pure. By access loggers, since a cluster's own counters forget its errors, and only those, when its replicas change: a
+candidate that crashes again and again would look like one that answers well. These forget nothing until Envoy ends.
+Where a candidate falls back its answers are counted inside, once for all its tries, and its latencies where its client
+is served (`serving/envoy/fallback.py`).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from serving.envoy.headers import APPLICATION_HEADER, FALLBACK_HEADER
+
+HISTOGRAM = "hotswap_latency"
+ANSWERS = "hotswap_answers"
+
+Json = dict[str, Any]
+
+_APPLICATION = {"name": "application", "value_format": "%UPSTREAM_CLUSTER%"}
+_STATUS = {"name": "status", "value_format": "%RESPONSE_CODE%"}
+_COUNTER = {"stat": {"name": ANSWERS, "tags": [_APPLICATION, _STATUS]}, "value_fixed": 1}
+
+
+def at_the_gateway() -> list[Json]:
+    return [_latencies(), _logger([_without(APPLICATION_HEADER)], counters=[_COUNTER])]
+
+
+def inside() -> list[Json]:
+    return [_logger([], counters=[_COUNTER])]
+
+
+def _latencies() -> Json:
+    """Microseconds: Envoy's own `upstream_rq_time` has whole milliseconds, useless for a fast model.
+
+    Of answers only: a refusal that Envoy makes up by itself is quick and says nothing about a model. Nor does the time
+    that two took for one answer: a fallback is counted as the candidate's error.
+    """
+    good = {"comparison": {"op": "LE", "value": {"default_value": 299, "runtime_key": "hotswap.latency.most"}}}
+    histogram = {
+        "stat": {"name": HISTOGRAM, "tags": [_APPLICATION]},
+        "unit": "Microseconds",
+        "value_format": "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",
+    }
+    return _logger([{"status_code_filter": good}, _without(FALLBACK_HEADER)], histograms=[histogram])
+
+
+def _without(header: str) -> Json:
+    """Requests that don't have it in the end."""
+    return {"header_filter": {"header": {"name": header, "present_match": True, "invert_match": True}}}
+
+
+def _logger(filters: Sequence[Json], **stats: list[Json]) -> Json:
+    match filters:
+        case []:
+            only: Json = {}
+        case [one]:
+            only = {"filter": one}
+        case _:
+            only = {"filter": {"and_filter": {"filters": list(filters)}}}
+    return {
+        "name": "envoy.access_loggers.stats",
+        **only,
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.stats.v3.Config",
+            "stat_prefix": "hotswap",
+            **stats,
+        },
+    }
