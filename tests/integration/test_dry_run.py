@@ -97,6 +97,23 @@ async def test_all_that_stands_against_it_is_told_at_once(world: ApiWorld, worke
     assert await world.status(running) == "Pending", "who is looked at is not touched"
 
 
+async def test_who_waits_for_the_end_of_another_or_of_a_freeze_is_accepted(world: ApiWorld, worker: Worker) -> None:
+    await world.add_version()
+    running = await started(world)
+    for waits in ({"onConflict": "queue"}, {"onConflict": "supersede"}, {"startAt": "2100-01-01T00:00:00Z"}):
+        assert (await dry(world, **waits))["refusals"] == [], waits
+    frozen = {"environment": "Production", "reason": "holidays", "duration": "P1D"}
+    answer = await world.http.post("/api/v1/freezes", headers=world.token(Role.ML_ENGINEER), json=frozen)
+    assert answer.status_code == 201, answer.text
+    refusals = (await dry(world))["refusals"]
+    assert isinstance(refusals, list)
+    assert [refusal["code"] for refusal in refusals] == ["CONFLICT", "CONFLICT"]
+    assert "holidays" in refusals[0]["message"]
+    assert running in refusals[1]["message"]
+    for waits in ({"onConflict": "queue"}, {"startAt": "2100-01-01T00:00:00Z"}):
+        assert (await dry(world, **waits))["refusals"] == [], waits
+
+
 async def test_what_is_written_wrongly_is_refused_as_ever(world: ApiWorld) -> None:
     await world.add_version()
 
@@ -108,6 +125,7 @@ async def test_what_is_written_wrongly_is_refused_as_ever(world: ApiWorld) -> No
     assert await refused(version="9.0.0") == (404, "VERSION_NOT_FOUND")
     assert await refused(modelId="nobody-knows-it") == (404, "MODEL_NOT_FOUND")
     assert await refused(strategyConfig={"canaryPercentage": 0}) == (400, "VALIDATION_ERROR")
+    assert await refused(startAt="2001-01-01T00:00:00Z") == (400, "VALIDATION_ERROR")
     assert await refused(Role.DATA_SCIENTIST) == (403, "FORBIDDEN")
 
 

@@ -1,7 +1,7 @@
 """The promotion policy over the real registry: what is active where, by its rows, and what the API makes of it."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -130,6 +130,18 @@ async def test_production_waits_for_an_hour_in_staging(strict: ApiWorld, worker:
     other = await strict.deploy(version="2.0.0")
     assert error_of(other) == (409, "POLICY_NOT_MET")
     assert "2.1.0 is active there since" in other.json()["error"]["message"]
+
+
+async def test_one_that_begins_later_is_measured_by_the_time_it_begins(strict: ApiWorld, worker: Worker) -> None:
+    await strict.add_version("2.0.0")
+    staging = Staging(strict.sessions, strict.model)
+    await staging.activate("2.0.0")
+    await staging.let_pass(timedelta(minutes=30))
+    now = datetime.now(UTC)
+    too_early = await strict.deploy(startAt=(now + timedelta(minutes=20)).isoformat())
+    assert error_of(too_early) == (409, "POLICY_NOT_MET")
+    in_time = await strict.deploy(startAt=(now + timedelta(minutes=40)).isoformat())
+    assert in_time.status_code == 202, in_time.text
 
 
 async def test_a_rollback_is_exempt(world: ApiWorld, worker: Worker) -> None:
