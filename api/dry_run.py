@@ -52,7 +52,7 @@ async def _another_runs(parts: Parts, new: NewDeployment, wanted: VersionRef) ->
 
 
 CHECKS: tuple[Check, ...] = (_policy, _admission, _another_runs)
-"""All that may refuse a request which is well written; what is accepted under a condition belongs here."""
+"""All that may refuse a well written request now: whatever accepts only under a condition has its check here."""
 
 
 async def dry_run(parts: Parts, new: NewDeployment, *, config: CanaryConfig) -> DryRunView:
