@@ -12,6 +12,12 @@ from api.orchestration import Orchestration
 from hotswap.persistence.database import create_sessions
 from hotswap.settings import Settings
 from tests.fixtures.api import make_app, make_settings
+from tests.fixtures.cli import Cli
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
+    return Cli(monkeypatch)
 
 
 @pytest.fixture
