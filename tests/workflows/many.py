@@ -65,7 +65,7 @@ def ports(sessions: Sessions, *, limit: int) -> Ports:
         applications=PostgresApplications(sessions),
         cluster=Cluster(sessions),
         inspector=FakeInspector(proxies),
-        probe=FakeProbe(),
+        probe=FakeProbe(proxies),
         judge=content,
         slots=PostgresSlots(sessions, limit=limit),
         turns=PostgresTurns(sessions),
