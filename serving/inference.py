@@ -6,9 +6,11 @@ an error, has its record in the spool before the answer leaves. The model is thi
 """
 
 import asyncio
+import itertools
 import logging
 import math
 import re
+import secrets
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -35,6 +37,7 @@ INLINE_SECONDS = 0.005
 MOST_INSTANCES = 10_000
 _NAMED_FIELD = re.compile(r"field `([^`]*)`")
 """How msgspec names a key that is missing or unknown."""
+_ARMS = {arm.encode(): arm for arm in ArmName}
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -57,6 +60,10 @@ class InferenceFailed(HotSwapError):
     code = "INFERENCE_ERROR"
 
 
+class ClientGone(Exception):
+    """The client left before it could be answered: nobody waits for an answer, and it is nobody's failure to record."""
+
+
 STATUS_OF = {
     ValidationFailed: 400,
     SchemaValidationFailed: 400,
@@ -76,6 +83,8 @@ class Engine:
         self._schema = FeatureSchema(spec.input_schema)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._row_seconds = math.inf
+        self._process = secrets.token_hex(8)
+        self._record = itertools.count()
         self.headers = [(b"content-type", b"application/json"), (b"x-hotswap-version", spec.version.encode())]
 
     def warm_up(self) -> int:
@@ -97,8 +106,13 @@ class Engine:
         """`warm_up` while the event loop goes on answering."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self.warm_up)
 
-    async def infer(self, body: bytes, *, batch: bool, headers: dict[bytes, bytes]) -> tuple[int, bytes]:
-        """Status and body of the answer to one request, whose record is spooled by then."""
+    async def infer(
+        self, body: bytes, *, batch: bool, headers: dict[bytes, bytes], receive: Receive
+    ) -> tuple[int, bytes]:
+        """Status and body of the answer to one request, whose record is spooled by then.
+
+        Raises ClientGone, and records nothing, when the client leaves before its prediction is there.
+        """
         requested_at, begun = time.time(), time.perf_counter()
         request_id = _request_id(headers)
         instances: list[Any] = []
@@ -106,7 +120,7 @@ class Engine:
         problem: HotSwapError | None = None
         try:
             instances = self._read(body, batch=batch)
-            predictions = await self._predict(instances, batch=batch)
+            predictions = await self._predict(instances, receive, batch=batch)
         except HotSwapError as error:
             problem = error
         latency_ms = (time.perf_counter() - begun) * 1000
@@ -118,7 +132,7 @@ class Engine:
         self._spool.write(
             encode_record(
                 InferenceRecord(
-                    record_id=uuid.uuid4().hex,
+                    record_id=f"{self._process}{next(self._record):016x}",
                     request_id=request_id,
                     environment=self.spec.environment,
                     model=self.spec.model,
@@ -169,17 +183,16 @@ class Engine:
             self._schema.check_quickly(instance, _field(position, batch=batch))
         return instances
 
-    async def _predict(self, instances: list[Any], *, batch: bool) -> list[Prediction]:
+    async def _predict(self, instances: list[Any], receive: Receive, *, batch: bool) -> list[Prediction]:
         try:
             if len(instances) * self._row_seconds <= INLINE_SECONDS:
                 predictions = self._model.predict(instances)
             else:
-                loop = asyncio.get_running_loop()
-                predictions = await loop.run_in_executor(self._thread, self._model.predict, instances)
+                predictions = await self._predict_aside(instances, receive)
             if len(predictions) != len(instances):
                 raise ValueError(f"{len(predictions)} answers to {len(instances)} instances")
             return predictions
-        except SchemaValidationFailed:
+        except (SchemaValidationFailed, ClientGone):
             raise
         except Exception as error:
             if isinstance(error, ArithmeticError):
@@ -187,6 +200,19 @@ class Engine:
                     self._schema.check(instance, _field(position, batch=batch))
             logger.warning("the model failed", extra={"model": self.spec.name, "error": str(error)[:1000]})
             raise InferenceFailed(f"{self.spec.model} {self.spec.version} failed on this input") from error
+
+    async def _predict_aside(self, instances: list[Any], receive: Receive) -> list[Prediction]:
+        """On the model's thread. What still waits for it when its client leaves is never computed."""
+        predicting = asyncio.get_running_loop().run_in_executor(self._thread, self._model.predict, instances)
+        leaving = asyncio.ensure_future(_until_gone(receive))
+        try:
+            await asyncio.wait((predicting, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not predicting.done():
+                raise ClientGone
+            return await predicting
+        finally:
+            leaving.cancel()
+            predicting.cancel()
 
     def _answer(self, request_id: str, predictions: list[Prediction], latency_ms: float, *, batch: bool) -> bytes:
         answer: dict[str, Any] = {
@@ -232,10 +258,6 @@ class InferenceApp:
             await send({"type": "http.response.body", "body": body})
 
 
-class ClientGone(Exception):
-    """The client left before its request was whole: there is nothing to answer, and nobody's failure to record."""
-
-
 async def _respond(engine: Engine, scope: Scope, receive: Receive) -> tuple[int, bytes]:
     headers = dict(scope["headers"])
     path: str = scope["path"]
@@ -251,7 +273,7 @@ async def _respond(engine: Engine, scope: Scope, receive: Receive) -> tuple[int,
     if body is None:
         too_large = ValidationFailed.of("body", f"larger than {MOST_BODY_BYTES} bytes")
         return 413, error_body(too_large, _request_id(headers))
-    return await engine.infer(body, batch=batch, headers=headers)
+    return await engine.infer(body, batch=batch, headers=headers, receive=receive)
 
 
 async def _warm_up(engine: Engine, headers: dict[bytes, bytes]) -> tuple[int, bytes]:
@@ -273,6 +295,12 @@ async def _body(receive: Receive) -> bytes | None:
             return None
         if not message.get("more_body"):
             return body
+
+
+async def _until_gone(receive: Receive) -> None:
+    """Ask on where the body has ended: the next message that comes is that its client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
@@ -301,10 +329,7 @@ def _request_id(headers: dict[bytes, bytes]) -> str:
 
 
 def _arm(headers: dict[bytes, bytes]) -> ArmName:
-    try:
-        return ArmName(headers.get(b"x-hotswap-arm", b"stable").decode("ascii", "replace"))
-    except ValueError:
-        return ArmName.STABLE
+    return _ARMS.get(headers.get(b"x-hotswap-arm", b""), ArmName.STABLE)
 
 
 def _outcome(

@@ -4,95 +4,16 @@ Exit codes are a contract: 0 it was done, 1 it was not, 2 it was not understood,
 that was followed to its end are in `hotswap.cli.outcome`. What goes wrong is said on stderr in one line with what to do
 next, never as a traceback unless it is a bug; what was asked for is on stdout, as a table for people or with `--json`
 as JSON for programs. Colour only where there is a terminal, and not where NO_COLOR is set.
+
+Importing this package imports nothing else: four processes of the stack start one after the other in it, and each would
+pay a quarter of a second for commands that it doesn't have.
 """
 
-import inspect
 import sys
-from collections.abc import Callable
-
-import typer
-
-from hotswap.cli import decisions, deployments, freezes, models, outcome, watch
-from hotswap.cli.console import ErrorsToldGroup
-from hotswap.cli.demo import demo as run_demo
-from hotswap.cli.options import examples
-from hotswap.cli.stack import commands as stack_commands
-
-_ID = "dep-1a2b3c4d5e6f"
-
-app = typer.Typer(
-    name="hotswap",
-    cls=ErrorsToldGroup,
-    help="Puts new versions of machine-learning models into production without an outage.",
-    epilog=examples(
-        "hotswap up --detach",
-        "hotswap models register fraud-detection 2.0.0 --artifact s3://ml-models/fraud-detection/v2.tar.gz",
-        "hotswap deploy fraud-detection --version 2.0.0 --canary-percentage 10 --wait",
-        f"hotswap watch {_ID}",
-        f'hotswap abort {_ID} --reason "errors at checkout"',
-    ),
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,  # its frames would show tokens
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-STACK, WORK, STEER = "The embedded stack", "Models and deployments", "Steering a deployment"
-
-
-def _add(panel: str, command: Callable[..., None], *shown: str, codes: str = "") -> None:
-    """Register a command with its examples, and with what its exit code says where it follows a deployment."""
-    text = f"{inspect.getdoc(command)}\n\n{codes}".strip()
-    app.command(rich_help_panel=panel, help=text, epilog=examples(*shown))(command)
-
-
-_add(STACK, stack_commands.up, "hotswap up", "hotswap up --detach --port-base 20000", "hotswap up --num-gpus 4")
-_add(STACK, stack_commands.down, "hotswap down", "hotswap down --data-dir /var/lib/hotswap")
-_add(STACK, stack_commands.stop, "hotswap stop worker", "hotswap stop api temporal --kill")
-_add(STACK, stack_commands.start, "hotswap start worker")
-_add(
-    STACK, stack_commands.env, "hotswap env", 'eval "$(hotswap env --shell)"', "hotswap env --json | jq -r .urls.public"
-)
-_add(STACK, run_demo, "hotswap demo --port-base 30000", "hotswap demo --data-dir /var/lib/hotswap-demo --keep")
-app.add_typer(models.app, name="models", rich_help_panel=WORK)
-_add(
-    WORK,
-    deployments.deploy,
-    "hotswap deploy fraud-detection --version 2.0.0 --wait --timeout PT1H",
-    "hotswap deploy fraud-detection --canary-percentage 5 --increment-step 20 --monitoring-duration PT10M",
-    """hotswap deploy fraud-detection --config '{"rollbackThresholds": {"errorRateIncrease": 0.005}}'""",
-    "hotswap deploy fraud-detection --environment Staging --replicas 2 --gpus 0.5 --config @canary.json",
-    "hotswap deploy fraud-detection --on-conflict queue --start-at 2026-12-27T06:00:00Z",
-    "hotswap deploy fraud-detection --version 2.0.0 --dry-run",
-    codes=outcome.FORWARD,
-)
-_add(WORK, deployments.get, "hotswap get", "hotswap get --model fraud-detection --status Active", f"hotswap get {_ID}")
-_add(
-    WORK,
-    watch.watch,
-    f"hotswap watch {_ID}",
-    f"hotswap watch {_ID} --timeout PT30M --json",
-    codes=outcome.FORWARD,
-)
-_add(
-    WORK,
-    freezes.freeze,
-    "hotswap freeze Production --until 2026-12-27T00:00:00Z --reason holidays",
-    'hotswap freeze Staging --until PT2H --reason "load test"',
-)
-_add(WORK, freezes.thaw, "hotswap thaw Production", "hotswap thaw frz-1a2b3c4d")
-_add(WORK, freezes.freezes, "hotswap freezes", "hotswap freezes --environment Production --json")
-_add(STEER, decisions.approve, f'hotswap approve {_ID} --reason "checked in staging"', codes=outcome.FORWARD)
-_add(STEER, decisions.reject, f'hotswap reject {_ID} --reason "not on a Friday"', codes=outcome.BACK)
-_add(STEER, decisions.pause, f'hotswap pause {_ID} --reason "looking into p99"', codes=outcome.FORWARD)
-_add(STEER, decisions.resume, f"hotswap resume {_ID}", codes=outcome.FORWARD)
-_add(STEER, decisions.goto, f"hotswap goto {_ID} 1", codes=outcome.FORWARD)
-_add(STEER, decisions.promote, f"hotswap promote {_ID}", f"hotswap promote {_ID} --full --wait", codes=outcome.FORWARD)
-_add(STEER, decisions.abort, f'hotswap abort {_ID} --reason "errors at checkout" --wait', codes=outcome.BACK)
-_add(STEER, decisions.retry, f"hotswap retry {_ID} --wait", codes=outcome.FORWARD)
-_add(STEER, decisions.rollback, f"hotswap rollback {_ID} --wait --timeout 120", codes=outcome.BACK)
 
 
 def main() -> None:
     """The `hotswap` command."""
+    from hotswap.cli.app import app
+
     sys.exit(app())

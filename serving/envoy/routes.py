@@ -22,6 +22,8 @@ from serving.envoy.headers import (
     ENTITY_HEADER,
     ENVIRONMENT_HEADER,
     FALLBACK_HEADER,
+    UNREAD_HEADERS,
+    UNWATCHED_HEADER,
     VERSION_HEADER,
 )
 
@@ -82,6 +84,7 @@ def route_configuration(plan: TrafficPlan) -> Json:
                 "domains": ["*"],
                 "retry_policy": RETRY_OR_FALL_BACK,
                 "include_request_attempt_count": True,
+                "request_headers_to_add": [overwritten(UNWATCHED_HEADER, "?1")],
                 "request_headers_to_remove": [FALLBACK_HEADER, APPLICATION_HEADER],
                 "response_headers_to_remove": [CANDIDATE_STATUS_HEADER],
                 "routes": [
@@ -139,6 +142,7 @@ def _model_routes(route: Route) -> list[Json]:
             **_action(route),
         },
         "request_headers_to_add": [chosen_by(ChosenBy.WEIGHT)],
+        "request_headers_to_remove": list(UNREAD_HEADERS),
         "typed_per_filter_config": AUTHENTICATED,
     }
     shed = _shed(route, prefix | {"headers": [environment]})
@@ -184,6 +188,7 @@ def _to_arm(path: Json, headers: list[Json], route: Route, name: ArmName, arm: A
         },
         **marks,
         "request_headers_to_add": [*marks["request_headers_to_add"], chosen_by(how)],
+        "request_headers_to_remove": list(UNREAD_HEADERS),
         "typed_per_filter_config": AUTHENTICATED,
     }
 

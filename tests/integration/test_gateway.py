@@ -14,6 +14,7 @@ from scipy.stats import binom
 from hotswap.bus import PLAN, RedisTrafficBus
 from hotswap.domain.traffic import FULL, TrafficPlan
 from hotswap.domain.vocabulary import Role
+from serving.envoy.headers import UNREAD_HEADERS
 from tests.fixtures.envoy import Gateway, Upstream
 from tests.fixtures.traffic import CANDIDATE, STABLE, answered_by, plan, until
 
@@ -105,11 +106,14 @@ async def test_what_is_not_up_is_404_and_the_version_header_chooses_the_arm(
         ):
             answer = await gateway.infer(model, **headers)
             assert (answer.status_code, answer.json()["error"]["code"]) == (404, code)
-        answer = await gateway.infer("fraud", x_hotswap_version="2.0.0", x_hotswap_arm="stable", x_request_id="r-1")
+        own = {"x_hotswap_arm": "stable", "x_request_disconnect_disabled": "?0"}
+        answer = await gateway.infer("fraud", x_hotswap_version="2.0.0", x_request_id="r-1", **own)
         assert answer.json()["from"] == CANDIDATE.application, "a version may be asked for before it has weight"
         assert answer.headers["x-hotswap-version"] == "2.0.0"
         seen = answer.json()["headers"]
         assert (seen["x-hotswap-arm"], seen["x-request-id"], seen["x-envoy-attempt-count"]) == ("candidate", "r-1", "1")
+        assert seen["x-request-disconnect-disabled"] == "?1"
+        assert not seen.keys() & set(UNREAD_HEADERS)
         assert answer.json()["path"] == f"/{CANDIDATE.application}/api/v1/inference/fraud"
 
 

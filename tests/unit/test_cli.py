@@ -17,7 +17,8 @@ import pytest
 from typer.testing import CliRunner
 
 import hotswap.cli
-from hotswap.cli import app, console, watch
+from hotswap.cli import console, watch
+from hotswap.cli.app import app
 from hotswap.client import HotSwap
 from hotswap.views import DeploymentView
 from tests.fixtures.answers import accepted, deployment, dry_run, error

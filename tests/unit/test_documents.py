@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from hotswap.cli import app
+from hotswap.cli.app import app
 from tests.fixtures import settings_table
 from tests.fixtures.documents import ROOT, commands, documents, inline_code, shell_blocks
 

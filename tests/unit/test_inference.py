@@ -40,6 +40,18 @@ class Slow:
         return [Prediction(each, None) for each in instances]
 
 
+def received(*messages: dict[str, Any]) -> inference.Receive:
+    """The messages of a server's one request, and then nothing more: its client waits."""
+    left = list(messages)
+
+    async def receive() -> dict[str, Any]:
+        if not left:
+            await asyncio.Event().wait()
+        return left.pop(0)
+
+    return receive
+
+
 class Replica:
     """The ASGI application as Ray Serve calls it, and the records that it spools."""
 
@@ -76,9 +88,7 @@ class Replica:
     ) -> tuple[int, dict[str, Any]]:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         messages: list[dict[str, Any]] = []
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": content}
+        receive = received({"type": "http.request", "body": content})
 
         async def send(message: dict[str, Any]) -> None:
             self.records_at_answer = len(self.records)
@@ -277,6 +287,33 @@ async def test_a_client_that_leaves_before_its_body_is_whole_gets_no_answer_and_
     assert replica.records == []
 
 
+async def test_what_a_client_that_left_waited_for_is_not_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Slow()
+    replica = Replica(tmp_path, model)
+    monkeypatch.setattr(inference, "_engine", replica.engine)
+    waits = asyncio.create_task(replica.send({"features": 1}))
+    await asyncio.sleep(0.1)
+    assert len(model.threads) == 1
+    body = {"type": "http.request", "body": b'{"features": 1}'}
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": PATH, "headers": []}
+    left = received(body, {"type": "http.disconnect"})
+    await asyncio.wait_for(InferenceApp()(scope, left, send), 0.1)
+    assert sent == []
+    status, _ = await waits
+    assert status == 200
+    status, _ = await replica.send({"features": 0})
+    assert status == 200
+    assert len(model.threads) == 2, "the one that nobody awaits was left out"
+    assert [record.features for record in replica.records] == ["1", "0"]
+
+
 async def test_an_integer_beyond_the_graphs_type_is_the_clients_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -341,6 +378,6 @@ async def test_a_model_is_run_aside_when_its_slowest_request_says_so(
         engine = Replica(tmp_path / name, model, golden=[GoldenRequest(each) for each in golden]).engine
         engine.warm_up()
         body = json.dumps({"instances": features}).encode()
-        status, _ = await engine.infer(body, batch=True, headers={})
+        status, _ = await engine.infer(body, batch=True, headers={}, receive=received())
         assert status == 200
         assert (model.threads[-1] != main) == aside, name

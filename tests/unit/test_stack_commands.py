@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from hotswap.cli import app
+from hotswap.cli.app import app
 from hotswap.cli.stack import layout as places
 from hotswap.cli.stack.layout import Layout, StackError
 from hotswap.cli.stack.lifecycle import acquire, choose_ports, is_running, locked, sweep_leftovers

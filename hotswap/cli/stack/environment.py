@@ -18,7 +18,6 @@ from dotenv import dotenv_values
 from hotswap.cli.stack.credentials import AUDIENCE, ISSUER, Credentials
 from hotswap.cli.stack.layout import Layout
 from hotswap.cli.stack.ports import HOST, Ports, last_of
-from hotswap.settings import RaySettings
 
 SHARED = frozenset({"REDIS", "SERVING", "TELEMETRY"})
 SECTIONS: Mapping[str, frozenset[str]] = {
@@ -121,7 +120,7 @@ class Environments:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.credentials.ray_token_file),
             "RAY_gcs_storage": "rocksdb",
-            "RAY_gcs_storage_path": str(self.layout.ray_state),
+            "RAY_gcs_storage_path": str(self.layout.ray_state / "gcs"),
             "DASHBOARD_METRIC_PORT": str(ports.ray_dashboard_metrics),
         }
 
@@ -149,7 +148,7 @@ class Environments:
                 "DASHBOARD_URL": f"http://{HOST}:{ports.ray_dashboard}",
                 "AUTH_TOKEN": secret.ray_token,
                 "HTTP_HOST": HOST,
-                **({"HTTP_PORT": ports.serve_proxy} if "http_port" in RaySettings.model_fields else {}),
+                "HTTP_PORT": ports.serve_proxy,
             },
             "AGENT": {
                 "ENVOY_DIR": layout.envoy,

@@ -3,8 +3,12 @@
 `ray start` leaves its daemons behind as orphans; as their subreaper this process becomes their parent, and sees each
 death at once. `gcs_server` and the dashboard are started again by their own command line, environment and directory:
 replicas answer on meanwhile, whereas `ray start --block` would end them all. Without the raylet there is no head: this
-process ends, and the stack starts the whole head again from its state. Whatever happens to us, our session dies with
-us: SIGTERM, which also arrives when our own parent is killed, kills it.
+process ends, and the stack starts the whole head again. Whatever happens to us, our session dies with us: SIGTERM,
+which also arrives when our own parent is killed, kills it.
+
+Ray's state store is for a `gcs_server` that is started again. A head that starts drops it: all that it tells of is dead
+by then, and one whose writer died at the wrong moment keeps every later head from starting Serve
+(docs/decisions/0009-ray-starts-empty.md). What Serve ran comes back by `ray_applications`.
 
 Run as `python -m hotswap.cli.stack.ray_head -- <options of ray start>`.
 """
@@ -12,21 +16,26 @@ Run as `python -m hotswap.cli.stack.ray_head -- <options of ray start>`.
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 
 import psutil
 
+from hotswap.cli.stack import ray_applications
 from hotswap.cli.stack.processes import become_subreaper, session_members, start_ticks
 from hotswap.telemetry import configure_logging, mark_ready
 
 log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 60.0
+STATE = "RAY_gcs_storage_path"
 MAX_REPAIRS, REPAIR_WINDOW_S = 5, 60.0
 
 
@@ -45,6 +54,15 @@ class Daemon:
 
 MARKS = {"gcs_server": "/gcs/gcs_server", "raylet": "/raylet/raylet", "dashboard": "/dashboard/dashboard.py"}
 REPAIRABLE = ("gcs_server", "dashboard")
+
+
+def _empty_state() -> Path | None:
+    """Where `gcs_server` keeps its state, empty; None where that is no directory of this machine."""
+    if not (path := os.environ.get(STATE)):
+        return None
+    shutil.rmtree(path, ignore_errors=True)
+    Path(path).mkdir(parents=True, exist_ok=True)
+    return Path(path)
 
 
 def start(options: list[str]) -> dict[str, Daemon]:
@@ -114,6 +132,19 @@ def _kill_orphaned_modules(daemons: set[int]) -> None:
                 child.kill()
 
 
+def _bring_back(state: Path | None, options: list[str]) -> None:
+    """Ready is a head that was told what the last one ran."""
+    if state is None:
+        mark_ready()
+        return
+    serve = ray_applications.serve_api(options, os.environ)
+    kept = ray_applications.KeptApplications(state.with_name("applications.json"), serve)
+    kept.restore()
+    mark_ready()
+    kept.restore_rest()
+    kept.keep()
+
+
 def end_session(_signal: int = 0, _frame: FrameType | None = None) -> None:
     """Kill everything of our session, ourselves last. Ray's tree has no state that a slow stop would save."""
     ours = os.getpid()
@@ -132,8 +163,10 @@ def main() -> None:
     become_subreaper()
     signal.signal(signal.SIGTERM, end_session)
     try:
-        daemons = start(sys.argv[sys.argv.index("--") + 1 :])
-        mark_ready()
+        options = sys.argv[sys.argv.index("--") + 1 :]
+        state = _empty_state()
+        daemons = start(options)
+        threading.Thread(target=_bring_back, args=(state, options), daemon=True).start()
         watch(daemons)
     except (RuntimeError, subprocess.TimeoutExpired) as error:
         log.error("%s", error)

@@ -28,9 +28,11 @@ PROBE_INTERVAL_S = 0.1
 HOLD_INTERVAL_S = 0.2
 ALIVE_INTERVAL_S = 5.0
 START_TIMEOUT_S = 120.0
-SLOW_START_S = 45.0
-"""A part that lives and isn't ready by then is started anew: after a kill -9 Ray's head sometimes waits for a Serve
-controller that died with it, and the next head doesn't."""
+SLOW_START_S = 60.0
+"""A part that lives and isn't ready by then is started anew, once before START_TIMEOUT_S is over.
+
+A start that hangs may not hang twice, and a slow machine needs most of this for Ray.
+"""
 ATTEMPTS = 4
 """How often a part may die before it was ever ready; then the start has failed."""
 FIRST_DELAY_S, LAST_DELAY_S = 0.25, 10.0
