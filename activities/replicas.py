@@ -12,8 +12,11 @@ import logging
 from temporalio import activity
 
 from activities.acting import acting, note
-from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState
+from activities.readiness import ReadyReplicas, waiting_for
+from hotswap.domain.application import ApplicationHealth, ApplicationSpec, Desired
+from hotswap.domain.capacity import Readiness
 from hotswap.domain.errors import Conflict, ReplicasFailed, Unavailable, ValidationFailed
+from hotswap.messages import AwaitReplicas, ScaleReplicas
 from hotswap.ports import DesiredApplications, ReplicaProbe, ServeCluster, TrafficPlans
 
 POLL_SECONDS = 0.25
@@ -31,13 +34,18 @@ class ReplicaActivities:
         self._plans = plans
         self._cluster = cluster
         self._probe = probe
+        self._ready = ReadyReplicas(desired, cluster)
         self._writing: set[asyncio.Future[None]] = set()
 
     @activity.defn
     @acting
     async def start_replicas(self, spec: ApplicationSpec) -> None:
-        """Return when every replica runs. Its deadline is the workflow's: Serve itself waits for ever for a GPU."""
-        await self._desired.add(spec)
+        """Return when every replica runs. Its deadline is the workflow's: Serve itself waits for ever for a GPU.
+
+        How many that are, the row says that its capacity plan has written.
+        """
+        await self._desired.add(Desired.at_rest(spec))
+        wanted = await self._wanted(spec.name)
         try:
             await self._converge()
         except ValidationFailed as refusal:
@@ -49,19 +57,56 @@ class ReplicaActivities:
                 await self._converge()
             elif state.health is ApplicationHealth.FAILED:
                 raise ReplicasFailed(f"the replicas of {spec.name} can't start: {state.message}")
-            elif state.health is ApplicationHealth.RUNNING and len(state.targets) >= spec.resources.replicas:
+            elif state.health is ApplicationHealth.RUNNING and len(state.targets) >= wanted:
                 return
-            note(_waiting_for(spec, state))
+            note(waiting_for(spec.name, wanted, state))
             await asyncio.sleep(POLL_SECONDS)
 
     @activity.defn
     @acting
     async def warm_up(self, spec: ApplicationSpec) -> None:
         """Return when every replica has answered on the very port that the proxies will use."""
+        wanted = await self._wanted(spec.name)
         state = (await self._cluster.applications()).get(spec.name)
-        if state is None or len(state.targets) < spec.resources.replicas:
-            raise Unavailable(f"{spec.name} has fewer ready replicas than {spec.resources.replicas} just now")
+        if state is None or len(state.targets) < wanted:
+            raise Unavailable(f"{spec.name} has fewer ready replicas than {wanted} just now")
         await self._probe.warm_up(spec, state.targets)
+
+    @activity.defn
+    @acting
+    async def count_replicas(self, application: str) -> int:
+        """Those that it should have now. Raises Conflict for one that nobody wants any more."""
+        return await self._wanted(application)
+
+    @activity.defn
+    @acting
+    async def scale_replicas(self, request: ScaleReplicas) -> None:
+        """Write all these numbers at once, and return when what grows is ready, warmed up where that is asked for.
+
+        What shrinks is not waited for: what grows in its place is ready only after it has gone.
+        """
+        await self._desired.scale(request.replicas)
+        await self._converge()
+        if not request.wait:
+            return
+        await self._ready.until_ready(request.replicas)
+        if request.warm_up is not None:
+            await self.warm_up(request.warm_up)
+
+    @activity.defn
+    @acting
+    async def await_replicas(self, request: AwaitReplicas) -> Readiness:
+        """Return when more replicas are ready than were, or all of them."""
+        return await self._ready.until_more(request.application, than=request.more_than)
+
+    @activity.defn
+    @acting
+    async def release_replicas(self, application: str) -> None:
+        """Let an application that scales by load do so again."""
+        desired = await self._desired.one(application)
+        if desired is not None:
+            await self._desired.scale({application: Desired.at_rest(desired.spec).replicas})
+            await self._converge()
 
     @activity.defn
     @acting
@@ -84,11 +129,17 @@ class ReplicaActivities:
         """Write the rows anew where Ray Serve has lost one of them, or runs another; answers what differed."""
         found = await self._cluster.applications()
         running = {name for name, state in found.items() if state.health is not ApplicationHealth.STOPPING}
-        differing = running ^ {spec.name for spec in await self._desired.all()}
+        differing = running ^ {each.spec.name for each in await self._desired.all() if each.replicas > 0}
         if differing:
             logger.warning("ray serve runs something else than it should", extra={"applications": sorted(differing)})
             await self._converge()
         return sorted(differing)
+
+    async def _wanted(self, application: str) -> int:
+        desired = await self._desired.one(application)
+        if desired is None:
+            raise Conflict(f"{application} is not wanted any more")
+        return desired.replicas
 
     async def _converge(self) -> None:
         """Return when Ray Serve was told what the rows say.
@@ -117,12 +168,8 @@ class ReplicaActivities:
             if await lease.remaining() < LEASE_NEEDED_SECONDS:
                 return False
             await self._cluster.put(wanted)
-            logger.info("ray serve configuration written", extra={"applications": [spec.name for spec in wanted]})
+            logger.info(
+                "ray serve configuration written",
+                extra={"applications": {each.spec.name: each.replicas for each in wanted}},
+            )
             return await lease.remaining() > 0 and await self._desired.all() == wanted
-
-
-def _waiting_for(spec: ApplicationSpec, state: ApplicationState | None) -> str:
-    if state is None:
-        return f"{spec.name} is not listed by Ray Serve yet"
-    ready = f"{len(state.targets)} of {spec.resources.replicas} replicas of {spec.name} are ready"
-    return f"{ready}: {state.message}" if state.message else ready

@@ -9,13 +9,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from temporalio import activity
 
 from activities.acting import acting, note
+from activities.readiness import ReadyReplicas
+from hotswap.domain.capacity import Readiness, taken_back
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.traffic import ProxyReport, TrafficChange, TrafficPlan, route_key, total_counts
-from hotswap.messages import SetWeight, VerifiedWeight, WithdrawCandidate
+from hotswap.messages import SetWeight, VerifiedWeight, WithdrawCandidate, Withdrawn
 from hotswap.ports import Deployments, TrafficBus, TrafficPlans
 
 POLL_SECONDS = 0.01
@@ -26,18 +29,26 @@ logger = logging.getLogger(__name__)
 
 class TrafficActivities:
     def __init__(
-        self, plans: TrafficPlans, bus: TrafficBus, deployments: Deployments, *, clock: Callable[[], float] = time.time
+        self,
+        plans: TrafficPlans,
+        bus: TrafficBus,
+        deployments: Deployments,
+        ready: ReadyReplicas,
+        *,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._plans = plans
         self._bus = bus
         self._deployments = deployments
+        self._ready = ready
         self._clock = clock
         self._reported: dict[str, ProxyReport] = {}
 
     @activity.defn
     @acting
     async def set_weight(self, request: SetWeight) -> VerifiedWeight:
-        """Forward: return when the weight is verified."""
+        """Forward: publish when the replicas are there that hold it, and return when the weight is verified."""
+        await self._ready.until_ready(request.needs)
         plan = await self._plans.apply(request.change, run_id=_run_id())
         return await self._verify(plan, request.change, share=request.share, progress=request.progress)
 
@@ -45,23 +56,31 @@ class TrafficActivities:
     @acting
     async def make_active(self, request: SetWeight) -> VerifiedWeight:
         """Promote by relabel: the registry's pointer and the route change in one transaction."""
+        await self._ready.until_ready(request.needs)
         plan = await self._deployments.make_active(request.change.deployment_id, request.change, run_id=_run_id())
         return await self._verify(plan, request.change, share=request.share, progress=request.progress)
 
     @activity.defn
     @acting
-    async def withdraw_candidate(self, request: WithdrawCandidate) -> VerifiedWeight:
-        """Backward: published first, then written down, and done when no proxy sends the candidate anything more."""
-        change, why = request.change, request.why
+    async def withdraw_candidate(self, request: WithdrawCandidate) -> Withdrawn:
+        """Backward: published first, then written down, and done when no proxy sends the candidate anything more.
+
+        What the stable's replicas can't hold is shed, or where it is to hold on, stays with the candidate.
+        """
+        stable = request.change.stable
+        readiness = await self._ready.at_a_glance(stable.application) if stable is not None else None
+        change, why = _withdrawal(request.change, readiness, hold=request.hold), request.why
         if request.promoted:
             plan = await self._deployments.make_inactive(change.deployment_id, change, run_id=_run_id())
         else:
             plan = await self._plans.apply(change, run_id=_run_id())
         await self._publish(plan)
-        await self._deployments.transition(
-            why.deployment_id, why.status, message=why.message, reason=why.reason, actor=why.actor
-        )
-        return await self._verify(plan, change, share=0, progress=None)
+        if why is not None:
+            await self._deployments.transition(
+                why.deployment_id, why.status, message=why.message, reason=why.reason, actor=why.actor
+            )
+        verified = await self._verify(plan, change, share=change.candidate_weight, progress=None)
+        return Withdrawn(**dict(verified), shed=change.shed, readiness=readiness)
 
     async def _verify(
         self, plan: TrafficPlan, change: TrafficChange, *, share: int, progress: int | None
@@ -77,11 +96,12 @@ class TrafficActivities:
                 if arm is not None
             },
         )
+        shed = f"; {change.shed / 100:g}% of all requests are shed until the replicas hold them" if change.shed else ""
         await self._deployments.record_weight(
             change.deployment_id,
             verified_weight=share,
             progress=progress,
-            message=f"{share / 100:g}% verified at {', '.join(verified.proxies)}",
+            message=f"{share / 100:g}% verified at {', '.join(verified.proxies)}{shed}",
         )
         return verified
 
@@ -119,6 +139,13 @@ class TrafficActivities:
         except Unavailable as error:
             logger.warning("redis is away; reading the proxies' reports to the API", extra={"error": error.message})
         return [newest[proxy] for proxy in sorted(newest)]
+
+
+def _withdrawal(change: TrafficChange, readiness: Readiness | None, *, hold: bool) -> TrafficChange:
+    if readiness is None:
+        return change
+    weight, shed = taken_back(change.candidate_weight, readiness.share, hold=hold)
+    return replace(change, candidate_weight=weight, shed=shed)
 
 
 def _run_id() -> str:

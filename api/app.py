@@ -18,22 +18,37 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from api import authentication, decisions, deployments, errors, freezes, health, models, redeployment, swagger, traffic
+from api import (
+    authentication,
+    decisions,
+    deployments,
+    errors,
+    freezes,
+    health,
+    models,
+    redeployment,
+    scaling,
+    swagger,
+    traffic,
+)
 from api.auth import Tokens
 from api.context import Parts
 from api.edge import Edge
 from api.orchestration import Orchestration
+from hotswap.persistence.capacity import PostgresCapacity
 from hotswap.persistence.database import create_engine, create_sessions
 from hotswap.persistence.freezes import PostgresFreezes
 from hotswap.persistence.queries import Queries
 from hotswap.persistence.tenures import PostgresTenures
 from hotswap.persistence.traffic import PostgresTrafficPlans
 from hotswap.persistence.turns import PostgresTurns
+from hotswap.planner import CapacityRules, Planner
 from hotswap.settings import Settings, SettingsError, load
 from hotswap.storage import ObjectStorage
 from hotswap.telemetry import configure_logging, mark_ready
 from hotswap.temporal import connect
 from hotswap.views import ErrorBody
+from serving.rayserve import RayServeClient
 
 EX_CONFIG = 78
 
@@ -42,6 +57,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     models.router,
     deployments.router,
     decisions.router,
+    scaling.router,
     redeployment.router,
     freezes.router,
     traffic.router,
@@ -90,6 +106,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     storage = ObjectStorage(settings.storage)
     sessions = create_sessions(engine)
     orchestration = Orchestration(await connect(lazy=True, identity="api"))
+    ray = RayServeClient(settings.ray.dashboard_url, settings.ray.auth_token.get_secret_value())
     # A thread of its own: an S3 server that hangs must not use up the threads that others work in.
     probing = ThreadPoolExecutor(1, thread_name_prefix="storage-probe")
     try:
@@ -102,6 +119,12 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             turns=PostgresTurns(sessions),
             freezes=PostgresFreezes(sessions),
             orchestration=orchestration,
+            planner=Planner(
+                PostgresCapacity(sessions),
+                ray,
+                ray,
+                CapacityRules(settings.capacity.team_gpus, settings.capacity.cluster_grows),
+            ),
             probes={
                 "postgresql": lambda: _select(engine),
                 "redis": lambda: _ping(redis),
@@ -111,6 +134,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
         )
     finally:
         probing.shutdown(wait=False, cancel_futures=True)
+        await ray.aclose()
         await redis.aclose()
         await engine.dispose()
 

@@ -18,6 +18,7 @@ from hotswap.persistence.queries import Queries
 from hotswap.persistence.tenures import PostgresTenures
 from hotswap.persistence.traffic import PostgresTrafficPlans
 from hotswap.persistence.turns import PostgresTurns
+from hotswap.planner import Planner
 from hotswap.security import Principal
 from hotswap.settings import Settings
 
@@ -35,6 +36,7 @@ class Parts:
     turns: PostgresTurns
     freezes: PostgresFreezes
     orchestration: Orchestration
+    planner: Planner
     probes: Mapping[str, Probe]
 
 

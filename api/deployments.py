@@ -5,8 +5,7 @@ same Idempotency-Key starts what was not started, and starts nothing twice. What
 under way is in `api.decisions`.
 """
 
-from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import ValidationError
@@ -23,14 +22,15 @@ from api.schemas import (
     IdempotencyKeyText,
     Limit,
     Offset,
-    Resources,
     split_resources,
 )
+from hotswap.domain.application import ReplicaResources
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment, Strategy
 from hotswap.messages import CanaryConfig
 from hotswap.persistence.queries import NewDeployment
+from hotswap.settings import Settings
 from hotswap.views import Accepted, DeploymentView, DryRunView, Page
 
 router = APIRouter(prefix="/api/v1/deployments", tags=["deployments"], route_class=GuardedRoute)
@@ -58,14 +58,14 @@ async def create_deployment(
     """Start a deployment, or let it wait for its turn. It goes on by itself; `GET` what Location names to watch it."""
     check_may_change(caller, body.environment)
     strategy = body.strategy or parts.settings.deployments.default_strategy
-    config, resources = plan(body, strategy, monitoring_duration=parts.settings.deployments.monitoring_duration)
+    config, resources = plan(body, strategy, parts.settings)
     new = NewDeployment(
         model=body.model_id,
         version=body.version or body.version_id,
         environment=body.environment,
         strategy=strategy,
         strategy_config=config.model_dump(mode="json", by_alias=True),
-        resources=resources.replica_resources(),
+        resources=resources,
         initiated_by=caller.subject,
         idempotency_key=idempotency_key,
         on_conflict=body.on_conflict,
@@ -101,10 +101,8 @@ async def get_deployment(_: Reader, parts: With, deployment_id: DeploymentId) ->
     return deployment_view(await parts.queries.deployment(deployment_id))
 
 
-def plan(
-    body: CreateDeployment, strategy: Strategy, *, monitoring_duration: timedelta
-) -> tuple[CanaryConfig, Resources]:
-    """The strategy's configuration and the replicas' resources; `monitoring_duration` is used where none is said.
+def plan(body: CreateDeployment, strategy: Strategy, settings: Settings) -> tuple[CanaryConfig, ReplicaResources]:
+    """The strategy's configuration, where it says nothing as the settings do, and the replicas' resources.
 
     Raises ValidationFailed naming the field.
     """
@@ -112,10 +110,17 @@ def plan(
         raise ValidationFailed.of("strategy", f"{strategy} is not there yet; Canary is")
     try:
         given, resources = split_resources(body.strategy_config, body.resources)
-        config = CanaryConfig.model_validate(given)
-        if "monitoring_duration" not in config.model_fields_set:
-            config = config.model_copy(update={"monitoring_duration": monitoring_duration})
+        config = with_defaults(CanaryConfig.model_validate(given), settings)
     except ValidationError as error:
         raise invalid(error, within="strategyConfig") from None
-    config.plan()  # raises for a plan of too many steps
+    config.check_scale(resources)  # raises for a plan of too many steps as well
     return config, resources
+
+
+def with_defaults(config: CanaryConfig, settings: Settings) -> CanaryConfig:
+    said: dict[str, Any] = {}
+    if "monitoring_duration" not in config.model_fields_set:
+        said["monitoring_duration"] = settings.deployments.monitoring_duration
+    if config.allow_recreate is None:
+        said["allow_recreate"] = settings.capacity.allow_recreate
+    return config.model_copy(update=said)

@@ -7,6 +7,7 @@ what stands against it only now is in `refusals`, so that a person sees all of i
 
 from collections.abc import Awaitable, Callable
 
+from api.capacity import capacity_refusal
 from api.context import Parts
 from api.launch import check_free
 from api.presentation import step_view
@@ -51,7 +52,7 @@ async def _another_runs(parts: Parts, new: NewDeployment, wanted: VersionRef) ->
     return None
 
 
-CHECKS: tuple[Check, ...] = (_policy, _admission, _another_runs)
+CHECKS: tuple[Check, ...] = (_policy, _admission, _another_runs, capacity_refusal)
 """All that may refuse a well written request now: whatever accepts only under a condition has its check here."""
 
 

@@ -35,6 +35,7 @@ STATUS: dict[type[HotSwapError], HTTPStatus] = {
     domain.DeploymentNotFound: HTTPStatus.NOT_FOUND,
     domain.Conflict: HTTPStatus.CONFLICT,
     domain.PolicyNotMet: HTTPStatus.CONFLICT,
+    domain.InsufficientCapacity: HTTPStatus.CONFLICT,
     domain.StaleFence: HTTPStatus.CONFLICT,
     domain.IllegalTransition: HTTPStatus.CONFLICT,
     domain.Unauthorized: HTTPStatus.UNAUTHORIZED,

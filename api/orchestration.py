@@ -26,7 +26,12 @@ from temporalio.exceptions import ApplicationError, FailureError, WorkflowAlread
 from temporalio.service import RPCError, RPCStatusCode
 
 from hotswap.domain.errors import BY_CODE, Conflict, FieldProblem, HotSwapError, Unavailable, VersionNotFound
-from hotswap.domain.ids import deployment_workflow_id, queue_workflow_id, registration_workflow_id
+from hotswap.domain.ids import (
+    deployment_workflow_id,
+    queue_workflow_id,
+    registration_workflow_id,
+    scaling_workflow_id,
+)
 from hotswap.domain.registry import VersionRef
 from hotswap.domain.vocabulary import Environment
 from hotswap.messages import (
@@ -38,6 +43,8 @@ from hotswap.messages import (
     QueueInput,
     RegistrationInput,
     Request,
+    ScalingInput,
+    ScalingOutcome,
 )
 from hotswap.views import RegistrationStatus
 
@@ -202,6 +209,30 @@ class Orchestration:
                 return
             if found.status is WorkflowExecutionStatus.RUNNING:
                 raise AlreadyRunning((await found.memo()).get(DEPLOYMENT_MEMO))
+
+    async def scale(self, request: ScalingInput) -> ScalingOutcome | None:
+        """Give what serves so many replicas, and wait until they are ready; None when that takes longer.
+
+        A word before this one that is still being done is given up. Raises what it failed with, and Unavailable.
+        """
+        async with _temporal():
+            handle = await self._client.start_workflow(
+                "Scaling",
+                request,
+                id=scaling_workflow_id(request.application),
+                task_queue=self._task_queue,
+                id_conflict_policy=WorkflowIDConflictPolicy.TERMINATE_EXISTING,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                static_summary=f"{request.replicas} replicas of {request.application}, for {request.by}",
+                result_type=ScalingOutcome,
+                rpc_timeout=CALL_TIMEOUT,
+            )
+            try:
+                return await asyncio.wait_for(handle.result(), self._registration_wait.total_seconds())
+            except TimeoutError:
+                return None
+            except WorkflowFailureError as error:
+                raise _domain_error(error) from error
 
     async def ask(self, workflow_id: str, deployment_id: str, verb: str, request: Request) -> Answer:
         """Say something to a deployment as an update, and wait for its answer.

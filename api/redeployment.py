@@ -3,13 +3,15 @@
 While the deployment is under way both are words to it instead: an abort, and an analysis that runs again.
 """
 
+from dataclasses import replace
+
 import msgspec
 from fastapi import APIRouter, Response
 
 from api.auth import GuardedRoute
 from api.context import Maker, Parts, With
 from api.decisions import ask, ask_to_abort, without_workflow
-from api.deployments import IdempotencyKey
+from api.deployments import IdempotencyKey, with_defaults
 from api.launch import check_may_change, launch
 from api.orchestration import Ended
 from api.schemas import DeploymentId, Say
@@ -52,7 +54,9 @@ async def rollback(
         raise without_workflow(row)
     if status is not DeploymentStatus.ACTIVE:
         raise Conflict(f"{deployment_id} is {status}: it serves nothing, so there is nothing to roll back")
-    back = await launch(parts, await _backward(parts, row, caller, idempotency_key), config=CanaryConfig())
+    given = CanaryConfig.model_validate(row.deployment.strategy_config)
+    config = with_defaults(CanaryConfig(allow_recreate=given.allow_recreate, on_abort=given.on_abort), parts.settings)
+    back = await launch(parts, await _backward(parts, row, caller, idempotency_key, config), config=config)
     went = f"{row.model} goes back from {row.version} to {back.version} in {row.deployment.environment}"
     return _started(back, response, went)
 
@@ -113,8 +117,10 @@ def _started(row: DeploymentRow, response: Response, message: str) -> AnswerView
     )
 
 
-async def _backward(parts: Parts, row: DeploymentRow, caller: Principal, idempotency_key: str | None) -> NewDeployment:
-    """The deployment that goes back to the version before, with the replicas that version had. Raises Conflict."""
+async def _backward(
+    parts: Parts, row: DeploymentRow, caller: Principal, idempotency_key: str | None, config: CanaryConfig
+) -> NewDeployment:
+    """The deployment that goes back to the version before, with as many replicas as serve now. Raises Conflict."""
     environment = Environment(row.deployment.environment)
     active = await parts.queries.deployments(
         model=row.model, environment=environment, status=DeploymentStatus.ACTIVE, limit=200
@@ -132,9 +138,16 @@ async def _backward(parts: Parts, row: DeploymentRow, caller: Principal, idempot
         version=row.previous_version,
         environment=environment,
         strategy=Strategy(row.deployment.strategy),
-        strategy_config=CanaryConfig().model_dump(mode="json", by_alias=True),
-        resources=msgspec.convert(before.deployment.resources, ReplicaResources),
+        strategy_config=config.model_dump(mode="json", by_alias=True),
+        resources=_for_the_present_load(before, row),
         initiated_by=caller.subject,
         kind=DeploymentKind.ROLLBACK,
         idempotency_key=idempotency_key,
     )
+
+
+def _for_the_present_load(before: DeploymentRow, now: DeploymentRow) -> ReplicaResources:
+    """What that version had, but as many of them as serve now where they are as large: `scale` may have said so."""
+    had, has = (msgspec.convert(each.deployment.resources, ReplicaResources) for each in (before, now))
+    alike = (had.gpus, had.cpus, had.scales_by_load) == (has.gpus, has.cpus, has.scales_by_load)
+    return replace(had, replicas=has.replicas) if alike and not had.scales_by_load else had

@@ -185,26 +185,61 @@ Gpus = Annotated[float, Field(ge=0, le=64), AfterValidator(_ray_gpus)]
 Cpus = Annotated[float, Field(ge=0, le=256)]
 
 
-class Resources(Body):
+class _HowMany(Body):
+    """Replicas that all of the traffic needs; with bounds, both of them, Ray Serve scales by load within these."""
+
+    replicas: Replicas | None = Field(None, description="that all of the traffic needs; absent: minReplicas, or 1")
+    min_replicas: Replicas | None = Field(None, description="with maxReplicas: Ray Serve scales by load between them")
+    max_replicas: Replicas | None = None
+
+    @model_validator(mode="after")
+    def _within_bounds(self) -> Self:
+        if (self.min_replicas is None) != (self.max_replicas is None):
+            raise ValueError("minReplicas and maxReplicas: give both or none of them")
+        if self.min_replicas is None or self.max_replicas is None:
+            return self
+        if not self.min_replicas <= self.how_many <= self.max_replicas:
+            raise ValueError(
+                f"replicas: {self.how_many} is not within minReplicas {self.min_replicas} and maxReplicas "
+                f"{self.max_replicas}"
+            )
+        return self
+
+    @property
+    def how_many(self) -> int:
+        return self.replicas or self.min_replicas or ReplicaResources().replicas
+
+
+class Resources(_HowMany):
     """How many replicas, and what each asks of the cluster."""
 
-    replicas: Replicas = ReplicaResources().replicas
     gpus: Gpus = ReplicaResources().gpus
     cpus: Cpus = ReplicaResources().cpus
 
     def replica_resources(self) -> ReplicaResources:
-        return ReplicaResources(replicas=self.replicas, gpus=self.gpus, cpus=self.cpus)
+        return ReplicaResources(
+            replicas=self.how_many,
+            gpus=self.gpus,
+            cpus=self.cpus,
+            min_replicas=self.min_replicas,
+            max_replicas=self.max_replicas,
+        )
 
 
-class ConfigResources(Body):
+class ConfigResources(_HowMany):
     """The same as a strategy's configuration says it."""
 
-    replicas: Replicas = ReplicaResources().replicas
     num_gpus: Gpus = ReplicaResources().gpus
     num_cpus: Cpus = ReplicaResources().cpus
 
-    def resources(self) -> Resources:
-        return Resources(replicas=self.replicas, gpus=self.num_gpus, cpus=self.num_cpus)
+    def replica_resources(self) -> ReplicaResources:
+        return ReplicaResources(
+            replicas=self.how_many,
+            gpus=self.num_gpus,
+            cpus=self.num_cpus,
+            min_replicas=self.min_replicas,
+            max_replicas=self.max_replicas,
+        )
 
 
 class CreateDeployment(Body):
@@ -280,6 +315,10 @@ class SayGoTo(Say):
     step: int = Field(ge=1, description="the step to be at, counted from 1")
 
 
+class SayScale(Say):
+    replicas: Replicas = Field(description="of what serves now; where it scales by load, the fewest of them")
+
+
 class SayPromote(Say):
     full: bool = Field(False, description="go to 100% at once, instead of to the next step")
 
@@ -294,8 +333,8 @@ class Login(Body):
 _IN_CONFIG = frozenset(to_camel(name) for name in ConfigResources.model_fields)
 
 
-def split_resources(config: dict[str, Any], resources: Resources | None) -> tuple[dict[str, Any], Resources]:
-    """A strategy's configuration without replicas, numGpus and numCpus, and the resources from there or from beside it.
+def split_resources(config: dict[str, Any], resources: Resources | None) -> tuple[dict[str, Any], ReplicaResources]:
+    """A strategy's configuration without what it says of replicas, and the resources from there or from beside it.
 
     Raises pydantic's ValidationError, within the configuration, and ValidationFailed for what is said twice.
     """
@@ -304,4 +343,4 @@ def split_resources(config: dict[str, Any], resources: Resources | None) -> tupl
     if inside and resources is not None:
         problems = [FieldProblem(f"strategyConfig.{name}", "is said in resources too; say it once") for name in inside]
         raise ValidationFailed("; ".join(f"{problem.field} {problem.message}" for problem in problems), *problems)
-    return rest, resources or ConfigResources.model_validate(inside).resources()
+    return rest, (resources or ConfigResources.model_validate(inside)).replica_resources()

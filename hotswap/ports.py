@@ -5,15 +5,17 @@ Infrastructure errors propagate as they are, so that Temporal tries again; what 
 `hotswap.domain.errors.HotSwapError`, which it doesn't.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from hotswap.domain.application import ApplicationSpec, ApplicationState
+from hotswap.domain.application import ApplicationSpec, ApplicationState, Desired
+from hotswap.domain.demand import Holding
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.promotion import Tenure
 from hotswap.domain.queueing import Entry, Place, Standing
 from hotswap.domain.registry import DeploymentBrief, Inspection, Registration, Unfinished, ValidationReport, VersionRef
+from hotswap.domain.resources import Cluster
 from hotswap.domain.strategy import Thresholds
 from hotswap.domain.traffic import Counts, ProxyReport, TrafficChange, TrafficPlan
 from hotswap.domain.verdict import Reason, Verdict
@@ -187,11 +189,18 @@ class TrafficBus(Protocol):
 class DesiredApplications(Protocol):
     """The applications that should exist, as rows; what Ray Serve is told is always all of them."""
 
-    async def add(self, spec: ApplicationSpec) -> None: ...
+    async def add(self, desired: Desired) -> None:
+        """One that is there already stays as it is."""
 
     async def remove(self, name: str) -> None: ...
 
-    async def all(self) -> list[ApplicationSpec]:
+    async def scale(self, replicas: Mapping[str, int]) -> None:
+        """Have so many replicas of each of these, all in one transaction; one that isn't there is left out."""
+
+    async def one(self, name: str) -> Desired | None:
+        """Also one that is set aside."""
+
+    async def all(self) -> list[Desired]:
         """In the order of their names, without those set aside."""
 
     async def orphans(self) -> list[ApplicationSpec]:
@@ -204,6 +213,39 @@ class DesiredApplications(Protocol):
         """Wait for the lease on the Serve configuration and hold it inside the block."""
 
 
+class Capacity(Protocol):
+    """Who holds what of the cluster, by the rows, and what is promised to whom."""
+
+    async def holdings(self) -> list[Holding]: ...
+
+    async def team(self, model: str) -> str | None: ...
+
+    def planning(self) -> AbstractAsyncContextManager["Planning"]:
+        """One plan at a time: what is promised inside the block is seen by whoever plans next."""
+
+
+class Planning(Protocol):
+    async def holdings(self) -> list[Holding]: ...
+
+    async def team(self, model: str) -> str | None: ...
+
+    async def promise(
+        self, candidate: Desired, *, reserved: int, stable: Mapping[str, int], retire: Collection[str]
+    ) -> None:
+        """Write down what a plan takes, before anything of it starts.
+
+        `reserved` candidate replicas are counted from now on while the deployment is under way, also before they are
+        there. `stable` is how many replicas its stable keeps, and `retire` goes.
+        """
+
+    async def resize(self, application: str, *, deployment_id: str, replicas: int) -> Desired:
+        """Have so many replicas for all of the traffic, in the row of the deployment that serves by it as well.
+
+        Answers how it was. Of what scales by load they are the fewest. Raises Conflict while a deployment of its model
+        is under way there, but for one that only goes back, and NotFound.
+        """
+
+
 class WriterLease(Protocol):
     async def remaining(self) -> float:
         """Seconds this holder still has by the database's clock, 0 when lost; asked right before each PUT."""
@@ -212,13 +254,20 @@ class WriterLease(Protocol):
 class ServeCluster(Protocol):
     """Ray Serve's REST API."""
 
-    async def put(self, specs: Sequence[ApplicationSpec]) -> None:
+    async def put(self, applications: Sequence[Desired]) -> None:
         """PUT the whole configuration: it deletes every application that it doesn't name.
 
         Raises ValidationFailed when Serve refuses the configuration, with Serve's reason.
         """
 
     async def applications(self) -> dict[str, ApplicationState]: ...
+
+
+class ClusterState(Protocol):
+    """Ray's state API."""
+
+    async def resources(self) -> Cluster:
+        """What its nodes have, and what others than HotSwap hold of it."""
 
 
 class Inspector(Protocol):

@@ -9,7 +9,7 @@ import os
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -92,6 +92,21 @@ class DeploymentSettings(_Section):
                 if rule.active_in in way[:-1]:
                     raise ValueError(f"{' waits for '.join(way)}: nothing could ever be deployed to any of them")
         return policy
+
+
+class CapacitySettings(_Section):
+    """What deployments may take of Ray's cluster."""
+
+    team_gpus: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        {}, description="the most GPUs of a team at a time over all its models; others have no limit"
+    )
+    cluster_grows: bool = Field(
+        False, description="Ray's cluster adds nodes as it is asked to: then only a team's limit refuses a deployment"
+    )
+    allow_recreate: bool = Field(
+        False,
+        description="whether requests may be turned away where two versions have no room, if a deployment doesn't say",
+    )
 
 
 class ServingSettings(_Section):
@@ -211,6 +226,7 @@ class Settings(TrafficAgentSettings):
     postgres: PostgresSettings
     storage: StorageSettings
     deployments: DeploymentSettings = DeploymentSettings()
+    capacity: CapacitySettings = CapacitySettings()
     serving: ServingSettings = ServingSettings()
 
 

@@ -186,11 +186,13 @@ class ValidationView(View):
 
 
 class ResourcesView(View):
-    """What each replica asks of the cluster, and how many there are."""
+    """What each replica asks of the cluster, and how many all of the traffic needs; with bounds it scales by load."""
 
     replicas: int
     gpus: float
     cpus: float
+    min_replicas: int | None = None
+    max_replicas: int | None = None
 
 
 class DeploymentView(View):

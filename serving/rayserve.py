@@ -12,8 +12,10 @@ from typing import Any
 import httpx
 import msgspec
 
-from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState
+from hotswap.domain.application import ApplicationHealth, ApplicationState, Desired
 from hotswap.domain.errors import ValidationFailed
+from hotswap.domain.resources import Cluster
+from serving.raystate import read_cluster
 
 PUT_SECONDS = 10.0
 """Shorter than what the writer's lease must have left (`activities/replicas.py`)."""
@@ -28,7 +30,10 @@ _HEALTH = {
 
 
 class RayServeClient:
-    """Implements `hotswap.ports.ServeCluster`. `host` is what Serve's replicas listen on, `port` its own proxy's."""
+    """Implements `hotswap.ports.ServeCluster` and `ClusterState`.
+
+    `host` is what Serve's replicas listen on, `port` its own proxy's.
+    """
 
     def __init__(self, base_url: str, token: str, *, host: str = "127.0.0.1", port: int = 8000) -> None:
         self._listen = {"host": host, "port": port}
@@ -39,11 +44,11 @@ class RayServeClient:
         self._read_begun = float("-inf")
         self._seen: dict[str, ApplicationState] = {}
 
-    async def put(self, specs: Sequence[ApplicationSpec]) -> None:
+    async def put(self, applications: Sequence[Desired]) -> None:
         config = {
             "proxy_location": "HeadOnly",
             "http_options": self._listen,
-            "applications": [application_config(spec) for spec in specs],
+            "applications": [application_config(each) for each in applications if each.replicas > 0],
         }
         answer = await self._http.put(PATH, json=config)
         if answer.status_code == httpx.codes.BAD_REQUEST:
@@ -63,11 +68,16 @@ class RayServeClient:
                 self._seen, self._read_begun = read_applications(answer.json()), begun
             return dict(self._seen)
 
+    async def resources(self) -> Cluster:
+        return await read_cluster(self._http)
+
     async def aclose(self) -> None:
         await self._http.aclose()
 
 
-def application_config(spec: ApplicationSpec) -> dict[str, Any]:
+def application_config(desired: Desired) -> dict[str, Any]:
+    """All but the number of replicas stays for as long as the application lives: any other change restarts them all."""
+    spec = desired.spec
     return {
         "name": spec.name,
         "route_prefix": f"/{spec.name}",
@@ -79,7 +89,7 @@ def application_config(spec: ApplicationSpec) -> dict[str, Any]:
         "deployments": [
             {
                 "name": "Replica",
-                "num_replicas": spec.resources.replicas,
+                **_replicas(desired),
                 "max_ongoing_requests": spec.resources.max_ongoing_requests,
                 "health_check_period_s": 1,
                 "health_check_timeout_s": 10,
@@ -88,6 +98,14 @@ def application_config(spec: ApplicationSpec) -> dict[str, Any]:
             }
         ],
     }
+
+
+def _replicas(desired: Desired) -> dict[str, Any]:
+    """A fixed number, or bounds; going from one to the other would restart them all, so an application never does."""
+    most = desired.spec.resources.max_replicas
+    if most is None:
+        return {"num_replicas": desired.replicas}
+    return {"autoscaling_config": {"min_replicas": desired.replicas, "max_replicas": max(most, desired.replicas)}}
 
 
 def read_applications(details: dict[str, Any]) -> dict[str, ApplicationState]:

@@ -5,3 +5,5 @@ from temporalio.common import SearchAttributeKey
 MODEL = SearchAttributeKey.for_keyword("HotSwapModel")
 VERSION = SearchAttributeKey.for_keyword("HotSwapVersion")
 ENVIRONMENT = SearchAttributeKey.for_keyword("HotSwapEnvironment")
+STATUS = SearchAttributeKey.for_keyword("HotSwapStatus")
+WEIGHT = SearchAttributeKey.for_float("HotSwapWeight")

@@ -13,7 +13,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, RetryState, i
 from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 with workflow.unsafe.imports_passed_through():
-    from hotswap.domain.errors import ReplicasFailed
+    from hotswap.domain.errors import InsufficientCapacity, ReplicasFailed
     from hotswap.domain.policy import RollBack
     from hotswap.domain.verdict import Reason
     from hotswap.messages import waiting_queue, watch_queue
@@ -84,6 +84,12 @@ def waiting(summary: str, *, deadline: timedelta) -> workflow.ActivityConfig:
     )
 
 
+_REASONS = {
+    ReplicasFailed.code: Reason.REPLICAS_FAILED,
+    InsufficientCapacity.code: Reason.INSUFFICIENT_CAPACITY,
+}
+
+
 def cause_of(error: BaseException) -> RollBack:
     """What happened, in the deployment's terms."""
     if isinstance(error, GoBack):
@@ -102,6 +108,6 @@ def cause_of(error: BaseException) -> RollBack:
         if isinstance(error, ActivityError) and error.retry_state is RetryState.TIMEOUT:
             # There is no time for another attempt: Temporal then tells the last one's failure instead of a time-out.
             return RollBack(Reason.DEADLINE_EXCEEDED, f"{activity} ran out of time: {cause.message}")
-        reason = Reason.REPLICAS_FAILED if cause.type == ReplicasFailed.code else Reason.FAILED
+        reason = _REASONS.get(cause.type or "", Reason.FAILED)
         return RollBack(reason, f"{activity}: {cause.message}" if activity else cause.message)
     return RollBack(Reason.FAILED, f"{activity}: {cause}")

@@ -12,6 +12,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError, FailureError, WorkflowAlreadyStartedError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
+    from activities.capacity import CapacityActivities
     from activities.deployments import DeploymentActivities
     from activities.promotion import PromotionActivities
     from activities.queueing import QueueActivities
@@ -19,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.traffic import TrafficActivities
     from activities.validation import ValidationActivities
     from hotswap.domain.application import ApplicationSpec
+    from hotswap.domain.capacity import CapacityPlan
     from hotswap.domain.ids import retirement_workflow_id
     from hotswap.domain.lifecycle import DeploymentStatus
     from hotswap.domain.policy import RollBack
@@ -32,13 +34,13 @@ with workflow.unsafe.imports_passed_through():
         DeploymentInput,
         DeploymentOutcome,
         FindTenure,
+        PlanCapacity,
         RetirementInput,
+        SetWeight,
         ValidateVersion,
     )
-    from hotswap.messages import SetWeight as SetWeightRequest
-    from workflows.attributes import ENVIRONMENT, MODEL, VERSION
+    from workflows.attributes import ENVIRONMENT, MODEL, STATUS, VERSION
     from workflows.calls import GoBack, cause_of, waiting
-    from workflows.compensation import STATUS
     from workflows.saga import is_outcome, uninterrupted
     from workflows.stepping import Stepping
 
@@ -87,7 +89,7 @@ class DeploymentWorkflow(Stepping):
         if self._request.recover:
             return await self._recover(brief, spec)
         if self._inherited:
-            await self._take_back()
+            await self._take_back(brief.left_behind)
         if self._request.approval_required:
             await self._await_approval()
         if self._request.kind is DeploymentKind.ROLLOUT:
@@ -95,14 +97,13 @@ class DeploymentWorkflow(Stepping):
             if self._request.promotion is not None:
                 await self._hold_to(self._request.promotion)
             await self._validate(brief)
-        await self._start(spec, warm=brief.warm is not None and brief.warm.application == spec.name)
-        candidate = Arm(spec.name, spec.version, spec.deployment_id)
-        steps = immediate_steps()
-        if self._stable is not None and self._request.kind is DeploymentKind.ROLLOUT:
-            steps = self._request.config.plan()
-            await self._let_testers_in(candidate)
-        await self._roll_out(candidate, steps, self._request.config.rules())
-        return await self._finish(spec)
+        immediate = self._stable is None or self._request.kind is DeploymentKind.ROLLBACK
+        is_warm = brief.warm is not None and brief.warm.application == spec.name
+        plan = await self._start(spec, warm=is_warm, immediate=immediate)
+        if not immediate and plan.candidate > 0:
+            await self._let_testers_in()
+        await self._roll_out(spec, immediate_steps() if immediate else self._request.config.plan(), plan)
+        return await self._finish(spec, plan)
 
     async def _recover(self, brief: DeploymentBrief, spec: ApplicationSpec) -> DeploymentOutcome:
         """End what a lost run began: forward where its version serves already, else back."""
@@ -115,15 +116,16 @@ class DeploymentWorkflow(Stepping):
             self._started = spec.name
         raise GoBack(RollBack(Reason.WORKFLOW_LOST, "its workflow was terminated, or never started"))
 
-    async def _take_back(self) -> None:
+    async def _take_back(self, left_behind: str | None) -> None:
         """A candidate that a lost run left in the route gets nothing more, before anything else is done."""
-        self._sequence += 1
-        await self._do(
-            TrafficActivities.set_weight,
-            SetWeightRequest(change=self._change(stable=self._stable, candidate=None, weight=0), share=0, progress=0),
+        self._withdrawn = await self._do(
+            TrafficActivities.withdraw_candidate,
+            self._withdrawal(None),
             summary="take the traffic from what a lost deployment left, and verify it",
         )
-        self._inherited = False
+        self._beside_stable = {left_behind: 0} if left_behind is not None else {}
+        await self._bring_stable_back(self._do)
+        self._inherited, self._withdrawn, self._beside_stable = False, None, {}
 
     async def _await_approval(self) -> None:
         await self._enter(DeploymentStatus.AWAITING_APPROVAL, "waits for an approval of its start")
@@ -177,24 +179,42 @@ class DeploymentWorkflow(Stepping):
             failures = "; ".join(f"{check.name}: {check.detail}" for check in report.failures)
             raise GoBack(RollBack(Reason.VALIDATION_FAILED, failures or "nothing could be validated"))
 
-    async def _start(self, spec: ApplicationSpec, *, warm: bool) -> None:
-        await self._enter(DeploymentStatus.DEPLOYING, f"starts {spec.resources.replicas} replicas as {spec.name}")
+    async def _start(self, spec: ApplicationSpec, *, warm: bool, immediate: bool) -> CapacityPlan:
+        """Plan GPUs and CPUs, and start the candidate replicas that there is room for before any weight."""
+        await self._enter(DeploymentStatus.DEPLOYING, f"starts replicas as {spec.name}")
+        self._candidate = Arm(spec.name, spec.version, spec.deployment_id)
         if warm:
             await self._keep_warm(spec.name)
         else:
             self._started = spec.name
-        await self._do(ReplicaActivities.start_replicas, spec, summary=f"start replicas of {spec.name}")
-        await self._do(ReplicaActivities.warm_up, spec, summary=f"warm up {spec.name}")
+        planned = await self._do(
+            CapacityActivities.plan_capacity,
+            PlanCapacity(
+                spec=spec,
+                stable=self._stable.application if self._stable is not None else None,
+                config=self._request.config,
+                immediate=immediate,
+            ),
+            summary="plan GPUs and CPUs, and reserve what the plan takes",
+        )
+        plan, self._scaled_by_load = planned.plan, planned.released
+        if warm:
+            self._beside_stable = {spec.name: plan.candidate}
+        early = "".join(f"; {name}, which was only kept warm, makes room" for name in planned.retired)
+        self._note(f"{plan.message}{early}", kind="capacity plan", actor="hotswap")
+        if plan.candidate > 0:
+            await self._do(ReplicaActivities.start_replicas, spec, summary=f"start {plan.candidate} of {spec.name}")
+            await self._do(ReplicaActivities.warm_up, spec, summary=f"warm up {spec.name}")
+        return plan
 
-    async def _let_testers_in(self, candidate: Arm) -> None:
+    async def _let_testers_in(self) -> None:
         """Who asks for the candidate by header is answered by it from here on, while it has no weight yet."""
         self._routed = True
         self._sequence += 1
+        change = self._change(stable=self._stable, candidate=self._candidate, weight=0)
         await self._do(
             TrafficActivities.set_weight,
-            SetWeightRequest(
-                change=self._change(stable=self._stable, candidate=candidate, weight=0), share=0, progress=0
-            ),
+            SetWeight(change=change, share=0, progress=0),
             summary="let testers in, and verify it",
         )
 
@@ -207,7 +227,7 @@ class DeploymentWorkflow(Stepping):
                 raise
             workflow.logger.info("no retirement of %s to call off", application)
 
-    async def _finish(self, spec: ApplicationSpec) -> DeploymentOutcome:
+    async def _finish(self, spec: ApplicationSpec, plan: CapacityPlan) -> DeploymentOutcome:
         """Promote by relabel, close the deployment, and leave the old version to its retirement."""
         await self._enter(DeploymentStatus.PROMOTING, "the candidate becomes the stable version")
         self._promoted = True
@@ -215,7 +235,12 @@ class DeploymentWorkflow(Stepping):
         winner = Arm(spec.name, spec.version, spec.deployment_id)
         await self._do(
             TrafficActivities.make_active,
-            SetWeightRequest(change=self._change(stable=winner, candidate=None, weight=0), share=FULL, progress=100),
+            SetWeight(
+                change=self._change(stable=winner, candidate=None, weight=0),
+                share=FULL,
+                progress=100,
+                needs={spec.name: plan.candidate_full},
+            ),
             summary=f"promote {spec.model} {spec.version}",
         )
         self._check_abort()
@@ -226,6 +251,7 @@ class DeploymentWorkflow(Stepping):
         outcome = await self._end(
             DeploymentStatus.ACTIVE, Reason.COMPLETED, f"{spec.model} {spec.version} serves {spec.environment}"
         )
+        await self._let_scale_by_load()
         if self._stable is not None and self._stable.application != spec.name:
             await self._retire_later(self._stable.application)
         return outcome

@@ -15,16 +15,26 @@ from temporalio.exceptions import FailureError, is_cancelled_exception
 with workflow.unsafe.imports_passed_through():
     from activities.analysis import AnalysisActivities
     from activities.deployments import DeploymentActivities
+    from activities.replicas import ReplicaActivities
     from activities.traffic import TrafficActivities
+    from hotswap.domain.application import ApplicationSpec
+    from hotswap.domain.capacity import CapacityPlan, Mode
+    from hotswap.domain.fleet import Fleet, Scale, Shift
     from hotswap.domain.lifecycle import DeploymentStatus
     from hotswap.domain.policy import Bake, GoTo, Hold, Promote, RollBack, Rollout, SetWeight, Wait, next_action
-    from hotswap.domain.strategy import Rules, Step
+    from hotswap.domain.strategy import Step
     from hotswap.domain.traffic import FULL, Arm, Counts
     from hotswap.domain.verdict import Outcome, Verdict
-    from hotswap.messages import ApprovalGiven, Approve, DeploymentInput, VerifiedWeight, Watch
-    from hotswap.messages import SetWeight as SetWeightRequest
+    from hotswap.messages import (
+        ApprovalGiven,
+        Approve,
+        DeploymentInput,
+        ScaleReplicas,
+        VerifiedWeight,
+        Watch,
+    )
     from workflows.calls import BAKE_GRACE, GoBack, cause_of, forward, watching
-    from workflows.compensation import WEIGHT, Compensation
+    from workflows.compensation import Compensation
 
 LONGEST_WATCH = timedelta(days=1)
 """Of a hold without a limit: then it is watched anew."""
@@ -42,18 +52,27 @@ class Stepping(Compensation):
         self._latest: VerifiedWeight | None = None
         self._log_evidence = 0.0
 
-    async def _roll_out(self, candidate: Arm, steps: tuple[Step, ...], rules: Rules) -> None:
+    async def _roll_out(self, spec: ApplicationSpec, steps: tuple[Step, ...], plan: CapacityPlan) -> None:
         """Set, verify, bake and judge, as the policy says, until there is nothing left but to promote."""
+        candidate = self._candidate
+        assert candidate is not None
         await self._enter(DeploymentStatus.PROGRESSING, "shifts traffic")
-        self._rollout = Rollout(steps, rules=rules)
+        self._rollout = Rollout(
+            steps,
+            position=len(steps) - 1 if plan.mode is Mode.RECREATE else 0,
+            rules=self._request.config.rules(),
+            fleet=Fleet(plan, plan.candidate, plan.stable),
+        )
         while True:
             await self._record_decisions()
             action = next_action(self._rollout, self._asked, now=workflow.time())
-            if self._status is DeploymentStatus.PAUSED and isinstance(action, SetWeight | Bake | Wait | GoTo):
+            if self._status is DeploymentStatus.PAUSED and isinstance(action, SetWeight | Scale | Bake | Wait | GoTo):
                 await self._leave_hold(action)
             match action:
-                case SetWeight(weight):
-                    await self._set_weight(candidate, weight)
+                case SetWeight(weight, shed):
+                    await self._set_weight(Shift(weight, shed))
+                case Scale():
+                    await self._scale(spec, action)
                 case Bake():
                     await self._bake(candidate, action)
                 case Wait(until):
@@ -70,25 +89,35 @@ class Stepping(Compensation):
                     assert_never(never)
             self._tell()
 
-    async def _set_weight(self, candidate: Arm, weight: int) -> None:
+    async def _set_weight(self, shift: Shift) -> None:
         assert self._rollout is not None
+        assert self._fleet is not None
         self._routed = True
-        self._published = self._published or weight > 0
-        self._sequence += 1
+        self._published = self._published or shift.weight > 0 or shift.shed > 0
+        shed = f", shed {shift.shed / 100:g}%" if shift.shed else ""
         verified = await self._do(
             TrafficActivities.set_weight,
-            SetWeightRequest(
-                change=self._change(stable=self._stable, candidate=candidate, weight=weight),
-                share=weight,
-                progress=self._rollout.progress,
-            ),
-            summary=f"set and verify {weight / 100:g}%",
+            self._shift(self._fleet, shift, progress=self._rollout.progress),
+            summary=f"set and verify {shift.weight / 100:g}%{shed}",
         )
         self._first = self._first or verified
         self._latest = verified
-        self._verified_weight = verified.weight
-        self._rollout = self._rollout.verified(at=workflow.time())
-        workflow.upsert_search_attributes([WEIGHT.value_set(verified.weight / 100)])
+        self._rollout = self._rollout.moved(shift)
+        if self._rollout.is_reached:
+            self._rollout = self._rollout.verified(at=workflow.time())
+        self._show_weight(verified.weight)
+
+    async def _scale(self, spec: ApplicationSpec, scale: Scale) -> None:
+        """The candidate's new replicas are tried before they get anything; what shrinks has no traffic to lose."""
+        assert self._rollout is not None
+        assert self._fleet is not None
+        grows = scale.candidate > self._fleet.candidate
+        await self._do(
+            ReplicaActivities.scale_replicas,
+            ScaleReplicas(replicas=self._replicas(scale), warm_up=spec if grows else None),
+            summary=f"have {scale.candidate} candidate and {scale.stable} stable replicas",
+        )
+        self._rollout = self._rollout.moved(scale)
 
     async def _bake(self, candidate: Arm, bake: Bake) -> None:
         """Judge until there is a verdict, or somebody speaks; the timer ends it also when the watch is dead."""
@@ -135,7 +164,7 @@ class Stepping(Compensation):
         if verdict is not None and verdict.outcome is Outcome.HARM:
             self._rollout = self._rollout.judged(verdict)
 
-    async def _leave_hold(self, action: SetWeight | Bake | Wait | GoTo) -> None:
+    async def _leave_hold(self, action: SetWeight | Scale | Bake | Wait | GoTo) -> None:
         """Say that it goes on, and put an approval that let it on record."""
         assert self._rollout is not None
         if self._approval is not None and self._asked.approved == self._rollout.number:

@@ -24,9 +24,11 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.analysis import AnalysisActivities
+from activities.capacity import CapacityActivities
 from activities.deployments import DeploymentActivities
 from activities.promotion import PromotionActivities
 from activities.queueing import QueueActivities
+from activities.readiness import ReadyReplicas
 from activities.registry import RegistryActivities
 from activities.replicas import ReplicaActivities
 from activities.traffic import TrafficActivities
@@ -37,6 +39,7 @@ from hotswap.bus import RedisTrafficBus
 from hotswap.messages import TASK_QUEUE, waiting_queue, watch_queue
 from hotswap.persistence.applications import PostgresApplications
 from hotswap.persistence.bell import PostgresBell
+from hotswap.persistence.capacity import PostgresCapacity
 from hotswap.persistence.database import create_engine, create_sessions
 from hotswap.persistence.deployments import PostgresDeployments
 from hotswap.persistence.registry import PostgresRegistry
@@ -44,6 +47,7 @@ from hotswap.persistence.slots import PostgresSlots
 from hotswap.persistence.tenures import PostgresTenures
 from hotswap.persistence.traffic import PostgresTrafficPlans
 from hotswap.persistence.turns import PostgresTurns
+from hotswap.planner import CapacityRules, Planner
 from hotswap.settings import Settings, SettingsError, load
 from hotswap.storage import ObjectStorage
 from hotswap.telemetry import configure_logging, mark_ready
@@ -57,6 +61,7 @@ from workflows.queue import QueueWorkflow
 from workflows.reconcile import ReconcileWorkflow, ensure_schedule
 from workflows.registration import RegistrationWorkflow
 from workflows.retirement import RetirementWorkflow
+from workflows.scaling import ScalingWorkflow
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +79,7 @@ class Ports:
     bus: port.TrafficBus
     applications: port.DesiredApplications
     cluster: port.ServeCluster
+    planner: Planner
     inspector: port.Inspector
     probe: port.ReplicaProbe
     judge: port.Judge
@@ -82,7 +88,14 @@ class Ports:
     bell: port.Bell
 
 
-WORKFLOWS = [DeploymentWorkflow, QueueWorkflow, ReconcileWorkflow, RegistrationWorkflow, RetirementWorkflow]
+WORKFLOWS = [
+    DeploymentWorkflow,
+    QueueWorkflow,
+    ReconcileWorkflow,
+    RegistrationWorkflow,
+    RetirementWorkflow,
+    ScalingWorkflow,
+]
 
 # Pure modules are shared with the sandbox: imported anew they would cost each workflow 300 ms and 6 MB.
 SANDBOX = SandboxedWorkflowRunner(
@@ -100,7 +113,9 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
     promotion = PromotionActivities(ports.tenures)
     validation = ValidationActivities(ports.registry, ports.inspector)
     replicas = ReplicaActivities(ports.applications, ports.cluster, ports.probe, ports.plans)
-    traffic = TrafficActivities(ports.plans, ports.bus, ports.deployments)
+    capacity = CapacityActivities(ports.planner, ports.deployments)
+    ready = ReadyReplicas(ports.applications, ports.cluster)
+    traffic = TrafficActivities(ports.plans, ports.bus, ports.deployments, ready)
     analysis = AnalysisActivities(ports.bus, ports.deployments, ports.judge)
     acting = Worker(
         client,
@@ -116,8 +131,14 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
             deployments.record_approval,
             promotion.find_tenure,
             validation.validate_version,
+            capacity.plan_capacity,
+            capacity.resize_replicas,
             replicas.start_replicas,
             replicas.warm_up,
+            replicas.count_replicas,
+            replicas.scale_replicas,
+            replicas.await_replicas,
+            replicas.release_replicas,
             replicas.retire_replicas,
             replicas.repair_applications,
             traffic.set_weight,
@@ -174,6 +195,12 @@ async def serve(settings: Settings) -> None:
         bus=RedisTrafficBus(redis),
         applications=PostgresApplications(sessions),
         cluster=cluster,
+        planner=Planner(
+            PostgresCapacity(sessions),
+            cluster,
+            cluster,
+            CapacityRules(settings.capacity.team_gpus, settings.capacity.cluster_grows),
+        ),
         inspector=SubprocessInspector(artifacts, max_memory_bytes=settings.serving.max_model_memory_bytes),
         probe=HttpReplicaProbe(),
         judge=judge,

@@ -80,6 +80,7 @@ _add(STEER, decisions.reject, f'hotswap reject {_ID} --reason "not on a Friday"'
 _add(STEER, decisions.pause, f'hotswap pause {_ID} --reason "looking into p99"', codes=outcome.FORWARD)
 _add(STEER, decisions.resume, f"hotswap resume {_ID}", codes=outcome.FORWARD)
 _add(STEER, decisions.goto, f"hotswap goto {_ID} 1", codes=outcome.FORWARD)
+_add(STEER, decisions.scale, f'hotswap scale {_ID} 4 --reason "Black Friday"')
 _add(STEER, decisions.promote, f"hotswap promote {_ID}", f"hotswap promote {_ID} --full --wait", codes=outcome.FORWARD)
 _add(STEER, decisions.abort, f'hotswap abort {_ID} --reason "errors at checkout" --wait', codes=outcome.BACK)
 _add(STEER, decisions.retry, f"hotswap retry {_ID} --wait", codes=outcome.FORWARD)

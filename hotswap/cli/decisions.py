@@ -106,6 +106,17 @@ def goto(
     )
 
 
+def scale(
+    deployment: Deployment,
+    replicas: Annotated[int, typer.Argument(min=1, help="How many there are to be.", show_default=False)],
+    *,
+    reason: Reason = None,
+    as_json: AsJson = False,
+) -> None:
+    """Have so many replicas of what serves; where it scales by load, no fewer. Refused where they have no room."""
+    _say(lambda hotswap: hotswap.scale(deployment, replicas, reason=reason), judge=None, timeout=None, as_json=as_json)
+
+
 def promote(
     deployment: Deployment,
     *,

@@ -25,7 +25,11 @@ def deploy(
     canary_percentage: Annotated[float | None, typer.Option(help="The first weight, in percent.")] = None,
     increment_step: Annotated[float | None, typer.Option(help="How much more each step gives, in percent.")] = None,
     monitoring_duration: Annotated[str | None, typer.Option(help="How long each step bakes, such as PT5M.")] = None,
-    replicas: Annotated[int | None, typer.Option(min=1, help="How many replicas.")] = None,
+    replicas: Annotated[int | None, typer.Option(min=1, help="How many replicas all of the traffic needs.")] = None,
+    min_replicas: Annotated[
+        int | None, typer.Option(min=1, help="With --max-replicas: scale by load between the two.")
+    ] = None,
+    max_replicas: Annotated[int | None, typer.Option(min=1, help="With --min-replicas.")] = None,
     gpus: Annotated[float | None, typer.Option(min=0, help="GPUs of each replica; fractions below 1.")] = None,
     cpus: Annotated[float | None, typer.Option(min=0, help="CPUs of each replica.")] = None,
     on_conflict: Annotated[
@@ -56,7 +60,11 @@ def deploy(
         "monitoringDuration": monitoring_duration,
     }
     resources = {
-        name: value for name, value in (("replicas", replicas), ("gpus", gpus), ("cpus", cpus)) if value is not None
+        "replicas": replicas,
+        "minReplicas": min_replicas,
+        "maxReplicas": max_replicas,
+        "gpus": gpus,
+        "cpus": cpus,
     }
     asked: dict[str, Any] = {
         "version": version,
@@ -66,7 +74,7 @@ def deploy(
             **(json_object(config, name="--config") if config else {}),
             **{name: value for name, value in chosen.items() if value is not None},
         },
-        "resources": resources or None,
+        "resources": {name: value for name, value in resources.items() if value is not None} or None,
         "on_conflict": on_conflict.value if on_conflict else None,
         "start_at": start_at,
     }

@@ -141,8 +141,9 @@ class HotSwap:
     ) -> Accepted:
         """Start a deployment; without `version` of the newest one that can be deployed.
 
-        `resources` is `{"replicas", "gpus", "cpus"}`, the latter two per replica. `on_conflict` (`reject`, `queue` or
-        `supersede`) says what becomes of it while another of the model is under way; `start_at` has its time zone.
+        `resources` is `{"replicas", "gpus", "cpus"}`, the latter two per replica; with `minReplicas` and `maxReplicas`
+        it scales by load. `on_conflict` (`reject`, `queue` or `supersede`) says what becomes of it while another of the
+        model is under way; `start_at` has its time zone.
         """
         given = deployment_body(model, version, environment, strategy, config, resources, on_conflict, start_at)
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
@@ -208,6 +209,10 @@ class HotSwap:
     def go_to(self, deployment_id: str, step: int, *, reason: str | None = None) -> AnswerView:
         """To a step, counted from 1."""
         return self._say(deployment_id, "goto", reason=reason, step=step)
+
+    def scale(self, deployment_id: str, replicas: int, *, reason: str | None = None) -> AnswerView:
+        """Have so many replicas of what serves by this deployment; refused where they have no room."""
+        return self._say(deployment_id, "scale", reason=reason, replicas=replicas)
 
     def retry(self, deployment_id: str, *, reason: str | None = None) -> AnswerView:
         """Run the analysis again that holds it; one that ended without success is deployed again."""

@@ -18,12 +18,21 @@ class ArtifactRef:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaResources:
-    """What a deployment's replicas ask of the cluster; `gpus` and `cpus` are per replica and may be fractions."""
+    """What a deployment's replicas ask of the cluster; `gpus` and `cpus` are per replica and may be fractions.
+
+    `replicas` are those that all of the traffic needs. With bounds, both or none, Ray Serve scales by load within them.
+    """
 
     replicas: int = 1
     gpus: float = 0.0
     cpus: float = 0.25
     max_ongoing_requests: int = 64
+    min_replicas: int | None = None
+    max_replicas: int | None = None
+
+    @property
+    def scales_by_load(self) -> bool:
+        return self.max_replicas is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,25 @@ class ApplicationSpec:
     output_schema: dict[str, Any]
     resources: ReplicaResources = field(default_factory=ReplicaResources)
     warmup_timeout_seconds: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """An application that should exist: `replicas` of it now, where all of the traffic needs `full`.
+
+    Of one that scales by load, `replicas` are the fewest it may have now. One that is desired with none keeps its name
+    and its place, and runs nowhere.
+    """
+
+    spec: ApplicationSpec
+    replicas: int
+    full: int
+
+    @classmethod
+    def at_rest(cls, spec: ApplicationSpec) -> "Desired":
+        """As it is outside of deployments."""
+        fewest = spec.resources.min_replicas if spec.resources.min_replicas is not None else spec.resources.replicas
+        return cls(spec, fewest, spec.resources.replicas)
 
 
 def application_name(environment: Environment, model: str, deployment_id: str) -> str:

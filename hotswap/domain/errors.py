@@ -9,6 +9,7 @@
     │   └── DeploymentNotFound
     ├── Conflict                    somebody else holds what was asked for
     │   ├── PolicyNotMet            a policy of the environment stands against it, now
+    │   ├── InsufficientCapacity    the GPUs or CPUs that it needs are others' now; the message has the sum
     │   ├── StaleFence              a newer writer has been here; the late one must give up
     │   └── IllegalTransition       a deployment can't go from this status to that one
     ├── Unauthorized
@@ -76,6 +77,10 @@ class Conflict(HotSwapError):
 
 class PolicyNotMet(Conflict):
     code = "POLICY_NOT_MET"
+
+
+class InsufficientCapacity(Conflict):
+    code = "INSUFFICIENT_CAPACITY"
 
 
 class StaleFence(Conflict):

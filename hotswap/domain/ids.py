@@ -40,5 +40,9 @@ def registration_workflow_id(model: str, version: str) -> str:
     return f"registration/{model}/{version}"
 
 
+def scaling_workflow_id(application: str) -> str:
+    return f"scaling/{application}"
+
+
 def retirement_workflow_id(application: str) -> str:
     return f"retirement/{application}"

@@ -9,6 +9,7 @@ people may ask for, and when, is `hotswap/domain/verbs.py`.
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from hotswap.domain.fleet import Fleet, Scale, Shift, Stuck
 from hotswap.domain.strategy import OnLimit, OnNoVerdict, Pause, Rules, Step
 from hotswap.domain.traffic import FULL
 from hotswap.domain.verdict import Outcome, Reason, Verdict
@@ -26,7 +27,7 @@ class HoldReason(StrEnum):
 class Rollout:
     """Where a rollout is. Weight, verdict and hold are of the present step, None until there is one.
 
-    Times are Unix time in seconds.
+    Times are Unix time in seconds. The `fleet` is what both arms have; without one there is room for everything.
     """
 
     steps: tuple[Step, ...]
@@ -36,6 +37,7 @@ class Rollout:
     hold: HoldReason | None = None
     held_since: float | None = None
     rules: Rules = field(default_factory=Rules)
+    fleet: Fleet | None = None
 
     @property
     def step(self) -> Step | None:
@@ -51,6 +53,17 @@ class Rollout:
     def progress(self) -> int:
         """Percent of the steps whose weight has been reached and passed."""
         return round(100 * self.position / len(self.steps)) if self.steps else 0
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether the arms have the replicas and the weight of the present step."""
+        step, fleet = self.step, self.fleet
+        if step is None or fleet is None:
+            return True
+        return fleet.weight == step.weight and fleet.move_to(step.weight, candidates=step.candidate_replicas) is None
+
+    def moved(self, move: Scale | Shift) -> "Rollout":
+        return self if self.fleet is None else replace(self, fleet=self.fleet.after(move))
 
     def verified(self, *, at: float) -> "Rollout":
         return replace(self, weight_verified_at=at)
@@ -88,7 +101,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class SetWeight:
+    """Publish and verify it; `shed` is turned away before, where replicas are exchanged for want of room."""
+
     weight: int
+    shed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +148,7 @@ class Promote:
     pass
 
 
-Action = SetWeight | Bake | Wait | Hold | GoTo | RollBack | Promote
+Action = SetWeight | Scale | Bake | Wait | Hold | GoTo | RollBack | Promote
 
 
 def next_action(rollout: Rollout, asked: Asked, *, now: float) -> Action:
@@ -146,6 +162,8 @@ def next_action(rollout: Rollout, asked: Asked, *, now: float) -> Action:
         return Promote()
     if rollout.verdict is not None and rollout.verdict.outcome is Outcome.HARM:
         return RollBack(rollout.verdict.reason or Reason.FAILED, rollout.verdict.message)
+    if rollout.fleet is not None and rollout.fleet.shed:
+        return _move(rollout, step)  # nobody's pause begins while requests are turned away
     if asked.pause:
         return _hold(rollout, HoldReason.PAUSED, rollout.rules.pause, "paused; `resume` goes on", now=now)
     return _asked_to_go(rollout, step, asked) or _step(rollout, step, asked, now=now)
@@ -167,7 +185,7 @@ def _asked_to_go(rollout: Rollout, step: Step, asked: Asked) -> GoTo | None:
 def _step(rollout: Rollout, step: Step, asked: Asked, *, now: float) -> Action:
     """The present step's own course: its weight, its bake, its judgement, its pause."""
     if rollout.weight_verified_at is None:
-        return SetWeight(step.weight)
+        return _move(rollout, step)
     until = rollout.weight_verified_at + step.bake_seconds
     if asked.promote or asked.promote_full:
         return _passed(rollout, step, asked, "bake ended as passed by request", now=now)
@@ -179,6 +197,24 @@ def _step(rollout: Rollout, step: Step, asked: Asked, *, now: float) -> Action:
         # A worker whose clock runs fast must not shorten a bake.
         return Wait(until) if now < until else _passed(rollout, step, asked, rollout.verdict.message, now=now)
     return _without_verdict(rollout, rollout.verdict, now=now)
+
+
+def _move(rollout: Rollout, step: Step) -> Action:
+    """Towards the step's weight: at once where there is room, else a move at a time."""
+    if rollout.fleet is None:
+        return SetWeight(step.weight)
+    try:
+        move = rollout.fleet.move_to(step.weight, candidates=step.candidate_replicas)
+    except Stuck:
+        said = f"there is no room for both versions at {step.weight / 100:g}%: {rollout.fleet.plan.message}"
+        return RollBack(Reason.INSUFFICIENT_CAPACITY, said)
+    match move:
+        case Scale():
+            return move
+        case Shift(weight, shed):
+            return SetWeight(weight, shed)
+        case None:
+            return SetWeight(step.weight)
 
 
 def _passed(rollout: Rollout, step: Step, asked: Asked, why: str, *, now: float) -> Action:

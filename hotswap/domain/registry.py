@@ -91,9 +91,10 @@ class DeploymentBrief:
 
     `stable` is what serves now in this environment (None before the first deployment); `warm` is an application that
     already runs the candidate version, such as the one that a rollback goes back to. The rest tells what an earlier run
-    left, one that was terminated: `status` as the row has it, `is_split` that the route has a candidate, `is_weighted`
-    that this candidate has weight, `was_verified` that this deployment had a verified weight, `is_promoted` that its
-    version is the active one; `stable` is then what was active before it.
+    left, one that was terminated: `status` as the row has it, `is_split` that the route has a candidate, whose
+    application is `left_behind`, or sheds requests, `is_weighted` that this candidate has weight or that requests are
+    shed, `was_verified` that this deployment had a verified weight, `is_promoted` that its version is the active one;
+    `stable` is then what was active before it.
     """
 
     deployment_id: str
@@ -109,6 +110,7 @@ class DeploymentBrief:
     is_weighted: bool = False
     was_verified: bool = False
     is_promoted: bool = False
+    left_behind: str | None = None
 
     def application_spec(self, *, warmup_timeout_seconds: float) -> ApplicationSpec:
         """This deployment's own application; for a rollback the warm one of the version that it goes back to."""

@@ -54,7 +54,8 @@ class Step:
     """One weight (hundredths of a percent), for how long it is watched, and whether a person lets it go on.
 
     A bake that lacks data is extended up to `deadline_seconds` after its begin. A step that isn't judged ends as soon
-    as its bake is over. A `pause` comes after the bake, and an approval of this step ends it.
+    as its bake is over. A `pause` comes after the bake, and an approval of this step ends it. `candidate_replicas` None
+    leaves their number to the capacity plan.
     """
 
     weight: int
@@ -62,6 +63,7 @@ class Step:
     deadline_seconds: float
     judged: bool = True
     pause: Pause | None = None
+    candidate_replicas: int | None = None
 
 
 def canary_steps(

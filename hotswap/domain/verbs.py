@@ -140,6 +140,11 @@ def go_to(now: Situation, *, step: int) -> Answer:
         return NoEffect(f"there is no step {step}; its steps are 1 to {len(rollout.steps)}")
     if gate := _gate(rollout, step - 1):
         return NoEffect(f"step {gate} needs an approval first, which can't be passed over")
+    target = rollout.steps[step - 1]
+    if rollout.fleet is not None and rollout.fleet.once_at(target.weight, candidates=target.candidate_replicas) is None:
+        return NoEffect(
+            f"there is no room for both versions at {target.weight / 100:g}% ({rollout.fleet.plan.message})"
+        )
     return Effect(Asked(go_to=step - 1), f"it goes to step {step}, {rollout.steps[step - 1].weight / 100:g}%")
 
 

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     POLICY_NOT_MET = "PolicyNotMet"
     VALIDATION_FAILED = "ValidationFailed"
     REPLICAS_FAILED = "ReplicasFailed"
+    INSUFFICIENT_CAPACITY = "InsufficientCapacity"
     ROLLBACK_REQUESTED = "RollbackRequested"
     ROLLBACK_FAILED = "RollbackFailed"
     REPLACED = "Replaced"

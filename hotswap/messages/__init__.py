@@ -20,8 +20,10 @@ from hotswap.messages.runs import (
     QueueInput,
     RegistrationInput,
     RetirementInput,
+    ScalingInput,
+    ScalingOutcome,
 )
-from hotswap.messages.strategy import CanaryConfig, PauseConfig, RollbackThresholds, StepConfig
+from hotswap.messages.strategy import CanaryConfig, PauseConfig, RollbackThresholds, ScaleConfig, StepConfig
 from hotswap.messages.verbs import (
     API,
     Abort,
@@ -40,13 +42,18 @@ from hotswap.messages.verbs import (
 from hotswap.messages.work import (
     AddVersion,
     ApprovalGiven,
+    AwaitReplicas,
     AwaitTurn,
     Call,
     Decision,
     FindTenure,
     LeaveQueue,
     Leftovers,
+    PlanCapacity,
+    PlannedCapacity,
+    ResizeReplicas,
     Run,
+    ScaleReplicas,
     SetWeight,
     Transition,
     Turn,
@@ -54,6 +61,7 @@ from hotswap.messages.work import (
     VerifiedWeight,
     Watch,
     WithdrawCandidate,
+    Withdrawn,
 )
 
 __all__ = [
@@ -66,6 +74,7 @@ __all__ = [
     "Answer",
     "ApprovalGiven",
     "Approve",
+    "AwaitReplicas",
     "AwaitTurn",
     "Call",
     "CanaryConfig",
@@ -81,16 +90,23 @@ __all__ = [
     "Name",
     "Pause",
     "PauseConfig",
+    "PlanCapacity",
+    "PlannedCapacity",
     "Promote",
     "QueueInput",
     "RegistrationInput",
     "Reject",
     "Request",
+    "ResizeReplicas",
     "Resume",
     "RetirementInput",
     "Retry",
     "RollbackThresholds",
     "Run",
+    "ScaleConfig",
+    "ScaleReplicas",
+    "ScalingInput",
+    "ScalingOutcome",
     "SetWeight",
     "StepConfig",
     "Text",
@@ -100,6 +116,7 @@ __all__ = [
     "VerifiedWeight",
     "Watch",
     "WithdrawCandidate",
+    "Withdrawn",
     "waiting_queue",
     "watch_queue",
 ]

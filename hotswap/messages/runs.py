@@ -63,3 +63,19 @@ class RetirementInput(Message):
     model: str
     environment: Environment
     after: timedelta
+
+
+class ScalingInput(Message):
+    """Starts workflow `Scaling` with id `scaling/{application}`: so many replicas of what serves, by a deadline."""
+
+    application: str
+    deployment_id: str
+    replicas: int
+    by: str
+    reason: str | None = None
+    deadline: timedelta = timedelta(minutes=10)
+
+
+class ScalingOutcome(Message):
+    before: int
+    replicas: int

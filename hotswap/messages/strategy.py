@@ -5,6 +5,9 @@ from typing import Annotated, Self
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
+from hotswap.domain.application import ReplicaResources
+from hotswap.domain.capacity import OnAbort, held
+from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.strategy import (
     OnLimit,
     OnNoVerdict,
@@ -38,16 +41,22 @@ class PauseConfig(Message):
         return Pause(self.limit.total_seconds() if self.limit is not None else None, self.on_limit)
 
 
+class ScaleConfig(Message):
+    replicas: int = Field(ge=1, le=100, description="of the candidate from this step on")
+
+
 class StepConfig(Message):
     """One of `steps`: a weight in percent, its bake, whether it is judged, and whether a person lets it go on.
 
-    Without `weight` the one before stays. At weight 0 there is nothing to judge, so it isn't.
+    Without `weight` the one before stays. At weight 0 there is nothing to judge, so it isn't. `scale` is how many
+    replicas the candidate has from this step on; without any, the capacity plan says.
     """
 
     weight: float | None = Field(None, ge=0, le=100)
     bake: Duration | None = Field(None, description="how long it is watched; `monitoringDuration` when absent")
     analysis: bool = True
     pause: bool | PauseConfig = Field(False, description="whether an approval of this step must let it go on")
+    scale: ScaleConfig | None = None
 
     @field_validator("weight")
     @classmethod
@@ -63,7 +72,8 @@ class CanaryConfig(Message):
     The weights are a ramp (`canaryPercentage` 10, `incrementStep` 15) or `steps`. A bake with fewer than
     `minimumRequests` answered well by each arm is extended until `bakeDeadline` after its begin; absent, that is three
     times the monitoring duration and at least a minute more. What comes to no verdict by then goes back or is held, as
-    `onNoVerdict` says. A pause or a hold that nobody ends within `pauseDeadline` goes back.
+    `onNoVerdict` says. A pause or a hold that nobody ends within `pauseDeadline` goes back. What a stable of too few
+    replicas can't hold by then is shed, or held by the candidate, as `onAbort` says.
     """
 
     canary_percentage: float | None = Field(
@@ -80,6 +90,10 @@ class CanaryConfig(Message):
     )
     progress_deadline: Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = Field(
         timedelta(minutes=10), description="how long validating, starting replicas or verifying one weight may take"
+    )
+    on_abort: OnAbort = OnAbort.SHED
+    allow_recreate: bool | None = Field(
+        None, description="whether requests may be turned away where there is no room for two versions at a time"
     )
     approval_deadline: Duration = Field(timedelta(days=1), description="how long it may wait for an approval")
     rollback_thresholds: RollbackThresholds = Field(
@@ -111,10 +125,11 @@ class CanaryConfig(Message):
 
     def _listed(self, steps: tuple[StepConfig, ...]) -> list[Step]:
         listed: list[Step] = []
-        weight = 0
+        weight, replicas = 0, None
         for said in steps:
             weight = weight if said.weight is None else round(said.weight * 100)
             bake = said.bake if said.bake is not None else self.monitoring_duration
+            replicas = said.scale.replicas if said.scale is not None else replicas
             pause = PauseConfig() if said.pause is True else said.pause or None
             listed.append(
                 Step(
@@ -123,6 +138,7 @@ class CanaryConfig(Message):
                     self._deadline(bake),
                     judged=said.analysis and weight > 0,
                     pause=pause.pause() if pause is not None else None,
+                    candidate_replicas=replicas,
                 )
             )
         return listed
@@ -131,6 +147,27 @@ class CanaryConfig(Message):
         seconds = bake.total_seconds()
         said = self.bake_deadline.total_seconds() if self.bake_deadline is not None else max(3 * seconds, seconds + 60)
         return max(seconds, said)
+
+    def check_scale(self, resources: ReplicaResources) -> None:
+        """Each step's replicas hold its weight. Raises ValidationFailed naming the field."""
+        replicas = resources.replicas
+        for number, step in enumerate(self.plan()):
+            said = step.candidate_replicas
+            if said is None:
+                continue
+            if resources.scales_by_load:
+                raise ValidationFailed.of(
+                    f"steps.{number}.scale", "is for a fixed number of replicas; bounds are given"
+                )
+            if said > replicas:
+                raise ValidationFailed.of(
+                    f"steps.{number}.scale", f"{said} replicas are more than the {replicas} for all of the traffic"
+                )
+            if (share := held(said, replicas)) < step.weight:
+                raise ValidationFailed.of(
+                    f"steps.{number}.scale",
+                    f"{said} of {replicas} replicas hold {share / 100:g}%, less than its {step.weight / 100:g}%",
+                )
 
     def rules(self) -> Rules:
         limit = self.pause_deadline.total_seconds() if self.pause_deadline is not None else None

@@ -2,7 +2,10 @@
 
 from enum import StrEnum
 
+from pydantic import Field
+
 from hotswap.domain.application import ApplicationSpec
+from hotswap.domain.capacity import CapacityPlan, Readiness
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.registry import Inspection, Registration, Unfinished, VersionRef
 from hotswap.domain.strategy import Thresholds
@@ -11,6 +14,7 @@ from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Environment
 from hotswap.messages.base import Message
 from hotswap.messages.runs import QueueInput
+from hotswap.messages.strategy import CanaryConfig
 
 
 class Transition(Message):
@@ -108,23 +112,27 @@ class ValidateVersion(Message):
 class SetWeight(Message):
     """`share` is what the deployment has of the traffic once this is verified (hundredths of a percent).
 
-    It is the candidate's weight, but after promotion, when the candidate is the stable. `progress` is in percent.
+    It is the candidate's weight, but after promotion, when the candidate is the stable. `progress` is in percent. The
+    weight waits until each application that `needs` names has so many replicas ready (invariant 8).
     """
 
     change: TrafficChange
     share: int
-    progress: int
+    progress: int | None
+    needs: dict[str, int] = Field(default_factory=dict)
 
 
 class WithdrawCandidate(Message):
-    """Takes all traffic from the candidate; `why` becomes the deployment's status as soon as that is published.
+    """Takes the traffic from the candidate; `why` becomes the deployment's status as soon as that is published.
 
-    `promoted` says that the registry's pointer may have moved and has to go back with the traffic.
+    What the stable's replicas can't hold is shed; with `hold` the candidate of the change keeps it instead. `promoted`
+    says that the registry's pointer may have moved and has to go back with the traffic.
     """
 
     change: TrafficChange
-    why: Transition
+    why: Transition | None
     promoted: bool = False
+    hold: bool = False
 
 
 class VerifiedWeight(Message):
@@ -138,6 +146,56 @@ class VerifiedWeight(Message):
     proxies: tuple[str, ...]
     stable: Counts = Counts()
     candidate: Counts = Counts()
+
+
+class Withdrawn(VerifiedWeight):
+    """`readiness` is the stable's, None where there is none or nobody wants it; `shed` what it couldn't hold."""
+
+    shed: int = 0
+    readiness: Readiness | None = None
+
+
+class PlanCapacity(Message):
+    """Make the plan for this candidate beside the stable, and promise what it takes.
+
+    `immediate` says that all traffic goes at once, as at a model's first deployment and a rollback.
+    """
+
+    spec: ApplicationSpec
+    stable: str | None
+    config: CanaryConfig
+    immediate: bool
+
+
+class PlannedCapacity(Message):
+    """`retired` were only kept warm and made room; `released` scale by load again at the end of the deployment."""
+
+    plan: CapacityPlan
+    retired: tuple[str, ...] = ()
+    released: tuple[str, ...] = ()
+
+
+class ResizeReplicas(Message):
+    """Have so many replicas of what serves from now on; `deployment_id` is the deployment by which it serves."""
+
+    application: str
+    deployment_id: str
+    replicas: int
+    by: str
+    reason: str | None = None
+
+
+class ScaleReplicas(Message):
+    """Have so many replicas of each of these; `warm_up` is one of them, whose new replicas are to be tried."""
+
+    replicas: dict[str, int]
+    warm_up: ApplicationSpec | None = None
+    wait: bool = True
+
+
+class AwaitReplicas(Message):
+    application: str
+    more_than: int
 
 
 class Watch(Message):

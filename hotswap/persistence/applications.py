@@ -6,14 +6,15 @@ that a holder who froze can be told, before he writes, that he has lost it.
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 from sqlalchemy import delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from hotswap.domain.application import ApplicationSpec
+from hotswap.domain.application import ApplicationSpec, Desired
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.tables import ENDED, Deployment, DesiredApplication, LeaseRow, Model, TrafficRoute
 from hotswap.ports import WriterLease
@@ -29,30 +30,34 @@ class PostgresApplications:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    async def add(self, spec: ApplicationSpec) -> None:
-        row = insert(DesiredApplication).values(
-            name=spec.name,
-            environment=spec.environment,
-            model=spec.model,
-            version=spec.version,
-            deployment_id=spec.deployment_id,
-            spec=msgspec.to_builtins(spec),
-        )
+    async def add(self, desired: Desired) -> None:
         async with self._sessions.begin() as session:
-            await session.execute(row.on_conflict_do_nothing())
+            await session.execute(insert(DesiredApplication).values(new_row(desired)).on_conflict_do_nothing())
 
     async def remove(self, name: str) -> None:
         async with self._sessions.begin() as session:
             await session.execute(delete(DesiredApplication).where(DesiredApplication.name == name))
 
-    async def all(self) -> list[ApplicationSpec]:
+    async def scale(self, replicas: Mapping[str, int]) -> None:
+        async with self._sessions.begin() as session:
+            for name in sorted(replicas):  # in one order, so that no two wait for each other
+                await session.execute(
+                    update(DesiredApplication).where(DesiredApplication.name == name).values(replicas=replicas[name])
+                )
+
+    async def one(self, name: str) -> Desired | None:
+        async with self._sessions() as session:
+            row = await session.get(DesiredApplication, name)
+            return None if row is None else to_desired(row)
+
+    async def all(self) -> list[Desired]:
         async with self._sessions() as session:
             rows = await session.scalars(
-                select(DesiredApplication.spec)
+                select(DesiredApplication)
                 .where(DesiredApplication.set_aside_reason.is_(None))
                 .order_by(DesiredApplication.name)
             )
-            return [msgspec.convert(row, ApplicationSpec) for row in rows]
+            return [to_desired(row) for row in rows]
 
     async def orphans(self) -> list[ApplicationSpec]:
         routed = select(TrafficRoute.model).where(
@@ -111,6 +116,24 @@ class PostgresApplications:
         )
         async with self._sessions.begin() as session:
             return await session.scalar(statement) == token
+
+
+def new_row(desired: Desired) -> dict[str, Any]:
+    spec = desired.spec
+    return {
+        "name": spec.name,
+        "environment": spec.environment,
+        "model": spec.model,
+        "version": spec.version,
+        "deployment_id": spec.deployment_id,
+        "spec": msgspec.to_builtins(spec),
+        "replicas": desired.replicas,
+        "full_replicas": desired.full,
+    }
+
+
+def to_desired(row: DesiredApplication) -> Desired:
+    return Desired(msgspec.convert(row.spec, ApplicationSpec), row.replicas, row.full_replicas)
 
 
 class _HeldLease:

@@ -69,8 +69,9 @@ class PostgresDeployments:
             environment = Environment(deployment.environment)
             status = DeploymentStatus(deployment.status)
             route = await session.get(TrafficRoute, (environment, model.name))
-            is_split = route is not None and to_arm(route.candidate) is not None
-            is_weighted = route is not None and route.candidate_weight > 0
+            candidate = to_arm(route.candidate) if route is not None else None
+            is_split = route is not None and (candidate is not None or route.shed > 0)
+            is_weighted = route is not None and (route.candidate_weight > 0 or route.shed > 0)
             active = await active_version(session, deployment)
             is_promoted = active is not None and active.deployment_id == deployment_id
             before, stable = active, to_arm(route.stable) if route is not None else None
@@ -98,6 +99,7 @@ class PostgresDeployments:
                 is_weighted=is_weighted,
                 was_verified=deployment.verified_at is not None,
                 is_promoted=is_promoted,
+                left_behind=candidate.application if candidate is not None else None,
             )
 
     async def unfinished(self) -> list[Unfinished]:

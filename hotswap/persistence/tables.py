@@ -324,6 +324,10 @@ class DesiredApplication(Base):
     version: Mapped[str]
     deployment_id: Mapped[str]
     spec: Mapped[dict[str, Any]]
+    replicas: Mapped[int]
+    full_replicas: Mapped[int]
+    reserved: Mapped[int] = mapped_column(server_default=text("0"))
+    """Counted for it while its deployment is under way, also before there are so many."""
     set_aside_reason: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=Now)
 

@@ -20,6 +20,7 @@ class Serving:
     """What is active now, by which deployment, and all that another deployment would be compared with."""
 
     deployment_id: str
+    application: str
     since: datetime
     setup: Setup
 
@@ -57,7 +58,7 @@ class PostgresTenures:
             strategy=Strategy(deployment.strategy),
             strategy_config=deployment.strategy_config,
         )
-        return Serving(deployment.deployment_id, active.since, setup)
+        return Serving(deployment.deployment_id, active.application, active.since, setup)
 
 
 def _terms(model: str, environment: Environment) -> Select[str, datetime, datetime | None]:

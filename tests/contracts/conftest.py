@@ -18,6 +18,7 @@ from hotswap.domain.application import (
     ApplicationSpec,
     ApplicationState,
     ArtifactRef,
+    Desired,
     ReplicaResources,
 )
 from hotswap.domain.vocabulary import Environment, Framework
@@ -39,14 +40,14 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="package")
 def ray_head() -> Iterator[Stack]:
-    """Of the stack, Ray alone."""
+    """Of the stack, Ray alone, with four GPUs that it counts with."""
     with pytest.MonkeyPatch.context() as environment, tempfile.TemporaryDirectory(prefix="hotswap-contracts-") as place:
         environment.setenv("HOTSWAP_STACK_PARTS", "ray")
         environment.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
         Path(place).chmod(0o711)
         data = Path(place) / "data"
         try:
-            yield start(data, free_base())
+            yield start(data, free_base(), gpus=4)
         finally:
             hotswap("down", "--data-dir", str(data), expect=None)
 
@@ -63,8 +64,11 @@ async def serve(ray_head: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     )
     ours = rayserve.application_config
 
-    def toy_config(spec: ApplicationSpec) -> dict[str, Any]:
-        return ours(spec) | {"import_path": "tests.contracts.toy:build"}
+    def toy_config(desired: Desired) -> dict[str, Any]:
+        config = ours(desired) | {"import_path": "tests.contracts.toy:build"}
+        if scaling := config["deployments"][0].get("autoscaling_config"):
+            scaling |= {"upscale_delay_s": 1, "downscale_delay_s": 3, "look_back_period_s": 2}  # or it takes minutes
+        return config
 
     monkeypatch.setattr(rayserve, "application_config", toy_config)
     yield client
@@ -72,8 +76,9 @@ async def serve(ray_head: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     await client.aclose()
 
 
-def application(name: str, *, replicas: int = 1) -> ApplicationSpec:
-    return ApplicationSpec(
+def application(name: str, *, replicas: int = 1, gpus: float = 0.0, most: int | None = None) -> Desired:
+    """Of a toy; with `most` it scales by load, from `replicas` on."""
+    spec = ApplicationSpec(
         name=name,
         deployment_id="dep-1a2b3c4d",
         environment=Environment.PRODUCTION,
@@ -83,8 +88,9 @@ def application(name: str, *, replicas: int = 1) -> ApplicationSpec:
         artifact=ArtifactRef("s3://ml-models/none", "0" * 64, 1),
         input_schema={},
         output_schema={},
-        resources=ReplicaResources(replicas=replicas, cpus=0.1),
+        resources=ReplicaResources(replicas=1, gpus=gpus, cpus=0.1, min_replicas=most and 1, max_replicas=most),
     )
+    return Desired(spec, replicas, replicas)
 
 
 async def state_of(serve: RayServeClient, name: str, *, replicas: int) -> ApplicationState:

@@ -6,7 +6,7 @@ API and not about what a deployment does.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -41,7 +41,7 @@ from hotswap.persistence.registry import PostgresRegistry
 from hotswap.persistence.slots import PostgresSlots
 from hotswap.persistence.turns import PostgresTurns
 from hotswap.settings import Settings
-from tests.fixtures.api import bearer
+from tests.fixtures.api import FakeRay, bearer
 from workflows.queue import QueueWorkflow
 
 
@@ -157,6 +157,7 @@ class ApiWorld:
     settings: Settings
     model: str
     """Its name, another in each test: the Temporal server is shared, and workflow ids hold it."""
+    ray: FakeRay
 
     def token(self, *roles: Role, subject: str = "ann") -> dict[str, str]:
         return bearer(self.settings, *roles, subject=subject)
@@ -192,20 +193,27 @@ class ApiWorld:
 
 
 @contextlib.asynccontextmanager
-async def fake_worker(client: Client, sessions: Sessions, task_queue: str) -> AsyncIterator[Worker]:
-    """Only what waits for a turn is real: it is the API's business who waits for what."""
+async def fake_worker(
+    client: Client,
+    sessions: Sessions,
+    task_queue: str,
+    real_workflows: Sequence[type] = (),
+    real_activities: Sequence[Callable[..., Any]] = (),
+) -> AsyncIterator[Worker]:
+    """Only what waits for a turn is real, since it is the API's business who waits for what; and what a test adds."""
     activities = Activities(sessions)
     turns, bell = PostgresTurns(sessions), PostgresBell(sessions.kw["bind"])
     queueing = QueueActivities(PostgresSlots(sessions, limit=5), turns, bell)
     acting = Worker(
         client,
         task_queue=task_queue,
-        workflows=[FakeDeployment, FakeRegistration, QueueWorkflow],
+        workflows=[FakeDeployment, FakeRegistration, QueueWorkflow, *real_workflows],
         activities=[
             activities.open_deployment,
             activities.end_deployment,
             activities.add_version,
             queueing.leave_queue,
+            *real_activities,
         ],
         workflow_runner=UnsandboxedWorkflowRunner(),
     )

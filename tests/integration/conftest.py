@@ -13,7 +13,7 @@ from temporalio.worker import Worker
 
 from api.orchestration import Orchestration
 from hotswap.persistence.database import Sessions
-from tests.fixtures.api import make_app, make_settings
+from tests.fixtures.api import FakeRay, make_app, make_settings
 from tests.integration.api_world import ApiWorld, fake_worker
 
 
@@ -28,10 +28,12 @@ async def world(sessions: Sessions, temporal_client: Client, tmp_path: Path) -> 
         update_timeout=timedelta(seconds=1.5),
         registration_wait=timedelta(seconds=1.5),
     )
-    app = make_app(settings, sessions, orchestration)
+    ray = FakeRay()
+    app = make_app(settings, sessions, orchestration, ray)
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://hotswap") as http:
-        yield ApiWorld(app, http, sessions, temporal_client, task_queue, settings, f"fraud-{secrets.token_hex(4)}")
+        model = f"fraud-{secrets.token_hex(4)}"
+        yield ApiWorld(app, http, sessions, temporal_client, task_queue, settings, model, ray)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from tests.fixtures.api import make_app
 from tests.integration.api_world import ApiWorld, fake_worker
 
 S = DeploymentStatus
+RESOURCES = {"replicas": 2, "gpus": 0.5, "cpus": 0.25, "minReplicas": None, "maxReplicas": None}
 
 
 def error_of(answer: httpx.Response) -> tuple[int, str]:
@@ -41,10 +42,10 @@ async def became(world: ApiWorld, deployment_id: str, *statuses: DeploymentStatu
         await deployments.transition(deployment_id, status, message=f"now {status}", reason=None, actor="test")
 
 
-async def made_active(world: ApiWorld, version: str) -> str:
+async def made_active(world: ApiWorld, version: str, **body: object) -> str:
     """A deployment that went all the way, written as its workflow would write it."""
     await world.add_version(version)
-    deployment_id = await started(world, version=version)
+    deployment_id = await started(world, version=version, **body)
     await became(world, deployment_id, S.VALIDATING, S.DEPLOYING, S.PROGRESSING, S.PROMOTING)
     winner = Arm(f"Production-{world.model}-{version}", version, deployment_id)
     change = TrafficChange(Environment.PRODUCTION, world.model, deployment_id, 1, winner, None, 0)
@@ -70,7 +71,7 @@ async def test_a_deployment_starts_its_workflow_with_what_was_asked(world: ApiWo
     description = await world.temporal.get_workflow_handle(body["workflowId"]).describe()
     assert (await description.memo())["deploymentId"] == body["deploymentId"]
     seen = (await world.get(answer.headers["location"])).json()
-    assert seen["resources"] == {"replicas": 2, "gpus": 0.5, "cpus": 0.25}
+    assert seen["resources"] == RESOURCES
     assert seen["strategyConfig"]["monitoringDuration"] == "PT30S"
     assert (seen["initiatedBy"], seen["trafficPercentage"], seen["kind"]) == ("ann", 0.0, "rollout")
     listed = (await world.get("/api/v1/deployments", params={"model": world.model})).json()

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from hotswap.domain.application import ReplicaResources
+from hotswap.domain.application import Desired, ReplicaResources
 from hotswap.domain.errors import Conflict, IllegalTransition, StaleFence
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.traffic import FULL, Arm, TrafficChange
@@ -179,7 +179,7 @@ async def test_a_run_reads_what_serves_and_what_is_warm(sessions: Sessions) -> N
     await registered(sessions, "1.0.0", "2.0.0")
     deployments, plans = PostgresDeployments(sessions), PostgresTrafficPlans(sessions)
     await plans.apply(change(1), run_id="before")
-    await PostgresApplications(sessions).add(spec("Production-fraud-warm"))
+    await PostgresApplications(sessions).add(Desired.at_rest(spec("Production-fraud-warm")))
     deployment = await deployment_of(sessions, "2.0.0")
     brief = await deployments.open(deployment, run_id="run")
     assert (brief.stable, brief.warm) == (STABLE, Arm("Production-fraud-warm", "2.0.0", "dep-w"))

@@ -9,7 +9,7 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.replicas import ReplicaActivities
-from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState
+from hotswap.domain.application import ApplicationHealth, ApplicationState, Desired
 from hotswap.persistence import applications
 from hotswap.persistence.applications import PostgresApplications
 from hotswap.persistence.database import Sessions
@@ -20,9 +20,9 @@ from tests.workflows.fakes import FakePlans, FakeProbe, World, rollout_brief
 async def test_what_is_set_aside_is_left_out(sessions: Sessions) -> None:
     desired = PostgresApplications(sessions)
     for name in ("b", "a", "a"):
-        await desired.add(spec(name))
+        await desired.add(Desired.at_rest(spec(name)))
     await desired.set_aside("b", "it makes the PUT fail")
-    assert await desired.all() == [spec("a")]
+    assert await desired.all() == [Desired.at_rest(spec("a"))]
     await desired.remove("a")
     assert await desired.all() == []
 
@@ -51,11 +51,11 @@ class SlowServe:
         self.writers = 0
         self.most_writers = 0
 
-    async def put(self, specs: Sequence[ApplicationSpec]) -> None:
+    async def put(self, applications: Sequence[Desired]) -> None:
         self.writers += 1
         self.most_writers = max(self.most_writers, self.writers)
         await asyncio.sleep(0.05)
-        self.running = tuple(spec.name for spec in specs)
+        self.running = tuple(each.spec.name for each in applications)
         self.writers -= 1
 
     async def applications(self) -> dict[str, ApplicationState]:

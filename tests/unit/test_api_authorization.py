@@ -41,6 +41,7 @@ RULES: dict[tuple[str, str], set[Role] | None] = {
     ("POST", "/api/v1/deployments/{deployment_id}/resume"): MAKERS,
     ("POST", "/api/v1/deployments/{deployment_id}/goto"): MAKERS,
     ("POST", "/api/v1/deployments/{deployment_id}/retry"): MAKERS,
+    ("POST", "/api/v1/deployments/{deployment_id}/scale"): MAKERS,
     ("POST", "/api/v1/deployments/{deployment_id}/promote"): MAKERS,
     ("POST", "/api/v1/deployments/{deployment_id}/abort"): MAKERS,
     ("POST", "/api/v1/deployments/{deployment_id}/rollback"): MAKERS,

@@ -1,10 +1,10 @@
 """Hostile and mistaken input is refused, with the field named as it stands in the JSON."""
 
-from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from api.deployments import plan
 from api.schemas import CreateDeployment, RegisterVersion
@@ -147,24 +147,65 @@ async def test_paths_and_queries_are_checked_before_any_query_is_made(
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "VALIDATION_ERROR")
 
 
-def test_the_seeds_deployment_is_enough_and_has_the_defaults() -> None:
+def test_the_seeds_deployment_is_enough_and_has_the_defaults(settings: Settings) -> None:
     body = CreateDeployment.model_validate({"modelId": "model-123", "strategyConfig": {"canaryPercentage": 10}})
-    config, resources = plan(body, Strategy.CANARY, monitoring_duration=timedelta(minutes=5))
+    config, resources = plan(body, Strategy.CANARY, settings)
     assert [step.weight for step in config.plan()][:3] == [1_000, 2_500, 4_000]
     assert (resources.replicas, resources.gpus) == (1, 0)
 
 
-def test_resources_are_taken_from_the_strategys_configuration() -> None:
+def test_resources_are_taken_from_the_strategys_configuration(settings: Settings) -> None:
     body = CreateDeployment.model_validate({"modelId": "m", "strategyConfig": {"replicas": 3, "numGpus": 2}})
-    config, resources = plan(body, Strategy.CANARY, monitoring_duration=timedelta(minutes=5))
+    config, resources = plan(body, Strategy.CANARY, settings)
     assert (resources.replicas, resources.gpus) == (3, 2)
     assert "replicas" not in config.model_dump()
 
 
-def test_too_many_steps_are_refused() -> None:
+def test_too_many_steps_are_refused(settings: Settings) -> None:
     body = CreateDeployment.model_validate({"modelId": "m", "strategyConfig": {"incrementStep": 0.01}})
     with pytest.raises(ValidationFailed, match="incrementStep"):
-        plan(body, Strategy.CANARY, monitoring_duration=timedelta(minutes=5))
+        plan(body, Strategy.CANARY, settings)
+
+
+@pytest.mark.parametrize(
+    ("said", "has"),
+    [
+        ({"minReplicas": 2, "maxReplicas": 4}, (2, 2, 4)),
+        ({"replicas": 3, "minReplicas": 2, "maxReplicas": 4}, (3, 2, 4)),
+        ({"replicas": 3}, (3, None, None)),
+    ],
+)
+def test_bounds_let_replicas_scale_by_load(
+    settings: Settings, said: dict[str, int], has: tuple[int, int | None, int | None]
+) -> None:
+    body = CreateDeployment.model_validate({"modelId": "m", "resources": said})
+    _, resources = plan(body, Strategy.CANARY, settings)
+    assert (resources.replicas, resources.min_replicas, resources.max_replicas) == has
+
+
+@pytest.mark.parametrize(
+    ("resources", "config", "said"),
+    [
+        ({"minReplicas": 2}, {}, "give both or none"),
+        ({"replicas": 5, "minReplicas": 2, "maxReplicas": 4}, {}, "5 is not within minReplicas 2 and maxReplicas 4"),
+        ({"replicas": 4}, {"steps": [{"weight": 50, "scale": {"replicas": 1}}]}, "1 of 4 replicas hold 25%"),
+        ({"replicas": 4}, {"steps": [{"weight": 50, "scale": {"replicas": 5}}]}, "more than the 4"),
+        (
+            {"minReplicas": 1, "maxReplicas": 4},
+            {"steps": [{"weight": 50, "scale": {"replicas": 1}}]},
+            "bounds are given",
+        ),
+    ],
+)
+def test_replicas_that_could_not_hold_their_weight_are_refused(
+    settings: Settings, resources: dict[str, int], config: dict[str, Any], said: str
+) -> None:
+    with pytest.raises((ValidationFailed, ValidationError), match=said):
+        plan(
+            CreateDeployment.model_validate({"modelId": "m", "resources": resources, "strategyConfig": config}),
+            Strategy.CANARY,
+            settings,
+        )
 
 
 def test_a_registration_carries_what_was_said() -> None:

@@ -244,6 +244,13 @@ def test_a_word_is_passed_on_with_its_reason(cli: Cli, verb: str) -> None:
     assert json.loads(cli.run(verb, "dep-1", "--json").stdout) == answer()
 
 
+def test_scale_passes_the_replicas_on(cli: Cli) -> None:
+    cli.on("POST", "/api/v1/deployments/dep-1/scale", (200, answer()))
+    assert cli.run("scale", "dep-1", "4", "--reason", "load").exit_code == 0
+    assert json.loads(cli.asked[0].content) == {"replicas": 4, "reason": "load"}
+    assert cli.run("scale", "dep-1", "0").exit_code == 2
+
+
 def test_goto_passes_the_step_on(cli: Cli) -> None:
     cli.on("POST", "/api/v1/deployments/dep-1/goto", (200, answer()))
     assert cli.run("goto", "dep-1", "2").exit_code == 0

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ArtifactRef
+from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ArtifactRef, Desired
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.vocabulary import Environment, Framework
 from serving.rayserve import RayServeClient, application_config, read_applications
@@ -86,7 +86,7 @@ def test_a_serve_that_runs_nothing_yet_has_no_applications(said: dict[str, Any])
 
 
 def test_an_application_goes_by_its_name_alone() -> None:
-    config = application_config(SPEC)
+    config = application_config(Desired.at_rest(SPEC))
     assert (config["name"], config["route_prefix"]) == (SPEC.name, f"/{SPEC.name}")
     assert config["args"]["artifact"] == {"uri": SPEC.artifact.uri, "sha256": "0" * 64, "size_bytes": 10}
 
@@ -109,7 +109,7 @@ async def test_a_put_names_every_application_and_a_refusal_is_the_requests_fault
     client = client_of(answer)
     await client.put([])
     with pytest.raises(ValidationFailed, match="not unique"):
-        await client.put([SPEC])
+        await client.put([Desired.at_rest(SPEC)])
     assert asked[0].headers["authorization"] == "Bearer secret"
     await client.aclose()
 

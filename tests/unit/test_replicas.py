@@ -2,14 +2,20 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.replicas import ReplicaActivities
-from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState, ReplicaResources
+from hotswap.domain.application import (
+    ApplicationHealth,
+    ApplicationSpec,
+    ApplicationState,
+    Desired,
+    ReplicaResources,
+)
 from hotswap.domain.vocabulary import Environment, Framework
 from hotswap.ports import WriterLease
 from tests.workflows.fakes import FakePlans, FakeProbe, World, rollout_brief, version_ref
@@ -36,17 +42,24 @@ class Rows:
     """Rows and a lease that a test can take away from its holder."""
 
     def __init__(self) -> None:
-        self.specs: list[ApplicationSpec] = []
+        self.desired: list[Desired] = []
         self.holder = 0
 
-    async def add(self, spec: ApplicationSpec) -> None:
-        self.specs.append(spec)
+    async def add(self, desired: Desired) -> None:
+        if await self.one(desired.spec.name) is None:
+            self.desired.append(desired)
 
     async def remove(self, name: str) -> None:
-        self.specs = [spec for spec in self.specs if spec.name != name]
+        self.desired = [each for each in self.desired if each.spec.name != name]
 
-    async def all(self) -> list[ApplicationSpec]:
-        return list(self.specs)
+    async def scale(self, replicas: Mapping[str, int]) -> None:
+        self.desired = [replace(each, replicas=replicas.get(each.spec.name, each.replicas)) for each in self.desired]
+
+    async def one(self, name: str) -> Desired | None:
+        return next((each for each in self.desired if each.spec.name == name), None)
+
+    async def all(self) -> list[Desired]:
+        return list(self.desired)
 
     async def set_aside(self, name: str, reason: str) -> None:
         await self.remove(name)
@@ -73,11 +86,11 @@ class Serve:
         self.running: list[str] = []
         self.before_put: Callable[[Serve], None] | None = before_put
 
-    async def put(self, specs: Sequence[ApplicationSpec]) -> None:
+    async def put(self, applications: Sequence[Desired]) -> None:
         if self.before_put is not None:
             happens, self.before_put = self.before_put, None
             happens(self)
-        self.running = [spec.name for spec in specs]
+        self.running = [each.spec.name for each in applications]
         await asyncio.sleep(0)
 
     async def applications(self) -> dict[str, ApplicationState]:
@@ -91,7 +104,7 @@ async def test_a_writer_that_froze_with_a_put_in_hand_repairs_what_it_wrote(canc
 
     def another_writes(serve: Serve) -> None:
         rows.holder += 1
-        rows.specs.append(spec("second"))
+        rows.desired.append(Desired.at_rest(spec("second")))
         serve.running = ["first", "second"]
         if cancelled:
             environment.cancel()

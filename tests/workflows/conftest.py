@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,15 +12,18 @@ import pytest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Replayer
 
+from hotswap.domain.application import ApplicationSpec
 from hotswap.domain.promotion import PromotionRule
 from hotswap.domain.registry import DeploymentBrief
 from hotswap.domain.traffic import Fence, Route, TrafficPlan
 from hotswap.messages import CanaryConfig, DeploymentInput, DeploymentOutcome, watch_queue
+from hotswap.planner import CapacityRules, Planner
 from hotswap.temporal import DATA_CONVERTER
 from tests.workflows.fakes import (
     FakeApplications,
     FakeBell,
     FakeBus,
+    FakeCapacity,
     FakeCluster,
     FakeDeployments,
     FakeInspector,
@@ -64,6 +67,7 @@ class Stage:
         config: dict[str, Any] | None = None,
         approval: bool = False,
         queue_deadline: timedelta = timedelta(days=1),
+        serving: Sequence[ApplicationSpec] = (),
         promotion: PromotionRule | None = None,
         **switches: Any,
     ) -> AsyncIterator[Rollout]:
@@ -72,6 +76,8 @@ class Stage:
         if brief.stable is not None:
             world.route = Route(brief.environment, "fraud", brief.stable, None, 0, Fence(0, 0))
             world.plan = TrafficPlan(1, (world.route,))
+        for each in serving:
+            world.serve(each)
         plans = FakePlans(world)
         bus = FakeBus(world)
         bus.confirmed = world.plan.generation
@@ -83,6 +89,12 @@ class Stage:
             bus=bus,
             applications=FakeApplications(world),
             cluster=FakeCluster(world),
+            planner=Planner(
+                FakeCapacity(world),
+                FakeCluster(world),
+                FakeCluster(world),
+                CapacityRules(cluster_grows=world.gpus is None),
+            ),
             inspector=FakeInspector(world),
             probe=FakeProbe(world),
             judge=world.judge,

@@ -6,7 +6,7 @@ that exist, so that invariants can be asserted over the whole run and not only a
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +16,11 @@ from hotswap.domain.application import (
     ApplicationSpec,
     ApplicationState,
     ArtifactRef,
+    Desired,
     ReplicaResources,
 )
+from hotswap.domain.capacity import held, size_of
+from hotswap.domain.demand import Holding
 from hotswap.domain.errors import StaleFence
 from hotswap.domain.lifecycle import DeploymentStatus, check_transition
 from hotswap.domain.promotion import Tenure
@@ -31,10 +34,11 @@ from hotswap.domain.registry import (
     ValidationReport,
     VersionRef,
 )
-from hotswap.domain.traffic import Arm, Counts, Fence, ProxyReport, Route, TrafficChange, TrafficPlan
+from hotswap.domain.resources import Amount, Cluster, Node
+from hotswap.domain.traffic import FULL, Arm, Counts, Fence, ProxyReport, Route, TrafficChange, TrafficPlan
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework
-from hotswap.ports import Judge, WriterLease
+from hotswap.ports import Judge, Planning, WriterLease
 
 SCHEMA: dict[str, Any] = {"type": "array"}
 
@@ -54,7 +58,11 @@ def version_ref(version: str) -> VersionRef:
 
 @dataclass
 class World:
-    """Everything outside the workflow. `candidate_errors` is how many of the candidate's requests fail, 0 to 1."""
+    """Everything outside the workflow. `candidate_errors` is how many of the candidate's requests fail, 0 to 1.
+
+    With `gpus` None there is room for everything; else `running` are the replicas that have found some, and `overloads`
+    whatever was ever seen to get more than those hold.
+    """
 
     brief: DeploymentBrief
     clock: Callable[[], float]
@@ -72,6 +80,11 @@ class World:
     withdraw_fails: int = 0
     no_slots: bool = False
     standing: Standing | None = None
+    gpus: float | None = None
+    gpus_after_plan: float | None = None
+    ray_says: str = ""
+    ray_is_away: bool = False
+    team: str | None = None
     ring: Callable[[], None] = lambda: None
     tenure: Tenure | None = None
     """What is active where a promotion policy asks; set by the test that has one."""
@@ -87,6 +100,12 @@ class World:
     approvals: list[tuple[str, bool]] = field(default_factory=list)
     verdicts: dict[int, dict[str, Any]] = field(default_factory=dict)
     applications: dict[str, ApplicationSpec] = field(default_factory=dict)
+    replicas: dict[str, int] = field(default_factory=dict)
+    full: dict[str, int] = field(default_factory=dict)
+    running: dict[str, int] = field(default_factory=dict)
+    overloads: list[str] = field(default_factory=list)
+    sheds: list[int] = field(default_factory=list)
+    warmed_up: list[str] = field(default_factory=list)
     active: str | None = None
     route: Route | None = None
     plan: TrafficPlan = field(default_factory=TrafficPlan)
@@ -110,6 +129,36 @@ class World:
         candidate = self.route.candidate.application if self.route and self.route.candidate else None
         self.samples.append((weight, applications))
         self.routed.append((candidate, weight, applications))
+
+    def serve(self, spec: ApplicationSpec, *, replicas: int | None = None) -> None:
+        """Let an application run, as if it had been deployed before."""
+        full = spec.resources.replicas
+        self.applications[spec.name] = spec
+        self.replicas[spec.name], self.full[spec.name] = full if replicas is None else replicas, full
+        self.settle()
+
+    def settle(self) -> None:
+        """What Ray does with what it is told: replicas go that are too many, and those come that find a GPU."""
+        wanted = {name: self.replicas[name] for name in self.applications}
+        self.running = {name: min(number, wanted[name]) for name, number in self.running.items() if name in wanted}
+        for name, number in wanted.items():
+            while self.running.get(name, 0) < number and self._has_room_for(self.applications[name]):
+                self.running[name] = self.running.get(name, 0) + 1
+        self.look_for_overload()
+
+    def _has_room_for(self, spec: ApplicationSpec) -> bool:
+        taken = sum(size_of(self.applications[name].resources).gpus * number for name, number in self.running.items())
+        most = Amount.of(gpus=self.gpus).gpus if self.gpus is not None else float("inf")
+        return taken + size_of(spec.resources).gpus <= most
+
+    def look_for_overload(self) -> None:
+        for _, arm, weight in self.route.arms if self.route else ():
+            if arm.application not in self.full or self.route is None:
+                continue
+            gets = (FULL - self.route.shed) * weight / FULL
+            holds = held(self.running.get(arm.application, 0), self.full[arm.application])
+            if gets > holds + 1:
+                self.overloads.append(f"{arm.application} gets {gets / 100:g}% and holds {holds / 100:g}%")
 
     def tally(self) -> None:
         """Let the traffic of the time since the last tally flow through the present route."""
@@ -167,9 +216,17 @@ class FakePlans:
             world.route = None
         else:
             world.route = Route(
-                change.environment, change.model, change.stable, change.candidate, change.candidate_weight, fence
+                change.environment,
+                change.model,
+                change.stable,
+                change.candidate,
+                change.candidate_weight,
+                fence,
+                shed=change.shed,
             )
         world.plan = TrafficPlan(world.plan.generation + 1, (world.route,) if world.route else ())
+        world.sheds.append(change.shed)
+        world.look_for_overload()
         world.sample()
         return world.plan
 
@@ -315,16 +372,26 @@ class FakeApplications:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    async def add(self, spec: ApplicationSpec) -> None:
-        self.world.applications[spec.name] = spec
+    async def add(self, desired: Desired) -> None:
+        name = desired.spec.name
+        if name not in self.world.applications:
+            self.world.applications[name] = desired.spec
+            self.world.replicas[name], self.world.full[name] = desired.replicas, desired.full
         self.world.sample()
 
     async def remove(self, name: str) -> None:
         self.world.applications.pop(name, None)
         self.world.sample()
 
-    async def all(self) -> list[ApplicationSpec]:
-        return list(self.world.applications.values())
+    async def scale(self, replicas: Mapping[str, int]) -> None:
+        self.world.replicas.update(replicas)
+
+    async def one(self, name: str) -> Desired | None:
+        return next((each for each in await self.all() if each.spec.name == name), None)
+
+    async def all(self) -> list[Desired]:
+        world = self.world
+        return [Desired(spec, world.replicas[name], world.full[name]) for name, spec in world.applications.items()]
 
     async def orphans(self) -> list[ApplicationSpec]:
         return []
@@ -337,23 +404,76 @@ class FakeApplications:
         yield _Lease()
 
 
+class FakeCapacity:
+    """Implements both `Capacity` and `Planning`."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def holdings(self) -> list[Holding]:
+        world = self.world
+        routed = world.plan.applications
+        return [
+            Holding(
+                application=name,
+                environment=spec.environment,
+                model=spec.model,
+                version=spec.version,
+                team=world.team,
+                size=size_of(spec.resources),
+                replicas=world.replicas[name],
+                full=world.full[name],
+                spare=name not in routed,
+                scales_by_load=spec.resources.scales_by_load,
+            )
+            for name, spec in world.applications.items()
+        ]
+
+    async def team(self, model: str) -> str | None:
+        return self.world.team
+
+    @contextlib.asynccontextmanager
+    async def planning(self) -> AsyncIterator[Planning]:
+        yield self
+
+    async def promise(
+        self, candidate: Desired, *, reserved: int, stable: Mapping[str, int], retire: Collection[str]
+    ) -> None:
+        world, name = self.world, candidate.spec.name
+        world.applications[name] = candidate.spec
+        world.replicas.update({name: candidate.replicas, **stable})
+        world.full[name] = candidate.full
+        for each in retire:
+            world.applications.pop(each)
+        world.gpus = world.gpus_after_plan if world.gpus_after_plan is not None else world.gpus
+        world.sample()
+
+
 class FakeCluster:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    async def put(self, specs: Sequence[ApplicationSpec]) -> None:
+    async def put(self, applications: Sequence[Desired]) -> None:
         await self.world.work()
 
     async def applications(self) -> dict[str, ApplicationState]:
+        if self.world.ray_is_away:
+            await asyncio.sleep(60)
+        self.world.settle()
         health = ApplicationHealth.RUNNING
         if self.world.replicas_hang:
             health = ApplicationHealth.STARTING
         if self.world.replicas_fail:
             health = ApplicationHealth.FAILED
-        return {
-            name: ApplicationState(name, health, self.world.replicas_fail or "", ("127.0.0.1:1",))
-            for name in self.world.applications
-        }
+        found = {}
+        for name in self.world.applications:
+            targets = tuple(f"127.0.0.1:{port}" for port in range(1, 1 + self.world.running.get(name, 0)))
+            if self.world.replicas[name] > 0:
+                found[name] = ApplicationState(name, health, self.world.replicas_fail or self.world.ray_says, targets)
+        return found
+
+    async def resources(self) -> Cluster:
+        return Cluster((Node(Amount.of(gpus=self.world.gpus or 0, cpus=1_000)),))
 
 
 class FakeInspector:
@@ -369,14 +489,17 @@ class FakeInspector:
 
 
 class FakeProbe:
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World | None = None) -> None:
         self.world = world
         self.asked = 0
 
     async def warm_up(self, spec: ApplicationSpec, targets: Sequence[str]) -> None:
+        if self.world is None:
+            return
         if self.world.replicas_crash:
             self.asked += 1
             raise ConnectionRefusedError(f"nobody listens there, after start {self.asked}")
+        self.world.warmed_up.append(f"{spec.name}: {len(targets)}")
 
 
 STABLE = Arm("Production-fraud-stable", "1.0.0", "dep-stable")

@@ -14,12 +14,13 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState, ArtifactRef
+from hotswap.domain.application import ApplicationHealth, ApplicationState, ArtifactRef, Desired
 from hotswap.domain.registry import Inspection, Registration
 from hotswap.domain.verdict import Outcome, Verdict
 from hotswap.domain.vocabulary import Framework
 from hotswap.persistence.applications import PostgresApplications
 from hotswap.persistence.bell import PostgresBell
+from hotswap.persistence.capacity import PostgresCapacity
 from hotswap.persistence.database import Sessions, create_engine, create_sessions
 from hotswap.persistence.deployments import PostgresDeployments
 from hotswap.persistence.registry import PostgresRegistry
@@ -27,9 +28,10 @@ from hotswap.persistence.slots import PostgresSlots
 from hotswap.persistence.tenures import PostgresTenures
 from hotswap.persistence.traffic import PostgresTrafficPlans
 from hotswap.persistence.turns import PostgresTurns
+from hotswap.planner import CapacityRules, Planner
 from hotswap.settings import PostgresSettings
 from hotswap.temporal import connect
-from tests.workflows.fakes import FakeBus, FakeInspector, FakeProbe, World, rollout_brief
+from tests.workflows.fakes import FakeBus, FakeCluster, FakeInspector, FakeProbe, World, rollout_brief
 from workflows.worker import Ports, workers
 
 URL, QUEUE, LIMIT = "TEST_POSTGRES_URL", "TEST_TASK_QUEUE", "TEST_LIMIT"
@@ -41,13 +43,13 @@ class Cluster:
     def __init__(self, sessions: Sessions) -> None:
         self._desired = PostgresApplications(sessions)
 
-    async def put(self, specs: Sequence[ApplicationSpec]) -> None:
+    async def put(self, applications: Sequence[Desired]) -> None:
         pass
 
     async def applications(self) -> dict[str, ApplicationState]:
         return {
-            spec.name: ApplicationState(spec.name, ApplicationHealth.RUNNING, "", ("127.0.0.1:1",))
-            for spec in await self._desired.all()
+            each.spec.name: ApplicationState(each.spec.name, ApplicationHealth.RUNNING, "", ("127.0.0.1:1",))
+            for each in await self._desired.all()
         }
 
 
@@ -57,13 +59,15 @@ def content(**_: Any) -> Verdict:
 
 def ports(sessions: Sessions, *, limit: int) -> Ports:
     proxies = World(brief=rollout_brief(), clock=time.time)
+    cluster = Cluster(sessions)
     return Ports(
         registry=PostgresRegistry(sessions),
         deployments=PostgresDeployments(sessions),
         plans=PostgresTrafficPlans(sessions),
         bus=FakeBus(proxies),
         applications=PostgresApplications(sessions),
-        cluster=Cluster(sessions),
+        cluster=cluster,
+        planner=Planner(PostgresCapacity(sessions), cluster, FakeCluster(proxies), CapacityRules(cluster_grows=True)),
         inspector=FakeInspector(proxies),
         probe=FakeProbe(proxies),
         judge=content,

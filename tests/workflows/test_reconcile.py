@@ -29,6 +29,7 @@ from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, St
 from hotswap.messages import CanaryConfig, DeploymentInput, DeploymentOutcome, StepConfig
 from hotswap.persistence.applications import PostgresApplications
 from hotswap.persistence.bell import PostgresBell
+from hotswap.persistence.capacity import PostgresCapacity
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.deployments import PostgresDeployments
 from hotswap.persistence.queries import NewDeployment, Queries
@@ -38,7 +39,8 @@ from hotswap.persistence.tables import Deployment
 from hotswap.persistence.tenures import PostgresTenures
 from hotswap.persistence.traffic import PostgresTrafficPlans
 from hotswap.persistence.turns import PostgresTurns
-from tests.workflows.fakes import FakeBus, FakeInspector, FakeProbe, World, rollout_brief
+from hotswap.planner import CapacityRules, Planner
+from tests.workflows.fakes import FakeBus, FakeCluster, FakeInspector, FakeProbe, World, rollout_brief
 from workflows import reconcile
 from workflows.worker import Ports, workers
 
@@ -52,8 +54,8 @@ class Cluster:
     def __init__(self) -> None:
         self.specs: tuple[ApplicationSpec, ...] = ()
 
-    async def put(self, specs: Any) -> None:
-        self.specs = tuple(specs)
+    async def put(self, applications: Any) -> None:
+        self.specs = tuple(each.spec for each in applications)
 
     async def applications(self) -> dict[str, ApplicationState]:
         return {
@@ -158,6 +160,7 @@ async def site(temporal_client: Client, sessions: Sessions, engine: AsyncEngine)
         bus=FakeBus(proxies),
         applications=PostgresApplications(sessions),
         cluster=cluster,
+        planner=Planner(PostgresCapacity(sessions), cluster, FakeCluster(proxies), CapacityRules(cluster_grows=True)),
         inspector=FakeInspector(proxies),
         probe=FakeProbe(proxies),
         judge=judge,

@@ -24,7 +24,7 @@ SECTIONS: Mapping[str, frozenset[str]] = {
     "ray": frozenset({"STORAGE", "SERVING", "TELEMETRY"}),
     "shipper": SHARED,
     "agent": frozenset({"REDIS", "RAY", "SECURITY", "AGENT", "GATEWAY", "TELEMETRY"}),
-    "control": SHARED | {"POSTGRES", "STORAGE", "DEPLOYMENTS", "RAY", "AGENT", "GATEWAY", "SECURITY"},
+    "control": SHARED | {"POSTGRES", "STORAGE", "DEPLOYMENTS", "CAPACITY", "RAY", "AGENT", "GATEWAY", "SECURITY"},
 }
 """By kind of process: the sections of the settings that it may read."""
 
@@ -110,6 +110,8 @@ class Environments:
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
             "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+            "RAY_SERVE_SLOW_STARTUP_WARNING_S": "5",  # until then Serve doesn't say what its replicas wait for
+            "RAY_SERVE_SLOW_STARTUP_WARNING_PERIOD_S": "5",
             "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(ports.serve_http),
             "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(last_of(ports, "serve_http")),
             "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(ports.serve_grpc),

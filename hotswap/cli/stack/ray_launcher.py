@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-MODULES = "--modules-to-load=ServeHead"
+MODULES = "--modules-to-load=ServeHead,StateHead"
 
 
 def trim_dashboard() -> bool:

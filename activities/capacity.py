@@ -1,0 +1,57 @@
+"""What replicas may be had: a plan before a deployment's start, since the cluster may be another than when it was asked
+for, and a promise before what serves is scaled.
+"""
+
+from temporalio import activity
+
+from activities.acting import acting
+from hotswap.domain.errors import InsufficientCapacity, ValidationFailed
+from hotswap.domain.strategy import immediate_steps
+from hotswap.messages import PlanCapacity, PlannedCapacity, ResizeReplicas
+from hotswap.planner import Planner, Wanted
+from hotswap.ports import Deployments
+
+
+class CapacityActivities:
+    def __init__(self, planner: Planner, deployments: Deployments) -> None:
+        self._planner = planner
+        self._deployments = deployments
+
+    @activity.defn
+    @acting
+    async def plan_capacity(self, request: PlanCapacity) -> PlannedCapacity:
+        """Return the plan with what it takes promised. Raises InsufficientCapacity with the sum."""
+        spec = request.spec
+        wanted = Wanted(
+            application=spec.name,
+            environment=spec.environment,
+            model=spec.model,
+            version=spec.version,
+            resources=spec.resources,
+            stable=request.stable,
+            steps=immediate_steps() if request.immediate else request.config.plan(),
+            allow_recreate=bool(request.config.allow_recreate),
+        )
+        try:
+            planned = await self._planner.plan(spec, wanted)
+        except ValidationFailed as never:
+            # It fitted when it was asked for, so it is the cluster that has changed.
+            raise InsufficientCapacity(never.message) from never
+        return PlannedCapacity(plan=planned.plan, retired=planned.retire, released=planned.scale_by_load)
+
+    @activity.defn
+    @acting
+    async def resize_replicas(self, request: ResizeReplicas) -> None:
+        """Promise what serves so many replicas. Raises InsufficientCapacity, ValidationFailed and Conflict."""
+        before = await self._planner.scale(
+            request.application, deployment_id=request.deployment_id, replicas=request.replicas
+        )
+        if before.replicas != request.replicas:
+            await self._deployments.record_decision(
+                request.deployment_id,
+                decision_id=activity.info().workflow_run_id or "",
+                kind="scale",
+                actor=request.by,
+                message=f"from {before.replicas} to {request.replicas} replicas"
+                + (f": {request.reason}" if request.reason else ""),
+            )

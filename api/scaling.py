@@ -1,0 +1,59 @@
+"""`POST /deployments/{id}/scale`: how many replicas of what serves there are.
+
+Only what serves now can be scaled, and not while another deployment of its model counts on the replicas there are; but
+while one goes back and waits for them, to say that fewer are enough is what ends the wait.
+"""
+
+from fastapi import APIRouter, Response
+
+from api.auth import GuardedRoute
+from api.context import Maker, With
+from api.launch import check_may_change
+from api.schemas import DeploymentId, SayScale
+from hotswap.domain.errors import Conflict, ValidationFailed
+from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.vocabulary import Environment
+from hotswap.messages import ScalingInput
+from hotswap.views import AnswerView
+
+router = APIRouter(prefix="/api/v1/deployments/{deployment_id}", tags=["deployments"], route_class=GuardedRoute)
+
+
+@router.post("/scale", responses={202: {"model": AnswerView, "description": "promised; not all of them are ready yet"}})
+async def scale(
+    caller: Maker, parts: With, deployment_id: DeploymentId, body: SayScale, response: Response
+) -> AnswerView:
+    """Have so many replicas of what serves now; where it scales by load, no fewer than that."""
+    row = await parts.queries.deployment(deployment_id)
+    environment = Environment(row.deployment.environment)
+    check_may_change(caller, environment)
+    serving = await parts.tenures.serving(row.model, environment)
+    if serving is None or serving.deployment_id != deployment_id:
+        by = f"; {serving.deployment_id} does" if serving is not None else ""
+        raise Conflict(
+            f"{deployment_id} is {row.deployment.status} and doesn't serve {row.model} in {environment}{by}: only what "
+            "serves is scaled"
+        )
+    most = serving.setup.resources.max_replicas
+    if most is not None and body.replicas > most:
+        raise ValidationFailed.of("replicas", f"{body.replicas} is above its maxReplicas {most}; deploy it with more")
+    outcome = await parts.orchestration.scale(
+        ScalingInput(
+            application=serving.application,
+            deployment_id=deployment_id,
+            replicas=body.replicas,
+            by=caller.subject,
+            reason=body.reason,
+        )
+    )
+    if outcome is None:
+        response.status_code = 202
+    said = f"goes to {body.replicas} replicas" if outcome is None else f"has {outcome.replicas} replicas ready"
+    before = f", before {outcome.before}" if outcome is not None else ""
+    return AnswerView(
+        deployment_id=deployment_id,
+        status=DeploymentStatus(row.deployment.status),
+        message=f"{row.model} {row.version} {said}{before}",
+        confirmed=outcome is not None,
+        workflow_id=row.deployment.workflow_id,
+    )

@@ -1,0 +1,75 @@
+"""What a deployment asks of the cluster, beside what is there and what others hold of it. Pure data."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hotswap.domain.resources import Amount, Cluster
+from hotswap.domain.strategy import Step
+from hotswap.domain.vocabulary import Environment
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """An application of HotSwap's: the replicas that it has, or is promised while it is deployed.
+
+    All traffic of its model needs `full` of them. A `spare` one takes part in no route and is only kept warm.
+    """
+
+    application: str
+    environment: Environment
+    model: str
+    version: str
+    team: str | None
+    size: Amount
+    replicas: int
+    full: int
+    spare: bool = False
+    scales_by_load: bool = False
+    reserved: int = 0
+
+    @property
+    def counted(self) -> int:
+        return max(self.replicas, self.reserved)
+
+    @property
+    def amount(self) -> Amount:
+        return self.size * self.counted
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """The GPUs that a team may have at a time over all its models, in ten-thousandths."""
+
+    team: str
+    gpus: int
+
+    def used_by(self, holdings: Iterable[Holding]) -> int:
+        return sum(each.amount.gpus for each in holdings if each.team == self.team)
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Two versions that have to get past each other in these steps; without a stable at a model's first deployment.
+
+    The candidate's `replicas` are those that run already, such as of a version that was kept warm. A `cluster` of None
+    has room for everything: it grows as it is asked to.
+    """
+
+    candidate: Holding
+    stable: Holding | None
+    others: tuple[Holding, ...]
+    cluster: Cluster | None
+    steps: tuple[Step, ...]
+    quota: Quota | None = None
+    allow_recreate: bool = False
+
+    @property
+    def spare(self) -> tuple[Holding, ...]:
+        """Of the same model and environment: the only ones that this deployment may take the room of."""
+        mine = (self.candidate.environment, self.candidate.model)
+        return tuple(each for each in self.others if each.spare and (each.environment, each.model) == mine)
+
+    @property
+    def has_approvals_on_the_way(self) -> bool:
+        """Recreating goes to the last step at once, and nobody's approval may be passed over by it."""
+        return any(step.pause is not None for step in self.steps[:-1])

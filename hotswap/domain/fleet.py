@@ -1,0 +1,177 @@
+"""One move at a time from a weight to another, inside the room that there is. Pure.
+
+A move is either a change of replicas or a change of weights, never both, and what is between two moves holds: forward,
+no arm's weight is above its capacity, and all replicas have room. So an arm grows before it is given weight, and lets
+replicas go only after its weight was taken, in the same breath in which the other gets their place: nobody else's
+deployment can take it. Where even that is not enough, the caller may allow shedding; else there is no move.
+"""
+
+from dataclasses import dataclass, replace
+
+from hotswap.domain.capacity import CapacityPlan, Mode, held, needed
+from hotswap.domain.traffic import FULL
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Have so many replicas of each arm; returns when those that are new are ready."""
+
+    candidate: int
+    stable: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Send the candidate this share of what isn't shed, and shed this share of all (hundredths of a percent)."""
+
+    weight: int
+    shed: int = 0
+
+
+class Stuck(Exception):
+    """There is no room for what was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The replicas that both arms have, and the weight and shed share that were verified."""
+
+    plan: CapacityPlan
+    candidate: int
+    stable: int
+    weight: int = 0
+    shed: int = 0
+
+    @property
+    def least_shed(self) -> int:
+        """What must be shed at this weight for no arm to get more than its replicas hold."""
+        plan = self.plan
+        arms = (
+            (self.weight, held(self.candidate, plan.candidate_full)),
+            (FULL - self.weight, held(self.stable, plan.stable_full)),
+        )
+        return max(FULL - capacity * FULL // share if share > capacity else 0 for share, capacity in arms)
+
+    def after(self, move: Scale | Shift) -> "Fleet":
+        match move:
+            case Scale():
+                return replace(self, candidate=move.candidate, stable=move.stable)
+            case Shift():
+                return replace(self, weight=move.weight, shed=move.shed)
+
+    def needs(self, shift: Shift) -> tuple[int, int]:
+        """Candidate and stable replicas that must be ready before this; 0 for an arm that gets no more than it had."""
+        return self._needed_for(shift, candidate=True), self._needed_for(shift, candidate=False)
+
+    def _needed_for(self, shift: Shift, *, candidate: bool) -> int:
+        full = self.plan.candidate_full if candidate else self.plan.stable_full
+        before, then = (
+            (FULL - shed) * (weight if candidate else FULL - weight) // FULL
+            for weight, shed in ((self.weight, self.shed), (shift.weight, shift.shed))
+        )
+        return needed(then, full) if then > before else 0
+
+    def move_to(self, weight: int, *, candidates: int | None = None) -> "Scale | Shift | None":
+        """The next move towards this weight, None when it is reached; `candidates` are the replicas to have there.
+
+        Raises Stuck.
+        """
+        may_shed = self.plan.mode is Mode.RECREATE
+        if weight < self.weight:
+            move = _mirrored_move(_grow(self._mirrored(), FULL - weight, self._stables_for(weight), may_shed=may_shed))
+        else:
+            wanted = candidates if candidates is not None else self._candidates_for(weight)
+            move = _grow(self, weight, wanted, may_shed=may_shed)
+        return self._settled(candidates) if move is None and candidates not in (None, self.candidate) else move
+
+    def move_back(self) -> "Scale | Shift | None":
+        """The next move towards a stable in full that has all traffic; until then the candidate holds what it can't."""
+        return _mirrored_move(_grow(self._mirrored(), FULL, self.plan.stable_full, may_shed=True))
+
+    def once_at(self, weight: int, *, candidates: int | None = None) -> "Fleet | None":
+        """How it is once this weight is reached; None where it can't be, or only with requests shed for good."""
+        fleet = self
+        for _ in range(4 * (self.plan.candidate_full + self.plan.stable_full + 1)):
+            try:
+                move = fleet.move_to(weight, candidates=candidates)
+            except Stuck:
+                return None
+            if move is None:
+                return fleet if fleet.shed == 0 else None
+            fleet = fleet.after(move)
+        raise AssertionError(f"no end of moves to {weight} from {self}")
+
+    def _settled(self, candidates: int) -> Scale:
+        enough = candidates >= needed(self.weight, self.plan.candidate_full)
+        if not (enough and self.plan.has_room(candidate=candidates, stable=self.stable)):
+            raise Stuck
+        return Scale(candidates, self.stable)
+
+    def _candidates_for(self, weight: int) -> int:
+        full = self.plan.candidate_full
+        return full if self.plan.mode is Mode.SURGE else needed(weight, full)
+
+    def _stables_for(self, weight: int) -> int:
+        full = self.plan.stable_full
+        return full if self.plan.mode is Mode.SURGE else needed(FULL - weight, full)
+
+    def _mirrored(self) -> "Fleet":
+        """The same with the arms' names exchanged, so that going back is going forward."""
+        plan = self.plan
+        beside = tuple(
+            plan.most_candidates(stable=n) if plan.has_room(candidate=0, stable=n) else None
+            for n in range(plan.stable_full + 1)
+        )
+        mirrored = replace(plan, candidate_full=plan.stable_full, stable_full=plan.candidate_full, beside=beside)
+        return Fleet(mirrored, self.stable, self.candidate, FULL - self.weight, self.shed)
+
+
+def _mirrored_move(move: Scale | Shift | None) -> Scale | Shift | None:
+    match move:
+        case Scale(candidate, stable):
+            return Scale(candidate=stable, stable=candidate)
+        case Shift(weight, shed):
+            return Shift(FULL - weight, shed)
+        case None:
+            return None
+
+
+def _grow(fleet: Fleet, weight: int, wanted: int, *, may_shed: bool) -> Scale | Shift | None:
+    """The next move that brings the candidate up to this weight, on so many replicas."""
+    plan = fleet.plan
+    exchange = _exchange(fleet, wanted)
+    meanwhile = replace(fleet, stable=exchange.stable) if exchange is not None else None
+    if exchange is not None and meanwhile is not None and fleet.least_shed < fleet.shed >= meanwhile.least_shed:
+        return exchange  # which is what more is shed for than the replicas of now need
+    if (room := min(wanted, plan.most_candidates(stable=fleet.stable))) > fleet.candidate:
+        return Scale(room, fleet.stable)
+    reach = max(fleet.weight, min(weight, held(fleet.candidate, plan.candidate_full)))
+    shift = Shift(reach, replace(fleet, weight=reach).least_shed)
+    if reach > fleet.weight or shift.shed < fleet.shed:
+        return shift
+    if reach == weight and fleet.candidate >= wanted:
+        return None
+    if exchange is None or meanwhile is None:
+        raise Stuck
+    if meanwhile.least_shed <= fleet.shed:
+        return exchange
+    if not may_shed:
+        raise Stuck
+    return _shedding_least(meanwhile, most=weight)
+
+
+def _exchange(fleet: Fleet, wanted: int) -> Scale | None:
+    """Fewer stable replicas, as few less as make room for another candidate one; None where none would."""
+    for stable in range(fleet.stable - 1, -1, -1):
+        room = min(wanted, fleet.plan.most_candidates(stable=stable))
+        if room > fleet.candidate:
+            return Scale(room, stable)
+    return None
+
+
+def _shedding_least(fleet: Fleet, *, most: int) -> Shift:
+    """Each arm gets what it holds, nothing is shed that one could hold, and the weight goes no further than asked."""
+    candidate = held(fleet.candidate, fleet.plan.candidate_full)
+    both = candidate + held(fleet.stable, fleet.plan.stable_full)
+    weight = min(most, max(fleet.weight, FULL * candidate // both)) if both else fleet.weight
+    return Shift(weight, replace(fleet, weight=weight).least_shed)

@@ -1,0 +1,67 @@
+"""What Ray's cluster has, by its state API (`/api/v0`, module `StateHead` of its dashboard), and who else is there.
+
+HotSwap's own replicas are not counted here, neither those that drain: what they hold is known from the rows that want
+them. Others are seen where they hold actors or placement groups, such as a training job does; a plain task that takes a
+GPU for a while is not, and what it takes then shows as replicas that wait.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import httpx
+
+from hotswap.domain.resources import NOTHING, Amount, Cluster, Node
+
+LIMIT = 10_000
+"""The most that the state API answers."""
+NODES = f"/api/v0/nodes?limit={LIMIT}&filter_keys=state&filter_predicates=%3D&filter_values=ALIVE"
+ACTORS = f"/api/v0/actors?detail=1&limit={LIMIT}&filter_keys=state&filter_predicates=%3D&filter_values=ALIVE"
+GROUPS = (
+    f"/api/v0/placement_groups?detail=1&limit={LIMIT}&filter_keys=state&filter_predicates=%3D&filter_values=CREATED"
+)
+
+_OUR_REPLICA = "#Replica#"
+
+Json = Mapping[str, Any]
+
+
+async def read_cluster(http: httpx.AsyncClient) -> Cluster:
+    """Raises httpx.HTTPError, and ValueError for an answer that is none."""
+    nodes, actors, groups = [rows((await http.get(path)).raise_for_status().json()) for path in (NODES, ACTORS, GROUPS)]
+    return cluster(nodes, actors, groups)
+
+
+def rows(answer: Json) -> list[Json]:
+    try:
+        found: list[Json] = answer["data"]["result"]["result"]
+    except (KeyError, TypeError):
+        raise ValueError(f"Ray's state API answers {answer.get('msg') or answer}") from None
+    return found
+
+
+def cluster(nodes: Iterable[Json], actors: Iterable[Json], groups: Iterable[Json]) -> Cluster:
+    held: dict[str | None, Amount] = {}
+    for node, resources in (*_of_actors(actors), *_of_groups(groups)):
+        held[node] = held.get(node, NOTHING) + _amount(resources)
+    return Cluster(tuple(Node(_amount(node["resources_total"]), held.get(node["node_id"], NOTHING)) for node in nodes))
+
+
+def _of_actors(actors: Iterable[Json]) -> list[tuple[str | None, Json]]:
+    """Those inside a placement group ask for `GPU_group_…` instead, so nothing is counted twice."""
+    return [
+        (actor["node_id"], actor.get("required_resources") or {})
+        for actor in actors
+        if _OUR_REPLICA not in (actor.get("name") or "")
+    ]
+
+
+def _of_groups(groups: Iterable[Json]) -> list[tuple[str | None, Json]]:
+    return [
+        (bundle.get("node_id"), bundle.get("unit_resources") or {})
+        for group in groups
+        for bundle in group.get("bundles") or []
+    ]
+
+
+def _amount(resources: Json) -> Amount:
+    return Amount.of(gpus=resources.get("GPU", 0.0), cpus=resources.get("CPU", 0.0))

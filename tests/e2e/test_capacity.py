@@ -1,0 +1,128 @@
+"""Two replicas beside two on three GPUs, under load: no answer is lost on the way forward, and back what can't be held
+is turned away until it can.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from hotswap.cli.demo.models import TrainedModels
+from hotswap.client import ApiError
+from hotswap.domain.lifecycle import DeploymentStatus as S
+from tests.fixtures.ports import free_base
+from tests.fixtures.stack import Stack, hotswap, start, wait_until
+from tests.fixtures.work import ended, reaches, register, under_load
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+
+MODEL = "scarce"
+TWO = {"replicas": 2, "gpus": 1}
+QUICK = {"canaryPercentage": 50, "incrementStep": 50, "monitoringDuration": "PT3S", "minimumRequests": 20}
+LONG = {**QUICK, "monitoringDuration": "PT120S"}
+
+
+@pytest.fixture(scope="module")
+def scarce(trained: TrainedModels) -> Iterator[Stack]:
+    """A stack with three GPUs, on which the first version serves by two of them."""
+    with tempfile.TemporaryDirectory(prefix="hotswap-scarce-") as place:
+        Path(place).chmod(0o711)
+        stack = start(Path(place) / "data", free_base(), gpus=3)
+        try:
+            for version in ("1.0.0", "2.0.0"):
+                register(stack, trained, MODEL, version)
+            first = ended(stack, stack.api.deploy(MODEL, version="1.0.0", resources=TWO).deployment_id)
+            assert first.status is S.ACTIVE, first.message
+            yield stack
+        finally:
+            stack.close()
+            hotswap("down", "--data-dir", str(stack.data))
+
+
+def replicas(stack: Stack) -> dict[str, int]:
+    """Those that run, by version."""
+    told = stack.control
+    applications = httpx.get(
+        f"{told['HOTSWAP_RAY__DASHBOARD_URL']}/api/serve/applications/",
+        headers={"Authorization": f"Bearer {told['HOTSWAP_RAY__AUTH_TOKEN']}"},
+        timeout=10,
+    ).json()["applications"]
+    running = {
+        name.rpartition("-")[2]: sum(each["state"] == "RUNNING" for each in found["deployments"]["Replica"]["replicas"])
+        for name, found in applications.items()
+        if found["status"] != "DELETING"
+    }
+    asked = stack.api.deployments(model=MODEL).items
+    return {
+        each.version: running[short]
+        for each in asked
+        if (short := each.deployment_id.removeprefix("dep-")[:8]) in running
+    }
+
+
+def test_two_get_past_two_on_three_gpus_and_no_answer_is_lost(scarce: Stack, trained: TrainedModels) -> None:
+    with under_load(scarce, MODEL, trained) as traffic:
+        asked = scarce.api.deploy(MODEL, version="2.0.0", config=QUICK, resources=TWO)
+        last = ended(scarce, asked.deployment_id)
+    assert last.status is S.ACTIVE, last.message
+    assert not [answer for answer in traffic.answers if not answer.succeeded]
+    assert {answer.version for answer in traffic.answers} == {"1.0.0", "2.0.0"}
+    assert traffic.answers[-1].version == "2.0.0"
+
+
+def test_what_has_no_room_is_refused_with_the_sum(scarce: Stack, trained: TrainedModels) -> None:
+    register(scarce, trained, "other", "1.0.0")
+    with pytest.raises(ApiError, match=r"4 x 1 GPU can never fit: the whole cluster has 3 GPUs"):
+        scarce.api.deploy("other", resources={"replicas": 4, "gpus": 1})
+    with pytest.raises(ApiError) as refused:
+        scarce.api.deploy("other", resources={"replicas": 2, "gpus": 1})
+    assert refused.value.code == "INSUFFICIENT_CAPACITY"
+    assert f"Production-{MODEL}-" in str(refused.value)
+
+
+def test_an_abort_sheds_what_the_stable_can_not_hold_until_it_can(scarce: Stack, trained: TrainedModels) -> None:
+    asked = scarce.api.deploy(MODEL, version="1.0.0", config=LONG, resources=TWO)  # what was kept warm makes room
+    with under_load(scarce, MODEL, trained) as traffic:
+        reaches(scarce, asked.deployment_id, 50)
+        wait_until(lambda: len(traffic.answers) > 200, what="some answers")
+        scarce.api.promote(asked.deployment_id)
+        reaches(scarce, asked.deployment_id, 100)
+        assert not [answer for answer in traffic.answers if not answer.succeeded]
+        assert replicas(scarce) == {"1.0.0": 2, "2.0.0": 1}
+        aborted_at = time.time()
+        scarce.api.abort(asked.deployment_id, reason="the test")
+        shed = first_refusal(scarce, trained)
+        last = ended(scarce, asked.deployment_id)
+        over_at = time.time()
+        time.sleep(1)
+    assert last.status is S.ROLLED_BACK, last.message
+    assert shed.headers["retry-after"].isdigit()
+    assert shed.json()["error"]["code"] == "SERVICE_UNAVAILABLE"
+    after = [answer for answer in traffic.answers if answer.asked_at > aborted_at + 2]
+    assert {answer.version for answer in after if answer.succeeded} == {"2.0.0"}, "harm wins: nothing more of it"
+    meanwhile = [answer.succeeded for answer in after if answer.asked_at < aborted_at + 4]
+    assert 0.25 < sum(meanwhile) / len(meanwhile) < 0.75, "what one of two replicas holds is answered"
+    assert not [answer for answer in traffic.answers if answer.asked_at > over_at and not answer.succeeded]
+    assert replicas(scarce) == {"2.0.0": 2}
+
+
+def first_refusal(stack: Stack, trained: TrainedModels) -> httpx.Response:
+    for _ in range(300):
+        answer = stack.http.post(f"/api/v1/inference/{MODEL}", json={"features": trained.requests[0]})
+        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            return answer
+        time.sleep(0.02)
+    pytest.fail("nothing was ever turned away")
+
+
+def test_what_serves_is_scaled(scarce: Stack) -> None:
+    [serving] = [each for each in scarce.api.deployments(model=MODEL).items if each.traffic_percentage == 100]
+    scarce.api.scale(serving.deployment_id, 3, reason="the test")
+    wait_until(lambda: replicas(scarce) == {"2.0.0": 3}, what="three replicas")
+    with pytest.raises(ApiError, match="4 x 1 GPU can never fit"):
+        scarce.api.scale(serving.deployment_id, 4)
+    scarce.api.scale(serving.deployment_id, 1)
+    wait_until(lambda: replicas(scarce) == {"2.0.0": 1}, what="one replica")
