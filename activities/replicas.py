@@ -13,7 +13,7 @@ from temporalio import activity
 
 from activities.acting import acting, note
 from activities.readiness import ReadyReplicas, waiting_for
-from hotswap.domain.application import ApplicationHealth, ApplicationSpec, Desired
+from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState, Desired
 from hotswap.domain.capacity import Readiness
 from hotswap.domain.errors import Conflict, ReplicasFailed, Unavailable, ValidationFailed
 from hotswap.messages import AwaitReplicas, ScaleReplicas
@@ -129,7 +129,9 @@ class ReplicaActivities:
         """Write the rows anew where Ray Serve has lost one of them, or runs another; answers what differed."""
         found = await self._cluster.applications()
         running = {name for name, state in found.items() if state.health is not ApplicationHealth.STOPPING}
-        differing = running ^ {each.spec.name for each in await self._desired.all() if each.replicas > 0}
+        desired = {each.spec.name: each for each in await self._desired.all() if each.replicas > 0}
+        differing = running ^ desired.keys()
+        differing |= {name for name in running & desired.keys() if _was_told_otherwise(found[name], desired[name])}
         if differing:
             logger.warning("ray serve runs something else than it should", extra={"applications": sorted(differing)})
             await self._converge()
@@ -173,3 +175,8 @@ class ReplicaActivities:
                 extra={"applications": {each.spec.name: each.replicas for each in wanted}},
             )
             return await lease.remaining() > 0 and await self._desired.all() == wanted
+
+
+def _was_told_otherwise(state: ApplicationState, desired: Desired) -> bool:
+    """Of what scales by load, how many there are is Serve's own affair."""
+    return state.wanted not in (None, desired.replicas) and not desired.spec.resources.scales_by_load

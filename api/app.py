@@ -51,6 +51,8 @@ from hotswap.views import ErrorBody
 from serving.rayserve import RayServeClient
 
 EX_CONFIG = 78
+RAY_PATIENCE_SECONDS = 2.0
+"""Of a caller who waits: what can't be looked at in this time is looked at by the workflow."""
 
 ROUTERS: tuple[APIRouter, ...] = (
     authentication.router,
@@ -106,7 +108,9 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     storage = ObjectStorage(settings.storage)
     sessions = create_sessions(engine)
     orchestration = Orchestration(await connect(lazy=True, identity="api"))
-    ray = RayServeClient(settings.ray.dashboard_url, settings.ray.auth_token.get_secret_value())
+    ray = RayServeClient(
+        settings.ray.dashboard_url, settings.ray.auth_token.get_secret_value(), timeout=RAY_PATIENCE_SECONDS
+    )
     # A thread of its own: an S3 server that hangs must not use up the threads that others work in.
     probing = ThreadPoolExecutor(1, thread_name_prefix="storage-probe")
     try:

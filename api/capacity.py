@@ -4,7 +4,6 @@ The look promises nothing: the workflow plans again right before replicas start.
 refused, since a deployment may well wait until it does. What waits for its turn is only held to what could ever fit.
 """
 
-import asyncio
 import logging
 
 import httpx
@@ -18,8 +17,6 @@ from hotswap.domain.vocabulary import DeploymentKind, Environment, OnConflict
 from hotswap.messages import CanaryConfig
 from hotswap.persistence.queries import NewDeployment
 from hotswap.planner import Wanted
-
-PATIENCE_SECONDS = 3.0
 
 logger = logging.getLogger(__name__)
 
@@ -39,35 +36,43 @@ async def check_capacity(parts: Parts, new: NewDeployment) -> None:
 
 
 async def capacity_refusal(parts: Parts, new: NewDeployment, wanted: VersionRef) -> HotSwapError | None:
+    found = await _look(parts, new, wanted)
+    if isinstance(found, InsufficientCapacity):
+        return None if _waits(new) else found
+    return found if isinstance(found, HotSwapError) else None
+
+
+async def foreseen(parts: Parts, new: NewDeployment, wanted: VersionRef) -> str | None:
+    """By which way the two versions would get past each other, in words; None where they can't, or Ray doesn't say."""
+    found = await _look(parts, new, wanted)
+    return found.message if isinstance(found, CapacityPlan) else None
+
+
+async def _look(parts: Parts, new: NewDeployment, wanted: VersionRef) -> CapacityPlan | HotSwapError | None:
+    """The plan as it would be now, or what refuses it; None where that can't be known."""
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await look(parts, new, wanted)
-    except InsufficientCapacity as refusal:
-        return None if _waits(new) else refusal
-    except ValidationFailed as refusal:
+        return await parts.planner.look(await _asked(parts, new, wanted))
+    except (InsufficientCapacity, ValidationFailed) as refusal:
         return refusal
-    except (Unavailable, httpx.HTTPError, ValueError, TimeoutError) as error:
+    except (Unavailable, httpx.HTTPError, ValueError) as error:
         logger.warning("the capacity could not be looked at", extra={"error": repr(error)})
-    return None
+        return None
 
 
-async def look(parts: Parts, new: NewDeployment, wanted: VersionRef) -> CapacityPlan:
-    """The plan as it would be now. Raises as `hotswap.planner.Planner.look` does, and httpx.HTTPError."""
+async def _asked(parts: Parts, new: NewDeployment, wanted: VersionRef) -> Wanted:
     stable = await _stable(parts, new.environment, wanted.model)
     config = CanaryConfig.model_validate(new.strategy_config)
     is_rollback = new.kind is DeploymentKind.ROLLBACK
-    return await parts.planner.look(
-        Wanted(
-            application=None,
-            environment=new.environment,
-            model=wanted.model,
-            version=wanted.version,
-            resources=new.resources,
-            stable=stable,
-            steps=immediate_steps() if stable is None or is_rollback else config.plan(),
-            allow_recreate=bool(config.allow_recreate),
-            may_be_warm=is_rollback,
-        )
+    return Wanted(
+        application=None,
+        environment=new.environment,
+        model=wanted.model,
+        version=wanted.version,
+        resources=new.resources,
+        stable=stable,
+        steps=immediate_steps() if stable is None or is_rollback else config.plan(),
+        allow_recreate=bool(config.allow_recreate),
+        may_be_warm=is_rollback,
     )
 
 

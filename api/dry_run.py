@@ -7,7 +7,7 @@ what stands against it only now is in `refusals`, so that a person sees all of i
 
 from collections.abc import Awaitable, Callable
 
-from api.capacity import capacity_refusal
+from api.capacity import capacity_refusal, foreseen
 from api.context import Parts
 from api.launch import check_free
 from api.presentation import step_view
@@ -76,6 +76,7 @@ async def dry_run(parts: Parts, new: NewDeployment, *, config: CanaryConfig) -> 
         least_seconds=long.least,
         most_seconds=long.most,
         gpus=GpuSumView(candidate=gpus.candidate, stable=gpus.stable, peak=gpus.peak),
+        capacity=await foreseen(parts, new, wanted),
         serving=_serving(serving),
         differences=_differences(serving, new, wanted),
     )

@@ -293,7 +293,8 @@ class DryRunView(View):
 
     It `wouldBeAccepted` when there are no `refusals`. Seconds are those of the steps alone: `leastSeconds` where each
     bake passes at its end and each pause is ended at once, `mostSeconds` where bakes are extended and pauses last to
-    their limits; null where a pause has none. Without `serving` it would be the first here, with no `differences`.
+    their limits; null where a pause has none. `capacity` is by which way the two versions would get past each other,
+    null where they can't or Ray doesn't say. Without `serving` it would be the first here, with no `differences`.
     """
 
     model: str
@@ -307,6 +308,7 @@ class DryRunView(View):
     least_seconds: float
     most_seconds: float | None
     gpus: GpuSumView
+    capacity: str | None = None
     serving: ServingView | None
     differences: list[DifferenceView]
 

@@ -32,14 +32,20 @@ _HEALTH = {
 class RayServeClient:
     """Implements `hotswap.ports.ServeCluster` and `ClusterState`.
 
-    `host` is what Serve's replicas listen on, `port` its own proxy's.
+    `host` is what Serve's replicas listen on, `port` its own proxy's; `timeout` in seconds is for one call.
     """
 
-    def __init__(self, base_url: str, token: str, *, host: str = "127.0.0.1", port: int = 8000) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        token: str,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        timeout: float = PUT_SECONDS,
+    ) -> None:
         self._listen = {"host": host, "port": port}
-        self._http = httpx.AsyncClient(
-            base_url=base_url, headers={"Authorization": f"Bearer {token}"}, timeout=PUT_SECONDS
-        )
+        self._http = httpx.AsyncClient(base_url=base_url, headers={"Authorization": f"Bearer {token}"}, timeout=timeout)
         self._reading = asyncio.Lock()
         self._read_begun = float("-inf")
         self._seen: dict[str, ApplicationState] = {}
@@ -126,9 +132,15 @@ def read_applications(details: dict[str, Any]) -> dict[str, ApplicationState]:
             health=_HEALTH.get(application["status"], ApplicationHealth.STARTING),
             message=_reason(application),
             targets=tuple(sorted(targets.get(name, ()))),
+            wanted=_wanted(application),
         )
         for name, application in (details.get("applications") or {}).items()
     }
+
+
+def _wanted(application: dict[str, Any]) -> int | None:
+    deployments = (application.get("deployments") or {}).values()
+    return next((each["target_num_replicas"] for each in deployments if "target_num_replicas" in each), None)
 
 
 def _reason(application: dict[str, Any]) -> str:

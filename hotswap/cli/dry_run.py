@@ -37,6 +37,7 @@ def report(seen: DryRunView) -> RenderableType:
             ("approval", "needed" if seen.approval_required else "not needed"),
             ("steps take", _range(seen.least_seconds, seen.most_seconds)),
             ("gpus", _gpus(seen.gpus)),
+            *([("capacity", seen.capacity)] if seen.capacity else []),
         ),
         Text(),
         table("STEP", "WEIGHT", "BAKE", "", "PAUSE", rows=[_step(step) for step in seen.steps]),

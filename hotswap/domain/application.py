@@ -87,9 +87,13 @@ class ApplicationHealth(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ApplicationState:
-    """An application as Ray Serve shows it: `targets` are `host:port` of the replicas that can be sent requests."""
+    """An application as Ray Serve shows it: `targets` are `host:port` of the replicas that can be sent requests.
+
+    `wanted` are the replicas that Serve was told of, None where it doesn't say.
+    """
 
     name: str
     health: ApplicationHealth
     message: str = ""
     targets: tuple[str, ...] = ()
+    wanted: int | None = None

@@ -84,6 +84,7 @@ class Serve:
 
     def __init__(self, before_put: Callable[["Serve"], None]) -> None:
         self.running: list[str] = []
+        self.wanted: int | None = None
         self.before_put: Callable[[Serve], None] | None = before_put
 
     async def put(self, applications: Sequence[Desired]) -> None:
@@ -94,7 +95,26 @@ class Serve:
         await asyncio.sleep(0)
 
     async def applications(self) -> dict[str, ApplicationState]:
-        return {name: ApplicationState(name, ApplicationHealth.RUNNING, "", ("127.0.0.1:1",)) for name in self.running}
+        return {
+            name: ApplicationState(name, ApplicationHealth.RUNNING, "", ("127.0.0.1:1",), self.wanted)
+            for name in self.running
+        }
+
+
+async def test_the_reconciler_sees_that_serve_was_told_of_another_number_of_replicas() -> None:
+    rows, serve = Rows(), Serve(lambda _: None)
+    rows.desired = [
+        replace(Desired.at_rest(spec("first")), replicas=2),
+        replace(Desired.at_rest(spec("none")), replicas=0),
+    ]
+    serve.running, serve.wanted = ["first"], 1
+    environment = ActivityEnvironment()
+    world = World(brief=rollout_brief(), clock=lambda: 0.0)
+    activities = ReplicaActivities(rows, serve, FakeProbe(), FakePlans(world))
+    assert await environment.run(activities.repair_applications) == ["first"]
+    serve.wanted = 2
+    serve.running = ["first"]
+    assert await environment.run(activities.repair_applications) == []
 
 
 @pytest.mark.parametrize("cancelled", [False, True])

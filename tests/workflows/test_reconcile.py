@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -19,7 +19,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 
 from hotswap.analysis.judge import judge
-from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState, ArtifactRef
+from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState, ArtifactRef, Desired
 from hotswap.domain.application import ReplicaResources as Resources
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.registry import Inspection, Registration
@@ -52,15 +52,24 @@ class Cluster:
     """Runs at once whatever it is told to run."""
 
     def __init__(self) -> None:
-        self.specs: tuple[ApplicationSpec, ...] = ()
+        self.desired: tuple[Desired, ...] = ()
 
-    async def put(self, applications: Any) -> None:
-        self.specs = tuple(each.spec for each in applications)
+    @property
+    def specs(self) -> tuple[ApplicationSpec, ...]:
+        return tuple(each.spec for each in self.desired)
+
+    async def put(self, applications: Sequence[Desired]) -> None:
+        self.desired = tuple(each for each in applications if each.replicas > 0)
 
     async def applications(self) -> dict[str, ApplicationState]:
         return {
-            spec.name: ApplicationState(spec.name, ApplicationHealth.RUNNING, "", ("127.0.0.1:1",))
-            for spec in self.specs
+            each.spec.name: ApplicationState(
+                each.spec.name,
+                ApplicationHealth.RUNNING,
+                "",
+                tuple(f"127.0.0.1:{port + 1}" for port in range(each.replicas)),
+            )
+            for each in self.desired
         }
 
 
@@ -200,6 +209,42 @@ async def test_a_terminated_deployment_is_rolled_back_by_the_reconciler(site: Si
     assert await site.reconcile() == []
 
 
+async def scaled_down(site: Site) -> str:
+    """As a deployment that was lost half-way may leave it: the stable has one of the two replicas that it needs."""
+    stable = (await site.route()).stable
+    assert stable is not None
+    async with site.sessions.begin() as session:
+        await session.execute(
+            text("UPDATE desired_applications SET replicas = 1, full_replicas = 2 WHERE name = :name"),
+            {"name": stable.application},
+        )
+    return stable.application
+
+
+async def test_a_stable_that_a_lost_deployment_left_too_small_gets_its_replicas_back(site: Site) -> None:
+    lost, handle = await site.deploy("2.0.0")
+    await site.until(lost, lambda row: row.verified_weight == 1_000)
+    stable = await scaled_down(site)
+    await site.lose(handle)
+    await site.reconcile()
+    await site.until(lost, lambda row: row.status == S.ROLLED_BACK)
+    assert {each.spec.name: each.replicas for each in site.cluster.desired} == {stable: 2}
+    assert (await site.route()).shed == 0
+
+
+async def test_so_it_does_before_the_next_deployment_goes_on(site: Site) -> None:
+    lost, handle = await site.deploy("2.0.0")
+    await site.until(lost, lambda row: row.verified_weight == 1_000)
+    stable = await scaled_down(site)
+    await handle.terminate("a slip of the hand")
+    following, handle = await site.deploy("3.0.0")
+    await site.until(following, lambda row: row.verified_weight == 1_000)
+    running = {each.spec.name: each.replicas for each in site.cluster.desired}
+    assert (running.pop(stable), list(running.values())) == (2, [1]), "what was left behind has made room"
+    await handle.signal("abort", {"by": "ann"})
+    assert (await handle.result()).status == S.ROLLED_BACK
+
+
 async def test_what_was_lost_while_testers_alone_had_it_ends_without_a_weight(site: Site) -> None:
     lost, handle = await site.deploy("2.0.0", config=TESTERS_FIRST)
     await site.until(lost, lambda row: row.status == S.PAUSED)
@@ -333,7 +378,7 @@ async def test_a_run_for_a_deployment_that_has_ended_does_nothing(site: Site) ->
 
 
 async def test_what_ray_serve_has_lost_is_given_to_it_again(site: Site) -> None:
-    before, site.cluster.specs = site.cluster.specs, ()
+    before, site.cluster.desired = site.cluster.specs, ()
     assert before
     await site.reconcile()
     assert site.cluster.specs == before
