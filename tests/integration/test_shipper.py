@@ -6,7 +6,9 @@ import multiprocessing
 import os
 import signal
 import struct
+import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -140,6 +142,53 @@ async def test_nothing_is_lost_while_redis_is_away(
     finally:
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.wait([running])
+
+
+@asynccontextmanager
+async def running(shipping: Shipper) -> AsyncIterator[None]:
+    task = asyncio.create_task(shipping.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def until_shipped(redis: Redis, count: int) -> None:
+    async with asyncio.timeout(10):
+        while await shipped(redis) != numbers(0, count):
+            await asyncio.sleep(0.02)
+
+
+async def test_what_streams_in_is_shipped_in_batches(
+    tmp_path: Path, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipper, "POLL_SECONDS", 0.2)
+    writer, _ = open_spool(tmp_path)
+
+    def stream() -> None:
+        for number in range(400):
+            writer.write(record(number))
+            time.sleep(0.001)
+
+    async with running(Shipper(tmp_path, redis)):
+        begun = time.monotonic()
+        await asyncio.to_thread(stream)
+        await until_shipped(redis, 400)
+        rounds = (time.monotonic() - begun) / shipper.POLL_SECONDS
+    assert await redis.xlen(STREAM) <= rounds + 1, "each entry costs Redis a sync and PostgreSQL a transaction"
+
+
+async def test_a_shipper_that_is_behind_does_not_pause(
+    tmp_path: Path, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipper, "POLL_SECONDS", 60)
+    monkeypatch.setattr(shipper, "BATCH_BYTES", 700)
+    writer, _ = open_spool(tmp_path)
+    for number in range(40):
+        writer.write(record(number))
+    async with running(Shipper(tmp_path, redis)):
+        await until_shipped(redis, 40)
 
 
 async def test_a_dead_replicas_spool_is_emptied_and_then_removed(tmp_path: Path, redis: Redis) -> None:
