@@ -36,19 +36,17 @@ async def check_capacity(parts: Parts, new: NewDeployment) -> None:
 
 
 async def capacity_refusal(parts: Parts, new: NewDeployment, wanted: VersionRef) -> HotSwapError | None:
-    found = await _look(parts, new, wanted)
-    if isinstance(found, InsufficientCapacity):
-        return None if _waits(new) else found
-    return found if isinstance(found, HotSwapError) else None
+    return refusal_of(await plan_now(parts, new, wanted), new)
 
 
-async def foreseen(parts: Parts, new: NewDeployment, wanted: VersionRef) -> str | None:
-    """By which way the two versions would get past each other, in words; None where they can't, or Ray doesn't say."""
-    found = await _look(parts, new, wanted)
-    return found.message if isinstance(found, CapacityPlan) else None
+def refusal_of(planned: CapacityPlan | HotSwapError | None, new: NewDeployment) -> HotSwapError | None:
+    """What waits may wait for room too, but not for what can never be had."""
+    if isinstance(planned, InsufficientCapacity) and _waits(new):
+        return None
+    return planned if isinstance(planned, HotSwapError) else None
 
 
-async def _look(parts: Parts, new: NewDeployment, wanted: VersionRef) -> CapacityPlan | HotSwapError | None:
+async def plan_now(parts: Parts, new: NewDeployment, wanted: VersionRef) -> CapacityPlan | HotSwapError | None:
     """The plan as it would be now, or what refuses it; None where that can't be known."""
     try:
         return await parts.planner.look(await _asked(parts, new, wanted))

@@ -7,11 +7,12 @@ what stands against it only now is in `refusals`, so that a person sees all of i
 
 from collections.abc import Awaitable, Callable
 
-from api.capacity import capacity_refusal, foreseen
+from api.capacity import plan_now, refusal_of
 from api.context import Parts
 from api.launch import check_free
 from api.presentation import step_view
 from api.promotion import promotion_refusal, promotion_rule
+from hotswap.domain.capacity import CapacityPlan
 from hotswap.domain.differences import Setup, differences
 from hotswap.domain.errors import Conflict, HotSwapError, Unavailable
 from hotswap.domain.forecast import gpu_sum, length
@@ -52,8 +53,8 @@ async def _another_runs(parts: Parts, new: NewDeployment, wanted: VersionRef) ->
     return None
 
 
-CHECKS: tuple[Check, ...] = (_policy, _admission, _another_runs, capacity_refusal)
-"""All that may refuse a well written request now: whatever accepts only under a condition has its check here."""
+CHECKS: tuple[Check, ...] = (_policy, _admission, _another_runs)
+"""All that may refuse a well written request now, but for the room that it needs: that is planned once, and shown."""
 
 
 async def dry_run(parts: Parts, new: NewDeployment, *, config: CanaryConfig) -> DryRunView:
@@ -61,9 +62,12 @@ async def dry_run(parts: Parts, new: NewDeployment, *, config: CanaryConfig) -> 
     wanted = (await parts.queries.version(new.model, new.version)).ref
     serving = await parts.tenures.serving(wanted.model, new.environment)
     steps = config.plan() if serving is not None else immediate_steps()
-    refusals = [error for check in CHECKS if (error := await check(parts, new, wanted)) is not None]
+    planned = await plan_now(parts, new, wanted)
+    found = [*[await check(parts, new, wanted) for check in CHECKS], refusal_of(planned, new)]
+    refusals = [error for error in found if error is not None]
+    plan = planned if isinstance(planned, CapacityPlan) else None
     long = length(steps)
-    gpus = gpu_sum(new.resources, serving.setup.resources if serving is not None else None)
+    gpus = gpu_sum(new.resources, serving.setup.resources if serving is not None else None, plan)
     return DryRunView(
         model=wanted.model,
         version=wanted.version,
@@ -76,7 +80,7 @@ async def dry_run(parts: Parts, new: NewDeployment, *, config: CanaryConfig) -> 
         least_seconds=long.least,
         most_seconds=long.most,
         gpus=GpuSumView(candidate=gpus.candidate, stable=gpus.stable, peak=gpus.peak),
-        capacity=await foreseen(parts, new, wanted),
+        capacity=plan.message if plan is not None else None,
         serving=_serving(serving),
         differences=_differences(serving, new, wanted),
     )

@@ -273,7 +273,7 @@ class RefusalView(View):
 
 
 class GpuSumView(View):
-    """Replicas times GPUs; at the `peak` both arms are up."""
+    """Replicas times GPUs of each arm in full; `peak` is the most that both have at one time."""
 
     candidate: float
     stable: float

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hotswap.domain.application import ReplicaResources
+from hotswap.domain.capacity import CapacityPlan
 from hotswap.domain.strategy import Step
 
 
@@ -25,14 +26,11 @@ class Length:
 
 @dataclass(frozen=True, slots=True)
 class GpuSum:
-    """Replicas times GPUs of each arm; at the peak both are up, since the stable stays warm until the end."""
+    """Replicas times GPUs of each arm in full, and the most that both have at one time."""
 
     candidate: float
     stable: float
-
-    @property
-    def peak(self) -> float:
-        return _plain(self.candidate + self.stable)
+    peak: float
 
 
 def length(steps: Sequence[Step]) -> Length:
@@ -50,12 +48,22 @@ def _most(step: Step) -> float | None:
     return None if step.pause.limit_seconds is None else bake + step.pause.limit_seconds
 
 
-def gpu_sum(candidate: ReplicaResources, stable: ReplicaResources | None) -> GpuSum:
-    return GpuSum(_gpus(candidate), 0.0 if stable is None else _gpus(stable))
-
-
-def _gpus(resources: ReplicaResources) -> float:
-    return _plain(resources.replicas * resources.gpus)
+def gpu_sum(candidate: ReplicaResources, stable: ReplicaResources | None, plan: CapacityPlan | None) -> GpuSum:
+    """By the capacity plan; without one as if there were room for all replicas at one time."""
+    beside = stable.gpus if stable is not None else 0.0
+    if plan is None:
+        mine, theirs = candidate.replicas * candidate.gpus, stable.replicas * beside if stable is not None else 0.0
+        return GpuSum(_plain(mine), _plain(theirs), _plain(mine + theirs))
+    together = [
+        candidates * candidate.gpus + stables * beside
+        for candidates, stables in enumerate(plan.beside)
+        if stables is not None
+    ]
+    return GpuSum(
+        candidate=_plain(plan.candidate_full * candidate.gpus),
+        stable=_plain(plan.stable_full * beside),
+        peak=_plain(max(together, default=0.0)),
+    )
 
 
 def _plain(gpus: float) -> float:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
@@ -67,6 +68,14 @@ def message_of(answer: httpx.Response) -> str:
     return said
 
 
+async def dry_run(world: ApiWorld, **body: object) -> dict[str, Any]:
+    headers, asked = world.token(Role.ML_ENGINEER), {"modelId": world.model, "version": "2.0.0", **body}
+    found: dict[str, Any] = (
+        await world.http.post("/api/v1/deployments?dryRun=true", headers=headers, json=asked)
+    ).json()
+    return found
+
+
 async def test_what_has_no_room_beside_what_runs_is_refused_with_the_sum(world: ApiWorld, worker: Worker) -> None:
     await serving(world)
     world.ray.gpus = 1
@@ -74,14 +83,24 @@ async def test_what_has_no_room_beside_what_runs_is_refused_with_the_sum(world: 
     assert error_of(answer) == (409, "INSUFFICIENT_CAPACITY")
     assert "candidate 1 x 1 GPU + stable 1 x 1 GPU = 2 GPUs of 1 GPU that the cluster has" in message_of(answer)
     assert "strategyConfig.allowRecreate" in message_of(answer)
-    dry = await world.http.post(
-        "/api/v1/deployments?dryRun=true",
-        headers=world.token(Role.ML_ENGINEER),
-        json={"modelId": world.model, "version": "2.0.0", "resources": {"gpus": 1}},
-    )
-    assert [each["code"] for each in dry.json()["refusals"]] == ["INSUFFICIENT_CAPACITY"]
+    dry = await dry_run(world, resources={"gpus": 1})
+    assert [each["code"] for each in dry["refusals"]] == ["INSUFFICIENT_CAPACITY"]
+    assert (dry["gpus"]["peak"], dry["capacity"]) == (2, None)
     allowed = {"resources": {"gpus": 1}, "strategyConfig": {"allowRecreate": True}}
+    dry = await dry_run(world, **allowed)
+    assert (dry["refusals"], dry["gpus"]) == ([], {"candidate": 1, "stable": 1, "peak": 1})
+    assert dry["capacity"].startswith("recreate: there is no room beside the stable")
     assert (await world.deploy(version="2.0.0", **allowed)).status_code == 202
+
+
+async def test_a_dry_run_tells_by_which_way_two_versions_get_past_each_other(world: ApiWorld, worker: Worker) -> None:
+    await serving(world, replicas=2)
+    asked = {"resources": {"replicas": 2, "gpus": 1}}
+    for gpus, peak, way in ((8, 4, "surge"), (3, 3, "stepwise"), (None, 4, None)):
+        world.ray.gpus = gpus
+        dry = await dry_run(world, **asked)
+        assert (dry["refusals"], dry["gpus"]) == ([], {"candidate": 2, "stable": 2, "peak": peak}), gpus
+        assert (dry["capacity"] or "").partition(":")[0] == (way or "")
 
 
 async def test_what_could_never_fit_is_the_requests_fault(world: ApiWorld) -> None:

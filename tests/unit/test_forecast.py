@@ -3,6 +3,7 @@
 import pytest
 
 from hotswap.domain.application import ReplicaResources
+from hotswap.domain.capacity import CapacityPlan, Mode
 from hotswap.domain.forecast import GpuSum, Length, gpu_sum, length
 from hotswap.domain.strategy import Pause, Step, canary_steps, immediate_steps
 
@@ -24,17 +25,28 @@ def test_how_long_the_steps_take(steps: tuple[Step, ...], expected: Length) -> N
     assert length(steps) == expected
 
 
+def plan(mode: Mode, *beside: int | None) -> CapacityPlan:
+    return CapacityPlan(mode, len(beside) - 1, beside[0] or 0, beside, candidate=1, stable=beside[0] or 0)
+
+
+TWO_OF_1 = ReplicaResources(replicas=2, gpus=1)
+
+
 @pytest.mark.parametrize(
-    ("candidate", "stable", "expected", "peak"),
+    ("candidate", "stable", "planned", "expected"),
     [
-        (ReplicaResources(), None, GpuSum(0, 0), 0),
-        (ReplicaResources(replicas=2, gpus=1), None, GpuSum(2, 0), 2),
-        (ReplicaResources(replicas=4, gpus=0.5), ReplicaResources(replicas=2, gpus=2), GpuSum(2, 4), 6),
-        (ReplicaResources(replicas=3, gpus=0.1), ReplicaResources(replicas=3, gpus=0.2), GpuSum(0.3, 0.6), 0.9),
+        (ReplicaResources(), None, None, GpuSum(0, 0, 0)),
+        (TWO_OF_1, None, None, GpuSum(2, 0, 2)),
+        (ReplicaResources(replicas=4, gpus=0.5), ReplicaResources(replicas=2, gpus=2), None, GpuSum(2, 4, 6)),
+        (ReplicaResources(replicas=3, gpus=0.1), ReplicaResources(replicas=3, gpus=0.2), None, GpuSum(0.3, 0.6, 0.9)),
+        (TWO_OF_1, None, plan(Mode.SURGE, 0, 0, 0), GpuSum(2, 0, 2)),
+        (TWO_OF_1, TWO_OF_1, plan(Mode.SURGE, 2, 2, 2), GpuSum(2, 2, 4)),
+        # Three GPUs for four replicas: the stable goes down as the candidate comes up.
+        (TWO_OF_1, TWO_OF_1, plan(Mode.STEPWISE, 2, 2, 1), GpuSum(2, 2, 3)),
+        (TWO_OF_1, TWO_OF_1, plan(Mode.RECREATE, 2, None, None), GpuSum(2, 2, 2)),
     ],
 )
 def test_what_it_asks_of_the_gpus(
-    candidate: ReplicaResources, stable: ReplicaResources | None, expected: GpuSum, peak: float
+    candidate: ReplicaResources, stable: ReplicaResources | None, planned: CapacityPlan | None, expected: GpuSum
 ) -> None:
-    found = gpu_sum(candidate, stable)
-    assert (found, found.peak) == (expected, peak)
+    assert gpu_sum(candidate, stable, planned) == expected
