@@ -139,10 +139,8 @@ def _mirrored_move(move: Scale | Shift | None) -> Scale | Shift | None:
 def _grow(fleet: Fleet, weight: int, wanted: int, *, may_shed: bool) -> Scale | Shift | None:
     """The next move that brings the candidate up to this weight, on so many replicas."""
     plan = fleet.plan
-    exchange = _exchange(fleet, wanted)
-    meanwhile = replace(fleet, stable=exchange.stable) if exchange is not None else None
-    if exchange is not None and meanwhile is not None and fleet.least_shed < fleet.shed >= meanwhile.least_shed:
-        return exchange  # which is what more is shed for than the replicas of now need
+    if (ready := _what_is_shed_for(fleet, wanted)) is not None:
+        return ready
     if (room := min(wanted, plan.most_candidates(stable=fleet.stable))) > fleet.candidate:
         return Scale(room, fleet.stable)
     reach = max(fleet.weight, min(weight, held(fleet.candidate, plan.candidate_full)))
@@ -151,13 +149,24 @@ def _grow(fleet: Fleet, weight: int, wanted: int, *, may_shed: bool) -> Scale | 
         return shift
     if reach == weight and fleet.candidate >= wanted:
         return None
-    if exchange is None or meanwhile is None:
+    if (exchange := _exchange(fleet, wanted)) is None:
         raise Stuck
+    meanwhile = replace(fleet, stable=exchange.stable)
     if meanwhile.least_shed <= fleet.shed:
         return exchange
     if not may_shed:
         raise Stuck
     return _shedding_least(meanwhile, most=weight)
+
+
+def _what_is_shed_for(fleet: Fleet, wanted: int) -> Scale | None:
+    """The exchange that is due where more is shed than the replicas of now need."""
+    if fleet.shed <= fleet.least_shed:
+        return None
+    exchange = _exchange(fleet, wanted)
+    if exchange is None or replace(fleet, stable=exchange.stable).least_shed > fleet.shed:
+        return None
+    return exchange
 
 
 def _exchange(fleet: Fleet, wanted: int) -> Scale | None:

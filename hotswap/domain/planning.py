@@ -98,6 +98,8 @@ def _room(demand: Demand, others: Sequence[Holding]) -> tuple[int | None, ...]:
     # What already waits for room in vain holds none; it must not keep others from what is left.
     placed = demand.cluster.laid_out(counted((each.size, each.counted) for each in others)) if demand.cluster else None
     most: int | None = demand.stable.full if demand.stable is not None else 0
+    if most is not None and _fits(demand, others, placed, candidates=demand.candidate.full, stables=most):
+        return (most,) * (demand.candidate.full + 1)  # what fits in full fits in part
     beside: list[int | None] = []
     for candidates in range(demand.candidate.full + 1):
         # More of the one never makes room for more of the other.

@@ -62,7 +62,8 @@ class Cluster:
 
     def has_room_for(self, replicas: Mapping[Amount, int]) -> bool:
         """Whether so many replicas of each size can be laid out on the nodes, all at one time."""
-        return self.laid_out(replicas) == Counter(replicas)
+        asked = sum((size * number for size, number in replicas.items()), self.held_by_others)
+        return asked.is_within(self.total) and self.laid_out(replicas) == Counter(replicas)
 
     def laid_out(self, replicas: Mapping[Amount, int]) -> Counter[Amount]:
         """Those of these replicas that find room: fewer than all where some wait in Ray for ever."""
@@ -70,8 +71,11 @@ class Cluster:
         placed: Counter[Amount] = Counter()
         for size in sorted(replicas, reverse=True):
             for _ in range(replicas[size]):
-                if not any(space.takes(size) for space in sorted(spaces, key=_tightest_first)):
+                having = [space for space in spaces if space.has_room_for(size)]
+                if not having:
                     break
+                # So that what is whole stays whole: where the fewest GPUs are left, and of those the fewest CPUs.
+                min(having, key=lambda space: (sum(space.gpus), space.cpus)).take(size)
                 placed[size] += 1
         return placed
 
@@ -101,24 +105,24 @@ class _Space:
             self.gpus.append(rest)
         self._hold(node.held_by_others.gpus)
 
-    def takes(self, size: Amount) -> bool:
-        """Take this replica in, if there is room: whole GPUs for itself, or a part of the fullest that has it."""
+    def has_room_for(self, size: Amount) -> bool:
+        """Whole GPUs for itself, or a part of one."""
         if size.cpus > self.cpus:
             return False
         if size.gpus >= WHOLE:
-            wanted = size.gpus // WHOLE
-            if self.gpus.count(WHOLE) < wanted:
-                return False
-            for _ in range(wanted):
+            return self.gpus.count(WHOLE) >= size.gpus // WHOLE
+        return size.gpus == 0 or max(self.gpus, default=0) >= size.gpus
+
+    def take(self, size: Amount) -> None:
+        """Of a part, that of the fullest GPU that has it."""
+        self.cpus -= size.cpus
+        if size.gpus >= WHOLE:
+            for _ in range(size.gpus // WHOLE):
                 self.gpus.remove(WHOLE)
         elif size.gpus:
-            fitting = [left for left in self.gpus if left >= size.gpus]
-            if not fitting:
-                return False
-            self.gpus.remove(min(fitting))
-            self.gpus.append(min(fitting) - size.gpus)
-        self.cpus -= size.cpus
-        return True
+            fullest = min(left for left in self.gpus if left >= size.gpus)
+            self.gpus.remove(fullest)
+            self.gpus.append(fullest - size.gpus)
 
     def _hold(self, gpus: int) -> None:
         """On which of its GPUs others are isn't known: as few of them as can be."""
@@ -128,8 +132,3 @@ class _Space:
             if largest > gpus:
                 self.gpus.append(largest - gpus)
             gpus -= largest
-
-
-def _tightest_first(space: _Space) -> tuple[int, int]:
-    """So that what is whole stays whole: the node with the fewest GPUs left, and of those with the fewest CPUs."""
-    return sum(space.gpus), space.cpus
