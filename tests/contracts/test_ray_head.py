@@ -46,8 +46,8 @@ def is_another(head: Stack, before: int) -> bool:
 async def test_a_head_whose_state_is_spoiled_runs_again_what_it_ran(ray_head: Stack, serve: RayServeClient) -> None:
     for count in (1, 2, 3):
         await serve.put(VERSIONS[:count])
-        await state_of(serve, VERSIONS[count - 1].name, replicas=1)
-    newest_first = [each.name for each in reversed(VERSIONS)]
+        await state_of(serve, VERSIONS[count - 1].spec.name, replicas=1)
+    newest_first = [each.spec.name for each in reversed(VERSIONS)]
     await asyncio.to_thread(wait_until, lambda: kept(ray_head) == newest_first, what="what runs, kept")
 
     before = ray_head.pid("ray")
