@@ -24,7 +24,7 @@ bench: install ## every promised figure beside its bar, about 15 minutes on an i
 	$(BIN)/python -m benchmarks $(addprefix --only ,$(ONLY))
 
 check: install lint types contracts ## what CI runs first: lint, types, import contracts, quick tests; under a minute
-	$(BIN)/pytest -q tests/unit -m "not slow"
+	$(BIN)/pytest -q -n 2 tests/unit -m "not slow"
 
 # Two at a time: half of the suite is waiting. The order is kept, since the tests that take longest come first.
 test: install ## the whole suite, on the real servers; under 15 minutes
