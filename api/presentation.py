@@ -23,6 +23,7 @@ from hotswap.views import (
     ArmView,
     CheckView,
     DeploymentView,
+    MetricView,
     ModelView,
     PauseView,
     ResourcesView,
@@ -212,6 +213,17 @@ def _verdict(row: StepVerdict) -> VerdictView:
         message=verdict.message,
         candidate=_arm(verdict.candidate),
         stable=_arm(verdict.stable),
+        metrics=[
+            MetricView(
+                name=each.name,
+                judge=each.judge,
+                outcome=each.outcome,
+                message=each.message,
+                required=each.required,
+                numbers=each.numbers,
+            )
+            for each in verdict.metrics
+        ],
         judged_at=row.judged_at,
     )
 

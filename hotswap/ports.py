@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
+from hotswap.domain.analysis import AnalysisPolicy, Bake, Entities, Look, Metric, Reading, Subject
 from hotswap.domain.application import ApplicationSpec, ApplicationState, Desired
 from hotswap.domain.demand import Holding
 from hotswap.domain.lifecycle import DeploymentStatus
@@ -16,7 +17,6 @@ from hotswap.domain.promotion import Tenure
 from hotswap.domain.queueing import Entry, Place, Standing
 from hotswap.domain.registry import DeploymentBrief, Inspection, Registration, Unfinished, ValidationReport, VersionRef
 from hotswap.domain.resources import Cluster
-from hotswap.domain.strategy import Thresholds
 from hotswap.domain.traffic import Counts, ProxyReport, TrafficChange, TrafficPlan
 from hotswap.domain.verdict import Reason, Verdict
 from hotswap.domain.vocabulary import Environment, Framework
@@ -71,9 +71,6 @@ class Deployments(Protocol):
         The deployment that is active beside this one has the rest, and any other nothing. One that has ended has said
         its last word: what comes late for it is left out.
         """
-
-    async def record_verdict(self, deployment_id: str, *, step: int, verdict: dict[str, Any]) -> None:
-        """One AnalysisResult per deployment and step, the newest wins."""
 
     async def record_decision(
         self, deployment_id: str, *, decision_id: str, kind: str, actor: str, message: str
@@ -291,17 +288,44 @@ class ReplicaProbe(Protocol):
         """
 
 
+class Judging(Protocol):
+    """One step's analysis under way. The same looks in the same order give the same verdict, always."""
+
+    def add(self, look: Look) -> None:
+        """The next look; its counts and moments are cumulative. One that isn't newer than the last is left out."""
+
+    def verdict(self, *, is_over: bool = False) -> Verdict:
+        """What is known by the last look; `is_over` says that the bake is, so what judges once judges now."""
+
+
 class Judge(Protocol):
-    """`hotswap.analysis.judge.judge`: pure, but kept out of workflow modules since it brings scipy along."""
+    """`hotswap.analysis.judge.Judging`: pure, but kept out of workflow modules since it brings scipy along."""
 
     def __call__(
-        self,
-        *,
-        candidate: Counts,
-        stable: Counts,
-        weight: int,
-        reference: Counts | None,
-        prior_log_evidence: float,
-        minimum_requests: int,
-        thresholds: Thresholds,
-    ) -> Verdict: ...
+        self, policy: AnalysisPolicy, *, weight: int, reference: Counts | None, prior_evidence: Mapping[str, float]
+    ) -> Judging: ...
+
+
+class Looks(Protocol):
+    """What every analysis saw and said: the record that `explain` reads and `replay` judges again."""
+
+    async def record(self, deployment_id: str, bake: Bake, verdict: Verdict) -> None:
+        """Add the looks of `bake` that are not there yet, and let the verdict be the newest of this analysis."""
+
+    async def past(self, deployment_id: str, *, step: int, begun_at: float) -> list[Look]:
+        """Those recorded of this analysis, in order: a watch that starts again goes on from them."""
+
+
+class Meter(Protocol):
+    """Reads the figures of one source."""
+
+    async def read(self, metric: Metric, subject: Subject) -> Reading:
+        """Of both arms since `subject.since`.
+
+        What can't be read is an answer as well (`Reading.error`), but whatever is raised counts as one too.
+        """
+
+
+class EntityCensus(Protocol):
+    async def entities(self, subject: Subject) -> Entities:
+        """Callers with an arm of their own that asked for this model since `subject.since`, each counted once."""

@@ -130,8 +130,19 @@ class ArmView(View):
     latency_p95_ms: float | None = None
 
 
+class MetricView(View):
+    """What the judge said of one metric, with the numbers it used. One that isn't `required` holds nobody up."""
+
+    name: str
+    judge: str
+    outcome: str
+    message: str
+    required: bool = True
+    numbers: dict[str, float] = {}
+
+
 class VerdictView(View):
-    """What the judge said of one step (counted from 1), the newest.
+    """What the judge said of one step (counted from 1), the newest of each analysis.
 
     `outcome` is Pass, Harm, InsufficientData, Inconclusive or Error.
     """
@@ -142,6 +153,7 @@ class VerdictView(View):
     message: str
     candidate: ArmView
     stable: ArmView
+    metrics: list[MetricView] = []
     judged_at: datetime | None
 
 

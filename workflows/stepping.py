@@ -17,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.deployments import DeploymentActivities
     from activities.replicas import ReplicaActivities
     from activities.traffic import TrafficActivities
+    from hotswap.domain.analysis import Subject
     from hotswap.domain.application import ApplicationSpec
     from hotswap.domain.capacity import CapacityPlan, Mode
     from hotswap.domain.fleet import Fleet, Scale, Shift
@@ -50,7 +51,7 @@ class Stepping(Compensation):
         super().__init__(request)
         self._first: VerifiedWeight | None = None
         self._latest: VerifiedWeight | None = None
-        self._log_evidence = 0.0
+        self._evidence: dict[str, float] = {}
 
     async def _roll_out(self, spec: ApplicationSpec, steps: tuple[Step, ...], plan: CapacityPlan) -> None:
         """Set, verify, bake and judge, as the policy says, until there is nothing left but to promote."""
@@ -205,22 +206,28 @@ class Stepping(Compensation):
             if reference.good < self._request.config.minimum_requests:
                 reference = self._latest.stable
         return Watch(
-            deployment_id=self._request.deployment_id,
+            subject=Subject(
+                deployment_id=self._request.deployment_id,
+                environment=self._request.environment,
+                model=self._request.model,
+                candidate=candidate.application,
+                stable=self._stable.application,
+                candidate_version=candidate.version,
+                stable_version=self._stable.version,
+                weight=self._verified_weight,
+                since=self._latest.verified_at,
+            ),
             step=self._rollout.position,
-            weight=self._verified_weight,
-            candidate=candidate.application,
-            stable=self._stable.application,
             baseline=self._latest,
             reference=reference,
-            prior_log_evidence=self._log_evidence,
-            minimum_requests=self._request.config.minimum_requests,
-            thresholds=self._request.config.thresholds(),
+            prior_evidence=self._evidence,
+            policy=self._request.config.analysis_policy(),
             bake_until=until,
             deadline=deadline,
         )
 
     def _no_verdict(self, outcome: Outcome, message: str) -> Verdict:
-        return Verdict(outcome, message, log_evidence=self._log_evidence)
+        return Verdict(outcome, message, evidence=self._evidence)
 
     async def _wait(self, until: float, *, summary: str = "rest of the bake") -> None:
         """Until then, or until somebody speaks."""
@@ -248,7 +255,7 @@ class Stepping(Compensation):
     def _go_to(self, action: GoTo) -> None:
         assert self._rollout is not None
         if self._rollout.verdict is not None:
-            self._log_evidence = self._rollout.verdict.log_evidence
+            self._evidence = self._rollout.verdict.evidence
         self._message = action.why
         self._rollout = self._rollout.at_step(action.position)
         self._asked = self._asked.answered()

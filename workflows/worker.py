@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +27,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.analysis import AnalysisActivities
 from activities.capacity import CapacityActivities
 from activities.deployments import DeploymentActivities
+from activities.looking import Sources
 from activities.promotion import PromotionActivities
 from activities.queueing import QueueActivities
 from activities.readiness import ReadyReplicas
@@ -34,14 +36,17 @@ from activities.replicas import ReplicaActivities
 from activities.traffic import TrafficActivities
 from activities.validation import ValidationActivities
 from hotswap import ports as port
-from hotswap.analysis.judge import judge
+from hotswap.analysis.judge import Judging
 from hotswap.bus import RedisTrafficBus
+from hotswap.domain.analysis import Source
 from hotswap.messages import TASK_QUEUE, waiting_queue, watch_queue
 from hotswap.persistence.applications import PostgresApplications
 from hotswap.persistence.bell import PostgresBell
 from hotswap.persistence.capacity import PostgresCapacity
+from hotswap.persistence.census import PostgresCensus
 from hotswap.persistence.database import create_engine, create_sessions
 from hotswap.persistence.deployments import PostgresDeployments
+from hotswap.persistence.looks import PostgresLooks
 from hotswap.persistence.registry import PostgresRegistry
 from hotswap.persistence.slots import PostgresSlots
 from hotswap.persistence.tenures import PostgresTenures
@@ -83,6 +88,9 @@ class Ports:
     inspector: port.Inspector
     probe: port.ReplicaProbe
     judge: port.Judge
+    looks: port.Looks
+    meters: Mapping[Source, port.Meter]
+    census: port.EntityCensus
     slots: port.Slots
     turns: port.Turns
     bell: port.Bell
@@ -116,7 +124,7 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
     capacity = CapacityActivities(ports.planner, ports.deployments)
     ready = ReadyReplicas(ports.applications, ports.cluster)
     traffic = TrafficActivities(ports.plans, ports.bus, ports.deployments, ready)
-    analysis = AnalysisActivities(ports.bus, ports.deployments, ports.judge)
+    analysis = AnalysisActivities(Sources(ports.bus, ports.meters, ports.census), ports.looks, ports.judge)
     acting = Worker(
         client,
         task_queue=task_queue,
@@ -203,7 +211,10 @@ async def serve(settings: Settings) -> None:
         ),
         inspector=SubprocessInspector(artifacts, max_memory_bytes=settings.serving.max_model_memory_bytes),
         probe=HttpReplicaProbe(),
-        judge=judge,
+        judge=Judging,
+        looks=PostgresLooks(sessions),
+        meters={},
+        census=PostgresCensus(sessions),
         slots=PostgresSlots(sessions, limit=settings.deployments.max_concurrent),
         turns=PostgresTurns(sessions),
         bell=PostgresBell(engine),

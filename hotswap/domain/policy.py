@@ -9,6 +9,7 @@ people may ask for, and when, is `hotswap/domain/verbs.py`.
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from hotswap.domain.analysis import NoVerdict
 from hotswap.domain.fleet import Fleet, Scale, Shift, Stuck
 from hotswap.domain.strategy import OnLimit, OnNoVerdict, Pause, Rules, Step
 from hotswap.domain.traffic import FULL
@@ -194,8 +195,9 @@ def _step(rollout: Rollout, step: Step, asked: Asked, *, now: float) -> Action:
     if rollout.verdict is None:
         return Bake(until=until, deadline=rollout.weight_verified_at + step.deadline_seconds)
     if rollout.verdict.outcome is Outcome.PASS:
-        # A worker whose clock runs fast must not shorten a bake.
-        return Wait(until) if now < until else _passed(rollout, step, asked, rollout.verdict.message, now=now)
+        # A worker whose clock runs fast must not shorten a bake; only what is shown already may.
+        waits = now < until and not rollout.verdict.early
+        return Wait(until) if waits else _passed(rollout, step, asked, rollout.verdict.message, now=now)
     return _without_verdict(rollout, rollout.verdict, now=now)
 
 
@@ -228,7 +230,8 @@ def _passed(rollout: Rollout, step: Step, asked: Asked, why: str, *, now: float)
 
 def _without_verdict(rollout: Rollout, verdict: Verdict, *, now: float) -> Action:
     reason = Reason.INSUFFICIENT_DATA if verdict.outcome is Outcome.INSUFFICIENT_DATA else Reason.ANALYSIS_FAILED
-    if rollout.rules.on_no_verdict is OnNoVerdict.HOLD:
+    held = rollout.rules.on_no_verdict is OnNoVerdict.HOLD
+    if verdict.action is NoVerdict.HOLD or (verdict.action is NoVerdict.EXTEND and held):
         said = f"{verdict.outcome}: {verdict.message}; `retry` judges again, `promote` goes on all the same"
         return _hold(rollout, HoldReason.NO_VERDICT, rollout.rules.pause, said, now=now)
     return RollBack(reason, verdict.message)

@@ -8,16 +8,6 @@ from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.traffic import FULL
 
 
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """The observed excess beyond which evidence of harm rolls back."""
-
-    error_rate_increase: float = 0.01
-    """Absolute: 0.01 is one more error in a hundred requests."""
-    latency_increase: float = 1.5
-    """Ratio of the candidate's median to the stable's."""
-
-
 class OnLimit(StrEnum):
     """What becomes of a pause that nobody ended in time."""
 

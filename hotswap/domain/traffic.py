@@ -127,12 +127,17 @@ class Counts:
 
     `completed` are final answers, the proxy's own 503 and 504 included. `latency` maps the upper bound of a bucket in
     microseconds (as text, since it is JSON's key) to the answers in it, from the request's first byte at the proxy to
-    the answer's last.
+    the answer's last. `fell_back` are those that the stable answered in its place (each is one of `server_errors`);
+    `sticky` and `sticky_errors` are the part of `completed` and `server_errors` that came from a caller who keeps its
+    arm.
     """
 
     completed: int = 0
     server_errors: int = 0
     client_errors: int = 0
+    fell_back: int = 0
+    sticky: int = 0
+    sticky_errors: int = 0
     latency: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -155,6 +160,9 @@ class Counts:
             completed=self.completed + sign * other.completed,
             server_errors=self.server_errors + sign * other.server_errors,
             client_errors=self.client_errors + sign * other.client_errors,
+            fell_back=self.fell_back + sign * other.fell_back,
+            sticky=self.sticky + sign * other.sticky,
+            sticky_errors=self.sticky_errors + sign * other.sticky_errors,
             latency={bound: count for bound, count in buckets.items() if count},
         )
 

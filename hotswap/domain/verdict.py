@@ -1,7 +1,9 @@
 """What a judge says about a candidate, with the numbers it was said on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from hotswap.domain.analysis import JudgeName, NoVerdict
 
 
 class Outcome(StrEnum):
@@ -20,6 +22,10 @@ class Reason(StrEnum):
     COMPLETED = "Completed"
     ERROR_RATE = "ErrorRateIncreased"
     LATENCY = "LatencyIncreased"
+    ACCURACY = "AccuracyDropped"
+    DRIFT = "Drifted"
+    METRIC = "MetricBreached"
+    SAMPLE_RATIO = "SampleRatioMismatch"
     INSUFFICIENT_DATA = "InsufficientData"
     ANALYSIS_FAILED = "AnalysisFailed"
     ABORTED = "Aborted"
@@ -53,12 +59,39 @@ class ArmFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricResult:
+    """What the judge says of one metric, with the `numbers` that it used, by name.
+
+    `log_evidence` is the natural logarithm of its e-value so far, all steps before included; `early` says that the
+    candidate is shown to be within the threshold already.
+    """
+
+    name: str
+    judge: JudgeName
+    outcome: Outcome
+    message: str
+    numbers: dict[str, float] = field(default_factory=dict)
+    reason: Reason | None = None
+    required: bool = True
+    on_no_verdict: NoVerdict = NoVerdict.EXTEND
+    log_evidence: float = 0.0
+    early: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """`log_evidence` is the natural logarithm of the e-value for 'the candidate fails more often', all steps so far."""
+    """Of all metrics together: harm of any is harm, and only if all that are required pass it is a pass.
+
+    `action` is what the metrics without a verdict ask for, the strictest of them. `evidence` is each metric's
+    `log_evidence`, which the next step goes on from.
+    """
 
     outcome: Outcome
     message: str
     reason: Reason | None = None
     candidate: ArmFigures = ArmFigures()
     stable: ArmFigures = ArmFigures()
-    log_evidence: float = 0.0
+    metrics: tuple[MetricResult, ...] = ()
+    evidence: dict[str, float] = field(default_factory=dict)
+    action: NoVerdict = NoVerdict.EXTEND
+    early: bool = False

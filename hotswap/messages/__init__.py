@@ -5,6 +5,7 @@ with the field named. All of it is JSON with camelCase names, so that it reads t
 UI and behind `temporal workflow signal --input`.
 """
 
+from hotswap.messages.analysis import AnalysisConfig, MetricConfig
 from hotswap.messages.base import (
     DEPLOYMENT_MEMO,
     SEARCH_ATTRIBUTES,
@@ -71,6 +72,7 @@ __all__ = [
     "TASK_QUEUE",
     "Abort",
     "AddVersion",
+    "AnalysisConfig",
     "Answer",
     "ApprovalGiven",
     "Approve",
@@ -87,6 +89,7 @@ __all__ = [
     "LeaveQueue",
     "Leftovers",
     "Message",
+    "MetricConfig",
     "Name",
     "Pause",
     "PauseConfig",

@@ -5,6 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
+from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, Source, Worse
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.capacity import OnAbort, held
 from hotswap.domain.errors import ValidationFailed
@@ -14,21 +15,69 @@ from hotswap.domain.strategy import (
     Pause,
     Rules,
     Step,
-    Thresholds,
     canary_steps,
     up_to_full,
 )
+from hotswap.messages.analysis import AnalysisConfig
 from hotswap.messages.base import Duration, Message
 
 CANARY_PERCENTAGE = 10
 INCREMENT_STEP = 15
 
 
+ACCURACY_DROP = 0.05
+DRIFT = 0.3
+
+
 class RollbackThresholds(Message):
-    accuracy_drop: float = Field(0.05, ge=0, le=1)
-    latency_increase: float = Field(1.5, ge=1)
-    error_rate_increase: float = Field(0.01, ge=0, le=1)
-    drift: float = Field(0.3, ge=0)
+    """Errors and latency are always judged. Accuracy and drift need data that not everybody has: they roll back as well
+    when nothing is said of them, but without data they hold nobody up unless their threshold is written down.
+    """
+
+    accuracy_drop: float | None = Field(None, ge=0, le=1, description="share of the stable's; 0.05 when absent")
+    latency_increase: float = Field(1.5, ge=1, description="ratio of the medians")
+    error_rate_increase: float = Field(0.01, ge=0, le=1, description="absolute: one more failure in a hundred requests")
+    drift: float | None = Field(None, ge=0, description="PSI or KS distance of a feature; 0.3 when absent")
+
+    def metrics(self, *, minimum_requests: int) -> tuple[Metric, ...]:
+        """Errors have most of the error probability, since nothing else is noticed as soon."""
+        return (
+            Metric(
+                "errors",
+                Source.ERRORS,
+                JudgeName.BETA_MIXTURE,
+                threshold=self.error_rate_increase,
+                samples=minimum_requests,
+                share=3.0,
+            ),
+            Metric(
+                "latency",
+                Source.LATENCY,
+                JudgeName.QUANTILE,
+                threshold=self.latency_increase,
+                samples=minimum_requests,
+            ),
+            Metric(
+                "accuracy",
+                Source.ACCURACY,
+                JudgeName.MEAN,
+                threshold=ACCURACY_DROP if self.accuracy_drop is None else self.accuracy_drop,
+                worse=Worse.LOWER,
+                relative=True,
+                samples=minimum_requests,
+                required=self.accuracy_drop is not None,
+            ),
+            Metric(
+                "drift",
+                Source.DRIFT,
+                JudgeName.THRESHOLD,
+                maximum=DRIFT if self.drift is None else self.drift,
+                samples=max(minimum_requests, 200),
+                interval_seconds=60.0,
+                timeout_seconds=30.0,
+                required=self.drift is not None,
+            ),
+        )
 
 
 class PauseConfig(Message):
@@ -100,6 +149,7 @@ class CanaryConfig(Message):
         RollbackThresholds(),
         validation_alias=AliasChoices("rollbackThresholds", "thresholds", "rollback_thresholds"),
     )
+    analysis: AnalysisConfig = Field(AnalysisConfig(), description="which metrics are judged, and how")
 
     @model_validator(mode="after")
     def _one_way_to_say_weights(self) -> Self:
@@ -173,8 +223,6 @@ class CanaryConfig(Message):
         limit = self.pause_deadline.total_seconds() if self.pause_deadline is not None else None
         return Rules(pause=Pause(limit), on_no_verdict=self.on_no_verdict)
 
-    def thresholds(self) -> Thresholds:
-        return Thresholds(
-            error_rate_increase=self.rollback_thresholds.error_rate_increase,
-            latency_increase=self.rollback_thresholds.latency_increase,
-        )
+    def analysis_policy(self) -> AnalysisPolicy:
+        defaults = self.rollback_thresholds.metrics(minimum_requests=self.minimum_requests)
+        return self.analysis.policy(defaults, minimum_requests=self.minimum_requests)

@@ -4,11 +4,11 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from hotswap.domain.analysis import AnalysisPolicy, Subject
 from hotswap.domain.application import ApplicationSpec
 from hotswap.domain.capacity import CapacityPlan, Readiness
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.registry import Inspection, Registration, Unfinished, VersionRef
-from hotswap.domain.strategy import Thresholds
 from hotswap.domain.traffic import Counts, TrafficChange
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Environment
@@ -205,15 +205,11 @@ class Watch(Message):
     the stable's earlier counts where nothing runs beside the candidate any more, at 100%.
     """
 
-    deployment_id: str
+    subject: Subject
     step: int
-    weight: int
-    candidate: str
-    stable: str
     baseline: VerifiedWeight
     reference: Counts | None
-    prior_log_evidence: float
-    minimum_requests: int
-    thresholds: Thresholds
+    prior_evidence: dict[str, float] = Field(default_factory=dict)
+    policy: AnalysisPolicy
     bake_until: float
     deadline: float

@@ -5,7 +5,6 @@ it again does nothing. Promotion moves registry and route together, or neither.
 """
 
 from datetime import timedelta
-from typing import Any
 
 import msgspec
 import psycopg
@@ -38,7 +37,6 @@ from hotswap.persistence.registry import version_ref
 from hotswap.persistence.tables import (
     ENDED,
     ActiveVersion,
-    AnalysisResult,
     Approval,
     AuditEvent,
     Deployment,
@@ -166,14 +164,6 @@ class PostgresDeployments:
             deployment.message = message
             if progress is not None:
                 deployment.progress_percentage = progress
-
-    async def record_verdict(self, deployment_id: str, *, step: int, verdict: dict[str, Any]) -> None:
-        values = {"verdict": verdict, "judged_at": func.now()}
-        statement = insert(AnalysisResult).values(deployment_id=deployment_id, step=step, **values)
-        async with self._sessions.begin() as session:
-            await session.execute(
-                statement.on_conflict_do_update(index_elements=["deployment_id", "step"], set_=values)
-            )
 
     async def record_decision(
         self, deployment_id: str, *, decision_id: str, kind: str, actor: str, message: str

@@ -244,7 +244,7 @@ class Queries:
             verdicts = await session.scalars(
                 select(AnalysisResult)
                 .where(AnalysisResult.deployment_id == deployment_id)
-                .order_by(AnalysisResult.step)
+                .order_by(AnalysisResult.step, AnalysisResult.begun_at)
             )
             analysis = tuple(StepVerdict(row.step, row.verdict, row.judged_at) for row in verdicts)
             place = (await places(session, [found[0]])).get(deployment_id)

@@ -259,12 +259,30 @@ class AuditEvent(Base):
 
 
 class AnalysisResult(Base):
+    """The newest verdict of one analysis of one step; one that is analysed again has another `begun_at` (Unix time)."""
+
     __tablename__ = "analysis_results"
 
     deployment_id: Mapped[str] = mapped_column(ForeignKey("deployments.deployment_id"), primary_key=True)
     step: Mapped[int] = mapped_column(primary_key=True)
+    begun_at: Mapped[float] = mapped_column(primary_key=True)
+    weight: Mapped[int]
+    reference: Mapped[dict[str, Any] | None]
+    """The stable's counts from before, where nothing ran beside the candidate any more."""
     verdict: Mapped[dict[str, Any]]
     judged_at: Mapped[datetime] = mapped_column(server_default=Now)
+
+
+class AnalysisLook(Base):
+    """What an analysis saw at one time: what its verdicts were made on, and what judges the deployment again."""
+
+    __tablename__ = "analysis_looks"
+
+    deployment_id: Mapped[str] = mapped_column(ForeignKey("deployments.deployment_id"), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    begun_at: Mapped[float] = mapped_column(primary_key=True)
+    at: Mapped[float] = mapped_column(primary_key=True)
+    look: Mapped[dict[str, Any]]
 
 
 class Approval(Base):

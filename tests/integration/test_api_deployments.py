@@ -9,11 +9,14 @@ from sqlalchemy import update
 from temporalio.worker import Worker
 
 from api.orchestration import Orchestration
+from hotswap.domain.analysis import Bake, JudgeName
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.traffic import Arm, TrafficChange
+from hotswap.domain.verdict import ArmFigures, MetricResult, Outcome, Verdict
 from hotswap.domain.vocabulary import Environment, Role
 from hotswap.messages import DeploymentInput
 from hotswap.persistence.deployments import PostgresDeployments
+from hotswap.persistence.looks import PostgresLooks
 from hotswap.persistence.tables import Deployment
 from hotswap.temporal import connect
 from tests.fixtures.api import make_app
@@ -245,9 +248,10 @@ async def test_a_deployment_is_shown_with_steps_verdicts_and_time_left(world: Ap
     )
     await became(world, deployment_id, S.VALIDATING, S.DEPLOYING, S.PROGRESSING)
     deployments = PostgresDeployments(world.sessions)
-    figures = {"requests": 200, "errors": 3, "latency_p50_ms": 1.5, "latency_p95_ms": 3.0}
-    verdict = {"outcome": "Pass", "message": "fine", "candidate": figures, "stable": figures, "log_evidence": 0.1}
-    await deployments.record_verdict(deployment_id, step=0, verdict={**verdict, "reason": None})
+    figures = ArmFigures(requests=200, errors=3, latency_p50_ms=1.5, latency_p95_ms=3.0)
+    errors = MetricResult("errors", JudgeName.BETA_MIXTURE, Outcome.PASS, "fine", {"log-evidence": 0.1})
+    verdict = Verdict(Outcome.PASS, "fine", candidate=figures, stable=figures, metrics=(errors,))
+    await PostgresLooks(world.sessions).record(deployment_id, Bake(0, 1_000.0, 1_250), verdict)
     await deployments.record_weight(deployment_id, verified_weight=5_250, progress=33, message="52.5% verified")
     seen = (await world.get(f"/api/v1/deployments/{deployment_id}")).json()
     assert (seen["status"], seen["trafficPercentage"], seen["currentStep"]) == ("Progressing", 52.5, 2)
@@ -257,7 +261,11 @@ async def test_a_deployment_is_shown_with_steps_verdicts_and_time_left(world: Ap
         (92.5, "waiting"),
         (100.0, "waiting"),
     ]
-    assert seen["analysis"][0]["candidate"]["errorRate"] == 0.015
+    (analysis,) = seen["analysis"]
+    assert analysis["candidate"]["errorRate"] == 0.015
+    assert [(each["name"], each["outcome"], each["numbers"]) for each in analysis["metrics"]] == [
+        ("errors", "Pass", {"log-evidence": 0.1})
+    ]
     assert seen["previousVersion"] == "1.0.0"
     assert seen["bakeEndsAt"] is not None
 

@@ -1,16 +1,15 @@
 """The watch's look: which counts it judges, and which it refuses to."""
 
-from typing import Any
-
 import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.analysis import AnalysisActivities
-from hotswap.analysis.judge import judge
-from hotswap.domain.strategy import Thresholds
+from activities.looking import Sources
+from hotswap.analysis.judge import Judging
+from hotswap.domain.analysis import Bake, Entities, Look, Subject
 from hotswap.domain.traffic import FULL, Counts, ProxyReport
-from hotswap.domain.verdict import Outcome
-from hotswap.messages import VerifiedWeight, Watch
+from hotswap.domain.verdict import Outcome, Verdict
+from hotswap.messages import CanaryConfig, VerifiedWeight, Watch
 
 
 class Bus:
@@ -32,26 +31,37 @@ class Clock:
         return self.now
 
 
-class Rows:
-    async def record_verdict(self, deployment_id: str, *, step: int, verdict: dict[str, Any]) -> None:
-        self.verdict = verdict
+class Record:
+    def __init__(self, *looks: Look) -> None:
+        self.looks = [(0.0, look) for look in looks]
+
+    async def record(self, deployment_id: str, bake: Bake, verdict: Verdict) -> None:
+        self.looks += [(bake.begun_at, look) for look in bake.looks]
+
+    async def past(self, deployment_id: str, *, step: int, begun_at: float) -> list[Look]:
+        return [look for begun, look in self.looks if begun == begun_at]
+
+
+class Census:
+    async def entities(self, subject: Subject) -> Entities:
+        return Entities()
+
+
+def activities(bus: Bus, record: Record | None = None) -> AnalysisActivities:
+    sources = Sources(bus, {}, Census(), clock=Clock())  # type: ignore[arg-type]
+    return AnalysisActivities(sources, record or Record(), Judging)
 
 
 def step(*, baseline: int, verified_at: float) -> Watch:
     counts = Counts(completed=baseline, latency={"1000": baseline})
     return Watch(
-        deployment_id="dep",
+        subject=Subject("dep", "Production", "m", "candidate", "stable", "2.0.0", "1.0.0", FULL // 2, verified_at),
         step=0,
-        weight=FULL // 2,
-        candidate="candidate",
-        stable="stable",
         baseline=VerifiedWeight(
             weight=FULL // 2, verified_at=verified_at, proxies=("envoy-0",), candidate=counts, stable=counts
         ),
         reference=None,
-        prior_log_evidence=0.0,
-        minimum_requests=10,
-        thresholds=Thresholds(error_rate_increase=0.01, latency_increase=1.5),
+        policy=CanaryConfig(minimum_requests=10).analysis_policy(),
         bake_until=Clock.now,
         deadline=Clock.now,
     )
@@ -63,15 +73,15 @@ def environment() -> ActivityEnvironment:
 
 
 async def test_a_reading_from_before_the_step_is_not_shared_with_it(environment: ActivityEnvironment) -> None:
-    activities = AnalysisActivities(Bus(100, 150), Rows(), judge, clock=Clock())  # type: ignore[arg-type]
-    earlier = await environment.run(activities.watch, step(baseline=0, verified_at=Clock.now - 5))
+    watching = activities(Bus(100, 150))
+    earlier = await environment.run(watching.watch, step(baseline=0, verified_at=Clock.now - 5))
     assert earlier.candidate.requests == 100
-    later = await environment.run(activities.watch, step(baseline=110, verified_at=Clock.now + 0.1))
+    later = await environment.run(watching.watch, step(baseline=110, verified_at=Clock.now + 0.1))
     assert (later.outcome, later.candidate.requests) == (Outcome.PASS, 40)
 
 
 async def test_counts_that_shrank_are_never_judged(environment: ActivityEnvironment) -> None:
-    activities = AnalysisActivities(Bus(100), Rows(), judge, clock=Clock())  # type: ignore[arg-type]
-    verdict = await environment.run(activities.watch, step(baseline=110, verified_at=Clock.now - 5))
+    watching = activities(Bus(100))
+    verdict = await environment.run(watching.watch, step(baseline=110, verified_at=Clock.now - 5))
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "before" in verdict.message

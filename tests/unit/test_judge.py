@@ -7,10 +7,11 @@ import pytest
 from scipy.integrate import quad
 
 from hotswap.analysis.evidence import HARM, log_evidence
-from hotswap.analysis.judge import judge, quantile_ms
-from hotswap.domain.strategy import Thresholds
+from hotswap.analysis.judge import Judging, quantile_ms
+from hotswap.domain.analysis import Look
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import Outcome, Reason, Verdict
+from hotswap.messages import CanaryConfig
 
 
 @pytest.mark.parametrize(("hits", "misses", "share"), [(3, 2, 0.1), (0, 5, 0.5), (12, 40, 0.25), (1, 0, 0.9)])
@@ -45,15 +46,10 @@ def counts(requests: int, errors: int = 0, *, ms: float = 5.0) -> Counts:
 
 
 def verdict(candidate: Counts, stable: Counts, *, weight: int = 5_000, reference: Counts | None = None) -> Verdict:
-    return judge(
-        candidate=candidate,
-        stable=stable,
-        weight=weight,
-        reference=reference,
-        prior_log_evidence=0.0,
-        minimum_requests=50,
-        thresholds=Thresholds(),
-    )
+    policy = CanaryConfig().analysis_policy()
+    judging = Judging(policy, weight=weight, reference=reference, prior_evidence={})
+    judging.add(Look(1.0, candidate, stable))
+    return judging.verdict()
 
 
 @pytest.mark.parametrize(

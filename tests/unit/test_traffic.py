@@ -54,8 +54,8 @@ def test_of_two_fences_at_most_one_is_newer(one: tuple[int, int], other: tuple[i
 
 
 def test_counts_add_and_subtract_by_bucket() -> None:
-    later = Counts(10, 2, 1, {"100": 7, "200": 3})
-    assert later - Counts(4, 1, 1, {"100": 4}) == Counts(6, 1, 0, {"100": 3, "200": 3})
+    later = Counts(10, 2, 1, latency={"100": 7, "200": 3})
+    assert later - Counts(4, 1, 1, latency={"100": 4}) == Counts(6, 1, latency={"100": 3, "200": 3})
     assert Counts() + later == later
 
 

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from dataclasses import dataclass, field
 from typing import Any
 
-from hotswap.analysis.judge import judge
+from hotswap.analysis.judge import Judging
+from hotswap.domain.analysis import Bake, Entities, Look, Source, Subject
 from hotswap.domain.application import (
     ApplicationHealth,
     ApplicationSpec,
@@ -36,9 +37,9 @@ from hotswap.domain.registry import (
 )
 from hotswap.domain.resources import Amount, Cluster, Node
 from hotswap.domain.traffic import FULL, Arm, Counts, Fence, ProxyReport, Route, TrafficChange, TrafficPlan
-from hotswap.domain.verdict import Reason
+from hotswap.domain.verdict import Reason, Verdict
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework
-from hotswap.ports import Judge, Planning, WriterLease
+from hotswap.ports import Judge, Meter, Planning, WriterLease
 
 SCHEMA: dict[str, Any] = {"type": "array"}
 
@@ -73,7 +74,8 @@ class World:
     replicas_hang: bool = False
     replicas_crash: bool = False
     """Each runs for a moment, and is dead when it is asked for something."""
-    judge: Judge = judge
+    judge: Judge = Judging
+    meters: Mapping[Source, Meter] = field(default_factory=dict)
     is_unwatched: bool = False
     """Nobody is there who would watch a bake."""
     proxies_silent: bool = False
@@ -98,7 +100,8 @@ class World:
     decisions: list[tuple[str, str, str]] = field(default_factory=list)
     weights: list[int] = field(default_factory=list)
     approvals: list[tuple[str, bool]] = field(default_factory=list)
-    verdicts: dict[int, dict[str, Any]] = field(default_factory=dict)
+    verdicts: dict[int, Verdict] = field(default_factory=dict)
+    looks: list[tuple[Bake, Look]] = field(default_factory=list)
     applications: dict[str, ApplicationSpec] = field(default_factory=dict)
     replicas: dict[str, int] = field(default_factory=dict)
     full: dict[str, int] = field(default_factory=dict)
@@ -268,9 +271,6 @@ class FakeDeployments:
         if verified_weight or self.world.weights:  # none before the first one is no weight
             self.world.weights.append(verified_weight)
 
-    async def record_verdict(self, deployment_id: str, *, step: int, verdict: dict[str, Any]) -> None:
-        self.world.verdicts[step] = verdict
-
     async def record_decision(
         self, deployment_id: str, *, decision_id: str, kind: str, actor: str, message: str
     ) -> None:
@@ -286,6 +286,23 @@ class FakeDeployments:
     async def make_inactive(self, deployment_id: str, change: TrafficChange, *, run_id: str) -> TrafficPlan:
         self.world.active = None
         return await self.plans.apply(change, run_id=run_id)
+
+
+class FakeLooks:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def record(self, deployment_id: str, bake: Bake, verdict: Verdict) -> None:
+        self.world.verdicts[bake.step] = verdict
+        self.world.looks += [(bake, look) for look in bake.looks]
+
+    async def past(self, deployment_id: str, *, step: int, begun_at: float) -> list[Look]:
+        return [look for bake, look in self.world.looks if (bake.step, bake.begun_at) == (step, begun_at)]
+
+
+class FakeCensus:
+    async def entities(self, subject: Subject) -> Entities:
+        return Entities()
 
 
 class FakeSlots:

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from hotswap.domain.analysis import Look
 from hotswap.domain.application import ApplicationHealth, ApplicationState, ArtifactRef, Desired
 from hotswap.domain.registry import Inspection, Registration
 from hotswap.domain.verdict import Outcome, Verdict
@@ -21,8 +22,10 @@ from hotswap.domain.vocabulary import Framework
 from hotswap.persistence.applications import PostgresApplications
 from hotswap.persistence.bell import PostgresBell
 from hotswap.persistence.capacity import PostgresCapacity
+from hotswap.persistence.census import PostgresCensus
 from hotswap.persistence.database import Sessions, create_engine, create_sessions
 from hotswap.persistence.deployments import PostgresDeployments
+from hotswap.persistence.looks import PostgresLooks
 from hotswap.persistence.registry import PostgresRegistry
 from hotswap.persistence.slots import PostgresSlots
 from hotswap.persistence.tenures import PostgresTenures
@@ -53,8 +56,17 @@ class Cluster:
         }
 
 
-def content(**_: Any) -> Verdict:
-    return Verdict(Outcome.PASS, "nothing to complain of")
+class Content:
+    """Has nothing to complain of."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def add(self, look: Look) -> None:
+        pass
+
+    def verdict(self, *, is_over: bool = False) -> Verdict:
+        return Verdict(Outcome.PASS, "nothing to complain of")
 
 
 def ports(sessions: Sessions, *, limit: int) -> Ports:
@@ -70,7 +82,10 @@ def ports(sessions: Sessions, *, limit: int) -> Ports:
         planner=Planner(PostgresCapacity(sessions), cluster, FakeCluster(proxies), CapacityRules(cluster_grows=True)),
         inspector=FakeInspector(proxies),
         probe=FakeProbe(proxies),
-        judge=content,
+        judge=Content,
+        looks=PostgresLooks(sessions),
+        meters={},
+        census=PostgresCensus(sessions),
         slots=PostgresSlots(sessions, limit=limit),
         turns=PostgresTurns(sessions),
         bell=PostgresBell(sessions.kw["bind"]),

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from hotswap.domain.lifecycle import DeploymentStatus as S
-from hotswap.domain.verdict import Outcome, Reason, Verdict
+from hotswap.domain.verdict import Outcome, Reason
+from hotswap.ports import Judging
 from tests.workflows.conftest import Stage
 from tests.workflows.fakes import STABLE, World
 from workflows import stepping
@@ -33,7 +34,7 @@ async def test_a_crash_loop_is_not_taken_for_progress(stage: Stage) -> None:
     assert_back_at_the_stable(rollout.world)
 
 
-def broken_judge(**_: Any) -> Verdict:
+def broken_judge(*_: Any, **__: Any) -> Judging:
     raise ZeroDivisionError("no such metric")
 
 
@@ -64,6 +65,6 @@ async def test_without_any_traffic_nothing_is_promoted(stage: Stage, then: str) 
         outcome = await asyncio.wait_for(rollout.handle.result(), 20)
     reason = Reason.INSUFFICIENT_DATA if then == "rollback" else Reason.DEADLINE_EXCEEDED
     assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, reason)
-    assert {verdict["outcome"] for verdict in rollout.world.verdicts.values()} == {Outcome.INSUFFICIENT_DATA}
+    assert {verdict.outcome for verdict in rollout.world.verdicts.values()} == {Outcome.INSUFFICIENT_DATA}
     assert rollout.world.weights == [5_000, 0]
     assert_back_at_the_stable(rollout.world)

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 
-from hotswap.analysis.judge import judge
+from hotswap.analysis.judge import Judging
 from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState, ArtifactRef, Desired
 from hotswap.domain.application import ReplicaResources as Resources
 from hotswap.domain.lifecycle import DeploymentStatus as S
@@ -30,8 +30,10 @@ from hotswap.messages import CanaryConfig, DeploymentInput, DeploymentOutcome, S
 from hotswap.persistence.applications import PostgresApplications
 from hotswap.persistence.bell import PostgresBell
 from hotswap.persistence.capacity import PostgresCapacity
+from hotswap.persistence.census import PostgresCensus
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.deployments import PostgresDeployments
+from hotswap.persistence.looks import PostgresLooks
 from hotswap.persistence.queries import NewDeployment, Queries
 from hotswap.persistence.registry import PostgresRegistry
 from hotswap.persistence.slots import PostgresSlots
@@ -172,7 +174,10 @@ async def site(temporal_client: Client, sessions: Sessions, engine: AsyncEngine)
         planner=Planner(PostgresCapacity(sessions), cluster, FakeCluster(proxies), CapacityRules(cluster_grows=True)),
         inspector=FakeInspector(proxies),
         probe=FakeProbe(proxies),
-        judge=judge,
+        judge=Judging,
+        looks=PostgresLooks(sessions),
+        meters={},
+        census=PostgresCensus(sessions),
         slots=PostgresSlots(sessions, limit=5),
         turns=PostgresTurns(sessions),
         bell=PostgresBell(engine),

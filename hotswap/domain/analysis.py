@@ -1,0 +1,198 @@
+"""What is judged, and on what: metrics and their rules, and what one look at the world saw.
+
+Data only, so that it crosses Temporal, is stored with the deployment, and judges a past deployment again. Figures are
+cumulative since the step's weight was verified: a look that was missed makes the next one coarser, and loses nothing.
+How they are judged is `hotswap/analysis/`; what comes of a verdict is `hotswap/domain/policy.py`.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from hotswap.domain.traffic import Counts
+
+
+class Source(StrEnum):
+    """Where a metric's figures come from."""
+
+    ERRORS = "errors"
+    """Requests that failed, as clients (or, where the stable stepped in, the proxies) saw it."""
+    LATENCY = "latency"
+    """Of answers, as the proxies measured it, in milliseconds."""
+    CONFIDENCE = "confidence"
+    """The mean confidence of the predictions."""
+    PREDICTION = "prediction"
+    """The mean of the predictions, where they are numbers."""
+    ACCURACY = "accuracy"
+    """The share of right predictions of those whose outcome was reported; for regressions minus the absolute error."""
+    DRIFT = "drift"
+    """The largest distance (PSI or KS statistic) of a feature's distribution from its reference."""
+    PROMETHEUS = "prometheus"
+    WEBHOOK = "webhook"
+
+
+class JudgeName(StrEnum):
+    THRESHOLD = "threshold"
+    BETA_MIXTURE = "betaMixture"
+    QUANTILE = "quantile"
+    MEAN = "mean"
+    KAYENTA = "kayenta"
+
+
+class Worse(StrEnum):
+    """Which way a metric goes when the candidate is worse."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+
+
+class NoVerdict(StrEnum):
+    """What becomes of a bake at whose end a metric has neither passed nor shown harm.
+
+    `EXTEND` goes on until the step's deadline; what comes then is the rollout's `onNoVerdict`.
+    """
+
+    EXTEND = "extend"
+    HOLD = "hold"
+    ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric and its rule. Which of the fields count is the judge's:
+
+    - `betaMixture` (errors): harm beyond `threshold` more failures per request than the stable.
+    - `quantile` (latency): harm beyond `threshold` times the stable's `quantile`.
+    - `mean`: harm beyond `threshold` worse than the stable's mean, a share of it when `relative`; values in `bounds`.
+    - `threshold`: harm outside `minimum` and `maximum`, of the value or, when `relative`, of its ratio to the stable's;
+      `failures` readings in a row.
+    - `kayenta`: once, at the end of the bake; harm is a significant difference that reaches `threshold` times the
+      stable's mean.
+
+    `samples` is the least of each arm for a verdict. A metric that isn't `required` passes for want of data only, and
+    says so; one that doesn't `rolls_back` never harms. `share` is its weight when the error probability is divided.
+    """
+
+    name: str
+    source: Source
+    judge: JudgeName
+    threshold: float = 0.0
+    worse: Worse = Worse.HIGHER
+    relative: bool = False
+    quantile: float = 0.5
+    bounds: tuple[float, float] = (0.0, 1.0)
+    minimum: float | None = None
+    maximum: float | None = None
+    failures: int = 1
+    samples: int = 50
+    query: str = ""
+    """PromQL with `${candidate}`, `${stable}`, `${window}`…; or the name of a webhook of the settings."""
+    interval_seconds: float = 5.0
+    timeout_seconds: float = 5.0
+    required: bool = True
+    rolls_back: bool = True
+    on_no_verdict: NoVerdict = NoVerdict.EXTEND
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisPolicy:
+    """All metrics of a rollout. `alpha` bounds how often a good candidate is rolled back by chance, over all of them.
+
+    `promote_early` ends a bake as passed as soon as every required metric is shown to be within its threshold.
+    `sample_ratio` holds a rollout whose observed split contradicts the commanded weight.
+    """
+
+    metrics: tuple[Metric, ...] = ()
+    alpha: float = 0.01
+    promote_early: bool = False
+    sample_ratio: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Of values that were seen since the step's weight was verified."""
+
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    @property
+    def mean(self) -> float | None:
+        return self.total / self.count if self.count else None
+
+    def __sub__(self, other: "Moments") -> "Moments":
+        return Moments(self.count - other.count, self.total - other.total, self.squares - other.squares)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a source said of one metric at `at` (Unix time, seconds); which fields it fills is the source's.
+
+    Means fill moments, queries values, a Kayenta judge's queries points (None where one is missing), a webhook
+    `passed`. `error` says why it could not be read: never a pass.
+    """
+
+    at: float
+    candidate: Moments | None = None
+    stable: Moments | None = None
+    candidate_value: float | None = None
+    stable_value: float | None = None
+    candidate_points: tuple[float | None, ...] = ()
+    stable_points: tuple[float | None, ...] = ()
+    passed: bool | None = None
+    message: str = ""
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entities:
+    """Callers that keep their arm (sticky), each counted once: those that were seen, and of them who saw an error."""
+
+    candidate: int = 0
+    stable: int = 0
+    candidate_failed: int = 0
+    stable_failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen at `at`, since the step's weight was verified. Stored: it is what a verdict was made on.
+
+    `readings` are those that are new since the look before, by their metric's name.
+    """
+
+    at: float
+    candidate: Counts
+    stable: Counts
+    readings: dict[str, Reading] = field(default_factory=dict)
+    entities: Entities | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bake:
+    """One analysis of one step: from `begun_at` (when its weight was verified) on, what was seen, in order.
+
+    A step that is analysed again has one more. `weight` is in hundredths of a percent, `reference` what the stable had
+    done before nothing ran beside the candidate any more.
+    """
+
+    step: int
+    begun_at: float
+    weight: int
+    reference: Counts | None = None
+    looks: tuple[Look, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom a source is asked about. `since` is when the step's weight was verified (Unix time, seconds)."""
+
+    deployment_id: str
+    environment: str
+    model: str
+    candidate: str
+    stable: str
+    candidate_version: str
+    stable_version: str
+    weight: int
+    since: float
