@@ -4,10 +4,16 @@ Serve's PUT is the whole desired state and has no version check, so there is one
 asked for right before the PUT and outlives its time-out. Lease and rows are read again after it: a writer that was
 frozen with a PUT in hand, and wakes up when the lease is another's, writes anew what the rows say by then, and so
 can't win.
+
+A PUT makes Serve begin anew with every application that it is still building, also where nothing changes for it. So
+what Serve was told already is not written again, and who can wait lets builds be finished first: else a dozen
+deployments that start at once would keep each other from ever starting.
 """
 
 import asyncio
 import logging
+from collections.abc import Mapping, Sequence
+from enum import Enum, auto
 
 from temporalio import activity
 
@@ -22,6 +28,8 @@ from hotswap.ports import DesiredApplications, ReplicaProbe, ServeCluster, Traff
 POLL_SECONDS = 0.25
 LEASE_NEEDED_SECONDS = 12.0
 """A PUT may take 10 s until its client gives up; the lease must outlive it."""
+BUILD_SECONDS = 10.0
+"""How long others' builds are waited for at most."""
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +94,7 @@ class ReplicaActivities:
         What shrinks is not waited for: what grows in its place is ready only after it has gone.
         """
         await self._desired.scale(request.replicas)
-        await self._converge()
+        await self._converge(at_once=True)
         if not request.wait:
             return
         await self._ready.until_ready(request.replicas)
@@ -143,13 +151,13 @@ class ReplicaActivities:
             raise Conflict(f"{application} is not wanted any more")
         return desired.replicas
 
-    async def _converge(self) -> None:
-        """Return when Ray Serve was told what the rows say.
+    async def _converge(self, *, at_once: bool = False) -> None:
+        """Return when Ray Serve was told what the rows say; what is not wanted `at_once` lets builds be finished.
 
         A cancel ends the waiting and not the work: who was frozen with a PUT in hand is cancelled as soon as he wakes,
         and has to repair what he then wrote.
         """
-        work = asyncio.ensure_future(self._write_until_current())
+        work = asyncio.ensure_future(self._write_until_current(patience=0.0 if at_once else BUILD_SECONDS))
         self._writing.add(work)
         work.add_done_callback(self._written)
         await asyncio.shield(work)
@@ -159,22 +167,48 @@ class ReplicaActivities:
         if not work.cancelled() and (problem := work.exception()):
             logger.warning("ray serve configuration was not written", extra={"error": str(problem)})
 
-    async def _write_until_current(self) -> None:
-        while not await self._write():
-            logger.warning("ray serve configuration was outdated while it was written; it is written again")
+    async def _write_until_current(self, *, patience: float) -> None:
+        loop = asyncio.get_running_loop()
+        patient_until = loop.time() + patience
+        while (came_to := await self._write(interrupts=loop.time() >= patient_until)) is not _Written.YES:
+            if came_to is _Written.WHILE_BUILDING:
+                await asyncio.sleep(POLL_SECONDS)
+            else:
+                logger.warning("ray serve configuration was outdated while it was written; it is written again")
 
-    async def _write(self) -> bool:
-        """Whether nobody else may have written meanwhile, and the rows still say what was written."""
+    async def _write(self, *, interrupts: bool) -> "_Written":
+        """Write, unless Serve was told the same already, or builds something and this may not interrupt it."""
         async with self._desired.writer_lease(activity.info().task_queue) as lease:
             wanted = await self._desired.all()
+            found = await self._cluster.applications()
+            if _was_told(found, wanted):
+                return _Written.YES
+            if not interrupts and any(state.is_building for state in found.values()):
+                return _Written.WHILE_BUILDING
             if await lease.remaining() < LEASE_NEEDED_SECONDS:
-                return False
+                return _Written.OUTDATED
             await self._cluster.put(wanted)
             logger.info(
                 "ray serve configuration written",
                 extra={"applications": {each.spec.name: each.replicas for each in wanted}},
             )
-            return await lease.remaining() > 0 and await self._desired.all() == wanted
+            if await lease.remaining() > 0 and await self._desired.all() == wanted:
+                return _Written.YES
+            return _Written.OUTDATED
+
+
+class _Written(Enum):
+    """`OUTDATED`: somebody else may have written meanwhile, or the rows say something else by now."""
+
+    YES = auto()
+    OUTDATED = auto()
+    WHILE_BUILDING = auto()
+
+
+def _was_told(found: Mapping[str, ApplicationState], wanted: Sequence[Desired]) -> bool:
+    """Whether Serve's configuration says just this already."""
+    running = {name: state.told for name, state in found.items() if state.health is not ApplicationHealth.STOPPING}
+    return running == {each.spec.name: each.replicas for each in wanted if each.replicas > 0}
 
 
 def _was_told_otherwise(state: ApplicationState, desired: Desired) -> bool:

@@ -133,6 +133,8 @@ def read_applications(details: dict[str, Any]) -> dict[str, ApplicationState]:
             message=_reason(application),
             targets=tuple(sorted(targets.get(name, ()))),
             wanted=_wanted(application),
+            told=_told(application),
+            is_building=application["status"] == "DEPLOYING" and not application.get("deployments"),
         )
         for name, application in (details.get("applications") or {}).items()
     }
@@ -141,6 +143,14 @@ def read_applications(details: dict[str, Any]) -> dict[str, ApplicationState]:
 def _wanted(application: dict[str, Any]) -> int | None:
     deployments = (application.get("deployments") or {}).values()
     return next((each["target_num_replicas"] for each in deployments if "target_num_replicas" in each), None)
+
+
+def _told(application: dict[str, Any]) -> int | None:
+    deployments = (application.get("deployed_app_config") or {}).get("deployments") or ()
+    for each in deployments:
+        number = (each.get("autoscaling_config") or {}).get("min_replicas", each.get("num_replicas"))
+        return number if isinstance(number, int) else None
+    return None
 
 
 def _reason(application: dict[str, Any]) -> str:

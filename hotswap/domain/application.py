@@ -89,7 +89,9 @@ class ApplicationHealth(StrEnum):
 class ApplicationState:
     """An application as Ray Serve shows it: `targets` are `host:port` of the replicas that can be sent requests.
 
-    `wanted` are the replicas that Serve was told of, None where it doesn't say.
+    `told` are the replicas (of what scales by load, the fewest) of the configuration that Serve was last given, and
+    `wanted` those that it works towards; None where it doesn't say. While it `is_building` it works towards none yet,
+    and any new configuration makes it begin anew.
     """
 
     name: str
@@ -97,3 +99,5 @@ class ApplicationState:
     message: str = ""
     targets: tuple[str, ...] = ()
     wanted: int | None = None
+    told: int | None = None
+    is_building: bool = False

@@ -100,6 +100,20 @@ async def test_a_put_is_the_whole_desired_state_and_leaves_what_it_repeats_alone
     assert (await serve.applications()).keys() == {"stays", "comes"}
 
 
+@pytest.mark.relied_on_by("serving/rayserve.py", "activities/replicas.py")
+async def test_what_serve_was_told_is_seen_at_once_also_while_it_builds(serve: RayServeClient) -> None:
+    await serve.put([application("built", replicas=2), application("grows", most=3)])
+    seen = await serve.applications()
+    assert {name: state.told for name, state in seen.items()} == {"built": 2, "grows": 1}
+    assert all(state.is_building for state in seen.values()), "there is no deployment yet"
+    assert not (await state_of(serve, "built", replicas=2)).is_building
+    await serve.put([application("built", replicas=1)])
+    async with asyncio.timeout(60):
+        while (await serve.applications()).keys() != {"built"}:
+            await asyncio.sleep(0.1)
+    assert (await serve.applications())["built"].told == 1
+
+
 @pytest.mark.relied_on_by("hotswap/cli/stack/environment.py", "activities/replicas.py", "workflows/retirement.py")
 async def test_a_replica_that_is_removed_ends_what_it_has_answers_on_for_a_while_and_then_refuses(
     serve: RayServeClient,

@@ -117,6 +117,61 @@ async def test_the_reconciler_sees_that_serve_was_told_of_another_number_of_repl
     assert await environment.run(activities.repair_applications) == []
 
 
+class OrderlyRows(Rows):
+    """Nobody loses the lease, and who wants it waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lease = asyncio.Lock()
+
+    @contextlib.asynccontextmanager
+    async def writer_lease(self, holder: str) -> AsyncIterator[WriterLease]:
+        async with self.lease, super().writer_lease(holder) as lease:
+            yield lease
+
+
+class BuildingServe(Serve):
+    """Builds what it is told of for two looks, and begins anew at each PUT, as the real one does."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: None)
+        self.puts: list[list[str]] = []
+        self.interrupted = 0
+        self.built_in = 0
+
+    async def put(self, applications: Sequence[Desired]) -> None:
+        self.interrupted += self.built_in > 0
+        self.puts.append([each.spec.name for each in applications])
+        self.running, self.built_in = self.puts[-1], 2
+        await asyncio.sleep(0)
+
+    async def applications(self) -> dict[str, ApplicationState]:
+        await asyncio.sleep(0)
+        is_building, self.built_in = self.built_in > 0, max(0, self.built_in - 1)
+        health = ApplicationHealth.STARTING if is_building else ApplicationHealth.RUNNING
+        targets = () if is_building else ("127.0.0.1:1",)
+        return {
+            name: ApplicationState(name, health, "", targets, told=1, is_building=is_building) for name in self.running
+        }
+
+
+async def test_deployments_that_start_at_once_share_a_put_and_interrupt_no_build() -> None:
+    rows, serve = OrderlyRows(), BuildingServe()
+    activities = ReplicaActivities(rows, serve, FakeProbe(), FakePlans(World(brief=rollout_brief(), clock=lambda: 0.0)))
+    names = [f"app-{number}" for number in range(6)]
+
+    async def start(name: str) -> None:
+        environment = ActivityEnvironment()
+        environment.info = replace(environment.info, task_queue="test")
+        await environment.run(activities.start_replicas, spec(name))
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(start(name) for name in names))
+    assert serve.running == names
+    assert len(serve.puts) < len(names), "those that wait for the lease are written together"
+    assert serve.interrupted == 0
+
+
 @pytest.mark.parametrize("cancelled", [False, True])
 async def test_a_writer_that_froze_with_a_put_in_hand_repairs_what_it_wrote(cancelled: bool) -> None:
     rows, environment = Rows(), ActivityEnvironment()
