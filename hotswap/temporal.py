@@ -9,18 +9,23 @@ from typing import Any
 
 from pydantic import ValidationError
 from temporalio.api.common.v1 import Payload
+from temporalio.api.failure.v1 import Failure
 from temporalio.client import Client
 from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
 from temporalio.converter import (
     CompositePayloadConverter,
     DataConverter,
+    DefaultFailureConverter,
     DefaultPayloadConverter,
     JSONPlainPayloadConverter,
+    PayloadConverter,
 )
 from temporalio.envconfig import ClientConfig
 from temporalio.exceptions import ApplicationError
 
 from hotswap.domain.errors import ValidationFailed
+
+MOST_MESSAGE, MOST_CAUSE, MOST_TRACE, MOST_CAUSES = 2_000, 300, 600, 2
 
 
 class _ValidatingJSONConverter(PydanticJSONPlainPayloadConverter):
@@ -44,7 +49,31 @@ class _PayloadConverter(CompositePayloadConverter):
         )
 
 
-DATA_CONVERTER = DataConverter(payload_converter_class=_PayloadConverter)
+class BriefFailures(DefaultFailureConverter):
+    """Failures that Temporal shows while they are retried: of one above 4 KB it says only that it is too large.
+
+    What is cut off is in the log of the process that failed.
+    """
+
+    def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
+        super().to_failure(exception, payload_converter, failure)
+        failure.message = _shortened(failure.message, MOST_MESSAGE)
+        failure.stack_trace = failure.stack_trace[-MOST_TRACE:]
+        cause = failure.cause if failure.HasField("cause") else None
+        for _ in range(MOST_CAUSES):
+            if cause is None:
+                return
+            cause.message, cause.stack_trace = _shortened(cause.message, MOST_CAUSE), ""
+            cause = cause.cause if cause.HasField("cause") else None
+        if cause is not None:
+            cause.ClearField("cause")
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+DATA_CONVERTER = DataConverter(payload_converter_class=_PayloadConverter, failure_converter_class=BriefFailures)
 
 
 def describe(error: ValidationError) -> str:
