@@ -229,7 +229,8 @@ def _passed(rollout: Rollout, step: Step, asked: Asked, why: str, *, now: float)
 
 
 def _without_verdict(rollout: Rollout, verdict: Verdict, *, now: float) -> Action:
-    reason = Reason.INSUFFICIENT_DATA if verdict.outcome is Outcome.INSUFFICIENT_DATA else Reason.ANALYSIS_FAILED
+    lacks_data = verdict.outcome is Outcome.INSUFFICIENT_DATA
+    reason = verdict.reason or (Reason.INSUFFICIENT_DATA if lacks_data else Reason.ANALYSIS_FAILED)
     held = rollout.rules.on_no_verdict is OnNoVerdict.HOLD
     if verdict.action is NoVerdict.HOLD or (verdict.action is NoVerdict.EXTEND and held):
         said = f"{verdict.outcome}: {verdict.message}; `retry` judges again, `promote` goes on all the same"

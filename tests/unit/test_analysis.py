@@ -1,15 +1,32 @@
 """The watch's look: which counts it judges, and which it refuses to."""
 
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.analysis import AnalysisActivities
 from activities.looking import Sources
 from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import Bake, Entities, Look, Subject
+from hotswap.domain.analysis import (
+    AnalysisPolicy,
+    Bake,
+    Entities,
+    JudgeName,
+    Look,
+    Metric,
+    NoVerdict,
+    Reading,
+    Source,
+    Subject,
+)
+from hotswap.domain.errors import Unavailable
 from hotswap.domain.traffic import FULL, Counts, ProxyReport
 from hotswap.domain.verdict import Outcome, Verdict
 from hotswap.messages import CanaryConfig, VerifiedWeight, Watch
+from hotswap.ports import Judge, Meter
 
 
 class Bus:
@@ -47,12 +64,15 @@ class Census:
         return Entities()
 
 
-def activities(bus: Bus, record: Record | None = None) -> AnalysisActivities:
-    sources = Sources(bus, {}, Census(), clock=Clock())  # type: ignore[arg-type]
-    return AnalysisActivities(sources, record or Record(), Judging)
+def activities(
+    bus: Bus, record: Record | None = None, *, judge: Judge = Judging, meter: Meter | None = None
+) -> AnalysisActivities:
+    meters = {Source.CONFIDENCE: meter} if meter is not None else {}
+    sources = Sources(bus, meters, Census(), clock=Clock())  # type: ignore[arg-type]
+    return AnalysisActivities(sources, record or Record(), judge)
 
 
-def step(*, baseline: int, verified_at: float) -> Watch:
+def step(*, baseline: int, verified_at: float, metrics: tuple[Metric, ...] | None = None, lasts: float = 0.0) -> Watch:
     counts = Counts(completed=baseline, latency={"1000": baseline})
     return Watch(
         subject=Subject("dep", "Production", "m", "candidate", "stable", "2.0.0", "1.0.0", FULL // 2, verified_at),
@@ -61,9 +81,9 @@ def step(*, baseline: int, verified_at: float) -> Watch:
             weight=FULL // 2, verified_at=verified_at, proxies=("envoy-0",), candidate=counts, stable=counts
         ),
         reference=None,
-        policy=CanaryConfig(minimum_requests=10).analysis_policy(),
+        policy=CanaryConfig(minimum_requests=10).analysis_policy() if metrics is None else AnalysisPolicy(metrics),
         bake_until=Clock.now,
-        deadline=Clock.now,
+        deadline=Clock.now + lasts,
     )
 
 
@@ -85,3 +105,86 @@ async def test_counts_that_shrank_are_never_judged(environment: ActivityEnvironm
     verdict = await environment.run(watching.watch, step(baseline=110, verified_at=Clock.now - 5))
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "before" in verdict.message
+
+
+async def test_what_a_killed_watch_saw_is_judged_with_what_the_next_one_sees(environment: ActivityEnvironment) -> None:
+    record, seen = Record(), Seen()
+    first = activities(Bus(100), record, judge=seen.judge)
+    await environment.run(first.watch, step(baseline=0, verified_at=Clock.now - 5))
+    again = activities(Bus(160), record, judge=(after := Seen()).judge)
+    await environment.run(again.watch, step(baseline=0, verified_at=Clock.now - 5))
+    assert [look.candidate.completed for look in seen.looks] == [100]
+    assert [look.candidate.completed for look in after.looks] == [100, 160]
+    other = activities(Bus(170), record, judge=(elsewhere := Seen()).judge)
+    await environment.run(other.watch, step(baseline=0, verified_at=Clock.now - 4))
+    assert [look.candidate.completed for look in elsewhere.looks] == [170], "another analysis of the step is another"
+
+
+CONFIDENCE = Metric("confidence", Source.CONFIDENCE, JudgeName.MEAN, timeout_seconds=0.05, interval_seconds=0.05)
+
+
+async def away(metric: Metric, subject: Subject) -> Reading:
+    raise Unavailable("the database does not answer")
+
+
+async def broken(metric: Metric, subject: Subject) -> Reading:
+    raise ZeroDivisionError("secret in a message")
+
+
+async def slow(metric: Metric, subject: Subject) -> Reading:
+    await asyncio.sleep(60)
+    raise AssertionError("it was given up")
+
+
+@pytest.mark.parametrize(
+    ("read", "error"),
+    [
+        (away, "the database does not answer"),
+        (broken, "confidence failed: ZeroDivisionError"),
+        (slow, "confidence gave no answer within 0.05 s"),
+        (None, "nothing here reads confidence"),
+    ],
+)
+async def test_a_source_that_fails_is_an_error_and_holds_up_nothing(
+    environment: ActivityEnvironment, read: Callable[[Metric, Subject], Any] | None, error: str
+) -> None:
+    class Broken:
+        async def read(self, metric: Metric, subject: Subject) -> Reading:
+            assert read is not None
+            answer: Reading = await read(metric, subject)
+            return answer
+
+    seen = Seen(until=lambda look: "confidence" in look.readings)
+    watching = activities(Bus(100), judge=seen.judge, meter=Broken() if read is not None else None)
+    async with asyncio.timeout(20):
+        await environment.run(
+            watching.watch, step(baseline=0, verified_at=Clock.now - 5, metrics=(CONFIDENCE,), lasts=60)
+        )
+    assert seen.looks[-1].readings["confidence"].error == error
+
+
+@pytest.mark.parametrize("action", [NoVerdict.HOLD, NoVerdict.ROLLBACK])
+async def test_a_bake_whose_metric_says_so_is_not_extended(environment: ActivityEnvironment, action: NoVerdict) -> None:
+    said = Verdict(Outcome.INCONCLUSIVE, "who knows", action=action)
+    watching = activities(Bus(100), judge=Seen(verdict=said).judge)
+    async with asyncio.timeout(20):
+        assert await environment.run(watching.watch, step(baseline=0, verified_at=Clock.now - 5, lasts=600)) == said
+
+
+class Seen:
+    """A judge that notes what it is shown; it passes, or when `until` is given, once it has seen that."""
+
+    def __init__(self, *, verdict: Verdict | None = None, until: Callable[[Look], bool] = lambda _: True) -> None:
+        self.looks: list[Look] = []
+        self._verdict = verdict or Verdict(Outcome.PASS, "fine")
+        self._until = until
+
+    def judge(self, *_: Any, **__: Any) -> "Seen":
+        return self
+
+    def add(self, look: Look) -> None:
+        self.looks.append(look)
+
+    def verdict(self, *, is_over: bool = False) -> Verdict:
+        is_seen = any(self._until(look) for look in self.looks)
+        return self._verdict if is_seen else Verdict(Outcome.INSUFFICIENT_DATA, "not yet")

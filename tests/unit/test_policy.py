@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hotswap.domain.analysis import NoVerdict
 from hotswap.domain.policy import (
     Action,
     Asked,
@@ -117,6 +118,31 @@ def test_what_people_ask_for(
             assert action == position
         case other:
             pytest.fail(f"{other} was not expected")
+
+
+@pytest.mark.parametrize(
+    ("of", "action", "held"),
+    [
+        (BAKING, NoVerdict.EXTEND, False),
+        (HOLDING, NoVerdict.EXTEND, True),
+        (BAKING, NoVerdict.HOLD, True),
+        (HOLDING, NoVerdict.ROLLBACK, False),
+    ],
+)
+def test_a_metric_without_a_verdict_says_itself_what_comes_of_it(of: Rollout, action: NoVerdict, held: bool) -> None:
+    verdict = Verdict(Outcome.INCONCLUSIVE, "numbers", Reason.SAMPLE_RATIO, action=action)
+    then = next_action(of.judged(verdict), Asked(), now=1060)
+    if held:
+        assert isinstance(then, Hold)
+    else:
+        assert isinstance(then, RollBack)
+        assert then.reason is Reason.SAMPLE_RATIO
+
+
+def test_only_what_is_shown_already_shortens_a_bake() -> None:
+    passed = Verdict(Outcome.PASS, "numbers")
+    assert next_action(BAKING.judged(passed), Asked(), now=1001) == Wait(1060)
+    assert isinstance(next_action(BAKING.judged(replace(passed, early=True)), Asked(), now=1001), GoTo)
 
 
 def test_a_gate_that_nobody_closes_opens_where_the_config_says_so() -> None:

@@ -34,6 +34,10 @@ def config(**said: Any) -> CanaryConfig:
     return CanaryConfig.model_validate(said)
 
 
+def metric(**said: Any) -> dict[str, Any]:
+    return {"analysis": {"metrics": [{"name": "it", **said}]}}
+
+
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
@@ -71,6 +75,16 @@ def test_steps_that_end_at_100_get_no_other() -> None:
         ({"steps": [{"weight": 1, "pause": {"limit": "soon"}}]}, "steps.0.pause", "duration"),
         ({"canaryPercentage": 0}, "canaryPercentage", "greater than 0"),
         ({"onNoVerdict": "shrug"}, "onNoVerdict", "'rollback' or 'hold'"),
+        ({"analysis": {"metrics": []}}, "analysis.metrics", "at least 1"),
+        (metric(source="drift", judge="quantile"), "analysis.metrics.0", "that is judged by threshold"),
+        (metric(source="latency", min=1), "analysis.metrics.0", "quantile has `threshold`"),
+        (metric(source="confidence", judge="threshold"), "analysis.metrics.0", "needs min or max"),
+        (metric(source="prometheus", max=1), "analysis.metrics.0", "query is what source prometheus needs"),
+        (metric(source="prometheus", max=1, query="up{a='$b'}"), "analysis.metrics.0", "query has ${b}"),
+        (metric(source="prometheus", max=1, query="up$"), "analysis.metrics.0", "begins no ${placeholder}"),
+        (metric(source="webhook"), "analysis.metrics.0", "webhook is what source webhook needs"),
+        (metric(source="confidence", bounds=[1, 0]), "analysis.metrics.0", "the smaller one first"),
+        ({"analysis": {"metrics": [{"name": "a", "source": "errors"}] * 2}}, "analysis", "two metrics are named a"),
         ({"pauseDeadline": "PT0S"}, "pauseDeadline", "greater than 0"),
     ],
 )
