@@ -7,16 +7,15 @@ most alpha, however often one looks. Source: Lindon and Malek, NeurIPS 2022, arX
 
 import math
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincc, betaln
 
-ALPHA = 0.01
-"""How often a good candidate may be rolled back by chance, over a whole rollout."""
 
-HARM = math.log(1 / ALPHA)
-
-
-def log_evidence(hits: int, misses: int, *, share: float, a: float = 1.0, b: float = 1.0) -> float:
-    """Natural logarithm of the one-sided e-value for 'a hit is more likely than `share`'.
+def log_evidence(
+    hits: ArrayLike, misses: ArrayLike, *, share: float, a: float = 1.0, b: float = 1.0
+) -> NDArray[np.float64]:
+    """Natural logarithm of the one-sided e-value for 'a hit is more likely than `share`', of one run or of many.
 
     For errors with both arms side by side: `hits` are the candidate's errors, `misses` the stable's, `share` is the
     candidate's share of the traffic. For one arm against a known rate: its errors, its successes, and that rate.
@@ -24,20 +23,21 @@ def log_evidence(hits: int, misses: int, *, share: float, a: float = 1.0, b: flo
 
     Raises ValueError unless 0 < share < 1, and for negative counts.
     """
-    if hits < 0 or misses < 0:
+    hits, misses = np.asarray(hits, dtype=float), np.asarray(misses, dtype=float)
+    if (hits < 0).any() or (misses < 0).any():
         raise ValueError(f"{hits} hits and {misses} misses are no counts")
     if not 0 < share < 1:
         raise ValueError(f"a share of {share} leaves nothing to compare")
     prior = betaln(a, b) + math.log(betaincc(a, b, share))
     null = hits * math.log(share) + misses * math.log1p(-share)
-    return float(_log_upper_beta(a + hits, b + misses, share) - prior - null)
+    return np.asarray(_log_upper_beta(a + hits, b + misses, share) - prior - null)
 
 
-def _log_upper_beta(a: float, b: float, x: float) -> float:
+def _log_upper_beta(a: NDArray[np.float64], b: NDArray[np.float64], x: float) -> NDArray[np.float64]:
     """Logarithm of the incomplete Beta integral from x to 1, also where it is too small for a float."""
     tail = betaincc(a, b, x)
-    if tail > 0:
-        return float(betaln(a, b) + math.log(tail))
     # Far right of the mode the integrand falls off like an exponential: its value at x over its slope there.
     slope = (b - 1) / (1 - x) - (a - 1) / x
-    return (a - 1) * math.log(x) + (b - 1) * math.log1p(-x) - math.log(slope)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        beyond = (a - 1) * math.log(x) + (b - 1) * math.log1p(-x) - np.log(slope)
+        return np.where(tail > 0, betaln(a, b) + np.log(tail), beyond)

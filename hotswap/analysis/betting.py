@@ -1,0 +1,96 @@
+"""Evidence that one arm's values are worse, lump by lump: always valid, and no burst on one arm is ever enough of it.
+
+A lump is what came between two looks. In each, capital is bet on D, the candidate's mean minus the stable's, which is
+within -1 and 1 and, whatever both arms have in common at that time, 0 on average if the arms don't differ. So the
+capital, the product of 1 + stake x D, is a test martingale: by Ville's inequality it ever exceeds 1/alpha with
+probability at most alpha, however often one looks, for heavy tails and for load that both arms share (Waudby-Smith and
+Ramdas, arXiv 2010.09686). One lump at most doubles it, however many values it has: harm has to last.
+
+Invariants: what is bet on (which of several features, and how many looks make a lump) follows from earlier lumps only;
+a fold holds no more than a few arrays, whatever the number of looks. Arrays may have leading axes, one entry for each
+of many runs: the benchmark folds a thousand of them at once, and a rollout's judge has none.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+Floats = NDArray[np.float64]
+
+STAKES = np.array([0.1, 0.3, 0.6, 0.95])
+"""Mixed with equal weights: large ones find what is plain at once, small ones what is slight."""
+
+_LONGEST = 64
+
+
+class Betting:
+    """Of `features` that all say 'worse' by a higher value (0 to 1), lumps bet on the one that stood out so far.
+
+    `ceiling` takes the stable's place where nothing runs beside the candidate: the means that the stable surely has not
+    exceeded.
+    """
+
+    def __init__(self, features: int, *, runs: tuple[int, ...] = (), ceiling: Floats | None = None) -> None:
+        self._ceiling = ceiling
+        self._capital = np.zeros((*runs, len(STAKES)))
+        self._past_sums = np.zeros((*runs, 2, features))
+        self._past_counts = np.zeros((*runs, 2))
+        self._sums = np.zeros((*runs, 2, features))
+        self._counts = np.zeros((*runs, 2))
+        self._looks = np.zeros(runs)
+        self._span = np.ones(runs)
+
+    def add(self, sums: Floats, counts: Floats) -> None:
+        """What came since the last look: of the candidate and then the stable, each feature's sum, and how many."""
+        self._sums += sums
+        self._counts += counts
+        self._looks += 1
+        full = self._looks >= self._span
+        seen = self._counts[..., 0] > 0
+        if self._ceiling is None:
+            seen = seen & (self._counts[..., 1] > 0)
+        difference, known = self._difference()
+        self._capital += np.log1p(np.where(full & seen & known, difference, 0.0)[..., None] * STAKES)
+        # A lump that lacks an arm says nothing. Waiting for the arm would favour the seconds in which it came; that the
+        # next lump is longer is known before it begins.
+        self._span = np.where(full & ~seen, np.minimum(self._span * 2, _LONGEST), self._span)
+        self._past_sums += np.where(full[..., None, None], self._sums, 0.0)
+        self._past_counts += np.where(full[..., None], self._counts, 0.0)
+        self._sums = np.where(full[..., None, None], 0.0, self._sums)
+        self._counts = np.where(full[..., None], 0.0, self._counts)
+        self._looks = np.where(full, 0.0, self._looks)
+
+    @property
+    def log_evidence(self) -> Floats:
+        return np.asarray(logsumexp(self._capital, axis=-1)) - math.log(len(STAKES))
+
+    def _difference(self) -> tuple[Floats, NDArray[np.bool_]]:
+        """D of the lump for the chosen feature, and whether there was a past to choose it by."""
+        means = self._sums / np.maximum(self._counts, 1)[..., None]
+        chosen, known = self._choice()
+        mine = np.take_along_axis(means[..., 0, :], chosen[..., None], axis=-1)[..., 0]
+        if self._ceiling is not None:
+            return mine - self._ceiling[chosen], known
+        theirs = np.take_along_axis(means[..., 1, :], chosen[..., None], axis=-1)[..., 0]
+        return np.clip(mine - theirs, -1.0, 1.0), known
+
+    def _choice(self) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """The feature by which the candidate was worse most clearly, in standard deviations."""
+        counts = np.maximum(self._past_counts, 1)
+        means = self._past_sums / counts[..., None]
+        if means.shape[-1] == 1:
+            return np.zeros(means.shape[:-2], dtype=np.intp), np.ones(means.shape[:-2], dtype=np.bool_)
+        if self._ceiling is not None:
+            centre, theirs, weight = self._ceiling, self._ceiling, 1 / counts[..., 0]
+        else:
+            centre = self._past_sums.sum(axis=-2) / counts.sum(axis=-1)[..., None]
+            theirs, weight = means[..., 1, :], (1 / counts).sum(axis=-1)
+        # Of a feature that is always, or never, there is no deviation: half a value more keeps it from standing out.
+        spread = np.maximum(centre * (1 - centre), 0.0) * weight[..., None] + weight[..., None] ** 2
+        distance = (means[..., 0, :] - theirs) / np.sqrt(spread)
+        known = self._past_counts[..., 0] > 0
+        if self._ceiling is None:
+            known = known & (self._past_counts[..., 1] > 0)
+        return np.argmax(distance, axis=-1), known

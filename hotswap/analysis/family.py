@@ -1,0 +1,38 @@
+"""Many metrics, one verdict: the error probability is divided among them, and the worst of them counts."""
+
+from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, NoVerdict
+from hotswap.domain.verdict import ArmFigures, MetricResult, Outcome, Verdict
+
+ALWAYS_VALID = frozenset({JudgeName.BETA_MIXTURE, JudgeName.QUANTILE, JudgeName.MEAN})
+
+_SEVERITY = (Outcome.HARM, Outcome.ERROR, Outcome.INCONCLUSIVE, Outcome.INSUFFICIENT_DATA, Outcome.PASS)
+_STRICTEST = (NoVerdict.ROLLBACK, NoVerdict.HOLD, NoVerdict.EXTEND)
+
+
+def alpha_of(metric: Metric, policy: AnalysisPolicy) -> float:
+    """By Bonferroni, in proportion to `share`, over the metrics that could roll a good candidate back by chance."""
+    risky = [each for each in policy.metrics if each.rolls_back and each.judge in ALWAYS_VALID]
+    if metric not in risky:
+        return policy.alpha
+    return policy.alpha * metric.share / sum(each.share for each in risky)
+
+
+def combined(metrics: tuple[MetricResult, ...], *, candidate: ArmFigures, stable: ArmFigures) -> Verdict:
+    """Harm of any metric is harm; else the worst that a required one came to, and nothing judged is no pass."""
+    counted = [each for each in metrics if each.required or each.outcome in (Outcome.HARM, Outcome.PASS)]
+    if not counted:
+        outcome, told = Outcome.INSUFFICIENT_DATA, list(metrics)
+    else:
+        outcome = min((each.outcome for each in counted), key=_SEVERITY.index)
+        told = [each for each in counted if each.outcome is outcome]
+    return Verdict(
+        outcome,
+        "; ".join(each.message for each in told) or "no metric is judged",
+        next((each.reason for each in told if each.reason is not None), None),
+        candidate=candidate,
+        stable=stable,
+        metrics=metrics,
+        evidence={each.name: each.log_evidence for each in metrics},
+        action=min((each.on_no_verdict for each in told), key=_STRICTEST.index, default=NoVerdict.EXTEND),
+        early=outcome is Outcome.PASS and all(each.early for each in counted),
+    )

@@ -1,0 +1,95 @@
+"""What counts and the judges' settings come to: an arm's figures, and the result that every judge hands in."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from hotswap.domain.analysis import Look, Metric, Source
+from hotswap.domain.traffic import FULL, Counts
+from hotswap.domain.verdict import ArmFigures, MetricResult, Outcome, Reason
+
+_REASONS = {
+    Source.ERRORS: Reason.ERROR_RATE,
+    Source.LATENCY: Reason.LATENCY,
+    Source.ACCURACY: Reason.ACCURACY,
+    Source.DRIFT: Reason.DRIFT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """In which step a metric is judged, and how sure one must be.
+
+    `prior` is the evidence of the steps before; `early` says whether anybody asks for non-inferiority.
+    """
+
+    weight: int
+    reference: Counts | None
+    alpha: float
+    prior: float = 0.0
+    early: bool = False
+
+    @property
+    def share(self) -> float | None:
+        """The candidate's of the traffic; None where nothing runs beside it, or nothing comes to it."""
+        return self.weight / FULL if self.reference is None and 0 < self.weight < FULL else None
+
+    def stable(self, look: Look) -> Counts:
+        return look.stable if self.reference is None else self.reference
+
+
+class MetricJudge(Protocol):
+    """Judges one metric of one step; folds looks as they come, in memory that doesn't grow with them."""
+
+    def add(self, look: Look) -> None:
+        """The next look; newer than the one before."""
+
+    def result(self, *, is_over: bool) -> MetricResult:
+        """At least one look was added."""
+
+
+def result(
+    metric: Metric,
+    outcome: Outcome,
+    message: str,
+    *,
+    numbers: Mapping[str, float] | None = None,
+    evidence: float = 0.0,
+    early: bool = False,
+) -> MetricResult:
+    """What a metric came to: harm has the reason of its source, and one that doesn't roll back never harms."""
+    if outcome is Outcome.HARM and not metric.rolls_back:
+        outcome, message = Outcome.INCONCLUSIVE, f"worse, but {metric.name} rolls nothing back: {message}"
+    return MetricResult(
+        metric.name,
+        metric.judge,
+        outcome,
+        message,
+        {name: number for name, number in (numbers or {}).items() if math.isfinite(number)},
+        _REASONS.get(metric.source, Reason.METRIC) if outcome is Outcome.HARM else None,
+        metric.required,
+        metric.on_no_verdict,
+        evidence,
+        early and outcome is Outcome.PASS,
+    )
+
+
+def figures(counts: Counts) -> ArmFigures:
+    return ArmFigures(
+        requests=counts.completed,
+        errors=counts.server_errors,
+        latency_p50_ms=quantile_ms(counts, 0.5),
+        latency_p95_ms=quantile_ms(counts, 0.95),
+    )
+
+
+def quantile_ms(counts: Counts, q: float) -> float | None:
+    """The upper bound, in milliseconds, of the bucket that holds the q-quantile; None without an answer."""
+    total = sum(counts.latency.values())
+    seen = 0
+    for bound, count in sorted((float(bound), count) for bound, count in counts.latency.items()):
+        seen += count
+        if seen >= q * total:
+            return bound / 1000
+    return None

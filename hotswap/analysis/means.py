@@ -1,0 +1,79 @@
+"""The judge of means (accuracy, confidence, what a business counts): worse than the stable's by more than a threshold.
+
+The evidence is betting's, on what came between two readings: sums are cumulative, so late labels are fine.
+"""
+
+import math
+
+import numpy as np
+
+from hotswap.analysis.betting import Betting
+from hotswap.analysis.figures import Setting, result
+from hotswap.domain.analysis import Look, Metric, Moments, Reading, Worse
+from hotswap.domain.verdict import MetricResult, Outcome
+
+
+class MeanJudge:
+    def __init__(self, metric: Metric, setting: Setting) -> None:
+        self._metric = metric
+        self._setting = setting
+        self._betting = Betting(1)
+        self._folded = (Moments(), Moments())
+        self._reading: Reading | None = None
+
+    def add(self, look: Look) -> None:
+        reading = look.readings.get(self._metric.name)
+        if reading is None:
+            return
+        self._reading = reading
+        if reading.error is not None:
+            return
+        both = (reading.candidate or Moments(), reading.stable or Moments())
+        new = tuple(now - before for now, before in zip(both, self._folded, strict=True))
+        if min(each.count for each in new) < 0:
+            return  # Read from somewhere that knew less than the reading before: the next one that knows more counts.
+        self._folded = both
+        self._betting.add(
+            np.array([[self._badness(each)] for each in new]), np.array([float(each.count) for each in new])
+        )
+
+    def _badness(self, moments: Moments) -> float:
+        """The sum of the values, each from 0 (the best of `bounds`) to 1 (the worst)."""
+        least, most = self._metric.bounds
+        share = (moments.total - least * moments.count) / (most - least)
+        share = min(max(share, 0.0), float(moments.count))
+        return share if self._metric.worse is Worse.HIGHER else moments.count - share
+
+    def result(self, *, is_over: bool) -> MetricResult:
+        metric, reading = self._metric, self._reading
+        evidence = self._setting.prior + float(self._betting.log_evidence)
+        if reading is None:
+            return result(metric, Outcome.INSUFFICIENT_DATA, f"{metric.name} was not read yet", evidence=evidence)
+        if reading.error is not None:
+            return result(metric, Outcome.ERROR, f"{metric.name}: {reading.error}", evidence=evidence)
+        candidate, stable = self._folded
+        if candidate.mean is None or stable.mean is None or min(candidate.count, stable.count) < metric.samples:
+            lacking = (
+                f"{metric.name}: fewer than {metric.samples} values from an arm "
+                f"(candidate {candidate.count}, stable {stable.count})"
+            )
+            return result(metric, Outcome.INSUFFICIENT_DATA, lacking, evidence=evidence)
+        sign = 1 if metric.worse is Worse.HIGHER else -1
+        excess = sign * (candidate.mean - stable.mean)
+        limit = metric.threshold * abs(stable.mean) if metric.relative else metric.threshold
+        needed = -math.log(self._setting.alpha)
+        numbers = {"candidate_mean": candidate.mean, "stable_mean": stable.mean, "excess": excess, "limit": limit}
+        margin = _margin(candidate.count, metric, self._setting) + _margin(stable.count, metric, self._setting)
+        told = (
+            f"{metric.name} {candidate.mean:.4g} against the stable's {stable.mean:.4g}, {excess:+.4g} worse, "
+            f"threshold {limit:.4g}, log-evidence {evidence:.1f} of {needed:.1f}"
+        )
+        outcome = Outcome.HARM if evidence >= needed and excess > limit else Outcome.PASS
+        return result(metric, outcome, told, numbers=numbers, evidence=evidence, early=excess + margin < limit)
+
+
+def _margin(count: int, metric: Metric, setting: Setting) -> float:
+    """How far a mean is from its expectation at most, at all times (Robbins' normal mixture; Hoeffding's lemma)."""
+    rho, variance = 100.0, count / 4
+    width = metric.bounds[1] - metric.bounds[0]
+    return width * math.sqrt((variance + rho) * (math.log1p(variance / rho) + 2 * math.log(4 / setting.alpha))) / count

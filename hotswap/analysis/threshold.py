@@ -1,0 +1,106 @@
+"""The judge without statistics: a value outside its limits so many readings in a row, or a webhook that says no.
+
+Values come from wherever the metric's source has them: queries and drift say them, counts and moments are worked out.
+"""
+
+import math
+from dataclasses import dataclass
+
+from hotswap.analysis.figures import Setting, quantile_ms, result
+from hotswap.domain.analysis import Look, Metric, Moments, Reading, Source
+from hotswap.domain.traffic import Counts
+from hotswap.domain.verdict import MetricResult, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One reading: its value, or why there is none."""
+
+    value: float | None = None
+    breached: bool = False
+    message: str = ""
+    error: str | None = None
+
+
+class ThresholdJudge:
+    def __init__(self, metric: Metric, setting: Setting) -> None:
+        self._metric = metric
+        self._setting = setting
+        self._seen: _Seen | None = None
+        self._in_a_row = 0
+
+    def add(self, look: Look) -> None:
+        if self._metric.source in {Source.ERRORS, Source.LATENCY}:
+            seen = self._of_counts(look)
+        elif (reading := look.readings.get(self._metric.name)) is not None:
+            seen = self._of_reading(reading)
+        else:
+            return
+        self._seen = seen
+        # An error, or no value, neither breaches nor clears: what comes next to it is what counts.
+        if seen.error is None and seen.message:
+            self._in_a_row = self._in_a_row + 1 if seen.breached else 0
+
+    def result(self, *, is_over: bool) -> MetricResult:
+        metric, seen = self._metric, self._seen
+        if seen is None:
+            return result(metric, Outcome.INSUFFICIENT_DATA, f"{metric.name} was not read yet")
+        numbers = {"in_a_row": float(self._in_a_row)} | ({} if seen.value is None else {"value": seen.value})
+        if self._in_a_row >= metric.failures:
+            outcome, told = Outcome.HARM, seen.message or f"breached {self._in_a_row} times in a row"
+        elif seen.error is not None:
+            outcome, told = Outcome.ERROR, seen.error
+        elif not seen.message:
+            outcome, told = Outcome.INSUFFICIENT_DATA, f"too little data, fewer than {metric.samples} of an arm or none"
+        elif seen.breached:
+            outcome, told = Outcome.INCONCLUSIVE, f"{seen.message}, {self._in_a_row} of {metric.failures} in a row"
+        else:
+            outcome, told = Outcome.PASS, seen.message
+        return result(metric, outcome, f"{metric.name}: {told}", numbers=numbers)
+
+    def _of_counts(self, look: Look) -> _Seen:
+        stable = self._setting.stable(look)
+        enough = look.candidate.good >= self._metric.samples
+        if not enough or (self._metric.relative and stable.good < self._metric.samples):
+            return _Seen()
+        return self._judged(_of(self._metric, look.candidate), _of(self._metric, stable))
+
+    def _of_reading(self, reading: Reading) -> _Seen:
+        if reading.error is not None:
+            return _Seen(error=reading.error)
+        if reading.passed is not None:
+            told = reading.message or ("passed" if reading.passed else "did not pass")
+            return _Seen(breached=not reading.passed, message=told)
+        if reading.candidate_value is not None:
+            return self._judged(reading.candidate_value, reading.stable_value)
+        mine, theirs = reading.candidate or Moments(), reading.stable or Moments()
+        if mine.count < self._metric.samples or (self._metric.relative and theirs.count < self._metric.samples):
+            return _Seen()
+        return self._judged(mine.mean, theirs.mean)
+
+    def _judged(self, mine: float | None, theirs: float | None) -> _Seen:
+        metric = self._metric
+        value, of = mine, ""
+        if metric.relative and mine is not None:
+            value, of = _ratio(mine, theirs), " times the stable's"
+        if value is None or math.isnan(value):
+            return _Seen()
+        if metric.maximum is not None and value > metric.maximum:
+            return _Seen(value, True, f"{value:.4g}{of} is above {metric.maximum:g}")
+        if metric.minimum is not None and value < metric.minimum:
+            return _Seen(value, True, f"{value:.4g}{of} is below {metric.minimum:g}")
+        return _Seen(value, False, f"{value:.4g}{of} is within its limits")
+
+
+def _of(metric: Metric, counts: Counts) -> float | None:
+    if metric.source is Source.LATENCY:
+        return quantile_ms(counts, metric.quantile)
+    return counts.server_errors / counts.completed if counts.completed else None
+
+
+def _ratio(mine: float, theirs: float | None) -> float | None:
+    if theirs is None:
+        return None
+    if theirs == 0:
+        return 1.0 if mine == 0 else float("inf")
+    return mine / theirs
