@@ -2,8 +2,8 @@
 
 A prediction and its outcome make one `Score`; scores add up in a `Tally`, and tallies of any times and versions add up
 to the same `Quality` as their scores would. So what is kept is bounded, whatever the number of requests: a confusion
-matrix knows `MOST_LABELS` labels, and further ones together as `OTHER`. What can't be scored (a list of probabilities, a
-label for a number) is nobody's success and nobody's failure: it has no score.
+matrix knows `MOST_LABELS` labels, and further ones together as `OTHER`. What can't be scored (a list of probabilities,
+a label for a number) is nobody's success and nobody's failure: it has no score.
 """
 
 import json
