@@ -40,6 +40,7 @@ from hotswap.analysis.judge import Judging
 from hotswap.bus import RedisTrafficBus
 from hotswap.domain.analysis import Source
 from hotswap.messages import TASK_QUEUE, waiting_queue, watch_queue
+from hotswap.persistence.accuracy import PostgresAccuracy
 from hotswap.persistence.applications import PostgresApplications
 from hotswap.persistence.bell import PostgresBell
 from hotswap.persistence.capacity import PostgresCapacity
@@ -213,7 +214,9 @@ async def serve(settings: Settings) -> None:
         probe=HttpReplicaProbe(),
         judge=Judging,
         looks=PostgresLooks(sessions),
-        meters={},
+        meters={
+            Source.ACCURACY: PostgresAccuracy(sessions),
+        },
         census=PostgresCensus(sessions),
         slots=PostgresSlots(sessions, limit=settings.deployments.max_concurrent),
         turns=PostgresTurns(sessions),

@@ -1,5 +1,7 @@
 """The recorder: moves inference records from the Redis stream into PostgreSQL. `python -m hotswap.persistence.recorder`
 
+Beside it, in the same process, outcomes are matched with them (`hotswap.persistence.matcher`).
+
 A batch is copied into a staging table and inserted from there, doing nothing for keys that are there already; it is
 acknowledged and deleted from the stream only after the commit. So a crash anywhere repeats a batch and never loses or
 doubles a record. A record that can't be read or written is set aside in a stream of its own, by itself: it is never
@@ -19,12 +21,15 @@ from typing import Any
 
 import msgspec
 import psycopg
+from anyio import create_task_group
 from psycopg import AsyncConnection
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
 from hotswap.lifetime import until_terminated
+from hotswap.persistence.database import create_engine, create_sessions
+from hotswap.persistence.matcher import Matcher
 from hotswap.records import STREAM, InferenceRecord, decode_record, split_batch
 from hotswap.settings import Settings, SettingsError, load
 from hotswap.telemetry import configure_logging, mark_ready
@@ -261,9 +266,18 @@ def _text(value: str | None) -> str | None:
 
 async def serve(settings: Settings) -> None:
     redis = Redis.from_url(settings.redis.url.get_secret_value())
+    engine = create_engine(settings.postgres)
     url = settings.postgres.url.get_secret_value().replace("postgresql+psycopg://", "postgresql://")
-    await until_terminated(Recorder(redis, url).run)
+    recorder, matcher = Recorder(redis, url), Matcher(create_sessions(engine))
+
+    async def work() -> None:
+        async with create_task_group() as group:
+            group.start_soon(recorder.run)
+            group.start_soon(matcher.run)
+
+    await until_terminated(work)
     await redis.aclose()
+    await engine.dispose()
 
 
 def main() -> None:
