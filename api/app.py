@@ -26,6 +26,7 @@ from api import (
     freezes,
     health,
     models,
+    outcomes,
     redeployment,
     scaling,
     swagger,
@@ -38,6 +39,7 @@ from api.orchestration import Orchestration
 from hotswap.persistence.capacity import PostgresCapacity
 from hotswap.persistence.database import create_engine, create_sessions
 from hotswap.persistence.freezes import PostgresFreezes
+from hotswap.persistence.outcomes import PostgresOutcomes
 from hotswap.persistence.queries import Queries
 from hotswap.persistence.tenures import PostgresTenures
 from hotswap.persistence.traffic import PostgresTrafficPlans
@@ -62,6 +64,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     scaling.router,
     redeployment.router,
     freezes.router,
+    outcomes.router,
     traffic.router,
     health.router,
     swagger.router,
@@ -122,6 +125,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             plans=PostgresTrafficPlans(sessions),
             turns=PostgresTurns(sessions),
             freezes=PostgresFreezes(sessions),
+            outcomes=PostgresOutcomes(sessions),
             orchestration=orchestration,
             planner=Planner(
                 PostgresCapacity(sessions),

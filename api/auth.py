@@ -24,7 +24,9 @@ from hotswap.settings import SecuritySettings
 ENGINEERS = (Role.ML_ENGINEER, Role.ADMIN)
 MAKERS = (Role.DATA_SCIENTIST, *ENGINEERS)
 READERS = (Role.VIEWER, *MAKERS)
-"""Applications only infer, and traffic agents only see the plan: neither reads the registry."""
+"""Applications only infer and report outcomes, and traffic agents only see the plan: neither reads the registry."""
+CALLERS = (Role.APPLICATION, *MAKERS)
+"""Who may infer, which Envoy decides, and say what the predictions should have been."""
 
 _Bearer = Annotated[Any, Depends(HTTPBearer(auto_error=False, description="a token from `hotswap env` or from login"))]
 

@@ -10,10 +10,11 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api.auth import ENGINEERS, MAKERS, READERS, Tokens, requires
+from api.auth import CALLERS, ENGINEERS, MAKERS, READERS, Tokens, requires
 from api.orchestration import Orchestration
 from hotswap.domain.vocabulary import Role
 from hotswap.persistence.freezes import PostgresFreezes
+from hotswap.persistence.outcomes import PostgresOutcomes
 from hotswap.persistence.queries import Queries
 from hotswap.persistence.tenures import PostgresTenures
 from hotswap.persistence.traffic import PostgresTrafficPlans
@@ -35,6 +36,7 @@ class Parts:
     plans: PostgresTrafficPlans
     turns: PostgresTurns
     freezes: PostgresFreezes
+    outcomes: PostgresOutcomes
     orchestration: Orchestration
     planner: Planner
     probes: Mapping[str, Probe]
@@ -48,6 +50,7 @@ def _parts(request: Request) -> Parts:
 With = Annotated[Parts, Depends(_parts)]
 
 Reader = Annotated[Principal, requires(*READERS)]
+Caller = Annotated[Principal, requires(*CALLERS)]
 Maker = Annotated[Principal, requires(*MAKERS)]
 Engineer = Annotated[Principal, requires(*ENGINEERS)]
 Agent = Annotated[Principal, requires(Role.TRAFFIC_AGENT)]

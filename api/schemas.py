@@ -7,14 +7,27 @@ keep a row readable. What is sent is only checked for its form here; whether it 
 
 import math
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 
 import semver
 from fastapi import Path, Query
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StringConstraints,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
+from hotswap.analysis.quality import LARGEST, LONGEST_LABEL, label
+from hotswap.analysis.quality import Label as Outcome
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.errors import FieldProblem, ValidationFailed
 from hotswap.domain.ids import check_model_name, normalise_sha256
@@ -22,6 +35,7 @@ from hotswap.domain.registry import Registration
 from hotswap.domain.vocabulary import Environment, Framework, ModelType, OnConflict, Strategy
 
 _ARTIFACT_PATH = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^?#\s]+")
+_FIRST_OUTCOME = datetime(2000, 1, 1, tzinfo=UTC)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 MOST_NESTING = 32
@@ -72,7 +86,24 @@ def _told(check: Any) -> Any:
     return AfterValidator(run)
 
 
+def _outcome(value: Outcome) -> Outcome:
+    if not isinstance(value, str | bool) and abs(value) > LARGEST:
+        raise ValueError(f"must be a number from {-LARGEST:g} to {LARGEST:g}")
+    return value
+
+
+def _observed(at: datetime) -> datetime:
+    if not _FIRST_OUTCOME <= at <= datetime.now(UTC) + timedelta(days=1):
+        raise ValueError("is no time at which an outcome can have been seen")
+    return at
+
+
 Text = Annotated[str, StringConstraints(max_length=2_000)]
+OutcomeLabel = Annotated[
+    StrictBool | StrictInt | StrictFloat | Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_LABEL)],
+    AfterValidator(_outcome),
+]
+ObservedAt = Annotated[AwareDatetime, AfterValidator(_observed)]
 Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
 ModelName = Annotated[str, _told(check_model_name)]
 SemVer = Annotated[str, StringConstraints(max_length=50), AfterValidator(_semver)]
@@ -87,6 +118,8 @@ VersionId = Annotated[
     str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,99}$", description="the version's number or its id")
 ]
 DeploymentId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,99}$")]
+REQUEST_ID = r"^[\x20-\x7e]{1,128}$"
+RequestId = Annotated[str, Path(pattern=REQUEST_ID, description="as the prediction names it")]
 FreezeId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,99}$")]
 Limit = Annotated[int, Query(ge=1, le=200)]
 Offset = Annotated[int, Query(ge=0, le=1_000_000)]
@@ -321,6 +354,39 @@ class SayScale(Say):
 
 class SayPromote(Say):
     full: bool = Field(False, description="go to 100% at once, instead of to the next step")
+
+
+class _Outcome(Body):
+    outcome: OutcomeLabel = Field(description="the label, or the number, that the prediction should have been")
+    observed_at: ObservedAt | None = Field(
+        None, description="when that was seen; one seen before the outcome already known doesn't replace it"
+    )
+
+    @property
+    def label(self) -> str:
+        return label(self.outcome)
+
+
+class ReportOutcome(_Outcome):
+    """`POST /inference/{requestId}/outcome`."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"outcome": 1, "observedAt": "2026-12-27T06:00:00Z"}})
+
+
+class OutcomeOf(_Outcome):
+    request_id: str = Field(pattern=REQUEST_ID, description="as the prediction names it")
+
+
+class ReportOutcomes(Body):
+    """`POST /inference/outcomes`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"outcomes": [{"requestId": "c0ffee00-0000-4000-8000-000000000000", "outcome": "malignant"}]}
+        }
+    )
+
+    outcomes: list[OutcomeOf] = Field(min_length=1, max_length=1_000)
 
 
 class Login(Body):

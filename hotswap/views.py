@@ -357,6 +357,12 @@ class BatchPredictionView(View):
     total_latency_ms: float | None = None
 
 
+class OutcomesTaken(View):
+    """How many outcomes were taken; what they belong to shows later."""
+
+    accepted: int
+
+
 class TokenView(View):
     """`expiresIn` in seconds."""
 

@@ -6,6 +6,8 @@ from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.vocabulary import Environment
 
 MODEL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+RESERVED = frozenset({"outcomes"})
+"""What stands in a model's place in a path and is none: `POST /inference/outcomes`."""
 SHA256 = re.compile(r"(?:sha256:)?([0-9a-f]{64})", re.IGNORECASE)
 
 
@@ -15,6 +17,8 @@ def check_model_name(name: str) -> str:
         raise ValidationFailed.of(
             "name", f"{name!r} must be 1 to 63 lower-case letters, digits or hyphens, with no hyphen at either end"
         )
+    if name in RESERVED:
+        raise ValidationFailed.of("name", f"{name!r} is a part of the API's own paths; take another name")
     return name
 
 

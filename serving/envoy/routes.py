@@ -90,6 +90,7 @@ def route_configuration(plan: TrafficPlan) -> Json:
                 "routes": [
                     _not_here({"path_separated_prefix": "/internal"}, NotFound, "there is nothing here"),
                     _to_api({"safe_regex": {"regex": f"{INFERENCE}/[^/]+/(status|outcome)"}}),
+                    _to_api({"path": f"{INFERENCE}/outcomes"}),
                     _nothing_but_inference(),
                     *(entry for route in plan.routes for entry in _model_routes(route)),
                     _not_here(

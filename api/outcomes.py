@@ -1,0 +1,30 @@
+"""Outcomes: what predictions should have been, as it becomes known, by who asked for them.
+
+An outcome is taken whether or not its request is known: the record of a prediction is on its way for a moment after the
+answer, and a caller must not have to wait for it. Saying one again does no harm, so a caller may always try again.
+"""
+
+from fastapi import APIRouter
+
+from api.auth import GuardedRoute
+from api.context import Caller, With
+from api.schemas import ReportOutcome, ReportOutcomes, RequestId
+from hotswap.persistence.outcomes import Reported
+from hotswap.views import OutcomesTaken
+
+router = APIRouter(prefix="/api/v1/inference", tags=["inference"], route_class=GuardedRoute)
+
+
+@router.post("/outcomes", status_code=202)
+async def report_outcomes(caller: Caller, parts: With, body: ReportOutcomes) -> OutcomesTaken:
+    """Say what up to 1,000 predictions should have been. Of several of one request the last one counts."""
+    said = [Reported(each.request_id, each.label, each.observed_at) for each in body.outcomes]
+    await parts.outcomes.report(said, by=caller.subject)
+    return OutcomesTaken(accepted=len(said))
+
+
+@router.post("/{request_id}/outcome", status_code=202)
+async def report_outcome(caller: Caller, parts: With, request_id: RequestId, body: ReportOutcome) -> OutcomesTaken:
+    """Say what one prediction should have been; another outcome of the same request replaces the one before."""
+    await parts.outcomes.report([Reported(request_id, body.label, body.observed_at)], by=caller.subject)
+    return OutcomesTaken(accepted=1)
