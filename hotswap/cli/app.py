@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import typer
 
-from hotswap.cli import decisions, deployments, freezes, models, outcome, watch
+from hotswap.cli import decisions, deployments, freezes, models, outcome, reporting, watch
 from hotswap.cli.console import ErrorsToldGroup
 from hotswap.cli.demo import demo as run_demo
 from hotswap.cli.options import examples
@@ -75,6 +75,12 @@ _add(
 )
 _add(WORK, freezes.thaw, "hotswap thaw Production", "hotswap thaw frz-1a2b3c4d")
 _add(WORK, freezes.freezes, "hotswap freezes", "hotswap freezes --environment Production --json")
+_add(
+    WORK,
+    reporting.outcome,
+    "hotswap outcome c0ffee00-0000-4000-8000-000000000000 malignant",
+    "hotswap outcome c0ffee00-0000-4000-8000-000000000000 -- -12.5",
+)
 _add(STEER, decisions.approve, f'hotswap approve {_ID} --reason "checked in staging"', codes=outcome.FORWARD)
 _add(STEER, decisions.reject, f'hotswap reject {_ID} --reason "not on a Friday"', codes=outcome.BACK)
 _add(STEER, decisions.pause, f'hotswap pause {_ID} --reason "looking into p99"', codes=outcome.FORWARD)

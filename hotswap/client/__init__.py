@@ -31,6 +31,7 @@ from hotswap.views import (
     DryRunView,
     FreezeView,
     ModelView,
+    OutcomesTaken,
     Page,
     PredictionView,
     RegistrationStatus,
@@ -41,6 +42,9 @@ from hotswap.views import (
 )
 
 __all__ = ["ApiError", "HotSwap"]
+
+MOST_OUTCOMES = 1_000
+"""In one call."""
 
 Answered = TypeVar("Answered", bound=View)
 
@@ -304,6 +308,27 @@ class HotSwap:
                 headers=routing_headers(environment, version, entity, tester=tester),
             ),
         )
+
+    def report_outcome(
+        self, request_id: str, outcome: str | float, *, observed_at: datetime | None = None
+    ) -> OutcomesTaken:
+        """What a prediction should have been, a label or a number; another one replaces it, the same changes nothing.
+
+        `observed_at` has its time zone; one that was observed before the outcome already known doesn't replace it.
+        """
+        body = {"outcome": outcome} | ({"observedAt": observed_at.isoformat()} if observed_at is not None else {})
+        path = f"/api/v1/inference/{_quoted(request_id)}/outcome"
+        return _read(OutcomesTaken, self._transport.send("POST", path, body=body))
+
+    def report_outcomes(self, outcomes: Mapping[str, str | float]) -> OutcomesTaken:
+        """The same of many requests, by their ids; as many calls as it takes, which may all be made again."""
+        said = [{"requestId": request_id, "outcome": outcome} for request_id, outcome in outcomes.items()]
+        accepted = 0
+        for begin in range(0, len(said), MOST_OUTCOMES):
+            body = {"outcomes": said[begin : begin + MOST_OUTCOMES]}
+            answer = self._transport.send("POST", "/api/v1/inference/outcomes", body=body)
+            accepted += _read(OutcomesTaken, answer).accepted
+        return OutcomesTaken(accepted=accepted)
 
     # --- the rest -----------------------------------------------------------------------------------------------------
 

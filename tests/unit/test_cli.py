@@ -27,7 +27,7 @@ from tests.fixtures.cli import Cli
 COMMANDS = [
     *("up", "down", "stop", "start", "env", "demo", "models", "deploy", "get", "watch"),
     *("approve", "reject", "pause", "resume", "promote", "goto", "abort", "retry", "rollback"),
-    *("freeze", "thaw", "freezes"),
+    *("freeze", "thaw", "freezes", "outcome"),
 ]
 LEAVES = [*(name for name in COMMANDS if name != "models"), "models list", "models register", "models show"]
 FORWARD = ["approve", "pause", "resume", "promote", "retry"]
