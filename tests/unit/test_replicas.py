@@ -1,4 +1,4 @@
-"""Converging Ray Serve to the rows, when the writer freezes with a PUT in hand and wakes up late."""
+"""Converging Ray Serve to the rows: a writer who freezes with a PUT in hand, many at once, builds under way."""
 
 import asyncio
 import contextlib
@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from temporalio.testing import ActivityEnvironment
 
+from activities import convergence
 from activities.replicas import ReplicaActivities
 from hotswap.domain.application import (
     ApplicationHealth,
@@ -17,6 +18,7 @@ from hotswap.domain.application import (
     ReplicaResources,
 )
 from hotswap.domain.vocabulary import Environment, Framework
+from hotswap.messages import ScaleReplicas
 from hotswap.ports import WriterLease
 from tests.workflows.fakes import FakePlans, FakeProbe, World, rollout_brief, version_ref
 
@@ -192,3 +194,107 @@ async def test_a_writer_that_froze_with_a_put_in_hand_repairs_what_it_wrote(canc
     for _ in range(50):
         await asyncio.sleep(0)
     assert serve.running == ["first", "second"]
+
+
+class HeldServe:
+    """Builds each application for as long as the test says; a PUT begins every build anew, as Ray Serve does."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, int] = {}
+        self.building: set[str] = set()
+        self.puts: list[set[str]] = []
+        self.called_off: list[str] = []
+        self.answer_seconds = 0.0
+
+    async def put(self, applications: Sequence[Desired]) -> None:
+        named = {each.spec.name: each.replicas for each in applications}
+        self.called_off += sorted(self.building)
+        self.building |= named.keys() - self.told.keys()
+        self.told = named
+        self.puts.append(set(named))
+        await asyncio.sleep(0)
+
+    async def applications(self) -> dict[str, ApplicationState]:
+        await asyncio.sleep(self.answer_seconds)
+        return {
+            name: ApplicationState(name, ApplicationHealth.STARTING, told=wanted, is_building=True)
+            if name in self.building
+            else ApplicationState(name, ApplicationHealth.RUNNING, "", ("127.0.0.1:1",) * wanted, told=wanted)
+            for name, wanted in self.told.items()
+        }
+
+
+def starting(activities: ReplicaActivities, name: str) -> "asyncio.Task[None]":
+    environment = ActivityEnvironment()
+    environment.info = replace(environment.info, task_queue="test")
+    return asyncio.create_task(environment.run(activities.start_replicas, spec(name)))
+
+
+async def settle() -> None:
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+async def test_one_put_serves_all_who_start_at_one_time_and_none_calls_off_what_is_being_built() -> None:
+    rows, serve = Rows(), HeldServe()
+    world = World(brief=rollout_brief(), clock=lambda: 0.0)
+    activities = ReplicaActivities(rows, serve, FakeProbe(world), FakePlans(world))
+    together = [starting(activities, name) for name in ("first", "second", "third")]
+    await settle()
+    assert serve.puts == [{"first", "second", "third"}]
+    late = [starting(activities, name) for name in ("fourth", "fifth")]
+    await settle()
+    assert len(serve.puts) == 1, "what is being built is let be"
+    serve.building.clear()
+    await asyncio.gather(*together)
+    async with asyncio.timeout(5):
+        while len(serve.puts) == 1:
+            await asyncio.sleep(0.01)
+    serve.building.clear()
+    await asyncio.gather(*late)
+    assert serve.puts[1:] == [{"first", "second", "third", "fourth", "fifth"}]
+    assert serve.called_off == []
+
+
+async def test_what_serves_and_needs_more_replicas_does_not_wait_for_a_build() -> None:
+    rows, serve = Rows(), HeldServe()
+    world = World(brief=rollout_brief(), clock=lambda: 0.0)
+    activities = ReplicaActivities(rows, serve, FakeProbe(world), FakePlans(world))
+    rows.desired, serve.told = [Desired.at_rest(spec("serves"))], {"serves": 1}
+    start = starting(activities, "candidate")
+    await settle()
+    assert serve.building == {"candidate"}
+    environment = ActivityEnvironment()
+    environment.info = replace(environment.info, task_queue="test")
+    await environment.run(activities.scale_replicas, ScaleReplicas(replicas={"serves": 2}))
+    assert serve.told["serves"] == 2
+    assert serve.building == {"candidate"}
+    serve.building.clear()
+    await start
+
+
+async def test_a_build_that_hangs_does_not_hold_up_the_others_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convergence, "PATIENCE_SECONDS", 0.1)
+    rows, serve = Rows(), HeldServe()
+    world = World(brief=rollout_brief(), clock=lambda: 0.0)
+    activities = ReplicaActivities(rows, serve, FakeProbe(world), FakePlans(world))
+    hangs = starting(activities, "hangs")
+    await settle()
+    late = starting(activities, "late")
+    async with asyncio.timeout(5):
+        while "late" not in serve.told:
+            await asyncio.sleep(0.01)
+    serve.building.clear()
+    await asyncio.gather(hangs, late)
+
+
+async def test_a_serve_that_does_not_say_what_it_was_told_is_told_what_can_not_wait() -> None:
+    rows, serve = Rows(), HeldServe()
+    world = World(brief=rollout_brief(), clock=lambda: 0.0)
+    activities = ReplicaActivities(rows, serve, FakeProbe(world), FakePlans(world))
+    rows.desired, serve.told, serve.answer_seconds = [Desired.at_rest(spec("serves"))], {"serves": 1}, 60.0
+    environment = ActivityEnvironment()
+    environment.info = replace(environment.info, task_queue="test")
+    async with asyncio.timeout(5):
+        await environment.run(activities.scale_replicas, ScaleReplicas(replicas={"serves": 2}, wait=False))
+    assert serve.told == {"serves": 2}
