@@ -23,6 +23,7 @@ from api import (
     decisions,
     deployments,
     errors,
+    explaining,
     freezes,
     health,
     models,
@@ -39,6 +40,8 @@ from api.orchestration import Orchestration
 from hotswap.persistence.capacity import PostgresCapacity
 from hotswap.persistence.database import create_engine, create_sessions
 from hotswap.persistence.freezes import PostgresFreezes
+from hotswap.persistence.history import PostgresHistory
+from hotswap.persistence.looks import PostgresLooks
 from hotswap.persistence.outcomes import PostgresOutcomes
 from hotswap.persistence.queries import Queries
 from hotswap.persistence.tenures import PostgresTenures
@@ -60,6 +63,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     authentication.router,
     models.router,
     deployments.router,
+    explaining.router,
     decisions.router,
     scaling.router,
     redeployment.router,
@@ -121,6 +125,8 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             settings=settings,
             tokens=Tokens(settings.security),
             queries=Queries(sessions),
+            history=PostgresHistory(sessions),
+            looks=PostgresLooks(sessions),
             tenures=PostgresTenures(sessions),
             plans=PostgresTrafficPlans(sessions),
             turns=PostgresTurns(sessions),

@@ -14,6 +14,8 @@ from api.auth import CALLERS, ENGINEERS, MAKERS, READERS, Tokens, requires
 from api.orchestration import Orchestration
 from hotswap.domain.vocabulary import Role
 from hotswap.persistence.freezes import PostgresFreezes
+from hotswap.persistence.history import PostgresHistory
+from hotswap.persistence.looks import PostgresLooks
 from hotswap.persistence.outcomes import PostgresOutcomes
 from hotswap.persistence.queries import Queries
 from hotswap.persistence.tenures import PostgresTenures
@@ -32,6 +34,8 @@ class Parts:
     settings: Settings
     tokens: Tokens
     queries: Queries
+    history: PostgresHistory
+    looks: PostgresLooks
     tenures: PostgresTenures
     plans: PostgresTrafficPlans
     turns: PostgresTurns

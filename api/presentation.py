@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.strategy import Step, immediate_steps
-from hotswap.domain.verdict import ArmFigures, Outcome, Verdict
+from hotswap.domain.verdict import ArmFigures, MetricResult, Outcome, Verdict
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType, Strategy, VersionStatus
 from hotswap.messages import CanaryConfig
 from hotswap.persistence.queries import DeploymentRow, ModelRow, StepVerdict, VersionRow
@@ -211,24 +211,26 @@ def _verdict(row: StepVerdict) -> VerdictView:
         outcome=verdict.outcome,
         reason=verdict.reason,
         message=verdict.message,
-        candidate=_arm(verdict.candidate),
-        stable=_arm(verdict.stable),
-        metrics=[
-            MetricView(
-                name=each.name,
-                judge=each.judge,
-                outcome=each.outcome,
-                message=each.message,
-                required=each.required,
-                numbers=each.numbers,
-            )
-            for each in verdict.metrics
-        ],
+        candidate=arm_view(verdict.candidate),
+        stable=arm_view(verdict.stable),
+        metrics=[MetricView(**metric_fields(each)) for each in verdict.metrics],
         judged_at=row.judged_at,
     )
 
 
-def _arm(figures: ArmFigures) -> ArmView:
+def metric_fields(result: MetricResult) -> dict[str, Any]:
+    """What every view of a metric's result has."""
+    return {
+        "name": result.name,
+        "judge": result.judge,
+        "outcome": result.outcome,
+        "message": result.message,
+        "required": result.required,
+        "numbers": result.numbers,
+    }
+
+
+def arm_view(figures: ArmFigures) -> ArmView:
     return ArmView(
         requests=figures.requests,
         errors=figures.errors,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import typer
 
-from hotswap.cli import decisions, deployments, freezes, models, outcome, reporting, watch
+from hotswap.cli import decisions, deployments, explain, freezes, models, outcome, reporting, watch
 from hotswap.cli.console import ErrorsToldGroup
 from hotswap.cli.demo import demo as run_demo
 from hotswap.cli.options import examples
@@ -67,6 +67,7 @@ _add(
     f"hotswap watch {_ID} --timeout PT30M --json",
     codes=outcome.FORWARD,
 )
+_add(WORK, explain.explain, f"hotswap explain {_ID}", f"hotswap explain {_ID} --json | jq '.happenings[-1]'")
 _add(
     WORK,
     freezes.freeze,

@@ -29,6 +29,7 @@ from hotswap.views import (
     BatchPredictionView,
     DeploymentView,
     DryRunView,
+    ExplanationView,
     FreezeView,
     ModelView,
     OutcomesTaken,
@@ -184,6 +185,11 @@ class HotSwap:
 
     def deployment(self, deployment_id: str) -> DeploymentView:
         return _read(DeploymentView, self._transport.send("GET", f"/api/v1/deployments/{_quoted(deployment_id)}"))
+
+    def explain(self, deployment_id: str) -> ExplanationView:
+        """Why it is where it is: what was seen, judged and decided, in order of time."""
+        path = f"/api/v1/deployments/{_quoted(deployment_id)}/explain"
+        return _read(ExplanationView, self._transport.send("GET", path))
 
     def follow(self, deployment_id: str, *, interval: float = 1.0) -> Iterator[DeploymentView]:
         """The deployment as it is now and whenever it changed, until it has ended; `interval` in seconds."""

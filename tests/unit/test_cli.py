@@ -25,7 +25,7 @@ from tests.fixtures.answers import accepted, deployment, dry_run, error
 from tests.fixtures.cli import Cli
 
 COMMANDS = [
-    *("up", "down", "stop", "start", "env", "demo", "models", "deploy", "get", "watch"),
+    *("up", "down", "stop", "start", "env", "demo", "models", "deploy", "get", "watch", "explain"),
     *("approve", "reject", "pause", "resume", "promote", "goto", "abort", "retry", "rollback"),
     *("freeze", "thaw", "freezes", "outcome"),
 ]

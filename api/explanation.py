@@ -1,0 +1,147 @@
+"""What is on record of a deployment, told in order of time: what was seen, judged and decided. Pure.
+
+Every line comes from a stored row, and none is guessed: what came of an analysis is the first decision that followed
+its begin, and where there is none yet, none is told. So a deployment explains itself while every worker is down.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from pydantic import ValidationError
+
+from api.presentation import arm_view, metric_fields
+from hotswap.domain.analysis import JudgeName, Metric
+from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.verdict import MetricResult
+from hotswap.domain.vocabulary import Environment
+from hotswap.messages import CanaryConfig
+from hotswap.persistence.history import Analysis, Event, Record
+from hotswap.persistence.queries import DeploymentRow
+from hotswap.views import AnalysisView, ExplanationView, HappeningKind, HappeningView, RuledMetricView
+
+STATUS, WEIGHT, APPROVE, ROUTE = "status ", "weight verified", "approve", "change route"
+"""The actions of audit events, as `hotswap/persistence/` writes them."""
+
+
+def explanation_view(row: DeploymentRow, record: Record) -> ExplanationView:
+    deployment = row.deployment
+    rules = _rules(row)
+    told = [_happening(event, record) for event in record.events if event.action != ROUTE]
+    followers = _followers(record)
+    for analysis, follower in zip(record.analyses, followers, strict=True):
+        told.append(_analysis(analysis, follower, rules))
+    return ExplanationView(
+        deployment_id=deployment.deployment_id,
+        model=row.model,
+        version=row.version,
+        previous_version=row.previous_version,
+        environment=Environment(deployment.environment),
+        status=DeploymentStatus(deployment.status),
+        reason=deployment.reason,
+        message=deployment.message,
+        # An analysis is told right before what came of it, which has the same time.
+        happenings=sorted(told, key=lambda each: (each.at, each.kind is not HappeningKind.ANALYSIS)),
+    )
+
+
+def _happening(event: Event, record: Record) -> HappeningView:
+    if event.action.startswith(STATUS):
+        reason = event.after.get("reason")
+        what = event.action.removeprefix(STATUS) + (f" ({reason})" if reason else "")
+        return HappeningView(at=event.at, kind=HappeningKind.STATUS, actor=event.actor, what=what, why=event.why)
+    if event.action == WEIGHT:
+        weight = event.after["weight"] / 100
+        return HappeningView(
+            at=event.at,
+            kind=HappeningKind.WEIGHT,
+            actor=event.actor,
+            what=f"{weight:g}% of the traffic is verified",
+            why=event.why,
+            weight=weight,
+        )
+    if event.action == APPROVE and "step" in event.after:
+        step = event.after["step"]
+        given = next((each for each in record.approvals if each.step == step), None)
+        claimed = " under a name that was not checked" if given is not None and given.is_claimed else ""
+        what = f"approved {f'step {step}' if step else 'the start'}{claimed}"
+        return HappeningView(at=event.at, kind=HappeningKind.APPROVAL, actor=event.actor, what=what)
+    return HappeningView(
+        at=event.at, kind=HappeningKind.WORD, actor=event.actor, what=event.action, why=event.why or _asked(event)
+    )
+
+
+def _asked(event: Event) -> str | None:
+    return ", ".join(f"{name} {value}" for name, value in event.after.items() if value is not None) or None
+
+
+def _followers(record: Record) -> Iterable[Event | None]:
+    """Of each analysis the first decision after its begin and before the next one: a status, or another weight."""
+    ends = [analysis.begun_at for analysis in record.analyses[1:]] + [float("inf")]
+    for analysis, end in zip(record.analyses, ends, strict=True):
+        yield next(
+            (
+                event
+                for event in record.events
+                if analysis.begun_at < event.at.timestamp() <= end and _decides(event, weight=analysis.weight)
+            ),
+            None,
+        )
+
+
+def _decides(event: Event, *, weight: int) -> bool:
+    """Verifying its own weight is what an analysis begins with, not what came of it."""
+    return event.action.startswith(STATUS) or (event.action == WEIGHT and event.after["weight"] != weight)
+
+
+def _analysis(analysis: Analysis, follower: Event | None, rules: Mapping[str, Metric]) -> HappeningView:
+    verdict = analysis.verdict
+    # What is still watched for harm after it has led to something is judged later than that.
+    at = analysis.judged_at if follower is None else min(analysis.judged_at, follower.at)
+    return HappeningView(
+        at=at,
+        kind=HappeningKind.ANALYSIS,
+        actor="hotswap",
+        what=f"step {analysis.step + 1} judged at {analysis.weight / 100:g}%: {verdict.outcome}",
+        why=verdict.message,
+        weight=analysis.weight / 100,
+        analysis=AnalysisView(
+            step=analysis.step + 1,
+            weight=analysis.weight / 100,
+            begun_at=datetime.fromtimestamp(analysis.begun_at, UTC),
+            judged_at=analysis.judged_at,
+            outcome=verdict.outcome,
+            reason=verdict.reason,
+            message=verdict.message,
+            candidate=arm_view(verdict.candidate),
+            stable=arm_view(verdict.stable),
+            metrics=[_metric(each, rules.get(each.name)) for each in verdict.metrics],
+            led_to=None if follower is None else _told(follower),
+        ),
+    )
+
+
+def _told(event: Event) -> str:
+    what = event.action.removeprefix(STATUS)
+    if event.action == WEIGHT:
+        what = f"goes on to {event.after['weight'] / 100:g}%"
+    return f"{what}: {event.why}" if event.why else what
+
+
+def _metric(result: MetricResult, rule: Metric | None) -> RuledMetricView:
+    by_bounds = rule is not None and rule.judge is JudgeName.THRESHOLD
+    return RuledMetricView(
+        **metric_fields(result),
+        reason=result.reason,
+        threshold=rule.threshold if rule is not None and not by_bounds else None,
+        minimum=rule.minimum if rule is not None else None,
+        maximum=rule.maximum if rule is not None else None,
+        log_evidence=result.log_evidence,
+    )
+
+
+def _rules(row: DeploymentRow) -> dict[str, Metric]:
+    try:
+        policy = CanaryConfig.model_validate(row.deployment.strategy_config).analysis_policy()
+    except ValidationError:  # written by a version of HotSwap whose configuration was another
+        return {}
+    return {metric.name: metric for metric in policy.metrics}

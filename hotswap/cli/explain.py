@@ -1,0 +1,76 @@
+"""`hotswap explain`: why a deployment is where it is, in the order of time, for a person at 3 a.m."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from hotswap.cli.console import connect, out, show_json
+from hotswap.cli.options import AsJson
+from hotswap.views import AnalysisView, ArmView, ExplanationView, HappeningView, RuledMetricView
+
+Deployment = Annotated[str, typer.Argument(help="The deployment's id.", show_default=False)]
+
+
+def explain(deployment: Deployment, *, as_json: AsJson = False) -> None:
+    """Tell what was seen, judged and decided, by whom and why. Needs no worker: it reads what is stored."""
+    with connect() as hotswap:
+        told = hotswap.explain(deployment)
+    if as_json:
+        show_json(told)
+        return
+    for line in lines(told):
+        out.print(line, markup=False, soft_wrap=True)
+
+
+def lines(told: ExplanationView) -> Iterator[str]:
+    """One per thing that happened, and beneath an analysis its numbers."""
+    reason = f" ({told.reason})" if told.reason else ""
+    before = f", before it {told.previous_version}" if told.previous_version else ""
+    yield f"{told.deployment_id}: {told.model} {told.version} to {told.environment}{before}"
+    yield f"is {told.status}{reason}" + (f": {told.message}" if told.message else "")
+    day = None
+    for each in told.happenings:
+        if each.at.date() != day:
+            day = each.at.date()
+            yield ""
+            yield f"{day} (UTC)"
+        yield _line(each)
+        if each.analysis is not None:
+            yield from (f"            {line}" for line in _analysis(each.analysis))
+
+
+def _line(each: HappeningView) -> str:
+    why = f": {each.why}" if each.why and each.analysis is None else ""
+    return f"  {each.at:%H:%M:%S}  {each.actor}: {each.what}{why}"
+
+
+def _analysis(analysis: AnalysisView) -> Iterator[str]:
+    yield f"seen from {analysis.begun_at:%H:%M:%S} to {analysis.judged_at:%H:%M:%S}; {analysis.message}"
+    yield f"candidate {_arm(analysis.candidate)}; stable {_arm(analysis.stable)}"
+    for metric in analysis.metrics:
+        yield _metric(metric)
+    yield f"-> {analysis.led_to}" if analysis.led_to else "-> nothing has come of it yet"
+
+
+def _metric(metric: RuledMetricView) -> str:
+    rule = [
+        f"{name} {value:g}"
+        for name, value in (("threshold", metric.threshold), ("min", metric.minimum), ("max", metric.maximum))
+        if value is not None
+    ]
+    numbers = [f"{name} {value:.6g}" for name, value in metric.numbers.items() if name not in {"threshold"}]
+    evidence = [f"log-evidence of harm {metric.log_evidence:.2f}"] if metric.log_evidence else []
+    optional = "" if metric.required else ", not required"
+    return f"{metric.name} ({metric.judge}{optional}) {metric.outcome}: " + "; ".join(
+        part for part in (metric.message, ", ".join([*rule, *evidence, *numbers])) if part
+    )
+
+
+def _arm(arm: ArmView) -> str:
+    latency = [
+        f"{name} {value:.1f} ms"
+        for name, value in (("p50", arm.latency_p50_ms), ("p95", arm.latency_p95_ms))
+        if value is not None
+    ]
+    return ", ".join([f"{arm.errors} of {arm.requests} failed ({arm.error_rate:.2%})", *latency])

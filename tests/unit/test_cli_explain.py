@@ -1,0 +1,77 @@
+"""What `explain` prints, for people and for programs."""
+
+import json
+from typing import Any
+
+from tests.fixtures.cli import Cli
+
+ARM = {"requests": 200, "errors": 3, "errorRate": 0.015, "latencyP50Ms": 1.5, "latencyP95Ms": 3.0}
+
+
+def happening(at: str, kind: str, what: str, **more: Any) -> dict[str, Any]:
+    return {"at": f"2030-01-01T{at}Z", "kind": kind, "actor": "ann", "what": what, **more}
+
+
+ANALYSIS = {
+    "step": 1,
+    "weight": 10,
+    "begunAt": "2030-01-01T03:00:00Z",
+    "judgedAt": "2030-01-01T03:00:12Z",
+    "outcome": "Harm",
+    "reason": "ErrorRateIncreased",
+    "message": "errors are up",
+    "candidate": {**ARM, "errors": 20, "errorRate": 0.1},
+    "stable": ARM,
+    "metrics": [
+        {
+            "name": "errors",
+            "judge": "betaMixture",
+            "outcome": "Harm",
+            "message": "errors are up",
+            "numbers": {"excess": 0.085},
+            "threshold": 0.01,
+            "logEvidence": 9.2,
+        }
+    ],
+    "ledTo": "RollingBack: errors are up",
+}
+EXPLANATION = {
+    "deploymentId": "dep-1",
+    "model": "fraud",
+    "version": "2.0.0",
+    "previousVersion": "1.0.0",
+    "environment": "Production",
+    "status": "RolledBack",
+    "reason": "ErrorRateIncreased",
+    "message": "errors are [bold]up",
+    "happenings": [
+        happening("02:59:59", "word", "request rollout", why="[red]because"),
+        happening("03:00:12", "analysis", "step 1 judged at 10%: Harm", why="errors are up", analysis=ANALYSIS),
+    ],
+}
+
+
+def test_explain_tells_who_what_why_and_the_numbers(cli: Cli) -> None:
+    cli.on("GET", "/api/v1/deployments/dep-1/explain", (200, EXPLANATION))
+    result = cli.run("explain", "dep-1")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[:2] == [
+        "dep-1: fraud 2.0.0 to Production, before it 1.0.0",
+        "is RolledBack (ErrorRateIncreased): errors are [bold]up",
+    ]
+    assert "  02:59:59  ann: request rollout: [red]because" in lines
+    assert [line.strip() for line in lines[-5:]] == [
+        "03:00:12  ann: step 1 judged at 10%: Harm",
+        "seen from 03:00:00 to 03:00:12; errors are up",
+        "candidate 20 of 200 failed (10.00%), p50 1.5 ms, p95 3.0 ms; "
+        "stable 3 of 200 failed (1.50%), p50 1.5 ms, p95 3.0 ms",
+        "errors (betaMixture) Harm: errors are up; threshold 0.01, log-evidence of harm 9.20, excess 0.085",
+        "-> RollingBack: errors are up",
+    ]
+
+
+def test_explain_json_is_what_the_api_says(cli: Cli) -> None:
+    cli.on("GET", "/api/v1/deployments/dep-1/explain", (200, EXPLANATION))
+    told = json.loads(cli.run("explain", "dep-1", "--json").stdout)
+    assert told["happenings"][1]["analysis"]["metrics"][0]["threshold"] == 0.01
