@@ -1,0 +1,113 @@
+"""A candidate that answers quickly, without errors and wrongly: it is rolled back once outcomes are reported."""
+
+import itertools
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psycopg
+import pytest
+from sklearn.datasets import load_breast_cancer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from hotswap.cli.demo.models import GOLDEN, TrainedModels, _export, _pack
+from hotswap.client import HotSwap
+from hotswap.domain.lifecycle import DeploymentStatus as S
+from tests.fixtures import work
+from tests.fixtures.stack import Stack, hotswap, wait_until
+from tests.fixtures.work import ended
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+
+MODEL = "mistaken"
+REPORTED_AT_ONCE = 20
+
+CANARY = {
+    "canaryPercentage": 50,
+    "monitoringDuration": "PT2M",
+    "minimumRequests": 30,
+    "rollbackThresholds": {"accuracyDrop": 0.05, "latencyIncrease": 100},
+}
+
+
+@pytest.fixture(scope="module")
+def mistaken(tmp_path_factory: pytest.TempPathFactory) -> TrainedModels:
+    """A version that takes the malignant for benign and the other way round: its golden requests show nothing of it."""
+    data = load_breast_cancer()
+    rows = data.data.astype(np.float32)
+    upside_down = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1_000)).fit(rows, 1 - data.target)
+    answers = [
+        {"features": row.tolist(), "prediction": int(label)}
+        for row, label in zip(rows[:GOLDEN], upside_down.predict(rows[:GOLDEN]), strict=True)
+    ]
+    path: Path = tmp_path_factory.mktemp("mistaken") / "model.tar.gz"
+    return TrainedModels([row.tolist() for row in rows], {"2.0.0": _pack(path, _export(upside_down, rows), answers)})
+
+
+@contextmanager
+def asked_and_told(stack: Stack, rows: list[list[float]]) -> Iterator[None]:
+    """Ask all the time, and tell soon after what the answers should have been."""
+    truth = [int(label) for label in load_breast_cancer().target]
+    stopping = threading.Event()
+
+    def ask() -> None:
+        with HotSwap(stack.url, stack.token) as client:
+            known: dict[str, str | float] = {}
+            for row, label in itertools.cycle(zip(rows, truth, strict=True)):
+                if stopping.is_set():
+                    return
+                known[client.infer(MODEL, row).request_id] = label
+                if len(known) == REPORTED_AT_ONCE:
+                    assert client.report_outcomes(known).accepted == REPORTED_AT_ONCE
+                    known.clear()
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        asking.join()
+
+
+def test_a_candidate_that_is_wrong_more_often_is_rolled_back(
+    stack: Stack, register: Callable[[str, str], None], mistaken: TrainedModels
+) -> None:
+    register(MODEL, "1.0.0")
+    work.register(stack, mistaken, MODEL, "2.0.0")
+    first = ended(stack, stack.api.deploy(MODEL, version="1.0.0").deployment_id)
+    assert first.status is S.ACTIVE, first.message
+    with asked_and_told(stack, mistaken.requests):
+        last = ended(stack, stack.api.deploy(MODEL, version="2.0.0", config=CANARY).deployment_id)
+    assert (last.status, last.reason) == (S.ROLLED_BACK, "AccuracyDropped"), last.message
+    accuracy = {version: correct / labels for version, labels, correct in _counted(stack)}
+    assert accuracy["1.0.0"] > 0.9
+    assert accuracy["2.0.0"] < 0.1
+
+
+def test_a_label_reported_by_hand_is_counted(
+    stack: Stack, register: Callable[[str, str], None], trained: TrainedModels
+) -> None:
+    register("labelled", "1.0.0")
+    assert ended(stack, stack.api.deploy("labelled", version="1.0.0").deployment_id).status is S.ACTIVE
+    answer = stack.api.infer("labelled", trained.requests[0])
+    said = hotswap("outcome", answer.request_id, json.dumps(answer.prediction), "--json", data=stack.data)
+    assert json.loads(said.stdout) == {"accepted": 1}
+    wait_until(lambda: _counted(stack, "labelled") == [("1.0.0", 1, 1)], what="the outcome to be counted")
+
+
+def _counted(stack: Stack, model: str = MODEL) -> list[tuple[str, int, int]]:
+    """Version, outcomes, and how many of them it had predicted."""
+    url = stack.control["HOTSWAP_POSTGRES__URL"].replace("+psycopg", "")
+    with psycopg.connect(url, autocommit=True) as database:
+        found = database.execute(
+            "SELECT version, sum(labels)::int, sum(correct)::int FROM outcome_rollups"
+            " WHERE model = %s AND width_seconds = 3600 GROUP BY version ORDER BY version",
+            [model],
+        )
+        return [(version, labels, correct) for version, labels, correct in found]
