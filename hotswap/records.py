@@ -15,6 +15,7 @@ class InferenceRecord(msgspec.Struct, frozen=True, kw_only=True):
     """`requested_at` and `completed_at` are Unix time in seconds; `features` and `prediction` are JSON as text.
 
     `fallback_from` is the candidate's version that failed this request, where the stable answered in its place.
+    `entity` is who asked, as a salted hash of 64 bits, where the caller said so.
     """
 
     record_id: str
@@ -38,6 +39,7 @@ class InferenceRecord(msgspec.Struct, frozen=True, kw_only=True):
     completed_at: float
     fallback_from: str | None = None
     chosen_by: ChosenBy = ChosenBy.WEIGHT
+    entity: int | None = None
 
 
 STREAM = "hotswap:records"

@@ -168,6 +168,23 @@ class SecuritySettings(_Section):
     token_lifetime: timedelta = Field(timedelta(hours=1), description="of tokens from login")
 
 
+class RetentionSettings(_Section):
+    """How long the recorder keeps what it writes; looked after each hour."""
+
+    records: timedelta = Field(
+        timedelta(days=90), ge=timedelta(days=1), description="how long a record of an inference is kept, in whole days"
+    )
+    seconds: timedelta = Field(
+        timedelta(days=1), ge=timedelta(hours=1), description="how long a model's figures are kept by the second"
+    )
+    minutes: timedelta = Field(
+        timedelta(days=30), ge=timedelta(hours=1), description="how long they are kept by the minute"
+    )
+    hours: timedelta = Field(
+        timedelta(days=400), ge=timedelta(hours=1), description="how long they are kept by the hour"
+    )
+
+
 class TelemetrySettings(_Section):
     otlp_endpoint: str | None = Field(
         None, description="OTLP over HTTP, such as http://127.0.0.1:4318; nothing reads it yet"
@@ -228,6 +245,7 @@ class Settings(TrafficAgentSettings):
     deployments: DeploymentSettings = DeploymentSettings()
     capacity: CapacitySettings = CapacitySettings()
     serving: ServingSettings = ServingSettings()
+    retention: RetentionSettings = RetentionSettings()
 
 
 SettingsT = TypeVar("SettingsT", bound=_FromEnvironment)

@@ -45,7 +45,7 @@ class GrowingCounts:
         started_at = now - tally.uptime
         restarted = started_at > kept.started_at + 2
         for application, counts in ours.items():
-            since = counts if restarted else _grown(counts, kept.seen.get(application, Counts()))
+            since = counts if restarted else counts.since(kept.seen.get(application, Counts()))
             if since != Counts():
                 kept.totals[application] = kept.totals.get(application, Counts()) + since
                 kept.touched[application] = now
@@ -57,15 +57,3 @@ class GrowingCounts:
                 for known in (kept.totals, kept.touched):
                     known.pop(application, None)
         write_atomically(self._path, msgspec.json.encode(kept).decode())
-
-
-def _grown(counts: Counts, before: Counts) -> Counts:
-    """What came since `before`, each figure by itself: one that shrank began at 0 again."""
-    forgot_latency = any(counts.latency.get(bound, 0) < count for bound, count in before.latency.items())
-    since = counts - before
-    return Counts(
-        completed=counts.completed if since.completed < 0 else since.completed,
-        server_errors=counts.server_errors if since.server_errors < 0 else since.server_errors,
-        client_errors=counts.client_errors if since.client_errors < 0 else since.client_errors,
-        latency=counts.latency if forgot_latency else since.latency,
-    )

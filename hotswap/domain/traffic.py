@@ -151,6 +151,20 @@ class Counts:
     def __sub__(self, other: "Counts") -> "Counts":
         return self._combined(other, sign=-1)
 
+    def since(self, before: "Counts") -> "Counts":
+        """What came after `before`, each figure by itself: one that shrank began at 0 again."""
+        grown = self - before
+        forgot_latency = any(self.latency.get(bound, 0) < count for bound, count in before.latency.items())
+        return Counts(
+            completed=self.completed if grown.completed < 0 else grown.completed,
+            server_errors=self.server_errors if grown.server_errors < 0 else grown.server_errors,
+            client_errors=self.client_errors if grown.client_errors < 0 else grown.client_errors,
+            fell_back=self.fell_back if grown.fell_back < 0 else grown.fell_back,
+            sticky=self.sticky if grown.sticky < 0 else grown.sticky,
+            sticky_errors=self.sticky_errors if grown.sticky_errors < 0 else grown.sticky_errors,
+            latency=self.latency if forgot_latency else grown.latency,
+        )
+
     def _combined(self, other: "Counts", *, sign: int) -> "Counts":
         buckets = {
             bound: self.latency.get(bound, 0) + sign * other.latency.get(bound, 0)

@@ -1,11 +1,11 @@
 """The recorder: moves inference records from the Redis stream into PostgreSQL. `python -m hotswap.persistence.recorder`
 
-Beside it, in the same process, outcomes are matched with them (`hotswap.persistence.matcher`).
+Beside it, in the same process, outcomes are matched with them (`matcher.py`), and what is old goes (`housekeeping.py`).
 
 A batch is copied into a staging table and inserted from there, doing nothing for keys that are there already; it is
 acknowledged and deleted from the stream only after the commit. So a crash anywhere repeats a batch and never loses or
-doubles a record. A record that can't be read or written is set aside in a stream of its own, by itself: it is never
-retried for ever, and costs none of those beside it.
+doubles a record, nor what the records add up to (`rollups.py`). A record that can't be read or written is set aside in
+a stream of its own, by itself: it is never retried for ever, and costs none of those beside it.
 """
 
 import asyncio
@@ -27,8 +27,11 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
+from hotswap.bus import RedisTrafficBus
 from hotswap.lifetime import until_terminated
+from hotswap.persistence import rollups
 from hotswap.persistence.database import create_engine, create_sessions
+from hotswap.persistence.housekeeping import Housekeeper
 from hotswap.persistence.matcher import Matcher
 from hotswap.records import STREAM, InferenceRecord, decode_record, split_batch
 from hotswap.settings import Settings, SettingsError, load
@@ -50,13 +53,13 @@ DAYS_BACK = 31
 _COLUMNS = (
     "requested_at, record_id, request_id, environment, model_name, version, deployment_id, application, arm, attempt, "
     "is_batch, instances, features, prediction, confidence, latency_ms, status, error, completed_at, fallback_from, "
-    "chosen_by"
+    "chosen_by, entity"
 )
 _STAGE = "CREATE TEMP TABLE IF NOT EXISTS staged (LIKE inference_requests) ON COMMIT DELETE ROWS"
 _COPY = f"COPY staged ({_COLUMNS}) FROM STDIN"
 _INSERT = (
     f"INSERT INTO inference_requests ({_COLUMNS}) SELECT {_COLUMNS} FROM staged "  # noqa: S608 - constants only
-    "ON CONFLICT DO NOTHING"
+    f"ON CONFLICT DO NOTHING RETURNING {rollups.RETURNED}"
 )
 
 _UNWRITABLE = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)
@@ -174,7 +177,7 @@ class Recorder:
 
 
 async def write(database: AsyncConnection[Any], records: Sequence[Writable]) -> list[Dead]:
-    """Insert the records that aren't there yet; those that the database will never take are answered.
+    """Insert the records that aren't there yet, and roll them up; those that can never be written are answered.
 
     One transaction when all is well. A batch that is refused is halved until the bad ones stand alone.
     """
@@ -187,6 +190,7 @@ async def write(database: AsyncConnection[Any], records: Sequence[Writable]) -> 
                 for record in records:
                     await copy.write_row(record.row)
             await cursor.execute(_INSERT)
+            await rollups.add(cursor, await cursor.fetchall())
     except _UNWRITABLE as error:
         if len(records) == 1:
             return [Dead(records[0].raw, str(error))]
@@ -256,6 +260,7 @@ def _row(record: InferenceRecord) -> tuple[Any, ...]:
         datetime.fromtimestamp(record.completed_at, UTC),
         _text(record.fallback_from),
         record.chosen_by,
+        record.entity,
     )
 
 
@@ -268,12 +273,14 @@ async def serve(settings: Settings) -> None:
     redis = Redis.from_url(settings.redis.url.get_secret_value())
     engine = create_engine(settings.postgres)
     url = settings.postgres.url.get_secret_value().replace("postgresql+psycopg://", "postgresql://")
-    recorder, matcher = Recorder(redis, url), Matcher(create_sessions(engine))
+    sessions = create_sessions(engine)
+    recorder, matcher = Recorder(redis, url), Matcher(sessions)
+    housekeeper = Housekeeper(sessions, RedisTrafficBus(redis), settings.retention)
 
     async def work() -> None:
         async with create_task_group() as group:
-            group.start_soon(recorder.run)
-            group.start_soon(matcher.run)
+            for each in (recorder, matcher, housekeeper):
+                group.start_soon(each.run)
 
     await until_terminated(work)
     await redis.aclose()

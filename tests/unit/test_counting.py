@@ -17,26 +17,26 @@ def counting(tmp_path: Path) -> GrowingCounts:
 
 
 def test_a_restart_loses_nothing_even_if_more_is_answered_than_before(counting: GrowingCounts) -> None:
-    counting.add(Tally(100, {"a": Counts(10, 8, 0, {"50": 2})}), serving=SERVING, now=1_000)
+    counting.add(Tally(100, {"a": Counts(10, 8, 0, latency={"50": 2})}), serving=SERVING, now=1_000)
     # Envoy is back, and shows nothing of a cluster that nobody has asked yet.
     counting.add(Tally(1, {}), serving=SERVING, now=1_010)
-    counting.add(Tally(2, {"a": Counts(24, 0, 0, {"50": 24})}), serving=SERVING, now=1_011)
-    assert counting.totals["a"] == Counts(34, 8, 0, {"50": 26})
+    counting.add(Tally(2, {"a": Counts(24, 0, 0, latency={"50": 24})}), serving=SERVING, now=1_011)
+    assert counting.totals["a"] == Counts(34, 8, 0, latency={"50": 26})
 
 
 @pytest.mark.parametrize(
     ("again", "since"),
     [
-        (Counts(20, 8, 0, {"50": 2}), Counts(10)),
-        (Counts(12, 1, 3, {"50": 2}), Counts(2, 1, 2)),
+        (Counts(20, 8, 0, latency={"50": 2}), Counts(10)),
+        (Counts(12, 1, 3, latency={"50": 2}), Counts(2, 1, 2)),
         (Counts(5, 5), Counts(5, 5)),
-        (Counts(20, 8, 1, {"60": 12}), Counts(10, latency={"60": 12})),
+        (Counts(20, 8, 1, latency={"60": 12}), Counts(10, latency={"60": 12})),
     ],
 )
 def test_a_figure_that_shrank_began_again_and_the_others_did_not(
     counting: GrowingCounts, again: Counts, since: Counts
 ) -> None:
-    before = Counts(10, 8, 1, {"50": 2})
+    before = Counts(10, 8, 1, latency={"50": 2})
     counting.add(Tally(100, {"a": before}), serving=SERVING, now=1_000)
     counting.add(Tally(101, {"a": again}), serving=SERVING, now=1_001)
     assert counting.totals["a"] == before + since
@@ -105,4 +105,4 @@ def test_an_envoys_own_account_is_read_by_application_and_class_of_status() -> N
             },
         ]
     }  # fmt: skip
-    assert read_tally(told) == Tally(9, {"a": Counts(8, 3, 1, {"50": 3, "60": 1})})
+    assert read_tally(told) == Tally(9, {"a": Counts(8, 3, 1, latency={"50": 3, "60": 1})})

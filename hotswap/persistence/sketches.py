@@ -1,0 +1,33 @@
+"""How long answers took, as a DDSketch: any quantile to within 1%, from bins that are only added up.
+
+A sketch is kept as its bins, by index as text (a key of JSON): two of them are merged by adding, which PostgreSQL does
+by itself, so that no writer has to read before it writes. The bins' bounds are the library's (Masson, Rim & Lee, VLDB
+2019, arXiv 1908.10693).
+"""
+
+import math
+from collections.abc import Mapping
+
+from ddsketch import DDSketch
+from ddsketch.mapping import LogarithmicMapping
+
+RELATIVE_ERROR = 0.01
+ZERO = "zero"
+"""What took no time at all that could be told: a logarithm has no bin for it."""
+
+_mapping = LogarithmicMapping(RELATIVE_ERROR)
+
+
+def bin_of(value: float) -> str | None:
+    """The bin that counts it; None for what is no length of time."""
+    if not math.isfinite(value) or value < 0:
+        return None
+    return str(_mapping.key(value)) if value > _mapping.min_possible else ZERO
+
+
+def quantiles(bins: Mapping[str, int], *wanted: float) -> list[float | None]:
+    """Each of these quantiles (0 to 1); None where nothing was counted."""
+    sketch = DDSketch(RELATIVE_ERROR)
+    for name, count in bins.items():
+        sketch.add(0.0 if name == ZERO else _mapping.value(int(name)), weight=count)
+    return [sketch.get_quantile_value(quantile) for quantile in wanted]
