@@ -42,13 +42,13 @@ class Convergence:
         self._puts = 0
         self._working: set[asyncio.Future[None]] = set()
 
-    async def converge(self, *, at_once: bool = False) -> None:
-        """Return when Ray Serve was told what the rows said when this was called, or say now.
+    async def converge(self, *, at_once: bool = False, anew: bool = False) -> None:
+        """Return when Ray Serve was told what the rows said when this was called, or say now; `anew` tells it again.
 
         A cancel ends the waiting and not the work: who was frozen with a PUT in hand is cancelled as soon as he wakes,
         and has to repair what he then wrote.
         """
-        work = asyncio.ensure_future(self._until_told(at_once=at_once))
+        work = asyncio.ensure_future(self._until_told(at_once=at_once, anew=anew))
         self._working.add(work)
         work.add_done_callback(self._ended)
         await asyncio.shield(work)
@@ -58,13 +58,13 @@ class Convergence:
         if not work.cancelled() and (problem := work.exception()):
             logger.warning("ray serve configuration was not written", extra={"error": repr(problem)})
 
-    async def _until_told(self, *, at_once: bool) -> None:
+    async def _until_told(self, *, at_once: bool, anew: bool) -> None:
         patient_until = time.monotonic() + (0.0 if at_once else PATIENCE_SECONDS)
         while True:
             puts = self._puts
             wanted = await self._desired.all()
             found = await (self._glance() if at_once else self._cluster.applications())
-            if found is not None and was_told(found, wanted):
+            if not anew and found is not None and was_told(found, wanted):
                 return
             building = sorted(name for name, state in (found or {}).items() if state.is_building)
             if building and time.monotonic() < patient_until:

@@ -131,7 +131,7 @@ class ReplicaActivities:
         differing |= {name for name in running & desired.keys() if _was_told_otherwise(found[name], desired[name])}
         if differing:
             logger.warning("ray serve runs something else than it should", extra={"applications": sorted(differing)})
-            await self._serve.converge()
+            await self._serve.converge(anew=True)
         return sorted(differing)
 
     async def _wanted(self, application: str) -> int:

@@ -1,5 +1,11 @@
 """Fixtures that start real servers, each once per session of pytest."""
 
+from hypothesis import settings
+
+# How long an example takes says nothing on a busy machine; timings are `make bench`'s.
+settings.register_profile("hotswap", deadline=None)
+settings.load_profile("hotswap")
+
 pytest_plugins = [
     "tests.fixtures.postgres",
     "tests.fixtures.s3",

@@ -46,6 +46,8 @@ RULES: dict[tuple[str, str], set[Role] | None] = {
     ("POST", "/api/v1/deployments/{deployment_id}/promote"): MAKERS,
     ("POST", "/api/v1/deployments/{deployment_id}/abort"): MAKERS,
     ("POST", "/api/v1/deployments/{deployment_id}/rollback"): MAKERS,
+    ("POST", "/api/v1/inference/outcomes"): {Role.APPLICATION, *MAKERS},
+    ("POST", "/api/v1/inference/{request_id}/outcome"): {Role.APPLICATION, *MAKERS},
     ("POST", "/api/v1/freezes"): {ENGINEER, ADMIN},
     ("GET", "/api/v1/freezes"): READERS,
     ("DELETE", "/api/v1/freezes/{freeze_id}"): {ENGINEER, ADMIN},
@@ -89,7 +91,7 @@ GUARDED = [(method, path, roles) for (method, path), roles in RULES.items() if r
 async def test_strangers_and_wrong_roles_are_turned_away_before_the_body_is_read(
     api: httpx.AsyncClient, settings: Settings, method: str, path: str, roles: set[Role]
 ) -> None:
-    path = path.format(model="m", version="1.0.0", deployment_id="dep-1", freeze_id="frz-1")
+    path = path.format(model="m", version="1.0.0", deployment_id="dep-1", freeze_id="frz-1", request_id="req-1")
     stranger = await api.request(method, path, content=b"{not json")
     assert (stranger.status_code, stranger.json()["error"]["code"]) == (401, "UNAUTHORIZED")
     assert stranger.headers["www-authenticate"].startswith("Bearer")

@@ -165,7 +165,7 @@ def test_only_production_answers_where_no_environment_is_named() -> None:
 
 
 def test_a_version_is_looked_at_before_the_split_and_an_unknown_one_is_404() -> None:
-    stable, candidate, wrong, _, split = entries(one_route())[3:8]
+    stable, candidate, wrong, _, split = entries(one_route())[4:9]
     for entry, version in ((stable, "1.0.0"), (candidate, "2.0.0")):
         assert {"name": "x-hotswap-version", "string_match": {"exact": version}} in entry["match"]["headers"]
     assert wrong["direct_response"]["status"] == 404

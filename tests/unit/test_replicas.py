@@ -87,6 +87,8 @@ class Serve:
     def __init__(self, before_put: Callable[["Serve"], None]) -> None:
         self.running: list[str] = []
         self.wanted: int | None = None
+        self.told: int | None = None
+        self.puts = 0
         self.before_put: Callable[[Serve], None] | None = before_put
 
     async def put(self, applications: Sequence[Desired]) -> None:
@@ -94,11 +96,12 @@ class Serve:
             happens, self.before_put = self.before_put, None
             happens(self)
         self.running = [each.spec.name for each in applications]
+        self.puts += 1
         await asyncio.sleep(0)
 
     async def applications(self) -> dict[str, ApplicationState]:
         return {
-            name: ApplicationState(name, ApplicationHealth.RUNNING, "", ("127.0.0.1:1",), self.wanted)
+            name: ApplicationState(name, ApplicationHealth.RUNNING, "", ("127.0.0.1:1",), self.wanted, self.told)
             for name in self.running
         }
 
@@ -109,11 +112,12 @@ async def test_the_reconciler_sees_that_serve_was_told_of_another_number_of_repl
         replace(Desired.at_rest(spec("first")), replicas=2),
         replace(Desired.at_rest(spec("none")), replicas=0),
     ]
-    serve.running, serve.wanted = ["first"], 1
+    serve.running, serve.wanted, serve.told = ["first"], 1, 2  # it was told, and works towards something else
     environment = ActivityEnvironment()
     world = World(brief=rollout_brief(), clock=lambda: 0.0)
     activities = ReplicaActivities(rows, serve, FakeProbe(), FakePlans(world))
     assert await environment.run(activities.repair_applications) == ["first"]
+    assert serve.puts == 1
     serve.wanted = 2
     serve.running = ["first"]
     assert await environment.run(activities.repair_applications) == []

@@ -228,7 +228,7 @@ class Play:
         self.status = S.PROGRESSING
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(config=CONFIGS, happenings=HAPPENINGS)
 def test_no_config_and_nothing_said_moves_a_rollout_wrongly(
     config: CanaryConfig, happenings: list[tuple[str, Outcome]]
