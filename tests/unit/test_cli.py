@@ -251,6 +251,18 @@ def test_scale_passes_the_replicas_on(cli: Cli) -> None:
     assert cli.run("scale", "dep-1", "0").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [("malignant", "malignant"), ("1", 1), ("1.50", 1.5), ("-12", -12), ("true", "true"), ("NaN", "NaN"), ("007", "007")],
+)
+def test_an_outcome_is_passed_on_as_the_label_or_number_it_is(cli: Cli, label: str, said: str | float) -> None:
+    cli.on("POST", "/api/v1/inference/r-1/outcome", (202, {"accepted": 1}))
+    result = cli.run("outcome", "r-1", "--observed-at", "2026-12-27T06:00:00Z", "--", label)
+    assert (result.exit_code, result.stdout) == (0, f"r-1: {label} is taken\n")
+    assert json.loads(cli.asked[0].content) == {"outcome": said, "observedAt": "2026-12-27T06:00:00+00:00"}
+    assert json.loads(cli.run("outcome", "r-1", "spam", "--json").stdout) == {"accepted": 1}
+
+
 def test_goto_passes_the_step_on(cli: Cli) -> None:
     cli.on("POST", "/api/v1/deployments/dep-1/goto", (200, answer()))
     assert cli.run("goto", "dep-1", "2").exit_code == 0

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -56,6 +57,37 @@ def test_inference_is_routed_by_headers() -> None:
 
     with client(answer) as hotswap:
         assert hotswap.infer("fraud", [1.0], environment="Staging", entity="user-7", tester=True).prediction == [1]
+
+
+def test_outcomes_are_reported_a_thousand_at_a_time() -> None:
+    sizes = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.url.path == "/api/v1/inference/outcomes"
+        sizes.append(len(said := json.loads(request.content)["outcomes"]))
+        assert said[0].keys() == {"requestId", "outcome"}
+        return httpx.Response(202, json={"accepted": len(said)})
+
+    with client(answer) as hotswap:
+        assert hotswap.report_outcomes({}).accepted == 0
+        assert hotswap.report_outcomes({f"r-{number}": number % 2 for number in range(2_001)}).accepted == 2_001
+    assert sizes == [1_000, 1_000, 1]
+
+
+def test_a_late_outcome_says_when_it_was_observed() -> None:
+    seen: list[tuple[bytes, dict[str, Any]]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append((request.url.raw_path, json.loads(request.content)))
+        return httpx.Response(202, json={"accepted": 1})
+
+    with client(answer) as hotswap:
+        hotswap.report_outcome("a/b", "spam")
+        hotswap.report_outcome("r", -1.5, observed_at=datetime(2026, 12, 27, tzinfo=UTC))
+    assert seen == [
+        (b"/api/v1/inference/a%2Fb/outcome", {"outcome": "spam"}),
+        (b"/api/v1/inference/r/outcome", {"outcome": -1.5, "observedAt": "2026-12-27T00:00:00+00:00"}),
+    ]
 
 
 def test_follow_yields_each_change_until_the_end() -> None:
