@@ -12,7 +12,8 @@ from temporalio import activity
 
 from activities.acting import acting, note
 from activities.looking import LOOK_SECONDS, Sources, StepSources, Unseen
-from hotswap.domain.analysis import Bake, NoVerdict
+from hotswap.domain.analysis import Bake
+from hotswap.domain.baking import is_decided
 from hotswap.domain.verdict import Outcome, Verdict
 from hotswap.messages import Watch
 from hotswap.ports import Judge, Judging, Looks
@@ -36,35 +37,33 @@ class AnalysisActivities:
             judging.add(look)
         async with self._sources.of(subject, step.policy, step.baseline) as sources:
             while True:
-                verdict = await self._judged(step, judging, sources)
-                now = self._sources.clock()
-                if _is_done(step, verdict, now=now):
+                verdict, now = await self._judged(step, judging, sources)
+                if is_decided(
+                    verdict,
+                    at=now,
+                    until=step.bake_until,
+                    deadline=step.deadline,
+                    promotes_early=step.policy.promote_early,
+                ):
                     return verdict
                 note(f"{verdict.outcome}: {verdict.message}")
                 upcoming = (until for until in (step.bake_until, step.deadline) if until > now)
                 await asyncio.sleep(min(LOOK_SECONDS, *(until - now for until in upcoming)))
 
-    async def _judged(self, step: Watch, judging: Judging, sources: StepSources) -> Verdict:
-        """What is known now, on record."""
+    async def _judged(self, step: Watch, judging: Judging, sources: StepSources) -> tuple[Verdict, float]:
+        """What is known now, on record, and when that was: by the look itself, so that a replay decides alike."""
         bake = Bake(step.step, step.baseline.verified_at, step.subject.weight, step.reference)
-        is_over = self._sources.clock() >= step.bake_until
         try:
             look = await sources.look()
         except Unseen as why:
-            verdict = judging.verdict(is_over=is_over)
+            at = self._sources.clock()
+            verdict = judging.verdict(is_over=at >= step.bake_until)
             if verdict.outcome is not Outcome.HARM:
                 verdict = replace(verdict, outcome=Outcome.INCONCLUSIVE, message=str(why), early=False)
         else:
+            at = look.at
             judging.add(look)
-            verdict = judging.verdict(is_over=is_over)
+            verdict = judging.verdict(is_over=at >= step.bake_until)
             bake = replace(bake, looks=(look,))
         await self._looks.record(step.subject.deployment_id, bake, verdict)
-        return verdict
-
-
-def _is_done(step: Watch, verdict: Verdict, *, now: float) -> bool:
-    if verdict.outcome is Outcome.HARM or now >= step.deadline:
-        return True
-    if verdict.outcome is Outcome.PASS:
-        return now >= step.bake_until or (verdict.early and step.policy.promote_early)
-    return now >= step.bake_until and verdict.action is not NoVerdict.EXTEND
+        return verdict, at

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import typer
 
-from hotswap.cli import decisions, deployments, explain, freezes, models, outcome, reporting, watch
+from hotswap.cli import decisions, deployments, explain, freezes, models, outcome, replay, reporting, watch
 from hotswap.cli.console import ErrorsToldGroup
 from hotswap.cli.demo import demo as run_demo
 from hotswap.cli.options import examples
@@ -68,6 +68,13 @@ _add(
     codes=outcome.FORWARD,
 )
 _add(WORK, explain.explain, f"hotswap explain {_ID}", f"hotswap explain {_ID} --json | jq '.happenings[-1]'")
+_add(
+    WORK,
+    replay.replay,
+    f"hotswap replay {_ID}",
+    f"hotswap replay {_ID} --with-policy stricter.toml",
+    f"hotswap replay {_ID} --with-policy stricter.json --json | jq -r .end",
+)
 _add(
     WORK,
     freezes.freeze,

@@ -37,6 +37,7 @@ from hotswap.views import (
     PredictionView,
     RegistrationStatus,
     RegistrationView,
+    ReplayView,
     TokenView,
     VersionView,
     View,
@@ -190,6 +191,11 @@ class HotSwap:
         """Why it is where it is: what was seen, judged and decided, in order of time."""
         path = f"/api/v1/deployments/{_quoted(deployment_id)}/explain"
         return _read(ExplanationView, self._transport.send("GET", path))
+
+    def replay(self, deployment_id: str, config: Mapping[str, Any] | None = None) -> ReplayView:
+        """Judge a past deployment again; `config` is what of its strategy's configuration shall be otherwise."""
+        path = f"/api/v1/deployments/{_quoted(deployment_id)}/replay"
+        return _read(ReplayView, self._transport.send("POST", path, body={"strategyConfig": dict(config or {})}))
 
     def follow(self, deployment_id: str, *, interval: float = 1.0) -> Iterator[DeploymentView]:
         """The deployment as it is now and whenever it changed, until it has ended; `interval` in seconds."""

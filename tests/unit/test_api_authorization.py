@@ -36,6 +36,7 @@ RULES: dict[tuple[str, str], set[Role] | None] = {
     ("GET", "/api/v1/deployments"): READERS,
     ("GET", "/api/v1/deployments/{deployment_id}"): READERS,
     ("GET", "/api/v1/deployments/{deployment_id}/explain"): READERS,
+    ("POST", "/api/v1/deployments/{deployment_id}/replay"): MAKERS,
     ("POST", "/api/v1/deployments/{deployment_id}/approve"): {ENGINEER, ADMIN},
     ("POST", "/api/v1/deployments/{deployment_id}/reject"): {ENGINEER, ADMIN},
     ("POST", "/api/v1/deployments/{deployment_id}/pause"): MAKERS,

@@ -25,7 +25,7 @@ from tests.fixtures.answers import accepted, deployment, dry_run, error
 from tests.fixtures.cli import Cli
 
 COMMANDS = [
-    *("up", "down", "stop", "start", "env", "demo", "models", "deploy", "get", "watch", "explain"),
+    *("up", "down", "stop", "start", "env", "demo", "models", "deploy", "get", "watch", "explain", "replay"),
     *("approve", "reject", "pause", "resume", "promote", "goto", "abort", "retry", "rollback"),
     *("freeze", "thaw", "freezes", "outcome"),
 ]
@@ -253,7 +253,15 @@ def test_scale_passes_the_replicas_on(cli: Cli) -> None:
 
 @pytest.mark.parametrize(
     ("label", "said"),
-    [("malignant", "malignant"), ("1", 1), ("1.50", 1.5), ("-12", -12), ("true", "true"), ("NaN", "NaN"), ("007", "007")],
+    [
+        ("malignant", "malignant"),
+        ("1", 1),
+        ("1.50", 1.5),
+        ("-12", -12),
+        ("true", "true"),
+        ("NaN", "NaN"),
+        ("007", "007"),
+    ],
 )
 def test_an_outcome_is_passed_on_as_the_label_or_number_it_is(cli: Cli, label: str, said: str | float) -> None:
     cli.on("POST", "/api/v1/inference/r-1/outcome", (202, {"accepted": 1}))

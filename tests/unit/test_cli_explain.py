@@ -1,7 +1,10 @@
 """What `explain` prints, for people and for programs."""
 
 import json
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.fixtures.cli import Cli
 
@@ -75,3 +78,59 @@ def test_explain_json_is_what_the_api_says(cli: Cli) -> None:
     cli.on("GET", "/api/v1/deployments/dep-1/explain", (200, EXPLANATION))
     told = json.loads(cli.run("explain", "dep-1", "--json").stdout)
     assert told["happenings"][1]["analysis"]["metrics"][0]["threshold"] == 0.01
+
+
+REPLAY = {
+    "deploymentId": "dep-1",
+    "recordedStatus": "Active",
+    "end": "RolledBack",
+    "message": "step 1 at 10%: rolled back after 3.0 s: errors",
+    "steps": [
+        {
+            "step": 1,
+            "weight": 10,
+            "begunAt": "2030-01-01T03:00:00Z",
+            "looks": 12,
+            "recorded": "Pass",
+            "end": "RolledBack",
+            "afterSeconds": 3.0,
+            "outcome": "Harm",
+            "reason": "ErrorRateIncreased",
+            "message": "rolled back after 3.0 s: errors",
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("p.toml", "minimumRequests = 10\n[rollbackThresholds]\nerrorRateIncrease = 0.001\n"),
+        ("p.json", '{"minimumRequests": 10, "rollbackThresholds": {"errorRateIncrease": 0.001}}'),
+    ],
+)
+def test_replay_sends_the_policy_and_shows_where_it_ends(cli: Cli, tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    cli.on("POST", "/api/v1/deployments/dep-1/replay", (200, REPLAY))
+    result = cli.run("replay", "dep-1", "--with-policy", str(tmp_path / name))
+    assert result.exit_code == 0
+    assert json.loads(cli.asked[0].content) == {
+        "strategyConfig": {"minimumRequests": 10, "rollbackThresholds": {"errorRateIncrease": 0.001}}
+    }
+    assert result.stdout.splitlines()[1].split(maxsplit=5) == [
+        *("1", "10%", "03:00:00", "Pass", "RolledBack"),
+        "rolled back after 3.0 s: errors",
+    ]
+    assert "under this policy: RolledBack; step 1 at 10%" in result.stdout
+    told = cli.run("replay", "dep-1", "--with-policy", str(tmp_path / name), "--json")
+    assert json.loads(told.stdout)["steps"][0]["afterSeconds"] == 3.0
+
+
+@pytest.mark.parametrize(("name", "text"), [("p.toml", "a ="), ("p.json", "[1]"), ("gone.toml", None)])
+def test_a_policy_that_can_not_be_read_exits_2_and_asks_nobody(
+    cli: Cli, tmp_path: Path, name: str, text: str | None
+) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    assert cli.run("replay", "dep-1", "--with-policy", str(tmp_path / name)).exit_code == 2
+    assert not cli.asked

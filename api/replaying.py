@@ -1,0 +1,109 @@
+"""A past deployment judged again: `POST /deployments/{id}/replay`. It reads only, and starts nothing.
+
+What the given configuration says takes the place of what the deployment ran by, key by key; an empty one is the same
+policy, and comes to the same verdicts.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter
+from pydantic import Field, ValidationError
+
+from api.auth import GuardedRoute
+from api.context import Maker, With
+from api.errors import invalid
+from api.presentation import metric_fields
+from api.schemas import Body, DeploymentId
+from hotswap.domain.analysis import Bake
+from hotswap.domain.errors import Conflict
+from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.messages import CanaryConfig
+from hotswap.persistence.history import Analysis
+from hotswap.persistence.queries import DeploymentRow
+from hotswap.views import MetricView, ReplayedStepView, ReplayView
+
+if TYPE_CHECKING:
+    from hotswap.analysis.replay import Replayed
+
+router = APIRouter(prefix="/api/v1/deployments", tags=["deployments"], route_class=GuardedRoute)
+
+WEIGHTS = frozenset({"canary_percentage", "increment_step"})
+
+
+class Replay(Body):
+    """The policy to judge by: of `strategyConfig` whatever shall be otherwise than it was."""
+
+    strategy_config: dict[str, Any] = Field(default_factory=dict)
+
+
+@router.post("/{deployment_id}/replay")
+async def replay_deployment(_: Maker, parts: With, deployment_id: DeploymentId, body: Replay) -> ReplayView:
+    """Where it would have ended under another policy, as far as what was seen tells."""
+    row = await parts.queries.deployment(deployment_id)
+    config = policy(row.deployment.strategy_config, body.strategy_config)
+    bakes = await parts.looks.bakes(deployment_id)
+    record = await parts.history.record(deployment_id)
+    # Some thousand looks are judged: that must not hold up who asks something else meanwhile.
+    return await asyncio.to_thread(_replayed, row, bakes, config, record.analyses)
+
+
+def policy(recorded: dict[str, Any], given: dict[str, Any]) -> CanaryConfig:
+    """The recorded configuration with what is given in its place.
+
+    Raises ValidationFailed naming the field, and Conflict where the recorded one can't be read any more.
+    """
+    try:
+        said = CanaryConfig.model_validate(given)
+    except ValidationError as error:
+        raise invalid(error, within="strategyConfig") from None
+    try:
+        before = CanaryConfig.model_validate(recorded)
+    except ValidationError:
+        raise Conflict(
+            "its configuration was written by a version of HotSwap whose configuration was another"
+        ) from None
+    changed = {name: getattr(said, name) for name in said.model_fields_set}
+    if said.steps is not None:
+        changed |= dict.fromkeys(WEIGHTS)
+    elif WEIGHTS & said.model_fields_set:
+        changed["steps"] = None
+    config = before.model_copy(update=changed)
+    config.plan()  # raises for a plan of too many steps
+    return config
+
+
+def _replayed(
+    row: DeploymentRow, bakes: Sequence[Bake], config: CanaryConfig, analyses: Sequence[Analysis]
+) -> ReplayView:
+    from hotswap.analysis.replay import conclusion, replay  # brings scipy, which nothing else here needs
+
+    replayed = replay(bakes, policy=config.analysis_policy(), steps=config.plan(), rules=config.rules())
+    end, message = conclusion(replayed)
+    recorded = {(each.step, each.begun_at): each.verdict.outcome for each in analyses}
+    return ReplayView(
+        deployment_id=row.deployment.deployment_id,
+        recorded_status=DeploymentStatus(row.deployment.status),
+        end=end,
+        message=message,
+        steps=[_step(each, recorded[each.bake.step, each.bake.begun_at]) for each in replayed],
+    )
+
+
+def _step(replayed: "Replayed", recorded: str) -> ReplayedStepView:
+    bake, verdict = replayed.bake, replayed.verdict
+    return ReplayedStepView(
+        step=bake.step + 1,
+        weight=bake.weight / 100,
+        begun_at=datetime.fromtimestamp(bake.begun_at, UTC),
+        looks=len(bake.looks),
+        recorded=recorded,
+        end=replayed.end,
+        after_seconds=replayed.after_seconds,
+        outcome=verdict.outcome if verdict is not None else None,
+        reason=verdict.reason if verdict is not None else None,
+        message=replayed.message,
+        metrics=[MetricView(**metric_fields(each)) for each in verdict.metrics] if verdict is not None else [],
+    )
