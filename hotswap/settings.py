@@ -109,6 +109,18 @@ class CapacitySettings(_Section):
     )
 
 
+class AnalysisSettings(_Section):
+    """Whom a metric may ask: addresses come from here only, never from a deployment."""
+
+    prometheus_url: str | None = Field(
+        None, pattern=r"^https?://", description="the Prometheus that metrics of source `prometheus` ask"
+    )
+    prometheus_token_file: Path | None = Field(None, description="bearer token that Prometheus wants, if it does")
+    webhooks: dict[str, SecretStr] = Field(
+        {}, description='by name, where metrics of source `webhook` ask: `{"fairness": "https://…"}`'
+    )
+
+
 class ServingSettings(_Section):
     """What a replica and its node need; handed to Ray's processes by their environment."""
 
@@ -244,6 +256,7 @@ class Settings(TrafficAgentSettings):
     storage: StorageSettings
     deployments: DeploymentSettings = DeploymentSettings()
     capacity: CapacitySettings = CapacitySettings()
+    analysis: AnalysisSettings = AnalysisSettings()
     serving: ServingSettings = ServingSettings()
     retention: RetentionSettings = RetentionSettings()
 

@@ -54,6 +54,8 @@ from hotswap.persistence.tenures import PostgresTenures
 from hotswap.persistence.traffic import PostgresTrafficPlans
 from hotswap.persistence.turns import PostgresTurns
 from hotswap.planner import CapacityRules, Planner
+from hotswap.providers.prometheus import PrometheusMeter
+from hotswap.providers.webhook import WebhookMeter
 from hotswap.settings import Settings, SettingsError, load
 from hotswap.storage import ObjectStorage
 from hotswap.telemetry import configure_logging, mark_ready
@@ -196,6 +198,8 @@ async def serve(settings: Settings) -> None:
     )
     artifacts = ArtifactCache(settings.serving.cache_dir, ObjectStorage(settings.storage))
     redis = Redis.from_url(settings.redis.url.get_secret_value())
+    prometheus = PrometheusMeter(settings.analysis.prometheus_url, settings.analysis.prometheus_token_file)
+    webhooks = WebhookMeter(settings.analysis.webhooks)
     ports = Ports(
         registry=PostgresRegistry(sessions),
         deployments=PostgresDeployments(sessions),
@@ -216,6 +220,8 @@ async def serve(settings: Settings) -> None:
         looks=PostgresLooks(sessions),
         meters={
             Source.ACCURACY: PostgresAccuracy(sessions),
+            Source.PROMETHEUS: prometheus,
+            Source.WEBHOOK: webhooks,
         },
         census=PostgresCensus(sessions),
         slots=PostgresSlots(sessions, limit=settings.deployments.max_concurrent),
@@ -233,6 +239,8 @@ async def serve(settings: Settings) -> None:
         mark_ready()
         await stop.wait()
     await cluster.aclose()
+    await prometheus.aclose()
+    await webhooks.aclose()
     await redis.aclose()
     await engine.dispose()
 
