@@ -26,6 +26,7 @@ from api import (
     explaining,
     freezes,
     health,
+    metrics,
     models,
     outcomes,
     redeployment,
@@ -43,6 +44,7 @@ from hotswap.persistence.database import create_engine, create_sessions
 from hotswap.persistence.freezes import PostgresFreezes
 from hotswap.persistence.history import PostgresHistory
 from hotswap.persistence.looks import PostgresLooks
+from hotswap.persistence.measures import PostgresMeasures
 from hotswap.persistence.outcomes import PostgresOutcomes
 from hotswap.persistence.queries import Queries
 from hotswap.persistence.tenures import PostgresTenures
@@ -63,6 +65,7 @@ RAY_PATIENCE_SECONDS = 2.0
 ROUTERS: tuple[APIRouter, ...] = (
     authentication.router,
     models.router,
+    metrics.router,
     deployments.router,
     explaining.router,
     replaying.router,
@@ -134,6 +137,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             turns=PostgresTurns(sessions),
             freezes=PostgresFreezes(sessions),
             outcomes=PostgresOutcomes(sessions),
+            measures=PostgresMeasures(sessions, settings.retention),
             orchestration=orchestration,
             planner=Planner(
                 PostgresCapacity(sessions),

@@ -16,6 +16,7 @@ from hotswap.domain.vocabulary import Role
 from hotswap.persistence.freezes import PostgresFreezes
 from hotswap.persistence.history import PostgresHistory
 from hotswap.persistence.looks import PostgresLooks
+from hotswap.persistence.measures import PostgresMeasures
 from hotswap.persistence.outcomes import PostgresOutcomes
 from hotswap.persistence.queries import Queries
 from hotswap.persistence.tenures import PostgresTenures
@@ -41,6 +42,7 @@ class Parts:
     turns: PostgresTurns
     freezes: PostgresFreezes
     outcomes: PostgresOutcomes
+    measures: PostgresMeasures
     orchestration: Orchestration
     planner: Planner
     probes: Mapping[str, Probe]

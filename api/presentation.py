@@ -13,16 +13,21 @@ from pydantic import ValidationError
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.strategy import Step, immediate_steps
+from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import ArmFigures, MetricResult, Outcome, Verdict
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType, Strategy, VersionStatus
 from hotswap.messages import CanaryConfig
+from hotswap.persistence.measures import Window
 from hotswap.persistence.queries import DeploymentRow, ModelRow, StepVerdict, VersionRow
-from hotswap.persistence.tables import Deployment
+from hotswap.persistence.tables import Deployment, Model
 from hotswap.views import (
     Accepted,
     ArmView,
     CheckView,
+    ClientView,
     DeploymentView,
+    LatencyView,
+    MetricsView,
     MetricView,
     ModelView,
     PauseView,
@@ -34,6 +39,7 @@ from hotswap.views import (
     VersionView,
 )
 
+_QUANTILES = (0.5, 0.95, 0.99)
 _STEPPING = frozenset({DeploymentStatus.PROGRESSING, DeploymentStatus.PAUSED})
 
 
@@ -78,6 +84,41 @@ def version_view(row: VersionRow) -> VersionView:
         is_deprecated=version.is_deprecated,
         created_by=version.created_by,
         created_at=version.created_at,
+    )
+
+
+def metrics_view(model: Model, environment: Environment, version: str | None, seen: Window) -> MetricsView:
+    measures = seen.measures
+    judged = measures.requests - measures.refused
+    p50, p95, p99 = measures.latency_quantiles(*_QUANTILES)
+    return MetricsView(
+        model_id=model.model_id,
+        model=model.name,
+        environment=environment,
+        version=version,
+        begin=seen.begin,
+        end=seen.end,
+        total=measures.requests,
+        succeeded=judged - measures.failures,
+        failed=measures.failures,
+        refused=measures.refused,
+        success_rate=(judged - measures.failures) / judged if judged else None,
+        requests_per_second=measures.requests / (seen.end - seen.begin).total_seconds(),
+        latency_ms=LatencyView(average=measures.latency_mean, p50=p50, p95=p95, p99=p99),
+        confidence=measures.confidence.mean,
+        prediction=measures.prediction.mean,
+        clients=_clients(seen.clients),
+    )
+
+
+def _clients(counts: Counts) -> ClientView:
+    p50, p95, p99 = (counts.latency_quantile_ms(quantile) for quantile in _QUANTILES)
+    return ClientView(
+        total=counts.completed,
+        failed=counts.server_errors,
+        refused=counts.client_errors,
+        fell_back=counts.fell_back,
+        latency_ms=LatencyView(average=None, p50=p50, p95=p95, p99=p99),
     )
 
 

@@ -38,6 +38,58 @@ class Page(View, Generic[Item]):
     offset: int
 
 
+class LatencyView(View):
+    """In milliseconds; each is None where nothing was measured."""
+
+    average: float | None
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class ClientView(View):
+    """What clients saw, by the proxies: every answer, also those that no replica gave.
+
+    `fellBack` are those that a version failed and its stable answered in its place; each is one of `failed`. The
+    latencies are bounds: no more than half of the answers took longer than `p50`.
+    """
+
+    total: int
+    failed: int
+    refused: int
+    fell_back: int
+    latency_ms: LatencyView
+
+
+class MetricsView(View):
+    """A model over `[begin, end)`, or one version of it. What only a shadow answered is no part of it.
+
+    By the replicas' records: `total` is `succeeded`, `failed` (the model's fault) and `refused` (the request's), a
+    batch being one; `successRate` leaves out what was refused. `latencyMs` is the time in the replica.
+    """
+
+    model_id: str
+    model: str
+    environment: Environment
+    version: str | None
+    begin: datetime
+    end: datetime
+    total: int
+    succeeded: int
+    failed: int
+    refused: int
+    success_rate: float | None
+    requests_per_second: float
+    latency_ms: LatencyView
+    confidence: float | None
+    prediction: float | None
+    """The mean of the predictions, where they are numbers."""
+    clients: ClientView
+    accuracy: float | None = None
+    quality: dict[str, Any] = {}
+    drift: dict[str, Any] = {}
+
+
 class ModelView(View):
     """`activeVersion` is Production's, `activeVersions` holds every environment's that has one.
 

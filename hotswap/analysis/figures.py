@@ -86,10 +86,4 @@ def figures(counts: Counts) -> ArmFigures:
 
 def quantile_ms(counts: Counts, q: float) -> float | None:
     """The upper bound, in milliseconds, of the bucket that holds the q-quantile; None without an answer."""
-    total = sum(counts.latency.values())
-    seen = 0
-    for bound, count in sorted((float(bound), count) for bound, count in counts.latency.items()):
-        seen += count
-        if seen >= q * total:
-            return bound / 1000
-    return None
+    return counts.latency_quantile_ms(q)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import typer
 
-from hotswap.cli import decisions, deployments, explain, freezes, models, outcome, replay, reporting, watch
+from hotswap.cli import decisions, deployments, explain, freezes, metrics, models, outcome, replay, reporting, watch
 from hotswap.cli.console import ErrorsToldGroup
 from hotswap.cli.demo import demo as run_demo
 from hotswap.cli.options import examples
@@ -74,6 +74,9 @@ _add(
     f"hotswap replay {_ID}",
     f"hotswap replay {_ID} --with-policy stricter.toml",
     f"hotswap replay {_ID} --with-policy stricter.json --json | jq -r .end",
+    metrics.metrics,
+    "hotswap metrics fraud-detection --window PT24H",
+    "hotswap metrics fraud-detection --version 2.0.0 --environment Staging --json",
 )
 _add(
     WORK,

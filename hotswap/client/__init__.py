@@ -31,6 +31,7 @@ from hotswap.views import (
     DryRunView,
     ExplanationView,
     FreezeView,
+    MetricsView,
     ModelView,
     OutcomesTaken,
     Page,
@@ -129,6 +130,18 @@ class HotSwap:
 
     def version(self, model: str, version: str) -> VersionView:
         return _read(VersionView, self._transport.send("GET", _version_path(model, version)))
+
+    def metrics(
+        self,
+        model: str,
+        *,
+        window: timedelta = timedelta(hours=1),
+        version: str | None = None,
+        environment: str = "Production",
+    ) -> MetricsView:
+        """How the model did over the last `window`, or one version of it."""
+        wanted = {"window": f"PT{window.total_seconds():g}S", "version": version, "environment": environment}
+        return _read(MetricsView, self._transport.send("GET", f"/api/v1/models/{_quoted(model)}/metrics", query=wanted))
 
     # --- deployments --------------------------------------------------------------------------------------------------
 

@@ -151,6 +151,16 @@ class Counts:
     def __sub__(self, other: "Counts") -> "Counts":
         return self._combined(other, sign=-1)
 
+    def latency_quantile_ms(self, quantile: float) -> float | None:
+        """The upper bound, in milliseconds, of the bucket that holds it (0 to 1); None without an answer."""
+        total = sum(self.latency.values())
+        seen = 0
+        for bound, count in sorted((float(bound), count) for bound, count in self.latency.items()):
+            seen += count
+            if seen >= quantile * total:
+                return bound / 1000
+        return None
+
     def since(self, before: "Counts") -> "Counts":
         """What came after `before`, each figure by itself: one that shrank began at 0 again."""
         grown = self - before

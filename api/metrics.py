@@ -1,0 +1,37 @@
+"""How a model does: its figures over some time, from the roll-ups of its records and from what the proxies counted."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from api.auth import GuardedRoute
+from api.context import Reader, With
+from api.presentation import metrics_view
+from api.schemas import ModelId
+from hotswap.domain.vocabulary import Environment
+from hotswap.views import MetricsView
+
+router = APIRouter(prefix="/api/v1/models", tags=["models"], route_class=GuardedRoute)
+
+SHORTEST, LONGEST = timedelta(seconds=1), timedelta(days=400)
+_VERSION = r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,99}$"
+
+
+@router.get("/{model}/metrics")
+async def get_metrics(
+    _: Reader,
+    parts: With,
+    model: ModelId,
+    window: Annotated[
+        timedelta, Query(ge=SHORTEST, le=LONGEST, description="how far back, as an ISO-8601 duration")
+    ] = timedelta(hours=1),
+    version: Annotated[str | None, Query(pattern=_VERSION, description="of one version; all, when absent")] = None,
+    environment: Annotated[Environment, Query()] = Environment.PRODUCTION,
+) -> MetricsView:
+    """Totals, success and failure, latency, throughput and confidence over the last `window`."""
+    found = (await parts.queries.model(model)).model
+    if version is not None:
+        version = (await parts.queries.version(model, version)).version.version
+    measured = await parts.measures.window(found.name, environment, version=version, span=window, now=datetime.now(UTC))
+    return metrics_view(found, environment, version, measured)

@@ -1,0 +1,59 @@
+"""`hotswap metrics`: how a model does."""
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+import typer
+
+from hotswap.cli.console import connect, facts, show_json, show_table
+from hotswap.cli.options import AsJson, duration
+from hotswap.domain.vocabulary import Environment
+from hotswap.views import LatencyView, MetricsView
+
+
+def metrics(
+    model: Annotated[str, typer.Argument(help="The model's name or id.", show_default=False)],
+    *,
+    window: Annotated[
+        timedelta, typer.Option(parser=duration, metavar="DURATION", help="How far back: PT24H, or seconds.")
+    ] = timedelta(hours=1),
+    version: Annotated[str | None, typer.Option(help="Only this version of it.", show_default=False)] = None,
+    environment: Annotated[Environment, typer.Option(help="Where it serves.")] = Environment.PRODUCTION,
+    as_json: AsJson = False,
+) -> None:
+    """Show how a model does: answers, failures, latency, throughput and confidence."""
+    with connect() as hotswap:
+        seen = hotswap.metrics(model, window=window, version=version, environment=environment.value)
+    if as_json:
+        show_json(seen)
+    else:
+        show_table(_facts(seen))
+
+
+def _facts(seen: MetricsView) -> Any:
+    return facts(
+        ("model", f"{seen.model} {seen.version or ''}".strip()),
+        ("environment", seen.environment),
+        ("from", f"{seen.begin:%Y-%m-%d %H:%M:%S %Z}"),
+        ("until", f"{seen.end:%Y-%m-%d %H:%M:%S %Z}"),
+        ("requests", f"{seen.total:,} ({seen.requests_per_second:,.1f} per second)"),
+        ("failed", f"{seen.failed:,}"),
+        ("refused", f"{seen.refused:,}"),
+        ("success", None if seen.success_rate is None else f"{seen.success_rate:.2%}"),
+        ("in the replica", _latency(seen.latency_ms)),
+        ("confidence", _number(seen.confidence)),
+        ("prediction", _number(seen.prediction)),
+        ("accuracy", _number(seen.accuracy)),
+        ("clients saw", f"{seen.clients.total:,} answers, {seen.clients.failed:,} of them failed"),
+        ("fell back", f"{seen.clients.fell_back:,}"),
+        ("to the client", _latency(seen.clients.latency_ms)),
+    )
+
+
+def _latency(seen: LatencyView) -> str | None:
+    said = {"average": seen.average, "p50": seen.p50, "p95": seen.p95, "p99": seen.p99}
+    return ", ".join(f"{name} {value:.2f} ms" for name, value in said.items() if value is not None) or None
+
+
+def _number(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4g}"
