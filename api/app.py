@@ -22,6 +22,7 @@ from api import (
     authentication,
     decisions,
     deployments,
+    drift,
     errors,
     explaining,
     freezes,
@@ -41,6 +42,7 @@ from api.edge import Edge
 from api.orchestration import Orchestration
 from hotswap.persistence.capacity import PostgresCapacity
 from hotswap.persistence.database import create_engine, create_sessions
+from hotswap.persistence.drift import PostgresDrift
 from hotswap.persistence.freezes import PostgresFreezes
 from hotswap.persistence.history import PostgresHistory
 from hotswap.persistence.looks import PostgresLooks
@@ -66,6 +68,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     authentication.router,
     models.router,
     metrics.router,
+    drift.router,
     deployments.router,
     explaining.router,
     replaying.router,
@@ -138,6 +141,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             freezes=PostgresFreezes(sessions),
             outcomes=PostgresOutcomes(sessions),
             measures=PostgresMeasures(sessions, settings.retention),
+            drift=PostgresDrift(sessions),
             orchestration=orchestration,
             planner=Planner(
                 PostgresCapacity(sessions),

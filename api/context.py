@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from api.auth import CALLERS, ENGINEERS, MAKERS, READERS, Tokens, requires
 from api.orchestration import Orchestration
 from hotswap.domain.vocabulary import Role
+from hotswap.persistence.drift import PostgresDrift
 from hotswap.persistence.freezes import PostgresFreezes
 from hotswap.persistence.history import PostgresHistory
 from hotswap.persistence.looks import PostgresLooks
@@ -43,6 +44,7 @@ class Parts:
     freezes: PostgresFreezes
     outcomes: PostgresOutcomes
     measures: PostgresMeasures
+    drift: PostgresDrift
     orchestration: Orchestration
     planner: Planner
     probes: Mapping[str, Probe]

@@ -22,12 +22,14 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     StringConstraints,
+    field_validator,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
 
 from hotswap.analysis.quality import LARGEST, LONGEST_LABEL, label
 from hotswap.analysis.quality import Label as Outcome
+from hotswap.analysis.reference import registered
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.errors import FieldProblem, ValidationFailed
 from hotswap.domain.ids import check_model_name, normalise_sha256
@@ -181,7 +183,19 @@ class RegisterVersion(Body):
     )
     training_metadata: Metadata | None = None
     performance_baseline: PerformanceBaseline | None = None
-    reference_distribution: Metadata | None = None
+    reference_distribution: Metadata | None = Field(
+        None,
+        description="by feature: a list of values, or {edges, counts}, or {categories}; what drift is measured from",
+    )
+
+    @field_validator("reference_distribution")
+    @classmethod
+    def _can_be_compared_with(cls, said: Metadata | None) -> Metadata | None:
+        try:
+            registered(said or {})
+        except ValidationFailed as error:
+            raise ValueError(error.message) from None
+        return said
 
     def registration(self, *, requested_by: str) -> Registration:
         baseline = self.performance_baseline

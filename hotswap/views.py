@@ -133,6 +133,41 @@ class VersionView(View):
     created_at: datetime
 
 
+class FeatureDriftView(View):
+    """`distance` is the larger of PSI and KS statistic that chance doesn't explain; the p-values say how well it does.
+
+    `ks` is None for categories.
+    """
+
+    kind: str
+    samples: int
+    distance: float
+    is_drifted: bool
+    psi: float
+    psi_p: float
+    ks: float | None
+    ks_p: float | None
+
+
+class DriftView(View):
+    """How far what an active version was asked since then is from its `reference`: its training, or its own past.
+
+    `distance` (of the feature that is the furthest) and `isDrifted` are None where it can't be told, as `message` says.
+    """
+
+    model: str
+    version: str
+    environment: Environment
+    at: datetime
+    since: datetime
+    reference: str
+    samples: int
+    distance: float | None
+    is_drifted: bool | None
+    message: str
+    features: dict[str, FeatureDriftView]
+
+
 class RegistrationStatus(StrEnum):
     RUNNING = "Running"
     COMPLETED = "Completed"

@@ -47,6 +47,7 @@ from hotswap.persistence.capacity import PostgresCapacity
 from hotswap.persistence.census import PostgresCensus
 from hotswap.persistence.database import create_engine, create_sessions
 from hotswap.persistence.deployments import PostgresDeployments
+from hotswap.persistence.drift import PostgresDrift
 from hotswap.persistence.looks import PostgresLooks
 from hotswap.persistence.registry import PostgresRegistry
 from hotswap.persistence.slots import PostgresSlots
@@ -222,6 +223,7 @@ async def serve(settings: Settings) -> None:
             Source.ACCURACY: PostgresAccuracy(sessions),
             Source.PROMETHEUS: prometheus,
             Source.WEBHOOK: webhooks,
+            Source.DRIFT: PostgresDrift(sessions),
         },
         census=PostgresCensus(sessions),
         slots=PostgresSlots(sessions, limit=settings.deployments.max_concurrent),

@@ -5,7 +5,19 @@ from collections.abc import Callable
 
 import typer
 
-from hotswap.cli import decisions, deployments, explain, freezes, metrics, models, outcome, replay, reporting, watch
+from hotswap.cli import (
+    decisions,
+    deployments,
+    drift,
+    explain,
+    freezes,
+    metrics,
+    models,
+    outcome,
+    replay,
+    reporting,
+    watch,
+)
 from hotswap.cli.console import ErrorsToldGroup
 from hotswap.cli.demo import demo as run_demo
 from hotswap.cli.options import examples
@@ -74,9 +86,18 @@ _add(
     f"hotswap replay {_ID}",
     f"hotswap replay {_ID} --with-policy stricter.toml",
     f"hotswap replay {_ID} --with-policy stricter.json --json | jq -r .end",
+)
+_add(
+    WORK,
     metrics.metrics,
     "hotswap metrics fraud-detection --window PT24H",
     "hotswap metrics fraud-detection --version 2.0.0 --environment Staging --json",
+)
+_add(
+    WORK,
+    drift.drift,
+    "hotswap drift fraud-detection --now",
+    "hotswap drift fraud-detection --environment Staging --json | jq .features",
 )
 _add(
     WORK,

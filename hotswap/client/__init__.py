@@ -28,6 +28,7 @@ from hotswap.views import (
     AnswerView,
     BatchPredictionView,
     DeploymentView,
+    DriftView,
     DryRunView,
     ExplanationView,
     FreezeView,
@@ -142,6 +143,12 @@ class HotSwap:
         """How the model did over the last `window`, or one version of it."""
         wanted = {"window": f"PT{window.total_seconds():g}S", "version": version, "environment": environment}
         return _read(MetricsView, self._transport.send("GET", f"/api/v1/models/{_quoted(model)}/metrics", query=wanted))
+
+    def drift(self, model: str, *, environment: str | None = None, now: bool = False) -> DriftView:
+        """The newest report on what is active there, Production when absent; with `now` one made on the spot."""
+        query = {"environment": environment}
+        answer = self._transport.send("POST" if now else "GET", f"/api/v1/models/{_quoted(model)}/drift", query=query)
+        return _read(DriftView, answer)
 
     # --- deployments --------------------------------------------------------------------------------------------------
 

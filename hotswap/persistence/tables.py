@@ -410,6 +410,26 @@ class AnalysisLook(Base):
     look: Mapped[dict[str, Any]]
 
 
+class DriftReport(Base):
+    """How far an active version's features were from their reference; `distance` is null where that can't be told."""
+
+    __tablename__ = "drift_reports"
+    __table_args__ = (Index("ix_drift_reports_model_id_environment_at", "model_id", "environment", "at"),)
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.model_id"))
+    environment: Mapped[str]
+    version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.version_id"))
+    at: Mapped[datetime] = mapped_column(server_default=Now)
+    since: Mapped[datetime]
+    reference: Mapped[str]
+    samples: Mapped[int]
+    distance: Mapped[float | None]
+    is_drifted: Mapped[bool | None]
+    message: Mapped[str]
+    features: Mapped[dict[str, Any]]
+
+
 class Approval(Base):
     __tablename__ = "approvals"
 

@@ -32,6 +32,8 @@ RULES: dict[tuple[str, str], set[Role] | None] = {
     ("GET", "/api/v1/models/{model}/versions"): READERS,
     ("GET", "/api/v1/models/{model}/versions/{version}"): READERS,
     ("GET", "/api/v1/models/{model}/versions/{version}/registration"): READERS,
+    ("GET", "/api/v1/models/{model}/drift"): READERS,
+    ("POST", "/api/v1/models/{model}/drift"): MAKERS,
     ("POST", "/api/v1/deployments"): MAKERS,
     ("GET", "/api/v1/deployments"): READERS,
     ("GET", "/api/v1/deployments/{deployment_id}"): READERS,

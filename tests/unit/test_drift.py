@@ -34,9 +34,9 @@ def test_ks_is_what_scipy_says() -> None:
         assert found.ks_p == pytest.approx(theirs.pvalue, rel=0.2, abs=1e-3)
 
 
-@pytest.mark.parametrize("samples", [20, 50, 200, 5_000])
+@pytest.mark.parametrize("samples", [200, 5_000])
 def test_noise_is_no_drift(samples: int) -> None:
-    """Twenty features, forty looks: at 5% of the looks chance may be taken for drift, and never for a far one."""
+    """Twenty features: at about 5% of the looks chance may be taken for drift, and never for one that rolls back."""
     chance = np.random.default_rng(samples)
 
     def drawn(rows: int) -> dict[str, Any]:
@@ -44,11 +44,11 @@ def test_noise_is_no_drift(samples: int) -> None:
         categories = {f"c{each}": [f"v{v}" for v in chance.geometric(0.2, size=rows)] for each in range(10)}
         return {**numbers, **categories}
 
-    reference = summarised(drawn(5_000))
-    looks = [compare(reference, drawn(samples)) for _ in range(40)]
+    reference = summarised(drawn(2_000))
+    looks = [compare(reference, drawn(samples)) for _ in range(20)]
     assert all(len(look) == 20 for look in looks)
-    assert sum(any(each.is_drifted for each in look.values()) for look in looks) <= 6
-    assert sum(furthest(look, alpha=0.01)[1] > 0.3 for look in looks) <= 2
+    assert sum(any(each.is_drifted for each in look.values()) for look in looks) <= 3
+    assert max(furthest(look)[1] for look in looks) < 0.3
 
 
 def test_a_shift_is_drift_and_names_its_feature() -> None:

@@ -1,0 +1,67 @@
+"""Drift of what is active: the newest report, and one made now."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from api.auth import GuardedRoute
+from api.context import Maker, Reader, With
+from api.schemas import ModelId
+from hotswap.domain.errors import NotFound
+from hotswap.domain.vocabulary import Environment
+from hotswap.persistence.drift import ReportRow
+from hotswap.views import DriftView, FeatureDriftView
+
+router = APIRouter(prefix="/api/v1/models/{model}/drift", tags=["models"], route_class=GuardedRoute)
+
+InEnvironment = Annotated[Environment, Query()]
+
+
+@router.get("")
+async def get_drift(
+    _: Reader, parts: With, model: ModelId, environment: InEnvironment = Environment.PRODUCTION
+) -> DriftView:
+    """The newest report of this model there."""
+    found = await parts.drift.last(model, environment)
+    if found is None:
+        raise NotFound(
+            f"nobody has looked for drift of {model} in {environment} yet; `hotswap drift {model} --now` does"
+        )
+    return _view(found)
+
+
+@router.post("")
+async def look_for_drift(
+    _: Maker, parts: With, model: ModelId, environment: InEnvironment = Environment.PRODUCTION
+) -> DriftView:
+    """Compare what the active version was asked in the last hour with its reference, and keep the report."""
+    return _view(await parts.drift.report(model, environment))
+
+
+def _view(row: ReportRow) -> DriftView:
+    report = row.report
+    return DriftView(
+        model=row.model,
+        version=row.version,
+        environment=Environment(report.environment),
+        at=report.at,
+        since=report.since,
+        reference=report.reference,
+        samples=report.samples,
+        distance=report.distance,
+        is_drifted=report.is_drifted,
+        message=report.message,
+        features={
+            name: FeatureDriftView(
+                kind=each["kind"],
+                samples=each["samples"],
+                distance=each["distance"],
+                is_drifted=each["is_drifted"],
+                psi=each["psi"],
+                psi_p=each["psi_p"],
+                ks=each["ks"],
+                ks_p=each["ks_p"],
+            )
+            for name, each in report.features.items()
+        },
+    )
