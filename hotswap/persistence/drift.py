@@ -18,7 +18,6 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.analysis.drift import ALPHA, FeatureDrift, compare, furthest
-from hotswap.analysis.evidence import ALPHA as EVIDENCE
 from hotswap.analysis.reference import VALUES, Reference, columns, registered, summarised
 from hotswap.domain.analysis import Metric, Reading, Subject
 from hotswap.domain.errors import Conflict, ModelNotFound
@@ -30,6 +29,9 @@ from hotswap.persistence.tables import ActiveVersion, DriftReport, InferenceRequ
 WINDOW = timedelta(hours=1)
 LEAST = 200
 """Of a report: fewer values make distances by themselves."""
+
+EVIDENCE = 0.01
+"""Of a candidate, which is rolled back on it, chance must explain a distance less often than of a report."""
 
 LONGEST = 20_000
 """Characters of a record; longer ones (images, texts, large batches) are left out, as `VALUES` of them must fit."""
