@@ -22,7 +22,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from hotswap.analysis.quality import Score, scored
 from hotswap.domain.vocabulary import ChosenBy, ModelType
 from hotswap.persistence.database import Sessions
-from hotswap.persistence.quality import WIDTHS, as_tally, begin_of
+from hotswap.persistence.quality import as_tally, begin_of
+from hotswap.persistence.rollups import HOUR, MINUTE, SECOND, WIDTHS
 from hotswap.persistence.tables import OutcomeRollup, OutcomeRow
 
 AT_ONCE = 500
@@ -33,7 +34,7 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.2, 15.0
 UNMATCHED_KEPT = timedelta(days=7)
 MATCHED_KEPT = timedelta(days=90)
 """For so long an outcome may come after its request, or be replaced."""
-ROLLUPS_KEPT = {1: timedelta(days=7), 60: timedelta(days=60), 3600: timedelta(days=400)}
+ROLLUPS_KEPT = {SECOND: timedelta(days=7), MINUTE: timedelta(days=60), HOUR: timedelta(days=400)}
 
 _AT_ONCE_DELETED = 5_000
 

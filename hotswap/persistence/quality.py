@@ -12,12 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.analysis.quality import Quality, Tally
 from hotswap.analysis.quality import quality as quality_of
+from hotswap.persistence.rollups import pieces
 from hotswap.persistence.tables import OutcomeRollup
-
-WIDTHS = (3600, 60, 1)
-
-Span = tuple[int, int, int]
-"""A width, and from when until before when it is asked for, in Unix seconds."""
 
 
 async def quality(
@@ -35,8 +31,8 @@ async def quality(
     Narrowed down by whatever is given; `model` is a name. Also of requests whose version was chosen by name.
     """
     wanted = {"application": application, "model": model, "version": version, "environment": environment}
-    pieces = spans(math.floor(since.timestamp()), math.ceil(until.timestamp()))
-    if not pieces:
+    parts = pieces(math.floor(since.timestamp()), math.ceil(until.timestamp()))
+    if not parts:
         return Quality()
     in_time = or_(
         *(
@@ -45,23 +41,12 @@ async def quality(
                 OutcomeRollup.at >= _moment(begin),
                 OutcomeRollup.at < _moment(end),
             )
-            for width, begin, end in pieces
+            for width, begin, end in parts
         )
     )
     named = (getattr(OutcomeRollup, name) == value for name, value in wanted.items() if value is not None)
     rows = await session.scalars(select(OutcomeRollup).where(in_time, *named))
     return quality_of(as_tally(row) for row in rows)
-
-
-def spans(begin: int, end: int, widths: tuple[int, ...] = WIDTHS) -> list[Span]:
-    """The seconds from `begin` until before `end`, each in one span, in as few buckets as there can be."""
-    if begin >= end:
-        return []
-    width, finer = widths[0], widths[1:]
-    first, last = -(-begin // width) * width, end // width * width
-    if first >= last:
-        return spans(begin, end, finer)
-    return [*spans(begin, first, finer), (width, first, last), *spans(last, end, finer)]
 
 
 def begin_of(at: datetime, width: int) -> datetime:
