@@ -30,6 +30,7 @@ RULES: dict[tuple[str, str], set[Role] | None] = {
     ("GET", "/api/v1/models"): READERS,
     ("GET", "/api/v1/models/{model}"): READERS,
     ("GET", "/api/v1/models/{model}/versions"): READERS,
+    ("GET", "/api/v1/models/{model}/metrics"): READERS,
     ("GET", "/api/v1/models/{model}/versions/{version}"): READERS,
     ("GET", "/api/v1/models/{model}/versions/{version}/registration"): READERS,
     ("GET", "/api/v1/models/{model}/drift"): READERS,
