@@ -2,31 +2,45 @@
 
 Pure. By access loggers, since a cluster's own counters forget its errors, and only those, when its replicas change: a
 candidate that crashes again and again would look like one that answers well. These forget nothing until Envoy ends.
-Where a candidate falls back its answers are counted inside, once for all its tries, and its latencies where its client
-is served (`serving/envoy/fallback.py`).
+Where a candidate falls back its answers are counted inside, once for all its tries, and its latencies and rescues where
+its client is served (`serving/envoy/fallback.py`). Requests that name their entity are counted a second time, by
+themselves: they keep their arm, so one says little about the next.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from serving.envoy.headers import APPLICATION_HEADER, FALLBACK_HEADER
+from serving.envoy.headers import APPLICATION_HEADER, ENTITY_HEADER, FALLBACK_HEADER
 
 HISTOGRAM = "hotswap_latency"
 ANSWERS = "hotswap_answers"
+STICKY = "hotswap_sticky"
+FELL_BACK = "hotswap_fell_back"
 
 Json = dict[str, Any]
 
 _APPLICATION = {"name": "application", "value_format": "%UPSTREAM_CLUSTER%"}
 _STATUS = {"name": "status", "value_format": "%RESPONSE_CODE%"}
-_COUNTER = {"stat": {"name": ANSWERS, "tags": [_APPLICATION, _STATUS]}, "value_fixed": 1}
 
 
 def at_the_gateway() -> list[Json]:
-    return [_latencies(), _logger([_without(APPLICATION_HEADER)], counters=[_COUNTER])]
+    fell_back = _logger([_with(FALLBACK_HEADER)], counters=[_counter(FELL_BACK, _APPLICATION)])
+    return [_latencies(), fell_back, *_answers(_without(APPLICATION_HEADER))]
 
 
 def inside() -> list[Json]:
-    return [_logger([], counters=[_COUNTER])]
+    return _answers()
+
+
+def _answers(*filters: Json) -> list[Json]:
+    return [
+        _logger(filters, counters=[_counter(ANSWERS, _APPLICATION, _STATUS)]),
+        _logger([*filters, _with(ENTITY_HEADER)], counters=[_counter(STICKY, _APPLICATION, _STATUS)]),
+    ]
+
+
+def _counter(name: str, *tags: Json) -> Json:
+    return {"stat": {"name": name, "tags": list(tags)}, "value_fixed": 1}
 
 
 def _latencies() -> Json:
@@ -44,8 +58,12 @@ def _latencies() -> Json:
     return _logger([{"status_code_filter": good}, _without(FALLBACK_HEADER)], histograms=[histogram])
 
 
+def _with(header: str) -> Json:
+    """Requests that have it in the end."""
+    return {"header_filter": {"header": {"name": header, "present_match": True}}}
+
+
 def _without(header: str) -> Json:
-    """Requests that don't have it in the end."""
     return {"header_filter": {"header": {"name": header, "present_match": True, "invert_match": True}}}
 
 

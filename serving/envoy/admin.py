@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from hotswap.domain.traffic import Counts
-from serving.envoy.accounting import ANSWERS, HISTOGRAM
+from serving.envoy.accounting import ANSWERS, FELL_BACK, HISTOGRAM, STICKY
 from serving.envoy.fallback import INSIDE
 from serving.envoy.gateway import JWT_FILTER
 from serving.envoy.routes import ROUTE_CONFIG
@@ -18,8 +18,11 @@ _RDS = f"http.gateway.rds.{ROUTE_CONFIG}.version_text"
 _ECDS = f"extension_config_discovery.http_filter.{JWT_FILTER}.version_text"
 _WARMING = "cluster_manager.warming_clusters"
 
-_ANSWERS = re.compile(rf"hotswap\.{ANSWERS}\.application\.(?P<application>[^.@-][^.@]*)\.status\.(?P<class>[1-5])\d\d")
-"""Without those that no application gave (`-`), and those that nobody waited for (0)."""
+_APPLICATION = r"application\.(?P<application>[^.@-][^.@]*)"
+"""Not what no application gave (`-`)."""
+_ANSWERS = re.compile(rf"hotswap\.(?P<name>{ANSWERS}|{STICKY})\.{_APPLICATION}\.status\.(?P<class>[1-5])\d\d")
+"""Without those that nobody waited for (0)."""
+_FELL_BACK = re.compile(rf"hotswap\.{FELL_BACK}\.{_APPLICATION}(?:{INSIDE}[^.]*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class EnvoyAdmin:
         )
 
     async def tally(self) -> Tally:
-        query = f"{ANSWERS}|server.uptime|{HISTOGRAM}"
+        query = f"{ANSWERS}|{STICKY}|{FELL_BACK}|server.uptime|{HISTOGRAM}"
         answer = await self._http.get(f"/stats?usedonly&format=json&histogram_buckets=detailed&filter={query}")
         return read_tally(answer.json())
 
@@ -75,6 +78,8 @@ def read_tally(said: dict[str, Any]) -> Tally:
     """
     uptime = 0
     answers: dict[str, Counter[str]] = defaultdict(Counter)
+    sticky: dict[str, Counter[str]] = defaultdict(Counter)
+    fell_back: Counter[str] = Counter()
     latency: dict[str, Counter[str]] = defaultdict(Counter)
     for stat in said["stats"]:
         if "histograms" in stat:
@@ -85,7 +90,10 @@ def read_tally(said: dict[str, Any]) -> Tally:
         elif stat["name"] == "server.uptime":
             uptime = stat["value"]
         elif match := _ANSWERS.fullmatch(stat["name"]):
-            answers[match["application"]][match["class"]] += stat["value"]
+            counted = sticky if match["name"] == STICKY else answers
+            counted[match["application"]][match["class"]] += stat["value"]
+        elif match := _FELL_BACK.fullmatch(stat["name"]):
+            fell_back[match["application"]] += stat["value"]
     return Tally(
         uptime,
         {
@@ -93,6 +101,9 @@ def read_tally(said: dict[str, Any]) -> Tally:
                 completed=by_class.total(),
                 server_errors=by_class["5"],
                 client_errors=by_class["4"],
+                fell_back=fell_back[application],
+                sticky=sticky[application].total(),
+                sticky_errors=sticky[application]["5"],
                 latency=dict(latency[application]),
             )
             for application, by_class in answers.items()

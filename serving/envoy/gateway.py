@@ -34,6 +34,8 @@ def bootstrap(settings: TrafficAgentSettings) -> Json:
                         {"prefix": "cluster_manager.warming_clusters"},
                         {"prefix": "server.uptime"},
                         {"contains": accounting.ANSWERS},
+                        {"contains": accounting.STICKY},
+                        {"contains": accounting.FELL_BACK},
                         {"contains": accounting.HISTOGRAM},
                     ]
                 }

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import httpx
@@ -86,6 +86,11 @@ async def is_not_there(arms: Arms) -> None:
             await asyncio.sleep(0.05)
 
 
+def rescued(requests: int) -> Counts:
+    """Of a candidate that failed all of these."""
+    return Counts(completed=requests, server_errors=requests, fell_back=requests)
+
+
 def marks(headers: Mapping[str, str], *names: str) -> dict[str, str | None]:
     return {name: headers.get(name) for name in names}
 
@@ -115,7 +120,7 @@ async def test_whatever_the_candidate_fails_the_stable_answers_and_the_candidate
         assert (seen["from"], seen["path"]) == (STABLE.application, f"/{STABLE.application}/api/v1/inference/fraud")
         asked = marks(seen["headers"], "x-request-id", "x-hotswap-arm", "x-hotswap-fallback", "x-envoy-attempt-count")
         assert tuple(asked.values()) == ("r-1", "stable", "2.0.0", "5")
-    assert await arms.counted(CANDIDATE, completed=REQUESTS) == Counts(completed=REQUESTS, server_errors=REQUESTS)
+    assert await arms.counted(CANDIDATE, completed=REQUESTS) == rescued(REQUESTS)
     assert await arms.counted(STABLE) == Counts(), "a rescue says nothing of the stable"
 
 
@@ -128,7 +133,15 @@ async def test_no_failure_is_forgotten_when_the_candidates_replicas_change(arms:
         while time.monotonic() < asked_until:
             await asyncio.sleep(0.01)
     counts = await arms.counted(CANDIDATE, completed=5 * REQUESTS)
-    assert counts == Counts(completed=5 * REQUESTS, server_errors=5 * REQUESTS)
+    assert counts == rescued(5 * REQUESTS)
+
+
+async def test_callers_that_keep_their_arm_are_counted_by_themselves_too(arms: Arms) -> None:
+    await answers(arms, 500)
+    await arms.ask(x_entity_id="ann")
+    await arms.ask()
+    counts = await arms.counted(CANDIDATE, completed=2 * REQUESTS)
+    assert counts == replace(rescued(2 * REQUESTS), sticky=REQUESTS, sticky_errors=REQUESTS)
 
 
 async def test_a_good_candidate_answers_for_itself_and_its_latencies_are_its_own(arms: Arms) -> None:
@@ -163,7 +176,7 @@ async def test_what_both_fail_is_the_stables_answer_asked_once_and_the_candidate
     for answer in await arms.ask():
         assert (answer.status_code, answer.headers["x-hotswap-arm"]) == (500, "stable")
         assert answer.json()["headers"]["x-envoy-attempt-count"] == "5"
-    assert await arms.counted(CANDIDATE, completed=REQUESTS) == Counts(completed=REQUESTS, server_errors=REQUESTS)
+    assert await arms.counted(CANDIDATE, completed=REQUESTS) == rescued(REQUESTS)
     assert await arms.counted(STABLE) == Counts()
 
 
