@@ -6,7 +6,6 @@ independent draws. Counts are cumulative over the step; the evidence of earlier 
 
 import math
 
-from scipy.optimize import brentq
 from scipy.special import betaincinv, betaln
 
 from hotswap.analysis.evidence import log_evidence
@@ -82,6 +81,8 @@ def excess_at_most(candidate: Counts, stable: Counts, *, alpha: float) -> float:
 
 def rate_within(hits: int, misses: int, *, alpha: float) -> tuple[float, float]:
     """A rate's bounds at all times: where the Beta mixture's likelihood ratio stays below 1/alpha (Robbins)."""
+    from scipy.optimize import brentq  # It takes 0.3 s to import, which a restarted worker has not to spare.
+
     if hits + misses == 0:
         return 0.0, 1.0
     mixed = betaln(0.5 + hits, 0.5 + misses) - betaln(0.5, 0.5) + math.log(alpha)
