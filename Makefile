@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench check test lint types contracts format lock clean
+.PHONY: help install demo bench bench-analysis check test lint types contracts format lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,9 @@ demo: install ## the main job: deploy, canary under load with a killed worker, c
 
 bench: install ## every promised figure beside its bar, about 15 minutes on an idle machine; ONLY="abort worker" for some
 	$(BIN)/python -m benchmarks $(addprefix --only ,$(ONLY))
+
+bench-analysis: install ## how soon harm is seen, and how seldom where none is; a few minutes; SEED=7 draws the same again
+	$(BIN)/python -m benchmarks.analysis $(addprefix --seed ,$(SEED))
 
 check: install lint types contracts ## what CI runs first: lint, types, import contracts, quick tests; under a minute
 	$(BIN)/pytest -q -n 2 tests/unit -m "not slow"
