@@ -6,6 +6,7 @@ an error, has its record in the spool before the answer leaves. The model is thi
 """
 
 import asyncio
+import hashlib
 import itertools
 import logging
 import math
@@ -142,6 +143,7 @@ class Engine:
                     arm=_arm(headers),
                     fallback_from=_fallback_from(headers),
                     chosen_by=_chosen_by(headers),
+                    entity=self._entity(headers),
                     attempt=_attempt(headers),
                     batch=batch,
                     instances=len(instances),
@@ -157,6 +159,14 @@ class Engine:
             )
         )
         return status, answer
+
+    def _entity(self, headers: dict[bytes, bytes]) -> int | None:
+        """Who asked, told apart from others and no more: a hash, of another key for each model."""
+        given = headers.get(b"x-entity-id")
+        if not given:
+            return None
+        digest = hashlib.blake2b(given, digest_size=8, key=self.spec.model.encode()).digest()
+        return int.from_bytes(digest, "big", signed=True)
 
     def _read(self, body: bytes, *, batch: bool) -> list[Any]:
         try:

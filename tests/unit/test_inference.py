@@ -381,3 +381,12 @@ async def test_a_model_is_run_aside_when_its_slowest_request_says_so(
         status, _ = await engine.infer(body, batch=True, headers={}, receive=received())
         assert status == 200
         assert (model.threads[-1] != main) == aside, name
+
+
+async def test_who_asks_is_recorded_by_a_hash_that_tells_callers_apart(replica: Replica) -> None:
+    for who in ({}, {"x_entity_id": "ann"}, {"x_entity_id": "ann"}, {"x_entity_id": "bob"}):
+        await replica.send({"features": row()}, **who)
+    nobody, ann, again, bob = (record.entity for record in replica.records)
+    assert nobody is None
+    assert ann == again != bob
+    assert all("ann" not in str(record) for record in replica.records)
