@@ -41,4 +41,5 @@ class PostgresCensus:
             entity.is_not(None),
         )
         async with self._sessions() as session:
-            return Entities(*(await session.execute(counted)).one())
+            found = tuple((await session.execute(counted)).one())
+        return Entities(*found)
