@@ -87,3 +87,10 @@ def figures(counts: Counts) -> ArmFigures:
 def quantile_ms(counts: Counts, q: float) -> float | None:
     """The upper bound, in milliseconds, of the bucket that holds the q-quantile; None without an answer."""
     return counts.latency_quantile_ms(q)
+
+
+def value_of(metric: Metric, counts: Counts) -> float | None:
+    """Counts as one number: a metric of latency's quantile, else the share that failed; None without an answer."""
+    if metric.source is Source.LATENCY:
+        return quantile_ms(counts, metric.quantile)
+    return counts.server_errors / counts.completed if counts.completed else None

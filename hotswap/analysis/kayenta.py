@@ -13,9 +13,8 @@ from statistics import NormalDist
 import numpy as np
 
 from hotswap.analysis.betting import Floats
-from hotswap.analysis.figures import Setting, quantile_ms, result
+from hotswap.analysis.figures import Setting, result, value_of
 from hotswap.domain.analysis import Look, Metric, Source, Worse
-from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import MetricResult, Outcome
 
 CONFIDENCE = 0.98
@@ -56,7 +55,7 @@ class KayentaJudge:
         else:
             return
         for points, counts in zip(self._points, arms, strict=True):
-            if (value := _point(self._metric, counts)) is not None:
+            if (value := value_of(self._metric, counts)) is not None:
                 points.append(value)
 
     def result(self, *, is_over: bool) -> MetricResult:
@@ -129,9 +128,3 @@ def _wilcoxon(mine: Floats, theirs: Floats) -> float:
     if variance <= 0:
         return 0.0
     return (above - math.copysign(0.5, above) * (above != 0)) / math.sqrt(variance)
-
-
-def _point(metric: Metric, counts: Counts) -> float | None:
-    if metric.source is Source.LATENCY:
-        return quantile_ms(counts, metric.quantile)
-    return counts.server_errors / counts.completed if counts.completed else None

@@ -6,9 +6,8 @@ Values come from wherever the metric's source has them: queries and drift say th
 import math
 from dataclasses import dataclass
 
-from hotswap.analysis.figures import Setting, quantile_ms, result
+from hotswap.analysis.figures import Setting, result, value_of
 from hotswap.domain.analysis import Look, Metric, Moments, Reading, Source
-from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import MetricResult, Outcome
 
 
@@ -63,7 +62,7 @@ class ThresholdJudge:
         enough = look.candidate.good >= self._metric.samples
         if not enough or (self._metric.relative and stable.good < self._metric.samples):
             return _Seen()
-        return self._judged(_of(self._metric, look.candidate), _of(self._metric, stable))
+        return self._judged(value_of(self._metric, look.candidate), value_of(self._metric, stable))
 
     def _of_reading(self, reading: Reading) -> _Seen:
         if reading.error is not None:
@@ -90,12 +89,6 @@ class ThresholdJudge:
         if metric.minimum is not None and value < metric.minimum:
             return _Seen(value, True, f"{value:.4g}{of} is below {metric.minimum:g}")
         return _Seen(value, False, f"{value:.4g}{of} is within its limits")
-
-
-def _of(metric: Metric, counts: Counts) -> float | None:
-    if metric.source is Source.LATENCY:
-        return quantile_ms(counts, metric.quantile)
-    return counts.server_errors / counts.completed if counts.completed else None
 
 
 def _ratio(mine: float, theirs: float | None) -> float | None:
