@@ -1,13 +1,14 @@
 """The judge of means (accuracy, confidence, what a business counts): worse than the stable's by more than a threshold.
 
 The evidence is betting's, on what came between two readings: sums are cumulative, so late labels are fine.
+Where nothing runs beside the candidate, the mean that the stable had before is the measure, with Hoeffding's slack.
 """
 
 import math
 
 import numpy as np
 
-from hotswap.analysis.betting import Betting
+from hotswap.analysis.betting import Betting, Floats
 from hotswap.analysis.figures import Setting, result
 from hotswap.domain.analysis import Look, Metric, Moments, Reading, Worse
 from hotswap.domain.verdict import MetricResult, Outcome
@@ -17,7 +18,7 @@ class MeanJudge:
     def __init__(self, metric: Metric, setting: Setting) -> None:
         self._metric = metric
         self._setting = setting
-        self._betting = Betting(1)
+        self._betting = Betting(1) if setting.reference is None else None
         self._folded = (Moments(), Moments())
         self._reading: Reading | None = None
 
@@ -32,10 +33,18 @@ class MeanJudge:
         new = tuple(now - before for now, before in zip(both, self._folded, strict=True))
         if min(each.count for each in new) < 0:
             return  # Read from somewhere that knew less than the reading before: the next one that knows more counts.
+        if self._betting is None:
+            if both[1].count < self._metric.samples:
+                return  # Nothing is folded yet, so what the candidate does meanwhile counts once there is a measure.
+            self._betting = Betting(1, ceiling=self._ceiling(both[1]))
         self._folded = both
         self._betting.add(
             np.array([[self._badness(each)] for each in new]), np.array([float(each.count) for each in new])
         )
+
+    def _ceiling(self, stable: Moments) -> Floats:
+        slack = math.sqrt(-math.log(self._setting.alpha / 10) / (2 * stable.count))
+        return np.array([min(self._badness(stable) / stable.count + slack, 1.0)])
 
     def _badness(self, moments: Moments) -> float:
         """The sum of the values, each from 0 (the best of `bounds`) to 1 (the worst)."""
@@ -46,7 +55,7 @@ class MeanJudge:
 
     def result(self, *, is_over: bool) -> MetricResult:
         metric, reading = self._metric, self._reading
-        evidence = self._setting.prior + float(self._betting.log_evidence)
+        evidence = self._setting.prior + (float(self._betting.log_evidence) if self._betting is not None else 0.0)
         if reading is None:
             return result(metric, Outcome.INSUFFICIENT_DATA, f"{metric.name} was not read yet", evidence=evidence)
         if reading.error is not None:
