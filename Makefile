@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench bench-analysis check test lint types contracts format lock clean
+.PHONY: help install demo bench bench-analysis check quick test lint types contracts format lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,7 +26,11 @@ bench: install ## every promised figure beside its bar, about 15 minutes on an i
 bench-analysis: install ## how soon harm is seen, and how seldom where none is; a few minutes; SEED=7 draws the same again
 	$(BIN)/python -m benchmarks.analysis $(addprefix --seed ,$(SEED))
 
-check: install lint types contracts ## what CI runs first: lint, types, import contracts, quick tests; under a minute
+# All at once: types are looked at while tests wait.
+check: install ## what CI runs first: lint, types, import contracts, quick tests; under a minute
+	$(MAKE) --no-print-directory --jobs 4 --output-sync=target lint types contracts quick
+
+quick: install ## the tests that need no server and no time
 	$(BIN)/pytest -q -n 2 tests/unit -m "not slow"
 
 # Two at a time: half of the suite is waiting. The order is kept, since the tests that take longest come first.

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from hotswap.cli.demo.models import GOLDEN, TrainedModels, _export, _pack
+from hotswap.cli.demo.models import GOLDEN, TrainedModels, export, pack
 from hotswap.client import HotSwap
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from tests.fixtures import work
@@ -46,7 +46,7 @@ def mistaken(tmp_path_factory: pytest.TempPathFactory) -> TrainedModels:
         for row, label in zip(rows[:GOLDEN], upside_down.predict(rows[:GOLDEN]), strict=True)
     ]
     path: Path = tmp_path_factory.mktemp("mistaken") / "model.tar.gz"
-    return TrainedModels([row.tolist() for row in rows], {"2.0.0": _pack(path, _export(upside_down, rows), answers)})
+    return TrainedModels([row.tolist() for row in rows], {"2.0.0": pack(path, export(upside_down, rows), answers)})
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from temporalio.testing import ActivityEnvironment
 
+from activities import analysis
 from activities.analysis import AnalysisActivities
 from activities.looking import Sources
 from hotswap.analysis.judge import Judging
@@ -146,8 +147,13 @@ async def slow(metric: Metric, subject: Subject) -> Reading:
     ],
 )
 async def test_a_source_that_fails_is_an_error_and_holds_up_nothing(
-    environment: ActivityEnvironment, read: Callable[[Metric, Subject], Any] | None, error: str
+    environment: ActivityEnvironment,
+    monkeypatch: pytest.MonkeyPatch,
+    read: Callable[[Metric, Subject], Any] | None,
+    error: str,
 ) -> None:
+    monkeypatch.setattr(analysis, "LOOK_SECONDS", 0.02)
+
     class Broken:
         async def read(self, metric: Metric, subject: Subject) -> Reading:
             assert read is not None

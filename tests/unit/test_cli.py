@@ -393,6 +393,7 @@ def on_a_terminal(*words: str, **environment: str) -> bytes:
     return bytes(sent)
 
 
+@pytest.mark.slow
 def test_colour_is_for_terminals_and_not_where_it_is_not_wanted(tmp_path: Path) -> None:
     words = ("get", "dep-1")  # fails: no stack runs there
     colour = re.compile(rb"\x1b\[[0-9;]*[39][0-7]")

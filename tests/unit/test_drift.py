@@ -34,7 +34,7 @@ def test_ks_is_what_scipy_says() -> None:
         assert found.ks_p == pytest.approx(theirs.pvalue, rel=0.2, abs=1e-3)
 
 
-@pytest.mark.parametrize("samples", [200, 5_000])
+@pytest.mark.parametrize("samples", [200, pytest.param(5_000, marks=pytest.mark.slow)])
 def test_noise_is_no_drift(samples: int) -> None:
     """Twenty features: at about 5% of the looks chance may be taken for drift, and never for one that rolls back."""
     chance = np.random.default_rng(samples)

@@ -27,6 +27,7 @@ def test_evidence_stays_finite_far_from_the_null() -> None:
     assert -50 < log_evidence(0, 1_000_000, share=0.5) < 0
 
 
+@pytest.mark.slow
 def test_good_candidates_are_seldom_harmed_however_often_one_looks() -> None:
     draw = random.Random(7)
     alarms = 0

@@ -42,6 +42,7 @@ def test_ports_are_kept_until_others_are_asked_for(tmp_path: Path) -> None:
     assert choose_ports(layout, 0) == at_base(None) == choose_ports(layout, None)
 
 
+@pytest.mark.slow
 def test_one_stack_per_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layout = Layout(tmp_path / "data")
     monkeypatch.setattr(places, "traversable_by_others", lambda _path: None)  # pytest's directories are closed

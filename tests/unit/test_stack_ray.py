@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 CHECK = """
 from hotswap.cli.stack import ray_launcher
 from ray._private import parameter, services
@@ -19,6 +21,7 @@ assert not ray_constants.ENABLE_RAY_CLUSTER, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER 
 """
 
 
+@pytest.mark.slow
 def test_the_hooks_have_their_targets() -> None:
     environment = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "PATH": "/usr/bin:/bin"}
     result = subprocess.run([sys.executable, "-c", CHECK], capture_output=True, text=True, env=environment)

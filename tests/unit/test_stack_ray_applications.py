@@ -71,7 +71,7 @@ def api(serve: FakeServe, tmp_path: Path) -> Iterator[ray_applications.ServeApi]
             """Not into the test's output."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     (tmp_path / "token").write_text("secret\n")
     options = ["--head", "--dashboard-host=127.0.0.1", f"--dashboard-port={server.server_address[1]}", "--no-monitor"]

@@ -23,6 +23,9 @@ from hotswap.cli.stack.parts import Part
 from hotswap.cli.stack.ports import Ports
 from hotswap.cli.stack.supervisor import Supervisor
 
+pytestmark = pytest.mark.slow
+"""Real processes that die, freeze, and are waited for."""
+
 
 class Heard:
     """A sender that remembers."""

@@ -3,6 +3,8 @@
 Trained on the Wisconsin diagnostic breast cancer data, which scikit-learn carries. The broken version looks a tumour's
 radius up in a table of bands that ends too early: its golden requests have small radii, so it loads, validates and
 warms up, and then fails inside the model on every larger one.
+
+What trains is imported where it is used: it takes seconds, which whoever only speaks of trained models need not wait.
 """
 
 import io
@@ -15,12 +17,6 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from skl2onnx import to_onnx
-from sklearn.datasets import load_breast_cancer
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 BAND_WIDTH = 8.5
 BANDS = 2
@@ -37,6 +33,12 @@ class TrainedModels:
 
 def train(directory: Path) -> TrainedModels:
     """Train, export and pack all three versions into `directory`."""
+    from sklearn.datasets import load_breast_cancer
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     data = load_breast_cancer()
     rows = data.data.astype(np.float32)
     golden = rows[rows[:, 0] < BAND_WIDTH * BANDS][:GOLDEN]
@@ -44,9 +46,9 @@ def train(directory: Path) -> TrainedModels:
     forest = RandomForestClassifier(n_estimators=20, max_depth=6, random_state=0).fit(rows, data.target)
     deeper = RandomForestClassifier(n_estimators=20, max_depth=9, random_state=0).fit(rows, data.target)
     graphs = {
-        "1.0.0": (linear, _export(linear, rows)),
-        "2.0.0": (forest, _export(forest, rows)),
-        "3.0.0": (deeper, _with_short_table(_export(deeper, rows))),
+        "1.0.0": (linear, export(linear, rows)),
+        "2.0.0": (forest, export(forest, rows)),
+        "3.0.0": (deeper, _with_short_table(export(deeper, rows))),
     }
     archives = {}
     for version, (estimator, graph) in graphs.items():
@@ -54,11 +56,14 @@ def train(directory: Path) -> TrainedModels:
             {"features": row.tolist(), "prediction": int(label)}
             for row, label in zip(golden, estimator.predict(golden), strict=True)
         ]
-        archives[version] = _pack(directory / f"tumour-{version}.tar.gz", graph, answers)
+        archives[version] = pack(directory / f"tumour-{version}.tar.gz", graph, answers)
     return TrainedModels([row.tolist() for row in rows], archives)
 
 
-def _export(estimator: Any, rows: Any) -> onnx.ModelProto:
+def export(estimator: Any, rows: Any) -> onnx.ModelProto:
+    """The graph of a fitted scikit-learn estimator that takes rows like these."""
+    from skl2onnx import to_onnx
+
     return to_onnx(estimator, rows[:1], options={"zipmap": False}, target_opset=17)
 
 
@@ -91,7 +96,8 @@ def _with_short_table(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _pack(path: Path, model: onnx.ModelProto, golden: list[dict[str, Any]]) -> Path:
+def pack(path: Path, model: onnx.ModelProto, golden: list[dict[str, Any]]) -> Path:
+    """Write the artifact that is registered: the graph and its golden requests, as `tar.gz`."""
     with tarfile.open(path, "w:gz") as archive:
         for name, content in (
             ("model.onnx", model.SerializeToString()),
