@@ -6,11 +6,11 @@ from fastapi import APIRouter, Query
 
 from api.auth import GuardedRoute
 from api.context import Maker, Reader, With
+from api.presentation import drift_view
 from api.schemas import ModelId
 from hotswap.domain.errors import NotFound
 from hotswap.domain.vocabulary import Environment
-from hotswap.persistence.drift import ReportRow
-from hotswap.views import DriftView, FeatureDriftView
+from hotswap.views import DriftView
 
 router = APIRouter(prefix="/api/v1/models/{model}/drift", tags=["models"], route_class=GuardedRoute)
 
@@ -27,7 +27,7 @@ async def get_drift(
         raise NotFound(
             f"nobody has looked for drift of {model} in {environment} yet; `hotswap drift {model} --now` does"
         )
-    return _view(found)
+    return drift_view(found)
 
 
 @router.post("")
@@ -35,33 +35,4 @@ async def look_for_drift(
     _: Maker, parts: With, model: ModelId, environment: InEnvironment = Environment.PRODUCTION
 ) -> DriftView:
     """Compare what the active version was asked in the last hour with its reference, and keep the report."""
-    return _view(await parts.drift.report(model, environment))
-
-
-def _view(row: ReportRow) -> DriftView:
-    report = row.report
-    return DriftView(
-        model=row.model,
-        version=row.version,
-        environment=Environment(report.environment),
-        at=report.at,
-        since=report.since,
-        reference=report.reference,
-        samples=report.samples,
-        distance=report.distance,
-        is_drifted=report.is_drifted,
-        message=report.message,
-        features={
-            name: FeatureDriftView(
-                kind=each["kind"],
-                samples=each["samples"],
-                distance=each["distance"],
-                is_drifted=each["is_drifted"],
-                psi=each["psi"],
-                psi_p=each["psi_p"],
-                ks=each["ks"],
-                ks_p=each["ks_p"],
-            )
-            for name, each in report.features.items()
-        },
-    )
+    return drift_view(await parts.drift.report(model, environment))

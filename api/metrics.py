@@ -1,4 +1,4 @@
-"""How a model does: its figures over some time, from the roll-ups of its records and from what the proxies counted."""
+"""How a model does: its figures over some time, from roll-ups of records and outcomes, and what proxies counted."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -29,9 +29,10 @@ async def get_metrics(
     version: Annotated[str | None, Query(pattern=_VERSION, description="of one version; all, when absent")] = None,
     environment: Annotated[Environment, Query()] = Environment.PRODUCTION,
 ) -> MetricsView:
-    """Totals, success and failure, latency, throughput and confidence over the last `window`."""
+    """Totals, success, latency, throughput, confidence and accuracy over the last `window`; drift as seen last."""
     found = (await parts.queries.model(model)).model
     if version is not None:
         version = (await parts.queries.version(model, version)).version.version
     measured = await parts.measures.window(found.name, environment, version=version, span=window, now=datetime.now(UTC))
-    return metrics_view(found, environment, version, measured)
+    drift = await parts.drift.last(found.model_id, environment)
+    return metrics_view(found, environment, version, measured, drift)

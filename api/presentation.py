@@ -17,6 +17,7 @@ from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import ArmFigures, MetricResult, Outcome, Verdict
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType, Strategy, VersionStatus
 from hotswap.messages import CanaryConfig
+from hotswap.persistence.drift import ReportRow
 from hotswap.persistence.measures import Window
 from hotswap.persistence.queries import DeploymentRow, ModelRow, StepVerdict, VersionRow
 from hotswap.persistence.tables import Deployment, Model
@@ -26,11 +27,14 @@ from hotswap.views import (
     CheckView,
     ClientView,
     DeploymentView,
+    DriftView,
+    FeatureDriftView,
     LatencyView,
     MetricsView,
     MetricView,
     ModelView,
     PauseView,
+    QualityView,
     ResourcesView,
     StepState,
     StepView,
@@ -87,7 +91,9 @@ def version_view(row: VersionRow) -> VersionView:
     )
 
 
-def metrics_view(model: Model, environment: Environment, version: str | None, seen: Window) -> MetricsView:
+def metrics_view(
+    model: Model, environment: Environment, version: str | None, seen: Window, drift: ReportRow | None
+) -> MetricsView:
     measures = seen.measures
     judged = measures.requests - measures.refused
     p50, p95, p99 = measures.latency_quantiles(*_QUANTILES)
@@ -108,6 +114,45 @@ def metrics_view(model: Model, environment: Environment, version: str | None, se
         confidence=measures.confidence.mean,
         prediction=measures.prediction.mean,
         clients=_clients(seen.clients),
+        accuracy=seen.quality.accuracy,
+        quality=QualityView(
+            outcomes=seen.quality.scored,
+            precision=seen.quality.precision,
+            recall=seen.quality.recall,
+            f1=seen.quality.f1,
+            mae=seen.quality.mae,
+            rmse=seen.quality.rmse,
+        ),
+        drift=drift_view(drift) if drift is not None else None,
+    )
+
+
+def drift_view(row: ReportRow) -> DriftView:
+    report = row.report
+    return DriftView(
+        model=row.model,
+        version=row.version,
+        environment=Environment(report.environment),
+        at=report.at,
+        since=report.since,
+        reference=report.reference,
+        samples=report.samples,
+        distance=report.distance,
+        is_drifted=report.is_drifted,
+        message=report.message,
+        features={
+            name: FeatureDriftView(
+                kind=each["kind"],
+                samples=each["samples"],
+                distance=each["distance"],
+                is_drifted=each["is_drifted"],
+                psi=each["psi"],
+                psi_p=each["psi_p"],
+                ks=each["ks"],
+                ks_p=each["ks_p"],
+            )
+            for name, each in report.features.items()
+        },
     )
 
 

@@ -49,6 +49,7 @@ from hotswap.persistence.database import create_engine, create_sessions
 from hotswap.persistence.deployments import PostgresDeployments
 from hotswap.persistence.drift import PostgresDrift
 from hotswap.persistence.looks import PostgresLooks
+from hotswap.persistence.predictions import PostgresPredictions
 from hotswap.persistence.registry import PostgresRegistry
 from hotswap.persistence.slots import PostgresSlots
 from hotswap.persistence.tenures import PostgresTenures
@@ -221,6 +222,8 @@ async def serve(settings: Settings) -> None:
         looks=PostgresLooks(sessions),
         meters={
             Source.ACCURACY: PostgresAccuracy(sessions),
+            Source.CONFIDENCE: PostgresPredictions(sessions),
+            Source.PREDICTION: PostgresPredictions(sessions),
             Source.PROMETHEUS: prometheus,
             Source.WEBHOOK: webhooks,
             Source.DRIFT: PostgresDrift(sessions),

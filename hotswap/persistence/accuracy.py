@@ -8,17 +8,13 @@ of what may be any number can't be judged.
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
-from sqlalchemy import and_, case, func, or_, select
+from sqlalchemy import case, func, select
 
 from hotswap.domain.analysis import Metric, Moments, Reading, Subject
-from hotswap.domain.traffic import FULL
+from hotswap.persistence.arms import of_both_arms
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.tables import OutcomeRow
-
-LOOK_BACK_SECONDS = 24 * 3600.0
-"""Of the stable where nothing runs beside the candidate any more: then it is compared with what was before."""
 
 
 class PostgresAccuracy:
@@ -29,14 +25,9 @@ class PostgresAccuracy:
     async def read(self, metric: Metric, subject: Subject) -> Reading:
         now = self._clock()
         lowest, highest = metric.bounds
-        is_alone = subject.weight >= FULL
-        stable_since = subject.since - LOOK_BACK_SECONDS if is_alone else subject.since
         within = func.least(func.greatest(OutcomeRow.score, lowest), highest)
         value = case((OutcomeRow.is_number.is_(True), within), else_=OutcomeRow.score)
-        arms = or_(
-            and_(OutcomeRow.application == subject.candidate, OutcomeRow.requested_at >= _moment(subject.since)),
-            and_(OutcomeRow.application == subject.stable, OutcomeRow.requested_at >= _moment(stable_since)),
-        )
+        arms = of_both_arms(OutcomeRow, subject)
         async with self._sessions() as session:
             rows = await session.execute(
                 select(
@@ -65,7 +56,3 @@ class PostgresAccuracy:
             candidate=moments.get(subject.candidate, Moments()),
             stable=moments.get(subject.stable, Moments()),
         )
-
-
-def _moment(at: float) -> datetime:
-    return datetime.fromtimestamp(at, UTC)

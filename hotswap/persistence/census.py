@@ -4,12 +4,11 @@ Counted is what the weight chose. Whom the stable answered in the failed candida
 and saw it fail; what was wrong with the request itself is nobody's failure.
 """
 
-from datetime import UTC, datetime
-
 from sqlalchemy import and_, func, or_, select
 
 from hotswap.domain.analysis import Entities, Subject
 from hotswap.domain.vocabulary import ChosenBy, InferenceStatus
+from hotswap.persistence.arms import moment
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.tables import InferenceRequest
 
@@ -36,7 +35,7 @@ class PostgresCensus:
             )
         ).where(
             record.application.in_([subject.candidate, subject.stable]),
-            record.requested_at >= datetime.fromtimestamp(subject.since, UTC),
+            record.requested_at >= moment(subject.since),
             record.chosen_by == ChosenBy.WEIGHT,
             entity.is_not(None),
         )

@@ -10,11 +10,13 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, and_, func, or_, select, true
 
+from hotswap.analysis.quality import Quality
 from hotswap.domain.analysis import Moments
 from hotswap.domain.traffic import Counts
 from hotswap.domain.vocabulary import ArmName, Environment
 from hotswap.persistence import proxy_counts
 from hotswap.persistence.database import Sessions
+from hotswap.persistence.quality import quality
 from hotswap.persistence.rollups import HOUR, MINUTE, Piece, pieces
 from hotswap.persistence.sketches import quantiles
 from hotswap.persistence.tables import Deployment, Model, ModelVersion, RecordRollup
@@ -64,6 +66,8 @@ class Window:
     measures: Measures
     clients: Counts
     """As the proxies counted it."""
+    quality: Quality
+    """By the outcomes that are known by now."""
 
 
 class PostgresMeasures:
@@ -89,11 +93,12 @@ class PostgresMeasures:
             wanted.append(RecordRollup.version == version)
         measures = await self._sum(and_(*wanted), pieces(begin, end))
         clients = await self._clients(model, environment, version, begin, end)
-        return Window(datetime.fromtimestamp(begin, UTC), datetime.fromtimestamp(end, UTC), measures, clients)
-
-    async def of_application(self, application: str, *, since: float, until: float) -> Measures:
-        """Of one application by the second, from the first whole second on."""
-        return await self._sum(RecordRollup.application == application, pieces(-int(-since // 1), int(until) + 1))
+        since, until = (datetime.fromtimestamp(seconds, UTC) for seconds in (begin, end))
+        async with self._sessions() as session:
+            worth = await quality(
+                session, since=since, until=until, model=model, version=version, environment=environment
+            )
+        return Window(since, until, measures, clients, worth)
 
     def _kept_since(self, begin: int, *, now: int) -> int:
         if begin < now - self._retention.minutes.total_seconds():

@@ -14,7 +14,9 @@ from hotswap.domain.vocabulary import ArmName, Environment, InferenceStatus, Rol
 from hotswap.persistence import proxy_counts, recorder
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.housekeeping import let_go
+from hotswap.persistence.matcher import Matcher
 from hotswap.persistence.measures import Measures, PostgresMeasures
+from hotswap.persistence.outcomes import PostgresOutcomes, Reported
 from hotswap.records import decode_record
 from hotswap.settings import RetentionSettings
 from tests.fixtures.records import encoded
@@ -155,6 +157,22 @@ async def test_the_figures_of_a_version_over_the_api(world: ApiWorld, database: 
     assert (said["total"], said["succeeded"], said["failed"], said["successRate"]) == (4, 3, 1, 0.75)
     assert said["latencyMs"]["average"] == pytest.approx(11.5)
     assert said["requestsPerSecond"] == pytest.approx(4 / 600, rel=0.01)
+    assert (said["accuracy"], said["quality"]["outcomes"], said["drift"]) == (None, 0, None)
+
+
+async def test_accuracy_is_among_the_figures(
+    world: ApiWorld, sessions: Sessions, database: psycopg.AsyncConnection[Any]
+) -> None:
+    await world.add_version("1.0.0")
+    for number, (predicted, actual) in enumerate((("a", "a"), ("a", "b"), ("b", "b"), ("b", "b"))):
+        name = f"r{number}"
+        await record(database, ago(name, request_id=name, model=world.model, prediction=f'"{predicted}"'))
+        await PostgresOutcomes(sessions).report([Reported(name, actual)], by="shop")
+    assert await Matcher(sessions).match() == 4
+    answer = await world.http.get(f"/api/v1/models/{world.model}/metrics", headers=world.token(Role.VIEWER))
+    said = answer.json()
+    assert (said["accuracy"], said["quality"]["outcomes"]) == (0.75, 4)
+    assert said["quality"]["recall"] == pytest.approx((1 + 2 / 3) / 2)
 
 
 @pytest.mark.parametrize("wrong", ["window=PT0S", "window=P4000D", "window=soon", "version=%00", "environment=Moon"])

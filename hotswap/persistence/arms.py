@@ -1,0 +1,26 @@
+"""Which rows of a table are about the arms of a step: what every meter that compares them has in common."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import ColumnElement, and_, or_
+
+from hotswap.domain.analysis import Subject
+from hotswap.domain.traffic import FULL
+from hotswap.persistence.tables import InferenceRequest, OutcomeRow
+
+LOOK_BACK_SECONDS = 24 * 3600.0
+"""Of the stable where nothing runs beside the candidate any more: then it is compared with what was before."""
+
+
+def of_both_arms(rows: type[InferenceRequest] | type[OutcomeRow], subject: Subject) -> ColumnElement[bool]:
+    """Since the step's weight was verified; of the stable since the day before, where it has no traffic any more."""
+    stable_since = subject.since - (LOOK_BACK_SECONDS if subject.weight >= FULL else 0.0)
+    return or_(
+        and_(rows.application == subject.candidate, rows.requested_at >= moment(subject.since)),
+        and_(rows.application == subject.stable, rows.requested_at >= moment(stable_since)),
+    )
+
+
+def moment(at: float) -> datetime:
+    """Unix time, as a column has it."""
+    return datetime.fromtimestamp(at, UTC)

@@ -1,0 +1,58 @@
+"""What both arms predicted, and how sure they were; implements `hotswap.ports.Meter`.
+
+Counted is what the weight chose and nothing else, as of accuracy (`accuracy.py`). Batches are left out: theirs are
+lists.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import ColumnElement, Double, case, func, select
+
+from hotswap.domain.analysis import Metric, Moments, Reading, Source, Subject
+from hotswap.domain.vocabulary import ChosenBy, InferenceStatus
+from hotswap.persistence.arms import of_both_arms
+from hotswap.persistence.database import Sessions
+from hotswap.persistence.tables import InferenceRequest
+
+_NUMBER = r"^-?[0-9]{1,15}(\.[0-9]+)?([eE][-+]?[0-9]{1,2})?$"
+
+
+class PostgresPredictions:
+    def __init__(self, sessions: Sessions, *, clock: Callable[[], float] = time.time) -> None:
+        self._sessions = sessions
+        self._clock = clock
+
+    async def read(self, metric: Metric, subject: Subject) -> Reading:
+        """Where nothing runs beside the candidate any more, the stable's of the day before are the measure."""
+        now, record = self._clock(), InferenceRequest
+        number = record.confidence if metric.source is Source.CONFIDENCE else _number()
+        lowest, highest = metric.bounds
+        # PostgreSQL's `least` and `greatest` leave nulls out: one would count as the lowest value there is.
+        value = case((number.is_not(None), func.least(func.greatest(number, lowest), highest)), else_=None)
+        wanted = (
+            select(record.application, func.count(value), func.sum(value), func.sum(value * value))
+            .where(
+                of_both_arms(record, subject),
+                record.chosen_by == ChosenBy.WEIGHT,
+                record.fallback_from.is_(None),
+                record.status == InferenceStatus.COMPLETED,
+                record.is_batch.is_(False),
+            )
+            .group_by(record.application)
+        )
+        async with self._sessions() as session:
+            seen = {
+                application: Moments(count, total or 0.0, squares or 0.0)
+                for application, count, total, squares in await session.execute(wanted)
+            }
+        return Reading(
+            now, candidate=seen.get(subject.candidate, Moments()), stable=seen.get(subject.stable, Moments())
+        )
+
+
+def _number() -> ColumnElement[Any]:
+    """The prediction where it is a number, else null."""
+    text = InferenceRequest.prediction
+    return case((text.regexp_match(_NUMBER), text.cast(Double)), else_=None)

@@ -1,0 +1,82 @@
+"""What the API says of things, in types: the API writes these, the Python client and the CLI read them.
+
+A reader ignores what it doesn't know, so that an older client gets along with a newer server. Names in JSON are
+camelCase; percentages are 0 to 100 with hundredths, times are ISO-8601 in UTC, durations are seconds.
+"""
+
+from hotswap.views.base import Item, Page, View
+from hotswap.views.deployments import (
+    Accepted,
+    AnswerView,
+    CheckView,
+    DeploymentView,
+    FreezeView,
+    PauseView,
+    ResourcesView,
+    StepState,
+    StepView,
+    ValidationView,
+)
+from hotswap.views.dry_run import DifferenceView, DryRunView, GpuSumView, RefusalView, ServingView
+from hotswap.views.errors import ErrorBody, ErrorView, ProblemView
+from hotswap.views.explanations import (
+    AnalysisView,
+    ExplanationView,
+    HappeningKind,
+    HappeningView,
+    ReplayedStepView,
+    ReplayView,
+    RuledMetricView,
+)
+from hotswap.views.inference import BatchPredictionView, OutcomesTaken, PredictionView, TokenView
+from hotswap.views.metrics import ClientView, DriftView, FeatureDriftView, LatencyView, MetricsView, QualityView
+from hotswap.views.models import ModelView, RegistrationStatus, RegistrationView, VersionView
+from hotswap.views.verdicts import ArmView, MetricView, VerdictView
+
+__all__ = [
+    "Accepted",
+    "AnalysisView",
+    "AnswerView",
+    "ArmView",
+    "BatchPredictionView",
+    "CheckView",
+    "ClientView",
+    "DeploymentView",
+    "DifferenceView",
+    "DriftView",
+    "DryRunView",
+    "ErrorBody",
+    "ErrorView",
+    "ExplanationView",
+    "FeatureDriftView",
+    "FreezeView",
+    "GpuSumView",
+    "HappeningKind",
+    "HappeningView",
+    "Item",
+    "LatencyView",
+    "MetricView",
+    "MetricsView",
+    "ModelView",
+    "OutcomesTaken",
+    "Page",
+    "PauseView",
+    "PredictionView",
+    "ProblemView",
+    "QualityView",
+    "RefusalView",
+    "RegistrationStatus",
+    "RegistrationView",
+    "ReplayView",
+    "ReplayedStepView",
+    "ResourcesView",
+    "RuledMetricView",
+    "ServingView",
+    "StepState",
+    "StepView",
+    "TokenView",
+    "ValidationView",
+    "VerdictView",
+    "VersionView",
+    "View",
+]

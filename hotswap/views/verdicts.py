@@ -1,0 +1,44 @@
+"""What the judges said of a deployment's steps."""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from hotswap.views.base import View
+
+
+class ArmView(View):
+    """`errorRate` is 0 to 1; latencies are None without a request."""
+
+    requests: int = 0
+    errors: int = 0
+    error_rate: float = 0.0
+    latency_p50_ms: float | None = None
+    latency_p95_ms: float | None = None
+
+
+class MetricView(View):
+    """What the judge said of one metric, with the numbers it used. One that isn't `required` holds nobody up."""
+
+    name: str
+    judge: str
+    outcome: str
+    message: str
+    required: bool = True
+    numbers: dict[str, float] = Field(default_factory=dict)
+
+
+class VerdictView(View):
+    """What the judge said of one step (counted from 1), the newest of each analysis.
+
+    `outcome` is Pass, Harm, InsufficientData, Inconclusive or Error.
+    """
+
+    step: int
+    outcome: str
+    reason: str | None
+    message: str
+    candidate: ArmView
+    stable: ArmView
+    metrics: list[MetricView] = Field(default_factory=list)
+    judged_at: datetime | None

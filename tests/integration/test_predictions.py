@@ -1,0 +1,68 @@
+"""Confidence and numeric predictions of both arms, from real rows: of what the weight chose, and of nothing else."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+
+from hotswap.domain.analysis import JudgeName, Metric, Moments, Source, Subject
+from hotswap.domain.traffic import FULL
+from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus
+from hotswap.persistence import recorder
+from hotswap.persistence.database import Sessions
+from hotswap.persistence.predictions import PostgresPredictions
+from hotswap.records import decode_record
+from tests.fixtures.records import encoded
+
+NOW = datetime.now(UTC).timestamp()
+MINE, THEIRS = {"application": "new", "arm": ArmName.CANDIDATE}, {"application": "old"}
+ROWS: list[dict[str, Any]] = [
+    {**MINE, "confidence": 0.5, "prediction": "2"},
+    {**MINE, "confidence": 0.75, "prediction": "-1.5"},
+    {**MINE, "confidence": None, "prediction": '"cat"'},
+    {**MINE, "confidence": 0.1, "prediction": "9", "chosen_by": ChosenBy.TESTER},
+    {**MINE, "confidence": 0.1, "prediction": "9", "requested_at": NOW - 61},
+    {**MINE, "confidence": None, "prediction": None, "status": InferenceStatus.FAILED},
+    {**MINE, "confidence": None, "prediction": "[9, 9]", "batch": True},
+    {**THEIRS, "confidence": 0.25, "prediction": "1e1"},
+    {**THEIRS, "confidence": 0.1, "prediction": "9", "fallback_from": "2.0.0"},
+    {**THEIRS, "confidence": 1.0, "prediction": "4", "requested_at": NOW - 3_600},
+]
+
+
+@pytest.fixture(autouse=True)
+async def rows(sessions: Sessions, postgres_url: str) -> None:
+    made = [encoded(f"r{number}", **{"requested_at": NOW, **each}) for number, each in enumerate(ROWS)]
+    url = postgres_url.replace("postgresql+psycopg://", "postgresql://")
+    async with await psycopg.AsyncConnection.connect(url) as database:
+        await recorder.make_partitions(database, {datetime.fromtimestamp(NOW - age, UTC).date() for age in (0, 3_600)})
+        written = [recorder.Writable(raw, recorder._row(decode_record(raw))) for raw in made]
+        assert await recorder.write(database, written) == []
+        await database.commit()
+
+
+async def read(
+    sessions: Sessions, source: Source, *, weight: int, bounds: tuple[float, float]
+) -> tuple[Moments, Moments]:
+    metric = Metric("it", source, JudgeName.MEAN, bounds=bounds)
+    subject = Subject("dep", "Production", "fraud", "new", "old", "2.0.0", "1.0.0", weight, NOW - 60)
+    reading = await PostgresPredictions(sessions).read(metric, subject)
+    assert reading.candidate is not None
+    assert reading.stable is not None
+    return reading.candidate, reading.stable
+
+
+async def test_both_arms_confidence_since_the_weight_was_verified(sessions: Sessions) -> None:
+    mine, theirs = await read(sessions, Source.CONFIDENCE, weight=FULL // 2, bounds=(0, 1))
+    assert (mine, theirs) == (Moments(2, 1.25, 0.8125), Moments(1, 0.25, 0.0625))
+
+
+async def test_numbers_are_cut_off_at_their_bounds(sessions: Sessions) -> None:
+    mine, theirs = await read(sessions, Source.PREDICTION, weight=FULL // 2, bounds=(-1, 5))
+    assert (mine, theirs) == (Moments(2, 1.0, 5.0), Moments(1, 5.0, 25.0))
+
+
+async def test_at_full_weight_the_stable_is_what_it_was_before(sessions: Sessions) -> None:
+    _, theirs = await read(sessions, Source.CONFIDENCE, weight=FULL, bounds=(0, 1))
+    assert theirs == Moments(2, 1.25, 1.0625)
