@@ -19,7 +19,8 @@ from hotswap.persistence.deployments import PostgresDeployments
 from hotswap.planner import Planner
 from tests.integration.api_world import INSPECTION, ApiWorld, fake_worker
 from tests.integration.test_api_deployments import error_of, made_active, started
-from tests.workflows.fakes import FakePlans, FakeProbe, World, rollout_brief
+from tests.workflows.fakes import FakePlans, FakeProbe
+from tests.workflows.world import World, rollout_brief
 from workflows.scaling import ScalingWorkflow
 
 

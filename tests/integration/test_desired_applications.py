@@ -14,7 +14,8 @@ from hotswap.persistence import applications
 from hotswap.persistence.applications import PostgresApplications
 from hotswap.persistence.database import Sessions
 from tests.fixtures.rows import spec
-from tests.workflows.fakes import FakePlans, FakeProbe, World, rollout_brief
+from tests.workflows.fakes import FakePlans, FakeProbe
+from tests.workflows.world import World, rollout_brief
 
 
 async def test_what_is_set_aside_is_left_out(sessions: Sessions) -> None:

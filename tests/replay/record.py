@@ -21,7 +21,7 @@ from hotswap.domain.vocabulary import DeploymentKind, Environment
 from hotswap.messages import CanaryConfig, DeploymentInput, QueueInput
 from tests.fixtures.temporal import temporal_server
 from tests.workflows.conftest import Rollout, Stage
-from tests.workflows.fakes import rollout_brief
+from tests.workflows.world import rollout_brief
 
 HISTORIES = Path(__file__).parent / "histories"
 LONG = {"monitoringDuration": "PT60S", "bakeDeadline": "PT120S"}

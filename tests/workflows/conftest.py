@@ -35,9 +35,8 @@ from tests.workflows.fakes import (
     FakeSlots,
     FakeTenures,
     FakeTurns,
-    World,
-    rollout_brief,
 )
+from tests.workflows.world import World, rollout_brief
 from workflows.worker import SANDBOX, WORKFLOWS, Ports, workers
 
 

@@ -1,33 +1,25 @@
-"""One fake behind each port: the world as a few dictionaries, with switches for what a test wants to go wrong.
-
-`World.samples` records, at every change, what a chaos test would sample: the candidate's weight and the applications
-that exist, so that invariants can be asserted over the whole run and not only at its end.
-"""
+"""One fake behind each port, over a world that a test makes (`world.py`)."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import Bake, Entities, Look, Source, Subject
+from hotswap.domain.analysis import Bake, Entities, Look, Subject
 from hotswap.domain.application import (
     ApplicationHealth,
     ApplicationSpec,
     ApplicationState,
     ArtifactRef,
     Desired,
-    ReplicaResources,
 )
-from hotswap.domain.capacity import held, size_of
+from hotswap.domain.capacity import size_of
 from hotswap.domain.demand import Holding
 from hotswap.domain.errors import StaleFence
 from hotswap.domain.lifecycle import DeploymentStatus, check_transition
 from hotswap.domain.promotion import Tenure
 from hotswap.domain.queueing import Entry, Place, Standing
 from hotswap.domain.registry import (
-    Check,
     DeploymentBrief,
     Inspection,
     Registration,
@@ -36,146 +28,11 @@ from hotswap.domain.registry import (
     VersionRef,
 )
 from hotswap.domain.resources import Amount, Cluster, Node
-from hotswap.domain.traffic import FULL, Arm, Counts, Fence, ProxyReport, Route, TrafficChange, TrafficPlan
+from hotswap.domain.traffic import Fence, ProxyReport, Route, TrafficChange, TrafficPlan
 from hotswap.domain.verdict import Reason, Verdict
-from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework
-from hotswap.ports import Judge, Meter, Planning, WriterLease
-
-SCHEMA: dict[str, Any] = {"type": "array"}
-
-
-def version_ref(version: str) -> VersionRef:
-    return VersionRef(
-        version_id=f"ver-{version}",
-        model_id="model-1",
-        model="fraud",
-        version=version,
-        framework=Framework.ONNX,
-        artifact=ArtifactRef(f"s3://ml-models/fraud/{version}.tar.gz", "0" * 64, 1),
-        input_schema=SCHEMA,
-        output_schema=SCHEMA,
-    )
-
-
-@dataclass
-class World:
-    """Everything outside the workflow. `candidate_errors` is how many of the candidate's requests fail, 0 to 1.
-
-    With `gpus` None there is room for everything; else `running` are the replicas that have found some, and `overloads`
-    whatever was ever seen to get more than those hold.
-    """
-
-    brief: DeploymentBrief
-    clock: Callable[[], float]
-    candidate_errors: float = 0.0
-    requests_per_second: float = 200.0
-    report: ValidationReport = field(default_factory=lambda: ValidationReport((Check("model loads", True, ""),)))
-    replicas_fail: str | None = None
-    replicas_hang: bool = False
-    replicas_crash: bool = False
-    """Each runs for a moment, and is dead when it is asked for something."""
-    judge: Judge = Judging
-    meters: Mapping[Source, Meter] = field(default_factory=dict)
-    is_unwatched: bool = False
-    """Nobody is there who would watch a bake."""
-    proxies_silent: bool = False
-    withdraw_fails: int = 0
-    no_slots: bool = False
-    standing: Standing | None = None
-    gpus: float | None = None
-    gpus_after_plan: float | None = None
-    ray_says: str = ""
-    ray_is_away: bool = False
-    team: str | None = None
-    ring: Callable[[], None] = lambda: None
-    tenure: Tenure | None = None
-    """What is active where a promotion policy asks; set by the test that has one."""
-    held_at: DeploymentStatus | None = None
-    """The phase whose work gets stuck until `released`, which nothing but a test sets."""
-    held_entering: DeploymentStatus | None = None
-    """The status that is written, but not confirmed to who wrote it until `released`."""
-
-    statuses: list[DeploymentStatus] = field(default_factory=lambda: [DeploymentStatus.PENDING])
-    reasons: list[str | None] = field(default_factory=list)
-    decisions: list[tuple[str, str, str]] = field(default_factory=list)
-    weights: list[int] = field(default_factory=list)
-    approvals: list[tuple[str, bool]] = field(default_factory=list)
-    verdicts: dict[int, Verdict] = field(default_factory=dict)
-    looks: list[tuple[Bake, Look]] = field(default_factory=list)
-    applications: dict[str, ApplicationSpec] = field(default_factory=dict)
-    replicas: dict[str, int] = field(default_factory=dict)
-    full: dict[str, int] = field(default_factory=dict)
-    running: dict[str, int] = field(default_factory=dict)
-    overloads: list[str] = field(default_factory=list)
-    sheds: list[int] = field(default_factory=list)
-    warmed_up: list[str] = field(default_factory=list)
-    active: str | None = None
-    route: Route | None = None
-    plan: TrafficPlan = field(default_factory=TrafficPlan)
-    epochs: dict[str, int] = field(default_factory=dict)
-    samples: list[tuple[int, frozenset[str]]] = field(default_factory=list)
-    routed: list[tuple[str | None, int, frozenset[str]]] = field(default_factory=list)
-    """As `samples`, and which candidate the route names, be it without any weight."""
-    counts: dict[str, float] = field(default_factory=dict)
-    counted_at: float | None = None
-    released: asyncio.Event = field(default_factory=asyncio.Event)
-    reached: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def work(self) -> None:
-        """What takes time in each phase; called by every fake that does such work."""
-        if self.held_at is self.statuses[-1]:
-            self.reached.set()
-            await self.released.wait()
-
-    def sample(self) -> None:
-        weight, applications = self.route.candidate_weight if self.route else 0, frozenset(self.applications)
-        candidate = self.route.candidate.application if self.route and self.route.candidate else None
-        self.samples.append((weight, applications))
-        self.routed.append((candidate, weight, applications))
-
-    def serve(self, spec: ApplicationSpec, *, replicas: int | None = None) -> None:
-        """Let an application run, as if it had been deployed before."""
-        full = spec.resources.replicas
-        self.applications[spec.name] = spec
-        self.replicas[spec.name], self.full[spec.name] = full if replicas is None else replicas, full
-        self.settle()
-
-    def settle(self) -> None:
-        """What Ray does with what it is told: replicas go that are too many, and those come that find a GPU."""
-        wanted = {name: self.replicas[name] for name in self.applications}
-        self.running = {name: min(number, wanted[name]) for name, number in self.running.items() if name in wanted}
-        for name, number in wanted.items():
-            while self.running.get(name, 0) < number and self._has_room_for(self.applications[name]):
-                self.running[name] = self.running.get(name, 0) + 1
-        self.look_for_overload()
-
-    def _has_room_for(self, spec: ApplicationSpec) -> bool:
-        taken = sum(size_of(self.applications[name].resources).gpus * number for name, number in self.running.items())
-        most = Amount.of(gpus=self.gpus).gpus if self.gpus is not None else float("inf")
-        return taken + size_of(spec.resources).gpus <= most
-
-    def look_for_overload(self) -> None:
-        for _, arm, weight in self.route.arms if self.route else ():
-            if arm.application not in self.full or self.route is None:
-                continue
-            gets = (FULL - self.route.shed) * weight / FULL
-            holds = held(self.running.get(arm.application, 0), self.full[arm.application])
-            if gets > holds + 1:
-                self.overloads.append(f"{arm.application} gets {gets / 100:g}% and holds {holds / 100:g}%")
-
-    def tally(self) -> None:
-        """Let the traffic of the time since the last tally flow through the present route."""
-        now = self.clock()
-        elapsed, self.counted_at = now - (self.counted_at or now), now
-        for _, arm, weight in self.route.arms if self.route else ():
-            self.counts[arm.application] = (
-                self.counts.get(arm.application, 0.0) + elapsed * self.requests_per_second * weight / 10_000
-            )
-
-    def arm_counts(self, application: str) -> Counts:
-        total = int(self.counts.get(application, 0.0))
-        bad = self.candidate_errors if self.brief.stable is None or application != self.brief.stable.application else 0
-        return Counts(completed=total, server_errors=int(total * bad), latency={"1000": total} if total else {})
+from hotswap.domain.vocabulary import Environment, Framework
+from hotswap.ports import Planning, WriterLease
+from tests.workflows.world import SCHEMA, World, version_ref
 
 
 class FakeRegistry:
@@ -517,19 +374,3 @@ class FakeProbe:
             self.asked += 1
             raise ConnectionRefusedError(f"nobody listens there, after start {self.asked}")
         self.world.warmed_up.append(f"{spec.name}: {len(targets)}")
-
-
-STABLE = Arm("Production-fraud-stable", "1.0.0", "dep-stable")
-
-
-def rollout_brief(*, stable: Arm | None = STABLE) -> DeploymentBrief:
-    return DeploymentBrief(
-        deployment_id="dep-candidate",
-        kind=DeploymentKind.ROLLOUT,
-        environment=Environment.PRODUCTION,
-        candidate=version_ref("2.0.0"),
-        resources=ReplicaResources(),
-        stable=stable,
-        warm=None,
-        initiated_by="ann",
-    )

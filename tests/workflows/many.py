@@ -32,9 +32,11 @@ from hotswap.persistence.tenures import PostgresTenures
 from hotswap.persistence.traffic import PostgresTrafficPlans
 from hotswap.persistence.turns import PostgresTurns
 from hotswap.planner import CapacityRules, Planner
+from hotswap.ports import Judge, ServeCluster
 from hotswap.settings import PostgresSettings
 from hotswap.temporal import connect
-from tests.workflows.fakes import FakeBus, FakeCluster, FakeInspector, FakeProbe, World, rollout_brief
+from tests.workflows.fakes import FakeBus, FakeCluster, FakeInspector, FakeProbe
+from tests.workflows.world import World, rollout_brief
 from workflows.worker import Ports, workers
 
 URL, QUEUE, LIMIT = "TEST_POSTGRES_URL", "TEST_TASK_QUEUE", "TEST_LIMIT"
@@ -69,9 +71,18 @@ class Content:
         return Verdict(Outcome.PASS, "nothing to complain of")
 
 
-def ports(sessions: Sessions, *, limit: int) -> Ports:
-    proxies = World(brief=rollout_brief(), clock=time.time)
-    cluster = Cluster(sessions)
+def ports(
+    sessions: Sessions,
+    *,
+    limit: int,
+    cluster: ServeCluster | None = None,
+    proxies: World | None = None,
+    judge: Judge = Content,
+) -> Ports:
+    """Of PostgreSQL whatever is kept there, of a world the rest."""
+    proxies = proxies or World(brief=rollout_brief(), clock=time.time)
+    cluster = cluster or Cluster(sessions)
+    room = FakeCluster(proxies)
     return Ports(
         registry=PostgresRegistry(sessions),
         deployments=PostgresDeployments(sessions),
@@ -79,10 +90,10 @@ def ports(sessions: Sessions, *, limit: int) -> Ports:
         bus=FakeBus(proxies),
         applications=PostgresApplications(sessions),
         cluster=cluster,
-        planner=Planner(PostgresCapacity(sessions), cluster, FakeCluster(proxies), CapacityRules(cluster_grows=True)),
+        planner=Planner(PostgresCapacity(sessions), cluster, room, CapacityRules(cluster_grows=True)),
         inspector=FakeInspector(proxies),
         probe=FakeProbe(proxies),
-        judge=Content,
+        judge=judge,
         looks=PostgresLooks(sessions),
         meters={},
         census=PostgresCensus(sessions),

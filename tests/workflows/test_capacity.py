@@ -13,7 +13,7 @@ from hotswap.domain.traffic import Arm
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework
 from tests.workflows.conftest import Rollout, Stage
-from tests.workflows.fakes import STABLE, World, rollout_brief, version_ref
+from tests.workflows.world import STABLE, World, rollout_brief, version_ref
 
 CANDIDATE = "Production-fraud-candidat"
 QUICK = {"monitoringDuration": "PT0.1S", "bakeDeadline": "PT3S"}

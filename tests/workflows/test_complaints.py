@@ -10,7 +10,7 @@ from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.verdict import Outcome, Reason
 from hotswap.ports import Judging
 from tests.workflows.conftest import Stage
-from tests.workflows.fakes import STABLE, World
+from tests.workflows.world import STABLE, World
 from workflows import stepping
 
 

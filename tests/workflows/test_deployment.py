@@ -12,7 +12,7 @@ from hotswap.domain.traffic import Arm
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind
 from tests.workflows.conftest import Rollout, Stage
-from tests.workflows.fakes import STABLE, World, rollout_brief
+from tests.workflows.world import STABLE, World, rollout_brief
 
 FORWARD = [S.PENDING, S.VALIDATING, S.DEPLOYING, S.PROGRESSING]
 CANDIDATE = "Production-fraud-candidat"

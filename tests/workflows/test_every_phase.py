@@ -16,7 +16,7 @@ from hotswap.domain.traffic import Arm
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind
 from tests.workflows.conftest import Rollout, Stage
-from tests.workflows.fakes import STABLE, rollout_brief
+from tests.workflows.world import STABLE, rollout_brief
 
 BAKING = "baking"
 PAUSED = "paused"

@@ -9,7 +9,7 @@ from hotswap.domain.traffic import Arm
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment
 from tests.workflows.conftest import Stage
-from tests.workflows.fakes import rollout_brief
+from tests.workflows.world import rollout_brief
 
 RULE = PromotionRule(Environment.STAGING, timedelta(hours=1))
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)

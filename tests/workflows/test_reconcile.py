@@ -14,37 +14,26 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 
 from hotswap.analysis.judge import Judging
-from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState, ArtifactRef, Desired
+from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState, Desired
 from hotswap.domain.application import ReplicaResources as Resources
 from hotswap.domain.lifecycle import DeploymentStatus as S
-from hotswap.domain.registry import Inspection, Registration
 from hotswap.domain.traffic import Route
 from hotswap.domain.verdict import Reason
-from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, Strategy
+from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
 from hotswap.messages import CanaryConfig, DeploymentInput, DeploymentOutcome, StepConfig
-from hotswap.persistence.applications import PostgresApplications
-from hotswap.persistence.bell import PostgresBell
-from hotswap.persistence.capacity import PostgresCapacity
-from hotswap.persistence.census import PostgresCensus
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.deployments import PostgresDeployments
-from hotswap.persistence.looks import PostgresLooks
 from hotswap.persistence.queries import NewDeployment, Queries
-from hotswap.persistence.registry import PostgresRegistry
-from hotswap.persistence.slots import PostgresSlots
 from hotswap.persistence.tables import Deployment
-from hotswap.persistence.tenures import PostgresTenures
 from hotswap.persistence.traffic import PostgresTrafficPlans
-from hotswap.persistence.turns import PostgresTurns
-from hotswap.planner import CapacityRules, Planner
-from tests.workflows.fakes import FakeBus, FakeCluster, FakeInspector, FakeProbe, World, rollout_brief
+from tests.workflows.many import ports, register
+from tests.workflows.world import World, rollout_brief
 from workflows import reconcile
-from workflows.worker import Ports, workers
+from workflows.worker import workers
 
 CANARY = CanaryConfig(canary_percentage=10, monitoring_duration=timedelta(minutes=1))
 TESTERS_FIRST = CanaryConfig(steps=(StepConfig(weight=0, bake=timedelta(0), pause=True), StepConfig(weight=100)))
@@ -158,38 +147,14 @@ class Site:
 
 
 @pytest.fixture
-async def site(temporal_client: Client, sessions: Sessions, engine: AsyncEngine) -> AsyncIterator[Site]:
+async def site(temporal_client: Client, sessions: Sessions) -> AsyncIterator[Site]:
     """A model with a stable version 1.0.0, and a worker."""
     model = f"fraud-{uuid.uuid4().hex[:6]}"
     cluster, proxies = Cluster(), World(brief=rollout_brief(), clock=time.time)
-    registry = PostgresRegistry(sessions)
-    ports = Ports(
-        registry=registry,
-        deployments=PostgresDeployments(sessions),
-        tenures=PostgresTenures(sessions),
-        plans=PostgresTrafficPlans(sessions),
-        bus=FakeBus(proxies),
-        applications=PostgresApplications(sessions),
-        cluster=cluster,
-        planner=Planner(PostgresCapacity(sessions), cluster, FakeCluster(proxies), CapacityRules(cluster_grows=True)),
-        inspector=FakeInspector(proxies),
-        probe=FakeProbe(proxies),
-        judge=Judging,
-        looks=PostgresLooks(sessions),
-        meters={},
-        census=PostgresCensus(sessions),
-        slots=PostgresSlots(sessions, limit=5),
-        turns=PostgresTurns(sessions),
-        bell=PostgresBell(engine),
-    )
-    for number, version in enumerate(("1.0.0", "2.0.0", "3.0.0")):
-        uri = f"s3://ml-models/{model}/{version}.tar.gz"
-        await registry.add_version(
-            Registration(model, version, Framework.ONNX, uri, requested_by="ann"),
-            Inspection(ArtifactRef(uri, f"{number:064x}", 10), {"type": "array"}, {}),
-        )
+    await register(sessions, model, "1.0.0", "2.0.0", "3.0.0")
+    given = ports(sessions, limit=5, cluster=cluster, proxies=proxies, judge=Judging)
     async with contextlib.AsyncExitStack() as stack:
-        for worker in workers(temporal_client, ports, task_queue=model):
+        for worker in workers(temporal_client, given, task_queue=model):
             await stack.enter_async_context(worker)
         made = Site(temporal_client, sessions, cluster, proxies, model)
         _, first = await made.deploy("1.0.0")

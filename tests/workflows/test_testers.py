@@ -12,7 +12,7 @@ from hotswap.domain.traffic import FULL, Arm
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind
 from tests.workflows.conftest import Rollout, Stage
-from tests.workflows.fakes import STABLE, World, rollout_brief
+from tests.workflows.world import STABLE, World, rollout_brief
 
 CANDIDATE = "Production-fraud-candidat"
 BEFORE = [S.PENDING, S.VALIDATING, S.DEPLOYING, S.PROGRESSING, S.PAUSED]

@@ -1,0 +1,97 @@
+"""What every body has in common, and the words, ids and numbers that paths and queries take."""
+
+import math
+import re
+from typing import Annotated, Any
+
+from fastapi import Path, Query
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+MOST_NESTING = 32
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Raises ValueError for what JSON or PostgreSQL can't hold."""
+    if depth > MOST_NESTING:
+        raise ValueError(f"is nested more than {MOST_NESTING} deep")
+    match value:
+        case str():
+            if "\0" in value or _SURROGATE.search(value):
+                raise ValueError("has a NUL character or half a surrogate pair")
+        case float():
+            if not math.isfinite(value):
+                raise ValueError("has a number that is not finite")
+        case dict():
+            for key, inner in value.items():
+                _plain(key, depth + 1)
+                _plain(inner, depth + 1)
+        case list():
+            for inner in value:
+                _plain(inner, depth + 1)
+    return value
+
+
+Text = Annotated[str, StringConstraints(max_length=2_000)]
+
+
+Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
+
+
+IdempotencyKeyText = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,255}$")]
+
+
+# What stands in a path goes into a query as it is, so its form is checked like a body's.
+ModelId = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$", description="the model's id or its name")]
+
+
+VersionId = Annotated[
+    str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,99}$", description="the version's number or its id")
+]
+
+
+DeploymentId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,99}$")]
+
+
+REQUEST_ID = r"^[\x20-\x7e]{1,128}$"
+
+
+RequestId = Annotated[str, Path(pattern=REQUEST_ID, description="as the prediction names it")]
+
+
+FreezeId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,99}$")]
+
+
+Limit = Annotated[int, Query(ge=1, le=200)]
+
+
+Offset = Annotated[int, Query(ge=0, le=1_000_000)]
+
+
+class Body(BaseModel):
+    """Strict, camelCase, and free of what can't be stored."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=False, extra="forbid", frozen=True, allow_inf_nan=False
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_plain(cls, value: Any) -> Any:
+        return _plain(value)
+
+
+class Login(Body):
+    user: Annotated[str, StringConstraints(min_length=1, max_length=255)]
+    password: Annotated[str, StringConstraints(min_length=1, max_length=1_024)] = Field(
+        json_schema_extra={"format": "password"}
+    )

@@ -1,0 +1,167 @@
+"""What starts a deployment, and when none may start."""
+
+from datetime import timedelta
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from api.schemas.base import Body
+from api.schemas.registration import SemVer
+from hotswap.domain.application import ReplicaResources
+from hotswap.domain.errors import FieldProblem, ValidationFailed
+from hotswap.domain.vocabulary import Environment, OnConflict, Strategy
+
+
+def _ray_gpus(gpus: float) -> float:
+    if gpus > 1 and not gpus.is_integer():
+        raise ValueError("must be whole above 1; below, fractions share a GPU")
+    return gpus
+
+
+Replicas = Annotated[int, Field(ge=1, le=100)]
+
+
+Gpus = Annotated[float, Field(ge=0, le=64), AfterValidator(_ray_gpus)]
+
+
+Cpus = Annotated[float, Field(ge=0, le=256)]
+
+
+class _HowMany(Body):
+    """Replicas that all of the traffic needs; with bounds, both of them, Ray Serve scales by load within these."""
+
+    replicas: Replicas | None = Field(None, description="that all of the traffic needs; absent: minReplicas, or 1")
+    min_replicas: Replicas | None = Field(None, description="with maxReplicas: Ray Serve scales by load between them")
+    max_replicas: Replicas | None = None
+
+    @model_validator(mode="after")
+    def _within_bounds(self) -> Self:
+        if (self.min_replicas is None) != (self.max_replicas is None):
+            raise ValueError("minReplicas and maxReplicas: give both or none of them")
+        if self.min_replicas is None or self.max_replicas is None:
+            return self
+        if not self.min_replicas <= self.how_many <= self.max_replicas:
+            raise ValueError(
+                f"replicas: {self.how_many} is not within minReplicas {self.min_replicas} and maxReplicas "
+                f"{self.max_replicas}"
+            )
+        return self
+
+    @property
+    def how_many(self) -> int:
+        return self.replicas or self.min_replicas or ReplicaResources().replicas
+
+
+class Resources(_HowMany):
+    """How many replicas, and what each asks of the cluster."""
+
+    gpus: Gpus = ReplicaResources().gpus
+    cpus: Cpus = ReplicaResources().cpus
+
+    def replica_resources(self) -> ReplicaResources:
+        return ReplicaResources(
+            replicas=self.how_many,
+            gpus=self.gpus,
+            cpus=self.cpus,
+            min_replicas=self.min_replicas,
+            max_replicas=self.max_replicas,
+        )
+
+
+class ConfigResources(_HowMany):
+    """The same as a strategy's configuration says it."""
+
+    num_gpus: Gpus = ReplicaResources().gpus
+    num_cpus: Cpus = ReplicaResources().cpus
+
+    def replica_resources(self) -> ReplicaResources:
+        return ReplicaResources(
+            replicas=self.how_many,
+            gpus=self.num_gpus,
+            cpus=self.num_cpus,
+            min_replicas=self.min_replicas,
+            max_replicas=self.max_replicas,
+        )
+
+
+class CreateDeployment(Body):
+    """`POST /deployments`: `modelId` is enough, and takes a name too."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "modelId": "fraud-detection",
+                "strategy": "Canary",
+                "environment": "Production",
+                "strategyConfig": {"canaryPercentage": 10, "incrementStep": 15, "monitoringDuration": "PT5M"},
+            }
+        }
+    )
+
+    model_id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$", description="the model's id or its name")
+    version_id: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,99}$")
+    version: SemVer | None = Field(None, description="instead of versionId; neither: the newest deployable one")
+    strategy: Strategy | None = None
+    environment: Environment = Environment.PRODUCTION
+    strategy_config: dict[str, Any] = Field(default_factory=dict)
+    resources: Resources | None = None
+    on_conflict: OnConflict | None = Field(
+        None,
+        description="while another of the model is under way in the environment: reject (the default), queue or "
+        "supersede; with startAt, queue is the default",
+    )
+    start_at: AwareDatetime | None = Field(None, description="when it starts, if it is its turn then; absent: now")
+
+    @model_validator(mode="after")
+    def _one_version(self) -> Self:
+        if self.version is not None and self.version_id is not None:
+            raise ValueError("give version or versionId, not both")
+        if self.start_at is not None and self.on_conflict is OnConflict.REJECT:
+            raise ValueError("onConflict reject and startAt: there would be nobody to tell; give queue or supersede")
+        return self
+
+
+class CreateFreeze(Body):
+    """`POST /freezes`: `until`, or a `duration` from its begin."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"environment": "Production", "until": "2026-12-27T00:00:00Z", "reason": "holidays"}
+        }
+    )
+
+    environment: Environment
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]
+    starts_at: AwareDatetime | None = Field(None, description="absent: now")
+    until: AwareDatetime | None = None
+    duration: timedelta | None = Field(None, gt=timedelta(0), description="ISO-8601, instead of until")
+
+    @model_validator(mode="after")
+    def _one_end(self) -> Self:
+        if (self.until is None) == (self.duration is None):
+            raise ValueError("give until or duration, one of them")
+        return self
+
+
+_IN_CONFIG = frozenset(to_camel(name) for name in ConfigResources.model_fields)
+
+
+def split_resources(config: dict[str, Any], resources: Resources | None) -> tuple[dict[str, Any], ReplicaResources]:
+    """A strategy's configuration without what it says of replicas, and the resources from there or from beside it.
+
+    Raises pydantic's ValidationError, within the configuration, and ValidationFailed for what is said twice.
+    """
+    inside = {name: value for name, value in config.items() if name in _IN_CONFIG}
+    rest = {name: value for name, value in config.items() if name not in _IN_CONFIG}
+    if inside and resources is not None:
+        problems = [FieldProblem(f"strategyConfig.{name}", "is said in resources too; say it once") for name in inside]
+        raise ValidationFailed("; ".join(f"{problem.field} {problem.message}" for problem in problems), *problems)
+    return rest, (resources or ConfigResources.model_validate(inside)).replica_resources()

@@ -1,0 +1,75 @@
+"""What a prediction should have been."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StringConstraints,
+)
+
+from api.schemas.base import REQUEST_ID, Body
+from hotswap.analysis.quality import LARGEST, LONGEST_LABEL, label
+from hotswap.analysis.quality import Label as Outcome
+
+_FIRST_OUTCOME = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def _outcome(value: Outcome) -> Outcome:
+    if not isinstance(value, str | bool) and abs(value) > LARGEST:
+        raise ValueError(f"must be a number from {-LARGEST:g} to {LARGEST:g}")
+    return value
+
+
+def _observed(at: datetime) -> datetime:
+    if not _FIRST_OUTCOME <= at <= datetime.now(UTC) + timedelta(days=1):
+        raise ValueError("is no time at which an outcome can have been seen")
+    return at
+
+
+OutcomeLabel = Annotated[
+    StrictBool | StrictInt | StrictFloat | Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_LABEL)],
+    AfterValidator(_outcome),
+]
+
+
+ObservedAt = Annotated[AwareDatetime, AfterValidator(_observed)]
+
+
+class _Outcome(Body):
+    outcome: OutcomeLabel = Field(description="the label, or the number, that the prediction should have been")
+    observed_at: ObservedAt | None = Field(
+        None, description="when that was seen; one seen before the outcome already known doesn't replace it"
+    )
+
+    @property
+    def label(self) -> str:
+        return label(self.outcome)
+
+
+class ReportOutcome(_Outcome):
+    """`POST /inference/{requestId}/outcome`."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"outcome": 1, "observedAt": "2026-12-27T06:00:00Z"}})
+
+
+class OutcomeOf(_Outcome):
+    request_id: str = Field(pattern=REQUEST_ID, description="as the prediction names it")
+
+
+class ReportOutcomes(Body):
+    """`POST /inference/outcomes`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"outcomes": [{"requestId": "c0ffee00-0000-4000-8000-000000000000", "outcome": "malignant"}]}
+        }
+    )
+
+    outcomes: list[OutcomeOf] = Field(min_length=1, max_length=1_000)

@@ -1,0 +1,142 @@
+"""What registers a version."""
+
+import re
+from typing import Annotated, Any
+
+import semver
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+)
+
+from api.schemas.base import Body, Label, Text
+from hotswap.analysis.reference import registered
+from hotswap.domain.errors import ValidationFailed
+from hotswap.domain.ids import check_model_name, normalise_sha256
+from hotswap.domain.registry import Registration
+from hotswap.domain.vocabulary import Framework, ModelType
+
+_ARTIFACT_PATH = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^?#\s]+")
+
+
+def _semver(version: str) -> str:
+    if not semver.Version.is_valid(version):
+        raise ValueError("must be a semantic version such as 2.0.0 (see semver.org), without a leading 'v'")
+    return version
+
+
+def _artifact_path(path: str) -> str:
+    if _ARTIFACT_PATH.fullmatch(path) is None:
+        raise ValueError("must be of the form s3://bucket/key")
+    return path
+
+
+def _told(check: Any) -> Any:
+    """A domain check as pydantic wants it: its ValidationFailed becomes a ValueError of the field at hand."""
+
+    def run(value: str) -> str:
+        try:
+            return str(check(value))
+        except ValidationFailed as error:
+            raise ValueError(error.details[0].message) from None
+
+    return AfterValidator(run)
+
+
+ModelName = Annotated[str, _told(check_model_name)]
+
+
+SemVer = Annotated[str, StringConstraints(max_length=50), AfterValidator(_semver)]
+
+
+ArtifactPath = Annotated[str, StringConstraints(max_length=512), AfterValidator(_artifact_path)]
+
+
+Checksum = Annotated[str, _told(normalise_sha256)]
+
+
+Metadata = dict[str, Any]
+
+
+class PerformanceBaseline(Body):
+    """What the version did when it was trained; ratios are 0 to 1."""
+
+    accuracy: float | None = Field(None, ge=0, le=1)
+    precision: float | None = Field(None, ge=0, le=1)
+    recall: float | None = Field(None, ge=0, le=1)
+    f1: float | None = Field(None, ge=0, le=1)
+    latency_ms: float | None = Field(None, gt=0)
+    memory_bytes: int | None = Field(None, gt=0)
+
+
+class RegisterVersion(Body):
+    """`POST /models`: the first four fields are enough."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "name": "fraud-detection",
+                "version": "2.0.0",
+                "framework": "ONNX",
+                "artifactPath": "s3://ml-models/fraud-detection/v2.0/fraud-detection-v2.0.tar.gz",
+            }
+        }
+    )
+
+    name: ModelName
+    version: SemVer
+    framework: Framework
+    artifact_path: ArtifactPath
+    description: Text | None = None
+    type: ModelType = ModelType.OTHER
+    owner: Label | None = None
+    team: Label | None = None
+    tags: list[Label] = Field([], max_length=50)
+    checksum: Checksum | None = Field(None, description="sha256 of the artifact, with or without 'sha256:' before it")
+    idempotent: bool | None = Field(
+        None,
+        strict=True,
+        description="of the model: false where a request must not be asked twice, so that a candidate's failure "
+        "reaches the client instead of being answered by the stable; absent leaves it as it is, true at first",
+    )
+    training_metadata: Metadata | None = None
+    performance_baseline: PerformanceBaseline | None = None
+    reference_distribution: Metadata | None = Field(
+        None,
+        description="by feature: a list of values, or {edges, counts}, or {categories}; what drift is measured from",
+    )
+
+    @field_validator("reference_distribution")
+    @classmethod
+    def _can_be_compared_with(cls, said: Metadata | None) -> Metadata | None:
+        try:
+            registered(said or {})
+        except ValidationFailed as error:
+            raise ValueError(error.message) from None
+        return said
+
+    def registration(self, *, requested_by: str) -> Registration:
+        baseline = self.performance_baseline
+        metadata = {
+            "training": self.training_metadata,
+            "baseline": baseline.model_dump(by_alias=True, exclude_none=True) if baseline else None,
+            "reference_distribution": self.reference_distribution,
+        }
+        return Registration(
+            name=self.name,
+            version=self.version,
+            framework=self.framework,
+            artifact_path=self.artifact_path,
+            requested_by=requested_by,
+            description=self.description,
+            type=self.type,
+            owner=self.owner or requested_by,
+            team=self.team,
+            tags=tuple(self.tags),
+            checksum=self.checksum,
+            idempotent=self.idempotent,
+            metadata={name: value for name, value in metadata.items() if value is not None},
+        )
