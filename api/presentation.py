@@ -140,19 +140,7 @@ def drift_view(row: ReportRow) -> DriftView:
         distance=report.distance,
         is_drifted=report.is_drifted,
         message=report.message,
-        features={
-            name: FeatureDriftView(
-                kind=each["kind"],
-                samples=each["samples"],
-                distance=each["distance"],
-                is_drifted=each["is_drifted"],
-                psi=each["psi"],
-                psi_p=each["psi_p"],
-                ks=each["ks"],
-                ks_p=each["ks_p"],
-            )
-            for name, each in report.features.items()
-        },
+        features={name: FeatureDriftView(**each) for name, each in report.features.items()},
     )
 
 

@@ -23,6 +23,9 @@ _OF_SOURCE = {
 }
 """Which judges understand a source's figures; the first one is what it is judged by when nothing is said."""
 
+DRIFT_SAMPLES = 200
+"""Chance alone sets fewer values of many features further apart than a rollback's threshold."""
+
 _THRESHOLDS = {
     JudgeName.BETA_MIXTURE: 0.01,
     JudgeName.QUANTILE: 1.5,
@@ -53,7 +56,9 @@ class MetricConfig(Message):
     minimum: float | None = Field(None, alias="min")
     maximum: float | None = Field(None, alias="max")
     failures: int = Field(1, ge=1, le=100, description="readings in a row that must breach")
-    samples: int | None = Field(None, ge=1, description="the least of each arm; `minimumRequests` when absent")
+    samples: int | None = Field(
+        None, ge=1, description="the least of each arm; `minimumRequests` when absent, and of drift at least 200"
+    )
     query: str | None = Field(None, max_length=4_000, description="PromQL; `${candidate}` and `${stable}` are put in")
     webhook: str | None = Field(None, description="the name of a webhook of the settings")
     interval: Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(hours=1))] = timedelta(seconds=5)
@@ -93,6 +98,7 @@ class MetricConfig(Message):
     def metric(self, *, minimum_requests: int) -> Metric:
         judge = self.judge or _OF_SOURCE[self.source][0]
         lower_is_worse = self.source in {Source.ACCURACY, Source.CONFIDENCE}
+        least = max(minimum_requests, DRIFT_SAMPLES) if self.source is Source.DRIFT else minimum_requests
         return Metric(
             name=self.name,
             source=self.source,
@@ -105,7 +111,7 @@ class MetricConfig(Message):
             minimum=self.minimum,
             maximum=self.maximum,
             failures=self.failures,
-            samples=self.samples if self.samples is not None else minimum_requests,
+            samples=self.samples if self.samples is not None else least,
             query=self.query or self.webhook or "",
             interval_seconds=self.interval.total_seconds(),
             timeout_seconds=self.timeout.total_seconds(),

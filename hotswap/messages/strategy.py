@@ -18,7 +18,7 @@ from hotswap.domain.strategy import (
     canary_steps,
     up_to_full,
 )
-from hotswap.messages.analysis import AnalysisConfig
+from hotswap.messages.analysis import DRIFT_SAMPLES, AnalysisConfig
 from hotswap.messages.base import Duration, Message
 
 CANARY_PERCENTAGE = 10
@@ -72,7 +72,7 @@ class RollbackThresholds(Message):
                 Source.DRIFT,
                 JudgeName.THRESHOLD,
                 maximum=DRIFT if self.drift is None else self.drift,
-                samples=max(minimum_requests, 200),
+                samples=max(minimum_requests, DRIFT_SAMPLES),
                 interval_seconds=60.0,
                 timeout_seconds=30.0,
                 required=self.drift is not None,

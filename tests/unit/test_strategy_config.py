@@ -65,6 +65,17 @@ def test_steps_that_end_at_100_get_no_other() -> None:
 
 
 @pytest.mark.parametrize(
+    ("source", "said", "samples"),
+    [("confidence", {}, 30), ("drift", {"max": 0.3}, 200), ("drift", {"max": 0.3, "samples": 20}, 20)],
+)
+def test_drift_needs_more_than_other_metrics_unless_somebody_says_otherwise(
+    source: str, said: dict[str, Any], samples: int
+) -> None:
+    (judged,) = config(minimumRequests=30, **metric(source=source, **said)).analysis_policy().metrics
+    assert judged.samples == samples
+
+
+@pytest.mark.parametrize(
     ("said", "field", "rule"),
     [
         ({"steps": []}, "steps", "at least 1 item"),
