@@ -184,7 +184,9 @@ class RetentionSettings(_Section):
     """How long the recorder keeps what it writes; looked after each hour."""
 
     records: timedelta = Field(
-        timedelta(days=90), ge=timedelta(days=1), description="how long a record of an inference is kept, in whole days"
+        timedelta(days=90),
+        ge=timedelta(days=1),
+        description="how long a record of an inference is kept, in whole days, and its outcome",
     )
     seconds: timedelta = Field(
         timedelta(days=1), ge=timedelta(hours=1), description="how long a model's figures are kept by the second"

@@ -2,7 +2,7 @@
 
 Runs beside the recorder, whose records it waits for; any number of them may. One transaction takes outcomes that are
 due, finds the record that answered each request, and counts it: so an outcome is counted once, whoever dies when. What
-has no record yet is looked for again, ever less often, and dropped when none came for a week. An outcome that took
+has no record yet is looked for again, ever less often, until it is dropped (`retention.py`). An outcome that took
 another's place is counted in its stead.
 """
 
@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import RowMapping, func, select, text, tuple_
@@ -23,27 +23,19 @@ from hotswap.analysis.quality import Score, scored
 from hotswap.domain.vocabulary import ChosenBy, ModelType
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.quality import as_tally, begin_of
-from hotswap.persistence.rollups import HOUR, MINUTE, SECOND, WIDTHS
+from hotswap.persistence.rollups import WIDTHS
 from hotswap.persistence.tables import OutcomeRollup, OutcomeRow
 
 AT_ONCE = 500
 IDLE_SECONDS = 0.5
-TIDY_SECONDS = 600.0
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.2, 15.0
-
-UNMATCHED_KEPT = timedelta(days=7)
-MATCHED_KEPT = timedelta(days=90)
-"""For so long an outcome may come after its request, or be replaced."""
-ROLLUPS_KEPT = {SECOND: timedelta(days=7), MINUTE: timedelta(days=60), HOUR: timedelta(days=400)}
-
-_AT_ONCE_DELETED = 5_000
 
 _RECORDS = text("""
     SELECT DISTINCT ON (r.request_id)
         r.request_id, r.requested_at, r.environment, r.model_name, r.version, r.application, r.prediction,
         r.fallback_from, r.chosen_by, m.type
     FROM inference_requests r LEFT JOIN models m ON m.name = r.model_name
-    WHERE r.request_id = ANY(:ids) AND r.status = 'Completed' AND r.arm <> 'shadow' AND r.requested_at > :oldest
+    WHERE r.request_id = ANY(:ids) AND r.status = 'Completed' AND r.arm <> 'shadow'
     ORDER BY r.request_id, r.requested_at, r.record_id
 """)
 
@@ -71,13 +63,8 @@ class Matcher:
             wait=wait_exponential_jitter(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS, jitter=1),
             before_sleep=_tell,
         )
-        tidied = float("-inf")
         while True:
             taken: int = await retrying.copy()(self.match)
-            now = asyncio.get_running_loop().time()
-            if now - tidied >= TIDY_SECONDS:
-                await retrying.copy()(self.tidy)
-                tidied = now
             if taken < AT_ONCE:
                 await asyncio.sleep(IDLE_SECONDS)
 
@@ -99,32 +86,10 @@ class Matcher:
                 await _mark(session, due, found)
         return len(due)
 
-    async def tidy(self) -> None:
-        """Drop what nobody asks for any more, a little at a time."""
-        now = datetime.now(UTC)
-        unmatched = "application IS NULL AND received_at < :before"
-        await self._delete("outcomes", unmatched, {"before": now - UNMATCHED_KEPT})
-        await self._delete("outcomes", "received_at < :before", {"before": now - MATCHED_KEPT})
-        for width, kept in ROLLUPS_KEPT.items():
-            await self._delete(
-                "outcome_rollups", "width_seconds = :width AND at < :before", {"width": width, "before": now - kept}
-            )
-
-    async def _delete(self, table: str, which: str, values: dict[str, Any]) -> None:
-        some = text(
-            f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE {which} "  # noqa: S608
-            f"LIMIT {_AT_ONCE_DELETED} FOR UPDATE SKIP LOCKED))"
-        )
-        while True:
-            async with self._sessions.begin() as session:
-                done: Any = await session.execute(some, values)
-            if done.rowcount < _AT_ONCE_DELETED:
-                return
-
 
 async def _found(session: AsyncSession, due: list[OutcomeRow]) -> dict[str, Found]:
     outcomes = {row.request_id: row.outcome for row in due}
-    records = await session.execute(_RECORDS, {"ids": list(outcomes), "oldest": datetime.now(UTC) - MATCHED_KEPT})
+    records = await session.execute(_RECORDS, {"ids": list(outcomes)})
     return {
         record["request_id"]: Found(record, _score(record, outcomes[record["request_id"]]))
         for record in records.mappings()

@@ -13,10 +13,10 @@ from hotswap.domain.traffic import Counts, ProxyReport
 from hotswap.domain.vocabulary import ArmName, Environment, InferenceStatus, Role
 from hotswap.persistence import proxy_counts, recorder
 from hotswap.persistence.database import Sessions
-from hotswap.persistence.housekeeping import let_go
 from hotswap.persistence.matcher import Matcher
 from hotswap.persistence.measures import Measures, PostgresMeasures
 from hotswap.persistence.outcomes import PostgresOutcomes, Reported
+from hotswap.persistence.retention import let_go
 from hotswap.records import decode_record
 from hotswap.settings import RetentionSettings
 from tests.fixtures.records import encoded

@@ -13,13 +13,14 @@ from hotswap.analysis.quality import Quality
 from hotswap.domain.analysis import JudgeName, Metric, Moments, Reading, Source, Subject, Worse
 from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus
 from hotswap.persistence import matcher as matching
-from hotswap.persistence import recorder
+from hotswap.persistence import recorder, retention
 from hotswap.persistence.accuracy import PostgresAccuracy
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.matcher import Matcher
 from hotswap.persistence.outcomes import PostgresOutcomes, Reported
 from hotswap.persistence.quality import quality
 from hotswap.records import decode_record
+from hotswap.settings import RetentionSettings
 from tests.fixtures.records import encoded
 from tests.fixtures.rows import registered
 
@@ -208,7 +209,7 @@ async def test_it_runs_until_it_is_told_to_stop_and_outlives_a_lost_connection(
 
 
 async def test_what_is_old_is_dropped(sessions: Sessions, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matching, "_AT_ONCE_DELETED", 2)
+    monkeypatch.setattr(retention, "_AT_ONCE", 2)
     await record("a", "1")
     await record("b", "1", requested_at=NOW - 8 * 86_400)
     await report(sessions, a="1", b="1", **{f"unknown{number}": "1" for number in range(5)}, recent="1")
@@ -217,7 +218,7 @@ async def test_what_is_old_is_dropped(sessions: Sessions, record: Record, monkey
         await session.execute(
             text("UPDATE outcomes SET received_at = now() - interval '8 days' WHERE request_id <> 'recent'")
         )
-    await Matcher(sessions).tidy()
+    await retention.let_go(sessions, RetentionSettings(), now=datetime.now(UTC))
     async with sessions() as session:
         left = set(await session.scalars(text("SELECT request_id FROM outcomes")))
         widths = await session.execute(text("SELECT width_seconds, count(*) FROM outcome_rollups GROUP BY 1"))
