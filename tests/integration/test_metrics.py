@@ -42,6 +42,11 @@ def ago(record_id: str, age: timedelta = timedelta(), **changes: Any) -> bytes:
     return encoded(record_id, requested_at=(NOW - age).timestamp(), **changes)
 
 
+def just_now(record_id: str, **changes: Any) -> bytes:
+    """For the API, whose clock is its own: when this file was imported may be long ago."""
+    return encoded(record_id, requested_at=datetime.now(UTC).timestamp(), **changes)
+
+
 async def measured(sessions: Sessions, span: timedelta, **of: Any) -> Measures:
     """By default of the model that the records are of."""
     wanted = {"version": None, "now": NOW} | of
@@ -148,8 +153,8 @@ async def test_the_figures_of_a_version_over_the_api(world: ApiWorld, database: 
     await world.add_version("2.0.0")
     for number in range(4):
         status = InferenceStatus.FAILED if number == 0 else InferenceStatus.COMPLETED
-        await record(database, ago(f"r{number}", model=world.model, status=status, latency_ms=10.0 + number))
-    await record(database, ago("other", model=world.model, version="2.0.0", application="b"))
+        await record(database, just_now(f"r{number}", model=world.model, status=status, latency_ms=10.0 + number))
+    await record(database, just_now("other", model=world.model, version="2.0.0", application="b"))
     answer = await world.http.get(
         f"/api/v1/models/{world.model}/metrics?version=1.0.0&window=PT10M", headers=world.token(Role.VIEWER)
     )
@@ -166,7 +171,7 @@ async def test_accuracy_is_among_the_figures(
     await world.add_version("1.0.0")
     for number, (predicted, actual) in enumerate((("a", "a"), ("a", "b"), ("b", "b"), ("b", "b"))):
         name = f"r{number}"
-        await record(database, ago(name, request_id=name, model=world.model, prediction=f'"{predicted}"'))
+        await record(database, just_now(name, request_id=name, model=world.model, prediction=f'"{predicted}"'))
         await PostgresOutcomes(sessions).report([Reported(name, actual)], by="shop")
     assert await Matcher(sessions).match() == 4
     answer = await world.http.get(f"/api/v1/models/{world.model}/metrics", headers=world.token(Role.VIEWER))

@@ -31,16 +31,17 @@ CONFIG = {
 
 
 class Traffic:
-    """Proxies that answer so many requests a second, so many of the candidate's wrongly."""
+    """Proxies that answer so many requests a second, split as the weight says, so many of the candidate's wrongly."""
 
-    def __init__(self, *, rate: float, wrong: float) -> None:
-        self.rate, self.wrong, self.begun = rate, wrong, time.time()
+    def __init__(self, *, rate: float, weight: int, wrong: float) -> None:
+        self.rate, self.share, self.wrong, self.begun = rate, weight / FULL, wrong, time.time()
 
     async def reports(self) -> list[ProxyReport]:
         now = time.time()
-        seen = round(self.rate * (now - self.begun))
-        candidate = Counts(completed=seen, server_errors=round(self.wrong * seen), latency={"5000": seen})
-        stable = Counts(completed=seen, latency={"4000": seen})
+        seen = self.rate * (now - self.begun)
+        mine, theirs = round(seen * self.share), round(seen * (1 - self.share))
+        candidate = Counts(completed=mine, server_errors=round(self.wrong * mine), latency={"5000": mine})
+        stable = Counts(completed=theirs, latency={"4000": theirs})
         return [ProxyReport("envoy-0", 1, now, {"candidate": candidate, "stable": stable})]
 
 
@@ -55,7 +56,7 @@ async def watched(world: ApiWorld, deployment_id: str, config: CanaryConfig, rat
     for position, (step, (rate, wrong)) in enumerate(zip(config.plan(), rates, strict=False)):
         begun = time.time()
         watching = AnalysisActivities(
-            Sources(Traffic(rate=rate, wrong=wrong), {}, Nobody()),  # type: ignore[arg-type]
+            Sources(Traffic(rate=rate, weight=step.weight, wrong=wrong), {}, Nobody()),  # type: ignore[arg-type]
             PostgresLooks(world.sessions),
             Judging,
         )
@@ -81,8 +82,8 @@ async def watched(world: ApiWorld, deployment_id: str, config: CanaryConfig, rat
 @pytest.mark.parametrize(
     ("rates", "ends"),
     [
-        ([(300, 0.004), (300, 0.004), (300, 0.0)], ["Passed", "Passed", "Passed"]),
-        ([(300, 0.0), (300, 0.3)], ["Passed", "RolledBack"]),
+        ([(600, 0.004), (600, 0.004), (600, 0.0)], ["Passed", "Passed", "Passed"]),
+        ([(600, 0.0), (600, 0.3)], ["Passed", "RolledBack"]),
         ([(5, 0.0)], ["RolledBack"]),
     ],
     ids=["good", "bad", "lacks data"],
@@ -110,7 +111,7 @@ def as_stored(verdict: Verdict | None) -> Verdict:
 
 async def test_another_policy_is_asked_for_through_the_api(world: ApiWorld) -> None:
     deployment_id = await deployed(world, strategyConfig=CONFIG)
-    await watched(world, deployment_id, CanaryConfig.model_validate(CONFIG), [(300, 0.3)])
+    await watched(world, deployment_id, CanaryConfig.model_validate(CONFIG), [(600, 0.3)])
 
     async def asked(**config: Any) -> dict[str, Any]:
         answer = await world.say(deployment_id, "replay", strategyConfig=config)
