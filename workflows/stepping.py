@@ -52,6 +52,7 @@ class Stepping(Compensation):
         self._first: VerifiedWeight | None = None
         self._latest: VerifiedWeight | None = None
         self._evidence: dict[str, float] = {}
+        self._acted_on = self._asked
 
     async def _roll_out(self, spec: ApplicationSpec, steps: tuple[Step, ...], plan: CapacityPlan) -> None:
         """Set, verify, bake and judge, as the policy says, until there is nothing left but to promote."""
@@ -66,7 +67,8 @@ class Stepping(Compensation):
         )
         while True:
             await self._record_decisions()
-            action = next_action(self._rollout, self._asked, now=workflow.time())
+            self._acted_on = self._asked
+            action = next_action(self._rollout, self._acted_on, now=workflow.time())
             if self._status is DeploymentStatus.PAUSED and isinstance(action, SetWeight | Scale | Bake | Wait | GoTo):
                 await self._leave_hold(action)
             match action:
@@ -237,18 +239,19 @@ class Stepping(Compensation):
             )
 
     async def _until_asked_or(self, done: Callable[[], bool], *, within: timedelta, summary: str) -> None:
-        """Until it is done, or people ask for something else than before; what had no effect is recorded meanwhile.
+        """Until it is done, or people ask for something new; what had no effect is recorded meanwhile.
 
-        Raises TimeoutError.
+        New is what the action was not chosen by, so that a word that falls into the action's own activities, such as
+        the one that shows the pause, ends the wait before it begins. Raises TimeoutError.
         """
-        asked, until = self._asked, workflow.time() + within.total_seconds()
+        until = workflow.time() + within.total_seconds()
         while True:
             await workflow.wait_condition(
-                lambda: done() or self._asked != asked or bool(self._unrecorded),
+                lambda: done() or self._asked != self._acted_on or bool(self._unrecorded),
                 timeout=timedelta(seconds=max(0.0, until - workflow.time())),
                 timeout_summary=summary,
             )
-            if done() or self._asked != asked:
+            if done() or self._asked != self._acted_on:
                 return
             await self._record_decisions()
 

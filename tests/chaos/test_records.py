@@ -18,7 +18,7 @@ from tests.chaos.conftest import REPLICAS, SPOOL_BYTES
 from tests.fixtures.stack import Stack, hotswap, wait_until
 from tests.fixtures.work import under_load
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.stack, pytest.mark.soak, pytest.mark.timeout(400)]
 
 BATCH = 8_000
 """Instances of one request, which make a record of some two megabytes."""

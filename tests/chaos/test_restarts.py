@@ -20,7 +20,7 @@ from tests.chaos.conftest import REPLICAS
 from tests.fixtures.stack import Stack, hotswap, wait_until
 from tests.fixtures.work import ended, reaches, under_load
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.soak, pytest.mark.timeout(300)]
 
 FIRST = 20
 CANARY = {
