@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench bench-analysis check quick test lint types contracts format lock clean
+.PHONY: help install demo bench bench-analysis check quick test stack-tests other-tests chaos lint types contracts format lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,9 +33,15 @@ check: install ## what CI runs first: lint, types, import contracts, quick tests
 quick: install ## the tests that need no server and no time
 	$(BIN)/pytest -q -n 2 tests/unit -m "not slow"
 
-# Two at a time: half of the suite is waiting. Which tests stay together, and their order, is said in tests/conftest.py.
+# Two at once, since half of the suite is waiting; but one whole stack at a time: two cores don't carry two in good time.
 test: install ## the whole suite, on the real servers; under 15 minutes
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations 20
+	$(MAKE) --no-print-directory --jobs 2 --keep-going stack-tests other-tests
+
+stack-tests: install ## the part of the suite that needs a whole stack
+	$(BIN)/pytest -m "stack and not soak" --durations 20
+
+other-tests: install ## the rest of the suite
+	$(BIN)/pytest -m "not stack and not soak" --durations 20
 
 chaos: install ## parts killed, frozen and kept away under load, and the long tables; an hour that `make test` leaves out
 	$(BIN)/pytest tests -m soak
