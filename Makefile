@@ -33,15 +33,16 @@ check: install ## what CI runs first: lint, types, import contracts, quick tests
 quick: install ## the tests that need no server and no time
 	$(BIN)/pytest -q -n 2 tests/unit -m "not slow"
 
-# Two at once, since half of the suite is waiting; but one whole stack at a time: two cores don't carry two in good time.
-test: install ## the whole suite, on the real servers; under 15 minutes
-	$(MAKE) --no-print-directory --jobs 2 --keep-going stack-tests other-tests
+# One after the other: two cores don't carry a whole stack and what else the tests start in good time.
+test: install ## the whole suite, on the real servers
+	$(MAKE) --no-print-directory stack-tests
+	$(MAKE) --no-print-directory other-tests
 
 stack-tests: install ## the part of the suite that needs a whole stack
 	$(BIN)/pytest -m "stack and not soak" --durations 20
 
 other-tests: install ## the rest of the suite
-	$(BIN)/pytest -m "not stack and not soak" --durations 20
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not stack and not soak" --durations 20
 
 chaos: install ## parts killed, frozen and kept away under load, and the long tables; an hour that `make test` leaves out
 	$(BIN)/pytest tests -m soak
