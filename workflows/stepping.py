@@ -71,6 +71,7 @@ class Stepping(Compensation):
             action = next_action(self._rollout, self._acted_on, now=workflow.time())
             if self._status is DeploymentStatus.PAUSED and isinstance(action, SetWeight | Scale | Bake | Wait | GoTo):
                 await self._leave_hold(action)
+                continue  # chosen anew: it took an activity, and something else may have been said meanwhile
             match action:
                 case SetWeight(weight, shed):
                     await self._set_weight(Shift(weight, shed))

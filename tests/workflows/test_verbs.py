@@ -182,6 +182,25 @@ async def test_a_word_that_falls_into_the_beginning_of_a_pause_is_not_missed(sta
     assert outcome.status is S.ACTIVE
 
 
+async def test_a_word_that_falls_into_the_end_of_a_pause_is_not_missed(stage: Stage) -> None:
+    steps = [{"weight": weight} for weight in (10, 20, 100)]
+    async with stage.rollout(config={**LONG, "steps": steps}) as rollout:
+        await baking_at(rollout, 1_000)
+        await accepted(rollout, "pause")
+        await is_in(rollout, S.PAUSED)
+        rollout.world.held_entering = S.PROGRESSING
+        await accepted(rollout, "resume")
+        await is_in(rollout, S.PROGRESSING)
+        await accepted(rollout, "goto", step=2)
+        rollout.world.released.set()
+        await baking_at(rollout, 1_000, 2_000)
+        await accepted(rollout, "promote", full=True)
+        await baking_at(rollout, 1_000, 2_000, 10_000)
+        await accepted(rollout, "promote")
+        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+    assert outcome.status is S.ACTIVE
+
+
 @pytest.mark.parametrize("status", [S.VALIDATING, S.DEPLOYING, S.PROMOTING])
 async def test_what_has_no_effect_is_told_why_and_kept(stage: Stage, status: S) -> None:
     config = {"monitoringDuration": "PT0.1S", "bakeDeadline": "PT3S"}
