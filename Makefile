@@ -34,7 +34,7 @@ quick: install ## the tests that need no server and no time
 	$(BIN)/pytest -q -n 2 tests/unit -m "not slow"
 
 # One after the other: two cores don't carry a whole stack and what else the tests start in good time.
-test: install ## the whole suite, on the real servers
+test: install ## the whole suite, on the real servers; under 15 minutes
 	$(MAKE) --no-print-directory stack-tests
 	$(MAKE) --no-print-directory other-tests
 
@@ -44,7 +44,7 @@ stack-tests: install ## the part of the suite that needs a whole stack
 other-tests: install ## the rest of the suite
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not stack and not soak" --durations 20
 
-chaos: install ## parts killed, frozen and kept away under load, and the long tables; an hour that `make test` leaves out
+chaos: install ## parts killed, frozen and kept away under load, and the long tables; left out of `make test`
 	$(BIN)/pytest tests -m soak
 
 lint: install

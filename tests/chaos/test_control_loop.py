@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.soak, pytest.mark.timeout(400)]
 
 CONTROL_LOOP = ("api", "worker", "temporal", "postgres", "valkey", "s3")
 SECONDS = 120
-"""The long one in `make chaos`."""
+"""For how long the control loop stays away."""
 CONFIG = {
     "canaryPercentage": 30,
     "incrementStep": 70,

@@ -15,7 +15,7 @@ from hotswap.domain.lifecycle import DeploymentStatus
 from tests.fixtures.ports import free_base
 from tests.fixtures.stack import Stack, described, hotswap, start, wait_until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
 
 @pytest.fixture

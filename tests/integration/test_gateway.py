@@ -253,7 +253,7 @@ async def test_what_is_no_plan_does_not_stop_the_agent(
 
 @pytest.mark.slow
 async def test_killing_one_of_two_replicas_under_load_loses_no_request(gateway: Gateway, bus: RedisTrafficBus) -> None:
-    replicas = [await Upstream.start(str(number), delay=0.005) for number in range(2)]
+    replicas = [await gateway.upstream(str(number), delay=0.005) for number in range(2)]
     gateway.serve.targets = {STABLE.application: tuple(replica.target for replica in replicas)}
     async with gateway.agent():
         await gateway.publish(bus, plan(1, None))
@@ -264,11 +264,10 @@ async def test_killing_one_of_two_replicas_under_load_loses_no_request(gateway: 
         answered = await load
         assert answered.total() == 1_600
         assert answered["1"] > answered["0"] > 0
-    await replicas[1].kill()
 
 
 async def test_a_models_own_failure_reaches_the_client_once_and_counts(gateway: Gateway, bus: RedisTrafficBus) -> None:
-    broken = await Upstream.start("broken", status=500)
+    broken = await gateway.upstream("broken", status=500)
     gateway.serve.targets = {STABLE.application: (broken.target,)}
     async with gateway.agent():
         await gateway.publish(bus, plan(1, None))
@@ -277,11 +276,10 @@ async def test_a_models_own_failure_reaches_the_client_once_and_counts(gateway: 
             assert (answer.status_code, answer.json()["headers"]["x-envoy-attempt-count"]) == (500, "1")
         counts = await until(gateway, bus, 5, STABLE.application)
         assert (counts.completed, counts.server_errors) == (5, 5)
-    await broken.kill()
 
 
 async def test_a_share_is_turned_away_while_replicas_are_too_few(gateway: Gateway, bus: RedisTrafficBus) -> None:
-    replica = await Upstream.start("stable")
+    replica = await gateway.upstream("stable")
     gateway.serve.targets = {STABLE.application: (replica.target,)}
     (route,) = plan(1, None).routes
     async with gateway.agent():
@@ -296,7 +294,6 @@ async def test_a_share_is_turned_away_while_replicas_are_too_few(gateway: Gatewa
         assert {answer.status_code for answer in by_name} == {200}
         await gateway.publish(bus, TrafficPlan(2, (route,)))
         assert {(await gateway.infer("fraud")).status_code for _ in range(20)} == {200}
-    await replica.kill()
 
 
 async def test_nobody_there_is_503_in_the_error_format(gateway: Gateway, bus: RedisTrafficBus) -> None:

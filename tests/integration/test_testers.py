@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 
 from hotswap.bus import RedisTrafficBus
-from hotswap.domain.traffic import Arm, Counts
+from hotswap.domain.traffic import Arm
 from hotswap.domain.vocabulary import Role
-from tests.fixtures.envoy import Gateway, Upstream
+from tests.fixtures.envoy import Gateway
 from tests.fixtures.traffic import CANDIDATE, STABLE, answered_by, plan, until
 
 TESTER = {"x_hotswap_tester": "true"}
@@ -64,7 +64,7 @@ async def test_being_a_tester_opens_no_door(gateway: Gateway, bus: RedisTrafficB
 async def test_what_was_chosen_is_not_counted_for_or_against_anybody(
     gateway: Gateway, bus: RedisTrafficBus, weight: int, fallback: bool
 ) -> None:
-    good, broken = await Upstream.start("good"), await Upstream.start("broken", status=500)
+    good, broken = await gateway.upstream("good"), await gateway.upstream("broken", status=500)
     gateway.serve.targets = {STABLE.application: (good.target,), CANDIDATE.application: (broken.target,)}
     async with gateway.agent():
         await gateway.publish(bus, plan(1, weight, fallback=fallback))
@@ -78,19 +78,14 @@ async def test_what_was_chosen_is_not_counted_for_or_against_anybody(
         assert report is not None
         counted = {name: report.counts[name].completed for name in report.counts if report.counts[name].completed}
         assert counted == {f"{STABLE.application}+chosen": 10, f"{CANDIDATE.application}+chosen": 20}
-        statuses = [(await gateway.infer("fraud")).status_code for _ in range(24)]
-        assert set(statuses) == ({200, 500} if weight and not fallback else {200})
-        candidate = stable = 0
-        for _ in range(300):
-            if (report := await gateway.report(bus)) is not None:
-                candidate = report.counts.get(CANDIDATE.application, Counts()).server_errors
-                stable = report.counts.get(STABLE.application, Counts()).completed
-            if stable + candidate == 24:
-                break
-            await asyncio.sleep(0.1)
-        assert (stable + candidate, candidate > 0) == (24, weight > 0), "what the weight chose is counted as ever"
-    await good.kill()
-    await broken.kill()
+        answers = [await gateway.infer("fraud") for _ in range(24)]
+        assert {answer.status_code for answer in answers} == ({200, 500} if weight and not fallback else {200})
+        failed = sum(answer.status_code == 500 or "x-hotswap-fallback" in answer.headers for answer in answers)
+        assert (failed > 0) == (weight > 0)
+        candidate = await until(gateway, bus, failed, CANDIDATE.application)
+        stable = await until(gateway, bus, 24 - failed, STABLE.application)
+        counted = (candidate.server_errors, stable.completed)
+        assert counted == (failed, 24 - failed), "what the weight chose is counted as ever"
 
 
 @pytest.mark.usefixtures("upstreams")

@@ -8,21 +8,18 @@ import pty
 import re
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from typer.testing import CliRunner
 
 import hotswap.cli
-from hotswap.cli import console, watch
+from hotswap.cli import console
 from hotswap.cli.app import app
 from hotswap.client import HotSwap
-from hotswap.views import DeploymentView
-from tests.fixtures.answers import accepted, deployment, dry_run, error
-from tests.fixtures.cli import Cli
+from tests.fixtures.answers import accepted, answer, deployment, dry_run, error
+from tests.fixtures.cli import VERBS, Cli
 
 COMMANDS = [
     *("up", "down", "stop", "start", "env", "demo", "models", "deploy", "get", "watch", "explain", "replay"),
@@ -30,9 +27,6 @@ COMMANDS = [
     *("freeze", "thaw", "freezes", "outcome"),
 ]
 LEAVES = [*(name for name in COMMANDS if name != "models"), "models list", "models register", "models show"]
-FORWARD = ["approve", "pause", "resume", "promote", "retry"]
-BACK = ["reject", "abort", "rollback"]
-VERBS = [*FORWARD, *BACK]
 
 
 def test_help_names_every_command_with_examples(cli: Cli) -> None:
@@ -53,13 +47,6 @@ def test_every_command_explains_itself_with_an_example(cli: Cli, command: str) -
 @pytest.mark.parametrize("command", LEAVES)
 def test_every_command_can_answer_a_program(cli: Cli, command: str) -> None:
     assert "--json" in cli.run(*command.split(), "--help").stdout
-
-
-@pytest.mark.parametrize("command", ["deploy", "watch", *VERBS])
-def test_who_waits_is_told_the_exit_codes_and_can_stop_waiting(cli: Cli, command: str) -> None:
-    told = " ".join(cli.run(command, "--help").stdout.split())
-    assert "Exit code of one followed to its end: 0" in told
-    assert "124 if --timeout came first" in told
 
 
 @pytest.mark.parametrize(
@@ -143,96 +130,6 @@ def test_a_dry_run_of_what_would_be_refused_exits_with_1(cli: Cli) -> None:
     as_json = cli.run("deploy", "fraud", "--dry-run", "--json")
     assert as_json.exit_code == 1
     assert json.loads(as_json.stdout)["refusals"] == [refusal]
-
-
-ENDS = [
-    ("Active", "Completed", 0),
-    ("RolledBack", "ErrorRateIncreased", 3),
-    ("Cancelled", "Rejected", 4),
-    ("Cancelled", "Aborted", 5),
-    ("Failed", "ReplicasFailed", 6),
-]
-
-
-@pytest.mark.parametrize(("end", "reason", "code"), ENDS)
-def test_deploy_wait_exits_with_how_it_ended(cli: Cli, end: str, reason: str, code: int) -> None:
-    cli.on("POST", "/api/v1/deployments", (202, accepted()))
-    last = deployment(end, 0.0, reason=reason)
-    cli.on("GET", "/api/v1/deployments/dep-1", (200, deployment("Progressing", 55.5)), (200, last))
-    result = cli.run("deploy", "fraud", "--wait", "--timeout", "PT1H")
-    assert result.exit_code == code
-    first, progressing, ended = result.stdout.splitlines()
-    assert first == "dep-1"
-    assert "55.5%" in progressing
-    assert "step 2/3" in progressing
-    assert "candidate 5.00% (1/20), stable 0.50% (2/400)" in progressing
-    assert end in ended
-    assert cli.run("watch", "dep-1").exit_code == code
-
-
-@pytest.mark.parametrize(
-    ("verb", "end", "code"),
-    [
-        *((verb, "Active", 0) for verb in FORWARD),
-        *((verb, "RolledBack", 3) for verb in FORWARD),
-        *((verb, end, 0) for verb in BACK for end in ("RolledBack", "Cancelled")),
-        *((verb, "Active", 1) for verb in BACK),
-        *((verb, "Failed", 6) for verb in VERBS),
-    ],
-)
-def test_a_word_can_wait_for_what_it_wanted(cli: Cli, verb: str, end: str, code: int) -> None:
-    cli.on("POST", f"/api/v1/deployments/dep-1/{verb}", (200, answer()))
-    cli.on("GET", "/api/v1/deployments/dep-1", (200, deployment("Progressing", 10.0)), (200, deployment(end, 0.0)))
-    assert cli.run(verb, "dep-1", "--wait").exit_code == code
-
-
-def test_a_rollback_after_the_end_waits_for_the_version_before_to_be_active(cli: Cli) -> None:
-    cli.on("POST", "/api/v1/deployments/dep-0/rollback", (202, answer()))
-    cli.on("GET", "/api/v1/deployments/dep-1", (200, deployment("Active", 100.0)))
-    assert cli.run("rollback", "dep-0", "--wait").exit_code == 0
-    cli.on("GET", "/api/v1/deployments/dep-1", (200, deployment("RolledBack", 0.0)))
-    assert cli.run("rollback", "dep-0", "--wait").exit_code == 3
-
-
-@pytest.mark.parametrize("timeout", ["0.01", "PT0.01S"])
-def test_who_waits_no_longer_is_told_that_it_goes_on(cli: Cli, timeout: str) -> None:
-    cli.on("GET", "/api/v1/deployments/dep-1", (200, deployment("Progressing", 10.0)))
-    result = cli.run("watch", "dep-1", "--timeout", timeout)
-    assert result.exit_code == 124
-    assert "dep-1 is still Progressing after 0.01 s" in result.stderr
-    assert "hotswap watch dep-1" in result.stderr
-
-
-def test_watch_says_each_change_once_and_waits_for_an_api_that_is_away(cli: Cli) -> None:
-    cli.on(
-        "GET",
-        "/api/v1/deployments/dep-1",
-        (200, deployment("Progressing", 10.0)),
-        (200, deployment("Progressing", 10.0)),
-        (503, error("SERVICE_UNAVAILABLE", "the database is away")),
-        (200, deployment("Active", 100.0)),
-    )
-    result = cli.run("watch", "dep-1")
-    assert result.exit_code == 0
-    assert len(result.stdout.splitlines()) == 2
-
-
-def test_watch_json_is_one_document_a_line(cli: Cli) -> None:
-    cli.on(
-        "GET", "/api/v1/deployments/dep-1", (200, deployment("Promoting", 100.0)), (200, deployment("Active", 100.0))
-    )
-    result = cli.run("watch", "dep-1", "--json")
-    assert [json.loads(line)["status"] for line in result.stdout.splitlines()] == ["Promoting", "Active"]
-
-
-def answer() -> dict[str, Any]:
-    return {
-        "deploymentId": "dep-1",
-        "status": "Progressing",
-        "message": "so be it",
-        "confirmed": True,
-        "workflowId": "w",
-    }
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -324,13 +221,6 @@ def test_the_stacks_token_is_not_sent_to_another_address(monkeypatch: pytest.Mon
     with console.connect() as hotswap:
         hotswap.models()
     assert "authorization" not in asked[0].headers
-
-
-def test_time_left_counts_this_bake_and_those_after_it() -> None:
-    seen = DeploymentView.model_validate(deployment("Progressing", 55.5))
-    now = datetime(2030, 1, 1, tzinfo=UTC)
-    assert watch.time_left(seen, now=now) == "0:30 in this step, 1:30 in all"
-    assert watch.time_left(seen.model_copy(update={"bake_ends_at": None}), now=now) is None
 
 
 @pytest.mark.parametrize(
