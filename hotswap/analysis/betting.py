@@ -48,14 +48,16 @@ class Betting:
         self._counts += counts
         self._looks += 1
         full = self._looks >= self._span
-        seen = self._counts[..., 0] > 0
-        if self._ceiling is None:
-            seen = seen & (self._counts[..., 1] > 0)
+        arms = slice(0, 2 if self._ceiling is None else 1)
+        came = self._counts[..., arms] > 0
+        seen = came.all(axis=-1)
         difference, known = self._difference()
         self._capital += np.log1p(np.where(full & seen & known, difference, 0.0)[..., None] * STAKES)
         # A lump that lacks an arm says nothing. Waiting for the arm would favour the seconds in which it came; that the
-        # next lump is longer is known before it begins.
-        self._span = np.where(full & ~seen, np.minimum(self._span * 2, _LONGEST), self._span)
+        # next lump is longer is known before it begins. It is so only where arms come seldom: not before each has come
+        # at all, as labels do late, nor in a time in which none comes.
+        seldom = came.any(axis=-1) & ~seen & (self._past_counts[..., arms] > 0).all(axis=-1)
+        self._span = np.where(full & seldom, np.minimum(self._span * 2, _LONGEST), self._span)
         self._past_sums += np.where(full[..., None, None], self._sums, 0.0)
         self._past_counts += np.where(full[..., None], self._counts, 0.0)
         self._sums = np.where(full[..., None, None], 0.0, self._sums)
