@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench bench-analysis check quick test stack-tests other-tests chaos lint types contracts format lock clean
+.PHONY: help install demo bench bench-analysis check quick test stack-tests light-tests ray-tests chaos lint types contracts format lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,16 +33,19 @@ check: install ## what CI runs first: lint, types, import contracts, quick tests
 quick: install ## the tests that need no server and no time
 	$(BIN)/pytest -q -n 2 tests/unit -m "not slow"
 
-# One after the other: two cores don't carry a whole stack and what else the tests start in good time.
+# Two cores carry one Ray in good time, not two that start at once; what starts none makes way for what does.
 test: install ## the whole suite, on the real servers; under 15 minutes
-	$(MAKE) --no-print-directory stack-tests
-	$(MAKE) --no-print-directory other-tests
+	$(MAKE) --no-print-directory --jobs 2 --keep-going stack-tests light-tests
+	$(MAKE) --no-print-directory ray-tests
 
 stack-tests: install ## the part of the suite that needs a whole stack
 	$(BIN)/pytest -m "stack and not soak" --durations 20
 
-other-tests: install ## the rest of the suite
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not stack and not soak" --durations 20
+light-tests: install ## the part that starts no Ray
+	nice $(BIN)/pytest -m "not stack and not ray and not soak" --durations 20
+
+ray-tests: install ## the part that starts a Ray, or parts of a stack, of its own
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "ray and not soak" --durations 20
 
 chaos: install ## parts killed, frozen and kept away under load, and the long tables; left out of `make test`
 	$(BIN)/pytest tests -m soak
