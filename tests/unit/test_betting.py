@@ -11,7 +11,7 @@ ALPHA = 0.002
 
 
 def looks_until_seen(before: list[tuple[int, int]]) -> int:
-    """How many looks at twenty values of an arm, 2% of the candidate's good and 98% of the stable's, it takes to see it.
+    """How many looks it takes to see an arm of 2% good beside one of 98%, at twenty values of each a look.
 
     `before` is how many values of the candidate and of the stable each earlier look brought, all of them good.
     """
