@@ -43,7 +43,7 @@ async def test_entities_move_to_the_candidate_as_it_grows_and_back_only_by_a_rol
 @pytest.mark.usefixtures("upstreams")
 async def test_half_a_percent_is_half_a_percent(gateway: Gateway, bus: RedisTrafficBus) -> None:
     """Neither nothing nor a whole percent, of which so many requests would see twice as many."""
-    requests, weight = 8_000, 50
+    requests, weight = 4_500, 50
     async with gateway.agent():
         await gateway.publish(bus, plan(1, weight))
         split = await answered_by(gateway, requests)
