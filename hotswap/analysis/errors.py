@@ -5,6 +5,7 @@ independent draws. Counts are cumulative over the step; the evidence of earlier 
 """
 
 import math
+from dataclasses import dataclass
 
 from scipy.special import betaincinv, betaln
 
@@ -13,6 +14,22 @@ from hotswap.analysis.figures import Setting, result
 from hotswap.domain.analysis import Entities, Look, Metric
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import MetricResult, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """What doesn't depend on each other: requests, and callers that keep their arm; and how many of them failed."""
+
+    failed: int
+    number: int
+
+    @property
+    def good(self) -> int:
+        return max(self.number - self.failed, 0)
+
+    @property
+    def rate(self) -> float:
+        return self.failed / self.number if self.number else 0.0
 
 
 class ErrorsJudge:
@@ -29,14 +46,14 @@ class ErrorsJudge:
     def result(self, *, is_over: bool) -> MetricResult:
         assert self._look is not None
         metric, candidate, stable = self._metric, self._look.candidate, self._setting.stable(self._look)
-        mine, theirs = _rate(candidate), _rate(stable)
-        evidence = self._setting.prior + self._evidence(candidate, stable)
+        mine, theirs = self._draws(candidate, stable)
+        evidence = self._setting.prior + self._evidence(mine, theirs)
         needed = -math.log(self._setting.alpha)
-        excess = mine - theirs
-        numbers = {"candidate_rate": mine, "stable_rate": theirs, "excess": excess}
+        excess = mine.rate - theirs.rate
+        numbers = {"candidate_rate": mine.rate, "stable_rate": theirs.rate, "excess": excess}
         told = (
-            f"candidate {candidate.server_errors} of {candidate.completed} failed ({mine:.2%}), "
-            f"stable {stable.server_errors} of {stable.completed} ({theirs:.2%}), "
+            f"candidate {mine.failed} of {mine.number} failed ({mine.rate:.2%}), "
+            f"stable {theirs.failed} of {theirs.number} ({theirs.rate:.2%}), "
             f"log-evidence {evidence:.1f} of {needed:.1f}"
         )
         # Requests that failed don't count: in an outage both arms fail alike, which says nothing of either.
@@ -46,36 +63,50 @@ class ErrorsJudge:
         elif min(candidate.good, stable.good) < metric.samples:
             outcome = Outcome.INSUFFICIENT_DATA
             told = f"fewer than {metric.samples} good answers from an arm: {told}"
+        elif excess > metric.threshold:
+            outcome = Outcome.INCONCLUSIVE
+            told = f"error rate is {excess:.2%} above the stable's, which may yet be chance: {told}"
         else:
             outcome = Outcome.PASS
         early = False
         if outcome is Outcome.PASS and self._setting.early:
-            highest = numbers["excess_upper"] = excess_at_most(candidate, stable, alpha=self._setting.alpha)
+            highest = numbers["excess_upper"] = excess_at_most(mine, theirs, alpha=self._setting.alpha)
             early = highest < metric.threshold
         return result(metric, outcome, told, numbers=numbers, evidence=evidence, early=early)
 
-    def _evidence(self, candidate: Counts, stable: Counts) -> float:
+    def _draws(self, candidate: Counts, stable: Counts) -> tuple[Draws, Draws]:
+        """Of both arms, the callers of a sticky one in their requests' place as soon as they are counted."""
+        callers = self._entities if self._setting.share is not None and candidate.sticky + stable.sticky else None
+        if callers is None:
+            return _draws(candidate), _draws(stable)
+        return (
+            _draws(candidate, callers=callers.candidate, failed=callers.candidate_failed),
+            _draws(stable, callers=callers.stable, failed=callers.stable_failed),
+        )
+
+    def _evidence(self, candidate: Draws, stable: Draws) -> float:
         if (share := self._setting.share) is not None:
-            hits, misses = candidate.server_errors, stable.server_errors
-            if (callers := self._entities) is not None and candidate.sticky + stable.sticky:
-                hits += callers.candidate_failed - candidate.sticky_errors
-                misses += callers.stable_failed - stable.sticky_errors
-            return float(log_evidence(hits, misses, share=share))
-        if self._setting.reference is None or stable.completed == 0:
+            return float(log_evidence(candidate.failed, stable.failed, share=share))
+        if self._setting.reference is None or stable.number == 0:
             return 0.0
         # The rate that the stable surely didn't exceed (Clopper-Pearson), so that its own luck isn't held against the
         # candidate.
-        failed, alpha = stable.server_errors, self._setting.alpha
-        worst = float(betaincinv(failed + 1, max(stable.completed - failed, 0), 1 - alpha))
+        worst = float(betaincinv(stable.failed + 1, stable.good, 1 - self._setting.alpha))
         if not 0 < worst < 1:
             return 0.0
-        return float(log_evidence(candidate.server_errors, candidate.good, share=worst))
+        return float(log_evidence(candidate.failed, candidate.good, share=worst))
 
 
-def excess_at_most(candidate: Counts, stable: Counts, *, alpha: float) -> float:
+def _draws(counts: Counts, *, callers: int | None = None, failed: int = 0) -> Draws:
+    if callers is None:
+        return Draws(counts.server_errors, counts.completed)
+    return Draws(counts.server_errors - counts.sticky_errors + failed, counts.completed - counts.sticky + callers)
+
+
+def excess_at_most(candidate: Draws, stable: Draws, *, alpha: float) -> float:
     """What the candidate's rate is above the stable's at most, at all times with probability 1 - alpha."""
-    _, upper = rate_within(candidate.server_errors, candidate.good, alpha=alpha / 2)
-    lower, _ = rate_within(stable.server_errors, stable.good, alpha=alpha / 2)
+    _, upper = rate_within(candidate.failed, candidate.good, alpha=alpha / 2)
+    lower, _ = rate_within(stable.failed, stable.good, alpha=alpha / 2)
     return upper - lower
 
 
@@ -95,7 +126,3 @@ def rate_within(hits: int, misses: int, *, alpha: float) -> tuple[float, float]:
     lower = brentq(contradicted, least, seen) if hits and contradicted(least) > 0 else 0.0
     upper = brentq(contradicted, seen, most) if misses and contradicted(most) > 0 else 1.0
     return float(lower), float(upper)
-
-
-def _rate(counts: Counts) -> float:
-    return counts.server_errors / counts.completed if counts.completed else 0.0

@@ -56,8 +56,9 @@ class QuantileJudge:
             f"latency p{metric.quantile * 100:g} {mine:.1f} ms is {mine / theirs:.2f} times the stable's "
             f"{theirs:.1f} ms, threshold {metric.threshold:g}, log-evidence {evidence:.1f} of {needed:.1f}"
         )
-        if evidence >= needed and mine > _limit(metric, theirs):
-            return result(metric, Outcome.HARM, told, numbers=numbers, evidence=evidence)
+        if mine > _limit(metric, theirs):
+            outcome = Outcome.HARM if evidence >= needed else Outcome.INCONCLUSIVE
+            return result(metric, outcome, told, numbers=numbers, evidence=evidence)
         upper, lower = numbers.get("candidate_upper_ms"), numbers.get("stable_lower_ms")
         early = upper is not None and lower is not None and upper < _limit(metric, lower)
         return result(metric, Outcome.PASS, told, numbers=numbers, evidence=evidence, early=early)

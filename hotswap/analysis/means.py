@@ -77,7 +77,9 @@ class MeanJudge:
             f"{metric.name} {candidate.mean:.4g} against the stable's {stable.mean:.4g}, {excess:+.4g} worse, "
             f"threshold {limit:.4g}, log-evidence {evidence:.1f} of {needed:.1f}"
         )
-        outcome = Outcome.HARM if evidence >= needed and excess > limit else Outcome.PASS
+        outcome = Outcome.PASS
+        if excess > limit:
+            outcome = Outcome.HARM if evidence >= needed else Outcome.INCONCLUSIVE
         return result(metric, outcome, told, numbers=numbers, evidence=evidence, early=excess + margin < limit)
 
 

@@ -64,11 +64,12 @@ def verdict(candidate: Counts, stable: Counts, *, weight: int = 5_000, reference
         (counts(0), counts(0), Outcome.INSUFFICIENT_DATA, None),
         (counts(100, 30), counts(100), Outcome.HARM, Reason.ERROR_RATE),
         (counts(20, 12), counts(20), Outcome.HARM, Reason.ERROR_RATE),  # harm needs no minimum
-        (counts(100, 1), counts(100), Outcome.PASS, None),  # one error is no evidence
+        (counts(100, 2), counts(100), Outcome.INCONCLUSIVE, None),  # two errors are no evidence, and no pass
+        (counts(250, 2), counts(250), Outcome.PASS, None),  # 0.8% is below the threshold
         (counts(100_000, 400), counts(100_000, 100), Outcome.PASS, None),  # evidence, but 0.3% is below the threshold
         (counts(100, 30), counts(100, 30), Outcome.PASS, None),  # both fail alike
         (counts(1000, 960), counts(1000, 960), Outcome.INSUFFICIENT_DATA, None),  # an outage says nothing of either
-        (counts(100, ms=20), counts(100, ms=5), Outcome.PASS, None),  # one look is a burst, however slow
+        (counts(100, ms=20), counts(100, ms=5), Outcome.INCONCLUSIVE, None),  # one look is a burst, however slow
         (counts(100, ms=0.4), counts(100, ms=0.1), Outcome.PASS, None),  # below the floor
         (counts(100, ms=7), counts(100, ms=5), Outcome.PASS, None),  # below the ratio
     ],

@@ -50,11 +50,12 @@ class Rollout:
         return verdict
 
 
-def test_a_burst_on_one_arm_is_no_harm() -> None:
+def test_a_burst_on_one_arm_is_no_harm_and_no_pass_until_it_is_outweighed() -> None:
     rollout = Rollout()
     verdict = rollout.seconds(3, each=44, candidate_ms=200, stable_ms=2)
-    assert verdict.outcome is Outcome.PASS, verdict.message
+    assert verdict.outcome is Outcome.INCONCLUSIVE, verdict.message
     assert verdict.metrics[0].numbers["ratio"] > 50
+    assert rollout.seconds(10, each=44, candidate_ms=2, stable_ms=2).outcome is Outcome.PASS
 
 
 def test_what_stays_twice_as_slow_is_caught_within_a_thousand_requests() -> None:

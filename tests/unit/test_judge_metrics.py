@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import mannwhitneyu
 from ville import BernoulliCS
 
-from hotswap.analysis.errors import excess_at_most, rate_within
+from hotswap.analysis.errors import Draws, excess_at_most, rate_within
 from hotswap.analysis.judge import Judging
 from hotswap.analysis.kayenta import shift_interval
 from hotswap.domain.analysis import (
@@ -66,6 +66,7 @@ def test_a_mean_that_drops_is_harm_and_one_within_its_threshold_is_not() -> None
     assert judged(ACCURACY, *labelled(200, candidate=0.89, stable=0.9)).outcome is Outcome.PASS
     assert judged(ACCURACY, *labelled(200, candidate=0.95, stable=0.7)).outcome is Outcome.PASS
     assert judged(ACCURACY, *labelled(2, candidate=0.2, stable=0.9)).outcome is Outcome.INSUFFICIENT_DATA
+    assert judged(ACCURACY, *labelled(4, candidate=0.2, stable=0.9)).outcome is Outcome.INCONCLUSIVE
 
 
 def test_a_mean_within_its_threshold_for_certain_may_be_promoted_early() -> None:
@@ -218,7 +219,7 @@ def test_the_error_probability_is_divided_among_what_may_roll_back() -> None:
         judging = Judging(policy, weight=5_000, reference=None, prior_evidence={})
         judging.add(seen)
         outcomes.append(judging.verdict().metrics[0].outcome)
-    assert outcomes == [Outcome.HARM, Outcome.PASS, Outcome.HARM]
+    assert outcomes == [Outcome.HARM, Outcome.INCONCLUSIVE, Outcome.HARM]
 
 
 def test_evidence_goes_on_from_the_step_before() -> None:
@@ -228,7 +229,7 @@ def test_evidence_goes_on_from_the_step_before() -> None:
         judging = Judging(AnalysisPolicy((ERRORS,)), weight=5_000, reference=None, prior_evidence=prior)
         judging.add(seen)
         outcomes.append(judging.verdict().outcome)
-    assert outcomes == [Outcome.PASS, Outcome.HARM]
+    assert outcomes == [Outcome.INCONCLUSIVE, Outcome.HARM]
 
 
 @pytest.mark.parametrize(("hits", "misses"), [(0, 50), (3, 97), (50, 50), (120, 4_880)])
@@ -240,7 +241,7 @@ def test_a_rate_is_bounded_as_an_independent_implementation_bounds_it(hits: int,
 
 
 def test_the_excess_of_errors_is_bounded_by_both_rates() -> None:
-    few, many = Counts(completed=100), Counts(completed=100_000, server_errors=500)
+    few, many = Draws(0, 100), Draws(500, 100_000)
     assert excess_at_most(few, few, alpha=0.01) > 0.05
     assert 0 < excess_at_most(many, many, alpha=0.01) < 0.003
 
