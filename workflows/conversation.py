@@ -28,11 +28,13 @@ with workflow.unsafe.imports_passed_through():
         Request,
         Resume,
         Retry,
+        Rollback,
+        Scale,
     )
     from workflows import story
     from workflows.inbox import malformed, verb
 
-VERBS = "approve, reject, pause, resume, promote, goto, retry, abort"
+VERBS = "approve, reject, pause, resume, promote, goto, retry, abort, rollback, scale"
 
 
 class Conversation:
@@ -64,6 +66,13 @@ class Conversation:
     retry_update, retry_signal = verb("retry", Retry, 'Runs an analysis again that came to no verdict: {"by": "ann"}')
     abort_update, abort_signal = verb(
         "abort", Abort, 'Takes all traffic from the candidate and ends: {"by": "ann", "reason": "..."}'
+    )
+
+    rollback_update, rollback_signal = verb(
+        "rollback", Rollback, 'An abort, on record as a rollback: {"by": "ann", "reason": "..."}'
+    )
+    scale_update, scale_signal = verb(
+        "scale", Scale, "Refused with the reason: what is under way has the replicas of its plan"
     )
 
     @workflow.signal(dynamic=True, description="Any other name: noted, with no effect")
@@ -106,12 +115,15 @@ class Conversation:
                 return verbs.retry(now)
             case Abort():
                 return verbs.abort(now, _abort_cause(request))
+            case Scale():
+                return verbs.scale(now)
             case _:
                 raise TypeError(f"{type(request).__name__} is no verb")
 
     def could_not_read(self, verb: str, problem: ApplicationError) -> Abort | None:
-        if verb == "abort":
-            return Abort(reason=f"what was said could not be read ({problem.message[:1000]})")
+        if verb in {"abort", "rollback"}:
+            unread = f"what was said could not be read ({problem.message[:1000]})"
+            return Abort(rollback=verb == "rollback", reason=unread)
         self._note(f"{verb} had no effect: {problem.message}")
         return None
 

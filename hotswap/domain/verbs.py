@@ -156,6 +156,13 @@ def retry(now: Situation) -> Answer:
     return NoEffect("no analysis of it has failed")
 
 
+def scale(now: Situation) -> Answer:
+    """Never of what is under way: its replicas follow its weights, and were promised to it as a whole."""
+    if now.is_over:
+        return NoEffect(f"it is {now.status}; what serves is scaled by `hotswap scale`")
+    return NoEffect("its replicas are those of its plan until it is Active; `hotswap scale` has effect then")
+
+
 def _steps(now: Situation) -> bool:
     return now.status in STEPPING and not now.is_over and now.rollout is not None and now.rollout.step is not None
 

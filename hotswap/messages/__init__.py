@@ -38,6 +38,8 @@ from hotswap.messages.verbs import (
     Request,
     Resume,
     Retry,
+    Rollback,
+    Scale,
     Text,
 )
 from hotswap.messages.work import (
@@ -104,8 +106,10 @@ __all__ = [
     "Resume",
     "RetirementInput",
     "Retry",
+    "Rollback",
     "RollbackThresholds",
     "Run",
+    "Scale",
     "ScaleConfig",
     "ScaleReplicas",
     "ScalingInput",

@@ -67,6 +67,18 @@ class Abort(Request):
     superseded_by: Name | None = Field(None, description="the deployment that takes its place")
 
 
+class Rollback(Abort):
+    """An abort by the name that operators know; what serves already is rolled back by a deployment of its own."""
+
+    rollback: bool = True
+
+
+class Scale(Request):
+    """How many replicas there are to be."""
+
+    replicas: int = Field(ge=1)
+
+
 class Answer(Message):
     """What an update answers: what was done, in one sentence."""
 

@@ -47,6 +47,7 @@ VERBS: dict[str, Callable[[Situation], verbs.Answer]] = {
     "go to step 2": lambda now: verbs.go_to(now, step=2),
     "retry": verbs.retry,
     "abort": lambda now: verbs.abort(now, ABORT),
+    "scale": verbs.scale,
 }
 
 STEPS_NOT = "it isn't stepping"
@@ -64,8 +65,15 @@ BEFORE = {
     "go to step 2": STEPS_NOT,
     "retry": NO_FAILURE,
     "abort": Asked(abort=ABORT),
+    "scale": "until it is Active",
 }
-OVER = {**BEFORE, "pause": "steps no more", "retry": "retry deploys it again", "abort": "already"}
+OVER = {
+    **BEFORE,
+    "pause": "steps no more",
+    "retry": "retry deploys it again",
+    "abort": "already",
+    "scale": "what serves is scaled by",
+}
 FORWARD = {"promote": Asked(promote=True), "promote full": Asked(promote_full=True), "go to step 2": Asked(go_to=1)}
 APPROVES = "approve or reject the step"
 

@@ -13,7 +13,9 @@ from hotswap.domain.verdict import Reason
 from tests.workflows.conftest import Rollout, Stage
 
 LONG = {"monitoringDuration": "PT60S", "bakeDeadline": "PT120S"}
-NO_EFFECT_BEFORE_A_WEIGHT = ("approve", "reject", "resume", "promote", "goto", "retry")
+NO_EFFECT_BEFORE_A_WEIGHT = ("approve", "reject", "resume", "promote", "goto", "retry", "scale")
+
+NUMBERS = {"goto": {"step": 1}, "scale": {"replicas": 2}}
 
 
 async def ask(rollout: Rollout, verb: str, **said: Any) -> dict[str, Any]:
@@ -63,6 +65,16 @@ async def test_a_pause_stays_at_its_weight_until_it_is_resumed(stage: Stage, how
     assert rollout.world.weights == [5_000, 5_000, 10_000, 10_000], "the step began anew, verified again"
     assert rollout.world.statuses[4:6] == [S.PAUSED, S.PROGRESSING]
     assert {"pause", "resume"} <= {kind for kind, _, _ in rollout.world.decisions}
+
+
+@pytest.mark.parametrize("said", [{"by": "ann", "reason": "late labels"}, "no object"])
+async def test_a_rollback_by_that_name_is_an_abort_also_where_it_could_not_be_read(stage: Stage, said: Any) -> None:
+    async with stage.rollout(config=LONG) as rollout:
+        await baking_at(rollout, 5_000)
+        await rollout.handle.signal("rollback", said)
+        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+    assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.ROLLBACK_REQUESTED)
+    assert rollout.world.weights[-1] == 0
 
 
 async def test_a_pause_before_the_first_weight_publishes_none(stage: Stage) -> None:
@@ -207,7 +219,7 @@ async def test_what_has_no_effect_is_told_why_and_kept(stage: Stage, status: S) 
     async with stage.rollout(config=config, held_at=status) as rollout:
         await asyncio.wait_for(rollout.world.reached.wait(), 20)
         for verb in NO_EFFECT_BEFORE_A_WEIGHT:
-            await refused(rollout, verb, "", **({"step": 1} if verb == "goto" else {}))
+            await refused(rollout, verb, "", **NUMBERS.get(verb, {}))
         rollout.world.released.set()
         await asyncio.wait_for(rollout.handle.result(), 20)
     kept = {kind for kind, _, message in rollout.world.decisions if "had no effect" in message}
