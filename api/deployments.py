@@ -5,7 +5,7 @@ same Idempotency-Key starts what was not started, and starts nothing twice. What
 under way is in `api.decisions`.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import ValidationError
@@ -28,6 +28,7 @@ from hotswap.domain.application import ReplicaResources
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment, Strategy
+from hotswap.launching import with_defaults
 from hotswap.messages import CanaryConfig
 from hotswap.persistence.queries import NewDeployment
 from hotswap.settings import Settings
@@ -115,12 +116,3 @@ def plan(body: CreateDeployment, strategy: Strategy, settings: Settings) -> tupl
         raise invalid(error, within="strategyConfig") from None
     config.check_scale(resources)  # raises for a plan of too many steps as well
     return config, resources
-
-
-def with_defaults(config: CanaryConfig, settings: Settings) -> CanaryConfig:
-    said: dict[str, Any] = {}
-    if "monitoring_duration" not in config.model_fields_set:
-        said["monitoring_duration"] = settings.deployments.monitoring_duration
-    if config.allow_recreate is None:
-        said["allow_recreate"] = settings.capacity.allow_recreate
-    return config.model_copy(update=said)

@@ -11,7 +11,7 @@ from api.capacity import plan_now, refusal_of
 from api.context import Parts
 from api.launch import check_free
 from api.presentation import step_view
-from api.promotion import promotion_refusal, promotion_rule
+from api.promotion import promotion_refusal
 from hotswap.domain.capacity import CapacityPlan
 from hotswap.domain.differences import Setup, differences
 from hotswap.domain.errors import Conflict, HotSwapError, Unavailable
@@ -19,6 +19,7 @@ from hotswap.domain.forecast import gpu_sum, length
 from hotswap.domain.registry import VersionRef
 from hotswap.domain.strategy import immediate_steps
 from hotswap.domain.vocabulary import OnConflict
+from hotswap.launching import promotion_rule
 from hotswap.messages import CanaryConfig
 from hotswap.persistence.queries import NewDeployment
 from hotswap.persistence.tenures import Serving

@@ -13,12 +13,13 @@ from typing import Any
 from api.capacity import check_capacity
 from api.context import Parts
 from api.orchestration import AlreadyRunning
-from api.promotion import check_promotion, promotion_rule
+from api.promotion import check_promotion
 from hotswap.domain.errors import Conflict, DeploymentNotFound, Forbidden, Unavailable
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.registry import VersionRef
-from hotswap.domain.vocabulary import DeploymentKind, Environment, OnConflict, Role
-from hotswap.messages import CanaryConfig, DeploymentInput, QueueInput
+from hotswap.domain.vocabulary import Environment, OnConflict, Role
+from hotswap.launching import deployment_input
+from hotswap.messages import CanaryConfig, QueueInput
 from hotswap.persistence.admission import HOW_TO_WAIT
 from hotswap.persistence.queries import DeploymentRow, NewDeployment
 from hotswap.security import Principal
@@ -57,7 +58,7 @@ async def launch(parts: Parts, new: NewDeployment, *, config: CanaryConfig) -> D
     if deployment.queued_request is not None:
         await _queue(parts, QueueInput.model_validate(deployment.queued_request))
         return row
-    request = _request(
+    request = deployment_input(
         settings, new, config, deployment_id=deployment.deployment_id, model=row.model, version=row.version
     )
     closing = CLOSING_SECONDS
@@ -75,36 +76,11 @@ async def launch(parts: Parts, new: NewDeployment, *, config: CanaryConfig) -> D
         return row
 
 
-def _request(
-    settings: DeploymentSettings,
-    new: NewDeployment,
-    config: CanaryConfig,
-    *,
-    deployment_id: str,
-    model: str,
-    version: str,
-) -> DeploymentInput:
-    return DeploymentInput(
-        deployment_id=deployment_id,
-        kind=new.kind,
-        environment=new.environment,
-        model=model,
-        version=version,
-        initiated_by=new.initiated_by,
-        config=config,
-        approval_required=new.kind is DeploymentKind.ROLLOUT and new.environment in settings.approval_required,
-        promotion=promotion_rule(settings, new.environment, new.kind),
-        keep_previous=settings.keep_previous,
-        warmup_timeout=settings.warmup_timeout,
-        queue_deadline=settings.queue_deadline,
-    )
-
-
 def _queued_request(
     settings: DeploymentSettings, new: NewDeployment, config: CanaryConfig, deployment_id: str, wanted: VersionRef
 ) -> dict[str, Any]:
     queued = QueueInput(
-        request=_request(
+        request=deployment_input(
             settings, new, config, deployment_id=deployment_id, model=wanted.model, version=wanted.version
         ),
         start_at=new.start_at,

@@ -11,16 +11,8 @@ from api.context import Parts
 from hotswap.domain.errors import FieldProblem, PolicyNotMet
 from hotswap.domain.promotion import PromotionRule, unmet
 from hotswap.domain.registry import VersionRef
-from hotswap.domain.vocabulary import DeploymentKind, Environment
+from hotswap.launching import promotion_rule
 from hotswap.persistence.queries import NewDeployment
-from hotswap.settings import DeploymentSettings
-
-
-def promotion_rule(
-    settings: DeploymentSettings, environment: Environment, kind: DeploymentKind
-) -> PromotionRule | None:
-    written = settings.promotion_policy.get(environment)
-    return None if written is None or kind is DeploymentKind.ROLLBACK else written.rule()
 
 
 async def check_promotion(parts: Parts, new: NewDeployment) -> None:

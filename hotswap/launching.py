@@ -1,0 +1,51 @@
+"""What a deployment is started with: what is asked for, and what the settings add where that says nothing."""
+
+from typing import Any
+
+from hotswap.domain.promotion import PromotionRule
+from hotswap.domain.vocabulary import DeploymentKind, Environment
+from hotswap.messages import CanaryConfig, DeploymentInput
+from hotswap.persistence.queries import NewDeployment
+from hotswap.settings import DeploymentSettings, Settings
+
+
+def with_defaults(config: CanaryConfig, settings: Settings) -> CanaryConfig:
+    said: dict[str, Any] = {}
+    if "monitoring_duration" not in config.model_fields_set:
+        said["monitoring_duration"] = settings.deployments.monitoring_duration
+    if config.allow_recreate is None:
+        said["allow_recreate"] = settings.capacity.allow_recreate
+    return config.model_copy(update=said)
+
+
+def promotion_rule(
+    settings: DeploymentSettings, environment: Environment, kind: DeploymentKind
+) -> PromotionRule | None:
+    written = settings.promotion_policy.get(environment)
+    return None if written is None or kind is DeploymentKind.ROLLBACK else written.rule()
+
+
+def deployment_input(
+    settings: DeploymentSettings,
+    new: NewDeployment,
+    config: CanaryConfig,
+    *,
+    deployment_id: str,
+    model: str,
+    version: str,
+) -> DeploymentInput:
+    """What starts the workflow of a deployment whose row is there."""
+    return DeploymentInput(
+        deployment_id=deployment_id,
+        kind=new.kind,
+        environment=new.environment,
+        model=model,
+        version=version,
+        initiated_by=new.initiated_by,
+        config=config,
+        approval_required=new.kind is DeploymentKind.ROLLOUT and new.environment in settings.approval_required,
+        promotion=promotion_rule(settings, new.environment, new.kind),
+        keep_previous=settings.keep_previous,
+        warmup_timeout=settings.warmup_timeout,
+        queue_deadline=settings.queue_deadline,
+    )
