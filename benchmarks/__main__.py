@@ -8,7 +8,7 @@ from functools import partial
 
 from rich.console import Console
 
-from benchmarks import data_plane, envoy_alone, memory, restart, rollouts, starts
+from benchmarks import data_plane, envoy_alone, memory, metrics, restart, rollouts, starts
 from benchmarks.figure import Figure, all_hold, line, table
 from benchmarks.world import World, world
 
@@ -21,6 +21,7 @@ ON_A_STACK: dict[str, Callable[[World], list[Figure]]] = {
     "events": rollouts.events,
     "worker": rollouts.killed_worker,
     "killed": restart.measure,
+    "metrics": metrics.measure,
 }
 
 console = Console(stderr=True, highlight=False)

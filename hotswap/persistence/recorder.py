@@ -77,6 +77,11 @@ class Writable:
     raw: bytes
     row: tuple[Any, ...]
 
+    @classmethod
+    def of(cls, raw: bytes) -> "Writable":
+        """Raises msgspec.MsgspecError, ValueError or OverflowError for what is no record."""
+        return cls(raw, _row(decode_record(raw)))
+
     @property
     def day(self) -> date:
         requested_at: datetime = self.row[0]
@@ -231,7 +236,7 @@ def _read(entries: list[Entry]) -> tuple[list[Writable], list[Dead]]:
             continue
         for raw in raws:
             try:
-                writable.append(Writable(raw, _row(decode_record(raw))))
+                writable.append(Writable.of(raw))
             except (msgspec.MsgspecError, ValueError, OverflowError) as error:
                 dead.append(Dead(raw, str(error)))
     return writable, dead
