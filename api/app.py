@@ -29,6 +29,7 @@ from api import (
     health,
     metrics,
     models,
+    monitoring,
     outcomes,
     redeployment,
     replaying,
@@ -40,6 +41,7 @@ from api.auth import Tokens
 from api.context import Parts
 from api.edge import Edge
 from api.orchestration import Orchestration
+from hotswap.persistence.alerts import PostgresAlerts
 from hotswap.persistence.capacity import PostgresCapacity
 from hotswap.persistence.database import create_engine, create_sessions
 from hotswap.persistence.drift import PostgresDrift
@@ -47,6 +49,7 @@ from hotswap.persistence.freezes import PostgresFreezes
 from hotswap.persistence.history import PostgresHistory
 from hotswap.persistence.looks import PostgresLooks
 from hotswap.persistence.measures import PostgresMeasures
+from hotswap.persistence.monitoring import PostgresMonitoring
 from hotswap.persistence.outcomes import PostgresOutcomes
 from hotswap.persistence.queries import Queries
 from hotswap.persistence.tenures import PostgresTenures
@@ -69,6 +72,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     models.router,
     metrics.router,
     drift.router,
+    monitoring.router,
     deployments.router,
     explaining.router,
     replaying.router,
@@ -135,6 +139,8 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             queries=Queries(sessions),
             history=PostgresHistory(sessions),
             looks=PostgresLooks(sessions),
+            monitoring=PostgresMonitoring(sessions),
+            alerts=PostgresAlerts(sessions),
             tenures=PostgresTenures(sessions),
             plans=PostgresTrafficPlans(sessions),
             turns=PostgresTurns(sessions),

@@ -13,11 +13,13 @@ from fastapi import Depends, Request
 from api.auth import CALLERS, ENGINEERS, MAKERS, READERS, Tokens, requires
 from api.orchestration import Orchestration
 from hotswap.domain.vocabulary import Role
+from hotswap.persistence.alerts import PostgresAlerts
 from hotswap.persistence.drift import PostgresDrift
 from hotswap.persistence.freezes import PostgresFreezes
 from hotswap.persistence.history import PostgresHistory
 from hotswap.persistence.looks import PostgresLooks
 from hotswap.persistence.measures import PostgresMeasures
+from hotswap.persistence.monitoring import PostgresMonitoring
 from hotswap.persistence.outcomes import PostgresOutcomes
 from hotswap.persistence.queries import Queries
 from hotswap.persistence.tenures import PostgresTenures
@@ -38,6 +40,8 @@ class Parts:
     queries: Queries
     history: PostgresHistory
     looks: PostgresLooks
+    monitoring: PostgresMonitoring
+    alerts: PostgresAlerts
     tenures: PostgresTenures
     plans: PostgresTrafficPlans
     turns: PostgresTurns

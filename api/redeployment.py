@@ -3,15 +3,13 @@
 While the deployment is under way both are words to it instead: an abort, and an analysis that runs again.
 """
 
-from dataclasses import replace
-
 import msgspec
 from fastapi import APIRouter, Response
 
 from api.auth import GuardedRoute
-from api.context import Maker, Parts, With
+from api.context import Maker, With
 from api.decisions import ask, ask_to_abort, without_workflow
-from api.deployments import IdempotencyKey, with_defaults
+from api.deployments import IdempotencyKey
 from api.launch import check_may_change, launch
 from api.orchestration import Ended
 from api.schemas import DeploymentId, Say
@@ -21,6 +19,7 @@ from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
 from hotswap.messages import API, Abort, CanaryConfig, Retry
 from hotswap.persistence.queries import DeploymentRow, NewDeployment
+from hotswap.rollbacks import backward, backward_config
 from hotswap.security import Principal
 from hotswap.views import AnswerView
 
@@ -54,9 +53,9 @@ async def rollback(
         raise without_workflow(row)
     if status is not DeploymentStatus.ACTIVE:
         raise Conflict(f"{deployment_id} is {status}: it serves nothing, so there is nothing to roll back")
-    given = CanaryConfig.model_validate(row.deployment.strategy_config)
-    config = with_defaults(CanaryConfig(allow_recreate=given.allow_recreate, on_abort=given.on_abort), parts.settings)
-    back = await launch(parts, await _backward(parts, row, caller, idempotency_key, config), config=config)
+    config = backward_config(row, parts.settings)
+    new = await backward(parts.queries, row, by=caller.subject, idempotency_key=idempotency_key, config=config)
+    back = await launch(parts, new, config=config)
     went = f"{row.model} goes back from {row.version} to {back.version} in {row.deployment.environment}"
     return _started(back, response, went)
 
@@ -115,39 +114,3 @@ def _started(row: DeploymentRow, response: Response, message: str) -> AnswerView
         message=message,
         workflow_id=row.deployment.workflow_id,
     )
-
-
-async def _backward(
-    parts: Parts, row: DeploymentRow, caller: Principal, idempotency_key: str | None, config: CanaryConfig
-) -> NewDeployment:
-    """The deployment that goes back to the version before, with as many replicas as serve now. Raises Conflict."""
-    environment = Environment(row.deployment.environment)
-    active = await parts.queries.deployments(
-        model=row.model, environment=environment, status=DeploymentStatus.ACTIVE, limit=200
-    )
-    newest = active.items[0].deployment.deployment_id
-    if newest != row.deployment.deployment_id:
-        raise Conflict(f"{row.model} in {environment} was deployed anew by {newest} since; roll that one back")
-    if row.previous_version is None:
-        raise Conflict(
-            f"{row.deployment.deployment_id} was the first of {row.model} in {environment}: nothing to go back to"
-        )
-    before = next((each for each in active.items if each.version == row.previous_version), row)
-    return NewDeployment(
-        model=row.model,
-        version=row.previous_version,
-        environment=environment,
-        strategy=Strategy(row.deployment.strategy),
-        strategy_config=config.model_dump(mode="json", by_alias=True),
-        resources=_for_the_present_load(before, row),
-        initiated_by=caller.subject,
-        kind=DeploymentKind.ROLLBACK,
-        idempotency_key=idempotency_key,
-    )
-
-
-def _for_the_present_load(before: DeploymentRow, now: DeploymentRow) -> ReplicaResources:
-    """What that version had, but as many of them as serve now where they are as large: `scale` may have said so."""
-    had, has = (msgspec.convert(each.deployment.resources, ReplicaResources) for each in (before, now))
-    alike = (had.gpus, had.cpus, had.scales_by_load) == (has.gpus, has.cpus, has.scales_by_load)
-    return replace(had, replicas=has.replicas) if alike and not had.scales_by_load else had

@@ -121,6 +121,14 @@ class AnalysisSettings(_Section):
     )
 
 
+class NotificationSettings(_Section):
+    """Who is told of what the monitor finds: addresses come from here only."""
+
+    webhooks: dict[Annotated[str, Field(pattern=r"^[a-z0-9-]{1,63}$")], SecretStr] = Field(
+        {}, description='by name, where events are sent (CloudEvents): `{"retraining": "https://…"}`'
+    )
+
+
 class ServingSettings(_Section):
     """What a replica and its node need; handed to Ray's processes by their environment."""
 
@@ -259,6 +267,7 @@ class Settings(TrafficAgentSettings):
     deployments: DeploymentSettings = DeploymentSettings()
     capacity: CapacitySettings = CapacitySettings()
     analysis: AnalysisSettings = AnalysisSettings()
+    notifications: NotificationSettings = NotificationSettings()
     serving: ServingSettings = ServingSettings()
     retention: RetentionSettings = RetentionSettings()
 

@@ -9,18 +9,6 @@ What is queued waits as it should; only when its turn has come is its queue work
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.client import (
-    Client,
-    Schedule,
-    ScheduleActionStartWorkflow,
-    ScheduleAlreadyRunningError,
-    ScheduleIntervalSpec,
-    ScheduleOverlapPolicy,
-    SchedulePolicy,
-    ScheduleSpec,
-    ScheduleUpdate,
-    ScheduleUpdateInput,
-)
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
@@ -29,11 +17,10 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.application import ApplicationSpec
     from hotswap.domain.ids import deployment_workflow_id, queue_workflow_id, retirement_workflow_id
     from hotswap.domain.registry import Unfinished
-    from hotswap.messages import DEPLOYMENT_MEMO, TASK_QUEUE, DeploymentInput, QueueInput, RetirementInput
+    from hotswap.messages import DEPLOYMENT_MEMO, DeploymentInput, QueueInput, RetirementInput
     from workflows.calls import forward
 
-SCHEDULE = "reconcile"
-EVERY = timedelta(minutes=1)
+DEADLINE = timedelta(minutes=1)
 KEEP_ORPHANS = timedelta(minutes=30)
 """Warm for a rollback, as any version that was replaced."""
 
@@ -44,13 +31,13 @@ class ReconcileWorkflow:
     async def run(self) -> list[str]:
         """The workflows that were started, by their ids."""
         found = await workflow.execute_activity_method(
-            DeploymentActivities.find_leftovers, **forward("find what has not ended", deadline=EVERY)
+            DeploymentActivities.find_leftovers, **forward("find what has not ended", deadline=DEADLINE)
         )
         started = [await _recover(each) for each in found.deployments]
         started += [await _queue(each) for each in found.queued]
         started += [await _retire(each) for each in found.orphans]
         await workflow.execute_activity_method(
-            ReplicaActivities.repair_applications, **forward("bring Ray Serve to what the rows say", deadline=EVERY)
+            ReplicaActivities.repair_applications, **forward("bring Ray Serve to what the rows say", deadline=DEADLINE)
         )
         return [each for each in started if each is not None]
 
@@ -111,21 +98,3 @@ async def _retire(orphan: ApplicationSpec) -> str | None:
     except WorkflowAlreadyStartedError:
         return None
     return workflow_id
-
-
-async def ensure_schedule(client: Client, *, task_queue: str = TASK_QUEUE) -> None:
-    """Make the schedule, or bring the one that is there up to date; one that a person paused stays paused."""
-    schedule = Schedule(
-        action=ScheduleActionStartWorkflow("Reconcile", id=SCHEDULE, task_queue=task_queue),
-        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=EVERY)]),
-        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=EVERY),
-    )
-
-    def up_to_date(present: ScheduleUpdateInput) -> ScheduleUpdate:
-        schedule.state = present.description.schedule.state
-        return ScheduleUpdate(schedule)
-
-    try:
-        await client.create_schedule(SCHEDULE, schedule)
-    except ScheduleAlreadyRunningError:
-        await client.get_schedule_handle(SCHEDULE).update(up_to_date)

@@ -28,6 +28,7 @@ from activities.analysis import AnalysisActivities
 from activities.capacity import CapacityActivities
 from activities.deployments import DeploymentActivities
 from activities.looking import Sources
+from activities.monitoring import MonitoringActivities
 from activities.promotion import PromotionActivities
 from activities.queueing import QueueActivities
 from activities.readiness import ReadyReplicas
@@ -41,6 +42,7 @@ from hotswap.bus import RedisTrafficBus
 from hotswap.domain.analysis import Source
 from hotswap.messages import TASK_QUEUE, waiting_queue, watch_queue
 from hotswap.persistence.accuracy import PostgresAccuracy
+from hotswap.persistence.alerts import PostgresAlerts
 from hotswap.persistence.applications import PostgresApplications
 from hotswap.persistence.bell import PostgresBell
 from hotswap.persistence.capacity import PostgresCapacity
@@ -49,15 +51,19 @@ from hotswap.persistence.database import create_engine, create_sessions
 from hotswap.persistence.deployments import PostgresDeployments
 from hotswap.persistence.drift import PostgresDrift
 from hotswap.persistence.looks import PostgresLooks
+from hotswap.persistence.monitor import PostgresMonitor
 from hotswap.persistence.predictions import PostgresPredictions
+from hotswap.persistence.queries import Queries
 from hotswap.persistence.registry import PostgresRegistry
 from hotswap.persistence.slots import PostgresSlots
 from hotswap.persistence.tenures import PostgresTenures
 from hotswap.persistence.traffic import PostgresTrafficPlans
 from hotswap.persistence.turns import PostgresTurns
 from hotswap.planner import CapacityRules, Planner
+from hotswap.providers.announcer import WebhookAnnouncer
 from hotswap.providers.prometheus import PrometheusMeter
 from hotswap.providers.webhook import WebhookMeter
+from hotswap.rollbacks import Rollbacks
 from hotswap.settings import Settings, SettingsError, load
 from hotswap.storage import ObjectStorage
 from hotswap.telemetry import configure_logging, mark_ready
@@ -67,11 +73,13 @@ from serving.inspection import SubprocessInspector
 from serving.probe import HttpReplicaProbe
 from serving.rayserve import RayServeClient
 from workflows.deployment import DeploymentWorkflow
+from workflows.monitor import AnnouncementWorkflow, MonitorWorkflow
 from workflows.queue import QueueWorkflow
-from workflows.reconcile import ReconcileWorkflow, ensure_schedule
+from workflows.reconcile import ReconcileWorkflow
 from workflows.registration import RegistrationWorkflow
 from workflows.retirement import RetirementWorkflow
 from workflows.scaling import ScalingWorkflow
+from workflows.schedules import ensure_schedules
 
 logger = logging.getLogger(__name__)
 
@@ -99,10 +107,16 @@ class Ports:
     slots: port.Slots
     turns: port.Turns
     bell: port.Bell
+    monitor: port.Monitor
+    alerts: port.Alerts
+    rollbacks: port.Rollbacks
+    announcer: port.Announcer
 
 
 WORKFLOWS = [
+    AnnouncementWorkflow,
     DeploymentWorkflow,
+    MonitorWorkflow,
     QueueWorkflow,
     ReconcileWorkflow,
     RegistrationWorkflow,
@@ -130,6 +144,7 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
     ready = ReadyReplicas(ports.applications, ports.cluster)
     traffic = TrafficActivities(ports.plans, ports.bus, ports.deployments, ready)
     analysis = AnalysisActivities(Sources(ports.bus, ports.meters, ports.census), ports.looks, ports.judge)
+    monitoring = MonitoringActivities(ports.monitor, ports.alerts, ports.rollbacks, ports.announcer)
     acting = Worker(
         client,
         task_queue=task_queue,
@@ -158,6 +173,12 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
             traffic.make_active,
             traffic.withdraw_candidate,
             queueing.leave_queue,
+            monitoring.look_at_accuracy,
+            monitoring.look_for_drift,
+            monitoring.announce,
+            monitoring.mark_told,
+            monitoring.ask_for_rollback,
+            monitoring.record_rollback,
         ],
         workflow_runner=SANDBOX,
         # After a kill -9 the next workflow task would otherwise wait 10 s for the dead worker's sticky queue. A live
@@ -202,6 +223,8 @@ async def serve(settings: Settings) -> None:
     redis = Redis.from_url(settings.redis.url.get_secret_value())
     prometheus = PrometheusMeter(settings.analysis.prometheus_url, settings.analysis.prometheus_token_file)
     webhooks = WebhookMeter(settings.analysis.webhooks)
+    announcer = WebhookAnnouncer(settings.notifications.webhooks)
+    drift = PostgresDrift(sessions)
     ports = Ports(
         registry=PostgresRegistry(sessions),
         deployments=PostgresDeployments(sessions),
@@ -226,12 +249,16 @@ async def serve(settings: Settings) -> None:
             Source.PREDICTION: PostgresPredictions(sessions),
             Source.PROMETHEUS: prometheus,
             Source.WEBHOOK: webhooks,
-            Source.DRIFT: PostgresDrift(sessions),
+            Source.DRIFT: drift,
         },
         census=PostgresCensus(sessions),
         slots=PostgresSlots(sessions, limit=settings.deployments.max_concurrent),
         turns=PostgresTurns(sessions),
         bell=PostgresBell(engine),
+        monitor=PostgresMonitor(sessions, drift),
+        alerts=PostgresAlerts(sessions),
+        rollbacks=Rollbacks(Queries(sessions), settings),
+        announcer=announcer,
     )
     client = await connect(identity=f"worker-{os.getpid()}@{socket.gethostname()}")
     stop = asyncio.Event()
@@ -240,12 +267,13 @@ async def serve(settings: Settings) -> None:
     async with AsyncExitStack() as running:
         for worker in workers(client, ports):
             await running.enter_async_context(worker)
-        await ensure_schedule(client)
+        await ensure_schedules(client)
         mark_ready()
         await stop.wait()
     await cluster.aclose()
     await prometheus.aclose()
     await webhooks.aclose()
+    await announcer.aclose()
     await redis.aclose()
     await engine.dispose()
 

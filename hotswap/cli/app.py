@@ -13,6 +13,7 @@ from hotswap.cli import (
     freezes,
     metrics,
     models,
+    monitoring,
     outcome,
     replay,
     reporting,
@@ -99,6 +100,13 @@ _add(
     "hotswap drift fraud-detection --now",
     "hotswap drift fraud-detection --environment Staging --json | jq .features",
 )
+_add(
+    WORK,
+    monitoring.monitoring,
+    "hotswap monitoring fraud-detection",
+    "hotswap monitoring fraud-detection --on-degraded rollback --accuracy-drop 0.1",
+)
+_add(WORK, monitoring.alerts, "hotswap alerts", "hotswap alerts --model fraud-detection --all --json")
 _add(
     WORK,
     freezes.freeze,

@@ -25,6 +25,7 @@ from hotswap.client.asking import deployment_body, routing_headers
 from hotswap.client.transport import ApiError, Transport
 from hotswap.views import (
     Accepted,
+    AlertView,
     AnswerView,
     BatchPredictionView,
     DeploymentView,
@@ -34,6 +35,7 @@ from hotswap.views import (
     FreezeView,
     MetricsView,
     ModelView,
+    MonitoringView,
     OutcomesTaken,
     Page,
     PredictionView,
@@ -149,6 +151,30 @@ class HotSwap:
         query = {"environment": environment}
         answer = self._transport.send("POST" if now else "GET", f"/api/v1/models/{_quoted(model)}/drift", query=query)
         return _read(DriftView, answer)
+
+    def monitoring(self, model: str) -> MonitoringView:
+        """What is watched of it once it serves."""
+        return _read(MonitoringView, self._transport.send("GET", f"/api/v1/models/{_quoted(model)}/monitoring"))
+
+    def change_monitoring(self, model: str, changes: Mapping[str, Any]) -> MonitoringView:
+        """Change some of it, by the fields' names in JSON; the rest stays as it is."""
+        policy = {**self.monitoring(model).to_json(), **changes}
+        del policy["model"]
+        answer = self._transport.send("PUT", f"/api/v1/models/{_quoted(model)}/monitoring", body=policy)
+        return _read(MonitoringView, answer)
+
+    def alerts(
+        self,
+        *,
+        model: str | None = None,
+        environment: str | None = None,
+        is_open: bool | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+    ) -> Page[AlertView]:
+        """What was found of active versions, newest first; `is_open` leaves out those that are over, or those not."""
+        query = {"model": model, "environment": environment, "open": is_open, "limit": limit, "offset": offset}
+        return _read(Page[AlertView], self._transport.send("GET", "/api/v1/alerts", query=query))
 
     # --- deployments --------------------------------------------------------------------------------------------------
 

@@ -50,3 +50,8 @@ def scaling_workflow_id(application: str) -> str:
 
 def retirement_workflow_id(application: str) -> str:
     return f"retirement/{application}"
+
+
+def announcement_workflow_id(webhook: str, event_id: str) -> str:
+    """One event to one webhook."""
+    return f"announcement/{webhook}/{event_id}"

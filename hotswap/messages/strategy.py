@@ -65,6 +65,7 @@ class RollbackThresholds(Message):
                 worse=Worse.LOWER,
                 relative=True,
                 samples=minimum_requests,
+                interval_seconds=2.0,
                 required=self.accuracy_drop is not None,
             ),
             Metric(

@@ -31,10 +31,12 @@ from hotswap.views.explanations import (
 from hotswap.views.inference import BatchPredictionView, OutcomesTaken, PredictionView, TokenView
 from hotswap.views.metrics import ClientView, DriftView, FeatureDriftView, LatencyView, MetricsView, QualityView
 from hotswap.views.models import ModelView, RegistrationStatus, RegistrationView, VersionView
+from hotswap.views.monitoring import AlertView, MonitoringView
 from hotswap.views.verdicts import ArmView, MetricView, VerdictView
 
 __all__ = [
     "Accepted",
+    "AlertView",
     "AnalysisView",
     "AnswerView",
     "ArmView",
@@ -58,6 +60,7 @@ __all__ = [
     "MetricView",
     "MetricsView",
     "ModelView",
+    "MonitoringView",
     "OutcomesTaken",
     "Page",
     "PauseView",

@@ -1,10 +1,7 @@
 """A candidate that answers quickly, without errors and wrongly: it is rolled back once outcomes are reported."""
 
-import itertools
 import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +13,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from hotswap.cli.demo.models import GOLDEN, TrainedModels, export, pack
-from hotswap.client import HotSwap
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from tests.fixtures import work
+from tests.fixtures.outcomes import asked_and_told
 from tests.fixtures.stack import Stack, hotswap, wait_until
 from tests.fixtures.work import ended
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 MODEL = "mistaken"
-REPORTED_AT_ONCE = 20
-
 CANARY = {
     "canaryPercentage": 50,
     "monitoringDuration": "PT2M",
@@ -49,32 +44,6 @@ def mistaken(tmp_path_factory: pytest.TempPathFactory) -> TrainedModels:
     return TrainedModels([row.tolist() for row in rows], {"2.0.0": pack(path, export(upside_down, rows), answers)})
 
 
-@contextmanager
-def asked_and_told(stack: Stack, rows: list[list[float]]) -> Iterator[None]:
-    """Ask all the time, and tell soon after what the answers should have been."""
-    truth = [int(label) for label in load_breast_cancer().target]
-    stopping = threading.Event()
-
-    def ask() -> None:
-        with HotSwap(stack.url, stack.token) as client:
-            known: dict[str, str | float] = {}
-            for row, label in itertools.cycle(zip(rows, truth, strict=True)):
-                if stopping.is_set():
-                    return
-                known[client.infer(MODEL, row).request_id] = label
-                if len(known) == REPORTED_AT_ONCE:
-                    assert client.report_outcomes(known).accepted == REPORTED_AT_ONCE
-                    known.clear()
-
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        asking.join()
-
-
 def test_a_candidate_that_is_wrong_more_often_is_rolled_back(
     stack: Stack, register: Callable[[str, str], None], mistaken: TrainedModels
 ) -> None:
@@ -82,7 +51,7 @@ def test_a_candidate_that_is_wrong_more_often_is_rolled_back(
     work.register(stack, mistaken, MODEL, "2.0.0")
     first = ended(stack, stack.api.deploy(MODEL, version="1.0.0").deployment_id)
     assert first.status is S.ACTIVE, first.message
-    with asked_and_told(stack, mistaken.requests):
+    with asked_and_told(stack, MODEL, mistaken.requests):
         last = ended(stack, stack.api.deploy(MODEL, version="2.0.0", config=CANARY).deployment_id)
     assert (last.status, last.reason) == (S.ROLLED_BACK, "AccuracyDropped"), last.message
     accuracy = {version: correct / labels for version, labels, correct in _counted(stack)}

@@ -5,22 +5,11 @@ ONNX, the one that is served. Needs curl and procps (`watch`): `apt-get install 
 isn't installed the same S3 calls are made by the `minio` library; the tests' names say which it was.
 """
 
-import fcntl
-import json
-import os
-import pty
-import select
 import shutil
-import signal
-import struct
-import subprocess
-import sys
 import tempfile
-import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -30,6 +19,7 @@ from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.views import DeploymentView
 from tests.fixtures import mc
 from tests.fixtures.ports import free_base
+from tests.fixtures.shell import Shell
 from tests.fixtures.stack import Stack, hotswap, start, wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
@@ -63,63 +53,6 @@ curl -X POST http://localhost:5000/api/v1/deployments \\
 MONITOR = "watch curl http://localhost:5000/api/v1/deployments/{deployment-id}"
 
 ROLL_BACK = "curl -X POST http://localhost:5000/api/v1/deployments/{deployment-id}/rollback"
-
-
-class Shell:
-    """A person's terminal: each command after the one line that the guide asks for, in the artifact's directory."""
-
-    def __init__(self, stack: Stack, directory: Path) -> None:
-        for needed in ("curl", "watch"):
-            assert shutil.which(needed), f"the runbook types `{needed}`: apt-get install curl procps"
-        self._directory = directory
-        self._environment = {
-            **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
-            "HOTSWAP_DATA_DIR": str(stack.data),
-            "TERM": "xterm",
-        }
-
-    def type(self, command: str) -> Any:
-        """Run to the end; answers what it printed, read as JSON where it printed anything."""
-        done = subprocess.run(self._bash(command), **self._place(), capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-        return json.loads(done.stdout) if done.stdout.strip() else None
-
-    def look(self, command: str, *, until: str) -> None:
-        """Run what fills a terminal until its first screen shows a text, then press Ctrl-C.
-
-        The first, because later screens are drawn as differences.
-        """
-        screen, terminal = pty.openpty()
-        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 60, 1_000, 0, 0))
-        process = subprocess.Popen(
-            self._bash(command),
-            **self._place(),
-            stdin=terminal,
-            stdout=terminal,
-            stderr=terminal,
-            start_new_session=True,
-        )
-        os.close(terminal)
-        seen = bytearray()
-
-        def shown() -> bool:
-            if select.select([screen], [], [], 0)[0]:
-                seen.extend(os.read(screen, 65_536))
-            return until in seen.decode(errors="replace")
-
-        try:
-            wait_until(shown, what=f"{until} on the screen")
-        finally:
-            os.killpg(process.pid, signal.SIGINT)
-            process.wait(timeout=10)
-            os.close(screen)
-
-    def _bash(self, command: str) -> list[str]:
-        ours = Path(sys.executable).parent / "hotswap"
-        return ["bash", "-c", f'{mc.define()}eval "$("{ours}" env --shell)"\n{command}']
-
-    def _place(self) -> dict[str, Any]:
-        return {"cwd": self._directory, "env": self._environment}
 
 
 @pytest.fixture

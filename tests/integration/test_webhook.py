@@ -1,9 +1,7 @@
 """Webhooks as metrics, over real HTTP: yes, no, and everything that is neither."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from pydantic import SecretStr
@@ -12,46 +10,16 @@ from hotswap.domain.analysis import JudgeName, Metric, Reading, Source, Subject
 from hotswap.domain.errors import Unavailable
 from hotswap.providers.asking import MOST_BYTES
 from hotswap.providers.webhook import LONGEST_REASON, WebhookMeter
+from tests.fixtures.gate import Gate, opened
 
 SUBJECT = Subject("dep-1", "Production", "fraud", "prod-b", "prod-a", "2.0.0", "1.0.0", 1_250, 1_000.0)
 METRIC = Metric("fairness", Source.WEBHOOK, JudgeName.THRESHOLD, query="gate")
 
 
-class Gate(HTTPServer):
-    answer: tuple[int, bytes] = (200, b"{}")
-    location = ""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[tuple[str, dict[str, object]]] = []
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Gate
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.asked.append((self.path, json.loads(body)))
-        status, answer = self.server.answer
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(answer)))
-        if self.server.location:
-            self.send_header("Location", self.server.location)
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Nothing: the test's output is the test's."""
-
-
 @pytest.fixture
 def gate() -> Iterator[Gate]:
-    with Gate() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
+    with opened() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 async def read(gate: Gate | None) -> Reading:

@@ -36,6 +36,7 @@ from tests.workflows.fakes import (
     FakeTenures,
     FakeTurns,
 )
+from tests.workflows.watchtower import FakeAlerts, FakeAnnouncer, FakeMonitor, FakeRollbacks
 from tests.workflows.world import World, rollout_brief
 from workflows.worker import SANDBOX, WORKFLOWS, Ports, workers
 
@@ -105,6 +106,10 @@ class Stage:
             slots=FakeSlots(world),
             turns=FakeTurns(world),
             bell=FakeBell(world),
+            monitor=FakeMonitor(),
+            alerts=FakeAlerts(),
+            rollbacks=FakeRollbacks(),
+            announcer=FakeAnnouncer(),
         )
         model = f"fraud-{uuid.uuid4().hex[:6]}"
         ramp = {} if "steps" in (config or {}) else {"canaryPercentage": 50, "incrementStep": 50}

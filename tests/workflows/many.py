@@ -36,6 +36,7 @@ from hotswap.ports import Judge, ServeCluster
 from hotswap.settings import PostgresSettings
 from hotswap.temporal import connect
 from tests.workflows.fakes import FakeBus, FakeCluster, FakeInspector, FakeProbe
+from tests.workflows.watchtower import FakeAlerts, FakeAnnouncer, FakeMonitor, FakeRollbacks
 from tests.workflows.world import World, rollout_brief
 from workflows.worker import Ports, workers
 
@@ -101,6 +102,10 @@ def ports(
         turns=PostgresTurns(sessions),
         bell=PostgresBell(sessions.kw["bind"]),
         tenures=PostgresTenures(sessions),
+        monitor=FakeMonitor(),
+        alerts=FakeAlerts(),
+        rollbacks=FakeRollbacks(),
+        announcer=FakeAnnouncer(),
     )
 
 

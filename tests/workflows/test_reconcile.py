@@ -32,7 +32,6 @@ from hotswap.persistence.tables import Deployment
 from hotswap.persistence.traffic import PostgresTrafficPlans
 from tests.workflows.many import ports, register
 from tests.workflows.world import World, rollout_brief
-from workflows import reconcile
 from workflows.worker import workers
 
 CANARY = CanaryConfig(canary_percentage=10, monitoring_duration=timedelta(minutes=1))
@@ -352,15 +351,3 @@ async def test_what_ray_serve_has_lost_is_given_to_it_again(site: Site) -> None:
     assert before
     await site.reconcile()
     assert site.cluster.specs == before
-
-
-async def test_the_schedule_is_made_once_and_stays_paused(temporal_client: Client) -> None:
-    queue = f"reconcile-{uuid.uuid4().hex[:6]}"
-    await reconcile.ensure_schedule(temporal_client, task_queue=queue)
-    handle = temporal_client.get_schedule_handle(reconcile.SCHEDULE)
-    await handle.pause(note="not now")
-    await reconcile.ensure_schedule(temporal_client, task_queue=queue)
-    found = await handle.describe()
-    assert (found.schedule.state.paused, found.schedule.state.note) == (True, "not now")
-    assert [each.every for each in found.schedule.spec.intervals] == [reconcile.EVERY]
-    await handle.delete()

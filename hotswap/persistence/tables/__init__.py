@@ -4,7 +4,7 @@ Written by the repositories beside this file and by nothing else. Times carry th
 have predictable names so that migrations can speak of them.
 """
 
-from hotswap.persistence.tables.analysis import AnalysisLook, AnalysisResult, DriftReport
+from hotswap.persistence.tables.analysis import AlertRow, AnalysisLook, AnalysisResult, DriftReport
 from hotswap.persistence.tables.base import Base, Now
 from hotswap.persistence.tables.deployments import ENDED, Approval, AuditEvent, Deployment, FreezeRow, Slot
 from hotswap.persistence.tables.outcomes import OutcomeRollup, OutcomeRow
@@ -22,6 +22,7 @@ from hotswap.persistence.tables.traffic import (
 __all__ = [
     "ENDED",
     "ActiveVersion",
+    "AlertRow",
     "AnalysisLook",
     "AnalysisResult",
     "Approval",

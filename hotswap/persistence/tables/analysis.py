@@ -7,6 +7,7 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -58,3 +59,33 @@ class DriftReport(Base):
     is_drifted: Mapped[bool | None]
     message: Mapped[str]
     features: Mapped[dict[str, Any]]
+
+
+class AlertRow(Base):
+    """What was found of an active version; one of a kind is open for an application until `resolved_at`."""
+
+    __tablename__ = "alerts"
+    __table_args__ = (
+        Index("uq_alerts_open", "application", "kind", unique=True, postgresql_where=text("resolved_at IS NULL")),
+        Index("ix_alerts_model_id_at", "model_id", "at"),
+        Index("ix_alerts_untold", "at", postgresql_where=text("told_at IS NULL")),
+    )
+
+    alert_id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.model_id"))
+    environment: Mapped[str]
+    version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.version_id"))
+    deployment_id: Mapped[str] = mapped_column(ForeignKey("deployments.deployment_id"))
+    application: Mapped[str]
+    at: Mapped[datetime] = mapped_column(server_default=Now)
+    since: Mapped[datetime]
+    message: Mapped[str]
+    numbers: Mapped[dict[str, Any]]
+    rolls_back: Mapped[bool]
+    rollback_id: Mapped[str | None]
+    """The deployment that takes the version back, once it was asked for."""
+    told_at: Mapped[datetime | None]
+    """When its announcements were started; each of them is then a workflow's affair."""
+    resolved_at: Mapped[datetime | None]
+    resolution: Mapped[str | None]

@@ -28,6 +28,8 @@ class Model(Base):
     tags: Mapped[list[str]] = mapped_column(server_default=text("'[]'"))
     is_idempotent: Mapped[bool] = mapped_column(server_default=text("true"))
     """Whether asking it twice does no more than asking it once: then a candidate's failure falls back to the stable."""
+    monitoring: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    """What is watched of it once it serves (`MonitoringConfig`)."""
     active_version: Mapped[str | None]
     """Production's, as in the seed; `active_versions` has every environment's, with history."""
     is_archived: Mapped[bool] = mapped_column(server_default=text("false"))

@@ -1,0 +1,110 @@
+"""Looks after what serves: raises alerts, and lays down what is to come of them. The monitor's workflow sees to it.
+
+An alert is a row before anybody acts on it, and a row that nobody was told of is found again: so a look that is cut off
+anywhere loses nothing, and one that is repeated says nothing twice.
+"""
+
+import logging
+
+from temporalio import activity
+
+from activities.acting import acting
+from hotswap.domain.errors import HotSwapError
+from hotswap.domain.monitoring import Active, Alert, AlertKind, Finding, rolls_back
+from hotswap.messages import Announcement, DeploymentInput, Found, RollbackRequest, RollbackStarted
+from hotswap.ports import Alerts, Announcer, Monitor, Rollbacks
+
+logger = logging.getLogger(__name__)
+
+
+class MonitoringActivities:
+    def __init__(self, monitor: Monitor, alerts: Alerts, rollbacks: Rollbacks, announcer: Announcer) -> None:
+        self._monitor = monitor
+        self._alerts = alerts
+        self._rollbacks = rollbacks
+        self._announcer = announcer
+
+    @activity.defn
+    @acting
+    async def look_at_accuracy(self) -> Found:
+        """Whether what serves predicts worse than before."""
+        await self._look(AlertKind.ACCURACY)
+        return await self._found()
+
+    @activity.defn
+    @acting
+    async def look_for_drift(self) -> Found:
+        """Whether what is asked of what serves is what it was trained on."""
+        await self._look(AlertKind.DRIFT)
+        return await self._found()
+
+    @activity.defn
+    @acting
+    async def announce(self, announcement: Announcement) -> None:
+        event = announcement.event.model_dump(mode="json", by_alias=True)
+        await self._announcer.announce(announcement.webhook, event)
+
+    @activity.defn
+    @acting
+    async def mark_told(self, alert_id: str) -> None:
+        await self._alerts.told(alert_id)
+
+    @activity.defn
+    @acting
+    async def ask_for_rollback(self, alert: Alert) -> RollbackRequest:
+        try:
+            deployment = DeploymentInput.model_validate(await self._rollbacks.ask(alert))
+        except HotSwapError as error:
+            return RollbackRequest(message=error.message)
+        return RollbackRequest(deployment=deployment)
+
+    @activity.defn
+    @acting
+    async def record_rollback(self, begun: RollbackStarted) -> None:
+        if begun.started:
+            await self._alerts.rolled_back_by(begun.alert_id, begun.deployment_id)
+        else:
+            await self._rollbacks.withdraw(begun.deployment_id)
+
+    async def _look(self, kind: AlertKind) -> None:
+        for alert in await self._alerts.of_what_serves_no_more():
+            await self._alerts.resolve(alert.alert_id, f"{alert.version} serves no more in {alert.environment}")
+        opened = {
+            (alert.deployment_id, alert.environment): alert
+            for alert in await self._alerts.opened()
+            if alert.kind is kind
+        }
+        for active in await self._monitor.active():
+            known = opened.get((active.deployment_id, active.environment))
+            try:
+                await (self._accuracy if kind is AlertKind.ACCURACY else self._drift)(active, known)
+            except Exception:
+                # One model that can't be looked at must not hide what is wrong with the others.
+                logger.exception("%s can't be monitored", active.model, extra={"deployment": active.deployment_id})
+
+    async def _accuracy(self, active: Active, known: Alert | None) -> None:
+        if known is None:
+            if (finding := await self._monitor.degradation(active)) is not None:
+                await self._open(active, finding)
+        elif await self._monitor.has_recovered(active, known):
+            await self._alerts.resolve(known.alert_id, "its predictions are as good again as before")
+
+    async def _drift(self, active: Active, known: Alert | None) -> None:
+        if not active.policy.drift:
+            return
+        seen = await self._monitor.drift(active)
+        if isinstance(seen, Finding):
+            await self._open(active, seen)
+        elif seen and known is not None:
+            await self._alerts.resolve(known.alert_id, "nothing is far from its reference any more")
+
+    async def _open(self, active: Active, finding: Finding) -> None:
+        await self._alerts.open(active, finding, rolls_back=rolls_back(active, finding.kind))
+
+    async def _found(self) -> Found:
+        due = [alert for alert in await self._alerts.opened() if alert.rolls_back and alert.rollback_id is None]
+        return Found(
+            alerts=tuple(await self._alerts.untold()),
+            webhooks=tuple(self._announcer.names()),
+            to_roll_back=tuple(due),
+        )

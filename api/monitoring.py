@@ -1,0 +1,47 @@
+"""What is watched of a model once it serves, and the alerts that came of it."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from api.auth import GuardedRoute
+from api.context import Engineer, Reader, With
+from api.schemas import Limit, ModelId, Offset
+from hotswap.domain.vocabulary import Environment
+from hotswap.messages import MonitoringConfig
+from hotswap.views import AlertView, MonitoringView, Page
+
+router = APIRouter(prefix="/api/v1", tags=["monitoring"], route_class=GuardedRoute)
+
+
+@router.get("/models/{model}/monitoring")
+async def get_monitoring(_: Reader, parts: With, model: ModelId) -> MonitoringView:
+    found = (await parts.queries.model(model)).model
+    return _view(found.name, MonitoringConfig.model_validate(found.monitoring))
+
+
+@router.put("/models/{model}/monitoring")
+async def set_monitoring(caller: Engineer, parts: With, model: ModelId, body: MonitoringConfig) -> MonitoringView:
+    """Replace the policy; what is left out is as it is by default. It may roll Production back, so engineers set it."""
+    return _view(await parts.monitoring.set(model, body, by=caller.subject), body)
+
+
+@router.get("/alerts")
+async def list_alerts(
+    _: Reader,
+    parts: With,
+    model: Annotated[str | None, Query(max_length=100, description="of this model only, by name or id")] = None,
+    environment: Annotated[Environment | None, Query()] = None,
+    is_open: Annotated[bool | None, Query(alias="open", description="only open ones, or only resolved ones")] = None,
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> Page[AlertView]:
+    """Newest first."""
+    found = await parts.alerts.page(model=model, environment=environment, is_open=is_open, limit=limit, offset=offset)
+    items = [AlertView(**asdict(alert)) for alert in found.items]
+    return Page(items=items, total=found.total, limit=limit, offset=offset)
+
+
+def _view(model: str, config: MonitoringConfig) -> MonitoringView:
+    return MonitoringView(model=model, **config.model_dump())

@@ -1,0 +1,144 @@
+"""What was found of active versions, on record until it is over. Implements `hotswap.ports.Alerts`.
+
+One alert of a kind is open for an application at a time, so that looking again finds it there and nobody is told twice.
+"""
+
+import secrets
+
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from hotswap.domain.monitoring import Active, Alert, AlertKind, Finding
+from hotswap.domain.vocabulary import Environment
+from hotswap.persistence.audit import about_model
+from hotswap.persistence.database import Sessions
+from hotswap.persistence.queries import Listing, names
+from hotswap.persistence.tables import ActiveVersion, AlertRow, Model, ModelVersion
+
+ACTOR = "monitor"
+
+
+class PostgresAlerts:
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def open(self, active: Active, finding: Finding, *, rolls_back: bool) -> None:
+        row = {
+            "alert_id": f"alr-{secrets.token_hex(6)}",
+            "kind": finding.kind,
+            "model_id": active.model_id,
+            "environment": active.environment,
+            "version_id": active.version_id,
+            "deployment_id": active.deployment_id,
+            "application": active.application,
+            "since": finding.since,
+            "message": finding.message,
+            "numbers": finding.numbers,
+            "rolls_back": rolls_back,
+        }
+        async with self._sessions.begin() as session:
+            opened = await session.scalar(
+                insert(AlertRow)
+                .values(row)
+                .on_conflict_do_nothing(
+                    index_elements=["application", "kind"], index_where=AlertRow.resolved_at.is_(None)
+                )
+                .returning(AlertRow.alert_id)
+            )
+            if opened is not None:
+                session.add(
+                    about_model(
+                        active.model_id,
+                        actor=ACTOR,
+                        action=f"alert {finding.kind}",
+                        why=finding.message,
+                        after={"alert": opened, "version": active.version, "environment": active.environment},
+                    )
+                )
+
+    async def resolve(self, alert_id: str, why: str) -> None:
+        async with self._sessions.begin() as session:
+            model_id = await session.scalar(
+                update(AlertRow)
+                .where(AlertRow.alert_id == alert_id, AlertRow.resolved_at.is_(None))
+                .values(resolved_at=func.now(), resolution=why)
+                .returning(AlertRow.model_id)
+            )
+            if model_id is not None:
+                session.add(
+                    about_model(model_id, actor=ACTOR, action="alert resolved", why=why, after={"alert": alert_id})
+                )
+
+    async def page(
+        self, *, model: str | None, environment: Environment | None, is_open: bool | None, limit: int, offset: int
+    ) -> Listing[Alert]:
+        """Newest first."""
+        wanted = _ALERTS
+        if model is not None:
+            wanted = wanted.where(names(model))
+        if environment is not None:
+            wanted = wanted.where(AlertRow.environment == environment)
+        if is_open is not None:
+            wanted = wanted.where(AlertRow.resolved_at.is_(None) if is_open else AlertRow.resolved_at.is_not(None))
+        async with self._sessions() as session:
+            total = await session.scalar(select(func.count()).select_from(wanted.subquery()))
+        return Listing(tuple(await self._listed(wanted.limit(limit).offset(offset))), total or 0)
+
+    async def opened(self) -> list[Alert]:
+        return await self._listed(_ALERTS.where(AlertRow.resolved_at.is_(None)))
+
+    async def of_what_serves_no_more(self) -> list[Alert]:
+        serves = (
+            select(ActiveVersion.id)
+            .where(ActiveVersion.application == AlertRow.application, ActiveVersion.until.is_(None))
+            .exists()
+        )
+        return await self._listed(_ALERTS.where(AlertRow.resolved_at.is_(None), ~serves))
+
+    async def untold(self) -> list[Alert]:
+        return await self._listed(_ALERTS.where(AlertRow.told_at.is_(None)))
+
+    async def told(self, alert_id: str) -> None:
+        async with self._sessions.begin() as session:
+            await session.execute(
+                update(AlertRow)
+                .where(AlertRow.alert_id == alert_id, AlertRow.told_at.is_(None))
+                .values(told_at=func.now())
+            )
+
+    async def rolled_back_by(self, alert_id: str, deployment_id: str) -> None:
+        async with self._sessions.begin() as session:
+            await session.execute(
+                update(AlertRow).where(AlertRow.alert_id == alert_id).values(rollback_id=deployment_id)
+            )
+
+    async def _listed(self, wanted: Select[AlertRow, str, str]) -> list[Alert]:
+        async with self._sessions() as session:
+            return [_alert(*row) for row in await session.execute(wanted)]
+
+
+_ALERTS = (
+    select(AlertRow, Model.name, ModelVersion.version)
+    .join(Model, Model.model_id == AlertRow.model_id)
+    .join(ModelVersion, ModelVersion.version_id == AlertRow.version_id)
+    .order_by(AlertRow.at.desc(), AlertRow.alert_id)
+)
+
+
+def _alert(row: AlertRow, model: str, version: str) -> Alert:
+    return Alert(
+        alert_id=row.alert_id,
+        kind=AlertKind(row.kind),
+        model=model,
+        environment=Environment(row.environment),
+        version=version,
+        deployment_id=row.deployment_id,
+        at=row.at,
+        since=row.since,
+        message=row.message,
+        numbers=row.numbers,
+        rolls_back=row.rolls_back,
+        rollback_id=row.rollback_id,
+        resolved_at=row.resolved_at,
+        resolution=row.resolution,
+    )
