@@ -33,20 +33,18 @@ check: install ## what CI runs first: lint, types, import contracts, quick tests
 quick: install ## the tests that need no server and no time
 	$(BIN)/pytest -q -n 2 tests/unit -m "not slow"
 
-# Two cores carry one Ray in good time, not two that start at once; what starts none waits for timers most of the time,
-# and makes way for what doesn't.
+# One after the other: two cores carry one stack in good time, and nothing beside it.
 test: install ## the whole suite, on the real servers; under 15 minutes
-	$(MAKE) --no-print-directory --jobs 2 --keep-going stack-tests light-tests
-	$(MAKE) --no-print-directory ray-tests
+	$(MAKE) --no-print-directory --keep-going light-tests ray-tests stack-tests
 
 stack-tests: install ## the part of the suite that needs a whole stack
-	$(BIN)/pytest -m "stack and not soak" --durations 20
+	$(BIN)/pytest -m "stack and not soak" --durations 40
 
 light-tests: install ## the part that starts no Ray
-	nice $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not stack and not ray and not soak" --durations 20
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not stack and not ray and not soak" --durations 40
 
 ray-tests: install ## the part that starts a Ray, or parts of a stack, of its own
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "ray and not soak" --durations 20
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "ray and not soak" --durations 40
 
 chaos: install ## parts killed, frozen and kept away under load, and the long tables; left out of `make test`
 	$(BIN)/pytest tests -m soak
