@@ -60,6 +60,12 @@ def test_every_process_of_ours_can_read_its_settings(place: Layout, process_of) 
     assert load(Settings).security.signing_key_file == place.secrets / "signing_key.json"
 
 
+def test_the_control_loop_is_told_of_every_section_that_it_reads(place: Layout) -> None:
+    set_by_me = {f"HOTSWAP_{section.upper()}__OF_MINE": "x" for section in Settings.model_fields}
+    told = environments(place, set_by_me).control()
+    assert set_by_me.items() <= told.items()
+
+
 def test_who_runs_other_peoples_models_sees_no_password_but_that_of_the_artifacts(place: Layout) -> None:
     told, secret = environments(place), credentials.load(place)
     values = "\n".join(told.ray().values())

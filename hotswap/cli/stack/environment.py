@@ -14,19 +14,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dotenv import dotenv_values
+from pydantic_settings import BaseSettings
 
 from hotswap.cli.stack.credentials import AUDIENCE, ISSUER, Credentials
 from hotswap.cli.stack.layout import Layout
 from hotswap.cli.stack.ports import HOST, Ports, last_of
+from hotswap.settings import ReplicaSettings, Settings, ShipperSettings, TrafficAgentSettings
 
-SHARED = frozenset({"REDIS", "SERVING", "TELEMETRY"})
-SECTIONS: Mapping[str, frozenset[str]] = {
-    "ray": frozenset({"STORAGE", "SERVING", "TELEMETRY"}),
-    "shipper": SHARED,
-    "agent": frozenset({"REDIS", "RAY", "SECURITY", "AGENT", "GATEWAY", "TELEMETRY"}),
-    "control": SHARED | {"POSTGRES", "STORAGE", "DEPLOYMENTS", "CAPACITY", "RAY", "AGENT", "GATEWAY", "SECURITY"},
+SETTINGS: Mapping[str, type[BaseSettings]] = {
+    "ray": ReplicaSettings,
+    "shipper": ShipperSettings,
+    "agent": TrafficAgentSettings,
+    "control": Settings,
 }
-"""By kind of process: the sections of the settings that it may read."""
+SECTIONS: Mapping[str, frozenset[str]] = {
+    kind: frozenset(section.upper() for section in read.model_fields) for kind, read in SETTINGS.items()
+}
+"""By kind of process: the sections of the settings that it reads, and so may read."""
 
 DEFAULTS = {
     "HOTSWAP_DEPLOYMENTS__APPROVAL_REQUIRED": "[]",
