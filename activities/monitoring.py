@@ -28,15 +28,13 @@ class MonitoringActivities:
     @acting
     async def look_at_accuracy(self) -> Found:
         """Whether what serves predicts worse than before."""
-        await self._look(AlertKind.ACCURACY)
-        return await self._found()
+        return await self._look(AlertKind.ACCURACY)
 
     @activity.defn
     @acting
     async def look_for_drift(self) -> Found:
         """Whether what is asked of what serves is what it was trained on."""
-        await self._look(AlertKind.DRIFT)
-        return await self._found()
+        return await self._look(AlertKind.DRIFT)
 
     @activity.defn
     @acting
@@ -66,7 +64,7 @@ class MonitoringActivities:
         else:
             await self._rollbacks.withdraw(begun.deployment_id)
 
-    async def _look(self, kind: AlertKind) -> None:
+    async def _look(self, kind: AlertKind) -> Found:
         for alert in await self._alerts.of_what_serves_no_more():
             await self._alerts.resolve(alert.alert_id, f"{alert.version} serves no more in {alert.environment}")
         opened = {
@@ -81,6 +79,7 @@ class MonitoringActivities:
             except Exception:
                 # One model that can't be looked at must not hide what is wrong with the others.
                 logger.exception("%s can't be monitored", active.model, extra={"deployment": active.deployment_id})
+        return await self._found(kind)
 
     async def _accuracy(self, active: Active, known: Alert | None) -> None:
         if known is None:
@@ -101,10 +100,15 @@ class MonitoringActivities:
     async def _open(self, active: Active, finding: Finding) -> None:
         await self._alerts.open(active, finding, rolls_back=rolls_back(active, finding.kind))
 
-    async def _found(self) -> Found:
-        due = [alert for alert in await self._alerts.opened() if alert.rolls_back and alert.rollback_id is None]
+    async def _found(self, kind: AlertKind) -> Found:
+        """Of this kind alone: the looks of another one run at the same time, and see to theirs."""
+        opened, untold = [
+            [alert for alert in alerts if alert.kind is kind]
+            for alerts in (await self._alerts.opened(), await self._alerts.untold())
+        ]
+        due = [alert for alert in opened if alert.rolls_back and alert.rollback_id is None]
         return Found(
-            alerts=tuple(await self._alerts.untold()),
+            alerts=tuple(untold),
             webhooks=tuple(self._announcer.names()),
             to_roll_back=tuple(due),
         )
