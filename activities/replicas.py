@@ -99,9 +99,9 @@ class ReplicaActivities:
     @activity.defn
     @acting
     async def release_replicas(self, application: str) -> None:
-        """Let an application that scales by load do so again."""
+        """Let an application do so again that scales by load; any other stays as it is."""
         desired = await self._desired.one(application)
-        if desired is not None:
+        if desired is not None and desired.spec.resources.scales_by_load:
             await self._desired.scale({application: Desired.at_rest(desired.spec).replicas})
             await self._serve.converge()
 

@@ -28,7 +28,7 @@ class Compensation(Retreat):
         self._published = False
         """Whether a weight was published: that decides how a deployment that goes back has to end."""
         self._scaled_by_load: tuple[str, ...] = ()
-        """Applications that keep a fixed number of replicas while this deployment is under way."""
+        """Applications that may keep a fixed number of replicas while this deployment is under way."""
 
     async def _go_back(self, cause: RollBack) -> DeploymentOutcome:
         """Undo what was begun: traffic before everything, then the replicas; then say how it ended."""

@@ -40,7 +40,7 @@ with workflow.unsafe.imports_passed_through():
         ValidateVersion,
     )
     from workflows.attributes import ENVIRONMENT, MODEL, STATUS, VERSION
-    from workflows.calls import GoBack, cause_of, waiting
+    from workflows.calls import GoBack, cause_of, forward, waiting
     from workflows.saga import is_outcome, uninterrupted
     from workflows.stepping import Stepping
 
@@ -77,8 +77,13 @@ class DeploymentWorkflow(Stepping):
     # --- forward ------------------------------------------------------------------------------------------------------
 
     async def _go_forward(self) -> DeploymentOutcome:
-        brief = await self._do(
-            DeploymentActivities.open_deployment, self._request.deployment_id, summary="read what to deploy"
+        # Whoever opens closes what was lost, so no stop gives its answer up: it says what there is to undo.
+        brief = await uninterrupted(
+            workflow.execute_activity_method(
+                DeploymentActivities.open_deployment,
+                self._request.deployment_id,
+                **forward("read what to deploy", deadline=self._request.config.progress_deadline),
+            )
         )
         spec = brief.application_spec(warmup_timeout_seconds=self._request.warmup_timeout.total_seconds())
         self._stable = brief.stable
@@ -88,6 +93,8 @@ class DeploymentWorkflow(Stepping):
             return self._outcome(Reason.WORKFLOW_LOST)
         if self._request.recover:
             return await self._recover(brief, spec)
+        if workflow.cancellation_reason() is not None:
+            raise asyncio.CancelledError
         if self._inherited:
             await self._take_back(brief.left_behind)
         if self._request.approval_required:
@@ -187,6 +194,8 @@ class DeploymentWorkflow(Stepping):
             await self._keep_warm(spec.name)
         else:
             self._started = spec.name
+        arms = (self._candidate, self._stable)
+        self._scaled_by_load = tuple(arm.application for arm in arms if arm is not None)
         planned = await self._do(
             CapacityActivities.plan_capacity,
             PlanCapacity(

@@ -27,7 +27,11 @@ LONG = {"monitoringDuration": "PT60S", "bakeDeadline": "PT120S"}
 
 @dataclass(frozen=True)
 class Phase:
-    """`weighted` tells whether a weight was published by then, and so how a stop in it has to end."""
+    """`weighted` tells whether a weight was published by then, and so how a stop in it has to end.
+
+    `interrupted` tells whether a stop gives up what is in hand. Opening it waits for: it may find that an earlier
+    deployment was lost, and left something to take back.
+    """
 
     name: str
     status: S
@@ -35,10 +39,11 @@ class Phase:
     config: dict[str, Any]
     is_held: bool = True
     has_slot: bool = True
+    interrupted: bool = True
 
 
 PHASES = [
-    Phase("pending", S.PENDING, weighted=False, config=LONG),
+    Phase("pending", S.PENDING, weighted=False, config=LONG, interrupted=False),
     Phase("awaiting approval", S.AWAITING_APPROVAL, weighted=False, config=LONG, is_held=False),
     Phase("waiting for a slot", S.PENDING, weighted=False, config=LONG, is_held=False, has_slot=False),
     Phase("validating", S.VALIDATING, weighted=False, config=LONG),
@@ -126,6 +131,8 @@ async def test_a_stop_in_any_phase_undoes_what_was_begun(stage: Stage, phase: Ph
     ) as rollout:
         await is_in(phase, rollout)
         reason = await stop(way, rollout)
+        if not phase.interrupted and reason is not Reason.DEADLINE_EXCEEDED:
+            rollout.world.released.set()
         await ended(rollout, reason)
         rollout.world.released.set()
     if phase.weighted:

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
 
 from hotswap.analysis.judge import Judging
 from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState, Desired
 from hotswap.domain.application import ReplicaResources as Resources
 from hotswap.domain.lifecycle import DeploymentStatus as S
+from hotswap.domain.registry import DeploymentBrief
 from hotswap.domain.traffic import Route
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
@@ -311,17 +312,32 @@ async def test_the_next_deployment_takes_back_what_a_lost_one_left(site: Site) -
     await site.client.get_workflow_handle(f"retirement/{left}").terminate()
 
 
-async def test_a_deployment_aborted_at_its_start_still_takes_back_what_a_lost_one_left(site: Site) -> None:
+@pytest.mark.parametrize("way", ["abort", "cancel"])
+async def test_a_deployment_that_ends_while_it_opens_takes_back_what_a_lost_one_left(
+    site: Site, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
     lost, handle = await site.deploy("2.0.0")
     await site.until(lost, lambda row: row.verified_weight == 1_000)
     await handle.terminate("a slip of the hand")
-    site.proxies.proxies_silent = True
+    opened, answers = asyncio.Event(), asyncio.Event()
+    at_once = PostgresDeployments.open
+
+    async def slowly(deployments: PostgresDeployments, deployment_id: str, *, run_id: str) -> DeploymentBrief:
+        brief = await at_once(deployments, deployment_id, run_id=run_id)
+        opened.set()
+        await answers.wait()
+        return brief
+
+    monkeypatch.setattr(PostgresDeployments, "open", slowly)
     following, handle = await site.deploy("3.0.0")
-    await site.until(following, lambda row: row.run_id is not None)
-    await handle.signal("abort", {"by": "ann"})
-    await site.until(following, lambda row: row.status == S.ROLLING_BACK)
-    site.proxies.proxies_silent = False
-    assert (await handle.result()).status == S.CANCELLED
+    await opened.wait()
+    await (handle.signal("abort", {"by": "ann"}) if way == "abort" else handle.cancel())
+    await asyncio.sleep(0.5)
+    answers.set()
+    with contextlib.nullcontext() if way == "abort" else pytest.raises(WorkflowFailureError):
+        await handle.result()
+    assert (await site.row(following)).status == S.CANCELLED
+    assert "status RollingBack" in await site.actions(following)
     assert (await site.route()).candidate is None
 
 
