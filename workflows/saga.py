@@ -23,8 +23,9 @@ async def uninterrupted(work: Coroutine[Any, Any, Result]) -> Result:
         except asyncio.CancelledError:
             if task.cancelled():
                 raise
-        except BaseException:  # noqa: BLE001 - told by task.result() below
-            break
+        except BaseException:
+            if not task.done():  # not the work's own: the worker evicts this workflow
+                raise
     return task.result()
 
 
