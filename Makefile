@@ -41,7 +41,7 @@ stack-tests: install ## the part of the suite that needs a whole stack
 	$(BIN)/pytest -m "stack and not soak" --durations 40
 
 light-tests: install ## the part that starts no Ray
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not stack and not ray and not soak" --durations 40
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not stack and not ray and not soak" --durations 40
 
 ray-tests: install ## the part that starts a Ray, or parts of a stack, of its own
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "ray and not soak" --durations 40

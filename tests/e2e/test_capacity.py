@@ -2,10 +2,8 @@
 is turned away until it can.
 """
 
-import tempfile
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -13,9 +11,8 @@ import pytest
 from hotswap.cli.demo.models import TrainedModels
 from hotswap.client import ApiError
 from hotswap.domain.lifecycle import DeploymentStatus as S
-from tests.fixtures.ports import free_base
-from tests.fixtures.stack import Stack, hotswap, start, wait_until
-from tests.fixtures.work import ended, reaches, register, under_load
+from tests.fixtures.stack import Stack, wait_until
+from tests.fixtures.work import ended, reaches, under_load
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -26,20 +23,13 @@ LONG = {**QUICK, "monitoringDuration": "PT120S"}
 
 
 @pytest.fixture(scope="module")
-def scarce(trained: TrainedModels) -> Iterator[Stack]:
-    """A stack with three GPUs, on which the first version serves by two of them."""
-    with tempfile.TemporaryDirectory(prefix="hotswap-scarce-") as place:
-        Path(place).chmod(0o711)
-        stack = start(Path(place) / "data", free_base(), gpus=3)
-        try:
-            for version in ("1.0.0", "2.0.0"):
-                register(stack, trained, MODEL, version)
-            first = ended(stack, stack.api.deploy(MODEL, version="1.0.0", resources=TWO).deployment_id)
-            assert first.status is S.ACTIVE, first.message
-            yield stack
-        finally:
-            stack.close()
-            hotswap("down", "--data-dir", str(stack.data))
+def scarce(stack: Stack, register: Callable[[str, str], None]) -> Stack:
+    """The stack, where the first version serves by two of its three GPUs."""
+    for version in ("1.0.0", "2.0.0"):
+        register(MODEL, version)
+    first = ended(stack, stack.api.deploy(MODEL, version="1.0.0", resources=TWO).deployment_id)
+    assert first.status is S.ACTIVE, first.message
+    return stack
 
 
 def replicas(stack: Stack) -> dict[str, int]:
@@ -73,8 +63,8 @@ def test_two_get_past_two_on_three_gpus_and_no_answer_is_lost(scarce: Stack, tra
     assert traffic.answers[-1].version == "2.0.0"
 
 
-def test_what_has_no_room_is_refused_with_the_sum(scarce: Stack, trained: TrainedModels) -> None:
-    register(scarce, trained, "other", "1.0.0")
+def test_what_has_no_room_is_refused_with_the_sum(scarce: Stack, register: Callable[[str, str], None]) -> None:
+    register("other", "1.0.0")
     with pytest.raises(ApiError, match=r"4 x 1 GPU can never fit: the whole cluster has 3 GPUs"):
         scarce.api.deploy("other", resources={"replicas": 4, "gpus": 1})
     with pytest.raises(ApiError) as refused:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from hotswap.cli.demo.models import TrainedModels
-from hotswap.cli.demo.traffic import Traffic
 from tests.fixtures.stack import Stack, hotswap
+from tests.fixtures.work import under_load
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -26,9 +26,7 @@ def test_deploy_waits_and_says_how_it_ended(
         return hotswap(*words, expect=expect, data=stack.data).stdout.splitlines()
 
     deploy("1.0.0", "--timeout", "PT2M", expect=0)
-    traffic = Traffic(stack.url, stack.token, MODEL, trained.requests)
-    traffic.start()
-    try:
+    with under_load(stack, MODEL, trained) as traffic:
         promoted = [json.loads(line) for line in deploy("2.0.0", "--json", expect=0)]
         assert promoted[-1]["status"] == "Active"
         assert {0, 30, 100} <= {seen["trafficPercentage"] for seen in promoted}
@@ -38,8 +36,6 @@ def test_deploy_waits_and_says_how_it_ended(
 
         undone = hotswap("rollback", promoted[-1]["deploymentId"], "--wait", data=stack.data)
         assert "Active" in undone.stdout.splitlines()[-1]
-    finally:
-        traffic.stop()
     shown = json.loads(hotswap("get", identifier, "--json", data=stack.data).stdout)
     assert (shown["status"], shown["reason"]) == ("RolledBack", "ErrorRateIncreased")
     assert stack.api.model(MODEL).active_version == "1.0.0"

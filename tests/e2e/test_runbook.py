@@ -8,19 +8,17 @@ isn't installed the same S3 calls are made by the `minio` library; the tests' na
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from hotswap.cli.demo.models import TrainedModels
-from hotswap.cli.demo.traffic import Traffic
 from hotswap.domain.lifecycle import DeploymentStatus as S
-from hotswap.views import DeploymentView
 from tests.fixtures import mc
 from tests.fixtures.ports import free_base
 from tests.fixtures.shell import Shell
 from tests.fixtures.stack import Stack, hotswap, start, wait_until
+from tests.fixtures.work import ended, under_load
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 
@@ -60,9 +58,8 @@ def short_bakes() -> Iterator[Stack]:
     """A stack of its own, whose setting makes bakes short: the runbook says nothing of how long they are."""
     with tempfile.TemporaryDirectory(prefix="hotswap-runbook-") as place:
         Path(place).chmod(0o711)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("HOTSWAP_DEPLOYMENTS__MONITORING_DURATION", "PT4S")
-            started = start(Path(place) / "data", free_base())
+        settings = {"HOTSWAP_DEPLOYMENTS__MONITORING_DURATION": "PT4S"}
+        started = start(Path(place) / "data", free_base(), settings)
         yield started
         started.close()
         hotswap("down", "--data-dir", str(started.data))
@@ -76,24 +73,6 @@ def serve_first(stack: Stack, trained: TrainedModels) -> str:
     first = ended(stack, stack.api.deploy(MODEL, version="1.0.0").deployment_id)
     assert first.status is S.ACTIVE, first.message
     return stack.api.model(MODEL).model_id
-
-
-def ended(stack: Stack, deployment_id: str) -> DeploymentView:
-    *_, last = stack.api.follow(deployment_id, interval=0.2)
-    return last
-
-
-@contextmanager
-def under_load(stack: Stack, trained: TrainedModels) -> Iterator[None]:
-    """No client may notice what is typed meanwhile."""
-    traffic = Traffic(stack.url, stack.token, MODEL, trained.requests)
-    traffic.start()
-    try:
-        yield
-    finally:
-        traffic.stop()
-    assert traffic.answers
-    assert not [answer for answer in traffic.answers if not answer.succeeded]
 
 
 def has_traffic(stack: Stack, deployment_id: str) -> None:
@@ -122,7 +101,7 @@ def test_the_runbook_holds_as_it_stands(
     stack = short_bakes
     shutil.copy(trained.archives["2.0.0"], tmp_path / "fraud-detection-v2.0.tar.gz")
     shell, model_id = Shell(stack, tmp_path), serve_first(stack, trained)
-    with under_load(stack, trained):
+    with under_load(stack, MODEL, trained) as traffic:
         shell.type(UPLOAD)
         registered = shell.type(REGISTER.replace("TensorFlow", "ONNX"))
         assert (registered["model"], registered["version"]) == (MODEL, "2.0.0")
@@ -140,5 +119,7 @@ def test_the_runbook_holds_as_it_stands(
         last = ended(stack, promoted)
         assert last.status is S.ACTIVE, last.message
         shell.look(MONITOR.replace("{deployment-id}", promoted), until='"status":"Active"')
+    assert traffic.answers
+    assert not [answer for answer in traffic.answers if not answer.succeeded], "no client noticed what was typed"
     assert [step.weight for step in last.steps] == [10, 25, 40, 55, 70, 85, 100]
     assert stack.api.model(MODEL).active_version == "2.0.0"
