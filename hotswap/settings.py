@@ -140,6 +140,11 @@ class ServingSettings(_Section):
     max_model_memory_bytes: int = Field(
         4 * 1024**3, description="validation fails a model whose process takes more at its peak"
     )
+    trusted_types: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*$")], ...] = Field(
+        (),
+        description="types that a `.skops` file may hold although skops doesn't vouch for them, where who uploads is"
+        ' trusted: `["sklearn.tree._tree.Tree"]`',
+    )
 
 
 class RaySettings(_Section):

@@ -1,4 +1,6 @@
-"""The process that loads an untrusted artifact: `python -m serving.inspect_child FRAMEWORK DIRECTORY MEMORY_BYTES`.
+"""The process that loads an untrusted artifact: `python -m serving.inspect_child FRAMEWORK DIRECTORY BYTES [TYPE...]`.
+
+The bytes are what its memory may take, the types those that may be built although skops doesn't vouch for them.
 
 Prints one line of JSON: what the model is and how its golden requests went, or {"problem", "field"}.
 """
@@ -13,7 +15,7 @@ from typing import Any
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.vocabulary import Framework
 from serving.golden import attempt, golden_requests, made_up_request
-from serving.runtimes import load
+from serving.runtimes import Terms, load
 from serving.schemas import FeatureSchema
 
 
@@ -23,13 +25,13 @@ def main() -> None:
     limit = memory + 4 * 1024**3
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    print(json.dumps(look(framework, directory)))  # noqa: T201 - this is its answer
+    print(json.dumps(look(framework, directory, Terms(trusted_types=sys.argv[4:]))))  # noqa: T201 - this is its answer
 
 
-def look(framework: Framework, directory: Path) -> dict[str, Any]:
+def look(framework: Framework, directory: Path, terms: Terms) -> dict[str, Any]:
     begun = time.monotonic()
     try:
-        model = load(framework, directory)
+        model = load(framework, directory, terms)
         loaded = time.monotonic() - begun
         golden = golden_requests(directory)
     except ValidationFailed as problem:

@@ -7,6 +7,7 @@ hangs or eats its memory is a finding about the artifact, never this process's t
 import asyncio
 import json
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,14 @@ TIMEOUT_SECONDS = 120.0
 
 
 class SubprocessInspector:
-    """Implements `hotswap.ports.Inspector`; `max_memory_bytes` bounds what loading and golden requests may take."""
+    """Implements `hotswap.ports.Inspector`.
 
-    def __init__(self, cache: ArtifactCache, *, max_memory_bytes: int) -> None:
+    `max_memory_bytes` bounds what loading and golden requests may take; `trusted_types` as `serving.runtimes.Terms`.
+    """
+
+    def __init__(self, cache: ArtifactCache, *, max_memory_bytes: int, trusted_types: Collection[str] = ()) -> None:
         self._cache = cache
+        self._trusted_types = trusted_types
         self._max_memory_bytes = max_memory_bytes
 
     async def inspect(self, uri: str, *, framework: Framework, expected_sha256: str | None) -> Inspection:
@@ -59,6 +64,7 @@ class SubprocessInspector:
             framework,
             str(directory),
             str(self._max_memory_bytes),
+            *self._trusted_types,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -16,6 +16,7 @@ from serving.artifacts import ArtifactCache
 from serving.golden import golden_requests
 from serving.inference import Engine, InferenceApp, start
 from serving.loopback import bind_replica_to_loopback
+from serving.runtimes import Terms
 from serving.runtimes import load as load_model
 from serving.spool import SpoolWriter
 
@@ -28,7 +29,7 @@ class Replica:
         spec = msgspec.convert(args, ApplicationSpec)
         settings = load(ReplicaSettings)
         directory = ArtifactCache(settings.serving.cache_dir, ObjectStorage(settings.storage)).fetch(spec.artifact)
-        model = load_model(spec.framework, directory, gpu=spec.resources.gpus > 0)
+        model = load_model(spec.framework, directory, Terms(spec.resources.gpus > 0, settings.serving.trusted_types))
         spool = SpoolWriter(
             settings.serving.spool_dir, application=spec.name, max_bytes=settings.serving.spool_max_bytes
         )

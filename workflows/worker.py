@@ -239,7 +239,11 @@ async def serve(settings: Settings) -> None:
             cluster,
             CapacityRules(settings.capacity.team_gpus, settings.capacity.cluster_grows),
         ),
-        inspector=SubprocessInspector(artifacts, max_memory_bytes=settings.serving.max_model_memory_bytes),
+        inspector=SubprocessInspector(
+            artifacts,
+            max_memory_bytes=settings.serving.max_model_memory_bytes,
+            trusted_types=settings.serving.trusted_types,
+        ),
         probe=HttpReplicaProbe(),
         judge=Judging,
         looks=PostgresLooks(sessions),

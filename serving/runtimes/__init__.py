@@ -4,7 +4,7 @@ A runtime turns an unpacked artifact into a `Model`; everything else (HTTP, sche
 replica's. It is imported only when it is needed, so that an absent extra costs nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -12,8 +12,26 @@ from typing import Any, Protocol
 
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.vocabulary import Framework
+from serving.pickles import refuse_pickles
 
-RUNTIMES = {Framework.ONNX: "serving.runtimes.onnx"}
+RUNTIMES = {
+    Framework.ONNX: "serving.runtimes.onnx",
+    Framework.SCIKIT_LEARN: "serving.runtimes.scikit_learn",
+    Framework.XGBOOST: "serving.runtimes.xgboost",
+    Framework.LIGHTGBM: "serving.runtimes.lightgbm",
+}
+EXTRAS = {Framework.SCIKIT_LEARN: "scikit-learn", Framework.XGBOOST: "xgboost", Framework.LIGHTGBM: "lightgbm"}
+"""Which extra of the package `hotswap` brings what a runtime needs; ONNX needs none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a model is loaded here."""
+
+    gpu: bool = False
+    """Whether the replica has one; the runtime takes it where its build can."""
+    trusted_types: Collection[str] = ()
+    """`HOTSWAP_SERVING__TRUSTED_TYPES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +40,9 @@ class Prediction:
 
     value: Any
     confidence: float | None
+
+
+_PLAIN = Terms()
 
 
 class Model(Protocol):
@@ -39,10 +60,21 @@ class Model(Protocol):
         ...
 
 
-def load(framework: Framework, directory: Path, *, gpu: bool = False) -> Model:
+def load(framework: Framework, directory: Path, terms: Terms = _PLAIN) -> Model:
     """Raises ValidationFailed naming `framework` or `artifactPath`."""
-    module = RUNTIMES.get(framework)
-    if module is None:
-        raise ValidationFailed.of("framework", f"{framework} is not served yet; {', '.join(RUNTIMES)} is")
-    model: Model = import_module(module).load(directory, gpu=gpu)
+    name = RUNTIMES.get(framework)
+    if name is None:
+        raise ValidationFailed.of("framework", f"{framework} is not served yet; {', '.join(RUNTIMES)} are")
+    try:
+        runtime = import_module(name)
+    except ModuleNotFoundError as missing:
+        if (extra := EXTRAS.get(framework)) is None:
+            raise
+        raise ValidationFailed.of(
+            "framework",
+            f"{framework} needs {missing.name}, which is not installed here; on every worker and Ray node:"
+            f" pip install 'hotswap[{extra}]'",
+        ) from None
+    refuse_pickles(directory)
+    model: Model = runtime.load(directory, terms)
     return model

@@ -14,7 +14,8 @@ import numpy as np
 import onnxruntime as ort
 
 from hotswap.domain.errors import SchemaValidationFailed, ValidationFailed
-from serving.runtimes import Prediction
+from serving.runtimes import Prediction, Terms
+from serving.runtimes.files import not_loaded, the_model
 from serving.runtimes.tensors import TensorInput
 
 _DTYPES: dict[str, np.dtype[Any]] = {
@@ -34,25 +35,23 @@ _ROUNDING = 0.01
 """How far from 1 the sum of a row may be that is still a distribution: 16-bit floats, a forest's many small parts."""
 
 
-def load(directory: Path, *, gpu: bool) -> "OnnxModel":
+def load(directory: Path, terms: Terms) -> "OnnxModel":
     """Raises ValidationFailed naming `artifactPath` when there is no model or it can't be loaded or served."""
-    files = sorted(directory.rglob("*.onnx"))
-    if len(files) != 1:
-        raise ValidationFailed.of("artifactPath", f"the archive must hold one .onnx file; it holds {len(files)}")
+    path = the_model(directory, ".onnx")
     options = ort.SessionOptions()
     # Replicas share a machine: each takes the threads that Ray gives it (OMP_NUM_THREADS), one unless told.
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 1)
     options.inter_op_num_threads = 1
     # What goes wrong is raised; the runtime would print it as well, once for each request that a client can provoke.
     options.log_severity_level = 4
-    wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"] if gpu else ["CPUExecutionProvider"]
+    wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"] if terms.gpu else ["CPUExecutionProvider"]
     providers = [name for name in wanted if name in ort.get_available_providers()]
     try:
-        return OnnxModel(ort.InferenceSession(str(files[0]), options, providers=providers), files[0])
+        return OnnxModel(ort.InferenceSession(str(path), options, providers=providers), path)
     except ValidationFailed:
         raise
     except Exception as error:  # noqa: BLE001 - the runtime raises what it likes on a hostile graph
-        raise ValidationFailed.of("artifactPath", f"{files[0].name} can't be loaded: {str(error)[:500]}") from None
+        raise not_loaded(path, error) from None
 
 
 class OnnxModel:
