@@ -19,7 +19,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api import (
+    audit,
     authentication,
+    curation,
     decisions,
     deployments,
     drift,
@@ -42,7 +44,9 @@ from api.context import Parts
 from api.edge import Edge
 from api.orchestration import Orchestration
 from hotswap.persistence.alerts import PostgresAlerts
+from hotswap.persistence.audit import PostgresAudit
 from hotswap.persistence.capacity import PostgresCapacity
+from hotswap.persistence.curation import PostgresCuration
 from hotswap.persistence.database import create_engine, create_sessions
 from hotswap.persistence.drift import PostgresDrift
 from hotswap.persistence.freezes import PostgresFreezes
@@ -70,6 +74,7 @@ RAY_PATIENCE_SECONDS = 2.0
 ROUTERS: tuple[APIRouter, ...] = (
     authentication.router,
     models.router,
+    curation.router,
     metrics.router,
     drift.router,
     monitoring.router,
@@ -81,6 +86,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     redeployment.router,
     freezes.router,
     outcomes.router,
+    audit.router,
     traffic.router,
     health.router,
     swagger.router,
@@ -145,6 +151,8 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             plans=PostgresTrafficPlans(sessions),
             turns=PostgresTurns(sessions),
             freezes=PostgresFreezes(sessions),
+            audit=PostgresAudit(sessions),
+            curation=PostgresCuration(sessions),
             outcomes=PostgresOutcomes(sessions),
             measures=PostgresMeasures(sessions, settings.retention),
             drift=PostgresDrift(sessions),

@@ -14,6 +14,8 @@ from api.auth import CALLERS, ENGINEERS, MAKERS, READERS, Tokens, requires
 from api.orchestration import Orchestration
 from hotswap.domain.vocabulary import Role
 from hotswap.persistence.alerts import PostgresAlerts
+from hotswap.persistence.audit import PostgresAudit
+from hotswap.persistence.curation import PostgresCuration
 from hotswap.persistence.drift import PostgresDrift
 from hotswap.persistence.freezes import PostgresFreezes
 from hotswap.persistence.history import PostgresHistory
@@ -46,6 +48,8 @@ class Parts:
     plans: PostgresTrafficPlans
     turns: PostgresTurns
     freezes: PostgresFreezes
+    audit: PostgresAudit
+    curation: PostgresCuration
     outcomes: PostgresOutcomes
     measures: PostgresMeasures
     drift: PostgresDrift
@@ -65,4 +69,5 @@ Reader = Annotated[Principal, requires(*READERS)]
 Caller = Annotated[Principal, requires(*CALLERS)]
 Maker = Annotated[Principal, requires(*MAKERS)]
 Engineer = Annotated[Principal, requires(*ENGINEERS)]
+Admin = Annotated[Principal, requires(Role.ADMIN)]
 Agent = Annotated[Principal, requires(Role.TRAFFIC_AGENT)]

@@ -1,26 +1,31 @@
 """What every request meets first and every answer passes last: trace id, size limit, content type, the last net.
 
-Protects three rules: each answer names its trace id (the caller's `x-request-id`, if it is a decent one); nobody can
-make the API hold more than a small body in memory; and no exception gets out as anything but the error format. JSON is
-read whatever content type was sent, as curl's `-d` does; that is safe since no route takes a cookie, so no other site's
-form can act for a user. Who may call what is left to `api.auth`.
+Protects three rules: each answer names its trace id (of the caller's W3C `traceparent`, else his `x-request-id` if it
+is a decent one), and what is logged and audited meanwhile names it too; nobody can make the API hold more than a small
+body in memory; and no exception gets out as anything but the error format. JSON is read whatever content type was sent,
+as curl's `-d` does; that is safe since no route takes a cookie, so no other site's form can act for a user. Who may
+call what is left to `api.auth`.
 """
 
 import logging
 import re
 import uuid
 
+from opentelemetry.trace import format_trace_id, get_current_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import answer, answer_internal
+from hotswap import telemetry
 from hotswap.domain.errors import ValidationFailed
 
 MAX_BODY_BYTES = 1024 * 1024
 """A registration's metadata is the largest body there is; inference never comes here."""
 
-_TRACE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_TRACE_CONTEXT = TraceContextTextMapPropagator()
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +41,10 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        trace_id = _trace_id(scope)
+        request_id = _request_id(scope)
+        trace_id = _traced(scope) or request_id
         scope.setdefault("state", {})["trace_id"] = trace_id
+        telemetry.trace_id.set(trace_id)
         _read_as_json(scope)
         started = False
 
@@ -46,7 +53,7 @@ class Edge:
             if message["type"] == "http.response.start":
                 started = True
                 headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = trace_id
+                headers["x-request-id"] = request_id
                 headers["x-content-type-options"] = "nosniff"
                 headers.setdefault("cache-control", "no-store")
             await send(message)
@@ -57,7 +64,7 @@ class Edge:
         try:
             await self._app(scope, self._limited(receive), send_marked)
         except Exception as error:  # the last net: whatever it is, it must not leave as it is
-            logger.exception("request failed", extra={"trace_id": trace_id, "path": scope["path"]}, exc_info=error)
+            logger.exception("request failed", extra={"path": scope["path"]}, exc_info=error)
             if started:
                 raise
             await answer_internal(trace_id=trace_id)(scope, receive, send_marked)
@@ -85,9 +92,16 @@ class Edge:
         return answer(413, code=ValidationFailed.code, message=self._limit, trace_id=trace_id, headers=headers)
 
 
-def _trace_id(scope: Scope) -> str:
+def _traced(scope: Scope) -> str | None:
+    """The trace that the caller is in, as W3C Trace Context words it."""
+    carrier = {"traceparent": Headers(scope=scope).get("traceparent", "")}
+    context = get_current_span(_TRACE_CONTEXT.extract(carrier)).get_span_context()
+    return format_trace_id(context.trace_id) if context.is_valid else None
+
+
+def _request_id(scope: Scope) -> str:
     given = Headers(scope=scope).get("x-request-id", "")
-    return given if _TRACE_ID.fullmatch(given) else str(uuid.uuid4())
+    return given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
 
 
 def _read_as_json(scope: Scope) -> None:

@@ -144,7 +144,7 @@ def _message(problem: Mapping[str, Any]) -> str:
 def _on_domain_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HotSwapError)
     if STATUS[type(error)] >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.warning("answered %s", error.code, extra={"trace_id": request.state.trace_id}, exc_info=error)
+        logger.warning("answered %s", error.code, exc_info=error)
     return answer_domain(error, trace_id=request.state.trace_id)
 
 

@@ -1,8 +1,10 @@
 """Models and their versions: register, list, look up."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
+from pydantic import AwareDatetime
 
 from api.auth import GuardedRoute
 from api.context import Maker, Reader, With
@@ -11,9 +13,9 @@ from api.presentation import model_view, version_view
 from api.schemas import Limit, ModelId, Offset, RegisterVersion, VersionId
 from hotswap.domain.errors import Conflict, HotSwapError, ModelNotFound, VersionNotFound
 from hotswap.domain.ids import registration_workflow_id
-from hotswap.domain.vocabulary import Framework, ModelType
+from hotswap.domain.vocabulary import Environment, Framework, ModelType
 from hotswap.messages import RegistrationInput
-from hotswap.views import ModelView, Page, ProblemView, RegistrationStatus, RegistrationView, VersionView
+from hotswap.views import ModelView, Page, ProblemView, RegistrationStatus, RegistrationView, ServedView, VersionView
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"], route_class=GuardedRoute)
 
@@ -61,6 +63,22 @@ async def list_models(
 @router.get("/{model}")
 async def get_model(_: Reader, parts: With, model: ModelId) -> ModelView:
     return model_view(await parts.queries.model(model))
+
+
+@router.get("/{model}/history")
+async def list_what_served(
+    _: Reader,
+    parts: With,
+    model: ModelId,
+    environment: Annotated[Environment | None, Query()] = None,
+    at: Annotated[AwareDatetime | None, Query(description="only what served then; with its time zone")] = None,
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> Page[ServedView]:
+    """What has served and who put it there, the newest first."""
+    found = await parts.tenures.history(model, environment=environment, at=at, limit=limit, offset=offset)
+    items = [ServedView.model_validate(asdict(served)) for served in found.items]
+    return Page(items=items, total=found.total, limit=limit, offset=offset)
 
 
 @router.get("/{model}/versions")

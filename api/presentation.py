@@ -86,6 +86,7 @@ def version_view(row: VersionRow) -> VersionView:
         approved_by=version.approved_by,
         approved_at=version.approved_at,
         is_deprecated=version.is_deprecated,
+        deprecation=version.deprecation,
         created_by=version.created_by,
         created_at=version.created_at,
     )

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import sys
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from typing import Any
 import msgspec
 
 BEAT_SECONDS = 1.0
+
+trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
+"""Of the request in hand, where there is one: what is logged and audited meanwhile names it."""
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
 
@@ -38,6 +42,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if (traced := trace_id.get()) is not None:
+            line["trace_id"] = traced
         line |= {name: value for name, value in record.__dict__.items() if name not in _STANDARD}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

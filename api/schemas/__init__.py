@@ -35,6 +35,7 @@ from api.schemas.outcomes import ObservedAt, OutcomeLabel, OutcomeOf, ReportOutc
 from api.schemas.registration import (
     ArtifactPath,
     Checksum,
+    Deprecate,
     Metadata,
     ModelName,
     PerformanceBaseline,
@@ -54,6 +55,7 @@ __all__ = [
     "CreateDeployment",
     "CreateFreeze",
     "DeploymentId",
+    "Deprecate",
     "FreezeId",
     "Gpus",
     "IdempotencyKeyText",

@@ -140,3 +140,9 @@ class RegisterVersion(Body):
             idempotent=self.idempotent,
             metadata={name: value for name, value in metadata.items() if value is not None},
         )
+
+
+class Deprecate(Body):
+    reason: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
+        description="told to whoever wants to deploy it"
+    )

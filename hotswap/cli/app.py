@@ -6,6 +6,7 @@ from collections.abc import Callable
 import typer
 
 from hotswap.cli import (
+    audit,
     decisions,
     deployments,
     drift,
@@ -120,6 +121,12 @@ _add(
     reporting.outcome,
     "hotswap outcome c0ffee00-0000-4000-8000-000000000000 malignant",
     "hotswap outcome c0ffee00-0000-4000-8000-000000000000 -- -12.5",
+)
+_add(
+    WORK,
+    audit.audit,
+    "hotswap audit --actor ann --since PT24H",
+    f"hotswap audit {_ID} --json | jq -r '.items[].action'",
 )
 _add(STEER, decisions.approve, f'hotswap approve {_ID} --reason "checked in staging"', codes=outcome.FORWARD)
 _add(STEER, decisions.reject, f'hotswap reject {_ID} --reason "not on a Friday"', codes=outcome.BACK)

@@ -1,13 +1,14 @@
-"""`hotswap models`: list, register, show."""
+"""`hotswap models`: list, register, show, history, and what takes out of use and back."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from hotswap.cli.console import connect, err, facts, out, show_json, show_table, table
-from hotswap.cli.options import AsJson, examples, json_object
-from hotswap.domain.vocabulary import Framework, ModelType
+from hotswap.cli.options import AsJson, examples, json_object, moment
+from hotswap.domain.vocabulary import Environment, Framework, ModelType
 from hotswap.views import RegistrationView, VersionView
 
 LIST = examples("hotswap models list --framework ONNX", "hotswap models list --json | jq -r '.items[].name'")
@@ -16,9 +17,16 @@ REGISTER = examples(
     "hotswap models register churn 1.0.0 --artifact s3://ml-models/churn/1.tar.gz --checksum sha256:0f3a...",
 )
 SHOW = examples("hotswap models show fraud-detection", "hotswap models show fraud-detection 2.0.0 --json")
+HISTORY = examples(
+    "hotswap models history fraud-detection --environment Production",
+    "hotswap models history fraud-detection --at 2026-12-27T06:00:00Z",
+)
+DEPRECATE = examples('hotswap models deprecate fraud-detection 1.0.0 --reason "trained on leaked labels"')
+ARCHIVE = examples("hotswap models archive fraud-detection --reason replaced")
+RESTORE = examples("hotswap models restore fraud-detection", "hotswap models restore fraud-detection 1.0.0")
 
 app = typer.Typer(
-    help="Register versions, and see which there are.",
+    help="Register versions, see which there are, take them out of use.",
     epilog=examples("hotswap models list", "hotswap models show fraud-detection"),
     no_args_is_help=True,
 )
@@ -98,10 +106,7 @@ def register(
         if isinstance(seen, RegistrationView):
             err.print(f"{model} {version} is being registered by workflow {seen.workflow_id} ...", markup=False)
             seen = hotswap.await_registration(model, version)
-    if as_json:
-        show_json(seen)
-    else:
-        show_table(_facts(seen))
+    _show(seen, as_json=as_json)
 
 
 @app.command(epilog=SHOW)
@@ -114,11 +119,7 @@ def show(
     """Show a model with its versions, or one version in full."""
     with connect() as hotswap:
         if version is not None:
-            one = hotswap.version(model, version)
-            if as_json:
-                show_json(one)
-            else:
-                show_table(_facts(one))
+            _show(hotswap.version(model, version), as_json=as_json)
             return
         found, versions = hotswap.model(model), hotswap.versions(model, limit=200)
     if as_json:
@@ -153,12 +154,104 @@ def show(
     show_table(table("VERSION", "STATUS", "BYTES", "SHA256", "REGISTERED", rows=rows))
 
 
+@app.command(epilog=HISTORY)
+def history(
+    model: Model,
+    *,
+    environment: Annotated[Environment | None, typer.Option(help="Only there.")] = None,
+    at: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=moment, metavar="TIME", help="Only what served then: 2026-12-27T06:00:00Z.", show_default=False
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show what has served, from when until when, and who put it there."""
+    with connect() as hotswap:
+        page = hotswap.history(model, environment=environment, at=at, limit=limit)
+    if as_json:
+        show_json(page)
+        return
+    rows = [
+        (
+            each.version,
+            each.environment,
+            f"{each.since:%Y-%m-%d %H:%M:%S %Z}",
+            f"{each.until:%Y-%m-%d %H:%M:%S %Z}" if each.until is not None else "now",
+            each.initiated_by,
+            ", ".join(each.approved_by) or None,
+            f"{each.kind} {each.deployment_id}",
+        )
+        for each in page.items
+    ]
+    show_table(table("VERSION", "ENVIRONMENT", "SINCE", "UNTIL", "BY", "APPROVED BY", "DEPLOYMENT", rows=rows))
+
+
+@app.command(epilog=DEPRECATE)
+def deprecate(
+    model: Model,
+    version: Annotated[str, typer.Argument(help="Which version.", show_default=False)],
+    *,
+    reason: Annotated[str, typer.Option(help="Told to whoever wants to deploy it.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Let nobody deploy a version any more; where it serves it goes on serving."""
+    with connect() as hotswap:
+        _show(hotswap.deprecate(model, version, reason=reason), as_json=as_json)
+
+
+@app.command(epilog=ARCHIVE)
+def archive(
+    model: Model,
+    *,
+    reason: Annotated[str | None, typer.Option(help="For the audit log.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a model out of use; refused while anything of it serves or is under way."""
+    with connect() as hotswap:
+        archived = hotswap.archive(model, reason=reason)
+    if as_json:
+        show_json(archived)
+    else:
+        out.print(f"{archived.name} is archived", markup=False)
+
+
+@app.command(epilog=RESTORE)
+def restore(
+    model: Model,
+    version: Annotated[str | None, typer.Argument(help="A deprecated version of it.", show_default=False)] = None,
+    *,
+    reason: Annotated[str | None, typer.Option(help="For the audit log.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take an archived model, or a deprecated version of one, back into use."""
+    with connect() as hotswap:
+        if version is not None:
+            _show(hotswap.restore_version(model, version, reason=reason), as_json=as_json)
+            return
+        restored = hotswap.restore_model(model, reason=reason)
+    if as_json:
+        show_json(restored)
+    else:
+        out.print(f"{restored.name} can be used again", markup=False)
+
+
+def _show(version: VersionView, *, as_json: bool) -> None:
+    if as_json:
+        show_json(version)
+    else:
+        show_table(_facts(version))
+
+
 def _facts(version: VersionView) -> Any:
     return facts(
         ("model", version.model),
         ("version", version.version),
         ("id", version.version_id),
         ("status", version.status),
+        ("deprecated", version.deprecation),
         ("framework", version.framework),
         ("artifact", version.artifact_path),
         ("sha256", version.checksum),

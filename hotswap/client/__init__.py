@@ -27,6 +27,7 @@ from hotswap.views import (
     Accepted,
     AlertView,
     AnswerView,
+    AuditPage,
     BatchPredictionView,
     DeploymentView,
     DriftView,
@@ -42,6 +43,7 @@ from hotswap.views import (
     RegistrationStatus,
     RegistrationView,
     ReplayView,
+    ServedView,
     TokenView,
     VersionView,
     View,
@@ -125,6 +127,26 @@ class HotSwap:
         """By its id or its name, as everywhere."""
         return _read(ModelView, self._transport.send("GET", f"/api/v1/models/{_quoted(model)}"))
 
+    def history(
+        self,
+        model: str,
+        *,
+        environment: str | None = None,
+        at: datetime | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> Page[ServedView]:
+        """What has served and who put it there, newest first; with `at` (with its time zone) what served then."""
+        wanted = {
+            "environment": environment,
+            "at": at.isoformat() if at is not None else None,
+            "limit": limit,
+            "offset": offset,
+        }
+        return _read(
+            Page[ServedView], self._transport.send("GET", f"/api/v1/models/{_quoted(model)}/history", query=wanted)
+        )
+
     def versions(self, model: str, *, limit: int = 50, offset: int = 0) -> Page[VersionView]:
         wanted = {"limit": limit, "offset": offset}
         return _read(
@@ -133,6 +155,26 @@ class HotSwap:
 
     def version(self, model: str, version: str) -> VersionView:
         return _read(VersionView, self._transport.send("GET", _version_path(model, version)))
+
+    def deprecate(self, model: str, version: str, *, reason: str) -> VersionView:
+        """Let nobody deploy it any more; what serves goes on serving."""
+        path = f"{_version_path(model, version)}/deprecate"
+        return _read(VersionView, self._transport.send("POST", path, body={"reason": reason}))
+
+    def restore_version(self, model: str, version: str, *, reason: str | None = None) -> VersionView:
+        """Take a deprecated version back into use."""
+        path = f"{_version_path(model, version)}/restore"
+        return _read(VersionView, self._transport.send("POST", path, body=_why(reason)))
+
+    def archive(self, model: str, *, reason: str | None = None) -> ModelView:
+        """Take a model out of use of which nothing serves."""
+        path = f"/api/v1/models/{_quoted(model)}"
+        return _read(ModelView, self._transport.send("DELETE", path, body=_why(reason)))
+
+    def restore_model(self, model: str, *, reason: str | None = None) -> ModelView:
+        """Take an archived model back into use."""
+        path = f"/api/v1/models/{_quoted(model)}/restore"
+        return _read(ModelView, self._transport.send("POST", path, body=_why(reason)))
 
     def metrics(
         self,
@@ -321,6 +363,35 @@ class HotSwap:
     def thaw(self, freeze_id: str) -> FreezeView:
         return _read(FreezeView, self._transport.send("DELETE", f"/api/v1/freezes/{_quoted(freeze_id)}"))
 
+    # --- audit --------------------------------------------------------------------------------------------------------
+
+    def audit(
+        self,
+        *,
+        target: str | None = None,
+        target_type: str | None = None,
+        actor: str | None = None,
+        action: str | None = None,
+        trace_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> AuditPage:
+        """Who did what, newest first; `cursor` is the `next` of the page before. Times have their time zone."""
+        query = {
+            "target": target,
+            "targetType": target_type,
+            "actor": actor,
+            "action": action,
+            "traceId": trace_id,
+            "since": since.isoformat() if since is not None else None,
+            "until": until.isoformat() if until is not None else None,
+            "limit": limit,
+            "cursor": cursor,
+        }
+        return _read(AuditPage, self._transport.send("GET", "/api/v1/audit", query=query))
+
     # --- inference ----------------------------------------------------------------------------------------------------
 
     def infer(
@@ -408,6 +479,10 @@ class HotSwap:
 
 def _read(kind: type[Answered], answer: httpx.Response) -> Answered:
     return kind.model_validate_json(answer.content)
+
+
+def _why(reason: str | None) -> dict[str, str] | None:
+    return None if reason is None else {"reason": reason}
 
 
 def _version_path(model: str, version: str) -> str:

@@ -94,6 +94,7 @@ async def deactivate(session: AsyncSession, active: ActiveVersion, *, actor: str
     version = await session.get_one(ModelVersion, active.version_id, with_for_update=True)
     if version.status == VersionStatus.DEPLOYED:
         status = VersionStatus.VALIDATED if version.approved_at is None else VersionStatus.APPROVED
+        status = VersionStatus.DEPRECATED if version.is_deprecated else status
         set_version_status(session, version, status, actor=actor, why=why)
 
 

@@ -1,4 +1,4 @@
-"""Whether a deployment that is asked for may come in now: frozen environments, and who waits already.
+"""Whether a deployment that is asked for may come in now: what is out of use, frozen environments, who waits already.
 
 Asked in the transaction that inserts the row, so what is refused leaves nothing behind. That another of its model runs
 is not asked here: Temporal's workflow id is the lock for that, also where a row tells of a run that was lost.
@@ -14,7 +14,7 @@ from hotswap.domain.queueing import in_force
 from hotswap.domain.registry import VersionRef
 from hotswap.domain.vocabulary import DeploymentKind, Environment, OnConflict
 from hotswap.persistence.freezes import freezes_of
-from hotswap.persistence.tables import ENDED, Deployment
+from hotswap.persistence.tables import ENDED, Deployment, Model, ModelVersion
 from hotswap.persistence.transitions import is_queued
 
 HOW_TO_WAIT = "`--on-conflict queue` (onConflict) waits in line, `--on-conflict supersede` ends what is before it"
@@ -32,6 +32,7 @@ async def admit(
     """Raises Conflict, and ValidationFailed for a start that is past. A rollback is always let in."""
     if kind is DeploymentKind.ROLLBACK:
         return
+    await _check_in_use(session, wanted)
     now = await session.scalar(select(func.clock_timestamp()))
     assert now is not None
     if start_at is not None and start_at <= now:
@@ -44,6 +45,24 @@ async def admit(
         )
     if start_at is None and on_conflict in {None, OnConflict.REJECT}:
         await _check_line(session, wanted, environment)
+
+
+async def _check_in_use(session: AsyncSession, wanted: VersionRef) -> None:
+    """Raises Conflict for what must not be deployed any more; until the transaction ends that stays as it is."""
+    found = await session.execute(
+        select(Model.is_archived, ModelVersion.is_deprecated, ModelVersion.deprecation)
+        .join(Model, Model.model_id == ModelVersion.model_id)
+        .where(ModelVersion.version_id == wanted.version_id)
+        .with_for_update(read=True)
+    )
+    is_archived, is_deprecated, why = found.one()
+    if is_archived:
+        raise Conflict(f"{wanted.model} is archived; `hotswap models restore {wanted.model}` takes it back into use")
+    if is_deprecated:
+        raise Conflict(
+            f"{wanted.model} {wanted.version} is deprecated: {why}; deploy another version, or"
+            f" `hotswap models restore {wanted.model} {wanted.version}`"
+        )
 
 
 async def _check_line(session: AsyncSession, wanted: VersionRef, environment: Environment) -> None:

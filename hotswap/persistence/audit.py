@@ -1,9 +1,58 @@
-"""Audit events, as every change writes them in its own transaction: who did what to which, and why."""
+"""Audit events, as every change writes them in its own transaction (who did what to which, and why), and their search.
 
+Nothing is ever changed or deleted there (a trigger sees to it), so a page ends at an event's number and the next one
+begins there, whatever has come meanwhile.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
+from sqlalchemy import select
+
+from hotswap.persistence.database import Sessions
 from hotswap.persistence.tables import AuditEvent
+from hotswap.telemetry import trace_id
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is looked for; None is whatever there is. `since` is included, `until` is not."""
+
+    target: str | None = None
+    target_type: str | None = None
+    actor: str | None = None
+    action: str | None = None
+    trace_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class PostgresAudit:
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def events(self, wanted: Wanted, *, limit: int, before: int | None = None) -> list[AuditEvent]:
+        """Newest first, those older than the event of number `before`."""
+        found = select(AuditEvent).order_by(AuditEvent.id.desc()).limit(limit)
+        for column, value in (
+            (AuditEvent.target_id, wanted.target),
+            (AuditEvent.target_type, wanted.target_type),
+            (AuditEvent.actor, wanted.actor),
+            (AuditEvent.action, wanted.action),
+            (AuditEvent.trace_id, wanted.trace_id),
+        ):
+            if value is not None:
+                found = found.where(column == value)
+        if wanted.since is not None:
+            found = found.where(AuditEvent.at >= wanted.since)
+        if wanted.until is not None:
+            found = found.where(AuditEvent.at < wanted.until)
+        if before is not None:
+            found = found.where(AuditEvent.id < before)
+        async with self._sessions() as session:
+            return list(await session.scalars(found))
 
 
 def _about(
@@ -16,7 +65,15 @@ def _about(
     **change: dict[str, Any] | None,
 ) -> AuditEvent:
     """`change` has what it was `before` and is `after`, each as far as there is one."""
-    return AuditEvent(actor=actor, action=action, target_type=target_type, target_id=target_id, why=why, **change)
+    return AuditEvent(
+        actor=actor,
+        action=action,
+        target_type=target_type,
+        target_id=target_id,
+        why=why,
+        trace_id=trace_id.get(),
+        **change,
+    )
 
 
 about_deployment = partial(_about, "deployment")

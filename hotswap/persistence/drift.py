@@ -20,10 +20,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from hotswap.analysis.drift import ALPHA, FeatureDrift, compare, furthest
 from hotswap.analysis.reference import VALUES, Reference, columns, registered, summarised
 from hotswap.domain.analysis import Metric, Reading, Subject
-from hotswap.domain.errors import Conflict, ModelNotFound
+from hotswap.domain.errors import Conflict
 from hotswap.domain.vocabulary import ChosenBy, Environment, InferenceStatus
 from hotswap.persistence.database import Sessions
-from hotswap.persistence.queries import names
+from hotswap.persistence.queries import check_model, names
 from hotswap.persistence.tables import ActiveVersion, DriftReport, InferenceRequest, Model, ModelVersion
 
 WINDOW = timedelta(hours=1)
@@ -103,7 +103,7 @@ class PostgresDrift:
         async with self._sessions() as session:
             found = (await session.execute(_active(model, environment))).first()
             if found is None:
-                await _check_model(session, model)
+                await check_model(session, model)
                 raise Conflict(f"nothing of {model} is active in {environment}, so nothing can have drifted")
             active, version, name = found
             arm = Subject("", environment, name, active.application, "", version.version, "", 0, since.timestamp())
@@ -146,7 +146,7 @@ class PostgresDrift:
         async with self._sessions() as session:
             found = (await session.execute(newest)).first()
             if found is None:
-                await _check_model(session, model)
+                await check_model(session, model)
                 return None
             return ReportRow(*found)
 
@@ -227,8 +227,3 @@ def _active(model: str, environment: Environment) -> Any:
         .join(Model, Model.model_id == ActiveVersion.model_id)
         .where(names(model), ActiveVersion.environment == environment, ActiveVersion.until.is_(None))
     )
-
-
-async def _check_model(session: AsyncSession, model: str) -> None:
-    if await session.scalar(select(Model.model_id).where(names(model))) is None:
-        raise ModelNotFound(f"there is no model {model}; `hotswap models list` shows those there are")

@@ -114,7 +114,7 @@ class Queries:
         async with self._sessions() as session:
             model = await session.scalar(select(Model).where(names(id_or_name)))
             if model is None:
-                raise ModelNotFound(f"there is no model {id_or_name}; `hotswap models list` shows those there are")
+                raise no_model(id_or_name)
             active = await session.execute(_active().where(ActiveVersion.model_id == model.model_id))
             return ModelRow(model, {Environment(row.environment): row.version for row in active})
 
@@ -306,6 +306,17 @@ async def _admit(session: AsyncSession, new: NewDeployment, wanted: VersionRef) 
         on_conflict=new.on_conflict,
         start_at=new.start_at,
     )
+
+
+async def check_model(session: AsyncSession, id_or_name: str) -> None:
+    """Raises ModelNotFound."""
+    if await session.scalar(select(Model.model_id).where(names(id_or_name))) is None:
+        raise no_model(id_or_name)
+
+
+def no_model(id_or_name: str) -> ModelNotFound:
+    """The error, with what would help."""
+    return ModelNotFound(f"there is no model {id_or_name}; `hotswap models list` shows those there are")
 
 
 def names(id_or_name: str) -> ColumnElement[bool]:

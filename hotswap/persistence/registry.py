@@ -92,6 +92,8 @@ async def _model_named(session: AsyncSession, registration: Registration) -> Mod
     await session.execute(insert(Model).values(**values).on_conflict_do_nothing(index_elements=["name"]))
     model = await session.scalar(select(Model).where(Model.name == registration.name).with_for_update())
     assert model is not None
+    if model.is_archived:
+        raise Conflict(f"{model.name} is archived; `hotswap models restore {model.name}` takes it back into use")
     await session.execute(update(Model).where(Model.model_id == model.model_id).values(updated_at=func.now()))
     return model
 

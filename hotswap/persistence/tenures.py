@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, or_, select
 
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.differences import Setup
 from hotswap.domain.promotion import Tenure, Term, tenure
-from hotswap.domain.vocabulary import Environment, Framework, Strategy
+from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, Strategy
 from hotswap.persistence.database import Sessions
-from hotswap.persistence.queries import names
-from hotswap.persistence.tables import ActiveVersion, Deployment, Model, ModelVersion
+from hotswap.persistence.queries import Listing, check_model, names
+from hotswap.persistence.tables import ActiveVersion, Approval, Deployment, Model, ModelVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,20 @@ class Serving:
     setup: Setup
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A stretch of time in which a version served; `until` is None while it does. Who put it there, and who let him."""
+
+    environment: Environment
+    version: str
+    deployment_id: str
+    kind: DeploymentKind
+    initiated_by: str
+    approved_by: tuple[str, ...]
+    since: datetime
+    until: datetime | None
+
+
 class PostgresTenures:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
@@ -34,6 +48,56 @@ class PostgresTenures:
             at = (await session.scalars(select(func.now()))).one()
             rows = await session.execute(_terms(model, environment))
             return tenure((Term(row.version, row.since, row.until) for row in rows), at=at)
+
+    async def history(
+        self,
+        model: str,
+        *,
+        environment: Environment | None = None,
+        at: datetime | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> "Listing[Served]":
+        """What has served, the newest first; with `at` what served then. Raises ModelNotFound."""
+        wanted = (
+            select(ActiveVersion, ModelVersion.version, Deployment)
+            .join(Model, Model.model_id == ActiveVersion.model_id)
+            .join(ModelVersion, ModelVersion.version_id == ActiveVersion.version_id)
+            .join(Deployment, Deployment.deployment_id == ActiveVersion.deployment_id)
+            .where(names(model))
+        )
+        if environment is not None:
+            wanted = wanted.where(ActiveVersion.environment == environment)
+        if at is not None:
+            ends_later = or_(ActiveVersion.until.is_(None), ActiveVersion.until > at)
+            wanted = wanted.where(ActiveVersion.since <= at, ends_later)
+        async with self._sessions() as session:
+            await check_model(session, model)
+            total = await session.scalar(select(func.count()).select_from(wanted.subquery()))
+            ordered = wanted.order_by(ActiveVersion.since.desc(), ActiveVersion.id.desc())
+            rows = (await session.execute(ordered.limit(limit).offset(offset))).all()
+            approved = await session.execute(
+                select(Approval.deployment_id, Approval.approved_by)
+                .where(Approval.deployment_id.in_([deployment.deployment_id for _, _, deployment in rows]))
+                .order_by(Approval.approved_at)
+            )
+            by_deployment: dict[str, list[str]] = {}
+            for deployment_id, by in approved:
+                by_deployment.setdefault(deployment_id, []).append(by)
+        items = tuple(
+            Served(
+                Environment(active.environment),
+                version,
+                active.deployment_id,
+                DeploymentKind(deployment.kind),
+                deployment.initiated_by,
+                tuple(by_deployment.get(active.deployment_id, ())),
+                active.since,
+                active.until,
+            )
+            for active, version, deployment in rows
+        )
+        return Listing(items, total or 0)
 
     async def serving(self, model: str, environment: Environment) -> Serving | None:
         """None where nothing is active yet."""

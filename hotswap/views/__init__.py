@@ -4,6 +4,7 @@ A reader ignores what it doesn't know, so that an older client gets along with a
 camelCase; percentages are 0 to 100 with hundredths, times are ISO-8601 in UTC, durations are seconds.
 """
 
+from hotswap.views.audit import AuditEventView, AuditPage
 from hotswap.views.base import Item, Page, View
 from hotswap.views.deployments import (
     Accepted,
@@ -30,7 +31,7 @@ from hotswap.views.explanations import (
 )
 from hotswap.views.inference import BatchPredictionView, OutcomesTaken, PredictionView, TokenView
 from hotswap.views.metrics import ClientView, DriftView, FeatureDriftView, LatencyView, MetricsView, QualityView
-from hotswap.views.models import ModelView, RegistrationStatus, RegistrationView, VersionView
+from hotswap.views.models import ModelView, RegistrationStatus, RegistrationView, ServedView, VersionView
 from hotswap.views.monitoring import AlertView, MonitoringView
 from hotswap.views.verdicts import ArmView, MetricView, VerdictView
 
@@ -40,6 +41,8 @@ __all__ = [
     "AnalysisView",
     "AnswerView",
     "ArmView",
+    "AuditEventView",
+    "AuditPage",
     "BatchPredictionView",
     "CheckView",
     "ClientView",
@@ -74,6 +77,7 @@ __all__ = [
     "ReplayedStepView",
     "ResourcesView",
     "RuledMetricView",
+    "ServedView",
     "ServingView",
     "StepState",
     "StepView",

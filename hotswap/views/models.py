@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from hotswap.domain.vocabulary import Environment, Framework, ModelType, VersionStatus
+from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType, VersionStatus
 from hotswap.views.base import View
 from hotswap.views.errors import ProblemView
 
@@ -33,6 +33,22 @@ class ModelView(View):
     updated_at: datetime
 
 
+class ServedView(View):
+    """A stretch of time in which a version served; `until` is null while it does.
+
+    `initiatedBy` put it there, with the deployment named, and `approvedBy` are those who let him.
+    """
+
+    environment: Environment
+    version: str
+    deployment_id: str
+    kind: DeploymentKind
+    initiated_by: str
+    approved_by: list[str]
+    since: datetime
+    until: datetime | None
+
+
 class VersionView(View):
     version_id: str
     model_id: str
@@ -50,6 +66,7 @@ class VersionView(View):
     approved_by: str | None
     approved_at: datetime | None
     is_deprecated: bool
+    deprecation: str | None = None
     created_by: str
     created_at: datetime
 

@@ -18,8 +18,10 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from activities.acting import application_error
 from activities.queueing import QueueActivities
 from hotswap.domain.application import ArtifactRef
+from hotswap.domain.errors import HotSwapError
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.registry import Inspection, Registration, VersionRef
 from hotswap.domain.verdict import Reason
@@ -144,7 +146,10 @@ class Activities:
         if "slow" in wanted.artifact_path:
             await asyncio.sleep(2.5)
         found = replace(INSPECTION, artifact=replace(INSPECTION.artifact, uri=wanted.artifact_path))
-        return await self.registry.add_version(wanted, found)
+        try:
+            return await self.registry.add_version(wanted, found)
+        except HotSwapError as error:
+            raise application_error(error) from error
 
 
 @dataclass

@@ -1,9 +1,11 @@
 """Which version is active: promotion moves it with the route, in one piece and back, and leaves a history."""
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import text
 
-from hotswap.domain.errors import StaleFence
+from hotswap.domain.errors import ModelNotFound, StaleFence
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.traffic import FULL
 from hotswap.domain.verdict import Reason
@@ -12,6 +14,7 @@ from hotswap.persistence.database import Sessions
 from hotswap.persistence.deployments import PostgresDeployments
 from hotswap.persistence.queries import Queries
 from hotswap.persistence.tables import ActiveVersion
+from hotswap.persistence.tenures import PostgresTenures
 from tests.fixtures.rows import CANDIDATE, STABLE, actions, deployment_of, registered, relabelled, status_of
 
 
@@ -113,3 +116,21 @@ async def test_a_version_that_serves_elsewhere_stays_deployed(sessions: Sessions
         )
     await PostgresDeployments(sessions).make_inactive(second, relabelled(2, second, STABLE), run_id="run-1")
     assert await status_of(sessions, "2.0.0") == "Deployed"
+
+
+async def test_what_served_at_any_time_is_known_with_who_put_it_there(sessions: Sessions) -> None:
+    first, second = await two_promoted(sessions)
+    await PostgresDeployments(sessions).approve(second, step=0, by="bob", claimed=False)
+    tenures = PostgresTenures(sessions)
+    newest, oldest = (await tenures.history("fraud")).items
+    assert (newest.version, newest.deployment_id, newest.initiated_by) == ("2.0.0", second, "ann")
+    assert (newest.approved_by, newest.until) == (("bob",), None)
+    assert (oldest.version, oldest.deployment_id, oldest.until) == ("1.0.0", first, newest.since)
+    just_before = newest.since - timedelta(microseconds=1)
+    for at, served in ((just_before, [oldest]), (newest.since, [newest]), (oldest.since - timedelta(days=1), [])):
+        assert list((await tenures.history("fraud", at=at)).items) == served
+    assert (await tenures.history("fraud", environment=Environment.STAGING)).total == 0
+    page = await tenures.history("fraud", limit=1, offset=1)
+    assert (page.items, page.total) == ((oldest,), 2)
+    with pytest.raises(ModelNotFound):
+        await tenures.history("nothing")

@@ -18,6 +18,16 @@ async def test_an_indecent_trace_id_is_replaced(api: httpx.AsyncClient, given: s
     assert len(answer.headers["x-request-id"]) == 36
 
 
+async def test_the_trace_that_a_caller_is_in_is_named_and_his_own_id_given_back(api: httpx.AsyncClient) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01", "x-request-id": "mine"}
+    answer = await api.get("/api/v1/models", headers=headers)
+    assert (answer.json()["error"]["traceId"], answer.headers["x-request-id"]) == (trace, "mine")
+    for wrong in ("00-xyz-00f067aa0ba902b7-01", f"00-{'0' * 32}-00f067aa0ba902b7-01", "x" * 9_000):
+        answer = await api.get("/api/v1/models", headers=headers | {"traceparent": wrong})
+        assert answer.json()["error"]["traceId"] == "mine"
+
+
 async def test_a_body_that_says_it_is_too_large_is_not_read(api: httpx.AsyncClient) -> None:
     answer = await api.post("/api/v1/models", content=b"x" * (MAX_BODY_BYTES + 1))
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "VALIDATION_ERROR")

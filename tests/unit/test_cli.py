@@ -12,21 +12,21 @@ from pathlib import Path
 
 import httpx
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import hotswap.cli
-from hotswap.cli import console
+from hotswap.cli import console, models
 from hotswap.cli.app import app
 from hotswap.client import HotSwap
 from tests.fixtures.answers import accepted, answer, deployment, dry_run, error
 from tests.fixtures.cli import VERBS, Cli
 
-COMMANDS = [
-    *("up", "down", "stop", "start", "env", "demo", "models", "deploy", "get", "watch", "explain", "replay"),
-    *("approve", "reject", "pause", "resume", "promote", "goto", "abort", "retry", "rollback"),
-    *("freeze", "thaw", "freezes", "outcome"),
+COMMANDS = list(typer.main.get_group(app).commands)
+LEAVES = [
+    *(name for name in COMMANDS if name != "models"),
+    *(f"models {name}" for name in typer.main.get_group(models.app).commands),
 ]
-LEAVES = [*(name for name in COMMANDS if name != "models"), "models list", "models register", "models show"]
 
 
 def test_help_names_every_command_with_examples(cli: Cli) -> None:

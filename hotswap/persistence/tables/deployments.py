@@ -113,7 +113,11 @@ class AuditEvent(Base):
     """Append-only, by a trigger: who did what to which thing, when and why."""
 
     __tablename__ = "audit_events"
-    __table_args__ = (Index("ix_audit_events_target_id", "target_id"),)
+    __table_args__ = (
+        Index("ix_audit_events_target_id", "target_id"),
+        Index("ix_audit_events_actor_id", "actor", "id"),
+        Index("ix_audit_events_trace_id", "trace_id"),
+    )
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     at: Mapped[datetime] = mapped_column(server_default=Now)
@@ -126,6 +130,8 @@ class AuditEvent(Base):
     after: Mapped[dict[str, Any] | None]
     event_key: Mapped[str | None] = mapped_column(unique=True)
     """Of an event that changes nothing else by which a second writing of it could be told."""
+    trace_id: Mapped[str | None]
+    """Of the request that it came of; None for what a workflow does by itself."""
 
 
 class Approval(Base):

@@ -58,6 +58,8 @@ class ModelVersion(Base):
     approved_by: Mapped[str | None]
     approved_at: Mapped[datetime | None]
     is_deprecated: Mapped[bool] = mapped_column(server_default=text("false"))
+    deprecation: Mapped[str | None]
+    """Why."""
     created_by: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=Now)
 

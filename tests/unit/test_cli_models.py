@@ -1,0 +1,57 @@
+"""What `hotswap models history`, `deprecate`, `archive` and `restore` ask and show."""
+
+import json
+from typing import Any
+
+from tests.fixtures.cli import Cli
+
+SERVED: dict[str, Any] = {
+    "environment": "Production",
+    "version": "1.0.0",
+    "deploymentId": "dep-1",
+    "kind": "rollout",
+    "initiatedBy": "ann",
+    "approvedBy": ["bob"],
+    "since": "2026-11-26T12:00:00Z",
+    "until": None,
+}
+MODEL: dict[str, Any] = {
+    "modelId": "model-1",
+    "name": "fraud",
+    "description": None,
+    "framework": "ONNX",
+    "type": "Other",
+    "owner": "ann",
+    "team": None,
+    "tags": [],
+    "idempotent": True,
+    "activeVersion": None,
+    "activeVersions": {},
+    "isArchived": True,
+    "createdAt": "2026-11-26T12:00:00Z",
+    "updatedAt": "2026-11-26T12:00:00Z",
+}
+
+
+def test_who_put_what_there_is_listed_as_of_any_time(cli: Cli) -> None:
+    page = {"items": [SERVED], "total": 1, "limit": 50, "offset": 0}
+    cli.on("GET", "/api/v1/models/fraud/history", (200, page))
+    shown = cli.run("models", "history", "fraud", "--at", "2026-11-26T13:00:00Z").stdout
+    assert cli.asked[0].url.params["at"] == "2026-11-26T13:00:00+00:00"
+    assert shown.splitlines()[1].split() == [
+        *("1.0.0", "Production", "2026-11-26", "12:00:00", "UTC", "now", "ann", "bob", "rollout", "dep-1"),
+    ]
+    assert cli.run("models", "history", "fraud", "--at", "2026-11-26T13:00:00").exit_code == 2
+
+
+def test_a_model_goes_out_of_use_and_comes_back(cli: Cli) -> None:
+    cli.on("DELETE", "/api/v1/models/fraud", (200, MODEL))
+    assert "fraud is archived" in cli.run("models", "archive", "fraud", "--reason", "replaced").stdout
+    assert json.loads(cli.asked[0].content) == {"reason": "replaced"}
+    cli.on("POST", "/api/v1/models/fraud/restore", (200, {**MODEL, "isArchived": False}))
+    assert "can be used again" in cli.run("models", "restore", "fraud").stdout
+
+
+def test_deprecating_wants_a_reason(cli: Cli) -> None:
+    assert cli.run("models", "deprecate", "fraud", "1.0.0").exit_code == 2
+    assert cli.asked == []
