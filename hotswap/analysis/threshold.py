@@ -4,7 +4,7 @@ Values come from wherever the metric's source has them: queries and drift say th
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hotswap.analysis.figures import Setting, result, value_of
 from hotswap.domain.analysis import Look, Metric, Moments, Reading, Source
@@ -13,11 +13,12 @@ from hotswap.domain.verdict import MetricResult, Outcome
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """One reading: its value, or why there is none."""
+    """One reading: its value, or why there is none: too little to tell (then there is no message), or an error."""
 
     value: float | None = None
     breached: bool = False
     message: str = ""
+    lack: str = ""
     error: str | None = None
 
 
@@ -50,7 +51,8 @@ class ThresholdJudge:
         elif seen.error is not None:
             outcome, told = Outcome.ERROR, seen.error
         elif not seen.message:
-            outcome, told = Outcome.INSUFFICIENT_DATA, f"too little data, fewer than {metric.samples} of an arm or none"
+            lack = seen.lack or f"too little data, fewer than {metric.samples} of an arm or none"
+            outcome, told = Outcome.INSUFFICIENT_DATA, lack
         elif seen.breached:
             outcome, told = Outcome.INCONCLUSIVE, f"{seen.message}, {self._in_a_row} of {metric.failures} in a row"
         else:
@@ -71,10 +73,12 @@ class ThresholdJudge:
             told = reading.message or ("passed" if reading.passed else "did not pass")
             return _Seen(breached=not reading.passed, message=told)
         if reading.candidate_value is not None:
-            return self._judged(reading.candidate_value, reading.stable_value)
+            seen = self._judged(reading.candidate_value, reading.stable_value)
+            told = seen.message and reading.message
+            return replace(seen, message=f"{seen.message}: {reading.message}") if told else seen
         mine, theirs = reading.candidate or Moments(), reading.stable or Moments()
         if mine.count < self._metric.samples or (self._metric.relative and theirs.count < self._metric.samples):
-            return _Seen()
+            return _Seen(lack=reading.message)
         return self._judged(mine.mean, theirs.mean)
 
     def _judged(self, mine: float | None, theirs: float | None) -> _Seen:

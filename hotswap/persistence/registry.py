@@ -129,6 +129,7 @@ def _new_version(model: Model, registration: Registration, inspection: Inspectio
         output_schema=inspection.output_schema,
         training=registration.metadata.get("training", {}),
         baseline=registration.metadata.get("baseline", {}),
+        reference_distribution=registration.metadata.get("reference_distribution", {}),
         status=VersionStatus.REGISTERED,
         created_by=registration.requested_by,
     )

@@ -6,6 +6,7 @@ import pytest
 from temporalio.worker import Worker
 
 from hotswap.domain.vocabulary import Role
+from hotswap.persistence.tables import ModelVersion
 from tests.integration.api_world import ApiWorld
 
 
@@ -41,6 +42,18 @@ async def test_a_model_that_must_not_be_asked_twice_is_shown_as_such(world: ApiW
     answer = await world.http.post("/api/v1/models", headers=world.token(Role.DATA_SCIENTIST), json=body)
     assert answer.status_code == 201, answer.text
     assert (await world.get(f"/api/v1/models/{world.model}")).json()["idempotent"] is False
+
+
+async def test_what_is_said_of_its_training_is_kept(world: ApiWorld, worker: Worker) -> None:
+    training, baseline, reference = {"rows": 569}, {"accuracy": 0.97}, {"amount": [1.0, 2.0]}
+    said = {"trainingMetadata": training, "performanceBaseline": baseline, "referenceDistribution": reference}
+    headers = world.token(Role.DATA_SCIENTIST)
+    answer = await world.http.post("/api/v1/models", headers=headers, json={**seed_body(world), **said})
+    assert answer.status_code == 201, answer.text
+    assert (answer.json()["trainingMetadata"], answer.json()["performanceBaseline"]) == (training, baseline)
+    async with world.sessions() as session:
+        version = await session.get_one(ModelVersion, answer.json()["versionId"])
+    assert version.reference_distribution == reference
 
 
 async def test_a_version_that_exists_is_a_conflict(world: ApiWorld, worker: Worker) -> None:

@@ -1,24 +1,17 @@
 """PromQL metrics, asked of a real Prometheus (Debian's) whose samples were written beforehand."""
 
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from hotswap.domain.analysis import JudgeName, Metric, Reading, Source, Subject
 from hotswap.domain.errors import Unavailable
 from hotswap.providers.prometheus import PrometheusMeter, written
 from tests.fixtures.ports import free_base
-
-PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
-needs_prometheus = pytest.mark.skipif(
-    PROMETHEUS is None or PROMTOOL is None,
-    reason="needs a Prometheus: apt-get install prometheus",
-)
+from tests.fixtures.prometheus import PROMTOOL, needs_prometheus, running
 
 NOW = float(int(time.time()) - 86_400)
 BEGUN = NOW - 60
@@ -37,46 +30,13 @@ def samples() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    assert PROMETHEUS is not None
     assert PROMTOOL is not None
     home = tmp_path_factory.mktemp("prometheus")
     (home / "samples").write_text("\n".join(samples()) + "\n")
-    (home / "prometheus.yml").write_text("global: {scrape_interval: 1h}\n")
     blocks = [PROMTOOL, "tsdb", "create-blocks-from", "openmetrics", str(home / "samples"), str(home / "data")]
     subprocess.run(blocks, check=True, capture_output=True, timeout=60)
-    port = free_base()
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                PROMETHEUS,
-                f"--config.file={home / 'prometheus.yml'}",
-                f"--storage.tsdb.path={home / 'data'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-                "--query.lookback-delta=3s",
-            ],
-            stderr=log,
-            stdout=log,
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _wait_until_ready(url, process, home / "log")
+    with running(home, "global: {scrape_interval: 1h}\n", "--query.lookback-delta=3s", port=free_base()) as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            if httpx.get(f"{url}/-/ready", trust_env=False).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.1)
 
 
 def metric(query: str, *, judge: JudgeName = JudgeName.THRESHOLD, relative: bool = False) -> Metric:

@@ -120,6 +120,15 @@ def test_values_and_what_is_missing(metric: Metric, readings: Sequence[Reading |
     assert judged(metric, None, *readings, None).outcome is outcome
 
 
+def test_what_its_source_says_of_a_value_is_told_with_it_or_why_there_is_none() -> None:
+    drift = Metric("drift", Source.DRIFT, JudgeName.THRESHOLD, maximum=0.3)
+    far = judged(drift, Reading(1.0, candidate_value=0.5, message="age is 0.50 from its training reference"))
+    assert far.message == "drift: 0.5 is above 0.3: age is 0.50 from its training reference"
+    unknown = judged(drift, Reading(1.0, message="no feature in common with the reference"))
+    assert unknown.outcome is Outcome.INSUFFICIENT_DATA
+    assert unknown.message == "drift: no feature in common with the reference"
+
+
 def test_errors_and_latency_have_thresholds_too() -> None:
     rate = Metric("errors", Source.ERRORS, JudgeName.THRESHOLD, maximum=0.05)
     slow = Metric("p99", Source.LATENCY, JudgeName.THRESHOLD, maximum=100, quantile=0.99)

@@ -321,6 +321,9 @@ class FakeCapacity:
             world.applications.pop(each)
         world.gpus = world.gpus_after_plan if world.gpus_after_plan is not None else world.gpus
         world.sample()
+        if world.held_planning:
+            world.reached.set()
+            await world.released.wait()
 
 
 class FakeCluster:

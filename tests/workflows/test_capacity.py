@@ -284,3 +284,23 @@ async def test_what_scales_by_load_stays_as_it_is_during_a_deployment_and_does_s
         assert outcome.status == S.ACTIVE
     assert world.replicas[CANDIDATE] == 1, "its fewest again"
     assert f"{CANDIDATE}: 3" in world.warmed_up, "it had as many as the stable needed"
+
+
+async def test_an_abort_while_it_is_planned_lets_what_scales_by_load_do_so_again(stage: Stage) -> None:
+    """Whether the plan was made isn't known then: what it may have fixed is let go all the same."""
+    async with stage.rollout(
+        brief=brief_of(of(1, most=4)),
+        serving=[spec(STABLE, of(1, most=4))],
+        gpus=8,
+        config={**QUICK, "progressDeadline": "PT60S"},
+        held_planning=True,
+    ) as rollout:
+        world = rollout.world
+        world.replicas[STABLE.application] = world.running[STABLE.application] = 3
+        await asyncio.wait_for(world.reached.wait(), 20)
+        assert world.replicas[STABLE.application] == 3, "fixed at what it has"
+        await rollout.handle.signal("abort", {"by": "ann"})
+        outcome = await asyncio.wait_for(rollout.handle.result(), 30)
+        world.released.set()
+    assert (outcome.status, outcome.reason) == (S.CANCELLED, Reason.ABORTED)
+    assert world.replicas[STABLE.application] == 1, "its fewest again"

@@ -176,6 +176,14 @@ async def test_what_cannot_be_taken_back_now_is_tried_again(tower: Tower) -> Non
     await tower.client.get_workflow_handle(f"deployment/Production/{model}").terminate()
 
 
+async def test_a_look_for_drift_leaves_what_is_of_accuracy_to_the_other(tower: Tower) -> None:
+    """Both run at the same time: what one has in hand must not be told or taken back a second time by the other."""
+    await tower.alerts.open(tower.monitor.actives[0], WORSE, rolls_back=True)
+    assert await tower.look(AlertKind.DRIFT) == []
+    assert tower.rollbacks.asked == []
+    assert len(await tower.alerts.untold()) == 1
+
+
 @pytest.mark.parametrize(
     "changes", [{"kind": DeploymentKind.ROLLBACK}, {"version_before": None, "application_before": None}]
 )

@@ -85,6 +85,8 @@ class World:
     """The phase whose work gets stuck until `released`, which nothing but a test sets."""
     held_entering: DeploymentStatus | None = None
     """The status that is written, but not confirmed to who wrote it until `released`."""
+    held_planning: bool = False
+    """The capacity plan is promised, but not confirmed to who made it until `released`."""
 
     statuses: list[DeploymentStatus] = field(default_factory=lambda: [DeploymentStatus.PENDING])
     reasons: list[str | None] = field(default_factory=list)
