@@ -31,7 +31,7 @@ check: install ## what CI runs first: lint, types, import contracts, quick tests
 	$(MAKE) --no-print-directory --jobs 4 --output-sync=target lint types contracts quick
 
 quick: install ## the tests that need no server and no time
-	$(BIN)/pytest -q -n 2 tests/unit -m "not slow"
+	$(BIN)/pytest -q --hypothesis-profile quick tests/unit -m "not slow"
 
 # One after the other: two cores carry one stack in good time, and nothing beside it.
 test: install ## the whole suite, on the real servers; under 15 minutes

@@ -4,6 +4,7 @@ from hypothesis import settings
 
 # How long an example takes says nothing on a busy machine; timings are `make bench`'s.
 settings.register_profile("hotswap", deadline=None)
+settings.register_profile("quick", settings.get_profile("hotswap"), max_examples=20)
 settings.load_profile("hotswap")
 
 pytest_plugins = [

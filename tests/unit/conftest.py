@@ -1,7 +1,6 @@
 """The API with nothing behind it: what it must refuse or answer by itself needs no server."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import cast
 
 import httpx
@@ -20,12 +19,12 @@ def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
     return Cli(monkeypatch)
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return make_settings(tmp_path)
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return make_settings(tmp_path_factory.mktemp("api"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def api(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """Its database is at a port where nothing listens; it has no Temporal at all."""
     engine = create_async_engine(settings.postgres.url.get_secret_value())

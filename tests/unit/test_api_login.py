@@ -1,6 +1,7 @@
 """Local login: a password for a token that the API itself believes."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,15 +15,17 @@ LOGIN = "/api/v1/authentication/login"
 
 
 @pytest.fixture
-def with_users(api: httpx.AsyncClient, tmp_path: Path) -> httpx.AsyncClient:
+def with_users(api: httpx.AsyncClient, tmp_path: Path) -> Iterator[httpx.AsyncClient]:
     hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     users, key = tmp_path / "users.toml", tmp_path / "key.json"
     users.write_text(f'[users.ann]\npassword = "{hasher.hash("right horse")}"\nroles = ["MLEngineer"]\n')
     key.write_text(json.dumps(SIGNING_KEY))
     app = api._transport.app  # type: ignore[attr-defined]
     settings = make_settings(tmp_path, security={"users_file": str(users), "signing_key_file": str(key)})
-    app.state.parts = replace(app.state.parts, settings=settings)
-    return api
+    without = app.state.parts
+    app.state.parts = replace(without, settings=settings)
+    yield api
+    app.state.parts = without
 
 
 async def test_a_login_gives_a_token_that_is_believed(with_users: httpx.AsyncClient) -> None:
