@@ -22,7 +22,7 @@ from benchmarks.figure import Figure, all_hold, line, table
 from hotswap.analysis.betting import Betting, Floats
 from hotswap.analysis.evidence import log_evidence
 from hotswap.analysis.judge import Judging
-from hotswap.analysis.latency import BOUNDS, LATENCY_FLOOR_MS
+from hotswap.analysis.latency import BOUNDS
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Look, Metric, Moments, Reading, Source
 from hotswap.domain.traffic import FULL, Counts
 from hotswap.domain.verdict import Outcome
@@ -151,7 +151,7 @@ def _latency_runs(draw: np.random.Generator, *, runs: int, seconds: int, slower:
         slow = new[..., ::-1].cumsum(axis=-1)[..., ::-1]
         betting.add(slow[..., 1:], slow[..., 0])
         median = BOUNDS[np.argmax(histogram.cumsum(axis=-1) >= 0.5 * RATE * at, axis=-1)] / 1000
-        limit = np.maximum(RATIO * median[:, 1], median[:, 1] + LATENCY_FLOOR_MS)
+        limit = np.maximum(RATIO * median[:, 1], median[:, 1] + LATENCY.floor_ms)
         enough = at * RATE >= LATENCY.samples
         harm = enough & (betting.log_evidence >= -math.log(ALPHA)) & (median[:, 0] > limit)
         found = np.where((found == NEVER) & harm, at, found)

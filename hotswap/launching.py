@@ -13,6 +13,8 @@ def with_defaults(config: CanaryConfig, settings: Settings) -> CanaryConfig:
     said: dict[str, Any] = {}
     if "monitoring_duration" not in config.model_fields_set:
         said["monitoring_duration"] = settings.deployments.monitoring_duration
+    if "latency_floor" not in config.analysis.model_fields_set:
+        said["analysis"] = config.analysis.model_copy(update={"latency_floor": settings.deployments.latency_floor})
     if config.allow_recreate is None:
         said["allow_recreate"] = settings.capacity.allow_recreate
     return config.model_copy(update=said)

@@ -75,6 +75,11 @@ class DeploymentSettings(_Section):
     monitoring_duration: timedelta = Field(
         timedelta(minutes=5), gt=timedelta(0), description="how long a step bakes where a deployment doesn't say"
     )
+    latency_floor: timedelta = Field(
+        timedelta(milliseconds=5),
+        ge=timedelta(0),
+        description="a slowdown by less rolls nothing back where a deployment doesn't say; more where hosts are busy",
+    )
     keep_previous: timedelta = Field(timedelta(minutes=30), description="how long a replaced version stays warm")
     promotion_policy: dict[Environment, PromotionSettings] = Field(
         {},

@@ -17,9 +17,6 @@ from hotswap.domain.analysis import Look, Metric
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import MetricResult, Outcome
 
-LATENCY_FLOOR_MS = 1.0
-"""A slowdown below this is the machine's noise on a fast model, not harm, whatever its ratio."""
-
 BOUNDS = 100.0 * 2.0 ** (np.arange(60) / 3)
 """In microseconds, from 0.1 ms to 1.5 minutes, each a quarter above the one before."""
 
@@ -54,7 +51,8 @@ class QuantileJudge:
         needed = -math.log(self._setting.alpha)
         told = (
             f"latency p{metric.quantile * 100:g} {mine:.1f} ms is {mine / theirs:.2f} times the stable's "
-            f"{theirs:.1f} ms, threshold {metric.threshold:g}, log-evidence {evidence:.1f} of {needed:.1f}"
+            f"{theirs:.1f} ms, threshold {metric.threshold:g} and {metric.floor_ms:g} ms more, "
+            f"log-evidence {evidence:.1f} of {needed:.1f}"
         )
         if mine > _limit(metric, theirs):
             outcome = Outcome.HARM if evidence >= needed else Outcome.INCONCLUSIVE
@@ -65,7 +63,7 @@ class QuantileJudge:
 
 
 def _limit(metric: Metric, stable_ms: float) -> float:
-    return max(metric.threshold * stable_ms, stable_ms + LATENCY_FLOOR_MS)
+    return max(metric.threshold * stable_ms, stable_ms + metric.floor_ms)
 
 
 def slower_than(counts: Counts) -> Floats:

@@ -10,6 +10,9 @@ from enum import StrEnum
 
 from hotswap.domain.traffic import Counts
 
+LATENCY_FLOOR_MS = 5.0
+"""A slowdown below this is the machine's, not the version's: what a replica on a busy host waits for its turn."""
+
 
 class Source(StrEnum):
     """Where a metric's figures come from."""
@@ -61,7 +64,7 @@ class Metric:
     """One metric and its rule. Which of the fields count is the judge's:
 
     - `betaMixture` (errors): harm beyond `threshold` more failures per request than the stable.
-    - `quantile` (latency): harm beyond `threshold` times the stable's `quantile`.
+    - `quantile` (latency): harm beyond `threshold` times the stable's `quantile`, and `floor_ms` above it.
     - `mean`: harm beyond `threshold` worse than the stable's mean, a share of it when `relative`; values in `bounds`.
     - `threshold`: harm outside `minimum` and `maximum`, of the value or, when `relative`, of its ratio to the stable's;
       `failures` readings in a row.
@@ -92,6 +95,7 @@ class Metric:
     rolls_back: bool = True
     on_no_verdict: NoVerdict = NoVerdict.EXTEND
     share: float = 1.0
+    floor_ms: float = LATENCY_FLOOR_MS
 
 
 @dataclass(frozen=True, slots=True)

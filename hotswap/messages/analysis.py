@@ -1,12 +1,13 @@
 """`strategyConfig.analysis` as people write it, and the policy that follows from it."""
 
 import string
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, NoVerdict, Source, Worse
+from hotswap.domain.analysis import LATENCY_FLOOR_MS, AnalysisPolicy, JudgeName, Metric, NoVerdict, Source, Worse
 from hotswap.messages.base import Message
 
 MetricName = Annotated[str, Field(pattern=r"^[a-z][a-zA-Z0-9_-]{0,62}$")]
@@ -128,6 +129,9 @@ class AnalysisConfig(Message):
     alpha: float = Field(0.01, gt=0, le=0.2, description="how often a good candidate may be rolled back by chance")
     promote_early: bool = False
     sample_ratio: bool = Field(True, description="hold a rollout whose observed split contradicts the weight")
+    latency_floor: Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(minutes=1))] = Field(
+        timedelta(milliseconds=LATENCY_FLOOR_MS), description="a slowdown by less is no harm, whatever its ratio"
+    )
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -140,4 +144,6 @@ class AnalysisConfig(Message):
         listed = defaults
         if self.metrics is not None:
             listed = tuple(each.metric(minimum_requests=minimum_requests) for each in self.metrics)
+        floor_ms = self.latency_floor / timedelta(milliseconds=1)
+        listed = tuple(replace(metric, floor_ms=floor_ms) for metric in listed)
         return AnalysisPolicy(listed, self.alpha, self.promote_early, self.sample_ratio)

@@ -1,6 +1,7 @@
 """The judge of latency: a burst on one arm is none of its business, a candidate that stays slower is."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -60,9 +61,16 @@ def test_a_burst_on_one_arm_is_no_harm_and_no_pass_until_it_is_outweighed() -> N
 
 def test_what_stays_twice_as_slow_is_caught_within_a_thousand_requests() -> None:
     rollout = Rollout()
-    verdict = rollout.seconds(50, candidate_ms=10)
+    verdict = rollout.seconds(50, candidate_ms=20, stable_ms=10)
     assert (verdict.outcome, verdict.reason) == (Outcome.HARM, Reason.LATENCY), verdict.message
     assert rollout.candidate.completed <= 1_000
+
+
+@pytest.mark.parametrize(("floor_ms", "outcome"), [(5, Outcome.PASS), (1, Outcome.HARM)])
+def test_a_few_milliseconds_are_harm_only_where_somebody_says_so(floor_ms: float, outcome: Outcome) -> None:
+    """A good version's replica that waits for a core of a busy host took 8.5 ms in the median, over 4.6."""
+    policy = replace(POLICY, metrics=(replace(LATENCY, floor_ms=floor_ms),))
+    assert Rollout(policy).seconds(100, candidate_ms=8.5, stable_ms=4.6).outcome is outcome
 
 
 def test_evidence_without_excess_is_no_harm() -> None:
@@ -71,9 +79,9 @@ def test_evidence_without_excess_is_no_harm() -> None:
     assert verdict.outcome is Outcome.PASS, verdict.message
 
 
-@pytest.mark.parametrize(("candidate_ms", "outcome"), [(10, Outcome.HARM), (5, Outcome.PASS)])
+@pytest.mark.parametrize(("candidate_ms", "outcome"), [(20, Outcome.HARM), (10, Outcome.PASS)])
 def test_at_full_weight_what_the_stable_did_before_is_the_measure(candidate_ms: float, outcome: Outcome) -> None:
-    rollout = Rollout(weight=FULL, reference=answers(random.Random(2), 2_000, ms=5))
+    rollout = Rollout(weight=FULL, reference=answers(random.Random(2), 2_000, ms=10))
     assert rollout.seconds(50, candidate_ms=candidate_ms, stable_ms=0).outcome is outcome
 
 
