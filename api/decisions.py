@@ -118,6 +118,8 @@ async def ask_to_abort(parts: Parts, row: DeploymentRow, request: Abort, respons
             return left
         row = await parts.queries.deployment(row.deployment.deployment_id)
     deployment = row.deployment
+    if deployment.run_id is None and DeploymentStatus(deployment.status).is_terminal:
+        raise Ended  # it left the line, which the workflow that waited for its turn may not know yet
     try:
         answer = await parts.orchestration.ask(deployment.workflow_id, deployment.deployment_id, "abort", request)
     except NoAnswer:

@@ -104,6 +104,14 @@ async def test_a_queued_deployment_leaves_the_line_and_is_told_nothing_else(worl
     assert (await seen(world, first))["status"] == "Pending", "what is under way was not touched"
 
 
+async def test_what_has_left_the_line_has_ended_also_before_its_workflow_knows(world: ApiWorld) -> None:
+    await world.add_version()
+    await accepted(world)
+    waiting = (await accepted(world, onConflict="queue"))["deploymentId"]
+    assert (await world.say(waiting, "abort")).json()["status"] == "Cancelled"
+    assert error_of(await world.say(waiting, "abort")) == (409, "CONFLICT")
+
+
 @pytest.mark.parametrize("way", ["signal", "update", "malformed signal", "cancel"])
 async def test_temporal_takes_it_out_of_the_line_too(world: ApiWorld, worker: Worker, way: str) -> None:
     await world.add_version()
