@@ -33,18 +33,21 @@ check: install ## what CI runs first: lint, types, import contracts, quick tests
 quick: install ## the tests that need no server and no time
 	$(BIN)/pytest -q --hypothesis-profile quick tests/unit -m "not slow"
 
-# One after the other: two cores carry one stack in good time, and nothing beside it.
+# Each part has as many processes as two cores can feed; a file's tests stay together, since they share servers.
+SPREAD := --dist loadfile --no-loadscope-reorder
+
 test: install ## the whole suite, on the real servers; under 15 minutes
 	$(MAKE) --no-print-directory --keep-going light-tests ray-tests stack-tests
 
 stack-tests: install ## the part of the suite that needs a whole stack
-	$(BIN)/pytest -m "stack and not soak" --durations 40
+	$(BIN)/pytest -n 2 $(SPREAD) -m "not soak" --durations 40 tests/e2e
 
 light-tests: install ## the part that starts no Ray
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not stack and not ray and not soak" --durations 40
+	$(BIN)/pytest -n 5 $(SPREAD) -m "not ray and not soak" --durations 40 \
+		tests/unit tests/integration tests/workflows tests/replay tests/contracts
 
 ray-tests: install ## the part that starts a Ray, or parts of a stack, of its own
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "ray and not soak" --durations 40
+	$(BIN)/pytest -n 2 $(SPREAD) -m "ray and not soak" --durations 40 tests/contracts tests/integration
 
 chaos: install ## parts killed, frozen and kept away under load, and the long tables; left out of `make test`
 	$(BIN)/pytest tests -m soak

@@ -83,6 +83,7 @@ async def test_replicas_come_and_go_and_those_that_stay_are_left_alone(serve: Ra
     assert [(await ask(target, "grows")).status_code for target in state.targets] == [200, 200]
 
 
+@pytest.mark.soak  # tests/e2e/test_capacity.py has two versions get past each other so
 @pytest.mark.relied_on_by("activities/replicas.py", "hotswap/domain/fleet.py")
 async def test_one_application_gets_the_gpus_that_another_gives_away_in_the_same_put(serve: RayServeClient) -> None:
     await serve.put([application("old", replicas=4, gpus=1)])

@@ -11,7 +11,7 @@ from hotswap.cli.demo.traffic import Answer, Traffic
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.views import DeploymentView
 from tests.fixtures.stack import Stack, wait_until
-from tests.fixtures.work import ended
+from tests.fixtures.work import PAUSE_SECONDS, ended
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -31,7 +31,7 @@ def rolled_back(stack: Stack, register: Callable[[str, str], None], trained: Tra
         [row for row in trained.requests if (row[0] >= BAND_WIDTH * BANDS) is is_large] for is_large in (False, True)
     )
     by_turns = list(chain.from_iterable(zip(small, large, strict=False)))
-    traffic = Traffic(stack.url, stack.token, "rescued", by_turns)
+    traffic = Traffic(stack.url, stack.token, "rescued", by_turns, pause=PAUSE_SECONDS)
     traffic.start()
     try:
         last = ended(stack, stack.api.deploy("rescued", version="3.0.0", config=CANARY).deployment_id)

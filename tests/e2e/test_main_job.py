@@ -173,7 +173,7 @@ def test_every_answer_leaves_one_record(stack: Stack, served: str, trained: Trai
 # --- deployments ------------------------------------------------------------------------------------------------------
 
 
-def test_two_deployments_at_once_are_refused_and_abort_ends_the_first(
+def test_two_deployments_at_once_are_refused_and_an_abort_by_the_temporal_cli_ends_the_first(
     stack: Stack, served: str, trained: TrainedModels
 ) -> None:
     with under_load(stack, served, trained) as traffic:
@@ -183,24 +183,24 @@ def test_two_deployments_at_once_are_refused_and_abort_ends_the_first(
         assert refusal.value.status == 409
         assert first.deployment_id in str(refusal.value)
         reaches(stack, first.deployment_id, 20)
-        stack.api.abort(first.deployment_id, reason="test")
+        abort_by_temporal(stack, served, given='{"by":"ann"}')
         last = ended(stack, first.deployment_id)
     assert (last.status, last.reason, last.traffic_percentage) == (S.ROLLED_BACK, "Aborted", 0)
+    assert "ann" in last.message
     assert not [answer for answer in traffic.answers if not answer.succeeded]
 
 
-@pytest.mark.parametrize("given", ['{"by":"ann"}', '"not an object"'])
-def test_abort_by_the_temporal_cli_even_when_malformed(
-    stack: Stack, served: str, trained: TrainedModels, given: str
-) -> None:
+def test_a_malformed_abort_by_the_temporal_cli_aborts_too(stack: Stack, served: str, trained: TrainedModels) -> None:
     with under_load(stack, served, trained):
         deployment = stack.api.deploy(served, version="2.0.0", config=LONG)
         reaches(stack, deployment.deployment_id, 20)
-        temporal(
-            stack, "signal", "--workflow-id", f"deployment/Production/{served}", "--name", "abort", "--input", given
-        )
+        abort_by_temporal(stack, served, given='"not an object"')
         last = ended(stack, deployment.deployment_id)
     assert (last.status, last.reason) == (S.ROLLED_BACK, "Aborted")
+
+
+def abort_by_temporal(stack: Stack, model: str, *, given: str) -> None:
+    temporal(stack, "signal", "--workflow-id", f"deployment/Production/{model}", "--name", "abort", "--input", given)
 
 
 def temporal(stack: Stack, *arguments: str) -> str:

@@ -27,6 +27,7 @@ CANARY = {
     "monitoringDuration": "PT2M",
     "minimumRequests": 30,
     "rollbackThresholds": {"accuracyDrop": 0.05, "latencyIncrease": 100},
+    "analysis": {"alpha": 0.1},
 }
 
 

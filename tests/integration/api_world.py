@@ -144,7 +144,7 @@ class Activities:
         if "broken" in wanted.artifact_path:
             raise ApplicationError("postgresql://user:secret@host is away", type="OSError", non_retryable=True)
         if "slow" in wanted.artifact_path:
-            await asyncio.sleep(2.5)
+            await asyncio.sleep(4)
         found = replace(INSPECTION, artifact=replace(INSPECTION.artifact, uri=wanted.artifact_path))
         try:
             return await self.registry.add_version(wanted, found)

@@ -26,7 +26,7 @@ async def world(sessions: Sessions, temporal_client: Client, tmp_path: Path) -> 
         temporal_client,
         task_queue=task_queue,
         update_timeout=timedelta(seconds=1.5),
-        registration_wait=timedelta(seconds=1.5),
+        registration_wait=timedelta(seconds=2.5),
     )
     ray = FakeRay()
     app = make_app(settings, sessions, orchestration, ray)

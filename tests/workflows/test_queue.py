@@ -327,7 +327,7 @@ async def overtakings(site: Site) -> int:
 @pytest.mark.parametrize(
     ("models", "each", "kills"),
     [
-        pytest.param(12, 3, 1, id="36 over 12 models"),
+        pytest.param(7, 3, 1, id="21 over 7 models"),
         pytest.param(50, 4, 3, id="200 over 50 models", marks=[pytest.mark.soak, pytest.mark.timeout(600)]),
     ],
 )

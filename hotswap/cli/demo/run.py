@@ -44,6 +44,9 @@ CANARY = {
     "bakeDeadline": "PT30S",
 }
 
+PAUSE_SECONDS = 0.03
+"""Six clients ask some 150 times a second: plenty for every bake, and a core is left to what they watch."""
+
 console = Console(stderr=True, highlight=False)
 
 
@@ -83,7 +86,7 @@ class _Demo:
         models = self._register()
         self._say(f"deploying {FIRST}, the first version: straight to 100% after validation and warm-up")
         first = self._until_ended(self._api.deploy(MODEL, version=FIRST).deployment_id)
-        traffic = Traffic(self._url, self._token, MODEL, models.requests)
+        traffic = Traffic(self._url, self._token, MODEL, models.requests, pause=PAUSE_SECONDS)
         traffic.start()
         try:
             good, killed = self._canary_with_a_killed_worker()
