@@ -21,7 +21,6 @@ from datetime import timedelta
 
 from redis.asyncio import Redis
 from temporalio.client import Client
-from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.analysis import AnalysisActivities
@@ -74,6 +73,7 @@ from serving.probe import HttpReplicaProbe
 from serving.rayserve import RayServeClient
 from workflows.deployment import DeploymentWorkflow
 from workflows.monitor import AnnouncementWorkflow, MonitorWorkflow
+from workflows.polling import Worker
 from workflows.queue import QueueWorkflow
 from workflows.reconcile import ReconcileWorkflow
 from workflows.registration import RegistrationWorkflow

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker import UnsandboxedWorkflowRunner
 
 from activities.acting import application_error
 from activities.queueing import QueueActivities
@@ -44,6 +44,7 @@ from hotswap.persistence.slots import PostgresSlots
 from hotswap.persistence.turns import PostgresTurns
 from hotswap.settings import Settings
 from tests.fixtures.api import FakeRay, bearer
+from workflows.polling import Worker
 from workflows.queue import QueueWorkflow
 
 

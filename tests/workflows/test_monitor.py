@@ -10,7 +10,6 @@ from datetime import timedelta
 import pytest
 from temporalio import workflow
 from temporalio.client import Client
-from temporalio.worker import Worker
 
 from activities.monitoring import MonitoringActivities
 from hotswap.domain.monitoring import Active, AlertKind, Finding, MonitoringPolicy, OnDegraded
@@ -19,6 +18,7 @@ from hotswap.messages import DeploymentInput
 from tests.workflows.watchtower import NOW, FakeAlerts, FakeAnnouncer, FakeMonitor, FakeRollbacks
 from workflows import schedules
 from workflows.monitor import AnnouncementWorkflow, MonitorWorkflow
+from workflows.polling import Worker
 from workflows.worker import SANDBOX
 
 WORSE = Finding(AlertKind.ACCURACY, NOW, "accuracy 50% over 100 outcomes, 98% before", {"recent": 0.5, "limit": 0.93})
