@@ -1,14 +1,51 @@
-"""Taking models and versions out of use, and back: nothing is deleted, and what serves goes on serving."""
+"""What people say of models and versions: whose they are, what they are called, what is out of use, and back.
+
+Nothing is deleted, and what serves goes on serving.
+"""
 
 from fastapi import APIRouter
 
 from api.auth import GuardedRoute
-from api.context import Admin, Engineer, With
-from api.presentation import model_view, version_view
-from api.schemas import Deprecate, ModelId, Say, VersionId
-from hotswap.views import ModelView, VersionView
+from api.context import Admin, Engineer, Maker, Reader, With
+from api.presentation import card_view, model_view, version_view
+from api.schemas import AliasName, ChangeModel, Deprecate, GiveAlias, ModelId, Say, VersionId, WriteCard
+from hotswap.views import CardView, ModelView, VersionView
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"], route_class=GuardedRoute)
+
+
+@router.patch("/{model}")
+async def change_model(caller: Engineer, parts: With, model: ModelId, body: ChangeModel) -> ModelView:
+    """Change what it is described by; the rest stays as it is."""
+    await parts.curation.change(model, body.model_dump(exclude_unset=True), by=caller.subject)
+    return model_view(await parts.queries.model(model))
+
+
+@router.put("/{model}/aliases/{alias}")
+async def give_alias(caller: Engineer, parts: With, model: ModelId, alias: AliasName, body: GiveAlias) -> ModelView:
+    """Let a version be called so too; another one that was is not any more."""
+    await parts.curation.name(model, alias, body.version, by=caller.subject)
+    return model_view(await parts.queries.model(model))
+
+
+@router.delete("/{model}/aliases/{alias}")
+async def take_alias(caller: Engineer, parts: With, model: ModelId, alias: AliasName) -> ModelView:
+    """Let no version be called so."""
+    await parts.curation.unname(model, alias, by=caller.subject)
+    return model_view(await parts.queries.model(model))
+
+
+@router.get("/{model}/versions/{version}/card")
+async def get_card(_: Reader, parts: With, model: ModelId, version: VersionId) -> CardView:
+    """What people write of it: what it is for, what it was trained on, where it fails."""
+    return card_view(await parts.queries.version(model, version))
+
+
+@router.put("/{model}/versions/{version}/card")
+async def write_card(caller: Maker, parts: With, model: ModelId, version: VersionId, body: WriteCard) -> CardView:
+    """Write it anew, in Markdown; the audit log keeps what it said before."""
+    await parts.curation.describe(model, version, body.text, by=caller.subject)
+    return card_view(await parts.queries.version(model, version))
 
 
 @router.post("/{model}/versions/{version}/deprecate")

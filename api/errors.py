@@ -32,6 +32,7 @@ STATUS: dict[type[HotSwapError], HTTPStatus] = {
     domain.NotFound: HTTPStatus.NOT_FOUND,
     domain.ModelNotFound: HTTPStatus.NOT_FOUND,
     domain.VersionNotFound: HTTPStatus.NOT_FOUND,
+    domain.AliasNotFound: HTTPStatus.NOT_FOUND,
     domain.DeploymentNotFound: HTTPStatus.NOT_FOUND,
     domain.Conflict: HTTPStatus.CONFLICT,
     domain.PolicyNotMet: HTTPStatus.CONFLICT,

@@ -15,6 +15,7 @@ from api.context import Parts
 from api.orchestration import AlreadyRunning
 from api.promotion import check_promotion
 from hotswap.domain.errors import Conflict, DeploymentNotFound, Forbidden, Unavailable
+from hotswap.domain.ids import ALIAS
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.registry import VersionRef
 from hotswap.domain.vocabulary import Environment, OnConflict, Role
@@ -120,7 +121,9 @@ def _check_same(row: DeploymentRow, new: NewDeployment) -> None:
     """A key that was used for another model or version must not answer that deployment."""
     deployment = row.deployment
     same_model = new.model in {row.model, deployment.model_id}
-    same_version = new.version is None or new.version in {row.version, deployment.version_id}
+    # An alias may have moved since: the deployment is of what it meant then.
+    is_open = new.version is None or ALIAS.fullmatch(new.version) is not None
+    same_version = is_open or new.version in {row.version, deployment.version_id}
     if not (same_model and same_version):
         raise Conflict(
             f"this Idempotency-Key was used for {deployment.deployment_id}, of {row.model} {row.version}; take another"

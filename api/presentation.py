@@ -24,6 +24,7 @@ from hotswap.persistence.tables import Deployment, Model
 from hotswap.views import (
     Accepted,
     ArmView,
+    CardView,
     CheckView,
     ClientView,
     DeploymentView,
@@ -61,10 +62,15 @@ def model_view(row: ModelRow) -> ModelView:
         idempotent=model.is_idempotent,
         active_version=model.active_version,
         active_versions=row.active_versions,
+        aliases=row.aliases,
         is_archived=model.is_archived,
         created_at=model.created_at,
         updated_at=model.updated_at,
     )
+
+
+def card_view(row: VersionRow) -> CardView:
+    return CardView(model=row.ref.model, version=row.ref.version, text=row.version.card)
 
 
 def version_view(row: VersionRow) -> VersionView:
@@ -87,6 +93,7 @@ def version_view(row: VersionRow) -> VersionView:
         approved_at=version.approved_at,
         is_deprecated=version.is_deprecated,
         deprecation=version.deprecation,
+        aliases=list(row.aliases),
         created_by=version.created_by,
         created_at=version.created_at,
     )

@@ -8,6 +8,7 @@ keep a row readable. What is sent is only checked for its form here; whether it 
 from api.schemas.base import (
     MOST_NESTING,
     REQUEST_ID,
+    AliasName,
     Body,
     DeploymentId,
     FreezeId,
@@ -34,21 +35,26 @@ from api.schemas.deployments import (
 from api.schemas.outcomes import ObservedAt, OutcomeLabel, OutcomeOf, ReportOutcome, ReportOutcomes
 from api.schemas.registration import (
     ArtifactPath,
+    ChangeModel,
     Checksum,
     Deprecate,
+    GiveAlias,
     Metadata,
     ModelName,
     PerformanceBaseline,
     RegisterVersion,
     SemVer,
+    WriteCard,
 )
 from api.schemas.verbs import Say, SayApprove, SayGoTo, SayPromote, SayScale
 
 __all__ = [
     "MOST_NESTING",
     "REQUEST_ID",
+    "AliasName",
     "ArtifactPath",
     "Body",
+    "ChangeModel",
     "Checksum",
     "ConfigResources",
     "Cpus",
@@ -57,6 +63,7 @@ __all__ = [
     "DeploymentId",
     "Deprecate",
     "FreezeId",
+    "GiveAlias",
     "Gpus",
     "IdempotencyKeyText",
     "Label",
@@ -84,5 +91,6 @@ __all__ = [
     "SemVer",
     "Text",
     "VersionId",
+    "WriteCard",
     "split_resources",
 ]

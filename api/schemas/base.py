@@ -55,8 +55,11 @@ ModelId = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$", description=
 
 
 VersionId = Annotated[
-    str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,99}$", description="the version's number or its id")
+    str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,99}$", description="the version's number, its id or an alias")
 ]
+
+
+AliasName = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="a version's name, such as champion")]
 
 
 DeploymentId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,99}$")]

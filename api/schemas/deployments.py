@@ -14,7 +14,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from api.schemas.base import Body
-from api.schemas.registration import SemVer
+from api.schemas.registration import SemVerOrAlias
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.errors import FieldProblem, ValidationFailed
 from hotswap.domain.vocabulary import Environment, OnConflict, Strategy
@@ -108,7 +108,9 @@ class CreateDeployment(Body):
 
     model_id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$", description="the model's id or its name")
     version_id: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,99}$")
-    version: SemVer | None = Field(None, description="instead of versionId; neither: the newest deployable one")
+    version: SemVerOrAlias | None = Field(
+        None, description="or an alias; instead of versionId; neither: the newest deployable one"
+    )
     strategy: Strategy | None = None
     environment: Environment = Environment.PRODUCTION
     strategy_config: dict[str, Any] = Field(default_factory=dict)

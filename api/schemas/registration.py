@@ -1,7 +1,7 @@
 """What registers a version."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import semver
 from pydantic import (
@@ -10,16 +10,21 @@ from pydantic import (
     Field,
     StringConstraints,
     field_validator,
+    model_validator,
 )
 
 from api.schemas.base import Body, Label, Text
 from hotswap.analysis.reference import registered
 from hotswap.domain.errors import ValidationFailed
-from hotswap.domain.ids import check_model_name, normalise_sha256
+from hotswap.domain.ids import ALIAS, check_model_name, normalise_sha256
 from hotswap.domain.registry import Registration
 from hotswap.domain.vocabulary import Framework, ModelType
 
 _ARTIFACT_PATH = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^?#\s]+")
+
+
+def _semver_or_alias(version: str) -> str:
+    return version if ALIAS.fullmatch(version) is not None else _semver(version)
 
 
 def _semver(version: str) -> str:
@@ -50,6 +55,9 @@ ModelName = Annotated[str, _told(check_model_name)]
 
 
 SemVer = Annotated[str, StringConstraints(max_length=50), AfterValidator(_semver)]
+
+
+SemVerOrAlias = Annotated[str, StringConstraints(max_length=63), AfterValidator(_semver_or_alias)]
 
 
 ArtifactPath = Annotated[str, StringConstraints(max_length=512), AfterValidator(_artifact_path)]
@@ -140,6 +148,35 @@ class RegisterVersion(Body):
             idempotent=self.idempotent,
             metadata={name: value for name, value in metadata.items() if value is not None},
         )
+
+
+class ChangeModel(Body):
+    """`PATCH /models/{model}`: what isn't there stays as it is (RFC 7396)."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"owner": "ann", "tags": ["fraud", "tier-1"]}})
+
+    description: Text | None = None
+    owner: Label | None = None
+    team: Label | None = Field(None, description="null: nobody's")
+    tags: list[Label] | None = Field(None, max_length=50)
+    type: ModelType | None = None
+
+    @model_validator(mode="after")
+    def _keeps_what_it_needs(self) -> Self:
+        for name in self.model_fields_set & {"owner", "tags", "type"}:
+            if getattr(self, name) is None:
+                raise ValueError(f"{name} can be changed, and not taken away")
+        return self
+
+
+class GiveAlias(Body):
+    version: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,99}$")] = Field(
+        description="the version's number or its id"
+    )
+
+
+class WriteCard(Body):
+    text: Annotated[str, StringConstraints(max_length=100_000)] = Field(description="Markdown; empty takes it away")
 
 
 class Deprecate(Body):

@@ -33,6 +33,7 @@ _NEXT = {
     "FORBIDDEN": "ask somebody with that role, or use his token in HOTSWAP_TOKEN",
     "MODEL_NOT_FOUND": "`hotswap models list` shows those there are",
     "VERSION_NOT_FOUND": "`hotswap models show MODEL` lists its versions",
+    "ALIAS_NOT_FOUND": "`hotswap models show MODEL` lists its aliases",
     "DEPLOYMENT_NOT_FOUND": "`hotswap get` lists the newest deployments",
     "SERVICE_UNAVAILABLE": "`hotswap env --json` shows which parts run; /health/ready says what is missing",
 }

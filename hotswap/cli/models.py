@@ -1,4 +1,4 @@
-"""`hotswap models`: list, register, show, history, and what takes out of use and back."""
+"""`hotswap models`: list, register, show, history; what people say of them, and what takes out of use and back."""
 
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,15 @@ SHOW = examples("hotswap models show fraud-detection", "hotswap models show frau
 HISTORY = examples(
     "hotswap models history fraud-detection --environment Production",
     "hotswap models history fraud-detection --at 2026-12-27T06:00:00Z",
+)
+CHANGE = examples("hotswap models change fraud-detection --owner ann --tag fraud --tag tier-1")
+ALIAS = examples(
+    "hotswap models alias fraud-detection champion 2.0.0",
+    "hotswap deploy fraud-detection --version champion",
+    "hotswap models alias fraud-detection champion --delete",
+)
+CARD = examples(
+    "hotswap models card fraud-detection 2.0.0", "hotswap models card fraud-detection 2.0.0 --write card.md"
 )
 DEPRECATE = examples('hotswap models deprecate fraud-detection 1.0.0 --reason "trained on leaked labels"')
 ARCHIVE = examples("hotswap models archive fraud-detection --reason replaced")
@@ -138,6 +147,7 @@ def show(
             ("tags", ", ".join(found.tags)),
             ("idempotent", "yes" if found.idempotent else "no"),
             ("serves", ", ".join(f"{environment} {number}" for environment, number in active.items())),
+            ("aliases", ", ".join(f"{alias} {number}" for alias, number in found.aliases.items())),
         )
     )
     out.print()
@@ -187,6 +197,74 @@ def history(
         for each in page.items
     ]
     show_table(table("VERSION", "ENVIRONMENT", "SINCE", "UNTIL", "BY", "APPROVED BY", "DEPLOYMENT", rows=rows))
+
+
+@app.command(epilog=CHANGE)
+def change(
+    model: Model,
+    *,
+    description: Annotated[str | None, typer.Option(show_default=False)] = None,
+    owner: Annotated[str | None, typer.Option(help="Who answers for it.", show_default=False)] = None,
+    team: Annotated[str | None, typer.Option(show_default=False)] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="In place of those it has; may be given several times.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change what a model is described by; what isn't given stays as it is."""
+    given = {"description": description, "owner": owner, "team": team, "tags": tag or None}
+    changes = {name: value for name, value in given.items() if value is not None}
+    if not changes:
+        raise typer.BadParameter("nothing is to be changed; give --description, --owner, --team or --tag")
+    with connect() as hotswap:
+        changed = hotswap.change_model(model, changes)
+    if as_json:
+        show_json(changed)
+    else:
+        out.print(f"{changed.name} has another {', '.join(changes)}", markup=False)
+
+
+@app.command(epilog=ALIAS)
+def alias(
+    model: Model,
+    alias: Annotated[str, typer.Argument(help="Such as champion.", show_default=False)],
+    version: Annotated[str | None, typer.Argument(help="Which version is called so.", show_default=False)] = None,
+    *,
+    delete: Annotated[bool, typer.Option("--delete", help="Let no version be called so.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give a version a name, which is taken from the version that had it."""
+    if (version is None) != delete:
+        raise typer.BadParameter("give a version, or --delete")
+    with connect() as hotswap:
+        named = hotswap.take_alias(model, alias) if version is None else hotswap.give_alias(model, alias, version)
+    if as_json:
+        show_json(named)
+    elif version is None:
+        out.print(f"no version of {named.name} is called {alias}", markup=False)
+    else:
+        out.print(f"{named.name} {named.aliases[alias]} is called {alias}", markup=False)
+
+
+@app.command(epilog=CARD)
+def card(
+    model: Model,
+    version: Annotated[str, typer.Argument(help="Which version, or its alias.", show_default=False)],
+    *,
+    write: Annotated[
+        typer.FileText | None, typer.Option(help="Write it anew from this Markdown file; - reads it from stdin.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what people write of a version, or write it."""
+    with connect() as hotswap:
+        found = hotswap.card(model, version) if write is None else hotswap.write_card(model, version, write.read())
+    if as_json:
+        show_json(found)
+    elif found.text is None:
+        err.print(f"nobody has written of {found.model} {found.version} yet", markup=False)
+    else:
+        out.print(found.text, markup=False, end="")
 
 
 @app.command(epilog=DEPRECATE)
@@ -252,6 +330,7 @@ def _facts(version: VersionView) -> Any:
         ("id", version.version_id),
         ("status", version.status),
         ("deprecated", version.deprecation),
+        ("aliases", ", ".join(version.aliases)),
         ("framework", version.framework),
         ("artifact", version.artifact_path),
         ("sha256", version.checksum),

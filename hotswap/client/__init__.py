@@ -29,6 +29,7 @@ from hotswap.views import (
     AnswerView,
     AuditPage,
     BatchPredictionView,
+    CardView,
     DeploymentView,
     DriftView,
     DryRunView,
@@ -155,6 +156,28 @@ class HotSwap:
 
     def version(self, model: str, version: str) -> VersionView:
         return _read(VersionView, self._transport.send("GET", _version_path(model, version)))
+
+    def change_model(self, model: str, changes: Mapping[str, Any]) -> ModelView:
+        """Change its `description`, `owner`, `team`, `tags` or `type`, by these names; the rest stays as it is."""
+        return _read(ModelView, self._transport.send("PATCH", f"/api/v1/models/{_quoted(model)}", body=changes))
+
+    def give_alias(self, model: str, alias: str, version: str) -> ModelView:
+        """Let this version be called so too, and no other of the model."""
+        return _read(ModelView, self._transport.send("PUT", _alias_path(model, alias), body={"version": version}))
+
+    def take_alias(self, model: str, alias: str) -> ModelView:
+        """Let no version be called so."""
+        return _read(ModelView, self._transport.send("DELETE", _alias_path(model, alias)))
+
+    def card(self, model: str, version: str) -> CardView:
+        """What people write of a version."""
+        return _read(CardView, self._transport.send("GET", f"{_version_path(model, version)}/card"))
+
+    def write_card(self, model: str, version: str, text: str) -> CardView:
+        """Write it anew, in Markdown; an empty text takes it away."""
+        return _read(
+            CardView, self._transport.send("PUT", f"{_version_path(model, version)}/card", body={"text": text})
+        )
 
     def deprecate(self, model: str, version: str, *, reason: str) -> VersionView:
         """Let nobody deploy it any more; what serves goes on serving."""
@@ -487,6 +510,10 @@ def _why(reason: str | None) -> dict[str, str] | None:
 
 def _version_path(model: str, version: str) -> str:
     return f"/api/v1/models/{_quoted(model)}/versions/{_quoted(version)}"
+
+
+def _alias_path(model: str, alias: str) -> str:
+    return f"/api/v1/models/{_quoted(model)}/aliases/{_quoted(alias)}"
 
 
 def _quoted(name: str) -> str:

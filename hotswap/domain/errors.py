@@ -67,6 +67,10 @@ class VersionNotFound(NotFound):
     code = "VERSION_NOT_FOUND"
 
 
+class AliasNotFound(NotFound):
+    code = "ALIAS_NOT_FOUND"
+
+
 class DeploymentNotFound(NotFound):
     code = "DEPLOYMENT_NOT_FOUND"
 

@@ -8,6 +8,8 @@ from hotswap.domain.vocabulary import Environment
 MODEL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 RESERVED = frozenset({"outcomes"})
 """What stands in a model's place in a path and is none: `POST /inference/outcomes`."""
+ALIAS = re.compile(r"(?!ver-)[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+"""Begins with a letter, so that it is no version's number, and not as a version's id does."""
 SHA256 = re.compile(r"(?:sha256:)?([0-9a-f]{64})", re.IGNORECASE)
 
 
@@ -20,6 +22,17 @@ def check_model_name(name: str) -> str:
     if name in RESERVED:
         raise ValidationFailed.of("name", f"{name!r} is a part of the API's own paths; take another name")
     return name
+
+
+def check_alias(alias: str) -> str:
+    """Raises ValidationFailed, naming the rule."""
+    if ALIAS.fullmatch(alias) is None:
+        raise ValidationFailed.of(
+            "alias",
+            f"{alias!r} must be 1 to 63 lower-case letters, digits or hyphens, a letter first and no hyphen last; "
+            "ver- is how ids begin",
+        )
+    return alias
 
 
 def normalise_sha256(checksum: str) -> str:

@@ -1,24 +1,84 @@
-"""What people take out of use: versions that are deprecated, models that are archived. Both can be restored.
+"""What people say of models and versions: whose they are, what they are called, what is out of use. All can be undone.
 
 Nothing is ever deleted: what served once must still be found. A version that serves goes on serving when it is
 deprecated, and going back to it stays possible; a model can only be archived when nothing of it serves or is under way.
 """
 
-from sqlalchemy import func, select
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from hotswap.domain.errors import Conflict, VersionNotFound
+from hotswap.domain.errors import AliasNotFound, Conflict, VersionNotFound
+from hotswap.domain.ids import check_alias
 from hotswap.domain.vocabulary import VersionStatus
 from hotswap.persistence.active_versions import set_version_status
 from hotswap.persistence.audit import about_model, about_version
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.queries import names, no_model
-from hotswap.persistence.tables import ENDED, ActiveVersion, Deployment, Model, ModelVersion
+from hotswap.persistence.tables import ENDED, ActiveVersion, AuditEvent, Deployment, Model, ModelVersion, VersionAlias
 
 
 class PostgresCuration:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
+
+    async def change(self, model: str, changes: Mapping[str, Any], *, by: str) -> None:
+        """Of the columns of a model those that are named, whatever else they are. Raises ModelNotFound."""
+        async with self._sessions.begin() as session:
+            row = await _model(session, model)
+            before = {name: getattr(row, name) for name in changes}
+            if before == changes:
+                return
+            for name, value in changes.items():
+                setattr(row, name, value)
+            row.updated_at = func.now()
+            session.add(about_model(row.model_id, actor=by, action="change model", before=before, after=dict(changes)))
+
+    async def name(self, model: str, alias: str, version: str, *, by: str) -> None:
+        """Give the alias to this version, and so take it from another.
+
+        Raises ModelNotFound, VersionNotFound, and ValidationFailed for what is no alias.
+        """
+        check_alias(alias)
+        async with self._sessions.begin() as session:
+            row = await _version(session, model, version)
+            before = await _bearer(session, row.model_id, alias)
+            if before is not None and before.version_id == row.version_id:
+                return
+            given = insert(VersionAlias).values(model_id=row.model_id, alias=alias, version_id=row.version_id)
+            await session.execute(
+                given.on_conflict_do_update(
+                    index_elements=["model_id", "alias"], set_={"version_id": given.excluded.version_id}
+                )
+            )
+            session.add(_moved(row.model_id, alias, before, row, by=by))
+
+    async def unname(self, model: str, alias: str, *, by: str) -> None:
+        """Take the alias back from whichever version has it. Raises ModelNotFound, AliasNotFound."""
+        async with self._sessions.begin() as session:
+            owner = await _model(session, model)
+            before = await _bearer(session, owner.model_id, alias)
+            if before is None:
+                raise AliasNotFound(f"no version of {owner.name} is called {alias}")
+            await session.execute(
+                delete(VersionAlias).where(VersionAlias.model_id == owner.model_id, VersionAlias.alias == alias)
+            )
+            session.add(_moved(owner.model_id, alias, before, None, by=by))
+
+    async def describe(self, model: str, version: str, card: str, *, by: str) -> None:
+        """Write the version's card anew; an empty one takes it away. Raises ModelNotFound, VersionNotFound."""
+        async with self._sessions.begin() as session:
+            row = await _version(session, model, version)
+            before = row.card
+            row.card = card or None
+            session.add(
+                about_version(
+                    row.version_id, actor=by, action="describe", before={"card": before}, after={"card": row.card}
+                )
+            )
 
     async def deprecate(self, model: str, version: str, *, why: str, by: str) -> None:
         """No new deployment of it from now on. Again changes the reason. Raises ModelNotFound, VersionNotFound."""
@@ -87,6 +147,25 @@ class PostgresCuration:
                     after={"isArchived": False},
                 )
             )
+
+
+def _moved(
+    model_id: str, alias: str, before: ModelVersion | None, after: ModelVersion | None, *, by: str
+) -> AuditEvent:
+    def said(row: ModelVersion | None) -> dict[str, str | None]:
+        return {alias: row.version if row is not None else None}
+
+    return about_model(model_id, actor=by, action="alias", before=said(before), after=said(after))
+
+
+async def _bearer(session: AsyncSession, model_id: str, alias: str) -> ModelVersion | None:
+    """The version that has this alias."""
+    found: ModelVersion | None = await session.scalar(
+        select(ModelVersion)
+        .join(VersionAlias, VersionAlias.version_id == ModelVersion.version_id)
+        .where(VersionAlias.model_id == model_id, VersionAlias.alias == alias)
+    )
+    return found
 
 
 async def _check_unused(session: AsyncSession, model: Model) -> None:

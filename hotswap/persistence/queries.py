@@ -5,7 +5,7 @@ package holds a session.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -36,7 +36,15 @@ from hotswap.persistence.audit import about_deployment
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.places import places
 from hotswap.persistence.registry import version_ref
-from hotswap.persistence.tables import ENDED, ActiveVersion, AnalysisResult, Deployment, Model, ModelVersion
+from hotswap.persistence.tables import (
+    ENDED,
+    ActiveVersion,
+    AnalysisResult,
+    Deployment,
+    Model,
+    ModelVersion,
+    VersionAlias,
+)
 
 Row = TypeVar("Row")
 
@@ -45,14 +53,21 @@ _NOT_DEPLOYABLE = (VersionStatus.DEPRECATED, VersionStatus.ARCHIVED)
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
+    """`active_versions` and `aliases` are of versions' numbers."""
+
     model: Model
     active_versions: dict[Environment, str]
+    aliases: dict[str, str]
+
+    def aliases_of(self, version: str) -> tuple[str, ...]:
+        return tuple(alias for alias, named in self.aliases.items() if named == version)
 
 
 @dataclass(frozen=True, slots=True)
 class VersionRow:
     version: ModelVersion
     ref: VersionRef
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +130,8 @@ class Queries:
             model = await session.scalar(select(Model).where(names(id_or_name)))
             if model is None:
                 raise no_model(id_or_name)
-            active = await session.execute(_active().where(ActiveVersion.model_id == model.model_id))
-            return ModelRow(model, {Environment(row.environment): row.version for row in active})
+            (row,) = await _with_versions(session, [model])
+            return row
 
     async def models(
         self,
@@ -134,31 +149,26 @@ class Queries:
         async with self._sessions() as session:
             total = await session.scalar(select(func.count()).select_from(wanted.subquery()))
             ordered = wanted.order_by(Model.created_at.desc(), Model.model_id).limit(limit).offset(offset)
-            models = list(await session.scalars(ordered))
-            active = await session.execute(
-                _active().where(ActiveVersion.model_id.in_([model.model_id for model in models]))
-            )
-            by_model: dict[str, dict[Environment, str]] = {}
-            for row in active:
-                by_model.setdefault(row.model_id, {})[Environment(row.environment)] = row.version
-        return Listing(tuple(ModelRow(model, by_model.get(model.model_id, {})) for model in models), total or 0)
+            rows = await _with_versions(session, list(await session.scalars(ordered)))
+        return Listing(tuple(rows), total or 0)
 
     async def versions(self, id_or_name: str) -> list[VersionRow]:
         """Newest first, by semantic version. Raises ModelNotFound."""
-        model = (await self.model(id_or_name)).model
+        found = await self.model(id_or_name)
+        model = found.model
         async with self._sessions() as session:
             rows = await session.scalars(select(ModelVersion).where(ModelVersion.model_id == model.model_id))
             ordered = sorted(rows, key=lambda row: semver.Version.parse(row.version), reverse=True)
-        return [VersionRow(row, version_ref(model, row)) for row in ordered]
+        return [VersionRow(row, version_ref(model, row), found.aliases_of(row.version)) for row in ordered]
 
     async def version(self, id_or_name: str, version: str | None = None) -> VersionRow:
-        """The version of that name or id; without one the newest that may be deployed.
+        """The version of that number, id or alias; without one the newest that may be deployed.
 
         Raises ModelNotFound, VersionNotFound.
         """
         rows = await self.versions(id_or_name)
         for row in rows:
-            if version in {row.version.version, row.version.version_id}:
+            if version in {row.version.version, row.version.version_id, *row.aliases}:
                 return row
             if version is None and not row.version.is_deprecated and row.version.status not in _NOT_DEPLOYABLE:
                 return row
@@ -323,12 +333,26 @@ def names(id_or_name: str) -> ColumnElement[bool]:
     return or_(Model.model_id == id_or_name, Model.name == id_or_name)
 
 
-def _active() -> Select[str, str, str]:
-    return (
+async def _with_versions(session: AsyncSession, models: Sequence[Model]) -> list[ModelRow]:
+    """Each with what serves of it, and what its versions are called."""
+    ids = [model.model_id for model in models]
+    active = await session.execute(
         select(ActiveVersion.model_id, ActiveVersion.environment, ModelVersion.version)
         .join(ModelVersion, ModelVersion.version_id == ActiveVersion.version_id)
-        .where(ActiveVersion.until.is_(None))
+        .where(ActiveVersion.until.is_(None), ActiveVersion.model_id.in_(ids))
     )
+    named = await session.execute(
+        select(VersionAlias.model_id, VersionAlias.alias, ModelVersion.version)
+        .join(ModelVersion, ModelVersion.version_id == VersionAlias.version_id)
+        .where(VersionAlias.model_id.in_(ids))
+        .order_by(VersionAlias.alias)
+    )
+    rows = {model.model_id: ModelRow(model, {}, {}) for model in models}
+    for serving in active:
+        rows[serving.model_id].active_versions[Environment(serving.environment)] = serving.version
+    for alias in named:
+        rows[alias.model_id].aliases[alias.alias] = alias.version
+    return list(rows.values())
 
 
 def _deployments() -> Select[Deployment, str, str, str | None]:

@@ -31,7 +31,7 @@ from hotswap.views.explanations import (
 )
 from hotswap.views.inference import BatchPredictionView, OutcomesTaken, PredictionView, TokenView
 from hotswap.views.metrics import ClientView, DriftView, FeatureDriftView, LatencyView, MetricsView, QualityView
-from hotswap.views.models import ModelView, RegistrationStatus, RegistrationView, ServedView, VersionView
+from hotswap.views.models import CardView, ModelView, RegistrationStatus, RegistrationView, ServedView, VersionView
 from hotswap.views.monitoring import AlertView, MonitoringView
 from hotswap.views.verdicts import ArmView, MetricView, VerdictView
 
@@ -44,6 +44,7 @@ __all__ = [
     "AuditEventView",
     "AuditPage",
     "BatchPredictionView",
+    "CardView",
     "CheckView",
     "ClientView",
     "DeploymentView",

@@ -14,6 +14,8 @@ from hotswap.views.errors import ProblemView
 class ModelView(View):
     """`activeVersion` is Production's, `activeVersions` holds every environment's that has one.
 
+    `aliases` are names, such as `champion`, that are given from version to version.
+
     `idempotent`: whether a request that a candidate fails is answered by the stable.
     """
 
@@ -28,6 +30,7 @@ class ModelView(View):
     idempotent: bool
     active_version: str | None
     active_versions: dict[Environment, str]
+    aliases: dict[str, str] = Field(default_factory=dict)
     is_archived: bool
     created_at: datetime
     updated_at: datetime
@@ -67,8 +70,17 @@ class VersionView(View):
     approved_at: datetime | None
     is_deprecated: bool
     deprecation: str | None = None
+    aliases: list[str] = Field(default_factory=list)
     created_by: str
     created_at: datetime
+
+
+class CardView(View):
+    """What people write of a version, in Markdown: None where nobody has."""
+
+    model: str
+    version: str
+    text: str | None
 
 
 class RegistrationStatus(StrEnum):

@@ -1,5 +1,9 @@
-"""Out of use and back: what is deprecated or archived can't be deployed, and what serves goes on serving."""
+"""What people say of models and versions; what is deprecated or archived can't be deployed, what serves goes on."""
 
+from typing import Any
+from unittest.mock import ANY
+
+import pytest
 from temporalio.worker import Worker
 
 from hotswap.domain.vocabulary import Role
@@ -81,3 +85,83 @@ async def test_a_model_that_serves_is_not_archived(world: ApiWorld, worker: Work
     refused = await world.http.delete(f"/api/v1/models/{world.model}", headers=world.token(Role.ADMIN))
     assert error_of(refused) == (409, "CONFLICT")
     assert "serves Production" in refused.json()["error"]["message"]
+
+
+async def audited(world: ApiWorld, target: str) -> list[tuple[str, Any, Any]]:
+    told = (await world.get("/api/v1/audit", params={"target": target})).json()["items"]
+    return [(each["action"], each["before"], each["after"]) for each in told]
+
+
+async def test_an_alias_goes_from_version_to_version_and_is_deployed(world: ApiWorld, worker: Worker) -> None:
+    await world.add_version("1.0.0")
+    await world.add_version("2.0.0")
+    engineer, path = world.token(Role.ML_ENGINEER), f"/api/v1/models/{world.model}"
+    champion = f"{path}/aliases/champion"
+    assert error_of(await world.http.delete(champion, headers=engineer)) == (404, "ALIAS_NOT_FOUND")
+    for version in ("2.0.0", "1.0.0", "1.0.0"):
+        given = await world.http.put(champion, headers=engineer, json={"version": version})
+        assert (given.status_code, given.json()["aliases"]) == (200, {"champion": version})
+    assert (await world.get(f"{path}/versions/champion")).json()["aliases"] == ["champion"]
+    assert (await world.get(f"{path}/versions/2.0.0")).json()["aliases"] == []
+    deployed = await world.deploy(version="champion", key="once")
+    assert (deployed.status_code, deployed.json().get("version")) == (202, "1.0.0"), deployed.text
+    await world.http.put(champion, headers=engineer, json={"version": "2.0.0"})
+    again = await world.deploy(version="champion", key="once")
+    assert again.json()["deploymentId"] == deployed.json()["deploymentId"], "what it meant when it was asked for"
+    unknown = await world.deploy(version="challenger", environment="Staging")
+    assert error_of(unknown) == (404, "VERSION_NOT_FOUND")
+
+    assert (await world.http.delete(champion, headers=engineer)).json()["aliases"] == {}
+    model_id = given.json()["modelId"]
+    assert [each for each in await audited(world, model_id) if each[0] == "alias"] == [
+        ("alias", {"champion": "2.0.0"}, {"champion": None}),
+        ("alias", {"champion": "1.0.0"}, {"champion": "2.0.0"}),
+        ("alias", {"champion": "2.0.0"}, {"champion": "1.0.0"}),
+        ("alias", {"champion": None}, {"champion": "2.0.0"}),
+    ]
+
+
+@pytest.mark.parametrize("alias", ["2.0.0", "Champion", "ver-1a2b", "ends-", "x" * 64])
+async def test_what_could_be_taken_for_something_else_is_no_alias(world: ApiWorld, alias: str) -> None:
+    await world.add_version("1.0.0")
+    path = f"/api/v1/models/{world.model}/aliases/{alias}"
+    answer = await world.http.put(path, headers=world.token(Role.ML_ENGINEER), json={"version": "1.0.0"})
+    assert error_of(answer) == (400, "VALIDATION_ERROR")
+    assert answer.json()["error"]["details"][0]["field"] == "alias"
+
+
+async def test_a_model_is_changed_in_what_is_named(world: ApiWorld) -> None:
+    await world.add_version("1.0.0")
+    engineer, path = world.token(Role.ML_ENGINEER), f"/api/v1/models/{world.model}"
+    before = (await world.get(path)).json()
+    changed = await world.http.patch(path, headers=engineer, json={"tags": ["tier-1"], "description": "who pays"})
+    assert changed.status_code == 200, changed.text
+    expected = {**before, "tags": ["tier-1"], "description": "who pays", "updatedAt": ANY}
+    assert changed.json() == expected
+    assert (await audited(world, before["modelId"]))[0] == (
+        "change model",
+        {"tags": [], "description": None},
+        {"tags": ["tier-1"], "description": "who pays"},
+    )
+    assert (await world.http.patch(path, headers=engineer, json={"description": None})).json()["description"] is None
+    for wrong in ({"owner": None}, {"tags": None}, {"name": "other"}, {"idempotent": False}):
+        assert error_of(await world.http.patch(path, headers=engineer, json=wrong)) == (400, "VALIDATION_ERROR")
+
+
+async def test_a_versions_card_is_written_and_kept(world: ApiWorld) -> None:
+    await world.add_version("1.0.0")
+    scientist = world.token(Role.DATA_SCIENTIST)
+    version = f"/api/v1/models/{world.model}/versions/1.0.0"
+    assert (await world.get(f"{version}/card")).json()["text"] is None
+    for text, kept in (("# Fraud", "# Fraud"), ("worse", "worse"), ("", None)):
+        written = await world.http.put(f"{version}/card", headers=scientist, json={"text": text})
+        assert written.json() == (await world.get(f"{version}/card")).json()
+        assert written.json()["text"] == kept
+    version_id = (await world.get(version)).json()["versionId"]
+    assert [before["card"] for action, before, _ in await audited(world, version_id) if action == "describe"] == [
+        "worse",
+        "# Fraud",
+        None,
+    ]
+    too_long = await world.http.put(f"{version}/card", headers=scientist, json={"text": "x" * 100_001})
+    assert error_of(too_long) == (400, "VALIDATION_ERROR")

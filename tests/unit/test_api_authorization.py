@@ -30,6 +30,11 @@ RULES: dict[tuple[str, str], set[Role] | None] = {
     ("GET", "/api/v1/models"): READERS,
     ("GET", "/api/v1/models/{model}"): READERS,
     ("DELETE", "/api/v1/models/{model}"): {ADMIN},
+    ("PATCH", "/api/v1/models/{model}"): {ENGINEER, ADMIN},
+    ("PUT", "/api/v1/models/{model}/aliases/{alias}"): {ENGINEER, ADMIN},
+    ("DELETE", "/api/v1/models/{model}/aliases/{alias}"): {ENGINEER, ADMIN},
+    ("GET", "/api/v1/models/{model}/versions/{version}/card"): READERS,
+    ("PUT", "/api/v1/models/{model}/versions/{version}/card"): MAKERS,
     ("POST", "/api/v1/models/{model}/restore"): {ADMIN},
     ("POST", "/api/v1/models/{model}/versions/{version}/deprecate"): {ENGINEER, ADMIN},
     ("POST", "/api/v1/models/{model}/versions/{version}/restore"): {ENGINEER, ADMIN},
@@ -104,7 +109,9 @@ GUARDED = [(method, path, roles) for (method, path), roles in RULES.items() if r
 async def test_strangers_and_wrong_roles_are_turned_away_before_the_body_is_read(
     api: httpx.AsyncClient, settings: Settings, method: str, path: str, roles: set[Role]
 ) -> None:
-    path = path.format(model="m", version="1.0.0", deployment_id="dep-1", freeze_id="frz-1", request_id="req-1")
+    path = path.format(
+        model="m", alias="champion", version="1.0.0", deployment_id="dep-1", freeze_id="frz-1", request_id="req-1"
+    )
     stranger = await api.request(method, path, content=b"{not json")
     assert (stranger.status_code, stranger.json()["error"]["code"]) == (401, "UNAUTHORIZED")
     assert stranger.headers["www-authenticate"].startswith("Bearer")

@@ -249,6 +249,7 @@ def test_models_are_shown_as_a_table_or_as_json(cli: Cli) -> None:
         "idempotent": True,
         "activeVersion": "2.0.0",
         "activeVersions": {"Production": "2.0.0"},
+        "aliases": {"champion": "2.0.0"},
         "isArchived": False,
         "createdAt": "2030-01-01T00:00:00Z",
         "updatedAt": "2030-01-01T00:00:00Z",

@@ -1,6 +1,7 @@
 """What `hotswap models history`, `deprecate`, `archive` and `restore` ask and show."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from tests.fixtures.cli import Cli
@@ -50,6 +51,35 @@ def test_a_model_goes_out_of_use_and_comes_back(cli: Cli) -> None:
     assert json.loads(cli.asked[0].content) == {"reason": "replaced"}
     cli.on("POST", "/api/v1/models/fraud/restore", (200, {**MODEL, "isArchived": False}))
     assert "can be used again" in cli.run("models", "restore", "fraud").stdout
+
+
+def test_an_alias_is_given_and_taken(cli: Cli) -> None:
+    cli.on("PUT", "/api/v1/models/fraud/aliases/champion", (200, {**MODEL, "aliases": {"champion": "2.0.0"}}))
+    assert cli.run("models", "alias", "fraud", "champion", "2.0.0").stdout == "fraud 2.0.0 is called champion\n"
+    assert json.loads(cli.asked[0].content) == {"version": "2.0.0"}
+    cli.on("DELETE", "/api/v1/models/fraud/aliases/champion", (200, MODEL))
+    assert "no version of fraud" in cli.run("models", "alias", "fraud", "champion", "--delete").stdout
+    for wrong in ([], ["2.0.0", "--delete"]):
+        assert cli.run("models", "alias", "fraud", "champion", *wrong).exit_code == 2
+
+
+def test_only_what_is_given_is_changed(cli: Cli) -> None:
+    cli.on("PATCH", "/api/v1/models/fraud", (200, MODEL))
+    assert cli.run("models", "change", "fraud", "--tag", "a", "--tag", "b").stdout == "fraud has another tags\n"
+    assert json.loads(cli.asked[0].content) == {"tags": ["a", "b"]}
+    assert cli.run("models", "change", "fraud").exit_code == 2
+
+
+def test_a_card_is_written_from_a_file_and_shown_as_it_is(cli: Cli, tmp_path: Path) -> None:
+    text = "# Fraud\n\n[not] markup\n"
+    file = tmp_path / "card.md"
+    file.write_text(text)
+    said = {"model": "fraud", "version": "2.0.0", "text": text}
+    cli.on("PUT", "/api/v1/models/fraud/versions/2.0.0/card", (200, said))
+    assert cli.run("models", "card", "fraud", "2.0.0", "--write", str(file)).stdout == text
+    assert json.loads(cli.asked[0].content) == {"text": text}
+    cli.on("GET", "/api/v1/models/fraud/versions/2.0.0/card", (200, {**said, "text": None}))
+    assert "nobody has written" in cli.run("models", "card", "fraud", "2.0.0").stderr
 
 
 def test_deprecating_wants_a_reason(cli: Cli) -> None:

@@ -60,8 +60,20 @@ class ModelVersion(Base):
     is_deprecated: Mapped[bool] = mapped_column(server_default=text("false"))
     deprecation: Mapped[str | None]
     """Why."""
+    card: Mapped[str | None]
+    """What people write of it, in Markdown."""
     created_by: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=Now)
+
+
+class VersionAlias(Base):
+    """A name, such as `champion`, that is one version's of a model until it is given to another."""
+
+    __tablename__ = "version_aliases"
+
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.model_id"), primary_key=True)
+    alias: Mapped[str] = mapped_column(primary_key=True)
+    version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.version_id"))
 
 
 class ActiveVersion(Base):
