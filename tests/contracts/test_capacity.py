@@ -111,6 +111,7 @@ async def test_ray_says_why_replicas_wait(serve: RayServeClient) -> None:
     assert '"GPU": 1.0' in state.message
 
 
+@pytest.mark.soak  # half a minute of waiting for Serve's autoscaler
 @pytest.mark.relied_on_by("serving/rayserve.py")
 async def test_replicas_scale_by_the_load_at_their_own_ports(serve: RayServeClient) -> None:
     await serve.put([application("busy", most=3)])

@@ -58,7 +58,7 @@ def short_bakes() -> Iterator[Stack]:
     """A stack of its own, whose setting makes bakes short: the runbook says nothing of how long they are."""
     with tempfile.TemporaryDirectory(prefix="hotswap-runbook-") as place:
         Path(place).chmod(0o711)
-        settings = {"HOTSWAP_DEPLOYMENTS__MONITORING_DURATION": "PT4S"}
+        settings = {"HOTSWAP_DEPLOYMENTS__MONITORING_DURATION": "PT2S"}
         started = start(Path(place) / "data", free_base(), settings)
         yield started
         started.close()
