@@ -69,6 +69,7 @@ class Agent:
         self._api = PlanEndpoint(settings)
         self._known = self._read_known()
         self._counts = GrowingCounts(self._directory / "counts.json")
+        self._counting = asyncio.Lock()
         self._acknowledged = -1
         self._problem: str | None = None
         self._changed = asyncio.Event()
@@ -144,6 +145,8 @@ class Agent:
             if (self._acknowledged, self._problem, self._held) != before:
                 for said in filter(None, (self._problem, *self._held.values())):
                     logger.warning(said)
+                # A step's figures are counted from here on: what the weight before answered must not be among them.
+                await self._count()
                 await self._report()
 
     async def _apply(self, plan: TrafficPlan) -> dict[str, str]:
@@ -218,11 +221,19 @@ class Agent:
     async def _keep_reporting(self) -> None:
         while True:
             # Without Envoy there is nothing new to count; the report then grows old, which is what it should say.
-            with contextlib.suppress(httpx.HTTPError, OSError):
-                tally = await self._admin.tally()
-                self._counts.add(tally, now=time.time(), serving=cluster_names(self._known.applied))
+            if await self._count():
                 await self._report()
             await asyncio.sleep(POLL_SECONDS)
+
+    async def _count(self) -> bool:
+        """Whether Envoy said what it has answered so far. One at a time: an older tally would look like a restart."""
+        async with self._counting:
+            try:
+                tally = await self._admin.tally()
+                self._counts.add(tally, now=time.time(), serving=cluster_names(self._known.applied))
+            except (httpx.HTTPError, OSError):
+                return False
+        return True
 
     async def _report(self) -> None:
         report = ProxyReport(

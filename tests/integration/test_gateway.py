@@ -12,8 +12,9 @@ from redis.asyncio import Redis
 from scipy.stats import binom
 
 from hotswap.bus import PLAN, RedisTrafficBus
-from hotswap.domain.traffic import FULL, TrafficPlan
+from hotswap.domain.traffic import FULL, TrafficPlan, total_counts
 from hotswap.domain.vocabulary import Role
+from serving import agent as agent_module
 from serving.envoy.headers import UNREAD_HEADERS
 from tests.fixtures.envoy import Gateway, Upstream
 from tests.fixtures.traffic import CANDIDATE, STABLE, answered_by, plan, until
@@ -40,6 +41,20 @@ async def test_a_weight_is_what_requests_see_from_its_acknowledgement_on(
             assert await answered_by(gateway, 16) == {expected.application: 16}
         print(f"published to acknowledged: p50 {statistics.median(waits) * 1000:.0f} ms")  # noqa: T201
         assert statistics.median(waits) < 0.5
+
+
+@pytest.mark.usefixtures("upstreams")
+async def test_an_acknowledgement_counts_what_was_answered_before_it(
+    gateway: Gateway, bus: RedisTrafficBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is what a step's figures are counted from: the requests of the weight before must not be among them."""
+    monkeypatch.setattr(agent_module, "POLL_SECONDS", 30)
+    async with gateway.agent():
+        before = await gateway.publish(bus, plan(1, 0))
+        assert await answered_by(gateway, 40) == {STABLE.application: 40}
+        report = await gateway.publish(bus, plan(2, FULL))
+    arm = STABLE.application
+    assert total_counts([report], arm).completed - total_counts([before], arm).completed == 40
 
 
 @pytest.mark.usefixtures("upstreams")
