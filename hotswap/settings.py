@@ -76,7 +76,7 @@ class DeploymentSettings(_Section):
         timedelta(minutes=5), gt=timedelta(0), description="how long a step bakes where a deployment doesn't say"
     )
     latency_floor: timedelta = Field(
-        timedelta(milliseconds=5),
+        timedelta(milliseconds=1),
         ge=timedelta(0),
         description="a slowdown by less rolls nothing back where a deployment doesn't say; more where hosts are busy",
     )

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from hotswap.domain.traffic import Counts
 
-LATENCY_FLOOR_MS = 5.0
+LATENCY_FLOOR_MS = 1.0
 """A slowdown below this is the machine's, not the version's: what a replica on a busy host waits for its turn."""
 
 
