@@ -14,6 +14,7 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from hotswap.domain.analysis import LATENCY_FLOOR_MS
 from hotswap.domain.promotion import PromotionRule
 from hotswap.domain.vocabulary import Environment, Strategy
 
@@ -76,7 +77,7 @@ class DeploymentSettings(_Section):
         timedelta(minutes=5), gt=timedelta(0), description="how long a step bakes where a deployment doesn't say"
     )
     latency_floor: timedelta = Field(
-        timedelta(milliseconds=1),
+        timedelta(milliseconds=LATENCY_FLOOR_MS),
         ge=timedelta(0),
         description="a slowdown by less rolls nothing back where a deployment doesn't say; more where hosts are busy",
     )

@@ -171,7 +171,7 @@ class ChangeModel(Body):
 
 class GiveAlias(Body):
     version: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,99}$")] = Field(
-        description="the version's number or its id"
+        description="the version's number, its id or another alias"
     )
 
 

@@ -9,7 +9,7 @@ import typer
 from hotswap.cli.console import connect, err, facts, out, show_json, show_table, table
 from hotswap.cli.options import AsJson, examples, json_object, moment
 from hotswap.domain.vocabulary import Environment, Framework, ModelType
-from hotswap.views import RegistrationView, VersionView
+from hotswap.views import ModelView, RegistrationView, VersionView
 
 LIST = examples("hotswap models list --framework ONNX", "hotswap models list --json | jq -r '.items[].name'")
 REGISTER = examples(
@@ -218,10 +218,7 @@ def change(
         raise typer.BadParameter("nothing is to be changed; give --description, --owner, --team or --tag")
     with connect() as hotswap:
         changed = hotswap.change_model(model, changes)
-    if as_json:
-        show_json(changed)
-    else:
-        out.print(f"{changed.name} has another {', '.join(changes)}", markup=False)
+    _tell(changed, f"{changed.name} has another {', '.join(changes)}", as_json=as_json)
 
 
 @app.command(epilog=ALIAS)
@@ -238,12 +235,8 @@ def alias(
         raise typer.BadParameter("give a version, or --delete")
     with connect() as hotswap:
         named = hotswap.take_alias(model, alias) if version is None else hotswap.give_alias(model, alias, version)
-    if as_json:
-        show_json(named)
-    elif version is None:
-        out.print(f"no version of {named.name} is called {alias}", markup=False)
-    else:
-        out.print(f"{named.name} {named.aliases[alias]} is called {alias}", markup=False)
+    said = f"{named.name} {named.aliases[alias]}" if version is not None else f"no version of {named.name}"
+    _tell(named, f"{said} is called {alias}", as_json=as_json)
 
 
 @app.command(epilog=CARD)
@@ -290,10 +283,7 @@ def archive(
     """Take a model out of use; refused while anything of it serves or is under way."""
     with connect() as hotswap:
         archived = hotswap.archive(model, reason=reason)
-    if as_json:
-        show_json(archived)
-    else:
-        out.print(f"{archived.name} is archived", markup=False)
+    _tell(archived, f"{archived.name} is archived", as_json=as_json)
 
 
 @app.command(epilog=RESTORE)
@@ -310,10 +300,14 @@ def restore(
             _show(hotswap.restore_version(model, version, reason=reason), as_json=as_json)
             return
         restored = hotswap.restore_model(model, reason=reason)
+    _tell(restored, f"{restored.name} can be used again", as_json=as_json)
+
+
+def _tell(model: ModelView, text: str, *, as_json: bool) -> None:
     if as_json:
-        show_json(restored)
+        show_json(model)
     else:
-        out.print(f"{restored.name} can be used again", markup=False)
+        out.print(text, markup=False)
 
 
 def _show(version: VersionView, *, as_json: bool) -> None:

@@ -7,7 +7,7 @@ deprecated, and going back to it stays possible; a model can only be archived wh
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -189,12 +189,20 @@ async def _model(session: AsyncSession, model: str) -> Model:
 
 
 async def _version(session: AsyncSession, model: str, version: str) -> ModelVersion:
+    """By its number, its id or an alias, as `Queries.version` has it."""
     owner = await _model(session, model)
+    called = select(VersionAlias.version_id).where(
+        VersionAlias.model_id == owner.model_id, VersionAlias.alias == version
+    )
     row: ModelVersion | None = await session.scalar(
         select(ModelVersion)
         .where(
             ModelVersion.model_id == owner.model_id,
-            (ModelVersion.version == version) | (ModelVersion.version_id == version),
+            or_(
+                ModelVersion.version == version,
+                ModelVersion.version_id == version,
+                ModelVersion.version_id.in_(called),
+            ),
         )
         .with_for_update()
     )
