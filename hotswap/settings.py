@@ -244,6 +244,12 @@ class _FromEnvironment(BaseSettings):
         return (*sources, TomlConfigSettingsSource(settings_cls, Path(config))) if config else sources
 
 
+class DatabaseSettings(_FromEnvironment):
+    """What brings the schema up to date is given: the database, as its owner."""
+
+    postgres: PostgresSettings
+
+
 class ReplicaSettings(_FromEnvironment):
     """What a replica is given: no database, no Redis, no keys but those of the artifacts."""
 
@@ -296,5 +302,13 @@ def load(kind: type[SettingsT]) -> SettingsT:
         return kind()
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        name = "HOTSWAP_" + "__".join(str(part).upper() for part in first["loc"])
+        name = "HOTSWAP_" + "__".join(str(part).upper() for part in _place(kind, first["loc"]))
         raise SettingsError(f"setting {name}: {first['msg']}") from None
+
+
+def _place(kind: type[BaseModel], at: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Where a whole section is missing, its first setting that has no default: sections themselves can't be set."""
+    section = kind.model_fields[str(at[0])].annotation if len(at) == 1 and at[0] in kind.model_fields else None
+    if not isinstance(section, type) or not issubclass(section, BaseModel):
+        return at
+    return (*at, *[name for name, field in section.model_fields.items() if field.is_required()][:1])

@@ -7,6 +7,7 @@ import typer
 
 from hotswap.cli import (
     audit,
+    database,
     decisions,
     deployments,
     drift,
@@ -61,6 +62,7 @@ _add(
     STACK, stack_commands.env, "hotswap env", 'eval "$(hotswap env --shell)"', "hotswap env --json | jq -r .urls.public"
 )
 _add(STACK, run_demo, "hotswap demo --port-base 30000", "hotswap demo --data-dir /var/lib/hotswap-demo --keep")
+app.add_typer(database.app, name="db", rich_help_panel=STACK)
 app.add_typer(models.app, name="models", rich_help_panel=WORK)
 _add(
     WORK,

@@ -1,20 +1,50 @@
-"""The schema by migration. A package of its own: only what migrates pays for importing Alembic."""
+"""The schema by migration. A package of its own: only what migrates pays for importing Alembic.
 
-from pathlib import Path
+Each migration can also be written down as SQL by somebody who has no database at hand (`alembic upgrade head --sql`),
+so none of them may look at one: what depends on rows is said in SQL. tests/integration/test_schema.py holds all to it.
+"""
+
+from typing import TextIO
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import create_engine, pool, text
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, create_engine, pool
 
 LOCK = 0x0407_5A4B  # any number that only migrations use
 
 
-def migrate(url: str) -> None:
-    """Bring the database up to the newest schema; two processes may call this at once."""
-    config = Config(Path(__file__).parents[1] / "alembic.ini")
+def migrate(url: str) -> tuple[str | None, str | None]:
+    """Bring the database up to the newest schema; two processes may call this at once.
+
+    Returns the revision it had, None for an empty database, and the one it has now.
+    """
     engine = create_engine(url, poolclass=pool.NullPool)
-    with engine.begin() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-    engine.dispose()
+    try:
+        with engine.begin() as connection:
+            before = _revision(connection)
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            return before, _revision(connection)
+    finally:
+        engine.dispose()
+
+
+def write_script(to: TextIO, *, since: str | None = None) -> None:
+    """Write what `migrate` would do to an empty database, or to one of revision `since`, as SQL for psql.
+
+    Raises:
+        alembic.util.CommandError: there is no such revision.
+    """
+    command.upgrade(_config(to), f"{since}:head" if since else "head", sql=True)
+
+
+def _config(to: TextIO | None = None) -> Config:
+    config = Config(output_buffer=to)
+    config.set_main_option("script_location", "hotswap:persistence/migrations")
+    return config
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()

@@ -1,16 +1,17 @@
 """Alembic's entry: online with the connection that `migrate` hands over, or `alembic upgrade head --sql` for psql."""
 
-import os
-
 from alembic import context
 from sqlalchemy import create_engine, pool
 
+from hotswap.persistence.migrations import LOCK
 from hotswap.persistence.tables import Base
+from hotswap.settings import DatabaseSettings, load
 
 
 def run(**options: object) -> None:
     context.configure(target_metadata=Base.metadata, **options)  # type: ignore[arg-type]
     with context.begin_transaction():
+        context.execute(f"SELECT pg_advisory_xact_lock({LOCK})")  # one at a time, by script or not
         context.run_migrations()
 
 
@@ -19,5 +20,6 @@ if context.is_offline_mode():
 elif (given := context.config.attributes.get("connection")) is not None:
     run(connection=given)
 else:
-    with create_engine(os.environ["HOTSWAP_POSTGRES__URL"], poolclass=pool.NullPool).connect() as own:
+    url = load(DatabaseSettings).postgres.url.get_secret_value()
+    with create_engine(url, poolclass=pool.NullPool).connect() as own:
         run(connection=own)

@@ -1,0 +1,66 @@
+"""`hotswap db`: bring the schema of a PostgreSQL of one's own up to date, or write the SQL that would."""
+
+import io
+from typing import Annotated
+
+import typer
+
+from hotswap.cli.console import CommandFailed, out, show_json
+from hotswap.cli.options import AsJson, examples
+
+MIGRATE = examples("hotswap db migrate", "hotswap db migrate --json | jq -r .revision")
+SQL = examples("hotswap db sql | psql -v ON_ERROR_STOP=1 ml_deployment", "hotswap db sql --from 0012 > upgrade.sql")
+
+app = typer.Typer(
+    help="The schema of a PostgreSQL of your own; `hotswap up` looks after its own by itself.",
+    epilog=examples("hotswap db migrate", "hotswap db sql"),
+    no_args_is_help=True,
+)
+
+
+@app.command(epilog=MIGRATE)
+def migrate(*, as_json: AsJson = False) -> None:
+    """Bring the database of HOTSWAP_POSTGRES__URL up to the newest schema; its data is kept."""
+    from sqlalchemy.exc import OperationalError
+
+    from hotswap.persistence.migrations import migrate
+    from hotswap.settings import DatabaseSettings, SettingsError, load
+
+    try:
+        before, after = migrate(load(DatabaseSettings).postgres.url.get_secret_value())
+    except SettingsError as error:
+        raise CommandFailed(str(error)) from None
+    except OperationalError as error:
+        raise CommandFailed(f"PostgreSQL can't be used: {error.orig}") from None
+    if as_json:
+        show_json({"before": before, "revision": after})
+    elif before == after:
+        out.print(f"the schema is the newest, revision {after}", markup=False)
+    else:
+        out.print(f"from {before or 'nothing'} to revision {after}", markup=False)
+
+
+@app.command(epilog=SQL)
+def sql(
+    *,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="REVISION",
+            help="What the database is at, by its table alembic_version; empty when absent.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Print what `hotswap db migrate` would do as SQL for psql, all of it in one transaction; asks no database."""
+    from alembic.util import CommandError
+
+    from hotswap.persistence.migrations import write_script
+
+    written = io.StringIO()  # nobody shall pipe half a script into psql
+    try:
+        write_script(written, since=since)
+    except CommandError as error:
+        raise CommandFailed(f"{error}; the table alembic_version has the revision of a database") from None
+    print(written.getvalue(), end="")  # noqa: T201 - for psql, not for a person
