@@ -51,6 +51,7 @@ from hotswap.persistence.database import create_engine, create_sessions
 from hotswap.persistence.drift import PostgresDrift
 from hotswap.persistence.freezes import PostgresFreezes
 from hotswap.persistence.history import PostgresHistory
+from hotswap.persistence.lineage import PostgresLineage
 from hotswap.persistence.looks import PostgresLooks
 from hotswap.persistence.measures import PostgresMeasures
 from hotswap.persistence.monitoring import PostgresMonitoring
@@ -153,6 +154,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             freezes=PostgresFreezes(sessions),
             audit=PostgresAudit(sessions),
             curation=PostgresCuration(sessions),
+            lineage=PostgresLineage(sessions),
             outcomes=PostgresOutcomes(sessions),
             measures=PostgresMeasures(sessions, settings.retention),
             drift=PostgresDrift(sessions),

@@ -19,6 +19,7 @@ from hotswap.persistence.curation import PostgresCuration
 from hotswap.persistence.drift import PostgresDrift
 from hotswap.persistence.freezes import PostgresFreezes
 from hotswap.persistence.history import PostgresHistory
+from hotswap.persistence.lineage import PostgresLineage
 from hotswap.persistence.looks import PostgresLooks
 from hotswap.persistence.measures import PostgresMeasures
 from hotswap.persistence.monitoring import PostgresMonitoring
@@ -50,6 +51,7 @@ class Parts:
     freezes: PostgresFreezes
     audit: PostgresAudit
     curation: PostgresCuration
+    lineage: PostgresLineage
     outcomes: PostgresOutcomes
     measures: PostgresMeasures
     drift: PostgresDrift

@@ -9,13 +9,22 @@ from pydantic import AwareDatetime
 from api.auth import GuardedRoute
 from api.context import Maker, Reader, With
 from api.orchestration import registration_path
-from api.presentation import model_view, version_view
+from api.presentation import lineage_view, model_view, version_view
 from api.schemas import Limit, ModelId, Offset, RegisterVersion, VersionId
-from hotswap.domain.errors import Conflict, HotSwapError, ModelNotFound, VersionNotFound
+from hotswap.domain.errors import Conflict, HotSwapError, ModelNotFound, ValidationFailed, VersionNotFound
 from hotswap.domain.ids import registration_workflow_id
 from hotswap.domain.vocabulary import Environment, Framework, ModelType
 from hotswap.messages import RegistrationInput
-from hotswap.views import ModelView, Page, ProblemView, RegistrationStatus, RegistrationView, ServedView, VersionView
+from hotswap.views import (
+    LineageView,
+    ModelView,
+    Page,
+    ProblemView,
+    RegistrationStatus,
+    RegistrationView,
+    ServedView,
+    VersionView,
+)
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"], route_class=GuardedRoute)
 
@@ -37,7 +46,7 @@ async def register_version(
         raise Conflict(
             f"{body.name} {body.version} is registered already; a version never changes, so register a new one"
         )
-    registration = body.registration(requested_by=caller.subject)
+    registration = body.registration(requested_by=caller.subject, derived_from=await _parents(parts, body))
     registered = await parts.orchestration.register(RegistrationInput(registration=registration))
     if registered is None:
         response.status_code = 202
@@ -105,6 +114,25 @@ async def get_registration(_: Reader, parts: With, model: ModelId, version: Vers
     if isinstance(state, HotSwapError):
         return _registration(model, version, RegistrationStatus.FAILED, error=state)
     return _registration(model, version, state)
+
+
+@router.get("/{model}/versions/{version}/lineage")
+async def get_lineage(_: Reader, parts: With, model: ModelId, version: VersionId) -> LineageView:
+    """What it was made from, and what was made from it, over all generations."""
+    row = await parts.queries.version(model, version)
+    return lineage_view(row, await parts.lineage.of(row.version.version_id))
+
+
+async def _parents(parts: With, body: RegisterVersion) -> list[str]:
+    """The ids of what the version is made from. Raises ValidationFailed naming what is not registered."""
+    found = []
+    for number, parent in enumerate(body.derived_from):
+        try:
+            row = await parts.queries.version(parent.model or body.name, parent.version)
+        except (ModelNotFound, VersionNotFound) as error:
+            raise ValidationFailed.of(f"derivedFrom[{number}]", error.message) from None
+        found.append(row.version.version_id)
+    return list(dict.fromkeys(found))
 
 
 async def _exists(parts: With, model: str, version: str) -> bool:

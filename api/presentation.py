@@ -4,6 +4,7 @@ What a view says of the steps is derived from the recorded configuration, verifi
 no worker: a deployment can be looked at while everything that works on it is down.
 """
 
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from hotswap.domain.verdict import ArmFigures, MetricResult, Outcome, Verdict
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType, Strategy, VersionStatus
 from hotswap.messages import CanaryConfig
 from hotswap.persistence.drift import ReportRow
+from hotswap.persistence.lineage import Lineage
 from hotswap.persistence.measures import Window
 from hotswap.persistence.queries import DeploymentRow, ModelRow, StepVerdict, VersionRow
 from hotswap.persistence.tables import Deployment, Model
@@ -31,11 +33,13 @@ from hotswap.views import (
     DriftView,
     FeatureDriftView,
     LatencyView,
+    LineageView,
     MetricsView,
     MetricView,
     ModelView,
     PauseView,
     QualityView,
+    RelativeView,
     ResourcesView,
     StepState,
     StepView,
@@ -69,6 +73,16 @@ def model_view(row: ModelRow) -> ModelView:
     )
 
 
+def lineage_view(row: VersionRow, found: Lineage) -> LineageView:
+    return LineageView(
+        model=row.ref.model,
+        version=row.ref.version,
+        version_id=row.ref.version_id,
+        ancestors=[RelativeView.model_validate(asdict(each)) for each in found.ancestors],
+        descendants=[RelativeView.model_validate(asdict(each)) for each in found.descendants],
+    )
+
+
 def card_view(row: VersionRow) -> CardView:
     return CardView(model=row.ref.model, version=row.ref.version, text=row.version.card)
 
@@ -88,6 +102,7 @@ def version_view(row: VersionRow) -> VersionView:
         output_schema=version.output_schema,
         training_metadata=version.training,
         performance_baseline=version.baseline,
+        reference_distribution=version.reference_distribution,
         status=VersionStatus(version.status),
         approved_by=version.approved_by,
         approved_at=version.approved_at,

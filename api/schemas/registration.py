@@ -1,6 +1,7 @@
 """What registers a version."""
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
 import semver
@@ -80,6 +81,36 @@ class PerformanceBaseline(Body):
     memory_bytes: int | None = Field(None, gt=0)
 
 
+class TrainingMetadata(Body):
+    """What it was trained on and with; other fields than these are kept as they are."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "example": {
+                "dataSet": {"name": "payments", "uri": "s3://data/payments/2026-10", "digest": "sha256:0f3a…"},
+                "sampleCounts": {"train": 80_000, "test": 20_000},
+                "hyperparameters": {"max_depth": 6},
+                "metrics": {"auc": 0.93},
+                "run": "https://mlflow.example.com/#/experiments/3/runs/0f3a",
+                "code": {"repository": "https://git.example.com/fraud.git", "commit": "4be1f0c"},
+            }
+        },
+    )
+
+    data_set: Text | Metadata | None = None
+    sample_counts: dict[str, Annotated[int, Field(ge=0)]] | None = None
+    hyperparameters: Metadata | None = None
+    metrics: dict[str, float] | None = None
+    run: Text | None = Field(None, description="where the training run is written down")
+    code: Text | Metadata | None = None
+
+
+class MadeFrom(Body):
+    model: ModelName | None = Field(None, description="the same model, when absent")
+    version: SemVerOrAlias = Field(description="its number or an alias; it must be registered")
+
+
 class RegisterVersion(Body):
     """`POST /models`: the first four fields are enough."""
 
@@ -110,7 +141,10 @@ class RegisterVersion(Body):
         description="of the model: false where a request must not be asked twice, so that a candidate's failure "
         "reaches the client instead of being answered by the stable; absent leaves it as it is, true at first",
     )
-    training_metadata: Metadata | None = None
+    derived_from: list[MadeFrom] = Field(
+        [], max_length=50, description="what it was fine-tuned or distilled from, or put together of"
+    )
+    training_metadata: TrainingMetadata | None = None
     performance_baseline: PerformanceBaseline | None = None
     reference_distribution: Metadata | None = Field(
         None,
@@ -126,11 +160,11 @@ class RegisterVersion(Body):
             raise ValueError(error.message) from None
         return said
 
-    def registration(self, *, requested_by: str) -> Registration:
-        baseline = self.performance_baseline
+    def registration(self, *, requested_by: str, derived_from: Sequence[str] = ()) -> Registration:
+        """`derived_from` holds the ids of what this body names."""
         metadata = {
-            "training": self.training_metadata,
-            "baseline": baseline.model_dump(by_alias=True, exclude_none=True) if baseline else None,
+            "training": _said(self.training_metadata),
+            "baseline": _said(self.performance_baseline),
             "reference_distribution": self.reference_distribution,
         }
         return Registration(
@@ -146,8 +180,13 @@ class RegisterVersion(Body):
             tags=tuple(self.tags),
             checksum=self.checksum,
             idempotent=self.idempotent,
+            derived_from=tuple(derived_from),
             metadata={name: value for name, value in metadata.items() if value is not None},
         )
+
+
+def _said(part: Body | None) -> Metadata | None:
+    return part.model_dump(by_alias=True, exclude_none=True) if part is not None else None
 
 
 class ChangeModel(Body):

@@ -21,6 +21,7 @@ HISTORY = examples(
     "hotswap models history fraud-detection --environment Production",
     "hotswap models history fraud-detection --at 2026-12-27T06:00:00Z",
 )
+LINEAGE = examples("hotswap models lineage fraud-detection 2.0.0", "hotswap models lineage churn champion --json")
 CHANGE = examples("hotswap models change fraud-detection --owner ann --tag fraud --tag tier-1")
 ALIAS = examples(
     "hotswap models alias fraud-detection champion 2.0.0",
@@ -85,6 +86,13 @@ def register(
     team: Annotated[str | None, typer.Option()] = None,
     tag: Annotated[list[str] | None, typer.Option(help="May be given several times.")] = None,
     checksum: Annotated[str | None, typer.Option(help="The sha256 that the artifact must have.")] = None,
+    derived_from: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A version that it was made from: 1.0.0 or churn:1.0.0. May be given several times.",
+            show_default=False,
+        ),
+    ] = None,
     idempotent: Annotated[
         bool | None,
         typer.Option(
@@ -106,6 +114,7 @@ def register(
         "team": team,
         "tags": tag or None,
         "checksum": checksum,
+        "derivedFrom": [_made_from(each) for each in derived_from or ()] or None,
         "idempotent": idempotent,
         **(json_object(f"@{metadata}", name="--metadata") if metadata else {}),
     }
@@ -197,6 +206,36 @@ def history(
         for each in page.items
     ]
     show_table(table("VERSION", "ENVIRONMENT", "SINCE", "UNTIL", "BY", "APPROVED BY", "DEPLOYMENT", rows=rows))
+
+
+@app.command(epilog=LINEAGE)
+def lineage(
+    model: Model,
+    version: Annotated[str, typer.Argument(help="Which version, or its alias.", show_default=False)],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a version was made from, and what was made from it."""
+    with connect() as hotswap:
+        found = hotswap.lineage(model, version)
+    if as_json:
+        show_json(found)
+        return
+    numbers = {each.version_id: f"{each.model} {each.version}" for each in (*found.ancestors, *found.descendants)}
+    numbers[found.version_id] = f"{found.model} {found.version}"
+    rows = [
+        (
+            f"{each.distance} {direction}",
+            f"{each.model} {each.version}",
+            ", ".join(numbers.get(parent, parent) for parent in each.derived_from) or None,
+            each.version_id,
+        )
+        for direction, side in (("back", reversed(found.ancestors)), ("on", found.descendants))
+        for each in side
+    ]
+    if not rows:
+        err.print(f"nothing is known that {found.model} {found.version} was made from, nor of it", markup=False)
+    show_table(table("GENERATIONS", "VERSION", "MADE FROM", "ID", rows=rows))
 
 
 @app.command(epilog=CHANGE)
@@ -301,6 +340,11 @@ def restore(
             return
         restored = hotswap.restore_model(model, reason=reason)
     _tell(restored, f"{restored.name} can be used again", as_json=as_json)
+
+
+def _made_from(said: str) -> dict[str, str]:
+    model, found, version = said.rpartition(":")
+    return {"model": model, "version": version} if found else {"version": version}
 
 
 def _tell(model: ModelView, text: str, *, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from hotswap.views import (
     AlertView,
     CardView,
     DriftView,
+    LineageView,
     MetricsView,
     ModelView,
     MonitoringView,
@@ -109,6 +110,10 @@ class Registry(Calls):
     def take_alias(self, model: str, alias: str) -> ModelView:
         """Let no version be called so."""
         return read(ModelView, self._transport.send("DELETE", _alias_path(model, alias)))
+
+    def lineage(self, model: str, version: str) -> LineageView:
+        """What a version was made from, and what was made from it."""
+        return read(LineageView, self._transport.send("GET", f"{_version_path(model, version)}/lineage"))
 
     def card(self, model: str, version: str) -> CardView:
         """What people write of a version."""

@@ -14,6 +14,7 @@ class Registration:
     """What a person asks to be registered; the rest is read from the artifact.
 
     `idempotent` is the model's, not this version's: None leaves it as it is, which is True for a new model.
+    `derived_from` holds the ids of the versions that it was made from.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Registration:
     tags: tuple[str, ...] = ()
     checksum: str | None = None
     idempotent: bool | None = None
+    derived_from: tuple[str, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
 
 

@@ -14,7 +14,7 @@ from hotswap.domain.registry import Inspection, Registration, ValidationReport, 
 from hotswap.domain.vocabulary import Framework, VersionStatus
 from hotswap.persistence.audit import about_model, about_version
 from hotswap.persistence.database import Sessions
-from hotswap.persistence.tables import AuditEvent, Deployment, Model, ModelVersion
+from hotswap.persistence.tables import AuditEvent, Deployment, Model, ModelVersion, VersionParent
 
 
 class PostgresRegistry:
@@ -32,6 +32,9 @@ class PostgresRegistry:
             if known is None:
                 known = _new_version(model, registration, inspection)
                 session.add(known)
+                await session.flush()  # before what refers to it
+                made_from = registration.derived_from
+                session.add_all(VersionParent(version_id=known.version_id, parent_id=each) for each in made_from)
                 session.add(_registered(known, registration))
                 session.add_all(_with_idempotence(model, registration))
             elif known.checksum != inspection.artifact.sha256:

@@ -31,7 +31,16 @@ from hotswap.views.explanations import (
 )
 from hotswap.views.inference import BatchPredictionView, OutcomesTaken, PredictionView, TokenView
 from hotswap.views.metrics import ClientView, DriftView, FeatureDriftView, LatencyView, MetricsView, QualityView
-from hotswap.views.models import CardView, ModelView, RegistrationStatus, RegistrationView, ServedView, VersionView
+from hotswap.views.models import (
+    CardView,
+    LineageView,
+    ModelView,
+    RegistrationStatus,
+    RegistrationView,
+    RelativeView,
+    ServedView,
+    VersionView,
+)
 from hotswap.views.monitoring import AlertView, MonitoringView
 from hotswap.views.verdicts import ArmView, MetricView, VerdictView
 
@@ -61,6 +70,7 @@ __all__ = [
     "HappeningView",
     "Item",
     "LatencyView",
+    "LineageView",
     "MetricView",
     "MetricsView",
     "ModelView",
@@ -74,6 +84,7 @@ __all__ = [
     "RefusalView",
     "RegistrationStatus",
     "RegistrationView",
+    "RelativeView",
     "ReplayView",
     "ReplayedStepView",
     "ResourcesView",

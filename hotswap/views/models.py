@@ -65,6 +65,7 @@ class VersionView(View):
     output_schema: dict[str, Any]
     training_metadata: dict[str, Any]
     performance_baseline: dict[str, Any]
+    reference_distribution: dict[str, Any] = Field(default_factory=dict)
     status: VersionStatus
     approved_by: str | None
     approved_at: datetime | None
@@ -73,6 +74,27 @@ class VersionView(View):
     aliases: list[str] = Field(default_factory=list)
     created_by: str
     created_at: datetime
+
+
+class RelativeView(View):
+    """`distance` in generations, by the shortest way; `derivedFrom` are the ids of what it was made from."""
+
+    model: str
+    version: str
+    version_id: str
+    distance: int
+    derived_from: list[str]
+    training_metadata: dict[str, Any]
+
+
+class LineageView(View):
+    """Where a version comes from and what came from it, the nearest first; at most a thousand of each."""
+
+    model: str
+    version: str
+    version_id: str
+    ancestors: list[RelativeView]
+    descendants: list[RelativeView]
 
 
 class CardView(View):

@@ -34,6 +34,7 @@ RULES: dict[tuple[str, str], set[Role] | None] = {
     ("PUT", "/api/v1/models/{model}/aliases/{alias}"): {ENGINEER, ADMIN},
     ("DELETE", "/api/v1/models/{model}/aliases/{alias}"): {ENGINEER, ADMIN},
     ("GET", "/api/v1/models/{model}/versions/{version}/card"): READERS,
+    ("GET", "/api/v1/models/{model}/versions/{version}/lineage"): READERS,
     ("PUT", "/api/v1/models/{model}/versions/{version}/card"): MAKERS,
     ("POST", "/api/v1/models/{model}/restore"): {ADMIN},
     ("POST", "/api/v1/models/{model}/versions/{version}/deprecate"): {ENGINEER, ADMIN},

@@ -85,3 +85,30 @@ def test_a_card_is_written_from_a_file_and_shown_as_it_is(cli: Cli, tmp_path: Pa
 def test_deprecating_wants_a_reason(cli: Cli) -> None:
     assert cli.run("models", "deprecate", "fraud", "1.0.0").exit_code == 2
     assert cli.asked == []
+
+
+def test_the_lineage_reads_from_the_first_ancestor_to_the_last_descendant(cli: Cli) -> None:
+    def relative(version: str, distance: int, *parents: str) -> dict[str, Any]:
+        return {
+            "model": "fraud",
+            "version": version,
+            "versionId": f"ver-{version[0]}",
+            "distance": distance,
+            "derivedFrom": list(parents),
+            "trainingMetadata": {},
+        }
+
+    family = {
+        "model": "fraud",
+        "version": "3.0.0",
+        "versionId": "ver-3",
+        "ancestors": [relative("2.0.0", 1, "ver-1"), relative("1.0.0", 2)],
+        "descendants": [relative("4.0.0", 1, "ver-3", "ver-9")],
+    }
+    cli.on("GET", "/api/v1/models/fraud/versions/3.0.0/lineage", (200, family))
+    shown = [line.split() for line in cli.run("models", "lineage", "fraud", "3.0.0").stdout.splitlines()[1:]]
+    assert shown == [
+        ["2", "back", "fraud", "1.0.0", "-", "ver-1"],
+        ["1", "back", "fraud", "2.0.0", "fraud", "1.0.0", "ver-2"],
+        ["1", "on", "fraud", "4.0.0", "fraud", "3.0.0,", "ver-9", "ver-4"],
+    ]

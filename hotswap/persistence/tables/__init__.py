@@ -9,7 +9,7 @@ from hotswap.persistence.tables.base import Base, Now
 from hotswap.persistence.tables.deployments import ENDED, Approval, AuditEvent, Deployment, FreezeRow, Slot
 from hotswap.persistence.tables.outcomes import OutcomeRollup, OutcomeRow
 from hotswap.persistence.tables.records import InferenceRequest, ProxyCount, ProxyMark, RecordRollup
-from hotswap.persistence.tables.registry import ActiveVersion, Model, ModelVersion, VersionAlias
+from hotswap.persistence.tables.registry import ActiveVersion, Model, ModelVersion, VersionAlias, VersionParent
 from hotswap.persistence.tables.traffic import (
     DesiredApplication,
     LeaseRow,
@@ -48,4 +48,5 @@ __all__ = [
     "TrafficEpoch",
     "TrafficRoute",
     "VersionAlias",
+    "VersionParent",
 ]

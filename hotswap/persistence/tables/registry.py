@@ -66,6 +66,15 @@ class ModelVersion(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=Now)
 
 
+class VersionParent(Base):
+    """What a version was made from: fine-tuned from it, distilled from it, or put together from several."""
+
+    __tablename__ = "version_parents"
+
+    version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.version_id"), primary_key=True)
+    parent_id: Mapped[str] = mapped_column(ForeignKey("model_versions.version_id"), primary_key=True, index=True)
+
+
 class VersionAlias(Base):
     """A name, such as `champion`, that is one version's of a model until it is given to another."""
 
