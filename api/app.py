@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 
 import uvicorn
 from fastapi import APIRouter, FastAPI
@@ -41,16 +42,19 @@ from api import (
 )
 from api.auth import Tokens
 from api.context import Parts
+from api.description import describe, operation_id
 from api.edge import Edge
 from api.orchestration import Orchestration
 from hotswap.persistence.alerts import PostgresAlerts
 from hotswap.persistence.audit import PostgresAudit
 from hotswap.persistence.capacity import PostgresCapacity
+from hotswap.persistence.changes import PostgresChanges
 from hotswap.persistence.curation import PostgresCuration
 from hotswap.persistence.database import create_engine, create_sessions
 from hotswap.persistence.drift import PostgresDrift
 from hotswap.persistence.freezes import PostgresFreezes
 from hotswap.persistence.history import PostgresHistory
+from hotswap.persistence.idempotency import PostgresIdempotencyKeys
 from hotswap.persistence.lineage import PostgresLineage
 from hotswap.persistence.looks import PostgresLooks
 from hotswap.persistence.measures import PostgresMeasures
@@ -115,12 +119,14 @@ def assemble(**options: object) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        responses={"default": {"model": ErrorBody, "description": "what went wrong, in the one error format"}},
+        generate_unique_id_function=operation_id,
+        responses={"default": {"model": ErrorBody}},  # so that the document has it; `describe` says when
         **options,  # type: ignore[arg-type]
     )
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
+    app.openapi = partial(describe, app)  # type: ignore[method-assign]
     app.add_middleware(Edge)
     app.state.readiness = health.Readiness()
     app.state.hashing = asyncio.Semaphore(2)
@@ -144,6 +150,8 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             settings=settings,
             tokens=Tokens(settings.security),
             queries=Queries(sessions),
+            idempotency=PostgresIdempotencyKeys(sessions),
+            changes=PostgresChanges(sessions),
             history=PostgresHistory(sessions),
             looks=PostgresLooks(sessions),
             monitoring=PostgresMonitoring(sessions),

@@ -3,43 +3,35 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 
-from api.auth import GuardedRoute
 from api.context import Reader, With
-from api.schemas import Limit
+from api.paging import Number, Paged
+from api.routing import GuardedRoute
+from api.schemas import QueryWord, Since, Until
 from hotswap.persistence.audit import Wanted
 from hotswap.persistence.tables import AuditEvent
 from hotswap.views import AuditEventView, AuditPage
 
 router = APIRouter(prefix="/api/v1/audit", tags=["audit"], route_class=GuardedRoute)
 
-Word = Annotated[str | None, Query(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
-
 
 @router.get("")
 async def list_audit_events(
     _: Reader,
     parts: With,
-    target: Annotated[
-        str | None,
-        Query(max_length=255, pattern=r"^[^\x00]*$", description="a deployment's, model's or version's id"),
-    ] = None,
-    target_type: Annotated[Word, Query(alias="targetType")] = None,
-    actor: Word = None,
-    action: Word = None,
-    trace_id: Annotated[Word, Query(alias="traceId")] = None,
-    since: Annotated[AwareDatetime | None, Query(description="with its time zone; included")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="with its time zone; not included")] = None,
-    limit: Limit = 50,
-    cursor: Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next` of the page before")] = None,
+    paging: Paged,
+    target: Annotated[QueryWord, Query(description="a deployment's, model's or version's id")] = None,
+    target_type: Annotated[QueryWord, Query(alias="targetType")] = None,
+    actor: QueryWord = None,
+    action: QueryWord = None,
+    trace_id: Annotated[QueryWord, Query(alias="traceId")] = None,
+    since: Since = None,
+    until: Until = None,
 ) -> AuditPage:
     """Newest first."""
     wanted = Wanted(target, target_type, actor, action, trace_id, since, until)
-    # One more than is shown says whether there is a next page.
-    found = await parts.audit.events(wanted, limit=limit + 1, before=int(cursor) if cursor is not None else None)
-    shown = found[:limit]
-    return AuditPage(items=[_view(row) for row in shown], next=str(shown[-1].id) if len(found) > limit else None)
+    found = await parts.audit.events(wanted, paging.window("audit", Number))
+    return AuditPage(items=[_view(row) for row in found.items], next=paging.link("audit", found.next))
 
 
 def _view(row: AuditEvent) -> AuditEventView:

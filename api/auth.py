@@ -1,18 +1,18 @@
 """Who calls, and whether they may: one rule per route, and no route without one.
 
-A route states its rule as a parameter, `caller: Annotated[Principal, requires(Role.ADMIN)]`. `GuardedRoute` applies it
-before the body is read, so that a stranger learns nothing and costs nothing, and refuses to exist without a rule: a
-forgotten one stops the API's start instead of opening a door. Tokens are checked with the same key set as at Envoy;
+A route states its rule as a parameter, `caller: Annotated[Principal, requires(Role.ADMIN)]`. `api.routing` applies it
+before the body is read, so that a stranger learns nothing and costs nothing, and a route without one can't be: a
+forgotten rule stops the API's start instead of opening a door. Tokens are checked with the same key set as at Envoy;
 the file is read again when it changes, so keys can be rotated while this runs.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Request
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
@@ -99,20 +99,6 @@ def requires(*roles: Role) -> Any:
 def anonymous() -> Any:
     """For a route's `dependencies`."""
     return Depends(Anonymous())
-
-
-class GuardedRoute(APIRoute):
-    """A route that is not served before its rule has admitted the caller."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        rule = rule_of(self)
-        handler = super().get_route_handler()
-
-        async def guarded(request: Request) -> Response:
-            request.state.caller = rule.admit(request)
-            return await handler(request)
-
-        return guarded
 
 
 def rule_of(route: APIRoute) -> Rule | Anonymous:

@@ -17,8 +17,9 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from fastapi import APIRouter, Request
 
-from api.auth import GuardedRoute, anonymous
+from api.auth import anonymous
 from api.context import With
+from api.routing import GuardedRoute
 from api.schemas import Login
 from hotswap.domain.errors import NotFound, Unauthorized, Unavailable
 from hotswap.domain.vocabulary import Role

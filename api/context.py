@@ -15,10 +15,12 @@ from api.orchestration import Orchestration
 from hotswap.domain.vocabulary import Role
 from hotswap.persistence.alerts import PostgresAlerts
 from hotswap.persistence.audit import PostgresAudit
+from hotswap.persistence.changes import PostgresChanges
 from hotswap.persistence.curation import PostgresCuration
 from hotswap.persistence.drift import PostgresDrift
 from hotswap.persistence.freezes import PostgresFreezes
 from hotswap.persistence.history import PostgresHistory
+from hotswap.persistence.idempotency import PostgresIdempotencyKeys
 from hotswap.persistence.lineage import PostgresLineage
 from hotswap.persistence.looks import PostgresLooks
 from hotswap.persistence.measures import PostgresMeasures
@@ -41,6 +43,8 @@ class Parts:
     settings: Settings
     tokens: Tokens
     queries: Queries
+    idempotency: PostgresIdempotencyKeys
+    changes: PostgresChanges
     history: PostgresHistory
     looks: PostgresLooks
     monitoring: PostgresMonitoring

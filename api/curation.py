@@ -5,9 +5,9 @@ Nothing is deleted, and what serves goes on serving.
 
 from fastapi import APIRouter
 
-from api.auth import GuardedRoute
 from api.context import Admin, Engineer, Maker, Reader, With
 from api.presentation import card_view, model_view, version_view
+from api.routing import GuardedRoute
 from api.schemas import AliasName, ChangeModel, Deprecate, GiveAlias, ModelId, Say, VersionId, WriteCard
 from hotswap.views import CardView, ModelView, VersionView
 

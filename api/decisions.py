@@ -10,11 +10,11 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from api.auth import GuardedRoute
 from api.context import Engineer, Maker, Parts, With
 from api.launch import check_may_change
 from api.orchestration import Ended, NoAnswer
 from api.queue import leave_line, too_early
+from api.routing import GuardedRoute
 from api.schemas import DeploymentId, Say, SayApprove, SayGoTo, SayPromote
 from hotswap.domain.errors import Conflict, Forbidden, Unavailable
 from hotswap.domain.lifecycle import DeploymentStatus

@@ -7,40 +7,29 @@ under way is in `api.decisions`.
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import ValidationError
 
-from api.auth import GuardedRoute
 from api.context import Maker, Reader, With
 from api.dry_run import dry_run
 from api.errors import invalid
+from api.idempotency import KeyName
 from api.launch import check_may_change, launch
+from api.paging import Instant, Paged, Plain
 from api.presentation import accepted, deployment_view
-from api.schemas import (
-    CreateDeployment,
-    DeploymentId,
-    IdempotencyKeyText,
-    Limit,
-    Offset,
-    split_resources,
-)
+from api.routing import GuardedRoute
+from api.schemas import CreateDeployment, DeploymentId, QueryWord, Since, Until, split_resources
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.domain.vocabulary import Environment, Strategy
+from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
 from hotswap.launching import with_defaults
 from hotswap.messages import CanaryConfig
-from hotswap.persistence.queries import NewDeployment
+from hotswap.persistence.queries import NewDeployment, WantedDeployments
 from hotswap.settings import Settings
 from hotswap.views import Accepted, DeploymentView, DryRunView, Page
 
 router = APIRouter(prefix="/api/v1/deployments", tags=["deployments"], route_class=GuardedRoute)
-
-IdempotencyKey = Annotated[
-    IdempotencyKeyText | None,
-    Header(alias="Idempotency-Key", description="the same caller's same key never starts a second deployment"),
-]
-
 
 DryRun = Annotated[bool, Query(alias="dryRun", description="start nothing, and answer what would be")]
 
@@ -53,7 +42,7 @@ async def create_deployment(
     parts: With,
     body: CreateDeployment,
     response: Response,
-    idempotency_key: IdempotencyKey = None,
+    key: KeyName,
     is_dry_run: DryRun = False,
 ) -> Accepted | DryRunView:
     """Start a deployment, or let it wait for its turn. It goes on by itself; `GET` what Location names to watch it."""
@@ -68,7 +57,7 @@ async def create_deployment(
         strategy_config=config.model_dump(mode="json", by_alias=True),
         resources=resources,
         initiated_by=caller.subject,
-        idempotency_key=idempotency_key,
+        idempotency_key=key,
         on_conflict=body.on_conflict,
         start_at=body.start_at,
     )
@@ -84,21 +73,27 @@ async def create_deployment(
 async def list_deployments(
     _: Reader,
     parts: With,
+    paging: Paged,
     model: Annotated[str | None, Query(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$", description="its id or its name")] = None,
+    version: Annotated[QueryWord, Query(description="its number")] = None,
     environment: Annotated[Environment | None, Query()] = None,
-    status: Annotated[DeploymentStatus | None, Query()] = None,
-    limit: Limit = 50,
-    offset: Offset = 0,
+    status: Annotated[
+        list[DeploymentStatus] | None, Query(description="one of these; may be given several times")
+    ] = None,
+    kind: Annotated[DeploymentKind | None, Query()] = None,
+    initiated_by: Annotated[QueryWord, Query(alias="initiatedBy")] = None,
+    since: Since = None,
+    until: Until = None,
 ) -> Page[DeploymentView]:
     """Newest first; without the verdicts, which `GET /deployments/{id}` has."""
-    found = await parts.queries.deployments(
-        model=model, environment=environment, status=status, limit=limit, offset=offset
-    )
-    return Page(items=[deployment_view(row) for row in found.items], total=found.total, limit=limit, offset=offset)
+    wanted = WantedDeployments(model, version, environment, status or (), kind, initiated_by, since, until)
+    found = await parts.queries.deployments(wanted, paging.window("deployments", Instant, Plain))
+    return paging.page("deployments", [deployment_view(row) for row in found.items], found)
 
 
 @router.get("/{deployment_id}")
 async def get_deployment(_: Reader, parts: With, deployment_id: DeploymentId) -> DeploymentView:
+    """Where it is, its verified share of the traffic, and what was judged so far."""
     return deployment_view(await parts.queries.deployment(deployment_id))
 
 

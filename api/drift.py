@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from api.auth import GuardedRoute
 from api.context import Maker, Reader, With
 from api.presentation import drift_view
+from api.routing import GuardedRoute
 from api.schemas import ModelId
 from hotswap.domain.errors import NotFound
 from hotswap.domain.vocabulary import Environment

@@ -15,6 +15,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -37,8 +38,11 @@ STATUS: dict[type[HotSwapError], HTTPStatus] = {
     domain.Conflict: HTTPStatus.CONFLICT,
     domain.PolicyNotMet: HTTPStatus.CONFLICT,
     domain.InsufficientCapacity: HTTPStatus.CONFLICT,
+    domain.KeyReused: HTTPStatus.CONFLICT,
+    domain.KeyInUse: HTTPStatus.CONFLICT,
     domain.StaleFence: HTTPStatus.CONFLICT,
     domain.IllegalTransition: HTTPStatus.CONFLICT,
+    domain.ChangedMeanwhile: HTTPStatus.PRECONDITION_FAILED,
     domain.Unauthorized: HTTPStatus.UNAUTHORIZED,
     domain.Forbidden: HTTPStatus.FORBIDDEN,
     domain.ReplicasFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -47,14 +51,18 @@ STATUS: dict[type[HotSwapError], HTTPStatus] = {
 
 HEADERS: dict[type[HotSwapError], dict[str, str]] = {
     domain.Unauthorized: {"WWW-Authenticate": 'Bearer realm="hotswap"'},
+    domain.KeyInUse: {"Retry-After": "1"},
     domain.Unavailable: {"Retry-After": "5"},
 }
 
 _CODE_OF_STATUS = {
     HTTPStatus.BAD_REQUEST: ValidationFailed.code,
+    HTTPStatus.UNAUTHORIZED: domain.Unauthorized.code,
     HTTPStatus.NOT_FOUND: domain.NotFound.code,
-    HTTPStatus.METHOD_NOT_ALLOWED: "METHOD_NOT_ALLOWED",
+    HTTPStatus.PRECONDITION_FAILED: domain.ChangedMeanwhile.code,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ValidationFailed.code,
+    HTTPStatus.TOO_MANY_REQUESTS: "RATE_LIMIT_EXCEEDED",
+    HTTPStatus.INTERNAL_SERVER_ERROR: HotSwapError.code,
 }
 
 MOST_DETAILS = 20
@@ -89,6 +97,18 @@ def answer_domain(error: HotSwapError, *, trace_id: str) -> JSONResponse:
         trace_id=trace_id,
         headers=HEADERS.get(type(error)),
     )
+
+
+def code_of(status: HTTPStatus) -> str:
+    """What an error of this status is called that has no class of its own."""
+    return _CODE_OF_STATUS.get(status, status.name)
+
+
+def methods_of(app: FastAPI, path: str) -> list[str]:
+    """All that can be done there: a path's methods are on routes of their own."""
+    routes = [context.original_route for context in iter_route_contexts(app.routes)]
+    here = [each for each in routes if isinstance(each, APIRoute) and each.path_regex.match(path)]
+    return sorted({method for each in here for method in each.methods or ()})
 
 
 def answer_internal(*, trace_id: str) -> JSONResponse:
@@ -162,8 +182,10 @@ def _on_http_error(request: Request, error: Exception) -> JSONResponse:
         HTTPStatus.METHOD_NOT_ALLOWED: f"{request.method} is not something that {request.url.path} does",
         HTTPStatus.BAD_REQUEST: "the body can't be read as JSON",
     }.get(status, str(error.detail))
-    code = _CODE_OF_STATUS.get(status, status.name)
-    return answer(status, code=code, message=message, trace_id=request.state.trace_id, headers=error.headers)
+    headers = dict(error.headers or {})
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(methods_of(request.app, request.url.path))
+    return answer(status, code=code_of(status), message=message, trace_id=request.state.trace_id, headers=headers)
 
 
 def _on_database_error(request: Request, error: Exception) -> JSONResponse:

@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter
 
-from api.auth import GuardedRoute
 from api.context import Reader, With
 from api.explanation import explanation_view
+from api.routing import GuardedRoute
 from api.schemas import DeploymentId
 from hotswap.views import ExplanationView
 

@@ -5,12 +5,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from api.auth import GuardedRoute
 from api.context import Engineer, Reader, With
-from api.schemas import CreateFreeze, FreezeId, Limit, Offset
+from api.paging import Instant, Paged, Plain
+from api.routing import GuardedRoute
+from api.schemas import CreateFreeze, FreezeId
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.queueing import Freeze
 from hotswap.domain.vocabulary import Environment
+from hotswap.persistence.paging import part
 from hotswap.views import FreezeView, Page
 
 router = APIRouter(prefix="/api/v1/freezes", tags=["freezes"], route_class=GuardedRoute)
@@ -39,14 +41,20 @@ async def create_freeze(caller: Engineer, parts: With, body: CreateFreeze, respo
 async def list_freezes(
     _: Reader,
     parts: With,
+    paging: Paged,
     environment: Annotated[Environment | None, Query()] = None,
-    limit: Limit = 50,
-    offset: Offset = 0,
 ) -> Page[FreezeView]:
     """Those in force and those planned, in the order in which they begin."""
-    found = await parts.freezes.all(environment=environment)
-    shown = [_view(freeze) for freeze in found[offset : offset + limit]]
-    return Page(items=shown, total=len(found), limit=limit, offset=offset)
+    window = paging.window("freezes", Instant, Plain)
+    all_of_them = await parts.freezes.all(environment=environment)
+    found = part(all_of_them, lambda each: (each.starts_at, each.freeze_id), window, falling=False)
+    return paging.page("freezes", [_view(freeze) for freeze in found.items], found)
+
+
+@router.get("/{freeze_id}")
+async def get_freeze(_: Reader, parts: With, freeze_id: FreezeId) -> FreezeView:
+    """One of them, also after its end."""
+    return _view(await parts.freezes.get(freeze_id))
 
 
 @router.delete("/{freeze_id}")

@@ -11,8 +11,9 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from api.auth import GuardedRoute, anonymous
+from api.auth import anonymous
 from api.context import Probe, With
+from api.routing import GuardedRoute
 from hotswap.domain.errors import HotSwapError
 
 router = APIRouter(prefix="/health", tags=["health"], route_class=GuardedRoute, dependencies=[])
@@ -42,6 +43,7 @@ class Readiness:
 
 @router.get("", dependencies=[anonymous()])
 async def live() -> dict[str, str]:
+    """200 while the API lives, whatever else is away."""
     return {"status": "alive"}
 
 

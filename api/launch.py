@@ -1,7 +1,8 @@
 """From an accepted request to a running workflow, or to a place in line, for rollouts and rollbacks alike.
 
-Invariant: every row either has its workflow or can be given it by the same Idempotency-Key; a row that lost the race
-for its model and environment is taken back before anybody is told of it, and the caller learns which deployment runs.
+Invariant: every row either has its workflow or can be given it, by the same request under its Idempotency-Key; a row
+that lost the race for its model and environment is taken back before anybody is told of it, and the caller learns which
+deployment runs.
 """
 
 import asyncio
@@ -12,10 +13,10 @@ from typing import Any
 
 from api.capacity import check_capacity
 from api.context import Parts
+from api.idempotency import leave_open
 from api.orchestration import AlreadyRunning
 from api.promotion import check_promotion
 from hotswap.domain.errors import Conflict, DeploymentNotFound, Forbidden, Unavailable
-from hotswap.domain.ids import ALIAS
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.registry import VersionRef
 from hotswap.domain.vocabulary import Environment, OnConflict, Role
@@ -52,7 +53,6 @@ async def launch(parts: Parts, new: NewDeployment, *, config: CanaryConfig) -> D
     if new.start_at is not None or new.on_conflict in {OnConflict.QUEUE, OnConflict.SUPERSEDE}:
         new = replace(new, queued_request=partial(_queued_request, settings, new, config))
     row = await parts.queries.create_deployment(new)
-    _check_same(row, new)
     deployment = row.deployment
     if deployment.run_id is not None or deployment.status != DeploymentStatus.PENDING:
         return row
@@ -91,10 +91,11 @@ def _queued_request(
 
 
 async def _queue(parts: Parts, queued: QueueInput) -> None:
-    """Its row is what was promised: while Temporal is away the reconciler's is the next chance to start it."""
+    """Its row is what was promised: while Temporal is away the reconciler, or the same request again, starts it."""
     try:
         await parts.orchestration.start_queue(queued)
     except Unavailable:
+        leave_open()
         logger.warning("queued, but nothing waits for its turn yet", extra={"deployment": queued.request.deployment_id})
 
 
@@ -115,19 +116,6 @@ async def _has_ended(parts: Parts, deployment_id: str | None) -> bool:
     except DeploymentNotFound:
         return False
     return DeploymentStatus(row.deployment.status).is_terminal
-
-
-def _check_same(row: DeploymentRow, new: NewDeployment) -> None:
-    """A key that was used for another model or version must not answer that deployment."""
-    deployment = row.deployment
-    same_model = new.model in {row.model, deployment.model_id}
-    # An alias may have moved since: the deployment is of what it meant then.
-    is_open = new.version is None or ALIAS.fullmatch(new.version) is not None
-    same_version = is_open or new.version in {row.version, deployment.version_id}
-    if not (same_model and same_version):
-        raise Conflict(
-            f"this Idempotency-Key was used for {deployment.deployment_id}, of {row.model} {row.version}; take another"
-        )
 
 
 async def _who_runs(parts: Parts, environment: Environment, model: str, deployment_id: str | None) -> str:

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from api.auth import GuardedRoute
 from api.context import Reader, With
 from api.presentation import metrics_view
+from api.routing import GuardedRoute
 from api.schemas import ModelId
 from hotswap.domain.vocabulary import Environment
 from hotswap.views import MetricsView

@@ -6,15 +6,17 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime
 
-from api.auth import GuardedRoute
 from api.context import Maker, Reader, With
 from api.orchestration import registration_path
+from api.paging import Instant, Number, Paged, Plain
 from api.presentation import lineage_view, model_view, version_view
-from api.schemas import Limit, ModelId, Offset, RegisterVersion, VersionId
+from api.routing import GuardedRoute
+from api.schemas import ModelId, QueryWord, RegisterVersion, VersionId
 from hotswap.domain.errors import Conflict, HotSwapError, ModelNotFound, ValidationFailed, VersionNotFound
 from hotswap.domain.ids import registration_workflow_id
-from hotswap.domain.vocabulary import Environment, Framework, ModelType
+from hotswap.domain.vocabulary import Environment, Framework, ModelType, VersionStatus
 from hotswap.messages import RegistrationInput
+from hotswap.persistence.queries import WantedModels
 from hotswap.views import (
     LineageView,
     ModelView,
@@ -60,17 +62,24 @@ async def register_version(
 async def list_models(
     _: Reader,
     parts: With,
+    paging: Paged,
     framework: Annotated[Framework | None, Query()] = None,
     type: Annotated[ModelType | None, Query()] = None,  # noqa: A002 - the API's word
-    limit: Limit = 50,
-    offset: Offset = 0,
+    team: QueryWord = None,
+    owner: QueryWord = None,
+    tag: QueryWord = None,
+    name: Annotated[QueryWord, Query(description="those whose name has this in it")] = None,
+    archived: Annotated[bool, Query(description="those that are out of use, instead of those in use")] = False,
 ) -> Page[ModelView]:
-    found = await parts.queries.models(framework=framework, type=type, limit=limit, offset=offset)
-    return Page(items=[model_view(row) for row in found.items], total=found.total, limit=limit, offset=offset)
+    """The models in use, or those that were archived; the newest first."""
+    wanted = WantedModels(framework, type, team, owner, tag, name, archived)
+    found = await parts.queries.models(wanted, paging.window("models", Instant, Plain))
+    return paging.page("models", [model_view(row) for row in found.items], found)
 
 
 @router.get("/{model}")
 async def get_model(_: Reader, parts: With, model: ModelId) -> ModelView:
+    """One model, with what is active of it in each environment."""
     return model_view(await parts.queries.model(model))
 
 
@@ -78,30 +87,34 @@ async def get_model(_: Reader, parts: With, model: ModelId) -> ModelView:
 async def list_what_served(
     _: Reader,
     parts: With,
+    paging: Paged,
     model: ModelId,
     environment: Annotated[Environment | None, Query()] = None,
     at: Annotated[AwareDatetime | None, Query(description="only what served then; with its time zone")] = None,
-    limit: Limit = 50,
-    offset: Offset = 0,
 ) -> Page[ServedView]:
     """What has served and who put it there, the newest first."""
-    found = await parts.tenures.history(model, environment=environment, at=at, limit=limit, offset=offset)
-    items = [ServedView.model_validate(asdict(served)) for served in found.items]
-    return Page(items=items, total=found.total, limit=limit, offset=offset)
+    window = paging.window("history", Instant, Number)
+    found = await parts.tenures.history(model, environment=environment, at=at, window=window)
+    return paging.page("history", [ServedView.model_validate(asdict(served)) for served in found.items], found)
 
 
 @router.get("/{model}/versions")
 async def list_versions(
-    _: Reader, parts: With, model: ModelId, limit: Limit = 50, offset: Offset = 0
+    _: Reader,
+    parts: With,
+    model: ModelId,
+    paging: Paged,
+    status: Annotated[list[VersionStatus] | None, Query(description="one of these; may be given several times")] = None,
 ) -> Page[VersionView]:
-    """Newest first, by semantic version."""
-    found = await parts.queries.versions(model)
-    items = [version_view(row) for row in found[offset : offset + limit]]
-    return Page(items=items, total=len(found), limit=limit, offset=offset)
+    """The newest first, by semantic version."""
+    window = paging.window("versions", Plain)
+    found = await parts.queries.listed_versions(model, statuses=status or (), window=window)
+    return paging.page("versions", [version_view(row) for row in found.items], found)
 
 
 @router.get("/{model}/versions/{version}")
 async def get_version(_: Reader, parts: With, model: ModelId, version: VersionId) -> VersionView:
+    """One version, by its number, its id or an alias."""
     return version_view(await parts.queries.version(model, version))
 
 

@@ -5,9 +5,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from api.auth import GuardedRoute
 from api.context import Engineer, Reader, With
-from api.schemas import Limit, ModelId, Offset
+from api.paging import Instant, Paged, Plain
+from api.routing import GuardedRoute
+from api.schemas import ModelId, QueryWord
 from hotswap.domain.vocabulary import Environment
 from hotswap.messages import MonitoringConfig
 from hotswap.views import AlertView, MonitoringView, Page
@@ -17,6 +18,7 @@ router = APIRouter(prefix="/api/v1", tags=["monitoring"], route_class=GuardedRou
 
 @router.get("/models/{model}/monitoring")
 async def get_monitoring(_: Reader, parts: With, model: ModelId) -> MonitoringView:
+    """What is watched of a model while it serves, and what comes of it."""
     found = (await parts.queries.model(model)).model
     return _view(found.name, MonitoringConfig.model_validate(found.monitoring))
 
@@ -31,16 +33,15 @@ async def set_monitoring(caller: Engineer, parts: With, model: ModelId, body: Mo
 async def list_alerts(
     _: Reader,
     parts: With,
-    model: Annotated[str | None, Query(max_length=100, description="of this model only, by name or id")] = None,
+    paging: Paged,
+    model: Annotated[QueryWord, Query(description="of this model only, by name or id")] = None,
     environment: Annotated[Environment | None, Query()] = None,
     is_open: Annotated[bool | None, Query(alias="open", description="only open ones, or only resolved ones")] = None,
-    limit: Limit = 50,
-    offset: Offset = 0,
 ) -> Page[AlertView]:
     """Newest first."""
-    found = await parts.alerts.page(model=model, environment=environment, is_open=is_open, limit=limit, offset=offset)
-    items = [AlertView(**asdict(alert)) for alert in found.items]
-    return Page(items=items, total=found.total, limit=limit, offset=offset)
+    window = paging.window("alerts", Instant, Plain)
+    found = await parts.alerts.page(model=model, environment=environment, is_open=is_open, window=window)
+    return paging.page("alerts", [AlertView(**asdict(alert)) for alert in found.items], found)
 
 
 def _view(model: str, config: MonitoringConfig) -> MonitoringView:

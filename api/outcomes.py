@@ -6,8 +6,8 @@ answer, and a caller must not have to wait for it. Saying one again does no harm
 
 from fastapi import APIRouter
 
-from api.auth import GuardedRoute
 from api.context import Caller, With
+from api.routing import GuardedRoute
 from api.schemas import ReportOutcome, ReportOutcomes, RequestId
 from hotswap.persistence.outcomes import Reported
 from hotswap.views import OutcomesTaken

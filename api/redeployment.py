@@ -6,12 +6,12 @@ While the deployment is under way both are words to it instead: an abort, and an
 import msgspec
 from fastapi import APIRouter, Response
 
-from api.auth import GuardedRoute
 from api.context import Maker, With
 from api.decisions import ask, ask_to_abort, without_workflow
-from api.deployments import IdempotencyKey
+from api.idempotency import KeyName
 from api.launch import check_may_change, launch
 from api.orchestration import Ended
+from api.routing import GuardedRoute
 from api.schemas import DeploymentId, Say
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.errors import Conflict
@@ -35,8 +35,8 @@ async def rollback(
     parts: With,
     deployment_id: DeploymentId,
     response: Response,
+    key: KeyName,
     body: Say | None = None,
-    idempotency_key: IdempotencyKey = None,
 ) -> AnswerView:
     """Undo a deployment: abort it while it runs; once it is Active, deploy the version before it again."""
     row = await parts.queries.deployment(deployment_id)
@@ -54,7 +54,7 @@ async def rollback(
     if status is not DeploymentStatus.ACTIVE:
         raise Conflict(f"{deployment_id} is {status}: it serves nothing, so there is nothing to roll back")
     config = backward_config(row, parts.settings)
-    new = await backward(parts.queries, row, by=caller.subject, idempotency_key=idempotency_key, config=config)
+    new = await backward(parts.queries, row, by=caller.subject, idempotency_key=key, config=config)
     back = await launch(parts, new, config=config)
     went = f"{row.model} goes back from {row.version} to {back.version} in {row.deployment.environment}"
     return _started(back, response, went)
@@ -69,8 +69,8 @@ async def retry(
     parts: With,
     deployment_id: DeploymentId,
     response: Response,
+    key: KeyName,
     body: Say | None = None,
-    idempotency_key: IdempotencyKey = None,
 ) -> AnswerView:
     """Run the analysis again that holds a deployment; one that has ended without success is deployed again."""
     row = await parts.queries.deployment(deployment_id)
@@ -82,7 +82,7 @@ async def retry(
         raise Conflict(f"{deployment_id} is Active: it has succeeded, and there is nothing to try again")
     again = await launch(
         parts,
-        _as_before(row, caller, idempotency_key),
+        _as_before(row, caller, key),
         config=CanaryConfig.model_validate(row.deployment.strategy_config),
     )
     return _started(
@@ -90,7 +90,7 @@ async def retry(
     )
 
 
-def _as_before(row: DeploymentRow, caller: Principal, idempotency_key: str | None) -> NewDeployment:
+def _as_before(row: DeploymentRow, caller: Principal, key: str | None) -> NewDeployment:
     deployment = row.deployment
     return NewDeployment(
         model=row.model,
@@ -101,7 +101,7 @@ def _as_before(row: DeploymentRow, caller: Principal, idempotency_key: str | Non
         resources=msgspec.convert(deployment.resources, ReplicaResources),
         initiated_by=caller.subject,
         kind=DeploymentKind(deployment.kind),
-        idempotency_key=idempotency_key,
+        idempotency_key=key,
     )
 
 

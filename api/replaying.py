@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
-from api.auth import GuardedRoute
 from api.context import Maker, With
 from api.errors import invalid
+from api.idempotency import not_kept
 from api.presentation import metric_fields
+from api.routing import GuardedRoute
 from api.schemas import Body, DeploymentId
 from hotswap.domain.analysis import Bake
 from hotswap.domain.errors import Conflict
@@ -36,10 +37,12 @@ WEIGHTS = frozenset({"canary_percentage", "increment_step"})
 class Replay(Body):
     """The policy to judge by: of `strategyConfig` whatever shall be otherwise than it was."""
 
+    model_config = ConfigDict(json_schema_extra={"example": {"strategyConfig": {"canaryPercentage": 5}}})
+
     strategy_config: dict[str, Any] = Field(default_factory=dict)
 
 
-@router.post("/{deployment_id}/replay")
+@router.post("/{deployment_id}/replay", dependencies=[not_kept()])
 async def replay_deployment(_: Maker, parts: With, deployment_id: DeploymentId, body: Replay) -> ReplayView:
     """Where it would have ended under another policy, as far as what was seen tells."""
     row = await parts.queries.deployment(deployment_id)

@@ -6,9 +6,9 @@ while one goes back and waits for them, to say that fewer are enough is what end
 
 from fastapi import APIRouter, Response
 
-from api.auth import GuardedRoute
 from api.context import Maker, With
 from api.launch import check_may_change
+from api.routing import GuardedRoute
 from api.schemas import DeploymentId, SayScale
 from hotswap.domain.errors import Conflict, ValidationFailed
 from hotswap.domain.lifecycle import DeploymentStatus

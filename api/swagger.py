@@ -11,7 +11,8 @@ import swagger_ui_bundle
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 
-from api.auth import GuardedRoute, anonymous
+from api.auth import anonymous
+from api.routing import GuardedRoute
 
 router = APIRouter(prefix="/swagger", include_in_schema=False, route_class=GuardedRoute)
 

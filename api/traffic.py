@@ -6,8 +6,8 @@ Envoy answers 404 for `/internal`; only the role TrafficAgent comes this far.
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from api.auth import GuardedRoute
 from api.context import Agent, With
+from api.routing import GuardedRoute
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.traffic import ProxyReport
 

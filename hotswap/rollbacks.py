@@ -16,7 +16,8 @@ from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
 from hotswap.launching import deployment_input, with_defaults
 from hotswap.messages import CanaryConfig
 from hotswap.persistence.alerts import ACTOR
-from hotswap.persistence.queries import DeploymentRow, NewDeployment, Queries
+from hotswap.persistence.paging import Window
+from hotswap.persistence.queries import DeploymentRow, NewDeployment, Queries, WantedDeployments
 from hotswap.settings import Settings
 
 
@@ -63,9 +64,8 @@ async def backward(
     Raises Conflict where another has been deployed since, or there was none before.
     """
     environment = Environment(row.deployment.environment)
-    active = await queries.deployments(
-        model=row.model, environment=environment, status=DeploymentStatus.ACTIVE, limit=200
-    )
+    wanted = WantedDeployments(model=row.model, environment=environment, statuses=[DeploymentStatus.ACTIVE])
+    active = await queries.deployments(wanted, Window(limit=200))
     newest = active.items[0].deployment.deployment_id
     if newest != row.deployment.deployment_id:
         raise Conflict(f"{row.model} in {environment} was deployed anew by {newest} since; roll that one back")

@@ -6,20 +6,23 @@ keep a row readable. What is sent is only checked for its form here; whether it 
 """
 
 from api.schemas.base import (
+    IDEMPOTENCY_KEY,
     MOST_NESTING,
     REQUEST_ID,
     AliasName,
     Body,
     DeploymentId,
     FreezeId,
-    IdempotencyKeyText,
     Label,
     Limit,
     Login,
     ModelId,
     Offset,
+    QueryWord,
     RequestId,
+    Since,
     Text,
+    Until,
     VersionId,
 )
 from api.schemas.deployments import (
@@ -49,6 +52,7 @@ from api.schemas.registration import (
 from api.schemas.verbs import Say, SayApprove, SayGoTo, SayPromote, SayScale
 
 __all__ = [
+    "IDEMPOTENCY_KEY",
     "MOST_NESTING",
     "REQUEST_ID",
     "AliasName",
@@ -65,7 +69,6 @@ __all__ = [
     "FreezeId",
     "GiveAlias",
     "Gpus",
-    "IdempotencyKeyText",
     "Label",
     "Limit",
     "Login",
@@ -77,6 +80,7 @@ __all__ = [
     "OutcomeLabel",
     "OutcomeOf",
     "PerformanceBaseline",
+    "QueryWord",
     "RegisterVersion",
     "Replicas",
     "ReportOutcome",
@@ -89,7 +93,9 @@ __all__ = [
     "SayPromote",
     "SayScale",
     "SemVer",
+    "Since",
     "Text",
+    "Until",
     "VersionId",
     "WriteCard",
     "split_resources",

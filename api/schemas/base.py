@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Path, Query
 from pydantic import (
+    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -47,7 +48,7 @@ Text = Annotated[str, StringConstraints(max_length=2_000)]
 Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
 
 
-IdempotencyKeyText = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,255}$")]
+IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 # What stands in a path goes into a query as it is, so its form is checked like a body's.
@@ -80,6 +81,15 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 Offset = Annotated[int, Query(ge=0, le=1_000_000)]
 
 
+QueryWord = Annotated[str | None, Query(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
+
+
+Since = Annotated[AwareDatetime | None, Query(description="with its time zone; included")]
+
+
+Until = Annotated[AwareDatetime | None, Query(description="with its time zone; not included")]
+
+
 class Body(BaseModel):
     """Strict, camelCase, and free of what can't be stored."""
 
@@ -94,6 +104,8 @@ class Body(BaseModel):
 
 
 class Login(Body):
+    model_config = ConfigDict(json_schema_extra={"example": {"user": "ann", "password": "correct horse battery"}})
+
     user: Annotated[str, StringConstraints(min_length=1, max_length=255)]
     password: Annotated[str, StringConstraints(min_length=1, max_length=1_024)] = Field(
         json_schema_extra={"format": "password"}

@@ -209,16 +209,22 @@ class ChangeModel(Body):
 
 
 class GiveAlias(Body):
+    model_config = ConfigDict(json_schema_extra={"example": {"version": "2.0.0"}})
+
     version: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,99}$")] = Field(
         description="the version's number, its id or another alias"
     )
 
 
 class WriteCard(Body):
+    model_config = ConfigDict(json_schema_extra={"example": {"text": "Card payments of the EU. Not for cash."}})
+
     text: Annotated[str, StringConstraints(max_length=100_000)] = Field(description="Markdown; empty takes it away")
 
 
 class Deprecate(Body):
+    model_config = ConfigDict(json_schema_extra={"example": {"reason": "trained on last year's data"}})
+
     reason: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
         description="told to whoever wants to deploy it"
     )

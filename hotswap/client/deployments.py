@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -65,12 +65,31 @@ class Deployments(Calls):
         self,
         *,
         model: str | None = None,
+        version: str | None = None,
         environment: str | None = None,
-        status: str | None = None,
+        status: str | Sequence[str] | None = None,
+        kind: str | None = None,
+        initiated_by: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         limit: int = 50,
-        offset: int = 0,
+        offset: int | None = None,
+        cursor: str | None = None,
     ) -> Page[DeploymentView]:
-        wanted = {"model": model, "environment": environment, "status": status, "limit": limit, "offset": offset}
+        """The newest first; `status` is one or several. Times have their time zone; `until` is not included."""
+        wanted = {
+            "model": model,
+            "version": version,
+            "environment": environment,
+            "status": status,
+            "kind": kind,
+            "initiatedBy": initiated_by,
+            "since": since.isoformat() if since is not None else None,
+            "until": until.isoformat() if until is not None else None,
+            "limit": limit,
+            "offset": offset,
+            "cursor": cursor,
+        }
         return read(Page[DeploymentView], self._transport.send("GET", "/api/v1/deployments", query=wanted))
 
     def deployment(self, deployment_id: str) -> DeploymentView:
@@ -154,9 +173,11 @@ class Deployments(Calls):
         given = {name: value for name, value in body.items() if value is not None}
         return read(FreezeView, self._transport.send("POST", "/api/v1/freezes", body=given))
 
-    def freezes(self, *, environment: str | None = None, limit: int = 200) -> Page[FreezeView]:
+    def freezes(
+        self, *, environment: str | None = None, limit: int = 200, cursor: str | None = None
+    ) -> Page[FreezeView]:
         """Those in force and those planned."""
-        wanted = {"environment": environment, "limit": limit}
+        wanted = {"environment": environment, "limit": limit, "cursor": cursor}
         return read(Page[FreezeView], self._transport.send("GET", "/api/v1/freezes", query=wanted))
 
     def thaw(self, freeze_id: str) -> FreezeView:

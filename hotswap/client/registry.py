@@ -1,7 +1,7 @@
 """Models and versions: register, look up, say what they are; how those that serve do."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -60,10 +60,28 @@ class Registry(Calls):
         *,
         framework: str | None = None,
         type: str | None = None,  # noqa: A002 - the API's word
+        team: str | None = None,
+        owner: str | None = None,
+        tag: str | None = None,
+        name: str | None = None,
+        archived: bool | None = None,
         limit: int = 50,
-        offset: int = 0,
+        offset: int | None = None,
+        cursor: str | None = None,
     ) -> Page[ModelView]:
-        wanted = {"framework": framework, "type": type, "limit": limit, "offset": offset}
+        """The newest first; `name` is a part of it, and `cursor`, here as in every list, the `next` of a page."""
+        wanted = {
+            "framework": framework,
+            "type": type,
+            "team": team,
+            "owner": owner,
+            "tag": tag,
+            "name": name,
+            "archived": archived,
+            "limit": limit,
+            "offset": offset,
+            "cursor": cursor,
+        }
         return read(Page[ModelView], self._transport.send("GET", "/api/v1/models", query=wanted))
 
     def model(self, model: str) -> ModelView:
@@ -77,7 +95,8 @@ class Registry(Calls):
         environment: str | None = None,
         at: datetime | None = None,
         limit: int = 50,
-        offset: int = 0,
+        offset: int | None = None,
+        cursor: str | None = None,
     ) -> Page[ServedView]:
         """What has served and who put it there, newest first; with `at` (with its time zone) what served then."""
         wanted = {
@@ -85,13 +104,23 @@ class Registry(Calls):
             "at": at.isoformat() if at is not None else None,
             "limit": limit,
             "offset": offset,
+            "cursor": cursor,
         }
         return read(
             Page[ServedView], self._transport.send("GET", f"/api/v1/models/{quoted(model)}/history", query=wanted)
         )
 
-    def versions(self, model: str, *, limit: int = 50, offset: int = 0) -> Page[VersionView]:
-        wanted = {"limit": limit, "offset": offset}
+    def versions(
+        self,
+        model: str,
+        *,
+        status: Sequence[str] | None = None,
+        limit: int = 50,
+        offset: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[VersionView]:
+        """The newest first, by semantic version; `status` is of one of these."""
+        wanted = {"status": status, "limit": limit, "offset": offset, "cursor": cursor}
         return read(
             Page[VersionView], self._transport.send("GET", f"/api/v1/models/{quoted(model)}/versions", query=wanted)
         )
@@ -180,9 +209,17 @@ class Registry(Calls):
         is_open: bool | None = None,
         limit: int | None = None,
         offset: int | None = None,
+        cursor: str | None = None,
     ) -> Page[AlertView]:
         """What was found of active versions, newest first; `is_open` leaves out those that are over, or those not."""
-        query = {"model": model, "environment": environment, "open": is_open, "limit": limit, "offset": offset}
+        query = {
+            "model": model,
+            "environment": environment,
+            "open": is_open,
+            "limit": limit,
+            "offset": offset,
+            "cursor": cursor,
+        }
         return read(Page[AlertView], self._transport.send("GET", "/api/v1/alerts", query=query))
 
 

@@ -10,8 +10,11 @@
     ├── Conflict                    somebody else holds what was asked for
     │   ├── PolicyNotMet            a policy of the environment stands against it, now
     │   ├── InsufficientCapacity    the GPUs or CPUs that it needs are others' now; the message has the sum
+    │   ├── KeyReused               an idempotency key stands for another request
+    │   ├── KeyInUse                the first request with an idempotency key is still under way
     │   ├── StaleFence              a newer writer has been here; the late one must give up
     │   └── IllegalTransition       a deployment can't go from this status to that one
+    ├── ChangedMeanwhile            it is not what the caller believes it to be (If-Match)
     ├── Unauthorized
     ├── Forbidden
     ├── ReplicasFailed              replicas can't start; the message carries Ray's reason
@@ -87,12 +90,24 @@ class InsufficientCapacity(Conflict):
     code = "INSUFFICIENT_CAPACITY"
 
 
+class KeyReused(Conflict):
+    code = "IDEMPOTENCY_KEY_REUSED"
+
+
+class KeyInUse(Conflict):
+    code = "IDEMPOTENCY_KEY_IN_USE"
+
+
 class StaleFence(Conflict):
     code = "STALE_FENCE"
 
 
 class IllegalTransition(Conflict):
     code = "ILLEGAL_TRANSITION"
+
+
+class ChangedMeanwhile(HotSwapError):
+    code = "PRECONDITION_FAILED"
 
 
 class Unauthorized(HotSwapError):

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from hotswap.domain.monitoring import Alert, MonitoringPolicy, OnDegraded
 from hotswap.messages.base import Message
@@ -12,6 +12,8 @@ from hotswap.messages.runs import DeploymentInput
 
 class MonitoringConfig(Message):
     """Of a model, in every environment where a version of it is active."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"accuracyDrop": 0.05, "onDegraded": "rollback"}})
 
     accuracy_drop: float = Field(
         0.05,

@@ -12,10 +12,12 @@ from hotswap.domain.monitoring import Active, Alert, AlertKind, Finding
 from hotswap.domain.vocabulary import Environment
 from hotswap.persistence.audit import about_model
 from hotswap.persistence.database import Sessions
-from hotswap.persistence.queries import Listing, names
+from hotswap.persistence.paging import FIRST, Listing, Window, page
+from hotswap.persistence.queries import names
 from hotswap.persistence.tables import ActiveVersion, AlertRow, Model, ModelVersion
 
 ACTOR = "monitor"
+ALERTS_BY = (AlertRow.at, AlertRow.alert_id)
 
 
 class PostgresAlerts:
@@ -70,10 +72,10 @@ class PostgresAlerts:
                 )
 
     async def page(
-        self, *, model: str | None, environment: Environment | None, is_open: bool | None, limit: int, offset: int
+        self, *, model: str | None, environment: Environment | None, is_open: bool | None, window: Window = FIRST
     ) -> Listing[Alert]:
         """Newest first."""
-        wanted = _ALERTS
+        wanted = _ALERTS.order_by(None)
         if model is not None:
             wanted = wanted.where(names(model))
         if environment is not None:
@@ -81,8 +83,8 @@ class PostgresAlerts:
         if is_open is not None:
             wanted = wanted.where(AlertRow.resolved_at.is_(None) if is_open else AlertRow.resolved_at.is_not(None))
         async with self._sessions() as session:
-            total = await session.scalar(select(func.count()).select_from(wanted.subquery()))
-        return Listing(tuple(await self._listed(wanted.limit(limit).offset(offset))), total or 0)
+            found = await page(session, wanted, ALERTS_BY, window)
+        return Listing(tuple(_alert(row[0], row[1], row[2]) for row in found.items), found.total, found.next)
 
     async def opened(self) -> list[Alert]:
         return await self._listed(_ALERTS.where(AlertRow.resolved_at.is_(None)))

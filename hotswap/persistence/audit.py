@@ -12,8 +12,11 @@ from typing import Any
 from sqlalchemy import select
 
 from hotswap.persistence.database import Sessions
+from hotswap.persistence.paging import FIRST, Listing, Window, page
 from hotswap.persistence.tables import AuditEvent
 from hotswap.telemetry import trace_id
+
+AUDIT_BY = (AuditEvent.id,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +36,9 @@ class PostgresAudit:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    async def events(self, wanted: Wanted, *, limit: int, before: int | None = None) -> list[AuditEvent]:
-        """Newest first, those older than the event of number `before`."""
-        found = select(AuditEvent).order_by(AuditEvent.id.desc()).limit(limit)
+    async def events(self, wanted: Wanted, window: Window = FIRST) -> Listing[AuditEvent]:
+        """Newest first; nobody counts them all, which would take long."""
+        found = select(AuditEvent)
         for column, value in (
             (AuditEvent.target_id, wanted.target),
             (AuditEvent.target_type, wanted.target_type),
@@ -49,10 +52,9 @@ class PostgresAudit:
             found = found.where(AuditEvent.at >= wanted.since)
         if wanted.until is not None:
             found = found.where(AuditEvent.at < wanted.until)
-        if before is not None:
-            found = found.where(AuditEvent.id < before)
         async with self._sessions() as session:
-            return list(await session.scalars(found))
+            rows = await page(session, found, AUDIT_BY, window, is_counted=False)
+        return Listing(tuple(row[0] for row in rows.items), rows.total, rows.next)
 
 
 def _about(

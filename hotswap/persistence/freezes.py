@@ -51,7 +51,7 @@ class PostgresFreezes:
         async with self._sessions.begin() as session:
             row = await session.get(FreezeRow, freeze_id, with_for_update=True)
             if row is None:
-                raise NotFound(f"there is no freeze {freeze_id}; `hotswap freezes` lists those there are")
+                raise _no_freeze(freeze_id)
             now = await session.scalar(select(func.now()))
             assert now is not None
             if row.lifted_at is not None or row.until <= now:
@@ -72,13 +72,23 @@ class PostgresFreezes:
             await ring(session)
         return freeze
 
+    async def get(self, freeze_id: str) -> Freeze:
+        """Raises NotFound."""
+        async with self._sessions() as session:
+            row = await session.get(FreezeRow, freeze_id)
+        if row is None:
+            raise _no_freeze(freeze_id)
+        return _freeze(row)
+
     async def all(self, *, environment: Environment | None = None) -> list[Freeze]:
         """Those that hold now or will, in the order in which they begin."""
         wanted = select(FreezeRow).where(FreezeRow.lifted_at.is_(None), FreezeRow.until > func.now())
         if environment is not None:
             wanted = wanted.where(FreezeRow.environment == environment)
         async with self._sessions() as session:
-            return [_freeze(row) for row in await session.scalars(wanted.order_by(FreezeRow.starts_at))]
+            return [
+                _freeze(row) for row in await session.scalars(wanted.order_by(FreezeRow.starts_at, FreezeRow.freeze_id))
+            ]
 
 
 async def freezes_of(session: AsyncSession, environments: Collection[str]) -> list[Freeze]:
@@ -87,6 +97,10 @@ async def freezes_of(session: AsyncSession, environments: Collection[str]) -> li
         FreezeRow.environment.in_(environments), FreezeRow.lifted_at.is_(None), FreezeRow.until > func.now()
     )
     return [_freeze(row) for row in await session.scalars(wanted)]
+
+
+def _no_freeze(freeze_id: str) -> NotFound:
+    return NotFound(f"there is no freeze {freeze_id}; `hotswap freezes` lists those there are")
 
 
 def _freeze(row: FreezeRow) -> Freeze:

@@ -6,18 +6,18 @@ package holds a session.
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import msgspec
 import semver
-from sqlalchemy import ColumnElement, Select, delete, func, or_, select
+from sqlalchemy import ColumnElement, Select, delete, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.application import ReplicaResources
-from hotswap.domain.errors import Conflict, DeploymentNotFound, ModelNotFound, VersionNotFound
+from hotswap.domain.errors import Conflict, DeploymentNotFound, ModelNotFound, ValidationFailed, VersionNotFound
 from hotswap.domain.ids import deployment_workflow_id, queue_workflow_id
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.queueing import Place
@@ -34,6 +34,7 @@ from hotswap.domain.vocabulary import (
 from hotswap.persistence.admission import admit
 from hotswap.persistence.audit import about_deployment
 from hotswap.persistence.database import Sessions
+from hotswap.persistence.paging import FIRST, Listing, Window, page, part
 from hotswap.persistence.places import places
 from hotswap.persistence.registry import version_ref
 from hotswap.persistence.tables import (
@@ -46,7 +47,8 @@ from hotswap.persistence.tables import (
     VersionAlias,
 )
 
-Row = TypeVar("Row")
+MODELS_BY = (Model.created_at, Model.model_id)
+DEPLOYMENTS_BY = (Deployment.started_at, Deployment.deployment_id)
 
 _NOT_DEPLOYABLE = (VersionStatus.DEPRECATED, VersionStatus.ARCHIVED)
 
@@ -113,9 +115,30 @@ class DeploymentRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing(Generic[Row]):
-    items: tuple[Row, ...]
-    total: int
+class WantedModels:
+    """What is looked for; None is whatever there is. `name` is a part of it."""
+
+    framework: Framework | None = None
+    type: ModelType | None = None
+    team: str | None = None
+    owner: str | None = None
+    tag: str | None = None
+    name: str | None = None
+    is_archived: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WantedDeployments:
+    """What is looked for; None is whatever there is. `since` is included, `until` is not."""
+
+    model: str | None = None
+    version: str | None = None
+    environment: Environment | None = None
+    statuses: Sequence[DeploymentStatus] = ()
+    kind: DeploymentKind | None = None
+    initiated_by: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 class Queries:
@@ -133,24 +156,25 @@ class Queries:
             (row,) = await _with_versions(session, [model])
             return row
 
-    async def models(
-        self,
-        *,
-        framework: Framework | None = None,
-        type: ModelType | None = None,  # noqa: A002 - the field's name everywhere
-        limit: int = 50,
-        offset: int = 0,
-    ) -> "Listing[ModelRow]":
-        wanted = select(Model).where(Model.is_archived.is_(False))
-        if framework is not None:
-            wanted = wanted.where(Model.framework == framework)
-        if type is not None:
-            wanted = wanted.where(Model.type == type)
+    async def models(self, wanted: WantedModels = WantedModels(), window: Window = FIRST) -> Listing[ModelRow]:
+        """The newest first."""
+        found = select(Model).where(Model.is_archived.is_(wanted.is_archived))
+        for column, value in (
+            (Model.framework, wanted.framework),
+            (Model.type, wanted.type),
+            (Model.team, wanted.team),
+            (Model.owner, wanted.owner),
+        ):
+            if value is not None:
+                found = found.where(column == value)
+        if wanted.tag is not None:
+            found = found.where(Model.tags.contains([wanted.tag]))
+        if wanted.name is not None:
+            found = found.where(Model.name.contains(wanted.name, autoescape=True))
         async with self._sessions() as session:
-            total = await session.scalar(select(func.count()).select_from(wanted.subquery()))
-            ordered = wanted.order_by(Model.created_at.desc(), Model.model_id).limit(limit).offset(offset)
-            rows = await _with_versions(session, list(await session.scalars(ordered)))
-        return Listing(tuple(rows), total or 0)
+            rows = await page(session, found, MODELS_BY, window)
+            items = await _with_versions(session, [row[0] for row in rows.items])
+        return Listing(tuple(items), rows.total, rows.next)
 
     async def versions(self, id_or_name: str) -> list[VersionRow]:
         """Newest first, by semantic version. Raises ModelNotFound."""
@@ -158,8 +182,22 @@ class Queries:
         model = found.model
         async with self._sessions() as session:
             rows = await session.scalars(select(ModelVersion).where(ModelVersion.model_id == model.model_id))
-            ordered = sorted(rows, key=lambda row: semver.Version.parse(row.version), reverse=True)
+            ordered = sorted(rows, key=lambda row: precedence(row.version), reverse=True)
         return [VersionRow(row, version_ref(model, row), found.aliases_of(row.version)) for row in ordered]
+
+    async def listed_versions(
+        self, id_or_name: str, *, statuses: Sequence[VersionStatus] = (), window: Window = FIRST
+    ) -> Listing[VersionRow]:
+        """A part of them. Raises ModelNotFound, and ValidationFailed for a window after what is no version."""
+        try:
+            after = None if window.after is None else precedence(window.after[0])
+        except ValueError:
+            raise ValidationFailed.of(
+                "cursor", "is not one that this list gave; ask without it to begin anew"
+            ) from None
+        rows = [row for row in await self.versions(id_or_name) if not statuses or row.version.status in statuses]
+        found = part(rows, lambda row: precedence(row.version.version), replace(window, after=after), falling=True)
+        return replace(found, next=None if found.next is None else found.next[1:])
 
     async def version(self, id_or_name: str, version: str | None = None) -> VersionRow:
         """The version of that number, id or alias; without one the newest that may be deployed.
@@ -261,31 +299,34 @@ class Queries:
         return DeploymentRow(found[0], found.model, found.version, found.previous, analysis, place)
 
     async def deployments(
-        self,
-        *,
-        model: str | None = None,
-        environment: Environment | None = None,
-        status: DeploymentStatus | None = None,
-        limit: int = 50,
-        offset: int = 0,
-    ) -> "Listing[DeploymentRow]":
-        wanted = _deployments()
-        if model is not None:
-            wanted = wanted.where(names(model))
-        if environment is not None:
-            wanted = wanted.where(Deployment.environment == environment)
-        if status is not None:
-            wanted = wanted.where(Deployment.status == status)
+        self, wanted: WantedDeployments = WantedDeployments(), window: Window = FIRST
+    ) -> Listing[DeploymentRow]:
+        """The newest first, without their verdicts."""
+        found = _deployments()
+        if wanted.model is not None:
+            found = found.where(names(wanted.model))
+        if wanted.statuses:
+            found = found.where(Deployment.status.in_(wanted.statuses))
+        for column, value in (
+            (ModelVersion.version, wanted.version),
+            (Deployment.environment, wanted.environment),
+            (Deployment.kind, wanted.kind),
+            (Deployment.initiated_by, wanted.initiated_by),
+        ):
+            if value is not None:
+                found = found.where(column == value)
+        if wanted.since is not None:
+            found = found.where(Deployment.started_at >= wanted.since)
+        if wanted.until is not None:
+            found = found.where(Deployment.started_at < wanted.until)
         async with self._sessions() as session:
-            total = await session.scalar(select(func.count()).select_from(wanted.subquery()))
-            ordered = wanted.order_by(Deployment.started_at.desc(), Deployment.deployment_id)
-            rows = (await session.execute(ordered.limit(limit).offset(offset))).all()
-            found = await places(session, [row[0] for row in rows])
+            rows = await page(session, found, DEPLOYMENTS_BY, window)
+            waiting = await places(session, [row[0] for row in rows.items])
         items = tuple(
-            DeploymentRow(row[0], row.model, row.version, row.previous, place=found.get(row[0].deployment_id))
-            for row in rows
+            DeploymentRow(row[0], row.model, row.version, row.previous, place=waiting.get(row[0].deployment_id))
+            for row in rows.items
         )
-        return Listing(items, total or 0)
+        return Listing(items, rows.total, rows.next)
 
     async def running_deployment(self, environment: Environment, model: str) -> DeploymentRow | None:
         """The one under way, if there is one: the newest that has not ended."""
@@ -305,6 +346,11 @@ class Queries:
         async with self._sessions() as session:
             known = await session.scalar(wanted)
         return None if known is None else await self.deployment(known)
+
+
+def precedence(version: str) -> tuple[semver.Version, str]:
+    """What versions are sorted by; what semver holds to be equal, by its text. Raises ValueError."""
+    return semver.Version.parse(version), version
 
 
 async def _admit(session: AsyncSession, new: NewDeployment, wanted: VersionRef) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from hotswap.persistence.database import Sessions
+from hotswap.persistence.idempotency import KEPT
 from hotswap.persistence.rollups import HOUR, MINUTE, SECOND
 from hotswap.settings import RetentionSettings
 
@@ -56,6 +57,7 @@ async def let_go(sessions: Sessions, retention: RetentionSettings, *, now: datet
     unmatched = "application IS NULL AND received_at < :before"
     await _delete(sessions, "outcomes", unmatched, {"before": now - UNMATCHED_KEPT})
     await _delete(sessions, "outcomes", "received_at < :before", {"before": now - retention.records})
+    await _delete(sessions, "idempotency_keys", "created_at < :before", {"before": now - KEPT})
     await _drop_partitions(sessions, before=now - retention.records)
 
 

@@ -11,8 +11,11 @@ from hotswap.domain.differences import Setup
 from hotswap.domain.promotion import Tenure, Term, tenure
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, Strategy
 from hotswap.persistence.database import Sessions
-from hotswap.persistence.queries import Listing, check_model, names
+from hotswap.persistence.paging import FIRST, Listing, Window, page
+from hotswap.persistence.queries import check_model, names
 from hotswap.persistence.tables import ActiveVersion, Approval, Deployment, Model, ModelVersion
+
+HISTORY_BY = (ActiveVersion.since, ActiveVersion.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,8 @@ class PostgresTenures:
         *,
         environment: Environment | None = None,
         at: datetime | None = None,
-        limit: int = 50,
-        offset: int = 0,
-    ) -> "Listing[Served]":
+        window: Window = FIRST,
+    ) -> Listing[Served]:
         """What has served, the newest first; with `at` what served then. Raises ModelNotFound."""
         wanted = (
             select(ActiveVersion, ModelVersion.version, Deployment)
@@ -73,9 +75,8 @@ class PostgresTenures:
             wanted = wanted.where(ActiveVersion.since <= at, ends_later)
         async with self._sessions() as session:
             await check_model(session, model)
-            total = await session.scalar(select(func.count()).select_from(wanted.subquery()))
-            ordered = wanted.order_by(ActiveVersion.since.desc(), ActiveVersion.id.desc())
-            rows = (await session.execute(ordered.limit(limit).offset(offset))).all()
+            found = await page(session, wanted, HISTORY_BY, window)
+            rows = [(row[0], row[1], row[2]) for row in found.items]
             approved = await session.execute(
                 select(Approval.deployment_id, Approval.approved_by)
                 .where(Approval.deployment_id.in_([deployment.deployment_id for _, _, deployment in rows]))
@@ -97,7 +98,7 @@ class PostgresTenures:
             )
             for active, version, deployment in rows
         )
-        return Listing(items, total or 0)
+        return Listing(items, found.total, found.next)
 
     async def serving(self, model: str, environment: Environment) -> Serving | None:
         """None where nothing is active yet."""

@@ -20,9 +20,14 @@ Item = TypeVar("Item", bound=View)
 
 
 class Page(View, Generic[Item]):
-    """One page of a list, newest first; there is more while `offset + len(items) < total`."""
+    """One page of a list that has `total` in all.
+
+    `next` is the `cursor` of the next page, null at the end; what comes and goes meanwhile shifts nothing. `offset` is
+    null where a cursor was given.
+    """
 
     items: list[Item]
     total: int
     limit: int
-    offset: int
+    offset: int | None
+    next: str | None = None

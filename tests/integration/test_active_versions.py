@@ -12,6 +12,7 @@ from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Environment
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.deployments import PostgresDeployments
+from hotswap.persistence.paging import Window
 from hotswap.persistence.queries import Queries
 from hotswap.persistence.tables import ActiveVersion
 from hotswap.persistence.tenures import PostgresTenures
@@ -130,7 +131,7 @@ async def test_what_served_at_any_time_is_known_with_who_put_it_there(sessions: 
     for at, served in ((just_before, [oldest]), (newest.since, [newest]), (oldest.since - timedelta(days=1), [])):
         assert list((await tenures.history("fraud", at=at)).items) == served
     assert (await tenures.history("fraud", environment=Environment.STAGING)).total == 0
-    page = await tenures.history("fraud", limit=1, offset=1)
+    page = await tenures.history("fraud", window=Window(limit=1, offset=1))
     assert (page.items, page.total) == ((oldest,), 2)
     with pytest.raises(ModelNotFound):
         await tenures.history("nothing")

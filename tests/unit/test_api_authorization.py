@@ -8,7 +8,8 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from api.app import assemble
-from api.auth import Anonymous, GuardedRoute, Rule, rule_of
+from api.auth import Anonymous, Rule, rule_of
+from api.routing import GuardedRoute
 from hotswap.domain.vocabulary import Role
 from hotswap.security import generate_signing_key, issue_token
 from hotswap.settings import Settings
@@ -68,6 +69,7 @@ RULES: dict[tuple[str, str], set[Role] | None] = {
     ("POST", "/api/v1/inference/{request_id}/outcome"): {Role.APPLICATION, *MAKERS},
     ("POST", "/api/v1/freezes"): {ENGINEER, ADMIN},
     ("GET", "/api/v1/freezes"): READERS,
+    ("GET", "/api/v1/freezes/{freeze_id}"): READERS,
     ("DELETE", "/api/v1/freezes/{freeze_id}"): {ENGINEER, ADMIN},
     ("GET", "/api/v1/audit"): READERS,
     ("GET", "/internal/traffic/plan"): {Role.TRAFFIC_AGENT},

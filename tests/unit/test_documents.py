@@ -9,7 +9,7 @@ import pytest
 import typer.main
 
 from hotswap.cli.app import app
-from tests.fixtures import settings_table
+from tests.fixtures import api_document, settings_table
 from tests.fixtures.documents import ROOT, commands, documents, inline_code, shell_blocks
 
 each_document = pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
@@ -64,6 +64,11 @@ def test_every_setting_that_is_named_exists(document: Path) -> None:
     known = {variable for variable, _ in settings_table.variables()}
     for named in re.findall(r"HOTSWAP_[A-Z]+__[A-Z_]+", document.read_text()):
         assert named in known, f"{document.name} names {named}"
+
+
+def test_the_reference_of_the_api_is_what_the_routes_say() -> None:
+    text = api_document.DOCUMENT.read_text()
+    assert text == api_document.replaced(text), "run `python -m tests.fixtures.api_document`"
 
 
 def test_the_table_of_settings_is_the_models_own() -> None:

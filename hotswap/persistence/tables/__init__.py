@@ -10,6 +10,7 @@ from hotswap.persistence.tables.deployments import ENDED, Approval, AuditEvent, 
 from hotswap.persistence.tables.outcomes import OutcomeRollup, OutcomeRow
 from hotswap.persistence.tables.records import InferenceRequest, ProxyCount, ProxyMark, RecordRollup
 from hotswap.persistence.tables.registry import ActiveVersion, Model, ModelVersion, VersionAlias, VersionParent
+from hotswap.persistence.tables.requests import IdempotencyKey
 from hotswap.persistence.tables.traffic import (
     DesiredApplication,
     LeaseRow,
@@ -32,6 +33,7 @@ __all__ = [
     "DesiredApplication",
     "DriftReport",
     "FreezeRow",
+    "IdempotencyKey",
     "InferenceRequest",
     "LeaseRow",
     "Model",

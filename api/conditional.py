@@ -1,0 +1,87 @@
+"""ETags: what was read once need not be sent again, and what changed meanwhile is not overwritten.
+
+Each GET's answer carries a strong ETag, the hash of its body, and `If-None-Match` is answered 304. A PUT, PATCH or
+DELETE of an address that can be read takes `If-Match`: it is carried out only on what the caller has seen, else 412.
+Changes of one collection are carried out one after the other, in all processes, so that nothing gets between that look
+and the change. Who sends no `If-Match` overwrites what is there, as always.
+"""
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, Request, Response
+from fastapi.routing import APIRoute, iter_route_contexts
+
+from hotswap.domain.errors import ChangedMeanwhile
+
+if TYPE_CHECKING:
+    from api.context import Parts
+    from api.routing import GuardedRoute
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+_TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
+_KEEP_BUT_ASK = "private, no-cache"
+
+
+def read(request: Request, answer: Response) -> Response:
+    """The answer with its ETag; 304 and no body where the caller has it already."""
+    body = getattr(answer, "body", None)
+    if answer.status_code != HTTPStatus.OK or not isinstance(body, bytes):
+        return answer
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers = {"ETag": tag, "Cache-Control": _KEEP_BUT_ASK}
+    if _names(request.headers.get("if-none-match", ""), tag):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    answer.headers.update(headers)
+    return answer
+
+
+async def change(route: "GuardedRoute", request: Request, handler: Handler) -> Response:
+    """The handler's answer, with the new ETag where it answers as a GET would. Raises ChangedMeanwhile."""
+    reader = readers(request.app).get(route.path_format)
+    if reader is None:
+        return await handler(request)
+    parts: Parts = request.app.state.parts
+    wanted = request.headers.get("if-match")
+    async with parts.changes.alone(_collection(route.path_format)):
+        if wanted is not None:
+            now = (await reader.read_now(request)).headers.get("etag", "")
+            if not _names(wanted, now, strong=True):
+                raise ChangedMeanwhile(
+                    f"{request.url.path} is no longer what If-Match names: it has changed since; read it again, and "
+                    "decide anew"
+                )
+        answer = await handler(request)
+    if route.response_model == reader.response_model:
+        read(Request({**request.scope, "headers": []}), answer)
+    return answer
+
+
+def readers(app: FastAPI) -> Mapping[str, "GuardedRoute"]:
+    """The routes that answer GET, by path; found once."""
+    known: dict[str, GuardedRoute] | None = getattr(app.state, "readers", None)
+    if known is None:
+        routes = [context.original_route for context in iter_route_contexts(app.routes)]
+        known = {
+            each.path_format: each  # type: ignore[misc]
+            for each in routes
+            if isinstance(each, APIRoute) and "GET" in (each.methods or ())
+        }
+        app.state.readers = known
+    return known
+
+
+def _collection(path: str) -> str:
+    return "/".join(path.split("/")[:4])
+
+
+def _names(header: str, tag: str, *, strong: bool = False) -> bool:
+    """Whether the header's list of tags has this one; a weak one counts only where that is enough."""
+    if header.strip() == "*":
+        return True
+    named = _TAG.findall(header)
+    return tag in named or (not strong and f"W/{tag}" in named)

@@ -1,0 +1,133 @@
+"""The OpenAPI document: what FastAPI reads from the routes, and what `api.routing` adds to each of them.
+
+Every operation lists the statuses that it can really answer with, each with the one error format and an example, and
+the headers that any route of its kind takes and gives. A new route is described so without a word.
+"""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute, iter_route_contexts
+from pydantic.alias_generators import to_camel
+
+from api import conditional, idempotency
+from api.auth import Rule, rule_of
+from api.errors import code_of
+
+S = HTTPStatus
+
+TAGS = {
+    "authentication": "Who one is: a token for a user's password.",
+    "models": "The registry: models, their versions, what they are called and how they do.",
+    "deployments": "Putting a version into production, watching and steering that, and taking it back.",
+    "freezes": "Times in which nothing new starts.",
+    "inference": "What predictions should have been; inference itself is answered by the replicas, not here.",
+    "monitoring": "What is watched of what serves, and what was found.",
+    "audit": "Who did what, when and why.",
+    "health": "Whether the API lives, and whether what it needs answers.",
+}
+
+ERRORS = {
+    S.BAD_REQUEST: "it can't be done as written; `details` name the fields",
+    S.UNAUTHORIZED: "no token, or one that is not believed",
+    S.FORBIDDEN: "the caller's roles don't allow it",
+    S.NOT_FOUND: "there is no such thing",
+    S.CONFLICT: "something else stands against it now, which the message names; or the `Idempotency-Key` is another's",
+    S.PRECONDITION_FAILED: "it has changed since the caller read what `If-Match` names",
+    S.REQUEST_ENTITY_TOO_LARGE: "the body is larger than 1 MiB",
+    S.TOO_MANY_REQUESTS: "too often; `Retry-After` says when to come again",
+    S.INTERNAL_SERVER_ERROR: "a bug; the log has it under `traceId`",
+    S.SERVICE_UNAVAILABLE: "a server behind the API doesn't answer; `Retry-After` says when to try again",
+}
+
+_ETAG = {"ETag": {"schema": {"type": "string"}, "description": "changes whenever the answer does"}}
+_LINK = {"Link": {"schema": {"type": "string"}, "description": "where the next page is, and the first (RFC 8288)"}}
+
+
+def operation_id(route: APIRoute) -> str:
+    """The handler's name, as generated clients spell it: `listModels`."""
+    return to_camel(route.name)
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The document as OpenAPI 3.1; made once."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            tags=[{"name": name, "description": said} for name, said in TAGS.items()],
+        )
+        for path, method, route in described_routes(app):
+            _complete(document["paths"][path][method.lower()], route, method, conditional.readers(app).keys())
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def described_routes(app: FastAPI) -> Iterator[tuple[str, str, APIRoute]]:
+    """Path, method and route of all that the document has."""
+    for context in iter_route_contexts(app.routes):
+        route = context.original_route
+        if isinstance(route, APIRoute) and route.include_in_schema:
+            for method in sorted(route.methods or ()):
+                yield route.path_format, method, route
+
+
+def _complete(operation: dict[str, Any], route: APIRoute, method: str, readable: Any) -> None:
+    operation["summary"] = operation["summary"].capitalize()
+    parameters = operation.setdefault("parameters", [])
+    responses = operation["responses"]
+    is_ruled = isinstance(rule_of(route), Rule)
+    is_keyed = is_ruled and method == "POST" and idempotency.is_kept(route)
+    is_conditional = is_ruled and method in {"PUT", "PATCH", "DELETE"} and route.path_format in readable
+    if is_keyed:
+        parameters.append(_header(idempotency.HEADER, idempotency.DESCRIPTION, pattern=idempotency.PATTERN))
+    if is_conditional:
+        parameters.append(_header("If-Match", "the ETag of what is to be changed; 412 when it is another by now"))
+    if is_ruled and method == "GET" and "200" in responses:
+        parameters.append(_header("If-None-Match", "the ETag of what the caller has already"))
+        responses["304"] = {"description": "it is what If-None-Match names", "headers": _ETAG}
+        responses["200"].setdefault("headers", {}).update(_ETAG)
+        if any(parameter["name"] == "cursor" for parameter in parameters):
+            responses["200"]["headers"].update(_LINK)
+    if not parameters:
+        del operation["parameters"]
+    for status in sorted(_statuses(operation, method, is_ruled=is_ruled, is_conditional=is_conditional)):
+        responses[str(status.value)] = {**_error(status), **responses.get(str(status.value), {})}
+    responses.pop("default", None)
+
+
+def _statuses(operation: dict[str, Any], method: str, *, is_ruled: bool, is_conditional: bool) -> set[HTTPStatus]:
+    found = {S.BAD_REQUEST, S.INTERNAL_SERVER_ERROR}
+    if is_ruled:
+        found |= {S.UNAUTHORIZED, S.FORBIDDEN, S.SERVICE_UNAVAILABLE}
+    if any(parameter["in"] == "path" for parameter in operation.get("parameters", ())):
+        found.add(S.NOT_FOUND)
+    if is_ruled and method != "GET":
+        found.add(S.CONFLICT)
+    if is_conditional:
+        found.add(S.PRECONDITION_FAILED)
+    if "requestBody" in operation:
+        found.add(S.REQUEST_ENTITY_TOO_LARGE)
+    return found
+
+
+def _header(name: str, description: str, **limits: Any) -> dict[str, Any]:
+    schema = {"type": "string", **limits}
+    return {"name": name, "in": "header", "required": False, "schema": schema, "description": description}
+
+
+def _error(status: HTTPStatus) -> dict[str, Any]:
+    example = {
+        "code": code_of(status),
+        "message": ERRORS[status],
+        "details": [{"field": "version", "message": "is required"}] if status == S.BAD_REQUEST else [],
+        "traceId": "4bf92f3577b34da6a3ce929d0e0e4736",
+        "timestamp": "2026-12-27T06:00:00.000+00:00",
+    }
+    content = {"schema": {"$ref": "#/components/schemas/ErrorBody"}, "example": {"error": example}}
+    return {"description": ERRORS[status], "content": {"application/json": content}}

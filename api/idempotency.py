@@ -1,0 +1,123 @@
+"""`Idempotency-Key`: the same caller's same request under the same key is acted on once, and answered alike for 24 h.
+
+Each POST takes the header, but for those that are open to anybody and those whose answer holds a secret, which must not
+be stored. What is kept is that something was done: a refusal changed nothing, so it leaves the key free and the request
+is judged anew, and after an error nobody knows how far the first attempt came, so the same request, and no other, goes
+on from there. Handlers that begin something lasting note `KeyName` with it, to find it again then.
+"""
+
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from api.errors import STATUS
+from api.schemas import IDEMPOTENCY_KEY
+from hotswap.domain.errors import FieldProblem, HotSwapError, ValidationFailed
+from hotswap.persistence.idempotency import Answered, Claim, PostgresIdempotencyKeys
+
+HEADER = "Idempotency-Key"
+PATTERN = f"^{IDEMPOTENCY_KEY.pattern}$"
+DESCRIPTION = (
+    "the caller's own word for this request: sent again with it within 24 h, it is answered and not done again"
+)
+REPLAYED = "Idempotent-Replayed"
+KEPT_HEADERS = ("content-type", "location", "etag")
+
+logger = logging.getLogger(__name__)
+
+
+class _NotKept:
+    def __call__(self) -> None:
+        """Nothing is handed to the handler."""
+
+
+def not_kept() -> Any:
+    """For a route's `dependencies`: what it answers is a secret, or it changes nothing."""
+    return Depends(_NotKept())
+
+
+def is_kept(route: APIRoute) -> bool:
+    """Whether the route heeds the header, if it is a POST."""
+    return not any(isinstance(each.call, _NotKept) for each in route.dependant.dependencies)
+
+
+def _key_name(request: Request) -> str | None:
+    name: str | None = getattr(request.state, "idempotency_name", None)
+    return name
+
+
+KeyName = Annotated[str | None, Depends(_key_name)]
+"""The same for each attempt of one request under one key; None without a key."""
+
+
+_is_open: ContextVar[bool] = ContextVar("is_open", default=False)
+
+
+def leave_open() -> None:
+    """What is answered now is a promise that is not in order yet: the same request again shall mend it."""
+    _is_open.set(True)
+
+
+async def once(request: Request, handler: Callable[[Request], Awaitable[Response]]) -> Response:
+    """The handler's answer, or the one it gave before. Raises KeyReused, KeyInUse, and ValidationFailed for the key."""
+    key = request.headers.get(HEADER)
+    if key is None:
+        return await handler(request)
+    if IDEMPOTENCY_KEY.fullmatch(key) is None:
+        raise ValidationFailed(
+            f"{HEADER}: must be 1 to 255 visible ASCII characters", FieldProblem(HEADER, "is not such a key")
+        )
+    keys: PostgresIdempotencyKeys = request.app.state.parts.idempotency
+    claim = await keys.claim(request.state.caller.subject, key, await _fingerprint(request))
+    if isinstance(claim, Answered):
+        return Response(claim.body, claim.status, {**claim.headers, REPLAYED: "true"})
+    request.state.idempotency_name = claim.name
+    _is_open.set(False)
+    try:
+        answer = await handler(request)
+    except BaseException as error:
+        await _settle(keys.forget if _is_refusal(error) else keys.let_go, claim)
+        raise
+    await _keep(keys, claim, answer)
+    return answer
+
+
+async def _fingerprint(request: Request) -> str:
+    asked = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
+    return hashlib.sha256(asked + await request.body()).hexdigest()
+
+
+def _is_refusal(error: BaseException) -> bool:
+    match error:
+        case HotSwapError():
+            return STATUS[type(error)] < HTTPStatus.INTERNAL_SERVER_ERROR
+        case HTTPException():
+            return error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
+        case _:
+            return isinstance(error, RequestValidationError)
+
+
+async def _keep(keys: PostgresIdempotencyKeys, claim: Claim, answer: Response) -> None:
+    body = getattr(answer, "body", None)
+    if _is_open.get() or answer.status_code >= HTTPStatus.BAD_REQUEST or not isinstance(body, bytes):
+        await _settle(keys.let_go, claim)
+        return
+    headers = {name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers}
+    await _settle(keys.keep, claim, Answered(answer.status_code, headers, body.decode()))
+
+
+async def _settle(how: Callable[..., Awaitable[None]], claim: Claim, *told: Answered) -> None:
+    """What was done is done, whether or not it can be noted: the claim runs out by itself."""
+    try:
+        await how(claim, *told)
+    except SQLAlchemyError as error:
+        logger.warning("an idempotency key keeps its claim", extra={"key": claim.name, "error": str(error)[:500]})

@@ -1,0 +1,86 @@
+"""How lists are asked for and answered: `limit`, `cursor`, `next`, and the `Link` header as RFC 8288 has it.
+
+A cursor is opaque: it says which list it is of and after which of its rows to go on, and whatever else is sent in its
+place is refused. `offset` is for who counts instead; both at once would contradict each other.
+"""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from fastapi import Depends, Query, Request, Response
+
+from api.schemas import Limit, Offset
+from hotswap.domain.errors import ValidationFailed
+from hotswap.persistence.paging import Key, Listing, Window
+from hotswap.views import Page
+from hotswap.views.base import View
+
+Item = TypeVar("Item", bound=View)
+
+Plain = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", max_length=255)]
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+Cursor = Annotated[
+    str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,1000}$", description="`next` of the page before; instead of offset")
+]
+
+
+class Paging:
+    """The part of a list that a request asks for, and the answer to it."""
+
+    def __init__(
+        self, request: Request, response: Response, limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
+    ) -> None:
+        self._request = request
+        self._response = response
+        self._limit = limit
+        self._offset = offset
+        self._cursor = cursor
+
+    def window(self, of: str, *key: Any) -> Window:
+        """`of` names the list, `key` the types of its sort key. Raises ValidationFailed."""
+        if self._cursor is None:
+            return Window(self._limit, self._offset)
+        if "offset" in self._request.query_params:
+            raise ValidationFailed.of("offset", "give cursor or offset, not both")
+        return Window(self._limit, after=read_cursor(self._cursor, of, *key))
+
+    def page(self, of: str, items: Sequence[Item], found: Listing[Any]) -> Page[Item]:
+        following = self.link(of, found.next)
+        offset = self._offset if self._cursor is None else None
+        return Page(items=list(items), total=found.total, limit=self._limit, offset=offset, next=following)
+
+    def link(self, of: str, last: Key | None) -> str | None:
+        """The cursor of the next page, which the `Link` header leads to as well; None at the end."""
+        url = self._request.url.remove_query_params(["offset", "cursor"])
+        links = [f'<{url}>; rel="first"']
+        following = None
+        if last is not None:
+            following = write_cursor(of, last)
+            links.insert(0, f'<{url.include_query_params(cursor=following)}>; rel="next"')
+        self._response.headers["Link"] = ", ".join(links)
+        return following
+
+
+Paged = Annotated[Paging, Depends()]
+
+
+def write_cursor(of: str, key: Key) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode((of, *key))).rstrip(b"=").decode()
+
+
+def read_cursor(cursor: str, of: str, *key: Any) -> Key:
+    """Raises ValidationFailed for what is no cursor of this list."""
+    try:
+        decoded = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        whose, *last = msgspec.json.decode(decoded, type=tuple[(str, *key)])  # type: ignore[valid-type]
+    except (binascii.Error, ValueError, RecursionError):
+        whose, last = None, []
+    if whose != of:
+        raise ValidationFailed.of("cursor", "is not one that this list gave; ask without it to begin anew")
+    return tuple(last)

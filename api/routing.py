@@ -1,0 +1,63 @@
+"""What every route does before and after its handler, so that a new one does it too without a word.
+
+In this order: its rule admits the caller, before anything of him is read (`api.auth`); a query parameter that it
+doesn't know is refused, since a filter misspelt would answer everything; a repeated `Idempotency-Key` is answered as
+the first time (`api.idempotency`); and what was read once is known again by its ETag (`api.conditional`).
+"""
+
+from collections.abc import Callable, Coroutine
+from functools import cached_property
+from typing import Any
+
+from fastapi import Request, Response, params
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.routing import APIRoute
+
+from api import conditional, idempotency
+from api.auth import rule_of
+from hotswap.domain.errors import FieldProblem, ValidationFailed
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class GuardedRoute(APIRoute):
+    """A route that is not served before its rule has admitted the caller."""
+
+    def get_route_handler(self) -> Handler:
+        rule = rule_of(self)
+        handler = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            request.state.caller = rule.admit(request)
+            self._check_query(request)
+            if request.state.caller is None:
+                return await handler(request)
+            match request.method:
+                case "GET":
+                    return conditional.read(request, await handler(request))
+                case "POST" if idempotency.is_kept(self):
+                    return await idempotency.once(request, handler)
+                case "PUT" | "PATCH" | "DELETE":
+                    return await conditional.change(self, request, handler)
+                case _:
+                    return await handler(request)
+
+        return guarded
+
+    async def read_now(self, request: Request) -> Response:
+        """What a GET of the same address answers to the same caller, who has been admitted already."""
+        reading = Request({**request.scope, "method": "GET", "query_string": b"", "headers": []}, request.receive)
+        return conditional.read(reading, await super().get_route_handler()(reading))
+
+    def _check_query(self, request: Request) -> None:
+        unknown = sorted(set(request.query_params) - self._query_names)
+        if unknown:
+            raise ValidationFailed(
+                f"{', '.join(unknown)}: not a query parameter of {request.method} {self.path_format}",
+                *(FieldProblem(name, "is not a known query parameter") for name in unknown),
+            )
+
+    @cached_property
+    def _query_names(self) -> frozenset[str]:
+        fields = get_flat_params(self.dependant)
+        return frozenset(field.alias for field in fields if isinstance(field.field_info, params.Query))

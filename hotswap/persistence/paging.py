@@ -1,0 +1,76 @@
+"""Lists by pages, of which none repeats or leaves out what it had when others come and go meanwhile.
+
+A page goes on after the sort key of the last row that was shown, not after a number of rows. Who counts rows instead
+(`offset`) gets what is there at that number now.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import gt, lt
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import ColumnElement, Row, Select, func, literal, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+
+Item = TypeVar("Item")
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which part of a list: so many, `after` the row of that sort key, or from the row of number `offset` on."""
+
+    limit: int = 50
+    offset: int = 0
+    after: Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[Item]):
+    """A part of a list that has `total` rows in all; `next` is the sort key to go on after, None at the end."""
+
+    items: tuple[Item, ...]
+    total: int
+    next: Key | None = None
+
+
+FIRST = Window()
+
+
+async def page(
+    session: AsyncSession,
+    wanted: Select[*tuple[Any, ...]],
+    order: Sequence[InstrumentedAttribute[Any]],
+    window: Window,
+    *,
+    is_counted: bool = True,
+) -> Listing[Row[*tuple[Any, ...]]]:
+    """Those rows of `wanted` in falling `order`, whose columns together are unique; they stand at the rows' ends.
+
+    Where it isn't counted the total is 0.
+    """
+    total = 0
+    if is_counted:
+        total = (await session.scalars(select(func.count()).select_from(wanted.subquery()))).one()
+    key = [column.label(f"key_{number}") for number, column in enumerate(order)]
+    ordered = wanted.add_columns(*key).order_by(*(column.desc() for column in order))
+    if window.after is not None:
+        last: list[ColumnElement[Any]] = [
+            literal(value, column.type) for value, column in zip(window.after, order, strict=True)
+        ]
+        ordered = ordered.where(tuple_(*order) < tuple_(*last))
+    # One more than is shown says whether there is a next page.
+    found = (await session.execute(ordered.offset(window.offset).limit(window.limit + 1))).all()
+    rows = found[: window.limit]
+    is_last = len(found) <= window.limit or not rows
+    return Listing(tuple(rows), total, None if is_last else tuple(rows[-1][-len(order) :]))
+
+
+def part(rows: Sequence[Item], key: Callable[[Item], Key], window: Window, *, falling: bool) -> Listing[Item]:
+    """The same of rows that are all here, and in that order."""
+    comes_later = lt if falling else gt
+    left = [row for row in rows if window.after is None or comes_later(key(row), window.after)]
+    shown = tuple(left[window.offset : window.offset + window.limit])
+    is_last = window.offset + window.limit >= len(left)
+    return Listing(shown, len(rows), None if is_last or not shown else key(shown[-1]))
