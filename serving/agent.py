@@ -157,7 +157,8 @@ class Agent:
         applied, held = self._with_held_routes(plan)
         cds = write_resources(self._directory / CDS, self._clusters(applied))
         await self._taken("cds", cds)
-        rds = write_resources(self._directory / RDS, [route_configuration(applied)])
+        routes = route_configuration(applied, is_ready=self._has_answers(applied))
+        rds = write_resources(self._directory / RDS, [routes])
         ecds = write_resources(self._directory / ECDS, [current_jwt_filter(self._settings)])
         await self._taken("rds", rds)
         await self._taken("ecds", ecds)
@@ -194,6 +195,10 @@ class Agent:
         if candidate is None or route.candidate_weight == 0 or not self._has_nobody(candidate):
             return None
         return f"{candidate.application} is to have {route.candidate_weight / 100:g}% but has no ready replica"
+
+    def _has_answers(self, applied: TrafficPlan) -> bool:
+        """Whether somebody answers for every arm that has weight."""
+        return not any(self._has_nobody(arm) for route in applied.routes for _, arm, weight in route.arms if weight)
 
     def _has_nobody(self, arm: Arm | None) -> bool:
         return arm is not None and not self._known.targets.get(arm.application)

@@ -13,7 +13,7 @@ import msgspec
 
 from hotswap.domain.errors import SchemaValidationFailed, ValidationFailed
 from hotswap.domain.registry import GoldenRequest
-from serving.runtimes import Model
+from serving.runtimes import Model, Prediction
 from serving.schemas import FeatureSchema, example
 
 RELATIVE_TOLERANCE = 1e-4
@@ -27,6 +27,7 @@ class Trial:
 
     problem: str | None
     seconds: float = 0.0
+    answer: Prediction | None = None
 
 
 def golden_requests(directory: Path) -> list[GoldenRequest]:
@@ -58,7 +59,7 @@ def attempt(model: Model, schema: FeatureSchema, request: GoldenRequest) -> Tria
     except Exception as error:  # noqa: BLE001 - a model raises what it likes
         return Trial(f"it failed: {str(error)[:300]}")
     seconds = time.perf_counter() - begun
-    return Trial(_answer_problem(prediction.value, request.prediction), seconds)
+    return Trial(_answer_problem(prediction.value, request.prediction), seconds, prediction)
 
 
 def _answer_problem(answer: Any, expected: Any) -> str | None:

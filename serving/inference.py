@@ -10,24 +10,23 @@ import hashlib
 import itertools
 import logging
 import math
-import re
 import secrets
 import time
 import uuid
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from hotswap.domain.application import ApplicationSpec
 from hotswap.domain.errors import Conflict, HotSwapError, SchemaValidationFailed, ValidationFailed
-from hotswap.domain.errors import FieldProblem as Problem
 from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus
 from hotswap.records import InferenceRecord, encode_record, to_json
+from serving.forms import Batch, Form, Headers, OneInstance, RawHeaders, json_headers
 from serving.golden import attempt, made_up_request
+from serving.open_inference import OpenInference, Resource
 from serving.runtimes import Model, Prediction
 from serving.schemas import FeatureSchema
 from serving.spool import SpoolWriter
@@ -36,25 +35,15 @@ MOST_BODY_BYTES = 10 * 1024**2
 INLINE_SECONDS = 0.005
 """What is expected to take less runs on the event loop: a thread would cost a fast model 50 microseconds and more."""
 MOST_INSTANCES = 10_000
-_NAMED_FIELD = re.compile(r"field `([^`]*)`")
-"""How msgspec names a key that is missing or unknown."""
 _ARMS = {arm.encode(): arm for arm in ArmName}
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+Answer = tuple[int, RawHeaders, bytes]
+"""Status, headers but for the length, body."""
 
 logger = logging.getLogger(__name__)
-
-
-class _One(msgspec.Struct, forbid_unknown_fields=True):
-    features: Any
-    version: str | None = None
-
-
-class _Batch(msgspec.Struct, forbid_unknown_fields=True):
-    instances: list[Any]
-    version: str | None = None
 
 
 class InferenceFailed(HotSwapError):
@@ -86,7 +75,8 @@ class Engine:
         self._row_seconds = math.inf
         self._process = secrets.token_hex(8)
         self._record = itertools.count()
-        self.headers = [(b"content-type", b"application/json"), (b"x-hotswap-version", spec.version.encode())]
+        self.headers = json_headers(spec)
+        self.one, self.batch, self.tensors = OneInstance(spec), Batch(spec), OpenInference(spec, model)
 
     def warm_up(self) -> int:
         """Answer every golden request, or one made up from the schema; measure the model by it. How many are golden.
@@ -101,16 +91,15 @@ class Engine:
                 if trial.problem is not None:
                     raise InferenceFailed(f"{self.spec.name} fails {kind}: {trial.problem}")
         self._row_seconds = max(trial.seconds for trial in trials)
+        self.tensors.learn([trial.answer for trial in trials if trial.answer is not None])
         return len(self._golden)
 
     async def warm_up_aside(self) -> int:
         """`warm_up` while the event loop goes on answering."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self.warm_up)
 
-    async def infer(
-        self, body: bytes, *, batch: bool, headers: dict[bytes, bytes], receive: Receive
-    ) -> tuple[int, bytes]:
-        """Status and body of the answer to one request, whose record is spooled by then.
+    async def infer(self, body: bytes, *, form: Form, headers: Headers, receive: Receive) -> Answer:
+        """The answer to one request, whose record is spooled by then.
 
         Raises ClientGone, and records nothing, when the client leaves before its prediction is there.
         """
@@ -120,15 +109,18 @@ class Engine:
         predictions: list[Prediction] = []
         problem: HotSwapError | None = None
         try:
-            instances = self._read(body, batch=batch)
-            predictions = await self._predict(instances, receive, batch=batch)
+            asked = form.read(body, headers)
+            request_id = asked.request_id or request_id
+            self._check(asked.instances, form)
+            instances = asked.instances
+            predictions = await self._predict(instances, receive, form)
         except HotSwapError as error:
             problem = error
         latency_ms = (time.perf_counter() - begun) * 1000
         if problem is None:
-            status, answer = 200, self._answer(request_id, predictions, latency_ms, batch=batch)
+            answer: Answer = (200, *form.answer(asked, request_id, predictions, latency_ms))
         else:
-            status, answer = STATUS_OF[type(problem)], error_body(problem, request_id)
+            answer = STATUS_OF[type(problem)], self.headers, form.refuse(problem, request_id)
         outcome, why = _outcome(problem, latency_ms, headers)
         self._spool.write(
             encode_record(
@@ -145,10 +137,10 @@ class Engine:
                     chosen_by=_chosen_by(headers),
                     entity=self._entity(headers),
                     attempt=_attempt(headers),
-                    batch=batch,
+                    batch=form.is_batch,
                     instances=len(instances),
-                    features=to_json(instances if batch else instances[0] if instances else None),
-                    prediction=_recorded(predictions, batch=batch),
+                    features=to_json(instances if form.is_batch else instances[0] if instances else None),
+                    prediction=_recorded(predictions, batch=form.is_batch),
                     confidence=predictions[0].confidence if len(predictions) == 1 else None,
                     latency_ms=latency_ms,
                     status=outcome,
@@ -158,9 +150,9 @@ class Engine:
                 )
             )
         )
-        return status, answer
+        return answer
 
-    def _entity(self, headers: dict[bytes, bytes]) -> int | None:
+    def _entity(self, headers: Headers) -> int | None:
         """Who asked, told apart from others and no more: a hash, of another key for each model."""
         given = headers.get(b"x-entity-id")
         if not given:
@@ -168,32 +160,13 @@ class Engine:
         digest = hashlib.blake2b(given, digest_size=8, key=self.spec.model.encode()).digest()
         return int.from_bytes(digest, "big", signed=True)
 
-    def _read(self, body: bytes, *, batch: bool) -> list[Any]:
-        try:
-            if batch:
-                request: _Batch | _One = msgspec.json.decode(body, type=_Batch)
-            else:
-                request = msgspec.json.decode(body, type=_One)
-        except msgspec.ValidationError as error:
-            message, _, path = str(error).partition(" - at `$.")
-            named = _NAMED_FIELD.search(message)
-            raise ValidationFailed.of(path.rstrip("`") or (named[1] if named else "body"), message) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ValidationFailed.of("body", f"not JSON: {error}") from None
-        if request.version is not None and request.version != self.spec.version:
-            raise Conflict(
-                f"version {self.spec.version} would answer, not {request.version}; "
-                "the header X-HotSwap-Version chooses another version that is up",
-                Problem("version", f"{self.spec.version} would answer"),
-            )
-        instances = request.instances if isinstance(request, _Batch) else [request.features]
+    def _check(self, instances: list[Any], form: Form) -> None:
         if not 0 < len(instances) <= MOST_INSTANCES:
             raise ValidationFailed.of("instances", f"must be 1 to {MOST_INSTANCES}")
         for position, instance in enumerate(instances):
-            self._schema.check_quickly(instance, _field(position, batch=batch))
-        return instances
+            self._schema.check_quickly(instance, form.field(position))
 
-    async def _predict(self, instances: list[Any], receive: Receive, *, batch: bool) -> list[Prediction]:
+    async def _predict(self, instances: list[Any], receive: Receive, form: Form) -> list[Prediction]:
         try:
             if len(instances) * self._row_seconds <= INLINE_SECONDS:
                 predictions = self._model.predict(instances)
@@ -207,7 +180,7 @@ class Engine:
         except Exception as error:
             if isinstance(error, ArithmeticError):
                 for position, instance in enumerate(instances):
-                    self._schema.check(instance, _field(position, batch=batch))
+                    self._schema.check(instance, form.field(position))
             logger.warning("the model failed", extra={"model": self.spec.name, "error": str(error)[:1000]})
             raise InferenceFailed(f"{self.spec.model} {self.spec.version} failed on this input") from error
 
@@ -223,22 +196,6 @@ class Engine:
         finally:
             leaving.cancel()
             predicting.cancel()
-
-    def _answer(self, request_id: str, predictions: list[Prediction], latency_ms: float, *, batch: bool) -> bytes:
-        answer: dict[str, Any] = {
-            "requestId": request_id,
-            "modelName": self.spec.model,
-            "version": self.spec.version,
-        }
-        if batch:
-            answer["predictions"] = [{"prediction": row.value, "confidence": row.confidence} for row in predictions]
-            answer["totalLatencyMs"] = latency_ms
-        else:
-            answer["prediction"] = predictions[0].value
-            answer["confidence"] = predictions[0].confidence
-            answer["latencyMs"] = latency_ms
-            answer["timestamp"] = datetime.now(UTC)
-        return msgspec.json.encode(answer)
 
 
 _engine: Engine | None = None
@@ -260,37 +217,52 @@ class InferenceApp:
         elif scope["type"] == "http":
             assert _engine is not None
             try:
-                status, body = await _respond(_engine, scope, receive)
+                status, headers, body = await _respond(_engine, scope, receive)
             except ClientGone:
                 return
             length = (b"content-length", str(len(body)).encode())
-            await send({"type": "http.response.start", "status": status, "headers": [*_engine.headers, length]})
+            await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
             await send({"type": "http.response.body", "body": body})
 
 
-async def _respond(engine: Engine, scope: Scope, receive: Receive) -> tuple[int, bytes]:
+async def _respond(engine: Engine, scope: Scope, receive: Receive) -> Answer:
     headers = dict(scope["headers"])
     path: str = scope["path"]
+    form: Form
     if scope["method"] == "POST" and path.endswith(f"/api/v1/inference/{engine.spec.model}"):
-        batch = False
+        form = engine.one
     elif scope["method"] == "POST" and path.endswith(f"/api/v1/inference/{engine.spec.model}/batch"):
-        batch = True
+        form = engine.batch
+    elif (resource := engine.tensors.resource(path)) is Resource.INFER and scope["method"] == "POST":
+        form = engine.tensors
+    elif resource is not None:
+        return _described(engine, resource, scope, headers)
     elif scope["method"] == "POST" and path == f"/{engine.spec.name}/warm-up":
         return await _warm_up(engine, headers)
     else:
-        return 404, error_body(HotSwapError(f"{scope['method']} {path} is not answered here"), _request_id(headers))
+        unknown = HotSwapError(f"{scope['method']} {path} is not answered here")
+        return 404, engine.headers, engine.one.refuse(unknown, _request_id(headers))
     body = await _body(receive)
     if body is None:
         too_large = ValidationFailed.of("body", f"larger than {MOST_BODY_BYTES} bytes")
-        return 413, error_body(too_large, _request_id(headers))
-    return await engine.infer(body, batch=batch, headers=headers, receive=receive)
+        return 413, engine.headers, form.refuse(too_large, _request_id(headers))
+    return await engine.infer(body, form=form, headers=headers, receive=receive)
 
 
-async def _warm_up(engine: Engine, headers: dict[bytes, bytes]) -> tuple[int, bytes]:
+def _described(engine: Engine, resource: Resource, scope: Scope, headers: Headers) -> Answer:
+    """What the model is, and that it is ready: it is, since Ray Serve counts no replica that isn't."""
+    if scope["method"] == "GET" and (told := engine.tensors.describe(resource)) is not None:
+        return 200, engine.headers, told
+    wrong = HotSwapError(f"{scope['method']} is not something that {scope['path']} does")
+    return 405, engine.headers, engine.tensors.refuse(wrong, _request_id(headers))
+
+
+async def _warm_up(engine: Engine, headers: Headers) -> Answer:
     try:
-        return 200, msgspec.json.encode({"version": engine.spec.version, "golden": await engine.warm_up_aside()})
+        told = {"version": engine.spec.version, "golden": await engine.warm_up_aside()}
+        return 200, engine.headers, msgspec.json.encode(told)
     except InferenceFailed as error:
-        return 500, error_body(error, _request_id(headers))
+        return 500, engine.headers, engine.one.refuse(error, _request_id(headers))
 
 
 async def _body(receive: Receive) -> bytes | None:
@@ -319,32 +291,16 @@ async def _lifespan(receive: Receive, send: Send) -> None:
     await send({"type": "lifespan.shutdown.complete"})
 
 
-def error_body(error: HotSwapError, trace_id: str) -> bytes:
-    return msgspec.json.encode(
-        {
-            "error": {
-                "code": error.code,
-                "message": error.message,
-                "details": [{"field": problem.field, "message": problem.message} for problem in error.details],
-                "traceId": trace_id,
-                "timestamp": datetime.now(UTC),
-            }
-        }
-    )
-
-
-def _request_id(headers: dict[bytes, bytes]) -> str:
+def _request_id(headers: Headers) -> str:
     given = headers.get(b"x-request-id", b"").decode("ascii", "replace")
     return given if 0 < len(given) <= 128 and given.isprintable() else str(uuid.uuid4())
 
 
-def _arm(headers: dict[bytes, bytes]) -> ArmName:
+def _arm(headers: Headers) -> ArmName:
     return _ARMS.get(headers.get(b"x-hotswap-arm", b""), ArmName.STABLE)
 
 
-def _outcome(
-    problem: HotSwapError | None, latency_ms: float, headers: dict[bytes, bytes]
-) -> tuple[InferenceStatus, str | None]:
+def _outcome(problem: HotSwapError | None, latency_ms: float, headers: Headers) -> tuple[InferenceStatus, str | None]:
     """What the record says; an answer that comes when the proxy has given it up is nobody's, another may have been."""
     if problem is not None:
         return InferenceStatus.FAILED, f"{problem.code}: {problem.message}"[:1000]
@@ -354,25 +310,21 @@ def _outcome(
     return InferenceStatus.COMPLETED, None
 
 
-def _fallback_from(headers: dict[bytes, bytes]) -> str | None:
+def _fallback_from(headers: Headers) -> str | None:
     """The version that failed this request before it came here; only the proxy can say so."""
     return headers.get(b"x-hotswap-fallback", b"").decode("ascii", "replace") or None
 
 
-def _chosen_by(headers: dict[bytes, bytes]) -> ChosenBy:
+def _chosen_by(headers: Headers) -> ChosenBy:
     try:
         return ChosenBy(headers.get(b"x-hotswap-chosen-by", b"weight").decode("ascii", "replace"))
     except ValueError:
         return ChosenBy.WEIGHT
 
 
-def _attempt(headers: dict[bytes, bytes]) -> int:
+def _attempt(headers: Headers) -> int:
     given = headers.get(b"x-envoy-attempt-count", b"")
     return int(given) if given.isdigit() and len(given) < 5 else 1
-
-
-def _field(position: int, *, batch: bool) -> str:
-    return f"instances[{position}]" if batch else "features"
 
 
 def _recorded(predictions: list[Prediction], *, batch: bool) -> str | None:

@@ -23,8 +23,11 @@ _APPLICATION = {"name": "application", "value_format": "%UPSTREAM_CLUSTER%"}
 _STATUS = {"name": "status", "value_format": "%RESPONSE_CODE%"}
 
 
+_INFERENCE = {"header_filter": {"header": {"name": ":method", "string_match": {"exact": "POST"}}}}
+
+
 def at_the_gateway() -> list[Json]:
-    fell_back = _logger([_with(FALLBACK_HEADER)], counters=[_counter(FELL_BACK, _APPLICATION)])
+    fell_back = _logger([_INFERENCE, _with(FALLBACK_HEADER)], counters=[_counter(FELL_BACK, _APPLICATION)])
     return [_latencies(), fell_back, *_answers(_without(APPLICATION_HEADER))]
 
 
@@ -34,8 +37,8 @@ def inside() -> list[Json]:
 
 def _answers(*filters: Json) -> list[Json]:
     return [
-        _logger(filters, counters=[_counter(ANSWERS, _APPLICATION, _STATUS)]),
-        _logger([*filters, _with(ENTITY_HEADER)], counters=[_counter(STICKY, _APPLICATION, _STATUS)]),
+        _logger([_INFERENCE, *filters], counters=[_counter(ANSWERS, _APPLICATION, _STATUS)]),
+        _logger([_INFERENCE, *filters, _with(ENTITY_HEADER)], counters=[_counter(STICKY, _APPLICATION, _STATUS)]),
     ]
 
 
@@ -55,7 +58,7 @@ def _latencies() -> Json:
         "unit": "Microseconds",
         "value_format": "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",
     }
-    return _logger([{"status_code_filter": good}, _without(FALLBACK_HEADER)], histograms=[histogram])
+    return _logger([_INFERENCE, {"status_code_filter": good}, _without(FALLBACK_HEADER)], histograms=[histogram])
 
 
 def _with(header: str) -> Json:
@@ -68,16 +71,10 @@ def _without(header: str) -> Json:
 
 
 def _logger(filters: Sequence[Json], **stats: list[Json]) -> Json:
-    match filters:
-        case []:
-            only: Json = {}
-        case [one]:
-            only = {"filter": one}
-        case _:
-            only = {"filter": {"and_filter": {"filters": list(filters)}}}
+    only: Json = filters[0] if len(filters) == 1 else {"and_filter": {"filters": list(filters)}}
     return {
         "name": "envoy.access_loggers.stats",
-        **only,
+        "filter": only,
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.access_loggers.stats.v3.Config",
             "stat_prefix": "hotswap",

@@ -9,6 +9,7 @@ from typing import Any
 from hotswap.settings import TrafficAgentSettings
 from serving.envoy import accounting
 from serving.envoy.fallback import MOST_REQUEST_BYTES, candidate_cluster, candidate_listener, internal_listeners
+from serving.envoy.open_inference import ANY_PATH
 from serving.envoy.routes import ROUTE_CONFIG
 
 JWT_FILTER = "envoy.filters.http.jwt_authn"
@@ -140,44 +141,55 @@ def _connection_manager(settings: TrafficAgentSettings) -> Json:
     }
 
 
+_SAID: dict[int, tuple[str, str]] = {
+    400: (
+        "VALIDATION_ERROR",
+        "this is not a request that HotSwap takes: its path or headers are malformed",
+    ),
+    401: ("UNAUTHORIZED", "a valid bearer token is needed; it is missing, expired or not for HotSwap"),
+    403: ("FORBIDDEN", "this token has no role that may infer, or another audience"),
+    404: ("%ROUTE_NAME%", "%LOCAL_REPLY_BODY%"),
+    413: ("VALIDATION_ERROR", "the body is larger than 10 MiB"),
+    502: ("SERVICE_UNAVAILABLE", "what should have answered this broke off; try again"),
+    503: ("SERVICE_UNAVAILABLE", "nothing that could answer this is ready; try again"),
+    504: ("SERVICE_UNAVAILABLE", "no answer came in time; try again"),
+}
+"""What Envoy answers itself: code and message, by status."""
+
+
 def _local_replies() -> Json:
-    """The error format for whatever Envoy answers itself; the first mapper that matches counts."""
+    """In the error format, and for the Open Inference Protocol in its own; the first mapper that matches counts."""
+    is_open = {"header_filter": {"header": {"name": ":path", "string_match": {"safe_regex": {"regex": ANY_PATH}}}}}
+    in_the_protocol = [
+        _reply({"and_filter": {"filters": [_status(status), is_open]}}, message)
+        for status, (_, message) in _SAID.items()
+    ]
     return {
         "mappers": [
-            _reply(
-                400, "VALIDATION_ERROR", "this is not a request that HotSwap takes: its path or headers are malformed"
-            ),
-            _reply(401, "UNAUTHORIZED", "a valid bearer token is needed; it is missing, expired or not for HotSwap"),
-            _reply(403, "FORBIDDEN", "this token has no role that may infer, or another audience"),
-            _reply(404, "%ROUTE_NAME%", "%LOCAL_REPLY_BODY%"),
-            _reply(413, "VALIDATION_ERROR", "the body is larger than 10 MiB"),
-            _reply(502, "SERVICE_UNAVAILABLE", "what should have answered this broke off; try again"),
-            _reply(503, "SERVICE_UNAVAILABLE", "nothing that could answer this is ready; try again"),
-            _reply(504, "SERVICE_UNAVAILABLE", "no answer came in time; try again"),
+            *in_the_protocol,
+            *(_reply(_status(status), _told(code, message)) for status, (code, message) in _SAID.items()),
         ]
     }
 
 
-def _reply(status: int, code: str, message: str) -> Json:
+def _status(status: int) -> Json:
+    value = {"default_value": status, "runtime_key": f"hotswap.reply.{status}"}
+    return {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
+
+
+def _told(code: str, message: str) -> Json:
     return {
-        "filter": {
-            "status_code_filter": {
-                "comparison": {"op": "EQ", "value": {"default_value": status, "runtime_key": f"hotswap.reply.{status}"}}
-            }
-        },
-        "body_format_override": {
-            "json_format": {
-                "error": {
-                    "code": code,
-                    "message": message,
-                    "details": [],
-                    "traceId": "%REQ(X-REQUEST-ID)%",
-                    "timestamp": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
-                }
-            },
-            "content_type": "application/json",
-        },
+        "code": code,
+        "message": message,
+        "details": [],
+        "traceId": "%REQ(X-REQUEST-ID)%",
+        "timestamp": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
     }
+
+
+def _reply(where: Json, error: Json | str) -> Json:
+    body = {"json_format": {"error": error}, "content_type": "application/json"}
+    return {"filter": where, "body_format_override": body}
 
 
 def _file(path: str) -> Json:

@@ -8,6 +8,7 @@ chosen, and only what no model has seen is retried, with one exception: what a c
 
 import re
 from typing import Any
+from urllib.parse import quote
 
 from hotswap.domain.errors import ModelNotFound, NotFound, VersionNotFound
 from hotswap.domain.traffic import Arm, Route, TrafficPlan
@@ -26,6 +27,7 @@ from serving.envoy.headers import (
     UNWATCHED_HEADER,
     VERSION_HEADER,
 )
+from serving.envoy.open_inference import A_MODELS_PATH, MODELS, OPEN, server_routes
 
 INFERENCE = "/api/v1/inference"
 
@@ -73,8 +75,12 @@ AUTHENTICATED: dict[str, Any] = {
 Json = dict[str, Any]
 
 
-def route_configuration(plan: TrafficPlan) -> Json:
-    """Every model's routes, and everything else to the API; what is HotSwap's own business is answered 404."""
+def route_configuration(plan: TrafficPlan, *, is_ready: bool = True) -> Json:
+    """Every model's routes, and everything else to the API; what is HotSwap's own business is answered 404.
+
+    `is_ready` is what `/v2/health/ready` says: whether every arm that has weight has somebody to answer. The routes of
+    `/v2` stand behind those of `/api/v1`, which they must not slow down.
+    """
     return {
         "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
         "name": ROUTE_CONFIG,
@@ -92,13 +98,12 @@ def route_configuration(plan: TrafficPlan) -> Json:
                     _to_api({"safe_regex": {"regex": f"{INFERENCE}/[^/]+/(status|outcome)"}}),
                     _to_api({"path": f"{INFERENCE}/outcomes"}),
                     _nothing_but_inference(),
-                    *(entry for route in plan.routes for entry in _model_routes(route)),
-                    _not_here(
-                        {"path_separated_prefix": INFERENCE},
-                        ModelNotFound,
-                        "no model of this name has a version that serves in this environment",
-                        typed_per_filter_config=AUTHENTICATED,
-                    ),
+                    *(entry for route in plan.routes for entry in _model_routes(route, INFERENCE)),
+                    _no_such_model(INFERENCE),
+                    *server_routes(is_ready=is_ready, authenticated=AUTHENTICATED),
+                    _nothing_but_the_protocol(),
+                    *(entry for route in plan.routes for entry in _open_routes(route)),
+                    _no_such_model(OPEN),
                     _to_api({"prefix": "/"}),
                 ],
             }
@@ -108,31 +113,55 @@ def route_configuration(plan: TrafficPlan) -> Json:
 
 def _nothing_but_inference() -> Json:
     """Replicas answer more than inference on their own ports, such as warm-up: none of it is the public's."""
-    inference = {"safe_regex": {"regex": f"{INFERENCE}/[^/?]+(/batch)?(\\?.*)?"}}
-    return _not_here(
-        {
-            "path_separated_prefix": INFERENCE,
-            "headers": [{"name": ":path", "string_match": inference, "invert_match": True}],
-        },
-        NotFound,
+    return _nothing_but(
+        INFERENCE,
+        f"{INFERENCE}/[^/?]+(/batch)?(\\?.*)?",
         f"inference is asked at {INFERENCE}/MODEL and {INFERENCE}/MODEL/batch",
+    )
+
+
+def _nothing_but_the_protocol() -> Json:
+    paths = f"{MODELS}/MODEL and {MODELS}/MODEL/versions/VERSION, each also with /ready or /infer"
+    return _nothing_but(OPEN, A_MODELS_PATH, f"there are {OPEN}, {OPEN}/health/live, {OPEN}/health/ready, {paths}")
+
+
+def _nothing_but(root: str, paths: str, said: str) -> Json:
+    wanted = {"name": ":path", "string_match": {"safe_regex": {"regex": paths}}, "invert_match": True}
+    return _not_here(
+        {"path_separated_prefix": root, "headers": [wanted]}, NotFound, said, typed_per_filter_config=AUTHENTICATED
+    )
+
+
+def _no_such_model(root: str) -> Json:
+    return _not_here(
+        {"path_separated_prefix": root},
+        ModelNotFound,
+        "no model of this name has a version that serves in this environment",
         typed_per_filter_config=AUTHENTICATED,
     )
 
 
-def _model_routes(route: Route) -> list[Json]:
-    prefix = {"path_separated_prefix": f"{INFERENCE}/{route.model}"}
+def _open_routes(route: Route) -> list[Json]:
+    """The same where a path names the version, which then is who answers."""
+    environment = _environment_matcher(route.environment)
+    versions = f"{MODELS}/{route.model}/versions"
+    named = [
+        _to_arm({"path_separated_prefix": f"{versions}/{version}"}, [environment], route, name, arm, ChosenBy.VERSION)
+        for name, arm, _ in route.arms
+        for version in sorted({arm.version, quote(arm.version)})
+    ]
+    other = _no_such_version({"path_separated_prefix": versions}, [environment], route)
+    return [*named, other, *_model_routes(route, MODELS)]
+
+
+def _model_routes(route: Route, root: str) -> list[Json]:
+    prefix = {"path_separated_prefix": f"{root}/{route.model}"}
     environment = _environment_matcher(route.environment)
     by_version = [
         _to_arm(prefix, [environment, _exactly(VERSION_HEADER, arm.version)], route, name, arm, ChosenBy.VERSION)
         for name, arm, _ in route.arms
     ]
-    wrong_version = _not_here(
-        prefix | {"headers": [environment, {"name": VERSION_HEADER, "present_match": True}]},
-        VersionNotFound,
-        f"this version of {route.model} is not up in {route.environment}",
-        typed_per_filter_config=AUTHENTICATED,
-    )
+    wrong_version = _no_such_version(prefix, [environment, {"name": VERSION_HEADER, "present_match": True}], route)
     split = {
         "match": prefix | {"headers": [environment]},
         "route": {
@@ -148,6 +177,15 @@ def _model_routes(route: Route) -> list[Json]:
     }
     shed = _shed(route, prefix | {"headers": [environment]})
     return [*by_version, wrong_version, *_for_testers(prefix, environment, route), *shed, split]
+
+
+def _no_such_version(path: Json, headers: list[Json], route: Route) -> Json:
+    return _not_here(
+        path | {"headers": headers},
+        VersionNotFound,
+        f"this version of {route.model} is not up in {route.environment}",
+        typed_per_filter_config=AUTHENTICATED,
+    )
 
 
 def _shed(route: Route, match: Json) -> list[Json]:

@@ -46,7 +46,12 @@ _PLAIN = Terms()
 
 
 class Model(Protocol):
-    """A loaded model. The schemas are JSON Schema of one request's `features` and of one prediction."""
+    """A loaded model. The schemas are JSON Schema of one request's `features` and of one prediction.
+
+    One that knows its tensors by name has them in `inputs` and `outputs` too, as
+    `serving.runtimes.tensors.TensorInput`; the first output is what its predictions are
+    (`serving/open_inference/signature.py`).
+    """
 
     input_schema: dict[str, Any]
     output_schema: dict[str, Any]

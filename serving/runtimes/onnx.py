@@ -27,6 +27,9 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(int16)": np.dtype(np.int16),
     "tensor(int8)": np.dtype(np.int8),
     "tensor(uint8)": np.dtype(np.uint8),
+    "tensor(uint16)": np.dtype(np.uint16),
+    "tensor(uint32)": np.dtype(np.uint32),
+    "tensor(uint64)": np.dtype(np.uint64),
     "tensor(bool)": np.dtype(np.bool_),
     "tensor(string)": np.dtype(np.object_),
 }
@@ -57,15 +60,16 @@ def load(directory: Path, terms: Terms) -> "OnnxModel":
 class OnnxModel:
     def __init__(self, session: Any, path: Path) -> None:
         self._session = session
-        self._inputs = [_tensor_input(node) for node in session.get_inputs()]
+        self.inputs = [_tensor_input(node) for node in session.get_inputs()]
         # A batch dimension of 1 that can't grow: what was exported without a free one.
         self._takes_one = any(node.shape[0] == 1 for node in session.get_inputs())
         outputs = session.get_outputs()
+        self.outputs = _known_output(outputs[0])
         self._outputs = [node.name for node in outputs[: 2 if _is_classifier(outputs) else 1]]
         self._positions: dict[Hashable, int] = {}
         if len(self._outputs) == 2 and outputs[1].type.startswith("tensor"):
             self._positions = _positions(path, outputs[0], outputs[1])
-        self.input_schema = _DIALECT | _schema(self._inputs)
+        self.input_schema = _DIALECT | _schema(self.inputs)
         self.output_schema: dict[str, Any] = {
             **_DIALECT,
             "title": "prediction",
@@ -87,9 +91,9 @@ class OnnxModel:
         return [prediction for instance in instances for prediction in self.predict([instance])]
 
     def _feeds(self, instances: Sequence[Any]) -> dict[str, Any]:
-        if len(self._inputs) > 1:
-            return {node.name: node.array([each[node.name] for each in instances]) for node in self._inputs}
-        (only,) = self._inputs
+        if len(self.inputs) > 1:
+            return {node.name: node.array([each[node.name] for each in instances]) for node in self.inputs}
+        (only,) = self.inputs
         if only.is_column:
             instances = [each[only.name] if isinstance(each, dict) else each for each in instances]
         return {only.name: only.array(instances)}
@@ -126,6 +130,14 @@ def _tensor_input(node: Any) -> TensorInput:
             "artifactPath", f"the graph's input {node.name} takes batches of {batch} only; export a free dimension or 1"
         )
     return TensorInput(node.name, _DTYPES[node.type], tuple(sizes))
+
+
+def _known_output(node: Any) -> list[TensorInput]:
+    """The tensor that is answered; none where it isn't one of rows, or is of a type that only ONNX has."""
+    if node.type not in _DTYPES or not node.shape:
+        return []
+    sizes = tuple(size if isinstance(size, int) else None for size in node.shape[1:])
+    return [TensorInput(node.name, _DTYPES[node.type], sizes)]
 
 
 def _schema(inputs: Sequence[TensorInput]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from serving.envoy.headers import (
     FALLBACK_HEADER,
     TESTER_HEADER,
 )
+from serving.envoy.open_inference import MODELS, OPEN
 from serving.envoy.routes import AUTHENTICATED, INFERENCE, route_configuration
 
 
@@ -55,8 +56,17 @@ def entries(plan: TrafficPlan) -> list[dict[str, Any]]:
     return found
 
 
+def to_models(plan: TrafficPlan, root: str = INFERENCE) -> list[dict[str, Any]]:
+    """The ways to models of one form of inference."""
+    return [entry for entry in entries(plan) if is_below(entry, root) and clusters_of(entry)]
+
+
+def is_below(entry: dict[str, Any], root: str) -> bool:
+    return bool(entry["match"].get("path_separated_prefix", "").startswith(f"{root}/"))
+
+
 def splits(plan: TrafficPlan) -> list[dict[str, Any]]:
-    return [entry for entry in entries(plan) if "weighted_clusters" in entry.get("route", {})]
+    return [entry for entry in to_models(plan) if "weighted_clusters" in entry["route"]]
 
 
 def clusters_of(entry: dict[str, Any]) -> set[str]:
@@ -97,7 +107,7 @@ def test_a_candidate_falls_back_only_where_there_is_a_stable_and_it_may_and_neve
     assert {each.candidate.application for each in fallbacks(plan)} == expected
     composites = {each.cluster for each in fallbacks(plan)}
     assert {name for split in splits(plan) for name in clusters_of(split) if INSIDE in name} == composites
-    others = [entry for entry in entries(plan) if entry not in splits(plan)]
+    others = [entry for entry in to_models(plan) if entry not in splits(plan)]
     assert not [name for entry in others for name in clusters_of(entry) if INSIDE in name]
 
 
@@ -111,13 +121,39 @@ def test_the_candidate_has_the_first_try_and_the_stable_every_other() -> None:
 
 @given(plan=plans)
 def test_every_way_to_a_model_needs_a_token_and_a_role(plan: TrafficPlan) -> None:
-    to_models = [entry for entry in entries(plan) if clusters_of(entry) - {API}]
     # A way by each arm's version and one by weight; of a split route one for testers too.
-    assert len(to_models) == sum({1: 2, 2: 4}[len(route.arms)] for route in plan.routes)
-    assert all(entry["typed_per_filter_config"] == AUTHENTICATED for entry in to_models)
-    assert all(entry["match"]["path_separated_prefix"].startswith(f"{INFERENCE}/") for entry in to_models)
-    refusals = [entry for entry in entries(plan) if INFERENCE in entry["match"].get("path_separated_prefix", "")]
-    assert all(entry["typed_per_filter_config"] == AUTHENTICATED for entry in refusals)
+    assert len(to_models(plan)) == sum({1: 2, 2: 4}[len(route.arms)] for route in plan.routes)
+    found = [entry for entry in entries(plan) if clusters_of(entry) - {API}]
+    assert found == [*to_models(plan), *to_models(plan, MODELS)]
+    for root in (INFERENCE, OPEN):
+        found += [entry for entry in entries(plan) if root in entry["match"].get("path_separated_prefix", "")]
+    assert all(entry["typed_per_filter_config"] == AUTHENTICATED for entry in found)
+
+
+@given(plan=plans)
+def test_the_open_protocols_ways_are_the_same_and_by_the_version_in_the_path(plan: TrafficPlan) -> None:
+    for route in plan.routes:
+        alone = TrafficPlan(1, (route,))
+        same = json.loads(json.dumps(to_models(alone)).replace(f"{INFERENCE}/", f"{MODELS}/"))
+        by_path, others = to_models(alone, MODELS)[: len(route.arms)], to_models(alone, MODELS)[len(route.arms) :]
+        assert others == same
+        for entry, (_, arm, _) in zip(by_path, route.arms, strict=True):
+            assert entry["match"]["path_separated_prefix"] == f"{MODELS}/{route.model}/versions/{arm.version}"
+            assert {application_of(name) for name in clusters_of(entry)} == {arm.application}
+
+
+def test_a_version_is_found_however_its_path_spells_it() -> None:
+    route = Route(Environment.PRODUCTION, "fraud", Arm("a", "1.0.0+b", "dep-a"), None, 0, Fence(1, 1))
+    prefixes = [entry["match"]["path_separated_prefix"] for entry in to_models(TrafficPlan(1, (route,)), MODELS)]
+    assert prefixes[:2] == [f"{MODELS}/fraud/versions/1.0.0%2Bb", f"{MODELS}/fraud/versions/1.0.0+b"]
+
+
+def test_only_health_is_anybodys() -> None:
+    open_ = [entry for entry in entries(one_route()) if entry.get("typed_per_filter_config") != AUTHENTICATED]
+    assert [entry["match"]["path"] for entry in open_ if entry["match"].get("path", "").startswith(OPEN)] == [
+        "/v2/health/live",
+        "/v2/health/ready",
+    ]
 
 
 @given(plan=plans)
@@ -195,7 +231,7 @@ def marks(entry: dict[str, Any]) -> dict[str, str]:
 
 @given(plan=plans)
 def test_only_the_weights_choice_goes_where_the_judge_counts_while_a_candidate_is_judged(plan: TrafficPlan) -> None:
-    ways = [entry for entry in entries(plan) if clusters_of(entry) - {API}]
+    ways = [*to_models(plan), *to_models(plan, MODELS)]
     for entry in ways:
         by_weight = marks(entry)[CHOSEN_BY_HEADER] == ChosenBy.WEIGHT
         assert by_weight == ("weighted_clusters" in entry["route"])
@@ -209,7 +245,7 @@ def test_only_the_weights_choice_goes_where_the_judge_counts_while_a_candidate_i
 
 @given(route=routes())
 def test_a_tester_is_led_to_the_candidate_and_only_where_one_is_beside_a_stable(route: Route) -> None:
-    ways = [entry for entry in entries(TrafficPlan(1, (route,))) if TESTER_HEADER in json.dumps(entry["match"])]
+    ways = [entry for entry in to_models(TrafficPlan(1, (route,))) if TESTER_HEADER in json.dumps(entry["match"])]
     if route.stable is None or route.candidate is None:
         assert ways == []
         return
@@ -220,10 +256,13 @@ def test_a_tester_is_led_to_the_candidate_and_only_where_one_is_beside_a_stable(
 
 @given(plan=plans)
 def test_our_own_business_is_closed_and_an_unknown_model_never_reaches_the_api(plan: TrafficPlan) -> None:
-    first, *_, unknown, everything_else = entries(plan)
+    first, *others, everything_else = entries(plan)
     assert first["match"]["path_separated_prefix"] == "/internal"
-    assert unknown["match"]["path_separated_prefix"] == INFERENCE
-    assert first["direct_response"]["status"] == unknown["direct_response"]["status"] == 404
+    assert first["direct_response"]["status"] == 404
+    for root in (INFERENCE, OPEN):
+        unknown = [entry for entry in others if root in entry["match"].get("path_separated_prefix", "")][-1]
+        assert unknown["match"] == {"path_separated_prefix": root}
+        assert unknown["direct_response"]["status"] == 404
     assert (everything_else["match"]["prefix"], everything_else["route"]["cluster"]) == ("/", API)
 
 

@@ -86,6 +86,10 @@ class Replica:
     async def send(
         self, body: Any, path: str = PATH, *, method: str = "POST", **headers: str
     ) -> tuple[int, dict[str, Any]]:
+        status, answer = await self.send_raw(body, path, method=method, **headers)
+        return status, json.loads(answer)
+
+    async def send_raw(self, body: Any, path: str = PATH, *, method: str = "POST", **headers: str) -> tuple[int, bytes]:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         messages: list[dict[str, Any]] = []
         receive = received({"type": "http.request", "body": content})
@@ -99,7 +103,7 @@ class Replica:
         start, answer = messages
         self.headers = dict(start["headers"])
         assert int(self.headers[b"content-length"]) == len(answer["body"])
-        return start["status"], json.loads(answer["body"])
+        return start["status"], answer["body"]
 
 
 @pytest.fixture
@@ -378,7 +382,7 @@ async def test_a_model_is_run_aside_when_its_slowest_request_says_so(
         engine = Replica(tmp_path / name, model, golden=[GoldenRequest(each) for each in golden]).engine
         engine.warm_up()
         body = json.dumps({"instances": features}).encode()
-        status, _ = await engine.infer(body, batch=True, headers={}, receive=received())
+        status, _, _ = await engine.infer(body, form=engine.batch, headers={}, receive=received())
         assert status == 200
         assert (model.threads[-1] != main) == aside, name
 

@@ -15,6 +15,7 @@ from serving.envoy.admin import Tally
 from serving.envoy.chosen import cluster_names
 from serving.envoy.clusters import clusters
 from serving.envoy.fallback import fallbacks
+from serving.envoy.open_inference import OPEN
 from serving.envoy.routes import AUTHENTICATED, INFERENCE, route_configuration
 
 STABLE = Arm("Production-m-aaaa", "1.0.0", "dep-aaaa")
@@ -78,21 +79,23 @@ def test_every_route_names_a_cluster_that_exists_and_needs_a_token() -> None:
         if names - {"api"}:
             inferring += 1
             assert entry["typed_per_filter_config"] == AUTHENTICATED
-    assert inferring == 4, "one by weight, one by each arm's version, and one for testers"
+    expected = "in two forms, one by weight, one by each arm's version, and one for testers; one by a version's path"
+    assert inferring == 2 * 4 + 2, expected
 
 
 def test_the_order_keeps_what_is_ours_closed() -> None:
-    first, *_, unknown, everything_else = all_routes(TrafficPlan())
+    first, *others, everything_else = all_routes(TrafficPlan())
     assert first["match"]["path_separated_prefix"] == "/internal"
     assert first["direct_response"]["status"] == 404
-    assert unknown["match"]["path_separated_prefix"] == INFERENCE
-    assert unknown["direct_response"]["status"] == 404
+    for root in (INFERENCE, OPEN):
+        (unknown,) = [entry for entry in others if entry["match"] == {"path_separated_prefix": root}]
+        assert unknown["direct_response"]["status"] == 404
     assert everything_else["route"]["cluster"] == "api"
 
 
 def test_the_hash_is_salted_by_the_deployment() -> None:
     salts = {json.dumps(all_routes(TrafficPlan(1, (each,)))).count("m:dep-bbbb:") for each in (route(1), route(9))}
-    assert salts == {4}
+    assert salts == {10}
     assert "m:dep-aaaa:" in json.dumps(all_routes(TrafficPlan(1, (route(0, candidate=None),))))
 
 

@@ -1,0 +1,42 @@
+"""What of the Open Inference Protocol belongs to no model, and how its paths and errors look.
+
+Pure. Envoy answers for the server by itself, so that this says how the data loop is, whatever becomes of everything
+else. A model's own paths lead to its replicas, by the same routes as the other forms of inference (`routes.py`).
+"""
+
+import json
+from importlib.metadata import version
+from typing import Any
+
+OPEN = "/v2"
+MODELS = f"{OPEN}/models"
+
+A_MODELS_PATH = f"{MODELS}/[^/?]+(/versions/[^/?]+)?(/infer|/ready)?(\\?.*)?"
+"""All that replicas are asked for."""
+
+ANY_PATH = f"(/[^/]*)?{OPEN}([/?].*)?"
+"""Whatever belongs to the protocol, also after it was addressed to an application: then its name stands before it."""
+
+Json = dict[str, Any]
+
+
+def server_routes(*, is_ready: bool, authenticated: Json) -> list[Json]:
+    """Only health is anybody's."""
+    told = {"name": "hotswap", "version": version("hotswap"), "extensions": ["binary_tensor_data"]}
+    ready = _told(f"{OPEN}/health/ready", {"ready": True})
+    if not is_ready:
+        ready["direct_response"] = {"status": 503}
+    return [
+        _told(f"{OPEN}/health/live", {"live": True}),
+        ready,
+        *(_told(path, told) | {"typed_per_filter_config": authenticated} for path in (OPEN, f"{OPEN}/")),
+    ]
+
+
+def _told(path: str, what: Json) -> Json:
+    json_type = {"key": "content-type", "value": "application/json"}
+    return {
+        "match": {"path": path, "headers": [{"name": ":method", "string_match": {"exact": "GET"}}]},
+        "direct_response": {"status": 200, "body": {"inline_string": json.dumps(what)}},
+        "response_headers_to_add": [{"header": json_type, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
+    }

@@ -1,0 +1,169 @@
+"""The forms in which inference is asked for and answered.
+
+Here are the two of `/api/v1`: one instance, and a batch. That of `/v2` is in `serving/open_inference`. A form only
+reads and writes; the check against the schema, the prediction and the record are the same for all
+(`serving/inference.py`).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from hotswap.domain.application import ApplicationSpec
+from hotswap.domain.errors import Conflict, HotSwapError, ValidationFailed
+from hotswap.domain.errors import FieldProblem as Problem
+from serving.runtimes import Prediction
+
+Body = TypeVar("Body")
+Headers = Mapping[bytes, bytes]
+RawHeaders = list[tuple[bytes, bytes]]
+
+_NAMED_FIELD = re.compile(r"field `([^`]*)`")
+"""How msgspec names a key that is missing or unknown."""
+
+
+class Asked(msgspec.Struct):
+    """What a request asks: `request_id` where its body names one."""
+
+    instances: list[Any]
+    request_id: str | None = None
+
+
+class Form(Protocol):
+    is_batch: bool
+    """Whether features and predictions are recorded as lists, one of each instance."""
+
+    def read(self, body: bytes, headers: Headers) -> Asked:
+        """Instances that nobody has checked against the schema yet. Raises ValidationFailed or Conflict."""
+        ...
+
+    def field(self, position: int) -> str:
+        """How an instance is named to its client."""
+        ...
+
+    def answer(
+        self, asked: Asked, request_id: str, predictions: Sequence[Prediction], latency_ms: float
+    ) -> tuple[RawHeaders, bytes]:
+        """One prediction for each instance, in their order."""
+        ...
+
+    def refuse(self, error: HotSwapError, request_id: str) -> bytes:
+        """An error as this form words it, in JSON."""
+        ...
+
+
+class _One(msgspec.Struct, forbid_unknown_fields=True):
+    features: Any
+    version: str | None = None
+
+
+class _Batch(msgspec.Struct, forbid_unknown_fields=True):
+    instances: list[Any]
+    version: str | None = None
+
+
+class _Json:
+    """What both forms of `/api/v1` have in common."""
+
+    def __init__(self, spec: ApplicationSpec) -> None:
+        self._spec = spec
+        self._headers = json_headers(spec)
+
+    def refuse(self, error: HotSwapError, request_id: str) -> bytes:
+        return error_body(error, request_id)
+
+    def _check_version(self, asked: str | None) -> None:
+        own = self._spec.version
+        if asked is not None and asked != own:
+            raise Conflict(
+                f"version {own} would answer, not {asked}; "
+                "the header X-HotSwap-Version chooses another version that is up",
+                Problem("version", f"{own} would answer"),
+            )
+
+
+class OneInstance(_Json):
+    """`{"features": ...}`."""
+
+    is_batch = False
+
+    def read(self, body: bytes, headers: Headers) -> Asked:
+        request = decoded(body, _One)
+        self._check_version(request.version)
+        return Asked([request.features])
+
+    def field(self, position: int) -> str:
+        return "features"
+
+    def answer(
+        self, asked: Asked, request_id: str, predictions: Sequence[Prediction], latency_ms: float
+    ) -> tuple[RawHeaders, bytes]:
+        answer = {
+            "requestId": request_id,
+            "modelName": self._spec.model,
+            "version": self._spec.version,
+            "prediction": predictions[0].value,
+            "confidence": predictions[0].confidence,
+            "latencyMs": latency_ms,
+            "timestamp": datetime.now(UTC),
+        }
+        return self._headers, msgspec.json.encode(answer)
+
+
+class Batch(_Json):
+    """`{"instances": [...]}`."""
+
+    is_batch = True
+
+    def read(self, body: bytes, headers: Headers) -> Asked:
+        request = decoded(body, _Batch)
+        self._check_version(request.version)
+        return Asked(request.instances)
+
+    def field(self, position: int) -> str:
+        return f"instances[{position}]"
+
+    def answer(
+        self, asked: Asked, request_id: str, predictions: Sequence[Prediction], latency_ms: float
+    ) -> tuple[RawHeaders, bytes]:
+        answer = {
+            "requestId": request_id,
+            "modelName": self._spec.model,
+            "version": self._spec.version,
+            "predictions": [{"prediction": row.value, "confidence": row.confidence} for row in predictions],
+            "totalLatencyMs": latency_ms,
+        }
+        return self._headers, msgspec.json.encode(answer)
+
+
+def json_headers(spec: ApplicationSpec) -> RawHeaders:
+    return [(b"content-type", b"application/json"), (b"x-hotswap-version", spec.version.encode())]
+
+
+def decoded(body: bytes | memoryview, kind: type[Body]) -> Body:
+    """Raises ValidationFailed that names what doesn't fit by its path."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$.")
+        named = _NAMED_FIELD.search(message)
+        raise ValidationFailed.of(path.rstrip("`") or (named[1] if named else "body"), message) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValidationFailed.of("body", f"not JSON: {error}") from None
+
+
+def error_body(error: HotSwapError, trace_id: str) -> bytes:
+    return msgspec.json.encode(
+        {
+            "error": {
+                "code": error.code,
+                "message": error.message,
+                "details": [{"field": problem.field, "message": problem.message} for problem in error.details],
+                "traceId": trace_id,
+                "timestamp": datetime.now(UTC),
+            }
+        }
+    )

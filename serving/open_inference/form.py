@@ -1,0 +1,208 @@
+"""A request of the protocol and its answer, and what it tells of the model."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from hotswap.domain.application import ApplicationSpec
+from hotswap.domain.errors import HotSwapError, ValidationFailed
+from serving.forms import Asked, Headers, RawHeaders, decoded, json_headers
+from serving.open_inference import tensors
+from serving.open_inference.signature import Arrays, Signature
+from serving.runtimes import Model, Prediction
+
+JSON_LENGTH = b"inference-header-content-length"
+"""How much of a body is JSON; what follows are binary tensors."""
+
+MOST_ID = 128
+
+Parameters = dict[str, Any]
+
+
+class Resource(StrEnum):
+    """What of a model is asked, by the end of its path."""
+
+    METADATA = ""
+    READY = "/ready"
+    INFER = "/infer"
+
+
+class _Input(msgspec.Struct):
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: Parameters | None = None
+    data: Any = None
+
+
+class _Output(msgspec.Struct):
+    name: str
+    parameters: Parameters | None = None
+
+
+class _Request(msgspec.Struct):
+    """What it says beyond this is some other server's extension, and means nothing here."""
+
+    inputs: list[_Input]
+    id: str | None = None
+    parameters: Parameters | None = None
+    outputs: list[_Output] | None = None
+
+    @property
+    def binary(self) -> bool:
+        return (self.parameters or {}).get("binary_data_output") is True
+
+
+class _AskedTensors(Asked, kw_only=True):
+    wanted: dict[str, bool]
+    """The names of the outputs that are to be answered, none for all of them, and whether each shall be binary."""
+    binary: bool
+    """Whether those shall be that are not named."""
+
+
+class OpenInference:
+    """The form of `/v2/models/{model}`, by path with the version or without."""
+
+    is_batch = True
+
+    def __init__(self, spec: ApplicationSpec, model: Model) -> None:
+        self._spec = spec
+        self._signature = Signature(model, spec.input_schema)
+        root = f"/{spec.name}/v2/models/{spec.model}"
+        places = (root, f"{root}/versions/{spec.version}")
+        self._resources = {f"{place}{resource}": resource for place in places for resource in Resource}
+        self._json = json_headers(spec)
+        self._octets = [(b"content-type", b"application/octet-stream"), *self._json[1:]]
+
+    def resource(self, path: str) -> Resource | None:
+        return self._resources.get(path)
+
+    def learn(self, predictions: Sequence[Prediction]) -> None:
+        self._signature.learn(predictions)
+
+    def describe(self, resource: Resource) -> bytes | None:
+        """None where there is nothing to describe."""
+        match resource:
+            case Resource.READY:
+                return msgspec.json.encode({"name": self._spec.model, "ready": True})
+            case Resource.METADATA:
+                return msgspec.json.encode(
+                    {
+                        "name": self._spec.model,
+                        "versions": [self._spec.version],
+                        "platform": self._spec.framework.lower(),
+                        "inputs": self._signature.inputs,
+                        "outputs": self._signature.outputs,
+                    }
+                )
+        return None
+
+    def read(self, body: bytes, headers: Headers) -> Asked:
+        text, binary = _parted(body, headers.get(JSON_LENGTH))
+        request = decoded(text, _Request)
+        arrays = _arrays(request.inputs, binary)
+        return _AskedTensors(
+            instances=self._signature.instances(arrays),
+            request_id=_checked_id(request.id),
+            wanted=self._wanted(request),
+            binary=request.binary,
+        )
+
+    def field(self, position: int) -> str:
+        return f"row {position}"
+
+    def answer(
+        self, asked: Asked, request_id: str, predictions: Sequence[Prediction], latency_ms: float
+    ) -> tuple[RawHeaders, bytes]:
+        assert isinstance(asked, _AskedTensors)
+        found = self._signature.answered(predictions)
+        outputs, binary = _written(found, asked)
+        head = msgspec.json.encode(
+            {
+                "model_name": self._spec.model,
+                "model_version": self._spec.version,
+                "id": request_id,
+                "outputs": outputs,
+            }
+        )
+        if not binary:
+            return self._json, head
+        return [*self._octets, (JSON_LENGTH, str(len(head)).encode())], b"".join([head, *binary])
+
+    def refuse(self, error: HotSwapError, request_id: str) -> bytes:
+        return msgspec.json.encode({"error": error.message})
+
+    def _wanted(self, request: _Request) -> dict[str, bool]:
+        known = {each.name for each in self._signature.outputs}
+        wanted = {}
+        for position, output in enumerate(request.outputs or ()):
+            parameters = output.parameters or {}
+            if output.name not in known:
+                raise ValidationFailed.of(
+                    f"outputs[{position}].name", f"the model answers {', '.join(sorted(known))}, no {output.name[:50]}"
+                )
+            if "classification" in parameters:
+                raise ValidationFailed.of(f"outputs[{position}].parameters", "classification is not offered here")
+            wanted[output.name] = bool(parameters.get("binary_data", request.binary))
+        return wanted
+
+
+def _parted(body: bytes, length: bytes | None) -> tuple[memoryview, memoryview]:
+    """The JSON, and the bytes behind it."""
+    whole = memoryview(body)
+    if length is None:
+        return whole, whole[len(whole) :]
+    if not (length.isdigit() and len(length) < 12 and int(length) <= len(whole)):
+        raise ValidationFailed.of("Inference-Header-Content-Length", "must be the length of the JSON within the body")
+    return whole[: int(length)], whole[int(length) :]
+
+
+def _arrays(inputs: list[_Input], binary: memoryview) -> Arrays:
+    if not inputs:
+        raise ValidationFailed.of("inputs", "must be at least one tensor")
+    found, at = {}, 0
+    for position, given in enumerate(inputs):
+        field = f"inputs[{position}]"
+        if given.name in found:
+            raise ValidationFailed.of(f"{field}.name", f"there are two tensors {given.name[:50]}")
+        tensors.check_shape(given.shape, field)
+        size = (given.parameters or {}).get("binary_data_size")
+        if size is None:
+            found[given.name] = tensors.from_json(given.data, given.datatype, given.shape, field)
+            continue
+        if type(size) is not int or not 0 <= size <= len(binary) - at:
+            raise ValidationFailed.of(
+                f"{field}.parameters.binary_data_size", f"must be bytes behind the JSON; there are {len(binary) - at}"
+            )
+        found[given.name] = tensors.from_bytes(binary[at : at + size], given.datatype, given.shape, field)
+        at += size
+    if at != len(binary):
+        raise ValidationFailed.of("inputs", f"{len(binary) - at} bytes behind the JSON belong to none of them")
+    return found
+
+
+def _written(found: Arrays, asked: _AskedTensors) -> tuple[list[dict[str, Any]], list[bytes]]:
+    """The outputs that were asked for in the order in which they were, and the bytes of those that are binary."""
+    outputs: list[dict[str, Any]] = []
+    binary: list[bytes] = []
+    for name in asked.wanted or found:
+        array = found[name]
+        output: dict[str, Any] = {"name": name, "datatype": tensors.DATATYPES[array.dtype], "shape": array.shape}
+        if asked.wanted.get(name, asked.binary):
+            binary.append(tensors.to_bytes(array))
+            output["parameters"] = {"binary_data_size": len(binary[-1])}
+        else:
+            output["data"] = array.ravel().tolist()
+        outputs.append(output)
+    return outputs, binary
+
+
+def _checked_id(given: str | None) -> str | None:
+    """It becomes the id of the request's record, by which outcomes are reported."""
+    if not given:
+        return None
+    if len(given) > MOST_ID or not (given.isascii() and given.isprintable()):
+        raise ValidationFailed.of("id", f"must be at most {MOST_ID} printable characters of ASCII")
+    return given

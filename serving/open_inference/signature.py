@@ -1,0 +1,143 @@
+"""Which tensors a model takes and answers.
+
+A runtime that knows its tensors by name says so (`Model.inputs`, `Model.outputs`, as ONNX's does). Else they follow
+from the input schema: one tensor for each feature that has a name, else one of all features; and from what the model
+answered while it warmed up. Requests of one tensor are always understood, whatever it is called, as long as its rows
+are what an instance is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hotswap.domain.errors import ValidationFailed
+from serving.open_inference.tensors import BYTES, DATATYPES, as_array, rows
+from serving.runtimes import Model, Prediction
+from serving.runtimes.tensors import TensorInput
+
+ONE_INPUT, ONE_OUTPUT, CONFIDENCE = "features", "prediction", "confidence"
+_DATATYPE_OF = {"boolean": "BOOL", "integer": "INT64", "number": "FP64", "string": BYTES}
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+Schema = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """As metadata tells it: -1 is a size that is free, as the first, the batch's, always is."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+class Signature:
+    """One model's tensors. `outputs` are None until it has answered something, if its runtime doesn't know them."""
+
+    def __init__(self, model: Model, input_schema: dict[str, Any]) -> None:
+        self._by_name, self._alone = _forms(input_schema)
+        declared: Sequence[TensorInput] = getattr(model, "inputs", ())
+        self.inputs = tuple(map(_declared, declared)) or _from_schema(self._by_name, self._alone)
+        known: Sequence[TensorInput] = getattr(model, "outputs", ())
+        self._answer = known[0] if known else None
+        self._learned: tuple[Tensor, ...] = ()
+
+    def learn(self, predictions: Sequence[Prediction]) -> None:
+        """What the model answers is what it has just answered."""
+        if predictions:
+            self._learned = tuple(
+                Tensor(name, DATATYPES[array.dtype], (-1, *array.shape[1:]))
+                for name, array in self.answered(predictions[:1]).items()
+            )
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        if self._answer is None:
+            return self._learned or (Tensor(ONE_OUTPUT, "FP64", (-1,)),)
+        return (_declared(self._answer), *(each for each in self._learned if each.name == CONFIDENCE))
+
+    def instances(self, tensors: Arrays) -> list[Any]:
+        """What the rows of a request's tensors are to the model. Raises ValidationFailed."""
+        sizes = {array.shape[0] for array in tensors.values()}
+        if len(sizes) != 1:
+            raise ValidationFailed.of("inputs", "must be tensors of one batch, whose size is the first of their shapes")
+        if (features := self._named(tensors)) is not None:
+            columns = [_column(array, features[name]) for name, array in tensors.items()]
+            return [dict(zip(tensors, row, strict=True)) for row in zip(*columns, strict=True)]
+        if self._alone is not None and len(tensors) == 1:
+            (array,) = tensors.values()
+            return _column(array, self._alone)
+        wanted = ", ".join(each.name for each in self.inputs[:20])
+        raise ValidationFailed.of("inputs", f"the model takes {wanted}; given are {', '.join(sorted(tensors)[:20])}")
+
+    def _named(self, tensors: Arrays) -> Schema | None:
+        """The features' schemas by name, where these tensors are a feature each."""
+        if self._by_name is None:
+            return None
+        features: Schema = self._by_name["properties"]
+        required = self._by_name.get("required", ())
+        return features if tensors.keys() <= features.keys() and tensors.keys() >= set(required) else None
+
+    def answered(self, predictions: Sequence[Prediction]) -> dict[str, np.ndarray[Any, Any]]:
+        """The tensors of an answer, by name."""
+        values = [each.value for each in predictions]
+        if self._answer is None:
+            found = {ONE_OUTPUT: as_array(values)}
+        else:
+            found = {self._answer.name: _shaped(as_array(values, self._answer.dtype), self._answer)}
+        confidence = [each.confidence for each in predictions]
+        if any(each is not None for each in confidence) or any(each.name == CONFIDENCE for each in self._learned):
+            found[CONFIDENCE] = np.array([np.nan if each is None else each for each in confidence], dtype="<f8")
+        return found
+
+
+def _forms(schema: Schema) -> tuple[Schema | None, Schema | None]:
+    """Of an instance with features by name, and of one that is no object; None where it can't be."""
+    by_name, alone = None, None
+    for form in schema.get("anyOf", [schema]):
+        if isinstance(form, Mapping) and "properties" in form:
+            by_name = form
+        elif isinstance(form, Mapping) and alone is None:
+            alone = form
+    return by_name, alone
+
+
+def _from_schema(by_name: Schema | None, alone: Schema | None) -> tuple[Tensor, ...]:
+    named = by_name["properties"] if by_name is not None else {ONE_INPUT: alone or {}}
+    return tuple(Tensor(name, *_described(schema)) for name, schema in named.items())
+
+
+def _described(schema: Any) -> tuple[str, tuple[int, ...]]:
+    """Datatype and shape; FP64 of what a schema leaves open."""
+    shape = [-1]
+    while isinstance(schema, Mapping) and schema.get("type") == "array":
+        least, most = schema.get("minItems"), schema.get("maxItems")
+        shape.append(least if least is not None and least == most else -1)
+        schema = schema.get("items")
+    return _datatype(schema), tuple(shape)
+
+
+def _datatype(schema: Any) -> str:
+    for each in schema.get("anyOf", [schema]) if isinstance(schema, Mapping) else ():
+        kind = each.get("type") if isinstance(each, Mapping) else None
+        if isinstance(kind, str) and kind in _DATATYPE_OF:
+            return _DATATYPE_OF[kind]
+    return "FP64"
+
+
+def _declared(tensor: TensorInput) -> Tensor:
+    sizes = (-1 if size is None else size for size in tensor.sizes)
+    return Tensor(tensor.name, DATATYPES[tensor.dtype], (-1, *sizes))
+
+
+def _column(array: np.ndarray[Any, Any], schema: Any) -> list[Any]:
+    """One value for each row; where that is a bare one, it may have a dimension of its own."""
+    is_bare = isinstance(schema, Mapping) and schema.keys() & {"type", "anyOf"} and schema.get("type") != "array"
+    return rows(array.reshape(-1) if is_bare and array.shape[1:] == (1,) else array)
+
+
+def _shaped(array: np.ndarray[Any, Any], declared: TensorInput) -> np.ndarray[Any, Any]:
+    """What was one value in JSON has the dimension again that the model gives it."""
+    return array.reshape(-1, 1) if declared.sizes == (1,) and array.ndim == 1 else array
