@@ -39,6 +39,7 @@ from api import (
     scaling,
     swagger,
     traffic,
+    validation,
 )
 from api.auth import Tokens
 from api.context import Parts
@@ -64,6 +65,7 @@ from hotswap.persistence.queries import Queries
 from hotswap.persistence.tenures import PostgresTenures
 from hotswap.persistence.traffic import PostgresTrafficPlans
 from hotswap.persistence.turns import PostgresTurns
+from hotswap.persistence.validations import PostgresValidations
 from hotswap.planner import CapacityRules, Planner
 from hotswap.settings import Settings, SettingsError, load
 from hotswap.storage import ObjectStorage
@@ -80,6 +82,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     authentication.router,
     models.router,
     curation.router,
+    validation.router,
     metrics.router,
     drift.router,
     monitoring.router,
@@ -163,6 +166,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             audit=PostgresAudit(sessions),
             curation=PostgresCuration(sessions),
             lineage=PostgresLineage(sessions),
+            validations=PostgresValidations(sessions),
             outcomes=PostgresOutcomes(sessions),
             measures=PostgresMeasures(sessions, settings.retention),
             drift=PostgresDrift(sessions),

@@ -30,6 +30,7 @@ from hotswap.persistence.queries import Queries
 from hotswap.persistence.tenures import PostgresTenures
 from hotswap.persistence.traffic import PostgresTrafficPlans
 from hotswap.persistence.turns import PostgresTurns
+from hotswap.persistence.validations import PostgresValidations
 from hotswap.planner import Planner
 from hotswap.security import Principal
 from hotswap.settings import Settings
@@ -56,6 +57,7 @@ class Parts:
     audit: PostgresAudit
     curation: PostgresCuration
     lineage: PostgresLineage
+    validations: PostgresValidations
     outcomes: PostgresOutcomes
     measures: PostgresMeasures
     drift: PostgresDrift

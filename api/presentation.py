@@ -15,6 +15,7 @@ from hotswap.domain.application import ReplicaResources
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.strategy import Step, immediate_steps
 from hotswap.domain.traffic import Counts
+from hotswap.domain.validation import ValidationReport
 from hotswap.domain.verdict import ArmFigures, MetricResult, Outcome, Verdict
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType, Strategy, VersionStatus
 from hotswap.messages import CanaryConfig
@@ -23,6 +24,7 @@ from hotswap.persistence.lineage import Lineage
 from hotswap.persistence.measures import Window
 from hotswap.persistence.queries import DeploymentRow, ModelRow, StepVerdict, VersionRow
 from hotswap.persistence.tables import Deployment, Model
+from hotswap.persistence.validations import report_of
 from hotswap.views import (
     Accepted,
     ArmView,
@@ -37,6 +39,7 @@ from hotswap.views import (
     MetricsView,
     MetricView,
     ModelView,
+    OverrideView,
     PauseView,
     QualityView,
     RelativeView,
@@ -224,7 +227,7 @@ def deployment_view(row: DeploymentRow) -> DeploymentView:
         current_step=None if position is None else position + 1,
         bake_ends_at=_bake_end(deployment, steps, position),
         previous_version=row.previous_version,
-        validation=_validation(deployment.validation),
+        validation=validation_view(report_of(deployment.validation)) if deployment.validation is not None else None,
         analysis=[_verdict(verdict) for verdict in row.analysis],
         workflow_id=deployment.workflow_id,
         run_id=deployment.run_id,
@@ -294,11 +297,25 @@ def _bake_end(deployment: Deployment, steps: tuple[Step, ...], position: int | N
     return deployment.verified_at + timedelta(seconds=steps[position].bake_seconds)
 
 
-def _validation(report: dict[str, Any] | None) -> ValidationView | None:
-    if report is None:
-        return None
-    checks = [CheckView(name=each["name"], passed=each["passed"], detail=each["detail"]) for each in report["checks"]]
-    return ValidationView(passed=report["passed"], checks=checks)
+def validation_view(report: ValidationReport) -> ValidationView:
+    checks = [
+        CheckView(
+            name=check.name,
+            outcome=check.outcome,
+            passed=check.passed,
+            overridden=report.is_overridden(check),
+            detail=check.detail,
+        )
+        for check in report.checks
+    ]
+    override = report.override
+    return ValidationView(
+        passed=report.passed,
+        checks=checks,
+        override=OverrideView(checks=list(override.checks), by=override.by, reason=override.reason)
+        if override is not None
+        else None,
+    )
 
 
 def _verdict(row: StepVerdict) -> VerdictView:

@@ -16,9 +16,10 @@ from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.monitoring import Active, Alert, Finding
 from hotswap.domain.promotion import Tenure
 from hotswap.domain.queueing import Entry, Place, Standing
-from hotswap.domain.registry import DeploymentBrief, Inspection, Registration, Unfinished, ValidationReport, VersionRef
+from hotswap.domain.registry import DeploymentBrief, Inspection, Registration, Unfinished, VersionRef
 from hotswap.domain.resources import Cluster
 from hotswap.domain.traffic import Counts, ProxyReport, TrafficChange, TrafficPlan
+from hotswap.domain.validation import Override, ValidationReport
 from hotswap.domain.verdict import Reason, Verdict
 from hotswap.domain.vocabulary import Environment, Framework
 
@@ -36,6 +37,9 @@ class Registry(Protocol):
 
     async def store_validation(self, deployment_id: str, version_id: str, report: ValidationReport) -> None:
         """Keep the report with the deployment, and mark the version Validated when it passed."""
+
+    async def validation_override(self, version_id: str) -> Override | None:
+        """What an Admin let pass of this version, if somebody did."""
 
 
 class Deployments(Protocol):

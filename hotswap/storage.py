@@ -41,6 +41,16 @@ class ObjectStorage:
     def is_reachable(self) -> bool:
         return bool(self._client.bucket_exists(self._settings.bucket))
 
+    @property
+    def max_artifact_bytes(self) -> int:
+        return self._settings.max_artifact_bytes
+
+    def size(self, uri: str) -> int:
+        """Of an object, in bytes, without reading it. Raises as `download` does, but for what is too large."""
+        bucket, key = split_uri(uri)
+        with self._refusals_told(uri):
+            return int(self._client.stat_object(bucket, key).size or 0)
+
     def upload(self, path: Path, uri: str) -> None:
         bucket, key = split_uri(uri)
         self._client.fput_object(bucket, key, str(path))
@@ -52,16 +62,19 @@ class ObjectStorage:
         Unavailable when the credentials are refused: that is nobody's request's fault, and may be mended.
         """
         bucket, key = split_uri(uri)
-        limit = self._settings.max_artifact_bytes
+        limit = self.max_artifact_bytes
         digest, size = hashlib.sha256(), 0
+        too_large = ValidationFailed.of("artifactPath", f"{uri} is larger than {limit} bytes")
         with self._refusals_told(uri):
             response = self._client.get_object(bucket, key)
         try:
+            if int(response.headers.get("content-length", 0)) > limit:
+                raise too_large
             with path.open("wb") as file:
                 for chunk in response.stream(CHUNK_BYTES):
                     size += len(chunk)
                     if size > limit:
-                        raise ValidationFailed.of("artifactPath", f"{uri} is larger than {limit} bytes")
+                        raise too_large
                     digest.update(chunk)
                     file.write(chunk)
         finally:

@@ -131,6 +131,11 @@ class ArtifactCache:
         self._directory = directory
         self._storage = storage
 
+    @property
+    def storage(self) -> ObjectStorage:
+        """Where it fetches from."""
+        return self._storage
+
     def fetch(self, artifact: ArtifactRef) -> Path:
         """The directory of the unpacked artifact.
 

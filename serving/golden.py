@@ -65,7 +65,7 @@ def attempt(model: Model, schema: FeatureSchema, request: GoldenRequest) -> Tria
 def _answer_problem(answer: Any, expected: Any) -> str | None:
     if not _is_finite(answer):
         return f"it answered {_shown(answer)}, which is no number"
-    if expected is not None and not _is_same(answer, expected):
+    if expected is not None and not is_same(answer, expected):
         return f"it answered {_shown(answer)} where {_shown(expected)} is expected"
     return None
 
@@ -81,16 +81,17 @@ def _is_finite(value: Any) -> bool:
     return True
 
 
-def _is_same(answer: Any, expected: Any) -> bool:
+def is_same(answer: Any, expected: Any) -> bool:
+    """Whether an answer is the expected one, numbers with a fraction as nearly as hardware allows."""
     match answer, expected:
         case (int(), int()):
             return answer == expected
         case (int() | float(), int() | float()):
             return math.isclose(answer, expected, rel_tol=RELATIVE_TOLERANCE, abs_tol=ABSOLUTE_TOLERANCE)
         case (list(), list()):
-            return len(answer) == len(expected) and all(map(_is_same, answer, expected))
+            return len(answer) == len(expected) and all(map(is_same, answer, expected))
         case (dict(), dict()):
-            return answer.keys() == expected.keys() and all(_is_same(answer[key], expected[key]) for key in answer)
+            return answer.keys() == expected.keys() and all(is_same(answer[key], expected[key]) for key in answer)
     return bool(answer == expected)
 
 

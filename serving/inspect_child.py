@@ -2,13 +2,15 @@
 
 The bytes are what its memory may take, the types those that may be built although skops doesn't vouch for them.
 
-Prints one line of JSON: what the model is and how its golden requests went, or {"problem", "field"}.
+Prints one line of JSON: what the model is, how its golden requests went, how quick it is and how accurate on the
+sample that came with it, or {"problem", "field"}.
 """
 
 import json
 import resource
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.vocabulary import Framework
 from serving.golden import attempt, golden_requests, made_up_request
 from serving.runtimes import Terms, load
+from serving.sample import labelled_sample, latency_ms, score
 from serving.schemas import FeatureSchema
 
 
@@ -34,18 +37,23 @@ def look(framework: Framework, directory: Path, terms: Terms) -> dict[str, Any]:
         model = load(framework, directory, terms)
         loaded = time.monotonic() - begun
         golden = golden_requests(directory)
+        sample = labelled_sample(directory)
     except ValidationFailed as problem:
         detail = problem.details[0]
         return {"problem": detail.message, "field": detail.field}
     schema = FeatureSchema(model.input_schema)
     requests = golden or [made_up_request(model.input_schema)]
     trials = [attempt(model, schema, request) for request in requests]
+    answered = all(trial.problem is None for trial in trials)
+    scored = score(model, schema, sample)
     return {
         "inputSchema": model.input_schema,
         "outputSchema": model.output_schema,
         "loadSeconds": loaded,
         "golden": len(golden),
         "problems": [trial.problem for trial in trials if trial.problem is not None],
+        "latencyMs": latency_ms(model, requests) if answered else None,
+        "sample": asdict(scored),
         "memoryBytes": peak_memory(),
     }
 

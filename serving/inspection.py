@@ -7,13 +7,15 @@ hangs or eats its memory is a finding about the artifact, never this process's t
 import asyncio
 import json
 import sys
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from typing import Any
 
 from hotswap.domain.errors import ValidationFailed
-from hotswap.domain.registry import Check, Inspection, ValidationReport, VersionRef
+from hotswap.domain.registry import Inspection, VersionRef
+from hotswap.domain.validation import Check, CheckName, ValidationReport, completed
 from hotswap.domain.vocabulary import Framework
+from serving import checks
 from serving.artifacts import ArtifactCache
 
 TIMEOUT_SECONDS = 120.0
@@ -38,23 +40,41 @@ class SubprocessInspector:
         return Inspection(artifact, found["inputSchema"], found["outputSchema"])
 
     async def validate(self, version: VersionRef) -> ValidationReport:
-        checks: list[Check] = []
+        return completed([check async for check in self._checks(version)])
+
+    async def _checks(self, version: VersionRef) -> AsyncIterator[Check]:
+        """Up to the first failure without which nothing more can be said."""
+        artifact, storage = version.artifact, self._cache.storage
         try:
-            directory = await asyncio.to_thread(self._cache.fetch, version.artifact)
+            size = await asyncio.to_thread(storage.size, artifact.uri)
         except ValidationFailed as problem:
-            return ValidationReport((Check("artifact", False, problem.message),))
-        checks.append(Check("artifact", True, f"sha256 {version.artifact.sha256}, safe to unpack"))
+            yield Check(CheckName.ARTIFACT, False, problem.message)
+            return
+        yield Check(CheckName.ARTIFACT, True, f"{artifact.uri} is there")
+        yield (fits := checks.size(size, storage.max_artifact_bytes))
+        if not fits.passed:
+            return
+        try:
+            directory = await asyncio.to_thread(self._cache.fetch, artifact)
+        except ValidationFailed as problem:
+            if any(detail.field == "checksum" for detail in problem.details):
+                yield Check(CheckName.CHECKSUM, False, problem.message)
+                return
+            yield Check(CheckName.CHECKSUM, True, f"sha256 {artifact.sha256}")
+            yield Check(CheckName.ARCHIVE, False, problem.message)
+            return
+        yield Check(CheckName.CHECKSUM, True, f"sha256 {artifact.sha256}")
+        yield Check(CheckName.ARCHIVE, True, "safe to unpack: plain files below it, and bounded")
         found = await self._look(version.framework, directory)
         if "problem" in found:
-            return ValidationReport((*checks, Check("model loads", False, found["problem"])))
-        checks.append(Check("model loads", True, f"in {found['loadSeconds']:.2f} s"))
-        same = _as_stored(found["inputSchema"]) == _as_stored(version.input_schema)
-        checks.append(Check("schemas", same, "as registered" if same else "the graph's inputs differ from the schema"))
-        checks.append(_golden_check(found["golden"], found["problems"]))
-        checks.append(_memory_check(found["memoryBytes"], self._max_memory_bytes))
-        checks.append(Check("latency", None, "no baseline was registered to compare with"))
-        checks.append(Check("accuracy", None, "no labelled sample was registered"))
-        return ValidationReport(tuple(checks))
+            yield Check(CheckName.LOADS, False, found["problem"])
+            return
+        yield Check(CheckName.LOADS, True, f"in {found['loadSeconds']:.2f} s")
+        yield checks.schemas(version, found)
+        yield checks.golden(found["golden"], found["problems"])
+        yield checks.memory(found["memoryBytes"], self._max_memory_bytes)
+        yield checks.latency(found["latencyMs"], version.baseline.get("latencyMs"))
+        yield checks.accuracy(found["sample"], version.baseline.get("accuracy"))
 
     async def _look(self, framework: Framework, directory: Path) -> dict[str, Any]:
         process = await asyncio.create_subprocess_exec(
@@ -85,22 +105,3 @@ class SubprocessInspector:
             last = errors.decode(errors="replace").strip().splitlines()[-1:] or ["no word of it"]
             return {"problem": f"loading it ended the process (exit status {process.returncode}): {last[0][:300]}"}
         return found
-
-
-def _golden_check(golden: int, problems: list[str]) -> Check:
-    if golden:
-        failed = f"{len(problems)} of {golden} failed; {problems[0]}" if problems else ""
-        return Check("golden requests", not problems, failed or f"{golden} answered as expected")
-    if problems:
-        advice = "golden.json in the artifact would try what it is meant for"
-        return Check("golden requests", False, f"one made up from the schema failed; {problems[0]}; {advice}")
-    return Check("golden requests", True, "one made up from the schema was answered; the artifact has no golden.json")
-
-
-def _memory_check(measured: int, limit: int) -> Check:
-    return Check("memory", measured <= limit, f"{measured / 1e6:.0f} MB at its peak, of {limit / 1e6:.0f} MB allowed")
-
-
-def _as_stored(schema: dict[str, Any]) -> Any:
-    """Numbers as one kind: PostgreSQL writes the bound 3.4e38 as an integer, rounded to a float's digits."""
-    return json.loads(json.dumps(schema), parse_int=float)

@@ -228,3 +228,16 @@ class Deprecate(Body):
     reason: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
         description="told to whoever wants to deploy it"
     )
+
+
+class OverrideValidation(Body):
+    """`POST /models/{model}/versions/{version}/validation/override`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"reason": "slower by design: it reads images twice as large"}}
+    )
+
+    reason: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
+        description="kept with the version, shown in its reports, and audited"
+    )
+    checks: list[Label] = Field([], max_length=10, description="by name; absent are all that failed and may pass")

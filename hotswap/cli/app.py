@@ -19,6 +19,7 @@ from hotswap.cli import (
     outcome,
     replay,
     reporting,
+    validation,
     watch,
 )
 from hotswap.cli.console import ErrorsToldGroup
@@ -63,6 +64,13 @@ _add(
 )
 _add(STACK, run_demo, "hotswap demo --port-base 30000", "hotswap demo --data-dir /var/lib/hotswap-demo --keep")
 app.add_typer(database.app, name="db", rich_help_panel=STACK)
+models.app.command(epilog=examples("hotswap models validation fraud-detection 2.0.0"))(validation.validation)
+models.app.command(
+    epilog=examples(
+        'hotswap models override fraud-detection 2.0.0 --check latency --reason "reads larger images"',
+        "hotswap models override fraud-detection 2.0.0 --withdraw",
+    )
+)(validation.override)
 app.add_typer(models.app, name="models", rich_help_panel=WORK)
 _add(
     WORK,

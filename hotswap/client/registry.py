@@ -21,6 +21,7 @@ from hotswap.views import (
     RegistrationStatus,
     RegistrationView,
     ServedView,
+    VersionValidationView,
     VersionView,
 )
 
@@ -162,6 +163,23 @@ class Registry(Calls):
         path = f"{_version_path(model, version)}/restore"
         return read(VersionView, self._transport.send("POST", path, body=_why(reason)))
 
+    def validation(self, model: str, version: str) -> VersionValidationView:
+        """What validation last said of a version, one row per check, and what is let pass."""
+        return read(VersionValidationView, self._transport.send("GET", _validation_path(model, version)))
+
+    def override_validation(
+        self, model: str, version: str, *, reason: str, checks: Sequence[str] = ()
+    ) -> VersionValidationView:
+        """Let these failed checks pass from the next deployment on; without any, all that failed and may pass."""
+        path = f"{_validation_path(model, version)}/override"
+        body = {"reason": reason, "checks": list(checks)}
+        return read(VersionValidationView, self._transport.send("POST", path, body=body))
+
+    def withdraw_override(self, model: str, version: str, *, reason: str | None = None) -> VersionValidationView:
+        """Let nothing of its validation pass any more."""
+        path = f"{_validation_path(model, version)}/override"
+        return read(VersionValidationView, self._transport.send("DELETE", path, body=_why(reason)))
+
     def archive(self, model: str, *, reason: str | None = None) -> ModelView:
         """Take a model out of use of which nothing serves."""
         path = f"/api/v1/models/{quoted(model)}"
@@ -229,6 +247,10 @@ def _why(reason: str | None) -> dict[str, str] | None:
 
 def _version_path(model: str, version: str) -> str:
     return f"/api/v1/models/{quoted(model)}/versions/{quoted(version)}"
+
+
+def _validation_path(model: str, version: str) -> str:
+    return f"{_version_path(model, version)}/validation"
 
 
 def _alias_path(model: str, alias: str) -> str:

@@ -51,29 +51,6 @@ class Inspection:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One row of a validation report. `passed` None says that the check does not apply, and the detail says why."""
-
-    name: str
-    passed: bool | None
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class ValidationReport:
-    checks: tuple[Check, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Nothing failed and something was looked at: an empty report is never a pass."""
-        return any(check.passed for check in self.checks) and all(check.passed is not False for check in self.checks)
-
-    @property
-    def failures(self) -> tuple[Check, ...]:
-        return tuple(check for check in self.checks if check.passed is False)
-
-
-@dataclass(frozen=True, slots=True)
 class VersionRef:
     """A registered version, with all that serving it takes."""
 
@@ -85,6 +62,8 @@ class VersionRef:
     artifact: ArtifactRef
     input_schema: dict[str, Any]
     output_schema: dict[str, Any]
+    baseline: dict[str, Any] = field(default_factory=dict)
+    """What it did when it was trained, by the API's names: `accuracy`, `latencyMs`, ... as far as it was said."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.application import ArtifactRef
 from hotswap.domain.errors import Conflict
-from hotswap.domain.registry import Inspection, Registration, ValidationReport, VersionRef
+from hotswap.domain.registry import Inspection, Registration, VersionRef
+from hotswap.domain.validation import Override, ValidationReport
 from hotswap.domain.vocabulary import Framework, VersionStatus
 from hotswap.persistence.audit import about_model, about_version
 from hotswap.persistence.database import Sessions
-from hotswap.persistence.tables import AuditEvent, Deployment, Model, ModelVersion, VersionParent
+from hotswap.persistence.tables import AuditEvent, Deployment, Model, ModelVersion, ValidationOverride, VersionParent
 
 
 class PostgresRegistry:
@@ -65,6 +66,11 @@ class PostgresRegistry:
                     .values(status=VersionStatus.VALIDATED)
                 )
 
+    async def validation_override(self, version_id: str) -> Override | None:
+        async with self._sessions() as session:
+            row = await session.get(ValidationOverride, version_id)
+        return Override(tuple(row.checks), row.created_by, row.reason) if row is not None else None
+
 
 def version_ref(model: Model, version: ModelVersion) -> VersionRef:
     return VersionRef(
@@ -76,6 +82,7 @@ def version_ref(model: Model, version: ModelVersion) -> VersionRef:
         artifact=ArtifactRef(version.artifact_path, version.checksum, version.artifact_size_bytes),
         input_schema=version.input_schema,
         output_schema=version.output_schema,
+        baseline=version.baseline,
     )
 
 

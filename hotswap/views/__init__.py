@@ -9,14 +9,12 @@ from hotswap.views.base import Item, Page, View
 from hotswap.views.deployments import (
     Accepted,
     AnswerView,
-    CheckView,
     DeploymentView,
     FreezeView,
     PauseView,
     ResourcesView,
     StepState,
     StepView,
-    ValidationView,
 )
 from hotswap.views.dry_run import DifferenceView, DryRunView, GpuSumView, RefusalView, ServingView
 from hotswap.views.errors import ErrorBody, ErrorView, ProblemView
@@ -42,6 +40,7 @@ from hotswap.views.models import (
     VersionView,
 )
 from hotswap.views.monitoring import AlertView, MonitoringView
+from hotswap.views.validation import CheckView, OverrideView, ValidationView, VersionValidationView
 from hotswap.views.verdicts import ArmView, MetricView, VerdictView
 
 __all__ = [
@@ -76,6 +75,7 @@ __all__ = [
     "ModelView",
     "MonitoringView",
     "OutcomesTaken",
+    "OverrideView",
     "Page",
     "PauseView",
     "PredictionView",
@@ -96,6 +96,7 @@ __all__ = [
     "TokenView",
     "ValidationView",
     "VerdictView",
+    "VersionValidationView",
     "VersionView",
     "View",
 ]

@@ -8,6 +8,7 @@ from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.strategy import OnLimit
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
 from hotswap.views.base import View
+from hotswap.views.validation import ValidationView
 from hotswap.views.verdicts import VerdictView
 
 
@@ -36,19 +37,6 @@ class StepView(View):
     judged: bool = True
     pause: PauseView | None = None
     state: StepState
-
-
-class CheckView(View):
-    """`passed` None says that the check doesn't apply."""
-
-    name: str
-    passed: bool | None
-    detail: str
-
-
-class ValidationView(View):
-    passed: bool
-    checks: list[CheckView]
 
 
 class ResourcesView(View):

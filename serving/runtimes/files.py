@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hotswap.domain.errors import ValidationFailed
 
-_BESIDE = frozenset({"golden.json", "requirements.txt", "python_env.yaml", "conda.yaml"})
+_BESIDE = frozenset({"golden.json", "labelled.json", "requirements.txt", "python_env.yaml", "conda.yaml"})
 """Files that lie beside a model and could be taken for one by their ending."""
 
 

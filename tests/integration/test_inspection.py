@@ -3,21 +3,21 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
 from hotswap.domain.application import ArtifactRef
-from hotswap.domain.registry import Check, VersionRef
+from hotswap.domain.registry import VersionRef
+from hotswap.domain.validation import Check, CheckName, CheckOutcome
 from hotswap.domain.vocabulary import Framework
-from hotswap.settings import StorageSettings
-from hotswap.storage import ObjectStorage
 from serving.artifacts import ArtifactCache
 from serving.inspection import SubprocessInspector
 from serving.runtimes import load
 from tests.fixtures.models import save_graph, save_identity, save_logarithm, save_table
+from tests.fixtures.s3 import Stored
 
 ARTIFACT = ArtifactRef("s3://ml-models/table.tar.gz", "a" * 64, 1)
 ROW = [1.0, 0.0, 0.0]
@@ -26,6 +26,13 @@ ROW = [1.0, 0.0, 0.0]
 def as_postgresql_writes_it(document: str) -> str:
     """A number's digits without an exponent: the bounds of 32-bit floats come back as integers."""
     return document.replace("3.4028234663852886e+38", "34028234663852886" + "0" * 22)
+
+
+class Unread:
+    """Of a model that can't be loaded."""
+
+    input_schema: ClassVar[dict[str, Any]] = {}
+    output_schema: ClassVar[dict[str, Any]] = {}
 
 
 class Inspection:
@@ -39,8 +46,17 @@ class Inspection:
     def golden(self, *requests: dict[str, Any]) -> None:
         (self.artifact / "golden.json").write_text(json.dumps(requests))
 
-    async def checks(self, *, max_memory_bytes: int = 4 * 1024**3) -> dict[str, Check]:
-        model = load(Framework.ONNX, self.artifact)
+    def labelled(self, *rows: dict[str, Any]) -> None:
+        (self.artifact / "labelled.json").write_text(json.dumps(rows))
+
+    async def checks(
+        self,
+        *,
+        max_memory_bytes: int = 4 * 1024**3,
+        baseline: dict[str, float] | None = None,
+        loads: bool = True,
+    ) -> dict[str, Check]:
+        model = load(Framework.ONNX, self.artifact) if loads else Unread
         version = VersionRef(
             version_id="v-1",
             model_id="m-1",
@@ -50,10 +66,11 @@ class Inspection:
             artifact=ARTIFACT,
             input_schema=json.loads(as_postgresql_writes_it(json.dumps(model.input_schema))),
             output_schema=model.output_schema,
+            baseline=baseline or {},
         )
-        storage = ObjectStorage(StorageSettings(endpoint="127.0.0.1:1", access_key="unused", secret_key="unused"))
-        inspector = SubprocessInspector(ArtifactCache(self._cache, storage), max_memory_bytes=max_memory_bytes)
+        inspector = SubprocessInspector(ArtifactCache(self._cache, Stored()), max_memory_bytes=max_memory_bytes)
         report = await inspector.validate(version)
+        assert [check.name for check in report.checks] == list(CheckName), "a row for each, in their order"
         return {check.name: check for check in report.checks}
 
 
@@ -135,3 +152,54 @@ async def test_a_model_that_fails_what_its_schema_allows_fails(inspection: Inspe
     assert (found.passed, found.detail.split(";")[0]) == (False, "one made up from the schema failed")
     inspection.golden({"features": ROW, "prediction": 1})
     assert (await inspection.checks())["golden requests"].passed
+
+
+async def test_a_version_slower_than_its_baseline_fails_and_tells_both_figures(inspection: Inspection) -> None:
+    save_table(inspection.artifact, features=3)
+    inspection.golden({"features": ROW, "prediction": 10})
+    slow = (await inspection.checks(baseline={"latencyMs": 1e-6}))[CheckName.LATENCY]
+    assert slow.outcome is CheckOutcome.FAILED
+    assert "ms, of less than 1.2e-06 ms allowed (1.2 x the baseline's 1e-06)" in slow.detail
+    checks = await inspection.checks(baseline={"latencyMs": 10_000})
+    assert checks[CheckName.LATENCY].outcome is CheckOutcome.PASSED
+    assert checks[CheckName.ACCURACY] == Check(CheckName.ACCURACY, None, "the artifact has no labelled.json")
+    unknown = (await inspection.checks())[CheckName.LATENCY]
+    assert unknown.outcome is CheckOutcome.NOT_APPLICABLE
+    assert "no baseline latencyMs was registered" in unknown.detail
+
+
+@pytest.mark.parametrize(("baseline", "passed"), [(0.78, True), (0.8, False), (None, None)])
+async def test_accuracy_is_that_of_the_labelled_sample_against_the_baseline(
+    inspection: Inspection, baseline: float | None, passed: bool | None
+) -> None:
+    save_table(inspection.artifact, features=3)
+    rows = [{"features": [number % 4 + 1, 0, 0], "label": (number % 4 + 1) * 10} for number in range(300)]
+    inspection.labelled(*rows[:225], *({**row, "label": -1} for row in rows[225:]))
+    known = {"accuracy": baseline} if baseline is not None else {}
+    check = (await inspection.checks(baseline=known))[CheckName.ACCURACY]
+    assert check.passed is passed
+    assert check.detail.startswith("0.75 (225 of 300 in labelled.json)")
+
+
+async def test_a_labelled_row_that_can_not_be_answered_fails_by_its_number(inspection: Inspection) -> None:
+    save_table(inspection.artifact, features=3)
+    inspection.labelled({"features": ROW, "label": 10}, {"features": [1, 2], "label": 10})
+    check = (await inspection.checks(baseline={"accuracy": 0.5}))[CheckName.ACCURACY]
+    assert (check.passed, "row 1: features" in check.detail) == (False, True)
+
+
+async def test_what_can_not_be_loaded_leaves_the_rest_unsaid(inspection: Inspection) -> None:
+    (inspection.artifact / "model.onnx").write_text("no graph")
+    checks = await inspection.checks(loads=False)
+    outcomes = [check.outcome for check in checks.values()]
+    assert outcomes == [*[CheckOutcome.PASSED] * 4, CheckOutcome.FAILED, *[CheckOutcome.NOT_APPLICABLE] * 5]
+    assert checks[CheckName.ACCURACY].detail == "not looked at, since this failed: model loads"
+
+
+async def test_an_artifact_over_the_limit_is_not_even_fetched(
+    inspection: Inspection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stored, "stored", 3 * 1024**3)
+    checks = await inspection.checks(loads=False)
+    assert checks[CheckName.SIZE] == Check(CheckName.SIZE, False, "3,221,225,472 bytes, of 2,147,483,648 allowed")
+    assert checks[CheckName.CHECKSUM].outcome is CheckOutcome.NOT_APPLICABLE

@@ -21,15 +21,15 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 from hotswap.domain.application import ArtifactRef
 from hotswap.domain.errors import SchemaValidationFailed, ValidationFailed
-from hotswap.domain.registry import Check, VersionRef
+from hotswap.domain.registry import VersionRef
+from hotswap.domain.validation import Check
 from hotswap.domain.vocabulary import Framework
-from hotswap.settings import StorageSettings
-from hotswap.storage import ObjectStorage
 from serving.artifacts import ArtifactCache
 from serving.golden import attempt, made_up_request
 from serving.inspection import SubprocessInspector
 from serving.runtimes import Model, Terms, load
 from serving.schemas import FeatureSchema
+from tests.fixtures.s3 import Stored
 
 RANDOM = np.random.default_rng(0)
 ROWS = RANDOM.random((200, 3))
@@ -232,8 +232,7 @@ async def loading(cache: Path, framework: Framework, save: Save, trusted: Collec
     artifact = ArtifactRef("s3://ml-models/m.tar.gz", "a" * 64, 1)
     (directory := cache / artifact.sha256).mkdir()
     save(directory)
-    storage = ObjectStorage(StorageSettings(endpoint="127.0.0.1:1", access_key="unused", secret_key="unused"))
-    inspector = SubprocessInspector(ArtifactCache(cache, storage), max_memory_bytes=4 * 1024**3, trusted_types=trusted)
+    inspector = SubprocessInspector(ArtifactCache(cache, Stored()), max_memory_bytes=4 * 1024**3, trusted_types=trusted)
     report = await inspector.validate(VersionRef("v", "m", "m", "1.0.0", framework, artifact, {}, {}))
     return {check.name: check for check in report.checks}["model loads"]
 

@@ -40,6 +40,9 @@ RULES: dict[tuple[str, str], set[Role] | None] = {
     ("POST", "/api/v1/models/{model}/restore"): {ADMIN},
     ("POST", "/api/v1/models/{model}/versions/{version}/deprecate"): {ENGINEER, ADMIN},
     ("POST", "/api/v1/models/{model}/versions/{version}/restore"): {ENGINEER, ADMIN},
+    ("GET", "/api/v1/models/{model}/versions/{version}/validation"): READERS,
+    ("POST", "/api/v1/models/{model}/versions/{version}/validation/override"): {ADMIN},
+    ("DELETE", "/api/v1/models/{model}/versions/{version}/validation/override"): {ADMIN},
     ("GET", "/api/v1/models/{model}/history"): READERS,
     ("GET", "/api/v1/models/{model}/versions"): READERS,
     ("GET", "/api/v1/models/{model}/metrics"): READERS,
@@ -113,7 +116,12 @@ async def test_strangers_and_wrong_roles_are_turned_away_before_the_body_is_read
     api: httpx.AsyncClient, settings: Settings, method: str, path: str, roles: set[Role]
 ) -> None:
     path = path.format(
-        model="m", alias="champion", version="1.0.0", deployment_id="dep-1", freeze_id="frz-1", request_id="req-1"
+        model="m",
+        alias="champion",
+        version="1.0.0",
+        deployment_id="dep-1",
+        freeze_id="frz-1",
+        request_id="req-1",
     )
     stranger = await api.request(method, path, content=b"{not json")
     assert (stranger.status_code, stranger.json()["error"]["code"]) == (401, "UNAUTHORIZED")

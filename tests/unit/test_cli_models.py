@@ -112,3 +112,39 @@ def test_the_lineage_reads_from_the_first_ancestor_to_the_last_descendant(cli: C
         ["1", "back", "fraud", "2.0.0", "fraud", "1.0.0", "ver-2"],
         ["1", "on", "fraud", "4.0.0", "fraud", "3.0.0,", "ver-9", "ver-4"],
     ]
+
+
+VALIDATION = {
+    "model": "fraud",
+    "version": "2.0.0",
+    "deploymentId": "dep-1",
+    "at": "2030-01-01T00:00:00Z",
+    "report": {
+        "passed": True,
+        "checks": [
+            {"name": "latency", "outcome": "Failed", "passed": False, "overridden": True, "detail": "30 ms"},
+            {"name": "accuracy", "outcome": "NotApplicable", "passed": None, "detail": "no labelled.json"},
+        ],
+    },
+    "override": {"checks": ["latency"], "by": "root", "reason": "larger images"},
+}
+
+
+def test_a_report_shows_each_check_and_what_was_let_pass(cli: Cli) -> None:
+    cli.on("GET", "/api/v1/models/fraud/versions/2.0.0/validation", (200, VALIDATION))
+    said = cli.run("models", "validation", "fraud", "2.0.0").stdout
+    assert "Failed (overridden)" in said
+    assert "NotApplicable" in said
+    assert "let pass by root: latency; larger images" in said
+
+
+def test_an_override_wants_a_reason_and_is_taken_back(cli: Cli) -> None:
+    path = "/api/v1/models/fraud/versions/2.0.0/validation/override"
+    cli.on("POST", path, (200, VALIDATION))
+    cli.on("DELETE", path, (200, {**VALIDATION, "override": None}))
+    assert cli.run("models", "override", "fraud", "2.0.0").exit_code == 2
+    assert cli.run("models", "override", "fraud", "2.0.0", "--withdraw", "--check", "latency").exit_code == 2
+    assert cli.asked == []
+    cli.run("models", "override", "fraud", "2.0.0", "--reason", "larger images", "--check", "latency")
+    assert json.loads(cli.asked[0].content) == {"reason": "larger images", "checks": ["latency"]}
+    assert "let pass" not in cli.run("models", "override", "fraud", "2.0.0", "--withdraw").stdout

@@ -24,11 +24,11 @@ from hotswap.domain.registry import (
     Inspection,
     Registration,
     Unfinished,
-    ValidationReport,
     VersionRef,
 )
 from hotswap.domain.resources import Amount, Cluster, Node
 from hotswap.domain.traffic import Fence, ProxyReport, Route, TrafficChange, TrafficPlan
+from hotswap.domain.validation import Override, ValidationReport
 from hotswap.domain.verdict import Reason, Verdict
 from hotswap.domain.vocabulary import Environment, Framework
 from hotswap.ports import Planning, WriterLease
@@ -47,6 +47,9 @@ class FakeRegistry:
 
     async def store_validation(self, deployment_id: str, version_id: str, report: ValidationReport) -> None:
         pass
+
+    async def validation_override(self, version_id: str) -> Override | None:
+        return self.world.override
 
 
 class FakeTenures:

@@ -7,8 +7,8 @@ import pytest
 from temporalio.client import WorkflowFailureError
 
 from hotswap.domain.lifecycle import DeploymentStatus as S
-from hotswap.domain.registry import Check, ValidationReport
 from hotswap.domain.traffic import Arm
+from hotswap.domain.validation import Check, CheckName, Override, ValidationReport
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind
 from tests.workflows.conftest import Rollout, Stage
@@ -103,6 +103,16 @@ async def test_a_failed_validation_ends_before_anything_is_started(stage: Stage)
     assert "not a graph" in outcome.message
     assert rollout.world.statuses == [S.PENDING, S.VALIDATING, S.FAILED]
     assert rollout.world.samples == []
+
+
+async def test_what_an_admin_let_pass_does_not_stop_it(stage: Stage) -> None:
+    report = ValidationReport(
+        (Check(CheckName.LOADS, True, "in 0.1 s"), Check(CheckName.LATENCY, False, "30 ms, of less than 24 ms"))
+    )
+    override = Override((CheckName.LATENCY,), by="root", reason="slower by design")
+    async with stage.rollout(report=report, override=override) as rollout:
+        outcome = await rollout.handle.result()
+    assert outcome.status is S.ACTIVE
 
 
 async def test_replicas_that_cannot_start_are_removed_and_the_reason_is_told(stage: Stage) -> None:

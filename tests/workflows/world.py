@@ -20,14 +20,10 @@ from hotswap.domain.capacity import held, size_of
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.promotion import Tenure
 from hotswap.domain.queueing import Standing
-from hotswap.domain.registry import (
-    Check,
-    DeploymentBrief,
-    ValidationReport,
-    VersionRef,
-)
+from hotswap.domain.registry import DeploymentBrief, VersionRef
 from hotswap.domain.resources import Amount
 from hotswap.domain.traffic import FULL, Arm, Counts, Route, TrafficPlan
+from hotswap.domain.validation import Check, Override, ValidationReport
 from hotswap.domain.verdict import Verdict
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework
 from hotswap.ports import Judge, Meter
@@ -61,6 +57,7 @@ class World:
     candidate_errors: float = 0.0
     requests_per_second: float = 200.0
     report: ValidationReport = field(default_factory=lambda: ValidationReport((Check("model loads", True, ""),)))
+    override: Override | None = None
     replicas_fail: str | None = None
     replicas_hang: bool = False
     replicas_crash: bool = False

@@ -9,7 +9,14 @@ from hotswap.persistence.tables.base import Base, Now
 from hotswap.persistence.tables.deployments import ENDED, Approval, AuditEvent, Deployment, FreezeRow, Slot
 from hotswap.persistence.tables.outcomes import OutcomeRollup, OutcomeRow
 from hotswap.persistence.tables.records import InferenceRequest, ProxyCount, ProxyMark, RecordRollup
-from hotswap.persistence.tables.registry import ActiveVersion, Model, ModelVersion, VersionAlias, VersionParent
+from hotswap.persistence.tables.registry import (
+    ActiveVersion,
+    Model,
+    ModelVersion,
+    ValidationOverride,
+    VersionAlias,
+    VersionParent,
+)
 from hotswap.persistence.tables.requests import IdempotencyKey
 from hotswap.persistence.tables.traffic import (
     DesiredApplication,
@@ -49,6 +56,7 @@ __all__ = [
     "Slot",
     "TrafficEpoch",
     "TrafficRoute",
+    "ValidationOverride",
     "VersionAlias",
     "VersionParent",
 ]

@@ -85,6 +85,18 @@ class VersionAlias(Base):
     version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.version_id"))
 
 
+class ValidationOverride(Base):
+    """Checks of a version's validation that an Admin let pass, until he takes that back."""
+
+    __tablename__ = "validation_overrides"
+
+    version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.version_id"), primary_key=True)
+    checks: Mapped[list[str]]
+    reason: Mapped[str]
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=Now)
+
+
 class ActiveVersion(Base):
     """What serves where, and what served before: `until` is null while it does."""
 

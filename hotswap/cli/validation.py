@@ -1,0 +1,61 @@
+"""`hotswap models validation` and `override`: what validation said of a version, and an Admin's word on it."""
+
+from typing import Annotated
+
+import typer
+
+from hotswap.cli.console import connect, err, out, show_json, show_table, table
+from hotswap.cli.options import AsJson
+from hotswap.views import VersionValidationView
+
+Model = Annotated[str, typer.Argument(help="The model's name or id.", show_default=False)]
+Version = Annotated[str, typer.Argument(help="Which version, or its alias.", show_default=False)]
+
+
+def validation(model: Model, version: Version, *, as_json: AsJson = False) -> None:
+    """Show what validation last said of a version, one row per check."""
+    with connect() as hotswap:
+        _show(hotswap.validation(model, version), as_json=as_json)
+
+
+def override(
+    model: Model,
+    version: Version,
+    *,
+    reason: Annotated[str | None, typer.Option(help="Why it may pass; kept and audited.", show_default=False)] = None,
+    check: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this check: schemas, memory, latency or accuracy. May be given several times."),
+    ] = None,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Let nothing of it pass any more.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let what failed of a version's validation pass from its next deployment on. Needs the role Admin."""
+    if withdraw and check:
+        raise typer.BadParameter("--withdraw takes back all that is let pass; leave --check out")
+    if not withdraw and reason is None:
+        raise typer.BadParameter("say why it may pass, with --reason")
+    with connect() as hotswap:
+        if withdraw:
+            _show(hotswap.withdraw_override(model, version, reason=reason), as_json=as_json)
+        else:
+            _show(hotswap.override_validation(model, version, reason=reason or "", checks=check or ()), as_json=as_json)
+
+
+def _show(seen: VersionValidationView, *, as_json: bool) -> None:
+    if as_json:
+        show_json(seen)
+        return
+    if seen.report is None:
+        err.print(f"{seen.model} {seen.version} was not validated yet; its first deployment does that", markup=False)
+    else:
+        verdict = "passed" if seen.report.passed else "did not pass"
+        out.print(f"{seen.model} {seen.version} {verdict}, for {seen.deployment_id}", markup=False, soft_wrap=True)
+        rows = [
+            (each.name, f"{each.outcome} (overridden)" if each.overridden else each.outcome, each.detail)
+            for each in seen.report.checks
+        ]
+        show_table(table("CHECK", "OUTCOME", "DETAIL", rows=rows))
+    if seen.override is not None:
+        let = ", ".join(seen.override.checks)
+        out.print(f"let pass by {seen.override.by}: {let}; {seen.override.reason}", markup=False, soft_wrap=True)

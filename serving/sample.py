@@ -1,0 +1,90 @@
+"""How accurate and how quick a version is, by what came with its artifact: `labelled.json` and its own requests."""
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hotswap.domain.errors import SchemaValidationFailed, ValidationFailed
+from hotswap.domain.registry import GoldenRequest
+from serving.golden import is_same
+from serving.runtimes import Model
+from serving.schemas import FeatureSchema
+
+MOST_ROWS = 10_000
+MOST_BYTES = 64 * 1024**2
+BATCH = 100
+MOST_CALLS, MOST_SECONDS = 100, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One row of `labelled.json`: what was asked, and the true label."""
+
+    features: Any
+    label: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How many rows of the sample were answered with their label; `problem` is why it couldn't be told."""
+
+    correct: int
+    total: int
+    problem: str | None = None
+
+
+def labelled_sample(directory: Path) -> list[Labelled]:
+    """The artifact's labelled sample, or none: `labelled.json`, a list of {"features": ..., "label": ...}.
+
+    Raises ValidationFailed naming `artifactPath`.
+    """
+    for path in sorted(directory.rglob("labelled.json")):
+        if path.stat().st_size > MOST_BYTES:
+            raise ValidationFailed.of("artifactPath", f"labelled.json is larger than {MOST_BYTES} bytes")
+        try:
+            rows = msgspec.json.decode(path.read_bytes(), type=list[Labelled])
+        except (ValueError, RecursionError) as error:
+            raise ValidationFailed.of(
+                "artifactPath", f"labelled.json is not a list of objects with features and label: {error}"
+            ) from None
+        if len(rows) > MOST_ROWS:
+            raise ValidationFailed.of("artifactPath", f"labelled.json has more than {MOST_ROWS} rows")
+        return rows
+    return []
+
+
+def score(model: Model, schema: FeatureSchema, sample: Sequence[Labelled]) -> Score:
+    """Nothing is raised: a model may fail as it likes."""
+    correct = 0
+    for begin in range(0, len(sample), BATCH):
+        rows = sample[begin : begin + BATCH]
+        try:
+            for number, row in enumerate(rows, begin):
+                schema.check(row.features, f"row {number}: features")
+            answers = model.predict([row.features for row in rows])
+        except SchemaValidationFailed as misfit:
+            return Score(correct, len(sample), misfit.message)
+        except Exception as error:  # noqa: BLE001 - a model raises what it likes
+            return Score(correct, len(sample), f"rows {begin} to {begin + len(rows) - 1}: {str(error)[:300]}")
+        correct += sum(is_same(answer.value, row.label) for answer, row in zip(answers, rows, strict=True))
+    return Score(correct, len(sample))
+
+
+def latency_ms(model: Model, requests: Sequence[GoldenRequest]) -> float | None:
+    """The median of answering one request at a time, in milliseconds; None where one of them isn't answered."""
+    taken: list[float] = []
+    deadline = time.perf_counter() + MOST_SECONDS
+    while len(taken) < MOST_CALLS and time.perf_counter() < deadline:
+        for request in requests:
+            begun = time.perf_counter()
+            try:
+                model.predict([request.features])
+            except Exception:  # noqa: BLE001 - a model raises what it likes, and the golden requests tell it
+                return None
+            taken.append((time.perf_counter() - begun) * 1000)
+    return statistics.median(taken) if taken else None
