@@ -45,6 +45,7 @@ from api.auth import Tokens
 from api.context import Parts
 from api.description import describe, operation_id
 from api.edge import Edge
+from api.limits import RateLimits, impatient
 from api.orchestration import Orchestration
 from hotswap.persistence.alerts import PostgresAlerts
 from hotswap.persistence.audit import PostgresAudit
@@ -140,6 +141,7 @@ def assemble(**options: object) -> FastAPI:
 async def parts(settings: Settings) -> AsyncIterator[Parts]:
     engine = create_engine(settings.postgres)
     redis = Redis.from_url(settings.redis.url.get_secret_value(), socket_connect_timeout=2, socket_timeout=2)
+    counting = impatient(settings.redis.url.get_secret_value())
     storage = ObjectStorage(settings.storage)
     sessions = create_sessions(engine)
     orchestration = Orchestration(await connect(lazy=True, identity="api"))
@@ -152,6 +154,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
         yield Parts(
             settings=settings,
             tokens=Tokens(settings.security),
+            limits=RateLimits(counting, settings.limits),
             queries=Queries(sessions),
             idempotency=PostgresIdempotencyKeys(sessions),
             changes=PostgresChanges(sessions),
@@ -188,6 +191,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
         probing.shutdown(wait=False, cancel_futures=True)
         await ray.aclose()
         await redis.aclose()
+        await counting.aclose()
         await engine.dispose()
 
 

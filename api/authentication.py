@@ -2,7 +2,7 @@
 
 Users are in the TOML file that a setting names: `[users.ann]` with `password` (an argon2 hash) and `roles`. An unknown
 user costs as much time as a wrong password, and hashing, which is meant to be dear, is done for two callers at a time
-so that a flood of logins can't starve the rest. Limits per caller are left to the gateway.
+so that a flood of logins can't starve the rest. How often one user and one address may try is `api.limits`' business.
 """
 
 import asyncio
@@ -19,12 +19,14 @@ from fastapi import APIRouter, Request
 
 from api.auth import anonymous
 from api.context import With
+from api.limits import LIMITED
 from api.routing import GuardedRoute
 from api.schemas import Login
 from hotswap.domain.errors import NotFound, Unauthorized, Unavailable
 from hotswap.domain.vocabulary import Role
 from hotswap.security import issue_token
 from hotswap.views import TokenView
+from serving.envoy.headers import CLIENT_ADDRESS_HEADER
 
 router = APIRouter(prefix="/api/v1/authentication", tags=["authentication"], route_class=GuardedRoute)
 
@@ -41,12 +43,13 @@ class Users(msgspec.Struct, frozen=True):
     users: dict[str, User] = {}
 
 
-@router.post("/login", dependencies=[anonymous()])
+@router.post("/login", dependencies=[anonymous()], responses=LIMITED)
 async def login(parts: With, request: Request, body: Login) -> TokenView:
     """A bearer token for a local user."""
     settings = parts.settings.security
     if settings.users_file is None or settings.signing_key_file is None:
         raise NotFound("local login is not set up here: HOTSWAP_SECURITY__USERS_FILE and ...SIGNING_KEY_FILE do that")
+    await parts.limits.check_login(body.user, client_address(request))
     users, key = _read(settings.users_file, settings.signing_key_file)
     user = users.get(body.user)
     hashing: asyncio.Semaphore = request.app.state.hashing
@@ -64,6 +67,11 @@ async def login(parts: With, request: Request, body: Login) -> TokenView:
         now=datetime.now(UTC),
     )
     return TokenView(access_token=token, expires_in=int(settings.token_lifetime.total_seconds()))
+
+
+def client_address(request: Request) -> str:
+    """Who is at the other end of the public address, as Envoy says; of who comes past Envoy, the connection's."""
+    return request.headers.get(CLIENT_ADDRESS_HEADER) or (request.client.host if request.client else "nowhere")
 
 
 def _read(users_file: Path, key_file: Path) -> tuple[Mapping[str, User], dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.auth import CALLERS, ENGINEERS, MAKERS, READERS, Tokens, requires
+from api.limits import RateLimits
 from api.orchestration import Orchestration
 from hotswap.domain.vocabulary import Role
 from hotswap.persistence.alerts import PostgresAlerts
@@ -43,6 +44,7 @@ Probe = Callable[[], Awaitable[object]]
 class Parts:
     settings: Settings
     tokens: Tokens
+    limits: RateLimits
     queries: Queries
     idempotency: PostgresIdempotencyKeys
     changes: PostgresChanges

@@ -15,6 +15,7 @@ from api.dry_run import dry_run
 from api.errors import invalid
 from api.idempotency import KeyName
 from api.launch import check_may_change, launch
+from api.limits import LIMITED
 from api.paging import Instant, Paged, Plain
 from api.presentation import accepted, deployment_view
 from api.routing import GuardedRoute
@@ -35,7 +36,9 @@ DryRun = Annotated[bool, Query(alias="dryRun", description="start nothing, and a
 
 
 @router.post(
-    "", status_code=202, responses={200: {"model": DryRunView, "description": "a dry run: nothing was started"}}
+    "",
+    status_code=202,
+    responses={200: {"model": DryRunView, "description": "a dry run: nothing was started"}, **LIMITED},
 )
 async def create_deployment(
     caller: Maker,
@@ -64,6 +67,7 @@ async def create_deployment(
     if is_dry_run:
         response.status_code = 200
         return await dry_run(parts, new, config=config)
+    await parts.limits.check_deployment(caller.subject, response)
     row = await launch(parts, new, config=config)
     response.headers["Location"] = f"/api/v1/deployments/{row.deployment.deployment_id}"
     return accepted(row)

@@ -102,7 +102,8 @@ def _complete(operation: dict[str, Any], route: APIRoute, method: str, readable:
 
 
 def _statuses(operation: dict[str, Any], method: str, *, is_ruled: bool, is_conditional: bool) -> set[HTTPStatus]:
-    found = {S.BAD_REQUEST, S.INTERNAL_SERVER_ERROR}
+    declared = {S(int(status)) for status in operation["responses"] if status.isdigit()}
+    found = {S.BAD_REQUEST, S.INTERNAL_SERVER_ERROR, *(status for status in declared if status >= S.BAD_REQUEST)}
     if is_ruled:
         found |= {S.UNAUTHORIZED, S.FORBIDDEN, S.SERVICE_UNAVAILABLE}
     if any(parameter["in"] == "path" for parameter in operation.get("parameters", ())):

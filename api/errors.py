@@ -45,6 +45,7 @@ STATUS: dict[type[HotSwapError], HTTPStatus] = {
     domain.ChangedMeanwhile: HTTPStatus.PRECONDITION_FAILED,
     domain.Unauthorized: HTTPStatus.UNAUTHORIZED,
     domain.Forbidden: HTTPStatus.FORBIDDEN,
+    domain.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     domain.ReplicasFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
     domain.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
@@ -95,7 +96,7 @@ def answer_domain(error: HotSwapError, *, trace_id: str) -> JSONResponse:
         message=error.message,
         details=error.details,
         trace_id=trace_id,
-        headers=HEADERS.get(type(error)),
+        headers=_headers(error),
     )
 
 
@@ -109,6 +110,12 @@ def methods_of(app: FastAPI, path: str) -> list[str]:
     routes = [context.original_route for context in iter_route_contexts(app.routes)]
     here = [each for each in routes if isinstance(each, APIRoute) and each.path_regex.match(path)]
     return sorted({method for each in here for method in each.methods or ()})
+
+
+def _headers(error: HotSwapError) -> dict[str, str] | None:
+    if isinstance(error, domain.RateLimited):
+        return {"Retry-After": str(error.retry_after)}
+    return HEADERS.get(type(error))
 
 
 def answer_internal(*, trace_id: str) -> JSONResponse:

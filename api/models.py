@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime
 
 from api.context import Maker, Reader, With
+from api.limits import LIMITED
 from api.orchestration import registration_path
 from api.paging import Instant, Number, Paged, Plain
 from api.presentation import lineage_view, model_view, version_view
@@ -38,12 +39,14 @@ router = APIRouter(prefix="/api/v1/models", tags=["models"], route_class=Guarded
     responses={
         201: {"model": VersionView, "description": "registered"},
         202: {"model": RegistrationView, "description": "takes longer; Location says how far it is"},
+        **LIMITED,
     },
 )
 async def register_version(
     caller: Maker, parts: With, body: RegisterVersion, response: Response
 ) -> VersionView | RegistrationView:
     """Register a version, and its model with the first one. The artifact is fetched, hashed and inspected."""
+    await parts.limits.check_registration(caller.subject, response)
     if await _exists(parts, body.name, body.version):
         raise Conflict(
             f"{body.name} {body.version} is registered already; a version never changes, so register a new one"

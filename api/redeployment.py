@@ -10,6 +10,7 @@ from api.context import Maker, With
 from api.decisions import ask, ask_to_abort, without_workflow
 from api.idempotency import KeyName
 from api.launch import check_may_change, launch
+from api.limits import LIMITED
 from api.orchestration import Ended
 from api.routing import GuardedRoute
 from api.schemas import DeploymentId, Say
@@ -62,7 +63,10 @@ async def rollback(
 
 @router.post(
     "/retry",
-    responses={202: {"model": AnswerView, "description": "a new deployment, asked for as that one was, was started"}},
+    responses={
+        202: {"model": AnswerView, "description": "a new deployment, asked for as that one was, was started"},
+        **LIMITED,
+    },
 )
 async def retry(
     caller: Maker,
@@ -80,6 +84,7 @@ async def retry(
         return await ask(parts, row, "retry", request)
     if row.deployment.status == DeploymentStatus.ACTIVE:
         raise Conflict(f"{deployment_id} is Active: it has succeeded, and there is nothing to try again")
+    await parts.limits.check_deployment(caller.subject, response)
     again = await launch(
         parts,
         _as_before(row, caller, key),

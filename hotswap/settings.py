@@ -9,9 +9,9 @@ import os
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from hotswap.domain.analysis import LATENCY_FLOOR_MS
@@ -178,6 +178,27 @@ class GatewaySettings(_Section):
     public_url: str = Field("http://127.0.0.1:5000", description="how callers reach Envoy; nothing reads it yet")
     listen_host: str = Field("127.0.0.1", description="where Envoy listens")
     listen_port: int = Field(5000, description="its public port")
+    tls_certificate_file: Path | None = Field(
+        None,
+        description="certificate and its chain (PEM): with it Envoy answers HTTPS, and takes renewed files by itself",
+    )
+    tls_key_file: Path | None = Field(None, description="its private key (PEM); only Envoy reads it")
+    tls_port: int = Field(5001, description="the public port for HTTPS")
+    plaintext: bool = Field(
+        True, description="whether the port without TLS is open; never closed without a certificate"
+    )
+    headers_timeout: timedelta = Field(
+        timedelta(seconds=10), gt=timedelta(0), description="how long a request's headers may take to arrive"
+    )
+    request_timeout: timedelta = Field(
+        timedelta(minutes=1), gt=timedelta(0), description="how long a request may take to arrive as a whole"
+    )
+    trusted_proxies: int = Field(
+        0,
+        ge=0,
+        description="how many proxies of yours stand before Envoy: the address of a client is that far from the end of"
+        " `X-Forwarded-For`",
+    )
     api_host: str = Field("127.0.0.1", description="where the API listens, and Envoy finds it")
     api_port: int = Field(5080, description="its port")
     candidate_timeout: timedelta = Field(
@@ -186,6 +207,18 @@ class GatewaySettings(_Section):
         le=timedelta(seconds=30),
         description="how long a candidate may take for a request before the stable is asked; longer is its error",
     )
+
+    @model_validator(mode="after")
+    def _whole_certificate(self) -> Self:
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_certificate_file and tls_key_file are set together, or neither")
+        if self.tls_certificate_file is None and not self.plaintext:
+            raise ValueError("without a certificate the port without TLS is the only one: set tls_certificate_file")
+        return self
+
+    @property
+    def has_tls(self) -> bool:
+        return self.tls_certificate_file is not None
 
 
 class SecuritySettings(_Section):
@@ -197,6 +230,25 @@ class SecuritySettings(_Section):
     jwks_file: Path = Field(description="public keys that tokens are checked with, at Envoy and in the API")
     users_file: Path | None = Field(None, description="TOML of local users for login: argon2 hash and roles by name")
     token_lifetime: timedelta = Field(timedelta(hours=1), description="of tokens from login")
+
+
+PerMinute = Annotated[int, Field(ge=0)]
+
+
+class LimitSettings(_Section):
+    """How often; 0 is no limit. Aborts, rollbacks and what else is said to a deployment are never limited."""
+
+    registrations: PerMinute = Field(20, description="versions that one caller may register in any minute; 0: no limit")
+    deployments: PerMinute = Field(10, description="deployments that one caller may start in any minute; 0: no limit")
+    logins_of_user: PerMinute = Field(
+        10, description="logins that are tried for one user in any minute, right or wrong; 0: no limit"
+    )
+    logins_from_address: PerMinute = Field(
+        60, description="logins that are tried from one address in any minute; 0: no limit"
+    )
+    inference: int = Field(
+        0, ge=0, description="requests a second that each proxy lets one caller make for inference; 0: no limit"
+    )
 
 
 class RetentionSettings(_Section):
@@ -273,6 +325,7 @@ class TrafficAgentSettings(_FromEnvironment):
     security: SecuritySettings
     agent: AgentSettings = AgentSettings()
     gateway: GatewaySettings = GatewaySettings()
+    limits: LimitSettings = LimitSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
 

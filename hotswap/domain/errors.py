@@ -17,6 +17,7 @@
     ├── ChangedMeanwhile            it is not what the caller believes it to be (If-Match)
     ├── Unauthorized
     ├── Forbidden
+    ├── RateLimited                 too often; `retry_after` says in how many seconds it may be tried again
     ├── ReplicasFailed              replicas can't start; the message carries Ray's reason
     └── Unavailable                 a part that is needed doesn't answer; trying again may help
 
@@ -116,6 +117,14 @@ class Unauthorized(HotSwapError):
 
 class Forbidden(HotSwapError):
     code = "FORBIDDEN"
+
+
+class RateLimited(HotSwapError):
+    code = "RATE_LIMIT_EXCEEDED"
+
+    def __init__(self, message: str, *details: FieldProblem, retry_after: int = 60) -> None:
+        super().__init__(message, *details)
+        self.retry_after = retry_after
 
 
 class ReplicasFailed(HotSwapError):

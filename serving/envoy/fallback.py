@@ -25,15 +25,13 @@ from serving.envoy.headers import (
     FALLBACK_HEADER,
     VERSION_HEADER,
 )
+from serving.envoy.limits import MOST_HEADER_KILOBYTES, MOST_HEADERS, MOST_REQUEST_BYTES
 
 INSIDE = "@"
 """In the name of a cluster that is no application's: what is counted there is counted under an application already."""
 
 CANDIDATE = f"{INSIDE}candidate"
 """The listener inside of Envoy, and the cluster that leads to it."""
-
-MOST_REQUEST_BYTES = 10 * 1024**2
-"""What may have to be sent a second time is kept until it is answered."""
 
 Json = dict[str, Any]
 
@@ -200,6 +198,9 @@ def candidate_listener(*, timeout: timedelta, local_replies: Json) -> Json:
         "preserve_external_request_id": True,
         "skip_xff_append": True,
         "server_header_transformation": "PASS_THROUGH",
+        # What the gateway has let in, with the headers that it added, is let in here too.
+        "max_request_headers_kb": 2 * MOST_HEADER_KILOBYTES,
+        "common_http_protocol_options": {"max_headers_count": 2 * MOST_HEADERS},
     }
     return {
         "name": CANDIDATE,

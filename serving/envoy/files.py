@@ -14,6 +14,7 @@ from hotswap.settings import TrafficAgentSettings
 from serving.envoy.clusters import clusters
 from serving.envoy.gateway import CDS, ECDS, RDS, bootstrap, jwt_filter
 from serving.envoy.routes import route_configuration
+from serving.envoy.tls import SDS, secret
 
 
 def prepare(settings: TrafficAgentSettings) -> None:
@@ -29,6 +30,8 @@ def prepare(settings: TrafficAgentSettings) -> None:
     ):
         if not (directory / name).exists():
             write_resources(directory / name, resources)
+    if settings.gateway.has_tls:
+        write_resources(directory / SDS, [secret(settings.gateway)])
 
 
 def write_resources(path: Path, resources: list[dict[str, Any]]) -> str:

@@ -1,16 +1,21 @@
 """Envoy's listener and bootstrap: what never changes while it runs. And the JWT filter, which does when keys rotate.
 
-Pure. Everything that a client sees of Envoy itself is in HotSwap's error format, without Envoy's inner reasons.
+Pure. The limits are those of a proxy at the edge: whatever a client sends, and however slowly, it holds little memory
+for a short time, and other clients don't notice. Nothing is passed on before it is here as a whole.
 """
 
 import json
+from datetime import timedelta
 from typing import Any
 
 from hotswap.settings import TrafficAgentSettings
 from serving.envoy import accounting
-from serving.envoy.fallback import MOST_REQUEST_BYTES, candidate_cluster, candidate_listener, internal_listeners
-from serving.envoy.open_inference import ANY_PATH
+from serving.envoy.callers import limit_of_each_caller
+from serving.envoy.fallback import candidate_cluster, candidate_listener, internal_listeners
+from serving.envoy.limits import MOST_CONNECTIONS, MOST_HEADER_KILOBYTES, MOST_HEADERS, MOST_REQUEST_BYTES
+from serving.envoy.replies import local_replies
 from serving.envoy.routes import ROUTE_CONFIG
+from serving.envoy.tls import transport_socket
 
 JWT_FILTER = "envoy.filters.http.jwt_authn"
 CDS, RDS, ECDS = "cds.json", "rds.json", "ecds.json"
@@ -45,8 +50,8 @@ def bootstrap(settings: TrafficAgentSettings) -> Json:
         "dynamic_resources": {"cds_config": _file(str(directory / CDS))},
         "static_resources": {
             "listeners": [
-                _listener(settings),
-                candidate_listener(timeout=settings.gateway.candidate_timeout, local_replies=_local_replies()),
+                *_listeners(settings),
+                candidate_listener(timeout=settings.gateway.candidate_timeout, local_replies=local_replies()),
             ],
             "clusters": [candidate_cluster()],
         },
@@ -58,7 +63,7 @@ def bootstrap(settings: TrafficAgentSettings) -> Json:
                     "typed_config": {
                         "@type": "type.googleapis.com/envoy.extensions.resource_monitors"
                         ".downstream_connections.v3.DownstreamConnectionsConfig",
-                        "max_active_downstream_connections": 20_000,
+                        "max_active_downstream_connections": MOST_CONNECTIONS,
                     },
                 }
             ]
@@ -88,21 +93,26 @@ def jwt_filter(jwks: Json, *, issuer: str, audience: str) -> Json:
     }
 
 
-def _listener(settings: TrafficAgentSettings) -> Json:
+def _listeners(settings: TrafficAgentSettings) -> list[Json]:
+    """One for each public port; beyond it they are the same."""
+    gateway = settings.gateway
+    plain = [_listener(settings, "gateway", gateway.listen_port)] if gateway.plaintext else []
+    if not gateway.has_tls:
+        return plain
+    socket = {"transport_socket": transport_socket(settings.agent.envoy_dir)}
+    return [*plain, _listener(settings, "gateway-tls", gateway.tls_port, **socket)]
+
+
+def _listener(settings: TrafficAgentSettings, name: str, port: int, **chain: Json) -> Json:
+    manager = {
+        "name": "envoy.filters.network.http_connection_manager",
+        "typed_config": _connection_manager(settings),
+    }
     return {
-        "name": "gateway",
-        "address": _address(settings.gateway.listen_host, settings.gateway.listen_port),
+        "name": name,
+        "address": _address(settings.gateway.listen_host, port),
         "per_connection_buffer_limit_bytes": 1024 * 1024,
-        "filter_chains": [
-            {
-                "filters": [
-                    {
-                        "name": "envoy.filters.network.http_connection_manager",
-                        "typed_config": _connection_manager(settings),
-                    }
-                ]
-            }
-        ],
+        "filter_chains": [{"filters": [manager], **chain}],
     }
 
 
@@ -121,6 +131,7 @@ def _connection_manager(settings: TrafficAgentSettings) -> Json:
                 },
             },
             {"name": "envoy.filters.http.rbac", "typed_config": {"@type": f"{_HTTP}.rbac.v3.RBAC"}},
+            *limit_of_each_caller(settings.limits.inference, token_filter=JWT_FILTER),
             {
                 "name": "envoy.filters.http.buffer",
                 "typed_config": {"@type": f"{_HTTP}.buffer.v3.Buffer", "max_request_bytes": MOST_REQUEST_BYTES},
@@ -128,68 +139,31 @@ def _connection_manager(settings: TrafficAgentSettings) -> Json:
             {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_HTTP}.router.v3.Router"}},
         ],
         "access_log": accounting.at_the_gateway(),
-        "local_reply_config": _local_replies(),
+        "local_reply_config": local_replies(),
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
         "use_remote_address": True,
+        "xff_num_trusted_hops": settings.gateway.trusted_proxies,
         "preserve_external_request_id": True,
         "server_header_transformation": "PASS_THROUGH",
-        "request_headers_timeout": "10s",
+        # Nobody's headers are Envoy's own: what steers retries and time-outs is taken out, wherever a client is.
+        "internal_address_config": {"unix_sockets": False},
+        "max_request_headers_kb": MOST_HEADER_KILOBYTES,
+        "request_headers_timeout": _seconds(settings.gateway.headers_timeout),
+        "request_timeout": _seconds(settings.gateway.request_timeout),
         "stream_idle_timeout": "120s",
-        "common_http_protocol_options": {"idle_timeout": "300s", "headers_with_underscores_action": "REJECT_REQUEST"},
+        "common_http_protocol_options": {
+            "idle_timeout": "300s",
+            "max_headers_count": MOST_HEADERS,
+            "headers_with_underscores_action": "REJECT_REQUEST",
+        },
+        "http2_protocol_options": {
+            "max_concurrent_streams": 100,
+            "initial_stream_window_size": 64 * 1024,
+            "initial_connection_window_size": 1024 * 1024,
+        },
     }
-
-
-_SAID: dict[int, tuple[str, str]] = {
-    400: (
-        "VALIDATION_ERROR",
-        "this is not a request that HotSwap takes: its path or headers are malformed",
-    ),
-    401: ("UNAUTHORIZED", "a valid bearer token is needed; it is missing, expired or not for HotSwap"),
-    403: ("FORBIDDEN", "this token has no role that may infer, or another audience"),
-    404: ("%ROUTE_NAME%", "%LOCAL_REPLY_BODY%"),
-    413: ("VALIDATION_ERROR", "the body is larger than 10 MiB"),
-    502: ("SERVICE_UNAVAILABLE", "what should have answered this broke off; try again"),
-    503: ("SERVICE_UNAVAILABLE", "nothing that could answer this is ready; try again"),
-    504: ("SERVICE_UNAVAILABLE", "no answer came in time; try again"),
-}
-"""What Envoy answers itself: code and message, by status."""
-
-
-def _local_replies() -> Json:
-    """In the error format, and for the Open Inference Protocol in its own; the first mapper that matches counts."""
-    is_open = {"header_filter": {"header": {"name": ":path", "string_match": {"safe_regex": {"regex": ANY_PATH}}}}}
-    in_the_protocol = [
-        _reply({"and_filter": {"filters": [_status(status), is_open]}}, message)
-        for status, (_, message) in _SAID.items()
-    ]
-    return {
-        "mappers": [
-            *in_the_protocol,
-            *(_reply(_status(status), _told(code, message)) for status, (code, message) in _SAID.items()),
-        ]
-    }
-
-
-def _status(status: int) -> Json:
-    value = {"default_value": status, "runtime_key": f"hotswap.reply.{status}"}
-    return {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
-
-
-def _told(code: str, message: str) -> Json:
-    return {
-        "code": code,
-        "message": message,
-        "details": [],
-        "traceId": "%REQ(X-REQUEST-ID)%",
-        "timestamp": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
-    }
-
-
-def _reply(where: Json, error: Json | str) -> Json:
-    body = {"json_format": {"error": error}, "content_type": "application/json"}
-    return {"filter": where, "body_format_override": body}
 
 
 def _file(path: str) -> Json:
@@ -198,3 +172,7 @@ def _file(path: str) -> Json:
 
 def _address(host: str, port: int) -> Json:
     return {"socket_address": {"address": host, "port_value": port}}
+
+
+def _seconds(duration: timedelta) -> str:
+    return f"{duration.total_seconds()}s"

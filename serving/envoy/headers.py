@@ -1,7 +1,7 @@
 """The headers by which clients, Envoy and replicas speak of versions and arms.
 
-Envoy alone says `ARM`, `CHOSEN_BY`, `FALLBACK` and `APPLICATION`: what a client sends under these names is overwritten
-or removed.
+Envoy alone says `ARM`, `CHOSEN_BY`, `FALLBACK`, `APPLICATION` and `CLIENT_ADDRESS`: what a client sends under these
+names is overwritten or removed.
 """
 
 VERSION_HEADER = "x-hotswap-version"
@@ -27,6 +27,9 @@ APPLICATION_HEADER = "x-hotswap-application"
 
 CANDIDATE_STATUS_HEADER = "x-hotswap-candidate-status"
 """Inside of Envoy: how the candidate's try ended, whoever made up its answer."""
+
+CLIENT_ADDRESS_HEADER = "x-hotswap-client-address"
+"""Of a request to the API: who is at the other end of the public address."""
 
 UNWATCHED_HEADER = "x-request-disconnect-disabled"
 """Ray Serve's own: with `?1` it has no task beside each request that watches for its client's leaving, an eighth of a

@@ -20,6 +20,7 @@ from serving.envoy.headers import (
     APPLICATION_HEADER,
     ARM_HEADER,
     CANDIDATE_STATUS_HEADER,
+    CLIENT_ADDRESS_HEADER,
     ENTITY_HEADER,
     ENVIRONMENT_HEADER,
     FALLBACK_HEADER,
@@ -267,6 +268,7 @@ def _to_api(path: Json) -> Json:
     return {
         "match": path,
         "route": {"cluster": API, "timeout": "30s", "retry_policy": {"retry_on": "connect-failure", "num_retries": 2}},
+        "request_headers_to_add": [overwritten(CLIENT_ADDRESS_HEADER, "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%")],
     }
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 
 from hotswap import security
 from hotswap.cli.stack import control_environment, credentials, layout
-from hotswap.cli.stack.environment import Environments, shell_exports
+from hotswap.cli.stack.environment import TLS_CERTIFICATE, TLS_KEY, Environments, shell_exports
 from hotswap.cli.stack.layout import Layout, StackError
 from hotswap.cli.stack.ports import at_base
 from hotswap.domain.vocabulary import Environment, Role
@@ -73,6 +73,16 @@ def test_who_runs_other_peoples_models_sees_no_password_but_that_of_the_artifact
         assert hidden not in values
     assert "signing_key" not in values
     assert secret.s3_secret_key in values
+
+
+def test_the_proxy_is_told_of_a_certificate_wherever_the_caller_stands(
+    place: Layout, process_of: Callable[[dict[str, str]], None]
+) -> None:
+    given = {TLS_CERTIFICATE: "tls.crt", TLS_KEY: "/etc/hotswap/tls.key", "HOTSWAP_GATEWAY__PLAINTEXT": "false"}
+    process_of(environments(place, given).ours("agent"))
+    gateway = load(TrafficAgentSettings).gateway
+    assert (gateway.tls_certificate_file, gateway.tls_key_file) == (Path("tls.crt").absolute(), Path(given[TLS_KEY]))
+    assert (gateway.tls_port, gateway.plaintext) == (20021, True)
 
 
 def test_servers_are_told_no_setting_of_ours_and_nothing_private_of_the_caller(place: Layout) -> None:

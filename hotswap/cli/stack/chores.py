@@ -41,8 +41,11 @@ def envoy() -> None:
     """Write the files that Envoy needs to start."""
     from hotswap.settings import TrafficAgentSettings, load
     from serving.envoy import prepare
+    from serving.envoy.tls import check_certificate
 
-    prepare(load(TrafficAgentSettings))
+    settings = load(TrafficAgentSettings)
+    check_certificate(settings.gateway)  # Envoy itself would wait for one that it can take, and say nothing
+    prepare(settings)
 
 
 def keys() -> None:

@@ -38,6 +38,8 @@ DEFAULTS = {
     "HOTSWAP_DEPLOYMENTS__ALLOW_SELF_APPROVAL": "true",
 }
 
+TLS_CERTIFICATE, TLS_KEY = "HOTSWAP_GATEWAY__TLS_CERTIFICATE_FILE", "HOTSWAP_GATEWAY__TLS_KEY_FILE"
+
 INHERITED = frozenset(
     [
         "PATH",
@@ -166,6 +168,8 @@ class Environments:
                 "PUBLIC_URL": f"http://{HOST}:{ports.public}",
                 "LISTEN_HOST": HOST,
                 "LISTEN_PORT": ports.public,
+                "TLS_PORT": ports.public_tls,
+                "PLAINTEXT": "true",  # on this machine only, and how its own commands speak to it
                 "API_HOST": HOST,
                 "API_PORT": ports.api,
             },
@@ -220,7 +224,9 @@ def shell_exports(environments: Environments) -> str:
 
 def _theirs(caller: Mapping[str, str]) -> dict[str, str]:
     known = frozenset().union(*SECTIONS.values())
-    return {name.upper(): value for name, value in caller.items() if _section(name.upper()) in known}
+    given = {name.upper(): value for name, value in caller.items() if _section(name.upper()) in known}
+    # Its processes work elsewhere than the caller.
+    return given | {name: str(Path(given[name]).absolute()) for name in (TLS_CERTIFICATE, TLS_KEY) if name in given}
 
 
 def _section(name: str) -> str | None:

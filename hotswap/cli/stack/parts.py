@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hotswap.cli.stack import postgres, probes
 from hotswap.cli.stack.chores import ADMIN_URL
-from hotswap.cli.stack.environment import BUCKET, Environments, binaries
+from hotswap.cli.stack.environment import BUCKET, TLS_CERTIFICATE, Environments, binaries
 from hotswap.cli.stack.layout import Layout
 from hotswap.cli.stack.ports import HOST, Ports, last_of
 
@@ -112,7 +112,7 @@ def build(environments: Environments, ray: RayOptions) -> list[Part]:
             environment=server,
             probe=probes.http(ports.envoy_admin, "/ready"),
             port=ports.public,
-            address=f"http://{HOST}:{ports.public}",
+            address=_public(environments),
             after=frozenset({"envoy-files"}),
         ),
         *_own_parts(environments),
@@ -151,6 +151,12 @@ def _own_parts(environments: Environments) -> list[Part]:
             after=database | {"temporal"},
         ),
     ]
+
+
+def _public(environments: Environments) -> str:
+    ports = environments.ports
+    tls = f" and https://{HOST}:{ports.public_tls}" if TLS_CERTIFICATE in environments.caller else ""
+    return f"http://{HOST}:{ports.public}{tls}"
 
 
 def _module(name: str, *arguments: str) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ class Ports:
     ray_client: int = 6396  # +18  named, and then not started
     ray_dashboard_metrics: int = 6397  # +19
     serve_proxy: int = 8000  # +20  Serve's own proxy, which nothing of ours calls
+    public_tls: int = 5001  # +21  Envoy's too, where it has a certificate
     # Ranges, from which Ray takes what is free: first ports.
     serve_http: int = 30000  # +100  direct ingress: what Envoy calls
     serve_grpc: int = 31000  # +300
@@ -80,20 +81,21 @@ def last_of(ports: Ports, name: str) -> int:
     return int(getattr(ports, name)) + RANGES[name][1] - 1
 
 
-def listeners(ports: Ports) -> Iterator[tuple[str, int]]:
+def listeners(ports: Ports, *, tls: bool) -> Iterator[tuple[str, int]]:
     """The single ports that must be free."""
+    unchecked = UNCHECKED if tls else UNCHECKED | {"public_tls"}
     for field in fields(Ports):
-        if field.name not in UNCHECKED:
+        if field.name not in unchecked:
             yield field.name, getattr(ports, field.name)
 
 
-def require_free(ports: Ports) -> None:
-    """Stop here if any port is taken, saying by whom.
+def require_free(ports: Ports, *, tls: bool = False) -> None:
+    """Stop here if any port is taken, saying by whom; with `tls` there is one more.
 
     Raises:
         StackError: names each taken port, its part, its holder where visible, and `--port-base`.
     """
-    taken = [(name, port) for name, port in listeners(ports) if _is_taken(port)]
+    taken = [(name, port) for name, port in listeners(ports, tls=tls) if _is_taken(port)]
     if not taken:
         return
     held = [f"port {port} ({part_of(name)}: {name}) is taken by {_holder(port)}" for name, port in taken]

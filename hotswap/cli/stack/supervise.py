@@ -11,7 +11,7 @@ import signal
 import sys
 
 from hotswap.cli.stack import credentials, parts
-from hotswap.cli.stack.environment import Environments, caller_environment
+from hotswap.cli.stack.environment import TLS_CERTIFICATE, Environments, caller_environment
 from hotswap.cli.stack.events import Event, Kind, Sender
 from hotswap.cli.stack.layout import Layout, StackError, create
 from hotswap.cli.stack.lifecycle import Options, State, choose_ports, sweep_leftovers
@@ -32,7 +32,8 @@ async def supervise(options: Options, sender: Sender) -> None:
     sweep_leftovers(layout)
     create(layout)
     ports = choose_ports(layout, options.port_base)
-    require_free(ports)
+    caller = caller_environment()
+    require_free(ports, tls=TLS_CERTIFICATE in caller)
     secrets = credentials.load(layout)
 
     def renew() -> None:
@@ -41,7 +42,7 @@ async def supervise(options: Options, sender: Sender) -> None:
 
     renew()
     _tidy_logs(layout)
-    environments = Environments(layout, ports, secrets, caller_environment())
+    environments = Environments(layout, ports, secrets, caller)
     chosen = parts.build(environments, parts.RayOptions(options.num_cpus, options.num_gpus))
     if only := os.environ.get(PARTS_VARIABLE):
         chosen = [part for part in chosen if part.name in only.split(",")]

@@ -1,0 +1,108 @@
+"""How often one caller may register, deploy and try to log in, counted in Redis over all processes of the API.
+
+Windows move: 10 a minute is 10 in any 60 seconds, and `Retry-After` says when the oldest of them leaves. While Redis is
+away nobody can be counted. Registrations and deployments go on then, because a Redis that is down is when the urgent
+one is made; logins are refused, because a password could be guessed without end meanwhile, and who holds a token needs
+none. What stops or takes back is never counted at all. Inference is limited where it passes, at Envoy
+(`serving/envoy/gateway.py`).
+"""
+
+import ipaddress
+import logging
+import math
+import time
+
+from fastapi import Response
+from limits import RateLimitItemPerMinute
+from limits.aio.storage import RedisStorage
+from limits.aio.strategies import MovingWindowRateLimiter
+from limits.errors import StorageError
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from hotswap.domain.errors import RateLimited, Unavailable
+from hotswap.settings import LimitSettings
+
+PREFIX = "hotswap:limits"
+PATIENCE_SECONDS = 0.5
+"""How long Redis may take to count, before it is taken for away."""
+
+LIMITED: dict[int | str, dict[str, str]] = {429: {"description": "too often; `Retry-After` says when to come again"}}
+"""For the `responses` of a route."""
+
+logger = logging.getLogger(__name__)
+
+
+def impatient(redis_url: str) -> Redis:
+    """A client that says within about a second that Redis is away, where redis-py would try for many."""
+    return Redis.from_url(
+        redis_url,
+        socket_connect_timeout=PATIENCE_SECONDS,
+        socket_timeout=PATIENCE_SECONDS,
+        retry=Retry(NoBackoff(), retries=1),
+    )
+
+
+class RateLimits:
+    """`redis` should be an impatient client, which whoever made it closes."""
+
+    def __init__(self, redis: Redis, settings: LimitSettings) -> None:
+        self._settings = settings
+        storage = RedisStorage(
+            "redis://",  # not looked at: the pool knows the address
+            wrap_exceptions=True,
+            implementation="redispy",
+            key_prefix=PREFIX,
+            connection_pool=redis.connection_pool,  # type: ignore[arg-type]
+        )
+        self._limiter = MovingWindowRateLimiter(storage)
+
+    async def check_registration(self, caller: str, response: Response) -> None:
+        """Raises RateLimited."""
+        await self._check_or_go_on("registrations", self._settings.registrations, caller, response)
+
+    async def check_deployment(self, caller: str, response: Response) -> None:
+        """Raises RateLimited."""
+        await self._check_or_go_on("deployments", self._settings.deployments, caller, response)
+
+    async def check_login(self, user: str, address: str) -> None:
+        """Counts a try before it is known whether it is right. Raises RateLimited, and Unavailable while Redis is."""
+        try:
+            await self._check("logins from this address", self._settings.logins_from_address, network_of(address))
+            await self._check("logins of this user", self._settings.logins_of_user, user)
+        except StorageError as error:
+            raise Unavailable(
+                "logins are counted in Redis, which doesn't answer, so none is let through; tokens go on working"
+            ) from error
+
+    async def _check_or_go_on(self, what: str, limit: int, caller: str, response: Response) -> None:
+        try:
+            response.headers.update(await self._check(what, limit, caller))
+        except StorageError as error:
+            logger.warning("%s are not limited: Redis can't count them", what, exc_info=error.storage_error)
+
+    async def _check(self, what: str, limit: int, key: str) -> dict[str, str]:
+        """What is left, as the IETF's RateLimit header fields say it. Raises RateLimited and StorageError."""
+        if limit == 0:
+            return {}
+        item = RateLimitItemPerMinute(limit)
+        admitted = await self._limiter.hit(item, what, key)
+        seen = await self._limiter.get_window_stats(item, what, key)
+        seconds = min(60, max(1, math.ceil(seen.reset_time - time.time())))
+        if not admitted:
+            raise RateLimited(f"there is a limit of {limit} {what} a minute; wait {seconds} s", retry_after=seconds)
+        name = what.replace(" ", "-")
+        return {
+            "RateLimit-Policy": f'"{name}";q={limit};w=60',
+            "RateLimit": f'"{name}";r={seen.remaining};t={seconds}',
+        }
+
+
+def network_of(address: str) -> str:
+    """Who is counted as one: an IPv4 address, and an IPv6 network of 64 bits, which one host has all to itself."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else str(found)

@@ -1,0 +1,50 @@
+"""How many requests a second one caller may make for inference, counted at each proxy by itself. Pure.
+
+No other process is asked, so it costs no hop and fails open: a proxy that has just started has counted nobody yet. Two
+proxies let a caller make twice as many. Without a setting there is no limit, and no filter.
+"""
+
+from typing import Any
+
+from serving.envoy.fallback import overwritten
+
+MOST_CALLERS = 10_000
+"""Whose requests one proxy counts; beyond them the one that has been silent longest begins anew."""
+
+Json = dict[str, Any]
+
+_NO_LIMIT = 2**32 - 1
+
+
+def limit_of_each_caller(a_second: int, *, token_filter: str) -> list[Json]:
+    """To stand behind `token_filter`, which says who calls where a route wants a token: only inference does here."""
+    if a_second == 0:
+        return []
+    subject = {"key": token_filter, "path": [{"key": "jwt"}, {"key": "sub"}]}
+    return [
+        {
+            "name": "envoy.filters.http.local_ratelimit",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
+                "stat_prefix": "inference",
+                "filter_enabled": {"default_value": {"numerator": 100}},
+                "filter_enforced": {"default_value": {"numerator": 100}},
+                "token_bucket": _bucket(_NO_LIMIT),  # of requests without a caller
+                "always_consume_default_token_bucket": False,
+                "rate_limits": [
+                    {
+                        "actions": [
+                            {"metadata": {"descriptor_key": "caller", "source": "DYNAMIC", "metadata_key": subject}}
+                        ]
+                    }
+                ],
+                "descriptors": [{"entries": [{"key": "caller"}], "token_bucket": _bucket(a_second)}],
+                "max_dynamic_descriptors": MOST_CALLERS,
+                "response_headers_to_add": [overwritten("retry-after", "1")],
+            },
+        }
+    ]
+
+
+def _bucket(a_second: int) -> Json:
+    return {"max_tokens": a_second, "tokens_per_fill": a_second, "fill_interval": "1s"}

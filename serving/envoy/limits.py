@@ -1,0 +1,12 @@
+"""How much one client may send, and how many may send at once; how often is in `serving/envoy/callers.py`."""
+
+MOST_REQUEST_BYTES = 10 * 1024**2
+"""What may have to be sent a second time is kept until it is answered."""
+
+MOST_HEADER_KILOBYTES = 32
+"""A token of another issuer, with all its groups, is the largest header there is."""
+
+MOST_HEADERS = 100
+
+MOST_CONNECTIONS = 20_000
+"""Of one proxy; what comes beyond them is closed at once."""
