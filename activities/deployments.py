@@ -51,6 +51,15 @@ class DeploymentActivities:
     @activity.defn
     @acting
     async def record_approval(self, approval: ApprovalGiven) -> None:
+        if approval.must_be_proven:
+            await self._deployments.check_proof(
+                approval.deployment_id, step=approval.step, by=approval.by, proof=approval.proof
+            )
         await self._deployments.approve(
-            approval.deployment_id, step=approval.step, by=approval.by, claimed=approval.claimed
+            approval.deployment_id,
+            step=approval.step,
+            by=approval.by,
+            claimed=approval.claimed,
+            reason=approval.reason,
+            proof=approval.proof,
         )

@@ -31,13 +31,14 @@ router = APIRouter(prefix="/api/v1/deployments/{deployment_id}", tags=["deployme
 async def approve(
     caller: Engineer, parts: With, deployment_id: DeploymentId, body: SayApprove | None = None
 ) -> AnswerView:
-    """Approve what waits, the start or a step. Who asked for a Production deployment can't, unless told otherwise."""
+    """Approve what waits, the start or a step. Where four eyes are asked for, who asked for the deployment can't."""
     said = body or SayApprove()
     row = await parts.queries.deployment(deployment_id)
-    own = row.deployment.environment == Environment.PRODUCTION and row.deployment.initiated_by == caller.subject
-    if own and not parts.settings.deployments.allow_self_approval:
+    own = row.deployment.initiated_by == caller.subject
+    if own and row.deployment.environment in parts.settings.deployments.four_eyes:
         raise Forbidden(f"{caller.subject} asked for {deployment_id}, so somebody else has to approve it")
-    return await ask(parts, row, "approve", Approve(step=said.step, **_said(caller, said)))
+    proof = await parts.audit.vouch(deployment_id, by=caller.subject, verb="approve", why=said.reason)
+    return await ask(parts, row, "approve", Approve(step=said.step, proof=proof, **_said(caller, said)))
 
 
 @router.post("/reject")

@@ -15,6 +15,7 @@ from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.verdict import MetricResult
 from hotswap.domain.vocabulary import Environment
 from hotswap.messages import CanaryConfig
+from hotswap.persistence.audit import SAYS
 from hotswap.persistence.history import Analysis, Event, Record
 from hotswap.persistence.queries import DeploymentRow
 from hotswap.views import AnalysisView, ExplanationView, HappeningKind, HappeningView, RuledMetricView
@@ -26,7 +27,7 @@ STATUS, WEIGHT, APPROVE, ROUTE = "status ", "weight verified", "approve", "chang
 def explanation_view(row: DeploymentRow, record: Record) -> ExplanationView:
     deployment = row.deployment
     rules = _rules(row)
-    told = [_happening(event, record) for event in record.events if event.action != ROUTE]
+    told = [_happening(event, record) for event in record.events if not _is_beside(event)]
     followers = _followers(record)
     for analysis, follower in zip(record.analyses, followers, strict=True):
         told.append(_analysis(analysis, follower, rules))
@@ -42,6 +43,11 @@ def explanation_view(row: DeploymentRow, record: Record) -> ExplanationView:
         # An analysis is told right before what came of it, which has the same time.
         happenings=sorted(told, key=lambda each: (each.at, each.kind is not HappeningKind.ANALYSIS)),
     )
+
+
+def _is_beside(event: Event) -> bool:
+    """Routes are told as weights, and what was about to be said as what came of it."""
+    return event.action == ROUTE or event.action.startswith(SAYS)
 
 
 def _happening(event: Event, record: Record) -> HappeningView:
@@ -64,7 +70,7 @@ def _happening(event: Event, record: Record) -> HappeningView:
         given = next((each for each in record.approvals if each.step == step), None)
         claimed = " under a name that was not checked" if given is not None and given.is_claimed else ""
         what = f"approved {f'step {step}' if step else 'the start'}{claimed}"
-        return HappeningView(at=event.at, kind=HappeningKind.APPROVAL, actor=event.actor, what=what)
+        return HappeningView(at=event.at, kind=HappeningKind.APPROVAL, actor=event.actor, what=what, why=event.why)
     return HappeningView(
         at=event.at, kind=HappeningKind.WORD, actor=event.actor, what=event.action, why=event.why or _asked(event)
     )

@@ -1,10 +1,13 @@
 """What a deployment is started with: what is asked for, and what the settings add where that says nothing."""
 
+from datetime import timedelta
 from typing import Any
 
+from hotswap.domain.approval import FourEyes
 from hotswap.domain.promotion import PromotionRule
 from hotswap.domain.vocabulary import DeploymentKind, Environment
 from hotswap.messages import CanaryConfig, DeploymentInput
+from hotswap.messages.strategy import PauseConfig, StepConfig
 from hotswap.persistence.queries import NewDeployment
 from hotswap.settings import DeploymentSettings, Settings
 
@@ -15,9 +18,22 @@ def with_defaults(config: CanaryConfig, settings: Settings) -> CanaryConfig:
         said["monitoring_duration"] = settings.deployments.monitoring_duration
     if "latency_floor" not in config.analysis.model_fields_set:
         said["analysis"] = config.analysis.model_copy(update={"latency_floor": settings.deployments.latency_floor})
+    deadline = config.approval_deadline
+    if "approval_deadline" not in config.model_fields_set:
+        deadline = said["approval_deadline"] = settings.deployments.approval_deadline
+    if config.steps is not None:
+        said["steps"] = tuple(_with_limit(step, deadline) for step in config.steps)
     if config.allow_recreate is None:
         said["allow_recreate"] = settings.capacity.allow_recreate
     return config.model_copy(update=said)
+
+
+def _with_limit(step: StepConfig, limit: timedelta) -> StepConfig:
+    """A step waits for its approval as long as a start does; only one that says `null` waits without end."""
+    pause = PauseConfig() if step.pause is True else step.pause
+    if pause is False or "limit" in pause.model_fields_set:
+        return step
+    return step.model_copy(update={"pause": pause.model_copy(update={"limit": limit})})
 
 
 def promotion_rule(
@@ -46,6 +62,7 @@ def deployment_input(
         initiated_by=new.initiated_by,
         config=config,
         approval_required=new.kind is DeploymentKind.ROLLOUT and new.environment in settings.approval_required,
+        four_eyes=FourEyes(settings.count_claimed_approvals) if new.environment in settings.four_eyes else None,
         promotion=promotion_rule(settings, new.environment, new.kind),
         keep_previous=settings.keep_previous,
         warmup_timeout=settings.warmup_timeout,

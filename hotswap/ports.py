@@ -82,7 +82,22 @@ class Deployments(Protocol):
     ) -> None:
         """An audit event that changes no status, such as a message that could not be read; one by its id."""
 
-    async def approve(self, deployment_id: str, *, step: int, by: str, claimed: bool) -> None:
+    async def check_proof(self, deployment_id: str, *, step: int, by: str, proof: str | None) -> None:
+        """Raises Forbidden unless the API has put on record, under this key, that `by` said it to this deployment.
+
+        One record proves one step.
+        """
+
+    async def approve(
+        self,
+        deployment_id: str,
+        *,
+        step: int,
+        by: str,
+        claimed: bool,
+        reason: str | None = None,
+        proof: str | None = None,
+    ) -> None:
         """Note the approval of this step, stamp the candidate version's approved by and at, and audit it.
 
         Raises Conflict when the version is deprecated or archived.

@@ -72,7 +72,19 @@ class DeploymentSettings(_Section):
     approval_required: frozenset[Environment] = Field(
         frozenset({Environment.PRODUCTION}), description="environments whose deployments wait for an approval"
     )
-    allow_self_approval: bool = Field(False, description="whether who asked for a Production deployment may approve it")
+    approval_deadline: timedelta = Field(
+        timedelta(days=1),
+        gt=timedelta(0),
+        le=timedelta(days=30),
+        description="how long a start or a step may wait for its approval where the deployment doesn't say",
+    )
+    four_eyes: frozenset[Environment] = Field(
+        frozenset({Environment.PRODUCTION}),
+        description="environments where who asked for a deployment can't approve it, nor a name that nobody checked",
+    )
+    count_claimed_approvals: bool = Field(
+        False, description="whether there an approval counts that came through Temporal, where names are only claimed"
+    )
     monitoring_duration: timedelta = Field(
         timedelta(minutes=5), gt=timedelta(0), description="how long a step bakes where a deployment doesn't say"
     )

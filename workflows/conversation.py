@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from hotswap.domain import verbs
+    from hotswap.domain.approval import objection
     from hotswap.domain.lifecycle import DeploymentStatus
     from hotswap.domain.policy import Asked, RollBack, Rollout
     from hotswap.domain.verdict import Reason
@@ -21,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
         Answer,
         Approve,
         Decision,
+        DeploymentInput,
         GoToStep,
         Pause,
         Promote,
@@ -40,8 +42,8 @@ VERBS = "approve, reject, pause, resume, promote, goto, retry, abort, rollback, 
 class Conversation:
     """Holds what was asked until the workflow acts on it; `DeploymentWorkflow` is the only one to derive from it."""
 
-    def __init__(self, deployment_id: str) -> None:
-        self._deployment_id = deployment_id
+    def __init__(self, request: DeploymentInput) -> None:
+        self._request = request
         self._status = DeploymentStatus.PENDING
         self._message = "started"
         self._asked = Asked()
@@ -100,7 +102,7 @@ class Conversation:
         now = verbs.Situation(self._status, self._asked, self._rollout)
         match request:
             case Approve():
-                return verbs.approve(now, step=request.step)
+                return verbs.approve(now, step=request.step, objection=self._objection(request))
             case Reject():
                 return verbs.reject(now, because=_said("rejected", request))
             case Pause():
@@ -120,6 +122,10 @@ class Conversation:
             case _:
                 raise TypeError(f"{type(request).__name__} is no verb")
 
+    def _objection(self, approval: Approve) -> str | None:
+        rule, asked_for_by = self._request.four_eyes, self._request.initiated_by
+        return objection(rule, by=approval.by, asked_for_by=asked_for_by, is_claimed=approval.is_claimed)
+
     def could_not_read(self, verb: str, problem: ApplicationError) -> Abort | None:
         if verb in {"abort", "rollback"}:
             unread = f"what was said could not be read ({problem.message[:1000]})"
@@ -134,7 +140,7 @@ class Conversation:
         self._unrecorded.append(
             Decision(
                 id=str(workflow.uuid4()),
-                deployment_id=self._deployment_id,
+                deployment_id=self._request.deployment_id,
                 kind=kind,
                 actor=actor,
                 message=text[:2_000],

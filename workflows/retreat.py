@@ -50,8 +50,7 @@ class Retreat(Conversation):
     """Knows what of route and replicas is this deployment's doing; `Compensation` is the only one to derive."""
 
     def __init__(self, request: DeploymentInput) -> None:
-        super().__init__(request.deployment_id)
-        self._request = request
+        super().__init__(request)
         self._sequence = 0
         self._started: str | None = None
         self._routed = False

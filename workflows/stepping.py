@@ -176,10 +176,17 @@ class Stepping(Compensation):
         await self._enter(DeploymentStatus.PROGRESSING, action.why if isinstance(action, GoTo) else "goes on")
 
     async def _record_approval(self, approval: Approve, *, step: int) -> None:
+        rule = self._request.four_eyes
         await self._do(
             DeploymentActivities.record_approval,
             ApprovalGiven(
-                deployment_id=self._request.deployment_id, step=step, by=approval.by, claimed=approval.is_claimed
+                deployment_id=self._request.deployment_id,
+                step=step,
+                by=approval.by,
+                claimed=approval.is_claimed,
+                reason=approval.reason,
+                proof=approval.proof,
+                must_be_proven=rule is not None and not rule.count_claimed,
             ),
             summary=f"approved by {approval.actor}",
         )

@@ -62,13 +62,18 @@ class NoEffect:
 Answer = Effect | NoEffect
 
 
-def approve(now: Situation, *, step: int | None) -> Answer:
-    """`step` is the wait that is meant, None for the one that waits now: a late or doubled approval opens no other."""
+def approve(now: Situation, *, step: int | None, objection: str | None = None) -> Answer:
+    """`step` is the wait that is meant, None for the one that waits now: a late or doubled approval opens no other.
+
+    `objection` is why who approves may not (`hotswap/domain/approval.py`).
+    """
     waiting = now.waiting_step
     if waiting is None or now.is_over:
         return NoEffect("nothing waits for an approval")
     if step not in (None, waiting):
         return NoEffect(f"step {step} doesn't wait for one; {_wait(waiting)} does")
+    if objection is not None:
+        return NoEffect(objection)
     return Effect(replace(now.asked, approved=waiting), f"{_wait(waiting)} is approved")
 
 

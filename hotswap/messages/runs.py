@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from hotswap.domain.approval import FourEyes
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.promotion import PromotionRule
 from hotswap.domain.registry import Registration
@@ -14,8 +15,8 @@ from hotswap.messages.strategy import CanaryConfig
 class DeploymentInput(Message):
     """Starts workflow `Deployment` with id `deployment/{environment}/{model}`.
 
-    `promotion` is the rule that was in force when it was accepted; it is held to once more when it begins. With
-    `recover` it takes over from a run that was lost: it only ends what that run began.
+    `promotion` and `four_eyes` are the rules that were in force when it was accepted; it is held to them as it runs.
+    With `recover` it takes over from a run that was lost: it only ends what that run began.
     """
 
     deployment_id: str
@@ -26,6 +27,7 @@ class DeploymentInput(Message):
     initiated_by: str
     config: CanaryConfig = CanaryConfig()
     approval_required: bool = False
+    four_eyes: FourEyes | None = None
     promotion: PromotionRule | None = None
     keep_previous: timedelta = timedelta(minutes=30)
     warmup_timeout: timedelta = timedelta(minutes=2)

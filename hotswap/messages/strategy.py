@@ -82,7 +82,10 @@ class RollbackThresholds(Message):
 
 
 class PauseConfig(Message):
-    """A step's wait for an approval: without `limit` for as long as it takes; after it `onLimit` says what then."""
+    """A step's wait for an approval: after `limit` (null: without end) `onLimit` says what then.
+
+    Where a deployment is asked for, an absent `limit` becomes its `approvalDeadline`.
+    """
 
     limit: Duration | None = None
     on_limit: OnLimit = OnLimit.ABORT

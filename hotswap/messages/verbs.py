@@ -30,6 +30,9 @@ class Request(Message):
 
 
 class Approve(Request):
+    """`proof` names the API's own record that `by` said it: anybody who may signal can write `via`."""
+
+    proof: Annotated[str, StringConstraints(max_length=255)] | None = None
     step: int | None = Field(None, ge=0, description="the wait that is meant, 0 for the start; absent: the present one")
 
 

@@ -72,12 +72,15 @@ class LeaveQueue(Message):
 
 
 class ApprovalGiven(Message):
-    """`step` 0 is the start."""
+    """`step` 0 is the start; one that `must_be_proven` counts only if `proof` is on record."""
 
     deployment_id: str
     step: int
     by: str
     claimed: bool
+    reason: str | None = None
+    proof: str | None = None
+    must_be_proven: bool = False
 
 
 class Leftovers(Message):

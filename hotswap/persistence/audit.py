@@ -4,6 +4,7 @@ Nothing is ever changed or deleted there (a trigger sees to it), so a page ends 
 begins there, whatever has come meanwhile.
 """
 
+import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -17,6 +18,9 @@ from hotswap.persistence.tables import AuditEvent
 from hotswap.telemetry import trace_id
 
 AUDIT_BY = (AuditEvent.id,)
+
+SAYS = "says "
+"""Before a verb, of what the API has checked the name of and is about to hand on; what came of it is another event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,14 @@ class PostgresAudit:
         async with self._sessions() as session:
             rows = await page(session, found, AUDIT_BY, window, is_counted=False)
         return Listing(tuple(row[0] for row in rows.items), rows.total, rows.next)
+
+    async def vouch(self, deployment_id: str, *, by: str, verb: str, why: str | None) -> str:
+        """Put on record that somebody whose name was checked is about to say this; the key to find it by."""
+        event = about_deployment(deployment_id, actor=by, action=f"{SAYS}{verb}", why=why)
+        event.event_key = f"{deployment_id}/{uuid.uuid4()}"
+        async with self._sessions.begin() as session:
+            session.add(event)
+        return event.event_key
 
 
 def _about(

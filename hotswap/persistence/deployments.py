@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.application import ReplicaResources, application_name
-from hotswap.domain.errors import Conflict
+from hotswap.domain.errors import Conflict, Forbidden
 from hotswap.domain.ids import deployment_workflow_id
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.registry import DeploymentBrief, Unfinished
@@ -179,13 +179,35 @@ class PostgresDeployments:
         async with self._sessions.begin() as session:
             await session.execute(event.on_conflict_do_nothing())
 
-    async def approve(self, deployment_id: str, *, step: int, by: str, claimed: bool) -> None:
+    async def check_proof(self, deployment_id: str, *, step: int, by: str, proof: str | None) -> None:
+        said = select(AuditEvent.id).where(
+            AuditEvent.event_key == proof, AuditEvent.target_id == deployment_id, AuditEvent.actor == by
+        )
+        used = select(Approval.step).where(Approval.proof == proof, Approval.step != step)
+        async with self._sessions() as session:
+            if proof is None or await session.scalar(said) is None:
+                raise Forbidden(f"nothing proves that {by} approved {deployment_id}: the API has no record of it")
+            if await session.scalar(used) is not None:
+                raise Forbidden(f"what {by} said has approved another step of {deployment_id} already")
+
+    async def approve(
+        self,
+        deployment_id: str,
+        *,
+        step: int,
+        by: str,
+        claimed: bool,
+        reason: str | None = None,
+        proof: str | None = None,
+    ) -> None:
         async with self._sessions.begin() as session:
             deployment = await locked(session, deployment_id)
             version = await session.get_one(ModelVersion, deployment.version_id, with_for_update=True)
             if version.status in _OUT_OF_USE:
                 raise Conflict(f"version {version.version} is {version.status} and can't be approved; deploy another")
-            given = insert(Approval).values(deployment_id=deployment_id, step=step, approved_by=by, is_claimed=claimed)
+            given = insert(Approval).values(
+                deployment_id=deployment_id, step=step, approved_by=by, is_claimed=claimed, proof=proof
+            )
             added = await session.scalar(given.on_conflict_do_nothing().returning(Approval.step))
             if added is None:
                 return
@@ -196,7 +218,11 @@ class PostgresDeployments:
                 )
             session.add(
                 about_deployment(
-                    deployment_id, actor=by, action="approve", why="claimed" if claimed else None, after={"step": step}
+                    deployment_id,
+                    actor=by,
+                    action="approve",
+                    why=reason,
+                    after={"step": step, "isClaimed": claimed},
                 )
             )
 

@@ -9,12 +9,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from hotswap.domain.application import Desired, ReplicaResources
-from hotswap.domain.errors import Conflict, IllegalTransition, StaleFence
+from hotswap.domain.errors import Conflict, Forbidden, IllegalTransition, StaleFence
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.traffic import FULL, Arm, TrafficChange
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Environment
 from hotswap.persistence.applications import PostgresApplications
+from hotswap.persistence.audit import PostgresAudit
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.deployments import PostgresDeployments
 from hotswap.persistence.queries import Queries
@@ -130,6 +131,26 @@ async def test_every_change_is_audited_once_however_often_it_is_written(sessions
     ]
     async with sessions() as session:
         assert list(await session.scalars(text("SELECT step FROM approvals"))) == [2]
+
+
+async def test_an_approval_is_proven_by_the_apis_own_record_of_it_and_for_one_step(sessions: Sessions) -> None:
+    await registered(sessions, "1.0.0")
+    deployments, audit = PostgresDeployments(sessions), PostgresAudit(sessions)
+    deployment = await deployment_of(sessions, "1.0.0")
+    proof = await audit.vouch(deployment, by="bob", verb="approve", why="tested")
+    await deployments.check_proof(deployment, step=0, by="bob", proof=proof)
+    for by, of, given in (
+        ("eve", deployment, proof),
+        ("bob", "dep-other", proof),
+        ("bob", deployment, None),
+        ("bob", deployment, f"{deployment}/1"),
+    ):
+        with pytest.raises(Forbidden, match=f"nothing proves that {by} approved {of}"):
+            await deployments.check_proof(of, step=0, by=by, proof=given)
+    await deployments.approve(deployment, step=0, by="bob", claimed=False, reason="tested", proof=proof)
+    await deployments.check_proof(deployment, step=0, by="bob", proof=proof)  # tried again by its activity
+    with pytest.raises(Forbidden, match="another step"):
+        await deployments.check_proof(deployment, step=1, by="bob", proof=proof)
 
 
 @pytest.mark.parametrize("status", ["Archived", "Deprecated"])

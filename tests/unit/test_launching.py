@@ -6,6 +6,7 @@ import pytest
 
 from hotswap.launching import with_defaults
 from hotswap.messages import CanaryConfig
+from hotswap.messages.strategy import PauseConfig
 from hotswap.settings import DeploymentSettings, Settings
 
 
@@ -20,3 +21,35 @@ def test_the_settings_say_which_slowdown_is_no_harm_unless_the_deployment_does(
     policy = config.analysis_policy()
     assert policy.alpha == analysis.get("alpha", 0.01)
     assert {metric.name: metric.floor_ms for metric in policy.metrics}["latency"] == floor_ms
+
+
+@pytest.mark.parametrize(
+    ("said", "limit"),
+    [
+        (True, timedelta(hours=2)),
+        ({"onLimit": "proceed"}, timedelta(hours=2)),
+        ({"limit": "PT5M"}, timedelta(minutes=5)),
+        ({"limit": None}, None),
+    ],
+)
+def test_a_step_waits_for_its_approval_no_longer_than_a_start_unless_it_says_so(
+    settings: Settings, said: object, limit: timedelta | None
+) -> None:
+    hasty = DeploymentSettings(approval_deadline=timedelta(hours=2))
+    asked = CanaryConfig.model_validate({"steps": [{"weight": 10, "pause": said}, {"weight": 100}]})
+    config = with_defaults(asked, settings.model_copy(update={"deployments": hasty}))
+    assert config.approval_deadline == timedelta(hours=2)
+    assert config.steps is not None
+    first, last = config.steps
+    assert isinstance(first.pause, PauseConfig)
+    assert (first.pause.limit, last.pause) == (limit, False)
+    stored = CanaryConfig.model_validate(config.model_dump(mode="json", by_alias=True))
+    assert with_defaults(stored, settings) == config, "what is asked for again waits as long as the first time"
+
+
+def test_a_deployment_has_its_own_deadline_for_approvals(settings: Settings) -> None:
+    asked = CanaryConfig.model_validate({"approvalDeadline": "PT3H", "steps": [{"weight": 100, "pause": True}]})
+    config = with_defaults(asked, settings)
+    assert config.approval_deadline == timedelta(hours=3)
+    assert config.plan()[0].pause is not None
+    assert config.plan()[0].pause.limit_seconds == 3 * 3600

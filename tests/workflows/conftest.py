@@ -13,6 +13,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Replayer
 
 from hotswap.domain.application import ApplicationSpec
+from hotswap.domain.approval import FourEyes
 from hotswap.domain.promotion import PromotionRule
 from hotswap.domain.registry import DeploymentBrief
 from hotswap.domain.traffic import Fence, Route, TrafficPlan
@@ -71,6 +72,7 @@ class Stage:
         queue_deadline: timedelta = timedelta(days=1),
         serving: Sequence[ApplicationSpec] = (),
         promotion: PromotionRule | None = None,
+        four_eyes: FourEyes | None = None,
         **switches: Any,
     ) -> AsyncIterator[Rollout]:
         brief = brief or rollout_brief()
@@ -137,6 +139,7 @@ class Stage:
                     config=CanaryConfig.model_validate(settings),
                     approval_required=approval,
                     promotion=promotion,
+                    four_eyes=four_eyes,
                     keep_previous=timedelta(hours=1),
                     queue_deadline=queue_deadline,
                 ),

@@ -15,7 +15,7 @@ from hotswap.domain.application import (
 )
 from hotswap.domain.capacity import size_of
 from hotswap.domain.demand import Holding
-from hotswap.domain.errors import StaleFence
+from hotswap.domain.errors import Forbidden, StaleFence
 from hotswap.domain.lifecycle import DeploymentStatus, check_transition
 from hotswap.domain.promotion import Tenure
 from hotswap.domain.queueing import Entry, Place, Standing
@@ -136,7 +136,20 @@ class FakeDeployments:
     ) -> None:
         self.world.decisions.append((kind, actor, message))
 
-    async def approve(self, deployment_id: str, *, step: int, by: str, claimed: bool) -> None:
+    async def check_proof(self, deployment_id: str, *, step: int, by: str, proof: str | None) -> None:
+        if proof is None or proof != self.world.proofs.get(by):
+            raise Forbidden(f"nothing proves that {by} approved {deployment_id}")
+
+    async def approve(
+        self,
+        deployment_id: str,
+        *,
+        step: int,
+        by: str,
+        claimed: bool,
+        reason: str | None = None,
+        proof: str | None = None,
+    ) -> None:
         self.world.approvals.append((by, claimed))
 
     async def make_active(self, deployment_id: str, change: TrafficChange, *, run_id: str) -> TrafficPlan:

@@ -90,6 +90,8 @@ class World:
     decisions: list[tuple[str, str, str]] = field(default_factory=list)
     weights: list[int] = field(default_factory=list)
     approvals: list[tuple[str, bool]] = field(default_factory=list)
+    proofs: dict[str, str] = field(default_factory=dict)
+    """What the API has put on record of approvals, by who gave them."""
     verdicts: dict[int, Verdict] = field(default_factory=dict)
     looks: list[tuple[Bake, Look]] = field(default_factory=list)
     applications: dict[str, ApplicationSpec] = field(default_factory=dict)

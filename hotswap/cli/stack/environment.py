@@ -35,7 +35,7 @@ SECTIONS: Mapping[str, frozenset[str]] = {
 DEFAULTS = {
     "HOTSWAP_DEPLOYMENTS__APPROVAL_REQUIRED": "[]",
     # Its one token is one person's, who would have nobody to ask.
-    "HOTSWAP_DEPLOYMENTS__ALLOW_SELF_APPROVAL": "true",
+    "HOTSWAP_DEPLOYMENTS__FOUR_EYES": "[]",
 }
 
 TLS_CERTIFICATE, TLS_KEY = "HOTSWAP_GATEWAY__TLS_CERTIFICATE_FILE", "HOTSWAP_GATEWAY__TLS_KEY_FILE"

@@ -142,3 +142,5 @@ class Approval(Base):
     approved_by: Mapped[str]
     is_claimed: Mapped[bool]
     approved_at: Mapped[datetime] = mapped_column(server_default=Now)
+    proof: Mapped[str | None]
+    """The `event_key` of the API's own record that this person said it."""
