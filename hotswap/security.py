@@ -1,9 +1,9 @@
 """HotSwap's own tokens: how they are minted, and what makes one believable.
 
-Tokens are ES256 JWTs, so that whoever checks them (Envoy, the API) holds public keys only; the private key is a JWK
-that only the API and the command that starts a stack ever read. The invariant: a `Principal` exists only for a token
-that was signed by a known key with ES256 exactly, meant for us (`iss`, `aud`), unexpired, and whose roles we know. A
-token that fails any of these is `Unauthorized`, never a caller with fewer rights: a typo in a role must be noticed.
+Tokens are ES256 JWTs, so that whoever checks them (Envoy, the API) holds public keys only; the private ones are
+`hotswap.signing`'s. The invariant: a `Principal` exists only for a token that was signed by a known key with ES256
+exactly, meant for us (`iss`, `aud`), unexpired, and whose roles we know. A token that fails any of these is
+`Unauthorized`, never a caller with fewer rights: a typo in a role must be noticed.
 
 What a role may do is left to the API; local passwords and tokens of other issuers are its business too.
 """
@@ -11,7 +11,6 @@ What a role may do is left to the API; local passwords and tokens of other issue
 import binascii
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,31 +18,13 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 
+from hotswap.domain.access import Grant, Principal
 from hotswap.domain.errors import Unauthorized
 from hotswap.domain.vocabulary import Role
+from hotswap.signing import ALGORITHM
 
-ALGORITHM = "ES256"
 CLOCK_LEEWAY = timedelta(seconds=30)
 """How far two machines' clocks may disagree; what Envoy's `jwt_authn` allows is 60 s."""
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who calls, as the token says."""
-
-    subject: str
-    roles: frozenset[Role]
-
-
-def generate_signing_key() -> dict[str, Any]:
-    """Make a private JWK for ES256; its `kid` is the key's thumbprint (RFC 7638), so it can't name another key."""
-    key = ECKey.generate_key("P-256", {"use": "sig", "alg": ALGORITHM})
-    return dict(key.as_dict(private=True, kid=key.thumbprint()))
-
-
-def public_jwks(*private: Mapping[str, Any]) -> dict[str, Any]:
-    """The key set that tokens of these private keys are checked with; several of them while a key is rotated."""
-    return {"keys": [dict(ECKey.import_key(dict(key)).as_dict(private=False)) for key in private]}
 
 
 def issue_token(
@@ -52,17 +33,17 @@ def issue_token(
     issuer: str,
     audience: str,
     subject: str,
-    roles: Iterable[Role],
+    roles: Iterable[Role | Grant],
     lifetime: timedelta,
     now: datetime,
 ) -> str:
-    """Mint a token that is valid from `now` (with a time zone) for `lifetime`."""
+    """Mint a token that is valid from `now` (with a time zone) for `lifetime`; its roles are spelled as grants."""
     issued_at = int(now.timestamp())
     claims = {
         "iss": issuer,
         "sub": subject,
         "aud": audience,
-        "roles": sorted(role.value for role in roles),
+        "roles": sorted(str(role) for role in roles),
         "iat": issued_at,
         "exp": issued_at + int(lifetime.total_seconds()),
         "jti": uuid.uuid4().hex,
@@ -96,9 +77,9 @@ def verify_token(token: str, *, jwks: Mapping[str, Any], issuer: str, audience: 
 
 def _principal(claims: Mapping[str, Any]) -> Principal:
     subject, roles = claims["sub"], claims.get("roles")
-    if not isinstance(subject, str) or not isinstance(roles, list):
+    if not isinstance(subject, str) or not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
         raise Unauthorized("the token is not valid: it needs a subject and a list of roles")
     try:
-        return Principal(subject=subject, roles=frozenset(Role(role) for role in roles))
+        return Principal(subject, frozenset(Grant.parse(role) for role in roles))
     except ValueError as error:
         raise Unauthorized(f"the token is not valid: {error}") from None

@@ -72,6 +72,7 @@ class Agent:
         self._counting = asyncio.Lock()
         self._acknowledged = -1
         self._problem: str | None = None
+        self._keys_problem: str | None = None
         self._changed = asyncio.Event()
         self._held: dict[str, str] = {}
         # A request that hangs at the candidate must still find its way to the stable when it is given up.
@@ -159,12 +160,26 @@ class Agent:
         await self._taken("cds", cds)
         routes = route_configuration(applied, is_ready=self._has_answers(applied))
         rds = write_resources(self._directory / RDS, [routes])
-        ecds = write_resources(self._directory / ECDS, [current_jwt_filter(self._settings)])
+        keys = self._write_keys()
         await self._taken("rds", rds)
-        await self._taken("ecds", ecds)
+        if keys is not None:
+            await self._taken("ecds", keys)
         self._known.applied = applied
         write_atomically(self._directory / "known.json", msgspec.json.encode(self._known).decode())
         return held
+
+    def _write_keys(self) -> str | None:
+        """Whom Envoy believes. What can't be read changes nothing: it must not stand between an abort and Envoy."""
+        try:
+            version = write_resources(self._directory / ECDS, [current_jwt_filter(self._settings)])
+        except (OSError, ValueError) as error:
+            problem = f"the keys of tokens stay as they were, since they can't be read: {error}"
+            if problem != self._keys_problem:
+                logger.warning(problem)
+            self._keys_problem = problem
+            return None
+        self._keys_problem = None
+        return version
 
     def _clusters(self, applied: TrafficPlan) -> list[dict[str, Any]]:
         """Routes never name a cluster that Envoy doesn't have yet, nor lose one that a request may be on."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hotswap.security import public_jwks
+from hotswap.signing import public_jwks
 from tests.fixtures.api import SIGNING_KEY
 from tests.fixtures.postgres import free_port
 

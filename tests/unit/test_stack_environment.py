@@ -130,7 +130,7 @@ def test_tokens_say_who_and_are_renewed_before_they_end(place: Layout) -> None:
     assert roles(secret.token_file) == {Role.ADMIN}
     assert roles(secret.agent_token_file) == {Role.TRAFFIC_AGENT}
     old = security.issue_token(
-        key=json.loads(secret.signing_key_file.read_text()),
+        key=credentials.signing_keys(secret)[0],
         issuer="hotswap",
         audience="hotswap",
         subject="developer",

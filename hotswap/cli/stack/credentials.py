@@ -1,8 +1,8 @@
 """The stack's secrets: made once, kept in files that only their owner can read, and never on a command line.
 
-A second start finds the same passwords, so the data that they protect stays reachable; the signing key stays too, so
-tokens outlive a restart. Two tokens are renewed when less than a day of them is left: the development token, which is
-the person at the keyboard, and the traffic agent's.
+A second start finds the same passwords, so the data that they protect stays reachable; the signing keys stay too, so
+tokens outlive a restart. Two tokens are renewed when less than a day of them is left or another key signs by now: the
+development token, which is the person at the keyboard, and the traffic agent's.
 """
 
 import json
@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from hotswap import security
+from hotswap import security, signing
 from hotswap.cli.stack.layout import Layout
 from hotswap.cli.stack.ports import HOST, Ports
 from hotswap.domain.errors import Unauthorized
@@ -50,8 +50,8 @@ def load(layout: Layout) -> Credentials:
     """Read the secrets; what is missing is made first."""
     directory = layout.secrets
     signing_key_file, jwks_file = directory / "signing_key.json", directory / "jwks.json"
-    _once(signing_key_file, lambda: json.dumps(security.generate_signing_key()))
-    _write(jwks_file, json.dumps(security.public_jwks(_key(signing_key_file))))
+    _once(signing_key_file, lambda: signing.write_keys([signing.generate_signing_key()]))
+    _write(jwks_file, json.dumps(signing.public_jwks(*signing.read_keys(signing_key_file.read_text()))))
     ray_token_file = directory / "ray_token"
     credentials = Credentials(
         postgres_admin_password=_once(directory / "postgres_admin_password", _password),
@@ -72,7 +72,7 @@ def load(layout: Layout) -> Credentials:
 
 def renew_tokens(layout: Layout, credentials: Credentials) -> None:
     """Mint the tokens that are missing, nearly over, or signed by another key."""
-    key = _key(credentials.signing_key_file)
+    key = signing.signing_key(signing_keys(credentials), now=datetime.now(UTC))
     for file, subject, role in (
         (credentials.token_file, "developer", Role.ADMIN),
         (credentials.agent_token_file, "traffic-agent", Role.TRAFFIC_AGENT),
@@ -90,6 +90,27 @@ def renew_tokens(layout: Layout, credentials: Credentials) -> None:
             _write(file, token)
 
 
+def signing_keys(credentials: Credentials) -> list[signing.Jwk]:
+    return signing.read_keys(credentials.signing_key_file.read_text())
+
+
+def rotate_signing_keys(layout: Layout, credentials: Credentials, *, signs_at: datetime) -> signing.Jwk:
+    """Add a key that signs from then on; it is published first, since a proxy must know it before a token has it."""
+    keys = signing.rotated(signing_keys(credentials), signs_at=signs_at)
+    _write(credentials.jwks_file, json.dumps(signing.public_jwks(*keys)))
+    _write(credentials.signing_key_file, signing.write_keys(keys))
+    renew_tokens(layout, credentials)
+    return keys[-1]
+
+
+def retire_signing_key(layout: Layout, credentials: Credentials, kid: str) -> None:
+    """Publish a key no more; the stack's own tokens are another's by then. Raises NotFound and Conflict."""
+    keys = signing.retired(signing_keys(credentials), kid, now=datetime.now(UTC))
+    renew_tokens(layout, credentials)
+    _write(credentials.signing_key_file, signing.write_keys(keys))
+    _write(credentials.jwks_file, json.dumps(signing.public_jwks(*keys)))
+
+
 def write_curl_configuration(layout: Layout, credentials: Credentials, *, public_port: int) -> None:
     """What `CURL_HOME` leads curl to: the development token where a command names none, and the stack's address.
 
@@ -105,16 +126,11 @@ def _lasts(file: Path, key: Mapping[str, Any]) -> bool:
     later = datetime.now(UTC) + RENEW_BEFORE
     try:
         security.verify_token(
-            file.read_text(), jwks=security.public_jwks(key), issuer=ISSUER, audience=AUDIENCE, now=later
+            file.read_text(), jwks=signing.public_jwks(key), issuer=ISSUER, audience=AUDIENCE, now=later
         )
     except (OSError, Unauthorized):
         return False
     return True
-
-
-def _key(file: Path) -> dict[str, Any]:
-    key: dict[str, Any] = json.loads(file.read_text())
-    return key
 
 
 def _password() -> str:

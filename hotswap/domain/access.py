@@ -1,0 +1,57 @@
+"""Who may do what, as far as it is a matter of words: a grant is a role, everywhere or in one team.
+
+A grant is spelled `Viewer`, or `payments:MLEngineer` for one team, in tokens, files, settings and on the command line
+alike. A role in a team counts for that team's models only; a role without one counts for all.
+"""
+
+from dataclasses import dataclass, replace
+
+from hotswap.domain.vocabulary import Role
+
+MOST_TEAM_LENGTH = 255
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Grant:
+    role: Role
+    team: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Grant":
+        """Raises ValueError for a role that there is not, and for an agent's, which is no team's."""
+        team, in_team, role = text.rpartition(":")
+        if role not in set(Role):
+            known = ", ".join(role for role in Role if role is not Role.TRAFFIC_AGENT)
+            raise ValueError(f"{role!r} is no role; there are {known}, each also for one team: payments:{Role.VIEWER}")
+        if not in_team:
+            return cls(Role(role))
+        if not team or len(team) > MOST_TEAM_LENGTH or Role(role) is Role.TRAFFIC_AGENT:
+            raise ValueError(f"{text!r} is no role in a team, such as payments:{Role.VIEWER}")
+        return cls(Role(role), team)
+
+    def __str__(self) -> str:
+        return self.role.value if self.team is None else f"{self.team}:{self.role.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls. `team` is that of the models at hand: its roles count beside those that count everywhere."""
+
+    subject: str
+    grants: frozenset[Grant]
+    team: str | None = None
+
+    @property
+    def roles(self) -> frozenset[Role]:
+        return frozenset(grant.role for grant in self.grants if grant.team in {None, self.team})
+
+    @property
+    def has_teams(self) -> bool:
+        return any(grant.team is not None for grant in self.grants)
+
+    def within(self, team: str | None) -> "Principal":
+        """The same caller where a model of this team is at hand, or of none."""
+        return replace(self, team=team)
+
+    def has_anywhere(self, roles: frozenset[Role]) -> bool:
+        return any(grant.role in roles for grant in self.grants)

@@ -1,0 +1,67 @@
+"""Keys come and go at a real Envoy while requests are answered: none is refused that has a token of a published key."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from hotswap.bus import RedisTrafficBus
+from hotswap.domain.vocabulary import Role
+from hotswap.signing import generate_signing_key, public_jwks
+from serving.envoy.files import write_atomically
+from tests.fixtures.envoy import Gateway
+from tests.fixtures.traffic import plan
+
+
+def published(gateway: Gateway, *keys: dict[str, Any]) -> None:
+    write_atomically(gateway.settings.security.jwks_file, json.dumps(public_jwks(*keys)))
+
+
+async def status(gateway: Gateway, headers: dict[str, str]) -> int:
+    return (await gateway.infer("fraud", dict(headers))).status_code
+
+
+async def until_status(gateway: Gateway, headers: dict[str, str], expected: int) -> None:
+    async with asyncio.timeout(10):
+        while await status(gateway, headers) != expected:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.usefixtures("upstreams")
+async def test_a_rotation_refuses_nobody_and_a_retired_key_is_refused(gateway: Gateway, bus: RedisTrafficBus) -> None:
+    old, new = gateway.key, generate_signing_key()
+    by_old = gateway.token(Role.APPLICATION)
+    gateway.key = new
+    by_new = gateway.token(Role.APPLICATION)
+    statuses: list[int] = []
+
+    async def callers() -> None:
+        while True:
+            statuses.append(await status(gateway, by_old))
+
+    async with gateway.agent():
+        await gateway.publish(bus, plan(1, None))
+        assert await status(gateway, by_new) == 401, "nobody knows it yet"
+        calling = asyncio.create_task(callers())
+        published(gateway, old, new)
+        await until_status(gateway, by_new, 200)
+        assert [await status(gateway, by_old), await status(gateway, by_new)] == [200, 200]
+        calling.cancel()
+        await asyncio.wait([calling])
+        assert len(statuses) > 20
+        assert set(statuses) == {200}, "the change itself must not be seen"
+        published(gateway, new)
+        await until_status(gateway, by_old, 401)
+        assert await status(gateway, by_new) == 200
+
+
+@pytest.mark.usefixtures("upstreams")
+async def test_keys_that_can_not_be_read_hold_up_no_weight(gateway: Gateway, bus: RedisTrafficBus) -> None:
+    headers = gateway.token(Role.APPLICATION)
+    async with gateway.agent():
+        await gateway.publish(bus, plan(1, None))
+        gateway.settings.security.jwks_file.write_text("{")
+        report = await gateway.publish(bus, plan(2, 0))
+        assert report.problem is None
+        assert await status(gateway, headers) == 200, "the keys stay as they were"
