@@ -38,6 +38,7 @@ from api import (
     replaying,
     scaling,
     swagger,
+    tokens,
     traffic,
     validation,
 )
@@ -47,6 +48,7 @@ from api.description import describe, operation_id
 from api.edge import Edge
 from api.limits import RateLimits, impatient
 from api.orchestration import Orchestration
+from hotswap.oidc import IssuerKeys
 from hotswap.persistence.alerts import PostgresAlerts
 from hotswap.persistence.audit import PostgresAudit
 from hotswap.persistence.capacity import PostgresCapacity
@@ -63,6 +65,8 @@ from hotswap.persistence.measures import PostgresMeasures
 from hotswap.persistence.monitoring import PostgresMonitoring
 from hotswap.persistence.outcomes import PostgresOutcomes
 from hotswap.persistence.queries import Queries
+from hotswap.persistence.service_tokens import PostgresServiceTokens
+from hotswap.persistence.teams import PostgresTeams
 from hotswap.persistence.tenures import PostgresTenures
 from hotswap.persistence.traffic import PostgresTrafficPlans
 from hotswap.persistence.turns import PostgresTurns
@@ -81,6 +85,7 @@ RAY_PATIENCE_SECONDS = 2.0
 
 ROUTERS: tuple[APIRouter, ...] = (
     authentication.router,
+    authentication.published,
     models.router,
     curation.router,
     validation.router,
@@ -96,6 +101,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     freezes.router,
     outcomes.router,
     audit.router,
+    tokens.router,
     traffic.router,
     health.router,
     swagger.router,
@@ -148,16 +154,20 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     ray = RayServeClient(
         settings.ray.dashboard_url, settings.ray.auth_token.get_secret_value(), timeout=RAY_PATIENCE_SECONDS
     )
+    issuer_keys = IssuerKeys(settings.oidc) if settings.oidc.issuer is not None else None
+    keeping = asyncio.create_task(issuer_keys.keep()) if issuer_keys is not None else None
     # A thread of its own: an S3 server that hangs must not use up the threads that others work in.
     probing = ThreadPoolExecutor(1, thread_name_prefix="storage-probe")
     try:
         yield Parts(
             settings=settings,
-            tokens=Tokens(settings.security),
+            tokens=Tokens(settings.security, settings.oidc, issuer_keys),
             limits=RateLimits(counting, settings.limits),
             queries=Queries(sessions),
             idempotency=PostgresIdempotencyKeys(sessions),
             changes=PostgresChanges(sessions),
+            teams=PostgresTeams(sessions),
+            service_tokens=PostgresServiceTokens(sessions),
             history=PostgresHistory(sessions),
             looks=PostgresLooks(sessions),
             monitoring=PostgresMonitoring(sessions),
@@ -188,6 +198,9 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             },
         )
     finally:
+        if keeping is not None and issuer_keys is not None:
+            keeping.cancel()
+            await issuer_keys.aclose()
         probing.shutdown(wait=False, cancel_futures=True)
         await ray.aclose()
         await redis.aclose()

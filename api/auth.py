@@ -2,13 +2,16 @@
 
 A route states its rule as a parameter, `caller: Annotated[Principal, requires(Role.ADMIN)]`. `api.routing` applies it
 before the body is read, so that a stranger learns nothing and costs nothing, and a route without one can't be: a
-forgotten rule stops the API's start instead of opening a door. Tokens are checked with the same key set as at Envoy;
-the file is read again when it changes, so keys can be rotated while this runs.
+forgotten rule stops the API's start instead of opening a door. A role in a team counts where the path names a model or
+a deployment of that team, and nowhere else unless the rule says so. Tokens are checked with the same key set as at
+Envoy; the file is read again when it changes, so keys can be rotated while this runs.
 """
 
-from collections.abc import Callable
+import base64
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -16,10 +19,15 @@ from fastapi import Depends, Request
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
+from hotswap import service_tokens
+from hotswap.domain.access import Principal
 from hotswap.domain.errors import Forbidden, Unauthorized, Unavailable
 from hotswap.domain.vocabulary import Role
-from hotswap.security import Principal, verify_token
-from hotswap.settings import SecuritySettings
+from hotswap.oidc import IssuerKeys, unverified, verify_issued
+from hotswap.persistence.service_tokens import PostgresServiceTokens
+from hotswap.persistence.teams import PostgresTeams
+from hotswap.security import verify_token
+from hotswap.settings import OidcSettings, SecuritySettings
 
 ENGINEERS = (Role.ML_ENGINEER, Role.ADMIN)
 MAKERS = (Role.DATA_SCIENTIST, *ENGINEERS)
@@ -28,30 +36,45 @@ READERS = (Role.VIEWER, *MAKERS)
 CALLERS = (Role.APPLICATION, *MAKERS)
 """Who may infer, which Envoy decides, and say what the predictions should have been."""
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}")
 _Bearer = Annotated[Any, Depends(HTTPBearer(auto_error=False, description="a token from `hotswap env` or from login"))]
 
 
 class Tokens:
-    """Believes what `hotswap.security.verify_token` believes, with the keys of one file."""
+    """Believes tokens of HotSwap's own, by the keys of one file, and those of another issuer where one is set."""
 
     def __init__(
-        self, settings: SecuritySettings, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        settings: SecuritySettings,
+        oidc: OidcSettings = OidcSettings(),  # noqa: B008 - frozen
+        issuer_keys: IssuerKeys | None = None,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings
+        self._oidc = oidc
+        self._issuer_keys = issuer_keys
         self._clock = clock
         self._keys: tuple[int, dict[str, Any]] | None = None
 
-    def principal(self, token: str) -> Principal:
-        """Raises Unauthorized, or Unavailable when the key set can't be read."""
+    async def principal(self, token: str) -> Principal:
+        """Raises Unauthorized, or Unavailable when the keys to check it with can't be had."""
+        if self._issuer_keys is not None:
+            issuer, kid = unverified(token)
+            if issuer == self._oidc.issuer:
+                jwks = await self._issuer_keys.having(kid if isinstance(kid, str) else None)
+                return verify_issued(token, jwks=jwks, settings=self._oidc, now=self._clock())
         return verify_token(
             token,
-            jwks=self._jwks(self._settings.jwks_file),
+            jwks=self.jwks(),
             issuer=self._settings.issuer,
             audience=self._settings.audience,
             now=self._clock(),
         )
 
-    def _jwks(self, path: Path) -> dict[str, Any]:
+    def jwks(self) -> dict[str, Any]:
+        """The public keys as the file has them now, or had them when it could last be read. Raises Unavailable."""
+        path = self._settings.jwks_file
         try:
             changed = path.stat().st_mtime_ns
             if self._keys is None or self._keys[0] != changed:
@@ -62,38 +85,83 @@ class Tokens:
         return self._keys[1]
 
 
-class Rule:
-    """Who may call a route; also the dependency that hands the caller to its handler."""
+class Admission(ABC):
+    """What stands before a route."""
 
-    def __init__(self, roles: frozenset[Role]) -> None:
+    @abstractmethod
+    async def admit(self, request: Request) -> Principal | None:
+        """Whom the handler is given. Raises Unauthorized or Forbidden."""
+
+
+class Rule(Admission):
+    """Who may call a route; also the dependency that hands the caller to its handler.
+
+    With `anywhere` a role in whatever team is enough: for what concerns no team, or one that only the body names.
+    """
+
+    def __init__(self, roles: frozenset[Role], *, anywhere: bool = False) -> None:
         self.roles = roles
+        self.anywhere = anywhere
 
     def __call__(self, request: Request, _: _Bearer) -> Principal:
         caller: Principal = request.state.caller
         return caller
 
-    def admit(self, request: Request) -> Principal:
-        """Raises Unauthorized or Forbidden."""
-        caller = _authenticate(request)
+    async def admit(self, request: Request) -> Principal:
+        caller = await _authenticate(request)
+        if not caller.has_anywhere(self.roles):
+            raise _forbidden(caller, self.roles)
+        if self.anywhere:
+            return caller
+        if caller.has_teams and (named := _named_in(request)):
+            teams: PostgresTeams = request.app.state.parts.teams
+            return admitted_in(await teams.of(**named), caller, self.roles)
         if not caller.roles & self.roles:
-            needed = " or ".join(sorted(self.roles))
-            has = ", ".join(sorted(caller.roles)) or "none"
-            raise Forbidden(f"this needs the role {needed}; {caller.subject} has {has}")
+            raise _forbidden(caller, self.roles)
         return caller
 
 
-class Anonymous:
+def admitted_in(team: str | None, caller: Principal, roles: Iterable[Role]) -> Principal:
+    """The caller with the roles that count for models of this team, or of none. Raises Forbidden."""
+    there = caller.within(team)
+    if not there.roles & frozenset(roles):
+        raise _forbidden(there, roles)
+    return there
+
+
+class Exchange(Admission):
+    """For who shows a service token, as `Bearer`, or as the secret of OAuth 2.0's client credentials (`Basic`)."""
+
+    def __call__(self, request: Request, _: _Bearer) -> Principal:
+        caller: Principal = request.state.caller
+        return caller
+
+    async def admit(self, request: Request) -> Principal:
+        shown = service_tokens.read(_service_token(request))
+        if shown is None:
+            raise Unauthorized("a service token is needed: Authorization: Bearer hst_..., from `hotswap tokens create`")
+        stored: PostgresServiceTokens = request.app.state.parts.service_tokens
+        token = await stored.exchange(shown)
+        request.state.expires_at = token.expires_at
+        return Principal(token.subject, token.grants)
+
+
+class Anonymous(Admission):
     """Open to anybody: only for what SPEC's list of exceptions names."""
 
     def __call__(self) -> None:
         """Nobody is handed to the handler."""
 
-    def admit(self, _: Request) -> None:
+    async def admit(self, _: Request) -> None:
         """Nobody is asked."""
 
 
-def requires(*roles: Role) -> Any:
-    return Depends(Rule(frozenset(roles)))
+def requires(*roles: Role, anywhere: bool = False) -> Any:
+    return Depends(Rule(frozenset(roles), anywhere=anywhere))
+
+
+def exchanges() -> Any:
+    return Depends(Exchange())
 
 
 def anonymous() -> Any:
@@ -101,17 +169,53 @@ def anonymous() -> Any:
     return Depends(Anonymous())
 
 
-def rule_of(route: APIRoute) -> Rule | Anonymous:
+def rule_of(route: APIRoute) -> Admission:
     """Raises RuntimeError for a route that has no rule, or more than one."""
-    rules = [needed.call for needed in route.dependant.dependencies if isinstance(needed.call, Rule | Anonymous)]
+    needed: list[object] = [dependency.call for dependency in route.dependant.dependencies]
+    rules = [rule for rule in needed if isinstance(rule, Admission)]
     if len(rules) != 1:
         raise RuntimeError(f"{route.path} needs exactly one rule who may call it: requires(...) or anonymous()")
     return rules[0]
 
 
-def _authenticate(request: Request) -> Principal:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+def _named_in(request: Request) -> dict[str, str]:
+    """Whose team counts, by the path; what is no name has none, and its handler says so."""
+    found = {name: str(request.path_params.get(name, "")) for name in ("model", "deployment_id")}
+    return {name: value for name, value in found.items() if _NAME.fullmatch(value)}
+
+
+def _forbidden(caller: Principal, roles: Iterable[Role]) -> Forbidden:
+    needed = " or ".join(sorted(roles))
+    place = f" in the team {caller.team}" if caller.team is not None else ""
+    has = ", ".join(sorted(map(str, caller.grants))) or "none"
+    return Forbidden(f"this needs the role {needed}{place}; {caller.subject} has {has}")
+
+
+async def _authenticate(request: Request) -> Principal:
+    scheme, token = _authorization(request)
+    if scheme != "bearer" or not token:
         raise Unauthorized("a bearer token is needed: Authorization: Bearer <token>")
+    if service_tokens.looks_like_one(token):
+        raise Unauthorized(
+            "a service token opens nothing itself: POST /api/v1/authentication/token gives one that does"
+        )
     tokens: Tokens = request.app.state.parts.tokens
-    return tokens.principal(token.strip())
+    return await tokens.principal(token)
+
+
+def _service_token(request: Request) -> str:
+    """Of `Basic` the password, whose user name is the token's id."""
+    scheme, credentials = _authorization(request)
+    if scheme == "bearer":
+        return credentials
+    try:
+        user, _, password = base64.b64decode(credentials, validate=True).decode().partition(":")
+    except ValueError:
+        return ""
+    shown = service_tokens.read(password)
+    return password if scheme == "basic" and shown is not None and shown.token_id == user else ""
+
+
+def _authorization(request: Request) -> tuple[str, str]:
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    return scheme.lower(), credentials.strip()

@@ -1,8 +1,9 @@
-"""Local login: a user's password for a token of HotSwap's own. For small installations; others bring their tokens.
+"""What is shown for a token of HotSwap's own: a local user's password, or a program's service token.
 
-Users are in the TOML file that a setting names: `[users.ann]` with `password` (an argon2 hash) and `roles`. An unknown
-user costs as much time as a wrong password, and hashing, which is meant to be dear, is done for two callers at a time
-so that a flood of logins can't starve the rest. How often one user and one address may try is `api.limits`' business.
+Local users are for small installations; others bring their tokens. They are in the TOML file that a setting names:
+`[users.ann]` with `password` (an argon2 hash) and `roles`, each everywhere or in a team. An unknown user costs as much
+time as a wrong password, and hashing, which is meant to be dear, is done for two callers at a time so that a flood of
+logins can't starve the rest. How often one user and one address may try is `api.limits`' business.
 """
 
 import asyncio
@@ -10,25 +11,28 @@ import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import msgspec
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
-from api.auth import anonymous
-from api.context import With
+from api.auth import anonymous, exchanges
+from api.context import Anybody, With
+from api.idempotency import not_kept
 from api.limits import LIMITED
 from api.routing import GuardedRoute
 from api.schemas import Login
+from hotswap.domain.access import Grant, Principal
 from hotswap.domain.errors import NotFound, Unauthorized, Unavailable
-from hotswap.domain.vocabulary import Role
 from hotswap.security import issue_token
-from hotswap.views import TokenView
+from hotswap.signing import Jwk, read_keys, signing_key
+from hotswap.views import AccessTokenView, TokenView
 from serving.envoy.headers import CLIENT_ADDRESS_HEADER
 
 router = APIRouter(prefix="/api/v1/authentication", tags=["authentication"], route_class=GuardedRoute)
+published = APIRouter(tags=["authentication"], route_class=GuardedRoute)
 
 _hasher = PasswordHasher()
 _NOBODY = _hasher.hash("nobody has this password")
@@ -36,7 +40,12 @@ _NOBODY = _hasher.hash("nobody has this password")
 
 class User(msgspec.Struct, frozen=True):
     password: str
-    roles: list[Role]
+    roles: list[str]
+
+    @property
+    def grants(self) -> list[Grant]:
+        """Raises ValueError."""
+        return [Grant.parse(role) for role in self.roles]
 
 
 class Users(msgspec.Struct, frozen=True):
@@ -50,7 +59,7 @@ async def login(parts: With, request: Request, body: Login) -> TokenView:
     if settings.users_file is None or settings.signing_key_file is None:
         raise NotFound("local login is not set up here: HOTSWAP_SECURITY__USERS_FILE and ...SIGNING_KEY_FILE do that")
     await parts.limits.check_login(body.user, client_address(request))
-    users, key = _read(settings.users_file, settings.signing_key_file)
+    users, key = _read_users(settings.users_file), _read_key(settings.signing_key_file)
     user = users.get(body.user)
     hashing: asyncio.Semaphore = request.app.state.hashing
     async with hashing:
@@ -62,7 +71,7 @@ async def login(parts: With, request: Request, body: Login) -> TokenView:
         issuer=settings.issuer,
         audience=settings.audience,
         subject=body.user,
-        roles=user.roles,
+        roles=user.grants,
         lifetime=settings.token_lifetime,
         now=datetime.now(UTC),
     )
@@ -74,12 +83,48 @@ def client_address(request: Request) -> str:
     return request.headers.get(CLIENT_ADDRESS_HEADER) or (request.client.host if request.client else "nowhere")
 
 
-def _read(users_file: Path, key_file: Path) -> tuple[Mapping[str, User], dict[str, Any]]:
+@router.post("/token", dependencies=[not_kept()])
+async def exchange(caller: Annotated[Principal, exchanges()], parts: With, request: Request) -> AccessTokenView:
+    """A bearer token of minutes for a service token, as OAuth 2.0's client credentials (RFC 6749, 4.4)."""
+    settings = parts.settings.security
+    if settings.signing_key_file is None:
+        raise NotFound("no tokens are made here: HOTSWAP_SECURITY__SIGNING_KEY_FILE names the key that signs them")
+    now = datetime.now(UTC)
+    lifetime = min(settings.service_token_lifetime, request.state.expires_at - now)
+    token = issue_token(
+        key=_read_key(settings.signing_key_file),
+        issuer=settings.issuer,
+        audience=settings.audience,
+        subject=caller.subject,
+        roles=caller.grants,
+        lifetime=lifetime,
+        now=now,
+    )
+    return AccessTokenView(access_token=token, expires_in=int(lifetime.total_seconds()))
+
+
+@published.get("/.well-known/jwks.json")
+async def list_keys(_: Anybody, parts: With) -> Response:
+    """The public keys that HotSwap's own tokens are checked with (RFC 7517), for others who want to check them."""
+    keys = msgspec.json.encode(parts.tokens.jwks())
+    return Response(keys, media_type="application/jwk-set+json", headers={"Cache-Control": "max-age=60"})
+
+
+def _read_users(file: Path) -> Mapping[str, User]:
     try:
-        users = msgspec.convert(tomllib.loads(users_file.read_text()), Users)
-        return users.users, msgspec.json.decode(key_file.read_bytes(), type=dict[str, Any])
+        found = msgspec.convert(tomllib.loads(file.read_text()), Users).users
+        for user in found.values():
+            _ = user.grants
     except (OSError, ValueError) as error:
-        raise Unavailable("the file of local users or the signing key can't be read; the log says why") from error
+        raise Unavailable("the file of local users can't be read; the log says why") from error
+    return found
+
+
+def _read_key(file: Path) -> Jwk:
+    try:
+        return signing_key(read_keys(file.read_bytes()), now=datetime.now(UTC))
+    except (OSError, ValueError) as error:
+        raise Unavailable("the signing key can't be read; the log says why") from error
 
 
 def _matches(password_hash: str, password: str) -> bool:

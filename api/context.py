@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from api.auth import CALLERS, ENGINEERS, MAKERS, READERS, Tokens, requires
 from api.limits import RateLimits
 from api.orchestration import Orchestration
+from hotswap.domain.access import Principal
 from hotswap.domain.vocabulary import Role
 from hotswap.persistence.alerts import PostgresAlerts
 from hotswap.persistence.audit import PostgresAudit
@@ -28,12 +29,13 @@ from hotswap.persistence.measures import PostgresMeasures
 from hotswap.persistence.monitoring import PostgresMonitoring
 from hotswap.persistence.outcomes import PostgresOutcomes
 from hotswap.persistence.queries import Queries
+from hotswap.persistence.service_tokens import PostgresServiceTokens
+from hotswap.persistence.teams import PostgresTeams
 from hotswap.persistence.tenures import PostgresTenures
 from hotswap.persistence.traffic import PostgresTrafficPlans
 from hotswap.persistence.turns import PostgresTurns
 from hotswap.persistence.validations import PostgresValidations
 from hotswap.planner import Planner
-from hotswap.security import Principal
 from hotswap.settings import Settings
 
 Probe = Callable[[], Awaitable[object]]
@@ -48,6 +50,8 @@ class Parts:
     queries: Queries
     idempotency: PostgresIdempotencyKeys
     changes: PostgresChanges
+    teams: PostgresTeams
+    service_tokens: PostgresServiceTokens
     history: PostgresHistory
     looks: PostgresLooks
     monitoring: PostgresMonitoring
@@ -75,9 +79,15 @@ def _parts(request: Request) -> Parts:
 
 With = Annotated[Parts, Depends(_parts)]
 
-Reader = Annotated[Principal, requires(*READERS)]
-Caller = Annotated[Principal, requires(*CALLERS)]
+# A role in one team is enough to read of all, and to report outcomes; what changes something is the team's own.
+Reader = Annotated[Principal, requires(*READERS, anywhere=True)]
+Caller = Annotated[Principal, requires(*CALLERS, anywhere=True)]
+Starter = Annotated[Principal, requires(*MAKERS, anywhere=True)]
+"""A maker of whatever team: the body names the model, so the handler has to ask for its team."""
 Maker = Annotated[Principal, requires(*MAKERS)]
 Engineer = Annotated[Principal, requires(*ENGINEERS)]
 Admin = Annotated[Principal, requires(Role.ADMIN)]
+AnyAdmin = Annotated[Principal, requires(Role.ADMIN, anywhere=True)]
+"""Of whatever team: the handler asks which roles are at hand."""
+Anybody = Annotated[Principal, requires(*Role, anywhere=True)]
 Agent = Annotated[Principal, requires(Role.TRAFFIC_AGENT)]

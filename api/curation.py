@@ -5,6 +5,7 @@ Nothing is deleted, and what serves goes on serving.
 
 from fastapi import APIRouter
 
+from api.auth import ENGINEERS, admitted_in
 from api.context import Admin, Engineer, Maker, Reader, With
 from api.presentation import card_view, model_view, version_view
 from api.routing import GuardedRoute
@@ -16,8 +17,11 @@ router = APIRouter(prefix="/api/v1/models", tags=["models"], route_class=Guarded
 
 @router.patch("/{model}")
 async def change_model(caller: Engineer, parts: With, model: ModelId, body: ChangeModel) -> ModelView:
-    """Change what it is described by; the rest stays as it is."""
-    await parts.curation.change(model, body.model_dump(exclude_unset=True), by=caller.subject)
+    """Change what it is described by; the rest stays as it is. To give it to another team takes an engineer of both."""
+    changes = body.model_dump(exclude_unset=True)
+    if "team" in changes:
+        admitted_in(body.team, caller, ENGINEERS)
+    await parts.curation.change(model, changes, by=caller.subject)
     return model_view(await parts.queries.model(model))
 
 

@@ -16,12 +16,12 @@ from api.orchestration import Ended, NoAnswer
 from api.queue import leave_line, too_early
 from api.routing import GuardedRoute
 from api.schemas import DeploymentId, Say, SayApprove, SayGoTo, SayPromote
+from hotswap.domain.access import Principal
 from hotswap.domain.errors import Conflict, Forbidden, Unavailable
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment
 from hotswap.messages import API, Abort, Answer, Approve, GoToStep, Pause, Promote, Reject, Request, Resume
 from hotswap.persistence.queries import DeploymentRow
-from hotswap.security import Principal
 from hotswap.views import AnswerView
 
 router = APIRouter(prefix="/api/v1/deployments/{deployment_id}", tags=["deployments"], route_class=GuardedRoute)

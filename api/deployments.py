@@ -10,7 +10,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import ValidationError
 
-from api.context import Maker, Reader, With
+from api.auth import MAKERS, admitted_in
+from api.context import Reader, Starter, With
 from api.dry_run import dry_run
 from api.errors import invalid
 from api.idempotency import KeyName
@@ -41,7 +42,7 @@ DryRun = Annotated[bool, Query(alias="dryRun", description="start nothing, and a
     responses={200: {"model": DryRunView, "description": "a dry run: nothing was started"}, **LIMITED},
 )
 async def create_deployment(
-    caller: Maker,
+    caller: Starter,
     parts: With,
     body: CreateDeployment,
     response: Response,
@@ -49,6 +50,8 @@ async def create_deployment(
     is_dry_run: DryRun = False,
 ) -> Accepted | DryRunView:
     """Start a deployment, or let it wait for its turn. It goes on by itself; `GET` what Location names to watch it."""
+    if caller.has_teams:
+        caller = admitted_in(await parts.teams.of(model=body.model_id), caller, MAKERS)
     check_may_change(caller, body.environment)
     strategy = body.strategy or parts.settings.deployments.default_strategy
     config, resources = plan(body, strategy, parts.settings)

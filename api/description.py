@@ -14,13 +14,14 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic.alias_generators import to_camel
 
 from api import conditional, idempotency
-from api.auth import Rule, rule_of
+from api.auth import Anonymous, Rule, rule_of
 from api.errors import code_of
 
 S = HTTPStatus
 
 TAGS = {
-    "authentication": "Who one is: a token for a user's password.",
+    "authentication": "Who one is: a token for a user's password, or for a program's service token.",
+    "tokens": "Service tokens: what programs are let in with.",
     "models": "The registry: models, their versions, what they are called and how they do.",
     "deployments": "Putting a version into production, watching and steering that, and taking it back.",
     "freezes": "Times in which nothing new starts.",
@@ -96,7 +97,10 @@ def _complete(operation: dict[str, Any], route: APIRoute, method: str, readable:
             responses["200"]["headers"].update(_LINK)
     if not parameters:
         del operation["parameters"]
-    for status in sorted(_statuses(operation, method, is_ruled=is_ruled, is_conditional=is_conditional)):
+    statuses = _statuses(operation, method, is_ruled=is_ruled, is_conditional=is_conditional)
+    if not isinstance(rule_of(route), Anonymous):
+        statuses |= {S.UNAUTHORIZED, S.SERVICE_UNAVAILABLE}
+    for status in sorted(statuses):
         responses[str(status.value)] = {**_error(status), **responses.get(str(status.value), {})}
     responses.pop("default", None)
 
@@ -105,7 +109,7 @@ def _statuses(operation: dict[str, Any], method: str, *, is_ruled: bool, is_cond
     declared = {S(int(status)) for status in operation["responses"] if status.isdigit()}
     found = {S.BAD_REQUEST, S.INTERNAL_SERVER_ERROR, *(status for status in declared if status >= S.BAD_REQUEST)}
     if is_ruled:
-        found |= {S.UNAUTHORIZED, S.FORBIDDEN, S.SERVICE_UNAVAILABLE}
+        found.add(S.FORBIDDEN)
     if any(parameter["in"] == "path" for parameter in operation.get("parameters", ())):
         found.add(S.NOT_FOUND)
     if is_ruled and method != "GET":

@@ -16,6 +16,7 @@ from api.context import Parts
 from api.idempotency import leave_open
 from api.orchestration import AlreadyRunning
 from api.promotion import check_promotion
+from hotswap.domain.access import Principal
 from hotswap.domain.errors import Conflict, DeploymentNotFound, Forbidden, Unavailable
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.registry import VersionRef
@@ -24,7 +25,6 @@ from hotswap.launching import deployment_input
 from hotswap.messages import CanaryConfig, QueueInput
 from hotswap.persistence.admission import HOW_TO_WAIT
 from hotswap.persistence.queries import DeploymentRow, NewDeployment
-from hotswap.security import Principal
 from hotswap.settings import DeploymentSettings
 
 logger = logging.getLogger(__name__)
@@ -36,8 +36,9 @@ RETRY_SECONDS = 0.1
 def check_may_change(caller: Principal, environment: Environment) -> None:
     """Production is for engineers. Raises Forbidden."""
     if environment is Environment.PRODUCTION and not caller.roles & {Role.ML_ENGINEER, Role.ADMIN}:
+        place = f" in the team {caller.team}" if caller.team is not None else ""
         raise Forbidden(
-            f"Production takes the role MLEngineer or Admin; {caller.subject} may use Development and Staging"
+            f"Production takes the role MLEngineer or Admin{place}; {caller.subject} may use Development and Staging"
         )
 
 

@@ -6,7 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime
 
-from api.context import Maker, Reader, With
+from api.auth import MAKERS, admitted_in
+from api.context import Reader, Starter, With
 from api.limits import LIMITED
 from api.orchestration import registration_path
 from api.paging import Instant, Number, Paged, Plain
@@ -43,9 +44,11 @@ router = APIRouter(prefix="/api/v1/models", tags=["models"], route_class=Guarded
     },
 )
 async def register_version(
-    caller: Maker, parts: With, body: RegisterVersion, response: Response
+    caller: Starter, parts: With, body: RegisterVersion, response: Response
 ) -> VersionView | RegistrationView:
     """Register a version, and its model with the first one. The artifact is fetched, hashed and inspected."""
+    if caller.has_teams:
+        admitted_in(await _team_of(parts, body), caller, MAKERS)
     await parts.limits.check_registration(caller.subject, response)
     if await _exists(parts, body.name, body.version):
         raise Conflict(
@@ -149,6 +152,14 @@ async def _parents(parts: With, body: RegisterVersion) -> list[str]:
             raise ValidationFailed.of(f"derivedFrom[{number}]", error.message) from None
         found.append(row.version.version_id)
     return list(dict.fromkeys(found))
+
+
+async def _team_of(parts: With, body: RegisterVersion) -> str | None:
+    """A model that is there keeps its team, whatever is said of it here."""
+    try:
+        return await parts.teams.of(model=body.name)
+    except ModelNotFound:
+        return body.team
 
 
 async def _exists(parts: With, model: str, version: str) -> bool:

@@ -14,6 +14,7 @@ from api.limits import LIMITED
 from api.orchestration import Ended
 from api.routing import GuardedRoute
 from api.schemas import DeploymentId, Say
+from hotswap.domain.access import Principal
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.errors import Conflict
 from hotswap.domain.lifecycle import DeploymentStatus
@@ -21,7 +22,6 @@ from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
 from hotswap.messages import API, Abort, CanaryConfig, Retry
 from hotswap.persistence.queries import DeploymentRow, NewDeployment
 from hotswap.rollbacks import backward, backward_config
-from hotswap.security import Principal
 from hotswap.views import AnswerView
 
 router = APIRouter(prefix="/api/v1/deployments/{deployment_id}", tags=["deployments"], route_class=GuardedRoute)

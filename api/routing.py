@@ -28,7 +28,7 @@ class GuardedRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
-            request.state.caller = rule.admit(request)
+            request.state.caller = await rule.admit(request)
             self._check_query(request)
             if request.state.caller is None:
                 return await handler(request)

@@ -10,13 +10,24 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from hotswap.domain.access import Grant
 from hotswap.domain.analysis import LATENCY_FLOOR_MS
 from hotswap.domain.promotion import PromotionRule
-from hotswap.domain.vocabulary import Environment, Strategy
+from hotswap.domain.vocabulary import Environment, Role, Strategy
 
 
 class SettingsError(Exception):
@@ -237,11 +248,69 @@ class SecuritySettings(_Section):
     issuer: str = Field("hotswap", description="`iss` of the tokens that are made and accepted")
     audience: str = Field("hotswap", description="their `aud`")
     signing_key_file: Path | None = Field(
-        None, description="private JWK (ES256) that signs HotSwap's own tokens; only the API needs it"
+        None,
+        description="private JWK (ES256), or a JWK set of some, that sign HotSwap's own tokens; only the API needs it",
     )
     jwks_file: Path = Field(description="public keys that tokens are checked with, at Envoy and in the API")
     users_file: Path | None = Field(None, description="TOML of local users for login: argon2 hash and roles by name")
     token_lifetime: timedelta = Field(timedelta(hours=1), description="of tokens from login")
+    service_token_lifetime: timedelta = Field(
+        timedelta(minutes=10),
+        gt=timedelta(0),
+        le=timedelta(minutes=10),
+        description="of tokens that a service token is exchanged for: how long a revoked one is still believed",
+    )
+
+
+def is_private_address(host: str) -> bool:
+    """Whether what is sent there stays on this machine."""
+    return host in {"localhost", "127.0.0.1", "::1"}
+
+
+GrantText = Annotated[str, AfterValidator(lambda text: str(Grant.parse(text)))]
+
+
+class OidcSettings(_Section):
+    """Whose tokens are believed beside HotSwap's own, and what they mean."""
+
+    issuer: str | None = Field(
+        None, description="an OpenID Connect issuer, by its `iss`: `https://login.example.com/realms/ml`; none: off"
+    )
+    audience: str = Field("hotswap", description="the `aud` that its tokens must have")
+    subject_claim: str = Field("sub", description="the claim that says who calls, such as `preferred_username`")
+    roles_claim: tuple[str, ...] = Field(
+        ("groups",),
+        min_length=1,
+        description='where its names of roles are: `["realm_access", "roles"]` is one in the other',
+    )
+    roles: dict[str, tuple[GrantText, ...]] = Field(
+        {},
+        description="what each of these names means here, everywhere or in a team: "
+        '`{"ml-platform": ["Admin"], "payments-ds": ["Viewer", "payments:DataScientist"]}`; any other means nothing',
+    )
+    refresh: timedelta = Field(
+        timedelta(minutes=5), ge=timedelta(seconds=1), description="how often its keys are asked for anew"
+    )
+    cache_file: Path = Field(
+        Path("/var/lib/hotswap/oidc.json"), description="keeps its keys for a start while it is away"
+    )
+
+    @field_validator("issuer")
+    @classmethod
+    def _is_safe(cls, issuer: str | None) -> str | None:
+        if issuer is None:
+            return None
+        address = urlsplit(issuer)
+        if address.scheme != "https" and not (address.scheme == "http" and is_private_address(address.hostname or "")):
+            raise ValueError("must be an address of https://, since its keys decide who is let in")
+        return issuer
+
+    @field_validator("roles")
+    @classmethod
+    def _are_peoples(cls, roles: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        if any(Grant.parse(grant).role is Role.TRAFFIC_AGENT for grants in roles.values() for grant in grants):
+            raise ValueError("TrafficAgent is the traffic agents' own role, and no issuer's to give")
+        return roles
 
 
 PerMinute = Annotated[int, Field(ge=0)]
@@ -335,6 +404,7 @@ class TrafficAgentSettings(_FromEnvironment):
     redis: RedisSettings
     ray: RaySettings
     security: SecuritySettings
+    oidc: OidcSettings = OidcSettings()
     agent: AgentSettings = AgentSettings()
     gateway: GatewaySettings = GatewaySettings()
     limits: LimitSettings = LimitSettings()

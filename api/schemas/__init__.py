@@ -50,6 +50,7 @@ from api.schemas.registration import (
     SemVer,
     WriteCard,
 )
+from api.schemas.tokens import CreateToken, RotateToken, TokenId
 from api.schemas.verbs import Say, SayApprove, SayGoTo, SayPromote, SayScale
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "Cpus",
     "CreateDeployment",
     "CreateFreeze",
+    "CreateToken",
     "DeploymentId",
     "Deprecate",
     "FreezeId",
@@ -89,6 +91,7 @@ __all__ = [
     "ReportOutcomes",
     "RequestId",
     "Resources",
+    "RotateToken",
     "Say",
     "SayApprove",
     "SayGoTo",
@@ -97,6 +100,7 @@ __all__ = [
     "SemVer",
     "Since",
     "Text",
+    "TokenId",
     "Until",
     "VersionId",
     "WriteCard",

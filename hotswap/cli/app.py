@@ -13,12 +13,14 @@ from hotswap.cli import (
     drift,
     explain,
     freezes,
+    keys,
     metrics,
     models,
     monitoring,
     outcome,
     replay,
     reporting,
+    tokens,
     validation,
     watch,
 )
@@ -62,6 +64,7 @@ _add(STACK, stack_commands.start, "hotswap start worker")
 _add(
     STACK, stack_commands.env, "hotswap env", 'eval "$(hotswap env --shell)"', "hotswap env --json | jq -r .urls.public"
 )
+app.add_typer(keys.app, name="keys", rich_help_panel=STACK)
 _add(STACK, run_demo, "hotswap demo --port-base 30000", "hotswap demo --data-dir /var/lib/hotswap-demo --keep")
 app.add_typer(database.app, name="db", rich_help_panel=STACK)
 models.app.command(epilog=examples("hotswap models validation fraud-detection 2.0.0"))(validation.validation)
@@ -132,6 +135,7 @@ _add(
     "hotswap outcome c0ffee00-0000-4000-8000-000000000000 malignant",
     "hotswap outcome c0ffee00-0000-4000-8000-000000000000 -- -12.5",
 )
+app.add_typer(tokens.app, name="tokens", rich_help_panel=WORK)
 _add(
     WORK,
     audit.audit,

@@ -17,18 +17,22 @@ from typing import Any, Self
 
 import httpx
 
+from hotswap.client.access import Access
 from hotswap.client.calls import read
 from hotswap.client.deployments import Deployments
 from hotswap.client.inference import Inference
 from hotswap.client.registry import Registry
 from hotswap.client.transport import ApiError, Transport
-from hotswap.views import AuditPage, TokenView
+from hotswap.views import AuditPage
 
 __all__ = ["ApiError", "HotSwap"]
 
 
-class HotSwap(Registry, Deployments, Inference):
-    """`url` is the public address; `timeout` in seconds is for one call, and `transport` is httpx's."""
+class HotSwap(Access, Registry, Deployments, Inference):
+    """`url` is the public address; `timeout` in seconds is for one call, and `transport` is httpx's.
+
+    A service token (`hst_...`) is exchanged for tokens of minutes by itself, as often as it takes.
+    """
 
     def __init__(
         self,
@@ -77,10 +81,6 @@ class HotSwap(Registry, Deployments, Inference):
             "cursor": cursor,
         }
         return read(AuditPage, self._transport.send("GET", "/api/v1/audit", query=query))
-
-    def login(self, user: str, password: str) -> TokenView:
-        body = {"user": user, "password": password}
-        return read(TokenView, self._transport.send("POST", "/api/v1/authentication/login", body=body))
 
     def readiness(self) -> dict[str, Any]:
         """Whether each server behind the API answers; an answer also where one doesn't."""

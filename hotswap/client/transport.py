@@ -1,6 +1,7 @@
 """How the client speaks HTTP: one call, one answer, and one kind of error for whatever else came of it."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +30,7 @@ class Transport:
     def __init__(self, url: str, token: str | None, *, timeout: float, transport: httpx.BaseTransport | None) -> None:
         self._http = httpx.Client(
             base_url=url.rstrip("/"),
-            headers={"Authorization": f"Bearer {token}"} if token else {},
+            auth=_authentication(token, url.rstrip("/")) if token else None,
             timeout=timeout,
             transport=transport or httpx.HTTPTransport(retries=1),
             trust_env=False,  # a proxy of the environment is not meant for one's own platform, nor is a .netrc
@@ -71,6 +72,48 @@ class Transport:
             ) from None
         except httpx.HTTPError as error:
             raise ApiError("UNREACHABLE", f"{self._http.base_url} can't be reached: {error}") from error
+
+
+def _authentication(token: str, url: str) -> httpx.Auth:
+    return ServiceToken(token, url) if token.startswith("hst_") else Bearer(token)
+
+
+class Bearer(httpx.Auth):
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        yield request
+
+
+class ServiceToken(httpx.Auth):
+    """Exchanges a service token for a bearer token, and again shortly before that one's end."""
+
+    requires_response_body = True
+
+    def __init__(self, token: str, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._exchange = httpx.URL(f"{url}/api/v1/authentication/token")
+        self._token = token
+        self._clock = clock
+        self._bearer = ""
+        self._good_until = 0.0
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
+        if self._clock() >= self._good_until:
+            asked_at = self._clock()
+            answer = yield httpx.Request(
+                "POST",
+                self._exchange,
+                headers={"Authorization": f"Bearer {self._token}"},
+                extensions=request.extensions,  # its time-outs
+            )
+            if not answer.is_success:
+                raise _error(answer)
+            told = answer.json()
+            self._bearer, self._good_until = told["access_token"], asked_at + 0.9 * told["expires_in"]
+        request.headers["Authorization"] = f"Bearer {self._bearer}"
+        yield request
 
 
 def _error(answer: httpx.Response) -> ApiError:

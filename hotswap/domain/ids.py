@@ -8,6 +8,7 @@ from hotswap.domain.vocabulary import Environment
 MODEL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 RESERVED = frozenset({"outcomes"})
 """What stands in a model's place in a path and is none: `POST /inference/outcomes`."""
+MODEL_ID = re.compile(r"model-[0-9a-f]{12}")
 ALIAS = re.compile(r"(?!ver-)[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 """Begins with a letter, so that it is no version's number, and not as a version's id does."""
 SHA256 = re.compile(r"(?:sha256:)?([0-9a-f]{64})", re.IGNORECASE)
@@ -18,6 +19,10 @@ def check_model_name(name: str) -> str:
     if MODEL_NAME.fullmatch(name) is None:
         raise ValidationFailed.of(
             "name", f"{name!r} must be 1 to 63 lower-case letters, digits or hyphens, with no hyphen at either end"
+        )
+    if MODEL_ID.fullmatch(name) is not None:
+        raise ValidationFailed.of(
+            "name", f"{name!r} looks like a model's id, and would be taken for it; take another name"
         )
     if name in RESERVED:
         raise ValidationFailed.of("name", f"{name!r} is a part of the API's own paths; take another name")

@@ -40,11 +40,13 @@ from hotswap.views.models import (
     VersionView,
 )
 from hotswap.views.monitoring import AlertView, MonitoringView
+from hotswap.views.tokens import AccessTokenView, NewServiceTokenView, ServiceTokenView
 from hotswap.views.validation import CheckView, OverrideView, ValidationView, VersionValidationView
 from hotswap.views.verdicts import ArmView, MetricView, VerdictView
 
 __all__ = [
     "Accepted",
+    "AccessTokenView",
     "AlertView",
     "AnalysisView",
     "AnswerView",
@@ -74,6 +76,7 @@ __all__ = [
     "MetricsView",
     "ModelView",
     "MonitoringView",
+    "NewServiceTokenView",
     "OutcomesTaken",
     "OverrideView",
     "Page",
@@ -90,6 +93,7 @@ __all__ = [
     "ResourcesView",
     "RuledMetricView",
     "ServedView",
+    "ServiceTokenView",
     "ServingView",
     "StepState",
     "StepView",

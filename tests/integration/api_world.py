@@ -20,6 +20,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner
 
 from activities.acting import application_error
 from activities.queueing import QueueActivities
+from hotswap.domain.access import Grant
 from hotswap.domain.application import ArtifactRef
 from hotswap.domain.errors import HotSwapError
 from hotswap.domain.lifecycle import DeploymentStatus
@@ -165,7 +166,7 @@ class ApiWorld:
     """Its name, another in each test: the Temporal server is shared, and workflow ids hold it."""
     ray: FakeRay
 
-    def token(self, *roles: Role, subject: str = "ann") -> dict[str, str]:
+    def token(self, *roles: Role | Grant, subject: str = "ann") -> dict[str, str]:
         return bearer(self.settings, *roles, subject=subject)
 
     async def add_version(self, version: str = "1.0.0") -> VersionRef:

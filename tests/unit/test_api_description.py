@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from api.app import assemble
-from api.auth import Rule, rule_of
+from api.auth import Anonymous, Rule, rule_of
 from api.description import TAGS, describe, described_routes
 from api.idempotency import is_kept
 
@@ -46,7 +46,9 @@ def test_an_operation_says_what_it_does_who_may_and_what_can_come_of_it(name: st
         assert ("Idempotency-Key" in headers) == (method == "POST" and is_kept(route))
         assert ("If-None-Match" in headers) == ("304" in statuses) == (method == "GET")
     else:
-        assert "security" not in operation
+        is_anonymous = isinstance(rule_of(route), Anonymous)
+        assert ("security" not in operation) == ("401" not in statuses) == is_anonymous
+        assert "403" not in statuses
     assert ("If-Match" in headers) == ("412" in statuses)
     if "{" in path:
         assert "404" in statuses

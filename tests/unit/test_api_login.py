@@ -18,7 +18,9 @@ LOGIN = "/api/v1/authentication/login"
 def with_users(api: httpx.AsyncClient, tmp_path: Path) -> Iterator[httpx.AsyncClient]:
     hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     users, key = tmp_path / "users.toml", tmp_path / "key.json"
-    users.write_text(f'[users.ann]\npassword = "{hasher.hash("right horse")}"\nroles = ["MLEngineer"]\n')
+    users.write_text(
+        f'[users.ann]\npassword = "{hasher.hash("right horse")}"\nroles = ["Viewer", "payments:MLEngineer"]\n'
+    )
     key.write_text(json.dumps(SIGNING_KEY))
     app = api._transport.app  # type: ignore[attr-defined]
     settings = make_settings(tmp_path, security={"users_file": str(users), "signing_key_file": str(key)})
@@ -35,6 +37,8 @@ async def test_a_login_gives_a_token_that_is_believed(with_users: httpx.AsyncCli
     headers = {"Authorization": f"Bearer {body['accessToken']}"}
     believed = await with_users.post("/api/v1/models", json={}, headers=headers)
     assert believed.status_code == 400  # past the rule, to the body
+    refused = await with_users.post("/api/v1/freezes", json={}, headers=headers)
+    assert "ann has Viewer, payments:MLEngineer" in refused.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -46,6 +50,14 @@ async def test_a_wrong_password_and_an_unknown_user_look_the_same(
     answer = await with_users.post(LOGIN, json=body)
     told = answer.json()["error"]
     assert (answer.status_code, told["code"], told["message"]) == (401, "UNAUTHORIZED", "user or password is wrong")
+
+
+async def test_a_role_that_there_is_not_stops_the_login_and_not_only_the_user(
+    with_users: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    (tmp_path / "users.toml").write_text('[users.ann]\npassword = "x"\nroles = ["payments:Root"]\n')
+    answer = await with_users.post(LOGIN, json={"user": "ann", "password": "x"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "SERVICE_UNAVAILABLE")
 
 
 async def test_without_users_there_is_no_login(api: httpx.AsyncClient) -> None:

@@ -9,7 +9,7 @@ import pytest
 import typer.main
 
 from hotswap.cli.app import app
-from tests.fixtures import api_document, settings_table
+from tests.fixtures import api_document, rules_table, settings_table
 from tests.fixtures.documents import ROOT, commands, documents, inline_code, shell_blocks
 
 each_document = pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
@@ -74,6 +74,11 @@ def test_the_reference_of_the_api_is_what_the_routes_say() -> None:
 def test_the_table_of_settings_is_the_models_own() -> None:
     text = settings_table.DOCUMENT.read_text()
     assert text == settings_table.replaced(text), "run `python -m tests.fixtures.settings_table`"
+
+
+def test_the_table_of_who_may_do_what_is_the_routes_own() -> None:
+    text = rules_table.DOCUMENT.read_text()
+    assert text == rules_table.replaced(text), "run `python -m tests.fixtures.rules_table`"
 
 
 def test_every_setting_has_a_meaning_and_a_reader() -> None:

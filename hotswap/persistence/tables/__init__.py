@@ -4,6 +4,7 @@ Written by the repositories beside this file and by nothing else. Times carry th
 have predictable names so that migrations can speak of them.
 """
 
+from hotswap.persistence.tables.access import ServiceTokenRow
 from hotswap.persistence.tables.analysis import AlertRow, AnalysisLook, AnalysisResult, DriftReport
 from hotswap.persistence.tables.base import Base, Now
 from hotswap.persistence.tables.deployments import ENDED, Approval, AuditEvent, Deployment, FreezeRow, Slot
@@ -53,6 +54,7 @@ __all__ = [
     "ProxyMark",
     "ProxyReportRow",
     "RecordRollup",
+    "ServiceTokenRow",
     "Slot",
     "TrafficEpoch",
     "TrafficRoute",

@@ -1,0 +1,61 @@
+"""What makes a service token, or gives it another secret."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import Path
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
+
+from api.schemas.base import Body, Text
+from hotswap.domain.access import Grant
+from hotswap.domain.vocabulary import Role
+from hotswap.service_tokens import ID_PREFIX
+
+LONGEST_LIFE, LONGEST_OVERLAP = timedelta(days=366), timedelta(days=30)
+
+TokenId = Annotated[
+    str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="the token's id, or its name while it is in use")
+]
+
+
+def _grant(text: str) -> str:
+    if Grant.parse(text).role is Role.TRAFFIC_AGENT:
+        raise ValueError("TrafficAgent is the traffic agents' own role, whose tokens `hotswap up` makes")
+    return text
+
+
+def _no_id(name: str) -> str:
+    if name.startswith(ID_PREFIX):
+        raise ValueError(f"begins with {ID_PREFIX}, as ids do; take another name")
+    return name
+
+
+GrantText = Annotated[str, StringConstraints(max_length=300), AfterValidator(_grant)]
+
+
+class CreateToken(Body):
+    """`POST /tokens`. A role counts everywhere, or for one team's models: `payments:MLEngineer`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"name": "checkout", "roles": ["Application"], "expiresIn": "P90D"}}
+    )
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"), AfterValidator(_no_id)] = (
+        Field(description="the audit log calls it service:NAME")
+    )
+    roles: list[GrantText] = Field(min_length=1, max_length=50)
+    expires_in: timedelta = Field(timedelta(days=90), gt=timedelta(0), le=LONGEST_LIFE)
+    reason: Text | None = None
+
+    @property
+    def grants(self) -> frozenset[Grant]:
+        return frozenset(map(Grant.parse, self.roles))
+
+
+class RotateToken(Body):
+    """`overlap`: how long the secret counts that it has now."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"overlap": "PT1H", "reason": "yearly"}})
+
+    overlap: timedelta = Field(timedelta(days=1), ge=timedelta(0), le=LONGEST_OVERLAP)
+    reason: Text | None = None

@@ -1,0 +1,113 @@
+"""Service tokens for programs: made, listed, given another secret, revoked, by who administers all that they may do.
+
+An Admin everywhere may make any; an Admin of a team may make those whose roles are all of that team. So nobody can
+give away what he doesn't have. What such a token is exchanged for is in `api.authentication`.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from api.auth import admitted_in
+from api.context import AnyAdmin, With
+from api.idempotency import not_kept
+from api.paging import Instant, Paged, Plain
+from api.routing import GuardedRoute
+from api.schemas import CreateToken, RotateToken, Say, TokenId
+from hotswap.domain.access import Grant, Principal
+from hotswap.domain.errors import Forbidden
+from hotswap.domain.vocabulary import Role
+from hotswap.persistence.paging import part
+from hotswap.persistence.service_tokens import Issued, May, ServiceToken
+from hotswap.views import NewServiceTokenView, Page, ServiceTokenView
+
+router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"], route_class=GuardedRoute)
+
+
+@router.post("", status_code=201, dependencies=[not_kept()])
+async def create_token(caller: AnyAdmin, parts: With, body: CreateToken, response: Response) -> NewServiceTokenView:
+    """Make one; its `token` is shown this once, and kept nowhere."""
+    _check_administers(caller, body.grants)
+    made = await parts.service_tokens.add(
+        body.name, body.grants, expires_in=body.expires_in, why=body.reason, by=caller.subject
+    )
+    response.headers["Location"] = f"/api/v1/tokens/{made.token.token_id}"
+    return _new(made)
+
+
+@router.get("")
+async def list_tokens(
+    caller: AnyAdmin,
+    parts: With,
+    paging: Paged,
+    with_ended: Annotated[bool, Query(alias="all", description="also those that are revoked or expired")] = False,
+) -> Page[ServiceTokenView]:
+    """Newest first; those that the caller administers."""
+    window = paging.window("tokens", Instant, Plain)
+    theirs = [
+        token for token in await parts.service_tokens.all(with_ended=with_ended) if _administers(caller, token.grants)
+    ]
+    found = part(theirs, lambda token: (token.created_at, token.token_id), window, falling=True)
+    return paging.page("tokens", [_view(token) for token in found.items], found)
+
+
+@router.post("/{token}/rotate", dependencies=[not_kept()])
+async def rotate_token(
+    caller: AnyAdmin, parts: With, token: TokenId, body: RotateToken | None = None
+) -> NewServiceTokenView:
+    """Give it another secret, shown this once; the one before counts for another day, or as `overlap` says."""
+    said = body or RotateToken()
+    made = await parts.service_tokens.rotate(
+        token, overlap=said.overlap, why=said.reason, by=caller.subject, may=_may(caller)
+    )
+    return _new(made)
+
+
+@router.delete("/{token}")
+async def revoke_token(caller: AnyAdmin, parts: With, token: TokenId, body: Say | None = None) -> ServiceTokenView:
+    """No exchange from now on; what it was exchanged for before ends by itself, within ten minutes."""
+    revoked = await parts.service_tokens.revoke(
+        token, why=body.reason if body else None, by=caller.subject, may=_may(caller)
+    )
+    return _view(revoked)
+
+
+def _may(caller: Principal) -> May:
+    return lambda token: _check_administers(caller, token.grants)
+
+
+def _check_administers(caller: Principal, grants: Iterable[Grant]) -> None:
+    """Raises Forbidden."""
+    for grant in sorted(grants, key=str):
+        admitted_in(grant.team, caller, [Role.ADMIN])
+
+
+def _administers(caller: Principal, grants: Iterable[Grant]) -> bool:
+    try:
+        _check_administers(caller, grants)
+    except Forbidden:
+        return False
+    return True
+
+
+def _view(token: ServiceToken) -> ServiceTokenView:
+    return ServiceTokenView.model_validate(_told(token))
+
+
+def _new(issued: Issued) -> NewServiceTokenView:
+    return NewServiceTokenView.model_validate({**_told(issued.token), "token": issued.secret})
+
+
+def _told(token: ServiceToken) -> dict[str, object]:
+    return {
+        "token_id": token.token_id,
+        "name": token.name,
+        "roles": sorted(map(str, token.grants)),
+        "created_by": token.created_by,
+        "created_at": token.created_at,
+        "expires_at": token.expires_at,
+        "last_used_at": token.last_used_at,
+        "revoked_by": token.revoked_by,
+        "revoked_at": token.revoked_at,
+    }

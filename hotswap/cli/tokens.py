@@ -1,0 +1,123 @@
+"""`hotswap tokens`: what programs are let in with."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from hotswap.cli.console import connect, err, out, show_json, show_table, table
+from hotswap.cli.options import AsJson, duration, examples
+from hotswap.views import NewServiceTokenView, ServiceTokenView
+
+CREATE = examples(
+    "hotswap tokens create checkout --role Application",
+    "hotswap tokens create ci-payments --role payments:MLEngineer --expires-in P30D",
+    "export HOTSWAP_TOKEN=$(hotswap tokens create nightly --role DataScientist)",
+)
+LIST = examples("hotswap tokens list", "hotswap tokens list --all --json | jq -r '.items[].name'")
+ROTATE = examples("hotswap tokens rotate checkout", "hotswap tokens rotate checkout --overlap PT1H")
+REVOKE = examples('hotswap tokens revoke checkout --reason "found in a log"')
+
+app = typer.Typer(
+    help="Service tokens: what programs are let in with, exchanged for tokens of ten minutes.",
+    epilog=examples("hotswap tokens create checkout --role Application", "hotswap tokens list"),
+    no_args_is_help=True,
+)
+
+Token = Annotated[str, typer.Argument(help="Its name or id.", show_default=False)]
+Reason = Annotated[str | None, typer.Option(help="Why; the audit log keeps it.", show_default=False)]
+
+
+@app.command(epilog=CREATE)
+def create(
+    name: Annotated[str, typer.Argument(help="What uses it; the audit log calls it service:NAME.", show_default=False)],
+    *,
+    role: Annotated[
+        list[str],
+        typer.Option(help="Application, DataScientist...; payments:ROLE counts for one team's models. Repeatable."),
+    ],
+    expires_in: Annotated[
+        timedelta | None,
+        typer.Option(parser=duration, metavar="DURATION", help="At most P366D.", show_default="P90D"),
+    ] = None,
+    reason: Reason = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a service token. It goes to stdout, this once, and is kept nowhere."""
+    with connect() as hotswap:
+        _shown_once(hotswap.create_token(name, *role, expires_in=expires_in, reason=reason), as_json=as_json)
+
+
+@app.command("list", epilog=LIST)
+def list_tokens(
+    *,
+    with_ended: Annotated[bool, typer.Option("--all", help="Also those that are revoked or expired.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the service tokens, and when each was last used."""
+    with connect() as hotswap:
+        page = hotswap.tokens(with_ended=with_ended, limit=200)
+    if as_json:
+        show_json(page)
+        return
+    rows = [
+        (
+            each.name,
+            each.token_id,
+            ", ".join(each.roles),
+            _time(each.created_at),
+            each.created_by,
+            _ends(each),
+            _time(each.last_used_at) if each.last_used_at else "never",
+        )
+        for each in page.items
+    ]
+    show_table(table("NAME", "TOKEN", "ROLES", "CREATED", "BY", "ENDS", "LAST USED", rows=rows))
+
+
+@app.command(epilog=ROTATE)
+def rotate(
+    token: Token,
+    *,
+    overlap: Annotated[
+        timedelta | None,
+        typer.Option(
+            parser=duration, metavar="DURATION", help="For how long the present secret counts.", show_default="P1D"
+        ),
+    ] = None,
+    reason: Reason = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a token another secret, shown this once; the present one counts for another day."""
+    with connect() as hotswap:
+        _shown_once(hotswap.rotate_token(token, overlap=overlap, reason=reason), as_json=as_json)
+
+
+@app.command(epilog=REVOKE)
+def revoke(token: Token, *, reason: Reason = None, as_json: AsJson = False) -> None:
+    """Take a token back: what it was exchanged for ends within ten minutes."""
+    with connect() as hotswap:
+        revoked = hotswap.revoke_token(token, reason=reason)
+    if as_json:
+        show_json(revoked)
+        return
+    out.print(f"{revoked.name} ({revoked.token_id}) is revoked", markup=False, soft_wrap=True)
+
+
+def _shown_once(made: NewServiceTokenView, *, as_json: bool) -> None:
+    if as_json:
+        show_json(made)
+        return
+    known = f"{made.name} ({made.token_id}), {', '.join(made.roles)}, until {_time(made.expires_at)}"
+    err.print(f"{known}; it is not shown again:", markup=False, soft_wrap=True)
+    print(made.token)  # noqa: T201 - alone on stdout, for $(...)
+
+
+def _ends(token: ServiceTokenView) -> str:
+    if token.revoked_at is not None:
+        return f"revoked {_time(token.revoked_at)} by {token.revoked_by}"
+    return f"{'expired ' if token.expires_at <= datetime.now(UTC) else ''}{_time(token.expires_at)}"
+
+
+def _time(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
