@@ -23,6 +23,7 @@ from hotswap.bus import RedisTrafficBus, decode_plan
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.traffic import Arm, ProxyReport, Route, TrafficPlan
 from hotswap.lifetime import until_terminated
+from hotswap.oidc import IssuerKeys
 from hotswap.ports import ServeCluster, TrafficBus
 from hotswap.settings import SettingsError, TrafficAgentSettings, load
 from hotswap.telemetry import configure_logging, mark_ready
@@ -67,6 +68,7 @@ class Agent:
         self._cluster = cluster
         self._admin = admin
         self._api = PlanEndpoint(settings)
+        self._issuer = IssuerKeys(settings.oidc) if settings.oidc.issuer is not None else None
         self._known = self._read_known()
         self._counts = GrowingCounts(self._directory / "counts.json")
         self._counting = asyncio.Lock()
@@ -86,6 +88,8 @@ class Agent:
         async with create_task_group() as group:
             for loop in (self._follow_plans, self._follow_replicas, self._keep_applied, self._keep_reporting):
                 group.start_soon(loop)
+            if self._issuer is not None:
+                group.start_soon(self._issuer.keep, self._changed.set)
 
     # --- what should be -----------------------------------------------------------------------------------------------
 
@@ -158,7 +162,7 @@ class Agent:
         applied, held = self._with_held_routes(plan)
         cds = write_resources(self._directory / CDS, self._clusters(applied))
         await self._taken("cds", cds)
-        routes = route_configuration(applied, is_ready=self._has_answers(applied))
+        routes = route_configuration(applied, self._settings.oidc, is_ready=self._has_answers(applied))
         rds = write_resources(self._directory / RDS, [routes])
         keys = self._write_keys()
         await self._taken("rds", rds)
@@ -171,7 +175,10 @@ class Agent:
     def _write_keys(self) -> str | None:
         """Whom Envoy believes. What can't be read changes nothing: it must not stand between an abort and Envoy."""
         try:
-            version = write_resources(self._directory / ECDS, [current_jwt_filter(self._settings)])
+            version = write_resources(
+                self._directory / ECDS,
+                [current_jwt_filter(self._settings, self._issuer.jwks if self._issuer else None)],
+            )
         except (OSError, ValueError) as error:
             problem = f"the keys of tokens stay as they were, since they can't be read: {error}"
             if problem != self._keys_problem:

@@ -10,8 +10,8 @@ import httpx
 from hotswap.domain.traffic import Counts
 from serving.envoy.accounting import ANSWERS, FELL_BACK, HISTOGRAM, STICKY
 from serving.envoy.fallback import INSIDE
-from serving.envoy.gateway import JWT_FILTER
 from serving.envoy.routes import ROUTE_CONFIG
+from serving.envoy.tokens import JWT_FILTER
 
 _CDS = "cluster_manager.cds.version_text"
 _RDS = f"http.gateway.rds.{ROUTE_CONFIG}.version_text"

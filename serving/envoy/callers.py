@@ -7,6 +7,7 @@ proxies let a caller make twice as many. Without a setting there is no limit, an
 from typing import Any
 
 from serving.envoy.fallback import overwritten
+from serving.envoy.tokens import JWT_FILTER
 
 MOST_CALLERS = 10_000
 """Whose requests one proxy counts; beyond them the one that has been silent longest begins anew."""
@@ -16,11 +17,12 @@ Json = dict[str, Any]
 _NO_LIMIT = 2**32 - 1
 
 
-def limit_of_each_caller(a_second: int, *, token_filter: str) -> list[Json]:
-    """To stand behind `token_filter`, which says who calls where a route wants a token: only inference does here."""
+def limit_of_each_caller(a_second: int, subjects: list[list[str]]) -> list[Json]:
+    """To stand behind the token filter, which keeps at `subjects` who calls where a route wants a token: only inference
+    does here."""
     if a_second == 0:
         return []
-    subject = {"key": token_filter, "path": [{"key": "jwt"}, {"key": "sub"}]}
+    kept = [{"key": JWT_FILTER, "path": [{"key": name} for name in path]} for path in subjects]
     return [
         {
             "name": "envoy.filters.http.local_ratelimit",
@@ -32,11 +34,8 @@ def limit_of_each_caller(a_second: int, *, token_filter: str) -> list[Json]:
                 "token_bucket": _bucket(_NO_LIMIT),  # of requests without a caller
                 "always_consume_default_token_bucket": False,
                 "rate_limits": [
-                    {
-                        "actions": [
-                            {"metadata": {"descriptor_key": "caller", "source": "DYNAMIC", "metadata_key": subject}}
-                        ]
-                    }
+                    {"actions": [{"metadata": {"descriptor_key": "caller", "source": "DYNAMIC", "metadata_key": key}}]}
+                    for key in kept
                 ],
                 "descriptors": [{"entries": [{"key": "caller"}], "token_bucket": _bucket(a_second)}],
                 "max_dynamic_descriptors": MOST_CALLERS,

@@ -12,9 +12,10 @@ from typing import Any
 from hotswap.domain.traffic import TrafficPlan
 from hotswap.settings import TrafficAgentSettings
 from serving.envoy.clusters import clusters
-from serving.envoy.gateway import CDS, ECDS, RDS, bootstrap, jwt_filter
+from serving.envoy.gateway import CDS, ECDS, RDS, bootstrap
 from serving.envoy.routes import route_configuration
 from serving.envoy.tls import SDS, secret
+from serving.envoy.tokens import jwt_filter
 
 
 def prepare(settings: TrafficAgentSettings) -> None:
@@ -25,7 +26,7 @@ def prepare(settings: TrafficAgentSettings) -> None:
     empty = TrafficPlan()
     for name, resources in (
         (CDS, clusters({}, api=api_address(settings))),
-        (RDS, [route_configuration(empty)]),
+        (RDS, [route_configuration(empty, settings.oidc)]),
         (ECDS, [current_jwt_filter(settings)]),
     ):
         if not (directory / name).exists():
@@ -54,9 +55,10 @@ def write_atomically(path: Path, content: str) -> None:
     unnamed.rename(path)
 
 
-def current_jwt_filter(settings: TrafficAgentSettings) -> dict[str, Any]:
+def current_jwt_filter(settings: TrafficAgentSettings, issuer_jwks: dict[str, Any] | None = None) -> dict[str, Any]:
+    """With the keys of our own as their file has them now. Raises OSError and ValueError."""
     jwks = json.loads(settings.security.jwks_file.read_text())
-    return jwt_filter(jwks, issuer=settings.security.issuer, audience=settings.security.audience)
+    return jwt_filter(jwks, settings.security, settings.oidc, issuer_jwks)
 
 
 def api_address(settings: TrafficAgentSettings) -> str:

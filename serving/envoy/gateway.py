@@ -1,10 +1,9 @@
-"""Envoy's listener and bootstrap: what never changes while it runs. And the JWT filter, which does when keys rotate.
+"""Envoy's listener and bootstrap: what never changes while it runs.
 
 Pure. The limits are those of a proxy at the edge: whatever a client sends, and however slowly, it holds little memory
 for a short time, and other clients don't notice. Nothing is passed on before it is here as a whole.
 """
 
-import json
 from datetime import timedelta
 from typing import Any
 
@@ -16,8 +15,8 @@ from serving.envoy.limits import MOST_CONNECTIONS, MOST_HEADER_KILOBYTES, MOST_H
 from serving.envoy.replies import local_replies
 from serving.envoy.routes import ROUTE_CONFIG
 from serving.envoy.tls import transport_socket
+from serving.envoy.tokens import JWT_FILTER, RBAC_FILTER, subjects
 
-JWT_FILTER = "envoy.filters.http.jwt_authn"
 CDS, RDS, ECDS = "cds.json", "rds.json", "ecds.json"
 
 Json = dict[str, Any]
@@ -71,28 +70,6 @@ def bootstrap(settings: TrafficAgentSettings) -> Json:
     }
 
 
-def jwt_filter(jwks: Json, *, issuer: str, audience: str) -> Json:
-    """The filter with its keys inline: a watched key file would not be read again."""
-    return {
-        "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
-        "name": JWT_FILTER,
-        "typed_config": {
-            "@type": f"{_HTTP}.jwt_authn.v3.JwtAuthentication",
-            "providers": {
-                "hotswap": {
-                    "issuer": issuer,
-                    "audiences": [audience],
-                    "local_jwks": {"inline_string": json.dumps(jwks, sort_keys=True)},
-                    "payload_in_metadata": "jwt",
-                    "claim_to_headers": [{"header_name": "x-hotswap-subject", "claim_name": "sub"}],
-                    "jwt_cache_config": {"jwt_cache_size": 1000},
-                }
-            },
-            "requirement_map": {"token": {"provider_name": "hotswap"}},
-        },
-    }
-
-
 def _listeners(settings: TrafficAgentSettings) -> list[Json]:
     """One for each public port; beyond it they are the same."""
     gateway = settings.gateway
@@ -130,8 +107,8 @@ def _connection_manager(settings: TrafficAgentSettings) -> Json:
                     "type_urls": [f"{_HTTP}.jwt_authn.v3.JwtAuthentication"],
                 },
             },
-            {"name": "envoy.filters.http.rbac", "typed_config": {"@type": f"{_HTTP}.rbac.v3.RBAC"}},
-            *limit_of_each_caller(settings.limits.inference, token_filter=JWT_FILTER),
+            {"name": RBAC_FILTER, "typed_config": {"@type": f"{_HTTP}.rbac.v3.RBAC"}},
+            *limit_of_each_caller(settings.limits.inference, subjects(settings.oidc)),
             {
                 "name": "envoy.filters.http.buffer",
                 "typed_config": {"@type": f"{_HTTP}.buffer.v3.Buffer", "max_request_bytes": MOST_REQUEST_BYTES},

@@ -8,6 +8,8 @@ import json
 from importlib.metadata import version
 from typing import Any
 
+from serving.envoy.tokens import AUTHENTICATED, OPEN_TO_ALL
+
 OPEN = "/v2"
 MODELS = f"{OPEN}/models"
 
@@ -20,16 +22,16 @@ ANY_PATH = f"(/[^/]*)?{OPEN}([/?].*)?"
 Json = dict[str, Any]
 
 
-def server_routes(*, is_ready: bool, authenticated: Json) -> list[Json]:
+def server_routes(*, is_ready: bool) -> list[Json]:
     """Only health is anybody's."""
     told = {"name": "hotswap", "version": version("hotswap"), "extensions": ["binary_tensor_data"]}
     ready = _told(f"{OPEN}/health/ready", {"ready": True})
     if not is_ready:
         ready["direct_response"] = {"status": 503}
     return [
-        _told(f"{OPEN}/health/live", {"live": True}),
-        ready,
-        *(_told(path, told) | {"typed_per_filter_config": authenticated} for path in (OPEN, f"{OPEN}/")),
+        _told(f"{OPEN}/health/live", {"live": True}) | {"typed_per_filter_config": OPEN_TO_ALL},
+        ready | {"typed_per_filter_config": OPEN_TO_ALL},
+        *(_told(path, told) | {"typed_per_filter_config": AUTHENTICATED} for path in (OPEN, f"{OPEN}/")),
     ]
 
 

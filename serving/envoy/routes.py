@@ -13,6 +13,7 @@ from urllib.parse import quote
 from hotswap.domain.errors import ModelNotFound, NotFound, VersionNotFound
 from hotswap.domain.traffic import Arm, Route, TrafficPlan
 from hotswap.domain.vocabulary import ArmName, ChosenBy, Environment
+from hotswap.settings import OidcSettings
 from serving.envoy.chosen import chosen_by, chosen_cluster, is_tester
 from serving.envoy.clusters import API
 from serving.envoy.fallback import RETRY_OR_FALL_BACK, fallback_of, overwritten
@@ -29,54 +30,20 @@ from serving.envoy.headers import (
     VERSION_HEADER,
 )
 from serving.envoy.open_inference import A_MODELS_PATH, MODELS, OPEN, server_routes
+from serving.envoy.tokens import AUTHENTICATED, OPEN_TO_ALL, may_infer
 
 INFERENCE = "/api/v1/inference"
 
 ROUTE_CONFIG = "gateway"
 
+OFF = OidcSettings()
 RETRY_AFTER_SECONDS = 1
 """Said to who is turned away: replicas come back within seconds, and every try is a new chance."""
-
-_ROLES = ("Application", "DataScientist", "MLEngineer", "Admin")
-
-AUTHENTICATED: dict[str, Any] = {
-    "envoy.filters.http.jwt_authn": {
-        "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig",
-        "requirement_name": "token",
-    },
-    "envoy.filters.http.rbac": {
-        "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute",
-        "rbac": {
-            "rules": {
-                "action": "ALLOW",
-                "policies": {
-                    "inference": {
-                        "permissions": [{"any": True}],
-                        "principals": [
-                            {
-                                "sourced_metadata": {
-                                    "metadata_source": "DYNAMIC",
-                                    "metadata_matcher": {
-                                        "filter": "envoy.filters.http.jwt_authn",
-                                        "path": [{"key": "jwt"}, {"key": "roles"}],
-                                        "value": {"list_match": {"one_of": {"string_match": {"exact": role}}}},
-                                    },
-                                }
-                            }
-                            for role in _ROLES
-                        ],
-                    }
-                },
-            }
-        },
-    },
-}
-"""Filters of an inference route: a valid token, with one of the roles that may infer."""
 
 Json = dict[str, Any]
 
 
-def route_configuration(plan: TrafficPlan, *, is_ready: bool = True) -> Json:
+def route_configuration(plan: TrafficPlan, oidc: OidcSettings = OFF, *, is_ready: bool = True) -> Json:
     """Every model's routes, and everything else to the API; what is HotSwap's own business is answered 404.
 
     `is_ready` is what `/v2/health/ready` says: whether every arm that has weight has somebody to answer. The routes of
@@ -94,14 +61,20 @@ def route_configuration(plan: TrafficPlan, *, is_ready: bool = True) -> Json:
                 "request_headers_to_add": [overwritten(UNWATCHED_HEADER, "?1")],
                 "request_headers_to_remove": [FALLBACK_HEADER, APPLICATION_HEADER],
                 "response_headers_to_remove": [CANDIDATE_STATUS_HEADER],
+                "typed_per_filter_config": may_infer(oidc),
                 "routes": [
-                    _not_here({"path_separated_prefix": "/internal"}, NotFound, "there is nothing here"),
+                    _not_here(
+                        {"path_separated_prefix": "/internal"},
+                        NotFound,
+                        "there is nothing here",
+                        typed_per_filter_config=OPEN_TO_ALL,
+                    ),
                     _to_api({"safe_regex": {"regex": f"{INFERENCE}/[^/]+/(status|outcome)"}}),
                     _to_api({"path": f"{INFERENCE}/outcomes"}),
                     _nothing_but_inference(),
                     *(entry for route in plan.routes for entry in _model_routes(route, INFERENCE)),
                     _no_such_model(INFERENCE),
-                    *server_routes(is_ready=is_ready, authenticated=AUTHENTICATED),
+                    *server_routes(is_ready=is_ready),
                     _nothing_but_the_protocol(),
                     *(entry for route in plan.routes for entry in _open_routes(route)),
                     _no_such_model(OPEN),
@@ -269,6 +242,7 @@ def _to_api(path: Json) -> Json:
         "match": path,
         "route": {"cluster": API, "timeout": "30s", "retry_policy": {"retry_on": "connect-failure", "num_retries": 2}},
         "request_headers_to_add": [overwritten(CLIENT_ADDRESS_HEADER, "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%")],
+        "typed_per_filter_config": OPEN_TO_ALL,
     }
 
 

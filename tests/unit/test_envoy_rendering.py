@@ -20,7 +20,8 @@ from serving.envoy.headers import (
     TESTER_HEADER,
 )
 from serving.envoy.open_inference import MODELS, OPEN
-from serving.envoy.routes import AUTHENTICATED, INFERENCE, route_configuration
+from serving.envoy.routes import INFERENCE, route_configuration
+from serving.envoy.tokens import AUTHENTICATED, OPEN_TO_ALL, RBAC_FILTER
 
 
 def arm(environment: Environment, model: str, deployment: str) -> Arm:
@@ -128,6 +129,10 @@ def test_every_way_to_a_model_needs_a_token_and_a_role(plan: TrafficPlan) -> Non
     for root in (INFERENCE, OPEN):
         found += [entry for entry in entries(plan) if root in entry["match"].get("path_separated_prefix", "")]
     assert all(entry["typed_per_filter_config"] == AUTHENTICATED for entry in found)
+    (host,) = route_configuration(plan)["virtual_hosts"]
+    assert host["typed_per_filter_config"][RBAC_FILTER]["rbac"]["rules"]["action"] == "ALLOW"
+    opened = [entry for entry in host["routes"] if entry["typed_per_filter_config"] == OPEN_TO_ALL]
+    assert all(clusters_of(entry) <= {API} for entry in opened)
 
 
 @given(plan=plans)

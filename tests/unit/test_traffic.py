@@ -16,7 +16,8 @@ from serving.envoy.chosen import cluster_names
 from serving.envoy.clusters import clusters
 from serving.envoy.fallback import fallbacks
 from serving.envoy.open_inference import OPEN
-from serving.envoy.routes import AUTHENTICATED, INFERENCE, route_configuration
+from serving.envoy.routes import INFERENCE, route_configuration
+from serving.envoy.tokens import AUTHENTICATED
 
 STABLE = Arm("Production-m-aaaa", "1.0.0", "dep-aaaa")
 CANDIDATE = Arm("Production-m-bbbb", "2.0.0", "dep-bbbb")

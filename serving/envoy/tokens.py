@@ -1,0 +1,89 @@
+"""Whose tokens Envoy believes, and which of them may infer. Pure.
+
+A request's route asks for a token; what the token says is kept beside the request, and the virtual host lets only those
+through that have a role that may infer. What is open to others than these says so itself, so that a route that was
+forgotten is closed.
+"""
+
+import json
+from typing import Any
+
+from hotswap.domain.access import Grant
+from hotswap.domain.vocabulary import Role
+from hotswap.settings import OidcSettings, SecuritySettings
+
+JWT_FILTER = "envoy.filters.http.jwt_authn"
+RBAC_FILTER = "envoy.filters.http.rbac"
+SUBJECT_HEADER = "x-hotswap-subject"
+
+Json = dict[str, Any]
+
+_HTTP = "type.googleapis.com/envoy.extensions.filters.http"
+_INFERRING = (Role.APPLICATION, Role.DATA_SCIENTIST, Role.ML_ENGINEER, Role.ADMIN)
+# Where what a token says is kept, by who has issued it.
+_OURS, _THEIRS = "jwt", "oidc"
+
+AUTHENTICATED: Json = {JWT_FILTER: {"@type": f"{_HTTP}.jwt_authn.v3.PerRouteConfig", "requirement_name": "token"}}
+"""Filters of an inference route: it wants a token; which roles may infer is the virtual host's to say."""
+
+OPEN_TO_ALL: Json = {RBAC_FILTER: {"@type": f"{_HTTP}.rbac.v3.RBACPerRoute"}}
+"""Filters of a route that is anybody's, or that the API guards."""
+
+
+def jwt_filter(jwks: Json, security: SecuritySettings, oidc: OidcSettings, issuer_jwks: Json | None) -> Json:
+    """The filter with its keys inline: a watched key file would not be read again.
+
+    `issuer_jwks` is what the other issuer gave, if it ever did; before that its tokens are unknown.
+    """
+    providers = {_OURS: _provider(jwks, security.issuer, security.audience, _OURS, "sub")}
+    if oidc.issuer is not None and issuer_jwks is not None:
+        providers[_THEIRS] = _provider(issuer_jwks, oidc.issuer, oidc.audience, _THEIRS, oidc.subject_claim)
+    any_of_them = [{"provider_name": name} for name in providers]
+    return {
+        "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+        "name": JWT_FILTER,
+        "typed_config": {
+            "@type": f"{_HTTP}.jwt_authn.v3.JwtAuthentication",
+            "providers": providers,
+            "requirement_map": {
+                "token": any_of_them[0] if len(any_of_them) == 1 else {"requires_any": {"requirements": any_of_them}}
+            },
+        },
+    }
+
+
+def may_infer(oidc: OidcSettings) -> Json:
+    """Filters of the virtual host: a role that counts everywhere, of ours or by what the issuer's names mean."""
+    roles = [_says([_OURS, "roles"], role.value) for role in _INFERRING]
+    names = [_says([_THEIRS, *oidc.roles_claim], name) for name in sorted(oidc.roles) if _infers(oidc.roles[name])]
+    policy = {"permissions": [{"any": True}], "principals": [*roles, *names]}
+    rules = {"action": "ALLOW", "policies": {"inference": policy}}
+    return {RBAC_FILTER: {"@type": f"{_HTTP}.rbac.v3.RBACPerRoute", "rbac": {"rules": rules}}}
+
+
+def subjects(oidc: OidcSettings) -> list[list[str]]:
+    """Where it is kept who calls, by each issuer."""
+    return [[_OURS, "sub"], *([[_THEIRS, oidc.subject_claim]] if oidc.issuer is not None else [])]
+
+
+def _provider(jwks: Json, issuer: str, audience: str, kept_as: str, subject: str) -> Json:
+    return {
+        "issuer": issuer,
+        "audiences": [audience],
+        "local_jwks": {"inline_string": json.dumps(jwks, sort_keys=True)},
+        "payload_in_metadata": kept_as,
+        "claim_to_headers": [{"header_name": SUBJECT_HEADER, "claim_name": subject}],
+        "jwt_cache_config": {"jwt_cache_size": 1000},
+    }
+
+
+def _infers(grants: tuple[str, ...]) -> bool:
+    return any(Grant.parse(grant).team is None and Grant.parse(grant).role in _INFERRING for grant in grants)
+
+
+def _says(path: list[str], word: str) -> Json:
+    """One of a claim's words, or all of it, is this one."""
+    exactly = {"string_match": {"exact": word}}
+    either = {"or_match": {"value_matchers": [{"list_match": {"one_of": exactly}}, exactly]}}
+    matcher = {"filter": JWT_FILTER, "path": [{"key": name} for name in path], "value": either}
+    return {"sourced_metadata": {"metadata_source": "DYNAMIC", "metadata_matcher": matcher}}
