@@ -29,6 +29,7 @@ from api import (
     errors,
     explaining,
     freezes,
+    garbage,
     health,
     metrics,
     models,
@@ -40,6 +41,7 @@ from api import (
     swagger,
     tokens,
     traffic,
+    uploads,
     validation,
 )
 from api.auth import Tokens
@@ -57,6 +59,7 @@ from hotswap.persistence.curation import PostgresCuration
 from hotswap.persistence.database import create_engine, create_sessions
 from hotswap.persistence.drift import PostgresDrift
 from hotswap.persistence.freezes import PostgresFreezes
+from hotswap.persistence.garbage import PostgresGarbage
 from hotswap.persistence.history import PostgresHistory
 from hotswap.persistence.idempotency import PostgresIdempotencyKeys
 from hotswap.persistence.lineage import PostgresLineage
@@ -70,12 +73,14 @@ from hotswap.persistence.teams import PostgresTeams
 from hotswap.persistence.tenures import PostgresTenures
 from hotswap.persistence.traffic import PostgresTrafficPlans
 from hotswap.persistence.turns import PostgresTurns
+from hotswap.persistence.uploads import PostgresUploads
 from hotswap.persistence.validations import PostgresValidations
 from hotswap.planner import CapacityRules, Planner
 from hotswap.settings import Settings, SettingsError, load
 from hotswap.storage import ObjectStorage
 from hotswap.telemetry import configure_logging, mark_ready
 from hotswap.temporal import connect
+from hotswap.uploads import MultipartUploads
 from hotswap.views import ErrorBody
 from serving.rayserve import RayServeClient
 
@@ -89,6 +94,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     models.router,
     curation.router,
     validation.router,
+    uploads.router,
+    garbage.router,
     metrics.router,
     drift.router,
     monitoring.router,
@@ -180,6 +187,10 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             curation=PostgresCuration(sessions),
             lineage=PostgresLineage(sessions),
             validations=PostgresValidations(sessions),
+            uploads=PostgresUploads(sessions),
+            garbage=PostgresGarbage(sessions),
+            storage=storage,
+            multipart=MultipartUploads(settings.storage),
             outcomes=PostgresOutcomes(sessions),
             measures=PostgresMeasures(sessions, settings.retention),
             drift=PostgresDrift(sessions),

@@ -21,6 +21,7 @@ from hotswap.persistence.changes import PostgresChanges
 from hotswap.persistence.curation import PostgresCuration
 from hotswap.persistence.drift import PostgresDrift
 from hotswap.persistence.freezes import PostgresFreezes
+from hotswap.persistence.garbage import PostgresGarbage
 from hotswap.persistence.history import PostgresHistory
 from hotswap.persistence.idempotency import PostgresIdempotencyKeys
 from hotswap.persistence.lineage import PostgresLineage
@@ -34,9 +35,12 @@ from hotswap.persistence.teams import PostgresTeams
 from hotswap.persistence.tenures import PostgresTenures
 from hotswap.persistence.traffic import PostgresTrafficPlans
 from hotswap.persistence.turns import PostgresTurns
+from hotswap.persistence.uploads import PostgresUploads
 from hotswap.persistence.validations import PostgresValidations
 from hotswap.planner import Planner
 from hotswap.settings import Settings
+from hotswap.storage import ObjectStorage
+from hotswap.uploads import MultipartUploads
 
 Probe = Callable[[], Awaitable[object]]
 """Returns when a server answers, raises when it doesn't."""
@@ -64,6 +68,10 @@ class Parts:
     curation: PostgresCuration
     lineage: PostgresLineage
     validations: PostgresValidations
+    uploads: PostgresUploads
+    garbage: PostgresGarbage
+    storage: ObjectStorage
+    multipart: MultipartUploads
     outcomes: PostgresOutcomes
     measures: PostgresMeasures
     drift: PostgresDrift

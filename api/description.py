@@ -23,6 +23,7 @@ TAGS = {
     "authentication": "Who one is: a token for a user's password, or for a program's service token.",
     "tokens": "Service tokens: what programs are let in with.",
     "models": "The registry: models, their versions, what they are called and how they do.",
+    "artifacts": "Sending them to S3, part by part, and collecting what no version refers to.",
     "deployments": "Putting a version into production, watching and steering that, and taking it back.",
     "freezes": "Times in which nothing new starts.",
     "inference": "What predictions should have been; inference itself is answered by the replicas, not here.",

@@ -7,17 +7,27 @@ the request's problem; trouble with the line, the server or the credentials prop
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from minio import Minio
 from minio.error import InvalidResponseError, S3Error
+from minio.sse import Sse, SseKMS, SseS3
 
 from hotswap.domain.errors import Unavailable, ValidationFailed
-from hotswap.settings import StorageSettings
+from hotswap.settings import Encryption, StorageSettings
 
 CHUNK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    uri: str
+    size_bytes: int
+    modified_at: datetime
 
 
 class ObjectStorage:
@@ -25,14 +35,7 @@ class ObjectStorage:
 
     def __init__(self, settings: StorageSettings) -> None:
         self._settings = settings
-        self._client = Minio(
-            settings.endpoint,
-            access_key=settings.access_key.get_secret_value(),
-            secret_key=settings.secret_key.get_secret_value(),
-            secure=settings.use_tls,
-            # Without it the client asks the server for the bucket's region, which not every server answers.
-            region=settings.region,
-        )
+        self._client = s3_client(settings)
 
     def ensure_bucket(self) -> None:
         if not self._client.bucket_exists(self._settings.bucket):
@@ -53,7 +56,19 @@ class ObjectStorage:
 
     def upload(self, path: Path, uri: str) -> None:
         bucket, key = split_uri(uri)
-        self._client.fput_object(bucket, key, str(path))
+        self._client.fput_object(bucket, key, str(path), sse=encryption(self._settings))
+
+    def objects(self, prefix: str, *, before: datetime) -> Iterator[StoredObject]:
+        """Those of the settings' bucket below `prefix` that were written before then."""
+        bucket = self._settings.bucket
+        for found in self._client.list_objects(bucket, prefix=prefix, recursive=True):
+            if not found.is_dir and found.last_modified is not None and found.last_modified < before:
+                yield StoredObject(f"s3://{bucket}/{found.object_name}", found.size or 0, found.last_modified)
+
+    def remove(self, uri: str) -> None:
+        """One that is gone already is no error; where the bucket keeps versions, S3 keeps it as an older one."""
+        bucket, key = split_uri(uri)
+        self._client.remove_object(bucket, key)
 
     def download(self, uri: str, path: Path) -> tuple[str, int]:
         """Stream an object into a file; its sha256 in hex and its size in bytes.
@@ -86,15 +101,40 @@ class ObjectStorage:
     def _refusals_told(self, uri: str) -> Iterator[None]:
         try:
             yield
+        except ValueError as error:  # the client looks at names before it asks anybody
+            raise ValidationFailed.of("artifactPath", f"{uri} can't be asked for: {error}") from None
         except (S3Error, InvalidResponseError) as error:
-            if _status(error) == HTTPStatus.NOT_FOUND:
+            if status_of(error) == HTTPStatus.NOT_FOUND:
                 raise ValidationFailed.of("artifactPath", f"there is no object {uri}") from None
-            if _status(error) == HTTPStatus.FORBIDDEN:
+            if status_of(error) == HTTPStatus.FORBIDDEN:
                 raise Unavailable(
                     f"S3 at {self._settings.endpoint} refuses the credentials for {uri}; "
                     "check HOTSWAP_STORAGE__ACCESS_KEY, its SECRET_KEY, and what they may read"
                 ) from None
             raise
+
+
+def s3_client(settings: StorageSettings, *, endpoint: str | None = None) -> Minio:
+    """At the settings' endpoint, unless another is given."""
+    return Minio(
+        endpoint or settings.endpoint,
+        access_key=settings.access_key.get_secret_value(),
+        secret_key=settings.secret_key.get_secret_value(),
+        secure=settings.use_tls,
+        # Without it the client asks the server for the bucket's region, which not every server answers.
+        region=settings.region,
+    )
+
+
+def encryption(settings: StorageSettings) -> Sse | None:
+    """What S3 is asked to encrypt by, sent with each object that is written; None leaves it to the bucket."""
+    match settings.encryption:
+        case Encryption.SSE_S3:
+            return SseS3()
+        case Encryption.SSE_KMS:
+            return SseKMS(settings.kms_key_id or "", {})
+        case Encryption.BUCKET:
+            return None
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -106,6 +146,6 @@ def split_uri(uri: str) -> tuple[str, str]:
     return parts.netloc, key
 
 
-def _status(error: S3Error | InvalidResponseError) -> int:
+def status_of(error: S3Error | InvalidResponseError) -> int:
     """The HTTP status: the client keeps it elsewhere when it can't parse the answer."""
     return int(error.response.status if isinstance(error, S3Error) else error._code)

@@ -5,6 +5,7 @@ wherever they stand, also deep in free-form metadata, so that they can't become 
 keep a row readable. What is sent is only checked for its form here; whether it exists is asked later.
 """
 
+from api.schemas.artifacts import BeginUpload, CollectGarbage, UploadId
 from api.schemas.base import (
     IDEMPOTENCY_KEY,
     MOST_NESTING,
@@ -59,9 +60,11 @@ __all__ = [
     "REQUEST_ID",
     "AliasName",
     "ArtifactPath",
+    "BeginUpload",
     "Body",
     "ChangeModel",
     "Checksum",
+    "CollectGarbage",
     "ConfigResources",
     "Cpus",
     "CreateDeployment",
@@ -102,6 +105,7 @@ __all__ = [
     "Text",
     "TokenId",
     "Until",
+    "UploadId",
     "VersionId",
     "WriteCard",
     "split_resources",

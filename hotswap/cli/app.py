@@ -6,6 +6,7 @@ from collections.abc import Callable
 import typer
 
 from hotswap.cli import (
+    artifacts,
     audit,
     database,
     decisions,
@@ -75,6 +76,14 @@ models.app.command(
     )
 )(validation.override)
 app.add_typer(models.app, name="models", rich_help_panel=WORK)
+_add(
+    WORK,
+    artifacts.push,
+    "hotswap push fraud.tar.gz fraud-detection 2.0.0",
+    "hotswap push ./model fraud-detection 2.0.0 --framework XGBoost --metadata baseline.json",
+    "hotswap push model.onnx fraud-detection",
+)
+app.add_typer(artifacts.app, name="artifacts", rich_help_panel=WORK)
 _add(
     WORK,
     deployments.deploy,

@@ -1,5 +1,6 @@
 """`hotswap models`: list, register, show, history; what people say of them, and what takes out of use and back."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -119,6 +120,13 @@ def register(
         **(json_object(f"@{metadata}", name="--metadata") if metadata else {}),
     }
     given = {name: value for name, value in optional.items() if value is not None}
+    register_and_show(model, version, framework=framework, artifact=artifact, given=given, as_json=as_json)
+
+
+def register_and_show(
+    model: str, version: str, *, framework: Framework, artifact: str, given: Mapping[str, Any], as_json: bool
+) -> None:
+    """Register, wait for the end, and show the version; `given` are the API's further fields."""
     with connect() as hotswap:
         seen = hotswap.register_model(model, version, framework=framework.value, artifact_path=artifact, **given)
         if isinstance(seen, RegistrationView):

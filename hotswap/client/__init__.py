@@ -18,6 +18,7 @@ from typing import Any, Self
 import httpx
 
 from hotswap.client.access import Access
+from hotswap.client.artifacts import Artifacts
 from hotswap.client.calls import read
 from hotswap.client.deployments import Deployments
 from hotswap.client.inference import Inference
@@ -28,7 +29,7 @@ from hotswap.views import AuditPage
 __all__ = ["ApiError", "HotSwap"]
 
 
-class HotSwap(Access, Registry, Deployments, Inference):
+class HotSwap(Access, Registry, Artifacts, Deployments, Inference):
     """`url` is the public address; `timeout` in seconds is for one call, and `transport` is httpx's.
 
     A service token (`hst_...`) is exchanged for tokens of minutes by itself, as often as it takes.

@@ -15,6 +15,7 @@ from hotswap.domain.validation import Override, ValidationReport
 from hotswap.domain.vocabulary import Framework, VersionStatus
 from hotswap.persistence.audit import about_model, about_version
 from hotswap.persistence.database import Sessions
+from hotswap.persistence.garbage import guard
 from hotswap.persistence.tables import AuditEvent, Deployment, Model, ModelVersion, ValidationOverride, VersionParent
 
 
@@ -31,6 +32,7 @@ class PostgresRegistry:
                 )
             )
             if known is None:
+                await guard(session, inspection.artifact.uri)
                 known = _new_version(model, registration, inspection)
                 session.add(known)
                 await session.flush()  # before what refers to it

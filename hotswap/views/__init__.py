@@ -4,6 +4,7 @@ A reader ignores what it doesn't know, so that an older client gets along with a
 camelCase; percentages are 0 to 100 with hundredths, times are ISO-8601 in UTC, durations are seconds.
 """
 
+from hotswap.views.artifacts import GarbageItemView, GarbageView, PartView, UploadView
 from hotswap.views.audit import AuditEventView, AuditPage
 from hotswap.views.base import Item, Page, View
 from hotswap.views.deployments import (
@@ -66,6 +67,8 @@ __all__ = [
     "ExplanationView",
     "FeatureDriftView",
     "FreezeView",
+    "GarbageItemView",
+    "GarbageView",
     "GpuSumView",
     "HappeningKind",
     "HappeningView",
@@ -80,6 +83,7 @@ __all__ = [
     "OutcomesTaken",
     "OverrideView",
     "Page",
+    "PartView",
     "PauseView",
     "PredictionView",
     "ProblemView",
@@ -98,6 +102,7 @@ __all__ = [
     "StepState",
     "StepView",
     "TokenView",
+    "UploadView",
     "ValidationView",
     "VerdictView",
     "VersionValidationView",

@@ -26,6 +26,25 @@ def test_a_missing_object_is_the_requests_fault(s3: S3Server, tmp_path: Path, ur
     assert refusal.value.details[0].field == "artifactPath"
 
 
+@pytest.mark.parametrize("uri", ["s3://b/fraud.tar.gz", "s3://Not_A_Bucket!/fraud.tar.gz", "s3://ml-models/a/../b"])
+def test_a_name_that_no_s3_takes_is_the_requests_fault(s3: S3Server, tmp_path: Path, uri: str) -> None:
+    storage = ObjectStorage(s3.settings())
+    for ask in (lambda: storage.download(uri, tmp_path / "down"), lambda: storage.size(uri)):
+        with pytest.raises(ValidationFailed) as refusal:
+            ask()
+        assert refusal.value.details[0].field == "artifactPath"
+
+
+def test_what_is_too_large_is_refused_before_it_is_fetched(s3: S3Server, tmp_path: Path) -> None:
+    (tmp_path / "up").write_bytes(b"content")
+    storage = ObjectStorage(s3.settings(max_artifact_bytes=6))
+    storage.upload(tmp_path / "up", URI)
+    with pytest.raises(ValidationFailed, match=r"fraud\.tar\.gz is larger than 6 bytes") as refusal:
+        storage.download(URI, tmp_path / "down")
+    assert refusal.value.details[0].field == "artifactPath"
+    assert not (tmp_path / "down").exists()
+
+
 @pytest.mark.parametrize("wrong", [{"secret_key": "not-the-secret"}, {"access_key": "not-the-key"}])
 def test_refused_credentials_are_nobodys_missing_object(s3: S3Server, tmp_path: Path, wrong: dict[str, str]) -> None:
     settings = s3.settings(**wrong)

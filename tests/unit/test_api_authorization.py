@@ -95,6 +95,9 @@ RULES: dict[tuple[str, str], Needs | str] = {
     ("GET", "/api/v1/models/{model}/versions/{version}/validation"): READ,
     ("POST", "/api/v1/models/{model}/versions/{version}/validation/override"): in_team(ADMIN),
     ("DELETE", "/api/v1/models/{model}/versions/{version}/validation/override"): in_team(ADMIN),
+    ("POST", "/api/v1/models/{model}/uploads"): START,
+    ("POST", "/api/v1/models/{model}/uploads/{upload_id}/complete"): START,
+    ("POST", "/api/v1/artifacts/gc"): everywhere(ADMIN),
     ("GET", "/api/v1/models/{model}/history"): READ,
     ("GET", "/api/v1/models/{model}/versions"): READ,
     ("GET", "/api/v1/models/{model}/metrics"): READ,
@@ -137,8 +140,10 @@ RULES: dict[tuple[str, str], Needs | str] = {
 """Who may call what; a route that is not here fails. Where one is ANYWHERE and changes something its handler asks whose
 model it is, and tests/integration/test_api_teams.py holds it to that."""
 
-IDS = {"model": "m", "alias": "champion", "version": "1.0.0", "deployment_id": "dep-1", "freeze_id": "frz-1"}
-IDS |= {"request_id": "req-1", "token": "tok-1"}
+IDS = {"model": "m", "alias": "champion", "version": "1.0.0", "deployment_id": "dep-1", "freeze_id": "frz-1"} | {
+    "upload_id": "upl-1"
+}
+IDS |= {"request_id": "req-1", "token": "tok-1", "upload_id": "upl-1"}
 
 
 def routes(app: FastAPI) -> list[tuple[str, str, APIRoute]]:

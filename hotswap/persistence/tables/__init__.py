@@ -6,6 +6,7 @@ have predictable names so that migrations can speak of them.
 
 from hotswap.persistence.tables.access import ServiceTokenRow
 from hotswap.persistence.tables.analysis import AlertRow, AnalysisLook, AnalysisResult, DriftReport
+from hotswap.persistence.tables.artifacts import RemovedArtifact, UploadRow
 from hotswap.persistence.tables.base import Base, Now
 from hotswap.persistence.tables.deployments import ENDED, Approval, AuditEvent, Deployment, FreezeRow, Slot
 from hotswap.persistence.tables.outcomes import OutcomeRollup, OutcomeRow
@@ -54,10 +55,12 @@ __all__ = [
     "ProxyMark",
     "ProxyReportRow",
     "RecordRollup",
+    "RemovedArtifact",
     "ServiceTokenRow",
     "Slot",
     "TrafficEpoch",
     "TrafficRoute",
+    "UploadRow",
     "ValidationOverride",
     "VersionAlias",
     "VersionParent",

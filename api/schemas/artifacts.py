@@ -1,0 +1,36 @@
+"""What is said of artifacts that are sent, and of those that go."""
+
+from typing import Annotated
+
+from fastapi import Path
+from pydantic import ConfigDict, Field, StringConstraints
+
+from api.schemas.base import Body
+from api.schemas.registration import Checksum
+
+UploadId = Annotated[str, Path(pattern=r"^upl-[a-z0-9]{1,40}$", description="the upload's id")]
+
+
+class BeginUpload(Body):
+    """`POST /models/{model}/uploads`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"sha256": "ab" * 32, "sizeBytes": 52428800, "fileName": "fraud.tar.gz"}}
+    )
+
+    sha256: Checksum = Field(description="of the whole file; registration checks it")
+    size_bytes: int = Field(ge=1, strict=True)
+    file_name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$")] = Field(
+        "model.tar", description="how the object's key ends"
+    )
+
+
+class CollectGarbage(Body):
+    """`POST /artifacts/gc`."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"apply": True, "prefix": "uploads/fraud-detection/"}})
+
+    apply: bool = Field(False, strict=True, description="remove it, instead of only telling what would be")
+    prefix: Annotated[str, StringConstraints(max_length=512, pattern=r"^[A-Za-z0-9._/-]*$")] = Field(
+        "uploads/", description="only keys that begin so; what `hotswap push` sends does. Empty is the whole bucket"
+    )

@@ -1,0 +1,124 @@
+"""`hotswap push` and `hotswap artifacts gc`: artifacts into S3, and out of it again."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from hotswap.cli.console import CommandFailed, connect, err, out, show_json, show_table, table
+from hotswap.cli.models import register_and_show
+from hotswap.cli.options import AsJson, examples, json_object
+from hotswap.client.packing import NotPackable, is_archive, pack
+from hotswap.domain.vocabulary import Framework, ModelType
+from hotswap.views import UploadView
+
+GC = examples("hotswap artifacts gc", "hotswap artifacts gc --apply", 'hotswap artifacts gc --prefix "" --json')
+
+app = typer.Typer(help="Look after what lies in S3.", epilog=GC, no_args_is_help=True)
+
+
+def push(
+    path: Annotated[
+        Path, typer.Argument(help="An archive, or a file or directory that is packed.", exists=True, show_default=False)
+    ],
+    model: Annotated[str, typer.Argument(help="The model's name; it may be new.", show_default=False)],
+    version: Annotated[str | None, typer.Argument(help="Register it as this version, too.", show_default=False)] = None,
+    *,
+    framework: Annotated[Framework, typer.Option(help="What it is made with.")] = Framework.ONNX,
+    type: Annotated[ModelType, typer.Option(help="What it does.")] = ModelType.OTHER,  # noqa: A002
+    metadata: Annotated[
+        Path | None, typer.Option(help="JSON file with further fields, such as performanceBaseline.", exists=True)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send a model to S3, and register it where a version is given. Again, after a kill, it goes on where it was."""
+    optional = json_object(f"@{metadata}", name="--metadata") if metadata else {}
+    with _archive(path, model) as archive:
+        upload = _send(archive, model)
+    if version is None:
+        _show(upload, as_json=as_json)
+        return
+    err.print(f"sent to {upload.artifact_path}", markup=False, soft_wrap=True)
+    given = {"type": type.value, "checksum": upload.checksum, **optional}
+    register_and_show(model, version, framework=framework, artifact=upload.artifact_path, given=given, as_json=as_json)
+
+
+@app.command(epilog=GC)
+def gc(
+    *,
+    prefix: Annotated[
+        str, typer.Option(help='Only keys that begin so; what `hotswap push` sends does. "" is the whole bucket.')
+    ] = "uploads/",
+    apply: Annotated[bool, typer.Option("--apply", help="Remove it, instead of only telling what would be.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tell which artifacts no version refers to, and remove them with --apply. Needs the role Admin."""
+    with connect() as hotswap:
+        found = hotswap.collect_garbage(prefix=prefix, apply=apply)
+        while apply and found.more and not as_json:
+            err.print(f"removed {len(found.items)}, there are more ...", markup=False)
+            found = hotswap.collect_garbage(prefix=prefix, apply=True)
+    if as_json:
+        show_json(found)
+        return
+    rows = [
+        (
+            each.artifact_path,
+            "an upload that was left" if each.is_upload else f"{each.size_bytes:,}",
+            f"{each.modified_at:%Y-%m-%d %H:%M}",
+        )
+        for each in found.items
+    ]
+    if rows:
+        show_table(table("ARTIFACT", "BYTES", "SINCE", rows=rows))
+    more = " and there is more" if found.more else ""
+    done = "removed" if found.applied else "would go; --apply removes them"
+    err.print(f"{len(rows)} artifacts of {found.total_bytes:,} bytes {done}{more}", markup=False)
+
+
+@contextmanager
+def _archive(path: Path, model: str) -> Iterator[Path]:
+    """The archive itself, or one that is packed for as long as it is sent, at the same place each time."""
+    if is_archive(path):
+        yield path
+        return
+    base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "hotswap" / "push"
+    place = hashlib.sha256(f"{path.resolve()}\0{model}".encode()).hexdigest()[:16]
+    packed = base / place / "model.tar"
+    err.print(f"packing {path} ...", markup=False, soft_wrap=True)
+    try:
+        pack(path, packed)
+        yield packed
+    except NotPackable as problem:
+        raise CommandFailed(str(problem)) from None
+    finally:
+        packed.unlink(missing_ok=True)
+        if packed.parent.is_dir():
+            packed.parent.rmdir()
+
+
+def _send(archive: Path, model: str) -> UploadView:
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        disable=not err.is_terminal,
+    )
+    with connect() as hotswap, bar:
+        task = bar.add_task("sending", total=archive.stat().st_size)
+        return hotswap.push(archive, model, progress=lambda done: bar.update(task, completed=done))
+
+
+def _show(upload: UploadView, *, as_json: bool) -> None:
+    if as_json:
+        show_json(upload)
+    else:
+        out.print(upload.artifact_path, markup=False, soft_wrap=True)
