@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench bench-analysis check quick test stack-tests light-tests ray-tests chaos lint types contracts format lock clean
+.PHONY: help install install-frameworks demo bench bench-analysis check quick test stack-tests light-tests ray-tests chaos lint types contracts format lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -13,8 +14,17 @@ install: $(VENV)/.installed ## the environment, from locked and hashed packages
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	touch $@
+
+install-frameworks: $(VENV)/.installed-frameworks ## PyTorch and TensorFlow too, for their tests
+
+# PyTorch's build without CUDA (200 MB) where pip's own configuration leads to it, else PyPI's with CUDA's libraries (3 GB).
+$(VENV)/.installed-frameworks: $(VENV)/.installed $(wildcard requirements-*.lock)
+	$(PIP) --no-deps --require-hashes -r requirements-frameworks.lock
+	$(PIP) --no-deps --require-hashes -r requirements-torch-cpu.lock || \
+		$(PIP) --no-deps --require-hashes -r requirements-torch-cuda.lock
 	touch $@
 
 demo: install ## the main job: deploy, canary under load with a killed worker, catch and roll back a broken version
@@ -66,13 +76,24 @@ format: install ## rewrite the sources as `make lint` wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: install ## resolve requirements.lock and the image's part of it anew from pyproject.toml
+EXTRAS := embedded demo scikit-learn xgboost lightgbm dev
+COMPILE := .lock-venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-annotate --no-header
+# The large ones have files of their own: without PyTorch, and with it. PyPI doesn't have its build without CUDA, so
+# requirements-torch-cpu.lock is written by hand, with what PyTorch's own index says.
+LARGE = $(PYTHON) -c "import tomllib; has = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
+	print(*has['pytorch'], *has['tensorflow'], sep='\n')"
+TORCH := torch triton $(addprefix cuda-,bindings pathfinder toolkit) $(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc \
+	cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
+
+lock: install ## resolve the lock files anew from pyproject.toml
 	$(PYTHON) -m venv .lock-venv && .lock-venv/bin/pip install --quiet uv
-	.lock-venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-annotate --no-header --all-extras --output-file requirements.lock pyproject.toml requirements-build.in
-	.lock-venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-annotate --no-header --constraint requirements.lock --output-file docker/requirements.lock \
-		pyproject.toml requirements-build.in
+	$(COMPILE) $(addprefix --extra ,$(EXTRAS)) --output-file requirements.lock pyproject.toml requirements-build.in
+	$(COMPILE) --constraint requirements.lock --output-file docker/requirements.lock pyproject.toml requirements-build.in
+	$(LARGE) > .lock-venv/large.in
+	$(COMPILE) --constraint requirements.lock --output-file requirements-torch-cuda.lock .lock-venv/large.in
+	$(COMPILE) --constraint requirements.lock --output-file requirements-frameworks.lock .lock-venv/large.in \
+		$(addprefix --no-emit-package ,$(TORCH))
 	rm -rf .lock-venv
 
 clean: ## remove the environment and caches

@@ -21,6 +21,7 @@ class RegistryActivities:
             registration.artifact_path,
             framework=registration.framework,
             expected_sha256=registration.checksum,
+            requirements=registration.requirements,
         )
 
     @activity.defn

@@ -290,10 +290,12 @@ class ClusterState(Protocol):
 class Inspector(Protocol):
     """Looks into an artifact without trusting it: fetched as a stream, unpacked safely, loaded in its own process."""
 
-    async def inspect(self, uri: str, *, framework: Framework, expected_sha256: str | None) -> Inspection:
-        """Fetch, hash, unpack and read the schemas.
+    async def inspect(
+        self, uri: str, *, framework: Framework, expected_sha256: str | None, requirements: Sequence[str] = ()
+    ) -> Inspection:
+        """Fetch, hash, unpack, resolve its requirements and read the schemas.
 
-        Raises ValidationFailed naming `artifactPath`, `checksum` or `framework`.
+        Raises ValidationFailed naming `artifactPath`, `checksum`, `framework` or `requirements`.
         """
 
     async def validate(self, version: VersionRef) -> ValidationReport:

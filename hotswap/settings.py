@@ -203,6 +203,14 @@ class ServingSettings(_Section):
         description="types that a `.skops` file may hold although skops doesn't vouch for them, where who uploads is"
         ' trusted: `["sklearn.tree._tree.Tree"]`',
     )
+    allow_custom_code: bool = Field(
+        False, description="whether models of framework Custom are served, which run the code of whoever uploads them"
+    )
+    allow_requirements: bool = Field(
+        False,
+        description="whether a version may bring packages of its own (`requirements`): wheels from the index that pip"
+        " is configured with, into its replicas by Ray's `runtime_env`",
+    )
 
 
 class RaySettings(_Section):

@@ -1,6 +1,7 @@
 """What a finding means: rows of the validation report that compare a figure with what it may be. Pure."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from hotswap.domain.registry import VersionRef
@@ -9,6 +10,16 @@ from hotswap.domain.validation import ACCURACY_FACTOR, LATENCY_FACTOR, Check, Ch
 
 def size(measured: int, limit: int) -> Check:
     return Check(CheckName.SIZE, measured <= limit, f"{measured:,} bytes, of {limit:,} allowed")
+
+
+def requirements(installed: Sequence[str], lacking: Sequence[str]) -> Check:
+    """What was brought for it; else what its artifact asks for and what is installed isn't."""
+    if installed:
+        return Check(CheckName.REQUIREMENTS, True, f"installed: {', '.join(installed)}"[:1000])
+    if lacking:
+        told = f"not as its requirements.txt asks: {', '.join(lacking)}"[:1000]
+        return Check(CheckName.REQUIREMENTS, None, told)
+    return Check(CheckName.REQUIREMENTS, None, "it asks for nothing that isn't installed")
 
 
 def schemas(version: VersionRef, found: dict[str, Any]) -> Check:

@@ -43,8 +43,16 @@ def golden_requests(directory: Path) -> list[GoldenRequest]:
 
 
 def made_up_request(input_schema: dict[str, Any]) -> GoldenRequest:
-    """The request that stands in for golden ones: it fits the schema, and any answer will do."""
-    return GoldenRequest(example(input_schema))
+    """The request that stands in for golden ones: it fits the schema, and any answer will do.
+
+    Raises ValidationFailed naming `artifactPath` for a schema that no runtime has made.
+    """
+    try:
+        return GoldenRequest(example(input_schema))
+    except (LookupError, TypeError, AttributeError):
+        raise ValidationFailed.of(
+            "artifactPath", "no request can be made up from its schema: golden.json must have one"
+        ) from None
 
 
 def attempt(model: Model, schema: FeatureSchema, request: GoldenRequest) -> Trial:

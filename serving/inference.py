@@ -76,6 +76,7 @@ class Engine:
         self._process = secrets.token_hex(8)
         self._record = itertools.count()
         self.headers = json_headers(spec)
+        self.device = model.device
         self.one, self.batch, self.tensors = OneInstance(spec), Batch(spec), OpenInference(spec, model)
 
     def warm_up(self) -> int:
@@ -259,7 +260,7 @@ def _described(engine: Engine, resource: Resource, scope: Scope, headers: Header
 
 async def _warm_up(engine: Engine, headers: Headers) -> Answer:
     try:
-        told = {"version": engine.spec.version, "golden": await engine.warm_up_aside()}
+        told = {"version": engine.spec.version, "golden": await engine.warm_up_aside(), "device": engine.device}
         return 200, engine.headers, msgspec.json.encode(told)
     except InferenceFailed as error:
         return 500, engine.headers, engine.one.refuse(error, _request_id(headers))

@@ -1,6 +1,6 @@
-"""The process that loads an untrusted artifact: `python -m serving.inspect_child FRAMEWORK DIRECTORY BYTES [TYPE...]`.
+"""The process that loads an untrusted artifact: `python -m serving.inspect_child FRAMEWORK DIRECTORY BYTES TERMS`.
 
-The bytes are what its memory may take, the types those that may be built although skops doesn't vouch for them.
+The bytes are what its memory may take, the terms (JSON) on what the model may be loaded.
 
 Prints one line of JSON: what the model is, how its golden requests went, how quick it is and how accurate on the
 sample that came with it, or {"problem", "field"}.
@@ -28,7 +28,7 @@ def main() -> None:
     limit = memory + 4 * 1024**3
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    print(json.dumps(look(framework, directory, Terms(trusted_types=sys.argv[4:]))))  # noqa: T201 - this is its answer
+    print(json.dumps(look(framework, directory, Terms(**json.loads(sys.argv[4])))))  # noqa: T201 - this is its answer
 
 
 def look(framework: Framework, directory: Path, terms: Terms) -> dict[str, Any]:
@@ -38,11 +38,11 @@ def look(framework: Framework, directory: Path, terms: Terms) -> dict[str, Any]:
         loaded = time.monotonic() - begun
         golden = golden_requests(directory)
         sample = labelled_sample(directory)
+        requests = golden or [made_up_request(model.input_schema)]
     except ValidationFailed as problem:
         detail = problem.details[0]
         return {"problem": detail.message, "field": detail.field}
     schema = FeatureSchema(model.input_schema)
-    requests = golden or [made_up_request(model.input_schema)]
     trials = [attempt(model, schema, request) for request in requests]
     answered = all(trial.problem is None for trial in trials)
     scored = score(model, schema, sample)

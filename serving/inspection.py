@@ -7,7 +7,8 @@ hangs or eats its memory is a finding about the artifact, never this process's t
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Collection
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +18,39 @@ from hotswap.domain.validation import Check, CheckName, ValidationReport, comple
 from hotswap.domain.vocabulary import Framework
 from serving import checks
 from serving.artifacts import ArtifactCache
+from serving.requirements import install, lacking, resolve, said_by
+from serving.runtimes import PLAIN, Terms
 
 TIMEOUT_SECONDS = 120.0
+SETTING = "HOTSWAP_SERVING__ALLOW_REQUIREMENTS"
 
 
 class SubprocessInspector:
     """Implements `hotswap.ports.Inspector`.
 
-    `max_memory_bytes` bounds what loading and golden requests may take; `trusted_types` as `serving.runtimes.Terms`.
+    `max_memory_bytes` bounds what loading and golden requests may take.
     """
 
-    def __init__(self, cache: ArtifactCache, *, max_memory_bytes: int, trusted_types: Collection[str] = ()) -> None:
+    def __init__(
+        self, cache: ArtifactCache, *, max_memory_bytes: int, terms: Terms = PLAIN, allow_requirements: bool = False
+    ) -> None:
         self._cache = cache
-        self._trusted_types = trusted_types
+        self._terms = terms
+        self._allow_requirements = allow_requirements
         self._max_memory_bytes = max_memory_bytes
 
-    async def inspect(self, uri: str, *, framework: Framework, expected_sha256: str | None) -> Inspection:
+    async def inspect(
+        self, uri: str, *, framework: Framework, expected_sha256: str | None, requirements: Sequence[str] = ()
+    ) -> Inspection:
+        self._check_allowed(requirements)
         directory, artifact = await asyncio.to_thread(self._cache.add, uri, expected_sha256=expected_sha256)
-        found = await self._look(framework, directory)
+        if self._allow_requirements:
+            requirements = requirements or said_by(directory)
+        pins = await resolve(requirements) if requirements else ()
+        found = await self._look(framework, directory, pins)
         if "problem" in found:
             raise ValidationFailed.of(found.get("field", "artifactPath"), found["problem"])
-        return Inspection(artifact, found["inputSchema"], found["outputSchema"])
+        return Inspection(artifact, found["inputSchema"], found["outputSchema"], pins)
 
     async def validate(self, version: VersionRef) -> ValidationReport:
         return completed([check async for check in self._checks(version)])
@@ -65,7 +78,13 @@ class SubprocessInspector:
             return
         yield Check(CheckName.CHECKSUM, True, f"sha256 {artifact.sha256}")
         yield Check(CheckName.ARCHIVE, True, "safe to unpack: plain files below it, and bounded")
-        found = await self._look(version.framework, directory)
+        try:
+            self._check_allowed(version.requirements)
+            found = await self._look(version.framework, directory, version.requirements)
+        except ValidationFailed as problem:
+            yield Check(CheckName.REQUIREMENTS, False, problem.message)
+            return
+        yield checks.requirements(version.requirements, lacking(said_by(directory)))
         if "problem" in found:
             yield Check(CheckName.LOADS, False, found["problem"])
             return
@@ -76,7 +95,24 @@ class SubprocessInspector:
         yield checks.latency(found["latencyMs"], version.baseline.get("latencyMs"))
         yield checks.accuracy(found["sample"], version.baseline.get("accuracy"))
 
-    async def _look(self, framework: Framework, directory: Path) -> dict[str, Any]:
+    def _check_allowed(self, requirements: Sequence[str]) -> None:
+        if requirements and not self._allow_requirements:
+            raise ValidationFailed.of(
+                "requirements",
+                "versions bring no packages of their own here, since packages are code: where who registers is trusted,"
+                f" the operator allows it with {SETTING}=true on the workers",
+            )
+
+    async def _look(self, framework: Framework, directory: Path, pins: Sequence[str]) -> dict[str, Any]:
+        if not pins:
+            return await self._ask_child(framework, directory)
+        with tempfile.TemporaryDirectory(prefix="hotswap-requirements-") as packages:
+            await install(pins, Path(packages))
+            return await self._ask_child(framework, directory, {"PYTHONPATH": packages})
+
+    async def _ask_child(
+        self, framework: Framework, directory: Path, more: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -84,12 +120,12 @@ class SubprocessInspector:
             framework,
             str(directory),
             str(self._max_memory_bytes),
-            *self._trusted_types,
+            json.dumps({"trusted_types": list(self._terms.trusted_types), "custom_code": self._terms.custom_code}),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd=directory,
-            env={"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"},
+            env={"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1", **(more or {})},
         )
         try:
             output, errors = await asyncio.wait_for(process.communicate(), TIMEOUT_SECONDS)

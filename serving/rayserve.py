@@ -100,10 +100,21 @@ def application_config(desired: Desired) -> dict[str, Any]:
                 "health_check_period_s": 1,
                 "health_check_timeout_s": 10,
                 "graceful_shutdown_timeout_s": 10,
-                "ray_actor_options": {"num_cpus": spec.resources.cpus, "num_gpus": spec.resources.gpus},
+                "ray_actor_options": {
+                    "num_cpus": spec.resources.cpus,
+                    "num_gpus": spec.resources.gpus,
+                    **_runtime_env(spec.requirements),
+                },
             }
         ],
     }
+
+
+def _runtime_env(requirements: Sequence[str]) -> dict[str, Any]:
+    """Exact versions, which validation has seen together: pip needn't look at what depends on what."""
+    options = ["--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
+    pip = {"packages": list(requirements), "pip_check": False, "pip_install_options": options}
+    return {"runtime_env": {"pip": pip}} if requirements else {}
 
 
 def _replicas(desired: Desired) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class Replica:
         spec = msgspec.convert(args, ApplicationSpec)
         settings = load(ReplicaSettings)
         directory = ArtifactCache(settings.serving.cache_dir, ObjectStorage(settings.storage)).fetch(spec.artifact)
-        model = load_model(spec.framework, directory, Terms(spec.resources.gpus > 0, settings.serving.trusted_types))
+        model = load_model(spec.framework, directory, Terms.of(settings.serving, gpu=spec.resources.gpus > 0))
         spool = SpoolWriter(
             settings.serving.spool_dir, application=spec.name, max_bytes=settings.serving.spool_max_bytes
         )

@@ -63,6 +63,8 @@ def example(schema: dict[str, Any]) -> Any:
     match schema.get("type"):
         case "object":
             return {name: example(schema["properties"][name]) for name in schema["required"]}
+        case "array" if "prefixItems" in schema:
+            return [example(each) for each in schema["prefixItems"]]
         case "array":
             return [example(schema["items"])] * schema.get("minItems", 1)
         case "number":

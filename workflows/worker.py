@@ -71,6 +71,7 @@ from serving.artifacts import ArtifactCache
 from serving.inspection import SubprocessInspector
 from serving.probe import HttpReplicaProbe
 from serving.rayserve import RayServeClient
+from serving.runtimes import Terms
 from workflows.deployment import DeploymentWorkflow
 from workflows.monitor import AnnouncementWorkflow, MonitorWorkflow
 from workflows.polling import Worker
@@ -242,7 +243,8 @@ async def serve(settings: Settings) -> None:
         inspector=SubprocessInspector(
             artifacts,
             max_memory_bytes=settings.serving.max_model_memory_bytes,
-            trusted_types=settings.serving.trusted_types,
+            terms=Terms.of(settings.serving),
+            allow_requirements=settings.serving.allow_requirements,
         ),
         probe=HttpReplicaProbe(),
         judge=Judging,

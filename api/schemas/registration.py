@@ -20,6 +20,7 @@ from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.ids import ALIAS, check_model_name, normalise_sha256
 from hotswap.domain.registry import Registration
 from hotswap.domain.vocabulary import Framework, ModelType
+from hotswap.requirements import checked
 
 _ARTIFACT_PATH = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^?#\s]+")
 
@@ -62,6 +63,9 @@ SemVerOrAlias = Annotated[str, StringConstraints(max_length=63), AfterValidator(
 
 
 ArtifactPath = Annotated[str, StringConstraints(max_length=512), AfterValidator(_artifact_path)]
+
+
+Package = Annotated[str, StringConstraints(max_length=200), _told(checked)]
 
 
 Checksum = Annotated[str, _told(normalise_sha256)]
@@ -144,6 +148,12 @@ class RegisterVersion(Body):
     derived_from: list[MadeFrom] = Field(
         [], max_length=50, description="what it was fine-tuned or distilled from, or put together of"
     )
+    requirements: list[Package] = Field(
+        [],
+        max_length=100,
+        description="packages that it needs beyond what is installed, such as lifelines>=0.27; only where "
+        "HOTSWAP_SERVING__ALLOW_REQUIREMENTS is on",
+    )
     training_metadata: TrainingMetadata | None = None
     performance_baseline: PerformanceBaseline | None = None
     reference_distribution: Metadata | None = Field(
@@ -181,6 +191,7 @@ class RegisterVersion(Body):
             checksum=self.checksum,
             idempotent=self.idempotent,
             derived_from=tuple(derived_from),
+            requirements=tuple(self.requirements),
             metadata={name: value for name, value in metadata.items() if value is not None},
         )
 

@@ -102,6 +102,10 @@ def register(
             show_default=False,
         ),
     ] = None,
+    requirement: Annotated[
+        list[str] | None,
+        typer.Option(help="A package that it needs, such as 'lifelines>=0.27'; several times for more."),
+    ] = None,
     metadata: Annotated[
         Path | None, typer.Option(help="JSON file with further fields, such as performanceBaseline.", exists=True)
     ] = None,
@@ -117,6 +121,7 @@ def register(
         "checksum": checksum,
         "derivedFrom": [_made_from(each) for each in derived_from or ()] or None,
         "idempotent": idempotent,
+        "requirements": requirement or None,
         **(json_object(f"@{metadata}", name="--metadata") if metadata else {}),
     }
     given = {name: value for name, value in optional.items() if value is not None}

@@ -50,6 +50,8 @@ class ApplicationSpec:
     output_schema: dict[str, Any]
     resources: ReplicaResources = field(default_factory=ReplicaResources)
     warmup_timeout_seconds: float = 120.0
+    requirements: tuple[str, ...] = ()
+    """Exact versions of packages that its replicas have beyond what is installed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ class Registration:
     idempotent: bool | None = None
     derived_from: tuple[str, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
+    requirements: tuple[str, ...] = ()
+    """Packages that it needs beyond what is installed, such as `lifelines>=0.27`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Inspection:
     artifact: ArtifactRef
     input_schema: dict[str, Any]
     output_schema: dict[str, Any]
+    requirements: tuple[str, ...] = ()
+    """Exact versions of what has to be installed for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class VersionRef:
     output_schema: dict[str, Any]
     baseline: dict[str, Any] = field(default_factory=dict)
     """What it did when it was trained, by the API's names: `accuracy`, `latencyMs`, ... as far as it was said."""
+    requirements: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,7 @@ class DeploymentBrief:
             output_schema=self.candidate.output_schema,
             resources=self.resources,
             warmup_timeout_seconds=warmup_timeout_seconds,
+            requirements=self.candidate.requirements,
         )
 
 

@@ -22,6 +22,7 @@ class CheckName(StrEnum):
     SIZE = "size"
     CHECKSUM = "checksum"
     ARCHIVE = "archive"
+    REQUIREMENTS = "requirements"
     LOADS = "model loads"
     SCHEMAS = "schemas"
     GOLDEN = "golden requests"

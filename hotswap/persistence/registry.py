@@ -85,6 +85,7 @@ def version_ref(model: Model, version: ModelVersion) -> VersionRef:
         input_schema=version.input_schema,
         output_schema=version.output_schema,
         baseline=version.baseline,
+        requirements=tuple(version.requirements),
     )
 
 
@@ -142,6 +143,7 @@ def _new_version(model: Model, registration: Registration, inspection: Inspectio
         training=registration.metadata.get("training", {}),
         baseline=registration.metadata.get("baseline", {}),
         reference_distribution=registration.metadata.get("reference_distribution", {}),
+        requirements=list(inspection.requirements),
         status=VersionStatus.REGISTERED,
         created_by=registration.requested_by,
     )

@@ -66,6 +66,7 @@ class VersionView(View):
     training_metadata: dict[str, Any]
     performance_baseline: dict[str, Any]
     reference_distribution: dict[str, Any] = Field(default_factory=dict)
+    requirements: list[str] = Field(default_factory=list, description="exact versions of packages of its own")
     status: VersionStatus
     approved_by: str | None
     approved_at: datetime | None

@@ -70,6 +70,7 @@ class OpenInference:
     def __init__(self, spec: ApplicationSpec, model: Model) -> None:
         self._spec = spec
         self._signature = Signature(model, spec.input_schema)
+        self._device = model.device
         root = f"/{spec.name}/v2/models/{spec.model}"
         places = (root, f"{root}/versions/{spec.version}")
         self._resources = {f"{place}{resource}": resource for place in places for resource in Resource}
@@ -95,6 +96,7 @@ class OpenInference:
                         "platform": self._spec.framework.lower(),
                         "inputs": self._signature.inputs,
                         "outputs": self._signature.outputs,
+                        "properties": {"device": self._device},
                     }
                 )
         return None

@@ -128,6 +128,7 @@ def _datatype(schema: Any) -> str:
 
 
 def _declared(tensor: TensorInput) -> Tensor:
+    assert tensor.sizes is not None
     sizes = (-1 if size is None else size for size in tensor.sizes)
     return Tensor(tensor.name, DATATYPES[tensor.dtype], (-1, *sizes))
 

@@ -5,23 +5,36 @@ replica's. It is imported only when it is needed, so that an absent extra costs 
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.vocabulary import Framework
+from hotswap.settings import ServingSettings
 from serving.pickles import refuse_pickles
+
+if TYPE_CHECKING:
+    from serving.runtimes.tensors import TensorInputs
 
 RUNTIMES = {
     Framework.ONNX: "serving.runtimes.onnx",
     Framework.SCIKIT_LEARN: "serving.runtimes.scikit_learn",
     Framework.XGBOOST: "serving.runtimes.xgboost",
     Framework.LIGHTGBM: "serving.runtimes.lightgbm",
+    Framework.PYTORCH: "serving.runtimes.pytorch",
+    Framework.TENSORFLOW: "serving.runtimes.tensorflow",
+    Framework.CUSTOM: "serving.runtimes.custom",
 }
-EXTRAS = {Framework.SCIKIT_LEARN: "scikit-learn", Framework.XGBOOST: "xgboost", Framework.LIGHTGBM: "lightgbm"}
-"""Which extra of the package `hotswap` brings what a runtime needs; ONNX needs none."""
+EXTRAS = {
+    Framework.SCIKIT_LEARN: "scikit-learn",
+    Framework.XGBOOST: "xgboost",
+    Framework.LIGHTGBM: "lightgbm",
+    Framework.PYTORCH: "pytorch",
+    Framework.TENSORFLOW: "tensorflow",
+}
+"""Which extra of the package `hotswap` brings what a runtime needs; ONNX and Custom need none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +45,14 @@ class Terms:
     """Whether the replica has one; the runtime takes it where its build can."""
     trusted_types: Collection[str] = ()
     """`HOTSWAP_SERVING__TRUSTED_TYPES`."""
+    custom_code: bool = False
+    """`HOTSWAP_SERVING__ALLOW_CUSTOM_CODE`."""
+    takes: "TensorInputs | None" = None
+    """What a model takes that doesn't know it itself, where something beside it says so."""
+
+    @classmethod
+    def of(cls, settings: ServingSettings, *, gpu: bool = False) -> "Terms":
+        return cls(gpu, settings.trusted_types, settings.allow_custom_code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +63,7 @@ class Prediction:
     confidence: float | None
 
 
-_PLAIN = Terms()
+PLAIN = Terms()
 
 
 class Model(Protocol):
@@ -51,10 +72,12 @@ class Model(Protocol):
     One that knows its tensors by name has them in `inputs` and `outputs` too, as
     `serving.runtimes.tensors.TensorInput`; the first output is what its predictions are
     (`serving/open_inference/signature.py`).
+    `device` is what it runs on: `cpu` or `cuda`.
     """
 
     input_schema: dict[str, Any]
     output_schema: dict[str, Any]
+    device: str
 
     def predict(self, instances: Sequence[Any]) -> list[Prediction]:
         """One prediction per instance, in their order; each instance fits `input_schema`, ranges of fractions aside.
@@ -65,13 +88,23 @@ class Model(Protocol):
         ...
 
 
-def load(framework: Framework, directory: Path, terms: Terms = _PLAIN) -> Model:
+def load(framework: Framework, directory: Path, terms: Terms = PLAIN) -> Model:
     """Raises ValidationFailed naming `framework` or `artifactPath`."""
-    name = RUNTIMES.get(framework)
-    if name is None:
-        raise ValidationFailed.of("framework", f"{framework} is not served yet; {', '.join(RUNTIMES)} are")
+    runtime = _runtime(framework)
+    if framework is not Framework.CUSTOM:  # whose own code could unpickle whatever it likes
+        refuse_pickles(directory)
+    from serving.runtimes import mlflow
+
+    described = mlflow.described(framework, directory)
+    if described is None:
+        model: Model = runtime.load(directory, terms)
+        return model
+    return mlflow.signed(runtime.load(described.place, replace(terms, takes=described.takes)), described.columns)
+
+
+def _runtime(framework: Framework) -> Any:
     try:
-        runtime = import_module(name)
+        return import_module(RUNTIMES[framework])
     except ModuleNotFoundError as missing:
         if (extra := EXTRAS.get(framework)) is None:
             raise
@@ -80,6 +113,3 @@ def load(framework: Framework, directory: Path, terms: Terms = _PLAIN) -> Model:
             f"{framework} needs {missing.name}, which is not installed here; on every worker and Ray node:"
             f" pip install 'hotswap[{extra}]'",
         ) from None
-    refuse_pickles(directory)
-    model: Model = runtime.load(directory, terms)
-    return model

@@ -8,12 +8,17 @@ _BESIDE = frozenset({"golden.json", "labelled.json", "requirements.txt", "python
 """Files that lie beside a model and could be taken for one by their ending."""
 
 
-def the_model(directory: Path, *suffixes: str) -> Path:
-    """The only file below with one of these endings. Raises ValidationFailed naming `artifactPath`."""
-    found = [each for each in sorted(directory.rglob("*")) if each.suffix in suffixes and each.name not in _BESIDE]
+def the_model(place: Path, *wanted: str) -> Path:
+    """The only file there, or the file that it is, of these endings or names.
+
+    Raises ValidationFailed naming `artifactPath`.
+    """
+    files = [place] if place.is_file() else sorted(place.rglob("*"))
+    found = [each for each in files if {each.suffix, each.name} & {*wanted} and each.name not in _BESIDE]
     if len(found) != 1:
-        wanted = " or ".join(suffixes)
-        raise ValidationFailed.of("artifactPath", f"the archive must hold one {wanted} file; it holds {len(found)}")
+        raise ValidationFailed.of(
+            "artifactPath", f"the archive must hold one {' or '.join(wanted)} file; it holds {len(found)}"
+        )
     return found[0]
 
 

@@ -15,7 +15,7 @@ from serving.runtimes.rows import DIALECT, NUMBER_OR_MISSING, Columns, classifie
 
 def load(directory: Path, terms: Terms) -> "LightGBMModel":
     """Raises ValidationFailed naming `artifactPath` when there is no model or it can't be loaded."""
-    path = the_model(directory, ".txt")
+    path = the_model(directory, ".txt", ".lgb")
     try:
         return LightGBMModel(lightgbm.Booster(model_file=str(path)))
     except Exception as error:  # noqa: BLE001 - whatever a hostile file makes it raise
@@ -25,6 +25,7 @@ def load(directory: Path, terms: Terms) -> "LightGBMModel":
 class LightGBMModel:
     def __init__(self, booster: Any) -> None:
         self._booster = booster
+        self.device = "cpu"
         self._threads = int(os.environ.get("OMP_NUM_THREADS") or 1)
         self._objective = str(booster.dump_model(num_iteration=1).get("objective", ""))
         self._columns = Columns(booster.num_feature(), _names(booster), NUMBER_OR_MISSING)

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from hotswap.domain.errors import SchemaValidationFailed, ValidationFailed
+from hotswap.domain.errors import ValidationFailed
 from serving.runtimes import Prediction, Terms
 from serving.runtimes.files import not_loaded, the_model
-from serving.runtimes.tensors import TensorInput
+from serving.runtimes.rows import DIALECT
+from serving.runtimes.tensors import TensorInput, graph_inputs, single
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
@@ -33,7 +34,6 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(bool)": np.dtype(np.bool_),
     "tensor(string)": np.dtype(np.object_),
 }
-_DIALECT = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
 _ROUNDING = 0.01
 """How far from 1 the sum of a row may be that is still a distribution: 16-bit floats, a forest's many small parts."""
 
@@ -60,49 +60,32 @@ def load(directory: Path, terms: Terms) -> "OnnxModel":
 class OnnxModel:
     def __init__(self, session: Any, path: Path) -> None:
         self._session = session
-        self.inputs = [_tensor_input(node) for node in session.get_inputs()]
-        # A batch dimension of 1 that can't grow: what was exported without a free one.
-        self._takes_one = any(node.shape[0] == 1 for node in session.get_inputs())
+        self._inputs = graph_inputs([(node.name, _dtype(node), _shape(node)) for node in session.get_inputs()])
+        self.inputs = self._inputs.tensors
+        self._names = [node.name for node in session.get_inputs()]
+        self.device = "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
         outputs = session.get_outputs()
         self.outputs = _known_output(outputs[0])
         self._outputs = [node.name for node in outputs[: 2 if _is_classifier(outputs) else 1]]
         self._positions: dict[Hashable, int] = {}
         if len(self._outputs) == 2 and outputs[1].type.startswith("tensor"):
             self._positions = _positions(path, outputs[0], outputs[1])
-        self.input_schema = _DIALECT | _schema(self.inputs)
+        self.input_schema = self._inputs.schema
         self.output_schema: dict[str, Any] = {
-            **_DIALECT,
+            **DIALECT,
             "title": "prediction",
             "description": ", ".join(f"{node.name}: {node.type} {node.shape}" for node in outputs),
         }
 
     def predict(self, instances: Sequence[Any]) -> list[Prediction]:
-        if len(instances) > 1 and self._takes_one:
-            return self._one_by_one(instances)
-        try:
-            feeds = self._feeds(instances)
-        except ValueError as error:  # where sizes are free, instances may differ, but not the rows of one
-            if len(instances) > 1:
-                return self._one_by_one(instances)
-            raise SchemaValidationFailed.of("features", f"its rows must have one length: {error}") from None
-        return self._run(feeds)
+        return self._inputs.predict(instances, self._run)
 
-    def _one_by_one(self, instances: Sequence[Any]) -> list[Prediction]:
-        return [prediction for instance in instances for prediction in self.predict([instance])]
-
-    def _feeds(self, instances: Sequence[Any]) -> dict[str, Any]:
-        if len(self.inputs) > 1:
-            return {node.name: node.array([each[node.name] for each in instances]) for node in self.inputs}
-        (only,) = self.inputs
-        if only.is_column:
-            instances = [each[only.name] if isinstance(each, dict) else each for each in instances]
-        return {only.name: only.array(instances)}
-
-    def _run(self, feeds: dict[str, Any]) -> list[Prediction]:
+    def _run(self, arrays: list[Any]) -> list[Prediction]:
+        feeds = dict(zip(self._names, arrays, strict=True))
         values, *probabilities = (_as_list(output) for output in self._session.run(self._outputs, feeds))
         if not probabilities:
-            return [Prediction(_single(value), None) for value in values]
-        rows = zip(map(_single, values), probabilities[0], strict=True)
+            return [Prediction(single(value), None) for value in values]
+        rows = zip(map(single, values), probabilities[0], strict=True)
         return [Prediction(label, self._confidence(label, row)) for label, row in rows]
 
     def _confidence(self, label: Any, row: Any) -> float | None:
@@ -119,37 +102,21 @@ class OnnxModel:
         return 0.0 if found < 0 else 1.0 if found > 1 else found
 
 
-def _tensor_input(node: Any) -> TensorInput:
+def _dtype(node: Any) -> np.dtype[Any]:
     if node.type not in _DTYPES:
         raise ValidationFailed.of("artifactPath", f"the graph's input type {node.type} can't be sent as JSON")
-    if not node.shape:
-        raise ValidationFailed.of("artifactPath", f"the graph's input {node.name} has no batch dimension; export one")
-    batch, *sizes = (size if isinstance(size, int) else None for size in node.shape)
-    if batch not in {None, 1}:
-        raise ValidationFailed.of(
-            "artifactPath", f"the graph's input {node.name} takes batches of {batch} only; export a free dimension or 1"
-        )
-    return TensorInput(node.name, _DTYPES[node.type], tuple(sizes))
+    return _DTYPES[node.type]
 
 
 def _known_output(node: Any) -> list[TensorInput]:
     """The tensor that is answered; none where it isn't one of rows, or is of a type that only ONNX has."""
     if node.type not in _DTYPES or not node.shape:
         return []
-    sizes = tuple(size if isinstance(size, int) else None for size in node.shape[1:])
-    return [TensorInput(node.name, _DTYPES[node.type], sizes)]
+    return [TensorInput(node.name, _DTYPES[node.type], tuple(_shape(node)[1:]))]
 
 
-def _schema(inputs: Sequence[TensorInput]) -> dict[str, Any]:
-    by_name = {
-        "type": "object",
-        "properties": {node.name: node.schema for node in inputs},
-        "required": [node.name for node in inputs],
-        "additionalProperties": False,
-    }
-    if len(inputs) > 1:
-        return by_name
-    return {"anyOf": [inputs[0].schema, by_name]} if inputs[0].is_column else inputs[0].schema
+def _shape(node: Any) -> list[int | None]:
+    return [size if isinstance(size, int) else None for size in node.shape]
 
 
 def _is_classifier(outputs: Sequence[Any]) -> bool:
@@ -189,7 +156,3 @@ def _positions(path: Path, labels: Any, probabilities: Any) -> dict[Hashable, in
 def _as_list(output: Any) -> list[Any]:
     found: list[Any] = output.tolist() if isinstance(output, np.ndarray) else output
     return found
-
-
-def _single(value: Any) -> Any:
-    return value[0] if isinstance(value, list) and len(value) == 1 else value

@@ -43,6 +43,7 @@ def load(directory: Path, terms: Terms) -> "ScikitLearnModel":
 class ScikitLearnModel:
     def __init__(self, estimator: Any) -> None:
         self._estimator = estimator
+        self.device = "cpu"
         names = tuple(getattr(estimator, "feature_names_in_", ()))
         self._columns = Columns(int(estimator.n_features_in_), names, _OF_A_TABLE if names else {"type": "number"})
         self._classes = [each.item() if isinstance(each, np.generic) else each for each in _classes(estimator)]

@@ -16,10 +16,10 @@ from serving.runtimes.rows import DIALECT, NUMBER_OR_MISSING, Columns, classifie
 
 def load(directory: Path, terms: Terms) -> "XGBoostModel":
     """Raises ValidationFailed naming `artifactPath` when there is no model or it can't be loaded."""
-    path = the_model(directory, ".json", ".ubj")
+    path = the_model(directory, ".json", ".ubj", ".xgb")
     booster = xgboost.Booster({"nthread": int(os.environ.get("OMP_NUM_THREADS") or 1)})
     try:
-        booster.load_model(path)
+        booster.load_model(bytearray(path.read_bytes()) if path.suffix == ".xgb" else path)
         return XGBoostModel(booster, gpu=terms.gpu)
     except Exception as error:  # noqa: BLE001 - whatever a hostile file makes it raise
         raise not_loaded(path, error) from None
@@ -27,8 +27,8 @@ def load(directory: Path, terms: Terms) -> "XGBoostModel":
 
 class XGBoostModel:
     def __init__(self, booster: Any, *, gpu: bool) -> None:
-        if gpu and xgboost.build_info().get("USE_CUDA"):
-            booster.set_param({"device": "cuda"})
+        self.device = "cuda" if gpu and xgboost.build_info().get("USE_CUDA") else "cpu"
+        booster.set_param({"device": self.device})
         self._booster = booster
         self._objective = json.loads(booster.save_config())["learner"]["objective"]["name"]
         self._columns = Columns(booster.num_features(), tuple(booster.feature_names or ()), NUMBER_OR_MISSING)

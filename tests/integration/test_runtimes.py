@@ -232,7 +232,8 @@ async def loading(cache: Path, framework: Framework, save: Save, trusted: Collec
     artifact = ArtifactRef("s3://ml-models/m.tar.gz", "a" * 64, 1)
     (directory := cache / artifact.sha256).mkdir()
     save(directory)
-    inspector = SubprocessInspector(ArtifactCache(cache, Stored()), max_memory_bytes=4 * 1024**3, trusted_types=trusted)
+    terms = Terms(trusted_types=trusted)
+    inspector = SubprocessInspector(ArtifactCache(cache, Stored()), max_memory_bytes=4 * 1024**3, terms=terms)
     report = await inspector.validate(VersionRef("v", "m", "m", "1.0.0", framework, artifact, {}, {}))
     return {check.name: check for check in report.checks}["model loads"]
 

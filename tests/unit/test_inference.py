@@ -30,6 +30,7 @@ class Slow:
 
     input_schema: ClassVar[dict[str, Any]] = {"type": "number"}
     output_schema: ClassVar[dict[str, Any]] = {}
+    device = "cpu"
 
     def __init__(self) -> None:
         self.threads: list[str] = []
@@ -334,7 +335,7 @@ async def test_an_integer_beyond_the_graphs_type_is_the_clients_error(
 async def test_warming_up_answers_the_golden_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replica = Replica(tmp_path, golden=[GoldenRequest(row(1), 10.00001), GoldenRequest(row(2))])
     monkeypatch.setattr(inference, "_engine", replica.engine)
-    assert await replica.send(b"", "/Production-table-1a2b3c4d/warm-up") == (200, {"version": "1.0.0", "golden": 2})
+    assert await replica.send(b"", "/Production-table-1a2b3c4d/warm-up") == (200, {"version": "1.0.0", "golden": 2, "device": "cpu"})
     assert replica.records == [], "golden requests are nobody's inferences"
 
 

@@ -51,6 +51,7 @@ class Scores:
 
     input_schema: ClassVar[dict[str, Any]] = Columns(2, ("a", "b"), NUMBER_OR_MISSING).schema
     output_schema: ClassVar[dict[str, Any]] = {}
+    device = "cpu"
 
     def __init__(self, answer: Callable[[float], Prediction] = lambda sum_: Prediction(sum_, None)) -> None:
         self._answer = answer
@@ -95,6 +96,7 @@ async def test_a_model_tells_what_it_is_and_that_it_is_ready(serve: Serve, path:
             "platform": "onnx",
             "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 5]}],
             "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 1]}],
+            "properties": {"device": "cpu"},
         },
     )
     assert replica.records == [], "nothing was inferred"

@@ -104,7 +104,9 @@ async def test_a_put_names_every_application_and_a_refusal_is_the_requests_fault
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(request)
-        return httpx.Response(400 if b"[]" not in request.content else 200, text="route_prefix is not unique")
+        return httpx.Response(
+            400 if b'"applications":[]' not in request.content else 200, text="route_prefix is not unique"
+        )
 
     client = client_of(answer)
     await client.put([])

@@ -40,6 +40,7 @@ def test_what_makes_loading_unsafe_and_what_replicas_refuse_can_not_be_let_pass(
         CheckName.SIZE,
         CheckName.CHECKSUM,
         CheckName.ARCHIVE,
+        CheckName.REQUIREMENTS,
         CheckName.LOADS,
         CheckName.GOLDEN,
     }

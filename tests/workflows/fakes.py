@@ -373,7 +373,9 @@ class FakeInspector:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    async def inspect(self, uri: str, *, framework: Framework, expected_sha256: str | None) -> Inspection:
+    async def inspect(
+        self, uri: str, *, framework: Framework, expected_sha256: str | None, requirements: Sequence[str] = ()
+    ) -> Inspection:
         return Inspection(ArtifactRef(uri, "0" * 64, 1), SCHEMA, SCHEMA)
 
     async def validate(self, version: VersionRef) -> ValidationReport:
