@@ -106,6 +106,7 @@ def version_view(row: VersionRow) -> VersionView:
         training_metadata=version.training,
         performance_baseline=version.baseline,
         reference_distribution=version.reference_distribution,
+        requirements=version.requirements,
         status=VersionStatus(version.status),
         approved_by=version.approved_by,
         approved_at=version.approved_at,
@@ -196,12 +197,23 @@ def accepted(row: DeploymentRow) -> Accepted:
     )
 
 
+def _resources(asked: ReplicaResources) -> ResourcesView:
+    return ResourcesView(
+        replicas=asked.replicas,
+        gpus=asked.gpus,
+        cpus=asked.cpus,
+        min_replicas=asked.min_replicas,
+        max_replicas=asked.max_replicas,
+        max_batch_size=asked.max_batch_size if asked.max_batch_size > 1 else None,
+        batch_wait=timedelta(seconds=asked.batch_wait_seconds) if asked.max_batch_size > 1 else None,
+    )
+
+
 def deployment_view(row: DeploymentRow) -> DeploymentView:
     deployment = row.deployment
     status = DeploymentStatus(deployment.status)
     steps = _steps(row)
     position = _position(deployment, status, steps)
-    resources = msgspec.convert(deployment.resources, ReplicaResources)
     return DeploymentView(
         deployment_id=deployment.deployment_id,
         model_id=deployment.model_id,
@@ -210,13 +222,7 @@ def deployment_view(row: DeploymentRow) -> DeploymentView:
         environment=Environment(deployment.environment),
         strategy=Strategy(deployment.strategy),
         strategy_config=deployment.strategy_config,
-        resources=ResourcesView(
-            replicas=resources.replicas,
-            gpus=resources.gpus,
-            cpus=resources.cpus,
-            min_replicas=resources.min_replicas,
-            max_replicas=resources.max_replicas,
-        ),
+        resources=_resources(msgspec.convert(deployment.resources, ReplicaResources)),
         kind=DeploymentKind(deployment.kind),
         status=status,
         reason=deployment.reason,

@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -24,6 +24,7 @@ from hotswap.domain.errors import Conflict, HotSwapError, SchemaValidationFailed
 from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus
 from hotswap.records import InferenceRecord, encode_record, to_json
+from serving.batching import Batcher
 from serving.forms import Batch, Form, Headers, OneInstance, RawHeaders, json_headers
 from serving.golden import attempt, made_up_request
 from serving.open_inference import OpenInference, Resource
@@ -42,6 +43,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Answer = tuple[int, RawHeaders, bytes]
 """Status, headers but for the length, body."""
+_Found = TypeVar("_Found")
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +75,10 @@ class Engine:
         self._schema = FeatureSchema(spec.input_schema)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._row_seconds = math.inf
+        self._batcher: Batcher | None = None
+        if spec.resources.max_batch_size > 1:
+            most, wait = spec.resources.max_batch_size, spec.resources.batch_wait_seconds
+            self._batcher = Batcher(self._gathered, most=most, wait=wait)
         self._process = secrets.token_hex(8)
         self._record = itertools.count()
         self.headers = json_headers(spec)
@@ -169,13 +175,13 @@ class Engine:
 
     async def _predict(self, instances: list[Any], receive: Receive, form: Form) -> list[Prediction]:
         try:
+            if self._batcher is not None and len(instances) == 1:
+                return [await _unless_gone(self._batcher.add(instances[0]), receive)]
             if len(instances) * self._row_seconds <= INLINE_SECONDS:
-                predictions = self._model.predict(instances)
-            else:
-                predictions = await self._predict_aside(instances, receive)
-            if len(predictions) != len(instances):
-                raise ValueError(f"{len(predictions)} answers to {len(instances)} instances")
-            return predictions
+                return self._one_for_each(instances)
+            loop = asyncio.get_running_loop()
+            # On the model's thread; what still waits for it when its client leaves is never computed.
+            return await _unless_gone(loop.run_in_executor(self._thread, self._one_for_each, instances), receive)
         except (SchemaValidationFailed, ClientGone):
             raise
         except Exception as error:
@@ -185,18 +191,17 @@ class Engine:
             logger.warning("the model failed", extra={"model": self.spec.name, "error": str(error)[:1000]})
             raise InferenceFailed(f"{self.spec.model} {self.spec.version} failed on this input") from error
 
-    async def _predict_aside(self, instances: list[Any], receive: Receive) -> list[Prediction]:
-        """On the model's thread. What still waits for it when its client leaves is never computed."""
-        predicting = asyncio.get_running_loop().run_in_executor(self._thread, self._model.predict, instances)
-        leaving = asyncio.ensure_future(_until_gone(receive))
-        try:
-            await asyncio.wait((predicting, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if not predicting.done():
-                raise ClientGone
-            return await predicting
-        finally:
-            leaving.cancel()
-            predicting.cancel()
+    def _one_for_each(self, instances: list[Any]) -> list[Prediction]:
+        predictions = self._model.predict(instances)
+        if len(predictions) != len(instances):
+            raise ValueError(f"{len(predictions)} answers to {len(instances)} instances")
+        return predictions
+
+    async def _gathered(self, instances: list[Any]) -> list[Prediction]:
+        """Of a batch that was gathered from single requests."""
+        if len(instances) * self._row_seconds <= INLINE_SECONDS:
+            return self._one_for_each(instances)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._one_for_each, instances)
 
 
 _engine: Engine | None = None
@@ -278,6 +283,19 @@ async def _body(receive: Receive) -> bytes | None:
             return None
         if not message.get("more_body"):
             return body
+
+
+async def _unless_gone(found: "asyncio.Future[_Found]", receive: Receive) -> _Found:
+    """What is awaited. Raises ClientGone, and cancels it, when its client leaves before it is there."""
+    leaving = asyncio.ensure_future(_until_gone(receive))
+    try:
+        await asyncio.wait((found, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not found.done():
+            raise ClientGone
+        return await found
+    finally:
+        leaving.cancel()
+        found.cancel()
 
 
 async def _until_gone(receive: Receive) -> None:

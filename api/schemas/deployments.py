@@ -35,12 +35,34 @@ Gpus = Annotated[float, Field(ge=0, le=64), AfterValidator(_ray_gpus)]
 Cpus = Annotated[float, Field(ge=0, le=256)]
 
 
+BATCH_WAIT = timedelta(milliseconds=5)
+"""Where batches are asked for and nothing is said of how long one waits."""
+
+
 class _HowMany(Body):
     """Replicas that all of the traffic needs; with bounds, both of them, Ray Serve scales by load within these."""
 
     replicas: Replicas | None = Field(None, description="that all of the traffic needs; absent: minReplicas, or 1")
     min_replicas: Replicas | None = Field(None, description="with maxReplicas: Ray Serve scales by load between them")
     max_replicas: Replicas | None = None
+    max_batch_size: int | None = Field(
+        None,
+        ge=2,
+        le=ReplicaResources().max_ongoing_requests,
+        description="single requests that a replica gathers into one call of the model; absent: none are gathered",
+    )
+    batch_wait: timedelta | None = Field(
+        None,
+        gt=timedelta(0),
+        le=timedelta(seconds=1),
+        description="how long the first of a batch waits for more, ISO-8601; with maxBatchSize, PT0.005S if absent",
+    )
+
+    @model_validator(mode="after")
+    def _waits_for_a_batch(self) -> Self:
+        if self.batch_wait is not None and self.max_batch_size is None:
+            raise ValueError("batchWait: give maxBatchSize as well; without it no request waits for others")
+        return self
 
     @model_validator(mode="after")
     def _within_bounds(self) -> Self:
@@ -59,6 +81,18 @@ class _HowMany(Body):
     def how_many(self) -> int:
         return self.replicas or self.min_replicas or ReplicaResources().replicas
 
+    def _resources(self, *, gpus: float, cpus: float) -> ReplicaResources:
+        wait = (self.batch_wait or BATCH_WAIT) if self.max_batch_size is not None else timedelta(0)
+        return ReplicaResources(
+            replicas=self.how_many,
+            gpus=gpus,
+            cpus=cpus,
+            min_replicas=self.min_replicas,
+            max_replicas=self.max_replicas,
+            max_batch_size=self.max_batch_size or ReplicaResources().max_batch_size,
+            batch_wait_seconds=wait.total_seconds(),
+        )
+
 
 class Resources(_HowMany):
     """How many replicas, and what each asks of the cluster."""
@@ -67,13 +101,7 @@ class Resources(_HowMany):
     cpus: Cpus = ReplicaResources().cpus
 
     def replica_resources(self) -> ReplicaResources:
-        return ReplicaResources(
-            replicas=self.how_many,
-            gpus=self.gpus,
-            cpus=self.cpus,
-            min_replicas=self.min_replicas,
-            max_replicas=self.max_replicas,
-        )
+        return self._resources(gpus=self.gpus, cpus=self.cpus)
 
 
 class ConfigResources(_HowMany):
@@ -83,13 +111,7 @@ class ConfigResources(_HowMany):
     num_cpus: Cpus = ReplicaResources().cpus
 
     def replica_resources(self) -> ReplicaResources:
-        return ReplicaResources(
-            replicas=self.how_many,
-            gpus=self.num_gpus,
-            cpus=self.num_cpus,
-            min_replicas=self.min_replicas,
-            max_replicas=self.max_replicas,
-        )
+        return self._resources(gpus=self.num_gpus, cpus=self.num_cpus)
 
 
 class CreateDeployment(Body):

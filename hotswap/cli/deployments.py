@@ -32,6 +32,12 @@ def deploy(
     max_replicas: Annotated[int | None, typer.Option(min=1, help="With --min-replicas.")] = None,
     gpus: Annotated[float | None, typer.Option(min=0, help="GPUs of each replica; fractions below 1.")] = None,
     cpus: Annotated[float | None, typer.Option(min=0, help="CPUs of each replica.")] = None,
+    max_batch_size: Annotated[
+        int | None, typer.Option(min=2, help="Gather so many single requests at most into one call of the model.")
+    ] = None,
+    batch_wait: Annotated[
+        str | None, typer.Option(help="With --max-batch-size: how long the first waits for others, such as PT0.01S.")
+    ] = None,
     on_conflict: Annotated[
         OnConflict | None,
         typer.Option(help="While another of the model is under way there: be refused, wait, or take its place."),
@@ -65,6 +71,8 @@ def deploy(
         "maxReplicas": max_replicas,
         "gpus": gpus,
         "cpus": cpus,
+        "maxBatchSize": max_batch_size,
+        "batchWait": batch_wait,
     }
     asked: dict[str, Any] = {
         "version": version,

@@ -21,6 +21,7 @@ class ReplicaResources:
     """What a deployment's replicas ask of the cluster; `gpus` and `cpus` are per replica and may be fractions.
 
     `replicas` are those that all of the traffic needs. With bounds, both or none, Ray Serve scales by load within them.
+    A replica gathers single requests into one call of the model where `max_batch_size` is more than 1.
     """
 
     replicas: int = 1
@@ -29,6 +30,8 @@ class ReplicaResources:
     max_ongoing_requests: int = 64
     min_replicas: int | None = None
     max_replicas: int | None = None
+    max_batch_size: int = 1
+    batch_wait_seconds: float = 0.0
 
     @property
     def scales_by_load(self) -> bool:

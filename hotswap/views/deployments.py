@@ -1,6 +1,6 @@
 """A deployment: what was accepted, where it stands, what people said to it, and when nothing may start."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -40,13 +40,18 @@ class StepView(View):
 
 
 class ResourcesView(View):
-    """What each replica asks of the cluster, and how many all of the traffic needs; with bounds it scales by load."""
+    """What each replica asks of the cluster, and how many all of the traffic needs; with bounds it scales by load.
+
+    With `maxBatchSize` a replica gathers single requests into one call of the model.
+    """
 
     replicas: int
     gpus: float
     cpus: float
     min_replicas: int | None = None
     max_replicas: int | None = None
+    max_batch_size: int | None = None
+    batch_wait: timedelta | None = None
 
 
 class DeploymentView(View):

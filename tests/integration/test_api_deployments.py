@@ -23,7 +23,8 @@ from tests.fixtures.api import make_app
 from tests.integration.api_world import ApiWorld, fake_worker
 
 S = DeploymentStatus
-RESOURCES = {"replicas": 2, "gpus": 0.5, "cpus": 0.25, "minReplicas": None, "maxReplicas": None}
+BATCHES = {"maxBatchSize": 8, "batchWait": "PT0.01S"}
+RESOURCES = {"replicas": 2, "gpus": 0.5, "cpus": 0.25, "minReplicas": None, "maxReplicas": None, **BATCHES}
 
 
 def error_of(answer: httpx.Response) -> tuple[int, str]:
@@ -64,7 +65,13 @@ async def test_a_deployment_starts_its_workflow_with_what_was_asked(world: ApiWo
     await world.add_version("1.10.0")
     answer = await world.deploy(
         strategy="Canary",
-        strategyConfig={"canaryPercentage": 20, "monitoringDuration": "PT30S", "replicas": 2, "numGpus": 0.5},
+        strategyConfig={
+            "canaryPercentage": 20,
+            "monitoringDuration": "PT30S",
+            "replicas": 2,
+            "numGpus": 0.5,
+            **BATCHES,
+        },
     )
     body = answer.json()
     assert answer.status_code == 202

@@ -208,6 +208,38 @@ def test_replicas_that_could_not_hold_their_weight_are_refused(
         )
 
 
+@pytest.mark.parametrize(
+    ("said", "has"),
+    [
+        ({}, (1, 0)),
+        ({"maxBatchSize": 16}, (16, 0.005)),
+        ({"maxBatchSize": 2, "batchWait": "PT0.02S"}, (2, 0.02)),
+    ],
+)
+@pytest.mark.parametrize("place", ["resources", "strategyConfig"])
+def test_requests_are_gathered_where_it_is_asked_for(
+    settings: Settings, said: dict[str, Any], has: tuple[int, float], place: str
+) -> None:
+    body = CreateDeployment.model_validate({"modelId": "m", place: said})
+    _, resources = plan(body, Strategy.CANARY, settings)
+    assert (resources.max_batch_size, resources.batch_wait_seconds) == has
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"batchWait": "PT0.01S"}, "give maxBatchSize as well"),
+        ({"maxBatchSize": 1}, "maxBatchSize"),
+        ({"maxBatchSize": 65}, "maxBatchSize"),
+        ({"maxBatchSize": 8, "batchWait": "PT2S"}, "batchWait"),
+        ({"maxBatchSize": 8, "batchWait": "soon"}, "batchWait"),
+    ],
+)
+def test_batches_that_make_no_sense_are_refused(said: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        CreateDeployment.model_validate({"modelId": "m", "resources": said})
+
+
 def test_a_registration_carries_what_was_said() -> None:
     given = {**SEED, "checksum": "SHA256:" + "AB" * 32, "tags": ["x"], "idempotent": False}
     registration = RegisterVersion.model_validate(given).registration(requested_by="dora")

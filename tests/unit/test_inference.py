@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 from onnx import TensorProto
 
-from hotswap.domain.application import ApplicationSpec, ArtifactRef
+from hotswap.domain.application import ApplicationSpec, ArtifactRef, ReplicaResources
 from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.vocabulary import Environment, Framework, InferenceStatus
 from hotswap.records import InferenceRecord, decode_record
@@ -56,7 +56,14 @@ def received(*messages: dict[str, Any]) -> inference.Receive:
 class Replica:
     """The ASGI application as Ray Serve calls it, and the records that it spools."""
 
-    def __init__(self, directory: Path, model: Model | None = None, *, golden: Sequence[GoldenRequest] = ()) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        model: Model | None = None,
+        *,
+        golden: Sequence[GoldenRequest] = (),
+        resources: ReplicaResources = ReplicaResources(),  # noqa: B008 - it never changes
+    ) -> None:
         if model is None:
             save_table(directory, features=FEATURES)
             model = load(Framework.ONNX, directory)
@@ -70,6 +77,7 @@ class Replica:
             artifact=ArtifactRef("s3://ml-models/table.tar.gz", "0" * 64, 1),
             input_schema=model.input_schema,
             output_schema=model.output_schema,
+            resources=resources,
         )
         self._spool = directory / "spool"
         writer = SpoolWriter(self._spool, application=spec.name, max_bytes=10**6)
@@ -335,7 +343,10 @@ async def test_an_integer_beyond_the_graphs_type_is_the_clients_error(
 async def test_warming_up_answers_the_golden_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replica = Replica(tmp_path, golden=[GoldenRequest(row(1), 10.00001), GoldenRequest(row(2))])
     monkeypatch.setattr(inference, "_engine", replica.engine)
-    assert await replica.send(b"", "/Production-table-1a2b3c4d/warm-up") == (200, {"version": "1.0.0", "golden": 2, "device": "cpu"})
+    assert await replica.send(b"", "/Production-table-1a2b3c4d/warm-up") == (
+        200,
+        {"version": "1.0.0", "golden": 2, "device": "cpu"},
+    )
     assert replica.records == [], "golden requests are nobody's inferences"
 
 
@@ -386,6 +397,66 @@ async def test_a_model_is_run_aside_when_its_slowest_request_says_so(
         status, _, _ = await engine.infer(body, form=engine.batch, headers={}, receive=received())
         assert status == 200
         assert (model.threads[-1] != main) == aside, name
+
+
+class Counting:
+    """A model that fails a batch with a negative number in it, and remembers how many it was asked at once."""
+
+    input_schema: ClassVar[dict[str, Any]] = {"type": "number"}
+    output_schema: ClassVar[dict[str, Any]] = {}
+    device = "cpu"
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def predict(self, instances: Sequence[Any]) -> list[Prediction]:
+        self.sizes.append(len(instances))
+        if min(instances) < 0:
+            raise ValueError("negative")
+        return [Prediction(each * 2, None) for each in instances]
+
+
+GATHERS = ReplicaResources(max_batch_size=8, batch_wait_seconds=0.2)
+
+
+@pytest.mark.parametrize(("resources", "sizes"), [(GATHERS, [8]), (ReplicaResources(), [1] * 8)])
+async def test_requests_of_one_time_are_one_call_of_the_model_only_where_they_are_gathered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resources: ReplicaResources, sizes: list[int]
+) -> None:
+    model = Counting()
+    replica = Replica(tmp_path, model, resources=resources)
+    monkeypatch.setattr(inference, "_engine", replica.engine)
+    answers = await asyncio.gather(*(replica.send({"features": each}, x_request_id=str(each)) for each in range(8)))
+    assert [(status, answer["requestId"], answer["prediction"]) for status, answer in answers] == [
+        (200, str(each), each * 2) for each in range(8)
+    ]
+    assert model.sizes == sizes
+    assert sorted(record.request_id for record in replica.records) == [str(each) for each in range(8)]
+
+
+async def test_a_request_that_fails_in_a_batch_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replica = Replica(tmp_path, Counting(), resources=GATHERS)
+    monkeypatch.setattr(inference, "_engine", replica.engine)
+    sent = [1, 2, -1, "four", 5, 6, 7, 8, 9]
+    answers = await asyncio.gather(*(replica.send({"features": each}) for each in sent))
+    assert [status for status, _ in answers] == [200, 200, 500, 400, 200, 200, 200, 200, 200]
+    assert [answer["prediction"] for status, answer in answers if status == 200] == [2, 4, 10, 12, 14, 16, 18]
+
+
+async def test_who_left_is_no_part_of_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Counting()
+    replica = Replica(tmp_path, model, resources=ReplicaResources(max_batch_size=3, batch_wait_seconds=0.02))
+    monkeypatch.setattr(inference, "_engine", replica.engine)
+    scope = {"type": "http", "method": "POST", "path": PATH, "headers": []}
+    body = {"type": "http.request", "body": b'{"features": 1}'}
+
+    async def send(message: dict[str, Any]) -> None:
+        raise AssertionError(f"nobody is there for {message}")
+
+    left = InferenceApp()(scope, received(body, {"type": "http.disconnect"}), send)
+    _, (status, answer) = await asyncio.gather(left, replica.send({"features": 4}))
+    assert (status, answer["prediction"], model.sizes) == (200, 8, [1])
+    assert [record.features for record in replica.records] == ["4"]
 
 
 async def test_who_asks_is_recorded_by_a_hash_that_tells_callers_apart(replica: Replica) -> None:
