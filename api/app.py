@@ -38,6 +38,7 @@ from api import (
     redeployment,
     replaying,
     scaling,
+    scraping,
     swagger,
     tokens,
     traffic,
@@ -60,6 +61,7 @@ from hotswap.persistence.database import create_engine, create_sessions
 from hotswap.persistence.drift import PostgresDrift
 from hotswap.persistence.freezes import PostgresFreezes
 from hotswap.persistence.garbage import PostgresGarbage
+from hotswap.persistence.gauges import PostgresGauges, RedisGauges
 from hotswap.persistence.history import PostgresHistory
 from hotswap.persistence.idempotency import PostgresIdempotencyKeys
 from hotswap.persistence.lineage import PostgresLineage
@@ -80,6 +82,7 @@ from hotswap.settings import Settings, SettingsError, load
 from hotswap.storage import ObjectStorage
 from hotswap.telemetry import configure_logging, mark_ready
 from hotswap.temporal import connect
+from hotswap.tracing import start_tracing
 from hotswap.uploads import MultipartUploads
 from hotswap.views import ErrorBody
 from serving.rayserve import RayServeClient
@@ -111,6 +114,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     tokens.router,
     traffic.router,
     health.router,
+    scraping.router,
     swagger.router,
 )
 
@@ -157,7 +161,8 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     counting = impatient(settings.redis.url.get_secret_value())
     storage = ObjectStorage(settings.storage)
     sessions = create_sessions(engine)
-    orchestration = Orchestration(await connect(lazy=True, identity="api"))
+    traced = start_tracing("api", settings.telemetry)
+    orchestration = Orchestration(await connect(lazy=True, identity="api", interceptors=traced))
     ray = RayServeClient(
         settings.ray.dashboard_url, settings.ray.auth_token.get_secret_value(), timeout=RAY_PATIENCE_SECONDS
     )
@@ -201,6 +206,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
                 ray,
                 CapacityRules(settings.capacity.team_gpus, settings.capacity.cluster_grows),
             ),
+            gauges={"postgresql": PostgresGauges(sessions).read, "redis": RedisGauges(redis).read},
             probes={
                 "postgresql": lambda: _select(engine),
                 "redis": lambda: _ping(redis),

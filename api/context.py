@@ -4,7 +4,7 @@ Handlers take `Parts` as an annotated dependency and hold nothing themselves, so
 its own. Nothing here connects: the API starts, and says so at `/health/ready`, when every server behind it is away.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -22,6 +22,7 @@ from hotswap.persistence.curation import PostgresCuration
 from hotswap.persistence.drift import PostgresDrift
 from hotswap.persistence.freezes import PostgresFreezes
 from hotswap.persistence.garbage import PostgresGarbage
+from hotswap.persistence.gauges import Gauge
 from hotswap.persistence.history import PostgresHistory
 from hotswap.persistence.idempotency import PostgresIdempotencyKeys
 from hotswap.persistence.lineage import PostgresLineage
@@ -44,6 +45,9 @@ from hotswap.uploads import MultipartUploads
 
 Probe = Callable[[], Awaitable[object]]
 """Returns when a server answers, raises when it doesn't."""
+
+Gauges = Callable[[], Awaitable[Sequence[Gauge]]]
+"""Reads what a server tells of HotSwap's state; raises HotSwapError, or what its driver does, when it is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class Parts:
     orchestration: Orchestration
     planner: Planner
     probes: Mapping[str, Probe]
+    gauges: Mapping[str, Gauges]
 
 
 def _parts(request: Request) -> Parts:

@@ -1,18 +1,21 @@
-"""What every request meets first and every answer passes last: trace id, size limit, content type, the last net.
+"""What every request meets first and every answer passes last: trace, size limit, content type, the last net.
 
-Protects three rules: each answer names its trace id (of the caller's W3C `traceparent`, else his `x-request-id` if it
-is a decent one), and what is logged and audited meanwhile names it too; nobody can make the API hold more than a small
-body in memory; and no exception gets out as anything but the error format. JSON is read whatever content type was sent,
-as curl's `-d` does; that is safe since no route takes a cookie, so no other site's form can act for a user. Who may
-call what is left to `api.auth`.
+Protects three rules: each answer names its trace id (of the caller's W3C `traceparent`, else of the trace that begins
+here where the API is traced, else his `x-request-id` if it is a decent one), and what is logged and audited meanwhile
+names it too; nobody can make the API hold more than a small body in memory; and no exception gets out as anything but
+the error format. JSON is read whatever content type was sent, as curl's `-d` does; that is safe since no route takes a
+cookie, so no other site's form can act for a user. Who may call what is left to `api.auth`.
 """
 
 import logging
 import re
+import time
 import uuid
 
-from opentelemetry.trace import format_trace_id, get_current_span
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, format_trace_id, get_current_span, get_tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from prometheus_client import Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,7 +30,17 @@ MAX_BODY_BYTES = 1024 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _TRACE_CONTEXT = TraceContextTextMapPropagator()
 
+UNTRACED = frozenset({"/health", "/health/ready", "/metrics"})
+"""Asked every few seconds for ever, by nobody who would look at a trace."""
+
+REQUESTS = Histogram(
+    "hotswap_api_request_duration_seconds",
+    "How long the API took for its answers.",
+    ("method", "route", "status"),
+)
+
 logger = logging.getLogger(__name__)
+tracer = get_tracer(__name__)
 
 
 class Edge:
@@ -41,17 +54,25 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        caller = _callers(scope)
+        if scope["path"] in UNTRACED:
+            await self._answer(scope, receive, send, get_current_span(caller))
+            return
+        with tracer.start_as_current_span(scope["method"], caller, kind=SpanKind.SERVER) as span:
+            await self._answer(scope, receive, send, span)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, span: Span) -> None:
         request_id = _request_id(scope)
-        trace_id = _traced(scope) or request_id
+        trace_id = _trace_id(span) or request_id
         scope.setdefault("state", {})["trace_id"] = trace_id
         telemetry.trace_id.set(trace_id)
         _read_as_json(scope)
-        started = False
+        begun, status = time.perf_counter(), 0
 
         async def send_marked(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
+                status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = request_id
                 headers["x-content-type-options"] = "nosniff"
@@ -65,9 +86,11 @@ class Edge:
             await self._app(scope, self._limited(receive), send_marked)
         except Exception as error:  # the last net: whatever it is, it must not leave as it is
             logger.exception("request failed", extra={"path": scope["path"]}, exc_info=error)
-            if started:
+            if status:
                 raise
             await answer_internal(trace_id=trace_id)(scope, receive, send_marked)
+        finally:
+            _account(scope, status, time.perf_counter() - begun, span)
 
     def _limited(self, receive: Receive) -> Receive:
         size = 0
@@ -92,11 +115,34 @@ class Edge:
         return answer(413, code=ValidationFailed.code, message=self._limit, trace_id=trace_id, headers=headers)
 
 
-def _traced(scope: Scope) -> str | None:
+def _callers(scope: Scope) -> Context:
     """The trace that the caller is in, as W3C Trace Context words it."""
-    carrier = {"traceparent": Headers(scope=scope).get("traceparent", "")}
-    context = get_current_span(_TRACE_CONTEXT.extract(carrier)).get_span_context()
+    headers = Headers(scope=scope)
+    return _TRACE_CONTEXT.extract({name: headers[name] for name in _TRACE_CONTEXT.fields if name in headers})
+
+
+def _trace_id(span: Span) -> str | None:
+    """None where nobody traces: neither the caller nor we."""
+    context = span.get_span_context()
     return format_trace_id(context.trace_id) if context.is_valid else None
+
+
+def _account(scope: Scope, status: int, seconds: float, span: Span) -> None:
+    """By the route's template: what callers write in a path must not become a label."""
+    route = getattr(scope.get("route"), "path", "")
+    REQUESTS.labels(scope["method"] if route else "", route, str(status)).observe(seconds)
+    if span.is_recording():
+        span.update_name(f"{scope['method']} {route}")
+        span.set_attributes(
+            {
+                "http.request.method": scope["method"],
+                "http.route": route,
+                "url.path": scope["path"],
+                "http.response.status_code": status,
+            }
+        )
+        if status >= 500:
+            span.set_status(Status(StatusCode.ERROR))
 
 
 def _request_id(scope: Scope) -> str:

@@ -6,6 +6,7 @@ profiles (`TEMPORAL_ADDRESS`, ...), not here. The embedded stack is only another
 """
 
 import os
+import re
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -390,9 +391,24 @@ class RetentionSettings(_Section):
 
 class TelemetrySettings(_Section):
     otlp_endpoint: str | None = Field(
-        None, description="OTLP over HTTP, such as http://127.0.0.1:4318; nothing reads it yet"
+        None,
+        pattern=r"^https?://",
+        description="where traces are sent, by OTLP over HTTP: `http://jaeger:4318`; none when absent",
     )
-    sampling_rate: float = Field(1.0, ge=0, le=1, description="share of traces that are kept; nothing reads it yet")
+    sampling_rate: float = Field(
+        1.0, ge=0, le=1, description="share of traces that are kept; a caller that is traced decides for itself"
+    )
+    worker_metrics: str | None = Field(
+        None,
+        pattern=r"^[^:/]+:\d+$",
+        description="host:port where a worker shows Prometheus what Temporal's SDK counts; nowhere when absent",
+    )
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _without_a_path(cls, given: str | None) -> str | None:
+        """Jaeger's collector as the operations guide has it (Thrift, on 14268) takes OTLP on 4318."""
+        return given and re.sub(r":14268/api/traces/?$", ":4318", given).rstrip("/").removesuffix("/v1/traces")
 
 
 class _FromEnvironment(BaseSettings):
@@ -425,7 +441,6 @@ class ReplicaSettings(_FromEnvironment):
 
     storage: StorageSettings
     serving: ServingSettings = ServingSettings()
-    telemetry: TelemetrySettings = TelemetrySettings()
 
 
 class ShipperSettings(_FromEnvironment):
@@ -445,7 +460,6 @@ class TrafficAgentSettings(_FromEnvironment):
     agent: AgentSettings = AgentSettings()
     gateway: GatewaySettings = GatewaySettings()
     limits: LimitSettings = LimitSettings()
-    telemetry: TelemetrySettings = TelemetrySettings()
 
 
 class Settings(TrafficAgentSettings):
@@ -459,6 +473,7 @@ class Settings(TrafficAgentSettings):
     notifications: NotificationSettings = NotificationSettings()
     serving: ServingSettings = ServingSettings()
     retention: RetentionSettings = RetentionSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
 
 
 SettingsT = TypeVar("SettingsT", bound=_FromEnvironment)

@@ -5,12 +5,13 @@ the field named, instead of failing its tasks for ever. Connection settings are 
 and profiles (`TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, ...).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
 from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
-from temporalio.client import Client
+from temporalio.client import Client, Interceptor
 from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
 from temporalio.converter import (
     CompositePayloadConverter,
@@ -22,6 +23,7 @@ from temporalio.converter import (
 )
 from temporalio.envconfig import ClientConfig
 from temporalio.exceptions import ApplicationError
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
 from hotswap.domain.errors import ValidationFailed
 
@@ -82,14 +84,27 @@ def describe(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, problem['loc'])) or 'input'}: {problem['msg']}" for problem in problems)
 
 
-async def connect(*, lazy: bool = False, identity: str | None = None) -> Client:
+async def connect(
+    *,
+    lazy: bool = False,
+    identity: str | None = None,
+    interceptors: Sequence[Interceptor] = (),
+    metrics: str | None = None,
+) -> Client:
     """A client for the server that Temporal's environment names.
 
-    `lazy` leaves the connection to the first call, so that a process can start while Temporal is away.
+    `lazy` leaves the connection to the first call, so that a process can start while Temporal is away. At `metrics`
+    (host:port) Prometheus is shown what the SDK counts, of this client and of the workers that use it.
     """
     config = ClientConfig.load_client_connect_config()
     config.setdefault("target_host", "127.0.0.1:7233")
     options: dict[str, Any] = {**config, "data_converter": DATA_CONVERTER, "lazy": lazy}
+    options["interceptors"] = list(interceptors)
     if identity is not None:
         options["identity"] = identity
+    if metrics is not None:
+        shown = PrometheusConfig(
+            bind_address=metrics, counters_total_suffix=True, unit_suffix=True, durations_as_seconds=True
+        )
+        options["runtime"] = Runtime(telemetry=TelemetryConfig(metrics=shown))
     return await Client.connect(**options)

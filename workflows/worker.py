@@ -67,6 +67,7 @@ from hotswap.settings import Settings, SettingsError, load
 from hotswap.storage import ObjectStorage
 from hotswap.telemetry import configure_logging, mark_ready
 from hotswap.temporal import connect
+from hotswap.tracing import start_tracing
 from serving.artifacts import ArtifactCache
 from serving.inspection import SubprocessInspector
 from serving.probe import HttpReplicaProbe
@@ -266,7 +267,11 @@ async def serve(settings: Settings) -> None:
         rollbacks=Rollbacks(Queries(sessions), settings),
         announcer=announcer,
     )
-    client = await connect(identity=f"worker-{os.getpid()}@{socket.gethostname()}")
+    client = await connect(
+        identity=f"worker-{os.getpid()}@{socket.gethostname()}",
+        interceptors=start_tracing("worker", settings.telemetry),
+        metrics=settings.telemetry.worker_metrics,
+    )
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -1,18 +1,23 @@
-"""What judges beside errors and latency: a real Prometheus that reads the stack's own Envoy, a webhook, drift."""
+"""What others ask and are told: a real Prometheus, which a rollout is judged by too, a webhook, drift, traces.
+
+Prometheus runs on the configuration, rules and dashboard of docker/, with this stack's addresses.
+"""
 
 import json
+import secrets
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from hotswap.cli.demo.models import TrainedModels
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.views import DeploymentView
 from hotswap.views.verdicts import MetricView
-from tests.fixtures import work
+from tests.fixtures import dashboards, work
 from tests.fixtures.gate import Gate
+from tests.fixtures.otlp import Collector
 from tests.fixtures.prometheus import needs_prometheus, running
 from tests.fixtures.stack import Stack, wait_until
 from tests.fixtures.work import ended, under_load
@@ -21,13 +26,6 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 MODEL = "judged-from-elsewhere"
 FAR_OFF = 100.0
-SCRAPE = """
-global: {scrape_interval: 1s}
-scrape_configs:
-- job_name: envoy
-  metrics_path: /stats/prometheus
-  static_configs: [{targets: ["%s"]}]
-"""
 FAILED = (
     'sum(increase(envoy_hotswap_hotswap_answers{application="${candidate}", status=~"5.."}[10s]))'
     ' / sum(increase(envoy_hotswap_hotswap_answers{application="${candidate}"}[10s]))'
@@ -48,10 +46,19 @@ def asked(stack: Stack, register: Callable[[str, str], None], trained: TrainedMo
 
 
 @pytest.fixture(scope="module")
-def prometheus(stack: Stack, prometheus_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    envoy = stack.environment["urls"]["envoyAdmin"].removeprefix("http://")
-    home: Path = tmp_path_factory.mktemp("prometheus")
-    with running(home, SCRAPE % envoy, port=prometheus_port) as url:
+def prometheus(
+    stack: Stack, prometheus_port: int, worker_metrics: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    urls = stack.environment["urls"]
+    addresses = {
+        "hotswap-api": urls["api"],
+        "hotswap-envoy": urls["envoyAdmin"],
+        "hotswap-worker": worker_metrics,
+        "hotswap-ray": urls["rayMetrics"],
+    }
+    targets = {job: address.removeprefix("http://") for job, address in addresses.items()}
+    config = dashboards.config(targets, token_file=str(stack.data / "secrets" / "metrics_token"), seconds=1)
+    with running(tmp_path_factory.mktemp("prometheus"), config, port=prometheus_port) as url:
         yield url
 
 
@@ -75,6 +82,74 @@ def test_a_query_that_says_too_much_rolls_back(asked: Stack, prometheus: str) ->
     assert result is not None
     assert result.outcome == "Harm"
     assert 0.1 < result.numbers["value"] <= 1
+
+
+ONLY_WHEN_SOMETHING_IS_WRONG = {
+    "temporal_workflow_task_execution_failed_total": ("Temporal's SDK", "workflow_task_execution_failed"),
+}
+"""Metrics that no healthy stack shows, and what shows that they exist all the same: their names, in the program."""
+
+
+@needs_prometheus
+def test_everything_that_rules_and_dashboard_ask_for_is_there(asked: Stack, prometheus: str) -> None:
+    """After the rollout above, of which there are answers, errors and rescues."""
+    with httpx.Client(base_url=prometheus, trust_env=False) as http:
+
+        def told(path: str, **query: str) -> Any:
+            answer = http.get(f"/api/v1/{path}", params=query)
+            assert answer.status_code == httpx.codes.OK, f"{query}: {answer.text}"
+            return answer.json()["data"]
+
+        queries = [*dashboards.rules(), *dashboards.panels()]
+        wanted = {name for query in queries for name in query.metrics} - ONLY_WHEN_SOMETHING_IS_WRONG.keys()
+        missing = lambda: wanted - told("metadata").keys() - {*told("label/__name__/values")}  # noqa: E731
+        wait_until(lambda: not missing(), what=f"a metric of {sorted(wanted)}")
+        for query in queries:
+            told("query", query=query.expression)
+
+        for record in dashboards.recorded():
+            wait_until(
+                lambda name=record: bool(told("query", query=f'{name}{{model="{MODEL}"}}')["result"]),  # type: ignore[misc]
+                what=f"a value of {record}",
+            )
+        found = [rule for group in told("rules")["groups"] for rule in group["rules"]]
+        assert {rule["name"]: rule.get("lastError") for rule in found if rule["health"] != "ok"} == {}
+        assert len(found) == len(dashboards.rules())
+        down = [each["labels"]["job"] for each in told("targets")["activeTargets"] if each["health"] != "up"]
+        assert down == []
+
+
+def test_a_trace_goes_from_the_request_through_temporal_to_the_activity(
+    asked: Stack, collector: Collector, register: Callable[[str, str], None]
+) -> None:
+    trace, caller = secrets.token_hex(16), secrets.token_hex(8)
+    body = {
+        "name": MODEL,
+        "version": "1.0.1",
+        "framework": "ONNX",
+        "artifactPath": f"s3://ml-models/{MODEL}/1.0.0.tar.gz",
+    }
+    headers = {"traceparent": f"00-{trace}-{caller}-01"}
+    assert asked.http.post("/api/v1/models", json=body, headers=headers).status_code == httpx.codes.CREATED
+
+    names = {
+        "POST /api/v1/models": "hotswap-api",
+        "StartWorkflow:Registration": "hotswap-api",
+        "RunWorkflow:Registration": "hotswap-worker",
+        "StartActivity:inspect_artifact": "hotswap-worker",
+        "RunActivity:inspect_artifact": "hotswap-worker",
+    }
+    wait_until(lambda: names.keys() <= collector.of(trace).keys(), what=f"all spans of {trace}")
+    found = collector.of(trace)
+    assert {name: found[name].service for name in names} == names
+    by_id = {span.span_id: span for span in found.values()}
+    at, way = found["RunActivity:inspect_artifact"], []
+    while (parent := by_id.get(at.parent_id)) is not None:
+        way.append(parent.name)
+        at = parent
+    assert "StartWorkflow:Registration" in way
+    assert way[-1] == "POST /api/v1/models"
+    assert at.parent_id == caller
 
 
 def test_a_webhook_that_says_no_rolls_back_and_its_reason_is_told(asked: Stack, gate: Gate) -> None:

@@ -75,6 +75,7 @@ RULES: dict[tuple[str, str], Needs | str] = {
     ("GET", "/.well-known/jwks.json"): anywhere(*Role),
     ("GET", "/health"): ANYBODY,
     ("GET", "/health/ready"): ANYBODY,
+    ("GET", "/metrics"): READ,
     ("GET", "/swagger"): ANYBODY,
     ("GET", "/swagger/start.js"): ANYBODY,
     ("GET", "/swagger/openapi.json"): ANYBODY,

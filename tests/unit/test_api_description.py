@@ -69,7 +69,10 @@ def test_every_body_has_an_example(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if name.startswith("GET")])
 def test_every_list_can_be_gone_through_by_cursor(name: str) -> None:
     operation, _ = OPERATIONS[name]
-    answer = resolved(operation["responses"]["200"]["content"]["application/json"]["schema"])
+    said = operation["responses"]["200"]["content"]
+    if "application/json" not in said:
+        return
+    answer = resolved(said["application/json"]["schema"])
     taken = {each["name"] for each in operation.get("parameters", ())}
     if "items" in answer.get("properties", {}):
         assert {"limit", "offset", "cursor"} <= taken

@@ -42,8 +42,8 @@ READERS: dict[str, tuple[type[Any], str]] = {
 """By service: what it loads, and the embedded stack's kind of process that it is."""
 
 
-def services() -> dict[str, Service]:
-    text = re.sub(r"\$\{(\w+):\?\}", r"the-\1", (DOCKER / "compose.yaml").read_text())
+def services(file: str = "compose.yaml") -> dict[str, Service]:
+    text = re.sub(r"\$\{(\w+):\?\}", r"the-\1", (DOCKER / file).read_text())
     found: dict[str, Service] = yaml.safe_load(text)["services"]
     return found
 
@@ -140,12 +140,37 @@ def test_ray_is_told_what_the_embedded_one_is(tmp_path: Path) -> None:
     }
 
 
-def test_only_the_gateway_is_published_and_no_image_is_whatever_is_newest() -> None:
-    for name, service in services().items():
+@pytest.mark.parametrize("file", ["compose.yaml", "monitoring.yaml"])
+def test_only_the_gateway_is_published_and_no_image_is_whatever_is_newest(file: str) -> None:
+    for name, service in services(file).items():
         for port in service.get("ports", []):
             assert port == "5000:5000" or port.startswith("127.0.0.1:"), f"{name} publishes {port}"
-        assert service["image"] == "hotswap" or ":" in service["image"].rpartition("/")[2]
-        assert not service["image"].endswith(":latest")
+        image = service.get("image") or services()[name]["image"]
+        assert image == "hotswap" or ":" in image.rpartition("/")[2]
+        assert not image.endswith(":latest")
+
+
+def test_monitoring_reads_what_is_there() -> None:
+    """Its file goes on top of the other: settings that their parts read, ports that something listens at, and files."""
+    beside, parts = services("monitoring.yaml"), services()
+    known = {variable for variable, _ in settings_table.variables()}
+    for name in beside.keys() & parts.keys():
+        assert settings_of(beside[name]).keys() <= known
+    asked = {
+        job["job_name"]: job["static_configs"][0]["targets"][0]
+        for job in yaml.safe_load((DOCKER / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    }
+    ray_port = next(flag for flag in parts["ray"]["command"] if flag.startswith("--metrics-export-port="))
+    assert asked == {
+        "hotswap-api": f"127.0.0.1:{settings_of(parts['api'])['HOTSWAP_GATEWAY__API_PORT']}",
+        "hotswap-envoy": settings_of(parts["agent"])["HOTSWAP_AGENT__ENVOY_ADMIN_URL"].removeprefix("http://"),
+        "hotswap-worker": settings_of(beside["worker"])["HOTSWAP_TELEMETRY__WORKER_METRICS"],
+        "hotswap-ray": f"127.0.0.1:{ray_port.partition('=')[2]}",
+    }
+    for service in beside.values():
+        for volume in service.get("volumes", []):
+            source = volume.partition(":")[0]
+            assert not source.startswith("./") or (DOCKER / source).is_dir()
 
 
 def test_the_images_packages_are_those_of_the_lock() -> None:

@@ -1,8 +1,8 @@
 """The stack's secrets: made once, kept in files that only their owner can read, and never on a command line.
 
 A second start finds the same passwords, so the data that they protect stays reachable; the signing keys stay too, so
-tokens outlive a restart. Two tokens are renewed when less than a day of them is left or another key signs by now: the
-development token, which is the person at the keyboard, and the traffic agent's.
+tokens outlive a restart. Three tokens are renewed when less than a day of them is left or another key signs by now: the
+development token, which is the person at the keyboard, the traffic agent's, and one that may only read, for Prometheus.
 """
 
 import json
@@ -40,6 +40,7 @@ class Credentials:
     jwks_file: Path
     token_file: Path
     agent_token_file: Path
+    metrics_token_file: Path
 
     @property
     def token(self) -> str:
@@ -65,6 +66,7 @@ def load(layout: Layout) -> Credentials:
         jwks_file=jwks_file,
         token_file=directory / "token",
         agent_token_file=directory / "agent_token",
+        metrics_token_file=directory / "metrics_token",
     )
     renew_tokens(layout, credentials)
     return credentials
@@ -76,6 +78,7 @@ def renew_tokens(layout: Layout, credentials: Credentials) -> None:
     for file, subject, role in (
         (credentials.token_file, "developer", Role.ADMIN),
         (credentials.agent_token_file, "traffic-agent", Role.TRAFFIC_AGENT),
+        (credentials.metrics_token_file, "prometheus", Role.VIEWER),
     ):
         if not _lasts(file, key):
             token = security.issue_token(

@@ -53,6 +53,7 @@ def urls(ports: Ports) -> dict[str, str]:
         "temporal": f"{HOST}:{ports.temporal}",
         "temporalUi": f"http://{HOST}:{ports.temporal_ui}",
         "rayDashboard": f"http://{HOST}:{ports.ray_dashboard}",
+        "rayMetrics": f"http://{HOST}:{ports.ray_metrics}",
         "s3": f"http://{HOST}:{ports.s3}",
         "envoyAdmin": f"http://{HOST}:{ports.envoy_admin}",
     }
