@@ -6,6 +6,7 @@ from collections.abc import Callable
 import typer
 
 from hotswap.cli import (
+    apply,
     artifacts,
     audit,
     database,
@@ -84,6 +85,14 @@ _add(
     "hotswap push model.onnx fraud-detection",
 )
 app.add_typer(artifacts.app, name="artifacts", rich_help_panel=WORK)
+_add(
+    WORK,
+    apply.apply,
+    "hotswap apply -f models.yaml --dry-run",
+    "hotswap apply -f models/ --yes --json | jq -r '.changes[].deploymentId // empty'",
+    "helm template models | hotswap apply -f - --yes",
+    codes=apply.CODES,
+)
 _add(
     WORK,
     deployments.deploy,

@@ -50,7 +50,7 @@ class ErrorsToldGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except ApiError as error:
-            _tell(error)
+            tell(error)
             raise typer.Exit(Exit.NOT_DONE) from None
         except (CommandFailed, StackError, TimeoutError) as error:
             _say(str(error))
@@ -114,7 +114,7 @@ def facts(*pairs: tuple[str, object]) -> Table:
     return made
 
 
-def _tell(error: ApiError) -> None:
+def tell(error: ApiError) -> None:
     untold = [problem for problem in error.details if problem.message not in error.message]
     details = [f"  {problem.field}: {problem.message}" for problem in untold]
     _say(error.message, *details, hint=_NEXT.get(error.code))

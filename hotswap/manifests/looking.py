@@ -1,0 +1,41 @@
+"""What is so, of the models that manifests speak of."""
+
+from collections.abc import Mapping, Sequence
+
+from hotswap.client import ApiError, HotSwap
+from hotswap.manifests.planning import Actual
+from hotswap.manifests.schema import Manifest
+from hotswap.views import VersionView
+
+NEWEST_DEPLOYMENTS = 50
+"""Of an environment: what is under way is among them, and what ended last."""
+
+
+def look(hotswap: HotSwap, wanted: Sequence[Manifest]) -> Mapping[str, Actual]:
+    """By name. Raises ApiError."""
+    return {manifest.name: _look(hotswap, manifest) for manifest in wanted}
+
+
+def _look(hotswap: HotSwap, manifest: Manifest) -> Actual:
+    try:
+        model = hotswap.model(manifest.name)
+    except ApiError as error:
+        if error.code == "MODEL_NOT_FOUND":
+            return Actual()
+        raise
+    deployments = [
+        each
+        for environment in manifest.environments
+        for each in hotswap.deployments(model=model.name, environment=environment.value, limit=NEWEST_DEPLOYMENTS).items
+    ]
+    monitoring = hotswap.monitoring(model.name) if manifest.monitoring is not None else None
+    return Actual(model, _versions(hotswap, model.name), monitoring, deployments)
+
+
+def _versions(hotswap: HotSwap, model: str) -> Mapping[str, VersionView]:
+    found: dict[str, VersionView] = {}
+    while True:
+        page = hotswap.versions(model, limit=200, offset=len(found))
+        found |= {each.version: each for each in page.items}
+        if not page.items or len(found) >= page.total:
+            return found

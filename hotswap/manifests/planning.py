@@ -1,0 +1,231 @@
+"""The difference between what manifests say and what is so. Pure: asks nobody, changes nothing.
+
+What can't be done is told with the plan, before anything is begun. A version that went back where it is wanted, of
+itself or because a person said so, is not sent there again by the same file: whoever took it back had a reason.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.vocabulary import DeploymentKind, Environment, OnConflict
+from hotswap.manifests.schema import Manifest, Serving, Version
+from hotswap.views import DeploymentView, ModelView, MonitoringView, VersionView
+
+_OF_A_MODEL = ("type", "description", "owner", "team", "tags")
+
+
+class Action(StrEnum):
+    REGISTER = "register"
+    CHANGE = "change"
+    ALIAS = "alias"
+    MONITOR = "monitor"
+    DEPLOY = "deploy"
+
+
+@dataclass(frozen=True, slots=True)
+class Actual:
+    """One model as it is; `deployments` are those of the environments that are spoken of, newest first."""
+
+    model: ModelView | None = None
+    versions: Mapping[str, VersionView] = field(default_factory=dict)
+    monitoring: MonitoringView | None = None
+    deployments: Sequence[DeploymentView] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing to do: `target` is a version, a field, an alias or an environment; `call` what the API is told."""
+
+    action: Action
+    model: str
+    target: str
+    before: Any
+    after: Any
+    call: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """In the order in which it is done. With a problem none of it is; `under_way` needs nothing but time."""
+
+    changes: tuple[Change, ...]
+    problems: tuple[str, ...] = ()
+    under_way: tuple[str, ...] = ()
+
+
+def plan(wanted: Sequence[Manifest], actual: Mapping[str, Actual], *, again: bool = False) -> Plan:
+    """`actual` has every model by name. With `again` a version may go where it was taken back from."""
+    changes: list[Change] = []
+    problems: list[str] = []
+    under_way: list[str] = []
+    for manifest in wanted:
+        there = actual[manifest.name]
+        one = _Model(manifest, there)
+        changes += [*one.registrations(), *one.metadata(), *one.aliases(), *one.monitoring()]
+        problems += one.problems()
+        for environment, serving in manifest.environments.items():
+            match one.deployment(environment, serving, again=again):
+                case Change() as change:
+                    changes.append(change)
+                case _Refused(why):
+                    problems.append(why)
+                case _UnderWay(what):
+                    under_way.append(what)
+    order = list(Action)
+    return Plan(tuple(sorted(changes, key=lambda each: order.index(each.action))), tuple(problems), tuple(under_way))
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    what: str
+
+
+class _Model:
+    def __init__(self, wanted: Manifest, actual: Actual) -> None:
+        self._wanted = wanted
+        self._actual = actual
+        self._name = wanted.name
+
+    def registrations(self) -> Iterator[Change]:
+        """Of a new model what describes it goes with each: whichever is first makes the model."""
+        said = self._wanted.said()
+        described = {name: said[name] for name in _OF_A_MODEL if said.get(name) is not None}
+        given = described if self._actual.model is None else {}
+        if "idempotent" in said:
+            given = {**given, "idempotent": said["idempotent"]}
+        for version in self._wanted.versions:
+            if version.version not in self._actual.versions:
+                body = {**given, "framework": self._wanted.framework.value, **version.said()}
+                yield Change(Action.REGISTER, self._name, version.version, None, version.artifact_path, body)
+
+    def metadata(self) -> Iterator[Change]:
+        if self._actual.model is None:
+            return
+        said, so = self._wanted.said(), self._actual.model.to_json()
+        for name in _OF_A_MODEL:
+            if name in said and _differs(said[name], so[name]):
+                yield Change(Action.CHANGE, self._name, name, so[name], said[name], {name: said[name]})
+
+    def aliases(self) -> Iterator[Change]:
+        so = self._actual.model.aliases if self._actual.model is not None else {}
+        for alias, version in self._wanted.aliases.items():
+            if so.get(alias) != version:
+                yield Change(Action.ALIAS, self._name, alias, so.get(alias), version)
+
+    def monitoring(self) -> Iterator[Change]:
+        said = self._wanted.monitoring.said() if self._wanted.monitoring is not None else {}
+        so = self._actual.monitoring.to_json() if self._actual.monitoring is not None else {}
+        for name, value in said.items():
+            if so.get(name) != value:
+                yield Change(Action.MONITOR, self._name, name, so.get(name), value, {name: value})
+
+    def problems(self) -> Iterator[str]:
+        model = self._actual.model
+        if model is None and not self._wanted.versions:
+            yield f"{self._name}: there is no such model, and no version that would make it"
+        if model is not None:
+            if model.is_archived:
+                yield f"{self._name}: is archived; `hotswap models restore {self._name}` brings it back"
+            registers = any(version.version not in self._actual.versions for version in self._wanted.versions)
+            if self._wanted.idempotent not in (None, model.idempotent) and not registers:
+                yield f"{self._name}: idempotent can be changed with a new version only"
+        for version in self._wanted.versions:
+            if (there := self._actual.versions.get(version.version)) is not None:
+                yield from self._same(version, there)
+        for alias, number in self._wanted.aliases.items():
+            if number is not None and not self._is_known(number):
+                yield f"{self._name}: alias {alias}: there is no version {number}, registered or here"
+
+    def _same(self, version: Version, there: VersionView) -> Iterator[str]:
+        """A version never changes: where the file says something else of it, one of the two is wrong."""
+        said, so = {"framework": self._wanted.framework.value, **version.said()}, there.to_json()
+        compared = ("artifactPath", "framework", "checksum", "trainingMetadata", "performanceBaseline")
+        for name in compared:
+            if said.get(name) is not None and said[name] != so[name]:
+                yield (
+                    f"{self._name} {version.version}: {name} is {_short(so[name])}, not {_short(said[name])}; "
+                    "a version never changes, so register a new one"
+                )
+
+    def deployment(
+        self, environment: Environment, serving: Serving, *, again: bool
+    ) -> Change | _Refused | _UnderWay | None:
+        where = f"{self._name}: {environment}"
+        version = self._number(serving.version)
+        if version is None or not self._is_known(version):
+            return _Refused(f"{where}: there is no version {serving.version}, registered or here")
+        so = self._actual.model.active_versions.get(environment) if self._actual.model is not None else None
+        theirs = [each for each in self._actual.deployments if each.environment is environment]
+        open_ones = [each for each in theirs if not each.status.is_terminal]
+        for each in open_ones:
+            if each.version == version and each.status is not DeploymentStatus.ROLLING_BACK:
+                return _UnderWay(f"{self._name} {version} is on its way to {environment} by {each.deployment_id}")
+        if so == version and not open_ones:
+            return None
+        if (there := self._actual.versions.get(version)) is not None and there.is_deprecated:
+            return _Refused(f"{where}: {version} is deprecated: {there.deprecation}")
+        if open_ones and serving.on_conflict is OnConflict.REJECT:
+            busy = open_ones[0]
+            return _Refused(
+                f"{where}: {busy.version} is on its way there by {busy.deployment_id}; wait for its end, or say "
+                "onConflict: queue or supersede"
+            )
+        if not again and (back := _taken_back(theirs, version)) is not None:
+            return _Refused(f"{where}: {version} {back}; say --again if it shall go there all the same")
+        call = {
+            "version": version,
+            "environment": environment.value,
+            "strategy": serving.strategy.value if serving.strategy is not None else None,
+            "config": serving.strategy_config,
+            "resources": serving.resources,
+            "on_conflict": serving.on_conflict.value,
+        }
+        newest = theirs[0].deployment_id if theirs else None
+        call["idempotency_key"] = _key({**call, "model": self._name, "after": newest})
+        return Change(Action.DEPLOY, self._name, environment.value, so, version, call)
+
+    def _number(self, version: str) -> str | None:
+        """Of an alias the number that it will have."""
+        if version in self._wanted.aliases:
+            return self._wanted.aliases[version]
+        return self._actual.model.aliases.get(version, version) if self._actual.model is not None else version
+
+    def _is_known(self, version: str) -> bool:
+        return version in self._actual.versions or version in {each.version for each in self._wanted.versions}
+
+
+def _taken_back(theirs: Sequence[DeploymentView], version: str) -> str | None:
+    """How the newest deployment that has ended speaks against this version, if it does."""
+    newest = next((each for each in theirs if each.status.is_terminal), None)
+    if newest is None:
+        return None
+    if newest.kind is DeploymentKind.ROLLBACK:
+        by = f"was rolled back by {newest.initiated_by} ({newest.deployment_id})"
+        return by if newest.previous_version == version and newest.status is DeploymentStatus.ACTIVE else None
+    if newest.version != version or newest.status is DeploymentStatus.ACTIVE:
+        return None
+    return f"ended as {newest.status} there: {newest.message or newest.reason} ({newest.deployment_id})"
+
+
+def _key(said: Mapping[str, Any]) -> str:
+    """Of what is asked for and of what was newest when it was: asked for twice, it is started once."""
+    return f"apply-{hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()}"
+
+
+def _differs(said: Any, so: Any) -> bool:
+    return sorted(said) != sorted(so) if isinstance(said, list) else bool(said != so)
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return text if len(text) <= 80 else f"{text[:79]}…"

@@ -1,0 +1,104 @@
+"""What a manifest may hold: one kind of document, a model with its versions, aliases and where what is to serve.
+
+Fields are named as in the API, whose meaning they have; the API's own rules about their values are not said twice here.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+import semver
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from hotswap.domain.errors import ValidationFailed
+from hotswap.domain.ids import check_alias, check_model_name, normalise_sha256
+from hotswap.domain.monitoring import OnDegraded
+from hotswap.domain.vocabulary import Environment, Framework, ModelType, OnConflict, Strategy
+
+API_VERSION = "hotswap/v1"
+
+
+def _told(check: Any) -> Any:
+    def run(value: str) -> str:
+        try:
+            return str(check(value))
+        except ValidationFailed as error:
+            raise ValueError(error.details[0].message) from None
+
+    return AfterValidator(run)
+
+
+def _semver(version: str) -> str:
+    if not semver.Version.is_valid(version):
+        raise ValueError("must be a semantic version such as 2.0.0, without a leading 'v'")
+    return version
+
+
+Alias = Annotated[str, _told(check_alias)]
+SemVer = Annotated[str, AfterValidator(_semver)]
+
+
+class _Said(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=False, extra="forbid", frozen=True)
+
+    def said(self) -> dict[str, Any]:
+        """What the file says, as the API names it; what it leaves out is missing."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+class Version(_Said):
+    version: SemVer
+    artifact_path: str = Field(pattern=r"^s3://[^/]+/.+")
+    framework: Framework | None = None
+    """The model's when absent."""
+    checksum: Annotated[str, _told(normalise_sha256)] | None = None
+    training_metadata: dict[str, Any] | None = None
+    performance_baseline: dict[str, Any] | None = None
+    reference_distribution: dict[str, Any] | None = None
+
+
+class Serving(_Said):
+    """What serves in one environment, and how it comes there if something else does."""
+
+    version: str
+    strategy: Strategy | None = None
+    strategy_config: dict[str, Any] = Field(default_factory=dict)
+    resources: dict[str, Any] | None = None
+    on_conflict: OnConflict = OnConflict.REJECT
+
+
+class Monitoring(_Said):
+    accuracy_drop: float | None = None
+    samples: int | None = None
+    on_degraded: OnDegraded | None = None
+    drift: bool | None = None
+
+
+class Manifest(_Said):
+    """One model. What is absent stays as it is; `description: null` and `team: null` take them away."""
+
+    api_version: Literal["hotswap/v1"]
+    kind: Literal["Model"]
+    name: Annotated[str, _told(check_model_name)]
+    framework: Framework
+    type: ModelType | None = None
+    description: str | None = None
+    owner: str | None = None
+    team: str | None = None
+    tags: list[str] | None = None
+    idempotent: bool | None = None
+    monitoring: Monitoring | None = None
+    versions: list[Version] = Field(default_factory=list)
+    aliases: Mapping[Alias, str | None] = Field(default_factory=dict)
+    """By alias the version that is called so; null: none is."""
+    environments: Mapping[Environment, Serving] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _says_nothing_twice(self) -> Self:
+        numbers = [each.version for each in self.versions]
+        if twice := {number for number in numbers if numbers.count(number) > 1}:
+            raise ValueError(f"versions: {', '.join(sorted(twice))} is there twice")
+        for name in self.model_fields_set & {"owner", "tags", "type", "idempotent", "monitoring"}:
+            if getattr(self, name) is None:
+                raise ValueError(f"{name} can be changed, and not taken away")
+        return self
