@@ -19,18 +19,22 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Self
+from typing import IO, Self, cast
 
 from filelock import FileLock
 
 from hotswap.domain.application import ArtifactRef
 from hotswap.domain.errors import ValidationFailed
-from hotswap.storage import ObjectStorage
+from hotswap.storage import CHUNK_BYTES, ObjectStorage
 
 MOST_MEMBERS = 10_000
 MOST_BYTES = 8 * 1024**3
 """Unpacked; an artifact itself is at most 2 GiB."""
 MOST_HEADER_BYTES = 1024**2
+MOST_XZ_BYTES = 80 * 1024**2
+"""Of memory for unpacking xz; its strongest preset, -9, takes 65 MiB."""
+_ZIP_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2})
+"""LZMA in a zip would take as much memory as the archive asks for."""
 SCRATCH = "tmp"
 """How a scratch directory's name begins; a checksum's never does."""
 
@@ -57,7 +61,7 @@ def unpack(archive: Path, into: Path) -> None:
             with zipfile.ZipFile(archive) as package:
                 _unpack_zip(package, into)
         else:
-            with tarfile.open(archive, tarinfo=_Member) as tar:
+            with _opened(archive) as tar:
                 _unpack_tar(tar, into)
     except tarfile.ReadError as error:
         raise refused(f"it is neither a whole tar (plain, gzip, bzip2, xz) nor a zip: {error}") from None
@@ -84,10 +88,46 @@ class _Member(tarfile.TarInfo):
 
 def _is_tar(archive: Path) -> bool:
     try:
-        tarfile.open(archive, tarinfo=_Member).close()
-    except tarfile.ReadError:
+        with _opened(archive):
+            return True
+    except (tarfile.ReadError, lzma.LZMAError):
         return False
-    return True
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
+    """By how the file begins: what is none of these isn't guessed at."""
+    with archive.open("rb") as file:
+        beginning = file.read(6)
+        file.seek(0)
+        if beginning == b"\xfd7zXZ\x00":
+            # `tarfile` would take as much memory as the archive asks for, so it is given a stream.
+            with tarfile.open(fileobj=cast("IO[bytes]", _Xz(file)), mode="r|", tarinfo=_Member) as tar:
+                yield tar
+            return
+        mode = "gz" if beginning[:2] == b"\x1f\x8b" else "bz2" if beginning[:3] == b"BZh" else ""
+        with tarfile.open(fileobj=file, mode=f"r:{mode}", tarinfo=_Member) as tar:  # type: ignore[call-overload]
+            yield tar
+
+
+class _Xz:
+    """Reads xz within bounded memory: the archive itself says how large a dictionary it wants, up to 4 GiB."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MOST_XZ_BYTES)
+        self._ended = False
+
+    def read(self, size: int) -> bytes:
+        """Up to so many bytes; fewer only at the end."""
+        found = bytearray()
+        while len(found) < size and not self._ended:
+            more = self._file.read(CHUNK_BYTES) if self._stream.needs_input else b""
+            if self._stream.needs_input and not more:
+                raise EOFError("the compressed file ended before the end of its stream")
+            found += self._stream.decompress(more, size - len(found))
+            self._ended = self._stream.eof  # what may come after it is no part of a tar
+        return bytes(found)
 
 
 def _unpack_tar(tar: tarfile.TarFile, into: Path) -> None:
@@ -108,6 +148,8 @@ def _unpack_zip(package: zipfile.ZipFile, into: Path) -> None:
         _check_name(member.filename)
         if (member.external_attr >> 16) & 0o170000 == 0o120000:
             raise refused(f"{member.filename!r} is a link")
+        if member.compress_type not in _ZIP_METHODS:
+            raise refused(f"{member.filename!r} is compressed by a method other than deflate and bzip2")
         package.extract(member, into)
 
 

@@ -30,6 +30,7 @@ from tests.fixtures.postgres import free_port
 from tests.fixtures.s3 import S3Server
 from tests.integration.api_world import INSPECTION, registration
 from tests.integration.test_api_deployments import error_of
+from tests.integration.test_artifact_memory import taken
 
 PART = 5 * 1024**2
 """The least that S3 takes but for the last."""
@@ -275,3 +276,16 @@ async def test_an_upload_that_was_left_is_thrown_away(shop: Shop) -> None:
     assert error_of(await shop.complete(begun["uploadId"])) == (404, "NOT_FOUND")
     anew = (await shop.begin(content)).json()
     assert [part["url"] is not None for part in anew["parts"]] == [True], "nothing of it was left"
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+async def test_two_gibibytes_are_sent_in_less_than_300_megabytes(shop: Shop, tmp_path: Path) -> None:
+    file = tmp_path / "model.tar"
+    with Path("/dev/urandom").open("rb") as random_bytes, file.open("wb") as written:
+        for _ in range(2 * 1024):
+            written.write(random_bytes.read(1024**2))
+    token = shop.as_(Role.DATA_SCIENTIST)["Authorization"].removeprefix("Bearer ")
+    found = await asyncio.to_thread(taken, "push", shop.url, token, str(file), "fraud")
+    assert found["peak"] < 300_000_000, found
+    assert await asyncio.to_thread(ObjectStorage(shop.settings.storage).size, found["artifactPath"]) == 2 * 1024**3

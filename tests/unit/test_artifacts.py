@@ -5,6 +5,7 @@ import io
 import random
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -148,7 +149,39 @@ def test_bombs_are_refused_before_they_are_written(tmp_path: Path, into: Path, m
         unpack(tar(tmp_path / "many.tar.gz", *(member(str(number)) for number in range(3))), into)
 
 
-@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
+def test_an_xz_that_asks_for_much_memory_is_refused(tmp_path: Path, into: Path) -> None:
+    data = bytearray(tar(tmp_path / "a.tar.xz", member("model.onnx"), mode="w:xz").read_bytes())
+    assert data[14:18] == b"\x21\x01\x16\x00", "the block's only filter: LZMA2, its dictionary 8 MiB"
+    data[16] = 40  # 4 GiB
+    data[20:24] = zlib.crc32(data[12:20]).to_bytes(4, "little")
+    (tmp_path / "a.tar.xz").write_bytes(data)
+    with pytest.raises(ValidationFailed, match=r"(?i)memory usage limit"):
+        unpack(tmp_path / "a.tar.xz", into)
+    assert list(into.iterdir()) == []
+
+
+def test_a_zip_whose_method_takes_as_much_memory_as_it_likes_is_refused(tmp_path: Path, into: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_LZMA) as package:
+        package.writestr("model.onnx", "graph")
+    with pytest.raises(ValidationFailed, match="compressed by a method other than"):
+        unpack(tmp_path / "a.zip", into)
+    assert list(into.iterdir()) == []
+
+
+@pytest.mark.parametrize("kept", [0.2, 0.6, 0.9])
+@pytest.mark.parametrize("mode", ["w:bz2", "w:xz"])
+def test_a_truncated_stream_is_refused(tmp_path: Path, into: Path, mode: str, kept: float) -> None:
+    with tarfile.open(tmp_path / "a", mode) as archive:  # type: ignore[call-overload]
+        info = tarfile.TarInfo("model.onnx")
+        info.size = 50_000
+        archive.addfile(info, io.BytesIO(random.Random(0).randbytes(info.size)))
+    whole = (tmp_path / "a").read_bytes()
+    (tmp_path / "a").write_bytes(whole[: int(len(whole) * kept)])
+    with pytest.raises(ValidationFailed):
+        unpack(tmp_path / "a", into)
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 def test_a_good_archive_is_unpacked(tmp_path: Path, into: Path, mode: str) -> None:
     unpack(tar(tmp_path / "a.tar", member("folder/model.onnx", size=9), mode=mode), into)
     assert (into / "folder" / "model.onnx").read_bytes() == b"x" * 9
