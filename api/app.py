@@ -20,6 +20,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api import (
+    async_inference,
     audit,
     authentication,
     curation,
@@ -53,6 +54,7 @@ from api.limits import RateLimits, impatient
 from api.orchestration import Orchestration
 from hotswap.oidc import IssuerKeys
 from hotswap.persistence.alerts import PostgresAlerts
+from hotswap.persistence.async_inference import PostgresAsyncInference
 from hotswap.persistence.audit import PostgresAudit
 from hotswap.persistence.capacity import PostgresCapacity
 from hotswap.persistence.changes import PostgresChanges
@@ -110,6 +112,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     redeployment.router,
     freezes.router,
     outcomes.router,
+    async_inference.router,
     audit.router,
     tokens.router,
     traffic.router,
@@ -197,6 +200,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             storage=storage,
             multipart=MultipartUploads(settings.storage),
             outcomes=PostgresOutcomes(sessions),
+            async_inference=PostgresAsyncInference(sessions),
             measures=PostgresMeasures(sessions, settings.retention),
             drift=PostgresDrift(sessions),
             orchestration=orchestration,

@@ -16,6 +16,7 @@ from api.orchestration import Orchestration
 from hotswap.domain.access import Principal
 from hotswap.domain.vocabulary import Role
 from hotswap.persistence.alerts import PostgresAlerts
+from hotswap.persistence.async_inference import PostgresAsyncInference
 from hotswap.persistence.audit import PostgresAudit
 from hotswap.persistence.changes import PostgresChanges
 from hotswap.persistence.curation import PostgresCuration
@@ -77,6 +78,7 @@ class Parts:
     storage: ObjectStorage
     multipart: MultipartUploads
     outcomes: PostgresOutcomes
+    async_inference: PostgresAsyncInference
     measures: PostgresMeasures
     drift: PostgresDrift
     orchestration: Orchestration

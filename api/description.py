@@ -26,7 +26,7 @@ TAGS = {
     "artifacts": "Sending them to S3, part by part, and collecting what no version refers to.",
     "deployments": "Putting a version into production, watching and steering that, and taking it back.",
     "freezes": "Times in which nothing new starts.",
-    "inference": "What predictions should have been; inference itself is answered by the replicas, not here.",
+    "inference": "Inference that is answered later, and what predictions should have been; at once replicas answer.",
     "monitoring": "What is watched of what serves, and what was found.",
     "audit": "Who did what, when and why.",
     "health": "Whether the API lives, and whether what it needs answers.",

@@ -64,7 +64,7 @@ class Edge:
     async def _answer(self, scope: Scope, receive: Receive, send: Send, span: Span) -> None:
         request_id = _request_id(scope)
         trace_id = _trace_id(span) or request_id
-        scope.setdefault("state", {})["trace_id"] = trace_id
+        scope.setdefault("state", {}).update(trace_id=trace_id, request_id=request_id)
         telemetry.trace_id.set(trace_id)
         _read_as_json(scope)
         begun, status = time.perf_counter(), 0

@@ -35,6 +35,7 @@ STATUS: dict[type[HotSwapError], HTTPStatus] = {
     domain.VersionNotFound: HTTPStatus.NOT_FOUND,
     domain.AliasNotFound: HTTPStatus.NOT_FOUND,
     domain.DeploymentNotFound: HTTPStatus.NOT_FOUND,
+    domain.InferenceNotFound: HTTPStatus.NOT_FOUND,
     domain.Conflict: HTTPStatus.CONFLICT,
     domain.PolicyNotMet: HTTPStatus.CONFLICT,
     domain.InsufficientCapacity: HTTPStatus.CONFLICT,
@@ -62,7 +63,7 @@ _CODE_OF_STATUS = {
     HTTPStatus.NOT_FOUND: domain.NotFound.code,
     HTTPStatus.PRECONDITION_FAILED: domain.ChangedMeanwhile.code,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ValidationFailed.code,
-    HTTPStatus.TOO_MANY_REQUESTS: "RATE_LIMIT_EXCEEDED",
+    HTTPStatus.TOO_MANY_REQUESTS: domain.RateLimited.code,
     HTTPStatus.INTERNAL_SERVER_ERROR: HotSwapError.code,
 }
 

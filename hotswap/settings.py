@@ -236,7 +236,7 @@ class AgentSettings(_Section):
 class GatewaySettings(_Section):
     """The public address and what stands behind it."""
 
-    public_url: str = Field("http://127.0.0.1:5000", description="how callers reach Envoy; nothing reads it yet")
+    public_url: str = Field("http://127.0.0.1:5000", description="how callers reach Envoy, and workers too")
     listen_host: str = Field("127.0.0.1", description="where Envoy listens")
     listen_port: int = Field(5000, description="its public port")
     tls_certificate_file: Path | None = Field(
@@ -370,6 +370,22 @@ class LimitSettings(_Section):
     )
 
 
+class InferenceSettings(_Section):
+    """Inference that is accepted now and answered later."""
+
+    token_file: Path | None = Field(
+        None,
+        description="bearer token (role Application) by which workers ask for predictions on callers' behalf; without"
+        " it asynchronous inference is refused",
+    )
+    deadline: timedelta = Field(
+        timedelta(minutes=10), gt=timedelta(0), description="how long an asynchronous request may wait for its answer"
+    )
+    most_waiting: int = Field(1_000, ge=1, description="asynchronous requests without an answer; more are refused")
+    most_waiting_of_caller: int = Field(200, ge=1, description="the same of one caller")
+    at_once: int = Field(8, ge=1, le=256, description="how many of them a worker asks for at a time")
+
+
 class RetentionSettings(_Section):
     """How long the recorder keeps what it writes; looked after each hour."""
 
@@ -377,6 +393,9 @@ class RetentionSettings(_Section):
         timedelta(days=90),
         ge=timedelta(days=1),
         description="how long a record of an inference is kept, in whole days, and its outcome",
+    )
+    async_results: timedelta = Field(
+        timedelta(days=1), ge=timedelta(hours=1), description="how long an asynchronous request's answer can be fetched"
     )
     seconds: timedelta = Field(
         timedelta(days=1), ge=timedelta(hours=1), description="how long a model's figures are kept by the second"
@@ -472,6 +491,7 @@ class Settings(TrafficAgentSettings):
     analysis: AnalysisSettings = AnalysisSettings()
     notifications: NotificationSettings = NotificationSettings()
     serving: ServingSettings = ServingSettings()
+    inference: InferenceSettings = InferenceSettings()
     retention: RetentionSettings = RetentionSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 

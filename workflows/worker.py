@@ -14,8 +14,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -37,16 +37,18 @@ from activities.traffic import TrafficActivities
 from activities.validation import ValidationActivities
 from hotswap import ports as port
 from hotswap.analysis.judge import Judging
+from hotswap.answering import Answering
 from hotswap.bus import RedisTrafficBus
 from hotswap.domain.analysis import Source
 from hotswap.messages import TASK_QUEUE, waiting_queue, watch_queue
 from hotswap.persistence.accuracy import PostgresAccuracy
 from hotswap.persistence.alerts import PostgresAlerts
 from hotswap.persistence.applications import PostgresApplications
+from hotswap.persistence.async_inference import PostgresAsyncInference
 from hotswap.persistence.bell import PostgresBell
 from hotswap.persistence.capacity import PostgresCapacity
 from hotswap.persistence.census import PostgresCensus
-from hotswap.persistence.database import create_engine, create_sessions
+from hotswap.persistence.database import Sessions, create_engine, create_sessions
 from hotswap.persistence.deployments import PostgresDeployments
 from hotswap.persistence.drift import PostgresDrift
 from hotswap.persistence.looks import PostgresLooks
@@ -60,6 +62,7 @@ from hotswap.persistence.traffic import PostgresTrafficPlans
 from hotswap.persistence.turns import PostgresTurns
 from hotswap.planner import CapacityRules, Planner
 from hotswap.providers.announcer import WebhookAnnouncer
+from hotswap.providers.gateway import InferenceGateway
 from hotswap.providers.prometheus import PrometheusMeter
 from hotswap.providers.webhook import WebhookMeter
 from hotswap.rollbacks import Rollbacks
@@ -278,6 +281,7 @@ async def serve(settings: Settings) -> None:
     async with AsyncExitStack() as running:
         for worker in workers(client, ports):
             await running.enter_async_context(worker)
+        await running.enter_async_context(answering(settings, sessions, stop))
         await ensure_schedules(client)
         mark_ready()
         await stop.wait()
@@ -287,6 +291,29 @@ async def serve(settings: Settings) -> None:
     await announcer.aclose()
     await redis.aclose()
     await engine.dispose()
+
+
+@asynccontextmanager
+async def answering(settings: Settings, sessions: Sessions, stop: asyncio.Event) -> AsyncIterator[None]:
+    """Asynchronous inference is answered meanwhile, where this worker has a token to ask with.
+
+    What should never end it ends the worker, and is raised: another one will start.
+    """
+    if (token_file := settings.inference.token_file) is None:
+        yield
+        return
+    gateway = InferenceGateway(settings.gateway.public_url, token_file)
+    answering = Answering(PostgresAsyncInference(sessions), gateway, at_once=settings.inference.at_once)
+    running = asyncio.create_task(answering.run())
+    running.add_done_callback(lambda _: stop.set())
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+        await gateway.aclose()
+    if not running.cancelled():
+        running.result()
 
 
 def main() -> None:

@@ -36,6 +36,7 @@ from api.schemas.deployments import (
     Resources,
     split_resources,
 )
+from api.schemas.inference import AskLater
 from api.schemas.outcomes import ObservedAt, OutcomeLabel, OutcomeOf, ReportOutcome, ReportOutcomes
 from api.schemas.registration import (
     ArtifactPath,
@@ -60,6 +61,7 @@ __all__ = [
     "REQUEST_ID",
     "AliasName",
     "ArtifactPath",
+    "AskLater",
     "BeginUpload",
     "Body",
     "ChangeModel",

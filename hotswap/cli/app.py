@@ -15,6 +15,7 @@ from hotswap.cli import (
     drift,
     explain,
     freezes,
+    inference,
     keys,
     metrics,
     models,
@@ -147,6 +148,18 @@ _add(
 )
 _add(WORK, freezes.thaw, "hotswap thaw Production", "hotswap thaw frz-1a2b3c4d")
 _add(WORK, freezes.freezes, "hotswap freezes", "hotswap freezes --environment Production --json")
+_add(
+    WORK,
+    inference.infer,
+    "hotswap infer fraud-detection '[0.1, 0.2]'",
+    "hotswap infer fraud-detection @instances.json --batch --json",
+    "hotswap infer fraud-detection '[0.1, 0.2]' --async --wait --timeout PT5M",
+)
+_add(
+    WORK,
+    inference.inference,
+    "hotswap inference c0ffee00-0000-4000-8000-000000000000 --json | jq .result",
+)
 _add(
     WORK,
     reporting.outcome,

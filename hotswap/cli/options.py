@@ -68,14 +68,19 @@ def check_timeout(timeout: timedelta | None, *, wait: bool) -> None:
         raise typer.BadParameter("--timeout needs --wait: without it the command doesn't wait for anything")
 
 
-def json_object(text: str, *, name: str) -> dict[str, Any]:
+def json_value(text: str, *, name: str) -> Any:
     """JSON, or a file of it named by `@path`."""
     try:
-        value = json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
+        return json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
     except OSError as error:
         raise typer.BadParameter(f"{name}: can't read {text[1:]}: {error.strerror}") from None
     except ValueError as error:
         raise typer.BadParameter(f"{name}: is not JSON: {error}") from None
+
+
+def json_object(text: str, *, name: str) -> dict[str, Any]:
+    """The same of an object."""
+    value = json_value(text, name=name)
     if not isinstance(value, dict):
         raise typer.BadParameter(f"{name}: must be a JSON object, such as '{{\"canaryPercentage\": 10}}'")
     return value

@@ -1,12 +1,13 @@
 """Predictions, and what they should have been."""
 
+import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from hotswap.client.asking import routing_headers
 from hotswap.client.calls import Calls, quoted, read
-from hotswap.views import BatchPredictionView, OutcomesTaken, PredictionView
+from hotswap.views import AsyncInferenceView, BatchPredictionView, OutcomesTaken, PredictionView
 
 MOST_OUTCOMES = 1_000
 """In one call."""
@@ -56,6 +57,39 @@ class Inference(Calls):
                 headers=routing_headers(environment, version, entity, tester=tester),
             ),
         )
+
+    def infer_later(
+        self,
+        model: str,
+        *,
+        features: Sequence[Any] | Mapping[str, Any] | None = None,
+        instances: Sequence[Any] | None = None,
+        environment: str | None = None,
+        version: str | None = None,
+        entity: str | None = None,
+        tester: bool = False,
+        request_id: str | None = None,
+    ) -> AsyncInferenceView:
+        """Have one prediction (`features`) or a batch of them (`instances`) made later; `inference_status` tells it.
+
+        Asked again under the same `request_id` it is the first request, and is answered once.
+        """
+        headers = routing_headers(environment, version, entity, tester=tester)
+        body = {"features": features} if instances is None else {"instances": instances}
+        return read(
+            AsyncInferenceView,
+            self._transport.send(
+                "POST",
+                f"/api/v1/inference/{quoted(model)}/async",
+                body=body,
+                headers=headers | {"x-request-id": request_id or str(uuid.uuid4())},
+            ),
+        )
+
+    def inference_status(self, request_id: str) -> AsyncInferenceView:
+        """What became of a request that is answered later."""
+        path = f"/api/v1/inference/{quoted(request_id)}/status"
+        return read(AsyncInferenceView, self._transport.send("GET", path))
 
     def report_outcome(
         self, request_id: str, outcome: str | float, *, observed_at: datetime | None = None

@@ -6,7 +6,8 @@
     ├── NotFound
     │   ├── ModelNotFound
     │   ├── VersionNotFound
-    │   └── DeploymentNotFound
+    │   ├── DeploymentNotFound
+    │   └── InferenceNotFound       no such asynchronous request, or another caller's
     ├── Conflict                    somebody else holds what was asked for
     │   ├── PolicyNotMet            a policy of the environment stands against it, now
     │   ├── InsufficientCapacity    the GPUs or CPUs that it needs are others' now; the message has the sum
@@ -77,6 +78,10 @@ class AliasNotFound(NotFound):
 
 class DeploymentNotFound(NotFound):
     code = "DEPLOYMENT_NOT_FOUND"
+
+
+class InferenceNotFound(NotFound):
+    code = "INFERENCE_NOT_FOUND"
 
 
 class Conflict(HotSwapError):

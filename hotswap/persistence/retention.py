@@ -57,6 +57,8 @@ async def let_go(sessions: Sessions, retention: RetentionSettings, *, now: datet
     unmatched = "application IS NULL AND received_at < :before"
     await _delete(sessions, "outcomes", unmatched, {"before": now - UNMATCHED_KEPT})
     await _delete(sessions, "outcomes", "received_at < :before", {"before": now - retention.records})
+    answered = "due_at IS NULL AND accepted_at < :before"
+    await _delete(sessions, "async_inferences", answered, {"before": now - retention.async_results})
     await _delete(sessions, "idempotency_keys", "created_at < :before", {"before": now - KEPT})
     await _drop_partitions(sessions, before=now - retention.records)
 

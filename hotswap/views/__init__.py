@@ -28,7 +28,7 @@ from hotswap.views.explanations import (
     ReplayView,
     RuledMetricView,
 )
-from hotswap.views.inference import BatchPredictionView, OutcomesTaken, PredictionView, TokenView
+from hotswap.views.inference import AsyncInferenceView, BatchPredictionView, OutcomesTaken, PredictionView, TokenView
 from hotswap.views.metrics import ClientView, DriftView, FeatureDriftView, LatencyView, MetricsView, QualityView
 from hotswap.views.models import (
     CardView,
@@ -52,6 +52,7 @@ __all__ = [
     "AnalysisView",
     "AnswerView",
     "ArmView",
+    "AsyncInferenceView",
     "AuditEventView",
     "AuditPage",
     "BatchPredictionView",

@@ -1,9 +1,11 @@
-"""Predictions, the outcomes reported of them, and the token that either needs."""
+"""Predictions, now or later, the outcomes reported of them, and the token that either needs."""
 
 from datetime import datetime
 from typing import Any
 
+from hotswap.domain.vocabulary import InferenceStatus
 from hotswap.views.base import View
+from hotswap.views.errors import ErrorView
 
 
 class PredictionView(View):
@@ -22,6 +24,24 @@ class BatchPredictionView(View):
     version: str
     predictions: list[Any]
     total_latency_ms: float | None = None
+
+
+class AsyncInferenceView(View):
+    """A request that is answered later: `result` once it is Completed, `error` where it is Failed or Timeout."""
+
+    request_id: str
+    model_name: str
+    status: InferenceStatus
+    accepted_at: datetime
+    deadline_at: datetime
+    completed_at: datetime | None = None
+    attempts: int = 0
+    result: BatchPredictionView | PredictionView | None = None
+    error: ErrorView | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.status not in {InferenceStatus.PENDING, InferenceStatus.PROCESSING}
 
 
 class OutcomesTaken(View):

@@ -69,7 +69,7 @@ def route_configuration(plan: TrafficPlan, oidc: OidcSettings = OFF, *, is_ready
                         "there is nothing here",
                         typed_per_filter_config=OPEN_TO_ALL,
                     ),
-                    _to_api({"safe_regex": {"regex": f"{INFERENCE}/[^/]+/(status|outcome)"}}),
+                    _to_api({"safe_regex": {"regex": f"{INFERENCE}/[^/]+/(async|status|outcome)"}}),
                     _to_api({"path": f"{INFERENCE}/outcomes"}),
                     _nothing_but_inference(),
                     *(entry for route in plan.routes for entry in _model_routes(route, INFERENCE)),

@@ -1,7 +1,9 @@
 """A candidate that answers quickly, without errors and wrongly: it is rolled back once outcomes are reported."""
 
 import json
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,8 @@ from sklearn.preprocessing import StandardScaler
 
 from hotswap.cli.demo.models import GOLDEN, TrainedModels, export, pack
 from hotswap.domain.lifecycle import DeploymentStatus as S
+from hotswap.domain.vocabulary import InferenceStatus
+from hotswap.views import AsyncInferenceView, PredictionView
 from tests.fixtures import work
 from tests.fixtures.outcomes import asked_and_told
 from tests.fixtures.stack import Stack, hotswap, wait_until
@@ -60,15 +64,45 @@ def test_a_candidate_that_is_wrong_more_often_is_rolled_back(
     assert accuracy["2.0.0"] < 0.1
 
 
-def test_a_label_reported_by_hand_is_counted(
-    stack: Stack, register: Callable[[str, str], None], trained: TrainedModels
-) -> None:
+@pytest.fixture(scope="module")
+def labelled(stack: Stack, register: Callable[[str, str], None]) -> str:
     register("labelled", "1.0.0")
     assert ended(stack, stack.api.deploy("labelled", version="1.0.0").deployment_id).status is S.ACTIVE
+    return "labelled"
+
+
+@pytest.mark.usefixtures("labelled")
+def test_a_label_reported_by_hand_is_counted(stack: Stack, trained: TrainedModels) -> None:
     answer = stack.api.infer("labelled", trained.requests[0])
     said = hotswap("outcome", answer.request_id, json.dumps(answer.prediction), "--json", data=stack.data)
     assert json.loads(said.stdout) == {"accepted": 1}
     wait_until(lambda: _counted(stack, "labelled") == [("1.0.0", 1, 1)], what="the outcome to be counted")
+
+
+def test_what_was_accepted_is_answered_once_though_its_worker_is_killed(
+    stack: Stack, labelled: str, trained: TrainedModels
+) -> None:
+    rows = trained.requests[:60]
+    expected = [each["prediction"] for each in stack.api.infer_batch(labelled, rows).predictions]
+
+    def hand_in(some: Sequence[list[float]]) -> list[str]:
+        return [stack.api.infer_later(labelled, features=row).request_id for row in some]
+
+    accepted = hand_in(rows[:40])
+    os.kill(stack.pid("worker"), signal.SIGKILL)
+    accepted += hand_in(rows[40:])
+
+    def answers() -> list[AsyncInferenceView]:
+        return [stack.api.inference_status(request_id) for request_id in accepted]
+
+    wait_until(lambda: all(each.is_over for each in answers()), seconds=60, what="an answer to each")
+    assert {each.status for each in answers()} == {InferenceStatus.COMPLETED}
+    assert [each.result.prediction for each in answers() if isinstance(each.result, PredictionView)] == expected
+    url = stack.control["HOTSWAP_POSTGRES__URL"].replace("+psycopg", "")
+    with psycopg.connect(url, autocommit=True) as database:
+        query = "SELECT request_id FROM inference_requests WHERE request_id = ANY(%s)"
+        wait_until(lambda: len(database.execute(query, [accepted]).fetchall()) >= 60, what="their records")
+        assert sorted(each for (each,) in database.execute(query, [accepted])) == sorted(accepted), "each once"
 
 
 def _counted(stack: Stack, model: str = MODEL) -> list[tuple[str, int, int]]:

@@ -155,8 +155,8 @@ async def test_our_own_business_is_hidden_and_the_rest_is_the_apis(gateway: Gate
         assert (answer.status_code, answer.json().get("error", {}).get("code")) == (404, "NOT_FOUND"), path
     for path in ("/api/v1/models", "/api/v1/inference/r-1/status"):
         assert (await gateway.http.get(path)).json()["from"] == "api"
-    for path in ("/api/v1/inference/r-1/outcome", "/api/v1/inference/outcomes", "/api/v1/inference/outcomes?a=b"):
-        assert (await gateway.http.post(path, json={})).json()["from"] == "api"
+    for path in ("r-1/outcome", "outcomes", "outcomes?a=b", "fraud/async"):
+        assert (await gateway.http.post(f"/api/v1/inference/{path}", json={})).json()["from"] == "api"
     for path in ("/internal%2Ftraffic/plan", "/api/v1/inference%2ffraud"):
         answer = await gateway.http.get(path)
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "VALIDATION_ERROR")

@@ -125,6 +125,8 @@ RULES: dict[tuple[str, str], Needs | str] = {
     ("POST", "/api/v1/deployments/{deployment_id}/abort"): MAKE,
     ("POST", "/api/v1/deployments/{deployment_id}/rollback"): MAKE,
     ("POST", "/api/v1/inference/outcomes"): anywhere(APPLICATION, SCIENTIST, ENGINEER, ADMIN),
+    ("POST", "/api/v1/inference/{model}/async"): in_team(APPLICATION, SCIENTIST, ENGINEER, ADMIN),
+    ("GET", "/api/v1/inference/{request_id}/status"): anywhere(APPLICATION, VIEWER, SCIENTIST, ENGINEER, ADMIN),
     ("POST", "/api/v1/inference/{request_id}/outcome"): anywhere(APPLICATION, SCIENTIST, ENGINEER, ADMIN),
     ("POST", "/api/v1/freezes"): everywhere(ENGINEER, ADMIN),
     ("GET", "/api/v1/freezes"): READ,

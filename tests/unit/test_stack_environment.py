@@ -130,6 +130,7 @@ def test_tokens_say_who_and_are_renewed_before_they_end(place: Layout) -> None:
     assert roles(secret.token_file) == {Role.ADMIN}
     assert roles(secret.agent_token_file) == {Role.TRAFFIC_AGENT}
     assert roles(secret.metrics_token_file) == {Role.VIEWER}
+    assert roles(secret.inference_token_file) == {Role.APPLICATION}
     old = security.issue_token(
         key=credentials.signing_keys(secret)[0],
         issuer="hotswap",

@@ -1,8 +1,9 @@
 """The stack's secrets: made once, kept in files that only their owner can read, and never on a command line.
 
 A second start finds the same passwords, so the data that they protect stays reachable; the signing keys stay too, so
-tokens outlive a restart. Three tokens are renewed when less than a day of them is left or another key signs by now: the
-development token, which is the person at the keyboard, the traffic agent's, and one that may only read, for Prometheus.
+tokens outlive a restart. Four tokens are renewed when less than a day of them is left or another key signs by now: the
+development token, which is the person at the keyboard, the traffic agent's, one that may only read, for Prometheus, and
+the one by which workers ask for predictions.
 """
 
 import json
@@ -41,6 +42,7 @@ class Credentials:
     token_file: Path
     agent_token_file: Path
     metrics_token_file: Path
+    inference_token_file: Path
 
     @property
     def token(self) -> str:
@@ -67,6 +69,7 @@ def load(layout: Layout) -> Credentials:
         token_file=directory / "token",
         agent_token_file=directory / "agent_token",
         metrics_token_file=directory / "metrics_token",
+        inference_token_file=directory / "inference_token",
     )
     renew_tokens(layout, credentials)
     return credentials
@@ -79,6 +82,7 @@ def renew_tokens(layout: Layout, credentials: Credentials) -> None:
         (credentials.token_file, "developer", Role.ADMIN),
         (credentials.agent_token_file, "traffic-agent", Role.TRAFFIC_AGENT),
         (credentials.metrics_token_file, "prometheus", Role.VIEWER),
+        (credentials.inference_token_file, "async-inference", Role.APPLICATION),
     ):
         if not _lasts(file, key):
             token = security.issue_token(

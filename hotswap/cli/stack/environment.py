@@ -173,6 +173,7 @@ class Environments:
                 "API_HOST": HOST,
                 "API_PORT": ports.api,
             },
+            "INFERENCE": {"TOKEN_FILE": secret.inference_token_file},
             "OIDC": {"CACHE_FILE": layout.data / "oidc.json"},
             "SECURITY": {"ISSUER": ISSUER, "AUDIENCE": AUDIENCE, "JWKS_FILE": secret.jwks_file},
         }

@@ -7,6 +7,7 @@ have predictable names so that migrations can speak of them.
 from hotswap.persistence.tables.access import ServiceTokenRow
 from hotswap.persistence.tables.analysis import AlertRow, AnalysisLook, AnalysisResult, DriftReport
 from hotswap.persistence.tables.artifacts import RemovedArtifact, UploadRow
+from hotswap.persistence.tables.async_inference import AsyncInference
 from hotswap.persistence.tables.base import Base, Now
 from hotswap.persistence.tables.deployments import ENDED, Approval, AuditEvent, Deployment, FreezeRow, Slot
 from hotswap.persistence.tables.outcomes import OutcomeRollup, OutcomeRow
@@ -36,6 +37,7 @@ __all__ = [
     "AnalysisLook",
     "AnalysisResult",
     "Approval",
+    "AsyncInference",
     "AuditEvent",
     "Base",
     "Deployment",

@@ -1,0 +1,117 @@
+"""Inference that is accepted now and answered later, by a worker that asks the replicas like any caller.
+
+What was acknowledged with 202 is in the database, and will be answered, or said to have failed, by its deadline,
+whatever dies meanwhile. The request's id is the caller's `x-request-id`, or follows from his `Idempotency-Key`: sent
+again under it, the request is the first one, and is answered once.
+"""
+
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request, Response
+from pydantic import ValidationError
+
+from api.auth import CALLERS, READERS, requires
+from api.context import With
+from api.idempotency import KeyName
+from api.routing import GuardedRoute
+from api.schemas import AskLater, ModelId, RequestId
+from hotswap.domain.access import Principal
+from hotswap.domain.errors import Unavailable
+from hotswap.domain.vocabulary import Environment, InferenceStatus, Role
+from hotswap.persistence.async_inference import Limits, NewInference
+from hotswap.persistence.tables import AsyncInference
+from hotswap.views import AsyncInferenceView, BatchPredictionView, ErrorBody, ErrorView, PredictionView
+
+router = APIRouter(prefix="/api/v1/inference", tags=["inference"], route_class=GuardedRoute)
+
+Asker = Annotated[Principal, requires(*CALLERS)]
+AskerOrReader = Annotated[Principal, requires(Role.APPLICATION, *READERS, anywhere=True)]
+Leading = Annotated[str | None, Header(max_length=255, pattern=r"^[\x20-\x7e]+$")]
+
+
+@router.post("/{model}/async", status_code=202)
+async def infer_later(
+    caller: Asker,
+    parts: With,
+    request: Request,
+    response: Response,
+    model: ModelId,
+    body: AskLater,
+    key: KeyName,
+    x_hotswap_environment: Annotated[Environment | None, Header()] = None,
+    x_hotswap_version: Leading = None,
+    x_hotswap_tester: Leading = None,
+    x_entity_id: Leading = None,
+) -> AsyncInferenceView:
+    """Accept a prediction, or a batch of them, to be made later; `Location` is where it will be told."""
+    settings = parts.settings.inference
+    if settings.token_file is None:
+        raise Unavailable("asynchronous inference is off here: HOTSWAP_INFERENCE__TOKEN_FILE names no token for it")
+    leading = {
+        "x-hotswap-environment": x_hotswap_environment,
+        "x-hotswap-version": x_hotswap_version,
+        "x-hotswap-tester": x_hotswap_tester,
+        "x-entity-id": x_entity_id,
+    }
+    new = NewInference(
+        request_id=_derived(caller, key) if key is not None else request.state.request_id,
+        model=(await parts.queries.model(model)).model.name,
+        is_batch=body.is_batch,
+        headers={name: value for name, value in leading.items() if value is not None},
+        body=body.as_asked(),
+        requested_by=caller.subject,
+    )
+    limits = Limits(settings.deadline, settings.most_waiting, settings.most_waiting_of_caller)
+    accepted = await parts.async_inference.accept(new, limits)
+    response.headers["Location"] = f"/api/v1/inference/{accepted.request_id}/status"
+    return _view(accepted)
+
+
+@router.get("/{request_id}/status")
+async def inference_status(caller: AskerOrReader, parts: With, request_id: RequestId) -> AsyncInferenceView:
+    """What became of an asynchronous request; of another caller's only readers are told, and of all teams."""
+    sees_all = bool(caller.roles & set(READERS))
+    return _view(await parts.async_inference.find(request_id, of=None if sees_all else caller.subject))
+
+
+def _derived(caller: Principal, key: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"hotswap:{caller.subject}/{key}"))
+
+
+def _view(row: AsyncInference) -> AsyncInferenceView:
+    status = InferenceStatus(row.status)
+    result, error = None, None
+    match status:
+        case InferenceStatus.COMPLETED:
+            kind = BatchPredictionView if row.is_batch else PredictionView
+            result = kind.model_validate_json(row.answer or "")
+        case InferenceStatus.FAILED:
+            error = _error(row)
+        case InferenceStatus.TIMEOUT:
+            error = _error_of(row, "TIMEOUT", f"no answer came by {row.deadline_at:%FT%TZ}")
+    return AsyncInferenceView(
+        request_id=row.request_id,
+        model_name=row.model_name,
+        status=status,
+        accepted_at=row.accepted_at,
+        deadline_at=row.deadline_at,
+        completed_at=row.completed_at,
+        attempts=row.attempts,
+        result=result,
+        error=error,
+    )
+
+
+def _error(row: AsyncInference) -> ErrorView:
+    try:
+        return ErrorBody.model_validate_json(row.answer or "").error
+    except ValidationError:  # of something between here and the replicas that is none of ours
+        return _error_of(
+            row, "UNEXPECTED_ANSWER", f"what was answered is no error of HotSwap's: {row.answer or '':.200}"
+        )
+
+
+def _error_of(row: AsyncInference, code: str, message: str) -> ErrorView:
+    at = row.completed_at or row.deadline_at
+    return ErrorView(code=code, message=message, details=[], trace_id=row.request_id, timestamp=at)

@@ -1,0 +1,32 @@
+"""Inference that is answered later."""
+
+import json
+from typing import Any, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from api.schemas.base import Body
+
+
+class AskLater(Body):
+    """`POST /inference/{model}/async`: what the other two forms take, one instance or a batch."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"features": [0.1, 0.2]}})
+
+    features: Any = Field(None, description="of one instance, as the model's schema says")
+    instances: list[Any] | None = Field(None, min_length=1, max_length=10_000, description="the same of many")
+    version: str | None = Field(None, max_length=100, description="the version that is to answer, or nothing is")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if len(self.model_fields_set & {"features", "instances"}) != 1:
+            raise ValueError("exactly one of features and instances is needed")
+        return self
+
+    @property
+    def is_batch(self) -> bool:
+        return "instances" in self.model_fields_set
+
+    def as_asked(self) -> str:
+        """The body that replicas take."""
+        return json.dumps(self.model_dump(exclude_unset=True))

@@ -1,0 +1,39 @@
+"""Inference that is answered later."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from hotswap.persistence.tables.base import Base, Now
+
+
+class AsyncInference(Base):
+    """A request that was accepted, and what became of it (`hotswap/persistence/async_inference.py`)."""
+
+    __tablename__ = "async_inferences"
+    __table_args__ = (
+        Index("ix_async_inferences_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index("ix_async_inferences_accepted_at", "accepted_at"),
+    )
+
+    request_id: Mapped[str] = mapped_column(primary_key=True)
+    model_name: Mapped[str]
+    is_batch: Mapped[bool]
+    headers: Mapped[dict[str, Any]]
+    """Those that lead it: environment, version, entity, tester."""
+    body: Mapped[str | None]
+    """As the replicas take it; gone once it is answered, since features may be sensitive."""
+    fingerprint: Mapped[str]
+    """By which the same request is known when it is sent again."""
+    requested_by: Mapped[str]
+    status: Mapped[str]
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    accepted_at: Mapped[datetime] = mapped_column(server_default=Now)
+    deadline_at: Mapped[datetime]
+    due_at: Mapped[datetime | None] = mapped_column(server_default=Now)
+    """When it is to be asked (again): while it is being asked, when whoever asks is taken for dead. Null at its end."""
+    completed_at: Mapped[datetime | None]
+    answer: Mapped[str | None]
+    """As a replica gave it, or Envoy: a prediction, or an error."""

@@ -1,0 +1,52 @@
+"""Inference at the public address, as an application asks for it: by the same routes, with a token of one's own.
+
+So weights, records and whatever else holds for callers holds for what HotSwap asks on their behalf.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from hotswap.domain.errors import Unavailable
+
+ANSWERED_WITHIN = 65.0
+"""Seconds; Envoy itself gives up after 60."""
+MOST_BYTES = 16 * 1024**2
+
+_AGAIN = frozenset({401, 403, 408, 429, 502, 503, 504})
+"""What says nothing of the request: the replicas aren't there now, or the token is being changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A prediction, or the error that asking again would only bring again."""
+
+    is_prediction: bool
+    body: str
+
+
+class InferenceGateway:
+    def __init__(self, url: str, token_file: Path, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._token_file = token_file
+        self._http = httpx.AsyncClient(base_url=url, timeout=ANSWERED_WITHIN, trust_env=False, transport=transport)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def ask(self, request_id: str, path: str, body: str, headers: Mapping[str, str]) -> Answer:
+        """POST to a path below `/api/v1/inference`. Raises Unavailable where it should be asked again."""
+        try:
+            token = self._token_file.read_text().strip()
+            own = {"authorization": f"Bearer {token}", "x-request-id": request_id}
+            answer = await self._http.post(
+                f"/api/v1/inference/{path}", content=body.encode(), headers={**headers, **own}
+            )
+        except httpx.HTTPError as error:
+            raise Unavailable(f"the gateway does not answer: {type(error).__name__}") from None
+        except OSError as error:
+            raise Unavailable(f"the token for inference can't be read: {error.strerror}") from None
+        if answer.status_code in _AGAIN or len(answer.content) > MOST_BYTES:
+            raise Unavailable(f"the gateway answers {answer.status_code}")
+        return Answer(answer.is_success, answer.text)

@@ -1,0 +1,341 @@
+"""Inference that is answered later: accepted by the API, kept in PostgreSQL, answered once, whoever dies when."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from hotswap import answering as answering_module
+from hotswap.answering import Answering
+from hotswap.domain.errors import Conflict, InferenceNotFound, RateLimited, Unavailable
+from hotswap.domain.vocabulary import InferenceStatus as S
+from hotswap.domain.vocabulary import Role
+from hotswap.persistence import async_inference
+from hotswap.persistence.async_inference import Limits, NewInference, PostgresAsyncInference
+from hotswap.persistence.database import Sessions
+from hotswap.persistence.recorder import Writable, make_partitions, write
+from hotswap.persistence.retention import let_go
+from hotswap.providers.gateway import Answer
+from hotswap.settings import RetentionSettings
+from tests.fixtures.records import encoded
+from tests.fixtures.rows import registered
+from tests.integration.api_world import ApiWorld
+
+NEW = NewInference("r-1", "fraud", False, {"x-entity-id": "ann"}, '{"features": [1]}', "shop")
+LIMITS = Limits(timedelta(minutes=10), waiting=100, waiting_of_caller=50)
+PREDICTION = {"requestId": "r-1", "modelName": "fraud", "version": "1.0.0", "prediction": 1, "confidence": 0.9}
+
+Asked = Callable[[str], Answer]
+
+
+class FakeGateway:
+    """Answers as a test says, and remembers what it was asked."""
+
+    def __init__(self, answer: Asked = lambda _: Answer(True, json.dumps(PREDICTION))) -> None:
+        self.answer = answer
+        self.asked: list[tuple[str, str, str, dict[str, str]]] = []
+
+    async def ask(self, request_id: str, path: str, body: str, headers: dict[str, str]) -> Answer:
+        self.asked.append((request_id, path, body, headers))
+        return self.answer(request_id)
+
+
+@pytest.fixture
+def waiting(sessions: Sessions) -> PostgresAsyncInference:
+    return PostgresAsyncInference(sessions)
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering_module, "IDLE_SECONDS", 0.02)
+    monkeypatch.setattr(answering_module, "FIRST_WAIT", timedelta(milliseconds=20))
+
+
+@asynccontextmanager
+async def at_work(waiting: PostgresAsyncInference, gateway: Any, *, at_once: int = 4) -> AsyncIterator[None]:
+    running = asyncio.create_task(Answering(waiting, gateway, at_once=at_once).run())
+    try:
+        yield
+        if running.done():
+            running.result()
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def ended(waiting: PostgresAsyncInference, request_id: str = "r-1") -> Any:
+    async with asyncio.timeout(20):
+        while (seen := await waiting.find(request_id, of=None)).due_at is not None:
+            await asyncio.sleep(0.02)
+    return seen
+
+
+async def test_what_was_accepted_is_asked_once_and_its_features_go_when_it_is_answered(
+    waiting: PostgresAsyncInference, sessions: Sessions
+) -> None:
+    gateway = FakeGateway()
+    assert (await waiting.accept(NEW, LIMITS)).status == S.PENDING
+    await waiting.accept(replace(NEW, request_id="r-2", is_batch=True), LIMITS)
+    async with at_work(waiting, gateway), at_work(waiting, gateway):
+        seen = await ended(waiting)
+        await ended(waiting, "r-2")
+    assert (seen.status, seen.attempts, json.loads(seen.answer)) == (S.COMPLETED, 1, PREDICTION)
+    assert sorted(gateway.asked) == [
+        ("r-1", "fraud", NEW.body, NEW.headers),
+        ("r-2", "fraud/batch", NEW.body, NEW.headers),
+    ]
+    async with sessions() as session:
+        assert set(await session.scalars(text("SELECT body FROM async_inferences"))) == {None}
+
+
+async def test_the_same_request_again_is_the_first_one_and_another_may_not_have_its_id(
+    waiting: PostgresAsyncInference,
+) -> None:
+    first = await waiting.accept(NEW, LIMITS)
+    both = await asyncio.gather(*(waiting.accept(NEW, LIMITS) for _ in range(4)))
+    assert {each.accepted_at for each in both} == {first.accepted_at}
+    for other in (replace(NEW, body="{}"), replace(NEW, model="churn"), replace(NEW, requested_by="bob")):
+        with pytest.raises(Conflict, match="r-1"):
+            await waiting.accept(other, LIMITS)
+    async with at_work(waiting, FakeGateway()):
+        await ended(waiting)
+    assert (await waiting.accept(NEW, LIMITS)).status == S.COMPLETED, "also when it was answered"
+
+
+async def test_a_refusal_is_an_end_and_what_says_nothing_is_asked_again(waiting: PostgresAsyncInference) -> None:
+    said = iter([Unavailable("away"), Unavailable("away"), Answer(True, json.dumps(PREDICTION))])
+
+    def answer(request_id: str) -> Answer:
+        if request_id == "r-2":
+            return Answer(False, '{"error": {"code": "VALIDATION_ERROR"}}')
+        found = next(said)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    await waiting.accept(NEW, LIMITS)
+    await waiting.accept(replace(NEW, request_id="r-2"), LIMITS)
+    async with at_work(waiting, FakeGateway(answer)):
+        assert ((await ended(waiting)).status, (await ended(waiting)).attempts) == (S.COMPLETED, 3)
+        assert (await ended(waiting, "r-2")).status == S.FAILED
+
+
+async def test_a_dead_workers_requests_are_due_again_when_its_lease_is_over(
+    waiting: PostgresAsyncInference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await waiting.accept(NEW, LIMITS)
+    (taken,) = await waiting.take(8)
+    assert await waiting.take(8) == [], "nobody else has it meanwhile"
+    monkeypatch.setattr(async_inference, "LEASE", timedelta(milliseconds=50))
+    await waiting.renew({taken.request_id})
+    async with at_work(waiting, gateway := FakeGateway()):
+        assert (await ended(waiting)).attempts == 2
+    assert len(gateway.asked) == 1
+    await waiting.finish("r-1", S.FAILED, "{}")
+    assert (await waiting.find("r-1", of=None)).status == S.COMPLETED, "who comes too late changes nothing"
+
+
+async def test_a_slow_answer_keeps_its_lease(waiting: PostgresAsyncInference, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (async_inference, answering_module):
+        monkeypatch.setattr(module, "LEASE", timedelta(milliseconds=400))
+    await waiting.accept(NEW, LIMITS)
+
+    class Slow(FakeGateway):
+        async def ask(self, request_id: str, path: str, body: str, headers: dict[str, str]) -> Answer:
+            await asyncio.sleep(1.5)
+            return await super().ask(request_id, path, body, headers)
+
+    async with at_work(waiting, slow := Slow()), at_work(waiting, slow):
+        assert (await ended(waiting)).attempts == 1
+
+
+@pytest.mark.parametrize("is_batch", [False, True], ids=["one", "batch"])
+async def test_an_answer_that_was_lost_after_it_was_recorded_is_taken_from_its_record(
+    waiting: PostgresAsyncInference, postgres_url: str, is_batch: bool
+) -> None:
+    import psycopg
+
+    await waiting.accept(replace(NEW, is_batch=is_batch), LIMITS)
+    await waiting.take(8)
+    now = datetime.now(UTC)
+    more = {"batch": True, "instances": 2, "prediction": "[1,0]", "confidence": None} if is_batch else {}
+    made = encoded("a", request_id="r-1", requested_at=now.timestamp(), version="2.0.0", **more)
+    early = encoded("b", request_id="r-1", requested_at=(now - timedelta(hours=1)).timestamp(), prediction="7")
+    async with await psycopg.AsyncConnection.connect(postgres_url.replace("+psycopg", "")) as database:
+        await make_partitions(database, {now.date(), (now - timedelta(hours=1)).date()})
+        await write(database, [Writable.of(made), Writable.of(early)])
+        await database.commit()
+    await waiting.give_back("r-1", timedelta(0))
+    async with at_work(waiting, gateway := FakeGateway()):
+        answer = json.loads((await ended(waiting)).answer)
+    assert gateway.asked == [], "it is neither computed nor counted again"
+    assert (answer["requestId"], answer["modelName"], answer["version"]) == ("r-1", "fraud", "2.0.0")
+    if is_batch:
+        assert [each["prediction"] for each in answer["predictions"]] == [1, 0]
+    else:
+        assert (answer["prediction"], answer["confidence"]) == (1, 0.9)
+
+
+async def test_after_its_deadline_it_is_timed_out_whoever_looks_and_whoever_answers(
+    waiting: PostgresAsyncInference,
+) -> None:
+    await waiting.accept(NEW, replace(LIMITS, deadline=timedelta(milliseconds=300)))
+    (taken,) = await waiting.take(8)
+    assert 0 < taken.seconds_left < 0.3
+    async with asyncio.timeout(5):
+        while (seen := await waiting.find("r-1", of=None)).status != S.TIMEOUT:
+            await asyncio.sleep(0.02)
+    assert seen.completed_at == seen.deadline_at
+    await waiting.finish("r-1", S.COMPLETED, "{}")
+    await waiting.give_back("r-1", timedelta(0))
+    assert await waiting.take(8) == []
+    async with at_work(waiting, gateway := FakeGateway()):
+        assert (await ended(waiting)).status == S.TIMEOUT
+    assert gateway.asked == []
+
+
+async def test_only_so_many_wait(waiting: PostgresAsyncInference) -> None:
+    limits = replace(LIMITS, waiting=3, waiting_of_caller=2)
+    for number in range(2):
+        await waiting.accept(replace(NEW, request_id=f"r-{number}"), limits)
+    with pytest.raises(RateLimited, match="2 asynchronous requests of shop"):
+        await waiting.accept(replace(NEW, request_id="r-2"), limits)
+    await waiting.accept(replace(NEW, request_id="r-3", requested_by="bob"), limits)
+    with pytest.raises(Unavailable, match="3 asynchronous requests wait"):
+        await waiting.accept(replace(NEW, request_id="r-4", requested_by="eve"), limits)
+    assert (await waiting.accept(replace(NEW, request_id="r-0"), limits)).status == S.PENDING, "it has its place"
+    await waiting.finish("r-1", S.COMPLETED, "{}")
+    await waiting.accept(replace(NEW, request_id="r-2"), limits)
+
+
+async def test_answers_go_after_their_time_and_what_waits_stays(
+    waiting: PostgresAsyncInference, sessions: Sessions
+) -> None:
+    await waiting.accept(NEW, LIMITS)
+    await waiting.accept(replace(NEW, request_id="r-2"), LIMITS)
+    await waiting.finish("r-1", S.COMPLETED, "{}")
+    await let_go(sessions, RetentionSettings(), now=datetime.now(UTC) + timedelta(hours=25))
+    with pytest.raises(InferenceNotFound):
+        await waiting.find("r-1", of=None)
+    assert (await waiting.find("r-2", of="shop")).status == S.PENDING
+
+
+# --- through the API --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def shop(world: ApiWorld) -> ApiWorld:
+    """A world in which asynchronous inference is on, and which has a model."""
+    await registered(world.sessions, "1.0.0")
+    parts = world.app.state.parts
+    on = parts.settings.inference.model_copy(
+        update={"token_file": world.settings.security.jwks_file, "most_waiting": 5}
+    )
+    settings = parts.settings.model_copy(update={"inference": on})
+    world.app.state.parts = replace(parts, settings=settings)
+    return world
+
+
+async def post(
+    world: ApiWorld, body: Any, *, path: str = "fraud/async", subject: str = "shop", **headers: str
+) -> httpx.Response:
+    given = world.token(Role.APPLICATION, subject=subject) | {key.replace("_", "-"): to for key, to in headers.items()}
+    return await world.http.post(f"/api/v1/inference/{path}", headers=given, content=json.dumps(body))
+
+
+async def status(
+    world: ApiWorld, request_id: str, role: Role = Role.APPLICATION, subject: str = "shop"
+) -> httpx.Response:
+    return await world.http.get(f"/api/v1/inference/{request_id}/status", headers=world.token(role, subject=subject))
+
+
+async def test_it_is_accepted_with_its_place_and_told_to_its_caller_and_readers_only(
+    shop: ApiWorld, waiting: PostgresAsyncInference
+) -> None:
+    answer = await post(shop, {"features": [1]}, x_request_id="r-1", x_hotswap_version="2.0.0", x_entity_id="ann")
+    assert answer.status_code == 202, answer.text
+    assert answer.headers["location"] == "/api/v1/inference/r-1/status"
+    assert answer.json().items() >= {"requestId": "r-1", "modelName": "fraud", "status": "Pending"}.items()
+    assert (await status(shop, "r-1")).json()["status"] == "Pending"
+    assert (await status(shop, "r-1", Role.VIEWER, "eve")).status_code == 200
+    refused = await status(shop, "r-1", subject="bob")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (404, "INFERENCE_NOT_FOUND")
+    async with at_work(waiting, gateway := FakeGateway()):
+        await ended(waiting)
+    assert gateway.asked == [
+        ("r-1", "fraud", '{"features": [1]}', {"x-hotswap-version": "2.0.0", "x-entity-id": "ann"})
+    ]
+    seen = (await status(shop, "r-1")).json()
+    assert (seen["status"], seen["result"]["prediction"], seen["error"]) == ("Completed", 1, None)
+
+
+async def test_an_idempotency_key_is_a_request_id_too(shop: ApiWorld, sessions: Sessions) -> None:
+    first = await post(shop, {"instances": [[1], [2]]}, idempotency_key="k-1")
+    async with sessions.begin() as session:  # the API died before it could note its answer
+        forget = "UPDATE idempotency_keys SET status = NULL, claimed_at = now() - interval '1 hour'"
+        await session.execute(text(forget))
+    again = await post(shop, {"instances": [[1], [2]]}, idempotency_key="k-1")
+    assert first.status_code == again.status_code == 202
+    assert first.json()["requestId"] == again.json()["requestId"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "features"),
+        ({"features": [1], "instances": [[1]]}, "features"),
+        ({"instances": []}, "instances"),
+        ({"instances": 7}, "instances"),
+        ({"features": ["\0"]}, "NUL"),
+        ({"features": [1], "other": 1}, "other"),
+    ],
+)
+async def test_a_body_that_no_replica_takes_is_refused_at_once(shop: ApiWorld, body: Any, field: str) -> None:
+    answer = await post(shop, body)
+    assert answer.status_code == 400
+    assert field in answer.text
+
+
+async def test_an_environment_that_there_is_not_is_refused_at_once(shop: ApiWorld) -> None:
+    answer = await post(shop, {"features": [1]}, x_hotswap_environment="Moon")
+    assert (answer.status_code, "Production" in answer.text) == (400, True)
+
+
+async def test_an_unknown_model_is_refused_and_too_many_too(shop: ApiWorld) -> None:
+    assert (await post(shop, {"features": [1]}, path="unknown/async")).json()["error"]["code"] == "MODEL_NOT_FOUND"
+    answers = [await post(shop, {"features": [number]}) for number in range(6)]
+    assert [answer.status_code for answer in answers] == [202] * 5 + [503]
+    assert answers[-1].headers["retry-after"]
+
+
+async def test_where_it_is_off_it_says_how_to_turn_it_on(world: ApiWorld) -> None:
+    answer = await post(world, {"features": [1]})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "SERVICE_UNAVAILABLE")
+    assert "HOTSWAP_INFERENCE__TOKEN_FILE" in answer.text
+
+
+async def test_what_failed_says_why_in_the_replicas_words(shop: ApiWorld, waiting: PostgresAsyncInference) -> None:
+    said = {
+        "error": {
+            "code": "INFERENCE_ERROR",
+            "message": "fraud 1.0.0 failed on this input",
+            "details": [],
+            "traceId": "r-1",
+            "timestamp": "2026-12-27T06:00:00Z",
+        }
+    }
+    for request_id, answer in (("r-1", json.dumps(said)), ("r-2", "<html>"), ("r-3", None)):
+        await post(shop, {"features": [1]}, x_request_id=request_id)
+        if answer is not None:
+            await waiting.finish(request_id, S.FAILED, answer)
+    async with waiting._sessions.begin() as session:
+        await session.execute(text("UPDATE async_inferences SET deadline_at = now() WHERE request_id = 'r-3'"))
+    errors = {each: (await status(shop, each)).json()["error"]["code"] for each in ("r-1", "r-2", "r-3")}
+    assert errors == {"r-1": "INFERENCE_ERROR", "r-2": "UNEXPECTED_ANSWER", "r-3": "TIMEOUT"}
