@@ -34,9 +34,11 @@ async def approve(
     """Approve what waits, the start or a step. Where four eyes are asked for, who asked for the deployment can't."""
     said = body or SayApprove()
     row = await parts.queries.deployment(deployment_id)
-    own = row.deployment.initiated_by == caller.subject
-    if own and row.deployment.environment in parts.settings.deployments.four_eyes:
-        raise Forbidden(f"{caller.subject} asked for {deployment_id}, so somebody else has to approve it")
+    if row.deployment.environment in parts.settings.deployments.four_eyes:
+        if row.deployment.initiated_by == caller.subject:
+            raise Forbidden(f"{caller.subject} asked for {deployment_id}, so somebody else has to approve it")
+        if caller.is_program:
+            raise Forbidden(f"{deployment_id} takes a person's approval: {caller.subject} may be anybody's hand")
     proof = await parts.audit.vouch(deployment_id, by=caller.subject, verb="approve", why=said.reason)
     return await ask(parts, row, "approve", Approve(step=said.step, proof=proof, **_said(caller, said)))
 

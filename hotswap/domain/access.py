@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from hotswap.domain.vocabulary import Role
 
 MOST_TEAM_LENGTH = 255
+PROGRAM = "service:"
+"""How the subject of a service token begins; its name comes after."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -40,6 +42,11 @@ class Principal:
     subject: str
     grants: frozenset[Grant]
     team: str | None = None
+
+    @property
+    def is_program(self) -> bool:
+        """Whether it is a service token that calls, which whoever made it holds."""
+        return self.subject.startswith(PROGRAM)
 
     @property
     def roles(self) -> frozenset[Role]:

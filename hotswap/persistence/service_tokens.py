@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from hotswap.domain.access import Grant
+from hotswap.domain.access import PROGRAM, Grant
 from hotswap.domain.errors import Conflict, NotFound, Unauthorized
 from hotswap.persistence.audit import about_token
 from hotswap.persistence.database import Sessions
@@ -35,7 +35,7 @@ class ServiceToken:
     @property
     def subject(self) -> str:
         """How it is called in the audit log, and wherever else a caller has a name."""
-        return f"service:{self.name}"
+        return f"{PROGRAM}{self.name}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

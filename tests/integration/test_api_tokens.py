@@ -164,6 +164,17 @@ async def test_a_team_is_administered_by_its_admins(signing: ApiWorld) -> None:
     assert (await signing.http.delete(path, headers=signing.token(theirs))).status_code == 200
 
 
+@pytest.mark.usefixtures("worker")
+async def test_a_program_is_no_second_pair_of_eyes(world: ApiWorld) -> None:
+    await world.add_version()
+    deployment = (await world.deploy(by="ann")).json()["deploymentId"]
+    refused = await world.say(deployment, "approve", by="service:ci")
+    assert error_of(refused) == (403, "FORBIDDEN")
+    assert "takes a person's approval" in refused.json()["error"]["message"]
+    await world.until(lambda: world.was_opened(deployment))
+    assert (await world.say(deployment, "abort", by="service:ci")).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
