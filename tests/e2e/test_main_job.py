@@ -1,6 +1,7 @@
 """The main job, as its users meet it: register, deploy, infer, canary, and stop a bad version by hand or by itself."""
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -8,12 +9,17 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import psycopg
 import pytest
+import skops.io
+import xgboost
+from sklearn.linear_model import LinearRegression
 
 from hotswap.cli.demo.models import TrainedModels
 from hotswap.client import ApiError
@@ -110,6 +116,58 @@ def test_a_version_is_registered_once(stack: Stack, register: Register) -> None:
     version = stack.api.version("once", "1.0.0")
     assert version.input_schema["minItems"] == 30
     assert len(version.checksum) == 64
+
+
+# --- other frameworks -------------------------------------------------------------------------------------------------
+
+
+ROWS = np.random.default_rng(0).random((100, 3))
+AMOUNT = ROWS @ [1.0, 2.0, 3.0]
+SIGNATURE = json.dumps([{"type": "double", "name": name, "required": True} for name in ("age", "income", "debt")])
+MLMODEL = f"""flavors:
+  sklearn: {{code: null, pickled_model: model.skops, serialization_format: skops, sklearn_version: 1.9.0}}
+mlflow_version: 3.18.0
+signature: {{inputs: '{SIGNATURE}', outputs: null, params: null}}
+"""
+
+
+def test_models_of_other_frameworks_are_served_also_in_batches(stack: Stack, tmp_path: Path) -> None:
+    boosted = xgboost.XGBRegressor(n_estimators=5, max_depth=3).fit(ROWS, AMOUNT)
+    linear = LinearRegression().fit(ROWS, AMOUNT)
+    boosted.get_booster().save_model(tmp_path / "model.ubj")
+    skops.io.dump(linear, tmp_path / "model.skops")
+    (tmp_path / "MLmodel").write_text(MLMODEL)
+    started = {}
+    for model, framework, files, resources in (
+        ("boosted", "XGBoost", ["model.ubj"], {"maxBatchSize": 8, "batchWait": "PT0.05S"}),
+        ("linear", "ScikitLearn", ["MLmodel", "model.skops"], None),
+    ):
+        with tarfile.open(tmp_path / "archive", "w:gz") as archive:
+            for name in files:
+                archive.add(tmp_path / name, f"model/{name}")
+        uri = f"s3://ml-models/{model}/1.0.0.tar.gz"
+        stack.storage.upload(tmp_path / "archive", uri)
+        stack.api.register_model(name=model, version="1.0.0", framework=framework, artifact_path=uri)
+        stack.api.await_registration(model, "1.0.0")
+        started[model] = stack.api.deploy(model, version="1.0.0", resources=resources).deployment_id
+    for deployment_id in started.values():
+        last = ended(stack, deployment_id)
+        assert last.status is S.ACTIVE, last.message
+    rows = ROWS[:16].tolist()
+    with ThreadPoolExecutor(16) as clients:
+        answers = list(clients.map(lambda row: ask(stack, "boosted", row), rows))
+    assert [each["prediction"] for each in answers] == pytest.approx(boosted.predict(ROWS[:16]).tolist(), rel=1e-5)
+    by_name = {"debt": rows[0][2], "age": rows[0][0], "income": rows[0][1]}
+    assert ask(stack, "linear", by_name)["prediction"] == pytest.approx(AMOUNT[0])
+    told = stack.http.get("/v2/models/boosted").json()
+    assert told["properties"] == {"device": "cpu"}
+
+
+def ask(stack: Stack, model: str, features: Any) -> dict[str, Any]:
+    answer = stack.http.post(f"/api/v1/inference/{model}", json={"features": features})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
 
 
 # --- inference --------------------------------------------------------------------------------------------------------
