@@ -1,7 +1,8 @@
 """What all commands share: where HotSwap is, how answers are shown, how failures are told.
 
-The address and token come as a pair, from `HOTSWAP_URL` and `HOTSWAP_TOKEN` or from the embedded stack's data
-directory, so that the stack's own token is never sent to an address that somebody put into the environment.
+The address and token come as a pair, from `HOTSWAP_URL` and `HOTSWAP_TOKEN` (or `HOTSWAP_TOKEN_FILE`) or from the
+embedded stack's data directory, so that the stack's own token is never sent to an address that somebody put into the
+environment.
 """
 
 import json
@@ -18,7 +19,7 @@ from typer.core import TyperGroup
 
 from hotswap.cli.outcome import Exit
 from hotswap.cli.stack.layout import StackError
-from hotswap.client import ApiError, HotSwap
+from hotswap.client import ApiError, HotSwap, token_of
 from hotswap.views import View
 
 out = Console(highlight=False)
@@ -62,7 +63,10 @@ class ErrorsToldGroup(TyperGroup):
 def connect() -> HotSwap:
     """A client for the address at hand. Raises CommandFailed."""
     if url := os.environ.get("HOTSWAP_URL"):
-        return HotSwap(url, os.environ.get("HOTSWAP_TOKEN"))
+        try:
+            return HotSwap(url, token_of(os.environ))
+        except ValueError as error:
+            raise CommandFailed(str(error)) from None
     from hotswap.cli.stack.layout import locate
     from hotswap.cli.stack.lifecycle import read_state
     from hotswap.cli.stack.ports import HOST

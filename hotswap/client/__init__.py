@@ -6,12 +6,15 @@
         for seen in hotswap.follow(deployment.deployment_id):
             print(seen.status, seen.traffic_percentage)
 
-A deployment is asked for under an idempotency key, so asking again after a broken connection never starts a second one.
-Beyond opening the connection nothing is tried again: whether to is the caller's decision. Not for many threads at once
-with different tokens: make one client for each.
+Where a connection breaks, what may be sent twice is (three times at most): readings, and whatever changes something,
+for that goes under an idempotency key and is done once. Inference that was sent is not sent again, nor is anything
+after a time-out: that is the caller's decision. May be used by several threads at once, all of them the same caller.
 """
 
+import os
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,9 +27,10 @@ from hotswap.client.deployments import Deployments
 from hotswap.client.inference import Inference
 from hotswap.client.registry import Registry
 from hotswap.client.transport import ApiError, Transport
-from hotswap.views import AuditPage
+from hotswap.views import AuditPage, Page
+from hotswap.views.base import Item
 
-__all__ = ["ApiError", "HotSwap"]
+__all__ = ["ApiError", "HotSwap", "token_of"]
 
 
 class HotSwap(Access, Registry, Artifacts, Deployments, Inference):
@@ -45,6 +49,17 @@ class HotSwap(Access, Registry, Artifacts, Deployments, Inference):
     ) -> None:
         self._transport = Transport(url, token, timeout=timeout, transport=transport)
 
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ, *, timeout: float = 30.0) -> Self:
+        """At `HOTSWAP_URL`, by the token in `HOTSWAP_TOKEN` or in the file that `HOTSWAP_TOKEN_FILE` names.
+
+        Raises ValueError, naming the variable, where there is no address or the file can't be read.
+        """
+        url = environment.get("HOTSWAP_URL")
+        if not url:
+            raise ValueError('HOTSWAP_URL is not set: the address of HotSwap; `eval "$(hotswap env --shell)"` sets it')
+        return cls(url, token_of(environment), timeout=timeout)
+
     def __enter__(self) -> Self:
         return self
 
@@ -55,6 +70,14 @@ class HotSwap(Access, Registry, Artifacts, Deployments, Inference):
 
     def close(self) -> None:
         self._transport.close()
+
+    def every(self, listing: Callable[..., Page[Item]], *arguments: Any, **filters: Any) -> Iterator[Item]:
+        """All that a list holds, page by page as it is asked for: `every(hotswap.models, framework="ONNX")`."""
+        page = listing(*arguments, limit=200, **filters)
+        yield from page.items
+        while page.next is not None:
+            page = listing(*arguments, limit=200, cursor=page.next, **filters)
+            yield from page.items
 
     def audit(
         self,
@@ -87,3 +110,13 @@ class HotSwap(Access, Registry, Artifacts, Deployments, Inference):
         """Whether each server behind the API answers; an answer also where one doesn't."""
         answer: dict[str, Any] = self._transport.request("GET", "/health/ready").json()
         return answer
+
+
+def token_of(environment: Mapping[str, str]) -> str | None:
+    """Raises ValueError where `HOTSWAP_TOKEN_FILE` names a file that can't be read."""
+    if (token := environment.get("HOTSWAP_TOKEN")) or not (file := environment.get("HOTSWAP_TOKEN_FILE")):
+        return token
+    try:
+        return Path(file).read_text().strip()
+    except OSError as error:
+        raise ValueError(f"HOTSWAP_TOKEN_FILE: can't read {file}: {error.strerror}") from None

@@ -12,18 +12,20 @@ TOKENS = "/api/v1/tokens"
 class Access(Calls):
     def login(self, user: str, password: str) -> TokenView:
         body = {"user": user, "password": password}
-        return read(TokenView, self._transport.send("POST", "/api/v1/authentication/login", body=body))
+        return read(TokenView, self._transport.send("POST", "/api/v1/authentication/login", body=body, repeatable=True))
 
     def create_token(
         self, name: str, *roles: str, expires_in: timedelta | None = None, reason: str | None = None
     ) -> NewServiceTokenView:
         """Make a service token; roles are spelled `Application`, or `payments:MLEngineer` for one team's models."""
         body = {"name": name, "roles": list(roles), "expiresIn": _seconds(expires_in), "reason": reason}
-        return read(NewServiceTokenView, self._transport.send("POST", TOKENS, body=_said(body)))
+        return read(NewServiceTokenView, self._transport.send("POST", TOKENS, body=_said(body), repeatable=False))
 
-    def tokens(self, *, with_ended: bool = False, limit: int = 50, offset: int = 0) -> Page[ServiceTokenView]:
+    def tokens(
+        self, *, with_ended: bool = False, limit: int = 50, offset: int | None = None, cursor: str | None = None
+    ) -> Page[ServiceTokenView]:
         """Newest first; with those that are revoked or expired if they are wanted."""
-        query = {"all": with_ended, "limit": limit, "offset": offset}
+        query = {"all": with_ended, "limit": limit, "offset": offset, "cursor": cursor}
         return read(Page[ServiceTokenView], self._transport.send("GET", TOKENS, query=query))
 
     def rotate_token(
@@ -31,7 +33,8 @@ class Access(Calls):
     ) -> NewServiceTokenView:
         """Give it another secret; `overlap` is for how long the one before still counts, a day when absent."""
         body = _said({"overlap": _seconds(overlap), "reason": reason})
-        return read(NewServiceTokenView, self._transport.send("POST", f"{TOKENS}/{quoted(token)}/rotate", body=body))
+        path = f"{TOKENS}/{quoted(token)}/rotate"
+        return read(NewServiceTokenView, self._transport.send("POST", path, body=body, repeatable=False))
 
     def revoke_token(self, token: str, *, reason: str | None = None) -> ServiceTokenView:
         """By its id, or by its name while it is in use."""

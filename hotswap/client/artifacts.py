@@ -50,7 +50,8 @@ class Artifacts(Calls):
     def begin_upload(self, model: str, *, sha256: str, size_bytes: int, file_name: str) -> UploadView:
         """Which parts of a file S3 lacks, and where each is to be PUT within the hour; the model may be new."""
         body = {"sha256": sha256, "sizeBytes": size_bytes, "fileName": file_name}
-        return read(UploadView, self._transport.send("POST", f"/api/v1/models/{quoted(model)}/uploads", body=body))
+        path = f"/api/v1/models/{quoted(model)}/uploads"
+        return read(UploadView, self._transport.send("POST", path, body=body, repeatable=True))
 
     def complete_upload(self, model: str, upload_id: str) -> UploadView:
         """Make the artifact of its parts."""

@@ -58,7 +58,8 @@ class Deployments(Calls):
     ) -> DryRunView:
         """What `deploy` with the same arguments would do, and what would refuse it; starts and writes nothing."""
         given = deployment_body(model, version, environment, strategy, config, resources, on_conflict, start_at)
-        answer = self._transport.send("POST", "/api/v1/deployments", body=given, query={"dryRun": "true"})
+        query = {"dryRun": "true"}
+        answer = self._transport.send("POST", "/api/v1/deployments", body=given, query=query, repeatable=True)
         return read(DryRunView, answer)
 
     def deployments(
@@ -103,7 +104,8 @@ class Deployments(Calls):
     def replay(self, deployment_id: str, config: Mapping[str, Any] | None = None) -> ReplayView:
         """Judge a past deployment again; `config` is what of its strategy's configuration shall be otherwise."""
         path = f"/api/v1/deployments/{quoted(deployment_id)}/replay"
-        return read(ReplayView, self._transport.send("POST", path, body={"strategyConfig": dict(config or {})}))
+        said = {"strategyConfig": dict(config or {})}
+        return read(ReplayView, self._transport.send("POST", path, body=said, repeatable=True))
 
     def follow(self, deployment_id: str, *, interval: float = 1.0) -> Iterator[DeploymentView]:
         """The deployment as it is now and whenever it changed, until it has ended; `interval` in seconds."""
@@ -179,6 +181,10 @@ class Deployments(Calls):
         """Those in force and those planned."""
         wanted = {"environment": environment, "limit": limit, "cursor": cursor}
         return read(Page[FreezeView], self._transport.send("GET", "/api/v1/freezes", query=wanted))
+
+    def find_freeze(self, freeze_id: str) -> FreezeView:
+        """One of them, also when it is over."""
+        return read(FreezeView, self._transport.send("GET", f"/api/v1/freezes/{quoted(freeze_id)}"))
 
     def thaw(self, freeze_id: str) -> FreezeView:
         return read(FreezeView, self._transport.send("DELETE", f"/api/v1/freezes/{quoted(freeze_id)}"))

@@ -35,6 +35,7 @@ class Inference(Calls):
                 f"/api/v1/inference/{quoted(model)}",
                 body={"features": features},
                 headers=routing_headers(environment, version, entity, tester=tester),
+                repeatable=False,
             ),
         )
 
@@ -55,6 +56,7 @@ class Inference(Calls):
                 f"/api/v1/inference/{quoted(model)}/batch",
                 body={"instances": instances},
                 headers=routing_headers(environment, version, entity, tester=tester),
+                repeatable=False,
             ),
         )
 
@@ -100,7 +102,7 @@ class Inference(Calls):
         """
         body = {"outcome": outcome} | ({"observedAt": observed_at.isoformat()} if observed_at is not None else {})
         path = f"/api/v1/inference/{quoted(request_id)}/outcome"
-        return read(OutcomesTaken, self._transport.send("POST", path, body=body))
+        return read(OutcomesTaken, self._transport.send("POST", path, body=body, repeatable=True))
 
     def report_outcomes(self, outcomes: Mapping[str, str | float]) -> OutcomesTaken:
         """The same of many requests, by their ids; as many calls as it takes, which may all be made again."""
@@ -108,6 +110,6 @@ class Inference(Calls):
         accepted = 0
         for begin in range(0, len(said), MOST_OUTCOMES):
             body = {"outcomes": said[begin : begin + MOST_OUTCOMES]}
-            answer = self._transport.send("POST", "/api/v1/inference/outcomes", body=body)
+            answer = self._transport.send("POST", "/api/v1/inference/outcomes", body=body, repeatable=True)
             accepted += read(OutcomesTaken, answer).accepted
         return OutcomesTaken(accepted=accepted)

@@ -1,13 +1,25 @@
 """How the client speaks HTTP: one call, one answer, and one kind of error for whatever else came of it."""
 
 import time
+import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from hotswap.views import ProblemView
+
+KEY = "Idempotency-Key"
+IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+"""What HTTP lets anybody send twice; a POST too where it has a key."""
+
+ATTEMPTS = 3
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.2, 1.0
+BROKEN = (httpx.NetworkError, httpx.ConnectTimeout, httpx.RemoteProtocolError)
+"""No connection, or none any more: nobody knows what became of what was sent. A time-out of the answer is not among
+them: who waited shall decide."""
 
 
 @dataclass(slots=True)
@@ -19,6 +31,8 @@ class ApiError(Exception):
     details: Sequence[ProblemView] = field(default_factory=tuple)
     status: int = 0
     trace_id: str | None = None
+    retry_after: float | None = None
+    """In seconds, where the answer says when to come again."""
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
@@ -32,7 +46,7 @@ class Transport:
             base_url=url.rstrip("/"),
             auth=_authentication(token, url.rstrip("/")) if token else None,
             timeout=timeout,
-            transport=transport or httpx.HTTPTransport(retries=1),
+            transport=transport or httpx.HTTPTransport(retries=1),  # of what was never sent, whatever it is
             trust_env=False,  # a proxy of the environment is not meant for one's own platform, nor is a .netrc
         )
 
@@ -47,9 +61,10 @@ class Transport:
         body: Any = None,
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        repeatable: bool | None = None,
     ) -> httpx.Response:
         """Raises ApiError for every answer that is not a success."""
-        answer = self.request(method, path, body=body, query=query, headers=headers)
+        answer = self.request(method, path, body=body, query=query, headers=headers, repeatable=repeatable)
         if not answer.is_success:
             raise _error(answer)
         return answer
@@ -62,10 +77,27 @@ class Transport:
         body: Any = None,
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        repeatable: bool | None = None,
     ) -> httpx.Response:
+        """Ask, and again where the connection broke and that is `repeatable`.
+
+        Absent: what HTTP calls idempotent is, and a POST by a key, which is made where none is given. So neither false,
+        of what must not happen twice and heeds no key, nor true, of what may, gets one.
+        """
         given = {name: value for name, value in (query or {}).items() if value is not None}
+        told = dict(headers or {})
+        if repeatable is None:
+            if method == "POST":
+                told.setdefault(KEY, str(uuid.uuid4()))
+            repeatable = method in IDEMPOTENT or KEY in told
+        attempts = Retrying(
+            retry=retry_if_exception_type(BROKEN),
+            stop=stop_after_attempt(ATTEMPTS if repeatable else 1),
+            wait=wait_random_exponential(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS),
+            reraise=True,
+        )
         try:
-            return self._http.request(method, path, json=body, params=given or None, headers=headers)
+            return attempts(self._http.request, method, path, json=body, params=given or None, headers=told)
         except httpx.TimeoutException:
             raise ApiError(
                 "TIMEOUT", f"{self._http.base_url} did not answer in time; it may still do what was asked"
@@ -126,6 +158,7 @@ def _error(answer: httpx.Response) -> ApiError:
             details=tuple(ProblemView.model_validate(each) for each in told.get("details", ())),
             status=answer.status_code,
             trace_id=told.get("traceId"),
+            retry_after=_retry_after(answer),
         )
     except (ValueError, KeyError, TypeError):
         return ApiError(
@@ -133,4 +166,10 @@ def _error(answer: httpx.Response) -> ApiError:
             message=f"{answer.request.url} answered {answer.status_code} {answer.reason_phrase}: {answer.text[:200]}",
             status=answer.status_code,
             trace_id=answer.headers.get("x-request-id"),
+            retry_after=_retry_after(answer),
         )
+
+
+def _retry_after(answer: httpx.Response) -> float | None:
+    said = answer.headers.get("retry-after", "")
+    return float(said) if said.isdecimal() else None

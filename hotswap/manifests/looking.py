@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from hotswap.client import ApiError, HotSwap
 from hotswap.manifests.planning import Actual
 from hotswap.manifests.schema import Manifest
-from hotswap.views import VersionView
 
 NEWEST_DEPLOYMENTS = 50
 """Of an environment: what is under way is among them, and what ended last."""
@@ -28,14 +27,6 @@ def _look(hotswap: HotSwap, manifest: Manifest) -> Actual:
         for environment in manifest.environments
         for each in hotswap.deployments(model=model.name, environment=environment.value, limit=NEWEST_DEPLOYMENTS).items
     ]
+    versions = {each.version: each for each in hotswap.every(hotswap.versions, model.name)}
     monitoring = hotswap.monitoring(model.name) if manifest.monitoring is not None else None
-    return Actual(model, _versions(hotswap, model.name), monitoring, deployments)
-
-
-def _versions(hotswap: HotSwap, model: str) -> Mapping[str, VersionView]:
-    found: dict[str, VersionView] = {}
-    while True:
-        page = hotswap.versions(model, limit=200, offset=len(found))
-        found |= {each.version: each for each in page.items}
-        if not page.items or len(found) >= page.total:
-            return found
+    return Actual(model, versions, monitoring, deployments)
