@@ -85,6 +85,7 @@ class Inference(Calls):
                 f"/api/v1/inference/{quoted(model)}/async",
                 body=body,
                 headers=headers | {"x-request-id": request_id or str(uuid.uuid4())},
+                repeatable=True,  # it is known by that id
             ),
         )
 

@@ -21,6 +21,7 @@ from hotswap.persistence.tables import (
     ENDED,
     ActiveVersion,
     AlertRow,
+    AsyncInference,
     Deployment,
     DesiredApplication,
     DriftReport,
@@ -99,6 +100,14 @@ _GAUGES: tuple[tuple[str, str, tuple[str, ...], Query], ...] = (
         _deployments(*_BY_MODEL, Deployment.verified_weight / float(FULL)).where(
             _UNDER_WAY, Deployment.run_id.is_not(None)
         ),
+    ),
+    (
+        "hotswap_async_inferences_waiting",
+        "Asynchronous requests that have no answer yet.",
+        ("model",),
+        select(AsyncInference.model_name, func.count())
+        .where(AsyncInference.due_at.is_not(None))
+        .group_by(AsyncInference.model_name),
     ),
     (
         "hotswap_active_version_info",

@@ -29,7 +29,9 @@ class Answer:
 
 class InferenceGateway:
     def __init__(self, url: str, token_file: Path, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        """No proxy of the environment is meant for one's own platform, but an authority is (`SSL_CERT_FILE`)."""
         self._token_file = token_file
+        transport = transport or httpx.AsyncHTTPTransport()
         self._http = httpx.AsyncClient(base_url=url, timeout=ANSWERED_WITHIN, trust_env=False, transport=transport)
 
     async def aclose(self) -> None:

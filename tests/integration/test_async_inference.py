@@ -303,6 +303,19 @@ async def test_a_body_that_no_replica_takes_is_refused_at_once(shop: ApiWorld, b
     assert field in answer.text
 
 
+async def test_what_waits_is_a_figure_for_prometheus(shop: ApiWorld, waiting: PostgresAsyncInference) -> None:
+    async def figure() -> list[str]:
+        shown = (await shop.get("/metrics")).text.splitlines()
+        return [line for line in shown if line.startswith("hotswap_async_inferences_waiting{")]
+
+    for number in range(2):
+        await post(shop, {"features": [1]}, x_request_id=f"r-{number}")
+    assert await figure() == ['hotswap_async_inferences_waiting{model="fraud"} 2.0']
+    for number in range(2):
+        await waiting.finish(f"r-{number}", S.COMPLETED, json.dumps(PREDICTION))
+    assert await figure() == []
+
+
 async def test_an_environment_that_there_is_not_is_refused_at_once(shop: ApiWorld) -> None:
     answer = await post(shop, {"features": [1]}, x_hotswap_environment="Moon")
     assert (answer.status_code, "Production" in answer.text) == (400, True)

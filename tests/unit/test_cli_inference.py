@@ -56,6 +56,7 @@ def test_a_later_answer_is_handed_in_under_an_id_of_its_own_and_printed(cli: Cli
     assert [json.loads(each.content) for each in cli.asked] == [{"features": {"a": 1}}, {"instances": [[1]]}]
     first, second = (each.headers["x-request-id"] for each in cli.asked)
     assert first != second
+    assert "idempotency-key" not in cli.asked[0].headers, "which would give it another id"
 
 
 @pytest.mark.parametrize(
