@@ -19,7 +19,7 @@ from hotswap.domain.ids import check_model_name
 from hotswap.persistence.tables import UploadRow
 from hotswap.persistence.uploads import Wanted
 from hotswap.storage import split_uri
-from hotswap.uploads import PartsThere, sizes_of_parts
+from hotswap.uploads import PartsRefused, PartsThere, sizes_of_parts
 from hotswap.views import PartView, UploadView
 
 PREFIX = "uploads/"
@@ -38,9 +38,12 @@ async def begin_upload(caller: Starter, parts: With, model: ModelId, body: Begin
     name = await _name(parts, model)
     path = f"s3://{parts.settings.storage.bucket}/{PREFIX}{name}/{secrets.token_hex(16)}/{body.file_name}"
     row = await parts.uploads.claim(Wanted(name, body.sha256, body.size_bytes, caller.subject), artifact_path=path)
-    if row.completed_at is not None and await _is_stored(parts, row):
-        return _view(row)
-    there = await _there(parts, row)
+    there = await _there(parts, row) if row.completed_at is None else None
+    if there is None and row.s3_upload_id is not None and await _is_stored(parts, row):
+        return _view(await parts.uploads.complete(row))
+    if there is not None and any(number in there and there[number].size != size for number, size in _sizes(row)):
+        await _throw_away(parts, row)  # not every S3 lets a part be sent again in another size
+        there = None
     if there is None:
         row = await _place(parts, row, path)
         there = await _there(parts, row) or {}
@@ -57,8 +60,7 @@ async def complete_upload(caller: Starter, parts: With, model: ModelId, upload_i
             missing = [number for number, size in _sizes(row) if not _is_there(there, number, size)]
             if missing:
                 raise Conflict(f"parts {', '.join(map(str, missing[:20]))} are not there in full; send them first")
-            key = split_uri(row.artifact_path)[1]
-            await asyncio.to_thread(parts.multipart.complete, key, row.s3_upload_id or "", there)
+            await _put_together(parts, row, there)
         elif not await _is_stored(parts, row):
             raise Conflict(f"S3 no longer has what was sent of {upload_id}; `hotswap push` begins anew")
         row = await parts.uploads.complete(row)
@@ -95,6 +97,23 @@ async def _place(parts: Parts, row: UploadRow, path: str) -> UploadRow:
         return placed
     await asyncio.to_thread(parts.multipart.abort, key, s3_upload_id)
     return await parts.uploads.one(row.upload_id, model=row.model, by=row.begun_by)
+
+
+async def _put_together(parts: Parts, row: UploadRow, there: PartsThere) -> None:
+    key = split_uri(row.artifact_path)[1]
+    try:
+        await asyncio.to_thread(parts.multipart.complete, key, row.s3_upload_id or "", there)
+    except PartsRefused:
+        if await _is_stored(parts, row):
+            return  # somebody was quicker
+        await _throw_away(parts, row)
+        raise Conflict(
+            f"S3 doesn't take the parts of {row.upload_id} together, so they are thrown away; send them again"
+        ) from None
+
+
+async def _throw_away(parts: Parts, row: UploadRow) -> None:
+    await asyncio.to_thread(parts.multipart.abort, split_uri(row.artifact_path)[1], row.s3_upload_id or "")
 
 
 def _offer(parts: Parts, row: UploadRow, there: PartsThere) -> UploadView:

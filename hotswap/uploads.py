@@ -20,6 +20,10 @@ PartsThere = Mapping[int, Part]
 """What S3 has of an upload, by number."""
 
 
+class PartsRefused(Exception):
+    """Trying to complete the same parts again is of no use."""
+
+
 class MultipartUploads:
     """In the bucket of the settings. Blocking: call it from a thread."""
 
@@ -53,9 +57,14 @@ class MultipartUploads:
         )
 
     def complete(self, key: str, upload_id: str, parts: PartsThere) -> None:
-        """Make one object of the parts."""
+        """Make one object of the parts. Raises PartsRefused where S3 has other parts, or none any more."""
         ordered = [parts[number] for number in sorted(parts)]
-        self._client._complete_multipart_upload(self._bucket, key, upload_id, ordered)
+        try:
+            self._client._complete_multipart_upload(self._bucket, key, upload_id, ordered)
+        except (S3Error, InvalidResponseError) as error:
+            if status_of(error) in {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND}:
+                raise PartsRefused from error
+            raise
 
     def abort(self, key: str, upload_id: str) -> None:
         """Throw away what is there of it; one that is gone already is no error."""

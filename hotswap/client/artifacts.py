@@ -21,6 +21,8 @@ CHUNK_BYTES = 256 * 1024
 AT_ONCE = 4
 ROUNDS = 5
 """In a row in which nothing gets through."""
+_GOES_ON = frozenset({"UNREACHABLE", "UNEXPECTED_ANSWER", "CONFLICT", "TIMEOUT"})
+"""After these it is looked anew at what is there."""
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 
 Progress = Callable[[int], None]
@@ -42,8 +44,11 @@ class Artifacts(Calls):
                 return upload
             problem = sender.send(upload)
             if problem is None:
-                return self.complete_upload(model, upload.upload_id)
-            if left == 1:
+                try:
+                    return self.complete_upload(model, upload.upload_id)
+                except ApiError as error:
+                    problem = error
+            if left == 1 or problem.code not in _GOES_ON:
                 raise problem
         raise AssertionError("unreachable")
 

@@ -155,17 +155,51 @@ async def test_a_completed_upload_is_not_sent_again(shop: Shop) -> None:
     assert [(each["actor"], each["target"]) for each in told] == [("dora", done["artifactPath"])]
 
 
-async def test_what_is_missing_or_of_another_size_is_named_and_the_rest_stays(shop: Shop) -> None:
+async def test_what_is_missing_is_named_and_the_rest_stays(shop: Shop) -> None:
     content = content_of(2.5)
     begun = (await shop.begin(content)).json()
     await send(begun, content, only=1)
-    async with httpx.AsyncClient(trust_env=False) as http:
-        assert (await http.put(begun["parts"][2]["url"], content=b"more or less")).status_code == 200
     refused = await shop.complete(begun["uploadId"])
     assert error_of(refused) == (409, "CONFLICT")
     assert "parts 2, 3 are not there in full" in refused.json()["error"]["message"]
     again = (await shop.begin(content)).json()
     assert [part["number"] for part in again["parts"] if part["url"] is not None] == [2, 3]
+
+
+async def test_a_part_of_another_size_is_never_taken_for_it(shop: Shop) -> None:
+    content = content_of(1.5)
+    begun = (await shop.begin(content)).json()
+    await send(begun, content, only=1)
+    async with httpx.AsyncClient(trust_env=False) as http:
+        assert (await http.put(begun["parts"][1]["url"], content=b"more or less")).status_code == 200
+    refused = await shop.complete(begun["uploadId"])
+    assert "parts 2 are not there in full" in refused.json()["error"]["message"]
+    anew = (await shop.begin(content)).json()
+    assert [part["number"] for part in anew["parts"] if part["url"] is not None] == [1, 2]
+    await send(anew, content)
+    assert (await shop.complete(anew["uploadId"])).json()["completed"]
+
+
+async def test_what_s3_does_not_take_together_is_thrown_away_and_sent_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a part is not what S3 has noted of it."""
+    content = content_of(1.5)
+    begun = (await shop.begin(content)).json()
+    await send(begun, content)
+    parts = MultipartUploads.parts
+
+    def misread(self: MultipartUploads, key: str, upload_id: str) -> Any:
+        found = parts(self, key, upload_id)
+        return found and {number: replace(part, etag="0" * 32) for number, part in found.items()}
+
+    with monkeypatch.context() as misreading:
+        misreading.setattr(MultipartUploads, "parts", misread)
+        refused = await shop.complete(begun["uploadId"])
+    assert error_of(refused) == (409, "CONFLICT")
+    assert "thrown away; send them again" in refused.json()["error"]["message"]
+    anew = (await shop.begin(content)).json()
+    assert all(part["url"] is not None for part in anew["parts"])
 
 
 async def test_what_s3_has_lost_is_begun_anew(shop: Shop) -> None:
