@@ -9,13 +9,11 @@ from hotswap.domain.errors import InsufficientCapacity, ValidationFailed
 from hotswap.domain.strategy import immediate_steps
 from hotswap.messages import PlanCapacity, PlannedCapacity, ResizeReplicas
 from hotswap.planner import Planner, Wanted
-from hotswap.ports import Deployments
 
 
 class CapacityActivities:
-    def __init__(self, planner: Planner, deployments: Deployments) -> None:
+    def __init__(self, planner: Planner) -> None:
         self._planner = planner
-        self._deployments = deployments
 
     @activity.defn
     @acting
@@ -43,15 +41,10 @@ class CapacityActivities:
     @acting
     async def resize_replicas(self, request: ResizeReplicas) -> None:
         """Promise what serves so many replicas. Raises InsufficientCapacity, ValidationFailed and Conflict."""
-        before = await self._planner.scale(
-            request.application, deployment_id=request.deployment_id, replicas=request.replicas
+        await self._planner.scale(
+            request.application,
+            deployment_id=request.deployment_id,
+            replicas=request.replicas,
+            by=request.by,
+            why=request.reason,
         )
-        if before.replicas != request.replicas:
-            await self._deployments.record_decision(
-                request.deployment_id,
-                decision_id=activity.info().workflow_run_id or "",
-                kind="scale",
-                actor=request.by,
-                message=f"from {before.replicas} to {request.replicas} replicas"
-                + (f": {request.reason}" if request.reason else ""),
-            )

@@ -6,6 +6,7 @@ from activities.acting import acting
 from hotswap.domain.registry import DeploymentBrief
 from hotswap.messages import ApprovalGiven, Decision, Leftovers, QueueInput, Transition
 from hotswap.ports import Deployments, DesiredApplications, Turns
+from hotswap.telemetry import traced
 
 
 class DeploymentActivities:
@@ -40,26 +41,30 @@ class DeploymentActivities:
     @activity.defn
     @acting
     async def record_decision(self, decision: Decision) -> None:
-        await self._deployments.record_decision(
-            decision.deployment_id,
-            decision_id=decision.id,
-            kind=decision.kind,
-            actor=decision.actor,
-            message=decision.message,
-        )
+        with traced(decision.trace_id):
+            await self._deployments.record_decision(
+                decision.deployment_id,
+                decision_id=decision.id,
+                kind=decision.kind,
+                actor=decision.actor,
+                message=decision.message,
+                before=decision.before,
+                after=decision.after,
+            )
 
     @activity.defn
     @acting
     async def record_approval(self, approval: ApprovalGiven) -> None:
-        if approval.must_be_proven:
-            await self._deployments.check_proof(
-                approval.deployment_id, step=approval.step, by=approval.by, proof=approval.proof
+        with traced(approval.trace_id):
+            if approval.must_be_proven:
+                await self._deployments.check_proof(
+                    approval.deployment_id, step=approval.step, by=approval.by, proof=approval.proof
+                )
+            await self._deployments.approve(
+                approval.deployment_id,
+                step=approval.step,
+                by=approval.by,
+                claimed=approval.claimed,
+                reason=approval.reason,
+                proof=approval.proof,
             )
-        await self._deployments.approve(
-            approval.deployment_id,
-            step=approval.step,
-            by=approval.by,
-            claimed=approval.claimed,
-            reason=approval.reason,
-            proof=approval.proof,
-        )

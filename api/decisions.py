@@ -22,6 +22,7 @@ from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment
 from hotswap.messages import API, Abort, Answer, Approve, GoToStep, Pause, Promote, Reject, Request, Resume
 from hotswap.persistence.queries import DeploymentRow
+from hotswap.telemetry import reason
 from hotswap.views import AnswerView
 
 router = APIRouter(prefix="/api/v1/deployments/{deployment_id}", tags=["deployments"], route_class=GuardedRoute)
@@ -168,4 +169,5 @@ def _answered(row: DeploymentRow, answer: Answer) -> AnswerView:
 
 def _said(caller: Principal, body: Say | None) -> dict[str, Any]:
     """What every request carries: who says it and why, as proven by the API."""
-    return {"by": caller.subject, "reason": body.reason if body else None, "via": API}
+    said = body.reason if body else None
+    return {"by": caller.subject, "reason": said if said is not None else reason.get(), "via": API}

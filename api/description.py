@@ -90,6 +90,8 @@ def _complete(operation: dict[str, Any], route: APIRoute, method: str, readable:
         parameters.append(_header(idempotency.HEADER, idempotency.DESCRIPTION, pattern=idempotency.PATTERN))
     if is_conditional:
         parameters.append(_header("If-Match", "the ETag of what is to be changed; 412 when it is another by now"))
+    if is_ruled and method != "GET":
+        parameters.append(_header("X-HotSwap-Reason", "why, for the audit log, where the body doesn't say"))
     if is_ruled and method == "GET" and "200" in responses:
         parameters.append(_header("If-None-Match", "the ETag of what the caller has already"))
         responses["304"] = {"description": "it is what If-None-Match names", "headers": _ETAG}

@@ -1,4 +1,4 @@
-"""What every request meets first and every answer passes last: trace, size limit, content type, the last net.
+"""What every request meets first and every answer passes last: trace, reason, size limit, content type, the last net.
 
 Protects three rules: each answer names its trace id (of the caller's W3C `traceparent`, else of the trace that begins
 here where the API is traced, else his `x-request-id` if it is a decent one), and what is logged and audited meanwhile
@@ -26,6 +26,9 @@ from hotswap.domain.errors import ValidationFailed
 
 MAX_BODY_BYTES = 1024 * 1024
 """A registration's metadata is the largest body there is; inference never comes here."""
+
+REASON_HEADER = "x-hotswap-reason"
+MOST_REASON = 2_000
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _TRACE_CONTEXT = TraceContextTextMapPropagator()
@@ -66,6 +69,7 @@ class Edge:
         trace_id = _trace_id(span) or request_id
         scope.setdefault("state", {}).update(trace_id=trace_id, request_id=request_id)
         telemetry.trace_id.set(trace_id)
+        telemetry.reason.set(_reason(scope))
         _read_as_json(scope)
         begun, status = time.perf_counter(), 0
 
@@ -148,6 +152,12 @@ def _account(scope: Scope, status: int, seconds: float, span: Span) -> None:
 def _request_id(scope: Scope) -> str:
     given = Headers(scope=scope).get("x-request-id", "")
     return given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+
+
+def _reason(scope: Scope) -> str | None:
+    """In UTF-8, which most clients send although HTTP's headers are older than it."""
+    given = Headers(scope=scope).get(REASON_HEADER, "").encode("latin-1").decode(errors="replace")
+    return " ".join(given.split())[:MOST_REASON] or None
 
 
 def _read_as_json(scope: Scope) -> None:

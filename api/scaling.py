@@ -14,6 +14,7 @@ from hotswap.domain.errors import Conflict, ValidationFailed
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment
 from hotswap.messages import ScalingInput
+from hotswap.telemetry import reason
 from hotswap.views import AnswerView
 
 router = APIRouter(prefix="/api/v1/deployments/{deployment_id}", tags=["deployments"], route_class=GuardedRoute)
@@ -43,7 +44,7 @@ async def scale(
             deployment_id=deployment_id,
             replicas=body.replicas,
             by=caller.subject,
-            reason=body.reason,
+            reason=body.reason if body.reason is not None else reason.get(),
         )
     )
     if outcome is None:

@@ -78,7 +78,15 @@ class Deployments(Protocol):
         """
 
     async def record_decision(
-        self, deployment_id: str, *, decision_id: str, kind: str, actor: str, message: str
+        self,
+        deployment_id: str,
+        *,
+        decision_id: str,
+        kind: str,
+        actor: str,
+        message: str,
+        before: dict[str, Any] | None = None,
+        after: dict[str, Any] | None = None,
     ) -> None:
         """An audit event that changes no status, such as a message that could not be read; one by its id."""
 
@@ -255,11 +263,11 @@ class Planning(Protocol):
         there. `stable` is how many replicas its stable keeps, and `retire` goes.
         """
 
-    async def resize(self, application: str, *, deployment_id: str, replicas: int) -> Desired:
+    async def resize(self, application: str, *, deployment_id: str, replicas: int, by: str, why: str | None) -> Desired:
         """Have so many replicas for all of the traffic, in the row of the deployment that serves by it as well.
 
-        Answers how it was. Of what scales by load they are the fewest. Raises Conflict while a deployment of its model
-        is under way there, but for one that only goes back, and NotFound.
+        It is audited under that deployment. Answers how it was. Of what scales by load they are the fewest. Raises
+        Conflict while a deployment of its model is under way there, but for one that only goes back, and NotFound.
         """
 
 

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,21 @@ BEAT_SECONDS = 1.0
 
 trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
 """Of the request in hand, where there is one: what is logged and audited meanwhile names it."""
+
+
+reason: ContextVar[str | None] = ContextVar("reason", default=None)
+"""Why the request in hand was made, as its caller says in a header: for what it changes, where nothing else says."""
+
+
+@contextlib.contextmanager
+def traced(told: str | None) -> Iterator[None]:
+    """Under this trace id, where there is one; else under the present one."""
+    token = trace_id.set(told or trace_id.get())
+    try:
+        yield
+    finally:
+        trace_id.reset(token)
+
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
 

@@ -1,4 +1,4 @@
-"""How every process of ours talks to Temporal: one converter and one way to connect.
+"""How every process of ours talks to Temporal: one converter, what travels along, and one way to connect.
 
 Protects the rule that malformed input never wedges a workflow: what can't be read fails that workflow or activity with
 the field named, instead of failing its tasks for ever. Connection settings are Temporal's own environment variables
@@ -26,6 +26,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
 from hotswap.domain.errors import ValidationFailed
+from hotswap.propagation import Propagation
 
 MOST_MESSAGE, MOST_CAUSE, MOST_TRACE, MOST_CAUSES = 2_000, 300, 600, 2
 
@@ -78,6 +79,9 @@ def _shortened(text: str, most: int) -> str:
 DATA_CONVERTER = DataConverter(payload_converter_class=_PayloadConverter, failure_converter_class=BriefFailures)
 
 
+INTERCEPTORS = (Propagation(),)
+
+
 def describe(error: ValidationError) -> str:
     """The first problems of a pydantic error, each with its field, without what was put in."""
     problems = error.errors(include_input=False, include_url=False)[:5]
@@ -99,7 +103,7 @@ async def connect(
     config = ClientConfig.load_client_connect_config()
     config.setdefault("target_host", "127.0.0.1:7233")
     options: dict[str, Any] = {**config, "data_converter": DATA_CONVERTER, "lazy": lazy}
-    options["interceptors"] = list(interceptors)
+    options["interceptors"] = [*INTERCEPTORS, *interceptors]
     if identity is not None:
         options["identity"] = identity
     if metrics is not None:

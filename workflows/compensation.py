@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.policy import RollBack
     from hotswap.domain.verdict import Reason
     from hotswap.messages import DeploymentInput, DeploymentOutcome, Transition
+    from hotswap.telemetry import trace_id
     from workflows.calls import cause_of
     from workflows.retreat import Retreat
 
@@ -32,6 +33,8 @@ class Compensation(Retreat):
 
     async def _go_back(self, cause: RollBack) -> DeploymentOutcome:
         """Undo what was begun: traffic before everything, then the replicas; then say how it ended."""
+        if self._aborted_under is not None:
+            trace_id.set(self._aborted_under)
         failures: list[str] = []
         has_begun = self._started is not None or DeploymentStatus.CANCELLED not in TRANSITIONS[self._status]
         rolling_back = self._transition(DeploymentStatus.ROLLING_BACK, cause.message, cause.reason)

@@ -6,6 +6,7 @@ late or was misspelt shows in the workflow's details and on record. An abort is 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
@@ -33,8 +34,11 @@ with workflow.unsafe.imports_passed_through():
         Rollback,
         Scale,
     )
+    from hotswap.telemetry import trace_id
     from workflows import story
     from workflows.inbox import malformed, verb
+
+Change = tuple[dict[str, Any] | None, dict[str, Any] | None]
 
 VERBS = "approve, reject, pause, resume, promote, goto, retry, abort, rollback, scale"
 
@@ -48,6 +52,9 @@ class Conversation:
         self._message = "started"
         self._asked = Asked()
         self._approval: Approve | None = None
+        self._approved_under: str | None = None
+        self._aborted_under: str | None = None
+        """The trace ids of who said so."""
         self._rollout: Rollout | None = None
         self._verified_weight = 0
         self._notes: list[str] = []
@@ -92,10 +99,13 @@ class Conversation:
         if isinstance(answer, verbs.NoEffect):
             self._note(_said(f"{verb} had no effect: {answer.why}", request), kind=verb, actor=request.actor)
             return Answer(accepted=False, message=answer.why, status=self._status)
-        self._asked = answer.asked
         if isinstance(request, Approve):
-            self._approval = request
-        self._note(_said(f"{verb}: {answer.message}", request), kind=verb, actor=request.actor)
+            self._approval, self._approved_under = request, trace_id.get()
+        if self._asked.abort is None and answer.asked.abort is not None:
+            self._aborted_under = trace_id.get()
+        change = verbs.difference(self._asked, answer.asked)
+        self._asked = answer.asked
+        self._note(_said(f"{verb}: {answer.message}", request), kind=verb, actor=request.actor, change=change)
         return Answer(accepted=True, message=answer.message, status=self._status)
 
     def _what_comes_of(self, request: Request) -> verbs.Answer:
@@ -135,7 +145,8 @@ class Conversation:
 
     # --- telling ------------------------------------------------------------------------------------------------------
 
-    def _note(self, text: str, *, kind: str = "message", actor: str = "unknown") -> None:
+    def _note(self, text: str, *, kind: str = "message", actor: str = "unknown", change: Change = (None, None)) -> None:
+        before, after = change
         self._notes.append(f"{workflow.now():%H:%M:%S} {text}")
         self._unrecorded.append(
             Decision(
@@ -144,6 +155,9 @@ class Conversation:
                 kind=kind,
                 actor=actor,
                 message=text[:2_000],
+                before=before,
+                after=after,
+                trace_id=trace_id.get(),
             )
         )
         self._tell()

@@ -187,6 +187,7 @@ class Stepping(Compensation):
                 reason=approval.reason,
                 proof=approval.proof,
                 must_be_proven=rule is not None and not rule.count_claimed,
+                trace_id=self._approved_under,
             ),
             summary=f"approved by {approval.actor}",
         )

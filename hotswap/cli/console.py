@@ -64,7 +64,7 @@ def connect() -> HotSwap:
     """A client for the address at hand. Raises CommandFailed."""
     if url := os.environ.get("HOTSWAP_URL"):
         try:
-            return HotSwap(url, token_of(os.environ))
+            return HotSwap(url, token_of(os.environ), reason=os.environ.get("HOTSWAP_REASON"))
         except ValueError as error:
             raise CommandFailed(str(error)) from None
     from hotswap.cli.stack.layout import locate
@@ -82,7 +82,7 @@ def connect() -> HotSwap:
         token = os.environ.get("HOTSWAP_TOKEN") or token_file.read_text().strip()
     except OSError as error:
         raise CommandFailed(f"can't read the stack's token {token_file}: {error.strerror}; set HOTSWAP_TOKEN") from None
-    return HotSwap(f"http://{HOST}:{state.ports.public}", token)
+    return HotSwap(f"http://{HOST}:{state.ports.public}", token, reason=os.environ.get("HOTSWAP_REASON"))
 
 
 def show_table(what: RenderableType) -> None:

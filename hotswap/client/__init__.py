@@ -36,6 +36,8 @@ __all__ = ["ApiError", "HotSwap", "token_of"]
 class HotSwap(Access, Registry, Artifacts, Deployments, Inference):
     """`url` is the public address; `timeout` in seconds is for one call, and `transport` is httpx's.
 
+    `reason`, such as the number of a ticket, is put on record with what this client changes; a call's own goes before.
+
     A service token (`hst_...`) is exchanged for tokens of minutes by itself, as often as it takes.
     """
 
@@ -45,20 +47,22 @@ class HotSwap(Access, Registry, Artifacts, Deployments, Inference):
         token: str | None = None,
         *,
         timeout: float = 30.0,
+        reason: str | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._transport = Transport(url, token, timeout=timeout, transport=transport)
+        self._transport = Transport(url, token, timeout=timeout, reason=reason, transport=transport)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ, *, timeout: float = 30.0) -> Self:
-        """At `HOTSWAP_URL`, by the token in `HOTSWAP_TOKEN` or in the file that `HOTSWAP_TOKEN_FILE` names.
+        """At `HOTSWAP_URL`, by the token in `HOTSWAP_TOKEN` or in the file that `HOTSWAP_TOKEN_FILE` names, for the
+        reason in `HOTSWAP_REASON`.
 
         Raises ValueError, naming the variable, where there is no address or the file can't be read.
         """
         url = environment.get("HOTSWAP_URL")
         if not url:
             raise ValueError('HOTSWAP_URL is not set: the address of HotSwap; `eval "$(hotswap env --shell)"` sets it')
-        return cls(url, token_of(environment), timeout=timeout)
+        return cls(url, token_of(environment), timeout=timeout, reason=environment.get("HOTSWAP_REASON"))
 
     def __enter__(self) -> Self:
         return self

@@ -41,9 +41,18 @@ class ApiError(Exception):
 class Transport:
     """A connection to one address, as one caller."""
 
-    def __init__(self, url: str, token: str | None, *, timeout: float, transport: httpx.BaseTransport | None) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str | None,
+        *,
+        timeout: float,
+        transport: httpx.BaseTransport | None,
+        reason: str | None = None,
+    ) -> None:
         self._http = httpx.Client(
             base_url=url.rstrip("/"),
+            headers=[(b"X-HotSwap-Reason", " ".join(reason.split()).encode())] if reason else None,
             auth=_authentication(token, url.rstrip("/")) if token else None,
             timeout=timeout,
             transport=transport or httpx.HTTPTransport(retries=1),  # of what was never sent, whatever it is

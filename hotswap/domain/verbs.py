@@ -5,6 +5,7 @@ person says is ignored. Pure; who may speak at all is the API's business, and wh
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.policy import Asked, HoldReason, RollBack, Rollout
@@ -166,6 +167,19 @@ def scale(now: Situation) -> Answer:
     if now.is_over:
         return NoEffect(f"it is {now.status}; what serves is scaled by `hotswap scale`")
     return NoEffect("its replicas are those of its plan until it is Active; `hotswap scale` has effect then")
+
+
+def difference(before: Asked, after: Asked) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What was asked for, and what is, where the two differ; an abort by its reason."""
+
+    def told(asked: Asked) -> dict[str, Any]:
+        return {name: getattr(asked, name) for name in Asked.__dataclass_fields__} | {
+            "abort": asked.abort.reason if asked.abort is not None else None
+        }
+
+    was, is_now = told(before), told(after)
+    changed = [name for name in was if was[name] != is_now[name]]
+    return {name: was[name] for name in changed}, {name: is_now[name] for name in changed}
 
 
 def _steps(now: Situation) -> bool:

@@ -1,6 +1,7 @@
 """What activities take and give."""
 
 from enum import StrEnum
+from typing import Any
 
 from pydantic import Field
 
@@ -26,13 +27,20 @@ class Transition(Message):
 
 
 class Decision(Message):
-    """Something that changes no status but must be on record, once: the workflow makes `id`, a replay the same one."""
+    """Something that changes no status but must be on record, once: the workflow makes `id`, a replay the same one.
+
+    `before` and `after` are what it changes of what is asked for. `trace_id` is that of who said it, where it isn't
+    that of who started the workflow.
+    """
 
     id: str
     deployment_id: str
     kind: str
     actor: str
     message: str
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+    trace_id: str | None = None
 
 
 class AwaitTurn(Message):
@@ -81,6 +89,7 @@ class ApprovalGiven(Message):
     reason: str | None = None
     proof: str | None = None
     must_be_proven: bool = False
+    trace_id: str | None = None
 
 
 class Leftovers(Message):

@@ -85,7 +85,16 @@ async def deactivate(session: AsyncSession, active: ActiveVersion, *, actor: str
     """A version that serves nowhere any more is what it was before: it can be deployed again."""
     active.until = func.now()
     await session.flush()
-    session.add(about_deployment(active.deployment_id, actor=actor, action="make inactive", why=why))
+    session.add(
+        about_deployment(
+            active.deployment_id,
+            actor=actor,
+            action="make inactive",
+            why=why,
+            before={"isActive": True},
+            after={"isActive": False},
+        )
+    )
     elsewhere = select(ActiveVersion.id).where(
         ActiveVersion.version_id == active.version_id, ActiveVersion.until.is_(None)
     )
@@ -111,7 +120,7 @@ async def mark_replaced(session: AsyncSession, deployment: Deployment, *, by: De
 
 
 def set_version_status(
-    session: AsyncSession, version: ModelVersion, status: VersionStatus, *, actor: str, why: str
+    session: AsyncSession, version: ModelVersion, status: VersionStatus, *, actor: str, why: str | None
 ) -> None:
     """With its audit event; nothing when it has that status already. The row must be locked."""
     if version.status == status:

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.paging import FIRST, Listing, Window, page
 from hotswap.persistence.tables import AuditEvent
-from hotswap.telemetry import trace_id
+from hotswap.telemetry import reason, trace_id
 
 AUDIT_BY = (AuditEvent.id,)
 
@@ -78,13 +78,16 @@ def _about(
     why: str | None = None,
     **change: dict[str, Any] | None,
 ) -> AuditEvent:
-    """`change` has what it was `before` and is `after`, each as far as there is one."""
+    """`change` has what it was `before` and is `after`, each as far as there is one.
+
+    Without a `why` it is what the caller of the request in hand says in its header.
+    """
     return AuditEvent(
         actor=actor,
         action=action,
         target_type=target_type,
         target_id=target_id,
-        why=why,
+        why=why if why is not None else reason.get(),
         trace_id=trace_id.get(),
         **change,
     )

@@ -18,6 +18,7 @@ from hotswap.domain.errors import Conflict, NotFound
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment
 from hotswap.persistence.applications import new_row, to_desired
+from hotswap.persistence.audit import about_deployment
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.tables import ENDED, Deployment, DesiredApplication, Model, TrafficRoute
 from hotswap.ports import Planning
@@ -88,7 +89,7 @@ class _Planning:
             )
         await self._session.execute(delete(DesiredApplication).where(DesiredApplication.name.in_(retire)))
 
-    async def resize(self, application: str, *, deployment_id: str, replicas: int) -> Desired:
+    async def resize(self, application: str, *, deployment_id: str, replicas: int, by: str, why: str | None) -> Desired:
         row = await self._session.get(DesiredApplication, application, with_for_update=True)
         if row is None:
             raise NotFound(f"{application} is not wanted any more")
@@ -108,6 +109,18 @@ class _Planning:
                 "are there; wait for its end, or abort it"
             )
         before = to_desired(row)
+        if before.replicas != replicas:
+            change = f"from {before.replicas} to {replicas} replicas"
+            self._session.add(
+                about_deployment(
+                    deployment_id,
+                    actor=by,
+                    action="scale",
+                    why=f"{change}: {why}" if why else change,
+                    before={"replicas": before.replicas},
+                    after={"replicas": replicas},
+                )
+            )
         row.replicas = replicas
         if not before.spec.resources.scales_by_load:
             row.full_replicas = replicas

@@ -104,7 +104,7 @@ class PostgresCuration:
             row.is_deprecated, row.deprecation = False, None
             if row.status == VersionStatus.DEPRECATED:
                 known = VersionStatus.APPROVED if row.approved_at is not None else VersionStatus.REGISTERED
-                set_version_status(session, row, known, actor=by, why=why or "restored")
+                set_version_status(session, row, known, actor=by, why=why)
             session.add(
                 about_version(
                     row.version_id, actor=by, action="restore", why=why, before=before, after={"deprecation": None}

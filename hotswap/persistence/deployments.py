@@ -5,6 +5,7 @@ it again does nothing. Promotion moves registry and route together, or neither.
 """
 
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import psycopg
@@ -47,6 +48,7 @@ from hotswap.persistence.tables import (
 )
 from hotswap.persistence.traffic import apply_change, epoch_of, lock_plan, to_arm
 from hotswap.persistence.transitions import is_queued, locked, move
+from hotswap.telemetry import trace_id
 
 STARTING = timedelta(minutes=1)
 """How long an accepted deployment is left to whoever accepted it: the API starts its workflow within seconds."""
@@ -166,7 +168,15 @@ class PostgresDeployments:
                 deployment.progress_percentage = progress
 
     async def record_decision(
-        self, deployment_id: str, *, decision_id: str, kind: str, actor: str, message: str
+        self,
+        deployment_id: str,
+        *,
+        decision_id: str,
+        kind: str,
+        actor: str,
+        message: str,
+        before: dict[str, Any] | None = None,
+        after: dict[str, Any] | None = None,
     ) -> None:
         event = insert(AuditEvent).values(
             actor=actor,
@@ -174,7 +184,10 @@ class PostgresDeployments:
             target_type="deployment",
             target_id=deployment_id,
             why=message,
+            before=before,
+            after=after,
             event_key=f"{deployment_id}/{decision_id}",
+            trace_id=trace_id.get(),
         )
         async with self._sessions.begin() as session:
             await session.execute(event.on_conflict_do_nothing())
@@ -211,6 +224,7 @@ class PostgresDeployments:
             added = await session.scalar(given.on_conflict_do_nothing().returning(Approval.step))
             if added is None:
                 return
+            before = {"approvedBy": version.approved_by}
             version.approved_by, version.approved_at = by, func.now()
             if version.status != VersionStatus.DEPLOYED:
                 set_version_status(
@@ -222,7 +236,8 @@ class PostgresDeployments:
                     actor=by,
                     action="approve",
                     why=reason,
-                    after={"step": step, "isClaimed": claimed},
+                    before=before,
+                    after={"approvedBy": by, "step": step, "isClaimed": claimed},
                 )
             )
 

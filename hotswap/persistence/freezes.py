@@ -10,6 +10,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from hotswap import telemetry
 from hotswap.domain.errors import Conflict, NotFound
 from hotswap.domain.queueing import Freeze
 from hotswap.domain.vocabulary import Environment
@@ -64,7 +65,7 @@ class PostgresFreezes:
                     row.environment,
                     actor=by,
                     action="thaw",
-                    why=f"{row.reason}: lifted",
+                    why=telemetry.reason.get() or f"{row.reason}: lifted",
                     before=before,
                     after=_told(freeze),
                 )

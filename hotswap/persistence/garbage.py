@@ -21,6 +21,8 @@ MEMORY = timedelta(hours=1)
 """For how long what went can't be registered: longer than a registration may take that had looked into it before."""
 _LOCK = func.hashtext("hotswap artifacts")
 
+STORED, GONE = {"isStored": True}, {"isStored": False}
+
 
 class PostgresGarbage:
     def __init__(self, sessions: Sessions) -> None:
@@ -42,14 +44,17 @@ class PostgresGarbage:
                 again = {"removed_at": func.now(), "removed_by": by}
                 await session.execute(rows.on_conflict_do_update(index_elements=["artifact_path"], set_=again))
                 await session.execute(delete(UploadRow).where(UploadRow.artifact_path.in_(left)))
-                session.add_all(about_artifact(each, actor=by, action="collect garbage") for each in sorted(left))
+                session.add_all(
+                    about_artifact(each, actor=by, action="collect garbage", before=STORED, after=GONE)
+                    for each in sorted(left)
+                )
         return left
 
     async def forget_upload(self, artifact_path: str, *, by: str) -> None:
         """Of an upload that S3 has thrown away."""
         async with self._sessions.begin() as session:
             await session.execute(delete(UploadRow).where(UploadRow.artifact_path == artifact_path))
-            session.add(about_artifact(artifact_path, actor=by, action="abort upload"))
+            session.add(about_artifact(artifact_path, actor=by, action="abort upload", before=STORED, after=GONE))
 
 
 async def guard(session: AsyncSession, artifact_path: str) -> None:

@@ -97,10 +97,11 @@ class PostgresServiceTokens:
             if row.revoked_at is not None or row.expires_at <= now:
                 raise Conflict(f"{row.name} is revoked or expired, and takes no new secret; create another")
             secret = mint(row.token_id)
+            before = {"previousUntil": row.previous_until.isoformat() if row.previous_until is not None else None}
             row.previous_hash, row.previous_until = row.secret_hash, now + overlap
             row.secret_hash = digest(secret)
             after = {"previousUntil": row.previous_until.isoformat()}
-            session.add(about_token(row.token_id, actor=by, action="rotate token", why=why, after=after))
+            session.add(about_token(row.token_id, actor=by, action="rotate token", why=why, before=before, after=after))
             return Issued(_token(row), secret)
 
     async def revoke(self, token: str, *, why: str | None, by: str, may: May) -> ServiceToken:

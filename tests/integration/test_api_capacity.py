@@ -15,7 +15,6 @@ from hotswap.domain.application import ApplicationSpec, Desired, ReplicaResource
 from hotswap.domain.vocabulary import Environment, Framework, Role
 from hotswap.persistence.applications import PostgresApplications
 from hotswap.persistence.capacity import PostgresCapacity
-from hotswap.persistence.deployments import PostgresDeployments
 from hotswap.planner import Planner
 from tests.integration.api_world import INSPECTION, ApiWorld, fake_worker
 from tests.integration.test_api_deployments import error_of, made_active, started
@@ -56,7 +55,7 @@ async def serving(world: ApiWorld, *, gpus: float = 1.0, replicas: int = 1, most
 async def worker(world: ApiWorld) -> AsyncIterator[Worker]:
     """With the workflow that scales, the real one, beside a deployment's fake."""
     planner = Planner(PostgresCapacity(world.sessions), world.ray, world.ray)
-    capacity = CapacityActivities(planner, PostgresDeployments(world.sessions))
+    capacity = CapacityActivities(planner)
     plans = FakePlans(World(brief=rollout_brief(), clock=time.time))
     replicas = ReplicaActivities(PostgresApplications(world.sessions), world.ray, FakeProbe(), plans)
     scaling = [capacity.resize_replicas, replicas.count_replicas, replicas.scale_replicas]

@@ -123,20 +123,20 @@ async def test_what_serves_is_scaled_where_there_is_room_and_nobody_counts_on_it
     stable = application("Production-fraud-a")
     await serving(sessions, stable)
     scale = planner(sessions, 3).scale
-    before = await scale(stable.name, deployment_id=serves, replicas=3)
+    before = await scale(stable.name, deployment_id=serves, replicas=3, by="ann", why="a sale")
     assert (before.replicas, before.full) == (1, 1)
     [now] = await PostgresApplications(sessions).all()
     assert (now.replicas, now.full) == (3, 3)
     assert (await Queries(sessions).deployment(serves)).deployment.resources["replicas"] == 3
     with pytest.raises(ValidationFailed, match="4 x 1 GPU can never fit: the whole cluster has 3 GPUs"):
-        await scale(stable.name, deployment_id=serves, replicas=4)
+        await scale(stable.name, deployment_id=serves, replicas=4, by="ann")
     await PostgresApplications(sessions).add(Desired.at_rest(application("Production-churn-1", model="churn")))
     with pytest.raises(InsufficientCapacity, match=r"4 x 1 GPU \+ Production-churn-1 1 GPU = 5 GPUs of 4 GPUs"):
-        await planner(sessions, 4).scale(stable.name, deployment_id=serves, replicas=4)
+        await planner(sessions, 4).scale(stable.name, deployment_id=serves, replicas=4, by="ann")
     still = await PostgresApplications(sessions).one(stable.name)
     assert still is not None
     assert still.replicas == 3, "what was refused changed nothing"
     coming = await deployment_of(sessions, "2.0.0")
     await PostgresDeployments(sessions).open(coming, run_id="run-2")
     with pytest.raises(Conflict, match=coming):
-        await scale(stable.name, deployment_id=serves, replicas=2)
+        await scale(stable.name, deployment_id=serves, replicas=2, by="ann")

@@ -8,6 +8,7 @@ import pty
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -212,6 +213,7 @@ def test_the_stacks_token_is_not_sent_to_another_address(monkeypatch: pytest.Mon
     monkeypatch.setenv("HOTSWAP_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("HOTSWAP_URL", "http://elsewhere.test")
     monkeypatch.delenv("HOTSWAP_TOKEN", raising=False)
+    monkeypatch.setenv("HOTSWAP_REASON", "CHG-1")
     asked: list[httpx.Request] = []
 
     def empty(request: httpx.Request) -> httpx.Response:
@@ -219,10 +221,11 @@ def test_the_stacks_token_is_not_sent_to_another_address(monkeypatch: pytest.Mon
         return httpx.Response(200, json={"items": [], "total": 0, "limit": 50, "offset": 0})
 
     transport = httpx.MockTransport(empty)
-    monkeypatch.setattr(console, "HotSwap", lambda url, token: HotSwap(url, token, transport=transport))
+    monkeypatch.setattr(console, "HotSwap", partial(HotSwap, transport=transport))
     with console.connect() as hotswap:
         hotswap.models()
     assert "authorization" not in asked[0].headers
+    assert asked[0].headers["x-hotswap-reason"] == "CHG-1"
 
 
 @pytest.mark.parametrize(

@@ -141,3 +141,17 @@ def test_a_newer_servers_unknown_fields_are_ignored() -> None:
     future: dict[str, Any] = {**deployment("Active", 100.0), "colour": "green"}
     with client(lambda _: httpx.Response(200, json=future)) as hotswap:
         assert hotswap.deployment("dep-1").model == "fraud"
+
+
+def test_why_is_said_with_every_call_on_one_line() -> None:
+    seen: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(dict(request.headers.raw).get(b"X-HotSwap-Reason", b""))
+        return httpx.Response(202, json=accepted())
+
+    for reason in ("CHG-1:\nspäte Etiketten", None):
+        transport = httpx.MockTransport(answer)
+        with HotSwap("http://hotswap.test", "a-token", reason=reason, transport=transport) as hotswap:
+            hotswap.deploy("fraud")
+    assert seen == ["CHG-1: späte Etiketten".encode(), b""]

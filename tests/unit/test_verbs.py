@@ -167,3 +167,13 @@ def test_the_first_abort_counts() -> None:
     again = verbs.abort(PHASES["aborting"], RollBack(Reason.ABORTED, "by eve"))
     assert isinstance(again, Effect)
     assert again.asked.abort == ABORT
+
+
+def test_the_difference_is_what_a_word_has_changed_of_what_is_asked_for() -> None:
+    cause = RollBack(Reason.ABORTED, "aborted, by ann")
+    assert verbs.difference(Asked(), Asked()) == ({}, {})
+    assert verbs.difference(Asked(pause=True), Asked(promote=True)) == (
+        {"pause": True, "promote": False},
+        {"pause": False, "promote": True},
+    )
+    assert verbs.difference(Asked(), Asked(abort=cause)) == ({"abort": None}, {"abort": "Aborted"})

@@ -132,7 +132,15 @@ class FakeDeployments:
             self.world.weights.append(verified_weight)
 
     async def record_decision(
-        self, deployment_id: str, *, decision_id: str, kind: str, actor: str, message: str
+        self,
+        deployment_id: str,
+        *,
+        decision_id: str,
+        kind: str,
+        actor: str,
+        message: str,
+        before: dict[str, Any] | None = None,
+        after: dict[str, Any] | None = None,
     ) -> None:
         self.world.decisions.append((kind, actor, message))
 

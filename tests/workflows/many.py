@@ -54,9 +54,13 @@ class Cluster:
 
     async def applications(self) -> dict[str, ApplicationState]:
         return {
-            each.spec.name: ApplicationState(each.spec.name, ApplicationHealth.RUNNING, "", ("127.0.0.1:1",))
+            each.spec.name: ApplicationState(each.spec.name, ApplicationHealth.RUNNING, "", _addresses(each.replicas))
             for each in await self._desired.all()
         }
+
+
+def _addresses(replicas: int) -> tuple[str, ...]:
+    return tuple(f"127.0.0.1:{number + 1}" for number in range(replicas))
 
 
 class Content:

@@ -5,7 +5,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,9 +54,17 @@ class Site:
         await many.register(self.sessions, name, *(versions or ("1.0.0", "2.0.0", "3.0.0")))
         return name
 
-    async def deploy(self, model: str, version: str = "1.0.0", *, config: dict[str, Any] = LONG, **body: Any) -> str:
+    async def deploy(
+        self,
+        model: str,
+        version: str = "1.0.0",
+        *,
+        config: dict[str, Any] = LONG,
+        headers: Mapping[str, str] | None = None,
+        **body: Any,
+    ) -> str:
         wanted = {"modelId": model, "version": version, "strategyConfig": config, **body}
-        answer = await self.http.post("/api/v1/deployments", headers=self.headers, json=wanted)
+        answer = await self.http.post("/api/v1/deployments", headers={**self.headers, **(headers or {})}, json=wanted)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["deploymentId"])
 
@@ -66,8 +74,9 @@ class Site:
         await self.until(await self.deploy(model), lambda row: row.deployment.status == S.ACTIVE)
         return model
 
-    async def say(self, deployment_id: str, verb: str) -> httpx.Response:
-        return await self.http.post(f"/api/v1/deployments/{deployment_id}/{verb}", headers=self.headers)
+    async def say(self, deployment_id: str, verb: str, *, headers: Mapping[str, str] | None = None) -> httpx.Response:
+        given = {**self.headers, **(headers or {})}
+        return await self.http.post(f"/api/v1/deployments/{deployment_id}/{verb}", headers=given)
 
     async def row(self, deployment_id: str) -> DeploymentRow:
         return await Queries(self.sessions).deployment(deployment_id)
