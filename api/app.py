@@ -52,6 +52,7 @@ from api.description import describe, operation_id
 from api.edge import Edge
 from api.limits import RateLimits, impatient
 from api.orchestration import Orchestration
+from hotswap.bus import RedisTrafficBus
 from hotswap.oidc import IssuerKeys
 from hotswap.persistence.alerts import PostgresAlerts
 from hotswap.persistence.async_inference import PostgresAsyncInference
@@ -189,6 +190,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             alerts=PostgresAlerts(sessions),
             tenures=PostgresTenures(sessions),
             plans=PostgresTrafficPlans(sessions),
+            bus=RedisTrafficBus(redis),
             turns=PostgresTurns(sessions),
             freezes=PostgresFreezes(sessions),
             audit=PostgresAudit(sessions),

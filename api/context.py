@@ -40,6 +40,7 @@ from hotswap.persistence.turns import PostgresTurns
 from hotswap.persistence.uploads import PostgresUploads
 from hotswap.persistence.validations import PostgresValidations
 from hotswap.planner import Planner
+from hotswap.ports import TrafficBus
 from hotswap.settings import Settings
 from hotswap.storage import ObjectStorage
 from hotswap.uploads import MultipartUploads
@@ -67,6 +68,7 @@ class Parts:
     alerts: PostgresAlerts
     tenures: PostgresTenures
     plans: PostgresTrafficPlans
+    bus: TrafficBus
     turns: PostgresTurns
     freezes: PostgresFreezes
     audit: PostgresAudit

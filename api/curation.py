@@ -3,6 +3,8 @@
 Nothing is deleted, and what serves goes on serving.
 """
 
+import contextlib
+
 from fastapi import APIRouter
 
 from api.auth import ENGINEERS, admitted_in
@@ -10,6 +12,7 @@ from api.context import Admin, Engineer, Maker, Reader, With
 from api.presentation import card_view, model_view, version_view
 from api.routing import GuardedRoute
 from api.schemas import AliasName, ChangeModel, Deprecate, GiveAlias, ModelId, Say, VersionId, WriteCard
+from hotswap.domain.errors import Unavailable
 from hotswap.views import CardView, ModelView, VersionView
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"], route_class=GuardedRoute)
@@ -22,6 +25,9 @@ async def change_model(caller: Engineer, parts: With, model: ModelId, body: Chan
     if "team" in changes:
         admitted_in(body.team, caller, ENGINEERS)
     await parts.curation.change(model, changes, by=caller.subject)
+    if "team" in changes:
+        with contextlib.suppress(Unavailable):  # without Redis the proxies' agents ask for the plan themselves
+            await parts.bus.publish(await parts.plans.current())
     return model_view(await parts.queries.model(model))
 
 

@@ -40,6 +40,7 @@ class Route:
     At least one arm is there. Without a stable the candidate has all (a model's first deployment), without a candidate
     the stable has. `fallback` says whether a request that the candidate fails may be asked again of the stable. `shed`
     (hundredths of a percent) is turned away before it is split, while fewer replicas are up than all of it needs.
+    `team` is the model's, whose roles count for it beside those that count everywhere.
     """
 
     environment: Environment
@@ -50,6 +51,7 @@ class Route:
     fence: Fence
     fallback: bool = True
     shed: int = 0
+    team: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.shed <= FULL:

@@ -19,6 +19,7 @@ from hotswap.persistence.audit import about_model, about_version
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.queries import names, no_model
 from hotswap.persistence.tables import ENDED, ActiveVersion, AuditEvent, Deployment, Model, ModelVersion, VersionAlias
+from hotswap.persistence.traffic import renew_plan
 
 
 class PostgresCuration:
@@ -26,8 +27,13 @@ class PostgresCuration:
         self._sessions = sessions
 
     async def change(self, model: str, changes: Mapping[str, Any], *, by: str) -> None:
-        """Of the columns of a model those that are named, whatever else they are. Raises ModelNotFound."""
+        """Of the columns of a model those that are named, whatever else they are. Raises ModelNotFound.
+
+        Its team is a part of its routes, so another one makes another plan, for the caller to publish.
+        """
         async with self._sessions.begin() as session:
+            if "team" in changes:
+                await renew_plan(session)
             row = await _model(session, model)
             before = {name: getattr(row, name) for name in changes}
             if before == changes:

@@ -109,6 +109,12 @@ async def lock_plan(session: AsyncSession) -> int:
     return generation
 
 
+async def renew_plan(session: AsyncSession) -> None:
+    """A new generation without a change of any route, for what its routes are told beside their arms."""
+    generation = await lock_plan(session)
+    await session.execute(update(PlanGeneration).values(generation=generation + 1))
+
+
 async def epoch_of(session: AsyncSession, environment: Environment, model: str, *, run_id: str) -> int:
     """The run's epoch, given now if it has none: higher than that of any run before it."""
     epoch = await session.scalar(
@@ -128,7 +134,7 @@ async def epoch_of(session: AsyncSession, environment: Environment, model: str, 
 
 async def _plan(session: AsyncSession, generation: int) -> TrafficPlan:
     rows = await session.execute(
-        select(TrafficRoute, func.coalesce(Model.is_idempotent, True))
+        select(TrafficRoute, func.coalesce(Model.is_idempotent, True), Model.team)
         .outerjoin(Model, Model.name == TrafficRoute.model)
         .order_by(TrafficRoute.environment, TrafficRoute.model)
         .execution_options(populate_existing=True)
@@ -143,8 +149,9 @@ async def _plan(session: AsyncSession, generation: int) -> TrafficPlan:
             fence=Fence(row.epoch, row.sequence),
             fallback=is_idempotent,
             shed=row.shed,
+            team=team,
         )
-        for row, is_idempotent in rows
+        for row, is_idempotent, team in rows
         if row.stable is not None or row.candidate is not None
     )
     return TrafficPlan(generation, routes)

@@ -30,7 +30,7 @@ from serving.envoy.headers import (
     VERSION_HEADER,
 )
 from serving.envoy.open_inference import A_MODELS_PATH, MODELS, OPEN, server_routes
-from serving.envoy.tokens import AUTHENTICATED, OPEN_TO_ALL, may_infer
+from serving.envoy.tokens import AUTHENTICATED, OPEN_TO_ALL, may_infer, of_team
 
 INFERENCE = "/api/v1/inference"
 
@@ -49,6 +49,10 @@ def route_configuration(plan: TrafficPlan, oidc: OidcSettings = OFF, *, is_ready
     `is_ready` is what `/v2/health/ready` says: whether every arm that has weight has somebody to answer. The routes of
     `/v2` stand behind those of `/api/v1`, which they must not slow down.
     """
+
+    def guard(route: Route) -> Json:
+        return of_team(oidc, route.team)
+
     return {
         "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
         "name": ROUTE_CONFIG,
@@ -72,11 +76,11 @@ def route_configuration(plan: TrafficPlan, oidc: OidcSettings = OFF, *, is_ready
                     _to_api({"safe_regex": {"regex": f"{INFERENCE}/[^/]+/(async|status|outcome)"}}),
                     _to_api({"path": f"{INFERENCE}/outcomes"}),
                     _nothing_but_inference(),
-                    *(entry for route in plan.routes for entry in _model_routes(route, INFERENCE)),
+                    *(entry for route in plan.routes for entry in _model_routes(route, INFERENCE, guard(route))),
                     _no_such_model(INFERENCE),
                     *server_routes(is_ready=is_ready),
                     _nothing_but_the_protocol(),
-                    *(entry for route in plan.routes for entry in _open_routes(route)),
+                    *(entry for route in plan.routes for entry in _open_routes(route, guard(route))),
                     _no_such_model(OPEN),
                     _to_api({"prefix": "/"}),
                 ],
@@ -115,27 +119,31 @@ def _no_such_model(root: str) -> Json:
     )
 
 
-def _open_routes(route: Route) -> list[Json]:
+def _open_routes(route: Route, guard: Json) -> list[Json]:
     """The same where a path names the version, which then is who answers."""
     environment = _environment_matcher(route.environment)
     versions = f"{MODELS}/{route.model}/versions"
     named = [
-        _to_arm({"path_separated_prefix": f"{versions}/{version}"}, [environment], route, name, arm, ChosenBy.VERSION)
+        _to_arm(
+            {"path_separated_prefix": f"{versions}/{version}"}, [environment], route, name, arm, ChosenBy.VERSION, guard
+        )
         for name, arm, _ in route.arms
         for version in sorted({arm.version, quote(arm.version)})
     ]
-    other = _no_such_version({"path_separated_prefix": versions}, [environment], route)
-    return [*named, other, *_model_routes(route, MODELS)]
+    other = _no_such_version({"path_separated_prefix": versions}, [environment], route, guard)
+    return [*named, other, *_model_routes(route, MODELS, guard)]
 
 
-def _model_routes(route: Route, root: str) -> list[Json]:
+def _model_routes(route: Route, root: str, guard: Json) -> list[Json]:
     prefix = {"path_separated_prefix": f"{root}/{route.model}"}
     environment = _environment_matcher(route.environment)
     by_version = [
-        _to_arm(prefix, [environment, _exactly(VERSION_HEADER, arm.version)], route, name, arm, ChosenBy.VERSION)
+        _to_arm(prefix, [environment, _exactly(VERSION_HEADER, arm.version)], route, name, arm, ChosenBy.VERSION, guard)
         for name, arm, _ in route.arms
     ]
-    wrong_version = _no_such_version(prefix, [environment, {"name": VERSION_HEADER, "present_match": True}], route)
+    wrong_version = _no_such_version(
+        prefix, [environment, {"name": VERSION_HEADER, "present_match": True}], route, guard
+    )
     split = {
         "match": prefix | {"headers": [environment]},
         "route": {
@@ -147,22 +155,22 @@ def _model_routes(route: Route, root: str) -> list[Json]:
         },
         "request_headers_to_add": [chosen_by(ChosenBy.WEIGHT)],
         "request_headers_to_remove": list(UNREAD_HEADERS),
-        "typed_per_filter_config": AUTHENTICATED,
+        "typed_per_filter_config": guard,
     }
-    shed = _shed(route, prefix | {"headers": [environment]})
-    return [*by_version, wrong_version, *_for_testers(prefix, environment, route), *shed, split]
+    shed = _shed(route, prefix | {"headers": [environment]}, guard)
+    return [*by_version, wrong_version, *_for_testers(prefix, environment, route, guard), *shed, split]
 
 
-def _no_such_version(path: Json, headers: list[Json], route: Route) -> Json:
+def _no_such_version(path: Json, headers: list[Json], route: Route, guard: Json) -> Json:
     return _not_here(
         path | {"headers": headers},
         VersionNotFound,
         f"this version of {route.model} is not up in {route.environment}",
-        typed_per_filter_config=AUTHENTICATED,
+        typed_per_filter_config=guard,
     )
 
 
-def _shed(route: Route, match: Json) -> list[Json]:
+def _shed(route: Route, match: Json, guard: Json) -> list[Json]:
     """Turn that share away, by chance and not by entity: 503 now is better than an answer that never comes."""
     if route.shed == 0:
         return []
@@ -172,7 +180,7 @@ def _shed(route: Route, match: Json) -> list[Json]:
             "match": match | {"runtime_fraction": {"default_value": share, "runtime_key": f"hotswap.shed.{route.key}"}},
             "direct_response": {"status": 503},
             "response_headers_to_add": [overwritten("retry-after", str(RETRY_AFTER_SECONDS))],
-            "typed_per_filter_config": AUTHENTICATED,
+            "typed_per_filter_config": guard,
         }
     ]
 
@@ -184,14 +192,14 @@ def _share(route: Route, name: ArmName, arm: Arm, weight: int) -> Json:
     return {"name": arm.application, "weight": weight, **_marks(name, arm)}
 
 
-def _for_testers(path: Json, environment: Json, route: Route) -> list[Json]:
+def _for_testers(path: Json, environment: Json, route: Route, guard: Json) -> list[Json]:
     if route.candidate is None or route.stable is None:
         return []
     headers = [environment, is_tester()]
-    return [_to_arm(path, headers, route, ArmName.CANDIDATE, route.candidate, ChosenBy.TESTER)]
+    return [_to_arm(path, headers, route, ArmName.CANDIDATE, route.candidate, ChosenBy.TESTER, guard)]
 
 
-def _to_arm(path: Json, headers: list[Json], route: Route, name: ArmName, arm: Arm, how: ChosenBy) -> Json:
+def _to_arm(path: Json, headers: list[Json], route: Route, name: ArmName, arm: Arm, how: ChosenBy, guard: Json) -> Json:
     marks = _marks(name, arm)
     return {
         "match": path | {"headers": headers},
@@ -202,7 +210,7 @@ def _to_arm(path: Json, headers: list[Json], route: Route, name: ArmName, arm: A
         **marks,
         "request_headers_to_add": [*marks["request_headers_to_add"], chosen_by(how)],
         "request_headers_to_remove": list(UNREAD_HEADERS),
-        "typed_per_filter_config": AUTHENTICATED,
+        "typed_per_filter_config": guard,
     }
 
 

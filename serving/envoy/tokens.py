@@ -52,13 +52,20 @@ def jwt_filter(jwks: Json, security: SecuritySettings, oidc: OidcSettings, issue
     }
 
 
-def may_infer(oidc: OidcSettings) -> Json:
-    """Filters of the virtual host: a role that counts everywhere, of ours or by what the issuer's names mean."""
-    roles = [_says([_OURS, "roles"], role.value) for role in _INFERRING]
-    names = [_says([_THEIRS, *oidc.roles_claim], name) for name in sorted(oidc.roles) if _infers(oidc.roles[name])]
+def may_infer(oidc: OidcSettings, team: str | None = None) -> Json:
+    """Who may: by a role that counts everywhere, or in this team; a role of ours, or what the issuer's names mean."""
+    grants = [str(Grant(role, whose)) for whose in dict.fromkeys((None, team)) for role in _INFERRING]
+    roles = [_says([_OURS, "roles"], grant) for grant in grants]
+    meant = [name for name in sorted(oidc.roles) if not set(grants).isdisjoint(oidc.roles[name])]
+    names = [_says([_THEIRS, *oidc.roles_claim], name) for name in meant]
     policy = {"permissions": [{"any": True}], "principals": [*roles, *names]}
     rules = {"action": "ALLOW", "policies": {"inference": policy}}
     return {RBAC_FILTER: {"@type": f"{_HTTP}.rbac.v3.RBACPerRoute", "rbac": {"rules": rules}}}
+
+
+def of_team(oidc: OidcSettings, team: str | None) -> Json:
+    """Filters of a route to a model of this team; where it has none the virtual host's are enough."""
+    return AUTHENTICATED if team is None else AUTHENTICATED | may_infer(oidc, team)
 
 
 def subjects(oidc: OidcSettings) -> list[list[str]]:
@@ -75,10 +82,6 @@ def _provider(jwks: Json, issuer: str, audience: str, kept_as: str, subject: str
         "claim_to_headers": [{"header_name": SUBJECT_HEADER, "claim_name": subject}],
         "jwt_cache_config": {"jwt_cache_size": 1000},
     }
-
-
-def _infers(grants: tuple[str, ...]) -> bool:
-    return any(Grant.parse(grant).team is None and Grant.parse(grant).role in _INFERRING for grant in grants)
 
 
 def _says(path: list[str], word: str) -> Json:

@@ -1,5 +1,6 @@
 """Whose a model is decides whose roles count for it, also where only the body names it."""
 
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -7,9 +8,10 @@ import pytest
 from temporalio.worker import Worker
 
 from hotswap.domain.access import Grant
+from hotswap.domain.traffic import TrafficPlan
 from hotswap.domain.vocabulary import Role
 from tests.integration.api_world import ApiWorld
-from tests.integration.test_api_deployments import error_of
+from tests.integration.test_api_deployments import error_of, made_active
 
 SCIENTIST, ENGINEER = Role.DATA_SCIENTIST, Role.ML_ENGINEER
 
@@ -52,6 +54,28 @@ async def test_a_model_is_its_teams(world: ApiWorld) -> None:
     assert "in the team payments" in refusal(await world.http.post(abort, headers=world.token(theirs)))
     await world.until(lambda: world.was_opened(started.json()["deploymentId"]))
     assert (await world.http.post(abort, headers=world.token(ours))).status_code == 200
+
+
+@pytest.mark.usefixtures("worker")
+async def test_another_team_makes_another_plan(world: ApiWorld) -> None:
+    await made_active(world, "1.0.0")
+    published: list[TrafficPlan] = []
+
+    class Bus:
+        async def publish(self, plan: TrafficPlan) -> None:
+            published.append(plan)
+
+    parts = world.app.state.parts
+    world.app.state.parts = replace(parts, bus=Bus())
+    before = await parts.plans.current()
+    admin, model = world.token(Role.ADMIN), f"/api/v1/models/{world.model}"
+    assert (await world.http.patch(model, headers=admin, json={"team": "payments"})).status_code == 200
+    assert (await world.http.patch(model, headers=admin, json={"description": "x"})).status_code == 200
+    (plan,) = published
+    assert plan.generation == before.generation + 1
+    assert {route.team for route in plan.routes if route.model == world.model} <= {"payments"}
+    world.app.state.parts = parts  # whose Redis is away
+    assert (await world.http.patch(model, headers=admin, json={"team": None})).status_code == 200
 
 
 @pytest.mark.usefixtures("worker")

@@ -1,12 +1,15 @@
-"""Keys come and go at a real Envoy while requests are answered: none is refused that has a token of a published key."""
+"""Tokens at a real Envoy: keys come and go and refuse nobody meanwhile, and a team's role counts for its models."""
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from hotswap.bus import RedisTrafficBus
+from hotswap.domain.access import Grant
+from hotswap.domain.traffic import TrafficPlan
 from hotswap.domain.vocabulary import Role
 from hotswap.signing import generate_signing_key, public_jwks
 from serving.envoy.files import write_atomically
@@ -54,6 +57,22 @@ async def test_a_rotation_refuses_nobody_and_a_retired_key_is_refused(gateway: G
         published(gateway, new)
         await until_status(gateway, by_old, 401)
         assert await status(gateway, by_new) == 200
+
+
+@pytest.mark.usefixtures("upstreams")
+async def test_a_role_in_a_team_infers_that_teams_models_only(gateway: Gateway, bus: RedisTrafficBus) -> None:
+    ours = gateway.token(Grant(Role.APPLICATION, "payments"), Role.VIEWER)
+    others = gateway.token(Grant(Role.ADMIN, "fraud"), Grant(Role.VIEWER, "payments"))
+    everybody = gateway.token(Role.APPLICATION)
+    async with gateway.agent():
+        for generation, team, expected in ((1, "payments", 200), (2, "fraud: eu", 403), (3, None, 403)):
+            of_team = replace(plan(generation, 0).routes[0], team=team)
+            await gateway.publish(bus, TrafficPlan(generation, (of_team,)))
+            for more in ({}, {"x_hotswap_version": "2.0.0"}, {"x_hotswap_tester": "true"}):
+                asked = [await gateway.infer("fraud", dict(each), **more) for each in (ours, others, everybody)]
+                assert [each.status_code for each in asked] == [expected, 403, 200], (team, more)
+            open_ = await gateway.http.get("/v2/models/fraud", headers=ours)
+            assert open_.status_code == expected
 
 
 @pytest.mark.usefixtures("upstreams")

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from hotswap.domain.traffic import FULL, Arm, Fence, Route, TrafficPlan
 from hotswap.domain.vocabulary import ArmName, ChosenBy, Environment
+from hotswap.settings import OidcSettings
+from serving.envoy.callers import limit_of_each_caller
 from serving.envoy.chosen import application_of, cluster_names
 from serving.envoy.clusters import API, clusters
 from serving.envoy.fallback import CANDIDATE, INSIDE, composite_cluster, fallbacks
@@ -21,7 +23,7 @@ from serving.envoy.headers import (
 )
 from serving.envoy.open_inference import MODELS, OPEN
 from serving.envoy.routes import INFERENCE, route_configuration
-from serving.envoy.tokens import AUTHENTICATED, OPEN_TO_ALL, RBAC_FILTER
+from serving.envoy.tokens import AUTHENTICATED, OPEN_TO_ALL, RBAC_FILTER, may_infer, subjects
 
 
 def arm(environment: Environment, model: str, deployment: str) -> Arm:
@@ -133,6 +135,33 @@ def test_every_way_to_a_model_needs_a_token_and_a_role(plan: TrafficPlan) -> Non
     assert host["typed_per_filter_config"][RBAC_FILTER]["rbac"]["rules"]["action"] == "ALLOW"
     opened = [entry for entry in host["routes"] if entry["typed_per_filter_config"] == OPEN_TO_ALL]
     assert all(clusters_of(entry) <= {API} for entry in opened)
+
+
+def test_a_caller_is_counted_as_one_whoever_issued_his_token() -> None:
+    oidc = OidcSettings(issuer="https://login.example.com", subject_claim="email")
+    (limit,) = limit_of_each_caller(5, subjects(oidc))
+    actions = [each["actions"][0]["metadata"] for each in limit["typed_config"]["rate_limits"]]
+    assert [[step["key"] for step in each["metadata_key"]["path"]] for each in actions] == [
+        ["jwt", "sub"],
+        ["oidc", "email"],
+    ]
+    assert {each["descriptor_key"] for each in actions} == {"caller"}
+
+
+def test_a_teams_routes_let_its_roles_in_and_no_others() -> None:
+    oidc = OidcSettings(
+        issuer="https://login.example.com",
+        roles={"ds": ("payments:Admin",), "all": ("Application",), "no": ("Viewer",)},
+    )
+
+    def words(team: str | None) -> set[str]:
+        rules = may_infer(oidc, team)[RBAC_FILTER]["rbac"]["rules"]["policies"]["inference"]["principals"]
+        matched = [each["sourced_metadata"]["metadata_matcher"]["value"]["or_match"] for each in rules]
+        return {each["value_matchers"][1]["string_match"]["exact"] for each in matched}
+
+    roles = {"Application", "DataScientist", "MLEngineer", "Admin"}
+    assert words(None) == roles | {"all"}
+    assert words("payments") == roles | {f"payments:{role}" for role in roles} | {"all", "ds"}
 
 
 @given(plan=plans)
