@@ -8,14 +8,12 @@ written.
 
 import errno
 import fcntl
-import gzip
 import lzma
 import os
 import shutil
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -39,11 +37,8 @@ SCRATCH = "tmp"
 """How a scratch directory's name begins; a checksum's never does."""
 
 _PLAIN_TYPES = {tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE}
-_UNREADABLE = (
-    *(tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile),
-    # zipfile: encrypted members are a RuntimeError, unknown methods a NotImplementedError.
-    *(zipfile.BadZipFile, RuntimeError, UnicodeError),
-)
+_DAMAGED = {None, errno.EINVAL}
+"""bzip2's own errors have no number, and a zip can lead before its beginning; a disk's troubles have others."""
 _CONTRADICTORY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 
 
@@ -65,12 +60,16 @@ def unpack(archive: Path, into: Path) -> None:
                 _unpack_tar(tar, into)
     except tarfile.ReadError as error:
         raise refused(f"it is neither a whole tar (plain, gzip, bzip2, xz) nor a zip: {error}") from None
-    except _UNREADABLE as error:
-        raise refused(str(error)) from None
     except OSError as error:
         if error.errno in _CONTRADICTORY:
             raise refused(f"its names contradict each other or are too long ({error.strerror})") from None
+        if error.errno in _DAMAGED:
+            raise refused(f"it is damaged: {error}") from None
         raise
+    except (ValidationFailed, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - hostile bytes make it raise what they like
+        raise refused(str(error) or type(error).__name__) from None
 
 
 class _Member(tarfile.TarInfo):

@@ -1,14 +1,18 @@
 """Archives are hostile: what is refused, and that nothing of it is left behind."""
 
+import contextlib
 import gzip
 import io
 import random
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hotswap.domain.errors import ValidationFailed
 from serving import artifacts
@@ -199,3 +203,40 @@ def test_a_zip_bomb_is_refused_before_it_is_written(
     with pytest.raises(ValidationFailed, match="more than 100 bytes"):
         unpack(zipped(tmp_path / "a.zip", "big", content="x" * 101), into)
     assert list(into.iterdir()) == []
+
+
+def archives() -> dict[str, bytes]:
+    """A good one of each kind, of two files."""
+    found = {}
+    for mode in ("w", "w:gz", "w:bz2", "w:xz"):
+        file = io.BytesIO()
+        with tarfile.open(fileobj=file, mode=mode) as archive:
+            for each in (member("model.onnx", size=700), member("a/golden.json", size=9)):
+                archive.addfile(each, io.BytesIO(b"x" * each.size))
+        found[mode] = file.getvalue()
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as package:
+        package.writestr("model.onnx", "x" * 700)
+        package.writestr("a/golden.json", "[]")
+    return {**found, "zip": file.getvalue()}
+
+
+ARCHIVES = archives()
+DAMAGE = st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=8)
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+@given(damage=DAMAGE, cut=st.integers(0, 10_000) | st.none())
+def test_whatever_is_damaged_is_unpacked_or_refused_and_stays_inside(
+    kind: str, damage: list[tuple[int, int]], cut: int | None
+) -> None:
+    data = bytearray(ARCHIVES[kind][:cut])
+    for position, value in damage:
+        if data:
+            data[position % len(data)] = value
+    with tempfile.TemporaryDirectory() as place:
+        (archive := Path(place) / "archive").write_bytes(data)
+        (into := Path(place) / "into").mkdir()
+        with contextlib.suppress(ValidationFailed):
+            unpack(archive, into)
+        assert sorted(path.name for path in Path(place).iterdir()) == ["archive", "into"]

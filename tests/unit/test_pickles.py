@@ -1,8 +1,10 @@
 """Pickles are refused with the opcode that would run code; what only looks like one is not."""
 
+import contextlib
 import io
 import os
 import pickle
+import tempfile
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hotswap.domain.errors import ValidationFailed
 from serving.pickles import refuse_pickles
@@ -145,3 +149,15 @@ def test_an_archive_that_can_not_be_looked_into_is_refused(tmp_path: Path) -> No
     (tmp_path / "model.pt").write_bytes(data)
     with pytest.raises(ValidationFailed, match="can't be looked into"):
         refuse_pickles(tmp_path)
+
+
+@given(
+    beginning=st.sampled_from([b"", b"\x80\x04", b"\x93NUMPY", b"PK\x03\x04", TENSOR, zipped(("data.pkl", TENSOR))]),
+    rest=st.binary(max_size=200),
+    name=st.sampled_from(["model.pkl", "model.pt", "model.npy", "model.bin"]),
+)
+def test_whatever_is_there_is_let_by_or_refused(beginning: bytes, rest: bytes, name: str) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        (Path(place) / name).write_bytes(beginning + rest)
+        with contextlib.suppress(ValidationFailed):
+            refuse_pickles(Path(place))
