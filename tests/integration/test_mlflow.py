@@ -1,6 +1,7 @@
 """MLflow's model directories, written as MLflow writes them: the flavour's file is served, by the signature's names."""
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,15 @@ import numpy as np
 import pytest
 import skops.io
 import xgboost
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from skl2onnx import to_onnx
 from sklearn.linear_model import LinearRegression
 
 from hotswap.domain.errors import SchemaValidationFailed, ValidationFailed
 from hotswap.domain.vocabulary import Framework
 from serving.golden import attempt, made_up_request
-from serving.runtimes import Model, load
+from serving.runtimes import Model, load, mlflow
 from serving.schemas import FeatureSchema
 
 ROWS = np.random.default_rng(0).random((100, 3))
@@ -155,6 +158,22 @@ def test_what_describes_no_such_model_is_refused(tmp_path: Path, framework: Fram
     with pytest.raises(ValidationFailed, match=why) as refused:
         load(framework, tmp_path)
     assert refused.value.details[0].field == "artifactPath"
+
+
+TEXT = st.text(alphabet=st.sampled_from("flavors:xgboostdatsignureipm {}[]'\",-&*!|>%@`\n\t\\x0"), max_size=200)
+
+
+@given(text=TEXT | st.binary(max_size=60).map(lambda data: data.decode("latin-1")))
+@settings(max_examples=150, deadline=None)
+def test_whatever_an_mlmodel_says_is_read_or_refused(text: str) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        (Path(directory) / "MLmodel").write_text(f"flavors: {{xgboost: {{data: MLmodel}}}}\nsignature: {text}")
+        try:
+            found = mlflow.described(Framework.XGBOOST, Path(directory))
+        except ValidationFailed:
+            return
+        assert found is not None
+        assert found.place.name == "MLmodel"
 
 
 def test_a_pickled_flavour_stays_refused_with_its_opcode(tmp_path: Path) -> None:

@@ -238,11 +238,19 @@ async def loading(cache: Path, framework: Framework, save: Save, trusted: Collec
     return {check.name: check for check in report.checks}["model loads"]
 
 
+@pytest.mark.parametrize(
+    ("framework", "package", "extra"),
+    [
+        (Framework.XGBOOST, "xgboost", "xgboost"),
+        (Framework.PYTORCH, "torch", "pytorch"),
+        (Framework.TENSORFLOW, "tensorflow", "tensorflow"),
+    ],
+)
 def test_an_absent_extra_is_named_with_the_command_that_brings_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, framework: Framework, package: str, extra: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, "xgboost", None)
-    monkeypatch.delitem(sys.modules, "serving.runtimes.xgboost", raising=False)
-    with pytest.raises(ValidationFailed, match=r"pip install 'hotswap\[xgboost\]'") as refused:
-        load(Framework.XGBOOST, tmp_path)
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, f"serving.runtimes.{extra}", raising=False)
+    with pytest.raises(ValidationFailed, match=rf"pip install 'hotswap\[{extra}\]'") as refused:
+        load(framework, tmp_path)
     assert refused.value.details[0].field == "framework"
