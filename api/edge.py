@@ -33,6 +33,8 @@ MOST_REASON = 2_000
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _TRACE_CONTEXT = TraceContextTextMapPropagator()
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
 UNTRACED = frozenset({"/health", "/health/ready", "/metrics"})
 """Asked every few seconds for ever, by nobody who would look at a trace."""
 
@@ -61,7 +63,7 @@ class Edge:
         if scope["path"] in UNTRACED:
             await self._answer(scope, receive, send, get_current_span(caller))
             return
-        with tracer.start_as_current_span(scope["method"], caller, kind=SpanKind.SERVER) as span:
+        with tracer.start_as_current_span("HTTP", caller, kind=SpanKind.SERVER) as span:
             await self._answer(scope, receive, send, span)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, span: Span) -> None:
@@ -83,10 +85,10 @@ class Edge:
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 
-        if _declared_length(scope) > self._max_body_bytes:
-            await self._too_large(trace_id)(scope, receive, send_marked)
-            return
         try:
+            if _declared_length(scope) > self._max_body_bytes:
+                await self._too_large(trace_id)(scope, receive, send_marked)
+                return
             await self._app(scope, self._limited(receive), send_marked)
         except Exception as error:  # the last net: whatever it is, it must not leave as it is
             logger.exception("request failed", extra={"path": scope["path"]}, exc_info=error)
@@ -132,14 +134,15 @@ def _trace_id(span: Span) -> str | None:
 
 
 def _account(scope: Scope, status: int, seconds: float, span: Span) -> None:
-    """By the route's template: what callers write in a path must not become a label."""
+    """By the route's template: what callers write as a path or method must not become a label."""
     route = getattr(scope.get("route"), "path", "")
-    REQUESTS.labels(scope["method"] if route else "", route, str(status)).observe(seconds)
+    method = scope["method"] if scope["method"] in METHODS else "_OTHER"
+    REQUESTS.labels(method, route, str(status)).observe(seconds)
     if span.is_recording():
-        span.update_name(f"{scope['method']} {route}")
+        span.update_name(f"{method} {route}")
         span.set_attributes(
             {
-                "http.request.method": scope["method"],
+                "http.request.method": method,
                 "http.route": route,
                 "url.path": scope["path"],
                 "http.response.status_code": status,

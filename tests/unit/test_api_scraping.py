@@ -33,9 +33,11 @@ async def test_requests_are_counted_by_route_and_never_by_what_was_written_in_a_
     api: httpx.AsyncClient, settings: Settings
 ) -> None:
     await api.get("/api/v1/models/any-name-at-all")
-    await api.request("BREW", "/coffee/any-name-at-all")
+    await api.get("/coffee/any-name-at-all")
+    await api.request("BREW", "/api/v1/models")
     found = await scraped(api, settings)
     counts = found["hotswap_api_request_duration_seconds_count"]
     assert counts["GET", "/api/v1/models/{model}", "401"] >= 1
-    assert counts["", "", "404"] >= 1
+    assert counts["GET", "", "404"] >= 1
+    assert counts["_OTHER", "/api/v1/models", "405"] >= 1
     assert not any("any-name-at-all" in label or "BREW" in label for labels in counts for label in labels)
