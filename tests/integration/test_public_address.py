@@ -1,6 +1,7 @@
 """The public address against what clients may send there, by the real Envoy: TLS, floods, slowness, lies in headers."""
 
 import asyncio
+import contextlib
 import json
 import ssl
 import time
@@ -16,6 +17,7 @@ from hotswap.bus import GENERATION, PLAN, REPORTS, RedisTrafficBus
 from hotswap.client import ApiError, HotSwap
 from hotswap.domain.traffic import FULL
 from hotswap.domain.vocabulary import Role
+from serving.envoy import gateway as rendering
 from serving.envoy.headers import CLIENT_ADDRESS_HEADER
 from serving.envoy.limits import MOST_HEADERS
 from tests.fixtures.certificates import Authority
@@ -25,6 +27,7 @@ from tests.fixtures.traffic import CANDIDATE, STABLE, plan
 
 SLOW = {"headers_timeout": 0.4, "request_timeout": 0.8}
 A_SECOND = 20
+CONNECTIONS = 300
 
 
 class Edge(NamedTuple):
@@ -45,7 +48,9 @@ async def edge(tmp_path_factory: pytest.TempPathFactory, valkey_url: str) -> Asy
     api, tls_port = await Upstream.start("api"), free_port()
     tls = {"tls_certificate_file": str(certificate), "tls_key_file": str(key), "tls_port": tls_port}
     gateway = Gateway(directory, api.target, valkey_url, gateway=tls | SLOW, limits={"inference": A_SECOND})
-    await gateway.start_envoy()
+    with pytest.MonkeyPatch.context() as small:
+        small.setattr(rendering, "MOST_CONNECTIONS", CONNECTIONS)
+        await gateway.start_envoy()
     for arm in (STABLE, CANDIDATE):
         upstream = await gateway.upstream(arm.application)
         gateway.serve.targets |= {arm.application: (upstream.target,)}
@@ -207,11 +212,25 @@ async def test_headers_that_are_let_in_are_let_in_at_either_arm(edge: Edge) -> N
     assert len({answer.headers["x-hotswap-arm"] for answer in answers}) == 2
 
 
-async def test_idle_connections_are_nobody_elses_business(edge: Edge) -> None:
-    idle = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", edge.gateway.port) for _ in range(300)))
+async def test_connections_beyond_the_limit_are_closed_and_those_that_are_open_go_on(edge: Edge) -> None:
+    assert await others_are_answered(edge)  # over a connection that stays
+    beyond = 50
+    crowd = await asyncio.gather(
+        *(asyncio.open_connection("127.0.0.1", edge.gateway.port) for _ in range(CONNECTIONS + beyond))
+    )
+    async with asyncio.timeout(5):
+        while sum(reader.at_eof() for reader, _ in crowd) < beyond:
+            await asyncio.sleep(0.02)
+    assert not all(reader.at_eof() for reader, _ in crowd), "who was there before stays"
     assert await others_are_answered(edge)
-    for _, writer in idle:
+    for _, writer in crowd:
         writer.close()
+    async with asyncio.timeout(5):
+        while True:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                if await sent(edge, asking(edge, "content-length: 2", ""), b"{}") == (200, ""):
+                    return
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize(
