@@ -7,6 +7,7 @@ logins can't starve the rest. How often one user and one address may try is `api
 """
 
 import asyncio
+import logging
 import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -34,6 +35,8 @@ from serving.envoy.headers import CLIENT_ADDRESS_HEADER
 router = APIRouter(prefix="/api/v1/authentication", tags=["authentication"], route_class=GuardedRoute)
 published = APIRouter(tags=["authentication"], route_class=GuardedRoute)
 
+logger = logging.getLogger(__name__)
+
 _hasher = PasswordHasher()
 _NOBODY = _hasher.hash("nobody has this password")
 
@@ -58,14 +61,18 @@ async def login(parts: With, request: Request, body: Login) -> TokenView:
     settings = parts.settings.security
     if settings.users_file is None or settings.signing_key_file is None:
         raise NotFound("local login is not set up here: HOTSWAP_SECURITY__USERS_FILE and ...SIGNING_KEY_FILE do that")
-    await parts.limits.check_login(body.user, client_address(request))
+    address = client_address(request)
+    await parts.limits.check_login(body.user, address)
     users, key = _read_users(settings.users_file), _read_key(settings.signing_key_file)
     user = users.get(body.user)
     hashing: asyncio.Semaphore = request.app.state.hashing
     async with hashing:
         matches = await asyncio.to_thread(_matches, user.password if user else _NOBODY, body.password)
+    known = body.user if user is not None else "nobody that is known"  # some type their password there
     if user is None or not matches:
+        logger.warning("login refused", extra={"user": known, "address": address})
         raise Unauthorized("user or password is wrong")
+    logger.info("login", extra={"user": known, "address": address})
     token = issue_token(
         key=key,
         issuer=settings.issuer,

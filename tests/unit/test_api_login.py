@@ -9,6 +9,7 @@ import httpx
 import pytest
 from argon2 import PasswordHasher
 
+from hotswap.telemetry import JsonFormatter
 from tests.fixtures.api import SIGNING_KEY, make_settings
 
 LOGIN = "/api/v1/authentication/login"
@@ -45,9 +46,13 @@ async def test_a_login_gives_a_token_that_is_believed(with_users: httpx.AsyncCli
     "body", [{"user": "ann", "password": "wrong horse"}, {"user": "bob", "password": "right horse"}]
 )
 async def test_a_wrong_password_and_an_unknown_user_look_the_same(
-    with_users: httpx.AsyncClient, body: dict[str, str]
+    with_users: httpx.AsyncClient, body: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = await with_users.post(LOGIN, json=body)
+    [logged] = [record for record in caplog.records if record.name == "api.authentication"]
+    shown = JsonFormatter("api").format(logged)
+    assert '"login refused"' in shown
+    assert ("ann" in shown, "bob" in shown, "horse" in shown) == (body["user"] == "ann", False, False)
     told = answer.json()["error"]
     assert (answer.status_code, told["code"], told["message"]) == (401, "UNAUTHORIZED", "user or password is wrong")
 
