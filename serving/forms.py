@@ -21,6 +21,9 @@ Body = TypeVar("Body")
 Headers = Mapping[bytes, bytes]
 RawHeaders = list[tuple[bytes, bytes]]
 
+MOST_INSTANCES = 10_000
+"""Of one request."""
+
 _NAMED_FIELD = re.compile(r"field `([^`]*)`")
 """How msgspec names a key that is missing or unknown."""
 

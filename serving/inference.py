@@ -25,7 +25,7 @@ from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus
 from hotswap.records import InferenceRecord, encode_record, to_json
 from serving.batching import Batcher
-from serving.forms import Batch, Form, Headers, OneInstance, RawHeaders, json_headers
+from serving.forms import MOST_INSTANCES, Batch, Form, Headers, OneInstance, RawHeaders, json_headers
 from serving.golden import attempt, made_up_request
 from serving.open_inference import OpenInference, Resource
 from serving.runtimes import Model, Prediction
@@ -35,7 +35,6 @@ from serving.spool import SpoolWriter
 MOST_BODY_BYTES = 10 * 1024**2
 INLINE_SECONDS = 0.005
 """What is expected to take less runs on the event loop: a thread would cost a fast model 50 microseconds and more."""
-MOST_INSTANCES = 10_000
 _ARMS = {arm.encode(): arm for arm in ArmName}
 
 Scope = dict[str, Any]

@@ -104,6 +104,7 @@ class OpenInference:
     def read(self, body: bytes, headers: Headers) -> Asked:
         text, binary = _parted(body, headers.get(JSON_LENGTH))
         request = decoded(text, _Request)
+        self._signature.check_number(len(request.inputs))
         arrays = _arrays(request.inputs, binary)
         return _AskedTensors(
             instances=self._signature.instances(arrays),
@@ -162,8 +163,6 @@ def _parted(body: bytes, length: bytes | None) -> tuple[memoryview, memoryview]:
 
 
 def _arrays(inputs: list[_Input], binary: memoryview) -> Arrays:
-    if not inputs:
-        raise ValidationFailed.of("inputs", "must be at least one tensor")
     found, at = {}, 0
     for position, given in enumerate(inputs):
         field = f"inputs[{position}]"

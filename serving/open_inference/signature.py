@@ -58,6 +58,11 @@ class Signature:
             return self._learned or (Tensor(ONE_OUTPUT, "FP64", (-1,)),)
         return (_declared(self._answer), *(each for each in self._learned if each.name == CONFIDENCE))
 
+    def check_number(self, tensors: int) -> None:
+        """Before any is looked at. Raises ValidationFailed."""
+        if not 0 < tensors <= len(self.inputs):
+            raise ValidationFailed.of("inputs", f"must be 1 to {len(self.inputs)} tensors; there are {tensors}")
+
     def instances(self, tensors: Arrays) -> list[Any]:
         """What the rows of a request's tensors are to the model. Raises ValidationFailed."""
         sizes = {array.shape[0] for array in tensors.values()}

@@ -13,6 +13,7 @@ import numpy as np
 
 from hotswap.domain.errors import ValidationFailed
 from hotswap.records import to_json
+from serving.forms import MOST_INSTANCES
 
 BYTES = "BYTES"
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -46,7 +47,9 @@ _ELEMENTS: dict[str, frozenset[type]] = {
 
 
 def check_shape(shape: Sequence[int], field: str) -> None:
-    """None of its sizes is 0: nothing in a tensor is then larger than the elements that came."""
+    """Before any element is looked at. None of the sizes is 0: nothing is then larger than the elements that came."""
+    if shape and shape[0] > MOST_INSTANCES:
+        raise ValidationFailed.of(f"{field}.shape", f"must be of 1 to {MOST_INSTANCES} rows")
     if not 0 < len(shape) <= MOST_DIMENSIONS or min(shape) < 1:
         raise ValidationFailed.of(
             f"{field}.shape", f"must be 1 to {MOST_DIMENSIONS} sizes from 1 on, the first one the batch's"

@@ -241,30 +241,21 @@ async def test_tritons_client_finds_its_way(gateway: Gateway, served: Served, tr
         await triton.infer("unknown", [given], headers=dict(token))
 
 
-@pytest.mark.parametrize("is_binary", [True, False], ids=["binary", "json"])
-@pytest.mark.parametrize(
-    ("kind", "datatype", "values"),
-    [
+async def test_tritons_client_gets_each_kind_of_element_back(
+    gateway: Gateway, served: Served, triton: InferenceServerClient
+) -> None:
+    for kind, datatype, values in (
         (TensorProto.STRING, "BYTES", np.array([["grün"], [""]], dtype=object)),
         (TensorProto.BOOL, "BOOL", np.array([[True], [False]])),
         (TensorProto.INT64, "INT64", np.array([[2**63 - 1], [-1]])),
         (TensorProto.UINT8, "UINT8", np.array([[255], [0]], dtype=np.uint8)),
-    ],
-    ids=["BYTES", "BOOL", "INT64", "UINT8"],
-)
-async def test_tritons_client_gets_each_kind_of_element_back(
-    gateway: Gateway,
-    served: Served,
-    triton: InferenceServerClient,
-    kind: int,
-    datatype: str,
-    values: Any,
-    is_binary: bool,
-) -> None:
-    save_identity(served.directory, kind, ["n", 1])
-    served.put_in_place()
-    given = InferInput("x", values.shape, datatype).set_data_from_numpy(values, binary_data=is_binary)
-    wanted = [InferRequestedOutput("y", binary_data=is_binary)]
-    answer = await triton.infer("fraud", [given], outputs=wanted, headers=gateway.token(Role.APPLICATION))
-    found = [each.decode() if isinstance(each, bytes) else each for each in answer.as_numpy("y").ravel().tolist()]
-    assert found == values.ravel().tolist()
+    ):
+        save_identity(served.directory, kind, ["n", 1])
+        served.put_in_place()
+        for is_binary in (True, False):
+            given = InferInput("x", values.shape, datatype).set_data_from_numpy(values, binary_data=is_binary)
+            wanted = [InferRequestedOutput("y", binary_data=is_binary)]
+            answer = await triton.infer("fraud", [given], outputs=wanted, headers=gateway.token(Role.APPLICATION))
+            found = answer.as_numpy("y").ravel().tolist()
+            plain = [each.decode() if isinstance(each, bytes) else each for each in found]
+            assert plain == values.ravel().tolist(), (datatype, is_binary)

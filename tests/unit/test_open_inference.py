@@ -196,6 +196,22 @@ async def test_columns_are_tensors_by_name_or_one_of_all(serve: Serve, shape: li
     assert [json.loads(record.features)[0] for record in replica.records] == [{"a": 10, "b": 1}, [10, 1]]
 
 
+@pytest.mark.parametrize(
+    ("second", "names"),
+    [
+        (tensor([1], [1], name="a"), "inputs[1].name"),
+        (tensor([1], [1], name="c"), "the model takes a, b; given are a, c"),
+        (tensor([1, 2], [2], name="b"), "of one batch"),
+        (tensor([1, 2], [1, 2], name="b"), "row 0"),
+    ],
+    ids=["twice", "unknown", "another size", "no column"],
+)
+async def test_columns_that_make_no_rows_are_400(serve: Serve, second: dict[str, Any], names: str) -> None:
+    status, answer = await serve(Scores()).send({"inputs": [tensor([1], [1], name="a"), second]}, INFER)
+    assert status == 400
+    assert names in answer["error"]
+
+
 async def test_what_is_no_number_is_missing_where_a_model_allows_for_it(serve: Serve) -> None:
     raw = struct.pack("<2f", float("nan"), 2)
     given = tensor(None, [1, 2], parameters={"binary_data_size": 8})
@@ -251,6 +267,7 @@ ONE = tensor(row(), [1, 5])
         ({"inputs": [{**ONE, "shape": []}]}, "inputs[0].shape"),
         ({"inputs": [{**ONE, "shape": [0, 5], "data": []}]}, "inputs[0].shape"),
         ({"inputs": [{**ONE, "shape": [-1, 5]}]}, "inputs[0].shape"),
+        ({"inputs": [{**ONE, "shape": [10_001, 5]}]}, "1 to 10000 rows"),
         ({"inputs": [{**ONE, "shape": [1] * 100}]}, "inputs[0].shape"),
         ({"inputs": [{**ONE, "shape": [2**62, 2**62]}]}, "inputs[0]"),
         ({"inputs": [{**ONE, "shape": [2, 5]}]}, "needs 10 elements; there are 5"),
@@ -263,9 +280,7 @@ ONE = tensor(row(), [1, 5])
         ({"inputs": [{**ONE, "datatype": "INT8", "data": [1, 2, 3, 4, 300]}]}, "beyond the range of INT8"),
         ({"inputs": [{**ONE, "datatype": "INT64", "data": [1, 2, 3, 4, 1.5]}]}, "no INT64"),
         ({"inputs": [{**ONE, "datatype": "BYTES"}]}, "no BYTES"),
-        ({"inputs": [ONE, ONE]}, "inputs[1].name"),
-        ({"inputs": [ONE, {**ONE, "name": "y"}]}, "the model takes x"),
-        ({"inputs": [ONE, tensor(row() * 2, [2, 5], name="y")]}, "of one batch"),
+        ({"inputs": [ONE, ONE]}, "must be 1 to 1 tensors; there are 2"),
         ({"inputs": [tensor(row(), [5])]}, "row 0 doesn't fit"),
         ({"inputs": [ONE], "outputs": [{"name": "z"}]}, "outputs[0].name"),
         ({"inputs": [ONE], "outputs": [{"name": "y", "parameters": {"classification": 3}}]}, "classification"),
