@@ -55,7 +55,16 @@ class Users(msgspec.Struct, frozen=True):
     users: dict[str, User] = {}
 
 
-@router.post("/login", dependencies=[anonymous()], responses=LIMITED)
+@router.post(
+    "/login",
+    dependencies=[anonymous()],
+    responses={
+        401: {"description": "user or password is wrong"},
+        404: {"description": "local login is not set up here"},
+        503: {"description": "the file of users or the signing key can't be read"},
+        **LIMITED,
+    },
+)
 async def login(parts: With, request: Request, body: Login) -> TokenView:
     """A bearer token for a local user."""
     settings = parts.settings.security
@@ -110,11 +119,15 @@ async def exchange(caller: Annotated[Principal, exchanges()], parts: With, reque
     return AccessTokenView(access_token=token, expires_in=int(lifetime.total_seconds()))
 
 
-@published.get("/.well-known/jwks.json")
+class KeySet(Response):
+    media_type = "application/jwk-set+json"
+
+
+@published.get("/.well-known/jwks.json", response_class=KeySet)
 async def list_keys(_: Anybody, parts: With) -> Response:
     """The public keys that HotSwap's own tokens are checked with (RFC 7517), for others who want to check them."""
     keys = msgspec.json.encode(parts.tokens.jwks())
-    return Response(keys, media_type="application/jwk-set+json", headers={"Cache-Control": "max-age=60"})
+    return KeySet(keys, headers={"Cache-Control": "max-age=60"})
 
 
 def _read_users(file: Path) -> Mapping[str, User]:

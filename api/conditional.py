@@ -6,11 +6,14 @@ Changes of one collection are carried out one after the other, in all processes,
 and the change. Who sends no `If-Match` overwrites what is there, as always.
 """
 
+import functools
 import hashlib
+import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute, iter_route_contexts
@@ -23,8 +26,11 @@ if TYPE_CHECKING:
 
 Handler = Callable[[Request], Awaitable[Response]]
 
-_TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
+_TAG = re.compile('(?:W/)?"[!#-~]*"')
 _KEEP_BUT_ASK = "private, no-cache"
+
+_check: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("check", default=None)
+"""What the present request's handler has to ask first."""
 
 
 def read(request: Request, answer: Response) -> Response:
@@ -33,7 +39,7 @@ def read(request: Request, answer: Response) -> Response:
     if answer.status_code != HTTPStatus.OK or not isinstance(body, bytes):
         return answer
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    headers = {"ETag": tag, "Cache-Control": _KEEP_BUT_ASK}
+    headers = {"ETag": tag, "Cache-Control": answer.headers.get("cache-control", _KEEP_BUT_ASK)}
     if _names(request.headers.get("if-none-match", ""), tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     answer.headers.update(headers)
@@ -47,18 +53,36 @@ async def change(route: "GuardedRoute", request: Request, handler: Handler) -> R
         return await handler(request)
     parts: Parts = request.app.state.parts
     wanted = request.headers.get("if-match")
+
+    async def check() -> None:
+        now = (await reader.read_now(request)).headers.get("etag", "")
+        if wanted is not None and not _names(wanted, now, strong=True):
+            raise ChangedMeanwhile(
+                f"{request.url.path} is no longer what If-Match names: it has changed since; read it again, and "
+                "decide anew"
+            )
+
     async with parts.changes.alone(_collection(route.path_format)):
-        if wanted is not None:
-            now = (await reader.read_now(request)).headers.get("etag", "")
-            if not _names(wanted, now, strong=True):
-                raise ChangedMeanwhile(
-                    f"{request.url.path} is no longer what If-Match names: it has changed since; read it again, and "
-                    "decide anew"
-                )
+        _check.set(check if wanted is not None else None)
         answer = await handler(request)
     if route.response_model == reader.response_model:
         read(Request({**request.scope, "headers": []}), answer)
     return answer
+
+
+def checked(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """The handler, which looks whether it may only when the request has been found to be in order (RFC 9110, 13.2)."""
+    if not inspect.iscoroutinefunction(endpoint):
+        return endpoint
+
+    @functools.wraps(endpoint)
+    async def handler(*args: Any, **given: Any) -> Any:
+        if (check := _check.get()) is not None:
+            _check.set(None)
+            await check()
+        return await endpoint(*args, **given)
+
+    return handler
 
 
 def readers(app: FastAPI) -> Mapping[str, "GuardedRoute"]:

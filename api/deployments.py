@@ -39,7 +39,11 @@ DryRun = Annotated[bool, Query(alias="dryRun", description="start nothing, and a
 @router.post(
     "",
     status_code=202,
-    responses={200: {"model": DryRunView, "description": "a dry run: nothing was started"}, **LIMITED},
+    responses={
+        200: {"model": DryRunView, "description": "a dry run: nothing was started"},
+        404: {"description": "there is no such model, or no such version of it"},
+        **LIMITED,
+    },
 )
 async def create_deployment(
     caller: Starter,

@@ -100,12 +100,13 @@ def _complete(operation: dict[str, Any], route: APIRoute, method: str, readable:
             responses["200"]["headers"].update(_LINK)
     if not parameters:
         del operation["parameters"]
+    responses.pop("default", None)
     statuses = _statuses(operation, method, is_ruled=is_ruled, is_conditional=is_conditional)
+    statuses |= {HTTPStatus(int(each)) for each in responses if each >= "400"}
     if not isinstance(rule_of(route), Anonymous):
         statuses |= {S.UNAUTHORIZED, S.SERVICE_UNAVAILABLE}
     for status in sorted(statuses):
         responses[str(status.value)] = {**_error(status), **responses.get(str(status.value), {})}
-    responses.pop("default", None)
 
 
 def _statuses(operation: dict[str, Any], method: str, *, is_ruled: bool, is_conditional: bool) -> set[HTTPStatus]:
@@ -125,8 +126,10 @@ def _statuses(operation: dict[str, Any], method: str, *, is_ruled: bool, is_cond
 
 
 def _header(name: str, description: str, **limits: Any) -> dict[str, Any]:
+    example = {"If-Match": '"0123456789abcdef"', "If-None-Match": '"0123456789abcdef"'}.get(name, "build-4711")
     schema = {"type": "string", **limits}
-    return {"name": name, "in": "header", "required": False, "schema": schema, "description": description}
+    said = {"description": description, "example": example}
+    return {"name": name, "in": "header", "required": False, "schema": schema, **said}
 
 
 def _error(status: HTTPStatus) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from hotswap.domain.errors import FieldProblem, HotSwapError, ValidationFailed
 from hotswap.persistence.idempotency import Answered, Claim, PostgresIdempotencyKeys
 
 HEADER = "Idempotency-Key"
-PATTERN = f"^{IDEMPOTENCY_KEY.pattern}$"
+PATTERN = "^[!-~]{1,255}$"
 DESCRIPTION = (
     "the caller's own word for this request: sent again with it within 24 h, it is answered and not done again"
 )

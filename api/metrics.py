@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from api.context import Reader, With
 from api.presentation import metrics_view
 from api.routing import GuardedRoute
-from api.schemas import ModelId
+from api.schemas import Duration, ModelId
 from hotswap.domain.vocabulary import Environment
 from hotswap.views import MetricsView
 
@@ -24,7 +24,7 @@ async def get_metrics(
     parts: With,
     model: ModelId,
     window: Annotated[
-        timedelta, Query(ge=SHORTEST, le=LONGEST, description="how far back, as an ISO-8601 duration")
+        Duration, Query(ge=SHORTEST, le=LONGEST, description="how far back, as an ISO-8601 duration")
     ] = timedelta(hours=1),
     version: Annotated[str | None, Query(pattern=_VERSION, description="of one version; all, when absent")] = None,
     environment: Annotated[Environment, Query()] = Environment.PRODUCTION,

@@ -4,7 +4,6 @@ from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from pydantic import AwareDatetime
 
 from api.auth import MAKERS, admitted_in
 from api.context import Reader, Starter, With
@@ -13,7 +12,7 @@ from api.orchestration import registration_path
 from api.paging import Instant, Number, Paged, Plain
 from api.presentation import lineage_view, model_view, version_view
 from api.routing import GuardedRoute
-from api.schemas import ModelId, QueryWord, RegisterVersion, VersionId
+from api.schemas import ModelId, QueryWord, RegisterVersion, Time, VersionId
 from hotswap.domain.errors import Conflict, HotSwapError, ModelNotFound, ValidationFailed, VersionNotFound
 from hotswap.domain.ids import registration_workflow_id
 from hotswap.domain.vocabulary import Environment, Framework, ModelType, VersionStatus
@@ -96,7 +95,7 @@ async def list_what_served(
     paging: Paged,
     model: ModelId,
     environment: Annotated[Environment | None, Query()] = None,
-    at: Annotated[AwareDatetime | None, Query(description="only what served then; with its time zone")] = None,
+    at: Annotated[Time | None, Query(description="only what served then; with its time zone")] = None,
 ) -> Page[ServedView]:
     """What has served and who put it there, the newest first."""
     window = paging.window("history", Instant, Number)

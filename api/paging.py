@@ -1,7 +1,7 @@
 """How lists are asked for and answered: `limit`, `cursor`, `next`, and the `Link` header as RFC 8288 has it.
 
 A cursor is opaque: it says which list it is of and after which of its rows to go on, and whatever else is sent in its
-place is refused. `offset` is for who counts instead; both at once would contradict each other.
+place is refused. `offset` is for who counts instead: so many rows are passed over, after the cursor where there is one.
 """
 
 import base64
@@ -25,9 +25,7 @@ Plain = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", max_length=255)]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
-Cursor = Annotated[
-    str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,1000}$", description="`next` of the page before; instead of offset")
-]
+Cursor = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,1000}$", description="`next` of the page before")]
 
 
 class Paging:
@@ -46,14 +44,11 @@ class Paging:
         """`of` names the list, `key` the types of its sort key. Raises ValidationFailed."""
         if self._cursor is None:
             return Window(self._limit, self._offset)
-        if "offset" in self._request.query_params:
-            raise ValidationFailed.of("offset", "give cursor or offset, not both")
-        return Window(self._limit, after=read_cursor(self._cursor, of, *key))
+        return Window(self._limit, self._offset, read_cursor(self._cursor, of, *key))
 
     def page(self, of: str, items: Sequence[Item], found: Listing[Any]) -> Page[Item]:
         following = self.link(of, found.next)
-        offset = self._offset if self._cursor is None else None
-        return Page(items=list(items), total=found.total, limit=self._limit, offset=offset, next=following)
+        return Page(items=list(items), total=found.total, limit=self._limit, offset=self._offset, next=following)
 
     def link(self, of: str, last: Key | None) -> str | None:
         """The cursor of the next page, which the `Link` header leads to as well; None at the end."""

@@ -23,6 +23,9 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 class GuardedRoute(APIRoute):
     """A route that is not served before its rule has admitted the caller."""
 
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, conditional.checked(endpoint), **options)
+
     def get_route_handler(self) -> Handler:
         rule = rule_of(self)
         handler = super().get_route_handler()

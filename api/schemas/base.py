@@ -2,12 +2,14 @@
 
 import math
 import re
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import Path, Query
 from pydantic import (
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -15,6 +17,8 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
+_DURATION = re.compile(r"[+-]?P")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -84,10 +88,29 @@ Offset = Annotated[int, Query(ge=0, le=1_000_000)]
 QueryWord = Annotated[str | None, Query(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
 
 
-Since = Annotated[AwareDatetime | None, Query(description="with its time zone; included")]
+def _iso_time(value: Any) -> Any:
+    if not isinstance(value, datetime) and not (isinstance(value, str) and _TIME.match(value)):
+        raise ValueError("must be a time as ISO-8601 writes it, such as 2026-12-27T06:00:00Z")
+    return value
 
 
-Until = Annotated[AwareDatetime | None, Query(description="with its time zone; not included")]
+def _iso_duration(value: Any) -> Any:
+    if not isinstance(value, timedelta) and not (isinstance(value, str) and _DURATION.match(value)):
+        raise ValueError("must be a duration as ISO-8601 writes it, such as PT5M")
+    return value
+
+
+# Pydantic takes numbers too, as seconds since 1970 or of a length; nobody who sends one means that.
+Time = Annotated[AwareDatetime, BeforeValidator(_iso_time)]
+
+
+Duration = Annotated[timedelta, BeforeValidator(_iso_duration)]
+
+
+Since = Annotated[Time | None, Query(description="with its time zone; included")]
+
+
+Until = Annotated[Time | None, Query(description="with its time zone; not included")]
 
 
 class Body(BaseModel):

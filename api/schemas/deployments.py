@@ -5,7 +5,6 @@ from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     ConfigDict,
     Field,
     StringConstraints,
@@ -13,7 +12,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from api.schemas.base import Body
+from api.schemas.base import Body, Duration, Time
 from api.schemas.registration import SemVerOrAlias
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.errors import FieldProblem, ValidationFailed
@@ -51,7 +50,7 @@ class _HowMany(Body):
         le=ReplicaResources().max_ongoing_requests,
         description="single requests that a replica gathers into one call of the model; absent: none are gathered",
     )
-    batch_wait: timedelta | None = Field(
+    batch_wait: Duration | None = Field(
         None,
         gt=timedelta(0),
         le=timedelta(seconds=1),
@@ -142,7 +141,7 @@ class CreateDeployment(Body):
         description="while another of the model is under way in the environment: reject (the default), queue or "
         "supersede; with startAt, queue is the default",
     )
-    start_at: AwareDatetime | None = Field(None, description="when it starts, if it is its turn then; absent: now")
+    start_at: Time | None = Field(None, description="when it starts, if it is its turn then; absent: now")
 
     @model_validator(mode="after")
     def _one_version(self) -> Self:
@@ -164,9 +163,9 @@ class CreateFreeze(Body):
 
     environment: Environment
     reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]
-    starts_at: AwareDatetime | None = Field(None, description="absent: now")
-    until: AwareDatetime | None = None
-    duration: timedelta | None = Field(None, gt=timedelta(0), description="ISO-8601, instead of until")
+    starts_at: Time | None = Field(None, description="absent: now")
+    until: Time | None = None
+    duration: Duration | None = Field(None, gt=timedelta(0), description="ISO-8601, instead of until")
 
     @model_validator(mode="after")
     def _one_end(self) -> Self:

@@ -5,7 +5,6 @@ from typing import Annotated
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     ConfigDict,
     Field,
     StrictBool,
@@ -14,7 +13,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from api.schemas.base import REQUEST_ID, Body
+from api.schemas.base import REQUEST_ID, Body, Time
 from hotswap.analysis.quality import LARGEST, LONGEST_LABEL, label
 from hotswap.analysis.quality import Label as Outcome
 
@@ -39,7 +38,7 @@ OutcomeLabel = Annotated[
 ]
 
 
-ObservedAt = Annotated[AwareDatetime, AfterValidator(_observed)]
+ObservedAt = Annotated[Time, AfterValidator(_observed)]
 
 
 class _Outcome(Body):

@@ -10,17 +10,24 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 from api.schemas.base import Body, Label, Text
 from hotswap.analysis.reference import registered
 from hotswap.domain.errors import ValidationFailed
-from hotswap.domain.ids import ALIAS, check_model_name, normalise_sha256
+from hotswap.domain.ids import ALIAS, MODEL_NAME, check_model_name, normalise_sha256
 from hotswap.domain.registry import Registration
 from hotswap.domain.vocabulary import Framework, ModelType
 from hotswap.requirements import checked
+
+_IDENTIFIER = "(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)"
+_NUMBER = "(0|[1-9][0-9]*)"
+# As semver.org has it, for the document; semver looks itself.
+_SEMVER = rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(-{_IDENTIFIER}(\.{_IDENTIFIER})*)?(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?"
 
 _ARTIFACT_PATH = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^?#\s]+")
 
@@ -53,22 +60,38 @@ def _told(check: Any) -> Any:
     return AfterValidator(run)
 
 
-ModelName = Annotated[str, _told(check_model_name)]
+def _written(pattern: str, *, max_length: int | None = None) -> WithJsonSchema:
+    """How the document words a check that is made here, with a message that says more."""
+    limit = {} if max_length is None else {"maxLength": max_length}
+    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$", **limit})
 
 
-SemVer = Annotated[str, StringConstraints(max_length=50), AfterValidator(_semver)]
+ModelName = Annotated[str, _told(check_model_name), _written(MODEL_NAME.pattern)]
 
 
-SemVerOrAlias = Annotated[str, StringConstraints(max_length=63), AfterValidator(_semver_or_alias)]
+SemVer = Annotated[str, StringConstraints(max_length=50), AfterValidator(_semver), _written(_SEMVER, max_length=50)]
 
 
-ArtifactPath = Annotated[str, StringConstraints(max_length=512), AfterValidator(_artifact_path)]
+SemVerOrAlias = Annotated[
+    str,
+    StringConstraints(max_length=63),
+    AfterValidator(_semver_or_alias),
+    _written(f"({_SEMVER}|{ALIAS.pattern})", max_length=63),
+]
 
 
 Package = Annotated[str, StringConstraints(max_length=200), _told(checked)]
 
 
-Checksum = Annotated[str, _told(normalise_sha256)]
+ArtifactPath = Annotated[
+    str,
+    StringConstraints(max_length=512),
+    AfterValidator(_artifact_path),
+    _written(_ARTIFACT_PATH.pattern, max_length=512),
+]
+
+
+Checksum = Annotated[str, _told(normalise_sha256), _written("(sha256:)?[0-9a-fA-F]{64}")]
 
 
 Metadata = dict[str, Any]
@@ -206,10 +229,10 @@ class ChangeModel(Body):
     model_config = ConfigDict(json_schema_extra={"example": {"owner": "ann", "tags": ["fraud", "tier-1"]}})
 
     description: Text | None = None
-    owner: Label | None = None
+    owner: Label | SkipJsonSchema[None] = None
     team: Label | None = Field(None, description="null: nobody's")
-    tags: list[Label] | None = Field(None, max_length=50)
-    type: ModelType | None = None
+    tags: Annotated[list[Label], Field(max_length=50)] | SkipJsonSchema[None] = None
+    type: ModelType | SkipJsonSchema[None] = None
 
     @model_validator(mode="after")
     def _keeps_what_it_needs(self) -> Self:

@@ -4,10 +4,10 @@ from datetime import timedelta
 from typing import Annotated
 
 from fastapi import Path
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
-from api.schemas.base import Body, Text
-from hotswap.domain.access import Grant
+from api.schemas.base import Body, Duration, Text
+from hotswap.domain.access import MOST_TEAM_LENGTH, Grant
 from hotswap.domain.vocabulary import Role
 from hotswap.service_tokens import ID_PREFIX
 
@@ -30,7 +30,13 @@ def _no_id(name: str) -> str:
     return name
 
 
-GrantText = Annotated[str, StringConstraints(max_length=300), AfterValidator(_grant)]
+_ROLES = "|".join(role for role in Role if role is not Role.TRAFFIC_AGENT)
+GrantText = Annotated[
+    str,
+    StringConstraints(max_length=300),
+    AfterValidator(_grant),
+    WithJsonSchema({"type": "string", "pattern": rf"^([^\x00]{{1,{MOST_TEAM_LENGTH}}}:)?({_ROLES})$"}),
+]
 
 
 class CreateToken(Body):
@@ -44,7 +50,7 @@ class CreateToken(Body):
         Field(description="the audit log calls it service:NAME")
     )
     roles: list[GrantText] = Field(min_length=1, max_length=50)
-    expires_in: timedelta = Field(timedelta(days=90), gt=timedelta(0), le=LONGEST_LIFE)
+    expires_in: Duration = Field(timedelta(days=90), gt=timedelta(0), le=LONGEST_LIFE)
     reason: Text | None = None
 
     @property
@@ -57,5 +63,5 @@ class RotateToken(Body):
 
     model_config = ConfigDict(json_schema_extra={"example": {"overlap": "PT1H", "reason": "yearly"}})
 
-    overlap: timedelta = Field(timedelta(days=1), ge=timedelta(0), le=LONGEST_OVERLAP)
+    overlap: Duration = Field(timedelta(days=1), ge=timedelta(0), le=LONGEST_OVERLAP)
     reason: Text | None = None

@@ -19,7 +19,7 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which part of a list: so many, `after` the row of that sort key, or from the row of number `offset` on."""
+    """Which part of a list: so many, `after` the row of that sort key, `offset` rows passed over."""
 
     limit: int = 50
     offset: int = 0

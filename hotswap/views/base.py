@@ -22,12 +22,11 @@ Item = TypeVar("Item", bound=View)
 class Page(View, Generic[Item]):
     """One page of a list that has `total` in all.
 
-    `next` is the `cursor` of the next page, null at the end; what comes and goes meanwhile shifts nothing. `offset` is
-    null where a cursor was given.
+    `next` is the `cursor` of the next page, null at the end; what comes and goes meanwhile shifts nothing.
     """
 
     items: list[Item]
     total: int
     limit: int
-    offset: int | None
+    offset: int
     next: str | None = None

@@ -10,7 +10,7 @@ from tests.integration.test_api_deployments import error_of
 
 
 async def patch(world: ApiWorld, tag: str | None, **changes: object) -> httpx.Response:
-    headers = world.token(Role.ML_ENGINEER) | ({"If-Match": tag} if tag else {})
+    headers = world.token(Role.ML_ENGINEER) | ({"If-Match": tag} if tag is not None else {})
     return await world.http.patch(f"/api/v1/models/{world.model}", headers=headers, json=changes)
 
 
@@ -38,8 +38,10 @@ async def test_a_change_of_what_the_caller_has_not_seen_is_refused(world: ApiWor
     refused = await patch(world, seen, owner="carla")
     assert error_of(refused) == (412, "PRECONDITION_FAILED")
     assert (await world.get(f"/api/v1/models/{world.model}")).json()["owner"] == "bob"
-    for wrong in ("nonsense", '""', f"W/{seen}"):
+    for wrong in ("nonsense", "", '""', f"W/{seen}"):
         assert error_of(await patch(world, wrong, owner="carla")) == (412, "PRECONDITION_FAILED")
+    # What is asked for is looked at first.
+    assert error_of(await patch(world, seen, owner=None)) == (400, "VALIDATION_ERROR")
     assert (await patch(world, "*", owner="carla")).status_code == 200
 
 
@@ -52,7 +54,7 @@ async def test_of_two_who_have_seen_the_same_one_changes_it(world: ApiWorld) -> 
 
 async def test_every_change_of_what_can_be_read_takes_if_match(world: ApiWorld) -> None:
     await world.add_version()
-    admin = world.token(Role.ADMIN) | {"If-Match": '"seen by nobody"'}
+    admin = world.token(Role.ADMIN) | {"If-Match": '"seen-by-nobody"'}
     freeze = {"environment": "Development", "reason": world.model, "duration": "PT1H"}
     frozen = await world.http.post("/api/v1/freezes", headers=admin, json=freeze)
     for method, path, body in (
