@@ -123,7 +123,11 @@ class KeySet(Response):
     media_type = "application/jwk-set+json"
 
 
-@published.get("/.well-known/jwks.json", response_class=KeySet)
+@published.get(
+    "/.well-known/jwks.json",
+    response_class=KeySet,
+    responses={200: {"content": {KeySet.media_type: {"schema": {"type": "object", "required": ["keys"]}}}}},
+)
 async def list_keys(_: Anybody, parts: With) -> Response:
     """The public keys that HotSwap's own tokens are checked with (RFC 7517), for others who want to check them."""
     keys = msgspec.json.encode(parts.tokens.jwks())

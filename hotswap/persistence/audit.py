@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import select
 
 from hotswap.persistence.database import Sessions
-from hotswap.persistence.paging import FIRST, Listing, Window, page
+from hotswap.persistence.paging import FIRST, Listing, Window, narrowed, page
 from hotswap.persistence.tables import AuditEvent
 from hotswap.telemetry import reason, trace_id
 
@@ -42,16 +42,14 @@ class PostgresAudit:
 
     async def events(self, wanted: Wanted, window: Window = FIRST) -> Listing[AuditEvent]:
         """Newest first; nobody counts them all, which would take long."""
-        found = select(AuditEvent)
-        for column, value in (
+        found = narrowed(
+            select(AuditEvent),
             (AuditEvent.target_id, wanted.target),
             (AuditEvent.target_type, wanted.target_type),
             (AuditEvent.actor, wanted.actor),
             (AuditEvent.action, wanted.action),
             (AuditEvent.trace_id, wanted.trace_id),
-        ):
-            if value is not None:
-                found = found.where(column == value)
+        )
         if wanted.since is not None:
             found = found.where(AuditEvent.at >= wanted.since)
         if wanted.until is not None:

@@ -7,13 +7,14 @@ A page goes on after the sort key of the last row that was shown, not after a nu
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import gt, lt
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, TypeVarTuple
 
 from sqlalchemy import ColumnElement, Row, Select, func, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 Item = TypeVar("Item")
+Columns = TypeVarTuple("Columns")
 Key = tuple[Any, ...]
 
 
@@ -36,6 +37,14 @@ class Listing(Generic[Item]):
 
 
 FIRST = Window()
+
+
+def narrowed(wanted: Select[*Columns], *filters: tuple[InstrumentedAttribute[Any], Any]) -> Select[*Columns]:
+    """Those whose columns have these values; None is whatever there is."""
+    for column, value in filters:
+        if value is not None:
+            wanted = wanted.where(column == value)
+    return wanted
 
 
 async def page(

@@ -34,7 +34,7 @@ from hotswap.domain.vocabulary import (
 from hotswap.persistence.admission import admit
 from hotswap.persistence.audit import about_deployment
 from hotswap.persistence.database import Sessions
-from hotswap.persistence.paging import FIRST, Listing, Window, page, part
+from hotswap.persistence.paging import FIRST, Listing, Window, narrowed, page, part
 from hotswap.persistence.places import places
 from hotswap.persistence.registry import version_ref
 from hotswap.persistence.tables import (
@@ -158,15 +158,13 @@ class Queries:
 
     async def models(self, wanted: WantedModels = WantedModels(), window: Window = FIRST) -> Listing[ModelRow]:
         """The newest first."""
-        found = select(Model).where(Model.is_archived.is_(wanted.is_archived))
-        for column, value in (
+        found = narrowed(
+            select(Model).where(Model.is_archived.is_(wanted.is_archived)),
             (Model.framework, wanted.framework),
             (Model.type, wanted.type),
             (Model.team, wanted.team),
             (Model.owner, wanted.owner),
-        ):
-            if value is not None:
-                found = found.where(column == value)
+        )
         if wanted.tag is not None:
             found = found.where(Model.tags.contains([wanted.tag]))
         if wanted.name is not None:
@@ -302,19 +300,17 @@ class Queries:
         self, wanted: WantedDeployments = WantedDeployments(), window: Window = FIRST
     ) -> Listing[DeploymentRow]:
         """The newest first, without their verdicts."""
-        found = _deployments()
-        if wanted.model is not None:
-            found = found.where(names(wanted.model))
-        if wanted.statuses:
-            found = found.where(Deployment.status.in_(wanted.statuses))
-        for column, value in (
+        found = narrowed(
+            _deployments(),
             (ModelVersion.version, wanted.version),
             (Deployment.environment, wanted.environment),
             (Deployment.kind, wanted.kind),
             (Deployment.initiated_by, wanted.initiated_by),
-        ):
-            if value is not None:
-                found = found.where(column == value)
+        )
+        if wanted.model is not None:
+            found = found.where(names(wanted.model))
+        if wanted.statuses:
+            found = found.where(Deployment.status.in_(wanted.statuses))
         if wanted.since is not None:
             found = found.where(Deployment.started_at >= wanted.since)
         if wanted.until is not None:

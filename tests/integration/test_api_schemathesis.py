@@ -35,7 +35,9 @@ SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"
 async def address(world: ApiWorld, s3: S3Server) -> AsyncIterator[str]:
     parts = world.app.state.parts
     storage, multipart = ObjectStorage(s3.settings()), MultipartUploads(s3.settings())
-    world.app.state.parts = replace(parts, storage=storage, multipart=multipart)
+    inference = parts.settings.inference.model_copy(update={"token_file": parts.settings.security.jwks_file})
+    settings = parts.settings.model_copy(update={"inference": inference})
+    world.app.state.parts = replace(parts, storage=storage, multipart=multipart, settings=settings)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         config = uvicorn.Config(world.app, log_config=None, lifespan="off", server_header=False)
