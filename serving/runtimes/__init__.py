@@ -93,7 +93,7 @@ def load(framework: Framework, directory: Path, terms: Terms = PLAIN) -> Model:
     runtime = _runtime(framework)
     if framework is not Framework.CUSTOM:  # whose own code could unpickle whatever it likes
         refuse_pickles(directory)
-    from serving.runtimes import mlflow
+    from serving.runtimes import mlflow  # which needs what stands above
 
     described = mlflow.described(framework, directory)
     if described is None:

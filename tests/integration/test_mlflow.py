@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from skl2onnx import to_onnx
 from sklearn.linear_model import LinearRegression
 
-from hotswap.domain.errors import SchemaValidationFailed, ValidationFailed
+from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.vocabulary import Framework
 from serving.golden import attempt, made_up_request
-from serving.runtimes import Model, load, mlflow
+from serving.runtimes import load, mlflow
 from serving.schemas import FeatureSchema
+from tests.fixtures.models import problem_of
 
 ROWS = np.random.default_rng(0).random((100, 3))
 AMOUNT = ROWS @ [1.0, 2.0, 3.0]
@@ -87,14 +88,6 @@ WRITTEN = [
     (Framework.LIGHTGBM, light),
     (Framework.ONNX, onnx),
 ]
-
-
-def problem_of(model: Model, features: Any) -> str | None:
-    try:
-        FeatureSchema(model.input_schema).check(features, "features")
-    except SchemaValidationFailed as misfit:
-        return misfit.details[0].field
-    return None
 
 
 @pytest.mark.parametrize(("framework", "write"), WRITTEN)

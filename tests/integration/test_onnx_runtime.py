@@ -19,8 +19,8 @@ from sklearn.svm import LinearSVC
 from hotswap.domain.errors import SchemaValidationFailed, ValidationFailed
 from hotswap.domain.vocabulary import Framework
 from serving.runtimes import Model, load
-from serving.schemas import FeatureSchema, example
-from tests.fixtures.models import save_graph, save_identity
+from serving.schemas import example
+from tests.fixtures.models import problem_of, save_graph, save_identity
 
 RANDOM = np.random.default_rng(0)
 ROWS = RANDOM.random((60, 3)).astype(np.float32)
@@ -32,15 +32,6 @@ def loaded(directory: Path, graph: Any = None) -> Model:
     if graph is not None:
         (directory / "model.onnx").write_bytes(graph.SerializeToString())
     return load(Framework.ONNX, directory)
-
-
-def problem_of(model: Model, features: Any) -> str | None:
-    """The field that doesn't fit, or None."""
-    try:
-        FeatureSchema(model.input_schema).check(features, "features")
-    except SchemaValidationFailed as misfit:
-        return misfit.details[0].field
-    return None
 
 
 @pytest.mark.parametrize("classes", [[0, 1, 2], [1, 2, 3], [-1, 0, 1], ["a", "b", "c"]], ids=repr)

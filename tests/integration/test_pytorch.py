@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hotswap.domain.errors import SchemaValidationFailed, ValidationFailed
+from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.vocabulary import Framework
 from serving.golden import attempt, made_up_request
-from serving.runtimes import Model, Terms, load
+from serving.runtimes import Terms, load
 from serving.schemas import FeatureSchema
+from tests.fixtures.models import problem_of
 from tests.integration.test_mlflow import described
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: make install-frameworks")
@@ -58,14 +59,6 @@ def scripted(network: Any, place: Path) -> Path:
 def expected(network: Any) -> list[float]:
     with torch.inference_mode():
         return [row[0] for row in network(torch.from_numpy(ROWS)).tolist()]
-
-
-def problem_of(model: Model, features: Any) -> str | None:
-    try:
-        FeatureSchema(model.input_schema).check(features, "features")
-    except SchemaValidationFailed as misfit:
-        return misfit.details[0].field
-    return None
 
 
 @pytest.mark.parametrize(("save", "name"), [(exported, "model.pt2"), (scripted, "model.pt")])

@@ -20,15 +20,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from hotswap.domain.application import ArtifactRef
-from hotswap.domain.errors import SchemaValidationFailed, ValidationFailed
+from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.registry import VersionRef
 from hotswap.domain.validation import Check
 from hotswap.domain.vocabulary import Framework
 from serving.artifacts import ArtifactCache
 from serving.golden import attempt, made_up_request
 from serving.inspection import SubprocessInspector
-from serving.runtimes import Model, Terms, load
+from serving.runtimes import Terms, load
 from serving.schemas import FeatureSchema
+from tests.fixtures.models import problem_of
 from tests.fixtures.s3 import Stored
 
 RANDOM = np.random.default_rng(0)
@@ -39,15 +40,6 @@ AMOUNT = ROWS @ [1.0, 2.0, 3.0]
 NAMES = ["age", "income", "debt"]
 
 Save = Callable[[Path], Any]
-
-
-def problem_of(model: Model, features: Any) -> str | None:
-    """The field that doesn't fit, or None."""
-    try:
-        FeatureSchema(model.input_schema).check(features, "features")
-    except SchemaValidationFailed as misfit:
-        return misfit.details[0].field
-    return None
 
 
 def scikit(estimator: Any, target: Any, rows: Any = ROWS) -> Save:

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hotswap.domain.errors import SchemaValidationFailed, ValidationFailed
+from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.vocabulary import Framework
 from serving.golden import attempt, made_up_request
-from serving.runtimes import Model, load
+from serving.runtimes import load
 from serving.schemas import FeatureSchema
+from tests.fixtures.models import problem_of
 from tests.integration.test_mlflow import described
 
 tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed: make install-frameworks")
@@ -40,14 +41,6 @@ def trained() -> Any:
         line.weights.assign_sub(0.5 * tape.gradient(loss, line.weights))
     assert float(loss) < 0.01
     return line
-
-
-def problem_of(model: Model, features: Any) -> str | None:
-    try:
-        FeatureSchema(model.input_schema).check(features, "features")
-    except SchemaValidationFailed as misfit:
-        return misfit.details[0].field
-    return None
 
 
 def test_a_trained_model_answers_as_it_did_in_training(tmp_path: Path, trained: Any) -> None:

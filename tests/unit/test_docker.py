@@ -173,11 +173,23 @@ def test_monitoring_reads_what_is_there() -> None:
             assert not source.startswith("./") or (DOCKER / source).is_dir()
 
 
-def test_the_images_packages_are_those_of_the_lock() -> None:
-    def pins(path: Path) -> dict[str, frozenset[str]]:
-        entries = re.split(r"\n(?=\S)", path.read_text().strip())
-        return {entry.split(" ")[0]: frozenset(re.findall(r"sha256:\w+", entry)) for entry in entries}
+def pins(path: Path) -> dict[str, frozenset[str]]:
+    """`name==version` and its hashes."""
+    entries = re.split(r"\n(?=\S)", path.read_text().strip())
+    return {entry.split(" ")[0]: frozenset(re.findall(r"sha256:\w+", entry)) for entry in entries}
 
+
+@pytest.mark.parametrize("name", ["frameworks", "torch-cuda", "torch-cpu"])
+def test_the_large_frameworks_change_no_package_that_is_there_without_them(name: str) -> None:
+    large, everything = pins(ROOT / f"requirements-{name}.lock"), pins(ROOT / "requirements.lock")
+    names = {pin.partition("==")[0] for pin in everything}
+    shared = {pin: hashes for pin, hashes in large.items() if pin.partition("==")[0] in names}
+    assert shared.items() <= everything.items(), "run `make lock`"
+    assert large
+    assert all(large.values())
+
+
+def test_the_images_packages_are_those_of_the_lock() -> None:
     image, everything = pins(DOCKER / "requirements.lock"), pins(ROOT / "requirements.lock")
     assert image.items() <= everything.items()
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
