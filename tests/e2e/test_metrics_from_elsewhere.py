@@ -150,6 +150,7 @@ def test_a_trace_goes_from_the_request_through_temporal_to_the_activity(
     assert "StartWorkflow:Registration" in way
     assert way[-1] == "POST /api/v1/models"
     assert at.parent_id == caller
+    assert asked.api.audit(trace_id=trace).items  # under the same id
 
 
 def test_a_webhook_that_says_no_rolls_back_and_its_reason_is_told(asked: Stack, gate: Gate) -> None:
