@@ -67,7 +67,7 @@ async def test_files_come_true_and_then_there_is_nothing_to_do(
     world: ApiWorld, worker: Worker, connect: Callable[[], HotSwap], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HOTSWAP_URL", "http://hotswap")
-    monkeypatch.setattr(console, "HotSwap", lambda *_: connect())
+    monkeypatch.setattr(console, "HotSwap", lambda *_, **__: connect())
     file = tmp_path / "models" / "model.yaml"
     file.parent.mkdir()
     file.write_text(MANIFEST.format(name=world.model))
@@ -128,7 +128,7 @@ async def test_a_refusal_half_way_is_told_and_the_rest_is_done_the_next_time(
     world: ApiWorld, worker: Worker, connect: Callable[[], HotSwap], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HOTSWAP_URL", "http://hotswap")
-    monkeypatch.setattr(console, "HotSwap", lambda *_: connect())
+    monkeypatch.setattr(console, "HotSwap", lambda *_, **__: connect())
     file = tmp_path / "model.yaml"
     file.write_text(MANIFEST.format(name=world.model).replace("/2.0.0.tar.gz", "/missing.tar.gz"))
 
