@@ -74,5 +74,7 @@ class Answering:
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             # Its lease runs out, or its time is over.
             logger.warning("is left", extra={"request_id": taken.request_id, "error": type(error).__name__})
+        except Exception:  # of one request; the worker also has deployments to bring to their ends
+            logger.exception("is left", extra={"request_id": taken.request_id})
         finally:
             del self._asked[taken.request_id]

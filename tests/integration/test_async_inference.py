@@ -346,3 +346,18 @@ async def test_what_failed_says_why_in_the_replicas_words(shop: ApiWorld, waitin
         await session.execute(text("UPDATE async_inferences SET deadline_at = now() WHERE request_id = 'r-3'"))
     errors = {each: (await status(shop, each)).json()["error"]["code"] for each in ("r-1", "r-2", "r-3")}
     assert errors == {"r-1": "INFERENCE_ERROR", "r-2": "UNEXPECTED_ANSWER", "r-3": "TIMEOUT"}
+
+
+async def test_a_request_that_breaks_its_asking_ends_neither_the_worker_nor_the_others(
+    waiting: PostgresAsyncInference,
+) -> None:
+    def answer(request_id: str) -> Answer:
+        if request_id == "r-1":
+            raise RuntimeError("nobody thought of this")
+        return Answer(True, json.dumps(PREDICTION))
+
+    await waiting.accept(NEW, LIMITS)
+    async with at_work(waiting, FakeGateway(answer)):
+        await waiting.accept(replace(NEW, request_id="r-2"), LIMITS)
+        assert (await ended(waiting, "r-2")).status == S.COMPLETED
+    assert (await waiting.find("r-1", of=None)).status == S.PROCESSING
