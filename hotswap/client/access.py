@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from hotswap.client.calls import Calls, quoted, read
+from hotswap.client.calls import Calls, quoted, read, spelled
 from hotswap.views import NewServiceTokenView, Page, ServiceTokenView, TokenView
 
 TOKENS = "/api/v1/tokens"
@@ -18,7 +18,7 @@ class Access(Calls):
         self, name: str, *roles: str, expires_in: timedelta | None = None, reason: str | None = None
     ) -> NewServiceTokenView:
         """Make a service token; roles are spelled `Application`, or `payments:MLEngineer` for one team's models."""
-        body = {"name": name, "roles": list(roles), "expiresIn": _seconds(expires_in), "reason": reason}
+        body = {"name": name, "roles": list(roles), "expiresIn": spelled(expires_in), "reason": reason}
         return read(NewServiceTokenView, self._transport.send("POST", TOKENS, body=_said(body), repeatable=False))
 
     def tokens(
@@ -32,7 +32,7 @@ class Access(Calls):
         self, token: str, *, overlap: timedelta | None = None, reason: str | None = None
     ) -> NewServiceTokenView:
         """Give it another secret; `overlap` is for how long the one before still counts, a day when absent."""
-        body = _said({"overlap": _seconds(overlap), "reason": reason})
+        body = _said({"overlap": spelled(overlap), "reason": reason})
         path = f"{TOKENS}/{quoted(token)}/rotate"
         return read(NewServiceTokenView, self._transport.send("POST", path, body=body, repeatable=False))
 
@@ -44,7 +44,3 @@ class Access(Calls):
 
 def _said(body: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
-
-
-def _seconds(length: timedelta | None) -> float | None:
-    return length.total_seconds() if length is not None else None

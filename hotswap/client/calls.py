@@ -1,14 +1,18 @@
 """What every part of the client is made of: a connection, typed answers, and names as paths spell them."""
 
+from datetime import timedelta
 from typing import TypeVar
 from urllib.parse import quote
 
 import httpx
+from pydantic import TypeAdapter
 
 from hotswap.client.transport import Transport
 from hotswap.views import View
 
 Answered = TypeVar("Answered", bound=View)
+
+_DURATION = TypeAdapter(timedelta)
 
 
 class Calls:
@@ -23,3 +27,11 @@ def read(kind: type[Answered], answer: httpx.Response) -> Answered:
 
 def quoted(name: str) -> str:
     return quote(name, safe="")
+
+
+def spelled(length: timedelta | None) -> str | None:
+    """As ISO-8601 writes it."""
+    if length is None:
+        return None
+    text: str = _DURATION.dump_python(length, mode="json")
+    return text

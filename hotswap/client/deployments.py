@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from hotswap.client.asking import deployment_body
-from hotswap.client.calls import Calls, quoted, read
+from hotswap.client.calls import Calls, quoted, read, spelled
 from hotswap.views import (
     Accepted,
     AnswerView,
@@ -169,7 +169,7 @@ class Deployments(Calls):
             "environment": environment,
             "reason": reason,
             "until": until.isoformat() if until is not None else None,
-            "duration": f"PT{duration.total_seconds():.6f}S" if duration is not None else None,
+            "duration": spelled(duration),
             "startsAt": starts_at.isoformat() if starts_at is not None else None,
         }
         given = {name: value for name, value in body.items() if value is not None}

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from hotswap.client.calls import Calls, quoted, read
+from hotswap.client.calls import Calls, quoted, read, spelled
 from hotswap.client.transport import ApiError
 from hotswap.views import (
     AlertView,
@@ -199,7 +199,7 @@ class Registry(Calls):
         environment: str = "Production",
     ) -> MetricsView:
         """How the model did over the last `window`, or one version of it."""
-        wanted = {"window": f"PT{window.total_seconds():g}S", "version": version, "environment": environment}
+        wanted = {"window": spelled(window), "version": version, "environment": environment}
         return read(MetricsView, self._transport.send("GET", f"/api/v1/models/{quoted(model)}/metrics", query=wanted))
 
     def drift(self, model: str, *, environment: str | None = None, now: bool = False) -> DriftView:

@@ -36,7 +36,7 @@ def test_the_token_stands_alone_on_stdout(cli: Cli) -> None:
     assert json.loads(cli.asked[0].content) == {
         "name": "checkout",
         "roles": ["Application", "payments:MLEngineer"],
-        "expiresIn": 30 * 86400.0,
+        "expiresIn": "P30D",
         "reason": "calls",
     }
 
@@ -53,7 +53,7 @@ def test_tokens_are_listed_rotated_and_revoked(cli: Cli) -> None:
     assert line.split()[-1] == "never"
     cli.on("POST", f"{PATH}/checkout/rotate", (200, {**TOKEN, "token": SECRET}))
     assert cli.run("tokens", "rotate", "checkout", "--overlap", "PT1H").stdout == f"{SECRET}\n"
-    assert json.loads(cli.asked[-1].content) == {"overlap": 3600.0}
+    assert json.loads(cli.asked[-1].content) == {"overlap": "PT1H"}
     cli.on("DELETE", f"{PATH}/checkout", (200, {**TOKEN, "revokedBy": "ann", "revokedAt": "2026-11-27T12:00:00Z"}))
     revoked = cli.run("tokens", "revoke", "checkout", "--reason", "leaked")
     assert revoked.stdout == "checkout (tok-1a2b3c4d5e6f) is revoked\n"
