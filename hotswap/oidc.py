@@ -60,20 +60,24 @@ class IssuerKeys:
 
     async def having(self, kid: str | None) -> Jwks:
         """The keys, with this one if the issuer has it. Raises Unavailable where it never gave any."""
-        async with self._asking:
-            is_known = self.jwks is not None and (kid is None or kid in {key.get("kid") for key in self.jwks["keys"]})
-            if not is_known and time.monotonic() - self._asked_at >= LEAST_SECONDS_BETWEEN:
-                await self.refresh()
+        if not self._has(kid):  # who has a known key never waits for those who make keys up
+            async with self._asking:
+                if not self._has(kid) and time.monotonic() - self._asked_at >= LEAST_SECONDS_BETWEEN:
+                    await self.refresh()
         if self.jwks is None:
             raise Unavailable(f"the keys of {self._settings.issuer} can't be had; tokens of HotSwap's own are taken")
         return self.jwks
+
+    def _has(self, kid: str | None) -> bool:
+        return self.jwks is not None and (kid is None or any(key.get("kid") == kid for key in self.jwks["keys"]))
 
     async def refresh(self) -> None:
         """Ask the issuer now. Where it fails the keys stay as they are, and the log says so once."""
         self._asked_at = time.monotonic()
         try:
-            jwks = await self._fetch()
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                jwks = await self._fetch()
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError, KeyError, TypeError) as error:
             problem = f"{type(error).__name__}: {error}"
             if problem != self._problem:
                 logger.warning(
@@ -81,6 +85,8 @@ class IssuerKeys:
                 )
             self._problem = problem
             return
+        finally:
+            self._asked_at = time.monotonic()
         self._problem = None
         if jwks != self.jwks:
             self.jwks = jwks
@@ -161,7 +167,7 @@ def verify_issued(token: str, *, jwks: Jwks, settings: OidcSettings, now: dateti
             exp={"essential": True},
         )
         registry.validate(decoded.claims)
-    except (JoseError, binascii.Error, ValueError, TypeError) as error:
+    except (JoseError, binascii.Error, ValueError, TypeError, RecursionError) as error:
         raise Unauthorized(f"the token is not valid: {error}") from None
     subject = decoded.claims.get(settings.subject_claim)
     if not isinstance(subject, str) or not subject:

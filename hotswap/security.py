@@ -70,7 +70,7 @@ def verify_token(token: str, *, jwks: Mapping[str, Any], issuer: str, audience: 
             exp={"essential": True},
         )
         registry.validate(decoded.claims)
-    except (JoseError, binascii.Error, ValueError, TypeError) as error:
+    except (JoseError, binascii.Error, ValueError, TypeError, RecursionError) as error:
         raise Unauthorized(f"the token is not valid: {error}") from None
     return _principal(decoded.claims)
 

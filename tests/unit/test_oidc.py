@@ -1,7 +1,9 @@
 """Another issuer's tokens at the API: believed by its keys, kept while it is away, and mapped to our roles."""
 
+import asyncio
 import base64
 import hmac
+import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -202,3 +204,45 @@ async def test_the_api_takes_its_tokens(with_issuer: httpx.AsyncClient, issuer: 
     refused = await with_issuer.post("/api/v1/models", json={}, headers=issuer.token(groups=["nothing"]))
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "FORBIDDEN")
     assert "u-1 has none" in refused.json()["error"]["message"]
+
+
+async def test_who_has_a_known_key_waits_for_nobody_who_makes_keys_up(believer: Believer, issuer: Issuer) -> None:
+    headers = issuer.token()
+    await believer.subject(headers)
+    going_on = asyncio.Event()
+
+    async def hang() -> None:
+        await going_on.wait()
+
+    believer.keys.refresh = hang  # type: ignore[method-assign]
+    stranger = asyncio.create_task(believer.subject(issuer.token(key=ec_key("made-up"))))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(2):
+        assert await believer.subject(headers) == "u-1"
+    assert not stranger.done()
+    going_on.set()
+    with pytest.raises(Unauthorized):
+        await stranger
+
+
+async def test_an_issuer_that_drips_is_given_up_in_time(
+    believer: Believer, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oidc, "PATIENCE_SECONDS", 0.05)
+
+    async def drip() -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(believer.keys, "_fetch", drip)
+    async with asyncio.timeout(2):
+        await believer.keys.refresh()
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_a_header_that_is_nested_without_end_is_no_token(believer: Believer, issuer: Issuer, own: bool) -> None:
+    await believer.keys.refresh()
+    claims = {"iss": "hotswap" if own else issuer.url}
+    deep = b'{"alg":"ES256","a":' + b"[" * 100_000
+    parts = (base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in (deep, json.dumps(claims).encode(), b"s"))
+    with pytest.raises(Unauthorized):
+        await believer.subject({"authorization": f"Bearer {'.'.join(parts)}"})
