@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from hotswap.domain.application import ApplicationHealth, ApplicationState, Desired
+from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState, Desired
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.resources import Cluster
 from serving.raystate import read_cluster
@@ -81,6 +81,16 @@ class RayServeClient:
         await self._http.aclose()
 
 
+def _args(spec: ApplicationSpec) -> dict[str, Any]:
+    """Of what came later only what is asked for, so that an upgrade of HotSwap restarts no replica."""
+    args: dict[str, Any] = msgspec.to_builtins(spec)
+    if not spec.requirements:
+        del args["requirements"]
+    if spec.resources.max_batch_size == 1:
+        del args["resources"]["max_batch_size"], args["resources"]["batch_wait_seconds"]
+    return args
+
+
 def application_config(desired: Desired) -> dict[str, Any]:
     """All but the number of replicas stays for as long as the application lives: any other change restarts them all."""
     spec = desired.spec
@@ -88,7 +98,7 @@ def application_config(desired: Desired) -> dict[str, Any]:
         "name": spec.name,
         "route_prefix": f"/{spec.name}",
         "import_path": "serving.replica:build",
-        "args": msgspec.to_builtins(spec),
+        "args": _args(spec),
         # Each inference has its record already; Serve's own line for it would cost an eighth of the throughput, and
         # half of that even with its access log off.
         "logging_config": {"log_level": "WARNING"},

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
-from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ArtifactRef, Desired
+from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ArtifactRef, Desired, ReplicaResources
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.vocabulary import Environment, Framework
 from serving.rayserve import RayServeClient, application_config, read_applications
@@ -89,6 +91,31 @@ def test_an_application_goes_by_its_name_alone() -> None:
     config = application_config(Desired.at_rest(SPEC))
     assert (config["name"], config["route_prefix"]) == (SPEC.name, f"/{SPEC.name}")
     assert config["args"]["artifact"] == {"uri": SPEC.artifact.uri, "sha256": "0" * 64, "size_bytes": 10}
+
+
+def test_what_runs_since_before_an_upgrade_is_told_nothing_new() -> None:
+    """Serve restarts all replicas of an application whose arguments differ in anything."""
+    config = application_config(Desired.at_rest(SPEC))
+    assert config["args"]["resources"] == {
+        "replicas": 1,
+        "gpus": 0.0,
+        "cpus": 0.25,
+        "max_ongoing_requests": 64,
+        "min_replicas": None,
+        "max_replicas": None,
+    }
+    assert config["args"].keys() == {
+        *("name", "deployment_id", "environment", "model", "version", "framework", "artifact"),
+        *("input_schema", "output_schema", "resources", "warmup_timeout_seconds"),
+    }
+    assert config["deployments"][0]["ray_actor_options"] == {"num_cpus": 0.25, "num_gpus": 0.0}
+
+
+def test_what_an_application_asks_for_beyond_that_reaches_its_replicas() -> None:
+    asked = replace(SPEC, requirements=("a==1",), resources=ReplicaResources(max_batch_size=8, batch_wait_seconds=0.01))
+    args = application_config(Desired.at_rest(asked))["args"]
+    assert msgspec.convert(args, ApplicationSpec) == asked
+    assert msgspec.convert(application_config(Desired.at_rest(SPEC))["args"], ApplicationSpec) == SPEC
 
 
 def client_of(answer: Callable[[httpx.Request], Any]) -> RayServeClient:
