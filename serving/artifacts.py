@@ -192,7 +192,7 @@ class ArtifactCache:
 
     def add(self, uri: str, *, expected_sha256: str | None) -> tuple[Path, ArtifactRef]:
         """Download what nobody knows yet: its directory, and what it turned out to be."""
-        with self._scratch() as scratch:
+        with self.scratch() as scratch:
             archive = scratch / "archive"
             sha256, size = self._storage.download(uri, archive)
             artifact = ArtifactRef(uri, sha256, size)
@@ -205,7 +205,7 @@ class ArtifactCache:
         return place, artifact
 
     def _fill(self, place: Path, artifact: ArtifactRef) -> None:
-        with self._scratch() as scratch:
+        with self.scratch() as scratch:
             archive = scratch / "archive"
             sha256, _ = self._storage.download(artifact.uri, archive)
             if sha256 != artifact.sha256:
@@ -215,8 +215,8 @@ class ArtifactCache:
             _unpack_into_place(archive, place, scratch=scratch)
 
     @contextmanager
-    def _scratch(self) -> Iterator[Path]:
-        """A directory of one fetch's own, locked while the fetch lives; those of killed ones are removed first."""
+    def scratch(self) -> Iterator[Path]:
+        """A directory of one's own, locked while its process lives; those of killed ones are removed first."""
         with self._alone("scratch"):
             for left in self._directory.glob(f"{SCRATCH}*"):
                 _remove_if_dead(left)

@@ -7,8 +7,8 @@ hangs or eats its memory is a finding about the artifact, never this process's t
 import asyncio
 import json
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +106,10 @@ class SubprocessInspector:
     async def _look(self, framework: Framework, directory: Path, pins: Sequence[str]) -> dict[str, Any]:
         if not pins:
             return await self._ask_child(framework, directory)
-        with tempfile.TemporaryDirectory(prefix="hotswap-requirements-") as packages:
-            await install(pins, Path(packages))
-            return await self._ask_child(framework, directory, {"PYTHONPATH": packages})
+        with ExitStack() as stack:
+            packages = await asyncio.to_thread(stack.enter_context, self._cache.scratch())
+            await install(pins, packages)
+            return await self._ask_child(framework, directory, {"PYTHONPATH": str(packages)})
 
     async def _ask_child(
         self, framework: Framework, directory: Path, more: Mapping[str, str] | None = None
