@@ -30,6 +30,8 @@ DESCRIPTION = (
     "the caller's own word for this request: sent again with it within 24 h, it is answered and not done again"
 )
 REPLAYED = "Idempotent-Replayed"
+DECIDING_HEADERS = ("x-entity-id", "x-hotswap-environment", "x-hotswap-tester", "x-hotswap-version")
+"""Of a request: by whom it is answered, which makes two requests of what else is the same."""
 KEPT_HEADERS = ("content-type", "location", "etag")
 
 logger = logging.getLogger(__name__)
@@ -92,8 +94,9 @@ async def once(request: Request, handler: Callable[[Request], Awaitable[Response
 
 
 async def _fingerprint(request: Request) -> str:
-    asked = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
-    return hashlib.sha256(asked + await request.body()).hexdigest()
+    said = [f"{request.method} {request.url.path}?{request.url.query}"]
+    said += (f"{name}: {request.headers[name]}" for name in DECIDING_HEADERS if name in request.headers)
+    return hashlib.sha256("\n".join([*said, ""]).encode() + await request.body()).hexdigest()
 
 
 def _is_refusal(error: BaseException) -> bool:

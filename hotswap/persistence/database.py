@@ -25,6 +25,7 @@ def create_engine(settings: PostgresSettings) -> AsyncEngine:
         pool_size=settings.pool_size,
         max_overflow=settings.pool_size,
         pool_pre_ping=True,
+        hide_parameters=True,  # features and answers must not be in an error's text, which is logged
         connect_args={
             "connect_timeout": 5,
             "options": " ".join(f"-c {name}={value}" for name, value in SESSION.items()),

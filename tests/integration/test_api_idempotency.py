@@ -56,6 +56,17 @@ async def test_asked_again_it_is_answered_as_the_first_time(world: ApiWorld) -> 
     assert await freezes(world) == 4
 
 
+async def test_what_decides_who_answers_belongs_to_the_request(world: ApiWorld) -> None:
+    """Asynchronous inference is led by headers, so the same body elsewhere is another request."""
+    headers = world.token(Role.ML_ENGINEER) | {"Idempotency-Key": "led"}
+    asked = [
+        await world.http.post("/api/v1/freezes", headers=headers | led, json=FREEZE | {"reason": world.model})
+        for led in ({}, {"x-hotswap-environment": "Staging"}, {})
+    ]
+    assert [answer.status_code for answer in asked] == [201, 409, 201]
+    assert error_of(asked[1]) == (409, "IDEMPOTENCY_KEY_REUSED")
+
+
 async def world_post(world: ApiWorld, key: str) -> httpx.Response:
     headers = world.token(Role.ML_ENGINEER, subject=f"ann-{world.model}") | {"Idempotency-Key": key}
     return await world.http.post("/api/v1/freezes?", headers=headers, json={})

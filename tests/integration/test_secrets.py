@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 from temporalio.worker import Worker
 
 from hotswap import service_tokens
@@ -179,3 +180,11 @@ def test_every_setting_that_is_secret_is_kept_as_one() -> None:
         for name, setting in getattr(field.annotation, "model_fields", {}).items():
             if any(word in name for word in ("secret", "password", "webhook", "access_key", "auth_token")):
                 assert "SecretStr" in str(setting.annotation), f"{section}.{name}"
+
+
+async def test_an_error_of_the_database_does_not_repeat_what_it_was_given(world: ApiWorld) -> None:
+    async with world.sessions() as session:
+        with pytest.raises(SQLAlchemyError) as failed:
+            await session.execute(text("SELECT 1 / 0 WHERE :features <> ''"), {"features": "marked-features"})
+    assert "marked-features" not in str(failed.value)
+    assert "division by zero" in str(failed.value)
