@@ -52,6 +52,7 @@ from api.description import describe, operation_id
 from api.edge import Edge
 from api.limits import RateLimits, impatient
 from api.orchestration import Orchestration
+from api.storage import StorageCalls
 from hotswap.bus import RedisTrafficBus
 from hotswap.oidc import IssuerKeys
 from hotswap.persistence.alerts import PostgresAlerts
@@ -82,7 +83,7 @@ from hotswap.persistence.uploads import PostgresUploads
 from hotswap.persistence.validations import PostgresValidations
 from hotswap.planner import CapacityRules, Planner
 from hotswap.settings import Settings, SettingsError, load
-from hotswap.storage import ObjectStorage
+from hotswap.storage import IMPATIENT, ObjectStorage
 from hotswap.telemetry import configure_logging, mark_ready
 from hotswap.temporal import connect
 from hotswap.tracing import start_tracing
@@ -163,7 +164,8 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     engine = create_engine(settings.postgres)
     redis = Redis.from_url(settings.redis.url.get_secret_value(), socket_connect_timeout=2, socket_timeout=2)
     counting = impatient(settings.redis.url.get_secret_value())
-    storage = ObjectStorage(settings.storage)
+    storage = ObjectStorage(settings.storage, IMPATIENT)
+    storage_calls = StorageCalls()
     sessions = create_sessions(engine)
     traced = start_tracing("api", settings.telemetry)
     orchestration = Orchestration(await connect(lazy=True, identity="api", interceptors=traced))
@@ -172,7 +174,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     )
     issuer_keys = IssuerKeys(settings.oidc) if settings.oidc.issuer is not None else None
     keeping = asyncio.create_task(issuer_keys.keep()) if issuer_keys is not None else None
-    # A thread of its own: an S3 server that hangs must not use up the threads that others work in.
+    # A thread of its own: whoever waits for an S3 server that hangs must not hold up who asks whether it does.
     probing = ThreadPoolExecutor(1, thread_name_prefix="storage-probe")
     try:
         yield Parts(
@@ -201,6 +203,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             garbage=PostgresGarbage(sessions),
             storage=storage,
             multipart=MultipartUploads(settings.storage),
+            storage_calls=storage_calls,
             outcomes=PostgresOutcomes(sessions),
             async_inference=PostgresAsyncInference(sessions),
             measures=PostgresMeasures(sessions, settings.retention),
@@ -224,6 +227,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
         if keeping is not None and issuer_keys is not None:
             keeping.cancel()
             await issuer_keys.aclose()
+        storage_calls.close()
         probing.shutdown(wait=False, cancel_futures=True)
         await ray.aclose()
         await redis.aclose()

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from api.auth import CALLERS, ENGINEERS, MAKERS, READERS, Tokens, requires
 from api.limits import RateLimits
 from api.orchestration import Orchestration
+from api.storage import StorageCalls
 from hotswap.domain.access import Principal
 from hotswap.domain.vocabulary import Role
 from hotswap.persistence.alerts import PostgresAlerts
@@ -79,6 +80,7 @@ class Parts:
     garbage: PostgresGarbage
     storage: ObjectStorage
     multipart: MultipartUploads
+    storage_calls: StorageCalls
     outcomes: PostgresOutcomes
     async_inference: PostgresAsyncInference
     measures: PostgresMeasures

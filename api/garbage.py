@@ -1,6 +1,5 @@
 """Garbage collection: what lies in the bucket and no version refers to, told first, and removed when asked to."""
 
-import asyncio
 from datetime import UTC, datetime
 
 from fastapi import APIRouter
@@ -22,7 +21,7 @@ async def collect_garbage(caller: Admin, parts: With, body: CollectGarbage | Non
     """What no version refers to and is older than the grace time; with `apply` it is removed, else only told."""
     said = body or CollectGarbage()
     before = datetime.now(UTC) - parts.settings.storage.garbage_grace
-    objects, uploads = await asyncio.to_thread(_old, parts, said.prefix, before)
+    objects, uploads = await parts.storage_calls.run(_old, parts, said.prefix, before)
     left = await parts.garbage.unreferenced({each.uri for each in objects})
     garbage = [each for each in objects if each.uri in left]
     chosen = garbage[:MOST]
@@ -55,13 +54,13 @@ async def _remove(parts: Parts, garbage: list[StoredObject], *, by: str) -> list
     condemned = await parts.garbage.condemn({each.uri for each in garbage}, by=by)
     going = [each for each in garbage if each.uri in condemned]
     for each in going:
-        await asyncio.to_thread(parts.storage.remove, each.uri)
+        await parts.storage_calls.run(parts.storage.remove, each.uri)
     return going
 
 
 async def _abort(parts: Parts, uploads: list[tuple[str, str, datetime]], *, by: str) -> None:
     for key, upload_id, _ in uploads:
-        await asyncio.to_thread(parts.multipart.abort, key, upload_id)
+        await parts.storage_calls.run(parts.multipart.abort, key, upload_id)
         await parts.garbage.forget_upload(_uri(parts, key), by=by)
 
 

@@ -5,7 +5,6 @@ what S3 says. It ends when all parts are there in the sizes that were agreed on;
 An upload is its caller's alone, whose team the model is of is asked when it is registered.
 """
 
-import asyncio
 import secrets
 
 from fastapi import APIRouter
@@ -47,7 +46,7 @@ async def begin_upload(caller: Starter, parts: With, model: ModelId, body: Begin
     if there is None:
         row = await _place(parts, row, path)
         there = await _there(parts, row) or {}
-    return await asyncio.to_thread(_offer, parts, row, there)
+    return await parts.storage_calls.run(_offer, parts, row, there)
 
 
 @router.post("/{upload_id}/complete")
@@ -77,7 +76,7 @@ async def _name(parts: Parts, model: str) -> str:
 
 async def _is_stored(parts: Parts, row: UploadRow) -> bool:
     try:
-        return await asyncio.to_thread(parts.storage.size, row.artifact_path) == row.size_bytes
+        return await parts.storage_calls.run(parts.storage.size, row.artifact_path) == row.size_bytes
     except ValidationFailed:
         return False
 
@@ -86,23 +85,23 @@ async def _there(parts: Parts, row: UploadRow) -> PartsThere | None:
     """None where there is no such upload in S3: not yet, or not any more."""
     if row.s3_upload_id is None:
         return None
-    return await asyncio.to_thread(parts.multipart.parts, split_uri(row.artifact_path)[1], row.s3_upload_id)
+    return await parts.storage_calls.run(parts.multipart.parts, split_uri(row.artifact_path)[1], row.s3_upload_id)
 
 
 async def _place(parts: Parts, row: UploadRow, path: str) -> UploadRow:
     key = split_uri(path)[1]
-    s3_upload_id = await asyncio.to_thread(parts.multipart.begin, key)
+    s3_upload_id = await parts.storage_calls.run(parts.multipart.begin, key)
     placed = await parts.uploads.place(row, artifact_path=path, s3_upload_id=s3_upload_id)
     if placed is not None:
         return placed
-    await asyncio.to_thread(parts.multipart.abort, key, s3_upload_id)
+    await parts.storage_calls.run(parts.multipart.abort, key, s3_upload_id)
     return await parts.uploads.one(row.upload_id, model=row.model, by=row.begun_by)
 
 
 async def _put_together(parts: Parts, row: UploadRow, there: PartsThere) -> None:
     key = split_uri(row.artifact_path)[1]
     try:
-        await asyncio.to_thread(parts.multipart.complete, key, row.s3_upload_id or "", there)
+        await parts.storage_calls.run(parts.multipart.complete, key, row.s3_upload_id or "", there)
     except PartsRefused:
         if await _is_stored(parts, row):
             return  # somebody was quicker
@@ -113,7 +112,7 @@ async def _put_together(parts: Parts, row: UploadRow, there: PartsThere) -> None
 
 
 async def _throw_away(parts: Parts, row: UploadRow) -> None:
-    await asyncio.to_thread(parts.multipart.abort, split_uri(row.artifact_path)[1], row.s3_upload_id or "")
+    await parts.storage_calls.run(parts.multipart.abort, split_uri(row.artifact_path)[1], row.s3_upload_id or "")
 
 
 def _offer(parts: Parts, row: UploadRow, there: PartsThere) -> UploadView:

@@ -5,6 +5,7 @@ the request's problem; trouble with the line, the server or the credentials prop
 """
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,14 +14,29 @@ from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import certifi
 from minio import Minio
 from minio.error import InvalidResponseError, S3Error
 from minio.sse import Sse, SseKMS, SseS3
+from urllib3 import PoolManager, Retry, Timeout
 
 from hotswap.domain.errors import Unavailable, ValidationFailed
 from hotswap.settings import Encryption, StorageSettings
 
 CHUNK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long S3 may take to be reached and to go on with an answer, in seconds, and how often it is asked again."""
+
+    connect: float
+    read: float
+    retries: int
+
+
+IMPATIENT = Patience(connect=2, read=10, retries=1)
+"""Of the API, whose callers wait: in all some 20 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +49,9 @@ class StoredObject:
 class ObjectStorage:
     """Blocking: call it from a thread, or from a process of its own."""
 
-    def __init__(self, settings: StorageSettings) -> None:
+    def __init__(self, settings: StorageSettings, patience: Patience | None = None) -> None:
         self._settings = settings
-        self._client = s3_client(settings)
+        self._client = s3_client(settings, patience=patience)
 
     def ensure_bucket(self) -> None:
         if not self._client.bucket_exists(self._settings.bucket):
@@ -114,8 +130,8 @@ class ObjectStorage:
             raise
 
 
-def s3_client(settings: StorageSettings, *, endpoint: str | None = None) -> Minio:
-    """At the settings' endpoint, unless another is given."""
+def s3_client(settings: StorageSettings, *, endpoint: str | None = None, patience: Patience | None = None) -> Minio:
+    """At the settings' endpoint, unless another is given; as patient as the library is, minutes, unless it is said."""
     return Minio(
         endpoint or settings.endpoint,
         access_key=settings.access_key.get_secret_value(),
@@ -123,6 +139,18 @@ def s3_client(settings: StorageSettings, *, endpoint: str | None = None) -> Mini
         secure=settings.use_tls,
         # Without it the client asks the server for the bucket's region, which not every server answers.
         region=settings.region,
+        http_client=_pool(patience) if patience is not None else None,
+    )
+
+
+def _pool(patience: Patience) -> PoolManager:
+    """As the library makes its own, with the same certificates."""
+    return PoolManager(
+        timeout=Timeout(connect=patience.connect, read=patience.read),
+        maxsize=10,
+        cert_reqs="CERT_REQUIRED",
+        ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
+        retries=Retry(total=patience.retries, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]),
     )
 
 

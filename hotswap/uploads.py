@@ -5,6 +5,7 @@ client keeps these calls to itself (their names begin with an underscore); the v
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
 
@@ -12,9 +13,11 @@ from minio.datatypes import Part
 from minio.error import InvalidResponseError, S3Error
 
 from hotswap.settings import StorageSettings
-from hotswap.storage import encryption, s3_client, status_of
+from hotswap.storage import IMPATIENT, Patience, encryption, s3_client, status_of
 
 URL_LIFETIME = timedelta(hours=1)
+COMPLETING_TAKES = 12
+"""Times as long as anything else: S3 may put gigabytes together before it says a word."""
 
 PartsThere = Mapping[int, Part]
 """What S3 has of an upload, by number."""
@@ -27,10 +30,11 @@ class PartsRefused(Exception):
 class MultipartUploads:
     """In the bucket of the settings. Blocking: call it from a thread."""
 
-    def __init__(self, settings: StorageSettings) -> None:
+    def __init__(self, settings: StorageSettings, patience: Patience = IMPATIENT) -> None:
         self._bucket = settings.bucket
         self._sse = encryption(settings)
-        self._client = s3_client(settings)
+        self._client = s3_client(settings, patience=patience)
+        self._completing = s3_client(settings, patience=replace(patience, read=patience.read * COMPLETING_TAKES))
         # The host is part of what is signed, so it is the one that they will ask who send.
         self._signer = s3_client(settings, endpoint=settings.public_endpoint)
 
@@ -60,7 +64,7 @@ class MultipartUploads:
         """Make one object of the parts. Raises PartsRefused where S3 has other parts, or none any more."""
         ordered = [parts[number] for number in sorted(parts)]
         try:
-            self._client._complete_multipart_upload(self._bucket, key, upload_id, ordered)
+            self._completing._complete_multipart_upload(self._bucket, key, upload_id, ordered)
         except (S3Error, InvalidResponseError) as error:
             if status_of(error) in {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND}:
                 raise PartsRefused from error
