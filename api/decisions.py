@@ -16,7 +16,7 @@ from api.orchestration import Ended, NoAnswer
 from api.queue import leave_line, too_early
 from api.routing import GuardedRoute
 from api.schemas import DeploymentId, Say, SayApprove, SayGoTo, SayPromote
-from hotswap.domain.access import Principal
+from hotswap.domain.access import Principal, is_program
 from hotswap.domain.errors import Conflict, Forbidden, Unavailable
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment
@@ -36,10 +36,7 @@ async def approve(
     said = body or SayApprove()
     row = await parts.queries.deployment(deployment_id)
     if row.deployment.environment in parts.settings.deployments.four_eyes:
-        if row.deployment.initiated_by == caller.subject:
-            raise Forbidden(f"{caller.subject} asked for {deployment_id}, so somebody else has to approve it")
-        if caller.is_program:
-            raise Forbidden(f"{deployment_id} takes a person's approval: {caller.subject} may be anybody's hand")
+        await _check_second_pair_of_eyes(caller, parts, row)
     proof = await parts.audit.vouch(deployment_id, by=caller.subject, verb="approve", why=said.reason)
     return await ask(parts, row, "approve", Approve(step=said.step, proof=proof, **_said(caller, said)))
 
@@ -90,6 +87,20 @@ async def abort(
         return await ask_to_abort(parts, row, Abort(**_said(caller, body)), response)
     except Ended:
         raise without_workflow(await parts.queries.deployment(deployment_id)) from None
+
+
+async def _check_second_pair_of_eyes(caller: Principal, parts: Parts, row: DeploymentRow) -> None:
+    """Raises Forbidden where the caller may have asked for the deployment himself, by whatever hand."""
+    name, asked = row.deployment.deployment_id, row.deployment.initiated_by
+    if asked == caller.subject:
+        raise Forbidden(f"{caller.subject} asked for {name}, so somebody else has to approve it")
+    if caller.is_program:
+        raise Forbidden(f"{name} takes a person's approval: {caller.subject} may be anybody's hand")
+    if is_program(asked) and caller.subject in await parts.service_tokens.shown_to(asked):
+        raise Forbidden(
+            f"{asked} asked for {name}, and {caller.subject} made that token or gave it a new secret, so somebody else "
+            f"has to approve it"
+        )
 
 
 async def _changeable(caller: Principal, parts: Parts, deployment_id: str) -> DeploymentRow:

@@ -46,7 +46,7 @@ class Principal:
     @property
     def is_program(self) -> bool:
         """Whether it is a service token that calls, which whoever made it holds."""
-        return self.subject.startswith(PROGRAM)
+        return is_program(self.subject)
 
     @property
     def roles(self) -> frozenset[Role]:
@@ -62,3 +62,8 @@ class Principal:
 
     def has_anywhere(self, roles: frozenset[Role]) -> bool:
         return any(grant.role in roles for grant in self.grants)
+
+
+def is_program(subject: str) -> bool:
+    """Whether this names a service token."""
+    return subject.startswith(PROGRAM)

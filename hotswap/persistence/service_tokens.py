@@ -4,19 +4,19 @@ What is wrong with a token that is shown (unknown, revoked, expired, another's s
 nobody learns from it which tokens there are.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, CompoundSelect, and_, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from hotswap.domain.access import PROGRAM, Grant
+from hotswap.domain.access import PROGRAM, Grant, is_program
 from hotswap.domain.errors import Conflict, NotFound, Unauthorized
 from hotswap.persistence.audit import about_token
 from hotswap.persistence.database import Sessions
-from hotswap.persistence.tables import ServiceTokenRow
+from hotswap.persistence.tables import AuditEvent, ServiceTokenRow
 from hotswap.service_tokens import Presented, digest, mint, new_id
 
 
@@ -46,6 +46,9 @@ class Issued:
     secret: str
 
 
+CREATE, ROTATE = "create token", "rotate token"
+"""Actions of the audit log after which somebody was shown a secret."""
+
 May = Callable[[ServiceToken], None]
 """Raises Forbidden where the caller may not touch this one."""
 
@@ -74,7 +77,7 @@ class PostgresServiceTokens:
                 await session.flush()
                 await session.refresh(row)
                 made = _token(row)
-                session.add(about_token(token_id, actor=by, action="create token", why=why, after=_told(made)))
+                session.add(about_token(token_id, actor=by, action=CREATE, why=why, after=_told(made)))
         except IntegrityError:
             raise Conflict(
                 f"there is a token {name} already; revoke it, or give it a new secret by rotating it"
@@ -101,8 +104,20 @@ class PostgresServiceTokens:
             row.previous_hash, row.previous_until = row.secret_hash, now + overlap
             row.secret_hash = digest(secret)
             after = {"previousUntil": row.previous_until.isoformat()}
-            session.add(about_token(row.token_id, actor=by, action="rotate token", why=why, before=before, after=after))
+            session.add(about_token(row.token_id, actor=by, action=ROTATE, why=why, before=before, after=after))
             return Issued(_token(row), secret)
+
+    async def shown_to(self, subject: str) -> frozenset[str]:
+        """Who was ever shown a secret by which this program calls; of programs among them, to whom theirs was."""
+        found: set[str] = set()
+        programs = {subject}
+        async with self._sessions() as session:
+            while names := [each.removeprefix(PROGRAM) for each in programs]:
+                shown = await session.scalars(_makers(names))
+                new = set(shown) - found
+                found |= new
+                programs = set(filter(is_program, new))
+        return frozenset(found)
 
     async def revoke(self, token: str, *, why: str | None, by: str, may: May) -> ServiceToken:
         """No exchange from now on; again changes nothing. Raises NotFound."""
@@ -134,6 +149,14 @@ class PostgresServiceTokens:
             used = _token(row)
             session.add(about_token(row.token_id, actor=used.subject, action="exchange token"))
             return used
+
+
+def _makers(names: Sequence[str]) -> CompoundSelect[str]:
+    """Who made tokens of these names or gave them new secrets, by the rows and by the audit log."""
+    named = ServiceTokenRow.name.in_(names)
+    made = select(ServiceTokenRow.created_by).where(named)
+    told = select(AuditEvent.actor).join(ServiceTokenRow, ServiceTokenRow.token_id == AuditEvent.target_id)
+    return made.union(told.where(named, AuditEvent.action.in_((CREATE, ROTATE))))
 
 
 def _counts(row: ServiceTokenRow, shown: Presented, now: datetime) -> bool:

@@ -175,6 +175,32 @@ async def test_a_program_is_no_second_pair_of_eyes(world: ApiWorld) -> None:
     assert (await world.say(deployment, "abort", by="service:ci")).status_code == 200
 
 
+@pytest.mark.usefixtures("worker")
+async def test_who_was_shown_a_token_is_no_second_pair_of_eyes(world: ApiWorld) -> None:
+    async def asked(path: str, by: str, **body: Any) -> None:
+        headers = world.token(Role.ADMIN, subject=by)
+        assert (await world.http.post(path, headers=headers, json=body)).is_success
+
+    async def refusal(deployment: str, by: str) -> str:
+        answer = await world.say(deployment, "approve", by=by)
+        assert error_of(answer) == (403, "FORBIDDEN"), answer.text
+        return str(answer.json()["error"]["message"])
+
+    first, second = world.model, f"{world.model}-2"
+    await asked("/api/v1/tokens", "ann", name=first, roles=["Admin"])
+    await asked(f"/api/v1/tokens/{first}/rotate", "bob")
+    await asked("/api/v1/tokens", f"service:{first}", name=second, roles=["MLEngineer"])
+    await world.add_version()
+    deployment = (await world.deploy(by=f"service:{second}")).json()["deploymentId"]
+    for held in ("ann", "bob"):  # each could have asked through the first, which made the second
+        assert f"{held} made that token or gave it a new secret" in await refusal(deployment, held)
+    await world.until(lambda: world.was_opened(deployment))
+    carol = await world.say(deployment, "approve", by="carol")
+    assert error_of(carol) == (409, "CONFLICT"), "she may, but here nothing waits for it"
+    assert "nothing waits for an approval" in carol.json()["error"]["message"]
+    assert (await world.say(deployment, "abort")).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
