@@ -13,6 +13,7 @@ from api.paging import Instant, Number, Paged, Plain
 from api.presentation import lineage_view, model_view, version_view
 from api.routing import GuardedRoute
 from api.schemas import ModelId, QueryWord, RegisterVersion, Time, VersionId
+from hotswap.domain.access import Principal
 from hotswap.domain.errors import Conflict, HotSwapError, ModelNotFound, ValidationFailed, VersionNotFound
 from hotswap.domain.ids import registration_workflow_id
 from hotswap.domain.vocabulary import Environment, Framework, ModelType, VersionStatus
@@ -46,14 +47,14 @@ async def register_version(
     caller: Starter, parts: With, body: RegisterVersion, response: Response
 ) -> VersionView | RegistrationView:
     """Register a version, and its model with the first one. The artifact is fetched, hashed and inspected."""
-    if caller.has_teams:
-        admitted_in(await _team_of(parts, body), caller, MAKERS)
+    held_to = await _only_team(parts, body, caller) if caller.has_teams else None
     await parts.limits.check_registration(caller.subject, response)
     if await _exists(parts, body.name, body.version):
         raise Conflict(
             f"{body.name} {body.version} is registered already; a version never changes, so register a new one"
         )
-    registration = body.registration(requested_by=caller.subject, derived_from=await _parents(parts, body))
+    derived_from = await _parents(parts, body)
+    registration = body.registration(requested_by=caller.subject, derived_from=derived_from, held_to=held_to)
     registered = await parts.orchestration.register(RegistrationInput(registration=registration))
     if registered is None:
         response.status_code = 202
@@ -153,12 +154,17 @@ async def _parents(parts: With, body: RegisterVersion) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-async def _team_of(parts: With, body: RegisterVersion) -> str | None:
-    """A model that is there keeps its team, whatever is said of it here."""
+async def _only_team(parts: With, body: RegisterVersion, caller: Principal) -> str | None:
+    """The team to which the registration is held, unless the caller may register in all. Raises Forbidden.
+
+    A model that is there keeps its team, whatever is said of it here.
+    """
     try:
-        return await parts.teams.of(model=body.name)
+        team = await parts.teams.of(model=body.name)
     except ModelNotFound:
-        return body.team
+        team = body.team
+    admitted_in(team, caller, MAKERS)
+    return None if caller.roles & frozenset(MAKERS) else team
 
 
 async def _exists(parts: With, model: str, version: str) -> bool:

@@ -193,8 +193,10 @@ class RegisterVersion(Body):
             raise ValueError(error.message) from None
         return said
 
-    def registration(self, *, requested_by: str, derived_from: Sequence[str] = ()) -> Registration:
-        """`derived_from` holds the ids of what this body names."""
+    def registration(
+        self, *, requested_by: str, derived_from: Sequence[str] = (), held_to: str | None = None
+    ) -> Registration:
+        """`derived_from` holds the ids of what this body names; `held_to` is the only team that its caller may use."""
         metadata = {
             "training": _said(self.training_metadata),
             "baseline": _said(self.performance_baseline),
@@ -215,6 +217,7 @@ class RegisterVersion(Body):
             idempotent=self.idempotent,
             derived_from=tuple(derived_from),
             requirements=tuple(self.requirements),
+            held_to=held_to,
             metadata={name: value for name, value in metadata.items() if value is not None},
         )
 

@@ -32,6 +32,7 @@ class PostgresRegistry:
                 )
             )
             if known is None:
+                _check_team(model, registration)
                 await guard(session, inspection.artifact.uri)
                 known = _new_version(model, registration, inspection)
                 session.add(known)
@@ -109,6 +110,20 @@ async def _model_named(session: AsyncSession, registration: Registration) -> Mod
         raise Conflict(f"{model.name} is archived; `hotswap models restore {model.name}` takes it back into use")
     await session.execute(update(Model).where(Model.model_id == model.model_id).values(updated_at=func.now()))
     return model
+
+
+def _check_team(model: Model, registration: Registration) -> None:
+    """Raises Conflict where the model isn't that of the team in which its caller was let through.
+
+    Looked at again under the row's lock: another team's first version may have made the model since, or an engineer may
+    have given it away.
+    """
+    if registration.held_to not in {None, model.team}:
+        now = f"the model of team {model.team}" if model.team is not None else "a model of no team"
+        raise Conflict(
+            f"{model.name} has become {now} since this was let through for team {registration.held_to}, so "
+            f"{registration.version} is not registered; take another name, or ask for a role there"
+        )
 
 
 def _with_idempotence(model: Model, registration: Registration) -> list[AuditEvent]:

@@ -10,7 +10,8 @@ from temporalio.worker import Worker
 from hotswap.domain.access import Grant
 from hotswap.domain.traffic import TrafficPlan
 from hotswap.domain.vocabulary import Role
-from tests.integration.api_world import ApiWorld
+from hotswap.persistence.registry import PostgresRegistry
+from tests.integration.api_world import INSPECTION, ApiWorld, registration
 from tests.integration.test_api_deployments import error_of, made_active
 
 SCIENTIST, ENGINEER = Role.DATA_SCIENTIST, Role.ML_ENGINEER
@@ -54,6 +55,34 @@ async def test_a_model_is_its_teams(world: ApiWorld) -> None:
     assert "in the team payments" in refusal(await world.http.post(abort, headers=world.token(theirs)))
     await world.until(lambda: world.was_opened(started.json()["deploymentId"]))
     assert (await world.http.post(abort, headers=world.token(ours))).status_code == 200
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_team_is_not_let_into_a_model_that_another_made_meanwhile(world: ApiWorld) -> None:
+    parts = world.app.state.parts
+
+    class Overtaken:
+        """Fraud's first version comes just after payments' team was looked at."""
+
+        async def of(self, *, model: str) -> str | None:
+            try:
+                found: str | None = await parts.teams.of(model=model)
+            finally:
+                theirs = replace(registration(model, "1.0.0"), team="fraud")
+                await PostgresRegistry(world.sessions).add_version(theirs, INSPECTION)
+            return found
+
+    world.app.state.parts = replace(parts, teams=Overtaken())
+    ours = Grant(SCIENTIST, "payments")
+    refused = await register(world, ours, version="9.9.9", team="payments")
+    assert error_of(refused) == (409, "CONFLICT")
+    assert "has become the model of team fraud" in refused.json()["error"]["message"]
+    listed = (await world.get(f"/api/v1/models/{world.model}/versions")).json()["items"]
+    assert [each["version"] for each in listed] == ["1.0.0"]
+
+    world.model += "-2"
+    anywhere = await register(world, ours, SCIENTIST, version="9.9.9", team="payments")
+    assert anywhere.status_code == 201, "who may register in all teams is held to none"
 
 
 @pytest.mark.usefixtures("worker")
