@@ -67,10 +67,14 @@ class RateLimits:
         await self._check_or_go_on("deployments", self._settings.deployments, caller, response)
 
     async def check_login(self, user: str, address: str) -> None:
-        """Counts a try before it is known whether it is right. Raises RateLimited, and Unavailable while Redis is."""
+        """Counts a try before it is known whether it is right. Raises RateLimited, and Unavailable while Redis is.
+
+        A user's tries are counted for each address by itself, so that nobody is locked out by a stranger's wrong ones.
+        """
+        network = network_of(address)
         try:
-            await self._check("logins from this address", self._settings.logins_from_address, network_of(address))
-            await self._check("logins of this user", self._settings.logins_of_user, user)
+            await self._check("logins from this address", self._settings.logins_from_address, network)
+            await self._check("logins of this user from this address", self._settings.logins_of_user, network, user)
         except StorageError as error:
             raise Unavailable(
                 "logins are counted in Redis, which doesn't answer, so none is let through; tokens go on working"
@@ -82,13 +86,13 @@ class RateLimits:
         except StorageError as error:
             logger.warning("%s are not limited: Redis can't count them", what, exc_info=error.storage_error)
 
-    async def _check(self, what: str, limit: int, key: str) -> dict[str, str]:
+    async def _check(self, what: str, limit: int, *key: str) -> dict[str, str]:
         """What is left, as the IETF's RateLimit header fields say it. Raises RateLimited and StorageError."""
         if limit == 0:
             return {}
         item = RateLimitItemPerMinute(limit)
-        admitted = await self._limiter.hit(item, what, key)
-        seen = await self._limiter.get_window_stats(item, what, key)
+        admitted = await self._limiter.hit(item, what, *key)
+        seen = await self._limiter.get_window_stats(item, what, *key)
         seconds = min(60, max(1, math.ceil(seen.reset_time - time.time())))
         if not admitted:
             raise RateLimited(f"there is a limit of {limit} {what} a minute; wait {seconds} s", retry_after=seconds)

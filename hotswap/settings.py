@@ -360,7 +360,7 @@ class LimitSettings(_Section):
     registrations: PerMinute = Field(20, description="versions that one caller may register in any minute; 0: no limit")
     deployments: PerMinute = Field(10, description="deployments that one caller may start in any minute; 0: no limit")
     logins_of_user: PerMinute = Field(
-        10, description="logins that are tried for one user in any minute, right or wrong; 0: no limit"
+        10, description="logins of one user that are tried from one address in any minute, right or wrong; 0: no limit"
     )
     logins_from_address: PerMinute = Field(
         60, description="logins that are tried from one address in any minute; 0: no limit"

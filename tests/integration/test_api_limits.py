@@ -88,14 +88,20 @@ async def test_what_starts_nothing_or_goes_back_is_not_counted(limited: ApiWorld
 
 
 async def test_logins_are_limited_by_user_and_by_address(limited: ApiWorld) -> None:
-    for address in ("192.0.2.1", "192.0.2.2"):
+    for address in ("2001:db8:0:2::1", "2001:db8:0:2::2"):
         assert (await login(limited, address=address)).status_code == 401
-    right = await login(limited, is_right=True, address="192.0.2.3")
-    check_told(right, 2, "logins of this user")  # which is not a word about the password
+    right = await login(limited, is_right=True, address="2001:db8:0:2::3")
+    check_told(right, 2, "logins of this user from this address")  # which is not a word about the password
     for number in range(5):
         assert (await login(limited, user=f"user-{number}", address=f"2001:db8::{number}")).status_code == 401
     check_told(await login(limited, user="user-9", address="2001:db8::9"), 5, "logins from this address")
     assert (await login(limited, user="user-9", address="2001:db8:0:1::1")).status_code == 401
+
+
+async def test_nobody_is_locked_out_by_a_strangers_wrong_passwords(limited: ApiWorld) -> None:
+    tries = [await login(limited, address=f"192.0.2.{host}") for host in (1, 2) for _ in range(3)]
+    assert [each.status_code for each in tries] == [401, 401, 429] * 2
+    assert (await login(limited, is_right=True, address="192.0.2.3")).status_code == 200
 
 
 async def test_without_redis_deployments_go_on_and_logins_do_not(limited: ApiWorld, own_valkey: ValkeyServer) -> None:
