@@ -23,6 +23,7 @@ RawHeaders = list[tuple[bytes, bytes]]
 
 MOST_INSTANCES = 10_000
 """Of one request."""
+MOST_BODY_BYTES = 10 * 1024**2
 
 _NAMED_FIELD = re.compile(r"field `([^`]*)`")
 """How msgspec names a key that is missing or unknown."""

@@ -25,14 +25,23 @@ from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus
 from hotswap.records import InferenceRecord, encode_record, to_json
 from serving.batching import Batcher
-from serving.forms import MOST_INSTANCES, Batch, Form, Headers, OneInstance, RawHeaders, json_headers
+from serving.forms import (
+    MOST_BODY_BYTES,
+    MOST_INSTANCES,
+    Asked,
+    Batch,
+    Form,
+    Headers,
+    OneInstance,
+    RawHeaders,
+    json_headers,
+)
 from serving.golden import attempt, made_up_request
 from serving.open_inference import OpenInference, Resource
 from serving.runtimes import Model, Prediction
 from serving.schemas import FeatureSchema
 from serving.spool import SpoolWriter
 
-MOST_BODY_BYTES = 10 * 1024**2
 INLINE_SECONDS = 0.005
 """What is expected to take less runs on the event loop: a thread would cost a fast model 50 microseconds and more."""
 _ARMS = {arm.encode(): arm for arm in ArmName}
@@ -113,6 +122,7 @@ class Engine:
         request_id = _request_id(headers)
         instances: list[Any] = []
         predictions: list[Prediction] = []
+        prediction: str | None = None
         problem: HotSwapError | None = None
         try:
             asked = form.read(body, headers)
@@ -120,12 +130,10 @@ class Engine:
             self._check(asked.instances, form)
             instances = asked.instances
             predictions = await self._predict(instances, receive, form)
+            latency_ms = _milliseconds_since(begun)
+            answer, prediction = self._written(form, asked, request_id, predictions, latency_ms)
         except HotSwapError as error:
-            problem = error
-        latency_ms = (time.perf_counter() - begun) * 1000
-        if problem is None:
-            answer: Answer = (200, *form.answer(asked, request_id, predictions, latency_ms))
-        else:
+            problem, predictions, latency_ms = error, [], _milliseconds_since(begun)
             answer = STATUS_OF[type(problem)], self.headers, form.refuse(problem, request_id)
         outcome, why = _outcome(problem, latency_ms, headers)
         self._spool.write(
@@ -146,7 +154,7 @@ class Engine:
                     batch=form.is_batch,
                     instances=len(instances),
                     features=to_json(instances if form.is_batch else instances[0] if instances else None),
-                    prediction=_recorded(predictions, batch=form.is_batch),
+                    prediction=prediction,
                     confidence=predictions[0].confidence if len(predictions) == 1 else None,
                     latency_ms=latency_ms,
                     status=outcome,
@@ -187,8 +195,25 @@ class Engine:
             if isinstance(error, ArithmeticError):
                 for position, instance in enumerate(instances):
                     self._schema.check(instance, form.field(position))
-            logger.warning("the model failed", extra={"model": self.spec.name, "error": str(error)[:1000]})
-            raise InferenceFailed(f"{self.spec.model} {self.spec.version} failed on this input") from error
+            raise self._failed(error) from error
+
+    def _written(
+        self, form: Form, asked: Asked, request_id: str, predictions: list[Prediction], latency_ms: float
+    ) -> tuple[Answer, str]:
+        """The answer, and the predictions as its record keeps them.
+
+        Raises InferenceFailed where they can't be written: a model may answer whatever it likes.
+        """
+        values = [row.value for row in predictions]
+        try:
+            answer = (200, *form.answer(asked, request_id, predictions, latency_ms))
+            return answer, to_json(values if form.is_batch else values[0])
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> InferenceFailed:
+        logger.warning("the model failed", extra={"model": self.spec.name, "error": str(error)[:1000]})
+        return InferenceFailed(f"{self.spec.model} {self.spec.version} failed on this input")
 
     def _one_for_each(self, instances: list[Any]) -> list[Prediction]:
         predictions = self._model.predict(instances)
@@ -309,6 +334,10 @@ async def _lifespan(receive: Receive, send: Send) -> None:
     await send({"type": "lifespan.shutdown.complete"})
 
 
+def _milliseconds_since(begun: float) -> float:
+    return (time.perf_counter() - begun) * 1000
+
+
 def _request_id(headers: Headers) -> str:
     given = headers.get(b"x-request-id", b"").decode("ascii", "replace")
     return given if 0 < len(given) <= 128 and given.isprintable() else str(uuid.uuid4())
@@ -343,9 +372,3 @@ def _chosen_by(headers: Headers) -> ChosenBy:
 def _attempt(headers: Headers) -> int:
     given = headers.get(b"x-envoy-attempt-count", b"")
     return int(given) if given.isdigit() and len(given) < 5 else 1
-
-
-def _recorded(predictions: list[Prediction], *, batch: bool) -> str | None:
-    if not predictions:
-        return None
-    return to_json([row.value for row in predictions] if batch else predictions[0].value)

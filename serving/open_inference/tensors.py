@@ -13,7 +13,7 @@ import numpy as np
 
 from hotswap.domain.errors import ValidationFailed
 from hotswap.records import to_json
-from serving.forms import MOST_INSTANCES
+from serving.forms import MOST_BODY_BYTES, MOST_INSTANCES
 
 BYTES = "BYTES"
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -54,6 +54,9 @@ def check_shape(shape: Sequence[int], field: str) -> None:
         raise ValidationFailed.of(
             f"{field}.shape", f"must be 1 to {MOST_DIMENSIONS} sizes from 1 on, the first one the batch's"
         )
+    # No body has more. Nor is a number told later that has more digits than Python writes.
+    if math.prod(shape) > MOST_BODY_BYTES:
+        raise ValidationFailed.of(f"{field}.shape", f"must be of at most {MOST_BODY_BYTES} elements")
 
 
 def from_json(data: Any, datatype: str, shape: Sequence[int], field: str) -> np.ndarray[Any, Any]:

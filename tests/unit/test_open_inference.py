@@ -23,7 +23,7 @@ from serving.open_inference.tensors import DTYPES, from_bytes, from_json, to_byt
 from serving.runtimes import Model, Prediction, load
 from serving.runtimes.rows import NUMBER_OR_MISSING, Columns
 from tests.fixtures.models import save_graph, save_identity
-from tests.unit.test_inference import Replica, row
+from tests.unit.test_inference import PATH, Replica, row
 
 MODEL = "/Production-table-1a2b3c4d/v2/models/table"
 INFER = f"{MODEL}/infer"
@@ -272,6 +272,7 @@ ONE = tensor(row(), [1, 5])
         ({"inputs": [{**ONE, "shape": [2**62, 2**62]}]}, "inputs[0]"),
         ({"inputs": [{**ONE, "shape": [2, 5]}]}, "needs 10 elements; there are 5"),
         ({"inputs": [{**ONE, "datatype": "BF16"}]}, "inputs[0].datatype"),
+        ({"inputs": [tensor(row(), [1, *[int("9" * 4000)] * 2])]}, "inputs[0].shape"),
         ({"inputs": [{**ONE, "data": None}]}, "inputs[0].data"),
         ({"inputs": [{**ONE, "data": [[1], 2, 3, 4, 5]}]}, "inputs[0].data"),
         ({"inputs": [{**ONE, "data": [1, 2, 3, 4, True]}]}, "no FP32"),
@@ -304,6 +305,21 @@ async def test_what_makes_no_sense_is_400_says_what_and_is_recorded(serve: Serve
 async def test_the_models_own_failure_is_500_in_the_protocols_words(serve: Serve) -> None:
     status, answer = await serve().send({"inputs": [tensor(row(99), [1, 5])]}, INFER)
     assert (status, answer) == (500, {"error": "table 1.0.0 failed on this input"})
+
+
+async def test_an_answer_that_no_form_can_write_is_the_models_failure_and_recorded(serve: Serve) -> None:
+    replica = serve(Scores(lambda sum_: Prediction(sum_ if sum_ < 9 else object(), None)))
+    for path, body in ((INFER, {"inputs": [tensor([[9, 9]], [1, 2])]}), (PATH, {"features": [9, 9]})):
+        status, answer = await replica.send(body, path)
+        assert status == 500
+        assert "table 1.0.0 failed on this input" in json.dumps(answer)
+    assert [(each.status, each.prediction) for each in replica.records] == [(InferenceStatus.FAILED, None)] * 2
+
+
+async def test_an_answer_that_only_a_tensor_can_hold_is_the_models_failure_too(serve: Serve) -> None:
+    replica = serve(Scores(lambda sum_: Prediction(sum_ if sum_ < 9 else np.float32(sum_), None)))
+    assert (await replica.send({"inputs": [tensor([[9, 9]], [1, 2])]}, INFER))[0] == 500
+    assert [each.status for each in replica.records] == [InferenceStatus.FAILED], "no record could keep it"
 
 
 @pytest.mark.parametrize("length", ["", "-1", "x", "9" * 30, "10000"])
