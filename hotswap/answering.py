@@ -40,6 +40,8 @@ class Answering:
                 try:
                     await self._waiting.time_out()
                     for taken in await self._waiting.take(self._at_once - len(self._asked)):
+                        if taken.request_id in self._asked:  # nobody could renew its lease; now it has a new one
+                            continue
                         self._asked[taken.request_id] = group.create_task(self._answer(taken))
                 except (SQLAlchemyError, OSError) as error:
                     logger.warning("asynchronous inference waits", extra={"error": type(error).__name__})
@@ -77,4 +79,4 @@ class Answering:
         except Exception:  # of one request; the worker also has deployments to bring to their ends
             logger.exception("is left", extra={"request_id": taken.request_id})
         finally:
-            del self._asked[taken.request_id]
+            self._asked.pop(taken.request_id, None)

@@ -156,6 +156,31 @@ async def test_a_slow_answer_keeps_its_lease(waiting: PostgresAsyncInference, mo
         assert (await ended(waiting)).attempts == 1
 
 
+async def test_a_worker_that_is_given_its_own_request_again_asks_once_and_goes_on(
+    waiting: PostgresAsyncInference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a database's failover that took longer than the lease, which nobody could renew."""
+    monkeypatch.setattr(async_inference, "LEASE", timedelta(milliseconds=50))
+    answered = asyncio.Event()
+
+    class Slow(FakeGateway):
+        async def ask(self, request_id: str, path: str, body: str, headers: dict[str, str]) -> Answer:
+            answer = await super().ask(request_id, path, body, headers)
+            await answered.wait()
+            return answer
+
+    await waiting.accept(NEW, LIMITS)
+    async with at_work(waiting, gateway := Slow()):
+        async with asyncio.timeout(20):
+            while (await waiting.find("r-1", of=None)).attempts < 3:
+                await asyncio.sleep(0.02)
+        answered.set()
+        await ended(waiting)
+        await waiting.accept(replace(NEW, request_id="r-2"), LIMITS)
+        await ended(waiting, "r-2")
+    assert [request_id for request_id, *_ in gateway.asked] == ["r-1", "r-2"]
+
+
 @pytest.mark.parametrize("is_batch", [False, True], ids=["one", "batch"])
 async def test_an_answer_that_was_lost_after_it_was_recorded_is_taken_from_its_record(
     waiting: PostgresAsyncInference, postgres_url: str, is_batch: bool
