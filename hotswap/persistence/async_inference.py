@@ -12,20 +12,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 from sqlalchemy import ColumnElement, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.errors import Conflict, InferenceNotFound, RateLimited, Unavailable
-from hotswap.domain.vocabulary import InferenceStatus
+from hotswap.domain.vocabulary import Environment, InferenceStatus
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.tables import AsyncInference, Now
+from hotswap.records import to_json
 
 LEASE = timedelta(seconds=10)
 
 _RECORD = text("""
     SELECT version, is_batch, prediction, confidence, latency_ms, completed_at FROM inference_requests
     WHERE request_id = :request_id AND requested_at >= :since AND model_name = :model
+    AND environment = :environment AND version = coalesce(CAST(:version AS text), version)
+    AND is_batch = :is_batch AND features = :features
     AND status = 'Completed' AND arm <> 'shadow' ORDER BY requested_at, record_id LIMIT 1
 """)
 _CLOCKS = timedelta(seconds=5)
@@ -160,10 +164,13 @@ class PostgresAsyncInference:
     async def recorded(self, taken: Taken) -> str | None:
         """The answer that a replica gave already, from its record; None where there is none (yet).
 
-        What a batch's record doesn't keep is how sure each of its predictions was.
+        It is the record of this very question: ids are the callers' own, and another's may be the same. What a batch's
+        record doesn't keep is how sure each of its predictions was.
         """
         since = taken.accepted_at - _CLOCKS
-        named = {"request_id": taken.request_id, "since": since, "model": taken.model}
+        if (question := _question(taken)) is None:
+            return None
+        named = {"request_id": taken.request_id, "since": since, "model": taken.model, **question}
         async with self._sessions() as session:
             record = (await session.execute(_RECORD, named)).mappings().first()
         if record is None or record["prediction"] is None:
@@ -193,6 +200,23 @@ class PostgresAsyncInference:
                 update(AsyncInference).where(which, AsyncInference.due_at.is_not(None)).values(**values),
                 execution_options={"synchronize_session": False},
             )
+
+
+def _question(taken: Taken) -> dict[str, Any] | None:
+    """What its record says of a request; None where nothing would tell it from another's."""
+    try:
+        body = msgspec.json.decode(taken.body)
+    except msgspec.DecodeError:
+        return None
+    features = to_json(body["instances" if taken.is_batch else "features"])
+    if features == "null":  # or they weren't recorded
+        return None
+    return {
+        "environment": taken.headers.get("x-hotswap-environment", Environment.PRODUCTION),
+        "version": taken.headers.get("x-hotswap-version", body.get("version")),
+        "is_batch": taken.is_batch,
+        "features": features,
+    }
 
 
 async def _check_room(session: AsyncSession, caller: str, limits: Limits) -> None:

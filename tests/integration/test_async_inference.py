@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -185,18 +186,13 @@ async def test_a_worker_that_is_given_its_own_request_again_asks_once_and_goes_o
 async def test_an_answer_that_was_lost_after_it_was_recorded_is_taken_from_its_record(
     waiting: PostgresAsyncInference, postgres_url: str, is_batch: bool
 ) -> None:
-    import psycopg
-
-    await waiting.accept(replace(NEW, is_batch=is_batch), LIMITS)
+    body = '{"instances": [[1], [2]]}' if is_batch else NEW.body
+    await waiting.accept(replace(NEW, is_batch=is_batch, body=body), LIMITS)
     await waiting.take(8)
-    now = datetime.now(UTC)
-    more = {"batch": True, "instances": 2, "prediction": "[1,0]", "confidence": None} if is_batch else {}
-    made = encoded("a", request_id="r-1", requested_at=now.timestamp(), version="2.0.0", **more)
-    early = encoded("b", request_id="r-1", requested_at=(now - timedelta(hours=1)).timestamp(), prediction="7")
-    async with await psycopg.AsyncConnection.connect(postgres_url.replace("+psycopg", "")) as database:
-        await make_partitions(database, {now.date(), (now - timedelta(hours=1)).date()})
-        await write(database, [Writable.of(made), Writable.of(early)])
-        await database.commit()
+    batch = {"batch": True, "instances": 2, "features": "[[1],[2]]", "prediction": "[1,0]", "confidence": None}
+    asked: dict[str, Any] = {"version": "2.0.0", **(batch if is_batch else {"features": "[1]"})}
+    early = asked | {"requested_at": (datetime.now(UTC) - timedelta(hours=1)).timestamp(), "prediction": "7"}
+    await record(postgres_url, early, asked)
     await waiting.give_back("r-1", timedelta(0))
     async with at_work(waiting, gateway := FakeGateway()):
         answer = json.loads((await ended(waiting)).answer)
@@ -206,6 +202,43 @@ async def test_an_answer_that_was_lost_after_it_was_recorded_is_taken_from_its_r
         assert [each["prediction"] for each in answer["predictions"]] == [1, 0]
     else:
         assert (answer["prediction"], answer["confidence"]) == (1, 0.9)
+
+
+async def test_the_record_of_another_question_with_the_same_id_is_no_answer(
+    waiting: PostgresAsyncInference, postgres_url: str
+) -> None:
+    """An id is whatever a caller likes, and the Open Inference Protocol's clients like "1"."""
+    others: list[dict[str, Any]] = [
+        {"features": "[2]"},
+        {"features": "[[1]]", "batch": True, "prediction": "[5]"},
+        {"features": "[1]", "environment": "Staging"},
+        {"features": "[1]", "model": "churn"},
+        {"features": "[1]", "version": "2.0.0"},
+    ]
+    first = replace(NEW, headers={"x-hotswap-version": "1.0.0"})
+    await waiting.accept(first, LIMITS)
+    (taken,) = await waiting.take(8)
+    await record(postgres_url, *others)
+    assert await waiting.recorded(taken) is None
+    assert await waiting.recorded(replace(taken, body='{"features": 1e999}')) is None, "no replica reads this"
+    assert await waiting.recorded(replace(taken, headers={"x-hotswap-environment": "Staging"})) is not None
+    await record(postgres_url, {"features": "[1]", "prediction": "3"})
+    found = await waiting.recorded(taken)
+    assert found is not None
+    assert json.loads(found)["prediction"] == 3
+
+
+async def record(postgres_url: str, *changes: dict[str, Any]) -> None:
+    """What replicas have answered under the id r-1, now where it isn't said."""
+    import psycopg
+
+    now = datetime.now(UTC)
+    usual = {"request_id": "r-1", "requested_at": now.timestamp()}
+    made = [encoded(secrets.token_hex(4), **(usual | each)) for each in changes]
+    async with await psycopg.AsyncConnection.connect(postgres_url.replace("+psycopg", "")) as database:
+        await make_partitions(database, {now.date(), (now - timedelta(hours=1)).date()})
+        await write(database, [Writable.of(each) for each in made])
+        await database.commit()
 
 
 async def test_after_its_deadline_it_is_timed_out_whoever_looks_and_whoever_answers(
