@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.vocabulary import InferenceStatus
 from hotswap.persistence.async_inference import LEASE, PostgresAsyncInference, Taken
-from hotswap.providers.gateway import InferenceGateway
+from hotswap.providers.gateway import AnswerLost, InferenceGateway
 
 IDLE_SECONDS = 0.5
 AWAY_SECONDS = 2.0
@@ -71,8 +71,7 @@ class Answering:
         except Unavailable as error:
             logger.info("is asked again", extra={"request_id": taken.request_id, "error": error.message})
             with contextlib.suppress(SQLAlchemyError, OSError):
-                wait = min(FIRST_WAIT * 2 ** min(taken.attempt - 1, 10), LONGEST_WAIT)
-                await self._waiting.give_back(taken.request_id, wait)
+                await self._waiting.give_back(taken.request_id, _wait(taken, error))
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             # Its lease runs out, or its time is over.
             logger.warning("is left", extra={"request_id": taken.request_id, "error": type(error).__name__})
@@ -80,3 +79,9 @@ class Answering:
             logger.exception("is left", extra={"request_id": taken.request_id})
         finally:
             self._asked.pop(taken.request_id, None)
+
+
+def _wait(taken: Taken, error: Unavailable) -> timedelta:
+    """Until it is asked again: by then what a replica has recorded is there to be found."""
+    wait: timedelta = min(FIRST_WAIT * 2 ** min(taken.attempt - 1, 10), LONGEST_WAIT)
+    return max(wait, LEASE) if isinstance(error, AnswerLost) else wait

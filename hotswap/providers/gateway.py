@@ -15,8 +15,10 @@ ANSWERED_WITHIN = 65.0
 """Seconds; Envoy itself gives up after 60."""
 MOST_BYTES = 16 * 1024**2
 
-_AGAIN = frozenset({401, 403, 408, 429, 502, 503, 504})
+_AGAIN = frozenset({401, 403, 408, 429, 503})
 """What says nothing of the request: the replicas aren't there now, or the token is being changed."""
+_LOST = frozenset({502, 504})
+_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,10 @@ class Answer:
 
     is_prediction: bool
     body: str
+
+
+class AnswerLost(Unavailable):
+    """A replica may have answered, and only the answer didn't come: its record tells, once it is written."""
 
 
 class InferenceGateway:
@@ -38,17 +44,26 @@ class InferenceGateway:
         await self._http.aclose()
 
     async def ask(self, request_id: str, path: str, body: str, headers: Mapping[str, str]) -> Answer:
-        """POST to a path below `/api/v1/inference`. Raises Unavailable where it should be asked again."""
+        """POST to a path below `/api/v1/inference`. Raises Unavailable where it should be asked again.
+
+        That is AnswerLost where a replica may have seen it.
+        """
         try:
             token = self._token_file.read_text().strip()
             own = {"authorization": f"Bearer {token}", "x-request-id": request_id}
             answer = await self._http.post(
                 f"/api/v1/inference/{path}", content=body.encode(), headers={**headers, **own}
             )
+        except _UNSENT as error:
+            raise Unavailable(f"the gateway can't be reached: {type(error).__name__}") from None
         except httpx.HTTPError as error:
-            raise Unavailable(f"the gateway does not answer: {type(error).__name__}") from None
+            raise AnswerLost(f"the gateway does not answer: {type(error).__name__}") from None
         except OSError as error:
             raise Unavailable(f"the token for inference can't be read: {error.strerror}") from None
-        if answer.status_code in _AGAIN or len(answer.content) > MOST_BYTES:
+        if answer.status_code in _LOST:
+            raise AnswerLost(f"the gateway answers {answer.status_code}")
+        if len(answer.content) > MOST_BYTES:
+            raise AnswerLost(f"the gateway answers more than {MOST_BYTES} bytes")
+        if answer.status_code in _AGAIN:
             raise Unavailable(f"the gateway answers {answer.status_code}")
         return Answer(answer.is_success, answer.text)

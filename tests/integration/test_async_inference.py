@@ -23,7 +23,7 @@ from hotswap.persistence.async_inference import Limits, NewInference, PostgresAs
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.recorder import Writable, make_partitions, write
 from hotswap.persistence.retention import let_go
-from hotswap.providers.gateway import Answer
+from hotswap.providers.gateway import Answer, AnswerLost
 from hotswap.settings import RetentionSettings
 from tests.fixtures.records import encoded
 from tests.fixtures.rows import registered
@@ -126,6 +126,25 @@ async def test_a_refusal_is_an_end_and_what_says_nothing_is_asked_again(waiting:
     async with at_work(waiting, FakeGateway(answer)):
         assert ((await ended(waiting)).status, (await ended(waiting)).attempts) == (S.COMPLETED, 3)
         assert (await ended(waiting, "r-2")).status == S.FAILED
+
+
+async def test_what_a_replica_may_have_answered_waits_for_its_record(
+    waiting: PostgresAsyncInference, monkeypatch: pytest.MonkeyPatch, postgres_url: str
+) -> None:
+    monkeypatch.setattr(answering_module, "LEASE", timedelta(seconds=2))
+    said = iter([AnswerLost("no answer came in time")])
+
+    def answer(request_id: str) -> Answer:
+        raise next(said)
+
+    await waiting.accept(NEW, LIMITS)
+    async with at_work(waiting, gateway := FakeGateway(answer)):
+        async with asyncio.timeout(20):
+            while (await waiting.find("r-1", of=None)).status != S.PENDING or not gateway.asked:
+                await asyncio.sleep(0.02)
+        await record(postgres_url, {"features": "[1]", "prediction": "3"})
+        assert json.loads((await ended(waiting)).answer)["prediction"] == 3
+    assert len(gateway.asked) == 1
 
 
 async def test_a_dead_workers_requests_are_due_again_when_its_lease_is_over(

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from hotswap.domain.errors import Unavailable
-from hotswap.providers.gateway import Answer, InferenceGateway
+from hotswap.providers.gateway import MOST_BYTES, Answer, AnswerLost, InferenceGateway
 
 
 @pytest.fixture
@@ -49,15 +49,35 @@ async def test_what_is_the_requests_own_fault_or_the_models_is_an_answer(token_f
 
 @pytest.mark.parametrize(
     "answer",
-    [httpx.Response(status) for status in (401, 403, 429, 502, 503, 504)]
-    + [httpx.ConnectError("a"), httpx.ReadError("b")],
+    [httpx.Response(status) for status in (401, 403, 408, 429, 503)]
+    + [httpx.ConnectError("a"), httpx.ConnectTimeout("b"), httpx.PoolTimeout("c")],
     ids=repr,
 )
-async def test_what_says_nothing_of_the_request_is_asked_again(
+async def test_what_no_replica_has_seen_is_asked_again(token_file: Path, answer: httpx.Response | Exception) -> None:
+    gateway, _ = answering(token_file, answer)
+    with pytest.raises(Unavailable) as refused:
+        await gateway.ask("r", "fraud", "{}", {})
+    assert not isinstance(refused.value, AnswerLost)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(502),
+        httpx.Response(504),
+        httpx.Response(200, content=b" " * (MOST_BYTES + 1)),
+        httpx.ReadError("a"),
+        httpx.ReadTimeout("b"),
+        httpx.WriteError("c"),
+        httpx.RemoteProtocolError("d"),
+    ],
+    ids=repr,
+)
+async def test_what_a_replica_may_have_answered_is_told_apart(
     token_file: Path, answer: httpx.Response | Exception
 ) -> None:
     gateway, _ = answering(token_file, answer)
-    with pytest.raises(Unavailable):
+    with pytest.raises(AnswerLost):
         await gateway.ask("r", "fraud", "{}", {})
 
 
