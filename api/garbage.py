@@ -1,6 +1,8 @@
 """Garbage collection: what lies in the bucket and no version refers to, told first, and removed when asked to."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 
 from fastapi import APIRouter
 
@@ -12,22 +14,30 @@ from hotswap.views import GarbageItemView, GarbageView
 
 MOST = 1_000
 """Of one call: so many are removed within a client's patience."""
+BATCH = 1_000
+"""Of the listing: so many objects are in memory at a time, however many there are."""
 
 router = APIRouter(prefix="/api/v1/artifacts", tags=["artifacts"], route_class=GuardedRoute)
 
 
 @router.post("/gc")
 async def collect_garbage(caller: Admin, parts: With, body: CollectGarbage | None = None) -> GarbageView:
-    """What no version refers to and is older than the grace time; with `apply` it is removed, else only told."""
-    said = body or CollectGarbage()
+    """What no version refers to and is older than the grace time; with `apply` it is removed, else only told.
+
+    At most 1,000 artifacts of one call, and one call at a time.
+    """
+    async with parts.garbage.alone():
+        return await _collect(parts, body or CollectGarbage(), by=caller.subject)
+
+
+async def _collect(parts: Parts, said: CollectGarbage, *, by: str) -> GarbageView:
     before = datetime.now(UTC) - parts.settings.storage.garbage_grace
-    objects, uploads = await parts.storage_calls.run(_old, parts, said.prefix, before)
-    left = await parts.garbage.unreferenced({each.uri for each in objects})
-    garbage = [each for each in objects if each.uri in left]
+    uploads = await parts.storage_calls.run(_abandoned, parts, said.prefix, before)
+    garbage = await _garbage(parts, said.prefix, before)
     chosen = garbage[:MOST]
     if said.apply:
-        chosen = await _remove(parts, chosen, by=caller.subject)
-        await _abort(parts, uploads, by=caller.subject)
+        chosen = await _remove(parts, chosen, by=by)
+        await _abort(parts, uploads, by=by)
     items = [
         GarbageItemView(artifact_path=each.uri, size_bytes=each.size_bytes, modified_at=each.modified_at)
         for each in chosen
@@ -45,9 +55,21 @@ async def collect_garbage(caller: Admin, parts: With, body: CollectGarbage | Non
     )
 
 
-def _old(parts: Parts, prefix: str, before: datetime) -> tuple[list[StoredObject], list[tuple[str, str, datetime]]]:
-    objects = sorted(parts.storage.objects(prefix, before=before), key=lambda each: each.uri)
-    return objects, list(parts.multipart.abandoned(prefix, before=before))
+async def _garbage(parts: Parts, prefix: str, before: datetime) -> list[StoredObject]:
+    """In the listing's order, and no further than it takes to know that there is more than one call removes."""
+    listing, found = parts.storage.objects(prefix, before=before), list[StoredObject]()
+    while len(found) <= MOST and (some := await parts.storage_calls.run(_next, listing)):
+        left = await parts.garbage.unreferenced({each.uri for each in some})
+        found += [each for each in some if each.uri in left]
+    return found
+
+
+def _next(listing: Iterator[StoredObject]) -> list[StoredObject]:
+    return list(islice(listing, BATCH))
+
+
+def _abandoned(parts: Parts, prefix: str, before: datetime) -> list[tuple[str, str, datetime]]:
+    return list(parts.multipart.abandoned(prefix, before=before))
 
 
 async def _remove(parts: Parts, garbage: list[StoredObject], *, by: str) -> list[StoredObject]:

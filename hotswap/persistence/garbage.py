@@ -4,10 +4,11 @@ The word is given before anything is removed, in one transaction that no registr
 later what went is refused, and what was registered before stays.
 """
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,7 +20,10 @@ from hotswap.storage import split_uri
 
 MEMORY = timedelta(hours=1)
 """For how long what went can't be registered: longer than a registration may take that had looked into it before."""
+LONGEST = "1h"
+"""A process that froze while it collects loses its place then."""
 _LOCK = func.hashtext("hotswap artifacts")
+_COLLECTING = func.hashtext("hotswap garbage collection")
 
 STORED, GONE = {"isStored": True}, {"isStored": False}
 
@@ -27,6 +31,15 @@ STORED, GONE = {"isStored": True}, {"isStored": False}
 class PostgresGarbage:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """Raises Conflict where another is within already, in whatever process."""
+        async with self._sessions.begin() as session:
+            await session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{LONGEST}'"))
+            if not await session.scalar(select(func.pg_try_advisory_xact_lock(_COLLECTING))):
+                raise Conflict("garbage is being collected already; wait for that to end, then say it again")
+            yield
 
     async def unreferenced(self, artifact_paths: Collection[str]) -> set[str]:
         """Those that no version refers to."""
@@ -76,5 +89,5 @@ async def guard(session: AsyncSession, artifact_path: str) -> None:
 async def _unreferenced(session: AsyncSession, artifact_paths: Collection[str]) -> set[str]:
     """Paths are compared as S3 knows them: a version's may be spelled with more slashes after the bucket."""
     plain = func.regexp_replace(ModelVersion.artifact_path, "^s3://([^/]+)/+", r"s3://\1/", "i")
-    known = await session.scalars(select(plain).distinct())
+    known = await session.scalars(select(plain).where(plain.in_(artifact_paths)).distinct())
     return set(artifact_paths) - set(known)

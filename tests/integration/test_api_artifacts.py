@@ -2,10 +2,11 @@
 
 import asyncio
 import hashlib
+import itertools
 import os
 import random
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,14 +16,16 @@ import httpx
 import pytest
 import uvicorn
 
+import api.garbage
 import api.uploads
 from api.orchestration import Orchestration
 from hotswap.domain.errors import Conflict
 from hotswap.domain.vocabulary import Role
 from hotswap.persistence.database import Sessions
+from hotswap.persistence.garbage import PostgresGarbage
 from hotswap.persistence.registry import PostgresRegistry
 from hotswap.settings import Settings
-from hotswap.storage import ObjectStorage
+from hotswap.storage import ObjectStorage, StoredObject
 from hotswap.uploads import MultipartUploads
 from tests.fixtures.api import bearer, make_app, make_settings
 from tests.fixtures.line import Line, line
@@ -278,6 +281,45 @@ async def test_garbage_is_told_first_and_removed_when_asked_to(shop: Shop) -> No
     assert [each["artifactPath"] for each in everything["items"]] == [elsewhere]
     seen = await shop.http.get("/api/v1/audit", params={"target": old}, headers=shop.as_(Role.VIEWER))
     assert [(each["action"], each["actor"]) for each in seen.json()["items"]] == [("collect garbage", "root")]
+
+
+async def test_garbage_is_found_batch_by_batch_and_removed_call_by_call(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.garbage, "MOST", 2)
+    monkeypatch.setattr(api.garbage, "BATCH", 2)
+    paths = [put(shop, f"uploads/fraud/{name}/m.tar") for name in "abcdefgh"]
+    for number in (0, 1, 5):
+        await register(shop, paths[number], f"1.0.{number}")
+    seen = [await shop.collect(apply=True) for _ in range(3)]
+    assert [each["more"] for each in seen] == [True, True, False]
+    assert [len(each["items"]) for each in seen] == [2, 2, 1]
+    gone = {item["artifactPath"] for each in seen for item in each["items"]}
+    assert gone == {path for number, path in enumerate(paths) if number not in {0, 1, 5}}
+
+
+async def test_a_bucket_without_end_is_listed_as_far_as_one_call_goes(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = itertools.count()
+
+    def endless(*_: Any, before: datetime, **__: Any) -> Iterator[StoredObject]:
+        for number in listed:
+            yield StoredObject(f"s3://ml-models/uploads/{number}.tar", 1, before)
+
+    monkeypatch.setattr(ObjectStorage, "objects", endless)
+    told = await shop.collect()
+    assert (len(told["items"]), told["totalBytes"], told["more"]) == (1_000, 1_000, True)
+    assert next(listed) <= 2_000
+
+
+async def test_garbage_is_collected_by_one_at_a_time(shop: Shop) -> None:
+    path = put(shop, "uploads/fraud/a/m.tar")
+    async with PostgresGarbage(shop.sessions).alone():
+        refused = await shop.http.post("/api/v1/artifacts/gc", headers=shop.as_(Role.ADMIN), json={"apply": True})
+        assert error_of(refused) == (409, "CONFLICT")
+        assert "being collected already" in refused.json()["error"]["message"]
+    assert [each["artifactPath"] for each in (await shop.collect(apply=True))["items"]] == [path]
 
 
 async def test_a_version_whose_path_is_spelled_otherwise_keeps_its_artifact(shop: Shop) -> None:
