@@ -19,6 +19,7 @@ from fastapi import Depends, Request
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
+from api.limits import RateLimits, client_address
 from hotswap import service_tokens
 from hotswap.domain.access import Principal
 from hotswap.domain.errors import Forbidden, Unauthorized, Unavailable
@@ -90,7 +91,7 @@ class Admission(ABC):
 
     @abstractmethod
     async def admit(self, request: Request) -> Principal | None:
-        """Whom the handler is given. Raises Unauthorized or Forbidden."""
+        """Whom the handler is given. Raises Unauthorized, Forbidden or RateLimited."""
 
 
 class Rule(Admission):
@@ -140,8 +141,12 @@ class Exchange(Admission):
         shown = service_tokens.read(_service_token(request))
         if shown is None:
             raise Unauthorized("a service token is needed: Authorization: Bearer hst_..., from `hotswap tokens create`")
+        limits: RateLimits = request.app.state.parts.limits
         stored: PostgresServiceTokens = request.app.state.parts.service_tokens
-        token = await stored.exchange(shown)
+        await limits.check_exchange_from(client_address(request))
+        token = await stored.of(shown)
+        await limits.check_exchange_of(token.token_id)
+        await stored.note_use(token)
         request.state.expires_at = token.expires_at
         return Principal(token.subject, token.grants)
 

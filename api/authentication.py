@@ -22,7 +22,7 @@ from fastapi import APIRouter, Request, Response
 from api.auth import anonymous, exchanges
 from api.context import Anybody, With
 from api.idempotency import not_kept
-from api.limits import LIMITED
+from api.limits import LIMITED, client_address
 from api.routing import GuardedRoute
 from api.schemas import Login
 from hotswap.domain.access import Grant, Principal
@@ -30,7 +30,6 @@ from hotswap.domain.errors import NotFound, Unauthorized, Unavailable
 from hotswap.security import issue_token
 from hotswap.signing import Jwk, read_keys, signing_key
 from hotswap.views import AccessTokenView, TokenView
-from serving.envoy.headers import CLIENT_ADDRESS_HEADER
 
 router = APIRouter(prefix="/api/v1/authentication", tags=["authentication"], route_class=GuardedRoute)
 published = APIRouter(tags=["authentication"], route_class=GuardedRoute)
@@ -94,12 +93,7 @@ async def login(parts: With, request: Request, body: Login) -> TokenView:
     return TokenView(access_token=token, expires_in=int(settings.token_lifetime.total_seconds()))
 
 
-def client_address(request: Request) -> str:
-    """Who is at the other end of the public address, as Envoy says; of who comes past Envoy, the connection's."""
-    return request.headers.get(CLIENT_ADDRESS_HEADER) or (request.client.host if request.client else "nowhere")
-
-
-@router.post("/token", dependencies=[not_kept()])
+@router.post("/token", dependencies=[not_kept()], responses=LIMITED)
 async def exchange(caller: Annotated[Principal, exchanges()], parts: With, request: Request) -> AccessTokenView:
     """A bearer token of minutes for a service token, as OAuth 2.0's client credentials (RFC 6749, 4.4)."""
     settings = parts.settings.security

@@ -1,10 +1,10 @@
-"""How often one caller may register, deploy and try to log in, counted in Redis over all processes of the API.
+"""How often one caller may register, deploy, log in and exchange a token, counted in Redis over all processes.
 
 Windows move: 10 a minute is 10 in any 60 seconds, and `Retry-After` says when the oldest of them leaves. While Redis is
 away nobody can be counted. Registrations and deployments go on then, because a Redis that is down is when the urgent
-one is made; logins are refused, because a password could be guessed without end meanwhile, and who holds a token needs
-none. What stops or takes back is never counted at all. Inference is limited where it passes, at Envoy
-(`serving/envoy/gateway.py`).
+one is made, and so do the exchanges that programs need for them: a service token is too long to be guessed. Logins are
+refused, because a password could be guessed without end meanwhile, and who holds a token needs none. What stops or
+takes back is never counted at all. Inference is limited where it passes, at Envoy (`serving/envoy/gateway.py`).
 """
 
 import ipaddress
@@ -12,7 +12,7 @@ import logging
 import math
 import time
 
-from fastapi import Response
+from fastapi import Request, Response
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
@@ -23,6 +23,7 @@ from redis.backoff import NoBackoff
 
 from hotswap.domain.errors import RateLimited, Unavailable
 from hotswap.settings import LimitSettings
+from serving.envoy.headers import CLIENT_ADDRESS_HEADER
 
 PREFIX = "hotswap:limits"
 PATIENCE_SECONDS = 0.5
@@ -60,11 +61,23 @@ class RateLimits:
 
     async def check_registration(self, caller: str, response: Response) -> None:
         """Raises RateLimited."""
-        await self._check_or_go_on("registrations", self._settings.registrations, caller, response)
+        response.headers.update(await self._check_or_go_on("registrations", self._settings.registrations, caller))
 
     async def check_deployment(self, caller: str, response: Response) -> None:
         """Raises RateLimited."""
-        await self._check_or_go_on("deployments", self._settings.deployments, caller, response)
+        response.headers.update(await self._check_or_go_on("deployments", self._settings.deployments, caller))
+
+    async def check_exchange_from(self, address: str) -> None:
+        """Counts a try before it is known whether it is right. Raises RateLimited."""
+        limit = self._settings.exchanges_from_address
+        await self._check_or_go_on("token exchanges from this address", limit, network_of(address))
+
+    async def check_exchange_of(self, token_id: str) -> None:
+        """For who has shown the right secret: else anybody who knows the id could lock its program out.
+
+        Raises RateLimited.
+        """
+        await self._check_or_go_on("exchanges of this token", self._settings.exchanges_of_token, token_id)
 
     async def check_login(self, user: str, address: str) -> None:
         """Counts a try before it is known whether it is right. Raises RateLimited, and Unavailable while Redis is.
@@ -80,11 +93,12 @@ class RateLimits:
                 "logins are counted in Redis, which doesn't answer, so none is let through; tokens go on working"
             ) from error
 
-    async def _check_or_go_on(self, what: str, limit: int, caller: str, response: Response) -> None:
+    async def _check_or_go_on(self, what: str, limit: int, key: str) -> dict[str, str]:
         try:
-            response.headers.update(await self._check(what, limit, caller))
+            return await self._check(what, limit, key)
         except StorageError as error:
             logger.warning("%s are not limited: Redis can't count them", what, exc_info=error.storage_error)
+            return {}
 
     async def _check(self, what: str, limit: int, *key: str) -> dict[str, str]:
         """What is left, as the IETF's RateLimit header fields say it. Raises RateLimited and StorageError."""
@@ -101,6 +115,11 @@ class RateLimits:
             "RateLimit-Policy": f'"{name}";q={limit};w=60',
             "RateLimit": f'"{name}";r={seen.remaining};t={seconds}',
         }
+
+
+def client_address(request: Request) -> str:
+    """Who is at the other end of the public address, as Envoy says; of who comes past Envoy, the connection's."""
+    return request.headers.get(CLIENT_ADDRESS_HEADER) or (request.client.host if request.client else "nowhere")
 
 
 def network_of(address: str) -> str:

@@ -365,6 +365,12 @@ class LimitSettings(_Section):
     logins_from_address: PerMinute = Field(
         60, description="logins that are tried from one address in any minute; 0: no limit"
     )
+    exchanges_of_token: PerMinute = Field(
+        300, description="exchanges of one service token for a bearer token in any minute; 0: no limit"
+    )
+    exchanges_from_address: PerMinute = Field(
+        600, description="exchanges that are tried from one address in any minute, right or wrong; 0: no limit"
+    )
     inference: int = Field(
         0, ge=0, description="requests a second that each proxy lets one caller make for inference; 0: no limit"
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, CompoundSelect, and_, func, or_, select
+from sqlalchemy import ColumnElement, CompoundSelect, and_, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,6 +18,8 @@ from hotswap.persistence.audit import about_token
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.tables import AuditEvent, ServiceTokenRow
 from hotswap.service_tokens import Presented, digest, mint, new_id
+
+NOTED_EVERY = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +140,22 @@ class PostgresServiceTokens:
                 )
             return _token(row)
 
-    async def exchange(self, shown: Presented) -> ServiceToken:
-        """Whose it is, if it counts now. Raises Unauthorized."""
-        async with self._sessions.begin() as session:
-            row = await session.get(ServiceTokenRow, shown.token_id, with_for_update=True)
-            now = await _now(session)
-            if row is None or not _counts(row, shown, now):
+    async def of(self, shown: Presented) -> ServiceToken:
+        """Whose it is, if it counts now. Raises Unauthorized. Nothing is locked: programs may ask at the same time."""
+        async with self._sessions() as session:
+            row = await session.get(ServiceTokenRow, shown.token_id)
+            if row is None or not _counts(row, shown, await _now(session)):
                 raise Unauthorized("the service token is not valid: unknown, revoked, expired, or rotated away")
-            row.last_used_at = now
-            used = _token(row)
-            session.add(about_token(row.token_id, actor=used.subject, action="exchange token"))
-            return used
+            return _token(row)
+
+    async def note_use(self, token: ServiceToken) -> None:
+        """That it is exchanged, unless that was noted within the last minute: the audit log keeps every entry."""
+        is_due = or_(ServiceTokenRow.last_used_at.is_(None), ServiceTokenRow.last_used_at < func.now() - NOTED_EVERY)
+        noting = update(ServiceTokenRow).where(ServiceTokenRow.token_id == token.token_id, is_due)
+        async with self._sessions.begin() as session:
+            noted = await session.scalar(noting.values(last_used_at=func.now()).returning(ServiceTokenRow.token_id))
+            if noted is not None:
+                session.add(about_token(noted, actor=token.subject, action="exchange token"))
 
 
 def _makers(names: Sequence[str]) -> CompoundSelect[str]:

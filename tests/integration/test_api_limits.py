@@ -1,6 +1,7 @@
 """How often a caller may ask: counted in a real Redis, and what holds while it is dead."""
 
 import json
+import secrets
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from api.limits import RateLimits, impatient, network_of
+from hotswap import service_tokens
 from hotswap.domain.vocabulary import Role
 from hotswap.settings import LimitSettings
 from serving.envoy.headers import CLIENT_ADDRESS_HEADER
@@ -18,7 +20,14 @@ from tests.fixtures.api import SIGNING_KEY, make_settings
 from tests.fixtures.valkey import ValkeyServer
 from tests.integration.api_world import ApiWorld
 
-LIMITS = LimitSettings(registrations=3, deployments=2, logins_of_user=2, logins_from_address=5)
+LIMITS = LimitSettings(
+    registrations=3,
+    deployments=2,
+    logins_of_user=2,
+    logins_from_address=5,
+    exchanges_of_token=3,
+    exchanges_from_address=5,
+)
 
 
 @pytest.fixture
@@ -47,6 +56,17 @@ async def login(world: ApiWorld, *, user: str = "ann", is_right: bool = False, a
     headers = {CLIENT_ADDRESS_HEADER: address}
     body = {"user": user, "password": "right horse" if is_right else "wrong horse"}
     return await world.http.post("/api/v1/authentication/login", json=body, headers=headers)
+
+
+async def create_token(world: ApiWorld) -> str:
+    body = {"name": f"p-{secrets.token_hex(4)}", "roles": ["Viewer"]}
+    made = await world.http.post("/api/v1/tokens", headers=world.token(Role.ADMIN), json=body)
+    return str(made.json()["token"])
+
+
+async def exchange(world: ApiWorld, token: str, *, address: str) -> httpx.Response:
+    headers = {CLIENT_ADDRESS_HEADER: address, "Authorization": f"Bearer {token}"}
+    return await world.http.post("/api/v1/authentication/token", headers=headers)
 
 
 def check_told(answer: httpx.Response, limit: int, what: str) -> None:
@@ -104,12 +124,32 @@ async def test_nobody_is_locked_out_by_a_strangers_wrong_passwords(limited: ApiW
     assert (await login(limited, is_right=True, address="192.0.2.3")).status_code == 200
 
 
+async def test_exchanges_are_limited_by_token_and_by_address(limited: ApiWorld) -> None:
+    token, other = [await create_token(limited) for _ in range(2)]
+    shown = service_tokens.read(token)
+    assert shown is not None
+    for number in range(4):  # who guesses is counted by address, and locks no program out
+        wrong = await exchange(limited, service_tokens.mint(shown.token_id), address=f"198.51.100.{number}")
+        assert wrong.status_code == 401
+    for number in range(3):
+        assert (await exchange(limited, token, address=f"192.0.2.{number}")).status_code == 200
+    check_told(await exchange(limited, token, address="192.0.2.9"), 3, "exchanges of this token")
+    assert (await exchange(limited, other, address="192.0.2.9")).status_code == 200
+    for number in range(5):
+        nobodys = service_tokens.mint("tok-000000000000")
+        assert (await exchange(limited, nobodys, address=f"2001:db8::{number}")).status_code == 401
+    check_told(await exchange(limited, other, address="2001:db8::9"), 5, "token exchanges from this address")
+
+
 async def test_without_redis_deployments_go_on_and_logins_do_not(limited: ApiWorld, own_valkey: ValkeyServer) -> None:
     await limited.add_version()
+    token = await create_token(limited)
     for _ in range(2):
         await limited.deploy(environment="Staging", onConflict="queue")
     check_told(await limited.deploy(environment="Staging"), 2, "deployments")
     own_valkey.kill()
+    for _ in range(4):
+        assert (await exchange(limited, token, address="192.0.2.1")).status_code == 200
     begun = time.monotonic()
     urgent = await limited.deploy(environment="Staging", onConflict="supersede")
     assert (urgent.status_code, "ratelimit" in urgent.headers) == (202, False)

@@ -1,5 +1,6 @@
 """Service tokens: shown once, kept as a hash, exchanged for minutes, rotated, revoked; each of it audited."""
 
+import asyncio
 import base64
 import json
 from dataclasses import replace
@@ -79,6 +80,32 @@ async def test_a_token_is_shown_once_and_exchanged_for_ten_minutes(signing: ApiW
     secret = token.split("_")[2]
     assert secret not in json.dumps({name: str(value) for name, value in vars(row).items()})
     assert secret not in everything
+
+
+async def test_a_use_is_noted_once_a_minute_and_waits_for_nobody(signing: ApiWorld) -> None:
+    made = (await create(signing, "Viewer")).json()
+    exchanged = ("exchange token", f"service:{signing.model}", None)
+
+    async def noted() -> tuple[int, datetime]:
+        async with signing.sessions() as session:
+            row = await session.get(ServiceTokenRow, made["tokenId"])
+        assert row is not None
+        assert row.last_used_at is not None
+        return (await audited(signing, made["tokenId"])).count(exchanged), row.last_used_at
+
+    answers = await asyncio.gather(*(exchange(signing, made["token"]) for _ in range(5)))
+    assert [answer.status_code for answer in answers] == [200] * 5
+    assert (await noted())[0] == 1
+    async with signing.sessions.begin() as session:
+        row = await session.get(ServiceTokenRow, made["tokenId"], with_for_update=True)
+        assert row is not None
+        async with asyncio.timeout(5):  # somebody has the row, and its use is noted already
+            assert (await exchange(signing, made["token"])).status_code == 200
+        row.last_used_at = before = datetime.now(UTC) - timedelta(seconds=61)
+    assert (await exchange(signing, made["token"])).status_code == 200
+    count, last = await noted()
+    assert count == 2
+    assert last > before
 
 
 async def test_an_oauth_client_gets_its_token_by_client_credentials(signing: ApiWorld) -> None:
