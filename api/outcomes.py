@@ -2,13 +2,16 @@
 
 An outcome is taken whether or not its request is known: the record of a prediction is on its way for a moment after the
 answer, and a caller must not have to wait for it. Saying one again does no harm, so a caller may always try again.
+Whose roles all are in teams says nothing of other teams' requests, and replaces nothing that another caller said.
 """
 
 from fastapi import APIRouter
 
+from api.auth import CALLERS
 from api.context import Caller, With
 from api.routing import GuardedRoute
 from api.schemas import ReportOutcome, ReportOutcomes, RequestId
+from hotswap.domain.access import Principal
 from hotswap.persistence.outcomes import Reported
 from hotswap.views import OutcomesTaken
 
@@ -19,12 +22,20 @@ router = APIRouter(prefix="/api/v1/inference", tags=["inference"], route_class=G
 async def report_outcomes(caller: Caller, parts: With, body: ReportOutcomes) -> OutcomesTaken:
     """Say what up to 1,000 predictions should have been. Of several of one request the last one counts."""
     said = [Reported(each.request_id, each.label, each.observed_at) for each in body.outcomes]
-    await parts.outcomes.report(said, by=caller.subject)
+    await parts.outcomes.report(said, by=caller.subject, teams=_only_teams(caller))
     return OutcomesTaken(accepted=len(said))
 
 
 @router.post("/{request_id}/outcome", status_code=202)
 async def report_outcome(caller: Caller, parts: With, request_id: RequestId, body: ReportOutcome) -> OutcomesTaken:
     """Say what one prediction should have been; another outcome of the same request replaces the one before."""
-    await parts.outcomes.report([Reported(request_id, body.label, body.observed_at)], by=caller.subject)
+    await parts.outcomes.report(
+        [Reported(request_id, body.label, body.observed_at)], by=caller.subject, teams=_only_teams(caller)
+    )
     return OutcomesTaken(accepted=1)
+
+
+def _only_teams(caller: Principal) -> frozenset[str] | None:
+    """The teams for which alone the caller may report; None if for all."""
+    held = [grant.team for grant in caller.grants if grant.role in CALLERS]
+    return None if None in held else frozenset(team for team in held if team is not None)

@@ -2,17 +2,28 @@
 
 One row per request: the same outcome again changes nothing, another one takes its place and is due to be counted in its
 stead. Neither needs the request's record, which may still be on its way: `hotswap.persistence.matcher` finds it.
+
+Whose roles are all in teams reports for those teams' models, as far as a record is there to tell, and replaces nothing
+that another caller said.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, or_
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import func, or_, select, true
+from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from hotswap.domain.errors import FieldProblem, Forbidden
+from hotswap.domain.vocabulary import ArmName, InferenceStatus
 from hotswap.persistence.database import Sessions
-from hotswap.persistence.tables import OutcomeRow
+from hotswap.persistence.tables import InferenceRequest, Model, OutcomeRow
+
+_ANSWERED = (InferenceRequest.status == InferenceStatus.COMPLETED, InferenceRequest.arm != ArmName.SHADOW)
+"""Of the records of a request those that its outcome may belong to; the first of them is the one."""
+MOST_NAMED = 20
+"""Requests that a refusal names one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +39,12 @@ class PostgresOutcomes:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    async def report(self, outcomes: Sequence[Reported], *, by: str) -> None:
-        """Keep each request's newest: of several here the last one, unless it was observed before the one known."""
+    async def report(self, outcomes: Sequence[Reported], *, by: str, teams: Collection[str] | None = None) -> None:
+        """Keep each request's newest: of several here the last one, unless it was observed before the one known.
+
+        `teams` are those in which alone the caller has a role; None if it counts everywhere. Raises Forbidden, and
+        keeps nothing, where one of these is another team's, or another caller has reported something else of it.
+        """
         last = {each.request_id: each for each in outcomes}
         # In one order, so that two reports of the same requests never wait for each other.
         values = [
@@ -45,7 +60,10 @@ class PostgresOutcomes:
             return
         statement = insert(OutcomeRow).values(values)
         new = statement.excluded
+        is_own = OutcomeRow.reported_by == by if teams is not None else true()
         async with self._sessions.begin() as session:
+            if teams is not None:
+                await _check_teams(session, list(last), teams)
             await session.execute(
                 statement.on_conflict_do_update(
                     index_elements=["request_id"],
@@ -57,6 +75,7 @@ class PostgresOutcomes:
                         "due_at": func.now(),
                     },
                     where=(OutcomeRow.outcome != new.outcome)
+                    & is_own
                     & or_(
                         new.observed_at.is_(None),
                         OutcomeRow.observed_at.is_(None),
@@ -64,3 +83,38 @@ class PostgresOutcomes:
                     ),
                 )
             )
+            if teams is not None:
+                await _check_reporters(session, last, by)
+
+
+async def _check_teams(session: AsyncSession, requests: Sequence[str], teams: Collection[str]) -> None:
+    """Of the records that are there. Raises Forbidden."""
+    first = (
+        select(InferenceRequest.request_id, InferenceRequest.model_name)
+        .where(InferenceRequest.request_id.in_(requests), *_ANSWERED)
+        .ext(distinct_on(InferenceRequest.request_id))
+        .order_by(InferenceRequest.request_id, InferenceRequest.requested_at, InferenceRequest.record_id)
+        .subquery()
+    )
+    found = select(first.c.request_id).outerjoin(Model, Model.name == first.c.model_name)
+    others = await session.scalars(found.where(func.coalesce(Model.team.not_in(teams), true())))
+    _refuse(others, "was answered by a model of no team of yours")
+
+
+async def _check_reporters(session: AsyncSession, last: Mapping[str, Reported], by: str) -> None:
+    """After the rows were locked by the writing of what may be written. Raises Forbidden."""
+    others = select(OutcomeRow.request_id, OutcomeRow.outcome).where(
+        OutcomeRow.request_id.in_(last), OutcomeRow.reported_by != by
+    )
+    rows = await session.execute(others)
+    differing = [row.request_id for row in rows if row.outcome != last[row.request_id].outcome]
+    _refuse(
+        differing, "has an outcome that another caller reported, which takes a role that counts everywhere to replace"
+    )
+
+
+def _refuse(requests: Iterable[str], why: str) -> None:
+    if refused := sorted(requests):
+        named = [FieldProblem("requestId", f"{each} {why}") for each in refused[:MOST_NAMED]]
+        more = f", and so {len(refused) - 1} more" if len(refused) > 1 else ""
+        raise Forbidden(f"{named[0].message}{more}; nothing of this was taken", *named)

@@ -2,14 +2,19 @@
 
 import json
 import secrets
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import text
 
-from hotswap.domain.vocabulary import Role
-from tests.integration.api_world import ApiWorld
+from hotswap.domain.access import Grant
+from hotswap.domain.vocabulary import ArmName, Environment, InferenceStatus, Role
+from hotswap.persistence.registry import PostgresRegistry
+from hotswap.persistence.tables import InferenceRequest
+from tests.integration.api_world import INSPECTION, ApiWorld, registration
 from tests.integration.test_api_deployments import error_of
 
 BATCH = "/api/v1/inference/outcomes"
@@ -45,6 +50,75 @@ async def test_a_thousand_are_taken_at_once_and_the_last_of_a_request_counts(wor
 async def test_who_may_infer_may_report(world: ApiWorld, role: Role) -> None:
     status, _ = await post(world, f"/api/v1/inference/{secrets.token_hex(4)}/outcome", {"outcome": 1}, role=role)
     assert status == 202
+
+
+async def say(world: ApiWorld, by: str, grant: Grant | Role, **outcomes: int) -> httpx.Response:
+    body = {"outcomes": [{"requestId": name, "outcome": outcome} for name, outcome in outcomes.items()]}
+    return await world.http.post(BATCH, headers=world.token(grant, subject=by), json=body)
+
+
+def refusal(answer: httpx.Response) -> tuple[str, list[str]]:
+    assert error_of(answer) == (403, "FORBIDDEN"), answer.text
+    told = answer.json()["error"]
+    return told["message"], [each["message"].split()[0] for each in told["details"]]
+
+
+async def test_nobody_in_a_team_overwrites_what_another_caller_said(world: ApiWorld) -> None:
+    ours, theirs = Grant(Role.APPLICATION, "payments"), Grant(Role.APPLICATION, "fraud")
+    assert (await say(world, "shop", ours, a=1, b=1)).status_code == 202
+    message, named = refusal(await say(world, "thief", theirs, a=0, b=0, c=0))
+    assert "another caller reported" in message
+    assert named == ["a", "b"]
+    one = {"headers": world.token(theirs, subject="thief"), "json": {"outcome": 0}}
+    assert refusal(await world.http.post("/api/v1/inference/a/outcome", **one))[1] == ["a"]
+    assert await known(world) == {"a": "1", "b": "1"}, "nothing of a batch is taken when one of it is refused"
+
+    assert (await say(world, "thief", theirs, a=1, c=0)).status_code == 202, "the same again changes nothing"
+    assert (await say(world, "shop", ours, a=0)).status_code == 202
+    assert (await say(world, "ann", Role.APPLICATION, b=0)).status_code == 202, "a role that counts everywhere"
+    assert await known(world) == {"a": "0", "b": "0", "c": "0"}
+
+
+async def test_what_a_teams_model_answered_is_the_teams_to_report(world: ApiWorld) -> None:
+    made = registration(world.model, "1.0.0")
+    for model, team in ((world.model, "payments"), (f"{world.model}-2", "fraud"), (f"{world.model}-3", None)):
+        registered = replace(made, name=model, team=team)
+        await PostgresRegistry(world.sessions).add_version(registered, INSPECTION)
+    noon = datetime.now(UTC)
+    async with world.sessions.begin() as session:
+        session.add(record("a", world.model, noon))
+        session.add(record("a", f"{world.model}-2", noon + timedelta(seconds=1)))  # another's, under the same id
+        session.add(record("b", f"{world.model}-3", noon))
+    ours, theirs = Grant(Role.APPLICATION, "payments"), Grant(Role.APPLICATION, "fraud")
+    message, named = refusal(await say(world, "thief", theirs, a=0, b=0, c=0))
+    assert "no team of yours" in message
+    assert named == ["a", "b"]
+    assert await known(world) == {}
+    assert (await say(world, "shop", ours, a=1)).status_code == 202
+    assert (await say(world, "ann", Role.APPLICATION, b=1)).status_code == 202
+    assert await known(world) == {"a": "1", "b": "1"}
+
+
+def record(request_id: str, model: str, at: datetime) -> InferenceRequest:
+    return InferenceRequest(
+        requested_at=at,
+        record_id=secrets.token_hex(4),
+        request_id=request_id,
+        environment=Environment.PRODUCTION,
+        model_name=model,
+        version="1.0.0",
+        deployment_id="dep-a",
+        application="app",
+        arm=ArmName.STABLE,
+        attempt=1,
+        is_batch=False,
+        instances=1,
+        features="[1]",
+        prediction="1",
+        latency_ms=1.0,
+        status=InferenceStatus.COMPLETED,
+        completed_at=at,
+    )
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.TRAFFIC_AGENT])
