@@ -15,6 +15,7 @@ _SAID: dict[int, tuple[str, str]] = {
     401: ("UNAUTHORIZED", "a valid bearer token is needed; it is missing, expired or not for HotSwap"),
     403: ("FORBIDDEN", "this token has no role that may infer, or another audience"),
     404: ("%ROUTE_NAME%", "%LOCAL_REPLY_BODY%"),
+    405: ("METHOD_NOT_ALLOWED", "%LOCAL_REPLY_BODY%"),
     408: ("REQUEST_TIMEOUT", "the request did not arrive in time; nothing of it was done"),
     413: ("VALIDATION_ERROR", f"the body is larger than {MOST_REQUEST_BYTES // 1024**2} MiB"),
     429: ("RATE_LIMIT_EXCEEDED", "there is a limit to a caller's requests a second; wait a second"),

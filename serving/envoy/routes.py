@@ -29,7 +29,7 @@ from serving.envoy.headers import (
     UNWATCHED_HEADER,
     VERSION_HEADER,
 )
-from serving.envoy.open_inference import A_MODELS_PATH, MODELS, OPEN, server_routes
+from serving.envoy.open_inference import A_MODELS_PATH, METHODS, MODELS, OPEN, server_routes
 from serving.envoy.tokens import AUTHENTICATED, OPEN_TO_ALL, may_infer, of_team
 
 INFERENCE = "/api/v1/inference"
@@ -80,6 +80,7 @@ def route_configuration(plan: TrafficPlan, oidc: OidcSettings = OFF, *, is_ready
                     _no_such_model(INFERENCE),
                     *server_routes(is_ready=is_ready),
                     _nothing_but_the_protocol(),
+                    *(_no_other_method(method, paths) for method, paths in METHODS.items()),
                     *(entry for route in plan.routes for entry in _open_routes(route, guard(route))),
                     _no_such_model(OPEN),
                     _to_api({"prefix": "/"}),
@@ -101,6 +102,20 @@ def _nothing_but_inference() -> Json:
 def _nothing_but_the_protocol() -> Json:
     paths = f"{MODELS}/MODEL and {MODELS}/MODEL/versions/VERSION, each also with /ready or /infer"
     return _nothing_but(OPEN, A_MODELS_PATH, f"there are {OPEN}, {OPEN}/health/live, {OPEN}/health/ready, {paths}")
+
+
+def _no_other_method(method: str, paths: str) -> Json:
+    """405. A replica's own would be counted as an answer of its version, which hides the errors among them."""
+    asked = {"name": ":path", "string_match": {"safe_regex": {"regex": paths}}}
+    return {
+        "match": {
+            "path_separated_prefix": MODELS,
+            "headers": [asked, _exactly(":method", method) | {"invert_match": True}],
+        },
+        "direct_response": {"status": 405, "body": {"inline_string": f"this is asked by {method} only"}},
+        "response_headers_to_add": [overwritten("allow", method)],
+        "typed_per_filter_config": AUTHENTICATED,
+    }
 
 
 def _nothing_but(root: str, paths: str, said: str) -> Json:

@@ -85,8 +85,8 @@ async def test_a_request_finds_its_arm_as_in_the_other_forms_and_by_the_version_
             assert answer.headers["x-hotswap-version"] == arm.version
         for path, said in (
             ("unknown/infer", "no model of this name"),
-            ("frau", "no model of this name"),
-            ("fraud/versions/9.0.0", "this version of fraud is not up"),
+            ("frau/infer", "no model of this name"),
+            ("fraud/versions/9.0.0/infer", "this version of fraud is not up"),
             ("fraud/versions/1.0/infer", "this version of fraud is not up"),
             ("fraud/warm-up", "there are /v2"),
             ("fraud/versions", "there are /v2"),
@@ -106,6 +106,17 @@ async def test_only_inference_is_counted(gateway: Gateway, bus: RedisTrafficBus)
         await gateway.publish(bus, plan(1, FULL))
         for _ in range(10):
             assert (await ask(gateway, "GET", "/v2/models/fraud/ready", Role.APPLICATION)).status_code == 200
+        for method, path, allowed in (
+            ("POST", "", "GET"),
+            ("POST", "/ready", "GET"),
+            ("POST", "/versions/2.0.0", "GET"),
+            ("DELETE", "/ready?a=/infer", "GET"),
+            ("GET", "/infer", "POST"),
+            ("PUT", "/versions/2.0.0/infer?a=b", "POST"),
+        ):
+            answer = await ask(gateway, method, f"/v2/models/fraud{path}", Role.APPLICATION)
+            assert (answer.status_code, answer.headers["allow"]) == (405, allowed), (method, path)
+            assert allowed in answer.json()["error"], "Envoy's own answer, no replica's"
         for _ in range(3):
             answer = await ask(gateway, "POST", "/v2/models/fraud/infer", Role.APPLICATION, x_entity_id="ann")
             assert answer.json()["from"] == CANDIDATE.application

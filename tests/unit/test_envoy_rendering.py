@@ -1,8 +1,10 @@
 """What Envoy is told, for any plan: every request has one answer, and none without a token and a role."""
 
 import json
+import re
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -174,6 +176,47 @@ def test_the_open_protocols_ways_are_the_same_and_by_the_version_in_the_path(pla
         for entry, (_, arm, _) in zip(by_path, route.arms, strict=True):
             assert entry["match"]["path_separated_prefix"] == f"{MODELS}/{route.model}/versions/{arm.version}"
             assert {application_of(name) for name in clusters_of(entry)} == {arm.application}
+
+
+@pytest.mark.parametrize("version", ["", "/versions/1.0.0"])
+@pytest.mark.parametrize("query", ["", "?a=/infer"])
+@pytest.mark.parametrize(("resource", "method"), [("", "GET"), ("/ready", "GET"), ("/infer", "POST")])
+def test_only_what_the_protocol_knows_reaches_a_replica(version: str, query: str, resource: str, method: str) -> None:
+    """A replica refuses the rest, and refusals that are counted as answers would hide a candidate's errors."""
+    path = f"{MODELS}/fraud{version}{resource}{query}"
+    for asked in ("GET", "POST", "PUT", "DELETE", "HEAD"):
+        first = next(entry for entry in entries(one_route()) if takes(entry, asked, path))
+        if asked == method:
+            assert clusters_of(first)
+        else:
+            assert first["direct_response"]["status"] == 405
+            assert [each["header"] for each in first["response_headers_to_add"]] == [{"key": "allow", "value": method}]
+            assert first["typed_per_filter_config"] == AUTHENTICATED
+
+
+def takes(entry: dict[str, Any], method: str, path: str) -> bool:
+    """As Envoy matches, of a request in Production that has no headers."""
+    bare, match = path.partition("?")[0], entry["match"]
+    places = {
+        "prefix": bare.startswith,
+        "path": bare.__eq__,
+        "path_separated_prefix": lambda prefix: f"{bare}/".startswith(f"{prefix}/"),
+        "safe_regex": lambda given: bool(re.fullmatch(given["regex"], bare)),
+    }
+    headers = {":path": path, ":method": method}
+
+    def fits(matcher: dict[str, Any]) -> bool:
+        value = headers.get(matcher["name"], "" if matcher.get("treat_missing_header_as_empty") else None)
+        wanted = matcher.get("string_match", {})
+        exact, regex = wanted.get("exact"), wanted.get("safe_regex", {}).get("regex")
+        found = (
+            value is not None and (exact is None or value == exact) and (not regex or bool(re.fullmatch(regex, value)))
+        )
+        return found is not matcher.get("invert_match", False)
+
+    return all(places[key](match[key]) for key in places.keys() & match.keys()) and all(
+        fits(each) for each in match.get("headers", ())
+    )
 
 
 def test_a_version_is_found_however_its_path_spells_it() -> None:
