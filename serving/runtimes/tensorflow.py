@@ -1,11 +1,10 @@
 """TensorFlow's SavedModels by their signature, on CUDA where the replica has a GPU and the build can.
 
-A SavedModel is a graph of TensorFlow's operations, and some of these read or write files or call into Python: what is
-made of such is refused before it is loaded. A signature with several outputs answers the first by name.
+A signature with several outputs answers the first by name.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,13 @@ import numpy as np
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what goes wrong is raised; it is read at the import
 
 import tensorflow as tf
-from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from hotswap.domain.errors import ValidationFailed
 from serving.runtimes import Prediction, Terms
 from serving.runtimes.files import not_loaded, the_model
 from serving.runtimes.rows import DIALECT
+from serving.runtimes.saved_models import refuse_dangers
 from serving.runtimes.tensors import graph_inputs, single
-
-_REFUSED = frozenset(
-    {"ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc", "LoadAndRemapMatrix"}
-)
-_ITS_OWN = frozenset({"Save", "SaveV2", "SaveSlices", "Restore", "RestoreV2", "RestoreSlice", "MergeV2Checkpoints"})
-"""How each SavedModel reads and writes its variables; in what answers requests they have no place."""
 
 
 def load(directory: Path, terms: Terms) -> "TensorFlowModel":
@@ -34,7 +27,7 @@ def load(directory: Path, terms: Terms) -> "TensorFlowModel":
     path = the_model(directory, "saved_model.pb")
     _configure(gpu=terms.gpu)
     try:
-        _refuse_dangers(path)
+        refuse_dangers(path)
         return TensorFlowModel(tf.saved_model.load(str(path.parent)))
     except ValidationFailed:
         raise
@@ -109,53 +102,3 @@ def _text(value: Any) -> Any:
     if isinstance(value, list):
         return [_text(each) for each in value]
     return value.decode(errors="replace") if isinstance(value, bytes) else value
-
-
-def _refuse_dangers(path: Path) -> None:
-    saved = SavedModel.FromString(path.read_bytes())
-    for meta in saved.meta_graphs:
-        functions = {each.signature.name: each.node_def for each in meta.graph_def.library.function}
-        for nodes in (meta.graph_def.node, *functions.values()):
-            _refuse(path, _REFUSED, nodes)
-        for signature in meta.signature_def.values():
-            outputs = [each.name.partition(":")[0] for each in signature.outputs.values()]
-            _refuse(path, _ITS_OWN, _reached(meta.graph_def.node, outputs, functions))
-
-
-def _refuse(path: Path, operations: frozenset[str], nodes: Any) -> None:
-    found = next((node for node in nodes if node.op in operations), None)
-    if found is not None:
-        raise ValidationFailed.of(
-            "artifactPath", f"{path.name} has the operation {found.op} ({found.name}), which is no model's business"
-        )
-
-
-def _reached(nodes: Any, outputs: list[str], functions: dict[str, Any]) -> Iterator[Any]:
-    """The nodes that these outputs are made of, those of the functions that they call included."""
-    by_name = {node.name: node for node in nodes}
-    seen: set[str] = set()
-    called: list[str] = []
-    waiting = list(outputs)
-    while waiting:
-        name = waiting.pop()
-        if name in seen or name not in by_name:
-            continue
-        seen.add(name)
-        node = by_name[name]
-        yield node
-        waiting += [each.lstrip("^").partition(":")[0] for each in node.input]
-        called += _calls(node)
-    done: set[str] = set()
-    while called:
-        name = called.pop()
-        if name in done or name not in functions:
-            continue
-        done.add(name)
-        for node in functions[name]:
-            yield node
-            called += _calls(node)
-
-
-def _calls(node: Any) -> list[str]:
-    found = [each.func.name for each in node.attr.values() if each.HasField("func")]
-    return found + [each.name for value in node.attr.values() for each in value.list.func]

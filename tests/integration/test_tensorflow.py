@@ -1,5 +1,8 @@
 """TensorFlow's SavedModels, really trained: asked by their signature, and refused where they touch files or Python."""
 
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from tests.fixtures.models import problem_of
 from tests.integration.test_mlflow import described
 
 tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed: make install-frameworks")
+SavedModel = importlib.import_module("tensorflow.core.protobuf.saved_model_pb2").SavedModel
 pytestmark = pytest.mark.filterwarnings("ignore")  # TensorFlow's own
 
 NEVER = "/tmp/never"  # noqa: S108 - it is never written
@@ -102,10 +106,19 @@ class Touches(tf.Module):
                     prefix=NEVER, tensor_names=["a"], shape_and_slices=[""], tensors=[self.weight.read_value()]
                 )]):  # fmt: skip
                     return tf.constant(1)
+            case "PrintV2":
+                tf.print("x", output_stream=f"file://{NEVER}")
+                return tf.constant(1)
+            case "RangeDataset":
+                return tf.data.Dataset.range(3).cache(NEVER).reduce(np.int64(0), lambda one, other: one + other)
+            case "DebugIdentity":
+                return tf.raw_ops.DebugIdentity(input=tf.constant(1), debug_urls=[f"file://{NEVER}"])
         return tf.py_function(lambda: 1, [], tf.int32)
 
 
-@pytest.mark.parametrize("operation", ["ReadFile", "WriteFile", "SaveV2", "EagerPyFunc"])
+@pytest.mark.parametrize(
+    "operation", ["ReadFile", "WriteFile", "SaveV2", "EagerPyFunc", "PrintV2", "RangeDataset", "DebugIdentity"]
+)
 def test_a_graph_that_touches_files_or_python_is_refused_before_it_is_loaded(tmp_path: Path, operation: str) -> None:
     touches = Touches(operation)
     tf.saved_model.save(touches, str(tmp_path), signatures=touches.ask)
@@ -113,6 +126,103 @@ def test_a_graph_that_touches_files_or_python_is_refused_before_it_is_loaded(tmp
         load(Framework.TENSORFLOW, tmp_path)
     assert refused.value.details[0].field == "artifactPath"
     assert not Path(NEVER).exists()
+
+
+class Writes(tf.saved_model.experimental.TrackableResource):
+    """A resource whose initialiser runs when it is loaded, whatever is asked."""
+
+    def _create_resource(self) -> Any:
+        return tf.raw_ops.HashTableV2(key_dtype=tf.string, value_dtype=tf.int64)
+
+    def _initialize(self) -> None:
+        saved()
+
+
+def saved() -> Any:
+    return tf.raw_ops.SaveV2(prefix=NEVER, tensor_names=["a"], shape_and_slices=[""], tensors=[tf.constant(1)])
+
+
+@contextmanager
+def changed(path: Path) -> Iterator[Any]:
+    """Its graph, to be written anew."""
+    saved_model = SavedModel.FromString(path.read_bytes())
+    yield saved_model.meta_graphs[0]
+    path.write_bytes(saved_model.SerializeToString())
+
+
+def with_initialiser(place: Path, line: Any) -> None:
+    line.resource = Writes()
+    tf.saved_model.save(line, str(place), signatures=line.ask)
+    with changed(place / "saved_model.pb") as meta:
+        del meta.signature_def["__saved_model_init_op"]  # it is run all the same
+
+
+def with_main_op(place: Path, *writes: Any) -> None:
+    """As TensorFlow 1 saves: its `main_op` runs at the load."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        x = tf.compat.v1.placeholder(tf.float32, [None], name="x")
+        weight = tf.compat.v1.Variable(2.0)
+        session.run(weight.initializer)
+        signature = tf.compat.v1.saved_model.predict_signature_def({"x": x}, {"y": x * weight})
+        builder = tf.compat.v1.saved_model.Builder(str(place))
+        builder.add_meta_graph_and_variables(
+            session, ["serve"], {"serving_default": signature}, main_op=saved() if writes else None
+        )
+        builder.save()
+
+
+def with_sparse_output(place: Path, _: Any) -> None:
+    """An answer in several tensors, one of them what saves."""
+    with_main_op(place)
+    with changed(place / "saved_model.pb") as meta:
+        output = meta.signature_def["serving_default"].outputs["y"]
+        output.coo_sparse.values_tensor_name = meta.saver_def.save_tensor_name
+
+
+def with_its_own_restore(place: Path, _: Any) -> None:
+    """The operation that restores is the one that saves."""
+    with_main_op(place)
+    with changed(place / "saved_model.pb") as meta:
+        meta.saver_def.restore_op_name = meta.saver_def.save_tensor_name.partition(":")[0]
+
+
+@pytest.mark.parametrize("write", [with_initialiser, with_main_op, with_sparse_output, with_its_own_restore])
+def test_what_writes_while_it_is_loaded_is_refused(tmp_path: Path, write: Any) -> None:
+    write(tmp_path / "saved", Line())
+    with pytest.raises(ValidationFailed, match=r"has the operation (SaveV2|MergeV2Checkpoints)"):
+        load(Framework.TENSORFLOW, tmp_path)
+    assert not list(Path(NEVER).parent.glob("never*"))
+
+
+def test_what_tensorflow_1_saved_is_served(tmp_path: Path) -> None:
+    with_main_op(tmp_path / "saved")
+    assert [each.value for each in load(Framework.TENSORFLOW, tmp_path).predict([1.5, 2])] == [3, 4]
+
+
+class Looks(tf.Module):
+    """Holds what trained models hold of state: tables, loops, chance."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        pairs = tf.lookup.KeyValueTensorInitializer(tf.constant(["a", "b"]), tf.constant([1.0, 2.0]))
+        self.table = tf.lookup.StaticHashTable(pairs, -1.0)
+        self.seen = tf.lookup.experimental.MutableHashTable(tf.string, tf.float32, 0.0)
+        self.seen.insert(["b"], [10.0])
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="word")])
+    def ask(self, word: Any) -> Any:
+        found = self.table.lookup(word) + self.seen.lookup(word)
+        tf.debugging.assert_all_finite(found, "finite")
+        for _ in tf.range(2):
+            found += tf.random.uniform(tf.shape(found), maxval=0.001)
+        return {"found": found}
+
+
+def test_tables_loops_and_chance_are_let_by(tmp_path: Path) -> None:
+    looks = Looks()
+    tf.saved_model.save(looks, str(tmp_path), signatures=looks.ask)
+    found = load(Framework.TENSORFLOW, tmp_path).predict(["a", "b", "c"])
+    assert [each.value for each in found] == pytest.approx([1, 12, -1], abs=0.01)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x08\x01", b"[" * 1000])
