@@ -43,28 +43,28 @@ _QUOTED = frozenset({"as_string", "as_strings", "metadata", "guards_code", "in_s
 def refuse_what_is_no_script(path: Path) -> None:
     """Of TorchScript. Raises ValidationFailed naming `artifactPath`."""
     with _opened(path) as archive:
-        sources = [name for name in archive.namelist() if "/code/" in name and name.endswith(".py")]
+        sources = [member for name, member in _members(path, archive) if "/code/" in name and name.endswith(".py")]
         if not sources:
             raise _refused(
                 path, "is no TorchScript: save it by torch.jit.save or torch.export.save; torch.save writes a pickle"
             )
-        for name in sources:
-            if found := _FILES.search(archive.read(name).decode(errors="replace")):
+        for member in sources:
+            if found := _FILES.search(archive.read(member).decode(errors="replace")):
                 raise _refused(path, f"has the operation {found[0]}, which touches files")
 
 
 def refuse_what_is_no_graph(path: Path) -> None:
     """Of `torch.export`. Raises ValidationFailed naming `artifactPath`."""
     with _opened(path) as archive:
-        for name in archive.namelist():
-            place = name.partition("/")[2]
+        for _, member in _members(path, archive):
+            place = member.filename.partition("/")[2]
             if _PLACES.fullmatch(place) is None:
                 raise _refused(path, f"holds {place!r}, which no graph needs")
             if place.endswith(".json"):
-                for problem in _problems(json.loads(archive.read(name))):
+                for problem in _problems(json.loads(archive.read(member))):
                     raise _refused(path, problem)
             elif place.endswith(".pt"):
-                _refuse_more_than_tensors(path, archive.read(name))
+                _refuse_more_than_tensors(path, archive.read(member))
 
 
 def _refuse_more_than_tensors(path: Path, content: bytes) -> None:
@@ -105,6 +105,17 @@ def _opened(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
         raise _refused(path, f"is none of PyTorch's archives: {error}") from None
+
+
+def _members(path: Path, archive: zipfile.ZipFile) -> list[tuple[str, zipfile.ZipInfo]]:
+    """By their names in lower case: PyTorch finds them whatever their case, and of two of one name its own choice."""
+    members = {}
+    for member in archive.infolist():
+        name = member.filename.lower()
+        if name in members:
+            raise _refused(path, f"has two members of the name {name[:200]!r}")
+        members[name] = member
+    return list(members.items())
 
 
 def _refused(path: Path, why: str) -> ValidationFailed:

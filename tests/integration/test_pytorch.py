@@ -262,6 +262,35 @@ def test_a_script_that_reads_files_is_refused(tmp_path: Path) -> None:
         load(Framework.PYTORCH, tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(("save", "name"), [(exported, "model.pt2"), (scripted, "model.pt")])
+@pytest.mark.parametrize("spelt", [str, str.upper], ids=["same", "other case"])
+def test_two_members_of_one_name_are_refused(
+    tmp_path: Path, trained: Any, save: Callable[..., Path], name: str, spelt: Callable[[str], str]
+) -> None:
+    """PyTorch would read the one, and we the other."""
+    place = save(trained, tmp_path / name)
+    with zipfile.ZipFile(place, "a") as archive:
+        archive.writestr(spelt(next(each for each in archive.namelist() if each.endswith((".py", ".json")))), b"")
+    with pytest.raises(ValidationFailed, match=r"two members of the name .*\.(py|json)'"):
+        load(Framework.PYTORCH, tmp_path)
+
+
+@pytest.mark.parametrize("spelt", [str.upper, lambda name: name.replace("/code/", "/Code/")], ids=["all", "folder"])
+def test_a_script_that_reads_files_is_refused_however_its_members_are_spelt(
+    tmp_path: Path, spelt: Callable[[str], str]
+) -> None:
+    """PyTorch finds them whatever their case."""
+    torch.jit.save(torch.jit.script(Reads()), place := tmp_path / "model.pt")
+    with zipfile.ZipFile(place) as archive:
+        members = [(spelt(name) if name.endswith(".py") else name, archive.read(name)) for name in archive.namelist()]
+    with zipfile.ZipFile(place, "w") as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    with pytest.raises(ValidationFailed, match="has the operation from_file"):
+        load(Framework.PYTORCH, tmp_path)
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"[" * 1000])
 @pytest.mark.parametrize("name", ["model.pt", "model.pt2"])
 def test_a_broken_file_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
