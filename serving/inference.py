@@ -216,7 +216,10 @@ class Engine:
         return InferenceFailed(f"{self.spec.model} {self.spec.version} failed on this input")
 
     def _one_for_each(self, instances: list[Any]) -> list[Prediction]:
-        predictions = self._model.predict(instances)
+        try:
+            predictions = self._model.predict(instances)
+        except StopIteration as error:  # no future carries it: who awaits it would wait for ever
+            raise RuntimeError("the model raised StopIteration") from error
         if len(predictions) != len(instances):
             raise ValueError(f"{len(predictions)} answers to {len(instances)} instances")
         return predictions

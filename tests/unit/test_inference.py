@@ -443,6 +443,27 @@ async def test_a_request_that_fails_in_a_batch_fails_alone(tmp_path: Path, monke
     assert [answer["prediction"] for status, answer in answers if status == 200] == [2, 4, 10, 12, 14, 16, 18]
 
 
+class Exhausted(Slow):
+    """A model that asks an iterator for more than it has, which Python hands on by no future."""
+
+    def predict(self, instances: Sequence[Any]) -> list[Prediction]:
+        if min(instances) < 0:
+            next(iter(()))
+        return super().predict(instances)
+
+
+@pytest.mark.parametrize("resources", [ReplicaResources(max_batch_size=2, batch_wait_seconds=0.2), ReplicaResources()])
+async def test_a_model_that_raises_stop_iteration_fails_its_request_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resources: ReplicaResources
+) -> None:
+    replica = Replica(tmp_path, Exhausted(), resources=resources)  # so slow, as far as is known, that it gets a thread
+    monkeypatch.setattr(inference, "_engine", replica.engine)
+    async with asyncio.timeout(5):
+        answers = await asyncio.gather(*(replica.send({"features": each}) for each in (-1, 0)))
+    assert [status for status, _ in answers] == [500, 200]
+    assert (await replica.send({"features": 0}))[0] == 200
+
+
 async def test_who_left_is_no_part_of_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = Counting()
     replica = Replica(tmp_path, model, resources=ReplicaResources(max_batch_size=3, batch_wait_seconds=0.02))
