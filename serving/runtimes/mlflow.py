@@ -140,7 +140,11 @@ def _schema(
     by_name = {
         "type": "object",
         "properties": values,
-        "required": [column.name for column in columns if column.required or not by_position],
+        "required": [
+            column.name
+            for column in columns
+            if column.required or not by_position or not _may_lack(values[column.name])
+        ],
         "additionalProperties": False,
     }
     if not by_position:
@@ -159,6 +163,11 @@ def _value(column: Column, inner: dict[str, Any]) -> dict[str, Any]:
     else:
         return inner
     return {"anyOf": [kind, {"type": "null"}]} if "null" in kinds else kind
+
+
+def _may_lack(value: dict[str, Any]) -> bool:
+    """Whether the model knows what to do where the value is missing."""
+    return {"type": "null"} in value.get("anyOf", ())
 
 
 def _inner_value(schema: dict[str, Any], name: str) -> dict[str, Any]:

@@ -122,6 +122,17 @@ def test_what_a_signature_doesnt_require_may_be_left_out(tmp_path: Path) -> None
     assert found.value == pytest.approx(estimator.predict(np.array([[0.25, 2, np.nan]]))[0], rel=1e-5)
 
 
+@pytest.mark.parametrize(("framework", "write"), [(Framework.SCIKIT_LEARN, sklearn), (Framework.ONNX, onnx)])
+def test_what_a_model_takes_no_missing_value_for_may_not_be_left_out_whatever_its_signature_says(
+    tmp_path: Path, framework: Framework, write: Any
+) -> None:
+    write(tmp_path, [{**column, "required": False} for column in COLUMNS])
+    model = load(framework, tmp_path)
+    assert problem_of(model, {"age": 0.25, "items": 2, "debt": 0.5}) is None
+    assert problem_of(model, {"age": 0.25, "items": 2}) is not None
+    assert problem_of(model, {"age": 0.25, "items": 2, "debt": None}) is not None
+
+
 @pytest.mark.filterwarnings("ignore")  # XGBoost tells of the ending when it writes
 def test_xgboosts_older_ending_is_read_too(tmp_path: Path) -> None:
     estimator = boosted(tmp_path, ending="xgb")
