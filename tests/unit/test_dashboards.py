@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -20,6 +21,32 @@ def test_promtool_takes_rules_and_configuration() -> None:
     for check in (["rules", str(dashboards.RULES)], ["config", "--syntax-only", str(dashboards.CONFIG)]):
         done = subprocess.run([str(PROMTOOL), "check", *check], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="needs promtool: apt-get install prometheus")
+def test_a_promoted_candidates_latencies_are_counted_under_both_its_names(tmp_path: Path) -> None:
+    def bucket(application: str, le: str, each_minute: int) -> dict[str, str]:
+        labels = f'application="{application}", le="{le}"'
+        return {"series": f"envoy_hotswap_hotswap_latency_bucket{{{labels}}}", "values": f"0+{each_minute}x10"}
+
+    of_model = 'environment="Production", model="fraud", version="2.0.0"'
+    told = [
+        {"series": f'hotswap_application_info{{application="app", {of_model}}}', "values": "1x10"},
+        *(bucket("app@fallback", le, 60) for le in ("1000", "2000", "+Inf")),
+        *(bucket("app", le, each) for le, each in (("1000", 0), ("2000", 60), ("+Inf", 60))),
+    ]
+    wanted = {
+        "expr": "model:hotswap_latency_seconds:p99_5m",
+        "eval_time": "10m",
+        "exp_samples": [{"labels": f"model:hotswap_latency_seconds:p99_5m{{{of_model}}}", "value": 0.00198}],
+    }
+    case = {"interval": "1m", "input_series": told, "promql_expr_test": [wanted]}
+    file = tmp_path / "latency.yml"
+    file.write_text(
+        yaml.safe_dump({"rule_files": [str(dashboards.RULES)], "evaluation_interval": "1m", "tests": [case]})
+    )
+    done = subprocess.run([str(PROMTOOL), "test", "rules", str(file)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.where)
