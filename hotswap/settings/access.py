@@ -1,0 +1,106 @@
+"""Who is let in, by whose word, and how often."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, field_validator
+
+from hotswap.domain.access import Grant
+from hotswap.domain.vocabulary import Role
+from hotswap.settings.section import Section
+
+
+class SecuritySettings(Section):
+    issuer: str = Field("hotswap", description="`iss` of the tokens that are made and accepted")
+    audience: str = Field("hotswap", description="their `aud`")
+    signing_key_file: Path | None = Field(
+        None,
+        description="private JWK (ES256), or a JWK set of some, that sign HotSwap's own tokens; only the API needs it",
+    )
+    jwks_file: Path = Field(description="public keys that tokens are checked with, at Envoy and in the API")
+    users_file: Path | None = Field(None, description="TOML of local users for login: argon2 hash and roles by name")
+    token_lifetime: timedelta = Field(timedelta(hours=1), description="of tokens from login")
+    service_token_lifetime: timedelta = Field(
+        timedelta(minutes=10),
+        gt=timedelta(0),
+        le=timedelta(minutes=10),
+        description="of tokens that a service token is exchanged for: how long a revoked one is still believed",
+    )
+
+
+def is_private_address(host: str) -> bool:
+    """Whether what is sent there stays on this machine."""
+    return host in {"localhost", "127.0.0.1", "::1"}
+
+
+GrantText = Annotated[str, AfterValidator(lambda text: str(Grant.parse(text)))]
+
+
+class OidcSettings(Section):
+    """Whose tokens are believed beside HotSwap's own, and what they mean."""
+
+    issuer: str | None = Field(
+        None, description="an OpenID Connect issuer, by its `iss`: `https://login.example.com/realms/ml`; none: off"
+    )
+    audience: str = Field("hotswap", description="the `aud` that its tokens must have")
+    subject_claim: str = Field("sub", description="the claim that says who calls, such as `preferred_username`")
+    roles_claim: tuple[str, ...] = Field(
+        ("groups",),
+        min_length=1,
+        description='where its names of roles are: `["realm_access", "roles"]` is one in the other',
+    )
+    roles: dict[str, tuple[GrantText, ...]] = Field(
+        {},
+        description="what each of these names means here, everywhere or in a team: "
+        '`{"ml-platform": ["Admin"], "payments-ds": ["Viewer", "payments:DataScientist"]}`; any other means nothing',
+    )
+    refresh: timedelta = Field(
+        timedelta(minutes=5), ge=timedelta(seconds=1), description="how often its keys are asked for anew"
+    )
+    cache_file: Path = Field(
+        Path("/var/lib/hotswap/oidc.json"), description="keeps its keys for a start while it is away"
+    )
+
+    @field_validator("issuer")
+    @classmethod
+    def _is_safe(cls, issuer: str | None) -> str | None:
+        if issuer is None:
+            return None
+        address = urlsplit(issuer)
+        if address.scheme != "https" and not (address.scheme == "http" and is_private_address(address.hostname or "")):
+            raise ValueError("must be an address of https://, since its keys decide who is let in")
+        return issuer
+
+    @field_validator("roles")
+    @classmethod
+    def _are_peoples(cls, roles: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        if any(Grant.parse(grant).role is Role.TRAFFIC_AGENT for grants in roles.values() for grant in grants):
+            raise ValueError("TrafficAgent is the traffic agents' own role, and no issuer's to give")
+        return roles
+
+
+PerMinute = Annotated[int, Field(ge=0)]
+
+
+class LimitSettings(Section):
+    """How often; 0 is no limit. Aborts, rollbacks and what else is said to a deployment are never limited."""
+
+    registrations: PerMinute = Field(20, description="versions that one caller may register in any minute; 0: no limit")
+    deployments: PerMinute = Field(10, description="deployments that one caller may start in any minute; 0: no limit")
+    logins_of_user: PerMinute = Field(
+        10, description="logins of one user that are tried from one address in any minute, right or wrong; 0: no limit"
+    )
+    logins_from_address: PerMinute = Field(
+        60, description="logins that are tried from one address in any minute; 0: no limit"
+    )
+    exchanges_of_token: PerMinute = Field(
+        300, description="exchanges of one service token for a bearer token in any minute; 0: no limit"
+    )
+    exchanges_from_address: PerMinute = Field(
+        600, description="exchanges that are tried from one address in any minute, right or wrong; 0: no limit"
+    )
+    inference: int = Field(
+        0, ge=0, description="requests a second that each proxy lets one caller make for inference; 0: no limit"
+    )
