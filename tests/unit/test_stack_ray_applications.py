@@ -1,7 +1,6 @@
 """What Ray's head keeps of what Serve runs, and what it tells Serve after a new start, by Serve's own REST."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from hotswap.cli.stack import ray_applications
 from hotswap.cli.stack.ray_applications import KeptApplications, configuration, first_of, names, serve_api
+from tests.fixtures.listening import listening
 
 
 class FakeServe:
@@ -70,15 +70,10 @@ def api(serve: FakeServe, tmp_path: Path) -> Iterator[ray_applications.ServeApi]
         def log_message(self, *_: object) -> None:
             """Not into the test's output."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
     (tmp_path / "token").write_text("secret\n")
-    options = ["--head", "--dashboard-host=127.0.0.1", f"--dashboard-port={server.server_address[1]}", "--no-monitor"]
-    yield serve_api(options, {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")})
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with listening(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
+        options = ["--head", "--dashboard-host=127.0.0.1", f"--dashboard-port={server.server_port}", "--no-monitor"]
+        yield serve_api(options, {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")})
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """How long who asks S3 for something waits for it."""
 
 import http.server
-import threading
 import time
 from collections.abc import Iterator
 
@@ -11,6 +10,7 @@ from urllib3.exceptions import HTTPError
 from hotswap.settings import StorageSettings
 from hotswap.storage import IMPATIENT, ObjectStorage, Patience, s3_client
 from hotswap.uploads import MultipartUploads
+from tests.fixtures.listening import listening
 
 PATIENCE = Patience(connect=1, read=0.1, retries=1)
 
@@ -41,13 +41,9 @@ class _Slow(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def slow() -> Iterator[StorageSettings]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Slow) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
+    with listening(http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Slow)) as server:
         told = {"endpoint": f"127.0.0.1:{server.server_port}", "access_key": "k", "secret_key": "s"}
         yield StorageSettings.model_validate(told)
-        server.shutdown()
-        thread.join()
 
 
 def test_only_completing_an_upload_may_take_long(slow: StorageSettings) -> None:
