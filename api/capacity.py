@@ -15,7 +15,7 @@ from hotswap.domain.registry import VersionRef
 from hotswap.domain.strategy import immediate_steps
 from hotswap.domain.vocabulary import DeploymentKind, Environment, OnConflict
 from hotswap.messages import CanaryConfig
-from hotswap.persistence.queries import NewDeployment
+from hotswap.persistence.rows import NewDeployment
 from hotswap.planner import Wanted
 
 logger = logging.getLogger(__name__)

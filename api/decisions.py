@@ -21,7 +21,7 @@ from hotswap.domain.errors import Conflict, Forbidden, Unavailable
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment
 from hotswap.messages import API, Abort, Answer, Approve, GoToStep, Pause, Promote, Reject, Request, Resume
-from hotswap.persistence.queries import DeploymentRow
+from hotswap.persistence.rows import DeploymentRow
 from hotswap.telemetry import reason
 from hotswap.views import AnswerView
 

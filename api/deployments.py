@@ -27,7 +27,7 @@ from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
 from hotswap.launching import with_defaults
 from hotswap.messages import CanaryConfig
-from hotswap.persistence.queries import NewDeployment, WantedDeployments
+from hotswap.persistence.rows import NewDeployment, WantedDeployments
 from hotswap.settings import Settings
 from hotswap.views import Accepted, DeploymentView, DryRunView, Page
 

@@ -21,7 +21,7 @@ from hotswap.domain.strategy import immediate_steps
 from hotswap.domain.vocabulary import OnConflict
 from hotswap.launching import promotion_rule
 from hotswap.messages import CanaryConfig
-from hotswap.persistence.queries import NewDeployment
+from hotswap.persistence.rows import NewDeployment
 from hotswap.persistence.tenures import Serving
 from hotswap.views import DifferenceView, DryRunView, GpuSumView, RefusalView, ServingView, StepState
 

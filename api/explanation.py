@@ -17,7 +17,7 @@ from hotswap.domain.vocabulary import Environment
 from hotswap.messages import CanaryConfig
 from hotswap.persistence.audit import SAYS
 from hotswap.persistence.history import Analysis, Event, Record
-from hotswap.persistence.queries import DeploymentRow
+from hotswap.persistence.rows import DeploymentRow
 from hotswap.views import AnalysisView, ExplanationView, HappeningKind, HappeningView, RuledMetricView
 
 STATUS, WEIGHT, APPROVE, ROUTE = "status ", "weight verified", "approve", "change route"

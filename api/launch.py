@@ -24,7 +24,7 @@ from hotswap.domain.vocabulary import Environment, OnConflict, Role
 from hotswap.launching import deployment_input
 from hotswap.messages import CanaryConfig, QueueInput
 from hotswap.persistence.admission import HOW_TO_WAIT
-from hotswap.persistence.queries import DeploymentRow, NewDeployment
+from hotswap.persistence.rows import DeploymentRow, NewDeployment
 from hotswap.settings import DeploymentSettings
 
 logger = logging.getLogger(__name__)

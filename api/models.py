@@ -18,7 +18,7 @@ from hotswap.domain.errors import Conflict, HotSwapError, ModelNotFound, Validat
 from hotswap.domain.ids import registration_workflow_id
 from hotswap.domain.vocabulary import Environment, Framework, ModelType, VersionStatus
 from hotswap.messages import RegistrationInput
-from hotswap.persistence.queries import WantedModels
+from hotswap.persistence.rows import WantedModels
 from hotswap.views import (
     LineageView,
     ModelView,

@@ -22,7 +22,7 @@ from hotswap.messages import CanaryConfig
 from hotswap.persistence.drift import ReportRow
 from hotswap.persistence.lineage import Lineage
 from hotswap.persistence.measures import Window
-from hotswap.persistence.queries import DeploymentRow, ModelRow, StepVerdict, VersionRow
+from hotswap.persistence.rows import DeploymentRow, ModelRow, StepVerdict, VersionRow
 from hotswap.persistence.tables import Deployment, Model
 from hotswap.persistence.validations import report_of
 from hotswap.views import (

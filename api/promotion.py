@@ -12,7 +12,7 @@ from hotswap.domain.errors import FieldProblem, PolicyNotMet
 from hotswap.domain.promotion import PromotionRule, unmet
 from hotswap.domain.registry import VersionRef
 from hotswap.launching import promotion_rule
-from hotswap.persistence.queries import NewDeployment
+from hotswap.persistence.rows import NewDeployment
 
 
 async def check_promotion(parts: Parts, new: NewDeployment) -> None:

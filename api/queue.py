@@ -12,7 +12,7 @@ from hotswap.domain.errors import Conflict, Unavailable
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.verdict import Reason
 from hotswap.messages import Abort
-from hotswap.persistence.queries import DeploymentRow
+from hotswap.persistence.rows import DeploymentRow
 from hotswap.views import AnswerView
 
 

@@ -20,7 +20,7 @@ from hotswap.domain.errors import Conflict
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
 from hotswap.messages import API, Abort, CanaryConfig, Retry
-from hotswap.persistence.queries import DeploymentRow, NewDeployment
+from hotswap.persistence.rows import DeploymentRow, NewDeployment
 from hotswap.rollbacks import backward, backward_config
 from hotswap.views import AnswerView
 

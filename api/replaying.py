@@ -23,7 +23,7 @@ from hotswap.domain.errors import Conflict
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.messages import CanaryConfig
 from hotswap.persistence.history import Analysis
-from hotswap.persistence.queries import DeploymentRow
+from hotswap.persistence.rows import DeploymentRow
 from hotswap.views import MetricView, ReplayedStepView, ReplayView
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from api.context import Admin, Parts, Reader, With
 from api.presentation import validation_view
 from api.routing import GuardedRoute
 from api.schemas import ModelId, OverrideValidation, Say, VersionId
-from hotswap.persistence.queries import VersionRow
+from hotswap.persistence.rows import VersionRow
 from hotswap.views import OverrideView, VersionValidationView
 
 router = APIRouter(

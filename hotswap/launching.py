@@ -8,7 +8,7 @@ from hotswap.domain.promotion import PromotionRule
 from hotswap.domain.vocabulary import DeploymentKind, Environment
 from hotswap.messages import CanaryConfig, DeploymentInput
 from hotswap.messages.strategy import PauseConfig, StepConfig
-from hotswap.persistence.queries import NewDeployment
+from hotswap.persistence.rows import NewDeployment
 from hotswap.settings import DeploymentSettings, Settings
 
 

@@ -17,7 +17,8 @@ from hotswap.launching import deployment_input, with_defaults
 from hotswap.messages import CanaryConfig
 from hotswap.persistence.alerts import ACTOR
 from hotswap.persistence.paging import Window
-from hotswap.persistence.queries import DeploymentRow, NewDeployment, Queries, WantedDeployments
+from hotswap.persistence.queries import Queries
+from hotswap.persistence.rows import DeploymentRow, NewDeployment, WantedDeployments
 from hotswap.settings import Settings
 
 

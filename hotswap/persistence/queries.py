@@ -5,10 +5,8 @@ package holds a session.
 """
 
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 import msgspec
 import semver
@@ -16,19 +14,12 @@ from sqlalchemy import ColumnElement, Select, delete, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from hotswap.domain.application import ReplicaResources
 from hotswap.domain.errors import Conflict, DeploymentNotFound, ModelNotFound, ValidationFailed, VersionNotFound
 from hotswap.domain.ids import deployment_workflow_id, queue_workflow_id
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.domain.queueing import Place
 from hotswap.domain.registry import VersionRef
 from hotswap.domain.vocabulary import (
-    DeploymentKind,
     Environment,
-    Framework,
-    ModelType,
-    OnConflict,
-    Strategy,
     VersionStatus,
 )
 from hotswap.persistence.admission import admit
@@ -37,6 +28,17 @@ from hotswap.persistence.database import Sessions
 from hotswap.persistence.paging import FIRST, Listing, Window, narrowed, page, part
 from hotswap.persistence.places import places
 from hotswap.persistence.registry import version_ref
+from hotswap.persistence.rows import (
+    ANY_DEPLOYMENT,
+    ANY_MODEL,
+    DeploymentRow,
+    ModelRow,
+    NewDeployment,
+    StepVerdict,
+    VersionRow,
+    WantedDeployments,
+    WantedModels,
+)
 from hotswap.persistence.tables import (
     ENDED,
     ActiveVersion,
@@ -51,94 +53,6 @@ MODELS_BY = (Model.created_at, Model.model_id)
 DEPLOYMENTS_BY = (Deployment.started_at, Deployment.deployment_id)
 
 _NOT_DEPLOYABLE = (VersionStatus.DEPRECATED, VersionStatus.ARCHIVED)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelRow:
-    """`active_versions` and `aliases` are of versions' numbers."""
-
-    model: Model
-    active_versions: dict[Environment, str]
-    aliases: dict[str, str]
-
-    def aliases_of(self, version: str) -> tuple[str, ...]:
-        return tuple(alias for alias, named in self.aliases.items() if named == version)
-
-
-@dataclass(frozen=True, slots=True)
-class VersionRow:
-    version: ModelVersion
-    ref: VersionRef
-    aliases: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class NewDeployment:
-    """What the API accepts; `version` None takes the newest deployable one."""
-
-    model: str
-    version: str | None
-    environment: Environment
-    strategy: Strategy
-    strategy_config: dict[str, Any]
-    resources: ReplicaResources
-    initiated_by: str
-    kind: DeploymentKind = DeploymentKind.ROLLOUT
-    idempotency_key: str | None = None
-    on_conflict: OnConflict | None = None
-    start_at: datetime | None = None
-    queued_request: Callable[[str, VersionRef], dict[str, Any]] | None = None
-    """Makes what starts it when its turn comes, of its id and version; None for one that is started at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepVerdict:
-    step: int
-    verdict: dict[str, Any]
-    judged_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class DeploymentRow:
-    deployment: Deployment
-    model: str
-    version: str
-    previous_version: str | None
-    analysis: tuple[StepVerdict, ...] = ()
-    place: Place | None = None
-
-    @property
-    def is_queued(self) -> bool:
-        """Whether it waits for its turn, and no workflow of its own has taken it up."""
-        row = self.deployment
-        return row.queued_request is not None and row.run_id is None and row.status == DeploymentStatus.PENDING
-
-
-@dataclass(frozen=True, slots=True)
-class WantedModels:
-    """What is looked for; None is whatever there is. `name` is a part of it."""
-
-    framework: Framework | None = None
-    type: ModelType | None = None
-    team: str | None = None
-    owner: str | None = None
-    tag: str | None = None
-    name: str | None = None
-    is_archived: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class WantedDeployments:
-    """What is looked for; None is whatever there is. `since` is included, `until` is not."""
-
-    model: str | None = None
-    version: str | None = None
-    environment: Environment | None = None
-    statuses: Sequence[DeploymentStatus] = ()
-    kind: DeploymentKind | None = None
-    initiated_by: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
 
 
 class Queries:
@@ -156,7 +70,7 @@ class Queries:
             (row,) = await _with_versions(session, [model])
             return row
 
-    async def models(self, wanted: WantedModels = WantedModels(), window: Window = FIRST) -> Listing[ModelRow]:
+    async def models(self, wanted: WantedModels = ANY_MODEL, window: Window = FIRST) -> Listing[ModelRow]:
         """The newest first."""
         found = narrowed(
             select(Model).where(Model.is_archived.is_(wanted.is_archived)),
@@ -297,7 +211,7 @@ class Queries:
         return DeploymentRow(found[0], found.model, found.version, found.previous, analysis, place)
 
     async def deployments(
-        self, wanted: WantedDeployments = WantedDeployments(), window: Window = FIRST
+        self, wanted: WantedDeployments = ANY_DEPLOYMENT, window: Window = FIRST
     ) -> Listing[DeploymentRow]:
         """The newest first, without their verdicts."""
         found = narrowed(

@@ -15,7 +15,8 @@ from hotswap.domain.vocabulary import Environment, Strategy
 from hotswap.messages import DeploymentInput
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.deployments import PostgresDeployments
-from hotswap.persistence.queries import NewDeployment, Queries
+from hotswap.persistence.queries import Queries
+from hotswap.persistence.rows import NewDeployment
 from hotswap.persistence.tenures import PostgresTenures
 from tests.fixtures.rows import registered
 from tests.integration.api_world import ApiWorld

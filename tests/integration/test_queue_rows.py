@@ -21,7 +21,8 @@ from hotswap.persistence.bell import PostgresBell
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.deployments import PostgresDeployments
 from hotswap.persistence.freezes import PostgresFreezes
-from hotswap.persistence.queries import DeploymentRow, NewDeployment, Queries
+from hotswap.persistence.queries import Queries
+from hotswap.persistence.rows import DeploymentRow, NewDeployment
 from hotswap.persistence.slots import PostgresSlots
 from hotswap.persistence.turns import PostgresTurns
 from tests.fixtures.rows import actions, deployment_of, registered

@@ -22,7 +22,8 @@ from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Role
 from hotswap.persistence.database import Sessions
-from hotswap.persistence.queries import DeploymentRow, Queries
+from hotswap.persistence.queries import Queries
+from hotswap.persistence.rows import DeploymentRow
 from hotswap.temporal import DATA_CONVERTER
 from tests.fixtures.api import bearer, make_app, make_settings
 from tests.workflows import many

@@ -28,7 +28,8 @@ from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
 from hotswap.messages import CanaryConfig, DeploymentInput, DeploymentOutcome, StepConfig
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.deployments import PostgresDeployments
-from hotswap.persistence.queries import NewDeployment, Queries
+from hotswap.persistence.queries import Queries
+from hotswap.persistence.rows import NewDeployment
 from hotswap.persistence.tables import Deployment
 from hotswap.persistence.traffic import PostgresTrafficPlans
 from tests.workflows.many import ports, register
