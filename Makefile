@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-frameworks demo bench bench-analysis check quick test stack-tests light-tests ray-tests chaos lint types contracts format lock clean
+.PHONY: help install install-frameworks demo bench bench-analysis check quick test framework-tests light-tests stack-tests chaos lint types contracts format lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -46,18 +46,20 @@ quick: install ## the tests that need no server and no time
 # Each part has as many processes as two cores can feed; a file's tests stay together, since they share servers.
 SPREAD := --dist loadfile --no-loadscope-reorder
 
-test: install ## the whole suite, on the real servers; 15 minutes are the bar, 20 were seen on two cores
-	$(MAKE) --no-print-directory --keep-going light-tests ray-tests stack-tests
+test: install ## the whole suite, on the real servers; 15 minutes are the bar
+	$(MAKE) --no-print-directory --keep-going --jobs 2 framework-tests light-tests; \
+		first=$$?; $(MAKE) --no-print-directory stack-tests && exit $$first
 
-stack-tests: install ## the part of the suite that needs a whole stack
-	$(BIN)/pytest -n 2 $(SPREAD) -m "not soak" --durations 40 tests/e2e
+# By themselves: importing them all takes half a minute, which no other process should spend.
+framework-tests: install ## the part that loads models of every framework, really trained
+	$(BIN)/pytest -q -m "not soak" --durations 10 tests/frameworks
 
 light-tests: install ## the part that starts no Ray
-	$(BIN)/pytest -n 5 $(SPREAD) -m "not ray and not soak" --durations 40 \
-		tests/unit tests/integration tests/workflows tests/replay tests/contracts
+	$(BIN)/pytest -n 4 $(SPREAD) -m "not soak" --durations 40 \
+		tests/unit tests/integration tests/workflows tests/replay
 
-ray-tests: install ## the part that starts a Ray, or parts of a stack, of its own
-	$(BIN)/pytest -n 2 $(SPREAD) -m "ray and not soak" --durations 40 tests/contracts tests/integration
+stack-tests: install ## the part that starts a Ray, or a whole stack
+	$(BIN)/pytest -n 2 $(SPREAD) -m "not soak" --durations 40 tests/contracts tests/e2e
 
 chaos: install ## parts killed, frozen and kept away under load, and the long tables; left out of `make test`
 	$(BIN)/pytest tests -m soak

@@ -16,7 +16,7 @@ from tests.contracts.conftest import application, state_of
 from tests.contracts.test_rayserve import ask, replicas
 from tests.fixtures.stack import Stack
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray]
+pytestmark = pytest.mark.slow
 
 
 @contextlib.asynccontextmanager

@@ -17,7 +17,7 @@ from tests.contracts.test_rayserve import ask
 from tests.contracts.toy import PID_HEADER
 from tests.fixtures.stack import Stack, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.soak]
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 VERSIONS = [application(f"Production-fraud-{version}") for version in ("aaaa", "bbbb", "cccc")]
 

@@ -20,7 +20,7 @@ from tests.contracts.conftest import application, state_of
 from tests.contracts.toy import PID_HEADER, SECONDS_HEADER
 from tests.fixtures.envoy import Gateway
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray]
+pytestmark = pytest.mark.slow
 
 ARM = Arm("Production-fraud-aaaa", "1.0.0", "dep-aaaa")
 

@@ -14,7 +14,6 @@ from typing import Any, cast
 
 import httpx
 import pytest
-import uvicorn
 
 import api.garbage
 import api.uploads
@@ -29,6 +28,7 @@ from hotswap.storage import ObjectStorage, StoredObject
 from hotswap.uploads import MultipartUploads
 from tests.fixtures.api import bearer, make_app, make_settings
 from tests.fixtures.line import Line, line
+from tests.fixtures.listening import serving
 from tests.fixtures.postgres import free_port
 from tests.fixtures.s3 import S3Server
 from tests.integration.api_world import INSPECTION, registration
@@ -73,19 +73,16 @@ async def shop(
     sessions: Sessions, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Shop]:
     monkeypatch.setattr(api.uploads, "PART_BYTES", PART)
-    port, public = free_port(), free_port()
+    public = free_port()
     endpoint = s3.settings().endpoint
     settings = make_settings(tmp_path, storage=s3.settings(public_endpoint=f"127.0.0.1:{public}").model_dump())
     app = make_app(settings, sessions, cast("Orchestration", None))
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, lifespan="off"))
-    async with line(endpoint, port=public) as carried:
-        serving = asyncio.create_task(server.serve())
-        url = f"http://127.0.0.1:{port}"
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
-            await until(lambda: asyncio.sleep(0, server.started))
-            yield Shop(http, settings, sessions, s3, carried, url)
-        server.should_exit = True
-        await serving
+    async with (
+        line(endpoint, port=public) as carried,
+        serving(app) as url,
+        httpx.AsyncClient(base_url=url, trust_env=False) as http,
+    ):
+        yield Shop(http, settings, sessions, s3, carried, url)
 
 
 async def until(condition: Callable[[], Awaitable[Any]], *, seconds: float = 30) -> None:

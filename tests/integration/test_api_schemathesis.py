@@ -7,7 +7,6 @@ is bounded and the same each time; `make chaos` runs one that is longer and anot
 import asyncio
 import contextlib
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -15,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import uvicorn
 from temporalio.worker import Worker
 
 from api.paging import write_cursor
@@ -23,6 +21,7 @@ from hotswap.domain.vocabulary import Role
 from hotswap.persistence.paging import Key
 from hotswap.storage import ObjectStorage
 from hotswap.uploads import MultipartUploads
+from tests.fixtures.listening import serving
 from tests.fixtures.s3 import S3Server
 from tests.integration.api_world import ApiWorld
 from tests.integration.test_api_deployments import made_active
@@ -38,15 +37,8 @@ async def address(world: ApiWorld, s3: S3Server) -> AsyncIterator[str]:
     inference = parts.settings.inference.model_copy(update={"token_file": parts.settings.security.jwks_file})
     settings = parts.settings.model_copy(update={"inference": inference})
     world.app.state.parts = replace(parts, storage=storage, multipart=multipart, settings=settings)
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(world.app, log_config=None, lifespan="off", server_header=False)
-        server = uvicorn.Server(config)
-        server.install_signal_handlers = lambda: None  # type: ignore[method-assign,attr-defined]
-        serving = asyncio.create_task(server.serve([listener]))
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        await serving
+    async with serving(world.app) as address:
+        yield address
 
 
 KEYS: dict[str, Key] = {

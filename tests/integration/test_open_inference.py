@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import uvicorn
 from onnx import TensorProto
 from tritonclient.http import InferInput, InferRequestedOutput
 from tritonclient.http.aio import InferenceServerClient
@@ -26,8 +25,8 @@ from serving.inference import Engine, InferenceApp
 from serving.runtimes import load
 from serving.spool import SpoolWriter, read_frames, segments
 from tests.fixtures.envoy import Gateway, Upstream
+from tests.fixtures.listening import serving
 from tests.fixtures.models import save_identity, save_table
-from tests.fixtures.ports import free_port
 from tests.fixtures.traffic import CANDIDATE, STABLE, plan, until
 
 BODY: dict[str, Any] = {"inputs": []}
@@ -162,7 +161,6 @@ class Served:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.port = free_port()
 
     def put_in_place(self) -> Engine:
         model = load(Framework.ONNX, self.directory)
@@ -197,14 +195,10 @@ async def served(
 ) -> AsyncIterator[Served]:
     monkeypatch.setattr(inference, "_engine", None)
     found = Served(tmp_path)
-    server = uvicorn.Server(uvicorn.Config(InferenceApp(), port=found.port, log_config=None, lifespan="off"))
-    running = asyncio.create_task(server.serve())
-    gateway.serve.targets = {STABLE.application: (f"127.0.0.1:{found.port}",)}
-    async with gateway.agent():
+    async with serving(InferenceApp()) as address, gateway.agent():
+        gateway.serve.targets = {STABLE.application: (address.removeprefix("http://"),)}
         await gateway.publish(bus, plan(1, None))
         yield found
-    server.should_exit = True
-    await running
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from serving.golden import attempt, made_up_request
 from serving.runtimes import Terms, load
 from serving.schemas import FeatureSchema
 from tests.fixtures.models import problem_of
-from tests.integration.test_mlflow import described
+from tests.frameworks.test_mlflow import described
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: make install-frameworks")
 build_intlist = importlib.import_module("torch.jit._pickle").build_intlist

@@ -32,7 +32,7 @@ from hotswap.cli.stack.layout import Layout
 from hotswap.cli.stack.ports import at_base
 from tests.fixtures.ports import free_base
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray]
+pytestmark = pytest.mark.slow
 
 SERVERS = "postgres,valkey,s3,temporal,ray"
 LIGHT = "postgres,valkey,s3,temporal"

@@ -15,7 +15,7 @@ from serving.golden import attempt, made_up_request
 from serving.runtimes import load
 from serving.schemas import FeatureSchema
 from tests.fixtures.models import problem_of
-from tests.integration.test_mlflow import described
+from tests.frameworks.test_mlflow import described
 
 tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed: make install-frameworks")
 SavedModel = importlib.import_module("tensorflow.core.protobuf.saved_model_pb2").SavedModel
