@@ -144,6 +144,7 @@ def world() -> Iterator[World]:
             uri = f"s3://ml-models/{MODEL}/{version}.tar.gz"
             stack.storage.upload(trained.archives[version], uri)
             stack.api.register_model(name=MODEL, version=version, framework="ONNX", artifact_path=uri)
+            stack.api.await_registration(MODEL, version)
         found = World(stack, trained)
         try:
             found.deploy(VERSIONS[0])

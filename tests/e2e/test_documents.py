@@ -100,6 +100,7 @@ def as_the_readme_leaves_it(stack: Stack, place: Path) -> None:
     stack.storage.upload(place / ARCHIVE, uri)
     for version in ("2.0.0", "2.1.0"):
         stack.api.register_model(MODEL, version, framework="ONNX", artifact_path=uri)
+        stack.api.await_registration(MODEL, version)
     *_, first = stack.api.follow(stack.api.deploy(MODEL, version="2.0.0").deployment_id, interval=0.2)
     assert first.status is DeploymentStatus.ACTIVE, first.message
 

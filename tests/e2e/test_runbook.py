@@ -70,6 +70,7 @@ def serve_first(stack: Stack, trained: TrainedModels) -> str:
     uri = f"s3://ml-models/{MODEL}/v1.0/{MODEL}-v1.0.tar.gz"
     stack.storage.upload(trained.archives["1.0.0"], uri)
     stack.api.register_model(MODEL, "1.0.0", framework="ONNX", artifact_path=uri)
+    stack.api.await_registration(MODEL, "1.0.0")
     first = ended(stack, stack.api.deploy(MODEL, version="1.0.0").deployment_id)
     assert first.status is S.ACTIVE, first.message
     return stack.api.model(MODEL).model_id
@@ -105,6 +106,7 @@ def test_the_runbook_holds_as_it_stands(
         shell.type(UPLOAD)
         registered = shell.type(REGISTER.replace("TensorFlow", "ONNX"))
         assert (registered["model"], registered["version"]) == (MODEL, "2.0.0")
+        stack.api.await_registration(MODEL, "2.0.0")
 
         rolled_back = deploy(shell, model_id)
         has_traffic(stack, rolled_back)

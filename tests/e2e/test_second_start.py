@@ -12,6 +12,7 @@ import pytest
 
 from hotswap.cli.demo.models import TrainedModels
 from hotswap.domain.lifecycle import DeploymentStatus
+from tests.fixtures import work
 from tests.fixtures.ports import free_base
 from tests.fixtures.stack import Stack, described, hotswap, start, wait_until
 
@@ -51,9 +52,7 @@ def answers(stack: Stack, trained: TrainedModels) -> bool:
 def test_a_second_start_serves_again_and_a_stop_leaves_nothing(data: Path, trained: TrainedModels) -> None:
     base = free_base()
     first = start(data, base)
-    uri = "s3://ml-models/kept/1.0.0.tar.gz"
-    first.storage.upload(trained.archives["1.0.0"], uri)
-    first.api.register_model(name="kept", version="1.0.0", framework="ONNX", artifact_path=uri)
+    work.register(first, trained, "kept", "1.0.0")
     *_, deployed = first.api.follow(first.api.deploy("kept", version="1.0.0").deployment_id, interval=0.2)
     assert deployed.status is DeploymentStatus.ACTIVE, deployed.message
     first.close()

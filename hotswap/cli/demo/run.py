@@ -153,6 +153,7 @@ class _Demo:
             uri = f"s3://ml-models/{MODEL}/{archive.name}"
             storage.upload(archive, uri)
             self._api.register_model(name=MODEL, version=version, framework="ONNX", artifact_path=uri)
+            self._api.await_registration(MODEL, version)
             self._say(f"registered {MODEL} {version} from {uri}")
         return models
 
