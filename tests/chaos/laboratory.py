@@ -137,10 +137,20 @@ class Laboratory:
             sampler.start()
             try:
                 with ExitStack() as exits:
+                    exits.callback(self.end_all)
                     yield exits
             finally:
                 sampler.stop()
         assert_invariants(sampler.samples)
+
+    def end_all(self) -> None:
+        """What a round that failed has left under way would be in the way of the next."""
+        for phase in PHASES:
+            for left in self.stack.api.deployments(model=phase.model).items:
+                if not left.status.is_terminal:
+                    with suppress(ApiError):
+                        self.stack.api.abort(left.deployment_id, reason="the round is over")
+                    work.ended(self.stack, left.deployment_id)
 
     @contextmanager
     def under_load(self) -> Iterator[None]:
