@@ -23,6 +23,7 @@ from hotswap.domain.lifecycle import DeploymentStatus
 from tests.fixtures import mc
 from tests.fixtures.documents import ROOT, ShellBlock, documents, shell_blocks
 from tests.fixtures.stack import Stack, wait_until
+from tests.fixtures.work import ended
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -101,7 +102,7 @@ def as_the_readme_leaves_it(stack: Stack, place: Path) -> None:
     for version in ("2.0.0", "2.1.0"):
         stack.api.register_model(MODEL, version, framework="ONNX", artifact_path=uri)
         stack.api.await_registration(MODEL, version)
-    *_, first = stack.api.follow(stack.api.deploy(MODEL, version="2.0.0").deployment_id, interval=0.2)
+    first = ended(stack, stack.api.deploy(MODEL, version="2.0.0").deployment_id)
     assert first.status is DeploymentStatus.ACTIVE, first.message
 
 

@@ -53,7 +53,7 @@ def test_a_second_start_serves_again_and_a_stop_leaves_nothing(data: Path, train
     base = free_base()
     first = start(data, base)
     work.register(first, trained, "kept", "1.0.0")
-    *_, deployed = first.api.follow(first.api.deploy("kept", version="1.0.0").deployment_id, interval=0.2)
+    deployed = work.ended(first, first.api.deploy("kept", version="1.0.0").deployment_id)
     assert deployed.status is DeploymentStatus.ACTIVE, deployed.message
     first.close()
     hotswap("down", "--data-dir", str(data))
