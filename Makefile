@@ -46,7 +46,7 @@ quick: install ## the tests that need no server and no time
 # Each part has as many processes as two cores can feed; a file's tests stay together, since they share servers.
 SPREAD := --dist loadfile --no-loadscope-reorder
 
-test: install ## the whole suite, on the real servers; 15 minutes are the bar
+test: install ## the whole suite, on the real servers; 15 minutes are the bar, which two slow cores don't hold
 	$(MAKE) --no-print-directory --keep-going --jobs 2 framework-tests light-tests; \
 		first=$$?; $(MAKE) --no-print-directory stack-tests && exit $$first
 
