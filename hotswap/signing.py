@@ -21,8 +21,13 @@ Jwk = dict[str, Any]
 
 
 def generate_signing_key(*, signs_from: datetime | None = None) -> Jwk:
-    """Make a private JWK for ES256; its `kid` is the key's thumbprint (RFC 7638), so it can't name another key."""
+    """Make a private JWK for ES256; its `kid` is the key's thumbprint (RFC 7638), so it can't name another key.
+
+    One in 64 thumbprints begins with a hyphen, which a command line takes for an option: such keys are not used.
+    """
     key = ECKey.generate_key("P-256", {"use": "sig", "alg": ALGORITHM})
+    while key.thumbprint().startswith("-"):
+        key = ECKey.generate_key("P-256", {"use": "sig", "alg": ALGORITHM})
     made = dict(key.as_dict(private=True, kid=key.thumbprint()))
     return made if signs_from is None else {**made, "nbf": int(signs_from.timestamp())}
 

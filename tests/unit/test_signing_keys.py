@@ -40,6 +40,11 @@ def test_what_is_no_key_is_told_so(content: str) -> None:
         signing.read_keys(content)
 
 
+def test_no_key_has_a_name_that_a_command_line_takes_for_an_option() -> None:
+    names = [signing.generate_signing_key()["kid"] for _ in range(500)]
+    assert [name for name in names if name.startswith("-")] == []
+
+
 def test_nothing_private_is_published() -> None:
     public = signing.public_jwks(*signing.rotated([FIRST], signs_at=NOW))["keys"]
     assert all(key.keys() == {"kty", "crv", "x", "y", "kid", "use", "alg"} for key in public)
