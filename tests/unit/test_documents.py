@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 
-from hotswap.cli.app import app
 from tests.fixtures import api_document, rules_table, settings_table
+from tests.fixtures.cli import COMMAND
 from tests.fixtures.documents import ROOT, commands, documents, inline_code, shell_blocks
 
 each_document = pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
@@ -25,7 +24,7 @@ def test_no_shell_block_is_left_out_without_a_reason(document: Path) -> None:
 def test_every_command_and_option_exists(document: Path) -> None:
     for command in commands(document):
         words = [word for word in shlex.split(command, posix=False)[1:] if word not in {"...", "…"}]
-        known: Any = typer.main.get_command(app)
+        known: Any = COMMAND
         while hasattr(known, "commands") and words and not words[0].startswith("-"):
             found = known.commands.get(words[0])
             assert found is not None, f"{document.name} mentions `{command}`, and there is no {words[0]}"
