@@ -40,6 +40,8 @@ from serving.envoy.routes import route_configuration
 from serving.rayserve import RayServeClient
 
 POLL_SECONDS = 0.5
+LOOK_SECONDS = 1.0
+"""Between two looks at Ray Serve: each costs its controller a look at every replica."""
 TAKE_SECONDS = 3.0
 DRAIN_SECONDS = 6.0
 
@@ -112,7 +114,7 @@ class Agent:
         while True:
             if await self._learn_replicas():
                 self._changed.set()
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _learn_replicas(self) -> bool:
         """Whether any replica came or went."""

@@ -96,7 +96,7 @@ def application(name: str, *, replicas: int = 1, gpus: float = 0.0, most: int | 
 async def state_of(serve: RayServeClient, name: str, *, replicas: int) -> ApplicationState:
     """Of an application, once it runs on exactly so many replicas or has failed."""
     state: ApplicationState | None = None
-    for _ in range(600):
+    for _ in range(240):
         with contextlib.suppress(httpx.TimeoutException):  # a busy machine; it is asked again
             state = (await serve.applications()).get(name)
         if state is not None and (
@@ -104,5 +104,5 @@ async def state_of(serve: RayServeClient, name: str, *, replicas: int) -> Applic
             or (state.health is ApplicationHealth.RUNNING and len(state.targets) == replicas)
         ):
             return state
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.25)
     pytest.fail(f"{name} never had {replicas} replicas: {state}")
