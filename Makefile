@@ -60,7 +60,7 @@ light-tests: install ## the part that starts no Ray
 
 # Stacks of a test's own come and go first: beside them the one that all of e2e shares would only take its share.
 stack-tests: install ## the part that starts a Ray, or a whole stack
-	$(BIN)/pytest -n 2 $(SPREAD) -m "not soak" --durations 40 tests/contracts tests/stack tests/e2e
+	$(BIN)/pytest -n 2 $(SPREAD) -m "not soak" --durations 40 tests/stack tests/contracts tests/e2e
 
 chaos: install ## parts killed, frozen and kept away under load, and the long tables; left out of `make test`
 	$(BIN)/pytest tests -m soak
