@@ -42,6 +42,8 @@ from serving.rayserve import RayServeClient
 POLL_SECONDS = 0.5
 LOOK_SECONDS = 1.0
 """Between two looks at Ray Serve: each costs its controller a look at every replica."""
+REPEAT_SECONDS = 2.0
+"""After so long without a change Envoy is asked whether it still has what it was given."""
 TAKE_SECONDS = 3.0
 DRAIN_SECONDS = 6.0
 
@@ -139,7 +141,7 @@ class Agent:
     async def _keep_applied(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(2 * POLL_SECONDS):
+                async with asyncio.timeout(REPEAT_SECONDS):
                     await self._changed.wait()
             self._changed.clear()
             plan, before = self._known.plan, (self._acknowledged, self._problem, self._held)
