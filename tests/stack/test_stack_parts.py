@@ -126,7 +126,7 @@ def test_everything_is_up_in_time_and_found_again(stack: Stack) -> None:
     assert described["parts"].keys() == {"supervisor", *SERVERS.split(",")}
     text = json.dumps(described)
     assert not [name for name, secret in secrets.items() if secret and secret in text]
-    arguments = "\n".join(" ".join(process.cmdline()) for process in psutil.process_iter())
+    arguments = "\n".join(" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"]))
     logs = "\n".join(file.read_text(errors="replace") for file in stack.layout.logs.glob("*.log"))
     assert not [name for name, secret in secrets.items() if secret in arguments or secret in logs]
     stack.down()
