@@ -5,6 +5,7 @@ from itertools import chain
 
 import psycopg
 import pytest
+from scipy.stats import binom
 
 from hotswap.cli.demo.models import BAND_WIDTH, BANDS, TrainedModels
 from hotswap.cli.demo.traffic import Answer, Traffic
@@ -47,8 +48,10 @@ def test_it_is_rolled_back_for_its_errors_and_no_client_saw_one(rolled_back: See
     rescued = [answer for answer in answers if answer.fallback_from == "3.0.0"]
     assert {answer.version for answer in rescued} == {"1.0.0"}
     judged = last.analysis[-1].candidate
-    assert 0.3 < judged.error_rate < 0.7
+    low, high = binom.interval(0.9999, judged.requests, 0.5)
+    assert low <= judged.errors <= high
     assert 0 < judged.errors <= len(rescued)
+    assert judged.requests <= sum("3.0.0" in {answer.version, answer.fallback_from} for answer in answers)
 
 
 def test_each_request_has_one_answering_record_and_each_failure_its_own_beside_it(
