@@ -25,9 +25,8 @@ def generate_signing_key(*, signs_from: datetime | None = None) -> Jwk:
 
     One in 64 thumbprints begins with a hyphen, which a command line takes for an option: such keys are not used.
     """
-    key = ECKey.generate_key("P-256", {"use": "sig", "alg": ALGORITHM})
-    while key.thumbprint().startswith("-"):
-        key = ECKey.generate_key("P-256", {"use": "sig", "alg": ALGORITHM})
+    while (key := ECKey.generate_key("P-256", {"use": "sig", "alg": ALGORITHM})).thumbprint().startswith("-"):
+        pass
     made = dict(key.as_dict(private=True, kid=key.thumbprint()))
     return made if signs_from is None else {**made, "nbf": int(signs_from.timestamp())}
 

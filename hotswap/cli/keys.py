@@ -61,7 +61,12 @@ def rotate(
 
 @app.command(epilog=examples(f"hotswap keys retire {_KID}"))
 def retire(
-    kid: Annotated[str, typer.Argument(help="As `hotswap keys list` names it.", show_default=False)],
+    kid: Annotated[
+        str,
+        typer.Argument(
+            help="As `hotswap keys list` names it; behind `--` where it begins with a hyphen.", show_default=False
+        ),
+    ],
     *,
     data_dir: DataDir = None,
     as_json: AsJson = False,

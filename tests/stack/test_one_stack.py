@@ -26,7 +26,7 @@ from tests.fixtures import mc
 from tests.fixtures.ports import free_base
 from tests.fixtures.shell import Shell
 from tests.fixtures.stack import BUSY, UNLIMITED, Stack, described, hotswap, start, wait_until
-from tests.fixtures.work import ended, under_load
+from tests.fixtures.work import ended, register, under_load
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 
@@ -112,10 +112,7 @@ ROLL_BACK = "curl -X POST http://localhost:5000/api/v1/deployments/{deployment-i
 
 def serve_first(stack: Stack, trained: TrainedModels) -> str:
     """What the runbook finds: version 1.0.0 in production. Returns the model's id."""
-    uri = f"s3://ml-models/{MODEL}/v1.0/{MODEL}-v1.0.tar.gz"
-    stack.storage.upload(trained.archives["1.0.0"], uri)
-    stack.api.register_model(MODEL, "1.0.0", framework="ONNX", artifact_path=uri)
-    stack.api.await_registration(MODEL, "1.0.0")
+    register(stack, trained, MODEL, "1.0.0")
     first = ended(stack, stack.api.deploy(MODEL, version="1.0.0").deployment_id)
     assert first.status is S.ACTIVE, first.message
     return stack.api.model(MODEL).model_id

@@ -111,6 +111,16 @@ def test_the_key_that_signs_can_not_be_retired_from_the_command_line(place: Layo
     assert "signs tokens now" in refused.stderr
 
 
+def test_a_key_of_before_that_begins_with_a_hyphen_is_retired_behind_two(place: Layout) -> None:
+    old = credentials.load(place)
+    hyphened = {**FIRST, "kid": "-VjiwvQJmjFA4laXKbWfcTbP"}
+    keys = signing.read_keys(old.signing_key_file.read_text())
+    old.signing_key_file.write_text(signing.write_keys([hyphened, *signing.rotated(keys, signs_at=NOW)]))
+    done = CliRunner().invoke(app, ["keys", "retire", "--data-dir", str(place.data), "--json", "--", hyphened["kid"]])
+    assert done.exit_code == 0, done.output
+    assert hyphened["kid"] not in kids(json.loads(done.stdout))
+
+
 def test_where_no_keys_are_none_are_made(tmp_path: Path) -> None:
     refused = CliRunner().invoke(app, ["keys", "rotate", "--data-dir", str(tmp_path / "absent")])
     assert refused.exit_code == 1
