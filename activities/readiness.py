@@ -1,26 +1,24 @@
 """How many replicas of an application answer, of those that all of the traffic needs.
 
-Forward, a weight waits for them. Backward nothing waits: what can't be learnt in a moment is taken from the rows, and a
-listing without any replica is taken for a Ray that doesn't know yet, since its replicas may well answer.
+Forward, a weight waits for them, and Ray Serve says how many there are. Backward nothing waits, and nobody is asked who
+may be slow: what the proxies last reported counts, else the rows. An application of which no proxy knows a replica is
+taken for one that isn't known yet, since its replicas may well answer.
 """
 
 import asyncio
-import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from activities.acting import note
+from activities.looking import STALE_SECONDS
 from hotswap.domain.application import ApplicationHealth, ApplicationState
 from hotswap.domain.capacity import Readiness
 from hotswap.domain.errors import ReplicasFailed
+from hotswap.domain.traffic import ProxyReport
 from hotswap.ports import DesiredApplications, ServeCluster
 
 POLL_SECONDS = 0.25
-PATIENCE_SECONDS = 0.3
-"""What a withdrawal may wait for Ray Serve before it goes by the rows."""
 GATHER_SECONDS = 0.5
 """For more replicas that come with the first, so that weights don't change for each of them."""
-
-logger = logging.getLogger(__name__)
 
 
 class ReadyReplicas:
@@ -28,20 +26,13 @@ class ReadyReplicas:
         self._desired = desired
         self._cluster = cluster
 
-    async def at_a_glance(self, application: str) -> Readiness | None:
-        """Without waiting for anybody; None for an application that no row wants."""
+    async def at_a_glance(self, application: str, reports: Sequence[ProxyReport], *, now: float) -> Readiness | None:
+        """Without a question to Ray Serve; None for an application that no row wants. `now` is Unix time in seconds."""
         desired = await self._desired.one(application)
         if desired is None:
             return None
-        ready = desired.replicas
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                found = await self._cluster.applications()
-            ready = min(ready, _ready(found.get(application)) or ready)
-        except Exception as error:  # noqa: BLE001 - whatever Ray does, it doesn't keep traffic from being taken back
-            logger.warning(
-                "ray serve doesn't say what is ready", extra={"application": application, "error": str(error)}
-            )
+        routed = _routed(application, reports, now=now)
+        ready = desired.replicas if routed is None else min(routed, desired.replicas)
         return Readiness(ready, desired.replicas, desired.full)
 
     async def until_ready(self, needed: Mapping[str, int]) -> None:
@@ -89,3 +80,10 @@ def waiting_for(application: str, replicas: int, state: ApplicationState | None)
 
 def _ready(state: ApplicationState | None) -> int:
     return len(state.targets) if state is not None else 0
+
+
+def _routed(application: str, reports: Sequence[ProxyReport], *, now: float) -> int | None:
+    """How many replicas the proxy knows that reported last; None where none has said anything of late."""
+    fresh = [report for report in reports if now - report.reported_at <= STALE_SECONDS]
+    newest = max(fresh, key=lambda report: report.reported_at, default=None)
+    return newest.replicas.get(application) if newest is not None else None

@@ -68,7 +68,10 @@ class TrafficActivities:
         What the stable's replicas can't hold is shed, or where it is to hold on, stays with the candidate.
         """
         stable = request.change.stable
-        readiness = await self._ready.at_a_glance(stable.application) if stable is not None else None
+        readiness = None
+        if stable is not None:
+            reports = await self._reports(from_api=False)
+            readiness = await self._ready.at_a_glance(stable.application, reports, now=self._clock())
         change, why = _withdrawal(request.change, readiness, hold=request.hold), request.why
         if request.promoted:
             plan = await self._deployments.make_inactive(change.deployment_id, change, run_id=_run_id())

@@ -274,6 +274,7 @@ class Agent:
             counts=self._counts.totals,
             problem=self._problem,
             held=self._held,
+            replicas={application: len(targets) for application, targets in self._known.targets.items()},
         )
         try:
             await self._bus.report(report)

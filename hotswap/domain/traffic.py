@@ -199,6 +199,7 @@ class ProxyReport:
 
     `reported_at` is Unix time in seconds by the agent's clock. `problem` quotes what kept the proxy from a newer plan.
     `held` names the routes of that generation, by their key, that go on as they were before, with the reason.
+    `replicas` is how many of each application it can route to.
     """
 
     proxy: str
@@ -207,6 +208,7 @@ class ProxyReport:
     counts: dict[str, Counts] = field(default_factory=dict)
     problem: str | None = None
     held: dict[str, str] = field(default_factory=dict)
+    replicas: dict[str, int] = field(default_factory=dict)
 
 
 def total_counts(reports: list[ProxyReport], application: str) -> Counts:

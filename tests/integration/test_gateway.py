@@ -59,6 +59,14 @@ async def test_an_acknowledgement_counts_what_was_answered_before_it(
     assert total_counts([report], arm).completed - total_counts([before], arm).completed == 40
 
 
+async def test_a_report_says_how_many_replicas_the_proxy_can_route_to(gateway: Gateway, bus: RedisTrafficBus) -> None:
+    replicas = [await gateway.upstream(f"replica-{number}") for number in range(2)]
+    gateway.serve.targets = {STABLE.application: tuple(replica.target for replica in replicas), "starting": ()}
+    async with gateway.agent():
+        report = await gateway.publish(bus, plan(1, 0))
+    assert report.replicas == {STABLE.application: 2}
+
+
 @pytest.mark.usefixtures("upstreams")
 async def test_an_entity_stays_with_its_arm_and_the_candidates_share_only_grows(
     gateway: Gateway, bus: RedisTrafficBus

@@ -255,7 +255,8 @@ class FakeBus:
         world = self.world
         world.tally()
         counts = {name: world.arm_counts(name) for name in world.counts}
-        return [ProxyReport("envoy-0", self.confirmed, world.clock(), counts, None)]
+        replicas = {name: number for name, number in world.running.items() if number}
+        return [ProxyReport("envoy-0", self.confirmed, world.clock(), counts, replicas=replicas)]
 
     async def remove_proxy(self, proxy: str) -> None:
         raise AssertionError("nobody asked for that")

@@ -1,0 +1,63 @@
+"""What is taken back goes by what the proxies said last: nobody slow is asked on the way of an abort."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from activities.looking import STALE_SECONDS
+from activities.readiness import ReadyReplicas
+from hotswap.domain.application import ReplicaResources
+from hotswap.domain.capacity import Readiness
+from hotswap.domain.traffic import ProxyReport
+from tests.workflows.fakes import FakeApplications
+from tests.workflows.world import STABLE, World, rollout_brief
+
+NOW = 1_000.0
+NAME = STABLE.application
+WANTED, FULL = 3, 4
+
+
+class UnaskedCluster:
+    async def put(self, applications: Any) -> None:
+        raise AssertionError("going back tells Ray nothing before the traffic is back")
+
+    async def applications(self) -> Any:
+        raise AssertionError("going back asks Ray nothing before the traffic is back")
+
+
+@pytest.fixture
+def ready() -> ReadyReplicas:
+    world = World(rollout_brief(), clock=lambda: NOW)
+    spec = replace(
+        world.brief.application_spec(warmup_timeout_seconds=10), name=NAME, resources=ReplicaResources(replicas=FULL)
+    )
+    world.serve(spec, replicas=WANTED)
+    return ReadyReplicas(FakeApplications(world), UnaskedCluster())
+
+
+def knows(number: int, *, proxy: str = "envoy-0", seconds_ago: float = 0.0) -> ProxyReport:
+    return ProxyReport(proxy, 1, NOW - seconds_ago, replicas={NAME: number, "another": 9})
+
+
+@pytest.mark.parametrize(
+    ("reports", "count"),
+    [
+        pytest.param([knows(2)], 2, id="those that the proxy can route to"),
+        pytest.param([knows(4)], WANTED, id="never more than are wanted: one of those is on its way out"),
+        pytest.param(
+            [knows(1, proxy="envoy-0", seconds_ago=1), knows(2, proxy="envoy-1")], 2, id="of two, who spoke last"
+        ),
+        pytest.param([knows(1, seconds_ago=STALE_SECONDS + 1)], WANTED, id="what is old says nothing"),
+        pytest.param([ProxyReport("envoy-0", 1, NOW)], WANTED, id="not known yet is not none"),
+        pytest.param([], WANTED, id="no proxy"),
+    ],
+)
+async def test_a_glance_counts_what_the_proxies_can_route_to(
+    ready: ReadyReplicas, reports: list[ProxyReport], count: int
+) -> None:
+    assert await ready.at_a_glance(NAME, reports, now=NOW) == Readiness(ready=count, wanted=WANTED, full=FULL)
+
+
+async def test_what_nobody_wants_has_no_readiness(ready: ReadyReplicas) -> None:
+    assert await ready.at_a_glance("gone", [knows(2)], now=NOW) is None
