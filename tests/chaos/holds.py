@@ -31,22 +31,32 @@ CREATE OR REPLACE TRIGGER hold_for_a_test BEFORE INSERT ON desired_applications
 
 
 class Hold:
-    """One phase of one model; gone with its connection."""
+    """A lock that somebody is to get stuck at; gone with its connection."""
 
-    def __init__(self, url: str, model: str, phase: DeploymentStatus) -> None:
-        self._connection = psycopg.connect(url, autocommit=True)
-        self._connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [f"{model} {phase}"])
+    def __init__(self, url: str, lock: str, *given: str) -> None:
+        self._connection = psycopg.connect(url)
+        self._connection.execute(lock, given)
         self._backend = self._connection.info.backend_pid
 
     @property
     def is_reached(self) -> bool:
-        """Whether somebody is stuck in it now."""
-        stuck = "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
+        """Whether somebody is stuck at it now."""
+        stuck = "SELECT count(*) FROM pg_locks WHERE NOT granted AND %s = ANY(pg_blocking_pids(pid))"
         row = self._connection.execute(stuck, [self._backend]).fetchone()
         return row is not None and row[0] > 0
 
     def release(self) -> None:
         self._connection.close()
+
+
+def hold_in(phase: DeploymentStatus, url: str, model: str) -> Hold:
+    """Whoever works at that phase of the model's deployment, with `triggers`."""
+    return Hold(url, "SELECT pg_advisory_lock(hashtextextended(%s, 0))", f"{model} {phase}")
+
+
+def hold_before_put(url: str) -> Hold:
+    """Whoever has seen what Ray Serve was told, and is to tell it something else."""
+    return Hold(url, "LOCK TABLE leases IN EXCLUSIVE MODE")
 
 
 @contextmanager

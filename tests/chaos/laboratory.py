@@ -23,7 +23,7 @@ from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Environment
 from hotswap.temporal import DATA_CONVERTER
-from tests.chaos.holds import Hold, triggers
+from tests.chaos.holds import Hold, hold_in, triggers
 from tests.chaos.samples import Sampler, assert_audited, assert_invariants
 from tests.fixtures import work
 from tests.fixtures.stack import Stack, wait_until
@@ -170,7 +170,7 @@ class Laboratory:
 
     def bring(self, phase: Phase, exits: ExitStack, **config: str) -> Case:
         """Start the deployment that is to be stopped in this phase; held from the first moment."""
-        hold = Hold(self.database, phase.model, phase.status) if phase.is_held else None
+        hold = hold_in(phase.status, self.database, phase.model) if phase.is_held else None
         if hold is not None:
             exits.callback(hold.release)
         deployment_id = self.deploy(phase, self.next_version(phase), {**phase.config, **config})

@@ -25,6 +25,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from hotswap.cli.demo.models import TrainedModels
 from hotswap.client import ApiError
 from hotswap.domain.verdict import Reason
+from tests.chaos.holds import hold_before_put
 from tests.chaos.laboratory import BAKING, DEPLOYING, LONG, PHASES, ROLLING_BACK, VERSIONS, Laboratory
 from tests.fixtures.ports import free_base
 from tests.fixtures.stack import Stack, hotswap, start, wait_until
@@ -36,7 +37,8 @@ SETTINGS = {
     "HOTSWAP_DEPLOYMENTS__KEEP_PREVIOUS": "PT5S",
     "HOTSWAP_DEPLOYMENTS__MAX_CONCURRENT": "20",  # all phases at once
 }
-DEADLINE_SECONDS = 12
+DEADLINE_SECONDS = 30
+"""Long enough for replicas to come beside those of seven other models."""
 DEADLINES = {"progressDeadline": f"PT{DEADLINE_SECONDS}S", "approvalDeadline": f"PT{DEADLINE_SECONDS}S"}
 FROZEN_SECONDS = 30
 
@@ -139,9 +141,13 @@ def test_a_worker_that_freezes_with_work_in_hand_wakes_up_to_no_effect(laborator
         worker = psutil.Process(stack.pid("worker"))
         dashboard = dashboard_of(stack)
         put_in_hand = next(case for case in cases if case.phase is DEPLOYING)
+        writing = hold_before_put(laboratory.database)
+        exits.callback(writing.release)
+        put_in_hand.release()
+        wait_until(lambda: writing.is_reached, what="a worker that is to write to Ray Serve")
         dashboard.suspend()
         exits.callback(dashboard.resume)
-        put_in_hand.release()
+        writing.release()
         wait_until(lambda: lease_is_held(laboratory), what="a PUT in hand")
         time.sleep(0.3)
         frozen_at = time.monotonic()
