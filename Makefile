@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+# pip itself compiles in one process. What isn't Python in spite of its name (some packages bring templates) fails alone.
+TO_BYTECODE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-frameworks demo bench bench-analysis check quick test framework-tests light-tests stack-tests chaos lint types contracts format lock clean
@@ -16,6 +18,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --require-hashes -r requirements.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
+	$(TO_BYTECODE)
 	touch $@
 
 install-frameworks: $(VENV)/.installed-frameworks ## PyTorch and TensorFlow too, for their tests
@@ -25,6 +28,7 @@ $(VENV)/.installed-frameworks: $(VENV)/.installed $(wildcard requirements-*.lock
 	$(PIP) --no-deps --require-hashes -r requirements-frameworks.lock
 	$(PIP) --no-deps --require-hashes -r requirements-torch-cpu.lock || \
 		$(PIP) --no-deps --require-hashes -r requirements-torch-cuda.lock
+	$(TO_BYTECODE)
 	touch $@
 
 demo: install ## the main job: deploy, canary under load with a killed worker, catch and roll back a broken version
