@@ -18,7 +18,8 @@ from hotswap.persistence.capacity import PostgresCapacity
 from hotswap.planner import Planner
 from tests.integration.api_world import INSPECTION, ApiWorld, fake_worker
 from tests.integration.test_api_deployments import error_of, made_active, started
-from tests.workflows.fakes import FakePlans, FakeProbe
+from tests.workflows.fake_serving import FakeProbe
+from tests.workflows.fakes import FakePlans
 from tests.workflows.world import World, rollout_brief
 from workflows.scaling import ScalingWorkflow
 

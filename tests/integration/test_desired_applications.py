@@ -14,7 +14,8 @@ from hotswap.persistence import applications
 from hotswap.persistence.applications import PostgresApplications
 from hotswap.persistence.database import Sessions
 from tests.fixtures.rows import spec
-from tests.workflows.fakes import FakePlans, FakeProbe
+from tests.workflows.fake_serving import FakeProbe
+from tests.workflows.fakes import FakePlans
 from tests.workflows.world import World, rollout_brief
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from hotswap.analysis.betting import Betting
 
+pytestmark = pytest.mark.slow
+
 ALPHA = 0.002
 
 

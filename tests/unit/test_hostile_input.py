@@ -32,6 +32,8 @@ from serving.golden import golden_requests
 from serving.runtimes.mlflow import described
 from serving.schemas import FeatureSchema
 
+pytestmark = pytest.mark.slow
+
 texts = st.text(max_size=80)
 WORDS = "1e999 NaN P1D PT1S -PT0S P 2026-12-27T06:00:00Z 0001-01-01T00:00:00+23:59 9999-12-31T23:59:59-23:59 1.0.0 -1"
 telling = st.sampled_from([*WORDS.split(), "", "champion", "s3://ml-models/x", "Production", "a" * 300, "\0"])

@@ -10,6 +10,8 @@ from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Look, Metric, Sou
 from hotswap.domain.traffic import FULL, Counts
 from hotswap.domain.verdict import Outcome, Reason, Verdict
 
+pytestmark = pytest.mark.slow
+
 LATENCY = Metric("latency", Source.LATENCY, JudgeName.QUANTILE, threshold=1.5, samples=50)
 POLICY = AnalysisPolicy((LATENCY,), promote_early=True, sample_ratio=False)
 

@@ -26,6 +26,8 @@ from hotswap.domain.analysis import (
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import Outcome, Reason, Verdict
 
+pytestmark = pytest.mark.slow
+
 ACCURACY = Metric("accuracy", Source.ACCURACY, JudgeName.MEAN, threshold=0.05, worse=Worse.LOWER, relative=True)
 QUERY = Metric("cpu", Source.PROMETHEUS, JudgeName.THRESHOLD, maximum=0.9, failures=2)
 GROWTH = replace(QUERY, maximum=1.5, relative=True, failures=1)

@@ -10,7 +10,7 @@ from activities.readiness import ReadyReplicas
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.capacity import Readiness
 from hotswap.domain.traffic import ProxyReport
-from tests.workflows.fakes import FakeApplications
+from tests.workflows.fake_serving import FakeApplications
 from tests.workflows.world import STABLE, World, rollout_brief
 
 NOW = 1_000.0

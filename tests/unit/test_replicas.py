@@ -20,7 +20,8 @@ from hotswap.domain.application import (
 from hotswap.domain.vocabulary import Environment, Framework
 from hotswap.messages import ScaleReplicas
 from hotswap.ports import WriterLease
-from tests.workflows.fakes import FakePlans, FakeProbe
+from tests.workflows.fake_serving import FakeProbe
+from tests.workflows.fakes import FakePlans
 from tests.workflows.world import World, rollout_brief, version_ref
 
 

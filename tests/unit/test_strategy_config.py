@@ -239,6 +239,7 @@ class Play:
         self.status = S.PROGRESSING
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(config=CONFIGS, happenings=HAPPENINGS)
 def test_no_config_and_nothing_said_moves_a_rollout_wrongly(

@@ -20,18 +20,14 @@ from hotswap.domain.traffic import Fence, Route, TrafficPlan
 from hotswap.messages import CanaryConfig, DeploymentInput, DeploymentOutcome, watch_queue
 from hotswap.planner import CapacityRules, Planner
 from hotswap.temporal import DATA_CONVERTER
+from tests.workflows.fake_serving import FakeApplications, FakeCapacity, FakeCluster, FakeInspector, FakeProbe
 from tests.workflows.fakes import (
-    FakeApplications,
     FakeBell,
     FakeBus,
-    FakeCapacity,
     FakeCensus,
-    FakeCluster,
     FakeDeployments,
-    FakeInspector,
     FakeLooks,
     FakePlans,
-    FakeProbe,
     FakeRegistry,
     FakeSlots,
     FakeTenures,

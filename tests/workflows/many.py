@@ -35,7 +35,8 @@ from hotswap.planner import CapacityRules, Planner
 from hotswap.ports import Judge, ServeCluster
 from hotswap.settings import PostgresSettings
 from hotswap.temporal import connect
-from tests.workflows.fakes import FakeBus, FakeCluster, FakeInspector, FakeProbe
+from tests.workflows.fake_serving import FakeCluster, FakeInspector, FakeProbe
+from tests.workflows.fakes import FakeBus
 from tests.workflows.watchtower import FakeAlerts, FakeAnnouncer, FakeMonitor, FakeRollbacks
 from tests.workflows.world import World, rollout_brief
 from workflows.worker import Ports, workers
