@@ -1,0 +1,49 @@
+"""What the activities need of the world, each in a few methods; the adapters are wired in `workflows/worker.py`.
+
+Every method may be called again with the same arguments and then does nothing more: activities are at-least-once.
+Infrastructure errors propagate as they are, so that Temporal tries again; what is wrong with the *request* is a
+`hotswap.domain.errors.HotSwapError`, which it doesn't.
+"""
+
+from hotswap.ports.analysis import EntityCensus, Judge, Judging, Looks, Meter
+from hotswap.ports.deployments import Bell, Deployments, Registry, Slots, Tenures, Turns
+from hotswap.ports.monitoring import Alerts, Announcer, Monitor, Rollbacks
+from hotswap.ports.serving import (
+    Capacity,
+    ClusterState,
+    DesiredApplications,
+    Inspector,
+    Planning,
+    ReplicaProbe,
+    ServeCluster,
+    WriterLease,
+)
+from hotswap.ports.traffic import TrafficBus, TrafficPlans
+
+__all__ = [
+    "Alerts",
+    "Announcer",
+    "Bell",
+    "Capacity",
+    "ClusterState",
+    "Deployments",
+    "DesiredApplications",
+    "EntityCensus",
+    "Inspector",
+    "Judge",
+    "Judging",
+    "Looks",
+    "Meter",
+    "Monitor",
+    "Planning",
+    "Registry",
+    "ReplicaProbe",
+    "Rollbacks",
+    "ServeCluster",
+    "Slots",
+    "Tenures",
+    "TrafficBus",
+    "TrafficPlans",
+    "Turns",
+    "WriterLease",
+]

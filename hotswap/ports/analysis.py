@@ -1,0 +1,51 @@
+"""What a bake looks at, and who judges it."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from hotswap.domain.analysis import AnalysisPolicy, Bake, Entities, Look, Metric, Reading, Subject
+from hotswap.domain.traffic import Counts
+from hotswap.domain.verdict import Verdict
+
+
+class Judging(Protocol):
+    """One step's analysis under way. The same looks in the same order give the same verdict, always."""
+
+    def add(self, look: Look) -> None:
+        """The next look; its counts and moments are cumulative. One that isn't newer than the last is left out."""
+
+    def verdict(self, *, is_over: bool = False) -> Verdict:
+        """What is known by the last look; `is_over` says that the bake is, so what judges once judges now."""
+
+
+class Judge(Protocol):
+    """`hotswap.analysis.judge.Judging`: pure, but kept out of workflow modules since it brings scipy along."""
+
+    def __call__(
+        self, policy: AnalysisPolicy, *, weight: int, reference: Counts | None, prior_evidence: Mapping[str, float]
+    ) -> Judging: ...
+
+
+class Looks(Protocol):
+    """What every analysis saw and said: the record that `explain` reads and `replay` judges again."""
+
+    async def record(self, deployment_id: str, bake: Bake, verdict: Verdict) -> None:
+        """Add the looks of `bake` that are not there yet, and let the verdict be the newest of this analysis."""
+
+    async def past(self, deployment_id: str, *, step: int, begun_at: float) -> list[Look]:
+        """Those recorded of this analysis, in order: a watch that starts again goes on from them."""
+
+
+class Meter(Protocol):
+    """Reads the figures of one source."""
+
+    async def read(self, metric: Metric, subject: Subject) -> Reading:
+        """Of both arms since `subject.since`.
+
+        What can't be read is an answer as well (`Reading.error`), but whatever is raised counts as one too.
+        """
+
+
+class EntityCensus(Protocol):
+    async def entities(self, subject: Subject) -> Entities:
+        """Callers with an arm of their own that asked for this model since `subject.since`, each counted once."""

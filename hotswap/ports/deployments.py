@@ -1,0 +1,159 @@
+"""Deployments as people read them and wait for them, and the models and versions that they are of."""
+
+from collections.abc import Callable, Collection
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.promotion import Tenure
+from hotswap.domain.queueing import Entry, Place, Standing
+from hotswap.domain.registry import DeploymentBrief, Inspection, Registration, Unfinished, VersionRef
+from hotswap.domain.traffic import TrafficChange, TrafficPlan
+from hotswap.domain.validation import Override, ValidationReport
+from hotswap.domain.verdict import Reason
+from hotswap.domain.vocabulary import Environment
+
+
+class Registry(Protocol):
+    """Models and versions: the truth about what exists."""
+
+    async def add_version(self, registration: Registration, inspection: Inspection) -> VersionRef:
+        """Create the model if its name is new, and the version, in one transaction.
+
+        Raises Conflict when the version exists with another artifact; the same one again is no error.
+        """
+
+    async def version_exists(self, model: str, version: str) -> bool: ...
+
+    async def store_validation(self, deployment_id: str, version_id: str, report: ValidationReport) -> None:
+        """Keep the report with the deployment, and mark the version Validated when it passed."""
+
+    async def validation_override(self, version_id: str) -> Override | None:
+        """What an Admin let pass of this version, if somebody did."""
+
+
+class Tenures(Protocol):
+    """What is active where, as a promotion policy asks it."""
+
+    async def tenure(self, model: str, environment: Environment) -> Tenure:
+        """Of a model by its name or id, by the registry's own clock; nothing is active of one that isn't there."""
+
+
+class Deployments(Protocol):
+    """Deployments as rows: what people and the API read."""
+
+    async def open(self, deployment_id: str, *, run_id: str) -> DeploymentBrief:
+        """Bind the row to this workflow run, give the run its traffic epoch, and say what to work with.
+
+        Temporal lets one run work on a model and environment, so any other deployment that is open there by its row has
+        lost its workflow: it is closed, with what became of it. A deployment that has ended is only read. Raises
+        DeploymentNotFound.
+        """
+
+    async def unfinished(self) -> list[Unfinished]:
+        """Those that have not ended, but for the ones just accepted, whose workflow the API is about to start.
+
+        What is queued is not among them: it has no workflow to lose yet (`Turns.called`).
+        """
+
+    async def transition(
+        self, deployment_id: str, status: DeploymentStatus, *, message: str, reason: str | None, actor: str
+    ) -> None:
+        """Move the status along the transition table, with an audit event in the same transaction.
+
+        `completed_at`, `is_rolled_back` and `rolled_back_at` follow from the status. Raises IllegalTransition, and
+        Conflict when another deployment of the model is under way in the environment.
+        """
+
+    async def record_weight(
+        self, deployment_id: str, *, verified_weight: int, progress: int | None, message: str
+    ) -> None:
+        """What the proxies confirmed (hundredths of a percent), and how far the rollout is in percent (None: as was).
+
+        The deployment that is active beside this one has the rest, and any other nothing. One that has ended has said
+        its last word: what comes late for it is left out.
+        """
+
+    async def record_decision(
+        self,
+        deployment_id: str,
+        *,
+        decision_id: str,
+        kind: str,
+        actor: str,
+        message: str,
+        before: dict[str, Any] | None = None,
+        after: dict[str, Any] | None = None,
+    ) -> None:
+        """An audit event that changes no status, such as a message that could not be read; one by its id."""
+
+    async def check_proof(self, deployment_id: str, *, step: int, by: str, proof: str | None) -> None:
+        """Raises Forbidden unless the API has put on record, under this key, that `by` said it to this deployment.
+
+        One record proves one step.
+        """
+
+    async def approve(
+        self,
+        deployment_id: str,
+        *,
+        step: int,
+        by: str,
+        claimed: bool,
+        reason: str | None = None,
+        proof: str | None = None,
+    ) -> None:
+        """Note the approval of this step, stamp the candidate version's approved by and at, and audit it.
+
+        Raises Conflict when the version is deprecated or archived.
+        """
+
+    async def make_active(self, deployment_id: str, change: TrafficChange, *, run_id: str) -> TrafficPlan:
+        """Promote by relabel in one transaction: the registry's pointer, the versions' status and the route.
+
+        The deployment that it replaces ended as Active and stays so; its reason and message say what came of it.
+
+        Raises StaleFence.
+        """
+
+    async def make_inactive(self, deployment_id: str, change: TrafficChange, *, run_id: str) -> TrafficPlan:
+        """Undo `make_active` in one transaction: pointer and version status as before, and the route as told.
+
+        A deployment that was never made active changes nothing but the route. Raises StaleFence.
+        """
+
+
+class Slots(Protocol):
+    """A few deployments may run at once; the others wait for a slot, which is free again when its holder ends."""
+
+    async def places(self, deployment_ids: Collection[str]) -> dict[str, Place | None]:
+        """Give the free slots to who is next, whoever asks, and say where these stand; None: nothing to wait for.
+
+        In the order of their tickets, but nobody waits for one whose owner is gone or whose environment is frozen. One
+        that was approved and waits all the same is shown as Pending again.
+        """
+
+
+class Turns(Protocol):
+    """Queued deployments: one of a model may run in an environment at a time, and the others wait for their turn."""
+
+    async def standings(self, deployment_ids: Collection[str]) -> dict[str, Standing | None]:
+        """Where these stand; None: it is queued no more, so there is nothing to wait for."""
+
+    async def make_way(self, deployment_id: str) -> tuple[Entry, ...]:
+        """End what waits before one that supersedes; answers what is under way and has to be aborted."""
+
+    async def leave(
+        self, deployment_id: str, status: DeploymentStatus, *, reason: Reason, message: str, actor: str
+    ) -> bool:
+        """End one that is queued still; False when it isn't, and so nothing was done."""
+
+    async def called(self) -> list[dict[str, Any]]:
+        """What starts those (`QueueInput`) whose turn has come: whoever waits for it should have seen that."""
+
+
+class Bell(Protocol):
+    """Rings when something has changed that others may wait for; what it was, they look up themselves."""
+
+    def listening(self, heard: Callable[[], None]) -> AbstractAsyncContextManager[None]:
+        """Inside the block `heard` is called at each ring, and whenever rings may have been missed."""
