@@ -20,7 +20,7 @@ from tests.fixtures import dashboards, work
 from tests.fixtures.gate import Gate
 from tests.fixtures.otlp import Collector
 from tests.fixtures.prometheus import needs_prometheus, running
-from tests.fixtures.stack import Stack, wait_until
+from tests.fixtures.stack import Listeners, Stack, wait_until
 from tests.fixtures.work import ended, under_load
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -47,19 +47,17 @@ def asked(stack: Stack, register: Callable[[str, str], None], trained: TrainedMo
 
 
 @pytest.fixture(scope="module")
-def prometheus(
-    stack: Stack, prometheus_port: int, worker_metrics: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def prometheus(stack: Stack, listeners: Listeners, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     urls = stack.environment["urls"]
     addresses = {
         "hotswap-api": urls["api"],
         "hotswap-envoy": urls["envoyAdmin"],
-        "hotswap-worker": worker_metrics,
+        "hotswap-worker": f"127.0.0.1:{listeners.worker_metrics}",
         "hotswap-ray": urls["rayMetrics"],
     }
     targets = {job: address.removeprefix("http://") for job, address in addresses.items()}
     config = dashboards.config(targets, token_file=str(stack.data / "secrets" / "metrics_token"), seconds=1)
-    with running(tmp_path_factory.mktemp("prometheus"), config, port=prometheus_port) as url:
+    with running(tmp_path_factory.mktemp("prometheus"), config, port=listeners.prometheus) as url:
         yield url
 
 
@@ -118,8 +116,11 @@ def test_everything_that_rules_and_dashboard_ask_for_is_there(asked: Stack, prom
         found = [rule for group in told("rules")["groups"] for rule in group["rules"]]
         assert {rule["name"]: rule.get("lastError") for rule in found if rule["health"] != "ok"} == {}
         assert len(found) == len(dashboards.rules())
-        down = [each["labels"]["job"] for each in told("targets")["activeTargets"] if each["health"] != "up"]
-        assert down == []
+
+        def all_are_up() -> bool:
+            return all(each["health"] == "up" for each in told("targets")["activeTargets"])
+
+        wait_until(all_are_up, what="an answer of each target")  # on two busy cores one misses a scrape at times
 
 
 def test_a_trace_goes_from_the_request_through_temporal_to_the_activity(

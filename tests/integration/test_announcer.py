@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from hotswap.domain.errors import Unavailable
 from hotswap.providers.announcer import WebhookAnnouncer
 from tests.fixtures.gate import Gate, opened
-from tests.fixtures.postgres import free_port
+from tests.fixtures.ports import free_port
 
 EVENT = {"specversion": "1.0", "id": "alr-1/alert", "type": "hotswap.alert.raised", "data": {"message": "é"}}
 

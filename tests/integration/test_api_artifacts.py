@@ -29,7 +29,7 @@ from hotswap.uploads import MultipartUploads
 from tests.fixtures.api import bearer, make_app, make_settings
 from tests.fixtures.line import Line, line
 from tests.fixtures.listening import serving
-from tests.fixtures.postgres import free_port
+from tests.fixtures.ports import free_port
 from tests.fixtures.s3 import S3Server
 from tests.integration.api_world import INSPECTION, registration
 from tests.integration.test_api_deployments import error_of

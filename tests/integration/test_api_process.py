@@ -13,7 +13,7 @@ import pytest
 
 from hotswap.signing import public_jwks
 from tests.fixtures.api import SIGNING_KEY
-from tests.fixtures.postgres import free_port
+from tests.fixtures.ports import free_port
 
 
 def start(tmp_path: Path, **environment: str) -> "subprocess.Popen[bytes]":

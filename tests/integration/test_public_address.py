@@ -22,7 +22,7 @@ from serving.envoy.headers import CLIENT_ADDRESS_HEADER
 from serving.envoy.limits import MOST_HEADERS
 from tests.fixtures.certificates import Authority
 from tests.fixtures.envoy import Gateway, Upstream
-from tests.fixtures.postgres import free_port
+from tests.fixtures.ports import free_port
 from tests.fixtures.traffic import CANDIDATE, STABLE, plan
 
 SLOW = {"headers_timeout": 0.4, "request_timeout": 0.8}
