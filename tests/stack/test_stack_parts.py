@@ -1,6 +1,7 @@
 """The real servers under the real supervisor: ready in time, repaired, stopped without a trace, found again.
 
-`CONTROL` parts are left out: what is tested is the stack, not what runs on it.
+`CONTROL` parts are left out: what is tested is the stack, not what runs on it. Ray, which takes as long to start as all
+others together, is in the tests that are about it; that it too is found again is in test_one_stack.py.
 """
 
 import contextlib
@@ -34,7 +35,6 @@ from tests.fixtures.ports import free_base
 
 pytestmark = pytest.mark.slow
 
-SERVERS = "postgres,valkey,s3,temporal,ray"
 LIGHT = "postgres,valkey,s3,temporal"
 STACK = (sys.executable, "-P", "-m", "hotswap.cli")
 
@@ -92,8 +92,9 @@ class Stack:
         return found
 
 
-@pytest.fixture
-def stack() -> Iterator[Stack]:
+@contextlib.contextmanager
+def made() -> Iterator[Stack]:
+    """A stack that isn't up yet, of which nothing is left afterwards."""
     data = Path(tempfile.mkdtemp(prefix="hotswap-test-"))
     data.chmod(0o711)  # PostgreSQL's own user must pass
     subject = Stack(data)
@@ -102,6 +103,20 @@ def stack() -> Iterator[Stack]:
     assert subject.traces() == []
     assert not subject.layout.ray_temp.exists()
     shutil.rmtree(data)
+
+
+@pytest.fixture
+def stack() -> Iterator[Stack]:
+    with made() as subject:
+        yield subject
+
+
+@pytest.fixture(scope="module")
+def with_ray() -> Iterator[Stack]:
+    """For the tests about Ray, the last of which kills it for good."""
+    with made() as subject:
+        subject.up(parts="valkey,ray")
+        yield subject
 
 
 def until(condition: Callable[[], object], limit: float = 20.0) -> None:
@@ -119,11 +134,11 @@ def answers(call: Callable[[], object]) -> bool:
 
 
 def test_everything_is_up_in_time_and_found_again(stack: Stack) -> None:
-    stack.up(parts=SERVERS)
+    stack.up()
     _write_everywhere(stack)
     secrets = {file.name: file.read_text() for file in stack.layout.secrets.iterdir()}
     described = stack.describe()
-    assert described["parts"].keys() == {"supervisor", *SERVERS.split(",")}
+    assert described["parts"].keys() == {"supervisor", *LIGHT.split(",")}
     text = json.dumps(described)
     assert not [name for name, secret in secrets.items() if secret and secret in text]
     arguments = "\n".join(" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"]))
@@ -131,7 +146,7 @@ def test_everything_is_up_in_time_and_found_again(stack: Stack) -> None:
     assert not [name for name, secret in secrets.items() if secret in arguments or secret in logs]
     stack.down()
     assert stack.traces() == []
-    stack.up(parts=SERVERS)
+    stack.up()
     assert {file.name: file.read_text() for file in stack.layout.secrets.iterdir()} == secrets
     _read_everywhere(stack)
 
@@ -210,9 +225,33 @@ def test_nothing_is_left_when_the_supervision_is_killed(stack: Stack, victims: t
     assert "no stack runs" in stack.command("env", "--json").stderr
 
 
-def test_ray_loses_its_parents_and_is_swept(stack: Stack) -> None:
-    stack.up(parts="valkey,ray")
-    head, state = stack.pid("ray"), stack.state()
+def test_ray_is_repaired_in_parts_and_as_a_whole(with_ray: Stack) -> None:
+    token = (with_ray.layout.secrets / "ray_token").read_text()
+    url = f"http://127.0.0.1:{at_base(with_ray.base).ray_dashboard}/api/serve/applications/"
+    assert httpx.get(url).status_code == 401
+
+    def serves() -> bool:
+        return answers(lambda: httpx.get(url, headers={"Authorization": f"Bearer {token}"}).status_code == 200)
+
+    def daemon(mark: str) -> int:
+        for pid in processes.session_members(with_ray.pid("ray")):
+            with contextlib.suppress(psutil.Error):
+                if any(mark in word for word in psutil.Process(pid).cmdline()[:3]):
+                    return pid
+        return 0
+
+    head, raylet = with_ray.pid("ray"), daemon("/raylet/raylet")
+    for mark in ("/gcs/gcs_server", "/dashboard/dashboard.py"):
+        old = daemon(mark)
+        os.kill(old, signal.SIGKILL)
+        until(lambda mark=mark, old=old: daemon(mark) not in {0, old} and serves())
+    assert (with_ray.pid("ray"), daemon("/raylet/raylet")) == (head, raylet), "only the dead ones were started again"
+    os.kill(raylet, signal.SIGKILL)
+    until(lambda: with_ray.pid("ray") != head and serves(), 40)
+
+
+def test_ray_loses_its_parents_and_is_swept(with_ray: Stack) -> None:
+    head, state = with_ray.pid("ray"), with_ray.state()
     tree = processes.session_members(head)
     assert len(tree) >= 6
     parents = (state["guardian"], state["supervisor"])
@@ -221,50 +260,24 @@ def test_ray_loses_its_parents_and_is_swept(stack: Stack) -> None:
     for pid in (head, *parents):
         os.kill(pid, signal.SIGKILL)
     time.sleep(0.5)
-    assert stack.traces(), "nobody is there to kill Ray's daemons: only the sweep can"
-    assert stack.layout.ray_temp.exists()
-    assert "left-over processes killed" in stack.command("down").stdout
-    assert stack.traces() == []
-    assert not stack.layout.ray_temp.exists()
-    assert list(stack.layout.ray_last_logs.glob("raylet*"))
-
-
-def test_ray_is_repaired_in_parts_and_as_a_whole(stack: Stack) -> None:
-    stack.up(parts="ray")
-    token = (stack.layout.secrets / "ray_token").read_text()
-    url = f"http://127.0.0.1:{at_base(stack.base).ray_dashboard}/api/serve/applications/"
-    assert httpx.get(url).status_code == 401
-
-    def serves() -> bool:
-        return answers(lambda: httpx.get(url, headers={"Authorization": f"Bearer {token}"}).status_code == 200)
-
-    def daemon(mark: str) -> int:
-        for pid in processes.session_members(stack.pid("ray")):
-            with contextlib.suppress(psutil.Error):
-                if any(mark in word for word in psutil.Process(pid).cmdline()[:3]):
-                    return pid
-        return 0
-
-    head, raylet = stack.pid("ray"), daemon("/raylet/raylet")
-    for mark in ("/gcs/gcs_server", "/dashboard/dashboard.py"):
-        old = daemon(mark)
-        os.kill(old, signal.SIGKILL)
-        until(lambda mark=mark, old=old: daemon(mark) not in {0, old} and serves())
-    assert (stack.pid("ray"), daemon("/raylet/raylet")) == (head, raylet), "only the dead ones were started again"
-    os.kill(raylet, signal.SIGKILL)
-    until(lambda: stack.pid("ray") != head and serves(), 40)
+    assert with_ray.traces(), "nobody is there to kill Ray's daemons: only the sweep can"
+    assert with_ray.layout.ray_temp.exists()
+    assert "left-over processes killed" in with_ray.command("down").stdout
+    assert with_ray.traces() == []
+    assert not with_ray.layout.ray_temp.exists()
+    assert list(with_ray.layout.ray_last_logs.glob("raylet*"))
 
 
 def test_a_stale_lock_file_does_not_stop_postgresql(stack: Stack) -> None:
-    stack.up()
+    stack.up(parts="postgres")
     stack.down()
     # A crash left its lock file, and its number belongs to somebody else now.
     (stack.layout.postgres / "postmaster.pid").write_text(f"{os.getpid()}\n{stack.layout.postgres}\n1\n1\n\n\n\n")
-    stack.up()
+    stack.up(parts="postgres")
 
 
 def test_two_at_once(stack: Stack) -> None:
-    stack.up()
+    stack.up(parts="valkey")
     again = stack.command("up", "--detach")
     assert (again.returncode, "already" in again.stderr) == (0, True)
     assert str(stack.base) in again.stdout
