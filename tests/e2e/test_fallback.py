@@ -43,6 +43,8 @@ def rolled_back(stack: Stack, register: Callable[[str, str], None], trained: Tra
 def test_it_is_rolled_back_for_its_errors_and_no_client_saw_one(rolled_back: Seen) -> None:
     last, answers = rolled_back
     assert (last.status, last.reason) == (S.ROLLED_BACK, "ErrorRateIncreased")
+    assert last.validation is not None
+    assert last.validation.passed, "nothing but traffic could tell"
     assert not [answer for answer in answers if not answer.succeeded]
     rescued = [answer for answer in answers if answer.fallback_from == "3.0.0"]
     assert {answer.version for answer in rescued} == {"1.0.0"}
