@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
-# pip itself compiles in one process. What isn't Python in spite of its name (some packages bring templates) fails alone.
-TO_BYTECODE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+# pip itself compiles in one process, and packages' tests too. What isn't Python in spite of its name (some packages bring
+# templates) fails alone.
+TO_BYTECODE := $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-frameworks demo bench bench-analysis check quick test framework-tests light-tests stack-tests chaos lint types contracts format lock clean
+.PHONY: help install install-frameworks demo bench bench-analysis check quick test framework-tests light-tests stack-tests e2e-tests chaos lint types contracts format lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -24,11 +25,11 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 install-frameworks: $(VENV)/.installed-frameworks ## PyTorch and TensorFlow too, for their tests
 
 # PyTorch's build without CUDA (200 MB) where pip's own configuration leads to it, else PyPI's with CUDA's libraries (3 GB).
+# Of these packages so little is ever imported that Python compiles it when it is.
 $(VENV)/.installed-frameworks: $(VENV)/.installed $(wildcard requirements-*.lock)
 	$(PIP) --no-deps --require-hashes -r requirements-frameworks.lock
 	$(PIP) --no-deps --require-hashes -r requirements-torch-cpu.lock || \
 		$(PIP) --no-deps --require-hashes -r requirements-torch-cuda.lock
-	$(TO_BYTECODE)
 	touch $@
 
 demo: install ## the main job: deploy, canary under load with a killed worker, catch and roll back a broken version
@@ -51,8 +52,8 @@ quick: install ## the tests that need no server and no time
 SPREAD := --dist loadfile --no-loadscope-reorder
 
 test: install ## the whole suite, on the real servers; 15 minutes are the bar, which two slow cores don't hold
-	$(MAKE) --no-print-directory --keep-going --jobs 2 framework-tests light-tests; \
-		first=$$?; $(MAKE) --no-print-directory stack-tests && exit $$first
+	$(MAKE) --no-print-directory --keep-going --jobs 2 framework-tests light-tests; first=$$?; \
+		$(MAKE) --no-print-directory --keep-going --jobs 1 stack-tests e2e-tests && exit $$first
 
 # By themselves: importing them all takes half a minute, which no other process should spend.
 framework-tests: install ## the part that loads models of every framework, really trained
@@ -62,9 +63,13 @@ light-tests: install ## the part that starts no Ray
 	$(BIN)/pytest -n 4 $(SPREAD) -m "not soak" --durations 40 \
 		tests/unit tests/integration tests/workflows tests/replay
 
-# Stacks of a test's own come and go first: beside them the one that all of e2e shares would only take its share.
-stack-tests: install ## the part that starts a Ray, or a whole stack
-	$(BIN)/pytest -n 2 $(SPREAD) -m "not soak" --durations 40 tests/stack tests/contracts tests/e2e
+stack-tests: install ## the part that starts a Ray, or a stack, of its own
+	$(BIN)/pytest -n 2 $(SPREAD) -m "not soak" --durations 40 tests/stack tests/contracts
+
+# What takes longest goes first, so that nobody waits for it alone.
+e2e-tests: install ## the part that shares one whole stack
+	$(BIN)/pytest -n 3 $(SPREAD) -m "not soak" --durations 40 \
+		$(addprefix tests/e2e/test_,main_job.py documents.py metrics_from_elsewhere.py) tests/e2e
 
 chaos: install ## parts killed, frozen and kept away under load, and the long tables; left out of `make test`
 	$(BIN)/pytest tests -m soak
