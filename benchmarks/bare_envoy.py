@@ -12,7 +12,7 @@ import envoy
 
 from benchmarks.load import HOST
 from hotswap.cli.stack.probes import listens
-from tests.fixtures.postgres import free_port
+from tests.fixtures.ports import free_port
 from tests.fixtures.stack import wait_until
 
 _HTTP = "type.googleapis.com/envoy.extensions.filters"
