@@ -59,9 +59,10 @@ test: install ## the whole suite, on the real servers; 15 minutes are the bar, w
 framework-tests: install ## the part that loads models of every framework, really trained
 	$(BIN)/pytest -q -m "not soak" --durations 10 tests/frameworks
 
+# Workflows first: they wait for Temporal while the frameworks, beside them, take a core.
 light-tests: install ## the part that starts no Ray
 	$(BIN)/pytest -n 4 $(SPREAD) -m "not soak" --durations 40 \
-		tests/unit tests/integration tests/workflows tests/replay
+		tests/workflows tests/integration tests/replay tests/unit
 
 stack-tests: install ## the part that starts a Ray, or a stack, of its own
 	$(BIN)/pytest -n 2 $(SPREAD) -m "not soak" --durations 40 tests/stack tests/contracts
