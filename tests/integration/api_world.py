@@ -191,7 +191,15 @@ class ApiWorld:
     async def was_opened(self, deployment_id: str) -> bool:
         return (await self.get(f"/api/v1/deployments/{deployment_id}")).json()["runId"] is not None
 
-    async def until(self, condition: Callable[[], Any], *, seconds: float = 10) -> Any:
+    async def ends(self, deployment_id: str, status: str = "Cancelled") -> None:
+        """Return when it has ended so."""
+
+        async def ended() -> bool:
+            return await self.status(deployment_id) == status
+
+        await self.until(ended)
+
+    async def until(self, condition: Callable[[], Any], *, seconds: float = 30) -> Any:
         deadline = asyncio.get_running_loop().time() + seconds
         while not (found := await condition()):
             assert asyncio.get_running_loop().time() < deadline, "still not so"

@@ -156,11 +156,7 @@ async def test_an_abort_ends_it_and_later_words_are_told_how_it_ended(world: Api
     await world.add_version()
     deployment_id = await started(world)
     assert (await world.say(deployment_id, "abort", reason="errors at checkout")).status_code == 200
-
-    async def ended() -> bool:
-        return await world.status(deployment_id) == "Cancelled"
-
-    await world.until(ended)
+    await world.ends(deployment_id)
     for verb in ("promote", "abort", "rollback"):
         late = await world.say(deployment_id, verb)
         assert error_of(late) == (409, "CONFLICT"), verb
@@ -187,12 +183,8 @@ async def test_an_abort_without_a_worker_is_recorded_and_then_obeyed(world: ApiW
     assert "no worker" in promote.json()["error"]["message"]
     abort = await world.say(deployment_id, "abort", reason="3 a.m.")
     assert (abort.status_code, abort.json()["confirmed"]) == (202, False)
-
-    async def ended() -> bool:
-        return await world.status(deployment_id) == "Cancelled"
-
     async with fake_worker(world.temporal, world.sessions, world.task_queue):
-        await world.until(ended)
+        await world.ends(deployment_id)
 
 
 async def test_rollback_of_a_running_deployment_is_an_abort_under_that_reason(world: ApiWorld, worker: Worker) -> None:
@@ -229,11 +221,7 @@ async def test_retry_deploys_again_what_ended_without_success(world: ApiWorld, w
     config = {"canaryPercentage": 5, "monitoringDuration": "PT60S"}
     failed = await started(world, strategyConfig=config)
     await world.say(failed, "abort")
-
-    async def ended() -> bool:
-        return await world.status(failed) == "Cancelled"
-
-    await world.until(ended)
+    await world.ends(failed)
     answer = await world.say(failed, "retry", by="bob")
     assert answer.status_code == 202
     again = (await world.get(answer.headers["location"])).json()

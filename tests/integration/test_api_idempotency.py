@@ -150,6 +150,7 @@ async def test_a_deployments_key_is_free_after_a_day_too(world: ApiWorld, worker
     first = await world.deploy(by=by, key="release", environment="Staging")
     assert (await world.deploy(by=by, key="release", environment="Staging")).json() == first.json()
     await world.say(first.json()["deploymentId"], "abort")
+    await world.ends(first.json()["deploymentId"])
     await let_pass(world, KEPT)
     again = await world.deploy(by=by, key="release", environment="Staging")
     assert again.status_code == 202, again.text

@@ -30,14 +30,6 @@ async def accepted(world: ApiWorld, **body: Any) -> dict[str, Any]:
     return view
 
 
-async def has_ended(world: ApiWorld, deployment_id: str, status: str) -> dict[str, Any]:
-    async def ended() -> bool:
-        return await world.status(deployment_id) == status
-
-    await world.until(ended)
-    return await seen(world, deployment_id)
-
-
 async def frozen(world: ApiWorld, *, role: Role = Role.ML_ENGINEER, **body: Any) -> httpx.Response:
     wanted = {"environment": "Staging", "reason": "holidays", **body}
     return await world.http.post("/api/v1/freezes", headers=world.token(role), json=wanted)
@@ -129,7 +121,8 @@ async def test_temporal_takes_it_out_of_the_line_too(world: ApiWorld, worker: Wo
             await handle.signal("abort", args=["a", 2])
         case _:
             await handle.cancel()
-    view = await has_ended(world, waiting, "Cancelled")
+    await world.ends(waiting)
+    view = await seen(world, waiting)
     assert view["reason"] == (Reason.CANCELLED if way == "cancel" else Reason.ABORTED)
 
 
@@ -140,7 +133,8 @@ async def test_superseding_aborts_what_runs_and_what_waits_and_then_starts(world
     superseding = (await accepted(world, by="bob", onConflict="supersede"))["deploymentId"]
     await world.until(lambda: world.was_opened(superseding))
     assert (await seen(world, first))["status"] == "Cancelled"
-    view = await has_ended(world, waiting, "Cancelled")
+    await world.ends(waiting)
+    view = await seen(world, waiting)
     assert (view["reason"], superseding in view["message"]) == (Reason.SUPERSEDED, True)
     history = await world.temporal.get_workflow_handle(
         f"deployment/Production/{world.model}", run_id=(await seen(world, first))["runId"]
@@ -217,7 +211,7 @@ async def test_a_frozen_environment_refuses_rollouts_but_no_way_back(world: ApiW
     assert "frozen" in waiting["message"]
     assert (await world.deploy()).status_code == 202, "Production is not frozen"
     assert (await world.say(running, "abort")).status_code == 200
-    await has_ended(world, running, "Cancelled")
+    await world.ends(running)
     assert not await world.was_opened(waiting["deploymentId"])
     thawed = await world.http.delete(f"/api/v1/freezes/{freeze['freezeId']}", headers=world.token(Role.ADMIN))
     assert (thawed.status_code, thawed.json()["isInForce"]) == (200, False)
@@ -229,7 +223,7 @@ async def test_what_waited_starts_when_the_freeze_has_ended_by_itself(world: Api
     assert (await frozen(world, duration="PT1.5S")).status_code == 201
     waiting = (await accepted(world, environment="Staging", onConflict="queue"))["deploymentId"]
     assert not await world.was_opened(waiting)
-    await world.until(lambda: world.was_opened(waiting), seconds=15)
+    await world.until(lambda: world.was_opened(waiting))
     await world.say(waiting, "abort")
 
 

@@ -37,7 +37,7 @@ async def test_a_deployment_is_seen_from_its_start_to_its_end(world: ApiWorld, w
     assert abs(begun - time.time()) < 60
 
     await world.say(deployment_id, "abort")
-    await world.until(lambda: _has_ended(world, deployment_id))
+    await world.ends(deployment_id)
     then = await figures()
     assert "hotswap_deployment_weight_ratio" not in then
     assert then["hotswap_deployments_ended_total"] == {"Aborted,Cancelled,Production": 1}
@@ -67,7 +67,3 @@ async def test_proxies_and_the_backlog_of_records_are_told_of(valkey_url: str) -
         "hotswap_record_batches_waiting": {(): 3},
         "hotswap_records_set_aside_total": {(): 3},
     }
-
-
-async def _has_ended(world: ApiWorld, deployment_id: str) -> bool:
-    return await world.status(deployment_id) == "Cancelled"
