@@ -9,6 +9,7 @@ the one by which workers ask for predictions.
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -151,12 +152,15 @@ def _once(file: Path, make: Callable[[], str]) -> str:
 
 
 def _write(file: Path, content: str) -> None:
-    """Replace a file atomically; it is never readable by others, not even for a moment."""
-    draft = file.with_name(f"{file.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    """Replace a file atomically; it is never readable by others, not even for a moment.
+
+    Every command comes here, and some at the same time: what is so already stays, and each draft is its writer's own.
+    """
+    if file.exists() and file.read_text() == content:
+        return
+    descriptor, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     with os.fdopen(descriptor, "w") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
-    draft.replace(file)
+    Path(draft).replace(file)
