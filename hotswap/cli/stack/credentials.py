@@ -9,12 +9,13 @@ the one by which workers ask for predictions.
 import json
 import os
 import secrets
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from hotswap import security, signing
 from hotswap.cli.stack.layout import Layout
@@ -52,50 +53,52 @@ class Credentials:
 
 def load(layout: Layout) -> Credentials:
     """Read the secrets; what is missing is made first."""
-    directory = layout.secrets
-    signing_key_file, jwks_file = directory / "signing_key.json", directory / "jwks.json"
-    _once(signing_key_file, lambda: signing.write_keys([signing.generate_signing_key()]))
-    _write(jwks_file, json.dumps(signing.public_jwks(*signing.read_keys(signing_key_file.read_text()))))
-    ray_token_file = directory / "ray_token"
-    credentials = Credentials(
-        postgres_admin_password=_once(directory / "postgres_admin_password", _password),
-        postgres_password=_once(directory / "postgres_password", _password),
-        valkey_password=_once(directory / "valkey_password", _password),
-        s3_access_key=_once(directory / "s3_access_key", lambda: secrets.token_hex(10)),
-        s3_secret_key=_once(directory / "s3_secret_key", _password),
-        ray_token=_once(ray_token_file, lambda: secrets.token_hex(32)),
-        ray_token_file=ray_token_file,
-        signing_key_file=signing_key_file,
-        jwks_file=jwks_file,
-        token_file=directory / "token",
-        agent_token_file=directory / "agent_token",
-        metrics_token_file=directory / "metrics_token",
-        inference_token_file=directory / "inference_token",
-    )
-    renew_tokens(layout, credentials)
-    return credentials
+    with _alone(layout):
+        directory = layout.secrets
+        signing_key_file, jwks_file = directory / "signing_key.json", directory / "jwks.json"
+        _once(signing_key_file, lambda: signing.write_keys([signing.generate_signing_key()]))
+        _write(jwks_file, json.dumps(signing.public_jwks(*signing.read_keys(signing_key_file.read_text()))))
+        ray_token_file = directory / "ray_token"
+        credentials = Credentials(
+            postgres_admin_password=_once(directory / "postgres_admin_password", _password),
+            postgres_password=_once(directory / "postgres_password", _password),
+            valkey_password=_once(directory / "valkey_password", _password),
+            s3_access_key=_once(directory / "s3_access_key", lambda: secrets.token_hex(10)),
+            s3_secret_key=_once(directory / "s3_secret_key", _password),
+            ray_token=_once(ray_token_file, lambda: secrets.token_hex(32)),
+            ray_token_file=ray_token_file,
+            signing_key_file=signing_key_file,
+            jwks_file=jwks_file,
+            token_file=directory / "token",
+            agent_token_file=directory / "agent_token",
+            metrics_token_file=directory / "metrics_token",
+            inference_token_file=directory / "inference_token",
+        )
+        renew_tokens(layout, credentials)
+        return credentials
 
 
 def renew_tokens(layout: Layout, credentials: Credentials) -> None:
     """Mint the tokens that are missing, nearly over, or signed by another key."""
-    key = signing.signing_key(signing_keys(credentials), now=datetime.now(UTC))
-    for file, subject, role in (
-        (credentials.token_file, "developer", Role.ADMIN),
-        (credentials.agent_token_file, "traffic-agent", Role.TRAFFIC_AGENT),
-        (credentials.metrics_token_file, "prometheus", Role.VIEWER),
-        (credentials.inference_token_file, "async-inference", Role.APPLICATION),
-    ):
-        if not _lasts(file, key):
-            token = security.issue_token(
-                key=key,
-                issuer=ISSUER,
-                audience=AUDIENCE,
-                subject=subject,
-                roles=[role],
-                lifetime=TOKEN_LIFETIME,
-                now=datetime.now(UTC),
-            )
-            _write(file, token)
+    with _alone(layout):
+        key = signing.signing_key(signing_keys(credentials), now=datetime.now(UTC))
+        for file, subject, role in (
+            (credentials.token_file, "developer", Role.ADMIN),
+            (credentials.agent_token_file, "traffic-agent", Role.TRAFFIC_AGENT),
+            (credentials.metrics_token_file, "prometheus", Role.VIEWER),
+            (credentials.inference_token_file, "async-inference", Role.APPLICATION),
+        ):
+            if not _lasts(file, key):
+                token = security.issue_token(
+                    key=key,
+                    issuer=ISSUER,
+                    audience=AUDIENCE,
+                    subject=subject,
+                    roles=[role],
+                    lifetime=TOKEN_LIFETIME,
+                    now=datetime.now(UTC),
+                )
+                _write(file, token)
 
 
 def signing_keys(credentials: Credentials) -> list[signing.Jwk]:
@@ -104,19 +107,21 @@ def signing_keys(credentials: Credentials) -> list[signing.Jwk]:
 
 def rotate_signing_keys(layout: Layout, credentials: Credentials, *, signs_at: datetime) -> signing.Jwk:
     """Add a key that signs from then on; it is published first, since a proxy must know it before a token has it."""
-    keys = signing.rotated(signing_keys(credentials), signs_at=signs_at)
-    _write(credentials.jwks_file, json.dumps(signing.public_jwks(*keys)))
-    _write(credentials.signing_key_file, signing.write_keys(keys))
-    renew_tokens(layout, credentials)
-    return keys[-1]
+    with _alone(layout):
+        keys = signing.rotated(signing_keys(credentials), signs_at=signs_at)
+        _write(credentials.jwks_file, json.dumps(signing.public_jwks(*keys)))
+        _write(credentials.signing_key_file, signing.write_keys(keys))
+        renew_tokens(layout, credentials)
+        return keys[-1]
 
 
 def retire_signing_key(layout: Layout, credentials: Credentials, kid: str) -> None:
     """Publish a key no more; the stack's own tokens are another's by then. Raises NotFound and Conflict."""
-    keys = signing.retired(signing_keys(credentials), kid, now=datetime.now(UTC))
-    renew_tokens(layout, credentials)
-    _write(credentials.signing_key_file, signing.write_keys(keys))
-    _write(credentials.jwks_file, json.dumps(signing.public_jwks(*keys)))
+    with _alone(layout):
+        keys = signing.retired(signing_keys(credentials), kid, now=datetime.now(UTC))
+        renew_tokens(layout, credentials)
+        _write(credentials.signing_key_file, signing.write_keys(keys))
+        _write(credentials.jwks_file, json.dumps(signing.public_jwks(*keys)))
 
 
 def write_curl_configuration(layout: Layout, credentials: Credentials, *, public_port: int) -> None:
@@ -152,15 +157,20 @@ def _once(file: Path, make: Callable[[], str]) -> str:
 
 
 def _write(file: Path, content: str) -> None:
-    """Replace a file atomically; it is never readable by others, not even for a moment.
-
-    Every command comes here, and some at the same time: what is so already stays, and each draft is its writer's own.
-    """
-    if file.exists() and file.read_text() == content:
-        return
-    descriptor, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    """Replace a file atomically; it is never readable by others, not even for a moment."""
+    draft = file.with_name(f"{file.name}.new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
-    Path(draft).replace(file)
+    draft.replace(file)
+
+
+def _alone(layout: Layout) -> FileLock:
+    """Held by whoever reads and writes here: every command does, and some run at the same time.
+
+    Who holds it may take it again.
+    """
+    return FileLock(layout.data / "secrets.lock", is_singleton=True)
