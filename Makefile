@@ -7,8 +7,11 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 # templates) fails alone.
 TO_BYTECODE := $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 
+# Hundreds of processes import the same modules: each would compile them anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help install install-frameworks demo bench bench-analysis check quick test framework-tests light-tests stack-tests e2e-tests chaos lint types contracts format lock clean
+.PHONY: help install install-frameworks demo bench bench-analysis check quick test frameworks light stack e2e chaos lint types contracts format lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -41,36 +44,19 @@ bench: install ## every promised figure beside its bar, about 15 minutes on an i
 bench-analysis: install ## how soon harm is seen, and how seldom where none is; a few minutes; SEED=7 draws the same again
 	$(BIN)/python -m benchmarks.analysis $(addprefix --seed ,$(SEED))
 
-# All at once: types are looked at while tests wait.
-check: install ## what CI runs first: lint, types, import contracts, quick tests; under a minute
-	$(MAKE) --no-print-directory --jobs 4 --output-sync=target lint types contracts quick
+SUITE := $(BIN)/python -m tests.suite
+
+check: install ## what CI runs first: lint, types, import contracts, quick tests; 60 processor seconds are the bar
+	$(SUITE) check
 
 quick: install ## the tests that need no server and no time
-	$(BIN)/pytest -q --hypothesis-profile quick tests/unit -m "not slow"
+	$(SUITE) quick
 
-# Each part has as many processes as two cores can feed; a file's tests stay together, since they share servers.
-SPREAD := --dist loadfile --no-loadscope-reorder
+test: install ## the whole suite, on the real servers; 1,500 processor seconds are the bar
+	$(SUITE) test
 
-test: install ## the whole suite, on the real servers; 15 minutes are the bar, which two slow cores don't hold
-	$(MAKE) --no-print-directory --keep-going --jobs 2 framework-tests light-tests; first=$$?; \
-		$(MAKE) --no-print-directory --keep-going --jobs 1 stack-tests e2e-tests && exit $$first
-
-# By themselves: importing them all takes half a minute, which no other process should spend.
-framework-tests: install ## the part that loads models of every framework, really trained
-	$(BIN)/pytest -q -m "not soak" --durations 10 tests/frameworks
-
-# Workflows first: they wait for Temporal while the frameworks, beside them, take a core.
-light-tests: install ## the part that starts no Ray
-	$(BIN)/pytest -n 4 $(SPREAD) -m "not soak" --durations 40 \
-		tests/workflows tests/integration tests/replay tests/unit
-
-stack-tests: install ## the part that starts a Ray, or a stack, of its own
-	$(BIN)/pytest -n 2 $(SPREAD) -m "not soak" --durations 40 tests/stack tests/contracts
-
-# What takes longest goes first, so that nobody waits for it alone.
-e2e-tests: install ## the part that shares one whole stack
-	$(BIN)/pytest -n 3 $(SPREAD) -m "not soak" --durations 40 \
-		$(addprefix tests/e2e/test_,main_job.py documents.py metrics_from_elsewhere.py) tests/e2e
+frameworks light stack e2e: install ## one part of the suite: tests/README.md says what each holds
+	$(SUITE) $@
 
 chaos: install ## parts killed, frozen and kept away under load, and the long tables; left out of `make test`
 	$(BIN)/pytest tests -m soak

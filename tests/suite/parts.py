@@ -1,0 +1,80 @@
+"""The parts of the suite: what each runs, what may run beside it, and what it may cost."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+BIN = Path(sys.executable).parent
+
+SPREAD = ("--dist", "loadfile", "--no-loadscope-reorder")
+"""A file's tests stay together, since they share servers."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A command under a name; `tests` are the arguments of pytest where it is one, which can be run again by name."""
+
+    name: str
+    command: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    processes: int = 0
+    """Of pytest beside each other, by xdist; 0 is one, without it."""
+
+    def run(self) -> tuple[str, ...]:
+        """Return the command that runs all of it."""
+        if self.command:
+            return self.command
+        spread = ("-n", str(self.processes), *SPREAD) if self.processes else ()
+        return (*self._pytest(), *spread, *self.tests)
+
+    def run_again(self, failed: Sequence[str]) -> tuple[str, ...]:
+        """Return the command that runs only these tests, one after the other."""
+        return (*self._pytest(), *failed)
+
+    def _pytest(self) -> tuple[str, ...]:
+        return (sys.executable, "-m", "pytest", "-q", "-p", "tests.suite.plugin", *self.options)
+
+
+LINT = Part("lint", ("sh", "-c", f"{BIN}/ruff check . && {BIN}/ruff format --check ."))
+TYPES = Part("types", (str(BIN / "mypy"),))
+CONTRACTS = Part("contracts", (str(BIN / "lint-imports"),))
+QUICK = Part("quick", tests=("tests/unit",), options=("--hypothesis-profile", "quick", "-m", "not slow"))
+
+NOT_SOAK = ("-m", "not soak")
+FRAMEWORKS = Part("frameworks", tests=("tests/frameworks",), options=NOT_SOAK)
+LIGHT = Part(
+    "light",
+    tests=("tests/workflows", "tests/integration", "tests/replay", "tests/unit"),
+    options=NOT_SOAK,
+    processes=4,
+)
+STACK = Part("stack", tests=("tests/stack", "tests/contracts"), options=NOT_SOAK, processes=2)
+E2E = Part(
+    "e2e",
+    tests=(
+        "tests/e2e/test_main_job.py",
+        "tests/e2e/test_documents.py",
+        "tests/e2e/test_metrics_from_elsewhere.py",
+        "tests/e2e",
+    ),
+    options=NOT_SOAK,
+    processes=3,
+)
+
+
+@dataclass(frozen=True)
+class Tier:
+    """What one make target runs: groups of parts one after the other, the parts of a group at the same time."""
+
+    groups: tuple[tuple[Part, ...], ...]
+    bar: float
+    """Processor seconds that it should not exceed."""
+
+
+TIERS = {
+    "check": Tier(((LINT, TYPES, CONTRACTS, QUICK),), bar=60),
+    "test": Tier(((FRAMEWORKS, LIGHT), (STACK,), (E2E,)), bar=1_500),
+}
+PARTS = {part.name: part for tier in TIERS.values() for group in tier.groups for part in group}
