@@ -6,6 +6,7 @@ released stays, under the name of its release: deployments that began on it may 
 
 import asyncio
 import json
+import secrets
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -143,9 +144,9 @@ def anonymous(history: str) -> str:
 
 
 async def main() -> None:
-    async with temporal_server() as server:
+    async with temporal_server(secrets.token_hex(6)) as client:
         for scenario in SCENARIOS:
-            handle = await scenario(Stage(server.client))
+            handle = await scenario(Stage(client))
             history = await handle.fetch_history()
             (HISTORIES / f"{scenario.__name__}.json").write_text(anonymous(history.to_json()) + "\n")
             print(scenario.__name__)  # noqa: T201
