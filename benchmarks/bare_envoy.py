@@ -12,8 +12,8 @@ import envoy
 
 from benchmarks.load import HOST
 from hotswap.cli.stack.probes import listens
+from tests.fixtures.patience import wait_until
 from tests.fixtures.ports import free_port
-from tests.fixtures.stack import wait_until
 
 _HTTP = "type.googleapis.com/envoy.extensions.filters"
 

@@ -11,7 +11,8 @@ import httpx
 from benchmarks.figure import Figure
 from benchmarks.world import World
 from tests.chaos.looking import everything
-from tests.fixtures.stack import hotswap, wait_until
+from tests.fixtures.patience import wait_until
+from tests.fixtures.stack import hotswap
 
 
 def measure(world: World) -> list[Figure]:

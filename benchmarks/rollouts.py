@@ -15,7 +15,7 @@ from benchmarks.figure import Figure, percentile
 from benchmarks.world import QUICK_CANARY, World
 from hotswap.cli.demo.history import weight_changes
 from hotswap.cli.stack.supervisor import SETTLED_S
-from tests.fixtures.stack import wait_until
+from tests.fixtures.patience import wait_until
 
 ABORTS = 30
 KILLS = 5

@@ -3,7 +3,6 @@
 import asyncio
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -26,7 +25,8 @@ from hotswap.temporal import DATA_CONVERTER
 from tests.chaos.holds import Hold, hold_in, triggers
 from tests.chaos.samples import Sampler, assert_audited, assert_invariants
 from tests.fixtures import work
-from tests.fixtures.stack import Stack, wait_until
+from tests.fixtures.patience import patient, wait_until
+from tests.fixtures.stack import Stack
 
 SHORT = {"canaryPercentage": 50, "incrementStep": 50, "monitoringDuration": "PT1S", "minimumRequests": 5}
 LONG = {"canaryPercentage": 20, "incrementStep": 40, "monitoringDuration": "PT5M"}
@@ -196,14 +196,19 @@ class Laboratory:
             if case.phase is AWAITING:
                 with suppress(subprocess.CalledProcessError):  # it has been stopped
                     self.signal(case, "approve", '{"by":"ann"}')
-        deadline = time.monotonic() + 120
-        while open_cases := [case for case in cases if not self.status(case).is_terminal]:
-            assert time.monotonic() < deadline, [(case.phase.model, self.status(case)) for case in open_cases]
+        open_cases = cases
+
+        def have_ended() -> bool:
+            nonlocal open_cases
+            open_cases = [case for case in cases if not self.status(case).is_terminal]
             for case in open_cases:
                 if self.status(case) is S.PROGRESSING:
                     with suppress(ApiError):
                         self.stack.api.promote(case.deployment_id)
-            time.sleep(2)
+            return not open_cases
+
+        what = lambda: f"the end of {[(case.phase.model, self.status(case)) for case in open_cases]}"  # noqa: E731
+        wait_until(have_ended, seconds=120, every=2, what=what)
 
     def assert_ended(self, case: Case, *, forward: bool, reason: Reason | None = None) -> None:
         """`forward`: nobody called it back, so only what was being undone is undone."""
@@ -236,7 +241,7 @@ class Laboratory:
     def temporal(self, *arguments: str) -> None:
         address = self.stack.environment["urls"]["temporal"]
         command = [str(Path(sys.executable).parent / "temporal"), "workflow", *arguments, "--address", address]
-        subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+        subprocess.run(command, capture_output=True, text=True, check=True, timeout=patient(30))
 
     def on_temporal(self, ask: Callable[[Client], Any]) -> Any:
         async def run() -> Any:

@@ -13,7 +13,8 @@ from hotswap.cli.stack import processes
 from hotswap.cli.stack.layout import Layout
 from serving.envoy.fallback import INSIDE
 from serving.rayserve import PATH, read_applications
-from tests.fixtures.stack import Stack, wait_until
+from tests.fixtures.patience import wait_until
+from tests.fixtures.stack import Stack
 
 
 def kill(pid: int) -> None:

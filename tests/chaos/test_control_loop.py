@@ -15,7 +15,8 @@ from hotswap.cli.stack.layout import Layout
 from hotswap.domain.lifecycle import DeploymentStatus
 from tests.chaos import looking
 from tests.chaos.conftest import REPLICAS
-from tests.fixtures.stack import Stack, hotswap, wait_until
+from tests.fixtures.patience import wait_until
+from tests.fixtures.stack import Stack, hotswap
 from tests.fixtures.work import ended, under_load
 
 pytestmark = [pytest.mark.stack, pytest.mark.soak, pytest.mark.timeout(400)]

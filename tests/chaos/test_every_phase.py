@@ -27,8 +27,9 @@ from hotswap.client import ApiError
 from hotswap.domain.verdict import Reason
 from tests.chaos.holds import hold_before_put
 from tests.chaos.laboratory import BAKING, DEPLOYING, LONG, PHASES, ROLLING_BACK, VERSIONS, Laboratory
+from tests.fixtures.patience import wait_until
 from tests.fixtures.ports import free_base
-from tests.fixtures.stack import Stack, hotswap, start, wait_until
+from tests.fixtures.stack import Stack, hotswap, start
 
 pytestmark = [pytest.mark.stack, pytest.mark.soak, pytest.mark.timeout(600)]
 

@@ -12,7 +12,8 @@ from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.vocabulary import Environment
 from tests.chaos import looking
 from tests.chaos.test_records import ANSWERING, count, database
-from tests.fixtures.stack import Stack, wait_until
+from tests.fixtures.patience import wait_until
+from tests.fixtures.stack import Stack
 from tests.fixtures.work import ended, reaches, under_load
 
 pytestmark = [pytest.mark.stack, pytest.mark.soak, pytest.mark.timeout(240)]

@@ -17,7 +17,8 @@ from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.views import Accepted
 from tests.chaos import looking
 from tests.chaos.conftest import REPLICAS
-from tests.fixtures.stack import Stack, hotswap, wait_until
+from tests.fixtures.patience import wait_until
+from tests.fixtures.stack import Stack, hotswap
 from tests.fixtures.work import ended, reaches, under_load
 
 pytestmark = [pytest.mark.stack, pytest.mark.soak, pytest.mark.timeout(300)]

@@ -3,7 +3,6 @@
 Ray's head and an Envoy, with toy applications where the models would be.
 """
 
-import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -24,6 +23,7 @@ from hotswap.domain.application import (
 from hotswap.domain.vocabulary import Environment, Framework
 from serving import rayserve
 from serving.rayserve import RayServeClient
+from tests.fixtures.patience import until
 from tests.fixtures.ports import free_base
 from tests.fixtures.stack import Stack, hotswap, start
 
@@ -96,13 +96,16 @@ def application(name: str, *, replicas: int = 1, gpus: float = 0.0, most: int | 
 async def state_of(serve: RayServeClient, name: str, *, replicas: int) -> ApplicationState:
     """Of an application, once it runs on exactly so many replicas or has failed."""
     state: ApplicationState | None = None
-    for _ in range(240):
+
+    async def is_settled() -> bool:
+        nonlocal state
         with contextlib.suppress(httpx.TimeoutException):  # a busy machine; it is asked again
             state = (await serve.applications()).get(name)
-        if state is not None and (
+        return state is not None and (
             state.health is ApplicationHealth.FAILED
             or (state.health is ApplicationHealth.RUNNING and len(state.targets) == replicas)
-        ):
-            return state
-        await asyncio.sleep(0.25)
-    pytest.fail(f"{name} never had {replicas} replicas: {state}")
+        )
+
+    await until(is_settled, seconds=60, every=0.25, what=lambda: f"{replicas} replicas of {name}, which is {state},")
+    assert state is not None
+    return state

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.domain.application import ApplicationHealth
+from hotswap.domain.application import ApplicationHealth, ApplicationState
 from hotswap.domain.resources import Amount, Cluster
 from serving.rayserve import RayServeClient
 from tests.contracts.conftest import application, state_of
 from tests.contracts.test_rayserve import ask, replicas
+from tests.fixtures.patience import patient, until
 from tests.fixtures.stack import Stack
 
 pytestmark = pytest.mark.slow
@@ -38,21 +39,25 @@ async def somebody_else(stack: Stack) -> AsyncIterator[None]:
     assert process.stdout is not None
     assert process.stdin is not None
     try:
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(patient(90)):
             assert b"there" in await process.stdout.readline()
         yield
     finally:
         process.stdin.close()
-        await asyncio.wait_for(process.wait(), 30)
+        await asyncio.wait_for(process.wait(), patient(30))
 
 
 async def cluster_once(serve: RayServeClient, held: Amount) -> Cluster:
     """Once others hold so much."""
-    for _ in range(300):
-        if (cluster := await serve.resources()).held_by_others == held:
-            return cluster
-        await asyncio.sleep(0.1)
-    pytest.fail(f"others never held {held}: {cluster}")
+    cluster = await serve.resources()
+
+    async def is_held() -> bool:
+        nonlocal cluster
+        cluster = await serve.resources()
+        return cluster.held_by_others == held
+
+    await until(is_held, every=0.1, what=lambda: f"{held} held by others in {cluster}")
+    return cluster
 
 
 @pytest.mark.relied_on_by("serving/raystate.py", "hotswap/cli/stack/ray_launcher.py")
@@ -98,14 +103,14 @@ async def test_one_application_gets_the_gpus_that_another_gives_away_in_the_same
 @pytest.mark.relied_on_by("activities/readiness.py", "hotswap/cli/stack/environment.py")
 async def test_ray_says_why_replicas_wait(serve: RayServeClient) -> None:
     await serve.put([application("waits", replicas=5, gpus=1)])
-    state = None
-    for _ in range(300):
+
+    async def one_waits() -> ApplicationState | None:
         state = (await serve.applications()).get("waits")
         # Serve's message trails behind: while all five are being placed, or four of them load, it names those.
-        if state is not None and len(state.targets) == 4 and "1 replicas" in state.message and "GPU" in state.message:
-            break
-        await asyncio.sleep(0.1)
-    assert state is not None
+        is_told = state is not None and "1 replicas" in state.message and "GPU" in state.message
+        return state if is_told and len(state.targets) == 4 else None
+
+    state = await until(one_waits, every=0.1, what="one replica that waits")
     assert state.health is ApplicationHealth.STARTING
     assert "1 replicas that have taken more than 5s to be scheduled" in state.message
     assert '"GPU": 1.0' in state.message

@@ -15,6 +15,7 @@ from hotswap.domain.traffic import FULL, Arm, Fence, Route, TrafficPlan
 from hotswap.domain.vocabulary import Environment
 from serving.envoy.files import write_resources
 from tests.fixtures.envoy import Gateway, Upstream
+from tests.fixtures.patience import patient
 from tests.fixtures.traffic import CANDIDATE, STABLE, plan
 
 pytestmark = pytest.mark.relied_on_by("serving/envoy/admin.py", "serving/envoy/gateway.py", "serving/agent.py")
@@ -35,7 +36,7 @@ class Answering:
         upstream = await Upstream.start("replica", status=status)
         self.upstreams.append(upstream)
         self.gateway.serve.targets = {ARM.application: (upstream.target,)}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patient(10)):
             while upstream.target not in (await self.admin.get("/clusters")).text:
                 await asyncio.sleep(0.05)
         await asyncio.sleep(1)  # by then Envoy has let go of the cluster as it was before
@@ -184,7 +185,7 @@ async def test_a_file_that_it_refuses_is_told_in_its_log_as_the_agent_looks_for_
     write_resources(gateway.settings.agent.envoy_dir / "rds.json", [{"@type": "no.such/Type"}])
     log = gateway.settings.agent.envoy_log
     assert log is not None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while "Filesystem config update" not in log.read_text():
             await asyncio.sleep(0.05)
     answer = await gateway.http.get(f"{gateway.settings.agent.envoy_admin_url}/ready")

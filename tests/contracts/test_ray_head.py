@@ -15,7 +15,8 @@ from serving.rayserve import RayServeClient
 from tests.contracts.conftest import application, state_of
 from tests.contracts.test_rayserve import ask
 from tests.contracts.toy import PID_HEADER
-from tests.fixtures.stack import Stack, wait_until
+from tests.fixtures.patience import wait_until
+from tests.fixtures.stack import Stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.soak]
 

@@ -19,6 +19,7 @@ from serving.rayserve import PATH, RayServeClient
 from tests.contracts.conftest import application, state_of
 from tests.contracts.toy import PID_HEADER, SECONDS_HEADER
 from tests.fixtures.envoy import Gateway
+from tests.fixtures.patience import patient
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +37,7 @@ async def replicas(serve: RayServeClient, name: str) -> set[str]:
 
 
 async def ask(target: str, name: str, *, seconds: float = 0.0) -> httpx.Response:
-    async with httpx.AsyncClient(timeout=60) as client:
+    async with httpx.AsyncClient(timeout=patient(60)) as client:
         return await client.post(f"http://{target}/{name}/any", headers={SECONDS_HEADER: str(seconds)})
 
 
@@ -90,7 +91,7 @@ async def test_a_put_is_the_whole_desired_state_and_leaves_what_it_repeats_alone
     before, answered = await replicas(serve, "stays"), await ask(stays, "stays")
     await serve.put([application("stays"), application("comes")])
     await state_of(serve, "comes", replicas=1)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patient(60)):
         while "goes" in await serve.applications():
             await asyncio.sleep(0.1)
     await serve.put([application("stays"), application("comes")])
@@ -110,7 +111,7 @@ async def test_what_serve_was_told_is_seen_at_once_also_while_it_builds(serve: R
     )
     assert not (await state_of(serve, "built", replicas=2)).is_building
     await serve.put([application("built", replicas=1)])
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patient(60)):
         while (await serve.applications()).keys() != {"built"}:
             await asyncio.sleep(0.1)
     assert (await serve.applications())["built"].told == 1
@@ -125,13 +126,13 @@ async def test_a_replica_that_is_removed_ends_what_it_has_answers_on_for_a_while
     slow = asyncio.create_task(ask(target, "leaves", seconds=6))
     await asyncio.sleep(0.5)
     await serve.put([])
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(patient(30)):
         while (state := (await serve.applications()).get("leaves")) is not None and state.targets:
             await asyncio.sleep(0.05)
     # It is listed no more, and who has not heard of that yet is still answered.
     assert (await ask(target, "leaves")).status_code == 200
     assert (await slow).status_code == 200
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(patient(30)):
         while not await is_refused(target, "leaves"):
             await asyncio.sleep(0.05)
 

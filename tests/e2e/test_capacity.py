@@ -11,7 +11,8 @@ import pytest
 from hotswap.cli.demo.models import TrainedModels
 from hotswap.client import ApiError
 from hotswap.domain.lifecycle import DeploymentStatus as S
-from tests.fixtures.stack import Stack, wait_until
+from tests.fixtures.patience import patient, wait_until
+from tests.fixtures.stack import Stack
 from tests.fixtures.work import ended, reaches, under_load
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -38,7 +39,7 @@ def replicas(stack: Stack) -> dict[str, int]:
     applications = httpx.get(
         f"{told['HOTSWAP_RAY__DASHBOARD_URL']}/api/serve/applications/",
         headers={"Authorization": f"Bearer {told['HOTSWAP_RAY__AUTH_TOKEN']}"},
-        timeout=10,
+        timeout=patient(10),
     ).json()["applications"]
     running = {
         name.rpartition("-")[2]: sum(each["state"] == "RUNNING" for each in found["deployments"]["Replica"]["replicas"])
@@ -100,12 +101,12 @@ def test_an_abort_sheds_what_the_stable_can_not_hold_until_it_can(scarce: Stack,
 
 
 def first_refusal(stack: Stack, trained: TrainedModels) -> httpx.Response:
-    for _ in range(300):
+    def refusal() -> httpx.Response | None:
         answer = stack.http.post(f"/api/v1/inference/{MODEL}", json={"features": trained.requests[0]})
-        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
-            return answer
-        time.sleep(0.02)
-    pytest.fail("nothing was ever turned away")
+        return answer if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else None
+
+    found: httpx.Response = wait_until(refusal, seconds=20, every=0.02, what="a request that is turned away")
+    return found
 
 
 def test_what_serves_is_scaled(scarce: Stack) -> None:

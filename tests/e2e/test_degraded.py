@@ -17,8 +17,9 @@ from hotswap.domain.vocabulary import DeploymentKind
 from hotswap.views import AlertView
 from tests.fixtures.gate import Gate
 from tests.fixtures.outcomes import asked_and_told
+from tests.fixtures.patience import wait_until
 from tests.fixtures.shell import Shell
-from tests.fixtures.stack import Stack, hotswap, wait_until
+from tests.fixtures.stack import Stack, hotswap
 from tests.fixtures.work import ended
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]

@@ -22,7 +22,8 @@ from sklearn.linear_model import LogisticRegression
 from hotswap.domain.lifecycle import DeploymentStatus
 from tests.fixtures import mc
 from tests.fixtures.documents import ROOT, ShellBlock, documents, shell_blocks
-from tests.fixtures.stack import Stack, wait_until
+from tests.fixtures.patience import patient, wait_until
+from tests.fixtures.stack import Stack
 from tests.fixtures.work import ended
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -71,7 +72,7 @@ def run(blocks: list[ShellBlock], *, stack: Stack, place: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=patient(240),
     )
     assert done.returncode == 0, f"exit code {done.returncode}\n{done.stderr}\n{done.stdout}"
 

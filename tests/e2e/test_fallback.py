@@ -10,7 +10,8 @@ from hotswap.cli.demo.models import BAND_WIDTH, BANDS, TrainedModels
 from hotswap.cli.demo.traffic import CLIENTS, Answer, Traffic
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.views import DeploymentView
-from tests.fixtures.stack import Stack, wait_until
+from tests.fixtures.patience import wait_until
+from tests.fixtures.stack import Stack
 from tests.fixtures.work import PAUSE_SECONDS, ended
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]

@@ -27,7 +27,8 @@ from sklearn.linear_model import LinearRegression
 from hotswap.cli.demo.models import TrainedModels
 from hotswap.client import ApiError
 from hotswap.domain.lifecycle import DeploymentStatus as S
-from tests.fixtures.stack import Stack, wait_until
+from tests.fixtures.patience import patient, wait_until
+from tests.fixtures.stack import Stack
 from tests.fixtures.work import ended, reaches, under_load
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -267,7 +268,7 @@ def abort_by_temporal(stack: Stack, model: str, *, given: str) -> None:
 def temporal(stack: Stack, *arguments: str) -> str:
     address = stack.environment["urls"]["temporal"]
     command = [str(Path(sys.executable).parent / "temporal"), "workflow", *arguments, "--address", address]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=patient(30)).stdout
 
 
 def test_a_killed_worker_costs_a_rollout_nothing(stack: Stack, served: str, trained: TrainedModels) -> None:

@@ -5,7 +5,6 @@ Prometheus runs on the configuration, rules and dashboard of docker/, with this 
 
 import json
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,8 +18,9 @@ from hotswap.views.verdicts import MetricView
 from tests.fixtures import dashboards, work
 from tests.fixtures.gate import Gate
 from tests.fixtures.otlp import Collector
+from tests.fixtures.patience import wait_until
 from tests.fixtures.prometheus import needs_prometheus, running
-from tests.fixtures.stack import Listeners, Stack, wait_until
+from tests.fixtures.stack import Listeners, Stack
 from tests.fixtures.work import ended, under_load
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -101,10 +101,11 @@ def test_everything_that_rules_and_dashboard_ask_for_is_there(asked: Stack, prom
 
         queries = [*dashboards.rules(), *dashboards.panels()]
         wanted = {name for query in queries for name in query.metrics} - ONLY_WHEN_SOMETHING_IS_WRONG.keys()
-        deadline = time.monotonic() + 60
-        while missing := wanted - told("metadata").keys() - {*told("label/__name__/values")}:
-            assert time.monotonic() < deadline, f"nobody tells {sorted(missing)}"
-            time.sleep(0.2)
+
+        def missing() -> set[str]:
+            return wanted - told("metadata").keys() - {*told("label/__name__/values")}
+
+        wait_until(lambda: not missing(), what=lambda: f"somebody who tells {sorted(missing())}")
         for query in queries:
             told("query", query=query.expression)
 
@@ -120,10 +121,8 @@ def test_everything_that_rules_and_dashboard_ask_for_is_there(asked: Stack, prom
         def not_up() -> list[str]:
             return [each["labels"]["job"] for each in told("targets")["activeTargets"] if each["health"] != "up"]
 
-        deadline = time.monotonic() + 60  # on two busy cores one misses a scrape at times
-        while down := not_up():
-            assert time.monotonic() < deadline, f"no scrape of {down} succeeds"
-            time.sleep(0.2)
+        # On two busy cores one misses a scrape at times.
+        wait_until(lambda: not not_up(), what=lambda: f"a scrape of {not_up()}")
 
 
 def test_a_trace_goes_from_the_request_through_temporal_to_the_activity(

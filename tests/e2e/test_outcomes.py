@@ -20,7 +20,8 @@ from hotswap.domain.vocabulary import InferenceStatus
 from hotswap.views import AsyncInferenceView, PredictionView
 from tests.fixtures import work
 from tests.fixtures.outcomes import asked_and_told
-from tests.fixtures.stack import Stack, hotswap, wait_until
+from tests.fixtures.patience import wait_until
+from tests.fixtures.stack import Stack, hotswap
 from tests.fixtures.work import ended
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]

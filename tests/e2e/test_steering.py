@@ -10,7 +10,8 @@ import pytest
 from hotswap.cli.demo.models import TrainedModels
 from hotswap.client import ApiError
 from hotswap.domain.lifecycle import DeploymentStatus as S
-from tests.fixtures.stack import Stack, hotswap, wait_until
+from tests.fixtures.patience import patient, wait_until
+from tests.fixtures.stack import Stack, hotswap
 from tests.fixtures.work import ended, reaches, under_load
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -62,4 +63,4 @@ def by_temporal(stack: Stack, model: str, verb: str) -> None:
     command = [str(Path(sys.executable).parent / "temporal"), "workflow", "signal", "--name", verb]
     command += ["--workflow-id", f"deployment/Production/{model}", "--input", '{"by":"ann"}']
     command += ["--address", stack.environment["urls"]["temporal"]]
-    subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    subprocess.run(command, capture_output=True, text=True, check=True, timeout=patient(30))

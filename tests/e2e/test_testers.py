@@ -8,7 +8,8 @@ import pytest
 from hotswap.cli.demo.models import BAND_WIDTH, BANDS, TrainedModels
 from hotswap.client import ApiError
 from hotswap.domain.lifecycle import DeploymentStatus as S
-from tests.fixtures.stack import Stack, wait_until
+from tests.fixtures.patience import wait_until
+from tests.fixtures.stack import Stack
 from tests.fixtures.work import ended, under_load
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]

@@ -45,6 +45,7 @@ from hotswap.persistence.slots import PostgresSlots
 from hotswap.persistence.turns import PostgresTurns
 from hotswap.settings import Settings
 from tests.fixtures.api import FakeRay, bearer
+from tests.fixtures.patience import until
 from workflows.polling import Worker
 from workflows.queue import QueueWorkflow
 
@@ -197,14 +198,7 @@ class ApiWorld:
         async def ended() -> bool:
             return await self.status(deployment_id) == status
 
-        await self.until(ended)
-
-    async def until(self, condition: Callable[[], Any], *, seconds: float = 30) -> Any:
-        deadline = asyncio.get_running_loop().time() + seconds
-        while not (found := await condition()):
-            assert asyncio.get_running_loop().time() < deadline, "still not so"
-            await asyncio.sleep(0.05)
-        return found
+        await until(ended)
 
 
 @contextlib.asynccontextmanager

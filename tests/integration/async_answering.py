@@ -10,6 +10,7 @@ from typing import Any
 from hotswap.answering import Answering
 from hotswap.persistence.async_inference import Limits, NewInference, PostgresAsyncInference
 from hotswap.providers.gateway import Answer
+from tests.fixtures.patience import patient
 
 NEW = NewInference("r-1", "fraud", False, {"x-entity-id": "ann"}, '{"features": [1]}', "shop")
 LIMITS = Limits(timedelta(minutes=10), waiting=100, waiting_of_caller=50)
@@ -43,7 +44,7 @@ async def at_work(waiting: PostgresAsyncInference, gateway: Any, *, at_once: int
 
 
 async def ended(waiting: PostgresAsyncInference, request_id: str = "r-1") -> Any:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         while (seen := await waiting.find(request_id, of=None)).due_at is not None:
             await asyncio.sleep(0.02)
     return seen

@@ -6,7 +6,7 @@ import itertools
 import os
 import random
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,6 +29,7 @@ from hotswap.uploads import MultipartUploads
 from tests.fixtures.api import bearer, make_app, make_settings
 from tests.fixtures.line import Line, line
 from tests.fixtures.listening import serving
+from tests.fixtures.patience import until
 from tests.fixtures.ports import free_port
 from tests.fixtures.s3 import S3Server
 from tests.integration.api_world import INSPECTION, registration
@@ -83,12 +84,6 @@ async def shop(
         httpx.AsyncClient(base_url=url, trust_env=False) as http,
     ):
         yield Shop(http, settings, sessions, s3, carried, url)
-
-
-async def until(condition: Callable[[], Awaitable[Any]], *, seconds: float = 30) -> None:
-    async with asyncio.timeout(seconds):
-        while not await condition():
-            await asyncio.sleep(0.05)
 
 
 async def send(upload: dict[str, Any], content: bytes, *, only: int | None = None) -> None:

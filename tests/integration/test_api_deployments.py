@@ -20,6 +20,7 @@ from hotswap.persistence.looks import PostgresLooks
 from hotswap.persistence.tables import Deployment
 from hotswap.temporal import connect
 from tests.fixtures.api import make_app
+from tests.fixtures.patience import until
 from tests.integration.api_world import ApiWorld, fake_worker
 
 S = DeploymentStatus
@@ -35,7 +36,7 @@ async def started(world: ApiWorld, **body: object) -> str:
     answer = await world.deploy(**body)
     assert answer.status_code == 202, answer.text
     deployment_id: str = answer.json()["deploymentId"]
-    await world.until(lambda: world.was_opened(deployment_id))
+    await until(lambda: world.was_opened(deployment_id))
     return deployment_id
 
 
@@ -124,7 +125,7 @@ async def test_a_crash_between_row_and_workflow_heals_with_the_same_key(world: A
     world.app.state.parts.orchestration.start_deployment = real
     healed = await world.deploy(key="k")
     assert healed.status_code == 202
-    await world.until(lambda: world.was_opened(healed.json()["deploymentId"]))
+    await until(lambda: world.was_opened(healed.json()["deploymentId"]))
 
 
 async def test_an_update_reaches_the_workflow_with_the_callers_name(world: ApiWorld, worker: Worker) -> None:

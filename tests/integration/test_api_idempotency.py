@@ -13,6 +13,7 @@ from hotswap.persistence.idempotency import CLAIMED, KEPT
 from hotswap.persistence.retention import let_go
 from hotswap.persistence.tables import FreezeRow, IdempotencyKey
 from hotswap.settings import RetentionSettings
+from tests.fixtures.patience import patient
 from tests.integration.api_world import ApiWorld
 from tests.integration.test_api_deployments import error_of, started
 
@@ -96,7 +97,7 @@ async def test_a_process_that_dies_keeps_its_key_for_a_moment_only(world: ApiWor
     real, keys.let_go = keys.let_go, die  # what a killed process doesn't come to either
     freezing, world.app.state.parts.freezes.add = world.app.state.parts.freezes.add, die
     try:
-        await asyncio.wait_for(freeze(world, "k"), 5)
+        await asyncio.wait_for(freeze(world, "k"), patient(5))
     except asyncio.CancelledError:
         pass
     finally:

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -13,6 +12,7 @@ import pytest
 
 from hotswap.signing import public_jwks
 from tests.fixtures.api import SIGNING_KEY
+from tests.fixtures.patience import patient, wait_until
 from tests.fixtures.ports import free_port
 
 
@@ -44,11 +44,12 @@ def test_it_serves_with_every_server_away_and_stops_on_sigterm(tmp_path: Path) -
         TEMPORAL_ADDRESS="127.0.0.1:1",
     )
     try:
-        deadline = time.monotonic() + 20
-        while not ready_file.exists():
+
+        def is_ready() -> bool:
             assert process.poll() is None, (tmp_path / "log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+            return ready_file.exists()
+
+        wait_until(is_ready, seconds=20, every=0.05, what="the API's start")
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
             assert http.get("/health").json() == {"status": "alive"}
             ready = http.get("/health/ready")
@@ -61,7 +62,7 @@ def test_it_serves_with_every_server_away_and_stops_on_sigterm(tmp_path: Path) -
             "storage",
         }
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(patient(10)) == 0
     finally:
         process.kill()
         process.wait()
@@ -70,7 +71,7 @@ def test_it_serves_with_every_server_away_and_stops_on_sigterm(tmp_path: Path) -
 
 def test_a_missing_setting_stops_it_with_one_line_that_names_it(tmp_path: Path) -> None:
     process = start(tmp_path)
-    assert process.wait(20) == 78
+    assert process.wait(patient(20)) == 78
     (line,) = (tmp_path / "log").read_text().splitlines()
     assert line.startswith("setting HOTSWAP_REDIS")
 

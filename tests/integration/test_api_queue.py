@@ -14,6 +14,7 @@ from api.orchestration import Orchestration
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Role
 from hotswap.temporal import connect
+from tests.fixtures.patience import until
 from tests.integration.api_world import ApiWorld, fake_worker
 from tests.integration.test_api_deployments import error_of, started
 
@@ -51,18 +52,18 @@ async def test_queued_deployments_start_one_after_the_other_in_their_order(world
     listed = (await world.get("/api/v1/deployments", params={"model": world.model})).json()
     assert [each["queuePosition"] for each in listed["items"]] == [2, 1, None]
     await world.say(first, "abort")
-    await world.until(lambda: world.was_opened(second))
+    await until(lambda: world.was_opened(second))
     view = await seen(world, second)
     assert (view["queuePosition"], view["workflowId"]) == (None, f"deployment/Production/{world.model}")
     assert (await seen(world, third))["queuePosition"] == 1
     await world.say(second, "abort")
-    await world.until(lambda: world.was_opened(third))
+    await until(lambda: world.was_opened(third))
 
 
 async def test_queueing_where_nothing_runs_starts_at_once(world: ApiWorld, worker: Worker) -> None:
     await world.add_version()
     answer = await accepted(world, onConflict="queue", strategyConfig={"canaryPercentage": 20})
-    await world.until(lambda: world.was_opened(answer["deploymentId"]))
+    await until(lambda: world.was_opened(answer["deploymentId"]))
     handle = world.temporal.get_workflow_handle(f"deployment/Production/{world.model}")
     description = await handle.describe()
     assert (await description.memo())["deploymentId"] == answer["deploymentId"]
@@ -91,7 +92,7 @@ async def test_a_queued_deployment_leaves_the_line_and_is_told_nothing_else(worl
     async def closed() -> bool:
         return (await world.temporal.get_workflow_handle(f"queue/{second}").describe()).close_time is not None
 
-    await world.until(closed)
+    await until(closed)
     assert (await world.say(third, "rollback")).json()["status"] == "Cancelled"
     assert (await seen(world, first))["status"] == "Pending", "what is under way was not touched"
 
@@ -131,7 +132,7 @@ async def test_superseding_aborts_what_runs_and_what_waits_and_then_starts(world
     first = await started(world)
     waiting = (await accepted(world, onConflict="queue"))["deploymentId"]
     superseding = (await accepted(world, by="bob", onConflict="supersede"))["deploymentId"]
-    await world.until(lambda: world.was_opened(superseding))
+    await until(lambda: world.was_opened(superseding))
     assert (await seen(world, first))["status"] == "Cancelled"
     await world.ends(waiting)
     view = await seen(world, waiting)
@@ -156,7 +157,7 @@ async def test_without_temporal_a_place_in_line_is_taken_and_given_up(
     world.app.state.parts = parts
     assert await accepted(world, onConflict="queue", key="b") == {**second, "queuePosition": 1, "message": ANY}
     async with fake_worker(world.temporal, world.sessions, world.task_queue):
-        await world.until(lambda: world.was_opened(second["deploymentId"]))
+        await until(lambda: world.was_opened(second["deploymentId"]))
 
 
 async def test_a_start_at_a_time_waits_for_it_and_keeps_nobody_waiting(world: ApiWorld, worker: Worker) -> None:
@@ -168,14 +169,14 @@ async def test_a_start_at_a_time_waits_for_it_and_keeps_nobody_waiting(world: Ap
     soon = await accepted(world, environment="Staging", startAt=in_hours(1.5 / 3600))
     now = await started(world)
     assert not await world.was_opened(soon["deploymentId"])
-    await world.until(lambda: world.was_opened(soon["deploymentId"]))
+    await until(lambda: world.was_opened(soon["deploymentId"]))
     assert (await world.say(later["deploymentId"], "abort")).status_code == 200
     handle = world.temporal.get_workflow_handle(f"queue/{later['deploymentId']}")
 
     async def closed() -> bool:
         return (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
 
-    await world.until(closed)
+    await until(closed)
     assert await world.status(now) == "Pending"
 
 
@@ -215,7 +216,7 @@ async def test_a_frozen_environment_refuses_rollouts_but_no_way_back(world: ApiW
     assert not await world.was_opened(waiting["deploymentId"])
     thawed = await world.http.delete(f"/api/v1/freezes/{freeze['freezeId']}", headers=world.token(Role.ADMIN))
     assert (thawed.status_code, thawed.json()["isInForce"]) == (200, False)
-    await world.until(lambda: world.was_opened(waiting["deploymentId"]))
+    await until(lambda: world.was_opened(waiting["deploymentId"]))
 
 
 async def test_what_waited_starts_when_the_freeze_has_ended_by_itself(world: ApiWorld, worker: Worker) -> None:
@@ -223,7 +224,7 @@ async def test_what_waited_starts_when_the_freeze_has_ended_by_itself(world: Api
     assert (await frozen(world, duration="PT1.5S")).status_code == 201
     waiting = (await accepted(world, environment="Staging", onConflict="queue"))["deploymentId"]
     assert not await world.was_opened(waiting)
-    await world.until(lambda: world.was_opened(waiting))
+    await until(lambda: world.was_opened(waiting))
     await world.say(waiting, "abort")
 
 

@@ -7,6 +7,7 @@ from temporalio.worker import Worker
 
 from hotswap.domain.vocabulary import Role
 from hotswap.persistence.tables import ModelVersion
+from tests.fixtures.patience import until
 from tests.integration.api_world import ApiWorld
 
 
@@ -93,7 +94,7 @@ async def test_a_slow_registration_is_accepted_and_can_be_followed(world: ApiWor
     async def completed() -> bool:
         return (await world.get(location)).json()["status"] == "Completed"
 
-    await world.until(completed)
+    await until(completed)
     assert (await world.get(f"/api/v1/models/{world.model}/versions/2.0.0")).status_code == 200
 
 

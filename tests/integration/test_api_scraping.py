@@ -11,6 +11,7 @@ from hotswap.domain.traffic import ProxyReport
 from hotswap.persistence.gauges import RedisGauges
 from hotswap.persistence.recorder import DEAD
 from hotswap.records import STREAM
+from tests.fixtures.patience import until
 from tests.integration.api_world import ApiWorld
 
 
@@ -26,7 +27,7 @@ async def test_a_deployment_is_seen_from_its_start_to_its_end(world: ApiWorld, w
                 found.setdefault(sample.name, {})[",".join(sorted(sample.labels.values()))] = sample.value
         return found
 
-    await world.until(lambda: world.was_opened(deployment_id))
+    await until(lambda: world.was_opened(deployment_id))
     now = await figures()
     assert now["hotswap_source_up"] == {"postgresql": 1}
     assert sum(now["hotswap_deployments"].values()) == 1

@@ -11,6 +11,7 @@ from hotswap.domain.access import Grant
 from hotswap.domain.traffic import TrafficPlan
 from hotswap.domain.vocabulary import Role
 from hotswap.persistence.registry import PostgresRegistry
+from tests.fixtures.patience import until
 from tests.integration.api_world import INSPECTION, ApiWorld, registration
 from tests.integration.test_api_deployments import error_of, made_active
 
@@ -53,7 +54,7 @@ async def test_a_model_is_its_teams(world: ApiWorld) -> None:
     assert started.status_code == 202, started.text
     abort = f"/api/v1/deployments/{started.json()['deploymentId']}/abort"
     assert "in the team payments" in refusal(await world.http.post(abort, headers=world.token(theirs)))
-    await world.until(lambda: world.was_opened(started.json()["deploymentId"]))
+    await until(lambda: world.was_opened(started.json()["deploymentId"]))
     assert (await world.http.post(abort, headers=world.token(ours))).status_code == 200
 
 

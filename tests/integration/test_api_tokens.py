@@ -17,6 +17,7 @@ from hotswap.domain.vocabulary import Role
 from hotswap.persistence.tables import ServiceTokenRow
 from hotswap.signing import public_jwks, write_keys
 from tests.fixtures.api import SIGNING_KEY
+from tests.fixtures.patience import patient, until
 from tests.integration.api_world import ApiWorld
 from tests.integration.test_api_deployments import error_of
 
@@ -99,7 +100,7 @@ async def test_a_use_is_noted_once_a_minute_and_waits_for_nobody(signing: ApiWor
     async with signing.sessions.begin() as session:
         row = await session.get(ServiceTokenRow, made["tokenId"], with_for_update=True)
         assert row is not None
-        async with asyncio.timeout(5):  # somebody has the row, and its use is noted already
+        async with asyncio.timeout(patient(5)):  # somebody has the row, and its use is noted already
             assert (await exchange(signing, made["token"])).status_code == 200
         row.last_used_at = before = datetime.now(UTC) - timedelta(seconds=61)
     assert (await exchange(signing, made["token"])).status_code == 200
@@ -198,7 +199,7 @@ async def test_a_program_is_no_second_pair_of_eyes(world: ApiWorld) -> None:
     refused = await world.say(deployment, "approve", by="service:ci")
     assert error_of(refused) == (403, "FORBIDDEN")
     assert "takes a person's approval" in refused.json()["error"]["message"]
-    await world.until(lambda: world.was_opened(deployment))
+    await until(lambda: world.was_opened(deployment))
     assert (await world.say(deployment, "abort", by="service:ci")).status_code == 200
 
 
@@ -221,7 +222,7 @@ async def test_who_was_shown_a_token_is_no_second_pair_of_eyes(world: ApiWorld) 
     deployment = (await world.deploy(by=f"service:{second}")).json()["deploymentId"]
     for held in ("ann", "bob"):  # each could have asked through the first, which made the second
         assert f"{held} made that token or gave it a new secret" in await refusal(deployment, held)
-    await world.until(lambda: world.was_opened(deployment))
+    await until(lambda: world.was_opened(deployment))
     carol = await world.say(deployment, "approve", by="carol")
     assert error_of(carol) == (409, "CONFLICT"), "she may, but here nothing waits for it"
     assert "nothing waits for an approval" in carol.json()["error"]["message"]

@@ -18,6 +18,7 @@ from hotswap.domain.errors import ValidationFailed
 from hotswap.settings import StorageSettings
 from hotswap.storage import ObjectStorage
 from serving.artifacts import ArtifactCache
+from tests.fixtures.patience import patient
 from tests.fixtures.s3 import S3Server
 
 URI = "s3://ml-models/fraud.tar.gz"
@@ -79,7 +80,7 @@ def test_what_a_killed_fetch_leaves_is_swept_by_the_next_and_what_a_live_one_nee
     )
     for process, event in ((killed, arrived[0]), (live, arrived[1])):
         process.start()
-        assert event.wait(30)
+        assert event.wait(patient(30))
     assert len(directories(cache)) == 2
     os.kill(killed.pid or 0, signal.SIGKILL)
     killed.join()

@@ -20,6 +20,7 @@ from hotswap.persistence.recorder import Writable, make_partitions, write
 from hotswap.persistence.retention import let_go
 from hotswap.providers.gateway import Answer, AnswerLost
 from hotswap.settings import RetentionSettings
+from tests.fixtures.patience import patient
 from tests.fixtures.records import encoded
 from tests.integration.async_answering import LIMITS, NEW, PREDICTION, FakeGateway, at_work, ended
 
@@ -96,7 +97,7 @@ async def test_what_a_replica_may_have_answered_waits_for_its_record(
 
     await waiting.accept(NEW, LIMITS)
     async with at_work(waiting, gateway := FakeGateway(answer)):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             while (await waiting.find("r-1", of=None)).status != S.PENDING or not gateway.asked:
                 await asyncio.sleep(0.02)
         await record(postgres_url, {"features": "[1]", "prediction": "3"})
@@ -148,7 +149,7 @@ async def test_a_worker_that_is_given_its_own_request_again_asks_once_and_goes_o
 
     await waiting.accept(NEW, LIMITS)
     async with at_work(waiting, gateway := Slow()):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             while (await waiting.find("r-1", of=None)).attempts < 3:
                 await asyncio.sleep(0.02)
         answered.set()
@@ -223,7 +224,7 @@ async def test_after_its_deadline_it_is_timed_out_whoever_looks_and_whoever_answ
     await waiting.accept(NEW, replace(LIMITS, deadline=timedelta(milliseconds=300)))
     (taken,) = await waiting.take(8)
     assert 0 < taken.seconds_left < 0.3
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         while (seen := await waiting.find("r-1", of=None)).status != S.TIMEOUT:
             await asyncio.sleep(0.02)
     assert seen.completed_at == seen.deadline_at

@@ -13,6 +13,7 @@ from hotswap.domain.application import ApplicationHealth, ApplicationState, Desi
 from hotswap.persistence import applications
 from hotswap.persistence.applications import PostgresApplications
 from hotswap.persistence.database import Sessions
+from tests.fixtures.patience import patient
 from tests.fixtures.rows import spec
 from tests.workflows.fake_serving import FakeProbe
 from tests.workflows.fakes import FakePlans
@@ -36,7 +37,7 @@ async def test_the_lease_has_one_holder_and_a_late_one_learns_that_it_lost(
     async with desired.writer_lease("first") as lease:
         assert 12 < await lease.remaining() <= 15
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.5), desired.writer_lease("second"):
+            async with asyncio.timeout(patient(0.5)), desired.writer_lease("second"):
                 pass
     monkeypatch.setattr(applications, "LEASE_SECONDS", 0)
     async with desired.writer_lease("frozen") as lost:

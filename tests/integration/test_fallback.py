@@ -13,6 +13,7 @@ from hotswap.bus import RedisTrafficBus
 from hotswap.domain.traffic import FULL, Arm, Counts
 from hotswap.domain.vocabulary import Role
 from tests.fixtures.envoy import Gateway, Manner, Upstream
+from tests.fixtures.patience import patient
 from tests.fixtures.ports import free_base
 from tests.fixtures.traffic import CANDIDATE, STABLE, answered_by, plan, until
 
@@ -86,7 +87,7 @@ async def is_not_there(arms: Arms) -> None:
     address = await arms.replica("another")
     await arms.serve(address)
     arms.gateway.serve.targets["another"] = arms.gateway.serve.targets.pop(CANDIDATE.application)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         while address in (await arms.gateway.http.get(f"{arms.gateway.settings.agent.envoy_admin_url}/clusters")).text:
             await asyncio.sleep(0.05)
 

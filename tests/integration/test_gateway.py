@@ -13,11 +13,13 @@ from scipy.stats import binom
 
 from hotswap.bus import PLAN, RedisTrafficBus
 from hotswap.domain.access import Grant
-from hotswap.domain.traffic import FULL, TrafficPlan, total_counts
+from hotswap.domain.traffic import FULL, ProxyReport, TrafficPlan, total_counts
 from hotswap.domain.vocabulary import Role
 from serving import agent as agent_module
 from serving.envoy.headers import UNREAD_HEADERS
+from tests.fixtures import patience
 from tests.fixtures.envoy import Gateway, Upstream
+from tests.fixtures.patience import patient
 from tests.fixtures.traffic import CANDIDATE, STABLE, answered_by, plan, until
 
 INFERRING = {Role.APPLICATION, Role.DATA_SCIENTIST, Role.ML_ENGINEER, Role.ADMIN}
@@ -184,12 +186,12 @@ async def test_a_candidate_without_replicas_gets_nothing_until_it_has_some(
         assert CANDIDATE.application in report.held["Production/fraud"]
         assert await answered_by(gateway, 40) == {STABLE.application: 40}
         gateway.serve.targets[CANDIDATE.application] = (upstreams[CANDIDATE.application].target,)
-        for _ in range(200):
-            report = await gateway.report(bus) or report
-            if not report.held:
-                break
-            await asyncio.sleep(0.02)
-        assert report.held == {}
+
+        async def is_let_go() -> bool:
+            report = await gateway.report(bus)
+            return report is not None and report.held == {}
+
+        await patience.until(is_let_go, what="the end of the hold")
         assert len(await answered_by(gateway, 80)) == 2
 
 
@@ -199,12 +201,12 @@ async def test_nothing_is_acknowledged_that_envoy_has_not_taken(gateway: Gateway
         await gateway.publish(bus, plan(1, 0))
         gateway.kill_envoy()
         await bus.publish(plan(2, FULL))
-        for _ in range(200):
+
+        async def with_problem() -> ProxyReport | None:
             report = await gateway.report(bus)
-            if report is not None and report.problem:
-                break
-            await asyncio.sleep(0.02)
-        assert report is not None
+            return report if report is not None and report.problem else None
+
+        report = await patience.until(with_problem, what="a report of the problem")
         assert report.generation == 1
         assert report.problem is not None
         assert report.problem.startswith("plan 2 is not applied")
@@ -257,7 +259,7 @@ async def test_an_address_that_serve_gave_to_another_application_gets_nothing_of
         await gateway.publish(bus, plan(1, 0))
         assert await answered_by(gateway, 8) == {STABLE.application: 8}
         gateway.serve.targets = {CANDIDATE.application: gateway.serve.targets[STABLE.application]}
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patient(5)):
             while (await gateway.infer("fraud")).status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 await asyncio.sleep(0.05)
 
@@ -330,5 +332,5 @@ async def test_nobody_there_is_503_in_the_error_format(gateway: Gateway, bus: Re
 
 async def test_an_agent_ends_whenever_it_is_told_to(gateway: Gateway) -> None:
     for milliseconds in range(40):
-        async with asyncio.timeout(5), gateway.agent():
+        async with asyncio.timeout(patient(5)), gateway.agent():
             await asyncio.sleep(milliseconds / 1000)

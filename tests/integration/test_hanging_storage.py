@@ -20,6 +20,7 @@ from hotswap.settings import StorageSettings
 from hotswap.storage import ObjectStorage, Patience
 from hotswap.uploads import MultipartUploads
 from tests.fixtures.api import SIGNING_KEY, bearer, make_app, make_settings
+from tests.fixtures.patience import patient
 from tests.integration.test_api_deployments import error_of
 
 LONG, SHORT = Patience(connect=1, read=60, retries=1), Patience(connect=1, read=0.3, retries=1)
@@ -70,7 +71,7 @@ async def test_who_needs_no_storage_is_answered_while_it_hangs(
             return await http.post("/api/v1/models/fraud/uploads", headers=headers, json=body)
 
         pushes = [asyncio.create_task(push(number)) for number in range(40)]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(patient(30)):
             while hanging.connections < api.storage.AT_ONCE:
                 await asyncio.sleep(0.01)
             login = await http.post("/api/v1/authentication/login", json={"user": "ann", "password": "right horse"})

@@ -14,6 +14,7 @@ from hotswap.domain.vocabulary import Role
 from hotswap.signing import generate_signing_key, public_jwks
 from serving.envoy.files import write_atomically
 from tests.fixtures.envoy import Gateway
+from tests.fixtures.patience import patient
 from tests.fixtures.traffic import plan
 
 
@@ -26,7 +27,7 @@ async def status(gateway: Gateway, headers: dict[str, str]) -> int:
 
 
 async def until_status(gateway: Gateway, headers: dict[str, str], expected: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while await status(gateway, headers) != expected:
             await asyncio.sleep(0.01)
 
@@ -51,7 +52,7 @@ async def test_a_rotation_refuses_nobody_and_a_retired_key_is_refused(gateway: G
         await until_status(gateway, by_new, 200)
         assert [await status(gateway, by_old), await status(gateway, by_new)] == [200, 200]
         seen = len(statuses)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patient(10)):
             while len(statuses) < seen + 10:
                 await asyncio.sleep(0.01)
         calling.cancel()

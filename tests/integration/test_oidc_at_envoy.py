@@ -14,6 +14,7 @@ from hotswap.domain.traffic import TrafficPlan
 from hotswap.domain.vocabulary import Role
 from tests.fixtures.envoy import Gateway, Upstream
 from tests.fixtures.issuer import Issuer, ec_key
+from tests.fixtures.patience import patient
 from tests.fixtures.traffic import STABLE, plan
 
 ROLES = {
@@ -60,7 +61,7 @@ async def infer(gateway: Gateway, headers: dict[str, str], **more: str) -> httpx
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(patient(15)):
         while not await condition():
             await asyncio.sleep(0.02)
 

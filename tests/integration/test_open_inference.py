@@ -27,6 +27,7 @@ from serving.spool import SpoolWriter, read_frames, segments
 from tests.fixtures.envoy import Gateway, Upstream
 from tests.fixtures.listening import serving
 from tests.fixtures.models import save_identity, save_table
+from tests.fixtures.patience import patient
 from tests.fixtures.traffic import CANDIDATE, STABLE, plan, until
 
 BODY: dict[str, Any] = {"inputs": []}
@@ -137,7 +138,7 @@ async def test_the_server_is_ready_when_somebody_answers_for_each_arm_that_has_w
     gateway: Gateway, bus: RedisTrafficBus, upstreams: dict[str, Upstream]
 ) -> None:
     async def becomes(status: int) -> httpx.Response:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patient(5)):
             while (answer := await ask(gateway, "GET", "/v2/health/ready")).status_code != status:
                 await asyncio.sleep(0.05)
         return answer

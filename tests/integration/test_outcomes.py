@@ -21,6 +21,7 @@ from hotswap.persistence.outcomes import PostgresOutcomes, Reported
 from hotswap.persistence.quality import quality
 from hotswap.records import decode_record
 from hotswap.settings import RetentionSettings
+from tests.fixtures.patience import patient
 from tests.fixtures.records import encoded
 from tests.fixtures.rows import registered
 
@@ -200,7 +201,7 @@ async def test_it_runs_until_it_is_told_to_stop_and_outlives_a_lost_connection(
             )
         )
     await report(sessions, a="1")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(patient(30)):
         while not (await seen(sessions)).labels:
             await asyncio.sleep(0.05)
     running.cancel()

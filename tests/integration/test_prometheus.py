@@ -10,6 +10,7 @@ import pytest
 from hotswap.domain.analysis import JudgeName, Metric, Reading, Source, Subject
 from hotswap.domain.errors import Unavailable
 from hotswap.providers.prometheus import PrometheusMeter, written
+from tests.fixtures.patience import patient
 from tests.fixtures.ports import free_base
 from tests.fixtures.prometheus import PROMTOOL, needs_prometheus, running
 
@@ -34,7 +35,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home = tmp_path_factory.mktemp("prometheus")
     (home / "samples").write_text("\n".join(samples()) + "\n")
     blocks = [PROMTOOL, "tsdb", "create-blocks-from", "openmetrics", str(home / "samples"), str(home / "data")]
-    subprocess.run(blocks, check=True, capture_output=True, timeout=60)
+    subprocess.run(blocks, check=True, capture_output=True, timeout=patient(60))
     with running(home, "global: {scrape_interval: 1h}\n", "--query.lookback-delta=3s", port=free_base()) as url:
         yield url
 

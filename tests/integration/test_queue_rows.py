@@ -25,6 +25,7 @@ from hotswap.persistence.queries import Queries
 from hotswap.persistence.rows import DeploymentRow, NewDeployment
 from hotswap.persistence.slots import PostgresSlots
 from hotswap.persistence.turns import PostgresTurns
+from tests.fixtures.patience import patient
 from tests.fixtures.rows import actions, deployment_of, registered
 
 PRODUCTION = Environment.PRODUCTION
@@ -273,7 +274,7 @@ async def test_the_owners_of_an_outage_come_back_in_any_order_and_are_served_in_
 async def listening(engine: AsyncEngine) -> AsyncIterator[asyncio.Event]:
     heard = asyncio.Event()
     async with PostgresBell(engine).listening(heard.set):
-        await asyncio.wait_for(heard.wait(), 5)  # it listens
+        await asyncio.wait_for(heard.wait(), patient(5))  # it listens
         heard.clear()
         yield heard
 
@@ -289,7 +290,7 @@ async def test_an_end_is_heard_when_it_is_committed_and_only_then(sessions: Sess
         assert not heard.is_set()
         began = time.monotonic()
         await moved(sessions, first, S.FAILED)
-        await asyncio.wait_for(heard.wait(), 2)
+        await asyncio.wait_for(heard.wait(), patient(2))
         assert time.monotonic() - began < 1
 
 
@@ -301,10 +302,10 @@ async def test_who_listens_hears_again_after_his_connection_was_lost(sessions: S
             await session.execute(
                 text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
             )
-        await asyncio.wait_for(heard.wait(), 10)  # it may have missed something, so it looks
+        await asyncio.wait_for(heard.wait(), patient(10))  # it may have missed something, so it looks
         heard.clear()
         await moved(sessions, first, S.FAILED)
-        await asyncio.wait_for(heard.wait(), 2)
+        await asyncio.wait_for(heard.wait(), patient(2))
 
 
 # --- freezes ----------------------------------------------------------------------------------------------------------
@@ -316,7 +317,7 @@ async def test_a_freeze_lets_in_only_what_waits_for_its_end(sessions: Sessions, 
     until = datetime.now(UTC) + timedelta(hours=2)
     async with listening(engine) as heard:
         freeze = await freezes.add(PRODUCTION, reason="holidays", starts_at=None, until=until, by="ann")
-        await asyncio.wait_for(heard.wait(), 2)
+        await asyncio.wait_for(heard.wait(), patient(2))
     with pytest.raises(Conflict, match=r"Production is frozen until .*Z \(holidays\)"):
         await queued(sessions, None)
     with pytest.raises(Conflict, match="frozen"):
@@ -331,7 +332,7 @@ async def test_a_freeze_lets_in_only_what_waits_for_its_end(sessions: Sessions, 
     assert "frozen" in place.message
     async with listening(engine) as heard:
         lifted = await freezes.lift(freeze.freeze_id, by="bob")
-        await asyncio.wait_for(heard.wait(), 2)
+        await asyncio.wait_for(heard.wait(), patient(2))
     assert lifted.until < until
     seen = (await turns.standings([waiting]))[waiting]
     assert seen is not None

@@ -26,6 +26,7 @@ from hotswap.persistence import recorder
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.recorder import DEAD, GROUP, Recorder
 from hotswap.records import STREAM, decode_record, encode_batch
+from tests.fixtures.patience import patient
 from tests.fixtures.records import GOOD, encoded
 from tests.fixtures.valkey import ValkeyServer
 
@@ -51,7 +52,7 @@ class Line:
             return list(await session.scalars(text("SELECT record_id FROM inference_requests ORDER BY record_id")))
 
     async def until_empty(self, *, seconds: float = 30) -> None:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(patient(seconds)):
             while await self.redis.xlen(STREAM):
                 await asyncio.sleep(0.05)
 
@@ -152,7 +153,7 @@ async def until_inserting(line: Line) -> None:
         async with line.sessions() as session:  # a transaction sees one state of pg_stat_activity
             return bool(await session.scalar(waiting))
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(patient(30)):
         while not await is_waiting():
             await asyncio.sleep(0.01)
 
@@ -160,13 +161,13 @@ async def until_inserting(line: Line) -> None:
 async def until_alone(line: Line) -> None:
     """Valkey has seen that the recorder is gone: what it asked for and hasn't got is not done."""
     own = await line.redis.client_id()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(patient(30)):
         while {int(client["id"]) for client in await line.redis.client_list()} != {own}:
             await asyncio.sleep(0.01)
 
 
 async def until_recorded(line: Line) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(patient(30)):
         while not await line.recorded():
             await asyncio.sleep(0.01)
 
@@ -227,7 +228,7 @@ async def test_it_ends_whenever_it_is_told_to(line: Line, monkeypatch: pytest.Mo
         ending = asyncio.create_task(until_terminated(Recorder(line.redis, line.database_url).run))
         await asyncio.sleep(0.01 + milliseconds % 30 / 1000)
         os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.wait([ending], timeout=5)
+        await asyncio.wait([ending], timeout=patient(5))
         assert ending.done()
 
 

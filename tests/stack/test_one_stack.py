@@ -23,9 +23,10 @@ from hotswap.cli.demo.models import TrainedModels
 from hotswap.cli.demo.run import MODEL as DEMOS_MODEL
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from tests.fixtures import mc
+from tests.fixtures.patience import patient, wait_until
 from tests.fixtures.ports import free_base
 from tests.fixtures.shell import Shell
-from tests.fixtures.stack import BUSY, UNLIMITED, Stack, described, hotswap, start, wait_until
+from tests.fixtures.stack import BUSY, UNLIMITED, Stack, described, hotswap, start
 from tests.fixtures.work import ended, register, under_load
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
@@ -53,7 +54,7 @@ def own() -> Iterator[Own]:
         data, base = Path(place) / "data", free_base()
         try:
             words = ["demo", "--port-base", str(base), "--data-dir", str(data), "--keep"]
-            said = hotswap(*words, timeout=300, settings={**BUSY, **UNLIMITED, **SETTINGS}).stdout
+            said = hotswap(*words, timeout=patient(300), settings={**BUSY, **UNLIMITED, **SETTINGS}).stdout
             stack = Stack(data, described(data))
             yield Own(data, base, json.loads(said.splitlines()[-1]), stack)
             stack.close()

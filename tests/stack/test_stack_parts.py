@@ -31,6 +31,7 @@ from redis.retry import Retry
 from hotswap.cli.stack import control_environment, processes
 from hotswap.cli.stack.layout import Layout
 from hotswap.cli.stack.ports import at_base
+from tests.fixtures.patience import patient, wait_until
 from tests.fixtures.ports import free_base
 
 pytestmark = pytest.mark.slow
@@ -53,7 +54,7 @@ class Stack:
             capture_output=True,
             text=True,
             env={**os.environ, "HOTSWAP_STACK_PARTS": parts},
-            timeout=120,
+            timeout=patient(120),
         )
         self.sessions |= {entry.session for entry in processes.load(self.layout.processes)}
         return result
@@ -120,10 +121,7 @@ def with_ray() -> Iterator[Stack]:
 
 
 def until(condition: Callable[[], object], limit: float = 20.0) -> None:
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, "took too long"
-        time.sleep(0.05)
+    wait_until(condition, seconds=limit, every=0.05)
 
 
 def answers(call: Callable[[], object]) -> bool:

@@ -28,6 +28,7 @@ from hotswap.domain.traffic import FULL, Counts, ProxyReport
 from hotswap.domain.verdict import Outcome, Verdict
 from hotswap.messages import CanaryConfig, VerifiedWeight, Watch
 from hotswap.ports import Judge, Meter
+from tests.fixtures.patience import patient
 
 
 class Bus:
@@ -162,7 +163,7 @@ async def test_a_source_that_fails_is_an_error_and_holds_up_nothing(
 
     seen = Seen(until=lambda look: "confidence" in look.readings)
     watching = activities(Bus(100), judge=seen.judge, meter=Broken() if read is not None else None)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         await environment.run(
             watching.watch, step(baseline=0, verified_at=Clock.now - 5, metrics=(CONFIDENCE,), lasts=60)
         )
@@ -173,7 +174,7 @@ async def test_a_source_that_fails_is_an_error_and_holds_up_nothing(
 async def test_a_bake_whose_metric_says_so_is_not_extended(environment: ActivityEnvironment, action: NoVerdict) -> None:
     said = Verdict(Outcome.INCONCLUSIVE, "who knows", action=action)
     watching = activities(Bus(100), judge=Seen(verdict=said).judge)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         assert await environment.run(watching.watch, step(baseline=0, verified_at=Clock.now - 5, lasts=600)) == said
 
 

@@ -13,6 +13,7 @@ from serving import inference
 from serving.inference import InferenceApp
 from serving.runtimes import load
 from tests.fixtures.models import save_identity
+from tests.fixtures.patience import patient
 from tests.unit.replica import PATH, Replica, Slow, received, row
 
 
@@ -175,7 +176,7 @@ async def test_a_body_without_end_is_refused(replica: Replica) -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": PATH, "headers": []}
-    await asyncio.wait_for(InferenceApp()(scope, receive, send), 5)
+    await asyncio.wait_for(InferenceApp()(scope, receive, send), patient(5))
     assert sent[0]["status"] == 413
 
 
@@ -214,7 +215,7 @@ async def test_what_a_client_that_left_waited_for_is_not_computed(
 
     scope = {"type": "http", "method": "POST", "path": PATH, "headers": []}
     left = received(body, {"type": "http.disconnect"})
-    await asyncio.wait_for(InferenceApp()(scope, left, send), 0.1)
+    await asyncio.wait_for(InferenceApp()(scope, left, send), patient(0.1))
     assert sent == []
     status, _ = await waits
     assert status == 200

@@ -11,6 +11,7 @@ from hotswap.domain.application import ReplicaResources
 from serving import inference
 from serving.inference import InferenceApp
 from serving.runtimes import Prediction
+from tests.fixtures.patience import patient
 from tests.unit.replica import PATH, Replica, Slow, received
 
 
@@ -73,7 +74,7 @@ async def test_a_model_that_raises_stop_iteration_fails_its_request_alone(
 ) -> None:
     replica = Replica(tmp_path, Exhausted(), resources=resources)  # so slow, as far as is known, that it gets a thread
     monkeypatch.setattr(inference, "_engine", replica.engine)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         answers = await asyncio.gather(*(replica.send({"features": each}) for each in (-1, 0)))
     assert [status for status, _ in answers] == [500, 200]
     assert (await replica.send({"features": 0}))[0] == 200

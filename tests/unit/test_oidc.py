@@ -21,6 +21,7 @@ from hotswap.oidc import IssuerKeys
 from hotswap.settings import OidcSettings, SecuritySettings, Settings
 from tests.fixtures.api import bearer
 from tests.fixtures.issuer import Issuer, ec_key, rsa_key
+from tests.fixtures.patience import patient
 
 ROLES = {"ml-platform": ["Admin"], "payments-ds": ["Viewer", "payments:DataScientist"]}
 
@@ -217,7 +218,7 @@ async def test_who_has_a_known_key_waits_for_nobody_who_makes_keys_up(believer: 
     believer.keys.refresh = hang  # type: ignore[method-assign]
     stranger = asyncio.create_task(believer.subject(issuer.token(key=ec_key("made-up"))))
     await asyncio.sleep(0)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(patient(2)):
         assert await believer.subject(headers) == "u-1"
     assert not stranger.done()
     going_on.set()
@@ -234,7 +235,7 @@ async def test_an_issuer_that_drips_is_given_up_in_time(
         await asyncio.sleep(60)
 
     monkeypatch.setattr(believer.keys, "_fetch", drip)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(patient(2)):
         await believer.keys.refresh()
 
 

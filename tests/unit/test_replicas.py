@@ -20,6 +20,7 @@ from hotswap.domain.application import (
 from hotswap.domain.vocabulary import Environment, Framework
 from hotswap.messages import ScaleReplicas
 from hotswap.ports import WriterLease
+from tests.fixtures.patience import patient
 from tests.workflows.fake_serving import FakeProbe
 from tests.workflows.fakes import FakePlans
 from tests.workflows.world import World, rollout_brief, version_ref
@@ -173,7 +174,7 @@ async def test_deployments_that_start_at_once_share_a_put_and_interrupt_no_build
         environment.info = replace(environment.info, task_queue="test")
         await environment.run(activities.start_replicas, spec(name))
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         await asyncio.gather(*(start(name) for name in names))
     assert serve.running == names
     assert len(serve.puts) < len(names), "those that wait for the lease are written together"
@@ -253,7 +254,7 @@ async def test_one_put_serves_all_who_start_at_one_time_and_none_calls_off_what_
     assert len(serve.puts) == 1, "what is being built is let be"
     serve.building.clear()
     await asyncio.gather(*together)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         while len(serve.puts) == 1:
             await asyncio.sleep(0.01)
     serve.building.clear()
@@ -287,7 +288,7 @@ async def test_a_build_that_hangs_does_not_hold_up_the_others_for_ever(monkeypat
     hangs = starting(activities, "hangs")
     await settle()
     late = starting(activities, "late")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         while "late" not in serve.told:
             await asyncio.sleep(0.01)
     serve.building.clear()
@@ -301,6 +302,6 @@ async def test_a_serve_that_does_not_say_what_it_was_told_is_told_what_can_not_w
     rows.desired, serve.told, serve.answer_seconds = [Desired.at_rest(spec("serves"))], {"serves": 1}, 60.0
     environment = ActivityEnvironment()
     environment.info = replace(environment.info, task_queue="test")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         await environment.run(activities.scale_replicas, ScaleReplicas(replicas={"serves": 2}, wait=False))
     assert serve.told == {"serves": 2}

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from hotswap.cli.stack import processes
 from hotswap.cli.stack.processes import Recorded
+from tests.fixtures.patience import wait_until
 
 FAMILY = "import subprocess, sys, time; subprocess.Popen(['sleep', '60']); print('ready', flush=True); time.sleep(60)"
 
@@ -64,10 +64,7 @@ def test_the_dead_are_not_alive(leader: subprocess.Popen[bytes]) -> None:
     entry = recorded(leader)
     assert processes.is_alive(entry)
     leader.kill()
-    deadline = time.monotonic() + 5
-    while processes.is_alive(entry) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not processes.is_alive(entry)  # a zombie: nobody has waited for it
+    wait_until(lambda: not processes.is_alive(entry), every=0.01)  # a zombie: nobody has waited for it
     assert processes.record("part", leader.pid) is None
 
 

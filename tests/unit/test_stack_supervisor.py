@@ -22,6 +22,7 @@ from hotswap.cli.stack.lifecycle import State
 from hotswap.cli.stack.parts import Part
 from hotswap.cli.stack.ports import Ports
 from hotswap.cli.stack.supervisor import Supervisor
+from tests.fixtures.patience import patient
 
 pytestmark = pytest.mark.slow
 """Real processes that die, freeze, and are waited for."""
@@ -86,7 +87,7 @@ async def running(place: Layout, *parts: Part) -> AsyncIterator[Heard]:
 
 
 async def until(condition: Callable[[], object], limit: float = 10.0) -> None:
-    async with asyncio.timeout(limit):
+    async with asyncio.timeout(patient(limit)):
         while not condition():
             await asyncio.sleep(0.02)
 

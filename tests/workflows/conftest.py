@@ -1,6 +1,5 @@
 """A worker with the real workflows and activities, over one fake per port, on a real Temporal server."""
 
-import asyncio
 import contextlib
 import time
 import uuid
@@ -20,6 +19,7 @@ from hotswap.domain.traffic import Fence, Route, TrafficPlan
 from hotswap.messages import CanaryConfig, DeploymentInput, DeploymentOutcome, watch_queue
 from hotswap.planner import CapacityRules, Planner
 from hotswap.temporal import DATA_CONVERTER
+from tests.fixtures.patience import until
 from tests.workflows.fake_serving import FakeApplications, FakeCapacity, FakeCluster, FakeInspector, FakeProbe
 from tests.workflows.fakes import (
     FakeBell,
@@ -46,10 +46,8 @@ class Rollout:
         self.handle = handle
 
     async def until(self, condition: Any, *, seconds: float = 20) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition(self.world):
-            assert time.monotonic() < deadline, f"still not so: statuses {self.world.statuses}"
-            await asyncio.sleep(0.02)
+        what = lambda: f"it, after statuses {self.world.statuses},"  # noqa: E731
+        await until(lambda: condition(self.world), seconds=seconds, every=0.02, what=what)
 
 
 class Stage:

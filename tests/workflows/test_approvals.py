@@ -8,6 +8,7 @@ import pytest
 from hotswap.domain.approval import FourEyes
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.verdict import Reason
+from tests.fixtures.patience import patient
 from tests.workflows.conftest import Rollout, Stage
 
 STEPS = [{"weight": 20, "bake": "PT1S", "pause": {"limit": "PT1S"}}, {"weight": 100, "bake": "PT1S"}]
@@ -34,7 +35,7 @@ async def test_only_a_checked_name_that_is_another_lets_it_go_on(stage: Stage) -
         assert rollout.world.approvals == []
         rollout.world.proofs["bob"] = "dep-bbbb/1"
         assert (await approve(rollout, by="bob", via="api", proof="dep-bbbb/1"))["accepted"]
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert outcome.status is S.ACTIVE
     assert rollout.world.approvals == [("bob", False)]
     on_record = [actor for kind, actor, message in rollout.world.decisions if "approve had no effect" in message]
@@ -46,7 +47,7 @@ async def test_who_pretends_to_be_the_api_starts_nothing(stage: Stage, proof: st
     async with stage.rollout(approval=True, four_eyes=FourEyes()) as rollout:
         await waits(rollout)
         await approve(rollout, by="bob", via="api", **({} if proof is None else {"proof": proof}))
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert outcome.status is S.FAILED
     assert "nothing proves that bob approved" in outcome.message
     assert (rollout.world.approvals, rollout.world.weights) == ([], [])
@@ -57,14 +58,14 @@ async def test_a_claimed_name_counts_where_that_is_wanted_but_not_ones_own(stage
         await waits(rollout)
         assert not (await approve(rollout, by="ann"))["accepted"]
         await rollout.handle.signal("approve", {"by": "bob"})
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert outcome.status is S.ACTIVE
     assert rollout.world.approvals == [("bob", True)]
 
 
 async def test_a_start_that_nobody_approves_in_time_never_begins(stage: Stage) -> None:
     async with stage.rollout(approval=True, config={"approvalDeadline": "PT1S"}) as rollout:
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert (outcome.status, outcome.reason) == (S.FAILED, Reason.DEADLINE_EXCEEDED)
     assert "nobody approved it within 0:00:01" in outcome.message
     assert rollout.world.weights == []
@@ -74,6 +75,6 @@ async def test_a_step_that_nobody_approves_in_time_goes_back(stage: Stage) -> No
     async with stage.rollout(config={"steps": STEPS}, four_eyes=FourEyes()) as rollout:
         await rollout.until(lambda world: world.statuses[-1] is S.PAUSED)
         assert not (await approve(rollout, by="bob"))["accepted"]
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.DEADLINE_EXCEEDED)
     assert rollout.world.weights == [2_000, 0]

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.validation import Check, ValidationReport
 from hotswap.persistence.registry import PostgresRegistry
+from tests.fixtures.patience import patient
 from tests.integration import test_api_artifacts
 from tests.unit.test_api_authorization import RULES
 from tests.workflows.test_queue import AT_ONCE, LONG, Site, at_weight, has_ended, site
@@ -76,7 +77,7 @@ class Tour:
 
     async def _event(self, trace: str) -> dict[str, Any]:
         """The first that this caller's request has left; a workflow's may take a moment."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             while True:
                 found = [each for each in await self.events(traceId=trace) if each["actor"] == "ann" and each["after"]]
                 if found:

@@ -12,6 +12,7 @@ from hotswap.domain.registry import DeploymentBrief
 from hotswap.domain.traffic import Arm
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework
+from tests.fixtures.patience import patient
 from tests.workflows.conftest import Rollout, Stage
 from tests.workflows.world import STABLE, World, rollout_brief, version_ref
 
@@ -78,7 +79,7 @@ async def test_two_versions_get_past_each_other(
 ) -> None:
     config = {**QUICK, "allowRecreate": True, "incrementStep": 25}
     async with stage_of(stage, resources, gpus=gpus, config=config) as rollout:
-        outcome = await asyncio.wait_for(rollout.handle.result(), 30)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(30))
     world = rollout.world
     assert outcome.status == S.ACTIVE
     assert f"{mode}: " in said(world)
@@ -152,7 +153,7 @@ async def test_an_abort_sheds_what_the_stable_can_not_hold_until_it_is_back(stag
         before = len(rollout.world.sheds)
         assert rollout.world.running == {STABLE.application: 2, CANDIDATE: 3}
         await rollout.handle.signal("abort", {"by": "ann"})
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     world = rollout.world
     assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.ABORTED)
     assert world.weights[-1] == 0
@@ -168,7 +169,7 @@ async def test_harm_is_shed_from_at_once_also_where_the_last_gpu_is_the_candidat
     config = {**LONG, "allowRecreate": True}
     async with stage_of(stage, of(1), gpus=1, config=config, candidate_errors=0.5) as rollout:
         await at(rollout, 10_000)
-        outcome = await asyncio.wait_for(rollout.handle.result(), 30)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(30))
     assert outcome.status == S.ROLLED_BACK
     assert rollout.world.running == {STABLE.application: 1}
     assert rollout.world.sheds[-1] == 0
@@ -180,7 +181,7 @@ async def test_with_hold_the_candidate_keeps_what_the_stable_can_not_hold_and_no
     async with stage_of(stage, of(4), gpus=5, config=config) as rollout:
         await at(rollout, 7_500)
         await rollout.handle.signal("abort", {"by": "ann"})
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     world = rollout.world
     back = world.weights[world.weights.index(7_500) + 1 :]
     assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.ABORTED)
@@ -198,7 +199,7 @@ async def test_a_hold_that_takes_too_long_sheds_after_all(stage: Stage) -> None:
         await at(rollout, 7_500)
         rollout.world.gpus = 4  # one is lost, and with it the room in which the two would change places
         await rollout.handle.signal("abort", {"by": "ann"})
-        outcome = await asyncio.wait_for(rollout.handle.result(), 30)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(30))
     assert outcome.status == S.ROLLED_BACK
     assert rollout.world.running == {STABLE.application: 4}
     assert rollout.world.sheds[-1] == 0
@@ -217,7 +218,7 @@ async def test_a_stable_that_lost_gpus_gets_no_more_than_it_holds_until_a_person
         await asyncio.sleep(1)
         assert world.statuses[-1] is S.ROLLING_BACK, "it waits for the stable, and says so"
         world.full[STABLE.application] = 1
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert outcome.status == S.ROLLED_BACK
     assert world.route is not None
     assert world.route.shed == 0
@@ -244,7 +245,7 @@ async def test_no_weight_is_set_while_replicas_lack_that_hold_it(stage: Stage) -
         rollout.world.running[CANDIDATE] = 1
         while not (await rollout.handle.execute_update("promote", {"by": "ann"}))["accepted"]:
             await asyncio.sleep(0.05)  # the fake has counted the weight a moment before its bake begins
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert outcome.reason == Reason.DEADLINE_EXCEEDED
     assert "1 of 2 replicas" in outcome.message
     assert 10_000 not in rollout.world.weights
@@ -257,7 +258,7 @@ async def test_a_rollback_to_a_warm_version_that_was_scaled_down_scales_it_up_fi
     async with stage.rollout(
         brief=brief, serving=[spec(STABLE, of(4)), spec(warm, of(1))], gpus=5, config=QUICK
     ) as rollout:
-        outcome = await asyncio.wait_for(rollout.handle.result(), 30)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(30))
     assert outcome.status == S.ACTIVE
     assert rollout.world.running[warm.application] == 4
     assert rollout.world.overloads == []
@@ -297,10 +298,10 @@ async def test_an_abort_while_it_is_planned_lets_what_scales_by_load_do_so_again
     ) as rollout:
         world = rollout.world
         world.replicas[STABLE.application] = world.running[STABLE.application] = 3
-        await asyncio.wait_for(world.reached.wait(), 20)
+        await asyncio.wait_for(world.reached.wait(), patient(20))
         assert world.replicas[STABLE.application] == 3, "fixed at what it has"
         await rollout.handle.signal("abort", {"by": "ann"})
-        outcome = await asyncio.wait_for(rollout.handle.result(), 30)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(30))
         world.released.set()
     assert (outcome.status, outcome.reason) == (S.CANCELLED, Reason.ABORTED)
     assert world.replicas[STABLE.application] == 1, "its fewest again"

@@ -9,6 +9,7 @@ import pytest
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.verdict import Outcome, Reason
 from hotswap.ports import Judging
+from tests.fixtures.patience import patient
 from tests.workflows.conftest import Stage
 from tests.workflows.world import STABLE, World
 from workflows import stepping
@@ -24,7 +25,7 @@ async def test_a_crash_loop_is_not_taken_for_progress(stage: Stage) -> None:
     """Each start looks like a success for a moment; the deadline is the phase's and not the start's."""
     async with stage.rollout(replicas_crash=True, config={"progressDeadline": "PT3S"}) as rollout:
         begun = asyncio.get_running_loop().time()
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
         took = asyncio.get_running_loop().time() - begun
     assert (outcome.status, outcome.reason) == (S.FAILED, Reason.DEADLINE_EXCEEDED)
     assert "nobody listens there, after start" in outcome.message
@@ -50,7 +51,7 @@ async def test_an_analysis_that_fails_or_never_runs_is_no_success(stage: Stage, 
     switches: dict[str, Any] = {"judge": broken_judge} if how == "a metric throws" else {"is_unwatched": True}
     config = {"bakeDeadline": "PT1S", "onNoVerdict": then, "pauseDeadline": "PT1S"}
     async with stage.rollout(config=config, **switches) as rollout:
-        outcome = await asyncio.wait_for(rollout.handle.result(), 30)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(30))
     reason = Reason.ANALYSIS_FAILED if then == "rollback" else Reason.DEADLINE_EXCEEDED
     assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, reason)
     assert (S.PAUSED in rollout.world.statuses) == (then == "hold")
@@ -62,7 +63,7 @@ async def test_an_analysis_that_fails_or_never_runs_is_no_success(stage: Stage, 
 async def test_without_any_traffic_nothing_is_promoted(stage: Stage, then: str) -> None:
     config = {"onNoVerdict": then, "bakeDeadline": "PT2S", "pauseDeadline": "PT1S"}
     async with stage.rollout(requests_per_second=0.0, config=config) as rollout:
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     reason = Reason.INSUFFICIENT_DATA if then == "rollback" else Reason.DEADLINE_EXCEEDED
     assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, reason)
     assert {verdict.outcome for verdict in rollout.world.verdicts.values()} == {Outcome.INSUFFICIENT_DATA}

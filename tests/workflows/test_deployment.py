@@ -11,6 +11,7 @@ from hotswap.domain.traffic import Arm
 from hotswap.domain.validation import Check, CheckName, Override, ValidationReport
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind
+from tests.fixtures.patience import patient
 from tests.workflows.conftest import Rollout, Stage
 from tests.workflows.world import STABLE, World, rollout_brief
 
@@ -83,7 +84,7 @@ async def test_a_rollback_to_a_version_that_is_gone_starts_it_again_and_then_mov
 async def test_failing_requests_roll_back_before_the_bake_ends(stage: Stage) -> None:
     config = {"monitoringDuration": "PT60S", "bakeDeadline": "PT120S"}
     async with stage.rollout(candidate_errors=0.5, config=config) as rollout:
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.ERROR_RATE)
     assert_rolled_back(rollout)
 
@@ -173,7 +174,7 @@ async def test_abort_takes_the_traffic_away_at_once(stage: Stage, way: str) -> N
                 await rollout.handle.signal("abort", {"bye": 3})
             case _:
                 await rollout.handle.signal("abort", args=["a", 2])
-        outcome = await asyncio.wait_for(rollout.handle.result(), 10)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(10))
     assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.ABORTED)
     assert_rolled_back(rollout)
 
@@ -210,7 +211,7 @@ async def test_promote_ends_the_bake_and_nothing_else_is_skipped(stage: Stage) -
             await asyncio.sleep(0.2)
             answer = await rollout.handle.execute_update("promote", {"by": "ann", "via": "api"})
             assert answer["accepted"], answer
-        outcome = await asyncio.wait_for(rollout.handle.result(), 10)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(10))
     assert outcome.status == S.ACTIVE
     assert ("promote", "ann") in {(kind, actor) for kind, actor, _ in rollout.world.decisions}
 
@@ -246,7 +247,7 @@ async def test_a_malformed_start_fails_at_once_instead_of_wedging(stage: Stage) 
         queue = (await rollout.handle.describe()).task_queue
         handle = await stage.client.start_workflow("Deployment", {"model": 3}, id="malformed", task_queue=queue)
         with pytest.raises(WorkflowFailureError) as failure:
-            await asyncio.wait_for(handle.result(), 5)
+            await asyncio.wait_for(handle.result(), patient(5))
         assert "deploymentId" in str(failure.value.cause)
         await rollout.handle.signal("abort", {"by": "ann"})
 

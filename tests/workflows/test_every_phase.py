@@ -15,6 +15,7 @@ from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.traffic import Arm
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind
+from tests.fixtures.patience import patient
 from tests.workflows.conftest import Rollout, Stage
 from tests.workflows.world import STABLE, rollout_brief
 
@@ -62,7 +63,7 @@ TABLE = [(phase, way) for phase in PHASES for way in WAYS if (phase.name, way) !
 
 async def is_in(phase: Phase, rollout: Rollout) -> None:
     if phase.is_held or not phase.has_slot:
-        await asyncio.wait_for(rollout.world.reached.wait(), 15)
+        await asyncio.wait_for(rollout.world.reached.wait(), patient(15))
     elif phase.name == BAKING:
         await rollout.until(lambda world: world.weights == [5_000])
     else:
@@ -96,12 +97,12 @@ async def ended(rollout: Rollout, reason: Reason) -> None:
     """A Temporal cancel closes the workflow as cancelled, every other end completes it with its outcome."""
     if reason is Reason.CANCELLED:
         with pytest.raises(WorkflowFailureError):
-            await asyncio.wait_for(rollout.handle.result(), 30)
+            await asyncio.wait_for(rollout.handle.result(), patient(30))
         described = await rollout.handle.describe()
         assert described.status is not None
         assert described.status.name == "CANCELED"
     else:
-        outcome = await asyncio.wait_for(rollout.handle.result(), 30)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(30))
         assert outcome.reason is reason
     assert rollout.world.reasons[-1] == reason
 
@@ -148,7 +149,7 @@ async def test_an_abort_between_the_last_preparation_and_the_first_weight_ends_t
     warm = Arm("Production-fraud-warm", "2.0.0", "dep-before")
     brief = replace(rollout_brief(), kind=DeploymentKind.ROLLBACK, warm=warm)
     async with stage.rollout(brief=brief, held_entering=S.PROGRESSING) as rollout:
-        await asyncio.wait_for(rollout.world.reached.wait(), 15)
+        await asyncio.wait_for(rollout.world.reached.wait(), patient(15))
         await rollout.handle.signal("abort", {"by": "ann"})
         await ended(rollout, Reason.ABORTED)
         rollout.world.released.set()
@@ -162,7 +163,7 @@ async def test_compensation_is_interrupted_by_nothing(stage: Stage, way: str) ->
     async with stage.rollout(config={**LONG, **deadline}, held_at=S.ROLLING_BACK) as rollout:
         await rollout.until(lambda world: world.weights == [5_000])
         await rollout.handle.signal("abort", {"by": "ann", "reason": "looks wrong"})
-        await asyncio.wait_for(rollout.world.reached.wait(), 15)
+        await asyncio.wait_for(rollout.world.reached.wait(), patient(15))
         if way == "abort by update":
             answer = await rollout.handle.execute_update("abort", {"by": "eve"})
             assert answer["accepted"] is False
@@ -172,7 +173,7 @@ async def test_compensation_is_interrupted_by_nothing(stage: Stage, way: str) ->
         await asyncio.sleep(2.5 if deadline else 0.5)
         assert rollout.world.statuses[-1] is S.ROLLING_BACK
         rollout.world.released.set()
-        outcome = await asyncio.wait_for(rollout.handle.result(), 30)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(30))
     assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.ABORTED)
     assert_undone(rollout)
 
@@ -180,11 +181,11 @@ async def test_compensation_is_interrupted_by_nothing(stage: Stage, way: str) ->
 @pytest.mark.parametrize("way", ["abort by signal", "cancel"])
 async def test_what_comes_after_the_last_word_changes_nothing(stage: Stage, way: str) -> None:
     async with stage.rollout(config=AT_ONCE, held_at=S.ACTIVE) as rollout:
-        await asyncio.wait_for(rollout.world.reached.wait(), 15)
+        await asyncio.wait_for(rollout.world.reached.wait(), patient(15))
         await stop(way, rollout)
         await asyncio.sleep(0.5)
         rollout.world.released.set()
-        outcome = await asyncio.wait_for(rollout.handle.result(), 30)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(30))
     assert outcome.status is S.ACTIVE
     assert rollout.world.statuses[-1] is S.ACTIVE
     assert rollout.world.active == "dep-candidate"

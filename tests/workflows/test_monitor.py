@@ -1,6 +1,5 @@
 """The monitor on a real Temporal server: what it finds is told once, and taken back where policy says so."""
 
-import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -15,6 +14,7 @@ from activities.monitoring import MonitoringActivities
 from hotswap.domain.monitoring import Active, AlertKind, Finding, MonitoringPolicy, OnDegraded
 from hotswap.domain.vocabulary import DeploymentKind, Environment
 from hotswap.messages import DeploymentInput
+from tests.fixtures.patience import until
 from tests.workflows.watchtower import NOW, FakeAlerts, FakeAnnouncer, FakeMonitor, FakeRollbacks
 from workflows import schedules
 from workflows.monitor import AnnouncementWorkflow, MonitorWorkflow
@@ -70,10 +70,7 @@ class Tower:
         )
 
     async def heard(self, number: int) -> list[tuple[str, str]]:
-        for _ in range(200):
-            if len(self.announcer.heard) >= number:
-                break
-            await asyncio.sleep(0.05)
+        await until(lambda: len(self.announcer.heard) >= number, what=f"event {number}")
         return sorted((webhook, str(event["type"])) for webhook, event in self.announcer.heard)
 
 

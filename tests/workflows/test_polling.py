@@ -9,6 +9,7 @@ import pytest
 from temporalio import activity
 from temporalio.client import Client
 
+from tests.fixtures.patience import patient
 from workflows.polling import Worker
 
 
@@ -25,6 +26,6 @@ async def test_a_core_that_never_finishes_is_left_behind(
 ) -> None:
     monkeypatch.setattr(Worker, "patience", timedelta(seconds=0.5))
     worker = Worker(temporal_client, task_queue=f"stuck-{uuid.uuid4().hex}", activities=[nothing])
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(patient(15)):
         async with worker:
             monkeypatch.setattr(worker._bridge_worker, "finalize_shutdown", for_ever)  # else: the SDK waits for it

@@ -26,6 +26,7 @@ from hotswap.persistence.queries import Queries
 from hotswap.persistence.rows import DeploymentRow
 from hotswap.temporal import DATA_CONVERTER
 from tests.fixtures.api import bearer, make_app, make_settings
+from tests.fixtures.patience import patient
 from tests.workflows import many
 from workflows.worker import SANDBOX, WORKFLOWS, workers
 
@@ -85,14 +86,14 @@ class Site:
     async def until(
         self, deployment_id: str, condition: Callable[[DeploymentRow], bool], *, seconds: float = 40
     ) -> DeploymentRow:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(patient(seconds)):
             while not condition(row := await self.row(deployment_id)):
                 await asyncio.sleep(0.05)
         return row
 
     async def count(self, condition: str) -> int:
         async with self.sessions() as session:
-            return int(await session.scalar(text(f"SELECT count(*) FROM deployments WHERE {condition}")) or 0)  # noqa: S608
+            return int(await session.scalar(text(f"SELECT count(*) FROM deployments WHERE {condition}")) or 0)
 
     async def heartbeat(self, workflow_id: str) -> str:
         """What the Temporal Web UI shows of the activity that is pending."""
@@ -111,7 +112,9 @@ async def site(temporal_client: Client, sessions: Sessions, tmp_path: Path) -> A
     queue = f"queue-{secrets.token_hex(4)}"
     settings = make_settings(tmp_path, deployments={"approval_required": ["Staging"], "keep_previous": "PT1H"})
     app = make_app(settings, sessions, Orchestration(temporal_client, task_queue=queue))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://hotswap", timeout=60) as http:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app), base_url="http://hotswap", timeout=patient(60)
+    ) as http:
         yield Site(temporal_client, sessions, http, bearer(settings, Role.ADMIN), queue)
     # Whatever a test made happen, the same code answers its history with the same commands.
     replayer = Replayer(workflows=WORKFLOWS, workflow_runner=SANDBOX, data_converter=DATA_CONVERTER)
@@ -140,7 +143,7 @@ async def test_who_finds_no_slot_waits_in_line_and_starts_when_one_is_free(site:
         assert row.deployment.status == S.PENDING
         assert row.place is not None
         assert (row.place.position, "1 deployments run" in row.place.message) == (1, True)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(patient(15)):
             while "number 1 in line" not in await site.heartbeat(row.deployment.workflow_id):
                 await asyncio.sleep(0.2)
         assert (await site.say(running, "abort")).status_code == 200
@@ -226,7 +229,7 @@ async def test_a_workflow_id_that_a_stranger_holds_is_waited_for(site: Site) -> 
         handle = site.client.get_workflow_handle(f"queue/{waiting}")
 
         refusal = "start_child_workflow_execution_failed_event_attributes"
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             while not any(event.HasField(refusal) for event in (await handle.fetch_history()).events):
                 await asyncio.sleep(0.1)
         await stranger.terminate()
@@ -260,8 +263,8 @@ class Seen:
 
 
 UNDER_WAY = "status NOT IN ('Pending', 'AwaitingApproval', 'Active', 'RolledBack', 'Cancelled', 'Failed')"
-RUNNING = f"SELECT count(*) FROM deployments WHERE {UNDER_WAY}"  # noqa: S608
-OF_A_MODEL = f"SELECT count(*) FROM deployments WHERE {UNDER_WAY} GROUP BY model_id ORDER BY 1 DESC LIMIT 1"  # noqa: S608
+RUNNING = f"SELECT count(*) FROM deployments WHERE {UNDER_WAY}"
+OF_A_MODEL = f"SELECT count(*) FROM deployments WHERE {UNDER_WAY} GROUP BY model_id ORDER BY 1 DESC LIMIT 1"
 
 
 async def look(site: Site, seen: Seen) -> None:
@@ -301,7 +304,7 @@ class Process:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(patient(20))
 
 
 async def started_at_once(site: Site, models: list[str], *, each: int) -> list[str]:

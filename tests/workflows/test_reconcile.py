@@ -32,6 +32,7 @@ from hotswap.persistence.queries import Queries
 from hotswap.persistence.rows import NewDeployment
 from hotswap.persistence.tables import Deployment
 from hotswap.persistence.traffic import PostgresTrafficPlans
+from tests.fixtures.patience import until
 from tests.workflows.many import ports, register
 from tests.workflows.world import World, rollout_brief
 from workflows.worker import workers
@@ -127,10 +128,15 @@ class Site:
         return (await PostgresTrafficPlans(self.sessions).current()).routes[0]
 
     async def until(self, deployment_id: str, condition: Callable[[Deployment], bool], *, seconds: float = 20) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition(row := await self.row(deployment_id)):
-            assert time.monotonic() < deadline, f"{deployment_id} is still {row.status}: {row.message}"
-            await asyncio.sleep(0.05)
+        row = await self.row(deployment_id)
+
+        async def holds() -> bool:
+            nonlocal row
+            row = await self.row(deployment_id)
+            return condition(row)
+
+        what = lambda: f"it, while {deployment_id} is {row.status} ({row.message}),"  # noqa: E731
+        await until(holds, seconds=seconds, what=what)
 
     async def lose(self, handle: WorkflowHandle[Any, Any]) -> None:
         """Terminated, and long enough ago that nobody is about to start it."""

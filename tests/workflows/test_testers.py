@@ -11,6 +11,7 @@ from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.traffic import FULL, Arm
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind
+from tests.fixtures.patience import patient
 from tests.workflows.conftest import Rollout, Stage
 from tests.workflows.world import STABLE, World, rollout_brief
 
@@ -42,7 +43,7 @@ async def test_testers_have_it_before_the_first_weight_and_then_it_goes_its_way(
         assert route.candidate.application == CANDIDATE
         assert rollout.world.weights == [], "no weight is reported: nothing but testers reached it"
         await rollout.handle.signal("approve", {"by": "bob", "step": 1})
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert outcome.status is S.ACTIVE
     assert rollout.world.weights == [5_000, FULL, FULL]
     assert_testers_had_replicas(rollout.world)
@@ -118,9 +119,9 @@ async def stop(rollout: Rollout, way: str) -> None:
 async def ended(rollout: Rollout, status: S, reason: Reason) -> None:
     if reason is Reason.CANCELLED:
         with pytest.raises(WorkflowFailureError):
-            await asyncio.wait_for(rollout.handle.result(), 20)
+            await asyncio.wait_for(rollout.handle.result(), patient(20))
     else:
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
         assert (outcome.status, outcome.reason) == (status, reason)
     assert rollout.world.reasons[-1] == reason
 

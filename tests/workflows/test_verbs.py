@@ -10,6 +10,7 @@ import pytest
 
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.verdict import Reason
+from tests.fixtures.patience import patient
 from tests.workflows.conftest import Rollout, Stage
 
 LONG = {"monitoringDuration": "PT60S", "bakeDeadline": "PT120S"}
@@ -60,7 +61,7 @@ async def test_a_pause_stays_at_its_weight_until_it_is_resumed(stage: Stage, how
         assert rollout.world.weights == [5_000], "longer than its bake, and no step further"
         await refused(rollout, "pause", "paused already")
         await say("resume")
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert outcome.status is S.ACTIVE
     assert rollout.world.weights == [5_000, 5_000, 10_000, 10_000], "the step began anew, verified again"
     assert rollout.world.statuses[4:6] == [S.PAUSED, S.PROGRESSING]
@@ -72,21 +73,21 @@ async def test_a_rollback_by_that_name_is_an_abort_also_where_it_could_not_be_re
     async with stage.rollout(config=LONG) as rollout:
         await baking_at(rollout, 5_000)
         await rollout.handle.signal("rollback", said)
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.ROLLBACK_REQUESTED)
     assert rollout.world.weights[-1] == 0
 
 
 async def test_a_pause_before_the_first_weight_publishes_none(stage: Stage) -> None:
     async with stage.rollout(held_at=S.DEPLOYING) as rollout:
-        await asyncio.wait_for(rollout.world.reached.wait(), 15)
+        await asyncio.wait_for(rollout.world.reached.wait(), patient(15))
         await accepted(rollout, "pause")
         rollout.world.released.set()
         await is_in(rollout, S.PAUSED)
         assert rollout.world.weights == []
         await refused(rollout, "promote", "no bake has begun")
         await accepted(rollout, "resume")
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert outcome.status is S.ACTIVE
 
 
@@ -96,7 +97,7 @@ async def test_harm_ends_a_pause(stage: Stage) -> None:
         await accepted(rollout, "pause")
         await is_in(rollout, S.PAUSED)
         rollout.world.candidate_errors = 0.5
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.ERROR_RATE)
 
 
@@ -115,7 +116,7 @@ async def test_a_pause_that_nobody_ends_goes_back(stage: Stage) -> None:
     async with stage.rollout(config={**LONG, "pauseDeadline": "PT1S"}) as rollout:
         await baking_at(rollout, 5_000)
         await accepted(rollout, "pause")
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.DEADLINE_EXCEEDED)
     assert "nobody spoke within 1 s: paused" in outcome.message
 
@@ -133,7 +134,7 @@ async def test_a_step_waits_for_its_own_approval(stage: Stage) -> None:
         await refused(rollout, "goto", "can't be passed over", step=3)
         await refused(rollout, "resume", "approve or reject the step")
         await rollout.handle.signal("approve", {"by": "ann", "step": 1})
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert outcome.status is S.ACTIVE
     assert rollout.world.weights == [2_000, 6_000, 10_000, 10_000]
     assert rollout.world.approvals == [("ann", True)]
@@ -143,7 +144,7 @@ async def test_a_step_that_is_rejected_goes_back(stage: Stage) -> None:
     async with stage.rollout(config={"steps": STEPS}) as rollout:
         await is_in(rollout, S.PAUSED)
         await accepted(rollout, "reject", reason="not on a Friday")
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.REJECTED)
     assert "not on a Friday" in outcome.message
 
@@ -155,7 +156,7 @@ async def test_what_came_to_no_verdict_is_judged_again_when_asked(stage: Stage) 
         await refused(rollout, "resume", "retry judges again")
         rollout.world.requests_per_second = 500.0
         await accepted(rollout, "retry")
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert outcome.status is S.ACTIVE
     assert rollout.world.weights == [5_000, 5_000, 10_000, 10_000]
 
@@ -176,7 +177,7 @@ async def test_promote_goes_on_from_a_pause_and_goto_where_it_is_told(stage: Sta
         await accepted(rollout, "promote", full=True)
         await baking_at(rollout, 1_000, 3_000, 2_000, 3_000, 10_000)
         await accepted(rollout, "promote")
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert outcome.status is S.ACTIVE
 
 
@@ -190,7 +191,7 @@ async def test_a_word_that_falls_into_the_beginning_of_a_pause_is_not_missed(sta
         rollout.world.released.set()
         await baking_at(rollout, 1_000, 10_000)
         await accepted(rollout, "promote")
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert outcome.status is S.ACTIVE
 
 
@@ -209,7 +210,7 @@ async def test_a_word_that_falls_into_the_end_of_a_pause_is_not_missed(stage: St
         await accepted(rollout, "promote", full=True)
         await baking_at(rollout, 1_000, 2_000, 10_000)
         await accepted(rollout, "promote")
-        outcome = await asyncio.wait_for(rollout.handle.result(), 20)
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert outcome.status is S.ACTIVE
 
 
@@ -217,11 +218,11 @@ async def test_a_word_that_falls_into_the_end_of_a_pause_is_not_missed(stage: St
 async def test_what_has_no_effect_is_told_why_and_kept(stage: Stage, status: S) -> None:
     config = {"monitoringDuration": "PT0.1S", "bakeDeadline": "PT3S"}
     async with stage.rollout(config=config, held_at=status) as rollout:
-        await asyncio.wait_for(rollout.world.reached.wait(), 20)
+        await asyncio.wait_for(rollout.world.reached.wait(), patient(20))
         for verb in NO_EFFECT_BEFORE_A_WEIGHT:
             await refused(rollout, verb, "", **NUMBERS.get(verb, {}))
         rollout.world.released.set()
-        await asyncio.wait_for(rollout.handle.result(), 20)
+        await asyncio.wait_for(rollout.handle.result(), patient(20))
     kept = {kind for kind, _, message in rollout.world.decisions if "had no effect" in message}
     assert kept == set(NO_EFFECT_BEFORE_A_WEIGHT)
 
