@@ -5,7 +5,8 @@
     python -m tests.suite light e2e  these parts, one after the other
 
 What fails is run once more by itself at the end. What passes then is named as flaky and must be mended; what fails
-twice is red. Exit codes: 0 if nothing failed twice, 1 if something did or a command broke, 2 for a wrong call, 130 if interrupted.
+twice is red. Exit codes: 0 if nothing failed twice, 1 if something did or a command broke, 2 for a wrong call, 130 if
+interrupted.
 """
 
 import argparse

@@ -91,8 +91,9 @@ class _Run:
     def _print(self, name: str, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
         before = f"{name:{self._prefix}} | " if self._prefix else ""
-        for line in process.stdout:
-            print(f"{before}{line}", end="", flush=True)
+        with process.stdout as lines:
+            for line in lines:
+                print(f"{before}{line}", end="", flush=True)
 
     def finish(self) -> dict[str, Ended]:
         """Wait for every command and for what each has left behind; an interrupt ends them all first."""
