@@ -287,6 +287,7 @@ class Process:
             many.QUEUE: site.queue,
             many.LIMIT: str(limit),
             "TEMPORAL_ADDRESS": site.client.service_client.config.target_host,
+            "TEMPORAL_NAMESPACE": site.client.namespace,
         }
         self._process = self._start()
 
