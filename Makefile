@@ -11,7 +11,7 @@ TO_BYTECODE := $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib ||
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-frameworks demo bench bench-analysis check quick test frameworks light stack e2e chaos lint types contracts format lock clean
+.PHONY: help install install-frameworks demo bench bench-analysis check quick test frameworks unit light stack e2e chaos lint types contracts format lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -55,7 +55,7 @@ quick: install ## the tests that need no server and no time
 test: install ## the whole suite, on the real servers; 1,500 processor seconds are the bar
 	$(SUITE) test
 
-frameworks light stack e2e: install ## one part of the suite: tests/README.md says what each holds
+frameworks unit light stack e2e: install ## one part of the suite: tests/README.md says what each holds
 	$(SUITE) $@
 
 chaos: install ## parts killed, frozen and kept away under load, and the long tables; left out of `make test`

@@ -45,7 +45,7 @@ from hotswap.persistence.slots import PostgresSlots
 from hotswap.persistence.turns import PostgresTurns
 from hotswap.settings import Settings
 from tests.fixtures.api import FakeRay, bearer
-from tests.fixtures.patience import until
+from tests.fixtures.patience import patient, until
 from workflows.polling import Worker
 from workflows.queue import QueueWorkflow
 
@@ -147,7 +147,7 @@ class Activities:
         if "broken" in wanted.artifact_path:
             raise ApplicationError("postgresql://user:secret@host is away", type="OSError", non_retryable=True)
         if "slow" in wanted.artifact_path:
-            await asyncio.sleep(4)
+            await asyncio.sleep(patient(4))
         found = replace(INSPECTION, artifact=replace(INSPECTION.artifact, uri=wanted.artifact_path))
         try:
             return await self.registry.add_version(wanted, found)

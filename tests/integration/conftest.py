@@ -3,7 +3,6 @@
 import contextlib
 import secrets
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -14,6 +13,7 @@ from temporalio.worker import Worker
 from api.orchestration import Orchestration
 from hotswap.persistence.database import Sessions
 from tests.fixtures.api import FakeRay, make_app, make_settings
+from tests.fixtures.patience import patience
 from tests.integration.api_world import ApiWorld, fake_worker
 
 
@@ -25,8 +25,8 @@ async def world(sessions: Sessions, temporal_client: Client, tmp_path: Path) -> 
     orchestration = Orchestration(
         temporal_client,
         task_queue=task_queue,
-        update_timeout=timedelta(seconds=1.5),
-        registration_wait=timedelta(seconds=2.5),
+        update_timeout=patience(seconds=1.5),
+        registration_wait=patience(seconds=2.5),
     )
     ray = FakeRay()
     app = make_app(settings, sessions, orchestration, ray)

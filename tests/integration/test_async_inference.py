@@ -20,7 +20,7 @@ from hotswap.persistence.recorder import Writable, make_partitions, write
 from hotswap.persistence.retention import let_go
 from hotswap.providers.gateway import Answer, AnswerLost
 from hotswap.settings import RetentionSettings
-from tests.fixtures.patience import patient
+from tests.fixtures.patience import patience, patient
 from tests.fixtures.records import encoded
 from tests.integration.async_answering import LIMITS, NEW, PREDICTION, FakeGateway, at_work, ended
 
@@ -89,7 +89,7 @@ async def test_a_refusal_is_an_end_and_what_says_nothing_is_asked_again(waiting:
 async def test_what_a_replica_may_have_answered_waits_for_its_record(
     waiting: PostgresAsyncInference, monkeypatch: pytest.MonkeyPatch, postgres_url: str
 ) -> None:
-    monkeypatch.setattr(answering_module, "LEASE", timedelta(seconds=2))
+    monkeypatch.setattr(answering_module, "LEASE", patience(seconds=2))
     said = iter([AnswerLost("no answer came in time")])
 
     def answer(request_id: str) -> Answer:
@@ -122,12 +122,12 @@ async def test_a_dead_workers_requests_are_due_again_when_its_lease_is_over(
 
 async def test_a_slow_answer_keeps_its_lease(waiting: PostgresAsyncInference, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (async_inference, answering_module):
-        monkeypatch.setattr(module, "LEASE", timedelta(milliseconds=400))
+        monkeypatch.setattr(module, "LEASE", patience(milliseconds=400))
     await waiting.accept(NEW, LIMITS)
 
     class Slow(FakeGateway):
         async def ask(self, request_id: str, path: str, body: str, headers: dict[str, str]) -> Answer:
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(patient(1.5))
             return await super().ask(request_id, path, body, headers)
 
     async with at_work(waiting, slow := Slow()), at_work(waiting, slow):

@@ -13,11 +13,11 @@ from hotswap.bus import RedisTrafficBus
 from hotswap.domain.traffic import FULL, Arm, Counts
 from hotswap.domain.vocabulary import Role
 from tests.fixtures.envoy import Gateway, Manner, Upstream
-from tests.fixtures.patience import patient
+from tests.fixtures.patience import patience, patient
 from tests.fixtures.ports import free_base
 from tests.fixtures.traffic import CANDIDATE, STABLE, answered_by, plan, until
 
-TIMEOUT = timedelta(seconds=1.5)
+TIMEOUT = patience(seconds=1.5)
 REQUESTS = 12
 BY_NAME = f"{CANDIDATE.application}+chosen"
 
@@ -159,7 +159,9 @@ async def test_a_good_candidate_answers_for_itself_and_its_latencies_are_its_own
         assert seen["path"] == f"/{CANDIDATE.application}/api/v1/inference/fraud"
         asked = marks(seen["headers"], "x-hotswap-arm", "x-hotswap-fallback", "x-envoy-attempt-count")
         assert tuple(asked.values()) == ("candidate", None, "1")
-        assert seen["headers"]["x-envoy-expected-rq-timeout-ms"] == "1500", "so its record can say that it was too late"
+        assert seen["headers"]["x-envoy-expected-rq-timeout-ms"] == str(round(TIMEOUT.total_seconds() * 1_000)), (
+            "so its record can say that it was too late"
+        )
     await arms.ask(x_hotswap_version=CANDIDATE.version)
     for cluster in (CANDIDATE.application, BY_NAME):
         counts = await until(arms.gateway, arms.bus, REQUESTS, cluster)

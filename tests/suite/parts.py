@@ -44,12 +44,9 @@ QUICK = Part("quick", tests=("tests/unit",), options=("--hypothesis-profile", "q
 
 NOT_SOAK = ("-m", "not soak")
 FRAMEWORKS = Part("frameworks", tests=("tests/frameworks",), options=NOT_SOAK)
-LIGHT = Part(
-    "light",
-    tests=("tests/workflows", "tests/integration", "tests/replay", "tests/unit"),
-    options=NOT_SOAK,
-    processes=4,
-)
+UNIT = Part("unit", tests=("tests/unit",), options=NOT_SOAK)
+# Workflows first: they wait for Temporal while other parts, beside them, take the processor.
+LIGHT = Part("light", tests=("tests/workflows", "tests/integration", "tests/replay"), options=NOT_SOAK, processes=3)
 STACK = Part("stack", tests=("tests/stack", "tests/contracts"), options=NOT_SOAK, processes=2)
 E2E = Part(
     "e2e",
@@ -66,7 +63,10 @@ E2E = Part(
 
 @dataclass(frozen=True)
 class Tier:
-    """What one make target runs: groups of parts one after the other, the parts of a group at the same time."""
+    """What one make target runs: groups of parts one after the other, the parts of a group at the same time.
+
+    Those that fail most often come first.
+    """
 
     groups: tuple[tuple[Part, ...], ...]
     bar: float
@@ -75,6 +75,6 @@ class Tier:
 
 TIERS = {
     "check": Tier(((LINT, TYPES, CONTRACTS, QUICK),), bar=60),
-    "test": Tier(((FRAMEWORKS, LIGHT), (STACK,), (E2E,)), bar=1_500),
+    "test": Tier(((E2E,), (STACK,), (LIGHT, UNIT, FRAMEWORKS)), bar=1_500),
 }
 PARTS = {part.name: part for tier in TIERS.values() for group in tier.groups for part in group}

@@ -13,7 +13,7 @@ from serving import inference
 from serving.inference import InferenceApp
 from serving.runtimes import load
 from tests.fixtures.models import save_identity
-from tests.fixtures.patience import patient
+from tests.fixtures.patience import patient, until
 from tests.unit.replica import PATH, Replica, Slow, received, row
 
 
@@ -205,7 +205,7 @@ async def test_what_a_client_that_left_waited_for_is_not_computed(
     replica = Replica(tmp_path, model)
     monkeypatch.setattr(inference, "_engine", replica.engine)
     waits = asyncio.create_task(replica.send({"features": 1}))
-    await asyncio.sleep(0.1)
+    await until(lambda: model.threads, every=0.005)
     assert len(model.threads) == 1
     body = {"type": "http.request", "body": b'{"features": 1}'}
     sent: list[dict[str, Any]] = []

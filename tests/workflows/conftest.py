@@ -19,7 +19,7 @@ from hotswap.domain.traffic import Fence, Route, TrafficPlan
 from hotswap.messages import CanaryConfig, DeploymentInput, DeploymentOutcome, watch_queue
 from hotswap.planner import CapacityRules, Planner
 from hotswap.temporal import DATA_CONVERTER
-from tests.fixtures.patience import until
+from tests.fixtures.patience import scaled, until
 from tests.workflows.fake_serving import FakeApplications, FakeCapacity, FakeCluster, FakeInspector, FakeProbe
 from tests.workflows.fakes import (
     FakeBell,
@@ -117,6 +117,7 @@ class Stage:
             "minimumRequests": 20,
             **(config or {}),
         }
+        settings |= {name: scaled(value) for name, value in settings.items() if name.endswith("Deadline")}
         async with contextlib.AsyncExitStack() as stack:
             for worker in workers(self.client, ports, task_queue=model):
                 if not (world.is_unwatched and worker.task_queue == watch_queue(model)):

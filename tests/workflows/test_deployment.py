@@ -208,7 +208,7 @@ async def test_promote_ends_the_bake_and_nothing_else_is_skipped(stage: Stage) -
     async with stage.rollout(config=LONG) as rollout:
         for weight in (5_000, 10_000):
             await rollout.until(lambda world, weight=weight: world.weights and world.weights[-1] == weight)
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(patient(0.2))
             answer = await rollout.handle.execute_update("promote", {"by": "ann", "via": "api"})
             assert answer["accepted"], answer
         outcome = await asyncio.wait_for(rollout.handle.result(), patient(10))

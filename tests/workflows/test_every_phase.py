@@ -15,7 +15,7 @@ from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.traffic import Arm
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind
-from tests.fixtures.patience import patient
+from tests.fixtures.patience import patience, patient, scaled
 from tests.workflows.conftest import Rollout, Stage
 from tests.workflows.world import STABLE, rollout_brief
 
@@ -56,7 +56,7 @@ PHASES = [
 ]
 WAYS = ["abort by signal", "abort by update", "cancel", "cancel twice", "deadline"]
 DEADLINES = {"progressDeadline": "PT2S", "approvalDeadline": "PT2S"}
-GATE_WITH_DEADLINE = {"steps": [{**GATE[0], "pause": {"limit": "PT2S"}}, GATE[1]]}
+GATE_WITH_DEADLINE = {"steps": [{**GATE[0], "pause": {"limit": scaled("PT2S")}}, GATE[1]]}
 # A bake's deadline is its data's: test_without_enough_requests_the_bake_is_extended_and_then_rolls_back.
 TABLE = [(phase, way) for phase in PHASES for way in WAYS if (phase.name, way) != (BAKING, "deadline")]
 
@@ -128,7 +128,7 @@ async def test_a_stop_in_any_phase_undoes_what_was_begun(stage: Stage, phase: Ph
         approval=phase.status is S.AWAITING_APPROVAL,
         held_at=held_at,
         no_slots=not phase.has_slot,
-        queue_deadline=timedelta(seconds=2) if way == "deadline" else timedelta(days=1),
+        queue_deadline=patience(seconds=2) if way == "deadline" else timedelta(days=1),
     ) as rollout:
         await is_in(phase, rollout)
         reason = await stop(way, rollout)
@@ -170,7 +170,7 @@ async def test_compensation_is_interrupted_by_nothing(stage: Stage, way: str) ->
             assert "RollingBack" in answer["message"]
         else:
             await stop(way, rollout)
-        await asyncio.sleep(2.5 if deadline else 0.5)
+        await asyncio.sleep(patient(2.5) if deadline else 0.5)
         assert rollout.world.statuses[-1] is S.ROLLING_BACK
         rollout.world.released.set()
         outcome = await asyncio.wait_for(rollout.handle.result(), patient(30))

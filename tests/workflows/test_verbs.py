@@ -10,7 +10,7 @@ import pytest
 
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.verdict import Reason
-from tests.fixtures.patience import patient
+from tests.fixtures.patience import patient, scaled
 from tests.workflows.conftest import Rollout, Stage
 
 LONG = {"monitoringDuration": "PT60S", "bakeDeadline": "PT120S"}
@@ -38,7 +38,7 @@ async def refused(rollout: Rollout, verb: str, why: str, **said: Any) -> None:
 async def baking_at(rollout: Rollout, *weights: int) -> None:
     """Its weights so far, and the bake of the last has begun."""
     await rollout.until(lambda world: world.weights == list(weights))
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(patient(0.3))
 
 
 async def is_in(rollout: Rollout, status: S) -> None:
@@ -53,11 +53,11 @@ async def test_a_pause_stays_at_its_weight_until_it_is_resumed(stage: Stage, how
         else:
             await rollout.handle.signal(verb, {"by": "ann"})
 
-    async with stage.rollout(config={"monitoringDuration": "PT2S"}) as rollout:
+    async with stage.rollout(config={"monitoringDuration": scaled("PT2S")}) as rollout:
         await baking_at(rollout, 5_000)
         await say("pause")
         await is_in(rollout, S.PAUSED)
-        await asyncio.sleep(2.5)
+        await asyncio.sleep(patient(2.5))
         assert rollout.world.weights == [5_000], "longer than its bake, and no step further"
         await refused(rollout, "pause", "paused already")
         await say("resume")
