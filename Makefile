@@ -2,10 +2,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
-# pip itself compiles in one process, and packages' tests too. What isn't Python in spite of its name (some packages bring
-# templates) fails alone.
-TO_BYTECODE := $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
+# uv keeps what it has unpacked, so that a second install on a machine takes seconds. It doesn't read pip's configuration,
+# so it is told what that says of indexes, find-links and certificates.
+LIKE_PIP := s/^[^=]*[.]index-url=/UV_DEFAULT_INDEX=/p; s/^[^=]*[.]extra-index-url=/UV_INDEX=/p; \
+	s/^[^=]*[.]find-links=/UV_FIND_LINKS=/p; s/^[^=]*[.]cert=/SSL_CERT_FILE=/p
+INSTALL = set -a; eval "$$($(BIN)/python -m pip config list | sed -n '$(LIKE_PIP)')"; \
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --index-strategy unsafe-best-match
+# What our processes import is compiled once, and nothing else is.
+ROOTS := api.app, workflows.worker, serving.replica, serving.agent, serving.shipper, hotswap.persistence.recorder, hotswap.cli.app
 
 # Hundreds of processes import the same modules: each would compile them anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -18,21 +22,21 @@ help: ## what can be made
 
 install: $(VENV)/.installed ## the environment, from locked and hashed packages
 
-$(VENV)/.installed: requirements.lock pyproject.toml
+$(VENV)/.installed: requirements.lock requirements-uv.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) --require-hashes -r requirements.lock
-	$(PIP) --no-deps --no-build-isolation --editable .
-	$(TO_BYTECODE)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	$(BIN)/python -c "import $(ROOTS)"
 	touch $@
 
 install-frameworks: $(VENV)/.installed-frameworks ## PyTorch and TensorFlow too, for their tests
 
 # PyTorch's build without CUDA (200 MB) where pip's own configuration leads to it, else PyPI's with CUDA's libraries (3 GB).
-# Of these packages so little is ever imported that Python compiles it when it is.
 $(VENV)/.installed-frameworks: $(VENV)/.installed $(wildcard requirements-*.lock)
-	$(PIP) --no-deps --require-hashes -r requirements-frameworks.lock
-	$(PIP) --no-deps --require-hashes -r requirements-torch-cpu.lock || \
-		$(PIP) --no-deps --require-hashes -r requirements-torch-cuda.lock
+	$(INSTALL) --no-deps --require-hashes -r requirements-frameworks.lock
+	$(INSTALL) --no-deps --require-hashes -r requirements-torch-cpu.lock || \
+		{ $(INSTALL) --no-deps --require-hashes -r requirements-torch-cuda.lock; }
 	touch $@
 
 demo: install ## the main job: deploy, canary under load with a killed worker, catch and roll back a broken version
@@ -87,6 +91,7 @@ TORCH := torch triton $(addprefix cuda-,bindings pathfinder toolkit) $(addprefix
 
 lock: install ## resolve the lock files anew from pyproject.toml
 	$(PYTHON) -m venv .lock-venv && .lock-venv/bin/pip install --quiet uv
+	echo uv | $(COMPILE) --output-file requirements-uv.lock -
 	$(COMPILE) $(addprefix --extra ,$(EXTRAS)) --output-file requirements.lock pyproject.toml requirements-build.in
 	$(COMPILE) --constraint requirements.lock --output-file docker/requirements.lock pyproject.toml requirements-build.in
 	$(LARGE) > .lock-venv/large.in

@@ -34,7 +34,7 @@ from tests.fixtures.work import ended, reaches, under_load
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 LONG = {"canaryPercentage": 20, "incrementStep": 40, "monitoringDuration": "PT60S"}
-SHORT = {"canaryPercentage": 30, "incrementStep": 70, "monitoringDuration": "PT3S", "bakeDeadline": "PT20S"}
+SHORT = {"canaryPercentage": 30, "incrementStep": 70, "monitoringDuration": "PT3S", "bakeDeadline": "PT120S"}
 
 Register = Callable[[str, str], None]
 

@@ -41,7 +41,7 @@ CANARY = {
     "canaryPercentage": 10,
     "incrementStep": 30,
     "monitoringDuration": "PT5S",
-    "bakeDeadline": "PT30S",
+    "bakeDeadline": "PT2M",
 }
 
 PAUSE_SECONDS = 0.03
