@@ -15,7 +15,7 @@ ROOTS := api.app, workflows.worker, serving.replica, serving.agent, serving.ship
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-frameworks demo bench bench-analysis check quick test frameworks unit light stack e2e chaos lint types contracts format lock clean
+.PHONY: help install install-frameworks demo bench bench-analysis check quick test frameworks unit light stack e2e slowed chaos lint types contracts format lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,9 @@ test: install ## the whole suite, on the real servers; 1,500 processor seconds a
 
 frameworks unit light stack e2e: install ## one part of the suite: tests/README.md says what each holds
 	$(SUITE) $@
+
+slowed: install ## `make test` on a machine made slow: HOW="--busy 2" or HOW="--share 0.33"
+	$(BIN)/python -m tests.suite.slowed $(HOW) test
 
 chaos: install ## parts killed, frozen and kept away under load, and the long tables; left out of `make test`
 	$(BIN)/pytest tests -m soak
