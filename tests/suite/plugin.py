@@ -8,7 +8,7 @@ import json
 import os
 import resource
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
@@ -36,7 +36,7 @@ class Report:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._spent = 0.0
-        self._files: Counter[str] = Counter()
+        self._files: dict[str, float] = defaultdict(float)
         self._failures: dict[str, str] = {}
         self._outcomes: Counter[str] = Counter()
 
@@ -67,7 +67,8 @@ class Report:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        self._files.update(getattr(node, "workeroutput", {}).get("costs", {}))
+        for file, cost in getattr(node, "workeroutput", {}).get("costs", {}).items():
+            self._files[file] += cost
 
     def pytest_sessionfinish(self) -> None:
         if self._is_worker:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -38,14 +38,14 @@ class Ended:
     wall: float = 0.0
     command: float = 0.0
     """The cost of the command and of all children that were waited for."""
-    servers: Counter[str] = field(default_factory=Counter)
+    servers: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     """The cost of what detached itself, by the test file that started it or by the server's name."""
     killed: list[str] = field(default_factory=list)
     """What outlived the command and had to be killed, or the command itself if it took too long."""
 
     @property
     def cost(self) -> float:
-        return self.command + self.servers.total()
+        return self.command + sum(self.servers.values())
 
 
 @dataclass

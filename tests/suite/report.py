@@ -1,11 +1,14 @@
 """What a run cost and how it ended: the tables at its end, and a line for the file of figures by commit."""
 
+import heapq
 import json
 import os
 import subprocess
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 
 from tests.suite.parts import Part, Tier
@@ -25,7 +28,7 @@ class Ran:
     part: Part
     ended: Ended
     slowness: float
-    files: Counter[str] = field(default_factory=Counter)
+    files: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     outcomes: Counter[str] = field(default_factory=Counter)
 
@@ -44,10 +47,18 @@ def read(part: Part, ended: Ended, file: Path, *, slowness: float) -> Ran:
     ran = Ran(part, ended, slowness)
     if file.exists():
         content = json.loads(file.read_text())
-        ran.files, ran.outcomes = Counter(content["files"]), Counter(content["outcomes"])
+        ran.files, ran.outcomes = content["files"], Counter(content["outcomes"])
         ran.failures = content["failures"]
-    ran.files.update(ended.servers)
+    ran.files = summed([ran.files, ended.servers])
     return ran
+
+
+def summed(tables: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Add up costs by name."""
+    total: dict[str, float] = defaultdict(float)
+    for name, cost in (item for table in tables for item in table.items()):
+        total[name] += cost
+    return total
 
 
 def conclude(name: str, tier: Tier, first: list[Ran], again: list[Ran], *, wall: float) -> int:
@@ -90,10 +101,10 @@ def _print_costs(first: list[Ran], again: list[Ran], total: float, bar: float) -
     for each in (*first, *again):
         ended = each.ended
         print(f"{ended.cost:8.1f}  {each.part.name} ({ended.wall:.0f} s, machine {each.slowness:.1f} times as slow)")
-    files = sum((each.files for each in first), Counter())
+    files = summed([each.files for each in first])
     if files:
         print(f"the {DEAREST} dearest files")
-    for file, cost in files.most_common(DEAREST):
+    for file, cost in heapq.nlargest(DEAREST, files.items(), key=itemgetter(1)):
         print(f"{cost:8.1f}  {file}")
     against = f" of at most {bar:,.0f}" if bar else ""
     print(f"{total:8.1f}  in sum{against}{' (over its bar)' if bar and total > bar else ''}\n")
@@ -111,7 +122,7 @@ def _keep(
         "wall_seconds": round(wall),
         "slowness": [round(each.slowness, 2) for each in first],
         "parts": {each.part.name: round(each.ended.cost, 1) for each in (*first, *again)},
-        "files": {file: round(cost, 1) for each in first for file, cost in each.files.items() if cost >= 0.5},
+        "files": {file: round(cost, 1) for file, cost in summed([each.files for each in first]).items() if cost >= 0.5},
         "flaky": flaky,
         "red": red,
     }
