@@ -1,14 +1,8 @@
 """Fixtures that start real servers, each once per session of pytest; and time-outs that suit the machine."""
 
 import pytest
-from hypothesis import settings
 
 from tests.fixtures.patience import patient
-
-# How long an example takes says nothing on a busy machine; timings are `make bench`'s.
-settings.register_profile("hotswap", deadline=None)
-settings.register_profile("quick", settings.get_profile("hotswap"), max_examples=20)
-settings.load_profile("hotswap")
 
 pytest_plugins = [
     "tests.fixtures.postgres",

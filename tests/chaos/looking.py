@@ -46,7 +46,8 @@ def replicas_of(stack: Stack, applications: Container[str]) -> set[int]:
         replica["pid"]
         for name, application in details(stack)["applications"].items()
         if name in applications
-        for replica in application["deployments"]["Replica"]["replicas"]
+        for deployment in application["deployments"].values()
+        for replica in deployment["replicas"]
         if replica["state"] == "RUNNING"
     }
 

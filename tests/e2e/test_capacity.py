@@ -43,7 +43,11 @@ def replicas(stack: Stack) -> dict[str, int]:
         timeout=patient(10),
     ).json()["applications"]
     running = {
-        name.rpartition("-")[2]: sum(each["state"] == "RUNNING" for each in found["deployments"]["Replica"]["replicas"])
+        name.rpartition("-")[2]: sum(
+            replica["state"] == "RUNNING"
+            for deployment in found["deployments"].values()  # there is none yet, or none any more, at either end
+            for replica in deployment["replicas"]
+        )
         for name, found in applications.items()
         if found["status"] != "DELETING"
     }

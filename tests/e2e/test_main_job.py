@@ -20,8 +20,6 @@ import httpx
 import numpy as np
 import psycopg
 import pytest
-import skops.io
-import xgboost
 from sklearn.linear_model import LinearRegression
 
 from hotswap.cli.demo.models import TrainedModels
@@ -136,6 +134,9 @@ signature: {{inputs: '{SIGNATURE}', outputs: null, params: null}}
 
 
 def test_models_of_other_frameworks_are_served_also_in_batches(stack: Stack, tmp_path: Path) -> None:
+    import skops.io  # it brings PyTorch with it, for which the other processes of e2e have no use
+    import xgboost
+
     boosted = xgboost.XGBRegressor(n_estimators=5, max_depth=3).fit(ROWS, AMOUNT)
     linear = LinearRegression().fit(ROWS, AMOUNT)
     boosted.get_booster().save_model(tmp_path / "model.ubj")

@@ -10,6 +10,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+import tests.fixtures.examples  # noqa: F401  it registers the profiles
 from api.orchestration import Orchestration
 from hotswap.persistence.database import Sessions
 from tests.fixtures.api import FakeRay, make_app, make_settings

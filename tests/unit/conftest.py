@@ -7,6 +7,7 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
+import tests.fixtures.examples  # noqa: F401  it registers the profiles
 from api.orchestration import Orchestration
 from hotswap.persistence.database import create_sessions
 from hotswap.settings import Settings
