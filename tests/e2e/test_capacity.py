@@ -12,6 +12,7 @@ from scipy.stats import binom
 from hotswap.cli.demo.models import TrainedModels
 from hotswap.client import ApiError
 from hotswap.domain.lifecycle import DeploymentStatus as S
+from hotswap.views import DeploymentView
 from tests.fixtures.patience import patient, wait_until
 from tests.fixtures.stack import Stack
 from tests.fixtures.work import ended, reaches, under_load
@@ -59,6 +60,12 @@ def replicas(stack: Stack) -> dict[str, int]:
     }
 
 
+def serving(stack: Stack) -> DeploymentView:
+    """Whichever version it is: each of these tests can be run by itself."""
+    [found] = [each for each in stack.api.deployments(model=MODEL).items if each.traffic_percentage == 100]
+    return found
+
+
 def test_two_get_past_two_on_three_gpus_and_no_answer_is_lost(scarce: Stack, trained: TrainedModels) -> None:
     with under_load(scarce, MODEL, trained) as traffic:
         asked = scarce.api.deploy(MODEL, version="2.0.0", config=QUICK, resources=TWO)
@@ -80,14 +87,16 @@ def test_what_has_no_room_is_refused_with_the_sum(scarce: Stack, register: Calla
 
 
 def test_an_abort_sheds_what_the_stable_can_not_hold_until_it_can(scarce: Stack, trained: TrainedModels) -> None:
-    asked = scarce.api.deploy(MODEL, version="1.0.0", config=LONG, resources=TWO)  # what was kept warm makes room
+    stable = serving(scarce).version
+    candidate = "1.0.0" if stable == "2.0.0" else "2.0.0"
+    asked = scarce.api.deploy(MODEL, version=candidate, config=LONG, resources=TWO)  # what was kept warm makes room
     with under_load(scarce, MODEL, trained) as traffic:
         reaches(scarce, asked.deployment_id, 50)
         wait_until(lambda: len(traffic.answers) > 200, what="some answers")
         scarce.api.promote(asked.deployment_id)
         reaches(scarce, asked.deployment_id, 100)
         assert not [answer for answer in traffic.answers if not answer.succeeded]
-        assert replicas(scarce) == {"1.0.0": 2, "2.0.0": 1}
+        assert replicas(scarce) == {candidate: 2, stable: 1}
         aborted_at = time.time()
         scarce.api.abort(asked.deployment_id, reason="the test")
         shed = first_refusal(scarce, trained)
@@ -98,13 +107,13 @@ def test_an_abort_sheds_what_the_stable_can_not_hold_until_it_can(scarce: Stack,
     assert shed.headers["retry-after"].isdigit()
     assert shed.json()["error"]["code"] == "SERVICE_UNAVAILABLE"
     after = [answer for answer in traffic.answers if answer.asked_at > aborted_at + 2]
-    assert {answer.version for answer in after if answer.succeeded} == {"2.0.0"}, "harm wins: nothing more of it"
+    assert {answer.version for answer in after if answer.succeeded} == {stable}, "harm wins: nothing more of it"
     meanwhile = [answer.succeeded for answer in after if answer.asked_at < aborted_at + 4]
     low, high = binom.interval(0.99999, len(meanwhile), 0.5)
     assert low <= sum(meanwhile) <= high, "what one of two replicas holds is answered"
     assert 0 < sum(meanwhile) < len(meanwhile)
     assert not [answer for answer in traffic.answers if answer.asked_at > over_at and not answer.succeeded]
-    assert replicas(scarce) == {"2.0.0": 2}
+    assert replicas(scarce) == {stable: 2}
 
 
 def first_refusal(stack: Stack, trained: TrainedModels) -> httpx.Response:
@@ -117,10 +126,10 @@ def first_refusal(stack: Stack, trained: TrainedModels) -> httpx.Response:
 
 
 def test_what_serves_is_scaled(scarce: Stack) -> None:
-    [serving] = [each for each in scarce.api.deployments(model=MODEL).items if each.traffic_percentage == 100]
-    scarce.api.scale(serving.deployment_id, 3, reason="the test")
-    wait_until(lambda: replicas(scarce) == {"2.0.0": 3}, what="three replicas")
+    stable = serving(scarce)
+    scarce.api.scale(stable.deployment_id, 3, reason="the test")
+    wait_until(lambda: replicas(scarce) == {stable.version: 3}, what="three replicas")
     with pytest.raises(ApiError, match="4 x 1 GPU can never fit"):
-        scarce.api.scale(serving.deployment_id, 4)
-    scarce.api.scale(serving.deployment_id, 1)
-    wait_until(lambda: replicas(scarce) == {"2.0.0": 1}, what="one replica")
+        scarce.api.scale(stable.deployment_id, 4)
+    scarce.api.scale(stable.deployment_id, 1)
+    wait_until(lambda: replicas(scarce) == {stable.version: 1}, what="one replica")

@@ -13,6 +13,7 @@ import tarfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from hotswap.cli.demo.models import TrainedModels
+from hotswap.cli.demo.traffic import Answer
 from hotswap.client import ApiError
 from hotswap.domain.lifecycle import DeploymentStatus as S
+from hotswap.views import DeploymentView
 from tests.fixtures.patience import patient, wait_until
 from tests.fixtures.stack import Stack
 from tests.fixtures.work import ended, reaches, under_load
@@ -272,23 +275,37 @@ def temporal(stack: Stack, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=patient(30)).stdout
 
 
-def test_a_killed_worker_costs_a_rollout_nothing(stack: Stack, served: str, trained: TrainedModels) -> None:
+@dataclass(frozen=True)
+class Promoted:
+    """2.0.0's rollout, through which the worker was killed, and what the clients saw of it."""
+
+    last: DeploymentView
+    active_version: str | None
+    answers: list[Answer]
+
+
+@pytest.fixture(scope="module")
+def promoted(stack: Stack, served: str, trained: TrainedModels) -> Promoted:
     with under_load(stack, served, trained) as traffic:
         deployment = stack.api.deploy(served, version="2.0.0", config=SHORT)
         reaches(stack, deployment.deployment_id, 30)
         os.kill(stack.pid("worker"), signal.SIGKILL)
         last = ended(stack, deployment.deployment_id)
-    assert last.status is S.ACTIVE, last.message
-    assert not [answer for answer in traffic.answers if not answer.succeeded]
-    assert stack.api.model(served).active_version == "2.0.0"
+    return Promoted(last, stack.api.model(served).active_version, traffic.answers)
 
 
-def test_rollback_after_the_end_goes_to_the_warm_version(stack: Stack, served: str, trained: TrainedModels) -> None:
-    (newest, *_) = stack.api.deployments(model=served).items
-    assert newest.status is S.ACTIVE, "the test before this one promotes 2.0.0"
+def test_a_killed_worker_costs_a_rollout_nothing(promoted: Promoted) -> None:
+    assert promoted.last.status is S.ACTIVE, promoted.last.message
+    assert not [answer for answer in promoted.answers if not answer.succeeded]
+    assert promoted.active_version == "2.0.0"
+
+
+def test_rollback_after_the_end_goes_to_the_warm_version(
+    stack: Stack, served: str, promoted: Promoted, trained: TrainedModels
+) -> None:
     with under_load(stack, served, trained) as traffic:
-        answer = stack.api.rollback(newest.deployment_id, reason="test")
-        assert answer.deployment_id != newest.deployment_id
+        answer = stack.api.rollback(promoted.last.deployment_id, reason="test")
+        assert answer.deployment_id != promoted.last.deployment_id
         last = ended(stack, answer.deployment_id)
         time.sleep(0.3)
     assert (last.status, last.version) == (S.ACTIVE, "1.0.0")
