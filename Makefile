@@ -25,8 +25,9 @@ install: $(VENV)/.installed ## the environment, from locked and hashed packages
 $(VENV)/.installed: requirements.lock requirements-uv.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
-	$(INSTALL) --require-hashes -r requirements.lock
-	$(INSTALL) --no-deps --no-build-isolation --editable .
+	@echo installing what requirements.lock names
+	@$(INSTALL) --require-hashes -r requirements.lock
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	$(BIN)/python -c "import $(ROOTS)"
 	touch $@
 
@@ -34,8 +35,9 @@ install-frameworks: $(VENV)/.installed-frameworks ## PyTorch and TensorFlow too,
 
 # PyTorch's build without CUDA (200 MB) where pip's own configuration leads to it, else PyPI's with CUDA's libraries (3 GB).
 $(VENV)/.installed-frameworks: $(VENV)/.installed $(wildcard requirements-*.lock)
-	$(INSTALL) --no-deps --require-hashes -r requirements-frameworks.lock
-	$(INSTALL) --no-deps --require-hashes -r requirements-torch-cpu.lock || \
+	@echo installing PyTorch and TensorFlow
+	@$(INSTALL) --no-deps --require-hashes -r requirements-frameworks.lock
+	@$(INSTALL) --no-deps --require-hashes -r requirements-torch-cpu.lock || \
 		{ $(INSTALL) --no-deps --require-hashes -r requirements-torch-cuda.lock; }
 	touch $@
 
