@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help install install-frameworks demo bench bench-analysis check quick test frameworks unit light stack e2e slowed chaos lint types contracts format lock clean
 
 help: ## what can be made
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9 -]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 34
 
 install: $(VENV)/.installed ## the environment, from locked and hashed packages
 
@@ -55,13 +55,13 @@ SUITE := $(BIN)/python -m tests.suite
 check: install ## what CI runs first: lint, types, import contracts, quick tests; 60 processor seconds are the bar
 	$(SUITE) check
 
-quick: install ## the tests that need no server and no time
-	$(SUITE) quick
-
 test: install ## the whole suite, on the real servers; 1,500 processor seconds are the bar
 	$(SUITE) test
 
-frameworks unit light stack e2e: install ## one part of the suite: tests/README.md says what each holds
+lint types contracts quick: install ## one part of `make check`
+	$(SUITE) $@
+
+e2e stack light unit frameworks: install ## one part of `make test`: tests/README.md says what each holds
 	$(SUITE) $@
 
 slowed: install ## `make test` on a machine made slow: HOW="--busy 2" or HOW="--share 0.33"
@@ -69,16 +69,6 @@ slowed: install ## `make test` on a machine made slow: HOW="--busy 2" or HOW="--
 
 chaos: install ## parts killed, frozen and kept away under load, and the long tables; left out of `make test`
 	$(BIN)/pytest tests -m soak
-
-lint: install
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-
-types: install
-	$(BIN)/mypy
-
-contracts: install
-	$(BIN)/lint-imports
 
 format: install ## rewrite the sources as `make lint` wants them
 	$(BIN)/ruff check --fix .

@@ -46,7 +46,7 @@ def run(name: str, tier: Tier) -> int:
     ran: list[Ran] = []
     with tempfile.TemporaryDirectory(prefix="hotswap-suite-") as place:
         for group in tier.groups:
-            ran += _run_group({part.name: part.run() for part in group}, group, Path(place))
+            ran += _run_group(group, Path(place))
         first = list(ran)
         for each in first:
             if each.can_run_again:
@@ -57,17 +57,16 @@ def run(name: str, tier: Tier) -> int:
 def _run_again(first: Ran, place: Path) -> list[Ran]:
     print(f"\nonce more, by themselves: what failed in {first.part.name}", flush=True)
     again = Part(f"{first.part.name}, again", tests=tuple(first.failures), options=first.part.options)
-    return _run_group({again.name: again.run()}, (again,), place)
+    return _run_group((again,), place)
 
 
-def _run_group(commands: dict[str, tuple[str, ...]], group: tuple[Part, ...], place: Path) -> list[Ran]:
+def _run_group(group: tuple[Part, ...], place: Path) -> list[Ran]:
     factor = speed.measure()
     print(f"this machine takes {factor:.1f} times as long as the reference; time-outs are scaled by it", flush=True)
     files = {part.name: place / f"{part.name}.json" for part in group}
-    environment = {speed.SLOWNESS: f"{factor:.2f}"}
     ended = processes.run(
-        {name: ("env", f"{REPORT}={files[name]}", *command) for name, command in commands.items()},
-        environment=environment,
+        {part.name: ("env", f"{REPORT}={files[part.name]}", *part.run()) for part in group},
+        environment={speed.SLOWNESS: f"{factor:.2f}"},
         limit=LIMIT_SECONDS * factor,
     )
     return [report.read(part, ended[part.name], files[part.name], slowness=factor) for part in group]

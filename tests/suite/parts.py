@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ SPREAD = ("--dist", "loadfile", "--no-loadscope-reorder")
 
 @dataclass(frozen=True)
 class Part:
-    """A command under a name; `tests` are the arguments of pytest where it is one, which can be run again by name."""
+    """A command under a name, or else the tests and options that pytest gets."""
 
     name: str
     command: tuple[str, ...] = ()
@@ -28,14 +27,7 @@ class Part:
         if self.command:
             return self.command
         spread = ("-n", str(self.processes), *SPREAD) if self.processes else ()
-        return (*self._pytest(), *spread, *self.tests)
-
-    def run_again(self, failed: Sequence[str]) -> tuple[str, ...]:
-        """Return the command that runs only these tests, one after the other."""
-        return (*self._pytest(), *failed)
-
-    def _pytest(self) -> tuple[str, ...]:
-        return (sys.executable, "-m", "pytest", "-q", "-p", "tests.suite.plugin", *self.options)
+        return (sys.executable, "-m", "pytest", "-q", "-p", "tests.suite.plugin", *self.options, *spread, *self.tests)
 
 
 LINT = Part("lint", ("sh", "-c", f"{BIN}/ruff check . && {BIN}/ruff format --check ."))

@@ -18,7 +18,8 @@ MOST_RUN_AGAIN = 40
 """More failures than this are no chance, and would take too long to try again."""
 
 DEAREST = 20
-FAILED, NOTHING_COLLECTED = 1, 5
+TESTS_FAILED = 1
+"""Pytest's exit code for this; with any other but 0 it broke, or found nothing to run."""
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Ran:
     @property
     def can_run_again(self) -> bool:
         """Whether single tests failed, rather than the command, or everything."""
-        return self.ended.code == FAILED and 0 < len(self.failures) <= MOST_RUN_AGAIN
+        return self.ended.code == TESTS_FAILED and 0 < len(self.failures) <= MOST_RUN_AGAIN
 
 
 def read(part: Part, ended: Ended, file: Path, *, slowness: float) -> Ran:
@@ -113,7 +114,7 @@ def _print_costs(first: list[Ran], again: list[Ran], total: float, bar: float) -
 def _keep(
     name: str, first: list[Ran], again: list[Ran], *, total: float, wall: float, flaky: list[str], red: list[str]
 ) -> None:
-    """Append a line to the file of figures, which is nobody's but this machine's."""
+    """Append a line to the file of figures of this machine, which all checkouts share."""
     line = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
