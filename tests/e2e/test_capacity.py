@@ -14,7 +14,7 @@ from hotswap.client import ApiError
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.views import DeploymentView
 from tests.fixtures.patience import patient, wait_until
-from tests.fixtures.stack import Stack
+from tests.fixtures.stack import Stack, worker_to_oneself
 from tests.fixtures.work import ended, reaches, under_load
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -90,7 +90,7 @@ def test_an_abort_sheds_what_the_stable_can_not_hold_until_it_can(scarce: Stack,
     stable = serving(scarce).version
     candidate = "1.0.0" if stable == "2.0.0" else "2.0.0"
     asked = scarce.api.deploy(MODEL, version=candidate, config=LONG, resources=TWO)  # what was kept warm makes room
-    with under_load(scarce, MODEL, trained) as traffic:
+    with worker_to_oneself(scarce), under_load(scarce, MODEL, trained) as traffic:
         reaches(scarce, asked.deployment_id, 50)
         wait_until(lambda: len(traffic.answers) > 200, what="some answers")
         scarce.api.promote(asked.deployment_id)

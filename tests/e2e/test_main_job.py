@@ -29,7 +29,7 @@ from hotswap.client import ApiError
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.views import DeploymentView
 from tests.fixtures.patience import patient, wait_until
-from tests.fixtures.stack import Stack
+from tests.fixtures.stack import Stack, worker_to_oneself
 from tests.fixtures.work import ended, reaches, under_load
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -286,7 +286,7 @@ class Promoted:
 
 @pytest.fixture(scope="module")
 def promoted(stack: Stack, served: str, trained: TrainedModels) -> Promoted:
-    with under_load(stack, served, trained) as traffic:
+    with worker_to_oneself(stack), under_load(stack, served, trained) as traffic:
         deployment = stack.api.deploy(served, version="2.0.0", config=SHORT)
         reaches(stack, deployment.deployment_id, 30)
         os.kill(stack.pid("worker"), signal.SIGKILL)

@@ -21,7 +21,7 @@ from hotswap.views import AsyncInferenceView, PredictionView
 from tests.fixtures import work
 from tests.fixtures.outcomes import asked_and_told
 from tests.fixtures.patience import wait_until
-from tests.fixtures.stack import Stack, hotswap
+from tests.fixtures.stack import Stack, hotswap, worker_to_oneself
 from tests.fixtures.work import ended
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -89,14 +89,14 @@ def test_what_was_accepted_is_answered_once_though_its_worker_is_killed(
     def hand_in(some: Sequence[list[float]]) -> list[str]:
         return [stack.api.infer_later(labelled, features=row).request_id for row in some]
 
-    accepted = hand_in(rows[:40])
-    os.kill(stack.pid("worker"), signal.SIGKILL)
-    accepted += hand_in(rows[40:])
-
     def answers() -> list[AsyncInferenceView]:
         return [stack.api.inference_status(request_id) for request_id in accepted]
 
-    wait_until(lambda: all(each.is_over for each in answers()), seconds=60, what="an answer to each")
+    with worker_to_oneself(stack):
+        accepted = hand_in(rows[:40])
+        os.kill(stack.pid("worker"), signal.SIGKILL)
+        accepted += hand_in(rows[40:])
+        wait_until(lambda: all(each.is_over for each in answers()), seconds=60, what="an answer to each")
     assert {each.status for each in answers()} == {InferenceStatus.COMPLETED}
     assert [each.result.prediction for each in answers() if isinstance(each.result, PredictionView)] == expected
     url = stack.control["HOTSWAP_POSTGRES__URL"].replace("+psycopg", "")

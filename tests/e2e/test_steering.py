@@ -11,7 +11,7 @@ from hotswap.cli.demo.models import TrainedModels
 from hotswap.client import ApiError
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from tests.fixtures.patience import patient, wait_until
-from tests.fixtures.stack import Stack, hotswap
+from tests.fixtures.stack import Stack, hotswap, worker_to_oneself
 from tests.fixtures.work import ended, reaches, under_load
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -36,7 +36,7 @@ def test_a_canary_goes_as_people_say(stack: Stack, steered: str, trained: Traine
     def is_now(status: S) -> None:
         wait_until(lambda: stack.api.deployment(deployment_id).status is status, seconds=60, what=f"{status}")
 
-    with under_load(stack, steered, trained) as traffic:
+    with worker_to_oneself(stack), under_load(stack, steered, trained) as traffic:
         deployment_id = stack.api.deploy(steered, version="2.0.0", config={**BAKE, "steps": STEPS}).deployment_id
         is_now(S.PAUSED)
         seen = stack.api.deployment(deployment_id)
