@@ -207,8 +207,12 @@ class Laboratory:
                         self.stack.api.promote(case.deployment_id)
             return not open_cases
 
-        what = lambda: f"the end of {[(case.phase.model, self.status(case)) for case in open_cases]}"  # noqa: E731
-        wait_until(have_ended, seconds=120, every=2, what=what)
+        wait_until(
+            have_ended,
+            seconds=120,
+            every=2,
+            what=lambda: f"the end of {[(case.phase.model, self.status(case)) for case in open_cases]}",
+        )
 
     def assert_ended(self, case: Case, *, forward: bool, reason: Reason | None = None) -> None:
         """`forward`: nobody called it back, so only what was being undone is undone."""

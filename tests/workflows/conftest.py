@@ -46,8 +46,12 @@ class Rollout:
         self.handle = handle
 
     async def until(self, condition: Any, *, seconds: float = 20) -> None:
-        what = lambda: f"it, after statuses {self.world.statuses},"  # noqa: E731
-        await until(lambda: condition(self.world), seconds=seconds, every=0.02, what=what)
+        await until(
+            lambda: condition(self.world),
+            seconds=seconds,
+            every=0.02,
+            what=lambda: f"it, after statuses {self.world.statuses},",
+        )
 
 
 class Stage:

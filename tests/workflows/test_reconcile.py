@@ -135,8 +135,7 @@ class Site:
             row = await self.row(deployment_id)
             return condition(row)
 
-        what = lambda: f"it, while {deployment_id} is {row.status} ({row.message}),"  # noqa: E731
-        await until(holds, seconds=seconds, what=what)
+        await until(holds, seconds=seconds, what=lambda: f"it, while {deployment_id} is {row.status} ({row.message}),")
 
     async def lose(self, handle: WorkflowHandle[Any, Any]) -> None:
         """Terminated, and long enough ago that nobody is about to start it."""
