@@ -2,6 +2,9 @@
 
 Errors are mapped by HTTP status, since some S3 servers answer errors that the client can't parse. A missing object is
 the request's problem; trouble with the line, the server or the credentials propagates, so that Temporal tries again.
+
+The client library is imported when S3 is asked for the first time: it takes half a second of a processor, and neither a
+replica whose artifact is in the node's cache nor most commands of the CLI ever ask.
 """
 
 import hashlib
@@ -10,18 +13,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-import certifi
-from minio import Minio
-from minio.error import InvalidResponseError, S3Error
-from minio.sse import Sse, SseKMS, SseS3
-from urllib3 import PoolManager, Retry, Timeout
 
 from hotswap.domain.errors import Unavailable, ValidationFailed
 from hotswap.settings import Encryption, StorageSettings
+
+if TYPE_CHECKING:
+    from minio import Minio
+    from minio.error import InvalidResponseError, S3Error
+    from minio.sse import Sse
+    from urllib3 import PoolManager
 
 CHUNK_BYTES = 1024 * 1024
 
@@ -51,7 +56,11 @@ class ObjectStorage:
 
     def __init__(self, settings: StorageSettings, patience: Patience | None = None) -> None:
         self._settings = settings
-        self._client = s3_client(settings, patience=patience)
+        self._patience = patience
+
+    @cached_property
+    def _client(self) -> "Minio":
+        return s3_client(self._settings, patience=self._patience)
 
     def ensure_bucket(self) -> None:
         if not self._client.bucket_exists(self._settings.bucket):
@@ -115,6 +124,8 @@ class ObjectStorage:
 
     @contextmanager
     def _refusals_told(self, uri: str) -> Iterator[None]:
+        from minio.error import InvalidResponseError, S3Error
+
         try:
             yield
         except ValueError as error:  # the client looks at names before it asks anybody
@@ -130,8 +141,10 @@ class ObjectStorage:
             raise
 
 
-def s3_client(settings: StorageSettings, *, endpoint: str | None = None, patience: Patience | None = None) -> Minio:
+def s3_client(settings: StorageSettings, *, endpoint: str | None = None, patience: Patience | None = None) -> "Minio":
     """At the settings' endpoint, unless another is given; as patient as the library is, minutes, unless it is said."""
+    from minio import Minio
+
     return Minio(
         endpoint or settings.endpoint,
         access_key=settings.access_key.get_secret_value(),
@@ -143,8 +156,11 @@ def s3_client(settings: StorageSettings, *, endpoint: str | None = None, patienc
     )
 
 
-def _pool(patience: Patience) -> PoolManager:
+def _pool(patience: Patience) -> "PoolManager":
     """As the library makes its own, with the same certificates."""
+    import certifi
+    from urllib3 import PoolManager, Retry, Timeout
+
     return PoolManager(
         timeout=Timeout(connect=patience.connect, read=patience.read),
         maxsize=10,
@@ -154,8 +170,10 @@ def _pool(patience: Patience) -> PoolManager:
     )
 
 
-def encryption(settings: StorageSettings) -> Sse | None:
+def encryption(settings: StorageSettings) -> "Sse | None":
     """What S3 is asked to encrypt by, sent with each object that is written; None leaves it to the bucket."""
+    from minio.sse import SseKMS, SseS3
+
     match settings.encryption:
         case Encryption.SSE_S3:
             return SseS3()
@@ -174,6 +192,8 @@ def split_uri(uri: str) -> tuple[str, str]:
     return parts.netloc, key
 
 
-def status_of(error: S3Error | InvalidResponseError) -> int:
+def status_of(error: "S3Error | InvalidResponseError") -> int:
     """The HTTP status: the client keeps it elsewhere when it can't parse the answer."""
+    from minio.error import S3Error
+
     return int(error.response.status if isinstance(error, S3Error) else error._code)

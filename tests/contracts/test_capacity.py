@@ -17,7 +17,7 @@ from tests.contracts.test_rayserve import ask, replicas
 from tests.fixtures.patience import patient, until
 from tests.fixtures.stack import Stack
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 
 @contextlib.asynccontextmanager

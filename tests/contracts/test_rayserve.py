@@ -19,9 +19,9 @@ from serving.rayserve import PATH, RayServeClient
 from tests.contracts.conftest import application, state_of
 from tests.contracts.toy import PID_HEADER, SECONDS_HEADER
 from tests.fixtures.envoy import Gateway
-from tests.fixtures.patience import patient
+from tests.fixtures.patience import patient, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 ARM = Arm("Production-fraud-aaaa", "1.0.0", "dep-aaaa")
 
@@ -172,15 +172,16 @@ async def test_no_request_through_envoy_is_lost_when_replicas_leave(
             await gateway.publish(RedisTrafficBus(redis), TrafficPlan(1, (route,)))
             assert (await gateway.infer("fraud")).status_code == 200
             async with load(gateway, statuses):
-                await asyncio.sleep(1)
+                await until(lambda: len(statuses) >= 100, what="a hundred answers of three replicas")
                 await serve.put([application(name, replicas=1)])
                 await state_of(serve, name, replicas=1)
-                await asyncio.sleep(12)  # until those that left are gone for good
+                pids = {int(pid) for status, pid in statuses if status == 200}
+                await until(lambda: sum(map(psutil.pid_exists, pids)) == 1, what="the end of those that left")
                 mark = len(statuses)
-                await asyncio.sleep(1)
+                await until(lambda: len(statuses) >= mark + 100, what="a hundred answers of the one that is left")
     assert {status for status, _ in statuses} == {200}, [said for status, said in statuses if status != 200][:3]
     assert len({pid for _, pid in statuses[:mark]}) >= 3, "replicas did leave"
-    assert len(statuses) > 500
+    assert len({pid for _, pid in statuses[mark:]}) == 1
 
 
 @pytest.mark.relied_on_by(

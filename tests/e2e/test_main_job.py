@@ -1,6 +1,6 @@
 """The main job, as its users meet it: register, deploy, infer, canary, and stop a version by hand.
 
-That a bad one is stopped by itself is in test_fallback.py.
+That a bad one is stopped by itself is in test_canaries.py.
 """
 
 import io

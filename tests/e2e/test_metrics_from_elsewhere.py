@@ -56,7 +56,7 @@ def prometheus(stack: Stack, listeners: Listeners, tmp_path_factory: pytest.Temp
         "hotswap-ray": urls["rayMetrics"],
     }
     targets = {job: address.removeprefix("http://") for job, address in addresses.items()}
-    config = dashboards.config(targets, token_file=str(stack.data / "secrets" / "metrics_token"), seconds=1)
+    config = dashboards.config(targets, token_file=str(stack.data / "secrets" / "metrics_token"), seconds=2)
     with running(tmp_path_factory.mktemp("prometheus"), config, port=listeners.prometheus) as url:
         yield url
 

@@ -33,6 +33,7 @@ from hotswap.cli.stack.layout import Layout
 from hotswap.cli.stack.ports import at_base
 from tests.fixtures.patience import patient, wait_until
 from tests.fixtures.ports import free_base
+from tests.fixtures.stack import BUSY
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +54,7 @@ class Stack:
             [*STACK, *words, "--data-dir", str(self.layout.data)],
             capture_output=True,
             text=True,
-            env={**os.environ, "HOTSWAP_STACK_PARTS": parts},
+            env={**os.environ, "HOTSWAP_STACK_PARTS": parts, **BUSY},
             timeout=patient(120),
         )
         self.sessions |= {entry.session for entry in processes.load(self.layout.processes)}

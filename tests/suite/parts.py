@@ -41,7 +41,7 @@ NOT_SOAK = ("-m", "not soak")
 FRAMEWORKS = Part("frameworks", tests=("tests/frameworks",), options=NOT_SOAK)
 UNIT = Part("unit", tests=("tests/unit",), options=NOT_SOAK)
 # Workflows first: they wait for Temporal while other parts, beside them, take the processor.
-LIGHT = Part("light", tests=("tests/workflows", "tests/integration", "tests/replay"), options=NOT_SOAK, processes=3)
+LIGHT = Part("light", tests=("tests/workflows", "tests/integration", "tests/replay"), options=NOT_SOAK, processes=2)
 STACK = Part("stack", tests=("tests/stack", "tests/contracts"), options=NOT_SOAK, processes=2)
 E2E = Part(
     "e2e",

@@ -341,7 +341,7 @@ async def overtakings(site: Site) -> int:
 @pytest.mark.parametrize(
     ("models", "each", "kills"),
     [
-        pytest.param(7, 3, 1, id="21 over 7 models"),
+        pytest.param(6, 2, 1, id="12 over 6 models"),
         pytest.param(50, 4, 3, id="200 over 50 models", marks=[pytest.mark.soak, pytest.mark.timeout(600)]),
     ],
 )

@@ -44,8 +44,8 @@ CANARY = {
     "bakeDeadline": "PT2M",
 }
 
-PAUSE_SECONDS = 0.03
-"""Six clients ask some 150 times a second: plenty for every bake, and a core is left to what they watch."""
+PAUSE_SECONDS = 0.06
+"""Six clients ask some 80 times a second: plenty for every bake, and a core is left to what they watch."""
 
 console = Console(stderr=True, highlight=False)
 

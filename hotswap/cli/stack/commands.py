@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from hotswap.cli.console import err, facts, out, show_json, show_table, table
-from hotswap.cli.options import AsJson
+from hotswap.cli.options import AsJson, duration
 from hotswap.cli.stack import holds, lifecycle
 from hotswap.cli.stack.events import Event, receive
 from hotswap.cli.stack.layout import Layout, StackError, locate
@@ -36,6 +37,16 @@ def up(
     ] = None,
     num_gpus: Annotated[int | None, typer.Option(help="GPUs that Ray counts with, real or not.")] = None,
     num_cpus: Annotated[int, typer.Option(help="Logical CPUs that Ray counts with.")] = 8,
+    timeout: Annotated[
+        timedelta,
+        typer.Option(
+            parser=duration,
+            metavar="DURATION",
+            envvar="HOTSWAP_START_TIMEOUT",
+            help="How long the start may take, e.g. PT5M on a slow machine. A part that isn't ready after half of it is"
+            " started anew.",
+        ),
+    ] = timedelta(minutes=2),
     detach: Annotated[
         bool, typer.Option("--detach", help="Return when all is ready; `hotswap down` stops it.")
     ] = False,
@@ -45,7 +56,13 @@ def up(
     if sys.platform != "linux":
         raise StackError("the embedded stack runs on Linux; elsewhere point the settings at real servers")
     layout = locate(data_dir)
-    options = Options(data_dir=str(layout.data), port_base=port_base, num_cpus=num_cpus, num_gpus=num_gpus)
+    options = Options(
+        data_dir=str(layout.data),
+        port_base=port_base,
+        num_cpus=num_cpus,
+        num_gpus=num_gpus,
+        start_seconds=timeout.total_seconds(),
+    )
     shown = _Shown(layout, Progress(err if as_json else out), as_json=as_json)
     raise typer.Exit(_detached(options, shown) if detach else _foreground(options, shown))
 

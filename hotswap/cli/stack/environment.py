@@ -117,6 +117,7 @@ class Environments:
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
             "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
             "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.4",  # by its default, 0.1, an idle Serve takes a tenth of a core
+            "REPORTER_UPDATE_INTERVAL_MS": "15000",  # the node's figures, as often as Prometheus takes them
             "RAY_SERVE_SLOW_STARTUP_WARNING_S": "5",  # until then Serve doesn't say what its replicas wait for
             "RAY_SERVE_SLOW_STARTUP_WARNING_PERIOD_S": "5",
             "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(ports.serve_http),

@@ -33,6 +33,8 @@ class Options:
     port_base: int | None = None
     num_cpus: int = 8
     num_gpus: int | None = None
+    start_seconds: float = 120.0
+    """How long it may take until all parts are ready."""
 
     def encode(self) -> str:
         return json.dumps(asdict(self))

@@ -34,7 +34,6 @@ from hotswap.telemetry import configure_logging, mark_ready
 
 log = logging.getLogger(__name__)
 
-START_TIMEOUT_S = 60.0
 STATE = "RAY_gcs_storage_path"
 MAX_REPAIRS, REPAIR_WINDOW_S = 5, 60.0
 
@@ -66,14 +65,14 @@ def _empty_state() -> Path | None:
 
 
 def start(options: list[str]) -> dict[str, Daemon]:
-    """Run `ray start` and adopt what it leaves behind.
+    """Run `ray start` and adopt what it leaves behind. Whoever started us ends us where that takes too long.
 
     Raises:
         RuntimeError: Ray didn't start; its output has said why.
     """
     environment = {name: value for name, value in os.environ.items() if name != "HOTSWAP_READY_FILE"}
     command = [sys.executable, "-P", "-m", "hotswap.cli.stack.ray_launcher", "start", "--head", *options]
-    finished = subprocess.run(command, env=environment, timeout=START_TIMEOUT_S, check=False)  # noqa: S603
+    finished = subprocess.run(command, env=environment, check=False)  # noqa: S603
     if finished.returncode != 0:
         raise RuntimeError(f"ray start ended with {finished.returncode}")
     daemons: dict[str, Daemon] = {}
@@ -168,7 +167,7 @@ def main() -> None:
         daemons = start(options)
         threading.Thread(target=_bring_back, args=(state, options), daemon=True).start()
         watch(daemons)
-    except (RuntimeError, subprocess.TimeoutExpired) as error:
+    except RuntimeError as error:
         log.error("%s", error)
     raise SystemExit(1)
 

@@ -55,7 +55,7 @@ async def supervise(options: Options, sender: Sender) -> None:
         addresses={part.name: part.address for part in chosen if part.address},
         ready=False,
     )
-    supervisor = Supervisor(layout, chosen, sender, state=state.encode())
+    supervisor = Supervisor(layout, chosen, sender, state=state.encode(), start_seconds=options.start_seconds)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, supervisor.stop)

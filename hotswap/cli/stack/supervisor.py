@@ -27,12 +27,6 @@ from hotswap.cli.stack.probes import listens
 PROBE_INTERVAL_S = 0.1
 HOLD_INTERVAL_S = 0.2
 ALIVE_INTERVAL_S = 5.0
-START_TIMEOUT_S = 120.0
-SLOW_START_S = 60.0
-"""A part that lives and isn't ready by then is started anew, once before START_TIMEOUT_S is over.
-
-A start that hangs may not hang twice, and a slow machine needs most of this for Ray.
-"""
 ATTEMPTS = 4
 """How often a part may die before it was ever ready; then the start has failed."""
 FIRST_DELAY_S, LAST_DELAY_S = 0.25, 10.0
@@ -62,10 +56,23 @@ class Running:
 
 
 class Supervisor:
-    """Runs parts until it is asked to stop."""
+    """Runs parts until it is asked to stop.
 
-    def __init__(self, layout: Layout, parts: Sequence[Part], sender: Sender, *, state: Mapping[str, object]) -> None:
+    All parts must be ready within `start_seconds`. One that lives and isn't ready after half of them is started anew: a
+    start that hung once may not hang again.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        parts: Sequence[Part],
+        sender: Sender,
+        *,
+        state: Mapping[str, object],
+        start_seconds: float,
+    ) -> None:
         self._layout = layout
+        self._start_seconds = start_seconds
         self._running = {part.name: Running(part) for part in parts}
         self._sender = sender
         self._state = dict(state)
@@ -119,11 +126,14 @@ class Supervisor:
         """Say that all parts are ready, or that one takes too long."""
         everyone = asyncio.gather(*(running.ready.wait() for running in self._running.values()))
         try:
-            await asyncio.wait_for(everyone, START_TIMEOUT_S)
+            await asyncio.wait_for(everyone, self._start_seconds)
         except TimeoutError:
             late = [running for running in self._running.values() if not running.ready.is_set()]
             why = "; ".join(f"{running.part.name} ({running.reason})" for running in late)
-            raise StackError(f"not ready after {START_TIMEOUT_S:.0f} s: {why}; logs: {self._layout.logs}") from None
+            raise StackError(
+                f"not ready after {self._start_seconds:.0f} s: {why}; logs: {self._layout.logs}; "
+                "on a slow machine give it more time: hotswap up --timeout PT10M"
+            ) from None
         self._was_ready = True
         self._save_state()
         self._sender.send(Event(Kind.STACK_READY, seconds=time.monotonic() - self._begun))
@@ -242,9 +252,9 @@ class Supervisor:
                     self._ready(running, begun)
                     return None
                 running.reason = f"port {part.port} is answered by a process that isn't its own"
-            if time.monotonic() - begun > SLOW_START_S:
+            if time.monotonic() - begun > (patience := self._start_seconds / 2):
                 self._kill(running)
-                return f"not ready after {SLOW_START_S:g} s ({running.reason})"
+                return f"not ready after {patience:g} s ({running.reason})"
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), PROBE_INTERVAL_S)
         return None
