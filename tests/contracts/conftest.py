@@ -23,7 +23,7 @@ from hotswap.domain.application import (
 from hotswap.domain.vocabulary import Environment, Framework
 from serving import rayserve
 from serving.rayserve import RayServeClient
-from tests.fixtures.patience import until
+from tests.fixtures.patience import patient, until
 from tests.fixtures.ports import free_base
 from tests.fixtures.stack import Stack, hotswap, start
 
@@ -61,6 +61,7 @@ async def serve(ray_head: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         told["HOTSWAP_RAY__AUTH_TOKEN"],
         host=told["HOTSWAP_RAY__HTTP_HOST"],
         port=int(told["HOTSWAP_RAY__HTTP_PORT"]),
+        timeout=patient(10),
     )
     ours = rayserve.application_config
 

@@ -39,7 +39,7 @@ async def test_entities_move_to_the_candidate_as_it_grows_and_back_only_by_a_rol
         assert await with_candidate() == set()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.usefixtures("upstreams")
 async def test_half_a_percent_is_half_a_percent(gateway: Gateway, bus: RedisTrafficBus) -> None:
     """Neither nothing nor a whole percent, of which so many requests would see twice as many."""
