@@ -15,8 +15,10 @@ from pydantic import TypeAdapter, ValidationError
 _ISO_8601: TypeAdapter[timedelta] = TypeAdapter(timedelta)
 
 
-def duration(text: str) -> timedelta:
-    """Seconds (`90`), or ISO-8601 (`PT1M30S`)."""
+def duration(text: str | timedelta) -> timedelta:
+    """Seconds (`90`), or ISO-8601 (`PT1M30S`). Typer parses an option's default, which is none of these, as well."""
+    if isinstance(text, timedelta):
+        return text
     try:
         seconds = float(text)
     except ValueError:

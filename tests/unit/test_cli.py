@@ -8,7 +8,7 @@ import pty
 import re
 import subprocess
 import sys
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 
 import httpx
@@ -45,6 +45,16 @@ def test_every_command_explains_itself_with_an_example(cli: Cli, command: str) -
     assert result.exit_code == 0
     assert "Usage:" in result.stdout
     assert f"hotswap {command}" in result.stdout.partition("Example")[2]
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_every_command_can_be_typed_without_its_options(leaf: str) -> None:
+    """Typer has an option's parser read its default too, which is no text."""
+    command = reduce(lambda group, name: group.commands[name], leaf.split(), typer.main.get_group(app))
+    context = typer.Context(command)
+    for each in command.params:
+        if (default := each.get_default(context)) is not None:
+            assert each.process_value(context, default) == default, each.name
 
 
 @pytest.mark.parametrize("command", [leaf for leaf in LEAVES if leaf not in FOR_PROGRAMS_ALREADY])
