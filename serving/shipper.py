@@ -24,7 +24,7 @@ from hotswap.settings import SettingsError, ShipperSettings, load
 from hotswap.telemetry import configure_logging, mark_ready
 from serving.spool import Found, dropped, has_writer, read_frames, segments
 
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.25
 RETRY_SECONDS = 1.0
 TELL_SECONDS = 10.0
 BATCH_BYTES = 256 * 1024

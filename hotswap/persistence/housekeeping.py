@@ -1,4 +1,4 @@
-"""What the recorder does beside recording: sample the proxies' counts each second, and let go each hour of what is old.
+"""What the recorder does beside recording: sample the proxies' counts, and let go each hour of what is old.
 
 What that is, and in which order, says `retention.py`. Whatever is away is tried again, and never holds up the records.
 """
@@ -17,7 +17,7 @@ from hotswap.persistence.proxy_counts import sample
 from hotswap.persistence.retention import let_go
 from hotswap.settings import RetentionSettings
 
-SAMPLE_SECONDS = 1.0
+SAMPLE_SECONDS = 2.0
 RETENTION_SECONDS = 3600.0
 
 logger = logging.getLogger(__name__)
