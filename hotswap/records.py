@@ -8,14 +8,16 @@ from typing import Any
 
 import msgspec
 
-from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus
+from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus, RequestForm
 
 
 class InferenceRecord(msgspec.Struct, frozen=True, kw_only=True):
     """`requested_at` and `completed_at` are Unix time in seconds; `features` and `prediction` are JSON as text.
 
     `fallback_from` is the candidate's version that failed this request, where the stable answered in its place.
-    `entity` is who asked, as a salted hash of 64 bits, where the caller said so.
+    `entity` is who asked, as a salted hash of 64 bits, where the caller said so. `form` is how the request was spelled,
+    and `tensors` is the JSON that describes the tensors of one that was spelled so (`serving.forms.Asked`). Records of
+    older replicas have neither.
     """
 
     record_id: str
@@ -40,6 +42,8 @@ class InferenceRecord(msgspec.Struct, frozen=True, kw_only=True):
     fallback_from: str | None = None
     chosen_by: ChosenBy = ChosenBy.WEIGHT
     entity: int | None = None
+    form: RequestForm | None = None
+    tensors: str | None = None
 
 
 STREAM = "hotswap:records"

@@ -15,6 +15,7 @@ import msgspec
 from hotswap.domain.application import ApplicationSpec
 from hotswap.domain.errors import Conflict, HotSwapError, ValidationFailed
 from hotswap.domain.errors import FieldProblem as Problem
+from hotswap.domain.vocabulary import RequestForm
 from serving.runtimes import Prediction
 
 Body = TypeVar("Body")
@@ -30,13 +31,19 @@ _NAMED_FIELD = re.compile(r"field `([^`]*)`")
 
 
 class Asked(msgspec.Struct):
-    """What a request asks: `request_id` where its body names one."""
+    """What a request asks: `request_id` where its body names one.
+
+    `tensors`, where it was spelled in tensors, is what its record says of them without their elements, as JSON:
+    `{"inputs": [{"name", "datatype", "shape"}], "outputs": [names]}`; without `outputs` it named none.
+    """
 
     instances: list[Any]
     request_id: str | None = None
+    tensors: str | None = None
 
 
 class Form(Protocol):
+    kind: RequestForm
     is_batch: bool
     """Whether features and predictions are recorded as lists, one of each instance."""
 
@@ -92,6 +99,7 @@ class _Json:
 class OneInstance(_Json):
     """`{"features": ...}`."""
 
+    kind = RequestForm.INSTANCE
     is_batch = False
 
     def read(self, body: bytes, headers: Headers) -> Asked:
@@ -120,6 +128,7 @@ class OneInstance(_Json):
 class Batch(_Json):
     """`{"instances": [...]}`."""
 
+    kind = RequestForm.BATCH
     is_batch = True
 
     def read(self, body: bytes, headers: Headers) -> Asked:

@@ -1,7 +1,8 @@
 """What a replica answers: a raw ASGI application over one loaded model.
 
 Raw, because frameworks cost more than a small model does. Every inference that is answered, with a prediction or with
-an error, has its record in the spool before the answer leaves. The model is this process's: it is put in place by
+an error, has its record in the spool before the answer leaves, but for what a backtest asks again: that is no client's,
+and is in no figure. The model is this process's: it is put in place by
 `start` before Ray Serve counts the replica as ready, so no request ever meets a cold model.
 """
 
@@ -25,6 +26,7 @@ from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus
 from hotswap.records import InferenceRecord, encode_record, to_json
 from serving.batching import Batcher
+from serving.envoy.headers import BACKTEST_HEADER
 from serving.forms import (
     MOST_BODY_BYTES,
     MOST_INSTANCES,
@@ -45,6 +47,7 @@ from serving.spool import SpoolWriter
 INLINE_SECONDS = 0.005
 """What is expected to take less runs on the event loop: a thread would cost a fast model 50 microseconds and more."""
 _ARMS = {arm.encode(): arm for arm in ArmName}
+_BACKTEST = BACKTEST_HEADER.encode()
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -114,12 +117,13 @@ class Engine:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self.warm_up)
 
     async def infer(self, body: bytes, *, form: Form, headers: Headers, receive: Receive) -> Answer:
-        """The answer to one request, whose record is spooled by then.
+        """The answer to one request, whose record is spooled by then, unless a backtest asks it.
 
         Raises ClientGone, and records nothing, when the client leaves before its prediction is there.
         """
         requested_at, begun = time.time(), time.perf_counter()
         request_id = _request_id(headers)
+        asked: Asked | None = None
         instances: list[Any] = []
         predictions: list[Prediction] = []
         prediction: str | None = None
@@ -135,6 +139,8 @@ class Engine:
         except HotSwapError as error:
             problem, predictions, latency_ms = error, [], _milliseconds_since(begun)
             answer = STATUS_OF[type(problem)], self.headers, form.refuse(problem, request_id)
+        if _BACKTEST in headers:
+            return answer
         outcome, why = _outcome(problem, latency_ms, headers)
         self._spool.write(
             encode_record(
@@ -150,6 +156,8 @@ class Engine:
                     fallback_from=_fallback_from(headers),
                     chosen_by=_chosen_by(headers),
                     entity=self._entity(headers),
+                    form=form.kind,
+                    tensors=asked.tensors if asked is not None else None,
                     attempt=_attempt(headers),
                     batch=form.is_batch,
                     instances=len(instances),

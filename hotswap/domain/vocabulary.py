@@ -77,6 +77,14 @@ class ChosenBy(StrEnum):
     TESTER = "tester"
 
 
+class RequestForm(StrEnum):
+    """How a request was spelled: one instance, a batch of them, or tensors of the Open Inference Protocol."""
+
+    INSTANCE = "instance"
+    BATCH = "batch"
+    TENSORS = "tensors"
+
+
 class InferenceStatus(StrEnum):
     PENDING = "Pending"
     PROCESSING = "Processing"

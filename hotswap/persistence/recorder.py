@@ -53,7 +53,7 @@ DAYS_BACK = 31
 _COLUMNS = (
     "requested_at, record_id, request_id, environment, model_name, version, deployment_id, application, arm, attempt, "
     "is_batch, instances, features, prediction, confidence, latency_ms, status, error, completed_at, fallback_from, "
-    "chosen_by, entity"
+    "chosen_by, entity, form, tensors"
 )
 _STAGE = "CREATE TEMP TABLE IF NOT EXISTS staged (LIKE inference_requests) ON COMMIT DELETE ROWS"
 _COPY = f"COPY staged ({_COLUMNS}) FROM STDIN"
@@ -266,6 +266,8 @@ def _row(record: InferenceRecord) -> tuple[Any, ...]:
         _text(record.fallback_from),
         record.chosen_by,
         record.entity,
+        record.form,
+        _text(record.tensors),
     )
 
 

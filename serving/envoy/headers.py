@@ -1,7 +1,7 @@
 """The headers by which clients, Envoy and replicas speak of versions and arms.
 
-Envoy alone says `ARM`, `CHOSEN_BY`, `FALLBACK`, `APPLICATION` and `CLIENT_ADDRESS`: what a client sends under these
-names is overwritten or removed.
+Envoy alone says `ARM`, `CHOSEN_BY`, `FALLBACK`, `APPLICATION` and `CLIENT_ADDRESS`, and only a backtest, past Envoy,
+says `BACKTEST`: what a client sends under these names is overwritten or removed.
 """
 
 VERSION_HEADER = "x-hotswap-version"
@@ -21,6 +21,9 @@ CHOSEN_BY_HEADER = "x-hotswap-chosen-by"
 
 FALLBACK_HEADER = "x-hotswap-fallback"
 """The candidate's version that failed this request, where the stable answers in its place."""
+
+BACKTEST_HEADER = "x-hotswap-backtest"
+"""Of a request that a backtest asks again, past Envoy: the replica answers it and keeps no record."""
 
 APPLICATION_HEADER = "x-hotswap-application"
 """Inside of Envoy: the cluster that is tried now."""

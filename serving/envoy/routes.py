@@ -20,6 +20,7 @@ from serving.envoy.fallback import RETRY_OR_FALL_BACK, fallback_of, overwritten
 from serving.envoy.headers import (
     APPLICATION_HEADER,
     ARM_HEADER,
+    BACKTEST_HEADER,
     CANDIDATE_STATUS_HEADER,
     CLIENT_ADDRESS_HEADER,
     ENTITY_HEADER,
@@ -63,7 +64,7 @@ def route_configuration(plan: TrafficPlan, oidc: OidcSettings = OFF, *, is_ready
                 "retry_policy": RETRY_OR_FALL_BACK,
                 "include_request_attempt_count": True,
                 "request_headers_to_add": [overwritten(UNWATCHED_HEADER, "?1")],
-                "request_headers_to_remove": [FALLBACK_HEADER, APPLICATION_HEADER],
+                "request_headers_to_remove": [FALLBACK_HEADER, APPLICATION_HEADER, BACKTEST_HEADER],
                 "response_headers_to_remove": [CANDIDATE_STATUS_HEADER],
                 "typed_per_filter_config": may_infer(oidc),
                 "routes": [

@@ -8,6 +8,8 @@ import msgspec
 
 from hotswap.domain.application import ApplicationSpec
 from hotswap.domain.errors import HotSwapError, ValidationFailed
+from hotswap.domain.vocabulary import RequestForm
+from hotswap.records import to_json
 from serving.forms import Asked, Headers, RawHeaders, decoded, json_headers
 from serving.open_inference import tensors
 from serving.open_inference.signature import Arrays, Signature
@@ -65,6 +67,7 @@ class _AskedTensors(Asked, kw_only=True):
 class OpenInference:
     """The form of `/v2/models/{model}`, by path with the version or without."""
 
+    kind = RequestForm.TENSORS
     is_batch = True
 
     def __init__(self, spec: ApplicationSpec, model: Model) -> None:
@@ -109,6 +112,7 @@ class OpenInference:
         return _AskedTensors(
             instances=self._signature.instances(arrays),
             request_id=_checked_id(request.id),
+            tensors=_description(request),
             wanted=self._wanted(request),
             binary=request.binary,
         )
@@ -150,6 +154,13 @@ class OpenInference:
                 raise ValidationFailed.of(f"outputs[{position}].parameters", "classification is not offered here")
             wanted[output.name] = bool(parameters.get("binary_data", request.binary))
         return wanted
+
+
+def _description(request: _Request) -> str:
+    """Which tensors it has and which outputs it names, without any element."""
+    inputs = [{"name": each.name, "datatype": each.datatype, "shape": each.shape} for each in request.inputs]
+    outputs = [each.name for each in request.outputs or ()]
+    return to_json({"inputs": inputs, "outputs": outputs} if outputs else {"inputs": inputs})
 
 
 def _parted(body: bytes, length: bytes | None) -> tuple[memoryview, memoryview]:

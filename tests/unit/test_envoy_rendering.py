@@ -18,6 +18,7 @@ from serving.envoy.fallback import CANDIDATE, INSIDE, composite_cluster, fallbac
 from serving.envoy.headers import (
     APPLICATION_HEADER,
     ARM_HEADER,
+    BACKTEST_HEADER,
     CHOSEN_BY_HEADER,
     ENVIRONMENT_HEADER,
     FALLBACK_HEADER,
@@ -288,7 +289,7 @@ def test_a_version_is_looked_at_before_the_split_and_an_unknown_one_is_404() -> 
 
 def test_a_client_cannot_say_which_arm_it_is() -> None:
     (host,) = route_configuration(one_route())["virtual_hosts"]
-    assert {FALLBACK_HEADER, APPLICATION_HEADER} <= set(host["request_headers_to_remove"])
+    assert {FALLBACK_HEADER, APPLICATION_HEADER, BACKTEST_HEADER} <= set(host["request_headers_to_remove"])
     shares = splits(one_route(fallback=False))[0]["route"]["weighted_clusters"]["clusters"]
     for share, name in zip(shares, (ArmName.STABLE, ArmName.CANDIDATE), strict=True):
         (added,) = share["request_headers_to_add"]

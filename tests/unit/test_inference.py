@@ -245,3 +245,16 @@ async def test_who_asks_is_recorded_by_a_hash_that_tells_callers_apart(replica: 
     assert nobody is None
     assert ann == again != bob
     assert all("ann" not in str(record) for record in replica.records)
+
+
+async def test_what_a_backtest_asks_is_answered_as_ever_and_leaves_no_record(replica: Replica) -> None:
+    for features, expected in (({"features": row()}, 200), ({"features": "x"}, 400), ({"features": row(99)}, 500)):
+        marked = await replica.send(features, x_hotswap_backtest="1")
+        assert replica.records == [], "neither of an answer nor of an error"
+        assert marked[0] == expected
+
+
+async def test_a_record_tells_how_its_request_was_spelled(replica: Replica) -> None:
+    await replica.send({"features": row()})
+    await replica.send({"instances": [row(), row()]}, f"{PATH}/batch")
+    assert [(record.form, record.tensors) for record in replica.records] == [("instance", None), ("batch", None)]

@@ -371,3 +371,15 @@ def test_any_body_is_read_or_refused(form: OpenInference, body: bytes, length: b
     headers = {} if length is None else {b"inference-header-content-length": length}
     with pytest.raises(ValidationFailed):
         form.read(body, headers)
+
+
+async def test_a_record_tells_the_tensors_and_the_outputs_that_were_named(serve: Serve) -> None:
+    replica = serve()
+    given = tensor(row(), [1, 5])
+    (output,) = (await replica.send(b"", MODEL, method="GET"))[1]["outputs"]
+    for outputs in ([], [{"name": output["name"]}]):
+        assert (await replica.send({"inputs": [given], "outputs": outputs}, INFER))[0] == 200
+    told = [json.loads(record.tensors or "") for record in replica.records]
+    inputs = [{name: given[name] for name in ("name", "datatype", "shape")}]
+    assert told == [{"inputs": inputs}, {"inputs": inputs, "outputs": [output["name"]]}]
+    assert {record.form for record in replica.records} == {"tensors"}

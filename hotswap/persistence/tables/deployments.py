@@ -65,6 +65,8 @@ class Deployment(Base):
     application: Mapped[str | None]
     previous_version_id: Mapped[str | None] = mapped_column(ForeignKey("model_versions.version_id"))
     validation: Mapped[dict[str, Any] | None]
+    backtest: Mapped[dict[str, Any] | None]
+    """The `BacktestReport` of what the stable was asked and the candidate answered; null where there was none."""
     workflow_id: Mapped[str]
     run_id: Mapped[str | None]
     idempotency_key: Mapped[str | None]

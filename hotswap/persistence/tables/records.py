@@ -48,6 +48,10 @@ class InferenceRequest(Base):
     completed_at: Mapped[datetime]
     entity: Mapped[int | None]
     """Who asked, as a salted hash: the same caller has the same one, and nobody can tell which it is."""
+    form: Mapped[str | None]
+    """How the request was spelled: `instance`, `batch` or `tensors`; null where its replica didn't say."""
+    tensors: Mapped[str | None]
+    """Of a request in tensors, as JSON: the name, datatype and shape of each, and the outputs that it named."""
 
 
 class RecordRollup(Base):
