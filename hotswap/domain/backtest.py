@@ -1,0 +1,257 @@
+"""A backtest: what the stable was really asked is asked of the candidate, before any client meets it.
+
+Here are the recorded request and the replies to it, the report of what differed, and what follows from a report. How
+replies are compared, and which evidence there is, says `hotswap/analysis/backtest.py`. A report crosses Temporal and is
+shown to people, so it holds request ids, names of fields and counts, and no value of any feature.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from hotswap.domain.vocabulary import Environment, RequestForm
+
+SAMPLES = 200
+FEW = 20
+"""A backtest of fewer requests says little of a candidate that passes it, and the report says so."""
+
+AT_ONCE = 8
+"""So many requests are in work at a time when both versions are asked for their latency under load."""
+
+MOST_EXAMPLES = 3
+MOST_PARTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One tensor of a request, without its elements."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRequest:
+    """One request that the stable has answered, with its answers: one for each instance.
+
+    `confidence` is recorded of single instances only. `inputs` and `outputs` are those of a request in tensors; a
+    client that named no outputs gets all of them. `caller` tells callers apart, and None is a caller that is not known.
+    `at` is Unix time in seconds.
+    """
+
+    request_id: str
+    form: RequestForm
+    instances: tuple[Any, ...]
+    answers: tuple[Any, ...]
+    at: float
+    confidence: float | None = None
+    caller: int | None = None
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What there is to ask again. `reason` says why there is nothing, where that is not for want of requests."""
+
+    requests: tuple[RecordedRequest, ...] = ()
+    reason: str | None = None
+
+
+class ReplyKind(StrEnum):
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    """The replica said that the request was at fault (4xx)."""
+    FAILED = "failed"
+    """The replica said that it was at fault itself (5xx), broke off, took too long, or wrote what nobody can read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a replica did with one request.
+
+    `answers` has one for each instance, and is None where the outputs that the client named don't hold the prediction.
+    `field` is what a refusal names, `problem` says in a word how it failed; neither has a value of the request.
+    """
+
+    kind: ReplyKind
+    seconds: float
+    answers: tuple[Any, ...] | None = None
+    confidence: float | None = None
+    field: str | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request and the replies to it: the first was alone, those after it came among others at the same time.
+
+    The stable may have none, where it can't be reached.
+    """
+
+    request: RecordedRequest
+    candidate: tuple[Reply, ...]
+    stable: tuple[Reply, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many of how many; `at_least` is the share that the evidence shows, not the share that was seen."""
+
+    hits: int = 0
+    of: int = 0
+    at_least: float = 0.0
+
+    def is_over(self, limit: float) -> bool:
+        """Whether there is evidence for more than this share."""
+        return self.hits > 0 and self.at_least > limit
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the requests or their rows: a field, a kind of failure, a class, a slice; with some request ids."""
+
+    name: str
+    hits: int
+    of: int
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long both versions took for the same `requests`, `at_once` of them at a time; milliseconds, as the worker
+    that asked has measured it.
+    """
+
+    at_once: int
+    requests: int
+    candidate_p50_ms: float
+    candidate_p95_ms: float
+    stable_p50_ms: float
+    stable_p95_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestReport:
+    """What came of it. `asked` were put to the candidate, of `found` records; `at` is Unix time in seconds.
+
+    `left_out` were asked and are not compared, since the stable itself does not answer them any more. `tolerance` is
+    how far two scores may be apart, None where answers are labels. `collapse` says how the answers have lost what they
+    told apart, `shift` how their distribution has moved; `notes` is what a person should know of how it was made.
+    """
+
+    at: float
+    asked: int = 0
+    found: int = 0
+    callers: int = 0
+    left_out: int = 0
+    refusals: Tally = Tally()
+    refused_fields: tuple[Part, ...] = ()
+    failures: Tally = Tally()
+    failure_kinds: tuple[Part, ...] = ()
+    disagreements: Tally = Tally()
+    tolerance: float | None = None
+    disagreeing: tuple[str, ...] = ()
+    classes: tuple[Part, ...] = ()
+    slices: tuple[Part, ...] = ()
+    collapse: str | None = None
+    shift: str | None = None
+    timings: tuple[Timing, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class OnBreach(StrEnum):
+    """What becomes of a candidate that refuses or fails too much of what the stable has answered."""
+
+    FAIL = "fail"
+    HOLD = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestLimits:
+    """The shares that may be; `disagreements` None holds nobody up, whatever the answers are."""
+
+    refusals: float = 0.01
+    failures: float = 0.01
+    disagreements: float | None = 0.3
+    on_breach: OnBreach = OnBreach.FAIL
+
+
+class Ruling(StrEnum):
+    GO_ON = "GoOn"
+    HOLD = "Hold"
+    FAIL = "Fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Ruled:
+    """What follows from a report, and why, in a few sentences for people."""
+
+    ruling: Ruling
+    message: str
+
+
+def rule(report: BacktestReport, limits: BacktestLimits, *, environment: Environment) -> Ruled:
+    """A share is over its limit only if the evidence is. Refusals and failures end a deployment, or hold it.
+
+    Other answers may be why a version was trained: they wait for a person in Production, and are told elsewhere.
+    """
+    breaches = _breaches(report, limits)
+    differences = _differences(report, limits)
+    summary = "; ".join([*breaches, *differences]) or summarised(report)
+    if breaches and limits.on_breach is OnBreach.FAIL:
+        return Ruled(Ruling.FAIL, f"{summary}; no client has met it")
+    if breaches or (differences and environment is Environment.PRODUCTION):
+        return Ruled(Ruling.HOLD, f"{summary}; `approve` lets it go on, `reject` ends it, and no client has met it yet")
+    return Ruled(Ruling.GO_ON, summary)
+
+
+def summarised(report: BacktestReport) -> str:
+    """A report in one sentence."""
+    notes = "; ".join(report.notes)
+    if not report.asked:
+        return notes or "no recorded request was asked"
+    counted = [
+        f"{tally.hits} {name}"
+        for name, tally in (
+            ("refused", report.refusals),
+            ("failed", report.failures),
+            ("answered otherwise", report.disagreements),
+        )
+    ]
+    told = f"{report.asked} recorded requests were asked of the candidate: {', '.join(counted)}"
+    return f"{told}; {notes}" if notes else told
+
+
+def _breaches(report: BacktestReport, limits: BacktestLimits) -> list[str]:
+    found = []
+    if report.refusals.is_over(limits.refusals):
+        told = _over(report.refusals, limits.refusals, "maxRefusals")
+        found.append(f"the candidate refuses what the stable has answered, {told}{_parts(report.refused_fields)}")
+    if report.failures.is_over(limits.failures):
+        told = _over(report.failures, limits.failures, "maxFailures")
+        found.append(f"the candidate fails what the stable has answered, {told}{_parts(report.failure_kinds)}")
+    return found
+
+
+def _differences(report: BacktestReport, limits: BacktestLimits) -> list[str]:
+    if limits.disagreements is None:
+        return []
+    found = []
+    if report.disagreements.is_over(limits.disagreements):
+        told = _over(report.disagreements, limits.disagreements, "maxDisagreement")
+        such_as = f", such as request {report.disagreeing[0]}" if report.disagreeing else ""
+        found.append(f"the candidate answers otherwise than the stable has, {told}{such_as}")
+    if report.collapse is not None:
+        found.append(report.collapse)
+    return found
+
+
+def _over(tally: Tally, limit: float, setting: str) -> str:
+    return f"{tally.hits} of {tally.of} (surely more than {tally.at_least:.1%}; `{setting}` is {limit:.4g})"
+
+
+def _parts(parts: tuple[Part, ...]) -> str:
+    told = [f"{each.name} {each.hits}" + (f" (request {each.examples[0]})" if each.examples else "") for each in parts]
+    return f": {', '.join(told)}" if told else ""
