@@ -6,6 +6,7 @@ its begin, and where there is none yet, none is told. So a deployment explains i
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import zip_longest
 
 from pydantic import ValidationError
 
@@ -82,8 +83,8 @@ def _asked(event: Event) -> str | None:
 
 def _followers(record: Record) -> Iterable[Event | None]:
     """Of each analysis the first decision after its begin and before the next one: a status, or another weight."""
-    ends = [analysis.begun_at for analysis in record.analyses[1:]] + [float("inf")]
-    for analysis, end in zip(record.analyses, ends, strict=True):
+    for analysis, later in zip_longest(record.analyses, record.analyses[1:]):
+        end = later.begun_at if later is not None else float("inf")
         yield next(
             (
                 event

@@ -46,6 +46,14 @@ async def judged(world: ApiWorld, deployment_id: str, bake: Bake, outcome: Outco
     await PostgresLooks(world.sessions).record(deployment_id, bake, verdict)
 
 
+async def test_what_was_never_judged_is_told_too(world: ApiWorld) -> None:
+    deployment_id = await deployed(world)
+    await moved(world, deployment_id, S.VALIDATING, S.FAILED, reason=Reason.VALIDATION_FAILED)
+    answer = await world.get(f"/api/v1/deployments/{deployment_id}/explain")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["happenings"][-1]["what"] == "Failed (ValidationFailed)"
+
+
 async def test_a_rollout_that_went_back_is_told_in_order_with_numbers_and_reasons(world: ApiWorld) -> None:
     config = {"canaryPercentage": 10, "rollbackThresholds": {"errorRateIncrease": 0.005}}
     deployment_id = await deployed(world, strategyConfig=config)
