@@ -213,7 +213,7 @@ def _plain(answer: Any) -> Any:
 
 def _differs(theirs: Any, mine: Any, tolerance: float | None) -> bool:
     if _is_numeric(theirs) and _is_numeric(mine):
-        return abs(theirs - mine) > max(tolerance or 0.0, ABSOLUTE, RELATIVE * abs(theirs))
+        return bool(abs(theirs - mine) > max(tolerance or 0.0, ABSOLUTE, RELATIVE * abs(theirs)))
     if isinstance(theirs, list) and isinstance(mine, list):
         return len(theirs) != len(mine) or any(map(_differs, theirs, mine, [tolerance] * len(theirs)))
     if isinstance(theirs, Mapping) and isinstance(mine, Mapping):

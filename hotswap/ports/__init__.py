@@ -6,6 +6,7 @@ Infrastructure errors propagate as they are, so that Temporal tries again; what 
 """
 
 from hotswap.ports.analysis import EntityCensus, Judge, Judging, Looks, Meter
+from hotswap.ports.backtest import Backtests, Comparison, ReplicaAsker
 from hotswap.ports.deployments import Bell, Deployments, Registry, Slots, Tenures, Turns
 from hotswap.ports.monitoring import Alerts, Announcer, Monitor, Rollbacks
 from hotswap.ports.serving import (
@@ -23,9 +24,11 @@ from hotswap.ports.traffic import TrafficBus, TrafficPlans
 __all__ = [
     "Alerts",
     "Announcer",
+    "Backtests",
     "Bell",
     "Capacity",
     "ClusterState",
+    "Comparison",
     "Deployments",
     "DesiredApplications",
     "EntityCensus",
@@ -37,6 +40,7 @@ __all__ = [
     "Monitor",
     "Planning",
     "Registry",
+    "ReplicaAsker",
     "ReplicaProbe",
     "Rollbacks",
     "ServeCluster",

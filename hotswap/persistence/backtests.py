@@ -1,0 +1,149 @@
+"""What the stable was asked of late, and what a backtest has found; implements `hotswap.ports.Backtests`.
+
+Of each hour the newest requests are looked at by their keys and a digest, and only those that are chosen are read as a
+whole. Left out is what has no features or no answer on record, what is too long, and what testers asked.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Row, func, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hotswap.analysis.backtest import spread
+from hotswap.domain.backtest import BacktestReport, Recorded, RecordedRequest, TensorSpec
+from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus, RequestForm
+from hotswap.persistence.arms import moment
+from hotswap.persistence.database import Sessions
+from hotswap.persistence.tables import Deployment, InferenceRequest, Model
+
+HOURS = 24
+POOL = 1_000
+"""Of the newest requests of each hour, from which a sample is chosen."""
+
+LONGEST = 200_000
+"""Of a request's features or its answers in characters: a sample has to fit into a worker's memory."""
+
+ASKED_ONCE = "the model is registered as one that must not be asked twice, so nothing was asked again"
+
+
+class _Tensors(msgspec.Struct):
+    """As a replica describes them (`serving.forms.Asked`)."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    at: Any
+    record_id: str
+    hour: int
+    caller: int | None
+    digest: str
+
+
+class PostgresBacktests:
+    def __init__(self, sessions: Sessions, *, clock: Callable[[], float] = time.time) -> None:
+        self._sessions = sessions
+        self._clock = clock
+
+    async def sample(self, application: str, *, model: str, most: int) -> Recorded:
+        async with self._sessions() as session:
+            if await session.scalar(select(Model.is_idempotent).where(Model.name == model)) is False:
+                return Recorded(reason=ASKED_ONCE)
+            keys: dict[str, _Key] = {}
+            for hour in range(HOURS):
+                for key in await _keys(session, application, hour, now=self._clock()):
+                    keys.setdefault(key.digest, key)
+            chosen = spread(list(keys.values()), most, by=(lambda key: key.hour, lambda key: key.caller))
+            return Recorded(tuple(await _requests(session, chosen)))
+
+    async def store(self, deployment_id: str, report: BacktestReport) -> None:
+        async with self._sessions.begin() as session:
+            await session.execute(
+                update(Deployment)
+                .where(Deployment.deployment_id == deployment_id)
+                .values(backtest=msgspec.to_builtins(report))
+            )
+
+
+def backtest_of(stored: dict[str, object]) -> BacktestReport:
+    """As `PostgresBacktests.store` wrote it."""
+    return msgspec.convert(stored, BacktestReport)
+
+
+async def _keys(session: AsyncSession, application: str, hour: int, *, now: float) -> list[_Key]:
+    """The newest of those that were asked so many hours ago."""
+    record = InferenceRequest
+    digest = func.md5(func.concat_ws(" ", record.is_batch, record.tensors, record.features))
+    wanted = (
+        select(record.requested_at, record.record_id, record.entity, digest.label("digest"))
+        .where(
+            record.application == application,
+            record.requested_at > moment(now - 3_600 * (hour + 1)),
+            record.requested_at <= moment(now - 3_600 * hour),
+            *_usable(),
+        )
+        .order_by(record.requested_at.desc())
+        .limit(POOL)
+    )
+    return [
+        _Key(row.requested_at, row.record_id, hour, row.entity, row.digest) for row in await session.execute(wanted)
+    ]
+
+
+def _usable() -> tuple[ColumnElement[bool], ...]:
+    record = InferenceRequest
+    return (
+        record.status == InferenceStatus.COMPLETED,
+        record.arm != ArmName.SHADOW,
+        record.chosen_by != ChosenBy.TESTER,
+        record.prediction.is_not(None),
+        record.features != "null",
+        func.length(record.features) <= LONGEST,
+        func.length(record.prediction) <= LONGEST,
+    )
+
+
+async def _requests(session: AsyncSession, keys: list[_Key]) -> list[RecordedRequest]:
+    record = InferenceRequest
+    wanted = select(
+        record.requested_at,
+        record.record_id,
+        record.request_id,
+        record.is_batch,
+        record.form,
+        record.tensors,
+        record.features,
+        record.prediction,
+        record.confidence,
+        record.entity,
+    ).where(tuple_(record.requested_at, record.record_id).in_([(key.at, key.record_id) for key in keys]))
+    rows = {row.record_id: row for row in await session.execute(wanted)}
+    found = [_request(rows[key.record_id]) for key in keys if key.record_id in rows]
+    return [each for each in found if each is not None]
+
+
+def _request(row: Row[*tuple[Any, ...]]) -> RecordedRequest | None:
+    """None where its instances and answers don't go together."""
+    features, answers = msgspec.json.decode(row.features), msgspec.json.decode(row.prediction)
+    instances, answers = (features, answers) if row.is_batch else ([features], [answers])
+    if len(instances) != len(answers):
+        return None
+    tensors = msgspec.json.decode(row.tensors, type=_Tensors) if row.tensors is not None else _Tensors(())
+    spelled = RequestForm.BATCH if row.is_batch else RequestForm.INSTANCE  # what older replicas' records tell of it
+    return RecordedRequest(
+        row.request_id,
+        RequestForm(row.form) if row.form is not None else spelled,
+        tuple(instances),
+        tuple(answers),
+        row.requested_at.timestamp(),
+        row.confidence,
+        row.entity,
+        tensors.inputs,
+        tensors.outputs,
+    )
