@@ -15,6 +15,7 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from hotswap.domain import verbs
     from hotswap.domain.approval import objection
+    from hotswap.domain.backtest import BacktestReport
     from hotswap.domain.lifecycle import DeploymentStatus
     from hotswap.domain.policy import Asked, RollBack, Rollout
     from hotswap.domain.verdict import Reason
@@ -55,6 +56,9 @@ class Conversation:
         self._approved_under: str | None = None
         self._aborted_under: str | None = None
         """The trace ids of who said so."""
+        self._gate = verbs.START
+        """What an approval ends where it is AwaitingApproval."""
+        self._backtest: BacktestReport | None = None
         self._rollout: Rollout | None = None
         self._verified_weight = 0
         self._notes: list[str] = []
@@ -109,7 +113,7 @@ class Conversation:
         return Answer(accepted=True, message=answer.message, status=self._status)
 
     def _what_comes_of(self, request: Request) -> verbs.Answer:
-        now = verbs.Situation(self._status, self._asked, self._rollout)
+        now = verbs.Situation(self._status, self._asked, self._rollout, self._gate)
         match request:
             case Approve():
                 return verbs.approve(now, step=request.step, objection=self._objection(request))
@@ -168,6 +172,7 @@ class Conversation:
             story.details(
                 status=self._status,
                 message=self._message,
+                backtest=self._backtest,
                 rollout=self._rollout,
                 verified_weight=self._verified_weight,
                 notes=self._notes,

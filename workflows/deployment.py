@@ -7,11 +7,13 @@ closes when the deployment is Active; the old version's retirement is a workflow
 """
 
 import asyncio
+from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError, FailureError, WorkflowAlreadyStartedError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
+    from activities.backtest import BacktestActivities
     from activities.capacity import CapacityActivities
     from activities.deployments import DeploymentActivities
     from activities.promotion import PromotionActivities
@@ -20,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.traffic import TrafficActivities
     from activities.validation import ValidationActivities
     from hotswap.domain.application import ApplicationSpec
+    from hotswap.domain.backtest import Ruling, rule
     from hotswap.domain.capacity import CapacityPlan
     from hotswap.domain.ids import retirement_workflow_id
     from hotswap.domain.lifecycle import DeploymentStatus
@@ -28,9 +31,11 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.registry import DeploymentBrief
     from hotswap.domain.strategy import immediate_steps
     from hotswap.domain.traffic import FULL, Arm
+    from hotswap.domain.verbs import BACKTEST, START
     from hotswap.domain.verdict import Reason
     from hotswap.domain.vocabulary import DeploymentKind
     from hotswap.messages import (
+        BacktestVersion,
         DeploymentInput,
         DeploymentOutcome,
         FindTenure,
@@ -43,6 +48,10 @@ with workflow.unsafe.imports_passed_through():
     from workflows.calls import GoBack, cause_of, forward, waiting
     from workflows.saga import is_outcome, uninterrupted
     from workflows.stepping import Stepping
+
+
+BACKTEST_SECONDS = 120.0
+"""For asking; with the deployment's deadline a quarter of that, so that there is time to try again."""
 
 
 @workflow.defn(name="Deployment")
@@ -98,7 +107,8 @@ class DeploymentWorkflow(Stepping):
         if self._inherited:
             await self._take_back(brief.left_behind)
         if self._request.approval_required:
-            await self._await_approval()
+            deadline = self._request.config.approval_deadline
+            await self._await_approval(START, "waits for an approval of its start", within=deadline)
         if self._request.kind is DeploymentKind.ROLLOUT:
             await self._take_slot()
             if self._request.promotion is not None:
@@ -107,6 +117,8 @@ class DeploymentWorkflow(Stepping):
         immediate = self._stable is None or self._request.kind is DeploymentKind.ROLLBACK
         is_warm = brief.warm is not None and brief.warm.application == spec.name
         plan = await self._start(spec, warm=is_warm, immediate=immediate)
+        if not immediate and self._request.config.backtest.samples and workflow.patched("backtest"):
+            await self._try_on_records(spec, plan)
         if not immediate and plan.candidate > 0:
             await self._let_testers_in()
         await self._roll_out(spec, immediate_steps() if immediate else self._request.config.plan(), plan)
@@ -134,20 +146,21 @@ class DeploymentWorkflow(Stepping):
         await self._bring_stable_back(self._do)
         self._inherited, self._withdrawn, self._beside_stable = False, None, {}
 
-    async def _await_approval(self) -> None:
-        await self._enter(DeploymentStatus.AWAITING_APPROVAL, "waits for an approval of its start")
-        deadline = self._request.config.approval_deadline
+    async def _await_approval(self, gate: int, message: str, *, within: timedelta | None) -> None:
+        """Wait until somebody has approved this, and put it on record; without `within` for as long as it takes."""
+        self._gate = gate
+        await self._enter(DeploymentStatus.AWAITING_APPROVAL, message)
         try:
             await workflow.wait_condition(
-                lambda: self._asked.approved is not None or self._asked.abort is not None,
-                timeout=deadline,
+                lambda: self._asked.approved == gate or self._asked.abort is not None,
+                timeout=within,
                 timeout_summary="approval must come until then",
             )
         except TimeoutError:
-            raise GoBack(RollBack(Reason.DEADLINE_EXCEEDED, f"nobody approved it within {deadline}")) from None
+            raise GoBack(RollBack(Reason.DEADLINE_EXCEEDED, f"nobody approved it within {within}: {message}")) from None
         self._check_abort()
         assert self._approval is not None
-        await self._record_approval(self._approval, step=0)
+        await self._record_approval(self._approval, step=gate)
 
     async def _take_slot(self) -> None:
         """One of the few that may run at once. Going back must never wait, so a rollback takes none."""
@@ -215,6 +228,38 @@ class DeploymentWorkflow(Stepping):
             await self._do(ReplicaActivities.start_replicas, spec, summary=f"start {plan.candidate} of {spec.name}")
             await self._do(ReplicaActivities.warm_up, spec, summary=f"warm up {spec.name}")
         return plan
+
+    async def _try_on_records(self, spec: ApplicationSpec, plan: CapacityPlan) -> None:
+        """Ask the candidate what the stable was asked, and go back, wait for a person or go on, as the report is."""
+        assert self._stable is not None
+        if plan.candidate == 0:
+            no_room = "no backtest: there is no room for a replica of the candidate beside the stable"
+            self._note(no_room, kind="backtest", actor="hotswap")
+            return
+        config = self._request.config
+        self._message = f"asks {spec.version} what {self._stable.version} was asked of late"
+        self._tell()
+        report = await self._do(
+            BacktestActivities.backtest,
+            BacktestVersion(
+                deployment_id=self._request.deployment_id,
+                model=spec.model,
+                candidate=spec.name,
+                stable=self._stable.application,
+                samples=config.backtest.samples,
+                budget_seconds=min(BACKTEST_SECONDS, config.progress_deadline.total_seconds() / 4),
+                score_tolerance=config.backtest.score_tolerance,
+            ),
+            summary=f"ask {spec.version} what {self._stable.version} was asked, and compare",
+        )
+        self._backtest = report
+        ruled = rule(report, config.backtest.limits(), environment=self._request.environment)
+        self._note(f"backtest: {ruled.message}", kind="backtest", actor="hotswap")
+        if ruled.ruling is Ruling.FAIL:
+            raise GoBack(RollBack(Reason.BACKTEST_FAILED, ruled.message))
+        if ruled.ruling is Ruling.HOLD:
+            await self._await_approval(BACKTEST, ruled.message, within=config.pause_deadline)
+            await self._enter(DeploymentStatus.DEPLOYING, "goes on, as what its backtest has found is approved")
 
     async def _let_testers_in(self) -> None:
         """Who asks for the candidate by header is answered by it from here on, while it has no weight yet."""

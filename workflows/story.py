@@ -5,6 +5,7 @@ Kept far below the 10 KB at which the details get slow: the newest notes only.
 
 from collections.abc import Sequence
 
+from hotswap.domain.backtest import BacktestReport, findings, summarised
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.policy import Rollout
 from hotswap.domain.verdict import ArmFigures, Verdict
@@ -17,9 +18,17 @@ def summary(model: str, version: str, environment: str) -> str:
 
 
 def details(
-    *, status: DeploymentStatus, message: str, rollout: Rollout | None, verified_weight: int, notes: Sequence[str]
+    *,
+    status: DeploymentStatus,
+    message: str,
+    backtest: BacktestReport | None = None,
+    rollout: Rollout | None,
+    verified_weight: int,
+    notes: Sequence[str],
 ) -> str:
     lines = [f"## {status}", "", message, "", f"Verified traffic: **{verified_weight / 100:g}%**"]
+    if backtest is not None:
+        lines += ["", "### Backtest", "", *(f"- {each}" for each in (summarised(backtest), *findings(backtest)))]
     if rollout is not None:
         lines += ["", "### Steps", "", *(_step(rollout, position) for position in range(len(rollout.steps)))]
         if rollout.verdict is not None:

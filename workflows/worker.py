@@ -24,6 +24,7 @@ from temporalio.client import Client
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.analysis import AnalysisActivities
+from activities.backtest import BacktestActivities
 from activities.capacity import CapacityActivities
 from activities.deployments import DeploymentActivities
 from activities.looking import Sources
@@ -36,6 +37,7 @@ from activities.replicas import ReplicaActivities
 from activities.traffic import TrafficActivities
 from activities.validation import ValidationActivities
 from hotswap import ports as port
+from hotswap.analysis.backtest import compare
 from hotswap.analysis.judge import Judging
 from hotswap.answering import Answering
 from hotswap.bus import RedisTrafficBus
@@ -45,6 +47,7 @@ from hotswap.persistence.accuracy import PostgresAccuracy
 from hotswap.persistence.alerts import PostgresAlerts
 from hotswap.persistence.applications import PostgresApplications
 from hotswap.persistence.async_inference import PostgresAsyncInference
+from hotswap.persistence.backtests import PostgresBacktests
 from hotswap.persistence.bell import PostgresBell
 from hotswap.persistence.capacity import PostgresCapacity
 from hotswap.persistence.census import PostgresCensus
@@ -72,6 +75,7 @@ from hotswap.telemetry import configure_logging, mark_ready
 from hotswap.temporal import connect
 from hotswap.tracing import start_tracing
 from serving.artifacts import ArtifactCache
+from serving.backtest import HttpReplicaAsker
 from serving.inspection import SubprocessInspector
 from serving.probe import HttpReplicaProbe
 from serving.rayserve import RayServeClient
@@ -105,6 +109,9 @@ class Ports:
     planner: Planner
     inspector: port.Inspector
     probe: port.ReplicaProbe
+    backtests: port.Backtests
+    asker: port.ReplicaAsker
+    compare: port.Comparison
     judge: port.Judge
     looks: port.Looks
     meters: Mapping[Source, port.Meter]
@@ -145,6 +152,7 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
     promotion = PromotionActivities(ports.tenures)
     validation = ValidationActivities(ports.registry, ports.inspector)
     replicas = ReplicaActivities(ports.applications, ports.cluster, ports.probe, ports.plans)
+    backtest = BacktestActivities(ports.backtests, ports.cluster, ports.asker, ports.compare)
     capacity = CapacityActivities(ports.planner)
     ready = ReadyReplicas(ports.applications, ports.cluster)
     traffic = TrafficActivities(ports.plans, ports.bus, ports.deployments, ready)
@@ -164,6 +172,7 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
             deployments.record_approval,
             promotion.find_tenure,
             validation.validate_version,
+            backtest.backtest,
             capacity.plan_capacity,
             capacity.resize_replicas,
             replicas.start_replicas,
@@ -225,6 +234,7 @@ async def serve(settings: Settings) -> None:
         port=settings.ray.http_port,
     )
     artifacts = ArtifactCache(settings.serving.cache_dir, ObjectStorage(settings.storage))
+    asker = HttpReplicaAsker(timeout=settings.gateway.candidate_timeout)
     redis = Redis.from_url(settings.redis.url.get_secret_value())
     prometheus = PrometheusMeter(settings.analysis.prometheus_url, settings.analysis.prometheus_token_file)
     webhooks = WebhookMeter(settings.analysis.webhooks)
@@ -251,6 +261,9 @@ async def serve(settings: Settings) -> None:
             allow_requirements=settings.serving.allow_requirements,
         ),
         probe=HttpReplicaProbe(),
+        backtests=PostgresBacktests(sessions),
+        asker=asker,
+        compare=compare,
         judge=Judging,
         looks=PostgresLooks(sessions),
         meters={
@@ -286,6 +299,7 @@ async def serve(settings: Settings) -> None:
         mark_ready()
         await stop.wait()
     await cluster.aclose()
+    await asker.aclose()
     await prometheus.aclose()
     await webhooks.aclose()
     await announcer.aclose()

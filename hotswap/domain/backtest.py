@@ -224,6 +224,31 @@ def summarised(report: BacktestReport) -> str:
     return f"{told}; {notes}" if notes else told
 
 
+def findings(report: BacktestReport) -> tuple[str, ...]:
+    """What a person may want to look at, a line each, with requests to begin at."""
+    found = [
+        *(f"refused for {_part(each)}" for each in report.refused_fields),
+        *(f"failed: {_part(each)}" for each in report.failure_kinds),
+    ]
+    if report.disagreeing:
+        found.append(f"answered otherwise: requests {', '.join(report.disagreeing)}")
+    found += [f"answered otherwise where the stable says {_part(each)}" for each in report.classes if each.hits]
+    found += [f"answered otherwise more often with {_part(each)}" for each in report.slices]
+    found += [each for each in (report.collapse, report.shift) if each is not None]
+    return (*found, *map(_timing, report.timings))
+
+
+def _part(part: Part) -> str:
+    such_as = f", such as {', '.join(part.examples)}" if part.examples else ""
+    return f"{part.name}: {part.hits} of {part.of}{such_as}"
+
+
+def _timing(timing: Timing) -> str:
+    mine = f"candidate p50 {timing.candidate_p50_ms:.1f} ms, p95 {timing.candidate_p95_ms:.1f} ms"
+    theirs = f"stable p50 {timing.stable_p50_ms:.1f} ms, p95 {timing.stable_p95_ms:.1f} ms"
+    return f"latency, {timing.at_once} at a time: {mine}; {theirs}"
+
+
 def _breaches(report: BacktestReport, limits: BacktestLimits) -> list[str]:
     found = []
     if report.refusals.is_over(limits.refusals):

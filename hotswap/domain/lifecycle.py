@@ -30,10 +30,10 @@ _BEFORE_WEIGHT = frozenset({_S.CANCELLED, _S.FAILED, _S.ROLLING_BACK})
 TRANSITIONS: dict[DeploymentStatus, frozenset[DeploymentStatus]] = {
     # A rollback goes to a version that was validated before, so it validates nothing.
     _S.PENDING: _BEFORE_WEIGHT | {_S.AWAITING_APPROVAL, _S.VALIDATING, _S.DEPLOYING},
-    # What was approved may have to wait for its slot.
+    # What was approved may have to wait for its slot, or be on its way already when its backtest asks for a person.
     _S.AWAITING_APPROVAL: _BEFORE_WEIGHT | {_S.PENDING, _S.VALIDATING, _S.DEPLOYING},
     _S.VALIDATING: _BEFORE_WEIGHT | {_S.DEPLOYING},
-    _S.DEPLOYING: _BEFORE_WEIGHT | {_S.PROGRESSING},
+    _S.DEPLOYING: _BEFORE_WEIGHT | {_S.PROGRESSING, _S.AWAITING_APPROVAL},
     _S.PROGRESSING: frozenset({_S.PAUSED, _S.PROMOTING, _S.ROLLING_BACK}),
     _S.PAUSED: frozenset({_S.PROGRESSING, _S.PROMOTING, _S.ROLLING_BACK}),
     _S.PROMOTING: frozenset({_S.ACTIVE, _S.ROLLING_BACK}),

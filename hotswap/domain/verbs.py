@@ -18,13 +18,18 @@ STEPPING = frozenset({_S.PROGRESSING, _S.PAUSED})
 OVER = frozenset({_S.ROLLING_BACK, *(status for status in _S if status.is_terminal)})
 
 
+START, BACKTEST = 0, -1
+"""The waits for an approval before the first step, which is 1: of the start, and of what a backtest has found."""
+
+
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """Where a deployment is; `rollout` is None before it steps."""
+    """Where a deployment is; `rollout` is None before it steps. `gate` is what waits where it is AwaitingApproval."""
 
     status: DeploymentStatus
     asked: Asked = field(default_factory=Asked)
     rollout: Rollout | None = None
+    gate: int = START
 
     @property
     def is_over(self) -> bool:
@@ -37,9 +42,9 @@ class Situation:
 
     @property
     def waiting_step(self) -> int | None:
-        """The number of the wait that an approval would end: 0 for the start; None where nothing waits for one."""
+        """The number of the wait that an approval would end; None where nothing waits for one."""
         if self.status is _S.AWAITING_APPROVAL:
-            number = 0
+            number = self.gate
         elif self.hold is HoldReason.APPROVAL and self.rollout is not None:
             number = self.rollout.number
         else:
@@ -83,7 +88,8 @@ def reject(now: Situation, *, because: str) -> Answer:
     waiting = now.waiting_step
     if waiting is None or now.is_over:
         return NoEffect("nothing waits for an approval; abort ends it in any phase")
-    effect = "it ends before it began" if waiting == 0 else "all traffic is taken from the candidate"
+    before_weight = {START: "it ends before it began", BACKTEST: "it ends before any client has met it"}
+    effect = before_weight.get(waiting, "all traffic is taken from the candidate")
     return Effect(_aborting(now.asked, RollBack(Reason.REJECTED, because)), effect)
 
 
@@ -200,7 +206,7 @@ def _aborting(asked: Asked, cause: RollBack) -> Asked:
 
 
 def _wait(step: int) -> str:
-    return "its start" if step == 0 else f"step {step}"
+    return {START: "its start", BACKTEST: "what its backtest has found"}.get(step, f"step {step}")
 
 
 def _how_to_end(hold: HoldReason) -> str:

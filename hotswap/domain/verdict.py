@@ -36,6 +36,7 @@ class Reason(StrEnum):
     POLICY_NOT_MET = "PolicyNotMet"
     VALIDATION_FAILED = "ValidationFailed"
     REPLICAS_FAILED = "ReplicasFailed"
+    BACKTEST_FAILED = "BacktestFailed"
     INSUFFICIENT_CAPACITY = "InsufficientCapacity"
     ROLLBACK_REQUESTED = "RollbackRequested"
     ROLLBACK_FAILED = "RollbackFailed"

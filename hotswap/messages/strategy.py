@@ -7,6 +7,7 @@ from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, Source, Worse
 from hotswap.domain.application import ReplicaResources
+from hotswap.domain.backtest import SAMPLES, BacktestLimits, OnBreach
 from hotswap.domain.capacity import OnAbort, held
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.strategy import (
@@ -119,6 +120,26 @@ class StepConfig(Message):
         return weight
 
 
+class BacktestConfig(Message):
+    """How the candidate is asked what the stable was asked, before any weight; `samples` 0 leaves that out.
+
+    More than these shares, by evidence, are a breach. Answers that differ wait for a person in Production and are told
+    elsewhere; with `maxDisagreement` null they hold nobody up.
+    """
+
+    samples: int = Field(SAMPLES, ge=0, le=2_000, description="recorded requests of the last 24 hours; 0: no backtest")
+    max_refusals: float = Field(0.01, ge=0, le=1, description="the share that it may refuse as the client's mistake")
+    max_failures: float = Field(0.01, ge=0, le=1, description="the share that it may fail")
+    max_disagreement: float | None = Field(0.3, ge=0, le=1, description="the share that it may answer otherwise")
+    score_tolerance: float | None = Field(
+        None, ge=0, description="how far two scores may be apart; absent: half a standard deviation of the stable's"
+    )
+    on_breach: OnBreach = Field(OnBreach.FAIL, description="what refusals and failures lead to")
+
+    def limits(self) -> BacktestLimits:
+        return BacktestLimits(self.max_refusals, self.max_failures, self.max_disagreement, self.on_breach)
+
+
 class CanaryConfig(Message):
     """`strategyConfig` of a Canary; durations are ISO-8601.
 
@@ -152,6 +173,9 @@ class CanaryConfig(Message):
     rollback_thresholds: RollbackThresholds = Field(
         RollbackThresholds(),
         validation_alias=AliasChoices("rollbackThresholds", "thresholds", "rollback_thresholds"),
+    )
+    backtest: BacktestConfig = Field(
+        BacktestConfig(), description="how it is tried on what the stable was asked, before any weight"
     )
     analysis: AnalysisConfig = Field(AnalysisConfig(), description="which metrics are judged, and how")
 

@@ -121,6 +121,22 @@ class ValidateVersion(Message):
     version: VersionRef
 
 
+class BacktestVersion(Message):
+    """Put what the application `stable` was asked to the application `candidate`: at most `samples` requests.
+
+    It asks for `budget_seconds` and then compares what it has. `score_tolerance` is how far two scores may be apart;
+    None leaves that to how far the stable's are.
+    """
+
+    deployment_id: str
+    model: str
+    candidate: str
+    stable: str
+    samples: int
+    budget_seconds: float
+    score_tolerance: float | None = None
+
+
 class SetWeight(Message):
     """`share` is what the deployment has of the traffic once this is verified (hundredths of a percent).
 

@@ -21,7 +21,7 @@ from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.views import DeploymentView
 from tests.fixtures.patience import patient, wait_until
 from tests.fixtures.stack import Stack, hotswap, worker_to_oneself
-from tests.fixtures.work import PAUSE_SECONDS, ended, reaches, under_load
+from tests.fixtures.work import PAUSE_SECONDS, UNTRIED, ended, reaches, under_load
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -43,7 +43,7 @@ def database(stack: Stack) -> "psycopg.Connection[tuple[str, ...]]":
 
 # --- testers find what validation missed, before anybody else meets it ------------------------------------------------
 
-TESTERS_FIRST = {"steps": [{"weight": 0, "bake": "PT0S", "pause": True}, {"weight": 50}]}
+TESTERS_FIRST = {"steps": [{"weight": 0, "bake": "PT0S", "pause": True}, {"weight": 50}], **UNTRIED}
 
 
 def test_a_tester_finds_the_broken_version_and_nobody_else_ever_met_it(
@@ -114,6 +114,7 @@ def rolled_back(stack: Stack, model: str, trained: TrainedModels) -> Seen:
     traffic.start()
     try:
         canary = ["--version", "3.0.0", "--canary-percentage", "30", "--monitoring-duration", "PT60S", "--wait"]
+        canary += ["--config", json.dumps(UNTRIED)]
         identifier, *_, last = hotswap("deploy", model, *canary, expect=3, data=stack.data).stdout.splitlines()
     finally:
         traffic.stop()

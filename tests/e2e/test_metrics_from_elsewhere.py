@@ -62,7 +62,7 @@ def prometheus(stack: Stack, listeners: Listeners, tmp_path_factory: pytest.Temp
 
 
 def canary(stack: Stack, version: str, *metrics: dict[str, Any]) -> str:
-    config = {"canaryPercentage": 50, "monitoringDuration": "PT60S", "analysis": {"metrics": metrics}}
+    config = {"canaryPercentage": 50, "monitoringDuration": "PT60S", "analysis": {"metrics": metrics}, **work.UNTRIED}
     return stack.api.deploy(MODEL, version=version, config=config).deployment_id
 
 

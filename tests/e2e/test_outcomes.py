@@ -33,6 +33,7 @@ CANARY = {
     "minimumRequests": 30,
     "rollbackThresholds": {"accuracyDrop": 0.05, "latencyIncrease": 100},
     "analysis": {"alpha": 0.1},
+    **work.UNTRIED,
 }
 
 

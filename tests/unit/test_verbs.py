@@ -22,6 +22,7 @@ ABORT = RollBack(Reason.ABORTED, "by ann")
 PHASES: dict[str, Situation] = {
     "pending": Situation(S.PENDING),
     "awaiting approval": Situation(S.AWAITING_APPROVAL),
+    "backtest awaits approval": Situation(S.AWAITING_APPROVAL, Asked(approved=verbs.START), gate=verbs.BACKTEST),
     "validating": Situation(S.VALIDATING),
     "deploying": Situation(S.DEPLOYING),
     "setting a weight": Situation(S.PROGRESSING, rollout=SETTING),
@@ -83,6 +84,13 @@ TABLE: dict[str, dict[str, Asked | str]] = {
         **BEFORE,
         "approve": Asked(approved=0),
         "reject": Asked(abort=RollBack(Reason.REJECTED, "rejected, by ann")),
+    },
+    "backtest awaits approval": {
+        **BEFORE,
+        "approve": Asked(approved=verbs.BACKTEST),
+        "reject": Asked(approved=verbs.START, abort=RollBack(Reason.REJECTED, "rejected, by ann")),
+        "pause": Asked(approved=verbs.START, pause=True),
+        "abort": Asked(approved=verbs.START, abort=ABORT),
     },
     "validating": BEFORE,
     "deploying": BEFORE,

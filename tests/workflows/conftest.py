@@ -11,6 +11,7 @@ import pytest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Replayer
 
+from hotswap.analysis.backtest import compare
 from hotswap.domain.application import ApplicationSpec
 from hotswap.domain.approval import FourEyes
 from hotswap.domain.promotion import PromotionRule
@@ -20,8 +21,16 @@ from hotswap.messages import CanaryConfig, DeploymentInput, DeploymentOutcome, w
 from hotswap.planner import CapacityRules, Planner
 from hotswap.temporal import DATA_CONVERTER
 from tests.fixtures.patience import scaled, until
-from tests.workflows.fake_serving import FakeApplications, FakeCapacity, FakeCluster, FakeInspector, FakeProbe
+from tests.workflows.fake_serving import (
+    FakeApplications,
+    FakeAsker,
+    FakeCapacity,
+    FakeCluster,
+    FakeInspector,
+    FakeProbe,
+)
 from tests.workflows.fakes import (
+    FakeBacktests,
     FakeBell,
     FakeBus,
     FakeCensus,
@@ -99,6 +108,9 @@ class Stage:
             ),
             inspector=FakeInspector(world),
             probe=FakeProbe(world),
+            backtests=FakeBacktests(world),
+            asker=FakeAsker(world),
+            compare=compare,
             judge=world.judge,
             looks=FakeLooks(world),
             meters=world.meters,

@@ -11,8 +11,10 @@ from hotswap.domain.application import (
     ArtifactRef,
     Desired,
 )
+from hotswap.domain.backtest import RecordedRequest, Reply
 from hotswap.domain.capacity import size_of
 from hotswap.domain.demand import Holding
+from hotswap.domain.errors import Unavailable
 from hotswap.domain.registry import (
     Inspection,
     VersionRef,
@@ -21,7 +23,7 @@ from hotswap.domain.resources import Amount, Cluster, Node
 from hotswap.domain.validation import ValidationReport
 from hotswap.domain.vocabulary import Framework
 from hotswap.ports import Planning, WriterLease
-from tests.workflows.world import SCHEMA, World
+from tests.workflows.world import SCHEMA, World, as_recorded
 
 
 class _Lease:
@@ -166,3 +168,24 @@ class FakeProbe:
             self.asked += 1
             raise ConnectionRefusedError(f"nobody listens there, after start {self.asked}")
         self.world.warmed_up.append(f"{spec.name}: {len(targets)}")
+
+
+class FakeAsker:
+    """The stable answers as it did; what the candidate does, the world says."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def ask(self, application: str, model: str, target: str, request: RecordedRequest) -> Reply:
+        world = self.world
+        if world.held_asking:
+            world.reached.set()
+            await world.released.wait()
+        is_stable = world.brief.stable is not None and application == world.brief.stable.application
+        if is_stable and world.stable_is_down:
+            raise Unavailable(f"nobody answers at {target}")
+        if world.asker_dies and len(world.asked_again) >= 10:
+            world.asker_dies -= 1
+            raise MemoryError
+        world.asked_again.append((application, request.request_id))
+        return as_recorded(request) if is_stable else world.candidate_replies(request)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 
 from hotswap.domain.analysis import Bake, Entities, Look, Subject
+from hotswap.domain.backtest import BacktestReport, Recorded
 from hotswap.domain.errors import Forbidden, StaleFence
 from hotswap.domain.lifecycle import DeploymentStatus, check_transition
 from hotswap.domain.promotion import Tenure
@@ -167,6 +168,20 @@ class FakeLooks:
 
     async def past(self, deployment_id: str, *, step: int, begun_at: float) -> list[Look]:
         return [look for bake, look in self.world.looks if (bake.step, bake.begun_at) == (step, begun_at)]
+
+
+class FakeBacktests:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def sample(self, application: str, *, model: str, most: int) -> Recorded:
+        if self.world.records_fail:
+            self.world.records_fail -= 1
+            raise ConnectionError("the database is away")
+        return Recorded(self.world.recorded[:most])
+
+    async def store(self, deployment_id: str, report: BacktestReport) -> None:
+        self.world.backtests.append(report)
 
 
 class FakeCensus:

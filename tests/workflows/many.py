@@ -14,12 +14,14 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from hotswap.analysis.backtest import compare
 from hotswap.domain.analysis import Look
 from hotswap.domain.application import ApplicationHealth, ApplicationState, ArtifactRef, Desired
 from hotswap.domain.registry import Inspection, Registration
 from hotswap.domain.verdict import Outcome, Verdict
 from hotswap.domain.vocabulary import Framework
 from hotswap.persistence.applications import PostgresApplications
+from hotswap.persistence.backtests import PostgresBacktests
 from hotswap.persistence.bell import PostgresBell
 from hotswap.persistence.capacity import PostgresCapacity
 from hotswap.persistence.census import PostgresCensus
@@ -35,7 +37,7 @@ from hotswap.planner import CapacityRules, Planner
 from hotswap.ports import Judge, ServeCluster
 from hotswap.settings import PostgresSettings
 from hotswap.temporal import connect
-from tests.workflows.fake_serving import FakeCluster, FakeInspector, FakeProbe
+from tests.workflows.fake_serving import FakeAsker, FakeCluster, FakeInspector, FakeProbe
 from tests.workflows.fakes import FakeBus
 from tests.workflows.watchtower import FakeAlerts, FakeAnnouncer, FakeMonitor, FakeRollbacks
 from tests.workflows.world import World, rollout_brief
@@ -99,6 +101,9 @@ def ports(
         planner=Planner(PostgresCapacity(sessions), cluster, room, CapacityRules(cluster_grows=True)),
         inspector=FakeInspector(proxies),
         probe=FakeProbe(proxies),
+        backtests=PostgresBacktests(sessions),
+        asker=FakeAsker(proxies),
+        compare=compare,
         judge=judge,
         looks=PostgresLooks(sessions),
         meters={},

@@ -16,6 +16,7 @@ from hotswap.domain.application import (
     ArtifactRef,
     ReplicaResources,
 )
+from hotswap.domain.backtest import BacktestReport, RecordedRequest, Reply, ReplyKind
 from hotswap.domain.capacity import held, size_of
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.promotion import Tenure
@@ -56,6 +57,16 @@ class World:
     clock: Callable[[], float]
     candidate_errors: float = 0.0
     requests_per_second: float = 200.0
+    recorded: tuple[RecordedRequest, ...] = ()
+    """What the stable was asked of late; each is answered as it was, but by the candidate as `candidate_replies`."""
+    candidate_replies: Callable[[RecordedRequest], Reply] = lambda request: as_recorded(request)
+    records_fail: int = 0
+    """So many times the records can't be read."""
+    asker_dies: int = 0
+    """So many times, in the middle of a backtest, what asks dies without a word."""
+    held_asking: bool = False
+    """The backtest's first request is not answered until `released`."""
+    stable_is_down: bool = False
     report: ValidationReport = field(default_factory=lambda: ValidationReport((Check("model loads", True, ""),)))
     override: Override | None = None
     replicas_fail: str | None = None
@@ -101,6 +112,9 @@ class World:
     overloads: list[str] = field(default_factory=list)
     sheds: list[int] = field(default_factory=list)
     warmed_up: list[str] = field(default_factory=list)
+    asked_again: list[tuple[str, str]] = field(default_factory=list)
+    """Of every request of a backtest that was answered: the application and the request's id."""
+    backtests: list[BacktestReport] = field(default_factory=list)
     active: str | None = None
     route: Route | None = None
     plan: TrafficPlan = field(default_factory=TrafficPlan)
@@ -171,6 +185,10 @@ class World:
 
 
 STABLE = Arm("Production-fraud-stable", "1.0.0", "dep-stable")
+
+
+def as_recorded(request: RecordedRequest) -> Reply:
+    return Reply(ReplyKind.ANSWERED, 0.001, request.answers, request.confidence)
 
 
 def rollout_brief(*, stable: Arm | None = STABLE) -> DeploymentBrief:

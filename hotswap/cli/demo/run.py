@@ -44,6 +44,9 @@ CANARY = {
     "bakeDeadline": "PT2M",
 }
 
+UNTRIED = {**CANARY, "backtest": {"samples": 0}}
+"""Recorded requests would show the broken version before any client has met it; here traffic is to show it."""
+
 PAUSE_SECONDS = 0.06
 """Six clients ask some 80 times a second: plenty for every bake, and a core is left to what they watch."""
 
@@ -92,7 +95,7 @@ class _Demo:
             good, killed = self._canary_with_a_killed_worker()
             promoted_at = time.time()
             self._say(f"canary of {BROKEN}, which fails on inputs that are not among its golden requests")
-            broken = self._until_ended(self._api.deploy(MODEL, version=BROKEN, config=CANARY).deployment_id)
+            broken = self._until_ended(self._api.deploy(MODEL, version=BROKEN, config=UNTRIED).deployment_id)
             time.sleep(1)
         finally:
             traffic.stop()

@@ -1,0 +1,172 @@
+"""The backtest: recorded requests of the stable are put to the candidate, and to the stable beside it.
+
+It asks anew where it was interrupted, and keeps the report of what it has asked last. What it can't reach (the records,
+a replica of the candidate) it tries again until its deadline, and then fails: it is never passed in silence. A stable
+that can't be reached holds nothing up, since its answers are on record and the candidate may be what mends it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from temporalio import activity
+
+from activities.acting import acting, note
+from hotswap.domain.backtest import AT_ONCE, Asked, BacktestReport, RecordedRequest, Reply, ReplyKind
+from hotswap.domain.errors import Unavailable
+from hotswap.messages import BacktestVersion
+from hotswap.ports import Backtests, Comparison, ReplicaAsker, ServeCluster
+
+PATIENCE_SECONDS = 20.0
+"""For a replica that has gone: Ray Serve starts another in its place."""
+POLL_SECONDS = 0.25
+
+UNDER_LOAD = 100
+"""So many of the requests at most are asked again, some at a time, to compare latency under load."""
+ALONE_SHARE = 0.7
+"""Of the time that there is, for asking one request after the other."""
+
+
+class BacktestActivities:
+    def __init__(
+        self,
+        backtests: Backtests,
+        cluster: ServeCluster,
+        asker: ReplicaAsker,
+        compare: Comparison,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._backtests = backtests
+        self._cluster = cluster
+        self._asker = asker
+        self._compare = compare
+        self._clock = clock
+
+    @activity.defn
+    @acting
+    async def backtest(self, request: BacktestVersion) -> BacktestReport:
+        """Ask, compare, keep the report and answer it. What follows from it is the workflow's decision."""
+        note("reads what the stable was asked")
+        recorded = await self._backtests.sample(request.stable, model=request.model, most=request.samples)
+        asking = _Asking(
+            _Replicas(self._cluster, self._asker, request.candidate, request.model),
+            _Replicas(self._cluster, self._asker, request.stable, request.model),
+        )
+        asked = await asking.ask(recorded.requests, seconds=request.budget_seconds)
+        report = await asyncio.to_thread(
+            self._compare,
+            recorded,
+            asked,
+            wanted=request.samples,
+            tolerance=request.score_tolerance,
+            at=self._clock(),
+        )
+        await self._backtests.store(request.deployment_id, report)
+        return report
+
+
+class _Replicas:
+    """Those of one application, asked by turns."""
+
+    def __init__(self, cluster: ServeCluster, asker: ReplicaAsker, application: str, model: str) -> None:
+        self._cluster = cluster
+        self._asker = asker
+        self._application = application
+        self._model = model
+        self._targets: tuple[str, ...] = ()
+        self._turn = 0
+
+    async def ask(self, request: RecordedRequest, *, patience: float) -> Reply:
+        """Of whoever is there now. Raises Unavailable when nobody is for `patience` seconds."""
+        until = time.monotonic() + patience
+        while True:
+            try:
+                return await self._asker.ask(self._application, self._model, await self._next(), request)
+            except Unavailable as error:
+                self._targets = ()
+                if time.monotonic() >= until:
+                    raise
+                note(f"waits for a replica: {error.message}")
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _next(self) -> str:
+        if not self._targets:
+            state = (await self._cluster.applications()).get(self._application)
+            self._targets = state.targets if state is not None else ()
+        if not self._targets:
+            raise Unavailable(f"{self._application} has no ready replica just now")
+        self._turn += 1
+        return self._targets[self._turn % len(self._targets)]
+
+
+class _Asking:
+    def __init__(self, candidate: _Replicas, stable: _Replicas) -> None:
+        self._candidate = candidate
+        self._stable = stable
+        self._stable_is_there = True
+
+    async def ask(self, requests: Sequence[RecordedRequest], *, seconds: float) -> list[Asked]:
+        """As many as there is time for: one after the other, then some of them a few at a time."""
+        begun = time.monotonic()
+        asked: list[Asked] = []
+        for number, request in enumerate(requests):
+            if time.monotonic() - begun > ALONE_SHARE * seconds:
+                break
+            note(f"has asked {number} of {len(requests)} recorded requests")
+            asked.append(await self._alone(request, candidate_first=number % 2 == 0))
+        # What either of them has not answered alone takes its time, and is known.
+        fit = [each for each in range(len(asked)) if _is_answered(asked[each])][:UNDER_LOAD]
+        for start in range(0, len(fit), AT_ONCE):
+            if time.monotonic() - begun > seconds:
+                break
+            note(f"asks {AT_ONCE} at a time, and has asked {start} of {len(fit)} so")
+            group = fit[start : start + AT_ONCE]
+            together = await self._together([asked[each] for each in group], candidate_first=start // AT_ONCE % 2 == 0)
+            for position, each in zip(group, together, strict=True):
+                asked[position] = each
+        return asked
+
+    async def _alone(self, request: RecordedRequest, *, candidate_first: bool) -> Asked:
+        """By turns who is first: whatever both look up may be nearer for the second."""
+        if candidate_first:
+            mine = await self._of_candidate(request)
+            return Asked(request, (mine,), await self._of_stable(request))
+        theirs = await self._of_stable(request)
+        return Asked(request, (await self._of_candidate(request),), theirs)
+
+    async def _together(self, group: Sequence[Asked], *, candidate_first: bool) -> list[Asked]:
+        """Of one version, and then of the other: they share a machine, perhaps."""
+        requests = [each.request for each in group]
+
+        async def of_candidate() -> list[Reply]:
+            return await asyncio.gather(*map(self._of_candidate, requests))
+
+        async def of_stable() -> list[tuple[Reply, ...]]:
+            return await asyncio.gather(*map(self._of_stable, requests))
+
+        if candidate_first:
+            mine, theirs = await of_candidate(), await of_stable()
+        else:
+            theirs, mine = await of_stable(), await of_candidate()
+        return [
+            Asked(each.request, (*each.candidate, reply), (*each.stable, *other))
+            for each, reply, other in zip(group, mine, theirs, strict=True)
+        ]
+
+    async def _of_candidate(self, request: RecordedRequest) -> Reply:
+        return await self._candidate.ask(request, patience=PATIENCE_SECONDS)
+
+    async def _of_stable(self, request: RecordedRequest) -> tuple[Reply, ...]:
+        if not self._stable_is_there:
+            return ()
+        try:
+            return (await self._stable.ask(request, patience=2 * POLL_SECONDS),)
+        except Unavailable:
+            self._stable_is_there = False
+            return ()
+
+
+def _is_answered(asked: Asked) -> bool:
+    """Whether both have answered it when it was alone."""
+    return bool(asked.stable) and asked.candidate[0].kind is asked.stable[0].kind is ReplyKind.ANSWERED
