@@ -10,25 +10,35 @@ from itertools import zip_longest
 
 from pydantic import ValidationError
 
-from api.presentation import arm_view, metric_fields
+from api.presentation import arm_view, backtest_view, metric_fields
 from hotswap.domain.analysis import JudgeName, Metric
+from hotswap.domain.backtest import summarised
 from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.verbs import BACKTEST, START
 from hotswap.domain.verdict import MetricResult
 from hotswap.domain.vocabulary import Environment
 from hotswap.messages import CanaryConfig
 from hotswap.persistence.audit import SAYS
+from hotswap.persistence.backtests import backtest_of
 from hotswap.persistence.history import Analysis, Event, Record
 from hotswap.persistence.rows import DeploymentRow
+from hotswap.persistence.tables import Deployment
 from hotswap.views import AnalysisView, ExplanationView, HappeningKind, HappeningView, RuledMetricView
 
 STATUS, WEIGHT, APPROVE, ROUTE = "status ", "weight verified", "approve", "change route"
 """The actions of audit events, as `hotswap/persistence/` writes them."""
+TRIED = "backtest"
+"""The action of a decision that tells in words what a stored report tells with its figures."""
+
+_WAITS = {START: "the start", BACKTEST: "what its backtest has found"}
 
 
 def explanation_view(row: DeploymentRow, record: Record) -> ExplanationView:
     deployment = row.deployment
     rules = _rules(row)
-    told = [_happening(event, record) for event in record.events if not _is_beside(event)]
+    told = [_happening(event, record) for event in record.events if not _is_beside(event, deployment)]
+    if deployment.backtest is not None:
+        told.append(_backtest(deployment.backtest))
     followers = _followers(record)
     for analysis, follower in zip(record.analyses, followers, strict=True):
         told.append(_analysis(analysis, follower, rules))
@@ -46,9 +56,20 @@ def explanation_view(row: DeploymentRow, record: Record) -> ExplanationView:
     )
 
 
-def _is_beside(event: Event) -> bool:
-    """Routes are told as weights, and what was about to be said as what came of it."""
+def _is_beside(event: Event, deployment: Deployment) -> bool:
+    """Routes are told as weights, what was about to be said as what came of it, and a backtest by its report."""
+    if event.action == TRIED:
+        return deployment.backtest is not None
     return event.action == ROUTE or event.action.startswith(SAYS)
+
+
+def _backtest(stored: dict[str, object]) -> HappeningView:
+    report = backtest_of(stored)
+    seen = backtest_view(report)
+    what = "the candidate was asked what the stable was asked of late"
+    return HappeningView(
+        at=seen.at, kind=HappeningKind.BACKTEST, actor="hotswap", what=what, why=summarised(report), backtest=seen
+    )
 
 
 def _happening(event: Event, record: Record) -> HappeningView:
@@ -70,7 +91,7 @@ def _happening(event: Event, record: Record) -> HappeningView:
         step = event.after["step"]
         given = next((each for each in record.approvals if each.step == step), None)
         claimed = " under a name that was not checked" if given is not None and given.is_claimed else ""
-        what = f"approved {f'step {step}' if step else 'the start'}{claimed}"
+        what = f"approved {_WAITS.get(step, f'step {step}')}{claimed}"
         return HappeningView(at=event.at, kind=HappeningKind.APPROVAL, actor=event.actor, what=what, why=event.why)
     return HappeningView(
         at=event.at, kind=HappeningKind.WORD, actor=event.actor, what=event.action, why=event.why or _asked(event)

@@ -5,13 +5,14 @@ no worker: a deployment can be looked at while everything that works on it is do
 """
 
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 from pydantic import ValidationError
 
 from hotswap.domain.application import ReplicaResources
+from hotswap.domain.backtest import BacktestReport, findings, summarised
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.strategy import Step, immediate_steps
 from hotswap.domain.traffic import Counts
@@ -19,6 +20,7 @@ from hotswap.domain.validation import ValidationReport
 from hotswap.domain.verdict import ArmFigures, MetricResult, Outcome, Verdict
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType, Strategy, VersionStatus
 from hotswap.messages import CanaryConfig
+from hotswap.persistence.backtests import backtest_of
 from hotswap.persistence.drift import ReportRow
 from hotswap.persistence.lineage import Lineage
 from hotswap.persistence.measures import Window
@@ -28,6 +30,7 @@ from hotswap.persistence.validations import report_of
 from hotswap.views import (
     Accepted,
     ArmView,
+    BacktestView,
     CardView,
     CheckView,
     ClientView,
@@ -234,6 +237,7 @@ def deployment_view(row: DeploymentRow) -> DeploymentView:
         bake_ends_at=_bake_end(deployment, steps, position),
         previous_version=row.previous_version,
         validation=validation_view(report_of(deployment.validation)) if deployment.validation is not None else None,
+        backtest=backtest_view(backtest_of(deployment.backtest)) if deployment.backtest is not None else None,
         analysis=[_verdict(verdict) for verdict in row.analysis],
         workflow_id=deployment.workflow_id,
         run_id=deployment.run_id,
@@ -321,6 +325,17 @@ def validation_view(report: ValidationReport) -> ValidationView:
         override=OverrideView(checks=list(override.checks), by=override.by, reason=override.reason)
         if override is not None
         else None,
+    )
+
+
+def backtest_view(report: BacktestReport) -> BacktestView:
+    return BacktestView.model_validate(
+        {
+            **asdict(report),
+            "at": datetime.fromtimestamp(report.at, UTC),
+            "summary": summarised(report),
+            "findings": findings(report),
+        }
     )
 
 

@@ -36,6 +36,8 @@ def lines(told: ExplanationView) -> Iterator[str]:
             yield ""
             yield f"{day} (UTC)"
         yield _line(each)
+        if each.backtest is not None:
+            yield from (f"            {line}" for line in each.backtest.findings)
         if each.analysis is not None:
             yield from (f"            {line}" for line in _analysis(each.analysis))
 

@@ -97,6 +97,8 @@ def report(seen: DeploymentView, *, now: datetime | None = None) -> RenderableTy
             for each in seen.validation.checks
             if each.passed is False
         ]
+    if seen.backtest is not None:
+        parts += [Text(f"  backtest: {each}") for each in (seen.backtest.summary, *seen.backtest.findings)]
     verdicts = {each.step: each for each in seen.analysis}
     rows = [_row(step, verdicts.get(step.number)) for step in seen.steps]
     parts += [Text(), table("STEP", "WEIGHT", "", "CANDIDATE ERRORS", "STABLE ERRORS", "VERDICT", rows=rows)]

@@ -6,6 +6,7 @@ camelCase; percentages are 0 to 100 with hundredths, times are ISO-8601 in UTC, 
 
 from hotswap.views.artifacts import GarbageItemView, GarbageView, PartView, UploadView
 from hotswap.views.audit import AuditEventView, AuditPage
+from hotswap.views.backtest import BacktestPartView, BacktestView, TallyView, TimingView
 from hotswap.views.base import Item, Page, View
 from hotswap.views.deployments import (
     Accepted,
@@ -55,6 +56,8 @@ __all__ = [
     "AsyncInferenceView",
     "AuditEventView",
     "AuditPage",
+    "BacktestPartView",
+    "BacktestView",
     "BatchPredictionView",
     "CardView",
     "CheckView",
@@ -102,6 +105,8 @@ __all__ = [
     "ServingView",
     "StepState",
     "StepView",
+    "TallyView",
+    "TimingView",
     "TokenView",
     "UploadView",
     "ValidationView",

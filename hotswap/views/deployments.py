@@ -7,6 +7,7 @@ from typing import Any
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.strategy import OnLimit
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
+from hotswap.views.backtest import BacktestView
 from hotswap.views.base import View
 from hotswap.views.validation import ValidationView
 from hotswap.views.verdicts import VerdictView
@@ -79,6 +80,7 @@ class DeploymentView(View):
     bake_ends_at: datetime | None
     previous_version: str | None
     validation: ValidationView | None
+    backtest: BacktestView | None = None
     analysis: list[VerdictView]
     workflow_id: str
     run_id: str | None

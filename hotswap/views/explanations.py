@@ -7,6 +7,7 @@ from pydantic import Field
 
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment
+from hotswap.views.backtest import BacktestView
 from hotswap.views.base import View
 from hotswap.views.verdicts import ArmView, MetricView
 
@@ -16,6 +17,7 @@ class HappeningKind(StrEnum):
 
     STATUS = "status"
     WEIGHT = "weight"
+    BACKTEST = "backtest"
     ANALYSIS = "analysis"
     APPROVAL = "approval"
     WORD = "word"
@@ -65,6 +67,7 @@ class HappeningView(View):
     why: str | None = None
     weight: float | None = None
     analysis: AnalysisView | None = None
+    backtest: BacktestView | None = None
 
 
 class ExplanationView(View):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.answers import deployment
 from tests.fixtures.cli import Cli
 
 ARM = {"requests": 200, "errors": 3, "errorRate": 0.015, "latencyP50Ms": 1.5, "latencyP95Ms": 3.0}
@@ -37,6 +38,28 @@ ANALYSIS = {
         }
     ],
     "ledTo": "RollingBack: errors are up",
+}
+BACKTEST = {
+    "at": "2030-01-01T02:59:59Z",
+    "summary": "40 recorded requests were asked of the candidate: 9 refused, 0 failed, 0 answered otherwise",
+    "findings": ["refused for features.[bold]card: 9 of 40, such as r-1, r-2"],
+    "asked": 40,
+    "found": 40,
+    "callers": 3,
+    "leftOut": 0,
+    "refusals": {"hits": 9, "of": 40, "atLeast": 0.08},
+    "refusedFields": [{"name": "features.card", "hits": 9, "of": 40, "examples": ["r-1", "r-2"]}],
+    "failures": {"hits": 0, "of": 40, "atLeast": 0},
+    "failureKinds": [],
+    "disagreements": {"hits": 0, "of": 31, "atLeast": 0},
+    "tolerance": None,
+    "disagreeing": [],
+    "classes": [],
+    "slices": [],
+    "collapse": None,
+    "shift": None,
+    "timings": [],
+    "notes": [],
 }
 EXPLANATION = {
     "deploymentId": "dep-1",
@@ -72,6 +95,20 @@ def test_explain_tells_who_what_why_and_the_numbers(cli: Cli) -> None:
         "errors (betaMixture) Harm: errors are up; threshold 0.01, log-evidence of harm 9.20, excess 0.085",
         "-> RollingBack: errors are up",
     ]
+
+
+def test_a_backtest_is_told_with_what_it_has_found(cli: Cli) -> None:
+    tried = happening("02:59:59", "backtest", "the candidate was asked", why=BACKTEST["summary"], backtest=BACKTEST)
+    cli.on("GET", "/api/v1/deployments/dep-1/explain", (200, {**EXPLANATION, "happenings": [tried]}))
+    lines = cli.run("explain", "dep-1").stdout.splitlines()
+    assert lines[-2:] == [
+        f"  02:59:59  ann: the candidate was asked: {BACKTEST['summary']}",
+        "            refused for features.[bold]card: 9 of 40, such as r-1, r-2",
+    ]
+    cli.on("GET", "/api/v1/deployments/dep-2", (200, deployment("Failed", 0.0, backtest=BACKTEST)))
+    shown = " ".join(cli.run("get", "dep-2").stdout.split())
+    assert str(BACKTEST["summary"]) in shown
+    assert "backtest: refused for features.[bold]card: 9 of 40, such as r-1, r-2" in shown
 
 
 def test_explain_json_is_what_the_api_says(cli: Cli) -> None:
