@@ -155,7 +155,11 @@ class _Asking:
         ]
 
     async def _of_candidate(self, request: RecordedRequest) -> Reply:
-        return await self._candidate.ask(request, patience=PATIENCE_SECONDS)
+        """What may have come of a busy moment is asked once more."""
+        reply = await self._candidate.ask(request, patience=PATIENCE_SECONDS)
+        if reply.kind is ReplyKind.FAILED and not reply.certain:
+            reply = await self._candidate.ask(request, patience=PATIENCE_SECONDS)
+        return reply
 
     async def _of_stable(self, request: RecordedRequest) -> tuple[Reply, ...]:
         if not self._stable_is_there:

@@ -69,11 +69,12 @@ class HttpReplicaAsker:
                 return Reply(ReplyKind.FAILED, seconds, problem="an answer that nobody can read")
         if answer.is_client_error and status not in _NOT_THE_REQUESTS_FAULT:
             return Reply(ReplyKind.REFUSED, seconds, field=_field(request, answer.content), problem=str(status))
-        return Reply(ReplyKind.FAILED, seconds, problem=str(status))
+        is_the_models = status == httpx.codes.INTERNAL_SERVER_ERROR
+        return Reply(ReplyKind.FAILED, seconds, problem=str(status), certain=is_the_models)
 
 
 def _failed(begun: float, problem: str) -> Reply:
-    return Reply(ReplyKind.FAILED, time.perf_counter() - begun, problem=problem)
+    return Reply(ReplyKind.FAILED, time.perf_counter() - begun, problem=problem, certain=False)
 
 
 def _spelled(request: RecordedRequest, model: str) -> tuple[str, bytes]:

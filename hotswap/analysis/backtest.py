@@ -13,7 +13,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 from typing import Any, TypeVar
 
 import msgspec
@@ -47,6 +47,9 @@ SPREADS = 0.5
 
 RELATIVE, ABSOLUTE = 1e-4, 1e-6
 """Nearer than this two numbers are the same on other hardware, whatever tolerance was asked for."""
+
+MOST_ROWS = 100
+"""Of a request's rows so many are compared, the first ones: those of one request are alike."""
 
 LOST_CONFIDENCE = 0.2
 SPREAD_LEFT = 0.05
@@ -130,19 +133,26 @@ def _is_comparable(asked: Asked) -> bool:
     return not asked.stable or asked.stable[0].kind is ReplyKind.ANSWERED
 
 
+def _replies(asked: Asked) -> Iterator[Reply]:
+    """The candidate's, but for those of a time in which the stable didn't answer either."""
+    for mine, theirs in zip_longest(asked.candidate, asked.stable):
+        if mine is not None and (theirs is None or theirs.kind is ReplyKind.ANSWERED):
+            yield mine
+
+
 def _refused(reply: Reply) -> bool:
     return reply.kind is ReplyKind.REFUSED
 
 
 def _first(asked: Iterable[Asked], is_so: Callable[[Reply], bool]) -> Iterator[tuple[Asked, Reply]]:
     for each in asked:
-        if (reply := next(filter(is_so, each.candidate), None)) is not None:
+        if (reply := next(filter(is_so, _replies(each)), None)) is not None:
             yield each, reply
 
 
 def _failure(asked: Asked) -> str | None:
     """How the candidate failed this request, if it did: also an answer that is none where the stable had one."""
-    for reply in asked.candidate:
+    for reply in _replies(asked):
         if reply.kind is ReplyKind.FAILED:
             return reply.problem
         if reply.kind is not ReplyKind.ANSWERED or reply.answers is None:
@@ -193,7 +203,7 @@ def _with_answers(report: BacktestReport, answered: Sequence[Asked], tolerance: 
 def _rows(asked: Asked, tolerance: float | None) -> list[_Row]:
     reply = asked.candidate[0]
     assert reply.answers is not None
-    pairs = zip(asked.request.instances, asked.request.answers, reply.answers, strict=True)
+    pairs = islice(zip(asked.request.instances, asked.request.answers, reply.answers, strict=True), MOST_ROWS)
     return [
         _Row(
             asked.request.request_id,

@@ -72,7 +72,8 @@ class Reply:
     """What a replica did with one request.
 
     `answers` has one for each instance, and is None where the outputs that the client named don't hold the prediction.
-    `field` is what a refusal names, `problem` says in a word how it failed; neither has a value of the request.
+    `field` is what a refusal names, `problem` says in a word how it failed; neither has a value of the request. One
+    that failed and is not `certain` may have met a busy moment.
     """
 
     kind: ReplyKind
@@ -81,6 +82,7 @@ class Reply:
     confidence: float | None = None
     field: str | None = None
     problem: str = ""
+    certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +276,7 @@ def _differences(report: BacktestReport, limits: BacktestLimits) -> list[str]:
 
 
 def _over(tally: Tally, limit: float, setting: str) -> str:
-    return f"{tally.hits} of {tally.of} (surely more than {tally.at_least:.1%}; `{setting}` is {limit:.4g})"
+    return f"{tally.hits} of {tally.of} (evidence for more than {tally.at_least:.1%}; `{setting}` is {limit:.4g})"
 
 
 def _parts(parts: tuple[Part, ...]) -> str:

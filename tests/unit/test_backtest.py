@@ -157,6 +157,11 @@ def test_what_fails_only_among_others_is_a_failure() -> None:
     assert seen.failures == tally(50, 50)
 
 
+def test_what_fails_while_the_stable_fails_too_is_everybodys() -> None:
+    seen = all_of(50, lambda n: Asked(recorded(n, 1), (answered(1), failed("503")), (answered(1), failed("503"))))
+    assert (seen.failures, seen.left_out) == (tally(0, 50), 0)
+
+
 @pytest.mark.parametrize("now", [refused(), failed()])
 @pytest.mark.parametrize("reply", [refused(), failed(), answered(7)])
 def test_what_the_stable_does_not_answer_any_more_says_nothing_of_the_candidate(now: Reply, reply: Reply) -> None:
@@ -212,6 +217,12 @@ def test_a_batch_is_one_request_and_differs_as_far_as_its_rows_do() -> None:
     seen = all_of(50, lambda n: Asked(recorded(n, *theirs), (answered(*mine),), (answered(*theirs),)))
     assert seen.disagreements == tally(0.5, 50), "one row of a hundred in each is half a request of fifty"
     assert [(each.name, each.hits, each.of) for each in seen.classes] == [("0", 50, 5_000)]
+
+
+def test_of_a_large_batch_the_first_rows_are_compared() -> None:
+    theirs, mine = (0,) * 10_000, (*(0,) * 9_900, *(1,) * 100)
+    seen = all_of(20, lambda n: Asked(recorded(n, *theirs), (answered(*mine),), (answered(*theirs),)))
+    assert (seen.disagreements, seen.classes[0].of) == (tally(0, 20), 2_000)
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ async def test_a_refusal_of_v2_names_its_field_too(serve: Callable[..., Replica]
 async def test_the_models_own_failure_is_no_refusal(serve: Callable[..., Replica]) -> None:
     serve()
     reply = await ask(request(ONE, row(99)))
-    assert (reply.kind, reply.problem) == (ReplyKind.FAILED, "500")
+    assert (reply.kind, reply.problem, reply.certain) == (ReplyKind.FAILED, "500", True)
 
 
 async def test_an_answer_that_is_no_number_comes_as_none_or_as_a_failure(serve: Callable[..., Replica]) -> None:
@@ -200,7 +200,7 @@ async def test_what_breaks_off_is_the_replicas_failure(error: Exception, problem
         raise error
 
     reply = await ask(request(ONE, row()), httpx.MockTransport(broken))
-    assert (reply.kind, reply.problem) == (ReplyKind.FAILED, problem)
+    assert (reply.kind, reply.problem, reply.certain) == (ReplyKind.FAILED, problem, False)
 
 
 async def test_where_nobody_is_there_it_has_to_be_asked_again() -> None:

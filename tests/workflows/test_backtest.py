@@ -15,7 +15,7 @@ from tests.fixtures.patience import patient
 from tests.workflows.conftest import Rollout, Stage
 from tests.workflows.test_capacity import spec
 from tests.workflows.test_deployment import CANDIDATE, FORWARD
-from tests.workflows.world import STABLE, rollout_brief
+from tests.workflows.world import STABLE, as_recorded, rollout_brief
 
 SECRET = 4_111_222_233
 """A feature's value, which nothing but the replicas is told."""
@@ -95,8 +95,10 @@ async def test_no_value_of_a_feature_is_in_the_history_or_in_a_message(stage: St
         await rollout.handle.result()
     assert "### Backtest" in str(details)
     assert "r-0" in str(details)
-    history = (await rollout.handle.fetch_history()).to_json()
+    events = (await rollout.handle.fetch_history()).events
+    history = "".join(event.SerializeToString().decode(errors="replace") for event in events)
     told = [history, str(details), str(rollout.world.decisions), str(rollout.world.backtests)]
+    assert "r-0" in history, "it is told which request"
     assert not any(str(SECRET) in each for each in told)
 
 
@@ -215,6 +217,20 @@ async def test_what_died_in_the_middle_begins_anew_and_reports_once(stage: Stage
     (report,) = rollout.world.backtests
     assert (report.asked, report.disagreements.of) == (40, 40)
     assert rollout.world.asked_again.count((CANDIDATE, "r-0")) > 1
+
+
+@pytest.mark.parametrize(("certain", "reason"), [(False, Reason.COMPLETED), (True, Reason.BACKTEST_FAILED)])
+async def test_a_failure_of_a_busy_moment_is_asked_once_more(stage: Stage, certain: bool, reason: Reason) -> None:
+    seen: set[str] = set()
+
+    def at_first(request: RecordedRequest) -> Reply:
+        if request.request_id in seen:
+            return as_recorded(request)
+        seen.add(request.request_id)
+        return Reply(ReplyKind.FAILED, 0.001, problem="503", certain=certain)
+
+    async with trying(stage, candidate_replies=at_first) as rollout:
+        assert (await rollout.handle.result()).reason is reason
 
 
 async def test_records_that_cannot_be_read_by_its_deadline_are_no_pass(stage: Stage) -> None:
