@@ -7,6 +7,7 @@ whole. Left out is what has no features or no answer on record, what is too long
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -25,7 +26,9 @@ POOL = 1_000
 """Of the newest requests of each hour, from which a sample is chosen."""
 
 LONGEST = 200_000
-"""Of a request's features or its answers in characters: a sample has to fit into a worker's memory."""
+"""Of a request's features or its answers, in characters."""
+MOST_CHARACTERS = 20_000_000
+"""Of a whole sample, which has to fit into a worker's memory; of larger requests there are fewer in it."""
 
 ASKED_ONCE = "the model is registered as one that must not be asked twice, so nothing was asked again"
 
@@ -44,6 +47,7 @@ class _Key:
     hour: int
     caller: int | None
     digest: str
+    size: int
 
 
 class PostgresBacktests:
@@ -60,7 +64,7 @@ class PostgresBacktests:
                 for key in await _keys(session, application, hour, now=self._clock()):
                     keys.setdefault(key.digest, key)
             chosen = spread(list(keys.values()), most, by=(lambda key: key.hour, lambda key: key.caller))
-            return Recorded(tuple(await _requests(session, chosen)))
+            return Recorded(tuple(await _requests(session, _that_fit(chosen))))
 
     async def store(self, deployment_id: str, report: BacktestReport) -> None:
         async with self._sessions.begin() as session:
@@ -80,8 +84,9 @@ async def _keys(session: AsyncSession, application: str, hour: int, *, now: floa
     """The newest of those that were asked so many hours ago."""
     record = InferenceRequest
     digest = func.md5(func.concat_ws(" ", record.is_batch, record.tensors, record.features))
+    size = func.length(record.features) + func.length(record.prediction)
     wanted = (
-        select(record.requested_at, record.record_id, record.entity, digest.label("digest"))
+        select(record.requested_at, record.record_id, record.entity, digest.label("digest"), size.label("size"))
         .where(
             record.application == application,
             record.requested_at > moment(now - 3_600 * (hour + 1)),
@@ -92,8 +97,15 @@ async def _keys(session: AsyncSession, application: str, hour: int, *, now: floa
         .limit(POOL)
     )
     return [
-        _Key(row.requested_at, row.record_id, hour, row.entity, row.digest) for row in await session.execute(wanted)
+        _Key(row.requested_at, row.record_id, hour, row.entity, row.digest, row.size)
+        for row in await session.execute(wanted)
     ]
+
+
+def _that_fit(keys: list[_Key]) -> list[_Key]:
+    """In their order, as many as there is room for."""
+    sizes = accumulate(key.size for key in keys)
+    return [key for key, size in zip(keys, sizes, strict=True) if size <= MOST_CHARACTERS]
 
 
 def _usable() -> tuple[ColumnElement[bool], ...]:

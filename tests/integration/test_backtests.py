@@ -13,7 +13,7 @@ from hotswap.domain.application import ArtifactRef
 from hotswap.domain.backtest import RecordedRequest, TensorSpec
 from hotswap.domain.registry import Inspection, Registration
 from hotswap.domain.vocabulary import ArmName, ChosenBy, Framework, InferenceStatus, RequestForm
-from hotswap.persistence import recorder
+from hotswap.persistence import backtests, recorder
 from hotswap.persistence.backtests import LONGEST, PostgresBacktests
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.registry import PostgresRegistry
@@ -118,6 +118,12 @@ async def test_a_sample_is_spread_over_hours_and_callers_and_of_each_the_newest(
     newest = {each.at for each in found if each.caller == 1}
     assert min(newest) == pytest.approx(NOW - 60 - 19)
     assert len(await sample(sessions, most=200)) == 200
+
+
+async def test_a_sample_fits_into_memory(sessions: Sessions, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backtests, "MOST_CHARACTERS", 2_500)
+    await write(*({"features": f'["{number}{"x" * 990}"]'} for number in range(9)))
+    assert len(await sample(sessions)) == 2
 
 
 async def test_a_model_that_must_not_be_asked_twice_is_not(sessions: Sessions, write: Write) -> None:
