@@ -16,7 +16,7 @@ from hotswap.domain.access import Grant
 from hotswap.domain.traffic import FULL, ProxyReport, TrafficPlan, total_counts
 from hotswap.domain.vocabulary import Role
 from serving import agent as agent_module
-from serving.envoy.headers import UNREAD_HEADERS
+from serving.envoy.headers import BACKTEST_HEADER, UNREAD_HEADERS
 from tests.fixtures import patience
 from tests.fixtures.envoy import Gateway, Upstream
 from tests.fixtures.patience import patient
@@ -59,6 +59,17 @@ async def test_an_acknowledgement_counts_what_was_answered_before_it(
         report = await gateway.publish(bus, plan(2, FULL))
     arm = STABLE.application
     assert total_counts([report], arm).completed - total_counts([before], arm).completed == 40
+
+
+@pytest.mark.usefixtures("upstreams")
+async def test_no_client_hides_from_the_records_by_a_backtests_mark(gateway: Gateway, bus: RedisTrafficBus) -> None:
+    async with gateway.agent():
+        for generation, weight in ((1, 0), (2, FULL)):
+            await gateway.publish(bus, plan(generation, weight))
+            for path in ("fraud", "fraud/batch"):
+                seen = (await gateway.infer(path, x_hotswap_backtest="1", x_request_id="mine")).json()["headers"]
+                assert BACKTEST_HEADER not in seen
+                assert seen["x-request-id"] == "mine", "what else a client says comes through"
 
 
 async def test_a_report_says_how_many_replicas_the_proxy_can_route_to(gateway: Gateway, bus: RedisTrafficBus) -> None:
