@@ -1,5 +1,7 @@
 """Record the histories that `test_histories.py` replays: `python -m tests.replay.record`, before a release.
 
+With names of scenarios it records only those, such as the ones of a new workflow command.
+
 Each is made by the real workflow on a real Temporal server, over fakes of everything outside. A history that was once
 released stays, under the name of its release: deployments that began on it may be under way.
 """
@@ -8,6 +10,7 @@ import asyncio
 import json
 import secrets
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +25,7 @@ from hotswap.domain.vocabulary import DeploymentKind, Environment
 from hotswap.messages import CanaryConfig, DeploymentInput, QueueInput
 from tests.fixtures.temporal import temporal_server
 from tests.workflows.conftest import Rollout, Stage
+from tests.workflows.test_backtest import differing, refusing, trying
 from tests.workflows.world import rollout_brief
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -94,6 +98,23 @@ async def aborted_before_its_time_to_start(stage: Stage) -> WorkflowHandle[Any, 
         return handle
 
 
+async def backtested(stage: Stage) -> WorkflowHandle[Any, Any]:
+    async with trying(stage) as rollout:
+        return await _closed(rollout)
+
+
+async def failed_its_backtest(stage: Stage) -> WorkflowHandle[Any, Any]:
+    async with trying(stage, candidate_replies=refusing) as rollout:
+        return await _closed(rollout)
+
+
+async def approved_after_its_backtest(stage: Stage) -> WorkflowHandle[Any, Any]:
+    async with trying(stage, candidate_replies=differing) as rollout:
+        await rollout.until(lambda world: world.statuses[-1] is S.AWAITING_APPROVAL)
+        await rollout.handle.execute_update("approve", {"by": "ann"})
+        return await _closed(rollout)
+
+
 def _entry(deployment_id: str, ticket: int) -> Entry:
     return Entry(deployment_id, ticket, DeploymentKind.ROLLOUT, Environment.PRODUCTION, "fraud", is_queued=True)
 
@@ -124,6 +145,9 @@ SCENARIOS: tuple[Callable[[Stage], Awaitable[WorkflowHandle[Any, Any]]], ...] = 
     failed_to_start,
     queued_behind_what_it_superseded,
     aborted_before_its_time_to_start,
+    backtested,
+    failed_its_backtest,
+    approved_after_its_backtest,
 )
 
 
@@ -146,6 +170,8 @@ def anonymous(history: str) -> str:
 async def main() -> None:
     async with temporal_server(secrets.token_hex(6)) as client:
         for scenario in SCENARIOS:
+            if sys.argv[1:] and scenario.__name__ not in sys.argv[1:]:
+                continue
             handle = await scenario(Stage(client))
             history = await handle.fetch_history()
             (HISTORIES / f"{scenario.__name__}.json").write_text(anonymous(history.to_json()) + "\n")
