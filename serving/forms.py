@@ -44,6 +44,8 @@ class Asked(msgspec.Struct):
 
 class Form(Protocol):
     kind: RequestForm
+    name: str
+    """As messages name it."""
     is_batch: bool
     """Whether features and predictions are recorded as lists, one of each instance."""
 
@@ -63,6 +65,10 @@ class Form(Protocol):
 
     def refuse(self, error: HotSwapError, request_id: str) -> bytes:
         """An error as this form words it, in JSON."""
+        ...
+
+    def rehearsals(self) -> list[Asked]:
+        """What is to be asked of `answer` so that it writes all that this form can answer."""
         ...
 
 
@@ -86,6 +92,9 @@ class _Json:
     def refuse(self, error: HotSwapError, request_id: str) -> bytes:
         return error_body(error, request_id)
 
+    def rehearsals(self) -> list[Asked]:
+        return [Asked([])]
+
     def _check_version(self, asked: str | None) -> None:
         own = self._spec.version
         if asked is not None and asked != own:
@@ -100,6 +109,7 @@ class OneInstance(_Json):
     """`{"features": ...}`."""
 
     kind = RequestForm.INSTANCE
+    name = "one prediction"
     is_batch = False
 
     def read(self, body: bytes, headers: Headers) -> Asked:
@@ -129,6 +139,7 @@ class Batch(_Json):
     """`{"instances": [...]}`."""
 
     kind = RequestForm.BATCH
+    name = "a batch"
     is_batch = True
 
     def read(self, body: bytes, headers: Headers) -> Asked:

@@ -5,6 +5,7 @@ Validation tries them on the artifact and every replica tries them again while i
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import msgspec
 
 from hotswap.domain.errors import SchemaValidationFailed, ValidationFailed
 from hotswap.domain.registry import GoldenRequest
+from hotswap.records import to_json
 from serving.runtimes import Model, Prediction
 from serving.schemas import FeatureSchema, example
 
@@ -67,26 +69,52 @@ def attempt(model: Model, schema: FeatureSchema, request: GoldenRequest) -> Tria
     except Exception as error:  # noqa: BLE001 - a model raises what it likes
         return Trial(f"it failed: {str(error)[:300]}")
     seconds = time.perf_counter() - begun
-    return Trial(_answer_problem(prediction.value, request.prediction), seconds, prediction)
+    return Trial(_answer_problem(prediction, request.prediction), seconds, prediction)
 
 
-def _answer_problem(answer: Any, expected: Any) -> str | None:
-    if not _is_finite(answer):
-        return f"it answered {_shown(answer)}, which is no number"
+def _answer_problem(prediction: Prediction, expected: Any) -> str | None:
+    answer = prediction.value
+    if (problem := problem_of(prediction)) is not None:
+        return problem
     if expected is not None and not is_same(answer, expected):
         return f"it answered {_shown(answer)} where {_shown(expected)} is expected"
+    try:
+        to_json(answer)
+    except Exception as error:  # noqa: BLE001 - a model answers what it likes
+        return f"its answer can't be written as JSON: {str(error)[:300]}"
     return None
 
 
-def _is_finite(value: Any) -> bool:
+def problem_of(prediction: Prediction) -> str | None:
+    """What is wrong with this prediction, whatever was asked; None where it can be given to a client.
+
+    JSON has no word for what is no finite number: it would leave as `null`, which looks like an answer.
+    """
+    if not is_finite(prediction.value):
+        return f"it answered {_shown(prediction.value)}, which is no finite number"
+    if not is_finite(prediction.confidence):
+        return f"its confidence is {_shown(prediction.confidence)}, which is no finite number"
+    return None
+
+
+def is_finite(value: Any) -> bool:
+    """Whether every number in it is finite; what is no number is."""
     match value:
         case float():
             return math.isfinite(value)
-        case list():
-            return all(map(_is_finite, value))
+        case list() | tuple():
+            return _has_finite_sum(value) or all(map(is_finite, value))
         case dict():
-            return all(map(_is_finite, value.values()))
+            return all(map(is_finite, value.values()))
     return True
+
+
+def _has_finite_sum(values: Sequence[Any]) -> bool:
+    """Then every one of them is finite. It takes a tenth of the time of looking at each, and isn't true of text."""
+    try:
+        return math.isfinite(sum(values))
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def is_same(answer: Any, expected: Any) -> bool:

@@ -14,7 +14,7 @@ import math
 import secrets
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -38,7 +38,7 @@ from serving.forms import (
     RawHeaders,
     json_headers,
 )
-from serving.golden import attempt, made_up_request
+from serving.golden import attempt, made_up_request, problem_of
 from serving.open_inference import OpenInference, Resource
 from serving.runtimes import Model, Prediction
 from serving.schemas import FeatureSchema
@@ -109,8 +109,21 @@ class Engine:
                 if trial.problem is not None:
                     raise InferenceFailed(f"{self.spec.name} fails {kind}: {trial.problem}")
         self._row_seconds = max(trial.seconds for trial in trials)
-        self.tensors.learn([trial.answer for trial in trials if trial.answer is not None])
+        answers = [trial.answer for trial in trials if trial.answer is not None]
+        self.tensors.learn(answers)
+        self._write_in_every_form(answers, kind)
         return len(self._golden)
+
+    def _write_in_every_form(self, answers: Sequence[Prediction], kind: str) -> None:
+        """Raises InferenceFailed where one can't be written: then no client of that form could be answered."""
+        for form in (self.one, self.batch, self.tensors):
+            try:
+                for asked, answer in itertools.product(form.rehearsals(), answers):
+                    form.answer(asked, "warm-up", [answer], 0.0)
+            except Exception as error:
+                raise InferenceFailed(
+                    f"{self.spec.name} fails {kind}: its answer can't be written as {form.name}: {error}"
+                ) from error
 
     async def warm_up_aside(self) -> int:
         """`warm_up` while the event loop goes on answering."""
@@ -210,8 +223,11 @@ class Engine:
     ) -> tuple[Answer, str]:
         """The answer, and the predictions as its record keeps them.
 
-        Raises InferenceFailed where they can't be written: a model may answer whatever it likes.
+        Raises InferenceFailed where they are no finite numbers or can't be written: a model may answer whatever it
+        likes, and what no client can read is its failure.
         """
+        if (problem := next(filter(None, map(problem_of, predictions)), None)) is not None:
+            raise self._failed(problem, f": {problem}")
         values = [row.value for row in predictions]
         try:
             answer = (200, *form.answer(asked, request_id, predictions, latency_ms))
@@ -219,9 +235,10 @@ class Engine:
         except Exception as error:
             raise self._failed(error) from error
 
-    def _failed(self, error: Exception) -> InferenceFailed:
-        logger.warning("the model failed", extra={"model": self.spec.name, "error": str(error)[:1000]})
-        return InferenceFailed(f"{self.spec.model} {self.spec.version} failed on this input")
+    def _failed(self, why: object, told: str = "") -> InferenceFailed:
+        """`told` is what its client may know of `why`."""
+        logger.warning("the model failed", extra={"model": self.spec.name, "error": str(why)[:1000]})
+        return InferenceFailed(f"{self.spec.model} {self.spec.version} failed on this input{told}")
 
     def _one_for_each(self, instances: list[Any]) -> list[Prediction]:
         try:

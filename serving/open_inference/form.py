@@ -68,6 +68,7 @@ class OpenInference:
     """The form of `/v2/models/{model}`, by path with the version or without."""
 
     kind = RequestForm.TENSORS
+    name = "tensors of the Open Inference Protocol"
     is_batch = True
 
     def __init__(self, spec: ApplicationSpec, model: Model) -> None:
@@ -140,6 +141,11 @@ class OpenInference:
 
     def refuse(self, error: HotSwapError, request_id: str) -> bytes:
         return msgspec.json.encode({"error": error.message})
+
+    def rehearsals(self) -> list[Asked]:
+        """Every output that the model is said to have, as JSON and binary."""
+        names = [each.name for each in self._signature.outputs]
+        return [_AskedTensors([], wanted=dict.fromkeys(names, binary), binary=binary) for binary in (False, True)]
 
     def _wanted(self, request: _Request) -> dict[str, bool]:
         known = {each.name for each in self._signature.outputs}

@@ -5,6 +5,7 @@ one name for a column); one with several named inputs, such as a column each, ta
 classifier with a label and probabilities gives the label and its probability, anything else its first output.
 """
 
+import math
 import os
 from collections.abc import Hashable, Sequence
 from pathlib import Path
@@ -89,7 +90,10 @@ class OnnxModel:
         return [Prediction(label, self._confidence(label, row)) for label, row in rows]
 
     def _confidence(self, label: Any, row: Any) -> float | None:
-        """The label's own part of a distribution over the classes; None where the row is none, such as raw scores."""
+        """The label's own part of a distribution over the classes; None where the row is none, such as raw scores.
+
+        NaN where the row has one: whatever else it is, the label was not chosen by it.
+        """
         try:
             if isinstance(row, dict):
                 found, total = row[label], sum(row.values())
@@ -97,6 +101,8 @@ class OnnxModel:
                 found, total = row[self._positions[label]], sum(row)
         except (KeyError, IndexError, TypeError):  # several labels a row, an unknown one, or one number for all classes
             return None
+        if math.isnan(total):
+            return math.nan
         if not (-_ROUNDING <= found <= 1 + _ROUNDING and -_ROUNDING <= total - 1 <= _ROUNDING):
             return None
         return 0.0 if found < 0 else 1.0 if found > 1 else found
@@ -153,6 +159,8 @@ def _positions(path: Path, labels: Any, probabilities: Any) -> dict[Hashable, in
     return {label: position for position, label in enumerate(classes[-1])} if classes else {}
 
 
-def _as_list(output: Any) -> list[Any]:
-    found: list[Any] = output.tolist() if isinstance(output, np.ndarray) else output
-    return found
+def _as_list(output: Any) -> Any:
+    """In plain Python: of a tensor its rows; of a sequence, which has one entry for each instance, each of them."""
+    if isinstance(output, list):
+        return [_as_list(each) for each in output]
+    return output.tolist() if isinstance(output, np.ndarray | np.generic) else output

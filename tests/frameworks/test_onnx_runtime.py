@@ -1,5 +1,6 @@
 """Real graphs in the shapes that exporters make: what they take as JSON, and what they answer."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from sklearn.svm import LinearSVC
 
 from hotswap.domain.errors import SchemaValidationFailed, ValidationFailed
 from hotswap.domain.vocabulary import Framework
+from serving.golden import attempt, made_up_request
 from serving.runtimes import Model, load
-from serving.schemas import example
+from serving.schemas import FeatureSchema, example
 from tests.fixtures.models import problem_of, save_graph, save_identity
 
 RANDOM = np.random.default_rng(0)
@@ -64,6 +66,33 @@ def test_confidence_is_the_labels_own_where_another_class_is_likelier(tmp_path: 
     )
     predictions = loaded(tmp_path).predict([[0.75, 0.25], [1.0, 0.0], [3.0, -2.0], [1.5, 0.75]])
     assert [(each.value, each.confidence) for each in predictions] == [(1, 0.25), (0, 1.0), (0, None), (1, None)]
+
+
+def test_a_label_that_was_chosen_by_no_number_has_no_number_as_its_confidence(tmp_path: Path) -> None:
+    save_graph(
+        tmp_path,
+        [
+            helper.make_node("Log", ["x"], ["probabilities"]),
+            helper.make_node("ArgMax", ["probabilities"], ["label"], axis=1, keepdims=0),
+        ],
+        [("x", TensorProto.FLOAT, ["n", 2])],
+        [("label", TensorProto.INT64, ["n"]), ("probabilities", TensorProto.FLOAT, ["n", 2])],
+    )
+    (prediction,) = loaded(tmp_path).predict([[-1.0, 1.0]])
+    assert prediction.confidence is not None
+    assert math.isnan(prediction.confidence)
+
+
+def test_a_sequence_is_a_list_and_can_be_written(tmp_path: Path) -> None:
+    save_graph(
+        tmp_path,
+        [helper.make_node("SplitToSequence", ["x"], ["y"], axis=0, keepdims=0)],
+        [("x", TensorProto.FLOAT, ["n", 2])],
+        [helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, [2])],
+    )
+    model = loaded(tmp_path)
+    assert [each.value for each in model.predict([[1.0, 2.0], [3.0, 4.0]])] == [[1.0, 2.0], [3.0, 4.0]]
+    assert attempt(model, FeatureSchema(model.input_schema), made_up_request(model.input_schema)).problem is None
 
 
 def test_raw_scores_are_no_confidence(tmp_path: Path) -> None:

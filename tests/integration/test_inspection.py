@@ -123,7 +123,7 @@ async def test_an_answer_that_is_no_number_fails(inspection: Inspection) -> None
     save_logarithm(inspection.artifact)
     inspection.golden({"features": -1.0})
     found = (await inspection.checks())["golden requests"]
-    assert (found.passed, found.detail) == (False, "1 of 1 failed; it answered nan, which is no number")
+    assert (found.passed, found.detail) == (False, "1 of 1 failed; it answered nan, which is no finite number")
 
 
 async def test_golden_answers_that_are_no_json_are_refused(inspection: Inspection) -> None:

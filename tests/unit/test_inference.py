@@ -12,9 +12,16 @@ from hotswap.domain.vocabulary import Framework, InferenceStatus
 from serving import inference
 from serving.inference import InferenceApp
 from serving.runtimes import load
-from tests.fixtures.models import save_identity
+from tests.fixtures.models import save_identity, save_logarithm
 from tests.fixtures.patience import patient, until
 from tests.unit.replica import PATH, Replica, Slow, received, row
+
+TENSORS = "/Production-table-1a2b3c4d/v2/models/table/infer"
+
+
+def tensors(data: list[float], *, binary: bool = False) -> dict[str, Any]:
+    wanted = {"outputs": [{"name": "y", "parameters": {"binary_data": binary}}]}
+    return {"inputs": [{"name": "x", "shape": [len(data), 1], "datatype": "FP32", "data": data}], **wanted}
 
 
 @pytest.fixture
@@ -124,6 +131,33 @@ async def test_the_models_own_failure_is_500_and_tells_nothing_of_its_inside(rep
     assert "Gather" not in json.dumps(answer)
     (record,) = replica.records
     assert (record.status, record.prediction) == (InferenceStatus.FAILED, None)
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({"features": -1.0}, PATH),
+        ({"features": 0.0}, PATH),
+        ({"instances": [1.0, -1.0]}, f"{PATH}/batch"),
+        (tensors([1.0, -1.0]), TENSORS),
+        (tensors([0.0], binary=True), TENSORS),
+    ],
+)
+async def test_an_answer_that_is_no_finite_number_is_the_models_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: Any, path: str
+) -> None:
+    save_logarithm(tmp_path)
+    replica = Replica(tmp_path, load(Framework.ONNX, tmp_path))
+    replica.engine.warm_up()
+    monkeypatch.setattr(inference, "_engine", replica.engine)
+    status, answer = await replica.send(body, path)
+    assert status == 500
+    assert "no finite number" in json.dumps(answer)
+    (record,) = replica.records
+    assert (record.status, record.prediction) == (InferenceStatus.FAILED, None)
+    assert record.error is not None
+    assert "no finite number" in record.error
+    assert (await replica.send({"features": 1.0}))[1]["prediction"] == 0.0
 
 
 @pytest.mark.parametrize("given", ["", "x" * 129, "line\nbreak"])

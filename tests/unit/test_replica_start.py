@@ -2,15 +2,19 @@
 
 import json
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.vocabulary import Framework
 from serving import inference
 from serving.inference import InferenceFailed
-from serving.runtimes import load
+from serving.runtimes import Model, Prediction, load
+from serving.runtimes.tensors import TensorInput
 from tests.fixtures.models import save_logarithm
 from tests.unit.replica import Replica, Slow, received, row
 
@@ -46,6 +50,49 @@ def test_a_model_that_answers_no_number_does_not_start(tmp_path: Path) -> None:
     Replica(tmp_path / "a", model, golden=[GoldenRequest(1.0, 0.0)]).engine.warm_up()
     with pytest.raises(InferenceFailed, match="it answered nan"):
         Replica(tmp_path / "b", model, golden=[GoldenRequest(-1.0)]).engine.warm_up()
+
+
+class Answers:
+    """A model that answers one thing, whatever it is asked."""
+
+    input_schema: ClassVar[dict[str, Any]] = {"type": "number"}
+    output_schema: ClassVar[dict[str, Any]] = {}
+    device = "cpu"
+
+    def __init__(self, value: Any, confidence: float | None = None) -> None:
+        self._answer = Prediction(value, confidence)
+
+    def predict(self, instances: Sequence[Any]) -> list[Prediction]:
+        return [self._answer for _ in instances]
+
+
+class Declared(Answers):
+    """One that says more of its answer than is true."""
+
+    outputs: ClassVar[list[TensorInput]] = [TensorInput("y", np.dtype(np.void), ())]
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        (Answers([1.0, [2.0, float("nan")]]), "no finite number"),
+        (Answers({"a": [float("inf")]}), "no finite number"),
+        (Answers(1.0, float("nan")), "its confidence is nan"),
+        (Answers([np.zeros(2)]), "can't be written as JSON"),
+        (Answers([complex(1, 1)]), "can't be written as JSON"),
+        (Declared(1.0), "can't be written as tensors of the Open Inference Protocol"),
+    ],
+)
+def test_a_model_whose_answer_cannot_be_given_to_a_client_does_not_start(
+    tmp_path: Path, model: Model, why: str
+) -> None:
+    with pytest.raises(InferenceFailed, match=why):
+        Replica(tmp_path, model).engine.warm_up()
+
+
+@pytest.mark.parametrize("value", [1, 1.5, "yes", None, True, [], [1.0, "a", None], {"a": [1, [2.0]]}, [1e308, 1e308]])
+def test_a_model_may_answer_whatever_can_be_written(tmp_path: Path, value: Any) -> None:
+    Replica(tmp_path, Answers(value, 0.5)).engine.warm_up()
 
 
 def test_without_golden_requests_one_is_made_up(tmp_path: Path) -> None:
