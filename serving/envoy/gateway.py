@@ -11,6 +11,7 @@ from hotswap.settings import TrafficAgentSettings
 from serving.envoy import accounting
 from serving.envoy.callers import limit_of_each_caller
 from serving.envoy.fallback import candidate_cluster, candidate_listener, internal_listeners
+from serving.envoy.headers import REQUEST_ID_HEADER, STEERING_HEADERS, STEERING_PREFIX
 from serving.envoy.limits import MOST_CONNECTIONS, MOST_HEADER_KILOBYTES, MOST_HEADERS, MOST_REQUEST_BYTES
 from serving.envoy.replies import local_replies
 from serving.envoy.routes import ROUTE_CONFIG
@@ -99,7 +100,9 @@ def _connection_manager(settings: TrafficAgentSettings) -> Json:
         ".HttpConnectionManager",
         "stat_prefix": "gateway",
         "rds": {"config_source": _file(str(settings.agent.envoy_dir / RDS)), "route_config_name": ROUTE_CONFIG},
+        "early_header_mutation_extensions": [_nobody_steers()],
         "http_filters": [
+            _readable_request_id(),
             {
                 "name": JWT_FILTER,
                 "config_discovery": {
@@ -124,7 +127,7 @@ def _connection_manager(settings: TrafficAgentSettings) -> Json:
         "xff_num_trusted_hops": settings.gateway.trusted_proxies,
         "preserve_external_request_id": True,
         "server_header_transformation": "PASS_THROUGH",
-        # Nobody's headers are Envoy's own: what steers retries and time-outs is taken out, wherever a client is.
+        # Nobody's headers are Envoy's own, wherever a client is.
         "internal_address_config": {"unix_sockets": False},
         "max_request_headers_kb": MOST_HEADER_KILOBYTES,
         "request_headers_timeout": _seconds(settings.gateway.headers_timeout),
@@ -140,6 +143,41 @@ def _connection_manager(settings: TrafficAgentSettings) -> Json:
             "initial_stream_window_size": 64 * 1024,
             "initial_connection_window_size": 1024 * 1024,
         },
+    }
+
+
+def _nobody_steers() -> Json:
+    """Takes out what a client sends to lead Envoy, before Envoy reads it. A filter would come too late for some."""
+    removals: list[Json] = [{"remove": name} for name in STEERING_HEADERS]
+    removals.append({"remove_on_match": {"key_matcher": {"prefix": STEERING_PREFIX, "ignore_case": True}}})
+    return {
+        "name": "envoy.http.early_header_mutation.header_mutation",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3"
+            ".HeaderMutation",
+            "mutations": removals,
+        },
+    }
+
+
+def _readable_request_id() -> Json:
+    """Lua, since nothing else changes a header by its value.
+
+    Ray Serve decodes the id before our application is asked, and answers 500 where it isn't UTF-8. Every try of a
+    request has the same id, so it is made readable here and not made anew.
+    """
+    code = f"""
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  local id = headers:get("{REQUEST_ID_HEADER}")
+  if id ~= nil and id:find("[^ -~]") then
+    headers:replace("{REQUEST_ID_HEADER}", (id:gsub("[^ -~]", "?")))
+  end
+end
+"""
+    return {
+        "name": "envoy.filters.http.lua",
+        "typed_config": {"@type": f"{_HTTP}.lua.v3.Lua", "default_source_code": {"inline_string": code}},
     }
 
 

@@ -41,3 +41,17 @@ small model's time. `serving/inference.py` watches itself, and only where a pred
 
 UNREAD_HEADERS = ("x-forwarded-for", "x-forwarded-proto", "x-envoy-external-address")
 """Envoy's own that no replica reads: each costs one a hundredth of a small model's time."""
+
+RAYS_HEADERS = ("serve-multiplexed-model-id", "x-session-id", "x-request-timeout-seconds")
+"""What Ray Serve reads of a request before our application is asked. What is no UTF-8 there is its plain-text 500, and
+the last is a time limit of the client's own. HotSwap uses none of them, so no replica is told. The names are held
+against Ray's by tests/contracts.
+"""
+
+STEERING_PREFIX = "x-envoy-"
+"""By these names a client could lead Envoy itself: time limits, retries, what is counted. Envoy takes most of them out
+for a request from outside, but not its time limits: with 1 ms every version answers 504.
+"""
+STEERING_HEADERS = ("grpc-timeout",)
+"""More that lead Envoy, by other names."""
+REQUEST_ID_HEADER = "x-request-id"

@@ -18,6 +18,7 @@ _SAID: dict[int, tuple[str, str]] = {
     405: ("METHOD_NOT_ALLOWED", "%LOCAL_REPLY_BODY%"),
     408: ("REQUEST_TIMEOUT", "the request did not arrive in time; nothing of it was done"),
     413: ("VALIDATION_ERROR", f"the body is larger than {MOST_REQUEST_BYTES // 1024**2} MiB"),
+    415: ("VALIDATION_ERROR", "%LOCAL_REPLY_BODY%"),
     429: ("RATE_LIMIT_EXCEEDED", "there is a limit to a caller's requests a second; wait a second"),
     431: ("VALIDATION_ERROR", "there are too many headers, or they are too long"),
     501: ("VALIDATION_ERROR", "this is no transfer encoding that HotSwap takes; chunked is"),

@@ -26,6 +26,7 @@ from serving.envoy.headers import (
     ENTITY_HEADER,
     ENVIRONMENT_HEADER,
     FALLBACK_HEADER,
+    RAYS_HEADERS,
     UNREAD_HEADERS,
     UNWATCHED_HEADER,
     VERSION_HEADER,
@@ -68,6 +69,7 @@ def route_configuration(plan: TrafficPlan, oidc: OidcSettings = OFF, *, is_ready
                 "response_headers_to_remove": [CANDIDATE_STATUS_HEADER],
                 "typed_per_filter_config": may_infer(oidc),
                 "routes": [
+                    _no_grpc(),
                     _not_here(
                         {"path_separated_prefix": "/internal"},
                         NotFound,
@@ -88,6 +90,16 @@ def route_configuration(plan: TrafficPlan, oidc: OidcSettings = OFF, *, is_ready
                 ],
             }
         ],
+    }
+
+
+def _no_grpc() -> Json:
+    """415. To such a client Envoy writes its own errors as 200, so that a version that is down would look good."""
+    grpc = {"name": "content-type", "string_match": {"safe_regex": {"regex": "application/grpc(\\+.*)?"}}}
+    return {
+        "match": {"prefix": "/", "headers": [grpc]},
+        "direct_response": {"status": 415, "body": {"inline_string": "there is no gRPC here: send JSON over HTTP"}},
+        "typed_per_filter_config": OPEN_TO_ALL,
     }
 
 
@@ -170,7 +182,7 @@ def _model_routes(route: Route, root: str, guard: Json) -> list[Json]:
             **_action(route),
         },
         "request_headers_to_add": [chosen_by(ChosenBy.WEIGHT)],
-        "request_headers_to_remove": list(UNREAD_HEADERS),
+        "request_headers_to_remove": [*UNREAD_HEADERS, *RAYS_HEADERS],
         "typed_per_filter_config": guard,
     }
     shed = _shed(route, prefix | {"headers": [environment]}, guard)
@@ -225,7 +237,7 @@ def _to_arm(path: Json, headers: list[Json], route: Route, name: ArmName, arm: A
         },
         **marks,
         "request_headers_to_add": [*marks["request_headers_to_add"], chosen_by(how)],
-        "request_headers_to_remove": list(UNREAD_HEADERS),
+        "request_headers_to_remove": [*UNREAD_HEADERS, *RAYS_HEADERS],
         "typed_per_filter_config": guard,
     }
 

@@ -9,12 +9,14 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from ray.serve._private import constants
 from redis.asyncio import Redis
 
 from hotswap.bus import GENERATION, PLAN, REPORTS, RedisTrafficBus
 from hotswap.domain.application import ApplicationHealth
 from hotswap.domain.traffic import Arm, Fence, Route, TrafficPlan
-from hotswap.domain.vocabulary import Environment
+from hotswap.domain.vocabulary import Environment, Role
+from serving.envoy.headers import RAYS_HEADERS, REQUEST_ID_HEADER, UNWATCHED_HEADER
 from serving.rayserve import PATH, RayServeClient
 from tests.contracts.conftest import application, state_of
 from tests.contracts.toy import PID_HEADER, SECONDS_HEADER
@@ -182,6 +184,33 @@ async def test_no_request_through_envoy_is_lost_when_replicas_leave(
     assert {status for status, _ in statuses} == {200}, [said for status, said in statuses if status != 200][:3]
     assert len({pid for _, pid in statuses[:mark]}) >= 3, "replicas did leave"
     assert len({pid for _, pid in statuses[mark:]}) == 1
+
+
+@pytest.mark.relied_on_by("serving/envoy/headers.py", "serving/envoy/gateway.py")
+async def test_no_header_that_ray_reads_makes_an_answer_an_error(
+    serve: RayServeClient, gateway: Gateway, valkey_url: str
+) -> None:
+    """Ray Serve decodes some before our application is asked; what it fails there would be a version's error."""
+    said = {name: value for name, value in vars(constants).items() if name.startswith("SERVE_") and "HEADER" in name}
+    said |= {"session": constants.SERVE_SESSION_ID, "model": constants.SERVE_MULTIPLEXED_MODEL_ID}
+    names = {str(value).lower().replace("_", "-") for value in said.values()}
+    assert names >= {REQUEST_ID_HEADER, UNWATCHED_HEADER, *RAYS_HEADERS}, "these are Ray's own names"
+    name = ARM.application
+    await serve.put([application(name)])
+    [target] = (await state_of(serve, name, replicas=1)).targets
+    gateway.serve = serve
+    async with Redis.from_url(valkey_url) as redis, httpx.AsyncClient(timeout=patient(60)) as directly:
+        await redis.delete(PLAN, GENERATION, REPORTS)
+        route = Route(Environment.PRODUCTION, "fraud", ARM, None, 0, Fence(1, 1))
+        async with gateway.agent():
+            await gateway.publish(RedisTrafficBus(redis), TrafficPlan(1, (route,)))
+            for header in sorted({*names, "traceparent", "tracestate", "x-entity-id", "authorization-2"}):
+                hostile = {header.encode(): b"a\xffb"}
+                if header == REQUEST_ID_HEADER:
+                    assert (await directly.post(f"http://{target}/{name}/any", headers=hostile)).status_code == 500
+                asked = {key.encode(): value.encode() for key, value in gateway.token(Role.APPLICATION).items()}
+                answer = await gateway.http.post("/api/v1/inference/fraud", headers=asked | hostile)
+                assert answer.status_code == 200, (header, answer.text)
 
 
 @pytest.mark.relied_on_by(

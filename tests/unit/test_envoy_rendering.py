@@ -279,7 +279,7 @@ def test_only_production_answers_where_no_environment_is_named() -> None:
 
 
 def test_a_version_is_looked_at_before_the_split_and_an_unknown_one_is_404() -> None:
-    stable, candidate, wrong, _, split = entries(one_route())[4:9]
+    stable, candidate, wrong, _, split = entries(one_route())[5:10]
     for entry, version in ((stable, "1.0.0"), (candidate, "2.0.0")):
         assert {"name": "x-hotswap-version", "string_match": {"exact": version}} in entry["match"]["headers"]
     assert wrong["direct_response"]["status"] == 404
@@ -334,7 +334,8 @@ def test_a_tester_is_led_to_the_candidate_and_only_where_one_is_beside_a_stable(
 
 @given(plan=plans)
 def test_our_own_business_is_closed_and_an_unknown_model_never_reaches_the_api(plan: TrafficPlan) -> None:
-    first, *others, everything_else = entries(plan)
+    grpc, first, *others, everything_else = entries(plan)
+    assert grpc["direct_response"]["status"] == 415
     assert first["match"]["path_separated_prefix"] == "/internal"
     assert first["direct_response"]["status"] == 404
     for root in (INFERENCE, OPEN):

@@ -85,7 +85,8 @@ def test_every_route_names_a_cluster_that_exists_and_needs_a_token() -> None:
 
 
 def test_the_order_keeps_what_is_ours_closed() -> None:
-    first, *others, everything_else = all_routes(TrafficPlan())
+    grpc, first, *others, everything_else = all_routes(TrafficPlan())
+    assert grpc["direct_response"]["status"] == 415
     assert first["match"]["path_separated_prefix"] == "/internal"
     assert first["direct_response"]["status"] == 404
     for root in (INFERENCE, OPEN):
