@@ -46,6 +46,8 @@ from serving.spool import SpoolWriter
 
 INLINE_SECONDS = 0.005
 """What is expected to take less runs on the event loop: a thread would cost a fast model 50 microseconds and more."""
+MOST_ATTEMPTS = 10_000
+"""More are no attempts of Envoy's."""
 _ARMS = {arm.encode(): arm for arm in ArmName}
 _BACKTEST = BACKTEST_HEADER.encode()
 
@@ -379,10 +381,15 @@ def _outcome(problem: HotSwapError | None, latency_ms: float, headers: Headers) 
     """What the record says; an answer that comes when the proxy has given it up is nobody's, another may have been."""
     if problem is not None:
         return InferenceStatus.FAILED, f"{problem.code}: {problem.message}"[:1000]
-    awaited_ms = headers.get(b"x-envoy-expected-rq-timeout-ms", b"")
-    if awaited_ms.isdigit() and latency_ms > int(awaited_ms):
-        return InferenceStatus.TIMEOUT, f"TIMEOUT: took {latency_ms:.0f} ms, and was awaited for {int(awaited_ms)} ms"
+    awaited_ms = _whole(headers.get(b"x-envoy-expected-rq-timeout-ms", b""))
+    if awaited_ms is not None and latency_ms > awaited_ms:
+        return InferenceStatus.TIMEOUT, f"TIMEOUT: took {latency_ms:.0f} ms, and was awaited for {awaited_ms} ms"
     return InferenceStatus.COMPLETED, None
+
+
+def _whole(given: bytes) -> int | None:
+    """None for what is no number, or longer than any that Envoy writes: Python refuses thousands of digits."""
+    return int(given) if given.isdigit() and len(given) < 10 else None
 
 
 def _fallback_from(headers: Headers) -> str | None:
@@ -398,5 +405,5 @@ def _chosen_by(headers: Headers) -> ChosenBy:
 
 
 def _attempt(headers: Headers) -> int:
-    given = headers.get(b"x-envoy-attempt-count", b"")
-    return int(given) if given.isdigit() and len(given) < 5 else 1
+    given = _whole(headers.get(b"x-envoy-attempt-count", b""))
+    return given if given is not None and given < MOST_ATTEMPTS else 1
