@@ -14,7 +14,7 @@ from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus, Reques
 class InferenceRecord(msgspec.Struct, frozen=True, kw_only=True):
     """`requested_at` and `completed_at` are Unix time in seconds; `features` and `prediction` are JSON as text.
 
-    `fallback_from` is the candidate's version that failed this request, where the stable answered in its place.
+    `fallback_from` is the candidate's version that failed or refused this request, where the stable answered instead.
     `entity` is who asked, as a salted hash of 64 bits, where the caller said so. `form` is how the request was spelled,
     and `tensors` is the JSON that describes the tensors of one that was spelled so (`serving.forms.Asked`). Records of
     older replicas have neither.

@@ -26,7 +26,7 @@ from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus
 from hotswap.records import InferenceRecord, encode_record, to_json
 from serving.batching import Batcher
-from serving.envoy.headers import BACKTEST_HEADER
+from serving.envoy.headers import BACKTEST_HEADER, REFUSED_HEADER
 from serving.forms import (
     MOST_BODY_BYTES,
     MOST_INSTANCES,
@@ -48,6 +48,8 @@ INLINE_SECONDS = 0.005
 """What is expected to take less runs on the event loop: a thread would cost a fast model 50 microseconds and more."""
 MOST_ATTEMPTS = 10_000
 """More are no attempts of Envoy's."""
+BAD_REQUEST = 400
+_REFUSED = (REFUSED_HEADER.encode(), b"1")
 _ARMS = {arm.encode(): arm for arm in ArmName}
 _BACKTEST = BACKTEST_HEADER.encode()
 
@@ -153,7 +155,10 @@ class Engine:
             answer, prediction = self._written(form, asked, request_id, predictions, latency_ms)
         except HotSwapError as error:
             problem, predictions, latency_ms = error, [], _milliseconds_since(begun)
-            answer = STATUS_OF[type(problem)], self.headers, form.refuse(problem, request_id)
+            status = STATUS_OF[type(problem)]
+            # What this version can't take another may: the stable is asked what a candidate refuses.
+            marks = [*self.headers, _REFUSED] if status == BAD_REQUEST else self.headers
+            answer = status, marks, form.refuse(problem, request_id)
         if _BACKTEST in headers:
             return answer
         outcome, why = _outcome(problem, latency_ms, headers)

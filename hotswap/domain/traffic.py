@@ -5,7 +5,7 @@ published whole, with a generation that only grows; each route in it carries the
 change, so that a late zombie can never bring an old weight back (invariant 5).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.vocabulary import ArmName, Environment
@@ -129,9 +129,12 @@ class Counts:
 
     `completed` are final answers, the proxy's own 503 and 504 included. `latency` maps the upper bound of a bucket in
     microseconds (as text, since it is JSON's key) to the answers in it, from the request's first byte at the proxy to
-    the answer's last. `fell_back` are those that the stable answered in its place (each is one of `server_errors`);
-    `sticky` and `sticky_errors` are the part of `completed` and `server_errors` that came from a caller who keeps its
-    arm.
+    the answer's last. `fell_back` are those that the stable answered in its place. `sticky` and `sticky_errors` are the
+    part of `completed` and `server_errors` that came from a caller who keeps its arm.
+
+    Pairs are requests that the stable was asked in the candidate's place: `refused` are those that the candidate
+    answered with 4xx, `rescued_refusals` those of them that the stable answered well. The others are the client's
+    mistake, since both versions refuse them. `rescued_errors` are the candidate's 5xx that the stable answered well.
     """
 
     completed: int = 0
@@ -141,6 +144,9 @@ class Counts:
     sticky: int = 0
     sticky_errors: int = 0
     latency: dict[str, int] = field(default_factory=dict)
+    refused: int = 0
+    rescued_refusals: int = 0
+    rescued_errors: int = 0
 
     @property
     def good(self) -> int:
@@ -166,31 +172,20 @@ class Counts:
     def since(self, before: "Counts") -> "Counts":
         """What came after `before`, each figure by itself: one that shrank began at 0 again."""
         grown = self - before
+        figures = {name: getattr(self, name) if getattr(grown, name) < 0 else getattr(grown, name) for name in _FIGURES}
         forgot_latency = any(self.latency.get(bound, 0) < count for bound, count in before.latency.items())
-        return Counts(
-            completed=self.completed if grown.completed < 0 else grown.completed,
-            server_errors=self.server_errors if grown.server_errors < 0 else grown.server_errors,
-            client_errors=self.client_errors if grown.client_errors < 0 else grown.client_errors,
-            fell_back=self.fell_back if grown.fell_back < 0 else grown.fell_back,
-            sticky=self.sticky if grown.sticky < 0 else grown.sticky,
-            sticky_errors=self.sticky_errors if grown.sticky_errors < 0 else grown.sticky_errors,
-            latency=self.latency if forgot_latency else grown.latency,
-        )
+        return Counts(**figures, latency=self.latency if forgot_latency else grown.latency)
 
     def _combined(self, other: "Counts", *, sign: int) -> "Counts":
         buckets = {
             bound: self.latency.get(bound, 0) + sign * other.latency.get(bound, 0)
             for bound in {*self.latency, *other.latency}
         }
-        return Counts(
-            completed=self.completed + sign * other.completed,
-            server_errors=self.server_errors + sign * other.server_errors,
-            client_errors=self.client_errors + sign * other.client_errors,
-            fell_back=self.fell_back + sign * other.fell_back,
-            sticky=self.sticky + sign * other.sticky,
-            sticky_errors=self.sticky_errors + sign * other.sticky_errors,
-            latency={bound: count for bound, count in buckets.items() if count},
-        )
+        figures = {name: getattr(self, name) + sign * getattr(other, name) for name in _FIGURES}
+        return Counts(**figures, latency={bound: count for bound, count in buckets.items() if count})
+
+
+_FIGURES = tuple(each.name for each in fields(Counts) if each.name != "latency")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,15 @@
 Pure. By access loggers, since a cluster's own counters forget its errors, and only those, when its replicas change: a
 candidate that crashes again and again would look like one that answers well. These forget nothing until Envoy ends.
 Where a candidate falls back its answers are counted inside, once for all its tries, and its latencies and rescues where
-its client is served (`serving/envoy/fallback.py`). Requests that name their entity are counted a second time, by
+its client is served (`serving/envoy/fallback.py`), with what the candidate had done and what the stable made of it.
+Requests that name their entity are counted a second time, by
 themselves: they keep their arm, so one says little about the next.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from serving.envoy.headers import APPLICATION_HEADER, ENTITY_HEADER, FALLBACK_HEADER
+from serving.envoy.headers import APPLICATION_HEADER, CAUSE_HEADER, ENTITY_HEADER, FALLBACK_HEADER
 
 HISTOGRAM = "hotswap_latency"
 ANSWERS = "hotswap_answers"
@@ -21,13 +22,14 @@ Json = dict[str, Any]
 
 _APPLICATION = {"name": "application", "value_format": "%UPSTREAM_CLUSTER%"}
 _STATUS = {"name": "status", "value_format": "%RESPONSE_CODE%"}
-
+_CAUSE = {"name": "cause", "value_format": f"%REQ({CAUSE_HEADER})%"}
 
 _INFERENCE = {"header_filter": {"header": {"name": ":method", "string_match": {"exact": "POST"}}}}
 
 
 def at_the_gateway() -> list[Json]:
-    fell_back = _logger([_INFERENCE, _with(FALLBACK_HEADER)], counters=[_counter(FELL_BACK, _APPLICATION)])
+    pairs = _counter(FELL_BACK, _APPLICATION, _CAUSE, _STATUS)
+    fell_back = _logger([_INFERENCE, _with(FALLBACK_HEADER)], counters=[pairs])
     return [_latencies(), fell_back, *_answers(_without(APPLICATION_HEADER))]
 
 

@@ -22,7 +22,11 @@ _APPLICATION = r"application\.(?P<application>[^.@-][^.@]*)"
 """Not what no application gave (`-`)."""
 _ANSWERS = re.compile(rf"hotswap\.(?P<name>{ANSWERS}|{STICKY})\.{_APPLICATION}\.status\.(?P<class>[1-5])\d\d")
 """Without those that nobody waited for (0)."""
-_FELL_BACK = re.compile(rf"hotswap\.{FELL_BACK}\.{_APPLICATION}(?:{INSIDE}[^.]*)?")
+_FELL_BACK = re.compile(
+    rf"hotswap\.{FELL_BACK}\.{_APPLICATION}(?:{INSIDE}[^.]*)?\.cause\.(?P<cause>\w+)\.status\.(?P<class>\d)\d*"
+)
+"""What the candidate had done, and how the stable answered in its place."""
+_WELL = {"2", "3"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ def read_tally(said: dict[str, Any]) -> Tally:
     uptime = 0
     answers: dict[str, Counter[str]] = defaultdict(Counter)
     sticky: dict[str, Counter[str]] = defaultdict(Counter)
-    fell_back: Counter[str] = Counter()
+    pairs: dict[str, Counter[tuple[str, bool]]] = defaultdict(Counter)
     latency: dict[str, Counter[str]] = defaultdict(Counter)
     for stat in said["stats"]:
         if "histograms" in stat:
@@ -93,7 +97,7 @@ def read_tally(said: dict[str, Any]) -> Tally:
             counted = sticky if match["name"] == STICKY else answers
             counted[match["application"]][match["class"]] += stat["value"]
         elif match := _FELL_BACK.fullmatch(stat["name"]):
-            fell_back[match["application"]] += stat["value"]
+            pairs[match["application"]][match["cause"], match["class"] in _WELL] += stat["value"]
     return Tally(
         uptime,
         {
@@ -101,7 +105,10 @@ def read_tally(said: dict[str, Any]) -> Tally:
                 completed=by_class.total(),
                 server_errors=by_class["5"],
                 client_errors=by_class["4"],
-                fell_back=fell_back[application],
+                fell_back=pairs[application].total(),
+                refused=pairs[application]["refused", True] + pairs[application]["refused", False],
+                rescued_refusals=pairs[application]["refused", True],
+                rescued_errors=pairs[application]["failed", True],
                 sticky=sticky[application].total(),
                 sticky_errors=sticky[application]["5"],
                 latency=dict(latency[application]),

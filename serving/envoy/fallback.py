@@ -5,8 +5,9 @@ the stable. The first try goes through a listener inside of Envoy, which gives t
 its own. So whatever goes wrong there (an error, a refusal, a reset, a hang, nobody there) comes out as one answer,
 counted once under the candidate's own cluster: the judge sees each failure, and none of the stable's rescues.
 
-An answer below 500 is never asked again: it is the client's mistake, or a prediction. Who asked for the candidate's
-version by name doesn't come here (`serving/envoy/routes.py`).
+What the candidate's replica refuses (by its schema, its tensors or its outputs) falls back too: only the other version
+can tell whether that is the client's mistake or the candidate's. Any other answer below 500 is never asked again. Who
+asked for the candidate's version by name doesn't come here (`serving/envoy/routes.py`).
 """
 
 import json
@@ -21,8 +22,11 @@ from serving.envoy.clusters import RETRY
 from serving.envoy.headers import (
     APPLICATION_HEADER,
     ARM_HEADER,
+    CANDIDATE_REFUSED_HEADER,
     CANDIDATE_STATUS_HEADER,
+    CAUSE_HEADER,
     FALLBACK_HEADER,
+    REFUSED_HEADER,
     VERSION_HEADER,
 )
 from serving.envoy.limits import MOST_HEADER_KILOBYTES, MOST_HEADERS, MOST_REQUEST_BYTES
@@ -37,13 +41,18 @@ Json = dict[str, Any]
 
 _HTTP = "type.googleapis.com/envoy.extensions.filters.http"
 _NO_LIMIT = 65_536
+_CAUSE = "hotswap.fallback.cause"
+"""Where the end of the candidate's try is kept for the next one: the two have the request's metadata in common."""
 
 RETRY_OR_FALL_BACK: Json = {
     **RETRY,
     "retry_on": f"{RETRY['retry_on']},retriable-headers",
-    "retriable_headers": [{"name": CANDIDATE_STATUS_HEADER, "string_match": {"safe_regex": {"regex": "5.."}}}],
+    "retriable_headers": [
+        {"name": CANDIDATE_STATUS_HEADER, "string_match": {"safe_regex": {"regex": "5.."}}},
+        {"name": CANDIDATE_REFUSED_HEADER, "present_match": True},
+    ],
 }
-"""The stable's own failure carries no such header, so it is never asked again for what its model did."""
+"""The stable's own answer carries no such header, so it is never asked again for what its model did or refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +131,9 @@ function envoy_on_request(handle)
   local asked = candidate
   if try > 1 then
     asked = stable
+    local cause = handle:streamInfo():dynamicMetadata():get("{_CAUSE}")
     headers:replace("{FALLBACK_HEADER}", candidate.version)
+    headers:replace("{CAUSE_HEADER}", cause and cause["is"] or "failed")
     headers:replace("x-envoy-attempt-count", tostring(try + {RETRY["num_retries"]}))
   end
   local path = headers:get(":path"):gsub("^/[^/]+", "/" .. asked.application, 1)
@@ -130,6 +141,12 @@ function envoy_on_request(handle)
   headers:replace("{APPLICATION_HEADER}", asked.application)
   headers:replace("{VERSION_HEADER}", asked.version)
   headers:replace("{ARM_HEADER}", asked.arm)
+end
+
+function envoy_on_response(handle)
+  if handle:headers():get("{CANDIDATE_REFUSED_HEADER}") then
+    handle:streamInfo():dynamicMetadata():set("{_CAUSE}", "is", "refused")
+  end
 end
 """
 
@@ -186,7 +203,10 @@ def candidate_listener(*, timeout: timedelta, local_replies: Json) -> Json:
                 "typed_config": {
                     "@type": f"{_HTTP}.header_mutation.v3.HeaderMutation",
                     "mutations": {
-                        "response_mutations": [{"append": overwritten(CANDIDATE_STATUS_HEADER, "%RESP(:status)%")}]
+                        "response_mutations": [
+                            {"append": overwritten(CANDIDATE_STATUS_HEADER, "%RESP(:status)%")},
+                            {"append": overwritten(CANDIDATE_REFUSED_HEADER, f"%RESP({REFUSED_HEADER})%")},
+                        ]
                     },
                 },
             },

@@ -1,7 +1,7 @@
 """The headers by which clients, Envoy and replicas speak of versions and arms.
 
-Envoy alone says `ARM`, `CHOSEN_BY`, `FALLBACK`, `APPLICATION` and `CLIENT_ADDRESS`, and only a backtest, past Envoy,
-says `BACKTEST`: what a client sends under these names is overwritten or removed.
+Envoy alone says `ARM`, `CHOSEN_BY`, `FALLBACK`, `CAUSE`, `APPLICATION` and `CLIENT_ADDRESS`, and only a backtest, past
+Envoy, says `BACKTEST`: what a client sends under these names is overwritten or removed.
 """
 
 VERSION_HEADER = "x-hotswap-version"
@@ -25,11 +25,20 @@ FALLBACK_HEADER = "x-hotswap-fallback"
 BACKTEST_HEADER = "x-hotswap-backtest"
 """Of a request that a backtest asks again, past Envoy: the replica answers it and keeps no record."""
 
+CAUSE_HEADER = "x-hotswap-fallback-cause"
+"""What the candidate did where the stable answers in its place: `failed` or `refused`."""
+
+REFUSED_HEADER = "x-hotswap-refused"
+"""Of a replica's answer: its version refuses what was asked. Another version may take it, so no client is told this."""
+
 APPLICATION_HEADER = "x-hotswap-application"
 """Inside of Envoy: the cluster that is tried now."""
 
 CANDIDATE_STATUS_HEADER = "x-hotswap-candidate-status"
 """Inside of Envoy: how the candidate's try ended, whoever made up its answer."""
+
+CANDIDATE_REFUSED_HEADER = "x-hotswap-candidate-refused"
+"""Inside of Envoy: the candidate's try ended with its replica's `REFUSED`."""
 
 CLIENT_ADDRESS_HEADER = "x-hotswap-client-address"
 """Of a request to the API: who is at the other end of the public address."""

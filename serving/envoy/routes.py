@@ -21,12 +21,15 @@ from serving.envoy.headers import (
     APPLICATION_HEADER,
     ARM_HEADER,
     BACKTEST_HEADER,
+    CANDIDATE_REFUSED_HEADER,
     CANDIDATE_STATUS_HEADER,
+    CAUSE_HEADER,
     CLIENT_ADDRESS_HEADER,
     ENTITY_HEADER,
     ENVIRONMENT_HEADER,
     FALLBACK_HEADER,
     RAYS_HEADERS,
+    REFUSED_HEADER,
     UNREAD_HEADERS,
     UNWATCHED_HEADER,
     VERSION_HEADER,
@@ -65,8 +68,8 @@ def route_configuration(plan: TrafficPlan, oidc: OidcSettings = OFF, *, is_ready
                 "retry_policy": RETRY_OR_FALL_BACK,
                 "include_request_attempt_count": True,
                 "request_headers_to_add": [overwritten(UNWATCHED_HEADER, "?1")],
-                "request_headers_to_remove": [FALLBACK_HEADER, APPLICATION_HEADER, BACKTEST_HEADER],
-                "response_headers_to_remove": [CANDIDATE_STATUS_HEADER],
+                "request_headers_to_remove": [FALLBACK_HEADER, CAUSE_HEADER, APPLICATION_HEADER, BACKTEST_HEADER],
+                "response_headers_to_remove": [CANDIDATE_STATUS_HEADER, CANDIDATE_REFUSED_HEADER, REFUSED_HEADER],
                 "typed_per_filter_config": may_infer(oidc),
                 "routes": [
                     _no_grpc(),
@@ -269,7 +272,7 @@ def _marks(name: ArmName, arm: Arm) -> Json:
 
 def _marks_of_who_answers() -> Json:
     """The same where only the last try tells who answers: each try has written its own into the request."""
-    told = (VERSION_HEADER, ARM_HEADER, FALLBACK_HEADER)
+    told = (VERSION_HEADER, ARM_HEADER, FALLBACK_HEADER, CAUSE_HEADER)
     return {"response_headers_to_add": [overwritten(name, f"%REQ({name})%") for name in told]}
 
 

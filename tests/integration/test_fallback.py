@@ -14,6 +14,7 @@ from hotswap.domain.traffic import FULL, Arm, Counts
 from hotswap.domain.vocabulary import Role
 from tests.fixtures.envoy import Gateway, Manner, Upstream
 from tests.fixtures.patience import patience, patient
+from tests.fixtures.patience import until as patience_until
 from tests.fixtures.ports import free_base
 from tests.fixtures.traffic import CANDIDATE, STABLE, answered_by, plan, until
 
@@ -30,9 +31,10 @@ class Arms:
     bus: RedisTrafficBus
     replicas: list[Upstream] = field(default_factory=list)
 
-    async def replica(self, arm: str, *, status: int = 200, manner: Manner = Manner.ANSWERS) -> str:
+    async def replica(self, arm: str, *, status: int = 200, manner: Manner = Manner.ANSWERS, **says: str) -> str:
         """The address of one more."""
-        self.replicas.append(await Upstream.start(arm, status=status, manner=manner))
+        headers = {name.replace("_", "-"): value for name, value in says.items()}
+        self.replicas.append(await Upstream.start(arm, status=status, manner=manner, says=headers))
         return self.replicas[-1].target
 
     async def serve(self, *candidate: str, stable: tuple[str, ...] = (), fallback: bool = True) -> None:
@@ -93,8 +95,8 @@ async def is_not_there(arms: Arms) -> None:
 
 
 def rescued(requests: int) -> Counts:
-    """Of a candidate that failed all of these."""
-    return Counts(completed=requests, server_errors=requests, fell_back=requests)
+    """Of a candidate that failed all of these, which the stable answered well."""
+    return Counts(completed=requests, server_errors=requests, fell_back=requests, rescued_errors=requests)
 
 
 def marks(headers: Mapping[str, str], *names: str) -> dict[str, str | None]:
@@ -169,6 +171,71 @@ async def test_a_good_candidate_answers_for_itself_and_its_latencies_are_its_own
         assert sum(counts.latency.values()) == REQUESTS, "by its share and by its name"
 
 
+def refused(requests: int, *, rescued: int) -> Counts:
+    """Of a candidate that refused all of these, of which the stable answered some well."""
+    return Counts(
+        completed=requests, client_errors=requests, fell_back=requests, refused=requests, rescued_refusals=rescued
+    )
+
+
+async def test_what_the_candidate_refuses_the_stable_answers_and_it_is_counted_as_refused(arms: Arms) -> None:
+    await arms.serve(await arms.replica(CANDIDATE.application, status=400, x_hotswap_refused="1"))
+    for answer in await arms.ask(x_hotswap_fallback_cause="failed", x_request_id="r-1"):
+        assert answer.status_code == 200, answer.text
+        told = marks(answer.headers, "x-hotswap-arm", "x-hotswap-fallback", "x-hotswap-fallback-cause")
+        assert tuple(told.values()) == ("stable", "2.0.0", "refused")
+        assert not answer.headers.keys() & {"x-hotswap-refused", "x-hotswap-candidate-refused"}
+        seen = answer.json()["headers"]
+        assert (seen["x-hotswap-fallback"], seen["x-request-id"], seen["x-envoy-attempt-count"]) == (
+            "2.0.0",
+            "r-1",
+            "5",
+        )
+    assert await arms.counted(CANDIDATE, completed=REQUESTS) == refused(REQUESTS, rescued=REQUESTS)
+    assert await arms.counted(STABLE) == Counts()
+
+
+async def test_what_both_refuse_is_the_stables_refusal_and_nobodys_failure(arms: Arms) -> None:
+    stable = await arms.replica(STABLE.application, status=400, x_hotswap_refused="1")
+    await arms.serve(await arms.replica(CANDIDATE.application, status=400, x_hotswap_refused="1"), stable=(stable,))
+    for answer in await arms.ask():
+        assert (answer.status_code, answer.json()["from"]) == (400, STABLE.application)
+        assert "x-hotswap-refused" not in answer.headers
+        assert answer.json()["headers"]["x-envoy-attempt-count"] == "5", "the stable is asked once"
+    assert await arms.counted(CANDIDATE, completed=REQUESTS) == refused(REQUESTS, rescued=0)
+    assert await arms.counted(STABLE) == Counts()
+
+
+async def test_a_refusal_is_only_asked_again_where_a_candidate_falls_back(arms: Arms) -> None:
+    """Not the stable's own, not of a model that must not be asked twice, not where a version was asked for by name."""
+    stable, candidate = [
+        await arms.replica(arm.application, status=400, x_hotswap_refused="1") for arm in (STABLE, CANDIDATE)
+    ]
+    await arms.serve(candidate, stable=(stable,), fallback=False)
+    asked = [*await arms.ask(), *await arms.ask(x_hotswap_version="1.0.0"), *await arms.ask(x_hotswap_version="2.0.0")]
+    for answer in asked:
+        assert (answer.status_code, answer.json()["headers"]["x-envoy-attempt-count"]) == (400, "1")
+        assert not answer.headers.keys() & {"x-hotswap-fallback", "x-hotswap-fallback-cause", "x-hotswap-refused"}
+    assert await arms.counted(CANDIDATE, completed=REQUESTS) == Counts(completed=REQUESTS, client_errors=REQUESTS)
+
+
+async def test_failures_and_refusals_of_one_candidate_are_told_apart(arms: Arms) -> None:
+    await arms.serve(await arms.replica(CANDIDATE.application, status=400, x_hotswap_refused="1"))
+    await arms.ask()
+    broken = await arms.replica(CANDIDATE.application, status=500)
+    arms.gateway.serve.targets[CANDIDATE.application] = (broken,)
+
+    async def fails() -> bool:
+        (answer,) = await arms.ask(1)
+        return answer.headers["x-hotswap-fallback-cause"] == "failed"
+
+    await patience_until(fails, what="the candidate's new replica")
+    counts = await arms.counted(CANDIDATE, completed=REQUESTS + 1)
+    assert (counts.refused, counts.rescued_refusals) == (counts.client_errors,) * 2
+    assert (counts.server_errors, counts.rescued_errors) == (1, 1)
+    assert counts.fell_back == counts.completed
+
+
 @pytest.mark.parametrize("status", [400, 409, 413])
 async def test_a_clients_mistake_is_not_asked_again(arms: Arms, status: int) -> None:
     await answers(arms, status)
@@ -184,7 +251,7 @@ async def test_what_both_fail_is_the_stables_answer_asked_once_and_the_candidate
     for answer in await arms.ask():
         assert (answer.status_code, answer.headers["x-hotswap-arm"]) == (500, "stable")
         assert answer.json()["headers"]["x-envoy-attempt-count"] == "5"
-    assert await arms.counted(CANDIDATE, completed=REQUESTS) == rescued(REQUESTS)
+    assert await arms.counted(CANDIDATE, completed=REQUESTS) == replace(rescued(REQUESTS), rescued_errors=0)
     assert await arms.counted(STABLE) == Counts()
 
 

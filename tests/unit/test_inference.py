@@ -111,6 +111,7 @@ async def test_what_does_not_fit_is_400_and_names_the_field(
 ) -> None:
     status, answer = await replica.send(body, path, x_request_id="abc")
     assert (status, answer["error"]["code"], answer["error"]["traceId"]) == (400, code, "abc")
+    assert replica.headers[b"x-hotswap-refused"] == b"1", "so that Envoy asks the stable"
     assert answer["error"]["details"][0]["field"] == field
     (record,) = replica.records
     assert record.status == InferenceStatus.FAILED
@@ -121,6 +122,7 @@ async def test_what_does_not_fit_is_400_and_names_the_field(
 async def test_another_version_than_the_one_asked_for_does_not_answer(replica: Replica) -> None:
     status, answer = await replica.send({"features": row(), "version": "9.0.0"})
     assert (status, answer["error"]["code"]) == (409, "CONFLICT")
+    assert b"x-hotswap-refused" not in replica.headers, "who names a version wants no other"
     assert answer["error"]["details"] == [{"field": "version", "message": "1.0.0 would answer"}]
     assert (await replica.send({"features": row(), "version": "1.0.0"}))[0] == 200
 
