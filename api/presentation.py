@@ -369,6 +369,7 @@ def arm_view(figures: ArmFigures) -> ArmView:
     return ArmView(
         requests=figures.requests,
         errors=figures.errors,
+        refused=figures.refused,
         error_rate=figures.error_rate,
         latency_p50_ms=figures.latency_p50_ms,
         latency_p95_ms=figures.latency_p95_ms,

@@ -1,19 +1,34 @@
-"""The judge of errors: an absolute excess over the stable's rate, with the Beta mixture's evidence for it.
+"""The judge of errors and of refusals: an absolute excess over the stable's rate, with the Beta mixture's evidence.
 
 Callers that keep their arm count once each: the requests of one of them fall where the first one did, so they are no
-independent draws. Counts are cumulative over the step; the evidence of earlier steps is added.
+independent draws. Until they are counted, their requests are no evidence; a failure of theirs that no record tells of
+keeps the candidate from a pass, since nobody knows how many callers met it.
+
+Pairs are requests that the stable was asked in the candidate's place (`hotswap/domain/traffic.py`). What the candidate
+refuses and the stable answers is the candidate's doing, so a few of them tell; what both refuse counts for nothing.
+Counts are cumulative over the step; the evidence of earlier steps is added.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from scipy.special import betaincinv, betaln
+from scipy.special import betaln
 
-from hotswap.analysis.evidence import log_evidence
-from hotswap.analysis.figures import Setting, result
-from hotswap.domain.analysis import Entities, Look, Metric
+from hotswap.analysis.evidence import log_evidence, log_mean
+from hotswap.analysis.figures import OF_ANOTHER_TIME, Setting, held_at_full, result
+from hotswap.domain.analysis import RESCUES, Entities, Look, Metric, Source
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import MetricResult, Outcome
+
+COINCIDENCE = 0.25**RESCUES
+"""How likely a caller is rescued so often, and never answered well, if the versions don't differ.
+
+A request that an arm fails with probability q is failed by the candidate and answered by the stable with probability
+q(1 - q), which is a quarter at most.
+"""
+ODDITY = 1e-3
+"""The share of requests that two versions that don't differ may answer differently: what is refused once and not the
+next time is rare, but there are models that change while they are asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +47,45 @@ class Draws:
         return self.failed / self.number if self.number else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Arm:
+    """One arm's counts of what the metric is about, and what is known of its callers; None of them: not counted yet."""
+
+    requests: Draws
+    sticky: Draws
+    callers: Draws | None
+    recorded: int | None
+
+    @property
+    def draws(self) -> Draws:
+        """Requests of nobody in particular, and the callers, each once; without a census those of callers are none."""
+        if not self.sticky.number:
+            return self.requests
+        callers = self.callers or Draws(0, 0)
+        return Draws(
+            max(self.requests.failed - self.sticky.failed, 0) + callers.failed,
+            max(self.requests.number - self.sticky.number, 0) + callers.number,
+        )
+
+    @property
+    def untold(self) -> float:
+        """The share of requests that failed for callers, as the proxies saw, without any record that says so."""
+        if not self.requests.number:
+            return 0.0
+        hit = self.callers.failed if self.callers is not None else 0
+        told = self.recorded if self.recorded is not None else self.sticky.failed * bool(hit)
+        return max(self.sticky.failed - told, 0) / self.requests.number
+
+
 class ErrorsJudge:
+    """Judges 5xx where the metric's source is errors, 4xx where it is refusals."""
+
     def __init__(self, metric: Metric, setting: Setting) -> None:
         self._metric = metric
         self._setting = setting
+        self._is_refusals = metric.source is Source.REFUSALS
+        self._verb = "refused" if self._is_refusals else "failed"
+        self._rate = "refusal rate" if self._is_refusals else "error rate"
         self._look: Look | None = None
         self._entities: Entities | None = None
 
@@ -46,61 +96,139 @@ class ErrorsJudge:
     def result(self, *, is_over: bool) -> MetricResult:
         assert self._look is not None
         metric, candidate, stable = self._metric, self._look.candidate, self._setting.stable(self._look)
-        mine, theirs = self._draws(candidate, stable)
-        evidence = self._setting.prior + self._evidence(mine, theirs)
+        arm, other = self._candidate(candidate), self._stable(stable)
+        is_beside = self._setting.share is not None
+        mine, theirs = (arm.draws, other.draws) if is_beside else (arm.requests, other.requests)
+        rescued = self._rescued(candidate, mine)
+        evidence = self._setting.prior + self._evidence(mine, theirs, rescued)
         needed = -math.log(self._setting.alpha)
-        excess = mine.rate - theirs.rate
-        numbers = {"candidate_rate": mine.rate, "stable_rate": theirs.rate, "excess": excess}
+        apart = mine.rate - theirs.rate
+        excess = max(apart, rescued) if is_beside else rescued
+        numbers = {"candidate_rate": mine.rate, "stable_rate": theirs.rate, "excess": max(apart, rescued)}
         told = (
-            f"candidate {mine.failed} of {mine.number} failed ({mine.rate:.2%}), "
+            f"candidate {mine.failed} of {mine.number} {self._verb} ({mine.rate:.2%}), "
             f"stable {theirs.failed} of {theirs.number} ({theirs.rate:.2%}), "
             f"log-evidence {evidence:.1f} of {needed:.1f}"
         )
+        above = f"{self._rate} is {max(apart, rescued):.2%} above the stable's"
+        untold = arm.untold - other.untold
+        action = metric.on_no_verdict
         # Requests that failed don't count: in an outage both arms fail alike, which says nothing of either.
         if evidence >= needed and excess > metric.threshold:
-            outcome = Outcome.HARM
-            told = f"error rate is {excess:.2%} above the stable's, over the threshold {metric.threshold:.2%}: {told}"
+            outcome, told = Outcome.HARM, f"{above}, over the threshold {metric.threshold:.2%}: {told}"
+            if few := self._few_callers(arm):
+                outcome, told = Outcome.INCONCLUSIVE, f"{few}: {told}"
         elif min(candidate.good, stable.good) < metric.samples:
             outcome = Outcome.INSUFFICIENT_DATA
             told = f"fewer than {metric.samples} good answers from an arm: {told}"
         elif excess > metric.threshold:
+            outcome, told = Outcome.INCONCLUSIVE, f"{above}, which may yet be chance: {told}"
+            action = action if is_beside else held_at_full(metric)
+        elif not is_beside and apart > metric.threshold:
+            outcome, action = Outcome.INCONCLUSIVE, held_at_full(metric)
+            told = f"{above}, {OF_ANOTHER_TIME}: {told}"
+        elif is_beside and untold > metric.threshold:
             outcome = Outcome.INCONCLUSIVE
-            told = f"error rate is {excess:.2%} above the stable's, which may yet be chance: {told}"
+            told = (
+                f"{untold:.2%} more requests of callers that keep their arm {self._verb} at the candidate, and no "
+                f"record says whose, so nobody knows how many callers it is: {told}"
+            )
         else:
             outcome = Outcome.PASS
         early = False
         if outcome is Outcome.PASS and self._setting.early:
             highest = numbers["excess_upper"] = excess_at_most(mine, theirs, alpha=self._setting.alpha)
             early = highest < metric.threshold
+        metric = replace(metric, on_no_verdict=action)
         return result(metric, outcome, told, numbers=numbers, evidence=evidence, early=early)
 
-    def _draws(self, candidate: Counts, stable: Counts) -> tuple[Draws, Draws]:
-        """Of both arms, the callers of a sticky one in their requests' place as soon as they are counted."""
-        callers = self._entities if self._setting.share is not None and candidate.sticky + stable.sticky else None
-        if callers is None:
-            return _draws(candidate), _draws(stable)
-        return (
-            _draws(candidate, callers=callers.candidate, failed=callers.candidate_failed),
-            _draws(stable, callers=callers.stable, failed=callers.stable_failed),
+    def _candidate(self, counts: Counts) -> _Arm:
+        """What both arms refuse is the client's mistake, so it is left out."""
+        seen = self._entities
+        if self._is_refusals:
+            mistakes = max(counts.refused - counts.rescued_refusals, 0)
+            return _Arm(
+                Draws(max(counts.client_errors - mistakes, 0), counts.completed),
+                Draws(counts.sticky_refused, counts.sticky),
+                None if seen is None else Draws(seen.candidate_refused, seen.candidate),
+                recorded=counts.sticky_refused,  # a replica that refuses is alive, and records it
+            )
+        return _Arm(
+            Draws(counts.server_errors, counts.completed),
+            Draws(counts.sticky_errors, counts.sticky),
+            None if seen is None else Draws(seen.candidate_failed, seen.candidate),
+            None if seen is None else seen.candidate_failures,
         )
 
-    def _evidence(self, candidate: Draws, stable: Draws) -> float:
+    def _stable(self, counts: Counts) -> _Arm:
+        seen = self._entities
+        if self._is_refusals:
+            return _Arm(
+                Draws(counts.client_errors, counts.completed),
+                Draws(counts.sticky_refused, counts.sticky),
+                None if seen is None else Draws(seen.stable_refused, seen.stable),
+                recorded=counts.sticky_refused,
+            )
+        return _Arm(
+            Draws(counts.server_errors, counts.completed),
+            Draws(counts.sticky_errors, counts.sticky),
+            None if seen is None else Draws(seen.stable_failed, seen.stable),
+            None if seen is None else seen.stable_failures,
+        )
+
+    def _few_callers(self, arm: _Arm) -> str | None:
+        """Why this is no harm although there is evidence: it rests on too few callers."""
+        hit, least = arm.draws, self._setting.minimum_callers
+        if not arm.sticky.number or (hit.number >= least and hit.failed > 1):
+            return None
+        return (
+            f"{hit.failed} of {hit.number} known callers {self._verb} at the candidate, and harm needs at least "
+            f"{least} callers (`minimumCallers`), more than one of them hit"
+        )
+
+    def _evidence(self, mine: Draws, theirs: Draws, rescued: float) -> float:
+        """The mean of two bets: that failures fall on the candidate more often than its share, and on the pairs."""
+        assert self._look is not None
+        found: list[float] = []
         if (share := self._setting.share) is not None:
-            return float(log_evidence(candidate.failed, stable.failed, share=share))
-        if self._setting.reference is None or stable.number == 0:
+            found.append(float(log_evidence(mine.failed, theirs.failed, share=share)))
+        counts, seen = self._look.candidate, self._entities
+        if self._is_refusals:
+            if counts.refused:
+                hits = round(rescued * mine.number)
+                found.append(float(log_evidence(hits, max(mine.number - hits, 0), share=ODDITY)))
+        elif self._setting.share is None:
+            if counts.rescued_errors:
+                found.append(_worse_than_its_stand_in(counts, self._metric.threshold, alpha=self._setting.alpha))
+        elif seen is not None and seen.candidate_rescued:
+            rest = max(seen.candidate - seen.candidate_rescued, 0)
+            found.append(float(log_evidence(seen.candidate_rescued, rest, share=COINCIDENCE)))
+        return log_mean(found)
+
+    def _rescued(self, counts: Counts, mine: Draws) -> float:
+        """By how much the candidate's rate is above what the stable did when it was asked the same requests."""
+        if self._is_refusals:
+            # Of callers each is one draw, and those whom both arms refuse are none.
+            hits = min(counts.rescued_refusals, mine.failed)
+            return hits / mine.number if mine.number else 0.0
+        if self._setting.share is not None or not counts.rescued_errors:
             return 0.0
-        # The rate that the stable surely didn't exceed (Clopper-Pearson), so that its own luck isn't held against the
-        # candidate.
-        worst = float(betaincinv(stable.failed + 1, stable.good, 1 - self._setting.alpha))
-        if not 0 < worst < 1:
-            return 0.0
-        return float(log_evidence(candidate.failed, candidate.good, share=worst))
+        return counts.server_errors / counts.completed - (1 - counts.rescued_errors / counts.server_errors)
 
 
-def _draws(counts: Counts, *, callers: int | None = None, failed: int = 0) -> Draws:
-    if callers is None:
-        return Draws(counts.server_errors, counts.completed)
-    return Draws(counts.server_errors - counts.sticky_errors + failed, counts.completed - counts.sticky + callers)
+def _worse_than_its_stand_in(counts: Counts, threshold: float, *, alpha: float) -> float:
+    """Evidence that the candidate fails more often than the stable does when it is asked what the candidate failed.
+
+    If no request is failed by the candidate with a greater probability than by the stable, then the stable fails what
+    the candidate failed at least as often as the candidate fails altogether (Cauchy and Schwarz): so the least that the
+    candidate's rate is, less the threshold, bounds it. It holds for any callers and at any time, since both were asked
+    the same at the same time.
+    """
+    least, _ = rate_within(counts.server_errors, counts.completed - counts.server_errors, alpha=alpha / 10)
+    if least <= threshold:
+        return 0.0
+    others = max(counts.server_errors - counts.rescued_errors, 0)
+    return float(log_evidence(counts.rescued_errors, others, share=1 - (least - threshold)))
 
 
 def excess_at_most(candidate: Draws, stable: Draws, *, alpha: float) -> float:

@@ -6,10 +6,11 @@ most alpha, however often one looks. Source: Lindon and Malek, NeurIPS 2022, arX
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincc, betaln
+from scipy.special import betaincc, betaln, logsumexp
 
 
 def log_evidence(
@@ -31,6 +32,13 @@ def log_evidence(
     prior = betaln(a, b) + math.log(betaincc(a, b, share))
     null = hits * math.log(share) + misses * math.log1p(-share)
     return np.asarray(_log_upper_beta(a + hits, b + misses, share) - prior - null)
+
+
+def log_mean(found: Sequence[float]) -> float:
+    """Logarithm of the mean of these e-values, which is one itself, whatever they have to do with each other."""
+    if not found:
+        return 0.0
+    return float(logsumexp(found)) - math.log(len(found))
 
 
 def _log_upper_beta(a: NDArray[np.float64], b: NDArray[np.float64], x: float) -> NDArray[np.float64]:

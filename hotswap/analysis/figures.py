@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from hotswap.domain.analysis import Look, Metric, Source
+from hotswap.domain.analysis import MINIMUM_CALLERS, Look, Metric, NoVerdict, Source
 from hotswap.domain.traffic import FULL, Counts
 from hotswap.domain.verdict import ArmFigures, MetricResult, Outcome, Reason
 
 _REASONS = {
     Source.ERRORS: Reason.ERROR_RATE,
+    Source.REFUSALS: Reason.REFUSALS,
     Source.LATENCY: Reason.LATENCY,
     Source.ACCURACY: Reason.ACCURACY,
     Source.DRIFT: Reason.DRIFT,
@@ -21,7 +22,8 @@ _REASONS = {
 class Setting:
     """In which step a metric is judged, and how sure one must be.
 
-    `prior` is the evidence of the steps before; `early` says whether anybody asks for non-inferiority.
+    `prior` is the evidence of the steps before; `early` says whether anybody asks for non-inferiority. Where callers
+    are known, harm needs at least `minimum_callers` of them.
     """
 
     weight: int
@@ -29,6 +31,7 @@ class Setting:
     alpha: float
     prior: float = 0.0
     early: bool = False
+    minimum_callers: int = MINIMUM_CALLERS
 
     @property
     def share(self) -> float | None:
@@ -37,6 +40,17 @@ class Setting:
 
     def stable(self, look: Look) -> Counts:
         return look.stable if self.reference is None else self.reference
+
+
+OF_ANOTHER_TIME = (
+    "but at 100% nothing runs beside the candidate: the stable's figures are of another time, so the world may have "
+    "changed and not the version"
+)
+
+
+def held_at_full(metric: Metric) -> NoVerdict:
+    """What becomes of an excess over another time's figures: it is held for a person, unless the metric says else."""
+    return NoVerdict.HOLD if metric.on_no_verdict is NoVerdict.EXTEND else metric.on_no_verdict
 
 
 class MetricJudge(Protocol):
@@ -81,6 +95,7 @@ def figures(counts: Counts) -> ArmFigures:
         errors=counts.server_errors,
         latency_p50_ms=quantile_ms(counts, 0.5),
         latency_p95_ms=quantile_ms(counts, 0.95),
+        refused=counts.client_errors,
     )
 
 
@@ -90,7 +105,8 @@ def quantile_ms(counts: Counts, q: float) -> float | None:
 
 
 def value_of(metric: Metric, counts: Counts) -> float | None:
-    """Counts as one number: a metric of latency's quantile, else the share that failed; None without an answer."""
+    """Counts as one number: a latency's quantile, else the share that failed or was refused; None without an answer."""
     if metric.source is Source.LATENCY:
         return quantile_ms(counts, metric.quantile)
-    return counts.server_errors / counts.completed if counts.completed else None
+    bad = counts.client_errors if metric.source is Source.REFUSALS else counts.server_errors
+    return bad / counts.completed if counts.completed else None

@@ -38,7 +38,9 @@ class Judging:
     ) -> None:
         self._policy = policy
         self._prior = dict(prior_evidence)
-        self._setting = Setting(weight, reference, policy.alpha, early=policy.promote_early)
+        self._setting = Setting(
+            weight, reference, policy.alpha, early=policy.promote_early, minimum_callers=policy.minimum_callers
+        )
         self._metrics = [self._judge(metric) for metric in policy.metrics]
         self._last: Look | None = None
 

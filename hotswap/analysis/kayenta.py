@@ -14,7 +14,7 @@ import numpy as np
 
 from hotswap.analysis.betting import Floats
 from hotswap.analysis.figures import Setting, result, value_of
-from hotswap.domain.analysis import Look, Metric, Source, Worse
+from hotswap.domain.analysis import FROM_PROXIES, Look, Metric, Worse
 from hotswap.domain.verdict import MetricResult, Outcome
 
 CONFIDENCE = 0.98
@@ -33,7 +33,7 @@ class KayentaJudge:
         self._said: MetricResult | None = None
 
     def add(self, look: Look) -> None:
-        if self._metric.source in {Source.ERRORS, Source.LATENCY}:
+        if self._metric.source in FROM_PROXIES:
             self._fold(look)
         elif (reading := look.readings.get(self._metric.name)) is not None:
             self._is_read = True

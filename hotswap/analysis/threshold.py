@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, replace
 
 from hotswap.analysis.figures import Setting, result, value_of
-from hotswap.domain.analysis import Look, Metric, Moments, Reading, Source
+from hotswap.domain.analysis import FROM_PROXIES, Look, Metric, Moments, Reading
 from hotswap.domain.verdict import MetricResult, Outcome
 
 
@@ -30,7 +30,7 @@ class ThresholdJudge:
         self._in_a_row = 0
 
     def add(self, look: Look) -> None:
-        if self._metric.source in {Source.ERRORS, Source.LATENCY}:
+        if self._metric.source in FROM_PROXIES:
             seen = self._of_counts(look)
         elif (reading := look.readings.get(self._metric.name)) is not None:
             seen = self._of_reading(reading)

@@ -75,4 +75,5 @@ def _arm(arm: ArmView) -> str:
         for name, value in (("p50", arm.latency_p50_ms), ("p95", arm.latency_p95_ms))
         if value is not None
     ]
-    return ", ".join([f"{arm.errors} of {arm.requests} failed ({arm.error_rate:.2%})", *latency])
+    refused = [f"{arm.refused} refused"] if arm.refused else []
+    return ", ".join([f"{arm.errors} of {arm.requests} failed ({arm.error_rate:.2%})", *refused, *latency])

@@ -49,6 +49,7 @@ def _facts(seen: MetricsView) -> Any:
         ("mean error", _number(seen.quality.mae)),
         ("drift", None if seen.drift is None else seen.drift.message),
         ("clients saw", f"{seen.clients.total:,} answers, {seen.clients.failed:,} of them failed"),
+        ("clients were refused", f"{seen.clients.refused:,}"),
         ("fell back", f"{seen.clients.fell_back:,}"),
         ("to the client", _latency(seen.clients.latency_ms)),
     )

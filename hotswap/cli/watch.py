@@ -101,7 +101,7 @@ def report(seen: DeploymentView, *, now: datetime | None = None) -> RenderableTy
         parts += [Text(f"  backtest: {each}") for each in (seen.backtest.summary, *seen.backtest.findings)]
     verdicts = {each.step: each for each in seen.analysis}
     rows = [_row(step, verdicts.get(step.number)) for step in seen.steps]
-    parts += [Text(), table("STEP", "WEIGHT", "", "CANDIDATE ERRORS", "STABLE ERRORS", "VERDICT", rows=rows)]
+    parts += [Text(), table("STEP", "WEIGHT", "", "CANDIDATE ERRORS", "STABLE ERRORS", "REFUSED", "VERDICT", rows=rows)]
     return Group(*parts)
 
 
@@ -131,7 +131,8 @@ class _Lines:
         words = [f"{datetime.now(UTC):%H:%M:%S}", str(seen.status), f"{seen.traffic_percentage:g}%", step, said]
         if verdict is not None:
             words.append(
-                f"[{verdict.outcome}; errors: candidate {_errors(verdict.candidate)}, stable {_errors(verdict.stable)}]"
+                f"[{verdict.outcome}; errors: candidate {_errors(verdict.candidate)}, stable {_errors(verdict.stable)}"
+                + (f"; refused: {refused}]" if (refused := _refused(verdict)) is not None else "]")
             )
         out.print("  ".join(word for word in words if word), markup=False, soft_wrap=True)
 
@@ -180,11 +181,18 @@ def _row(step: StepView, verdict: VerdictView | None) -> tuple[object, ...]:
     said = None if verdict is None else f"{verdict.outcome}: {verdict.message}"
     candidate = None if verdict is None else _errors(verdict.candidate)
     stable = None if verdict is None else _errors(verdict.stable)
-    return (step.number, f"{step.weight:g}%", _MARK[step.state], candidate, stable, said)
+    return (step.number, f"{step.weight:g}%", _MARK[step.state], candidate, stable, _refused(verdict), said)
 
 
 def _errors(arm: ArmView) -> str:
     return f"{arm.error_rate:.2%} ({arm.errors}/{arm.requests})"
+
+
+def _refused(verdict: VerdictView | None) -> str | None:
+    """How many requests each arm refused, the candidate first; nothing where neither did."""
+    if verdict is None or not (verdict.candidate.refused or verdict.stable.refused):
+        return None
+    return f"candidate {verdict.candidate.refused}, stable {verdict.stable.refused}"
 
 
 def _seconds(seconds: float) -> str:

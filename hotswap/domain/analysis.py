@@ -13,12 +13,16 @@ from hotswap.domain.traffic import Counts
 LATENCY_FLOOR_MS = 1.0
 """A slowdown below this is the machine's, not the version's: what a replica on a busy host waits for its turn."""
 
+MINIMUM_CALLERS = 5
+
 
 class Source(StrEnum):
     """Where a metric's figures come from."""
 
     ERRORS = "errors"
     """Requests that failed, as clients (or, where the stable stepped in, the proxies) saw it."""
+    REFUSALS = "refusals"
+    """Requests that were refused as the client's mistake (4xx): what both versions refuse is nobody's failure."""
     LATENCY = "latency"
     """Of answers, as the proxies measured it, in milliseconds."""
     CONFIDENCE = "confidence"
@@ -31,6 +35,10 @@ class Source(StrEnum):
     """The largest distance (PSI or KS statistic) of a feature's distribution from its reference."""
     PROMETHEUS = "prometheus"
     WEBHOOK = "webhook"
+
+
+FROM_PROXIES = frozenset({Source.ERRORS, Source.REFUSALS, Source.LATENCY})
+"""Sources whose figures are in each look's counts: nobody has to be asked for them."""
 
 
 class JudgeName(StrEnum):
@@ -63,7 +71,7 @@ class NoVerdict(StrEnum):
 class Metric:
     """One metric and its rule. Which of the fields count is the judge's:
 
-    - `betaMixture` (errors): harm beyond `threshold` more failures per request than the stable.
+    - `betaMixture` (errors, refusals): harm beyond `threshold` more of them per request than the stable.
     - `quantile` (latency): harm beyond `threshold` times the stable's `quantile`, and `floor_ms` above it.
     - `mean`: harm beyond `threshold` worse than the stable's mean, a share of it when `relative`; values in `bounds`.
     - `threshold`: harm outside `minimum` and `maximum`, of the value or, when `relative`, of its ratio to the stable's;
@@ -103,13 +111,15 @@ class AnalysisPolicy:
     """All metrics of a rollout. `alpha` bounds how often a good candidate is rolled back by chance, over all of them.
 
     `promote_early` ends a bake as passed as soon as every required metric is shown to be within its threshold.
-    `sample_ratio` holds a rollout whose observed split contradicts the commanded weight.
+    `sample_ratio` holds a rollout whose observed split contradicts the commanded weight. Where callers are known, harm
+    needs at least `minimum_callers` of them at the candidate; a request of nobody in particular counts as one.
     """
 
     metrics: tuple[Metric, ...] = ()
     alpha: float = 0.01
     promote_early: bool = False
     sample_ratio: bool = True
+    minimum_callers: int = MINIMUM_CALLERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +158,29 @@ class Reading:
     error: str | None = None
 
 
+RESCUES = 6
+"""So many requests of one caller that the candidate failed, and the stable answered well, are no coincidence."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entities:
-    """Callers that keep their arm (sticky), each counted once: those that were seen, and of them who saw an error."""
+    """Callers that keep their arm (sticky), each counted once, by the records of what they asked.
+
+    `..._failed` are callers who met a failure of that arm, `..._refused` callers whom it refused what the other arm
+    didn't refuse as well. `candidate_rescued` are those for whom the candidate failed every request, at least
+    `RESCUES` of them, which the stable answered well in its place. `..._failures` are the failed requests that records
+    tell of; None where nobody counted them.
+    """
 
     candidate: int = 0
     stable: int = 0
     candidate_failed: int = 0
     stable_failed: int = 0
+    candidate_refused: int = 0
+    stable_refused: int = 0
+    candidate_rescued: int = 0
+    candidate_failures: int | None = None
+    stable_failures: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

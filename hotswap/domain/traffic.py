@@ -129,8 +129,9 @@ class Counts:
 
     `completed` are final answers, the proxy's own 503 and 504 included. `latency` maps the upper bound of a bucket in
     microseconds (as text, since it is JSON's key) to the answers in it, from the request's first byte at the proxy to
-    the answer's last. `fell_back` are those that the stable answered in its place. `sticky` and `sticky_errors` are the
-    part of `completed` and `server_errors` that came from a caller who keeps its arm.
+    the answer's last. `fell_back` are those that the stable answered in its place. `sticky`, `sticky_errors` and
+    `sticky_refused` are the part of `completed`, `server_errors` and `client_errors` that came from a caller who keeps
+    its arm.
 
     Pairs are requests that the stable was asked in the candidate's place: `refused` are those that the candidate
     answered with 4xx, `rescued_refusals` those of them that the stable answered well. The others are the client's
@@ -144,14 +145,15 @@ class Counts:
     sticky: int = 0
     sticky_errors: int = 0
     latency: dict[str, int] = field(default_factory=dict)
+    sticky_refused: int = 0
     refused: int = 0
     rescued_refusals: int = 0
     rescued_errors: int = 0
 
     @property
     def good(self) -> int:
-        """Answers that were no error of the server."""
-        return self.completed - self.server_errors
+        """The requests that were answered well: by 2xx or 3xx."""
+        return self.completed - self.server_errors - self.client_errors
 
     def __add__(self, other: "Counts") -> "Counts":
         return self._combined(other, sign=1)
@@ -168,6 +170,12 @@ class Counts:
             if seen >= quantile * total:
                 return bound / 1000
         return None
+
+    def has_shrunk(self, before: "Counts") -> bool:
+        """Whether any figure is below what it was `before`: then they aren't counts of the same proxies."""
+        if any(getattr(self, name) < getattr(before, name) for name in _FIGURES):
+            return True
+        return any(self.latency.get(bound, 0) < count for bound, count in before.latency.items())
 
     def since(self, before: "Counts") -> "Counts":
         """What came after `before`, each figure by itself: one that shrank began at 0 again."""

@@ -21,6 +21,7 @@ class Reason(StrEnum):
 
     COMPLETED = "Completed"
     ERROR_RATE = "ErrorRateIncreased"
+    REFUSALS = "RefusalsIncreased"
     LATENCY = "LatencyIncreased"
     ACCURACY = "AccuracyDropped"
     DRIFT = "Drifted"
@@ -47,12 +48,16 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ArmFigures:
-    """What was seen of one arm over the time judged; `latency_p50_ms` is None without a request."""
+    """What was seen of one arm over the time judged; `latency_p50_ms` is None without a request.
+
+    `errors` are its failures (5xx), `refused` the requests that it refused as the client's mistake (4xx).
+    """
 
     requests: int = 0
     errors: int = 0
     latency_p50_ms: float | None = None
     latency_p95_ms: float | None = None
+    refused: int = 0
 
     @property
     def error_rate(self) -> float:

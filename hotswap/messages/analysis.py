@@ -7,13 +7,23 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from hotswap.domain.analysis import LATENCY_FLOOR_MS, AnalysisPolicy, JudgeName, Metric, NoVerdict, Source, Worse
+from hotswap.domain.analysis import (
+    LATENCY_FLOOR_MS,
+    MINIMUM_CALLERS,
+    AnalysisPolicy,
+    JudgeName,
+    Metric,
+    NoVerdict,
+    Source,
+    Worse,
+)
 from hotswap.messages.base import Message
 
 MetricName = Annotated[str, Field(pattern=r"^[a-z][a-zA-Z0-9_-]{0,62}$")]
 
 _OF_SOURCE = {
     Source.ERRORS: (JudgeName.BETA_MIXTURE, JudgeName.THRESHOLD, JudgeName.KAYENTA),
+    Source.REFUSALS: (JudgeName.BETA_MIXTURE, JudgeName.THRESHOLD, JudgeName.KAYENTA),
     Source.LATENCY: (JudgeName.QUANTILE, JudgeName.THRESHOLD, JudgeName.KAYENTA),
     Source.CONFIDENCE: (JudgeName.MEAN, JudgeName.THRESHOLD),
     Source.PREDICTION: (JudgeName.MEAN, JudgeName.THRESHOLD),
@@ -35,6 +45,11 @@ _THRESHOLDS = {
 }
 
 PLACEHOLDERS = frozenset({"candidate", "stable", "model", "environment", "candidateVersion", "stableVersion", "window"})
+
+
+def refusals(*, threshold: float, minimum_requests: int) -> Metric:
+    """The metric of what a candidate refuses with 4xx."""
+    return Metric("refusals", Source.REFUSALS, JudgeName.BETA_MIXTURE, threshold=threshold, samples=minimum_requests)
 
 
 class MetricConfig(Message):
@@ -123,12 +138,18 @@ class MetricConfig(Message):
 
 
 class AnalysisConfig(Message):
-    """How a candidate is judged. Without `metrics` those of `rollbackThresholds`: errors, latency, accuracy, drift."""
+    """How a candidate is judged. Without `metrics` those of `rollbackThresholds` are judged.
+
+    Where `metrics` has `errors` by their own judge, refusals are judged as well, unless the list has them.
+    """
 
     metrics: tuple[MetricConfig, ...] | None = Field(None, min_length=1, max_length=50)
     alpha: float = Field(0.01, gt=0, le=0.2, description="how often a good candidate may be rolled back by chance")
     promote_early: bool = False
     sample_ratio: bool = Field(True, description="hold a rollout whose observed split contradicts the weight")
+    minimum_callers: int = Field(
+        MINIMUM_CALLERS, ge=1, description="harm needs as many callers at the candidate, where callers are known"
+    )
     latency_floor: Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(minutes=1))] = Field(
         timedelta(milliseconds=LATENCY_FLOOR_MS), description="a slowdown by less is no harm, whatever its ratio"
     )
@@ -144,6 +165,11 @@ class AnalysisConfig(Message):
         listed = defaults
         if self.metrics is not None:
             listed = tuple(each.metric(minimum_requests=minimum_requests) for each in self.metrics)
+            judged = {(each.source, each.judge) for each in listed}
+            sources = {source for source, _ in judged}
+            if (Source.ERRORS, JudgeName.BETA_MIXTURE) in judged and Source.REFUSALS not in sources:
+                threshold = _THRESHOLDS[JudgeName.BETA_MIXTURE]
+                listed = (*listed, refusals(threshold=threshold, minimum_requests=minimum_requests))
         floor_ms = self.latency_floor / timedelta(milliseconds=1)
         listed = tuple(replace(metric, floor_ms=floor_ms) for metric in listed)
-        return AnalysisPolicy(listed, self.alpha, self.promote_early, self.sample_ratio)
+        return AnalysisPolicy(listed, self.alpha, self.promote_early, self.sample_ratio, self.minimum_callers)

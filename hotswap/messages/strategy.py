@@ -19,7 +19,7 @@ from hotswap.domain.strategy import (
     canary_steps,
     up_to_full,
 )
-from hotswap.messages.analysis import DRIFT_SAMPLES, AnalysisConfig
+from hotswap.messages.analysis import DRIFT_SAMPLES, AnalysisConfig, refusals
 from hotswap.messages.base import Duration, Message
 
 CANARY_PERCENTAGE = 10
@@ -31,13 +31,18 @@ DRIFT = 0.3
 
 
 class RollbackThresholds(Message):
-    """Errors and latency are always judged. Accuracy and drift need data that not everybody has: they roll back as well
-    when nothing is said of them, but without data they hold nobody up unless their threshold is written down.
+    """Errors, refusals and latency are always judged.
+
+    Accuracy and drift need data that not everybody has: they roll back as well when nothing is said of them, but
+    without data they hold nobody up unless their threshold is written down.
     """
 
     accuracy_drop: float | None = Field(None, ge=0, le=1, description="share of the stable's; 0.05 when absent")
     latency_increase: float = Field(1.5, ge=1, description="ratio of the medians")
     error_rate_increase: float = Field(0.01, ge=0, le=1, description="absolute: one more failure in a hundred requests")
+    refusal_increase: float = Field(
+        0.01, ge=0, le=1, description="absolute: one more request in a hundred answered with 4xx"
+    )
     drift: float | None = Field(None, ge=0, description="PSI or KS distance of a feature; 0.3 when absent")
 
     def metrics(self, *, minimum_requests: int) -> tuple[Metric, ...]:
@@ -51,6 +56,7 @@ class RollbackThresholds(Message):
                 samples=minimum_requests,
                 share=3.0,
             ),
+            refusals(threshold=self.refusal_increase, minimum_requests=minimum_requests),
             Metric(
                 "latency",
                 Source.LATENCY,

@@ -1,12 +1,13 @@
 """Callers that keep their arm, counted from the records; implements `hotswap.ports.EntityCensus`.
 
 Counted is what the weight chose. Whom the stable answered in the failed candidate's place is the candidate's caller,
-and saw it fail; what was wrong with the request itself is nobody's failure.
+and saw it fail. What the candidate refused is its doing unless the stable, asked in its place, refused it as well: then
+it was the client's mistake.
 """
 
 from sqlalchemy import and_, func, or_, select
 
-from hotswap.domain.analysis import Entities, Subject
+from hotswap.domain.analysis import RESCUES, Entities, Subject
 from hotswap.domain.vocabulary import ChosenBy, InferenceStatus
 from hotswap.persistence.arms import moment
 from hotswap.persistence.database import Sessions
@@ -18,27 +19,54 @@ class PostgresCensus:
         self._sessions = sessions
 
     async def entities(self, subject: Subject) -> Entities:
-        record, entity = InferenceRequest, InferenceRequest.entity
-        failed = or_(record.status == InferenceStatus.TIMEOUT, record.error.startswith("INFERENCE_ERROR"))
-        rescued = record.fallback_from == subject.candidate_version
-        candidates = or_(record.application == subject.candidate, rescued)
-        stables = and_(record.application == subject.stable, record.fallback_from.is_(None))
-        counted = select(
-            *(
-                func.count(entity.distinct()).filter(whose)
-                for whose in (
-                    candidates,
-                    stables,
-                    or_(rescued, and_(record.application == subject.candidate, failed)),
-                    and_(stables, failed),
-                )
-            )
-        ).where(
-            record.application.in_([subject.candidate, subject.stable]),
-            record.requested_at >= moment(subject.since),
-            record.chosen_by == ChosenBy.WEIGHT,
-            entity.is_not(None),
+        record = InferenceRequest
+        is_good = record.status == InferenceStatus.COMPLETED
+        has_failed = or_(
+            record.status == InferenceStatus.TIMEOUT, func.coalesce(record.error.startswith("INFERENCE_ERROR"), False)
         )
+        is_refused = and_(~is_good, ~has_failed)
+        in_its_place = record.fallback_from == subject.candidate_version
+        by_candidate = record.application == subject.candidate
+        by_stable = and_(record.application == subject.stable, record.fallback_from.is_(None))
+        records, requests = func.count(), func.count(record.request_id.distinct())
+        of = (
+            select(
+                records.filter(or_(by_candidate, in_its_place)).label("candidate"),
+                records.filter(by_stable).label("stable"),
+                records.filter(by_candidate, is_good).label("good"),
+                records.filter(by_candidate, has_failed).label("failed"),
+                records.filter(by_candidate, is_refused).label("refused"),
+                records.filter(in_its_place).label("replaced"),
+                records.filter(in_its_place, is_good).label("rescued"),
+                records.filter(in_its_place, is_refused).label("mistaken"),
+                requests.filter(or_(and_(by_candidate, has_failed), in_its_place)).label("failures"),
+                requests.filter(by_stable, has_failed).label("stable_failures"),
+                records.filter(by_stable, is_refused).label("stable_refused"),
+            )
+            .where(
+                record.application.in_([subject.candidate, subject.stable]),
+                record.requested_at >= moment(subject.since),
+                record.chosen_by == ChosenBy.WEIGHT,
+                record.entity.is_not(None),
+            )
+            .group_by(record.entity)
+            .subquery()
+            .c
+        )
+        # The records of what the stable answered in its place don't say whether the candidate failed or refused it; a
+        # candidate that refuses is alive, and has a record of it.
+        has_met_failure = or_(of.failed > 0, and_(of.replaced > 0, of.refused == 0))
+        counted = {
+            "candidate": records.filter(of.candidate > 0),
+            "stable": records.filter(of.stable > 0),
+            "candidate_failed": records.filter(has_met_failure),
+            "stable_failed": records.filter(of.stable_failures > 0),
+            "candidate_refused": records.filter(of.refused > of.mistaken),
+            "stable_refused": records.filter(of.stable_refused > 0),
+            "candidate_rescued": records.filter(of.rescued >= RESCUES, of.good == 0, of.refused == 0),
+            "candidate_failures": func.coalesce(func.sum(of.failures - func.least(of.refused, of.replaced)), 0),
+            "stable_failures": func.coalesce(func.sum(of.stable_failures), 0),
+        }
         async with self._sessions() as session:
-            found = tuple((await session.execute(counted)).one())
-        return Entities(*found)
+            found = (await session.execute(select(*counted.values()))).one()
+        return Entities(**{name: int(count) for name, count in zip(counted, found, strict=True)})

@@ -8,10 +8,14 @@ from hotswap.views.base import View
 
 
 class ArmView(View):
-    """`errorRate` is 0 to 1; latencies are None without a request."""
+    """`errors` are failures (5xx), `refused` what was refused as the client's mistake (4xx).
+
+    `errorRate` is 0 to 1; latencies are None without a request.
+    """
 
     requests: int = 0
     errors: int = 0
+    refused: int = 0
     error_rate: float = 0.0
     latency_p50_ms: float | None = None
     latency_p95_ms: float | None = None

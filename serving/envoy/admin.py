@@ -111,6 +111,7 @@ def read_tally(said: dict[str, Any]) -> Tally:
                 rescued_errors=pairs[application]["failed", True],
                 sticky=sticky[application].total(),
                 sticky_errors=sticky[application]["5"],
+                sticky_refused=sticky[application]["4"],
                 latency=dict(latency[application]),
             )
             for application, by_class in answers.items()

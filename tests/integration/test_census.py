@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import psycopg
 
-from hotswap.domain.analysis import Entities, Subject
+from hotswap.domain.analysis import RESCUES, Entities, Subject
 from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus
 from hotswap.persistence import recorder
 from hotswap.persistence.census import PostgresCensus
@@ -24,7 +24,7 @@ REFUSED = {"status": InferenceStatus.FAILED, "error": "SCHEMA_VALIDATION_ERROR: 
 async def test_a_caller_counts_once_and_has_failed_where_anything_of_it_did(
     sessions: Sessions, postgres_url: str
 ) -> None:
-    seen = [
+    seen: list[dict[str, object]] = [
         {**MINE, "entity": 1},
         {**MINE, "entity": 1},
         {**MINE, "entity": 2, **FAILED},
@@ -40,6 +40,43 @@ async def test_a_caller_counts_once_and_has_failed_where_anything_of_it_did(
         {**MINE, "entity": 9, "requested_at": NOW - 61},
         {"application": "other", "entity": 10},
     ]
+    assert await _counted(seen, sessions, postgres_url) == Entities(
+        candidate=5,
+        stable=2,
+        candidate_failed=3,
+        stable_failed=1,
+        candidate_refused=1,
+        candidate_failures=3,
+        stable_failures=1,
+    )
+
+
+async def test_pairs_tell_whose_doing_a_refusal_is_and_whom_the_candidate_never_answers(
+    sessions: Sessions, postgres_url: str
+) -> None:
+    rescue = {**THEIRS, "fallback_from": "2.0.0"}
+    seen: list[dict[str, object]] = []
+    for number in range(RESCUES):
+        seen += [{**MINE, "entity": 1, "request_id": f"a{number}", **FAILED}]
+        seen += [{**rescue, "entity": 1, "request_id": f"a{number}"}]
+        seen += [{**rescue, "entity": 2, "request_id": f"b{number}"}]  # its replica died, and left no record
+    seen += [{**rescue, "entity": 3, "request_id": f"c{number}"} for number in range(RESCUES)] + [{**MINE, "entity": 3}]
+    seen += [{**MINE, "entity": 4, "request_id": "d", **REFUSED}, {**rescue, "entity": 4, "request_id": "d"}]
+    seen += [{**MINE, "entity": 5, "request_id": "e", **REFUSED}, {**rescue, "entity": 5, "request_id": "e", **REFUSED}]
+    seen += [{**THEIRS, "entity": 6, **REFUSED}]
+    assert await _counted(seen, sessions, postgres_url) == Entities(
+        candidate=5,
+        stable=1,
+        candidate_failed=3,
+        candidate_refused=1,
+        stable_refused=1,
+        candidate_rescued=2,
+        candidate_failures=3 * RESCUES,
+        stable_failures=0,
+    )
+
+
+async def _counted(seen: list[dict[str, object]], sessions: Sessions, postgres_url: str) -> Entities:
     rows = [
         recorder.Writable(b"", recorder._row(decode_record(encoded(f"r{number}", **{"requested_at": NOW, **each}))))
         for number, each in enumerate(seen)
@@ -48,6 +85,4 @@ async def test_a_caller_counts_once_and_has_failed_where_anything_of_it_did(
     async with await psycopg.AsyncConnection.connect(url) as database:
         assert await recorder.write(database, rows) == []
         await database.commit()
-    assert await PostgresCensus(sessions).entities(SUBJECT) == Entities(
-        candidate=5, stable=2, candidate_failed=3, stable_failed=1
-    )
+    return await PostgresCensus(sessions).entities(SUBJECT)

@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from hotswap.analysis.evidence import log_evidence
 from hotswap.analysis.figures import quantile_ms
 from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import Look
+from hotswap.domain.analysis import Look, NoVerdict
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import Outcome, Reason, Verdict
 from hotswap.messages import CanaryConfig
@@ -82,7 +82,9 @@ def test_verdicts(candidate: Counts, stable: Counts, outcome: Outcome, reason: R
 def test_at_100_percent_the_earlier_stable_is_the_measure() -> None:
     earlier = counts(500, 1)
     assert verdict(counts(200, 1), counts(0), weight=10_000, reference=earlier).outcome is Outcome.PASS
-    assert verdict(counts(200, 40), counts(0), weight=10_000, reference=earlier).reason is Reason.ERROR_RATE
+    worse = verdict(counts(200, 40), counts(0), weight=10_000, reference=earlier)
+    assert (worse.outcome, worse.action) == (Outcome.INCONCLUSIVE, NoVerdict.HOLD)
+    assert "of another time" in worse.message
     assert verdict(counts(200), counts(0), weight=10_000, reference=counts(3)).outcome is Outcome.INSUFFICIENT_DATA
 
 
