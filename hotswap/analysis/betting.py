@@ -26,14 +26,9 @@ _LONGEST = 64
 
 
 class Betting:
-    """Of `features` that all say 'worse' by a higher value (0 to 1), lumps bet on the one that stood out so far.
+    """Of `features` that all say 'worse' by a higher value (0 to 1), lumps bet on the one that stood out so far."""
 
-    `ceiling` takes the stable's place where nothing runs beside the candidate: the means that the stable surely has not
-    exceeded.
-    """
-
-    def __init__(self, features: int, *, runs: tuple[int, ...] = (), ceiling: Floats | None = None) -> None:
-        self._ceiling = ceiling
+    def __init__(self, features: int, *, runs: tuple[int, ...] = ()) -> None:
         self._capital = np.zeros((*runs, len(STAKES)))
         self._past_sums = np.zeros((*runs, 2, features))
         self._past_counts = np.zeros((*runs, 2))
@@ -48,15 +43,14 @@ class Betting:
         self._counts += counts
         self._looks += 1
         full = self._looks >= self._span
-        arms = slice(0, 2 if self._ceiling is None else 1)
-        came = self._counts[..., arms] > 0
+        came = self._counts > 0
         seen = came.all(axis=-1)
         difference, known = self._difference()
         self._capital += np.log1p(np.where(full & seen & known, difference, 0.0)[..., None] * STAKES)
         # A lump that lacks an arm says nothing. Waiting for the arm would favour the seconds in which it came; that the
         # next lump is longer is known before it begins. It is so only where arms come seldom: not before each has come
         # at all, as labels do late, nor in a time in which none comes.
-        seldom = came.any(axis=-1) & ~seen & (self._past_counts[..., arms] > 0).all(axis=-1)
+        seldom = came.any(axis=-1) & ~seen & (self._past_counts > 0).all(axis=-1)
         self._span = np.where(full & seldom, np.minimum(self._span * 2, _LONGEST), self._span)
         self._past_sums += np.where(full[..., None, None], self._sums, 0.0)
         self._past_counts += np.where(full[..., None], self._counts, 0.0)
@@ -73,8 +67,6 @@ class Betting:
         means = self._sums / np.maximum(self._counts, 1)[..., None]
         chosen, known = self._choice()
         mine = np.take_along_axis(means[..., 0, :], chosen[..., None], axis=-1)[..., 0]
-        if self._ceiling is not None:
-            return mine - self._ceiling[chosen], known
         theirs = np.take_along_axis(means[..., 1, :], chosen[..., None], axis=-1)[..., 0]
         return np.clip(mine - theirs, -1.0, 1.0), known
 
@@ -84,15 +76,9 @@ class Betting:
         means = self._past_sums / counts[..., None]
         if means.shape[-1] == 1:
             return np.zeros(means.shape[:-2], dtype=np.intp), np.ones(means.shape[:-2], dtype=np.bool_)
-        if self._ceiling is not None:
-            centre, theirs, weight = self._ceiling, self._ceiling, 1 / counts[..., 0]
-        else:
-            centre = self._past_sums.sum(axis=-2) / counts.sum(axis=-1)[..., None]
-            theirs, weight = means[..., 1, :], (1 / counts).sum(axis=-1)
+        centre = self._past_sums.sum(axis=-2) / counts.sum(axis=-1)[..., None]
+        weight = (1 / counts).sum(axis=-1)
         # Of a feature that is always, or never, there is no deviation: half a value more keeps it from standing out.
         spread = np.maximum(centre * (1 - centre), 0.0) * weight[..., None] + weight[..., None] ** 2
-        distance = (means[..., 0, :] - theirs) / np.sqrt(spread)
-        known = self._past_counts[..., 0] > 0
-        if self._ceiling is None:
-            known = known & (self._past_counts[..., 1] > 0)
-        return np.argmax(distance, axis=-1), known
+        distance = (means[..., 0, :] - means[..., 1, :]) / np.sqrt(spread)
+        return np.argmax(distance, axis=-1), np.asarray((self._past_counts > 0).all(axis=-1))

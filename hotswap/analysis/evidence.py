@@ -20,7 +20,8 @@ def log_evidence(
 
     For errors with both arms side by side: `hits` are the candidate's errors, `misses` the stable's, `share` is the
     candidate's share of the traffic. For one arm against a known rate: its errors, its successes, and that rate.
-    `a`, `b` shape the Beta prior, cut off at `share`.
+    A draw that is bad by a part of 1 counts for that part: as x^b is concave, its bet is no better than fair. `a`, `b`
+    shape the Beta prior, cut off at `share`.
 
     Raises ValueError unless 0 < share < 1, and for negative counts.
     """
@@ -34,9 +35,9 @@ def log_evidence(
     return np.asarray(_log_upper_beta(a + hits, b + misses, share) - prior - null)
 
 
-def log_mean(found: Sequence[float]) -> float:
+def log_mean(found: Sequence[float] | NDArray[np.float64]) -> float:
     """Logarithm of the mean of these e-values, which is one itself, whatever they have to do with each other."""
-    if not found:
+    if not len(found):
         return 0.0
     return float(logsumexp(found)) - math.log(len(found))
 

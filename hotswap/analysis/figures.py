@@ -53,6 +53,16 @@ def held_at_full(metric: Metric) -> NoVerdict:
     return NoVerdict.HOLD if metric.on_no_verdict is NoVerdict.EXTEND else metric.on_no_verdict
 
 
+def too_few(callers: float | None, setting: Setting) -> str | None:
+    """Why evidence that rests on so many callers is no harm; None where it is, or where no caller is known."""
+    if callers is None or callers >= setting.minimum_callers:
+        return None
+    return (
+        f"{callers:g} known callers came to the candidate, and harm needs at least {setting.minimum_callers} "
+        f"(`minimumCallers`)"
+    )
+
+
 class MetricJudge(Protocol):
     """Judges one metric of one step; folds looks as they come, in memory that doesn't grow with them."""
 

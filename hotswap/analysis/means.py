@@ -1,15 +1,19 @@
 """The judge of means (accuracy, confidence, what a business counts): worse than the stable's by more than a threshold.
 
-The evidence is betting's, on what came between two readings: sums are cumulative, so late labels are fine.
-Where nothing runs beside the candidate, the mean that the stable had before is the measure, with Hoeffding's slack.
+The evidence is betting's, on what came between two readings: sums are cumulative, so late labels are fine. Callers that
+keep their arm count once each, by the mean of their values: where there are any, harm needs evidence as well that bad
+values fall on the candidate's callers more often than its share (`evidence.py`).
+Where nothing runs beside the candidate, the mean that the stable had before is shown, and is never harm.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from hotswap.analysis.betting import Betting, Floats
-from hotswap.analysis.figures import Setting, result
+from hotswap.analysis.betting import Betting
+from hotswap.analysis.evidence import log_evidence
+from hotswap.analysis.figures import OF_ANOTHER_TIME, Setting, held_at_full, result, too_few
 from hotswap.domain.analysis import Look, Metric, Moments, Reading, Worse
 from hotswap.domain.verdict import MetricResult, Outcome
 
@@ -18,8 +22,9 @@ class MeanJudge:
     def __init__(self, metric: Metric, setting: Setting) -> None:
         self._metric = metric
         self._setting = setting
-        self._betting = Betting(1) if setting.reference is None else None
+        self._betting = Betting(1)
         self._folded = (Moments(), Moments())
+        self._draws: tuple[Moments, Moments] | None = None
         self._reading: Reading | None = None
 
     def add(self, look: Look) -> None:
@@ -33,18 +38,13 @@ class MeanJudge:
         new = tuple(now - before for now, before in zip(both, self._folded, strict=True))
         if min(each.count for each in new) < 0:
             return  # Read from somewhere that knew less than the reading before: the next one that knows more counts.
-        if self._betting is None:
-            if both[1].count < self._metric.samples:
-                return  # Nothing is folded yet, so what the candidate does meanwhile counts once there is a measure.
-            self._betting = Betting(1, ceiling=self._ceiling(both[1]))
         self._folded = both
-        self._betting.add(
-            np.array([[self._badness(each)] for each in new]), np.array([float(each.count) for each in new])
-        )
-
-    def _ceiling(self, stable: Moments) -> Floats:
-        slack = math.sqrt(-math.log(self._setting.alpha / 10) / (2 * stable.count))
-        return np.array([min(self._badness(stable) / stable.count + slack, 1.0)])
+        if reading.candidate_draws is not None or reading.stable_draws is not None:
+            self._draws = (reading.candidate_draws or Moments(), reading.stable_draws or Moments())
+        if self._setting.share is not None:
+            self._betting.add(
+                np.array([[self._badness(each)] for each in new]), np.array([float(each.count) for each in new])
+            )
 
     def _badness(self, moments: Moments) -> float:
         """The sum of the values, each from 0 (the best of `bounds`) to 1 (the worst)."""
@@ -53,18 +53,26 @@ class MeanJudge:
         share = min(max(share, 0.0), float(moments.count))
         return share if self._metric.worse is Worse.HIGHER else moments.count - share
 
+    def _evidence(self) -> float:
+        lasting = float(self._betting.log_evidence)
+        if self._draws is None or (share := self._setting.share) is None:
+            return lasting
+        mine, theirs = (self._badness(each) for each in self._draws)
+        return min(lasting, float(log_evidence(mine, theirs, share=share)))
+
     def result(self, *, is_over: bool) -> MetricResult:
         metric, reading = self._metric, self._reading
-        evidence = self._setting.prior + (float(self._betting.log_evidence) if self._betting is not None else 0.0)
+        evidence = self._setting.prior + self._evidence()
         if reading is None:
             return result(metric, Outcome.INSUFFICIENT_DATA, f"{metric.name} was not read yet", evidence=evidence)
         if reading.error is not None:
             return result(metric, Outcome.ERROR, f"{metric.name}: {reading.error}", evidence=evidence)
-        candidate, stable = self._folded
-        if candidate.mean is None or stable.mean is None or min(candidate.count, stable.count) < metric.samples:
+        values = min(each.count for each in self._folded)
+        candidate, stable = self._draws or self._folded
+        if candidate.mean is None or stable.mean is None or values < metric.samples:
             lacking = (
                 f"{metric.name}: fewer than {metric.samples} values from an arm "
-                f"(candidate {candidate.count}, stable {stable.count})"
+                f"(candidate {self._folded[0].count}, stable {self._folded[1].count})"
             )
             return result(metric, Outcome.INSUFFICIENT_DATA, lacking, evidence=evidence)
         sign = 1 if metric.worse is Worse.HIGHER else -1
@@ -79,7 +87,13 @@ class MeanJudge:
         )
         outcome = Outcome.PASS
         if excess > limit:
-            outcome = Outcome.HARM if evidence >= needed else Outcome.INCONCLUSIVE
+            outcome = Outcome.INCONCLUSIVE
+            if self._setting.share is None:
+                told = f"{told}, {OF_ANOTHER_TIME}"
+                metric = replace(metric, on_no_verdict=held_at_full(metric))
+            elif evidence >= needed:
+                few = too_few(candidate.count if self._draws is not None else None, self._setting)
+                outcome, told = (Outcome.HARM, told) if few is None else (outcome, f"{few}: {told}")
         return result(metric, outcome, told, numbers=numbers, evidence=evidence, early=excess + margin < limit)
 
 

@@ -142,8 +142,9 @@ class Moments:
 class Reading:
     """What a source said of one metric at `at` (Unix time, seconds); which fields it fills is the source's.
 
-    Means fill moments, queries values, a Kayenta judge's queries points (None where one is missing), a webhook
-    `passed`. `error` says why it could not be read: never a pass.
+    Means fill moments, and where there are callers that keep their arm also the moments of `draws`: each caller's mean
+    once, and each value of nobody in particular. Queries fill values, a Kayenta judge's queries points (None where one
+    is missing), a webhook `passed`. `error` says why it could not be read: never a pass.
     """
 
     at: float
@@ -156,6 +157,8 @@ class Reading:
     passed: bool | None = None
     message: str = ""
     error: str | None = None
+    candidate_draws: Moments | None = None
+    stable_draws: Moments | None = None
 
 
 RESCUES = 6
@@ -169,7 +172,9 @@ class Entities:
     `..._failed` are callers who met a failure of that arm, `..._refused` callers whom it refused what the other arm
     didn't refuse as well. `candidate_rescued` are those for whom the candidate failed every request, at least
     `RESCUES` of them, which the stable answered well in its place. `..._failures` are the failed requests that records
-    tell of; None where nobody counted them.
+    tell of; None where nobody counted them. `..._latency` maps the upper bound of a bucket in microseconds to what lies
+    in it of an arm's good answers, by the time in the replica: those of one caller weigh 1 together, and so does each
+    answer to nobody in particular.
     """
 
     candidate: int = 0
@@ -181,6 +186,8 @@ class Entities:
     candidate_rescued: int = 0
     candidate_failures: int | None = None
     stable_failures: int | None = None
+    candidate_latency: dict[str, float] = field(default_factory=dict)
+    stable_latency: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ published whole, with a generation that only grows; each route in it carries the
 change, so that a late zombie can never bring an old weight back (invariant 5).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from hotswap.domain.errors import ValidationFailed
@@ -163,13 +164,7 @@ class Counts:
 
     def latency_quantile_ms(self, quantile: float) -> float | None:
         """The upper bound, in milliseconds, of the bucket that holds it (0 to 1); None without an answer."""
-        total = sum(self.latency.values())
-        seen = 0
-        for bound, count in sorted((float(bound), count) for bound, count in self.latency.items()):
-            seen += count
-            if seen >= quantile * total:
-                return bound / 1000
-        return None
+        return quantile_of(self.latency, quantile)
 
     def has_shrunk(self, before: "Counts") -> bool:
         """Whether any figure is below what it was `before`: then they aren't counts of the same proxies."""
@@ -191,6 +186,17 @@ class Counts:
         }
         figures = {name: getattr(self, name) + sign * getattr(other, name) for name in _FIGURES}
         return Counts(**figures, latency={bound: count for bound, count in buckets.items() if count})
+
+
+def quantile_of(latency: Mapping[str, float], quantile: float) -> float | None:
+    """The upper bound, in milliseconds, of the bucket that holds it (0 to 1); None without an answer."""
+    total = sum(latency.values())
+    seen = 0.0
+    for bound, count in sorted((float(bound), count) for bound, count in latency.items()):
+        seen += count
+        if count and seen >= quantile * total * (1 - 1e-12):
+            return bound / 1000
+    return None
 
 
 _FIGURES = tuple(each.name for each in fields(Counts) if each.name != "latency")

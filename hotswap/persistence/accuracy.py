@@ -9,9 +9,10 @@ of what may be any number can't be judged.
 import time
 from collections.abc import Callable
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, func
 
-from hotswap.domain.analysis import Metric, Moments, Reading, Subject
+from hotswap.domain.analysis import Metric, Reading, Subject
+from hotswap.persistence import draws
 from hotswap.persistence.arms import of_both_arms
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.tables import OutcomeRow
@@ -28,19 +29,15 @@ class PostgresAccuracy:
         within = func.least(func.greatest(OutcomeRow.score, lowest), highest)
         value = case((OutcomeRow.is_number.is_(True), within), else_=OutcomeRow.score)
         arms = of_both_arms(OutcomeRow, subject)
+        wanted = draws.summed(
+            value,
+            OutcomeRow.is_compared,
+            arms,
+            entity=OutcomeRow.entity,
+            groups=[OutcomeRow.application, OutcomeRow.is_number],
+        )
         async with self._sessions() as session:
-            rows = await session.execute(
-                select(
-                    OutcomeRow.application,
-                    OutcomeRow.is_number,
-                    func.count(),
-                    func.sum(value),
-                    func.sum(value * value),
-                )
-                .where(OutcomeRow.is_compared, arms)
-                .group_by(OutcomeRow.application, OutcomeRow.is_number)
-            )
-            seen = [tuple(row) for row in rows]
+            seen = [tuple(row) for row in await session.execute(wanted)]
         kinds = {is_number for _, is_number, *_ in seen}
         if len(kinds) > 1:
             return Reading(now, error="one arm predicts labels and the other numbers, which have no common score")
@@ -50,9 +47,5 @@ class PostgresAccuracy:
                 error="the predictions are numbers, whose score is minus their distance from the outcome: it needs "
                 "`bounds` below 0 in `analysis.metrics`, such as [-10, 0]",
             )
-        moments = {application: Moments(count, total, squares) for application, _, count, total, squares in seen}
-        return Reading(
-            now,
-            candidate=moments.get(subject.candidate, Moments()),
-            stable=moments.get(subject.stable, Moments()),
-        )
+        found = {application: draws.read(*sums) for application, _, *sums in seen}
+        return draws.reading(now, found.get(subject.candidate), found.get(subject.stable))

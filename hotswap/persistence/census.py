@@ -5,13 +5,19 @@ and saw it fail. What the candidate refused is its doing unless the stable, aske
 it was the client's mistake.
 """
 
-from sqlalchemy import and_, func, or_, select
+import math
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, func, or_, select
 
 from hotswap.domain.analysis import RESCUES, Entities, Subject
 from hotswap.domain.vocabulary import ChosenBy, InferenceStatus
 from hotswap.persistence.arms import moment
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.tables import InferenceRequest
+
+PER_OCTAVE = 12
+"""Buckets of latency from one value to its double: each is 6% wide."""
 
 
 class PostgresCensus:
@@ -56,7 +62,7 @@ class PostgresCensus:
         # The records of what the stable answered in its place don't say whether the candidate failed or refused it; a
         # candidate that refuses is alive, and has a record of it.
         has_met_failure = or_(of.failed > 0, and_(of.replaced > 0, of.refused == 0))
-        counted = {
+        counted: dict[str, ColumnElement[Any]] = {
             "candidate": records.filter(of.candidate > 0),
             "stable": records.filter(of.stable > 0),
             "candidate_failed": records.filter(has_met_failure),
@@ -69,4 +75,42 @@ class PostgresCensus:
         }
         async with self._sessions() as session:
             found = (await session.execute(select(*counted.values()))).one()
-        return Entities(**{name: int(count) for name, count in zip(counted, found, strict=True)})
+            latency = await session.execute(_latency(subject))
+            seen = [(application, place, float(weight)) for application, place, weight in latency]
+        numbers: dict[str, Any] = {name: int(count) for name, count in zip(counted, found, strict=True)}
+        mine, theirs = (
+            {_upper_bound(place): weight for application, place, weight in seen if application == arm}
+            for arm in (subject.candidate, subject.stable)
+        )
+        return Entities(**numbers, candidate_latency=mine, stable_latency=theirs)
+
+
+def _latency(subject: Subject) -> Select[Any]:
+    """How much weight lies in each bucket: a caller's good answers weigh 1 together, those of nobody 1 each."""
+    record = InferenceRequest
+    octaves = func.ln(func.greatest(record.latency_ms * 1000, 1.0)) / math.log(2)
+    place = func.ceil(octaves * PER_OCTAVE).cast(BigInteger).label("place")
+    answers = (
+        select(record.application, record.entity, place, func.count().label("number"))
+        .where(
+            record.application.in_([subject.candidate, subject.stable]),
+            record.requested_at >= moment(subject.since),
+            record.chosen_by == ChosenBy.WEIGHT,
+            record.fallback_from.is_(None),
+            record.status == InferenceStatus.COMPLETED,
+        )
+        .group_by(record.application, record.entity, place)
+        .subquery()
+        .c
+    )
+    of_caller = func.sum(answers.number).over(partition_by=[answers.application, answers.entity])
+    weight = case((answers.entity.is_(None), answers.number), else_=answers.number / of_caller)
+    weighed = select(answers.application, answers.place, weight.label("weight")).subquery().c
+    return select(weighed.application, weighed.place, func.sum(weighed.weight)).group_by(
+        weighed.application, weighed.place
+    )
+
+
+def _upper_bound(place: int) -> str:
+    """In microseconds, as `Counts.latency` has it."""
+    return f"{2 ** (place / PER_OCTAVE):.6g}"

@@ -33,7 +33,7 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.2, 15.0
 _RECORDS = text("""
     SELECT DISTINCT ON (r.request_id)
         r.request_id, r.requested_at, r.environment, r.model_name, r.version, r.application, r.prediction,
-        r.fallback_from, r.chosen_by, m.type
+        r.fallback_from, r.chosen_by, r.entity, m.type
     FROM inference_requests r LEFT JOIN models m ON m.name = r.model_name
     WHERE r.request_id = ANY(:ids) AND r.status = 'Completed' AND r.arm <> 'shadow'
     ORDER BY r.request_id, r.requested_at, r.record_id
@@ -152,6 +152,7 @@ async def _mark(session: AsyncSession, due: list[OutcomeRow], found: dict[str, F
         record, score = match.record, match.score
         row.due_at = None
         row.application, row.requested_at = record["application"], record["requested_at"]
+        row.entity = record["entity"]
         row.predicted = score.predicted if score is not None else None
         row.counted = score.actual if score is not None else None
         row.error = score.error if score is not None else None

@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Double, case, func, select
+from sqlalchemy import ColumnElement, Double, case, func
 
-from hotswap.domain.analysis import Metric, Moments, Reading, Source, Subject
+from hotswap.domain.analysis import Metric, Reading, Source, Subject
 from hotswap.domain.vocabulary import ChosenBy, InferenceStatus
+from hotswap.persistence import draws
 from hotswap.persistence.arms import of_both_arms
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.tables import InferenceRequest
@@ -31,25 +32,19 @@ class PostgresPredictions:
         lowest, highest = metric.bounds
         # PostgreSQL's `least` and `greatest` leave nulls out: one would count as the lowest value there is.
         value = case((number.is_not(None), func.least(func.greatest(number, lowest), highest)), else_=None)
-        wanted = (
-            select(record.application, func.count(value), func.sum(value), func.sum(value * value))
-            .where(
-                of_both_arms(record, subject),
-                record.chosen_by == ChosenBy.WEIGHT,
-                record.fallback_from.is_(None),
-                record.status == InferenceStatus.COMPLETED,
-                record.is_batch.is_(False),
-            )
-            .group_by(record.application)
+        wanted = draws.summed(
+            value,
+            of_both_arms(record, subject),
+            record.chosen_by == ChosenBy.WEIGHT,
+            record.fallback_from.is_(None),
+            record.status == InferenceStatus.COMPLETED,
+            record.is_batch.is_(False),
+            entity=record.entity,
+            groups=[record.application],
         )
         async with self._sessions() as session:
-            seen = {
-                application: Moments(count, total or 0.0, squares or 0.0)
-                for application, count, total, squares in await session.execute(wanted)
-            }
-        return Reading(
-            now, candidate=seen.get(subject.candidate, Moments()), stable=seen.get(subject.stable, Moments())
-        )
+            seen = {application: draws.read(*sums) for application, *sums in await session.execute(wanted)}
+        return draws.reading(now, seen.get(subject.candidate), seen.get(subject.stable))
 
 
 def _number() -> ColumnElement[Any]:

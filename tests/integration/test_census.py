@@ -1,5 +1,6 @@
 """Callers that keep their arm, counted from real rows: each once, whatever they asked and whoever answered."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import psycopg
@@ -40,7 +41,7 @@ async def test_a_caller_counts_once_and_has_failed_where_anything_of_it_did(
         {**MINE, "entity": 9, "requested_at": NOW - 61},
         {"application": "other", "entity": 10},
     ]
-    assert await _counted(seen, sessions, postgres_url) == Entities(
+    assert _without_latency(await _counted(seen, sessions, postgres_url)) == Entities(
         candidate=5,
         stable=2,
         candidate_failed=3,
@@ -64,7 +65,7 @@ async def test_pairs_tell_whose_doing_a_refusal_is_and_whom_the_candidate_never_
     seen += [{**MINE, "entity": 4, "request_id": "d", **REFUSED}, {**rescue, "entity": 4, "request_id": "d"}]
     seen += [{**MINE, "entity": 5, "request_id": "e", **REFUSED}, {**rescue, "entity": 5, "request_id": "e", **REFUSED}]
     seen += [{**THEIRS, "entity": 6, **REFUSED}]
-    assert await _counted(seen, sessions, postgres_url) == Entities(
+    assert _without_latency(await _counted(seen, sessions, postgres_url)) == Entities(
         candidate=5,
         stable=1,
         candidate_failed=3,
@@ -74,6 +75,10 @@ async def test_pairs_tell_whose_doing_a_refusal_is_and_whom_the_candidate_never_
         candidate_failures=3 * RESCUES,
         stable_failures=0,
     )
+
+
+def _without_latency(found: Entities) -> Entities:
+    return replace(found, candidate_latency={}, stable_latency={})
 
 
 async def _counted(seen: list[dict[str, object]], sessions: Sessions, postgres_url: str) -> Entities:
@@ -86,3 +91,23 @@ async def _counted(seen: list[dict[str, object]], sessions: Sessions, postgres_u
         assert await recorder.write(database, rows) == []
         await database.commit()
     return await PostgresCensus(sessions).entities(SUBJECT)
+
+
+async def test_latency_has_each_caller_once_and_each_answer_to_nobody(sessions: Sessions, postgres_url: str) -> None:
+    loud: list[dict[str, object]] = [{**MINE, "entity": 1, "latency_ms": 40.0} for _ in range(30)]
+    others: list[dict[str, object]] = [
+        {**MINE, "entity": 2, "latency_ms": 5.0},
+        {**MINE, "entity": 2, "latency_ms": 5.0},
+        {**MINE, "entity": 2, "latency_ms": 40.0},
+        {**MINE, "entity": 2, "latency_ms": 40.0},
+        {**MINE, "entity": None, "latency_ms": 5.0},
+        {**MINE, "entity": None, "latency_ms": 5.0},
+        {**MINE, "entity": 3, "latency_ms": 900.0, **FAILED},
+        {**THEIRS, "entity": 4, "latency_ms": 0.0},
+        {**THEIRS, "entity": 5, "fallback_from": "2.0.0"},
+    ]
+    found = await _counted(loud + others, sessions, postgres_url)
+    mine = {float(bound): weight for bound, weight in found.candidate_latency.items()}
+    assert sorted(mine.values()) == [1.5, 2.5]
+    assert [5_000 <= min(mine) < 5_400, 40_000 <= max(mine) < 42_500] == [True, True]
+    assert sum(found.stable_latency.values()) == 1

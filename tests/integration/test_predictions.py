@@ -66,3 +66,21 @@ async def test_numbers_are_cut_off_at_their_bounds(sessions: Sessions) -> None:
 async def test_at_full_weight_the_stable_is_what_it_was_before(sessions: Sessions) -> None:
     _, theirs = await read(sessions, Source.CONFIDENCE, weight=FULL, bounds=(0, 1))
     assert theirs == Moments(2, 1.25, 1.0625)
+
+
+async def test_callers_that_keep_their_arm_are_one_draw_each(sessions: Sessions, postgres_url: str) -> None:
+    loud = [{**MINE, "confidence": 0.0, "entity": 1} for _ in range(20)]
+    more = [{**MINE, "confidence": 0.5, "entity": 2}, {**MINE, "confidence": 1.0, "entity": 2}]
+    made = [encoded(f"e{number}", **{"requested_at": NOW, **each}) for number, each in enumerate(loud + more)]
+    url = postgres_url.replace("postgresql+psycopg://", "postgresql://")
+    async with await psycopg.AsyncConnection.connect(url) as database:
+        written = [recorder.Writable(raw, recorder._row(decode_record(raw))) for raw in made]
+        assert await recorder.write(database, written) == []
+        await database.commit()
+    metric = Metric("it", Source.CONFIDENCE, JudgeName.MEAN)
+    subject = Subject("dep", "Production", "fraud", "new", "old", "2.0.0", "1.0.0", FULL // 2, NOW - 60)
+    reading = await PostgresPredictions(sessions).read(metric, subject)
+    assert (reading.candidate, reading.stable) == (Moments(24, 2.75, 2.0625), Moments(1, 0.25, 0.0625))
+    # Two of nobody in particular (0.5 and 0.75), and the means of two callers (0 and 0.75).
+    assert reading.candidate_draws == Moments(4, 2.0, 0.8125 + 0.5625)
+    assert reading.stable_draws == Moments(1, 0.25, 0.0625)

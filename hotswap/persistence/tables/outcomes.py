@@ -27,7 +27,7 @@ class OutcomeRow(Base):
             "ix_outcomes_compared",
             "application",
             "requested_at",
-            postgresql_include=["is_number", "score"],
+            postgresql_include=["is_number", "score", "entity"],
             postgresql_where=text("is_compared"),
         ),
     )
@@ -49,6 +49,8 @@ class OutcomeRow(Base):
     is_number: Mapped[bool | None]
     is_compared: Mapped[bool] = mapped_column(server_default=text("false"))
     """Whether the weight chose who answered: only that says anything of one version beside another."""
+    entity: Mapped[int | None]
+    """Whose request it was, as its record has it."""
 
 
 class OutcomeRollup(Base):

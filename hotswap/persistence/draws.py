@@ -1,0 +1,78 @@
+"""Sums of values of which one caller's say little about each other: each caller counts once, by its mean.
+
+Callers that keep their arm are all at one version, with whatever they ask for; so their requests are no independent
+draws, and each of them is one. A request of nobody in particular is a draw of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, case, func, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from hotswap.domain.analysis import Moments, Reading
+
+Column = ColumnElement[Any] | InstrumentedAttribute[Any]
+Condition = ColumnElement[bool] | InstrumentedAttribute[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """One group's: the moments of all values, and those of its draws; None where no caller is known."""
+
+    all: Moments
+    draws: Moments | None
+
+
+def summed(value: ColumnElement[Any], *where: Condition, entity: Column, groups: Sequence[Column]) -> Select[Any]:
+    """A query of the groups' columns, and then of what `read` takes."""
+    each = (
+        select(
+            *(group.label(f"group{number}") for number, group in enumerate(groups)),
+            entity.label("entity"),
+            func.count(value).label("number"),
+            func.sum(value).label("total"),
+            func.sum(value * value).label("squares"),
+        )
+        .where(*where)
+        .group_by(*groups, entity)
+        .subquery()
+        .c
+    )
+    is_caller = and_(each.entity.is_not(None), each.number > 0)
+    mean = each.total / func.nullif(each.number, 0)
+    by = [each[f"group{number}"] for number in range(len(groups))]
+    return select(
+        *by,
+        func.sum(each.number),
+        func.sum(each.total),
+        func.sum(each.squares),
+        func.count().filter(is_caller),
+        func.sum(case((is_caller, 1), else_=each.number)),
+        func.sum(case((is_caller, mean), else_=each.total)),
+        func.sum(case((is_caller, mean * mean), else_=each.squares)),
+    ).group_by(*by)
+
+
+def read(number: Any, total: Any, squares: Any, callers: Any, *draws: Any) -> Values:
+    """The columns of `summed` after its groups."""
+    of_all = Moments(int(number), float(total or 0.0), float(squares or 0.0))
+    if not callers:
+        return Values(of_all, None)
+    drawn, drawn_total, drawn_squares = draws
+    return Values(of_all, Moments(int(drawn), float(drawn_total or 0.0), float(drawn_squares or 0.0)))
+
+
+def reading(at: float, candidate: Values | None, stable: Values | None) -> Reading:
+    """What is said of two arms; of draws something only where either has callers."""
+    mine, theirs = (each or Values(Moments(), None) for each in (candidate, stable))
+    if mine.draws is None and theirs.draws is None:
+        return Reading(at, candidate=mine.all, stable=theirs.all)
+    return Reading(
+        at,
+        candidate=mine.all,
+        stable=theirs.all,
+        candidate_draws=mine.draws or mine.all,
+        stable_draws=theirs.draws or theirs.all,
+    )

@@ -1,0 +1,147 @@
+"""Latency and means where callers keep their arm: each of them counts once, however much it asks."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from hotswap.analysis.judge import Judging
+from hotswap.domain.analysis import (
+    AnalysisPolicy,
+    Entities,
+    JudgeName,
+    Look,
+    Metric,
+    Moments,
+    Reading,
+    Source,
+    Worse,
+)
+from hotswap.domain.traffic import FULL, Counts
+from hotswap.domain.verdict import Outcome, Reason, Verdict
+
+LATENCY = Metric("latency", Source.LATENCY, JudgeName.QUANTILE, threshold=1.5)
+ACCURACY = Metric("accuracy", Source.ACCURACY, JudgeName.MEAN, threshold=0.05, worse=Worse.LOWER, relative=True)
+POLICY = AnalysisPolicy((LATENCY, ACCURACY), sample_ratio=False)
+
+
+class Caller:
+    """Who asks `each` second so often, is answered in `ms`, and rightly with probability `right`."""
+
+    def __init__(self, draw: random.Random, *, ms: float, each: int, right: float) -> None:
+        self.is_candidates = False
+        self._draw, self._ms, self._each, self._right = draw, ms, each, right
+        self.latency: dict[str, int] = {}
+        self.outcomes = Moments()
+
+    def ask(self, *, slower: float = 1.0, worse: float = 1.0) -> None:
+        for _ in range(self._each):
+            bound = f"{round(self._ms * slower * 1.06 ** self._draw.randrange(4) * 1000)}"
+            self.latency[bound] = self.latency.get(bound, 0) + 1
+            hit = float(self._draw.random() < self._right * worse)
+            self.outcomes = Moments(self.outcomes.count + 1, self.outcomes.total + hit, self.outcomes.squares + hit)
+
+
+def look(at: float, callers: Sequence[Caller], *, are_counted: bool = True) -> Look:
+    counts, latencies, values, draws = [], [], [], []
+    for side in (True, False):
+        mine = [each for each in callers if each.is_candidates is side]
+        latency: dict[str, int] = {}
+        weighed: dict[str, float] = {}
+        for each in mine:
+            for bound, count in each.latency.items():
+                latency[bound] = latency.get(bound, 0) + count
+                weighed[bound] = weighed.get(bound, 0) + count / each.outcomes.count
+        asked = sum(latency.values())
+        counts.append(Counts(completed=asked, sticky=asked, latency=latency))
+        latencies.append(weighed)
+        right = sum(each.outcomes.total for each in mine)
+        values.append(Moments(asked, right, right))
+        means = [each.outcomes.mean or 0.0 for each in mine]
+        draws.append(Moments(len(mine), sum(means), sum(mean * mean for mean in means)))
+    reading = Reading(at, candidate=values[0], stable=values[1])
+    if not are_counted:
+        return Look(at, counts[0], counts[1], {"accuracy": reading})
+    seen = Entities(draws[0].count, draws[1].count, candidate_latency=latencies[0], stable_latency=latencies[1])
+    reading = replace(reading, candidate_draws=draws[0], stable_draws=draws[1])
+    return Look(at, counts[0], counts[1], {"accuracy": reading}, seen)
+
+
+def rollout(
+    seed: int,
+    *,
+    number: int = 30,
+    looks: int = 20,
+    slower: float = 1.0,
+    worse: float = 1.0,
+    counted: bool = True,
+    policy: AnalysisPolicy = POLICY,
+) -> Verdict:
+    """Until harm, or a bake of as many looks: callers alike, and one that asks for much, and for what is hard."""
+    draw = random.Random(seed)
+    callers = [Caller(draw, ms=5, each=1, right=0.95) for _ in range(number)]
+    callers.append(Caller(draw, ms=40, each=15, right=0.5))
+    for caller in callers:
+        caller.is_candidates = draw.random() < 0.3
+    judging = Judging(policy, weight=3_000, reference=None, prior_evidence={})
+    for at in range(1, looks + 1):
+        for caller in callers:
+            caller.ask(slower=slower if caller.is_candidates else 1, worse=worse if caller.is_candidates else 1)
+        judging.add(look(float(at), callers, are_counted=counted))
+        verdict = judging.verdict(is_over=at == looks)
+        if verdict.outcome is Outcome.HARM:
+            break
+    return verdict
+
+
+def test_one_caller_who_asks_for_much_is_no_harm_of_the_version_it_falls_on() -> None:
+    outcomes = [rollout(seed).outcome for seed in range(12)]
+    assert Outcome.HARM not in outcomes
+    assert outcomes.count(Outcome.PASS) >= 10, outcomes
+
+
+@pytest.mark.parametrize(
+    ("policy", "slower", "worse", "reason"),
+    [
+        (replace(POLICY, metrics=(LATENCY,)), 2.0, 1.0, Reason.LATENCY),
+        (replace(POLICY, metrics=(ACCURACY,)), 1.0, 0.3, Reason.ACCURACY),
+    ],
+    ids=["twice as slow", "mostly wrong"],
+)
+def test_a_version_that_is_worse_for_all_callers_is_caught(
+    policy: AnalysisPolicy, slower: float, worse: float, reason: Reason
+) -> None:
+    found = [rollout(seed, number=150, looks=40, slower=slower, worse=worse, policy=policy).reason for seed in range(3)]
+    assert found == [reason] * 3
+
+
+def test_before_callers_are_counted_nothing_is_harm_and_few_of_them_never_are() -> None:
+    uncounted = rollout(1, number=60, slower=3, counted=False, policy=replace(POLICY, metrics=(LATENCY,)))
+    assert uncounted.outcome is Outcome.INCONCLUSIVE
+    assert "not counted yet" in uncounted.message
+    strict = replace(POLICY, metrics=(LATENCY,), minimum_callers=500)
+    few = rollout(1, number=60, slower=3, policy=strict)
+    assert few.outcome is Outcome.INCONCLUSIVE
+    assert "at least 500" in few.message
+
+
+@pytest.mark.parametrize("metric", [LATENCY, ACCURACY])
+def test_at_full_weight_another_times_figures_hold_and_say_so(metric: Metric) -> None:
+    draw = random.Random(2)
+    before = [Caller(draw, ms=5, each=20, right=0.9) for _ in range(5)]
+    for caller in before:
+        caller.ask()
+    reference = look(0.0, before).stable
+    stable = look(0.0, before).readings["accuracy"].stable
+    now = Caller(draw, ms=200, each=20, right=0.4)
+    now.is_candidates = True
+    judging = Judging(AnalysisPolicy((metric,)), weight=FULL, reference=reference, prior_evidence={})
+    for at in range(1, 31):
+        now.ask()
+        seen = look(float(at), [now], are_counted=False)
+        reading = replace(seen.readings["accuracy"], stable=stable)
+        judging.add(Look(seen.at, seen.candidate, Counts(), {"accuracy": reading}))
+    verdict = judging.verdict(is_over=True)
+    assert (verdict.outcome, verdict.action.value) == (Outcome.INCONCLUSIVE, "hold")
+    assert "of another time" in verdict.message
