@@ -1,6 +1,7 @@
 """The judge of means (accuracy, confidence, what a business counts): worse than the stable's by more than a threshold.
 
-The evidence is betting's, on what came between two readings: sums are cumulative, so late labels are fine. Callers that
+The evidence of labels is betting's, on what came between two readings: sums are cumulative, so late labels are fine. Of
+predictions and confidence, which don't come in bursts that are worse, it is faster (`concentration.py`). Callers that
 keep their arm count once each, by the mean of their values: where there are any, harm needs evidence as well that bad
 values fall on the candidate's callers more often than its share (`evidence.py`).
 Where nothing runs beside the candidate, the mean that the stable had before is shown, and is never harm.
@@ -12,17 +13,21 @@ from dataclasses import replace
 import numpy as np
 
 from hotswap.analysis.betting import Betting
+from hotswap.analysis.concentration import Concentration
 from hotswap.analysis.evidence import log_evidence
 from hotswap.analysis.figures import OF_ANOTHER_TIME, Setting, held_at_full, result, too_few
-from hotswap.domain.analysis import Look, Metric, Moments, Reading, Worse
+from hotswap.domain.analysis import Look, Metric, Moments, Reading, Source, Worse
 from hotswap.domain.verdict import MetricResult, Outcome
+
+_SINGLE = frozenset({Source.CONFIDENCE, Source.PREDICTION})
+"""Values that don't depend on each other, whenever they come."""
 
 
 class MeanJudge:
     def __init__(self, metric: Metric, setting: Setting) -> None:
         self._metric = metric
         self._setting = setting
-        self._betting = Betting(1)
+        self._bet = Concentration() if metric.source in _SINGLE else Betting(1)
         self._folded = (Moments(), Moments())
         self._draws: tuple[Moments, Moments] | None = None
         self._reading: Reading | None = None
@@ -42,7 +47,7 @@ class MeanJudge:
         if reading.candidate_draws is not None or reading.stable_draws is not None:
             self._draws = (reading.candidate_draws or Moments(), reading.stable_draws or Moments())
         if self._setting.share is not None:
-            self._betting.add(
+            self._bet.add(
                 np.array([[self._badness(each)] for each in new]), np.array([float(each.count) for each in new])
             )
 
@@ -54,7 +59,7 @@ class MeanJudge:
         return share if self._metric.worse is Worse.HIGHER else moments.count - share
 
     def _evidence(self) -> float:
-        lasting = float(self._betting.log_evidence)
+        lasting = float(self._bet.log_evidence)
         if self._draws is None or (share := self._setting.share) is None:
             return lasting
         mine, theirs = (self._badness(each) for each in self._draws)

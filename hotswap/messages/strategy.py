@@ -28,10 +28,11 @@ INCREMENT_STEP = 15
 
 ACCURACY_DROP = 0.05
 DRIFT = 0.3
+TAIL = 0.95
 
 
 class RollbackThresholds(Message):
-    """Errors, refusals and latency are always judged.
+    """Errors, refusals and latency, its median and its tail, are always judged.
 
     Accuracy and drift need data that not everybody has: they roll back as well when nothing is said of them, but
     without data they hold nobody up unless their threshold is written down.
@@ -39,6 +40,7 @@ class RollbackThresholds(Message):
 
     accuracy_drop: float | None = Field(None, ge=0, le=1, description="share of the stable's; 0.05 when absent")
     latency_increase: float = Field(1.5, ge=1, description="ratio of the medians")
+    tail_increase: float = Field(2.0, ge=1, description="ratio of the 95th percentiles of latency")
     error_rate_increase: float = Field(0.01, ge=0, le=1, description="absolute: one more failure in a hundred requests")
     refusal_increase: float = Field(
         0.01, ge=0, le=1, description="absolute: one more request in a hundred answered with 4xx"
@@ -62,6 +64,14 @@ class RollbackThresholds(Message):
                 Source.LATENCY,
                 JudgeName.QUANTILE,
                 threshold=self.latency_increase,
+                samples=minimum_requests,
+            ),
+            Metric(
+                "tail",
+                Source.LATENCY,
+                JudgeName.QUANTILE,
+                threshold=self.tail_increase,
+                quantile=TAIL,
                 samples=minimum_requests,
             ),
             Metric(
