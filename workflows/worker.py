@@ -45,6 +45,7 @@ from hotswap.domain.analysis import Source
 from hotswap.messages import TASK_QUEUE, waiting_queue, watch_queue
 from hotswap.persistence.accuracy import PostgresAccuracy
 from hotswap.persistence.alerts import PostgresAlerts
+from hotswap.persistence.answers import PostgresAnswers
 from hotswap.persistence.applications import PostgresApplications
 from hotswap.persistence.async_inference import PostgresAsyncInference
 from hotswap.persistence.backtests import PostgresBacktests
@@ -270,6 +271,7 @@ async def serve(settings: Settings) -> None:
             Source.ACCURACY: PostgresAccuracy(sessions),
             Source.CONFIDENCE: PostgresPredictions(sessions),
             Source.PREDICTION: PostgresPredictions(sessions),
+            Source.ANSWERS: PostgresAnswers(sessions),
             Source.PROMETHEUS: prometheus,
             Source.WEBHOOK: webhooks,
             Source.DRIFT: drift,

@@ -9,6 +9,7 @@ both arms: neither errors nor no data are ever one. When to judge, and what beco
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from hotswap.analysis.collapse import CollapseJudge
 from hotswap.analysis.errors import ErrorsJudge
 from hotswap.analysis.family import alpha_of, combined
 from hotswap.analysis.figures import MetricJudge, Setting, figures
@@ -27,6 +28,7 @@ _JUDGES: dict[JudgeName, Callable[[Metric, Setting], MetricJudge]] = {
     JudgeName.MEAN: MeanJudge,
     JudgeName.THRESHOLD: ThresholdJudge,
     JudgeName.KAYENTA: KayentaJudge,
+    JudgeName.COLLAPSE: CollapseJudge,
 }
 
 

@@ -29,6 +29,8 @@ class Source(StrEnum):
     """The mean confidence of the predictions."""
     PREDICTION = "prediction"
     """The mean of the predictions, where they are numbers."""
+    ANSWERS = "answers"
+    """How predictions, their sizes and their confidences are distributed: by what they are, text or numbers."""
     ACCURACY = "accuracy"
     """The share of right predictions of those whose outcome was reported; for regressions minus the absolute error."""
     DRIFT = "drift"
@@ -47,6 +49,7 @@ class JudgeName(StrEnum):
     QUANTILE = "quantile"
     MEAN = "mean"
     KAYENTA = "kayenta"
+    COLLAPSE = "collapse"
 
 
 class Worse(StrEnum):
@@ -78,6 +81,9 @@ class Metric:
       `failures` readings in a row.
     - `kayenta`: once, at the end of the bake; harm is a significant difference that reaches `threshold` times the
       stable's mean.
+
+    - `collapse` (answers): harm where one answer, or one class of sizes or confidences, is `threshold` more of all
+      than it is of the stable's.
 
     `samples` is the least of each arm for a verdict. A metric that isn't `required` passes for want of data only, and
     says so; one that doesn't `rolls_back` never harms. `share` is its weight when the error probability is divided.
@@ -144,7 +150,8 @@ class Reading:
 
     Means fill moments, and where there are callers that keep their arm also the moments of `draws`: each caller's mean
     once, and each value of nobody in particular. Queries fill values, a Kayenta judge's queries points (None where one
-    is missing), a webhook `passed`. `error` says why it could not be read: never a pass.
+    is missing), a webhook `passed`, and answers how much of each distribution (by its name) lies in each category.
+    `error` says why it could not be read: never a pass.
     """
 
     at: float
@@ -159,6 +166,9 @@ class Reading:
     error: str | None = None
     candidate_draws: Moments | None = None
     stable_draws: Moments | None = None
+    candidate_shares: dict[str, dict[str, float]] = field(default_factory=dict)
+    stable_shares: dict[str, dict[str, float]] = field(default_factory=dict)
+    has_callers: bool = False
 
 
 RESCUES = 6

@@ -27,6 +27,7 @@ _OF_SOURCE = {
     Source.LATENCY: (JudgeName.QUANTILE, JudgeName.THRESHOLD, JudgeName.KAYENTA),
     Source.CONFIDENCE: (JudgeName.MEAN, JudgeName.THRESHOLD),
     Source.PREDICTION: (JudgeName.MEAN, JudgeName.THRESHOLD),
+    Source.ANSWERS: (JudgeName.COLLAPSE,),
     Source.ACCURACY: (JudgeName.MEAN, JudgeName.THRESHOLD),
     Source.DRIFT: (JudgeName.THRESHOLD,),
     Source.PROMETHEUS: (JudgeName.THRESHOLD, JudgeName.KAYENTA),
@@ -42,6 +43,7 @@ _THRESHOLDS = {
     JudgeName.QUANTILE: 1.5,
     JudgeName.MEAN: 0.05,
     JudgeName.KAYENTA: 1.0,
+    JudgeName.COLLAPSE: 0.3,
 }
 
 PLACEHOLDERS = frozenset({"candidate", "stable", "model", "environment", "candidateVersion", "stableVersion", "window"})
@@ -56,9 +58,9 @@ class MetricConfig(Message):
     """One metric of `analysis.metrics`. What isn't said has a default by its source and judge.
 
     `threshold` is the excess beyond which evidence is harm: `betaMixture` failures per request (0.01), `quantile` a
-    ratio (1.5), `mean` a difference, or a share of the stable's mean when `relative` (0.05), `kayenta` a ratio of means
-    (1.0). The judge `threshold` has `max` and `min` instead, of the value, or of its ratio to the stable's when
-    `relative`.
+    ratio (1.5), `mean` a difference, or a share of the stable's mean when `relative` (0.05), `collapse` a part of all
+    answers (0.3), `kayenta` a ratio of means (1.0). The judge `threshold` has `max` and `min` instead, of the value, or
+    of its ratio to the stable's when `relative`.
     """
 
     name: MetricName

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
-from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, Source, Worse
+from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, NoVerdict, Source, Worse
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.backtest import SAMPLES, BacktestLimits, OnBreach
 from hotswap.domain.capacity import OnAbort, held
@@ -44,6 +44,9 @@ class RollbackThresholds(Message):
     error_rate_increase: float = Field(0.01, ge=0, le=1, description="absolute: one more failure in a hundred requests")
     refusal_increase: float = Field(
         0.01, ge=0, le=1, description="absolute: one more request in a hundred answered with 4xx"
+    )
+    collapse: float = Field(
+        0.3, ge=0, le=1, description="absolute: how much more of all answers may be alike; beyond it a person is asked"
     )
     drift: float | None = Field(None, ge=0, description="PSI or KS distance of a feature; 0.3 when absent")
 
@@ -84,6 +87,17 @@ class RollbackThresholds(Message):
                 samples=minimum_requests,
                 interval_seconds=2.0,
                 required=self.accuracy_drop is not None,
+            ),
+            Metric(
+                "predictions",
+                Source.ANSWERS,
+                JudgeName.COLLAPSE,
+                threshold=self.collapse,
+                samples=minimum_requests,
+                interval_seconds=10.0,
+                required=False,
+                rolls_back=False,
+                on_no_verdict=NoVerdict.HOLD,
             ),
             Metric(
                 "drift",

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import ColumnElement, Double, case, func
+from sqlalchemy.orm import InstrumentedAttribute
 
 from hotswap.domain.analysis import Metric, Reading, Source, Subject
 from hotswap.domain.vocabulary import ChosenBy, InferenceStatus
@@ -28,7 +29,7 @@ class PostgresPredictions:
     async def read(self, metric: Metric, subject: Subject) -> Reading:
         """Where nothing runs beside the candidate any more, the stable's of the day before are the measure."""
         now, record = self._clock(), InferenceRequest
-        number = record.confidence if metric.source is Source.CONFIDENCE else _number()
+        number = record.confidence if metric.source is Source.CONFIDENCE else number_of(record.prediction)
         lowest, highest = metric.bounds
         # PostgreSQL's `least` and `greatest` leave nulls out: one would count as the lowest value there is.
         value = case((number.is_not(None), func.least(func.greatest(number, lowest), highest)), else_=None)
@@ -47,7 +48,6 @@ class PostgresPredictions:
         return draws.reading(now, seen.get(subject.candidate), seen.get(subject.stable))
 
 
-def _number() -> ColumnElement[Any]:
+def number_of(text: InstrumentedAttribute[str | None]) -> ColumnElement[Any]:
     """The prediction where it is a number, else null."""
-    text = InferenceRequest.prediction
     return case((text.regexp_match(_NUMBER), text.cast(Double)), else_=None)

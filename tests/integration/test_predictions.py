@@ -10,6 +10,7 @@ from hotswap.domain.analysis import JudgeName, Metric, Moments, Source, Subject
 from hotswap.domain.traffic import FULL
 from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus
 from hotswap.persistence import recorder
+from hotswap.persistence.answers import PostgresAnswers
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.predictions import PostgresPredictions
 from hotswap.records import decode_record
@@ -84,3 +85,21 @@ async def test_callers_that_keep_their_arm_are_one_draw_each(sessions: Sessions,
     # Two of nobody in particular (0.5 and 0.75), and the means of two callers (0 and 0.75).
     assert reading.candidate_draws == Moments(4, 2.0, 0.8125 + 0.5625)
     assert reading.stable_draws == Moments(1, 0.25, 0.0625)
+
+
+async def test_answers_are_counted_with_each_caller_once(sessions: Sessions, postgres_url: str) -> None:
+    loud = [{**MINE, "confidence": 0.96, "prediction": '"cat"', "entity": 1} for _ in range(20)]
+    made = [encoded(f"a{number}", **{"requested_at": NOW, **each}) for number, each in enumerate(loud)]
+    url = postgres_url.replace("postgresql+psycopg://", "postgresql://")
+    async with await psycopg.AsyncConnection.connect(url) as database:
+        written = [recorder.Writable(raw, recorder._row(decode_record(raw))) for raw in made]
+        assert await recorder.write(database, written) == []
+        await database.commit()
+    metric = Metric("it", Source.ANSWERS, JudgeName.COLLAPSE)
+    subject = Subject("dep", "Production", "fraud", "new", "old", "2.0.0", "1.0.0", FULL // 2, NOW - 60)
+    reading = await PostgresAnswers(sessions).read(metric, subject)
+    assert reading.has_callers
+    assert reading.candidate_shares["answer"] == {"2": 1.0, "-1.5": 1.0, '"cat"': 2.0}
+    assert reading.candidate_shares["size class"] == {"3": 1.0, "-2": 1.0}
+    assert reading.candidate_shares["confidence class"] == {"10": 1.0, "15": 1.0, "19": 1.0}
+    assert reading.stable_shares["confidence class"] == {"5": 1.0}
