@@ -120,5 +120,6 @@ def plan(body: CreateDeployment, strategy: Strategy, settings: Settings) -> tupl
         config = with_defaults(CanaryConfig.model_validate(given), settings)
     except ValidationError as error:
         raise invalid(error, within="strategyConfig") from None
-    config.check_scale(resources)  # raises for a plan of too many steps as well
+    config.check()  # raises for a plan of too many steps as well
+    config.check_scale(resources)
     return config, resources

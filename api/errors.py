@@ -24,6 +24,7 @@ from urllib3.exceptions import HTTPError
 
 from hotswap.domain import errors as domain
 from hotswap.domain.errors import FieldProblem, HotSwapError, Unavailable, ValidationFailed
+from hotswap.values import told
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +170,7 @@ def _message(problem: Mapping[str, Any]) -> str:
         case "extra_forbidden":
             return "is not a known field"
         case _:
-            return str(problem["msg"]).removeprefix("Value error, ")
+            return told(problem)
 
 
 def _on_domain_error(request: Request, error: Exception) -> JSONResponse:

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Query
 from api.context import Reader, With
 from api.presentation import metrics_view
 from api.routing import GuardedRoute
-from api.schemas import Duration, ModelId
+from api.schemas import ModelId
 from hotswap.domain.vocabulary import Environment
+from hotswap.values import Duration
 from hotswap.views import MetricsView
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"], route_class=GuardedRoute)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/api/v1/deployments", tags=["deployments"], route_class=GuardedRoute)
 
 WEIGHTS = frozenset({"canary_percentage", "increment_step"})
+BAKES = frozenset({"steps", "monitoring_duration", "bake_deadline"})
+"""What a policy says of its steps; the recorded ones are judged as they were, whatever rules there are by now."""
 
 
 class Replay(Body):
@@ -75,6 +77,8 @@ def policy(recorded: dict[str, Any], given: dict[str, Any]) -> CanaryConfig:
         changed["steps"] = None
     config = before.model_copy(update=changed)
     config.plan()  # raises for a plan of too many steps
+    if said.model_fields_set & BAKES:
+        config.check()
     return config
 
 

@@ -27,6 +27,7 @@ from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
 from hotswap.domain.errors import ValidationFailed
 from hotswap.propagation import Propagation
+from hotswap.values import told
 
 MOST_MESSAGE, MOST_CAUSE, MOST_TRACE, MOST_CAUSES = 2_000, 300, 600, 2
 
@@ -85,7 +86,7 @@ INTERCEPTORS = (Propagation(),)
 def describe(error: ValidationError) -> str:
     """The first problems of a pydantic error, each with its field, without what was put in."""
     problems = error.errors(include_input=False, include_url=False)[:5]
-    return "; ".join(f"{'.'.join(map(str, problem['loc'])) or 'input'}: {problem['msg']}" for problem in problems)
+    return "; ".join(f"{'.'.join(map(str, problem['loc'])) or 'input'}: {told(problem)}" for problem in problems)
 
 
 async def connect(

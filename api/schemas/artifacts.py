@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from api.schemas.base import Body
 from api.schemas.registration import Checksum
+from hotswap.values import Flag, Whole
 
 UploadId = Annotated[str, Path(pattern=r"^upl-[a-z0-9]{1,40}$", description="the upload's id")]
 
@@ -19,7 +20,7 @@ class BeginUpload(Body):
     )
 
     sha256: Checksum = Field(description="of the whole file; registration checks it")
-    size_bytes: int = Field(ge=1, strict=True)
+    size_bytes: Whole = Field(ge=1)
     file_name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$")] = Field(
         "model.tar", description="how the object's key ends"
     )
@@ -30,7 +31,7 @@ class CollectGarbage(Body):
 
     model_config = ConfigDict(json_schema_extra={"example": {"apply": True, "prefix": "uploads/fraud-detection/"}})
 
-    apply: bool = Field(False, strict=True, description="remove it, instead of only telling what would be")
+    apply: Flag = Field(False, description="remove it, instead of only telling what would be")
     prefix: Annotated[str, StringConstraints(max_length=512, pattern=r"^[A-Za-z0-9._/-]*$")] = Field(
         "uploads/", description="only keys that begin so; what `hotswap push` sends does. Empty is the whole bucket"
     )

@@ -2,7 +2,7 @@
 
 import math
 import re
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Path, Query
@@ -13,37 +13,48 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationError,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
-_DURATION = re.compile(r"[+-]?P")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 MOST_NESTING = 32
+MOST_NAME = 100
+"""So much of a field's name is told at most, as its sender chose it."""
 
 
-def _plain(value: Any, depth: int = 0) -> Any:
-    """Raises ValueError for what JSON or PostgreSQL can't hold."""
-    if depth > MOST_NESTING:
-        raise ValueError(f"is nested more than {MOST_NESTING} deep")
+Place = tuple[int | str, ...]
+
+
+class _NotPlain(Exception):
+    def __init__(self, at: Place, problem: str) -> None:
+        self.at = at
+        self.problem = problem
+
+
+def _check_plain(value: Any, at: Place = ()) -> None:
+    """Raises _NotPlain with the place of what JSON or PostgreSQL can't hold."""
+    if len(at) > MOST_NESTING:
+        raise _NotPlain(at[:1], f"is nested more than {MOST_NESTING} deep")
     match value:
         case str():
             if "\0" in value or _SURROGATE.search(value):
-                raise ValueError("has a NUL character or half a surrogate pair")
+                raise _NotPlain(at, "has a NUL character or half a surrogate pair")
         case float():
             if not math.isfinite(value):
-                raise ValueError("has a number that is not finite")
+                raise _NotPlain(at, "is a number that is not finite, which JSON doesn't have; use null or leave it out")
         case dict():
             for key, inner in value.items():
-                _plain(key, depth + 1)
-                _plain(inner, depth + 1)
+                _check_plain(key, at)  # a bad name is its object's problem: it can't be told by itself
+                _check_plain(inner, (*at, key[:MOST_NAME] if isinstance(key, str) else str(key)))
         case list():
-            for inner in value:
-                _plain(inner, depth + 1)
-    return value
+            for position, inner in enumerate(value):
+                _check_plain(inner, (*at, position))
 
 
 Text = Annotated[str, StringConstraints(max_length=2_000)]
@@ -94,17 +105,8 @@ def _iso_time(value: Any) -> Any:
     return value
 
 
-def _iso_duration(value: Any) -> Any:
-    if not isinstance(value, timedelta) and not (isinstance(value, str) and _DURATION.match(value)):
-        raise ValueError("must be a duration as ISO-8601 writes it, such as PT5M")
-    return value
-
-
-# Pydantic takes numbers too, as seconds since 1970 or of a length; nobody who sends one means that.
+# Pydantic takes numbers too, as seconds since 1970; nobody who sends one means that.
 Time = Annotated[AwareDatetime, BeforeValidator(_iso_time)]
-
-
-Duration = Annotated[timedelta, BeforeValidator(_iso_duration)]
 
 
 Since = Annotated[Time | None, Query(description="with its time zone; included")]
@@ -123,7 +125,14 @@ class Body(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _is_plain(cls, value: Any) -> Any:
-        return _plain(value)
+        try:
+            _check_plain(value)
+        except _NotPlain as found:
+            problem = InitErrorDetails(
+                type=PydanticCustomError("not_plain", "{problem}", {"problem": found.problem}), loc=found.at, input=None
+            )
+            raise ValidationError.from_exception_data(cls.__name__, [problem]) from None
+        return value
 
 
 class Login(Body):

@@ -12,11 +12,12 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from api.schemas.base import Body, Duration, Time
+from api.schemas.base import Body, Time
 from api.schemas.registration import SemVerOrAlias
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.errors import FieldProblem, ValidationFailed
 from hotswap.domain.vocabulary import Environment, OnConflict, Strategy
+from hotswap.values import Duration, Number, Whole
 
 
 def _ray_gpus(gpus: float) -> float:
@@ -25,13 +26,13 @@ def _ray_gpus(gpus: float) -> float:
     return gpus
 
 
-Replicas = Annotated[int, Field(ge=1, le=100)]
+Replicas = Annotated[Whole, Field(ge=1, le=100)]
 
 
-Gpus = Annotated[float, Field(ge=0, le=64), AfterValidator(_ray_gpus)]
+Gpus = Annotated[Number, Field(ge=0, le=64), AfterValidator(_ray_gpus)]
 
 
-Cpus = Annotated[float, Field(ge=0, le=256)]
+Cpus = Annotated[Number, Field(ge=0, le=256)]
 
 
 BATCH_WAIT = timedelta(milliseconds=5)
@@ -44,7 +45,7 @@ class _HowMany(Body):
     replicas: Replicas | None = Field(None, description="that all of the traffic needs; absent: minReplicas, or 1")
     min_replicas: Replicas | None = Field(None, description="with maxReplicas: Ray Serve scales by load between them")
     max_replicas: Replicas | None = None
-    max_batch_size: int | None = Field(
+    max_batch_size: Whole | None = Field(
         None,
         ge=2,
         le=ReplicaResources().max_ongoing_requests,

@@ -23,6 +23,7 @@ from hotswap.domain.ids import ALIAS, MODEL_NAME, check_model_name, normalise_sh
 from hotswap.domain.registry import Registration
 from hotswap.domain.vocabulary import Framework, ModelType
 from hotswap.requirements import checked
+from hotswap.values import Flag, Number, Whole
 
 _IDENTIFIER = "(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)"
 _NUMBER = "(0|[1-9][0-9]*)"
@@ -100,12 +101,12 @@ Metadata = dict[str, Any]
 class PerformanceBaseline(Body):
     """What the version did when it was trained; ratios are 0 to 1."""
 
-    accuracy: float | None = Field(None, ge=0, le=1)
-    precision: float | None = Field(None, ge=0, le=1)
-    recall: float | None = Field(None, ge=0, le=1)
-    f1: float | None = Field(None, ge=0, le=1)
-    latency_ms: float | None = Field(None, gt=0)
-    memory_bytes: int | None = Field(None, gt=0)
+    accuracy: Number | None = Field(None, ge=0, le=1)
+    precision: Number | None = Field(None, ge=0, le=1)
+    recall: Number | None = Field(None, ge=0, le=1)
+    f1: Number | None = Field(None, ge=0, le=1)
+    latency_ms: Number | None = Field(None, gt=0)
+    memory_bytes: Whole | None = Field(None, gt=0)
 
 
 class TrainingMetadata(Body):
@@ -126,9 +127,9 @@ class TrainingMetadata(Body):
     )
 
     data_set: Text | Metadata | None = None
-    sample_counts: dict[str, Annotated[int, Field(ge=0)]] | None = None
+    sample_counts: dict[str, Annotated[Whole, Field(ge=0)]] | None = None
     hyperparameters: Metadata | None = None
-    metrics: dict[str, float] | None = None
+    metrics: dict[str, Number] | None = None
     run: Text | None = Field(None, description="where the training run is written down")
     code: Text | Metadata | None = None
 
@@ -162,9 +163,8 @@ class RegisterVersion(Body):
     team: Label | None = None
     tags: list[Label] = Field([], max_length=50)
     checksum: Checksum | None = Field(None, description="sha256 of the artifact, with or without 'sha256:' before it")
-    idempotent: bool | None = Field(
+    idempotent: Flag | None = Field(
         None,
-        strict=True,
         description="of the model: false where a request must not be asked twice, so that a candidate's failure "
         "reaches the client instead of being answered by the stable; absent leaves it as it is, true at first",
     )

@@ -6,10 +6,11 @@ from typing import Annotated
 from fastapi import Path
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
-from api.schemas.base import Body, Duration, Text
+from api.schemas.base import Body, Text
 from hotswap.domain.access import MOST_TEAM_LENGTH, Grant
 from hotswap.domain.vocabulary import Role
 from hotswap.service_tokens import ID_PREFIX
+from hotswap.values import Duration
 
 LONGEST_LIFE, LONGEST_OVERLAP = timedelta(days=366), timedelta(days=30)
 

@@ -4,6 +4,7 @@ from pydantic import ConfigDict, Field
 
 from api.schemas.base import Body, Text
 from api.schemas.deployments import Replicas
+from hotswap.values import Flag, Whole
 
 
 class Say(Body):
@@ -17,13 +18,13 @@ class Say(Body):
 class SayApprove(Say):
     model_config = ConfigDict(json_schema_extra={"example": {"step": 0, "reason": "looked at by two of us"}})
 
-    step: int | None = Field(None, ge=0, description="the wait that is meant; absent: the one that waits now")
+    step: Whole | None = Field(None, ge=0, description="the wait that is meant; absent: the one that waits now")
 
 
 class SayGoTo(Say):
     model_config = ConfigDict(json_schema_extra={"example": {"step": 2}})
 
-    step: int = Field(ge=1, description="the step to be at, counted from 1")
+    step: Whole = Field(ge=1, description="the step to be at, counted from 1")
 
 
 class SayScale(Say):
@@ -35,4 +36,4 @@ class SayScale(Say):
 class SayPromote(Say):
     model_config = ConfigDict(json_schema_extra={"example": {"full": True}})
 
-    full: bool = Field(False, description="go to 100% at once, instead of to the next step")
+    full: Flag = Field(False, description="go to 100% at once, instead of to the next step")

@@ -5,14 +5,12 @@ from typing import TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import TypeAdapter
 
+from hotswap import values
 from hotswap.client.transport import Transport
 from hotswap.views import View
 
 Answered = TypeVar("Answered", bound=View)
-
-_DURATION = TypeAdapter(timedelta)
 
 
 class Calls:
@@ -30,8 +28,5 @@ def quoted(name: str) -> str:
 
 
 def spelled(length: timedelta | None) -> str | None:
-    """As ISO-8601 writes it."""
-    if length is None:
-        return None
-    text: str = _DURATION.dump_python(length, mode="json")
-    return text
+    """As ISO-8601 writes it; None of what isn't said."""
+    return None if length is None else values.spelled(length)

@@ -13,6 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from hotswap.manifests.schema import Manifest
+from hotswap.values import told
 
 ENDINGS = (".yaml", ".yml", ".json")
 MOST_BYTES = 1024 * 1024
@@ -151,7 +152,7 @@ def _documents(text: Text, problems: list[str]) -> Iterator[tuple[_Place, Any]]:
 def _told(error: ValidationError) -> Iterator[tuple[tuple[Hashable, ...], str]]:
     for problem in error.errors(include_url=False):
         at = tuple(part for part in problem["loc"] if part != "[key]")
-        why = problem["msg"].removeprefix("Value error, ")
+        why = told(problem)
         if problem["type"] == "extra_forbidden":
             why = "there is no such field"
         elif problem["type"] == "string_type" and isinstance(problem["input"], int | float):

@@ -3,17 +3,19 @@
 Fields are named as in the API, whose meaning they have; the API's own rules about their values are not said twice here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 import semver
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.ids import check_alias, check_model_name, normalise_sha256
 from hotswap.domain.monitoring import OnDegraded
 from hotswap.domain.vocabulary import Environment, Framework, ModelType, OnConflict, Strategy
+from hotswap.values import Flag, Number, Whole, told
 
 API_VERSION = "hotswap/v1"
 
@@ -39,7 +41,9 @@ SemVer = Annotated[str, AfterValidator(_semver)]
 
 
 class _Said(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=False, extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=False, extra="forbid", frozen=True, allow_inf_nan=False
+    )
 
     def said(self) -> dict[str, Any]:
         """What the file says, as the API names it; what it leaves out is missing."""
@@ -66,12 +70,44 @@ class Serving(_Said):
     resources: dict[str, Any] | None = None
     on_conflict: OnConflict = OnConflict.REJECT
 
+    @model_validator(mode="after")
+    def _reads_as_a_configuration(self) -> Self:
+        """What the API would refuse is told with its line, before anything of the plan is carried out."""
+        if self.strategy in {None, Strategy.CANARY}:
+            _check_canary(self.strategy_config)
+        return self
+
+
+def _check_canary(config: Mapping[str, Any]) -> None:
+    """Raises ValidationError, at its place in the manifest. What else the API takes there is for the API to judge."""
+    from hotswap.messages import CanaryConfig  # takes longer to import than all other commands run
+
+    try:
+        said = CanaryConfig.model_validate(config)
+        if "monitoring_duration" in said.model_fields_set:
+            said.check()
+        else:  # the server's settings say how long a bake is
+            said.check_directions()
+    except ValidationFailed as error:
+        (wrong,) = error.details
+        raise _at(wrong.field.split("."), wrong.message) from None
+    except ValidationError as error:
+        for problem in error.errors(include_url=False):
+            if problem["type"] != "extra_forbidden":
+                raise _at(problem["loc"], told(problem)) from None
+
+
+def _at(place: Iterable[int | str], message: str) -> ValidationError:
+    told = PydanticCustomError("strategy_config", "{message}", {"message": message})
+    loc = ("strategyConfig", *(int(part) if str(part).isdecimal() else part for part in place))
+    return ValidationError.from_exception_data("Serving", [InitErrorDetails(type=told, loc=loc, input=None)])
+
 
 class Monitoring(_Said):
-    accuracy_drop: float | None = None
-    samples: int | None = None
+    accuracy_drop: Number | None = None
+    samples: Whole | None = None
     on_degraded: OnDegraded | None = None
-    drift: bool | None = None
+    drift: Flag | None = None
 
 
 class Manifest(_Said):
@@ -86,7 +122,7 @@ class Manifest(_Said):
     owner: str | None = None
     team: str | None = None
     tags: list[str] | None = None
-    idempotent: bool | None = None
+    idempotent: Flag | None = None
     monitoring: Monitoring | None = None
     versions: list[Version] = Field(default_factory=list)
     aliases: Mapping[Alias, str | None] = Field(default_factory=dict)

@@ -18,6 +18,7 @@ from hotswap.domain.analysis import (
     Worse,
 )
 from hotswap.messages.base import Message
+from hotswap.values import Duration, Flag, Number, Whole
 
 MetricName = Annotated[str, Field(pattern=r"^[a-z][a-zA-Z0-9_-]{0,62}$")]
 
@@ -66,23 +67,23 @@ class MetricConfig(Message):
     name: MetricName
     source: Source
     judge: JudgeName | None = None
-    threshold: float | None = Field(None, ge=0)
+    threshold: Number | None = Field(None, ge=0)
     worse: Worse | None = Field(None, description="which way is worse; `lower` for accuracy and confidence")
-    relative: bool = False
-    quantile: float = Field(0.5, ge=0.5, le=0.999)
-    bounds: tuple[float, float] = (0.0, 1.0)
-    minimum: float | None = Field(None, alias="min")
-    maximum: float | None = Field(None, alias="max")
-    failures: int = Field(1, ge=1, le=100, description="readings in a row that must breach")
-    samples: int | None = Field(
+    relative: Flag = False
+    quantile: Number = Field(0.5, ge=0.5, le=0.999)
+    bounds: tuple[Number, Number] = (0.0, 1.0)
+    minimum: Number | None = Field(None, alias="min")
+    maximum: Number | None = Field(None, alias="max")
+    failures: Whole = Field(1, ge=1, le=100, description="readings in a row that must breach")
+    samples: Whole | None = Field(
         None, ge=1, description="the least of each arm; `minimumRequests` when absent, and of drift at least 200"
     )
     query: str | None = Field(None, max_length=4_000, description="PromQL; `${candidate}` and `${stable}` are put in")
     webhook: str | None = Field(None, description="the name of a webhook of the settings")
-    interval: Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(hours=1))] = timedelta(seconds=5)
-    timeout: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(minutes=1))] = timedelta(seconds=5)
-    required: bool = True
-    rolls_back: bool = True
+    interval: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(hours=1))] = timedelta(seconds=5)
+    timeout: Annotated[Duration, Field(gt=timedelta(0), le=timedelta(minutes=1))] = timedelta(seconds=5)
+    required: Flag = True
+    rolls_back: Flag = True
     on_no_verdict: NoVerdict = NoVerdict.EXTEND
 
     @model_validator(mode="after")
@@ -146,13 +147,13 @@ class AnalysisConfig(Message):
     """
 
     metrics: tuple[MetricConfig, ...] | None = Field(None, min_length=1, max_length=50)
-    alpha: float = Field(0.01, gt=0, le=0.2, description="how often a good candidate may be rolled back by chance")
-    promote_early: bool = False
-    sample_ratio: bool = Field(True, description="hold a rollout whose observed split contradicts the weight")
-    minimum_callers: int = Field(
+    alpha: Number = Field(0.01, gt=0, le=0.2, description="how often a good candidate may be rolled back by chance")
+    promote_early: Flag = False
+    sample_ratio: Flag = Field(True, description="hold a rollout whose observed split contradicts the weight")
+    minimum_callers: Whole = Field(
         MINIMUM_CALLERS, ge=1, description="harm needs as many callers at the candidate, where callers are known"
     )
-    latency_floor: Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(minutes=1))] = Field(
+    latency_floor: Annotated[Duration, Field(ge=timedelta(0), le=timedelta(minutes=1))] = Field(
         timedelta(milliseconds=LATENCY_FLOOR_MS), description="a slowdown by less is no harm, whatever its ratio"
     )
 

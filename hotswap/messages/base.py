@@ -6,6 +6,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from hotswap.values import Duration as AnyDuration
+
 TASK_QUEUE = "hotswap"
 
 
@@ -38,5 +40,5 @@ class Message(BaseModel):
     )
 
 
-Duration = Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=30))]
+Duration = Annotated[AnyDuration, Field(ge=timedelta(0), le=timedelta(days=30))]
 """ISO-8601 in JSON."""

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 from hotswap.domain.monitoring import Alert, MonitoringPolicy, OnDegraded
 from hotswap.messages.base import Message
 from hotswap.messages.runs import DeploymentInput
+from hotswap.values import Flag, Number, Whole
 
 
 class MonitoringConfig(Message):
@@ -15,19 +16,19 @@ class MonitoringConfig(Message):
 
     model_config = ConfigDict(json_schema_extra={"example": {"accuracyDrop": 0.05, "onDegraded": "rollback"}})
 
-    accuracy_drop: float = Field(
+    accuracy_drop: Number = Field(
         0.05,
         gt=0,
         le=1,
         description="how much worse than before is too much: a share of the accuracy before, or, of numbers, of their "
         "mean absolute error",
     )
-    samples: int = Field(50, ge=10, description="outcomes that it takes, before and since")
+    samples: Whole = Field(50, ge=10, description="outcomes that it takes, before and since")
     on_degraded: OnDegraded = Field(
         OnDegraded.ALERT,
         description="alert, or rollback as well: to the version before, unless that is what a rollback left",
     )
-    drift: bool = Field(True, description="whether features that drift are worth an alert")
+    drift: Flag = Field(True, description="whether features that drift are worth an alert")
 
     def policy(self) -> MonitoringPolicy:
         return MonitoringPolicy(self.accuracy_drop, self.samples, self.on_degraded, self.drift)

@@ -1,9 +1,9 @@
 """`strategyConfig` as people write it, and the steps that follow from it."""
 
 from datetime import timedelta
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
 
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, NoVerdict, Source, Worse
 from hotswap.domain.application import ReplicaResources
@@ -21,6 +21,8 @@ from hotswap.domain.strategy import (
 )
 from hotswap.messages.analysis import DRIFT_SAMPLES, AnalysisConfig, refusals
 from hotswap.messages.base import Duration, Message
+from hotswap.values import Duration as AnyDuration
+from hotswap.values import Flag, Number, Whole, spelled
 
 CANARY_PERCENTAGE = 10
 INCREMENT_STEP = 15
@@ -38,17 +40,19 @@ class RollbackThresholds(Message):
     without data they hold nobody up unless their threshold is written down.
     """
 
-    accuracy_drop: float | None = Field(None, ge=0, le=1, description="share of the stable's; 0.05 when absent")
-    latency_increase: float = Field(1.5, ge=1, description="ratio of the medians")
-    tail_increase: float = Field(2.0, ge=1, description="ratio of the 95th percentiles of latency")
-    error_rate_increase: float = Field(0.01, ge=0, le=1, description="absolute: one more failure in a hundred requests")
-    refusal_increase: float = Field(
+    accuracy_drop: Number | None = Field(None, ge=0, le=1, description="share of the stable's; 0.05 when absent")
+    latency_increase: Number = Field(1.5, ge=1, description="ratio of the medians")
+    tail_increase: Number = Field(2.0, ge=1, description="ratio of the 95th percentiles of latency")
+    error_rate_increase: Number = Field(
+        0.01, ge=0, le=1, description="absolute: one more failure in a hundred requests"
+    )
+    refusal_increase: Number = Field(
         0.01, ge=0, le=1, description="absolute: one more request in a hundred answered with 4xx"
     )
-    collapse: float = Field(
+    collapse: Number = Field(
         0.3, ge=0, le=1, description="absolute: how much more of all answers may be alike; beyond it a person is asked"
     )
-    drift: float | None = Field(None, ge=0, description="PSI or KS distance of a feature; 0.3 when absent")
+    drift: Number | None = Field(None, ge=0, description="PSI or KS distance of a feature; 0.3 when absent")
 
     def metrics(self, *, minimum_requests: int) -> tuple[Metric, ...]:
         """Errors have most of the error probability, since nothing else is noticed as soon."""
@@ -125,22 +129,31 @@ class PauseConfig(Message):
         return Pause(self.limit.total_seconds() if self.limit is not None else None, self.on_limit)
 
 
+def _one_form(pause: Any) -> Any:
+    """An object is a PauseConfig, whose own fields are named then, where it isn't right."""
+    return PauseConfig.model_validate(pause) if isinstance(pause, dict) else pause
+
+
 class ScaleConfig(Message):
-    replicas: int = Field(ge=1, le=100, description="of the candidate from this step on")
+    replicas: Whole = Field(ge=1, le=100, description="of the candidate from this step on")
 
 
 class StepConfig(Message):
     """One of `steps`: a weight in percent, its bake, whether it is judged, and whether a person lets it go on.
 
-    Without `weight` the one before stays. At weight 0 there is nothing to judge, so it isn't. `scale` is how many
-    replicas the candidate has from this step on; without any, the capacity plan says.
+    Without `weight` the one before stays. A weight below the one before needs `down`, since it moves callers back to
+    the stable. At weight 0 there is nothing to judge, so it isn't. `scale` is how many replicas the candidate has from
+    this step on; without any, the capacity plan says.
     """
 
-    weight: float | None = Field(None, ge=0, le=100)
+    weight: Number | None = Field(None, ge=0, le=100)
     bake: Duration | None = Field(None, description="how long it is watched; `monitoringDuration` when absent")
-    analysis: bool = True
-    pause: bool | PauseConfig = Field(False, description="whether an approval of this step must let it go on")
+    analysis: Flag = True
+    pause: Annotated[Flag | PauseConfig, BeforeValidator(_one_form)] = Field(
+        False, description="whether an approval of this step must let it go on"
+    )
     scale: ScaleConfig | None = None
+    down: Flag = Field(False, description="whether its weight is meant to be below that of the step before")
 
     @field_validator("weight")
     @classmethod
@@ -157,11 +170,11 @@ class BacktestConfig(Message):
     elsewhere; with `maxDisagreement` null they hold nobody up.
     """
 
-    samples: int = Field(SAMPLES, ge=0, le=2_000, description="recorded requests of the last 24 hours; 0: no backtest")
-    max_refusals: float = Field(0.01, ge=0, le=1, description="the share that it may refuse as the client's mistake")
-    max_failures: float = Field(0.01, ge=0, le=1, description="the share that it may fail")
-    max_disagreement: float | None = Field(0.3, ge=0, le=1, description="the share that it may answer otherwise")
-    score_tolerance: float | None = Field(
+    samples: Whole = Field(SAMPLES, ge=0, le=2_000, description="recorded requests of the last 24 hours; 0: no backtest")
+    max_refusals: Number = Field(0.01, ge=0, le=1, description="the share that it may refuse as the client's mistake")
+    max_failures: Number = Field(0.01, ge=0, le=1, description="the share that it may fail")
+    max_disagreement: Number | None = Field(0.3, ge=0, le=1, description="the share that it may answer otherwise")
+    score_tolerance: Number | None = Field(
         None, ge=0, description="how far two scores may be apart; absent: half a standard deviation of the stable's"
     )
     on_breach: OnBreach = Field(OnBreach.FAIL, description="what refusals and failures lead to")
@@ -180,23 +193,23 @@ class CanaryConfig(Message):
     replicas can't hold by then is shed, or held by the candidate, as `onAbort` says.
     """
 
-    canary_percentage: float | None = Field(
+    canary_percentage: Number | None = Field(
         None, gt=0, le=100, validation_alias=AliasChoices("canaryPercentage", "initialPercentage", "canary_percentage")
     )
-    increment_step: float | None = Field(None, gt=0, le=100)
+    increment_step: Number | None = Field(None, gt=0, le=100)
     steps: tuple[StepConfig, ...] | None = Field(None, min_length=1)
     monitoring_duration: Duration = timedelta(minutes=5)
     bake_deadline: Duration | None = None
-    minimum_requests: int = Field(50, ge=1)
+    minimum_requests: Whole = Field(50, ge=1)
     on_no_verdict: OnNoVerdict = OnNoVerdict.ROLLBACK
-    pause_deadline: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=365))] | None = Field(
+    pause_deadline: Annotated[AnyDuration, Field(gt=timedelta(0), le=timedelta(days=365))] | None = Field(
         timedelta(days=1), description="how long a pause or a hold may last; null: without end"
     )
-    progress_deadline: Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = Field(
+    progress_deadline: Annotated[AnyDuration, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = Field(
         timedelta(minutes=10), description="how long validating, starting replicas or verifying one weight may take"
     )
     on_abort: OnAbort = OnAbort.SHED
-    allow_recreate: bool | None = Field(
+    allow_recreate: Flag | None = Field(
         None, description="whether requests may be turned away where there is no room for two versions at a time"
     )
     approval_deadline: Duration = Field(timedelta(days=1), description="how long it may wait for an approval")
@@ -255,6 +268,39 @@ class CanaryConfig(Message):
         seconds = bake.total_seconds()
         said = self.bake_deadline.total_seconds() if self.bake_deadline is not None else max(3 * seconds, seconds + 60)
         return max(seconds, said)
+
+    def check(self) -> None:
+        """What contradicts itself, in what people ask for. Raises ValidationFailed naming the field.
+
+        These are no rules of the message itself: what was accepted before there were any is still read, and goes on.
+        """
+        self.check_directions()
+        longest = timedelta(seconds=max(step.bake_seconds for step in self.plan()))
+        if self.bake_deadline is not None and self.bake_deadline < longest:
+            raise ValidationFailed.of(
+                "bakeDeadline",
+                f"{spelled(self.bake_deadline)} is over before the bake of {spelled(longest)} is; write "
+                f"{spelled(longest)} or more, make the bake shorter (monitoringDuration, or a step's bake), or leave "
+                "bakeDeadline out",
+            )
+
+    def check_directions(self) -> None:
+        """A weight goes down only where that is said. Raises ValidationFailed naming the field."""
+        before = 0.0
+        for number, step in enumerate(self.steps or ()):
+            weight = before if step.weight is None else step.weight
+            if weight < before and not step.down:
+                raise ValidationFailed.of(
+                    f"steps.{number}.weight",
+                    f"goes down from {before:g} to {weight:g}, which moves callers back to the stable; write more than "
+                    f'{before:g}, or `"down": true` in this step if that is meant',
+                )
+            if weight >= before and step.down:
+                raise ValidationFailed.of(
+                    f"steps.{number}.down",
+                    f"is said of a weight of {weight:g}, which is not below the {before:g} before it; leave it out",
+                )
+            before = weight
 
     def check_scale(self, resources: ReplicaResources) -> None:
         """Each step's replicas hold its weight. Raises ValidationFailed naming the field."""

@@ -30,6 +30,7 @@ from hotswap.settings.stores import (
     StorageType,
 )
 from hotswap.settings.telemetry import TelemetrySettings
+from hotswap.values import told
 
 __all__ = [
     "AgentSettings",
@@ -147,7 +148,7 @@ def load(kind: type[SettingsT]) -> SettingsT:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = "HOTSWAP_" + "__".join(str(part).upper() for part in _place(kind, first["loc"]))
-        raise SettingsError(f"setting {name}: {first['msg']}") from None
+        raise SettingsError(f"setting {name}: {told(first)}") from None
 
 
 def _place(kind: type[BaseModel], at: tuple[int | str, ...]) -> tuple[int | str, ...]:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, field_validator
 from hotswap.domain.access import Grant
 from hotswap.domain.vocabulary import Role
 from hotswap.settings.section import Section
+from hotswap.values import Duration
 
 
 class SecuritySettings(Section):
@@ -21,8 +22,8 @@ class SecuritySettings(Section):
     )
     jwks_file: Path = Field(description="public keys that tokens are checked with, at Envoy and in the API")
     users_file: Path | None = Field(None, description="TOML of local users for login: argon2 hash and roles by name")
-    token_lifetime: timedelta = Field(timedelta(hours=1), description="of tokens from login")
-    service_token_lifetime: timedelta = Field(
+    token_lifetime: Duration = Field(timedelta(hours=1), description="of tokens from login")
+    service_token_lifetime: Duration = Field(
         timedelta(minutes=10),
         gt=timedelta(0),
         le=timedelta(minutes=10),
@@ -56,7 +57,7 @@ class OidcSettings(Section):
         description="what each of these names means here, everywhere or in a team: "
         '`{"ml-platform": ["Admin"], "payments-ds": ["Viewer", "payments:DataScientist"]}`; any other means nothing',
     )
-    refresh: timedelta = Field(
+    refresh: Duration = Field(
         timedelta(minutes=5), ge=timedelta(seconds=1), description="how often its keys are asked for anew"
     )
     cache_file: Path = Field(

@@ -10,13 +10,14 @@ from hotswap.domain.analysis import LATENCY_FLOOR_MS
 from hotswap.domain.promotion import PromotionRule
 from hotswap.domain.vocabulary import Environment, Strategy
 from hotswap.settings.section import Section
+from hotswap.values import Duration, Number
 
 
 class PromotionSettings(Section):
     """One environment's rule, as people write it: `{"activeIn": "Staging", "for": "PT1H"}`."""
 
     active_in: Environment = Field(alias="activeIn")
-    at_least: timedelta = Field(timedelta(0), alias="for", ge=timedelta(0))
+    at_least: Duration = Field(timedelta(0), alias="for", ge=timedelta(0))
 
     def rule(self) -> PromotionRule:
         return PromotionRule(self.active_in, self.at_least)
@@ -25,14 +26,14 @@ class PromotionSettings(Section):
 class DeploymentSettings(Section):
     default_strategy: Strategy = Field(Strategy.CANARY, description="the strategy where a deployment names none")
     max_concurrent: int = Field(5, ge=1, description="deployments that run at once; the others wait in order")
-    queue_deadline: timedelta = Field(
+    queue_deadline: Duration = Field(
         timedelta(days=30), gt=timedelta(0), description="how long a deployment may wait for its turn, and for its slot"
     )
-    warmup_timeout: timedelta = Field(timedelta(minutes=2), description="how long a replica may take to warm up")
+    warmup_timeout: Duration = Field(timedelta(minutes=2), description="how long a replica may take to warm up")
     approval_required: frozenset[Environment] = Field(
         frozenset({Environment.PRODUCTION}), description="environments whose deployments wait for an approval"
     )
-    approval_deadline: timedelta = Field(
+    approval_deadline: Duration = Field(
         timedelta(days=1),
         gt=timedelta(0),
         le=timedelta(days=30),
@@ -45,15 +46,15 @@ class DeploymentSettings(Section):
     count_claimed_approvals: bool = Field(
         False, description="whether there an approval counts that came through Temporal, where names are only claimed"
     )
-    monitoring_duration: timedelta = Field(
+    monitoring_duration: Duration = Field(
         timedelta(minutes=5), gt=timedelta(0), description="how long a step bakes where a deployment doesn't say"
     )
-    latency_floor: timedelta = Field(
+    latency_floor: Duration = Field(
         timedelta(milliseconds=LATENCY_FLOOR_MS),
         ge=timedelta(0),
         description="a slowdown by less rolls nothing back where a deployment doesn't say; more where hosts are busy",
     )
-    keep_previous: timedelta = Field(timedelta(minutes=30), description="how long a replaced version stays warm")
+    keep_previous: Duration = Field(timedelta(minutes=30), description="how long a replaced version stays warm")
     promotion_policy: dict[Environment, PromotionSettings] = Field(
         {},
         description="where a version must be active, and for how long, before it may go to an environment: "
@@ -75,7 +76,7 @@ class DeploymentSettings(Section):
 class CapacitySettings(Section):
     """What deployments may take of Ray's cluster."""
 
-    team_gpus: dict[str, Annotated[float, Field(ge=0)]] = Field(
+    team_gpus: dict[str, Annotated[Number, Field(ge=0)]] = Field(
         {}, description="the most GPUs of a team at a time over all its models; others have no limit"
     )
     cluster_grows: bool = Field(

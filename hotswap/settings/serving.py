@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, SecretStr, model_validator
 
 from hotswap.settings.section import Section
+from hotswap.values import Duration
 
 
 class ServingSettings(Section):
@@ -69,10 +70,10 @@ class GatewaySettings(Section):
     plaintext: bool = Field(
         True, description="whether the port without TLS is open; never closed without a certificate"
     )
-    headers_timeout: timedelta = Field(
+    headers_timeout: Duration = Field(
         timedelta(seconds=10), gt=timedelta(0), description="how long a request's headers may take to arrive"
     )
-    request_timeout: timedelta = Field(
+    request_timeout: Duration = Field(
         timedelta(minutes=1), gt=timedelta(0), description="how long a request may take to arrive as a whole"
     )
     trusted_proxies: int = Field(
@@ -83,7 +84,7 @@ class GatewaySettings(Section):
     )
     api_host: str = Field("127.0.0.1", description="where the API listens, and Envoy finds it")
     api_port: int = Field(5080, description="its port")
-    candidate_timeout: timedelta = Field(
+    candidate_timeout: Duration = Field(
         timedelta(seconds=5),
         gt=timedelta(0),
         le=timedelta(seconds=30),
@@ -111,7 +112,7 @@ class InferenceSettings(Section):
         description="bearer token (role Application) by which workers ask for predictions on callers' behalf; without"
         " it asynchronous inference is refused",
     )
-    deadline: timedelta = Field(
+    deadline: Duration = Field(
         timedelta(minutes=10), gt=timedelta(0), description="how long an asynchronous request may wait for its answer"
     )
     most_waiting: int = Field(1_000, ge=1, description="asynchronous requests without an answer; more are refused")

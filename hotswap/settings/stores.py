@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, SecretStr, model_validator
 
 from hotswap.settings.section import Section
+from hotswap.values import Duration
 
 
 class StorageType(StrEnum):
@@ -48,7 +49,7 @@ class StorageSettings(Section):
         description="asked of S3 for all that HotSwap writes: `SSE-S3`, `SSE-KMS`, or `bucket` for what that is set to",
     )
     kms_key_id: str | None = Field(None, description="the key of `SSE-KMS`")
-    garbage_grace: timedelta = Field(
+    garbage_grace: Duration = Field(
         timedelta(days=1),
         ge=timedelta(hours=1),
         description="what no version refers to is left alone for so long; uploads and registrations take time",
@@ -66,20 +67,20 @@ class StorageSettings(Section):
 class RetentionSettings(Section):
     """How long the recorder keeps what it writes; looked after each hour."""
 
-    records: timedelta = Field(
+    records: Duration = Field(
         timedelta(days=90),
         ge=timedelta(days=1),
         description="how long a record of an inference is kept, in whole days, and its outcome",
     )
-    async_results: timedelta = Field(
+    async_results: Duration = Field(
         timedelta(days=1), ge=timedelta(hours=1), description="how long an asynchronous request's answer can be fetched"
     )
-    seconds: timedelta = Field(
+    seconds: Duration = Field(
         timedelta(days=1), ge=timedelta(hours=1), description="how long a model's figures are kept by the second"
     )
-    minutes: timedelta = Field(
+    minutes: Duration = Field(
         timedelta(days=30), ge=timedelta(hours=1), description="how long they are kept by the minute"
     )
-    hours: timedelta = Field(
+    hours: Duration = Field(
         timedelta(days=400), ge=timedelta(hours=1), description="how long they are kept by the hour"
     )

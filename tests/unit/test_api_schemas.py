@@ -27,7 +27,7 @@ for _ in range(100):
         ({"name": "-fraud"}, "name"),
         ({"name": "a" * 64}, "name"),
         ({"name": "fraud\n"}, "name"),
-        ({"name": "fraud\u0000"}, "body"),
+        ({"name": "fraud\u0000"}, "name"),
         ({"name": 7}, "name"),
         ({"name": None}, "name"),
         ({"version": "v2.0.0"}, "version"),
@@ -49,9 +49,9 @@ for _ in range(100):
         ({"performanceBaseline": {"acuracy": 0.9}}, "performanceBaseline.acuracy"),
         ({"artifact_path": "s3://a-b/c"}, "artifact_path"),
         ({"isAdmin": True}, "isAdmin"),
-        ({"trainingMetadata": {"a": ["\u0000"]}}, "body"),
-        ({"trainingMetadata": {"\ud800": 1}}, "body"),
-        ({"trainingMetadata": NESTED}, "body"),
+        ({"trainingMetadata": {"a": ["\u0000"]}}, "trainingMetadata.a.0"),
+        ({"trainingMetadata": {"\ud800": 1}}, "trainingMetadata"),
+        ({"trainingMetadata": NESTED}, "trainingMetadata"),
     ],
 )
 async def test_a_bad_registration_names_its_field(
@@ -77,7 +77,9 @@ async def test_every_missing_field_is_named(api: httpx.AsyncClient, settings: Se
 async def test_numbers_that_are_none_are_refused(api: httpx.AsyncClient, settings: Settings, number: str) -> None:
     content = f'{{"modelId": "fraud", "strategyConfig": {{"canaryPercentage": {number}}}}}'
     answer = await api.post("/api/v1/deployments", content=content, headers=bearer(settings, Role.ADMIN))
-    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "VALIDATION_ERROR")
+    told = answer.json()["error"]
+    assert (answer.status_code, told["code"]) == (400, "VALIDATION_ERROR")
+    assert told["details"][0]["field"] == "strategyConfig.canaryPercentage"
 
 
 @pytest.mark.parametrize(
@@ -96,6 +98,11 @@ async def test_numbers_that_are_none_are_refused(api: httpx.AsyncClient, setting
         ({"strategyConfig": {"incrementStep": 0.001}}, "incrementStep"),
         ({"strategyConfig": {"monitoringDuration": "five minutes"}}, "strategyConfig.monitoringDuration"),
         ({"strategyConfig": {"monitoringDuration": "P90D"}}, "strategyConfig.monitoringDuration"),
+        ({"strategyConfig": {"monitoringDuration": 5}}, "strategyConfig.monitoringDuration"),
+        ({"strategyConfig": {"steps": [{"weight": True}]}}, "strategyConfig.steps.0.weight"),
+        ({"strategyConfig": {"steps": [{"weight": 1, "pause": {"limit": 5}}]}}, "strategyConfig.steps.0.pause.limit"),
+        ({"strategyConfig": {"steps": [{"weight": 100}, {"weight": 10}]}}, "steps.1.weight"),
+        ({"strategyConfig": {"bakeDeadline": "PT1M"}}, "bakeDeadline"),
         ({"strategyConfig": {"rollbackThresholds": {"oops": 1}}}, "strategyConfig.rollbackThresholds.oops"),
         ({"strategyConfig": {"replicas": 0}}, "strategyConfig.replicas"),
         ({"strategyConfig": {"numGpus": -1}}, "strategyConfig.numGpus"),

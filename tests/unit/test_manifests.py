@@ -59,6 +59,20 @@ def test_a_file_may_hold_several_and_be_json() -> None:
         (("hotswap/v1", "hotswap/v2"), "models.yaml:1: apiVersion: Input should be 'hotswap/v1'"),
         (("name: fraud", "name: Fraud!"), "models.yaml:3: name: 'Fraud!' must be"),
         (("owner: ann", "name: again"), "models.yaml:5: name is said twice"),
+        (
+            ("canaryPercentage: 10", "monitoringDuration: 5"),
+            "models.yaml:13: environments.Production.strategyConfig.monitoringDuration: must be a duration as ISO-8601",
+        ),
+        (
+            ("{canaryPercentage: 10}", "{steps: [{weight: true}]}"),
+            "models.yaml:13: environments.Production.strategyConfig.steps.0.weight: must be a number",
+        ),
+        (
+            ("{canaryPercentage: 10}", "{steps: [{weight: 100}, {weight: 10}]}"),
+            "models.yaml:13: environments.Production.strategyConfig.steps.1.weight: goes down from 100 to 10",
+        ),
+        (("owner: ann", "idempotent: 1"), "models.yaml:5: idempotent: must be true or false"),
+        (("owner: ann", "monitoring: {samples: true}"), "models.yaml:5: monitoring.samples: must be a whole number"),
         (("owner: ann", "owner: &a ann\ndescription: *a"), "models.yaml:6: anchors and aliases are not taken"),
         (("owner: ann", "owner: !!python/object:os.system x"), "models.yaml:5: could not determine a constructor"),
     ],

@@ -96,7 +96,8 @@ def test_drift_needs_more_than_other_metrics_unless_somebody_says_otherwise(
         (metric(source="webhook"), "analysis.metrics.0", "webhook is what source webhook needs"),
         (metric(source="confidence", bounds=[1, 0]), "analysis.metrics.0", "the smaller one first"),
         ({"analysis": {"metrics": [{"name": "a", "source": "errors"}] * 2}}, "analysis", "two metrics are named a"),
-        ({"pauseDeadline": "PT0S"}, "pauseDeadline", "greater than 0"),
+        ({"pauseDeadline": "PT0S"}, "pauseDeadline", "must be more than PT0S"),
+        ({"monitoringDuration": "P31D"}, "monitoringDuration", "must be at most P30D"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_rule(said: dict[str, Any], field: str, rule: str) -> None:
@@ -105,6 +106,51 @@ def test_what_is_wrong_is_named_with_its_rule(said: dict[str, Any], field: str, 
     told = describe(refusal.value)
     assert field in told
     assert rule in told
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            {"steps": [{"weight": 100}, {"weight": 10}]},
+            "steps.1.weight: goes down from 100 to 10, which moves callers back to the stable; write more than 100, or "
+            '`"down": true` in this step if that is meant',
+        ),
+        ({"steps": [{"weight": 50}, {"bake": "PT1M"}, {"weight": 10}]}, "steps.2.weight: goes down from 50 to 10"),
+        (
+            {"steps": [{"weight": 50}, {"weight": 50, "down": True}]},
+            "steps.1.down: is said of a weight of 50, which is not below the 50 before it; leave it out",
+        ),
+        (
+            {"bakeDeadline": "PT1M"},
+            "bakeDeadline: PT1M is over before the bake of PT5M is; write PT5M or more, make the bake shorter",
+        ),
+        ({"steps": [{"weight": 5, "bake": "PT9M"}], "bakeDeadline": "PT8M"}, "before the bake of PT9M"),
+        ({"steps": [{"weight": 5, "bake": "PT1M"}], "bakeDeadline": "PT2M"}, "before the bake of PT5M"),
+    ],
+)
+def test_what_contradicts_itself_is_refused_where_it_is_asked_for_and_read_where_it_was_stored(
+    said: dict[str, Any], told: str
+) -> None:
+    read = config(**said)
+    assert CanaryConfig.model_validate(read.model_dump(mode="json", by_alias=True)) == read
+    with pytest.raises(ValidationFailed) as refusal:
+        read.check()
+    assert told in refusal.value.message
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"bakeDeadline": "PT5M"},
+        {"steps": [{"weight": 10}, {}, {"weight": 10}, {"weight": 20}]},
+        {"steps": [{"weight": 50}, {"weight": 10, "down": True}, {"weight": 20}]},
+        {"steps": [{"weight": 5, "bake": "PT1M"}], "bakeDeadline": "PT2M", "monitoringDuration": "PT1M"},
+    ],
+)
+def test_what_is_meant_is_taken(said: dict[str, Any]) -> None:
+    config(**said).check()
 
 
 def test_too_many_steps_are_refused() -> None:

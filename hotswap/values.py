@@ -1,0 +1,74 @@
+"""The values that people write in requests, manifests and settings: durations, numbers and truth values, each read in
+one way.
+
+Pydantic by itself reads more than anybody means: 5 and "00:05:00" as durations, true and "10" as numbers, 1 and "yes"
+as truth values. Here a value is what it looks like, or it is refused with an example of what to write. What HotSwap
+stores itself (histories, rows) is written so as well, so it stays readable.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Strict, TypeAdapter, ValidationError
+
+_DURATION = re.compile(r"[+-]?P")
+_MONTHS = re.compile(r"[+-]?P[^T]*M")
+_ISO_8601: TypeAdapter[timedelta] = TypeAdapter(timedelta)
+
+
+def read_duration(value: Any) -> timedelta:
+    """A timedelta as it is, and text as ISO-8601 writes durations. Raises ValueError saying what to write."""
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, str) and _MONTHS.match(value):
+        raise ValueError("has months, whose length differs; write days, such as P30D, or PT5M for five minutes")
+    if isinstance(value, str) and _DURATION.match(value):
+        try:
+            return _ISO_8601.validate_python(value)
+        except ValidationError:
+            pass
+    raise ValueError("must be a duration as ISO-8601 writes it, such as PT30S, PT5M or P1D")
+
+
+def spelled(length: timedelta) -> str:
+    """As ISO-8601 writes it."""
+    text: str = _ISO_8601.dump_python(length, mode="json")
+    return text
+
+
+_EXAMPLES = {
+    "float_type": "must be a number, such as 10 or 0.5",
+    "finite_number": "must be a finite number, such as 10 or 0.5",
+    "int_type": "must be a whole number, such as 3",
+    "bool_type": "must be true or false",
+}
+_BOUNDS = {
+    "greater_than": ("gt", "more than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+}
+
+
+def told(problem: Mapping[str, Any]) -> str:
+    """What pydantic says of one problem, in words that say what to write."""
+    key, words = _BOUNDS.get(problem["type"], ("", ""))
+    bound = _length(str(problem.get("ctx", {}).get(key)))
+    if bound is not None:
+        return f"must be {words} {spelled(bound)}"
+    return _EXAMPLES.get(problem["type"]) or str(problem["msg"]).removeprefix("Value error, ")
+
+
+def _length(shown: str) -> timedelta | None:
+    """Pydantic shows the bound of what a function has read as Python does."""
+    if not shown.startswith("datetime.timedelta("):
+        return None
+    return timedelta(**{unit: int(number) for unit, number in re.findall(r"(\w+)=(-?\d+)", shown)})
+
+
+Duration = Annotated[timedelta, BeforeValidator(read_duration)]
+Number = Annotated[float, Strict()]
+Whole = Annotated[int, Strict()]
+Flag = Annotated[bool, Strict()]
