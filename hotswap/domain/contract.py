@@ -1,0 +1,137 @@
+"""What clients rely on: which requests a version takes and what its answers are made of, compared between two. Pure.
+
+Both sides are JSON Schemas as the runtimes make them, or as a model of framework Custom gives its own. A change narrows
+the contract if a request that the stable takes would be refused by the candidate, or if an answer would lack what
+clients read from the stable's. The comparison is safe rather than sharp: what it can't compare narrows, so whatever is
+accepted by the one and refused by the other is always told. The order of columns belongs to the contract wherever rows
+are lists, since a list is taken by position and no schema would refuse it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hotswap.domain.inclusion import Comparison, Gap, listed, text
+from hotswap.domain.schemas import Schema, same
+
+OUTPUTS = "x-outputs"
+"""Keyword of an output schema: the tensors that are answered, each with a `name`; `datatype` and `shape` if known."""
+
+MOST_CHANGES = 20
+MOST_TOLD = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ContractChange:
+    """`field` is a place in a request (`features.amount`, `features[3]`) or in an answer (`prediction.label`)."""
+
+    field: str
+    message: str
+    narrows: bool
+
+
+def contract_changes(
+    now_input: Schema, then_input: Schema, now_output: Schema, then_output: Schema
+) -> tuple[ContractChange, ...]:
+    """What differs for clients, those that narrow the contract first; many of a kind are counted."""
+    found = [*input_changes(now_input, then_input), *output_changes(now_output, then_output)]
+    return tuple(sorted(found, key=lambda change: not change.narrows))
+
+
+def input_changes(now: Schema, then: Schema) -> tuple[ContractChange, ...]:
+    """What the stable takes (`now`) and the candidate (`then`) doesn't, or takes for something else."""
+    gaps = [*_TAKING.gaps(now, then, "features"), *_order(now, then)]
+    return tuple(_changes(gaps, narrows=True))
+
+
+def output_changes(now: Schema, then: Schema) -> tuple[ContractChange, ...]:
+    """What of the stable's answers goes, or changes its name or type."""
+    return (*_changes(_ANSWERING.gaps(then, now, "prediction"), narrows=True), *_tensors(now, then))
+
+
+def narrowing(changes: Iterable[ContractChange]) -> str | None:
+    """What narrows the contract, in a sentence; None where nothing does."""
+    told = [f"{change.field}: {change.message}" for change in changes if change.narrows]
+    more = [f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else []
+    return "; ".join([*told[:MOST_TOLD], *more]) or None
+
+
+_TAKING = Comparison(
+    part="the stable takes",
+    whole="the candidate takes",
+    lacks="the candidate requires {names}, which the stable does without",
+    unknown="the stable takes {names}, which the candidate doesn't know",
+)
+_ANSWERING = Comparison(
+    part="the candidate answers",
+    whole="the stable answers",
+    lacks="the stable always answers {names}, the candidate doesn't",
+    unknown=None,
+)
+
+
+def _changes(gaps: Iterable[Gap], *, narrows: bool) -> list[ContractChange]:
+    found = list(dict.fromkeys((gap.field, gap.message) for gap in gaps))
+    shown = [ContractChange(field, message, narrows) for field, message in found[:MOST_CHANGES]]
+    if len(found) > MOST_CHANGES:
+        more = f"{len(found) - MOST_CHANGES} more changes of this kind"
+        shown.append(ContractChange(found[0][0].partition(".")[0].partition("[")[0], more, narrows))
+    return shown
+
+
+def columns(schema: Schema) -> tuple[str, ...]:
+    """The names of a row's values in their order, where rows are taken as lists and by name; else none.
+
+    The order is that of `required`: a list keeps its order wherever it is stored, an object doesn't.
+    """
+    forms = (
+        [each for each in schema.get("anyOf", ()) if isinstance(each, Mapping)] if isinstance(schema, Mapping) else []
+    )
+    by_name = next((each for each in forms if "properties" in each), None)
+    if by_name is None or not any(each.get("type") == "array" for each in forms):
+        return ()
+    return tuple(by_name.get("required", ()))
+
+
+def _order(now: Schema, then: Schema) -> Iterator[Gap]:
+    stable, candidate = columns(now), columns(then)
+    if [name for name in stable if name in candidate] != [name for name in candidate if name in stable]:
+        yield Gap(
+            "features",
+            "lists are taken by position, and the columns have another order: the stable's is "
+            f"{listed(stable)}, the candidate's {listed(candidate)}",
+        )
+
+
+def _tensors(now: Schema, then: Schema) -> Iterator[ContractChange]:
+    stable, candidate = _outputs(now), _outputs(then)
+    if stable is None or candidate is None:
+        described = [_described(schema) for schema in (now, then)]
+        if described[0] != described[1]:
+            told = f"the answers are described as {described[1]!r}, the stable's as {described[0]!r}"
+            yield ContractChange("prediction", told, narrows=False)
+        return
+    answered = listed(list(candidate)) or "nothing"
+    for name, said in stable.items():
+        if name not in candidate:
+            told = f"the stable answers the output {name}, which the candidate doesn't: it answers {answered}"
+            yield ContractChange(f"outputs.{name}", told, narrows=True)
+            continue
+        for key, word in (("datatype", "type"), ("shape", "shape")):
+            before, after = said.get(key), candidate[name].get(key)
+            if before is not None and after is not None and not same(before, after):
+                told = f"the {word} of this output is {text(before)} of the stable, {text(after)} of the candidate"
+                yield ContractChange(f"outputs.{name}", told, narrows=True)
+    for name in candidate:
+        if name not in stable:
+            yield ContractChange(f"outputs.{name}", "the candidate answers this output, the stable doesn't", False)
+
+
+def _outputs(schema: Schema) -> dict[str, Mapping[str, Any]] | None:
+    """By name; None of a version that was registered before they were noted."""
+    said = schema.get(OUTPUTS) if isinstance(schema, Mapping) else None
+    return None if said is None else {str(each["name"]): each for each in said}
+
+
+def _described(schema: Schema) -> str:
+    return str(schema.get("description", "")) if isinstance(schema, Mapping) else ""
