@@ -170,7 +170,9 @@ class BacktestConfig(Message):
     elsewhere; with `maxDisagreement` null they hold nobody up.
     """
 
-    samples: Whole = Field(SAMPLES, ge=0, le=2_000, description="recorded requests of the last 24 hours; 0: no backtest")
+    samples: Whole = Field(
+        SAMPLES, ge=0, le=2_000, description="recorded requests of the last 24 hours; 0: no backtest"
+    )
     max_refusals: Number = Field(0.01, ge=0, le=1, description="the share that it may refuse as the client's mistake")
     max_failures: Number = Field(0.01, ge=0, le=1, description="the share that it may fail")
     max_disagreement: Number | None = Field(0.3, ge=0, le=1, description="the share that it may answer otherwise")
