@@ -41,7 +41,7 @@ def test_what_clients_have_asked_shows_a_broken_version_before_they_meet_it(
         assert broken.validation is not None
         assert broken.validation.passed, "its golden requests show nothing of it"
         assert broken.backtest is not None
-        assert broken.backtest.failures.hits > 50
+        assert broken.backtest.failures.hits > 10, "some fifth of what is asked"
         assert broken.backtest.failure_kinds[0].name == "500"
         assert good.status is S.ACTIVE, good.message
         assert good.backtest is not None

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hotswap.domain import verbs
+from hotswap.domain.backtest import SAMPLES, BacktestLimits, OnBreach
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.policy import (
@@ -311,3 +312,29 @@ def _went_forward_for_a_reason(rollout: Rollout, asked: Asked, position: int) ->
     if gates:
         assert len(gates) == 1, "no jump passes over an approval"
         assert asked.approved == rollout.number or gates[0].on_limit is OnLimit.PROCEED
+
+
+def test_a_backtest_is_made_unless_it_is_left_out() -> None:
+    assert CanaryConfig().backtest.samples == SAMPLES
+    assert CanaryConfig().backtest.limits() == BacktestLimits()
+    said = {"samples": 0, "maxRefusals": 0, "maxFailures": 1, "maxDisagreement": None, "onBreach": "hold"}
+    found = CanaryConfig.model_validate({"backtest": said}).backtest
+    assert (found.samples, found.limits()) == (0, BacktestLimits(0, 1, None, OnBreach.HOLD))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("samples", -1),
+        ("samples", 2_001),
+        ("maxRefusals", 1.1),
+        ("maxFailures", None),
+        ("maxDisagreement", -0.1),
+        ("scoreTolerance", -1),
+        ("onBreach", "ignore"),
+        ("minSamples", 3),
+    ],
+)
+def test_what_a_backtest_cannot_be_held_to_is_refused_by_its_name(key: str, value: Any) -> None:
+    with pytest.raises(ValidationError, match=f"backtest.{key}"):
+        CanaryConfig.model_validate({"backtest": {key: value}})
