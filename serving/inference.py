@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import itertools
 import logging
-import math
 import secrets
 import time
 import uuid
@@ -40,12 +39,11 @@ from serving.forms import (
 )
 from serving.golden import attempt, made_up_request, problem_of
 from serving.open_inference import OpenInference, Resource
+from serving.pace import Pace
 from serving.runtimes import Model, Prediction
 from serving.schemas import FeatureSchema
 from serving.spool import SpoolWriter
 
-INLINE_SECONDS = 0.005
-"""What is expected to take less runs on the event loop: a thread would cost a fast model 50 microseconds and more."""
 MOST_ATTEMPTS = 10_000
 """More are no attempts of Envoy's."""
 BAD_REQUEST = 400
@@ -89,7 +87,7 @@ class Engine:
         self._golden = golden
         self._schema = FeatureSchema(spec.input_schema)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
-        self._row_seconds = math.inf
+        self._pace = Pace(spec.input_schema)
         self._batcher: Batcher | None = None
         if spec.resources.max_batch_size > 1:
             most, wait = spec.resources.max_batch_size, spec.resources.batch_wait_seconds
@@ -112,7 +110,8 @@ class Engine:
             for trial in trials:
                 if trial.problem is not None:
                     raise InferenceFailed(f"{self.spec.name} fails {kind}: {trial.problem}")
-        self._row_seconds = max(trial.seconds for trial in trials)
+        for request, trial in zip(requests, trials, strict=True):
+            self._pace.learn(self._pace.size([request.features]), trial.seconds)
         answers = [trial.answer for trial in trials if trial.answer is not None]
         self.tensors.learn(answers)
         self._write_in_every_form(answers, kind)
@@ -212,11 +211,10 @@ class Engine:
         try:
             if self._batcher is not None and len(instances) == 1:
                 return [await _unless_gone(self._batcher.add(instances[0]), receive)]
-            if len(instances) * self._row_seconds <= INLINE_SECONDS:
-                return self._one_for_each(instances)
-            loop = asyncio.get_running_loop()
-            # On the model's thread; what still waits for it when its client leaves is never computed.
-            return await _unless_gone(loop.run_in_executor(self._thread, self._one_for_each, instances), receive)
+            if self._pace.is_quick(instances):
+                return self._timed(instances)
+            # What still waits for the model's thread when its client leaves is never computed.
+            return await _unless_gone(self._aside(instances), receive)
         except (SchemaValidationFailed, ClientGone):
             raise
         except Exception as error:
@@ -247,7 +245,7 @@ class Engine:
         logger.warning("the model failed", extra={"model": self.spec.name, "error": str(why)[:1000]})
         return InferenceFailed(f"{self.spec.model} {self.spec.version} failed on this input{told}")
 
-    def _one_for_each(self, instances: list[Any]) -> list[Prediction]:
+    def _one_for_each(self, instances: Sequence[Any]) -> list[Prediction]:
         try:
             predictions = self._model.predict(instances)
         except StopIteration as error:  # no future carries it: who awaits it would wait for ever
@@ -258,9 +256,14 @@ class Engine:
 
     async def _gathered(self, instances: list[Any]) -> list[Prediction]:
         """Of a batch that was gathered from single requests."""
-        if len(instances) * self._row_seconds <= INLINE_SECONDS:
-            return self._one_for_each(instances)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._one_for_each, instances)
+        return self._timed(instances) if self._pace.is_quick(instances) else await self._aside(instances)
+
+    def _timed(self, instances: list[Any]) -> list[Prediction]:
+        return self._pace.timed(self._one_for_each, instances)
+
+    def _aside(self, instances: list[Any]) -> "asyncio.Future[list[Prediction]]":
+        """On the model's thread, while the event loop goes on answering."""
+        return asyncio.get_running_loop().run_in_executor(self._thread, self._timed, instances)
 
 
 _engine: Engine | None = None

@@ -11,7 +11,7 @@ import pytest
 
 from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.vocabulary import Framework
-from serving import inference
+from serving import inference, pace
 from serving.inference import InferenceFailed
 from serving.runtimes import Model, Prediction, load
 from serving.runtimes.tensors import TensorInput
@@ -104,7 +104,7 @@ def test_without_golden_requests_one_is_made_up(tmp_path: Path) -> None:
 async def test_a_model_is_run_aside_when_its_slowest_request_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inference, "INLINE_SECONDS", 0.2)
+    monkeypatch.setattr(pace, "QUICK_SECONDS", 0.2)
     main = threading.current_thread().name
     for name, golden, features, aside in (
         ("fast", [0.0], [0.0], False),
