@@ -138,7 +138,7 @@ class Stepping(Compensation):
                 raise
             verdict = self._no_verdict(Outcome.ERROR, f"the watch failed: {cause_of(error).message}")
         except TimeoutError:
-            verdict = self._no_verdict(Outcome.INCONCLUSIVE, "the watch said nothing until the bake's deadline")
+            verdict = self._no_verdict(Outcome.ERROR, "the watch said nothing until the bake's deadline")
         if verdict is not None:
             self._rollout = self._rollout.judged(verdict)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from scipy.special import betaln
 
 from hotswap.analysis.evidence import log_evidence, log_mean
-from hotswap.analysis.figures import OF_ANOTHER_TIME, Setting, held_at_full, result
+from hotswap.analysis.figures import OF_ANOTHER_TIME, Outlook, Setting, held_at_full, result
 from hotswap.domain.analysis import RESCUES, Entities, Look, Metric, Source
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import MetricResult, Outcome
@@ -87,9 +87,11 @@ class ErrorsJudge:
         self._verb = "refused" if self._is_refusals else "failed"
         self._rate = "refusal rate" if self._is_refusals else "error rate"
         self._look: Look | None = None
+        self._begun_at = 0.0
         self._entities: Entities | None = None
 
     def add(self, look: Look) -> None:
+        self._begun_at = look.at if self._look is None else self._begun_at
         self._look = look
         self._entities = look.entities or self._entities
 
@@ -118,11 +120,16 @@ class ErrorsJudge:
             outcome, told = Outcome.HARM, f"{above}, over the threshold {metric.threshold:.2%}: {told}"
             if few := self._few_callers(arm):
                 outcome, told = Outcome.INCONCLUSIVE, f"{few}: {told}"
+        elif not self._is_refusals and stable_is_down(candidate, stable, metric.samples, alpha=self._setting.alpha):
+            outcome, told = Outcome.PASS, f"the stable itself is down, and the candidate is evidently better: {told}"
         elif min(candidate.good, stable.good) < metric.samples:
             outcome = Outcome.INSUFFICIENT_DATA
             told = f"fewer than {metric.samples} good answers from an arm: {told}"
         elif excess > metric.threshold:
-            outcome, told = Outcome.INCONCLUSIVE, f"{above}, which may yet be chance: {told}"
+            seconds = self._look.at - self._begun_at
+            outlook = Outlook(evidence, self._setting.prior, needed, candidate.completed, seconds)
+            numbers |= outlook.numbers
+            outcome, told = Outcome.INCONCLUSIVE, f"{above}, which may yet be chance; {outlook.told}: {told}"
             action = action if is_beside else held_at_full(metric)
         elif not is_beside and apart > metric.threshold:
             outcome, action = Outcome.INCONCLUSIVE, held_at_full(metric)
@@ -229,6 +236,18 @@ def _worse_than_its_stand_in(counts: Counts, threshold: float, *, alpha: float) 
         return 0.0
     others = max(counts.server_errors - counts.rescued_errors, 0)
     return float(log_evidence(counts.rescued_errors, others, share=1 - (least - threshold)))
+
+
+def stable_is_down(candidate: Counts, stable: Counts, samples: int, *, alpha: float) -> bool:
+    """Whether the stable fails so much that it can't be compared with, while the candidate evidently answers.
+
+    Then there is nothing to lose by going on, and a rollout that waits for the stable's good answers waits for ever.
+    """
+    if candidate.good < samples or stable.good >= samples or stable.completed < samples:
+        return False
+    _, mine = rate_within(candidate.server_errors, candidate.completed - candidate.server_errors, alpha=alpha / 2)
+    theirs, _ = rate_within(stable.server_errors, stable.completed - stable.server_errors, alpha=alpha / 2)
+    return mine < theirs
 
 
 def excess_at_most(candidate: Draws, stable: Draws, *, alpha: float) -> float:

@@ -53,6 +53,37 @@ def held_at_full(metric: Metric) -> NoVerdict:
     return NoVerdict.HOLD if metric.on_no_verdict is NoVerdict.EXTEND else metric.on_no_verdict
 
 
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """How far the evidence is from what is needed, if it goes on as it did; `requests` are the candidate's so far."""
+
+    evidence: float
+    prior: float
+    needed: float
+    requests: int
+    seconds: float
+
+    @property
+    def more(self) -> int | None:
+        """The candidate's requests that are still needed; None where nothing so far speaks for harm."""
+        grown = self.evidence - self.prior
+        if grown <= 0 or self.requests <= 0:
+            return None
+        return max(math.ceil((self.needed - self.evidence) / grown * self.requests), 0)
+
+    @property
+    def told(self) -> str:
+        if (more := self.more) is None:
+            return "so far the evidence says that it is chance"
+        rate = self.requests / self.seconds if self.seconds > 0 else 0.0
+        lasting = f", about {more / rate:.0f} s at this rate" if rate else ""
+        return f"if it goes on so, the evidence needs {more} more requests of the candidate{lasting}"
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        return {} if self.more is None else {"requests_needed": float(self.more)}
+
+
 def too_few(callers: float | None, setting: Setting) -> str | None:
     """Why evidence that rests on so many callers is no harm; None where it is, or where no caller is known."""
     if callers is None or callers >= setting.minimum_callers:

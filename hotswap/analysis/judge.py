@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from hotswap.analysis.collapse import CollapseJudge
-from hotswap.analysis.errors import ErrorsJudge
+from hotswap.analysis.errors import ErrorsJudge, stable_is_down
 from hotswap.analysis.family import alpha_of, combined
 from hotswap.analysis.figures import MetricJudge, Setting, figures
 from hotswap.analysis.kayenta import KayentaJudge
@@ -18,9 +18,9 @@ from hotswap.analysis.latency import QuantileJudge
 from hotswap.analysis.means import MeanJudge
 from hotswap.analysis.ratio import mismatch
 from hotswap.analysis.threshold import ThresholdJudge
-from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Look, Metric, NoVerdict
+from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Look, Metric, NoVerdict, Source
 from hotswap.domain.traffic import Counts
-from hotswap.domain.verdict import Outcome, Reason, Verdict
+from hotswap.domain.verdict import MetricResult, Outcome, Reason, Verdict
 
 _JUDGES: dict[JudgeName, Callable[[Metric, Setting], MetricJudge]] = {
     JudgeName.BETA_MIXTURE: ErrorsJudge,
@@ -56,10 +56,11 @@ class Judging:
     def verdict(self, *, is_over: bool = False) -> Verdict:
         if self._last is None:
             return Verdict(Outcome.INCONCLUSIVE, "nothing was seen yet", evidence=self._prior)
+        stable = self._setting.stable(self._last)
         verdict = combined(
-            tuple(metric.result(is_over=is_over) for metric in self._metrics),
+            self._comparable(tuple(metric.result(is_over=is_over) for metric in self._metrics), stable),
             candidate=figures(self._last.candidate),
-            stable=figures(self._setting.stable(self._last)),
+            stable=figures(stable),
         )
         verdict = replace(verdict, early=verdict.early and self._policy.promote_early)
         wrong = mismatch(self._last, self._setting) if self._policy.sample_ratio else None
@@ -73,6 +74,19 @@ class Judging:
             reason=Reason.SAMPLE_RATIO,
             action=action,
             early=False,
+        )
+
+    def _comparable(self, results: tuple[MetricResult, ...], stable: Counts) -> tuple[MetricResult, ...]:
+        """Where the stable is down, what can't be compared with it holds nobody up: errors have shown who is better."""
+        assert self._last is not None
+        judged = (each for each in self._policy.metrics if each.source is Source.ERRORS)
+        samples = max((each.samples for each in judged), default=None)
+        if samples is None:
+            return results
+        if not stable_is_down(self._last.candidate, stable, samples, alpha=self._policy.alpha):
+            return results
+        return tuple(
+            replace(each, required=False) if each.outcome is Outcome.INSUFFICIENT_DATA else each for each in results
         )
 
     def _judge(self, metric: Metric) -> MetricJudge:

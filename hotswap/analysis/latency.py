@@ -19,7 +19,7 @@ import numpy as np
 
 from hotswap.analysis.betting import Betting, Floats
 from hotswap.analysis.evidence import log_evidence, log_mean
-from hotswap.analysis.figures import OF_ANOTHER_TIME, Setting, held_at_full, result, too_few
+from hotswap.analysis.figures import OF_ANOTHER_TIME, Outlook, Setting, held_at_full, result, too_few
 from hotswap.domain.analysis import Entities, Look, Metric
 from hotswap.domain.traffic import quantile_of
 from hotswap.domain.verdict import MetricResult, Outcome
@@ -35,9 +35,11 @@ class QuantileJudge:
         self._betting = Betting(len(BOUNDS))
         self._folded = np.zeros((2, len(BOUNDS) + 1))
         self._look: Look | None = None
+        self._begun_at = 0.0
         self._entities: Entities | None = None
 
     def add(self, look: Look) -> None:
+        self._begun_at = look.at if self._look is None else self._begun_at
         self._look = look
         self._entities = look.entities or self._entities
         slower = np.stack([slower_than(look.candidate.latency), slower_than(look.stable.latency)])
@@ -80,6 +82,11 @@ class QuantileJudge:
             known = sum(callers[0].values()) if callers is not None else None
             few = too_few(known, self._setting)
             outcome, told = (Outcome.HARM, told) if few is None else (Outcome.INCONCLUSIVE, f"{few}: {told}")
+        else:
+            seconds = self._look.at - self._begun_at
+            outlook = Outlook(evidence, self._setting.prior, needed, candidate.completed, seconds)
+            numbers |= outlook.numbers
+            told = f"{told}; {outlook.told}"
         return result(metric, outcome, told, numbers=numbers, evidence=evidence)
 
     @property

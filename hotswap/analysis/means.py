@@ -15,7 +15,7 @@ import numpy as np
 from hotswap.analysis.betting import Betting
 from hotswap.analysis.concentration import Concentration
 from hotswap.analysis.evidence import log_evidence
-from hotswap.analysis.figures import OF_ANOTHER_TIME, Setting, held_at_full, result, too_few
+from hotswap.analysis.figures import OF_ANOTHER_TIME, Outlook, Setting, held_at_full, result, too_few
 from hotswap.domain.analysis import Look, Metric, Moments, Reading, Source, Worse
 from hotswap.domain.verdict import MetricResult, Outcome
 
@@ -31,8 +31,11 @@ class MeanJudge:
         self._folded = (Moments(), Moments())
         self._draws: tuple[Moments, Moments] | None = None
         self._reading: Reading | None = None
+        self._begun_at = self._at = 0.0
 
     def add(self, look: Look) -> None:
+        self._begun_at = self._begun_at or look.at
+        self._at = look.at
         reading = look.readings.get(self._metric.name)
         if reading is None:
             return
@@ -99,6 +102,11 @@ class MeanJudge:
             elif evidence >= needed:
                 few = too_few(candidate.count if self._draws is not None else None, self._setting)
                 outcome, told = (Outcome.HARM, told) if few is None else (outcome, f"{few}: {told}")
+            else:
+                seconds = self._at - self._begun_at
+                outlook = Outlook(evidence, self._setting.prior, needed, self._folded[0].count, seconds)
+                numbers |= outlook.numbers
+                told = f"{told}; {outlook.told}"
         return result(metric, outcome, told, numbers=numbers, evidence=evidence, early=excess + margin < limit)
 
 

@@ -15,6 +15,17 @@ from hotswap.domain.strategy import OnLimit, OnNoVerdict, Pause, Rules, Step
 from hotswap.domain.traffic import FULL
 from hotswap.domain.verdict import Outcome, Reason, Verdict
 
+_UNPROVEN = {
+    Outcome.INSUFFICIENT_DATA: Reason.INSUFFICIENT_DATA,
+    Outcome.INCONCLUSIVE: Reason.INCONCLUSIVE,
+}
+"""Why a rollout goes back that was neither shown to be good nor to be harmful."""
+
+WHAT_NEXT = (
+    "nothing was proven against it: deploy it again with a longer `bakeDeadline`, or with `onNoVerdict: hold`, which "
+    "waits for a person, or `promote` the step before its deadline"
+)
+
 
 class HoldReason(StrEnum):
     """Why a rollout stays where it is; each is ended by words of its own."""
@@ -229,13 +240,13 @@ def _passed(rollout: Rollout, step: Step, asked: Asked, why: str, *, now: float)
 
 
 def _without_verdict(rollout: Rollout, verdict: Verdict, *, now: float) -> Action:
-    lacks_data = verdict.outcome is Outcome.INSUFFICIENT_DATA
-    reason = verdict.reason or (Reason.INSUFFICIENT_DATA if lacks_data else Reason.ANALYSIS_FAILED)
+    reason = verdict.reason or _UNPROVEN.get(verdict.outcome, Reason.ANALYSIS_FAILED)
     held = rollout.rules.on_no_verdict is OnNoVerdict.HOLD
     if verdict.action is NoVerdict.HOLD or (verdict.action is NoVerdict.EXTEND and held):
         said = f"{verdict.outcome}: {verdict.message}; `retry` judges again, `promote` goes on all the same"
         return _hold(rollout, HoldReason.NO_VERDICT, rollout.rules.pause, said, now=now)
-    return RollBack(reason, verdict.message)
+    said = f"{verdict.outcome}: {verdict.message}; {WHAT_NEXT}"
+    return RollBack(reason, said)
 
 
 def _hold(rollout: Rollout, why: HoldReason, pause: Pause, message: str, *, now: float) -> Action:

@@ -28,6 +28,7 @@ class Reason(StrEnum):
     METRIC = "MetricBreached"
     SAMPLE_RATIO = "SampleRatioMismatch"
     INSUFFICIENT_DATA = "InsufficientData"
+    INCONCLUSIVE = "Inconclusive"
     ANALYSIS_FAILED = "AnalysisFailed"
     ABORTED = "Aborted"
     REJECTED = "Rejected"
