@@ -79,8 +79,14 @@ class Sources:
                 task.cancel()
             await asyncio.gather(*reading, return_exceptions=True)
 
-    async def counts(self, subject: Subject, baseline: VerifiedWeight) -> tuple[Counts, Counts]:
-        """The candidate's and the stable's, since the step's weight was verified. Raises Unseen."""
+    async def counts(
+        self, subject: Subject, baseline: VerifiedWeight, known: dict[str, ProxyReport]
+    ) -> tuple[Counts, Counts]:
+        """The candidate's and the stable's, since the step's weight was verified. Raises Unseen.
+
+        `known` is each proxy's newest report so far, and is brought up to date: what a proxy has answered stays
+        answered when it leaves.
+        """
         try:
             reports = await self._reports.latest(since=baseline.verified_at)
         except Unavailable as error:
@@ -89,11 +95,14 @@ class Sources:
         late = [report.proxy for report in reports if now - report.reported_at > STALE_SECONDS]
         if late or not reports:
             raise Unseen(f"no fresh counts from {', '.join(late) or 'any proxy'}")
-        candidate = total_counts(reports, subject.candidate) - baseline.candidate
-        stable = total_counts(reports, subject.stable) - baseline.stable
-        if min(candidate.completed, stable.completed) < 0:
-            raise Unseen("the proxies' counts are from before this step's weight was verified")
-        return candidate, stable
+        known |= {report.proxy: report for report in reports}
+        candidate, stable = (total_counts(list(known.values()), arm) for arm in (subject.candidate, subject.stable))
+        if candidate.has_shrunk(baseline.candidate) or stable.has_shrunk(baseline.stable):
+            raise Unseen(
+                "the proxies' counts are less than when this step's weight was verified: a proxy has left, or its "
+                "report is from before"
+            )
+        return candidate - baseline.candidate, stable - baseline.stable
 
     async def read(self, metric: Metric, subject: Subject) -> Reading:
         """What the metric's source says; that it says nothing in time, or fails, is an answer too."""
@@ -124,10 +133,11 @@ class StepSources:
         self._new: dict[str, Reading] = {}
         self._entities: Entities | None = None
         self._sticky = 0
+        self._known: dict[str, ProxyReport] = {}
 
     async def look(self) -> Look:
         """Raises Unseen."""
-        candidate, stable = await self._sources.counts(self._subject, self._baseline)
+        candidate, stable = await self._sources.counts(self._subject, self._baseline, self._known)
         self._sticky = candidate.sticky + stable.sticky
         new, self._new = self._new, {}
         return Look(self._sources.clock(), candidate, stable, new, self._entities)

@@ -45,7 +45,7 @@ class QuantileJudge:
         slower = np.stack([slower_than(look.candidate.latency), slower_than(look.stable.latency)])
         new = slower - self._folded
         self._folded = slower
-        if self._setting.share is not None:
+        if self._setting.share is not None and (new >= 0).all():  # what shrank was counted by somebody else
             self._betting.add(new[:, 1:], new[:, 0])
 
     def result(self, *, is_over: bool) -> MetricResult:

@@ -28,10 +28,13 @@ class ThresholdJudge:
         self._setting = setting
         self._seen: _Seen | None = None
         self._in_a_row = 0
+        self._read: Look | None = None
 
     def add(self, look: Look) -> None:
         if self._metric.source in FROM_PROXIES:
-            seen = self._of_counts(look)
+            if (found := self._of_counts(look)) is None:
+                return
+            seen = found
         elif (reading := look.readings.get(self._metric.name)) is not None:
             seen = self._of_reading(reading)
         else:
@@ -59,12 +62,20 @@ class ThresholdJudge:
             outcome, told = Outcome.PASS, seen.message
         return result(metric, outcome, f"{metric.name}: {told}", numbers=numbers)
 
-    def _of_counts(self, look: Look) -> _Seen:
+    def _of_counts(self, look: Look) -> _Seen | None:
+        """A reading of what came since the one before, at least `interval` later; None while there is none to take."""
+        metric, before = self._metric, self._read
+        if before is not None and look.at - before.at < metric.interval_seconds:
+            return None
+        candidate = look.candidate if before is None else look.candidate - before.candidate
         stable = self._setting.stable(look)
-        enough = look.candidate.good >= self._metric.samples
-        if not enough or (self._metric.relative and stable.good < self._metric.samples):
-            return _Seen()
-        return self._judged(value_of(self._metric, look.candidate), value_of(self._metric, stable))
+        if before is not None and self._setting.reference is None:
+            stable = stable - before.stable
+        # Answers of any kind count: an arm that fails everything has a reading too.
+        if candidate.completed < metric.samples or (metric.relative and stable.completed < metric.samples):
+            return _Seen() if before is None else None
+        self._read = look
+        return self._judged(value_of(metric, candidate), value_of(metric, stable))
 
     def _of_reading(self, reading: Reading) -> _Seen:
         if reading.error is not None:

@@ -109,6 +109,28 @@ async def test_counts_that_shrank_are_never_judged(environment: ActivityEnvironm
     assert "before" in verdict.message
 
 
+async def test_what_a_proxy_has_answered_stays_answered_when_it_leaves() -> None:
+    def report(proxy: str, completed: int) -> ProxyReport:
+        counts = Counts(completed=completed, latency={"1000": completed})
+        return ProxyReport(proxy, 1, Clock.now, {"candidate": counts, "stable": counts})
+
+    class Leaving(Bus):
+        async def reports(self) -> list[ProxyReport]:
+            number = self.answered.pop(0)
+            return [report("envoy-0", number), *([report("envoy-1", 50)] if number == 60 else [])]
+
+    class Ticking(Clock):
+        def __call__(self) -> float:
+            self.now += 0.6
+            return self.now
+
+    sources = Sources(Leaving(60, 70), {}, Census(), clock=Ticking())  # type: ignore[arg-type]
+    watch = step(baseline=10, verified_at=Clock.now - 5)
+    async with sources.of(watch.subject, AnalysisPolicy(), watch.baseline) as looking:
+        seen = [(await looking.look()).candidate.completed for _ in range(2)]
+    assert seen == [100, 110]
+
+
 async def test_what_a_killed_watch_saw_is_judged_with_what_the_next_one_sees(environment: ActivityEnvironment) -> None:
     record, seen = Record(), Seen()
     first = activities(Bus(100), record, judge=seen.judge)

@@ -142,6 +142,22 @@ def test_errors_and_latency_have_thresholds_too() -> None:
         assert judging.verdict().reason is reason
 
 
+def test_a_threshold_on_counts_reads_what_is_new_and_only_once_an_interval() -> None:
+    """Three readings in a row are three times as much as one, not one that was looked at three times."""
+    rate = Metric(
+        "errors", Source.ERRORS, JudgeName.THRESHOLD, maximum=0.05, failures=3, samples=20, interval_seconds=5
+    )
+    judging = Judging(AnalysisPolicy((rate,)), weight=5_000, reference=None, prior_evidence={})
+    candidate, outcomes = Counts(), {}
+    for at in range(1, 32):
+        bad = at >= 11
+        candidate += Counts(completed=10, server_errors=5 * bad, latency={"5000": 10 - 5 * bad})
+        judging.add(Look(float(at), candidate, Counts(completed=10 * at)))
+        outcomes[at] = judging.verdict().outcome
+    first = [min(at for at, each in outcomes.items() if each is wanted) for wanted in (Outcome.PASS, Outcome.HARM)]
+    assert first == [2, 22], outcomes  # read at 2, 7, and of what came after 10 at 12, 17 and 22
+
+
 def series(candidate: list[float], stable: list[float]) -> Reading:
     return Reading(1.0, candidate_points=(*candidate, None), stable_points=(None, *stable))
 

@@ -1,6 +1,7 @@
 """The plan's own rules, and what Envoy is told of it."""
 
 import json
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -131,3 +132,14 @@ def test_counts_only_grow_over_restarts(tmp_path: Any) -> None:
     assert again.totals["a"] == Counts(131, 6)
     again.add(Tally(4, {"a": Counts(1, 0)}), serving={"a"}, now=1_011)
     assert again.totals["a"] == Counts(132, 6)
+
+
+@pytest.mark.parametrize("figure", [each.name for each in fields(Counts)])
+def test_counts_of_which_any_figure_shrank_are_no_counts_of_the_same_proxies(figure: str) -> None:
+    many = {each.name: {"5000": 5} if each.name == "latency" else 5 for each in fields(Counts)}
+    before, fewer = Counts(**many), {"5000": 4} if figure == "latency" else 4  # type: ignore[arg-type]
+    after = replace(before, **{figure: fewer})  # type: ignore[arg-type]
+    assert after.has_shrunk(before)
+    assert not before.has_shrunk(before)
+    assert not (before + after).has_shrunk(before)
+    assert (before + after) - after == before
