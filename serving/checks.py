@@ -78,4 +78,16 @@ def accuracy(sample: dict[str, Any], baseline: float | None) -> Check:
 
 def _as_stored(schema: dict[str, Any]) -> Any:
     """Numbers as one kind: PostgreSQL writes the bound 3.4e38 as an integer, rounded to a float's digits."""
-    return json.loads(json.dumps(schema), parse_int=float)
+    return _in_order(json.loads(json.dumps(schema), parse_int=float))
+
+
+def _in_order(schema: Any) -> Any:
+    """Names that are required are a set; their order is another in what was registered before lists were told by it."""
+    if isinstance(schema, list):
+        return [_in_order(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: sorted(value) if key == "required" and isinstance(value, list) else _in_order(value)
+        for key, value in schema.items()
+    }

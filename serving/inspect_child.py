@@ -10,14 +10,17 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hotswap.domain.errors import ValidationFailed
+from hotswap.domain.contract import OUTPUTS
+from hotswap.domain.errors import HotSwapError, ValidationFailed
 from hotswap.domain.vocabulary import Framework
 from serving.golden import attempt, golden_requests, made_up_request
-from serving.runtimes import Terms, load
+from serving.open_inference.signature import Signature
+from serving.runtimes import Model, Prediction, Terms, load
 from serving.sample import labelled_sample, latency_ms, score
 from serving.schemas import FeatureSchema
 
@@ -48,7 +51,7 @@ def look(framework: Framework, directory: Path, terms: Terms) -> dict[str, Any]:
     scored = score(model, schema, sample)
     return {
         "inputSchema": model.input_schema,
-        "outputSchema": model.output_schema,
+        "outputSchema": {**model.output_schema, **outputs(model, framework, [trial.answer for trial in trials])},
         "loadSeconds": loaded,
         "golden": len(golden),
         "problems": [trial.problem for trial in trials if trial.problem is not None],
@@ -56,6 +59,24 @@ def look(framework: Framework, directory: Path, terms: Terms) -> dict[str, Any]:
         "sample": asdict(scored),
         "memoryBytes": peak_memory(),
     }
+
+
+def outputs(model: Model, framework: Framework, answers: Sequence[Prediction | None]) -> dict[str, Any]:
+    """What its answers are made of, which clients of the Open Inference Protocol name; nothing if it has answered none.
+
+    Code of one's own may answer another kind of number each time, so of that only the names are kept.
+    """
+    given = [answer for answer in answers if answer is not None]
+    if not given:
+        return {}
+    signature = Signature(model, model.input_schema)
+    try:
+        signature.learn(given)
+    except (HotSwapError, ValueError, TypeError):  # an answer that is no tensor
+        return {}
+    found = signature.described()
+    is_known = framework is not Framework.CUSTOM
+    return {OUTPUTS: found if is_known else [{"name": each["name"]} for each in found]}
 
 
 def peak_memory() -> int:

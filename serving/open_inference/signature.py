@@ -58,6 +58,21 @@ class Signature:
             return self._learned or (Tensor(ONE_OUTPUT, "FP64", (-1,)),)
         return (_declared(self._answer), *(each for each in self._learned if each.name == CONFIDENCE))
 
+    def described(self) -> list[dict[str, Any]]:
+        """The tensors that are answered, as an output schema keeps them (`hotswap.domain.contract.OUTPUTS`).
+
+        Sizes that were only learned belong to the requests that were made; how many dimensions there are doesn't.
+        """
+        declared = None if self._answer is None else self._answer.name
+        return [
+            {
+                "name": each.name,
+                "datatype": each.datatype,
+                "shape": list(each.shape) if each.name == declared else [-1] * len(each.shape),
+            }
+            for each in self.outputs
+        ]
+
     def check_number(self, tensors: int) -> None:
         """Before any is looked at. Raises ValidationFailed."""
         if not 0 < tensors <= len(self.inputs):

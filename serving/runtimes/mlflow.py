@@ -136,15 +136,13 @@ class SignedModel:
 def _schema(
     inner: dict[str, Any], columns: Sequence[Column], order: Sequence[str], *, by_position: bool
 ) -> dict[str, Any]:
-    values = {column.name: _value(column, _inner_value(inner, column.name)) for column in columns}
+    said = {column.name: column for column in columns}
+    values = {name: _value(said[name], _inner_value(inner, name)) for name in order}
     by_name = {
         "type": "object",
         "properties": values,
-        "required": [
-            column.name
-            for column in columns
-            if column.required or not by_position or not _may_lack(values[column.name])
-        ],
+        # In the order of a list, by which it is told whether lists mean the same to another version.
+        "required": [name for name in order if said[name].required or not by_position or not _may_lack(values[name])],
         "additionalProperties": False,
     }
     if not by_position:
