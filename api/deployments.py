@@ -20,7 +20,7 @@ from api.limits import LIMITED
 from api.paging import Instant, Paged, Plain
 from api.presentation import accepted, deployment_view
 from api.routing import GuardedRoute
-from api.schemas import CreateDeployment, DeploymentId, QueryWord, Since, Until, split_resources
+from api.schemas import CreateDeployment, DeploymentId, QueryWord, Since, Until, says_resources, split_resources
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.lifecycle import DeploymentStatus
@@ -70,6 +70,8 @@ async def create_deployment(
         idempotency_key=key,
         on_conflict=body.on_conflict,
         start_at=body.start_at,
+        accept_contract_change=body.accept_contract_change,
+        says_resources=says_resources(body.strategy_config, body.resources),
     )
     if is_dry_run:
         response.status_code = 200

@@ -5,25 +5,34 @@ would be wrong with the request as it is written is an error here as well, the s
 what stands against it only now is in `refusals`, so that a person sees all of it at once.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from api.capacity import plan_now, refusal_of
 from api.context import Parts
+from api.contract import changes_of, contract_refusal, same_version_refusal
 from api.launch import check_free
 from api.presentation import step_view
 from api.promotion import promotion_refusal
 from hotswap.domain.capacity import CapacityPlan
+from hotswap.domain.contract import ContractChange
 from hotswap.domain.differences import Setup, differences
 from hotswap.domain.errors import Conflict, HotSwapError, Unavailable
 from hotswap.domain.forecast import gpu_sum, length
 from hotswap.domain.registry import VersionRef
 from hotswap.domain.strategy import immediate_steps
-from hotswap.domain.vocabulary import OnConflict
 from hotswap.launching import promotion_rule
 from hotswap.messages import CanaryConfig
 from hotswap.persistence.rows import NewDeployment
 from hotswap.persistence.tenures import Serving
-from hotswap.views import DifferenceView, DryRunView, GpuSumView, RefusalView, ServingView, StepState
+from hotswap.views import (
+    ContractChangeView,
+    DifferenceView,
+    DryRunView,
+    GpuSumView,
+    RefusalView,
+    ServingView,
+    StepState,
+)
 
 Check = Callable[[Parts, NewDeployment, VersionRef], Awaitable[HotSwapError | None]]
 """Answers the error with which the request would be refused now, or None."""
@@ -45,7 +54,7 @@ async def _admission(parts: Parts, new: NewDeployment, wanted: VersionRef) -> Ho
 
 async def _another_runs(parts: Parts, new: NewDeployment, wanted: VersionRef) -> HotSwapError | None:
     """One that waits for its turn or its time is accepted, whoever runs."""
-    if new.start_at is not None or new.on_conflict in {OnConflict.QUEUE, OnConflict.SUPERSEDE}:
+    if new.waits:
         return None
     try:
         await check_free(parts, new.environment, wanted.model)
@@ -54,7 +63,7 @@ async def _another_runs(parts: Parts, new: NewDeployment, wanted: VersionRef) ->
     return None
 
 
-CHECKS: tuple[Check, ...] = (_policy, _admission, _another_runs)
+CHECKS: tuple[Check, ...] = (_policy, same_version_refusal, contract_refusal, _admission, _another_runs)
 """All that may refuse a well written request now, but for the room that it needs: that is planned once, and shown."""
 
 
@@ -83,8 +92,13 @@ async def dry_run(parts: Parts, new: NewDeployment, *, config: CanaryConfig) -> 
         gpus=GpuSumView(candidate=gpus.candidate, stable=gpus.stable, peak=gpus.peak),
         capacity=plan.message if plan is not None else None,
         serving=_serving(serving),
+        contract=[] if serving is None else _contract(changes_of(serving, wanted)),
         differences=_differences(serving, new, wanted),
     )
+
+
+def _contract(changes: Iterable[ContractChange]) -> list[ContractChangeView]:
+    return [ContractChangeView(field=each.field, message=each.message, narrows=each.narrows) for each in changes]
 
 
 def _serving(serving: Serving | None) -> ServingView | None:

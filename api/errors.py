@@ -40,6 +40,7 @@ STATUS: dict[type[HotSwapError], HTTPStatus] = {
     domain.InferenceNotFound: HTTPStatus.NOT_FOUND,
     domain.Conflict: HTTPStatus.CONFLICT,
     domain.PolicyNotMet: HTTPStatus.CONFLICT,
+    domain.ContractNarrowed: HTTPStatus.CONFLICT,
     domain.InsufficientCapacity: HTTPStatus.CONFLICT,
     domain.KeyReused: HTTPStatus.CONFLICT,
     domain.KeyInUse: HTTPStatus.CONFLICT,

@@ -13,6 +13,7 @@ from typing import Any
 
 from api.capacity import check_capacity
 from api.context import Parts
+from api.contract import check_contract
 from api.idempotency import leave_open
 from api.orchestration import AlreadyRunning
 from api.promotion import check_promotion
@@ -45,13 +46,14 @@ def check_may_change(caller: Principal, environment: Environment) -> None:
 async def launch(parts: Parts, new: NewDeployment, *, config: CanaryConfig) -> DeploymentRow:
     """Write the row and start its workflow, or what waits for its turn; or answer what this key started before.
 
-    Raises ModelNotFound, VersionNotFound, PolicyNotMet, InsufficientCapacity and ValidationFailed for what has no room,
-    Conflict naming the deployment that runs or the freeze, and Unavailable.
+    Raises ModelNotFound, VersionNotFound, PolicyNotMet, ContractNarrowed, InsufficientCapacity and ValidationFailed for
+    what has no room, Conflict naming the deployment that runs, the freeze or what serves already, and Unavailable.
     """
     await check_promotion(parts, new)
+    await check_contract(parts, new)
     await check_capacity(parts, new)
     settings = parts.settings.deployments
-    if new.start_at is not None or new.on_conflict in {OnConflict.QUEUE, OnConflict.SUPERSEDE}:
+    if new.waits:
         new = replace(new, queued_request=partial(_queued_request, settings, new, config))
     row = await parts.queries.create_deployment(new)
     deployment = row.deployment

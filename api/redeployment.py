@@ -107,6 +107,8 @@ def _as_before(row: DeploymentRow, caller: Principal, key: str | None) -> NewDep
         initiated_by=caller.subject,
         kind=DeploymentKind(deployment.kind),
         idempotency_key=key,
+        accept_contract_change=deployment.accept_contract_change,
+        says_resources=True,
     )
 
 

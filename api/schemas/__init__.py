@@ -35,6 +35,7 @@ from api.schemas.deployments import (
     Gpus,
     Replicas,
     Resources,
+    says_resources,
     split_resources,
 )
 from api.schemas.inference import AskLater
@@ -112,5 +113,6 @@ __all__ = [
     "UploadId",
     "VersionId",
     "WriteCard",
+    "says_resources",
     "split_resources",
 ]

@@ -17,7 +17,7 @@ from api.schemas.registration import SemVerOrAlias
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.errors import FieldProblem, ValidationFailed
 from hotswap.domain.vocabulary import Environment, OnConflict, Strategy
-from hotswap.values import Duration, Number, Whole
+from hotswap.values import Duration, Flag, Number, Whole
 
 
 def _ray_gpus(gpus: float) -> float:
@@ -143,6 +143,10 @@ class CreateDeployment(Body):
         "supersede; with startAt, queue is the default",
     )
     start_at: Time | None = Field(None, description="when it starts, if it is its turn then; absent: now")
+    accept_contract_change: Flag = Field(
+        False,
+        description="let it refuse requests that what serves takes, or answer otherwise; without it that is refused",
+    )
 
     @model_validator(mode="after")
     def _one_version(self) -> Self:
@@ -176,6 +180,11 @@ class CreateFreeze(Body):
 
 
 _IN_CONFIG = frozenset(to_camel(name) for name in ConfigResources.model_fields)
+
+
+def says_resources(config: dict[str, Any], resources: Resources | None) -> bool:
+    """Whether a request asks for replicas or resources of its own."""
+    return resources is not None or not _IN_CONFIG.isdisjoint(config)
 
 
 def split_resources(config: dict[str, Any], resources: Resources | None) -> tuple[dict[str, Any], ReplicaResources]:

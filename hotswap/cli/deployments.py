@@ -46,6 +46,13 @@ def deploy(
         datetime | None,
         typer.Option(parser=moment, metavar="TIME", help="Start then, such as 2026-12-27T06:00:00Z; now when absent."),
     ] = None,
+    accept_contract_change: Annotated[
+        bool,
+        typer.Option(
+            "--accept-contract-change",
+            help="Let it refuse requests that what serves takes, or answer otherwise; clients are ready for it.",
+        ),
+    ] = False,
     idempotency_key: Annotated[
         str | None, typer.Option(help="Asking again with the same key starts no second deployment.")
     ] = None,
@@ -85,6 +92,7 @@ def deploy(
         "resources": {name: value for name, value in resources.items() if value is not None} or None,
         "on_conflict": on_conflict.value if on_conflict else None,
         "start_at": start_at,
+        "accept_contract_change": accept_contract_change,
     }
     with connect() as hotswap:
         if only_look:

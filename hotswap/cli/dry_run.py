@@ -43,6 +43,9 @@ def report(seen: DryRunView) -> RenderableType:
         table("STEP", "WEIGHT", "BAKE", "", "PAUSE", rows=[_step(step) for step in seen.steps]),
     ]
     if serving is not None:
+        if seen.contract:
+            changes = [("narrower" if each.narrows else "", each.field, each.message) for each in seen.contract]
+            parts += [Text(), table("CONTRACT", "FIELD", "CHANGE", rows=changes)]
         rows = [(each.path, _value(each.now), _value(each.then)) for each in seen.differences]
         parts += [Text(), table("DIFFERS", "NOW", "THEN", rows=rows) if rows else Text("nothing differs")]
     return Group(*parts)

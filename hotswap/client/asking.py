@@ -17,6 +17,8 @@ def deployment_body(
     resources: Mapping[str, Any] | None,
     on_conflict: str | None,
     start_at: datetime | None,
+    *,
+    accept_contract_change: bool = False,
 ) -> dict[str, Any]:
     body = {
         "modelId": model,
@@ -27,6 +29,7 @@ def deployment_body(
         "resources": dict(resources) if resources is not None else None,
         "onConflict": on_conflict,
         "startAt": start_at.isoformat() if start_at is not None else None,
+        "acceptContractChange": accept_contract_change or None,
     }
     return {name: value for name, value in body.items() if value is not None}
 

@@ -32,15 +32,27 @@ class Deployments(Calls):
         resources: Mapping[str, Any] | None = None,
         on_conflict: str | None = None,
         start_at: datetime | None = None,
+        accept_contract_change: bool = False,
         idempotency_key: str | None = None,
     ) -> Accepted:
         """Start a deployment; without `version` of the newest one that can be deployed.
 
         `resources` is `{"replicas", "gpus", "cpus"}`, the latter two per replica; with `minReplicas` and `maxReplicas`
         it scales by load. `on_conflict` (`reject`, `queue` or `supersede`) says what becomes of it while another of the
-        model is under way; `start_at` has its time zone.
+        model is under way; `start_at` has its time zone. A version that takes less than the one that serves, or answers
+        otherwise, is refused (`CONTRACT_NARROWED`) without `accept_contract_change`.
         """
-        given = deployment_body(model, version, environment, strategy, config, resources, on_conflict, start_at)
+        given = deployment_body(
+            model,
+            version,
+            environment,
+            strategy,
+            config,
+            resources,
+            on_conflict,
+            start_at,
+            accept_contract_change=accept_contract_change,
+        )
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         return read(Accepted, self._transport.send("POST", "/api/v1/deployments", body=given, headers=headers))
 
@@ -55,9 +67,20 @@ class Deployments(Calls):
         resources: Mapping[str, Any] | None = None,
         on_conflict: str | None = None,
         start_at: datetime | None = None,
+        accept_contract_change: bool = False,
     ) -> DryRunView:
         """What `deploy` with the same arguments would do, and what would refuse it; starts and writes nothing."""
-        given = deployment_body(model, version, environment, strategy, config, resources, on_conflict, start_at)
+        given = deployment_body(
+            model,
+            version,
+            environment,
+            strategy,
+            config,
+            resources,
+            on_conflict,
+            start_at,
+            accept_contract_change=accept_contract_change,
+        )
         query = {"dryRun": "true"}
         answer = self._transport.send("POST", "/api/v1/deployments", body=given, query=query, repeatable=True)
         return read(DryRunView, answer)

@@ -13,12 +13,41 @@ from typing import Any
 
 from hotswap.domain.inclusion import Comparison, Gap, listed, text
 from hotswap.domain.schemas import Schema, same
+from hotswap.domain.validation import Check, CheckName
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What serves where a deployment goes to; `may_narrow` says that this was accepted when it was asked for."""
+
+    version: str
+    input_schema: Schema
+    output_schema: Schema
+    may_narrow: bool = False
+
 
 OUTPUTS = "x-outputs"
 """Keyword of an output schema: the tensors that are answered, each with a `name`; `datatype` and `shape` if known."""
 
 MOST_CHANGES = 20
 MOST_TOLD = 5
+
+
+def kept(contract: Contract | None, input_schema: Schema, output_schema: Schema) -> Check:
+    """Whether a candidate of these schemas keeps the contract of what serves: a row of its validation report."""
+    if contract is None:
+        return Check(CheckName.CONTRACT, None, "nothing serves there yet that clients could rely on")
+    found = narrowing(contract_changes(contract.input_schema, input_schema, contract.output_schema, output_schema))
+    if found is None:
+        return Check(CheckName.CONTRACT, True, f"takes and answers what {contract.version} does, which serves")
+    if contract.may_narrow:
+        return Check(CheckName.CONTRACT, True, f"narrower than {contract.version}, which serves, as accepted: {found}")
+    return Check(
+        CheckName.CONTRACT,
+        False,
+        f"narrower than {contract.version}, which serves: {found}; where clients are ready for that, deploy it with "
+        "acceptContractChange (`--accept-contract-change`)",
+    )
 
 
 @dataclass(frozen=True, slots=True)

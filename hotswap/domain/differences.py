@@ -10,10 +10,11 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from hotswap.domain.application import ReplicaResources
+from hotswap.domain.contract import columns
 from hotswap.domain.vocabulary import Framework, Strategy
 
 _UNORDERED = frozenset({"required", "enum", "type"})
-"""Keywords of JSON Schema whose lists are sets."""
+"""Keywords of JSON Schema whose lists are sets; but `required` tells the order of columns where rows are lists too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +56,16 @@ def _as_json(setup: Setup) -> dict[str, Any]:
     }
 
 
-def _walk(path: str, now: Any, then: Any) -> Iterator[Difference]:
+def _walk(path: str, now: Any, then: Any, *, in_order: bool = False) -> Iterator[Difference]:
+    """`in_order`: beside these forms a row is taken as a list, so its columns' order says what a list means."""
     if isinstance(now, Mapping) and isinstance(then, Mapping):
+        in_order = in_order or bool(columns(now) and columns(then))
         for key in (*then, *(key for key in now if key not in then)):
-            yield from _walk(f"{path}.{key}" if path else key, now.get(key), then.get(key))
+            yield from _walk(f"{path}.{key}" if path else key, now.get(key), then.get(key), in_order=in_order)
     elif _are_lists_of_objects(now, then):
         for position, (one, other) in enumerate(zip(now, then, strict=True)):
-            yield from _walk(f"{path}[{position}]", one, other)
-    elif not _is_same(path.rpartition(".")[2], now, then):
+            yield from _walk(f"{path}[{position}]", one, other, in_order=in_order)
+    elif not _is_same("" if in_order and path.endswith(".required") else path.rpartition(".")[2], now, then):
         yield Difference(path, now, then)
 
 

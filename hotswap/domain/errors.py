@@ -10,6 +10,7 @@
     │   └── InferenceNotFound       no such asynchronous request, or another caller's
     ├── Conflict                    somebody else holds what was asked for
     │   ├── PolicyNotMet            a policy of the environment stands against it, now
+    │   ├── ContractNarrowed        it would refuse or break clients that what serves answers, and nobody accepted that
     │   ├── InsufficientCapacity    the GPUs or CPUs that it needs are others' now; the message has the sum
     │   ├── KeyReused               an idempotency key stands for another request
     │   ├── KeyInUse                the first request with an idempotency key is still under way
@@ -90,6 +91,10 @@ class Conflict(HotSwapError):
 
 class PolicyNotMet(Conflict):
     code = "POLICY_NOT_MET"
+
+
+class ContractNarrowed(Conflict):
+    code = "CONTRACT_NARROWED"
 
 
 class InsufficientCapacity(Conflict):

@@ -6,7 +6,7 @@ unsafe (another content, a hostile archive, a pickle), and what every replica re
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 LATENCY_FACTOR = 1.2
@@ -25,6 +25,7 @@ class CheckName(StrEnum):
     REQUIREMENTS = "requirements"
     LOADS = "model loads"
     SCHEMAS = "schemas"
+    CONTRACT = "contract"
     GOLDEN = "golden requests"
     MEMORY = "memory"
     LATENCY = "latency"
@@ -68,6 +69,10 @@ class Override:
 class ValidationReport:
     checks: tuple[Check, ...]
     override: Override | None = None
+
+    def with_check(self, check: Check) -> "ValidationReport":
+        """The report with this row in the place of the one of its name."""
+        return replace(self, checks=tuple(check if each.name == check.name else each for each in self.checks))
 
     @property
     def passed(self) -> bool:

@@ -189,6 +189,7 @@ class _Model:
             "config": serving.strategy_config,
             "resources": serving.resources,
             "on_conflict": serving.on_conflict.value,
+            **({"accept_contract_change": True} if serving.accept_contract_change else {}),
         }
         newest = theirs[0].deployment_id if theirs else None
         call["idempotency_key"] = _key({**call, "model": self._name, "after": newest})

@@ -69,6 +69,7 @@ class Serving(_Said):
     strategy_config: dict[str, Any] = Field(default_factory=dict)
     resources: dict[str, Any] | None = None
     on_conflict: OnConflict = OnConflict.REJECT
+    accept_contract_change: Flag = False
 
     @model_validator(mode="after")
     def _reads_as_a_configuration(self) -> Self:

@@ -151,6 +151,7 @@ class Queries:
             idempotency_key=new.idempotency_key,
             initiated_by=new.initiated_by,
             start_at=new.start_at,
+            accept_contract_change=new.accept_contract_change,
         )
         if new.queued_request is not None:
             row.workflow_id = queue_workflow_id(deployment_id)
@@ -164,7 +165,12 @@ class Queries:
                         deployment_id,
                         actor=new.initiated_by,
                         action=f"request {new.kind}",
-                        after={"model": wanted.model, "version": wanted.version, "environment": new.environment},
+                        after={
+                            "model": wanted.model,
+                            "version": wanted.version,
+                            "environment": new.environment,
+                            **({"acceptContractChange": True} if new.accept_contract_change else {}),
+                        },
                     )
                 )
         except IntegrityError:
@@ -329,7 +335,7 @@ def _same(known: DeploymentRow, new: NewDeployment) -> DeploymentRow:
     first = known.deployment
     asked = (new.environment, new.kind, new.strategy, new.strategy_config, msgspec.to_builtins(new.resources))
     if asked != (first.environment, first.kind, first.strategy, first.strategy_config, first.resources) or (
-        new.start_at != first.start_at
+        (new.start_at, new.accept_contract_change) != (first.start_at, first.accept_contract_change)
     ):
         raise Conflict(f"this Idempotency-Key was used for {first.deployment_id}, which was asked for otherwise")
     return known

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.application import ArtifactRef
+from hotswap.domain.contract import Contract
 from hotswap.domain.errors import Conflict
 from hotswap.domain.registry import Inspection, Registration, VersionRef
 from hotswap.domain.validation import Override, ValidationReport
@@ -16,7 +17,15 @@ from hotswap.domain.vocabulary import Framework, VersionStatus
 from hotswap.persistence.audit import about_model, about_version
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.garbage import guard
-from hotswap.persistence.tables import AuditEvent, Deployment, Model, ModelVersion, ValidationOverride, VersionParent
+from hotswap.persistence.tables import (
+    ActiveVersion,
+    AuditEvent,
+    Deployment,
+    Model,
+    ModelVersion,
+    ValidationOverride,
+    VersionParent,
+)
 
 
 class PostgresRegistry:
@@ -68,6 +77,23 @@ class PostgresRegistry:
                     .where(ModelVersion.version_id == version_id, ModelVersion.status.in_(early))
                     .values(status=VersionStatus.VALIDATED)
                 )
+
+    async def contract_beside(self, deployment_id: str) -> Contract | None:
+        wanted = (
+            select(ModelVersion, Deployment.accept_contract_change)
+            .join(ActiveVersion, ActiveVersion.version_id == ModelVersion.version_id)
+            .join(
+                Deployment,
+                (Deployment.model_id == ActiveVersion.model_id) & (Deployment.environment == ActiveVersion.environment),
+            )
+            .where(Deployment.deployment_id == deployment_id, ActiveVersion.until.is_(None))
+        )
+        async with self._sessions() as session:
+            row = (await session.execute(wanted)).first()
+        if row is None:
+            return None
+        version, may_narrow = row
+        return Contract(version.version, version.input_schema, version.output_schema, may_narrow)
 
     async def validation_override(self, version_id: str) -> Override | None:
         async with self._sessions() as session:

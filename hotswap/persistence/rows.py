@@ -58,8 +58,16 @@ class NewDeployment:
     idempotency_key: str | None = None
     on_conflict: OnConflict | None = None
     start_at: datetime | None = None
+    accept_contract_change: bool = False
+    says_resources: bool = False
+    """Whether `resources` were asked for, and are not what a deployment has by default."""
     queued_request: Callable[[str, VersionRef], dict[str, Any]] | None = None
     """Makes what starts it when its turn comes, of its id and version; None for one that is started at once."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is accepted while another of its model is under way, or long before its start."""
+        return self.start_at is not None or self.on_conflict in {OnConflict.QUEUE, OnConflict.SUPERSEDE}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
+from hotswap.domain.contract import Contract
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.promotion import Tenure
 from hotswap.domain.queueing import Entry, Place, Standing
@@ -27,6 +28,9 @@ class Registry(Protocol):
 
     async def store_validation(self, deployment_id: str, version_id: str, report: ValidationReport) -> None:
         """Keep the report with the deployment, and mark the version Validated when it passed."""
+
+    async def contract_beside(self, deployment_id: str) -> Contract | None:
+        """What serves where this deployment goes to, and whether it may narrow that; None where nothing does."""
 
     async def validation_override(self, version_id: str) -> Override | None:
         """What an Admin let pass of this version, if somebody did."""

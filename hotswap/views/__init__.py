@@ -18,7 +18,7 @@ from hotswap.views.deployments import (
     StepState,
     StepView,
 )
-from hotswap.views.dry_run import DifferenceView, DryRunView, GpuSumView, RefusalView, ServingView
+from hotswap.views.dry_run import ContractChangeView, DifferenceView, DryRunView, GpuSumView, RefusalView, ServingView
 from hotswap.views.errors import ErrorBody, ErrorView, ProblemView
 from hotswap.views.explanations import (
     AnalysisView,
@@ -62,6 +62,7 @@ __all__ = [
     "CardView",
     "CheckView",
     "ClientView",
+    "ContractChangeView",
     "DeploymentView",
     "DifferenceView",
     "DriftView",

@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Any
 
+from pydantic import Field
+
 from hotswap.domain.vocabulary import Environment, Strategy
 from hotswap.views.base import View
 from hotswap.views.deployments import StepView
@@ -14,6 +16,17 @@ class DifferenceView(View):
     path: str
     now: Any
     then: Any
+
+
+class ContractChangeView(View):
+    """What clients would notice, in words. Where it `narrows`, they would be refused or lack something.
+
+    `field` is a place in a request or an answer, such as `features.amount` or `outputs.label`.
+    """
+
+    field: str
+    message: str
+    narrows: bool
 
 
 class RefusalView(View):
@@ -45,7 +58,8 @@ class DryRunView(View):
     It `wouldBeAccepted` when there are no `refusals`. Seconds are those of the steps alone: `leastSeconds` where each
     bake passes at its end and each pause is ended at once, `mostSeconds` where bakes are extended and pauses last to
     their limits; null where a pause has none. `capacity` is by which way the two versions would get past each other,
-    null where they can't or Ray doesn't say. Without `serving` it would be the first here, with no `differences`.
+    null where they can't or Ray doesn't say. Without `serving` it would be the first here, with no `contract` to keep
+    and no `differences`.
     """
 
     model: str
@@ -61,4 +75,5 @@ class DryRunView(View):
     gpus: GpuSumView
     capacity: str | None = None
     serving: ServingView | None
+    contract: list[ContractChangeView] = Field(default_factory=list)
     differences: list[DifferenceView]

@@ -131,6 +131,17 @@ def test_a_dry_run_shows_what_would_be_and_what_differs(cli: Cli) -> None:
         assert said in told
 
 
+def test_a_change_of_the_contract_is_shown_and_accepted(cli: Cli) -> None:
+    change = {"field": "features.age", "message": "the stable takes null, the candidate only numbers", "narrows": True}
+    cli.on("POST", "/api/v1/deployments", (200, dry_run(contract=[change])))
+    shown = cli.run("deploy", "fraud", "--dry-run")
+    assert "narrower features.age the stable takes null" in " ".join(shown.stdout.split())
+    assert "acceptContractChange" not in json.loads(cli.asked[0].content)
+    cli.on("POST", "/api/v1/deployments", (202, accepted()))
+    cli.run("deploy", "fraud", "--accept-contract-change")
+    assert json.loads(cli.asked[1].content)["acceptContractChange"] is True
+
+
 def test_a_dry_run_of_what_would_be_refused_exits_with_1(cli: Cli) -> None:
     refusal = {"code": "POLICY_NOT_MET", "message": "Production takes a version that is Active in Staging"}
     refused = dry_run(wouldBeAccepted=False, refusals=[refusal], serving=None, differences=[])

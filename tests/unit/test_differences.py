@@ -115,3 +115,12 @@ def test_it_is_silent_of_equals_and_says_the_same_from_either_side(one: dict[str
     there = {(each.path, repr(each.now), repr(each.then)) for each in differences(before, after)}
     back = {(each.path, repr(each.then), repr(each.now)) for each in differences(after, before)}
     assert there == back
+
+
+def test_the_order_of_columns_is_a_difference_where_rows_are_lists() -> None:
+    row = {"type": "array", "minItems": 2, "maxItems": 2}
+    turned = SCHEMA | {"required": ["country", "amount"]}
+    now, then = (replace(NOW, input_schema={"anyOf": [each, row]}) for each in (SCHEMA, turned))
+    assert differences(now, then) == (
+        Difference("inputSchema.anyOf[0].required", ["amount", "country"], ["country", "amount"]),
+    )

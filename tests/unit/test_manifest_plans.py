@@ -218,3 +218,11 @@ def test_the_key_is_the_same_for_the_same_wish_and_another_once_something_has_ha
     assert key(before) != key(before, strategyConfig={"canaryPercentage": 5})
     since = actual(deployment("Active", 100.0, version="1.0.0"), activeVersions={"Production": "1.0.0"})
     assert key(since) != key(before)
+
+
+def test_a_contract_change_that_is_accepted_is_asked_for_so() -> None:
+    said = {"version": "2.0.0"}
+    for accepted, asked in ((False, {}), (True, {"accept_contract_change": True})):
+        want = wanted(environments={"Production": {**said, "acceptContractChange": accepted}})
+        (change,) = plan([want], {want.name: actual(versions=(version(V1), version(V2)))}).changes
+        assert {name: value for name, value in change.call.items() if name == "accept_contract_change"} == asked

@@ -43,6 +43,7 @@ def test_what_makes_loading_unsafe_and_what_replicas_refuse_can_not_be_let_pass(
         CheckName.REQUIREMENTS,
         CheckName.LOADS,
         CheckName.GOLDEN,
+        CheckName.CONTRACT,  # accepted by a deployment, not of a version
     }
     assert set(CheckName) - hard == OVERRIDABLE
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from hotswap.domain.analysis import Bake, Entities, Look, Subject
 from hotswap.domain.backtest import BacktestReport, Recorded
+from hotswap.domain.contract import Contract
 from hotswap.domain.errors import Forbidden, StaleFence
 from hotswap.domain.lifecycle import DeploymentStatus, check_transition
 from hotswap.domain.promotion import Tenure
@@ -36,6 +37,9 @@ class FakeRegistry:
 
     async def store_validation(self, deployment_id: str, version_id: str, report: ValidationReport) -> None:
         pass
+
+    async def contract_beside(self, deployment_id: str) -> Contract | None:
+        return self.world.contract
 
     async def validation_override(self, version_id: str) -> Override | None:
         return self.world.override

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 from temporalio.client import WorkflowFailureError
 
+from hotswap.domain.contract import Contract
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.traffic import Arm
-from hotswap.domain.validation import Check, CheckName, Override, ValidationReport
+from hotswap.domain.validation import Check, CheckName, Override, ValidationReport, completed
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind
 from tests.fixtures.patience import patient
@@ -104,6 +105,22 @@ async def test_a_failed_validation_ends_before_anything_is_started(stage: Stage)
     assert "not a graph" in outcome.message
     assert rollout.world.statuses == [S.PENDING, S.VALIDATING, S.FAILED]
     assert rollout.world.samples == []
+
+
+@pytest.mark.parametrize(("may_narrow", "end"), [(False, S.FAILED), (True, S.ACTIVE)])
+async def test_a_narrower_contract_ends_before_anything_is_started_unless_it_was_accepted(
+    stage: Stage, may_narrow: bool, end: S
+) -> None:
+    wide = Contract("0.9.0", {}, {}, may_narrow=may_narrow)
+    report = completed([Check(CheckName.LOADS, True, "in 0.1 s")])
+    async with stage.rollout(report=report, contract=wide) as rollout:
+        outcome = await rollout.handle.result()
+    assert outcome.status is end
+    if not may_narrow:
+        assert outcome.reason is Reason.VALIDATION_FAILED
+        assert "contract: narrower than 0.9.0, which serves: features: the stable takes" in outcome.message
+        assert "--accept-contract-change" in outcome.message
+        assert rollout.world.statuses == [S.PENDING, S.VALIDATING, S.FAILED]
 
 
 async def test_what_an_admin_let_pass_does_not_stop_it(stage: Stage) -> None:

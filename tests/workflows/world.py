@@ -18,6 +18,7 @@ from hotswap.domain.application import (
 )
 from hotswap.domain.backtest import BacktestReport, RecordedRequest, Reply, ReplyKind
 from hotswap.domain.capacity import held, size_of
+from hotswap.domain.contract import Contract
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.promotion import Tenure
 from hotswap.domain.queueing import Standing
@@ -69,6 +70,7 @@ class World:
     stable_is_down: bool = False
     report: ValidationReport = field(default_factory=lambda: ValidationReport((Check("model loads", True, ""),)))
     override: Override | None = None
+    contract: Contract | None = None
     replicas_fail: str | None = None
     replicas_hang: bool = False
     replicas_crash: bool = False

@@ -79,6 +79,8 @@ class Deployment(Base):
     ticket: Mapped[int] = mapped_column(Identity())
     """Drawn when the request was accepted: who waits, waits in this order."""
     start_at: Mapped[datetime | None]
+    accept_contract_change: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether it may narrow what clients of the version before it rely on."""
     queued_request: Mapped[dict[str, Any] | None]
     """What starts it when its turn comes (`QueueInput`); null for one that was started as soon as it was accepted."""
 
