@@ -1,6 +1,6 @@
 """Whatever a client sends, a version whose model is always fine answers no 5xx: it would be charged with it.
 
-What Envoy and Ray Serve read before our application is asked is in tests/integration/test_client_headers.py and
+The same through the real Envoy is in tests/integration/test_client_input.py and test_client_headers.py; Ray Serve is in
 tests/contracts/test_rayserve.py.
 """
 
