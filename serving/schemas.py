@@ -5,19 +5,21 @@ from itertools import islice
 from typing import Any
 
 import jsonschema_rs
+from jsonschema_rs import ValidationErrorKind as Kind
 
 from hotswap.domain.errors import FieldProblem as Problem
 from hotswap.domain.errors import SchemaValidationFailed
 
 MOST_PROBLEMS = 5
+MOST_NAME = 100
 
 
 class FeatureSchema:
     """JSON Schema of one request's `features`, compiled once."""
 
     def __init__(self, schema: dict[str, Any]) -> None:
-        self._all = jsonschema_rs.validator_for(schema)
-        self._all_but_ranges = jsonschema_rs.validator_for(_without_ranges(schema))
+        self._all = jsonschema_rs.validator_for(schema, mask="it")
+        self._all_but_ranges = jsonschema_rs.validator_for(_without_ranges(schema), mask="it")
 
     def check(self, features: Any, field: str) -> None:
         """Raises SchemaValidationFailed that names what doesn't fit by its path below `field`."""
@@ -34,12 +36,64 @@ class FeatureSchema:
         try:
             if validator.is_valid(features):
                 return
-            misfits = list(islice(self._all.iter_errors(features), MOST_PROBLEMS))
+            misfits = islice((each for one in self._all.iter_errors(features) for each in _meant(one)), MOST_PROBLEMS)
+            problems = [Problem(field + path, told) for path, told in map(_told, misfits)]
         except ValueError as error:  # nested deeper than the validator goes
             raise SchemaValidationFailed.of(field, str(error)) from None
-        problems = [Problem(field + _path(misfit.instance_path), misfit.message[:200]) for misfit in misfits]
         first = problems[0]
         raise SchemaValidationFailed(f"{first.field} doesn't fit the model's schema: {first.message}", *problems)
+
+
+def _meant(misfit: Any) -> list[Any]:
+    """Of forms that features may have, what is wrong with the one that they come nearest to: what their type says."""
+    if not isinstance(misfit.kind, Kind.AnyOf):
+        return [misfit]
+    forms = [[each for one in form for each in _meant(one)] for form in misfit.kind.context]
+    alike = [form for form in forms if not any(_is_other_kind(each, misfit) for each in form)]
+    return min(alike, key=len) if alike else [misfit]
+
+
+def _is_other_kind(each: Any, misfit: Any) -> bool:
+    return isinstance(each.kind, Kind.Type | Kind.AnyOf) and each.instance_path == misfit.instance_path
+
+
+def _told(misfit: Any) -> tuple[str, str]:
+    """Where it doesn't fit, and why; of what was sent only names, which say where."""
+    at, kind = _path(misfit.instance_path), misfit.kind
+    match kind:
+        case Kind.Required():
+            return f"{at}.{kind.property}", "is required"
+        case Kind.AdditionalProperties():
+            return f"{at}.{kind.unexpected[0][:MOST_NAME]}", "is no feature of the model"
+        case Kind.AnyOf():
+            wanted = [name for form in kind.context for each in form for name in getattr(each.kind, "types", ())]
+            return at, f"must be {_words(wanted)}"
+        case Kind.Type():
+            return at, f"must be {_words(kind.types)}"
+        case Kind.MinItems():
+            return at, f"must have at least {kind.limit} values"
+        case Kind.MaxItems():
+            return at, f"must have at most {kind.limit} values"
+        case Kind.Minimum():
+            return at, f"must be at least {kind.limit:g}"
+        case Kind.Maximum():
+            return at, f"must be at most {kind.limit:g}"
+    return at, misfit.message[:200]
+
+
+_WORDS = {
+    "null": "null",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "array": "a list",
+    "object": "an object of values by name",
+}
+
+
+def _words(types: Iterable[str]) -> str:
+    return " or ".join(dict.fromkeys(_WORDS[each] for each in types)) or "one of the forms that the schema has"
 
 
 def _without_ranges(schema: Any) -> Any:
