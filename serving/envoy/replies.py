@@ -10,11 +10,14 @@ from serving.envoy.open_inference import ANY_PATH
 
 Json = dict[str, Any]
 
+MOST_PATH = 200
+"""So much of what was asked for is told at most where there is nothing."""
+
 _SAID: dict[int, tuple[str, str]] = {
     400: ("VALIDATION_ERROR", "this is not a request that HotSwap takes: its path or headers are malformed"),
     401: ("UNAUTHORIZED", "a valid bearer token is needed; it is missing, expired or not for HotSwap"),
     403: ("FORBIDDEN", "this token has no role that may infer, or another audience"),
-    404: ("%ROUTE_NAME%", "%LOCAL_REPLY_BODY%"),
+    404: ("%ROUTE_NAME%", f"%LOCAL_REPLY_BODY%: %REQ(:PATH):{MOST_PATH}%"),
     405: ("METHOD_NOT_ALLOWED", "%LOCAL_REPLY_BODY%"),
     408: ("REQUEST_TIMEOUT", "the request did not arrive in time; nothing of it was done"),
     413: ("VALIDATION_ERROR", f"the body is larger than {MOST_REQUEST_BYTES // 1024**2} MiB"),

@@ -7,6 +7,7 @@ chosen, and only what no model has seen is retried, with one exception: what a c
 """
 
 import re
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -83,11 +84,13 @@ def route_configuration(plan: TrafficPlan, oidc: OidcSettings = OFF, *, is_ready
                     _to_api({"path": f"{INFERENCE}/outcomes"}),
                     _nothing_but_inference(),
                     *(entry for route in plan.routes for entry in _model_routes(route, INFERENCE, guard(route))),
+                    *_not_in_this_environment(plan, INFERENCE, guard),
                     _no_such_model(INFERENCE),
                     *server_routes(is_ready=is_ready),
                     _nothing_but_the_protocol(),
                     *(_no_other_method(method, paths) for method, paths in METHODS.items()),
                     *(entry for route in plan.routes for entry in _open_routes(route, guard(route))),
+                    *_not_in_this_environment(plan, MODELS, guard),
                     _no_such_model(OPEN),
                     _to_api({"prefix": "/"}),
                 ],
@@ -145,9 +148,25 @@ def _no_such_model(root: str) -> Json:
     return _not_here(
         {"path_separated_prefix": root},
         ModelNotFound,
-        "no model of this name has a version that serves in this environment",
+        "no model of this name has a version that serves, in any environment",
         typed_per_filter_config=AUTHENTICATED,
     )
+
+
+def _not_in_this_environment(plan: TrafficPlan, root: str, guard: Callable[[Route], Json]) -> Iterator[Json]:
+    """Of models that serve, but not where they were asked for: behind the routes of where they do."""
+    models: dict[str, list[Route]] = {}
+    for route in plan.routes:
+        models.setdefault(route.model, []).append(route)
+    for model, routes in models.items():
+        serves = " and ".join(sorted(route.environment for route in routes))
+        yield _not_here(
+            {"path_separated_prefix": f"{root}/{model}"},
+            ModelNotFound,
+            f"{model} serves in {serves} and not in the environment that {ENVIRONMENT_HEADER} names (Production without"
+            f" it), of which there are {', '.join(Environment)}",
+            typed_per_filter_config=guard(routes[0]),
+        )
 
 
 def _open_routes(route: Route, guard: Json) -> list[Json]:

@@ -144,6 +144,12 @@ async def test_what_is_not_up_is_404_and_the_version_header_chooses_the_arm(
         ):
             answer = await gateway.infer(model, **headers)
             assert (answer.status_code, answer.json()["error"]["code"]) == (404, code)
+            told = answer.json()["error"]["message"]
+            assert f"/api/v1/inference/{model}" in told, "what was asked for is named"
+            is_elsewhere = "fraud serves in Production and not in the environment that x-hotswap-environment" in told
+            assert is_elsewhere is ("x_hotswap_environment" in headers)
+        wrong = await gateway.infer("fraud", x_hotswap_environment="Prod")
+        assert "of which there are Development, Staging, Production" in wrong.json()["error"]["message"]
         own = {"x_hotswap_arm": "stable", "x_request_disconnect_disabled": "?0"}
         answer = await gateway.infer("fraud", x_hotswap_version="2.0.0", x_request_id="r-1", **own)
         assert answer.json()["from"] == CANDIDATE.application, "a version may be asked for before it has weight"
