@@ -26,6 +26,7 @@ MOST_INSTANCES = 10_000
 """Of one request."""
 MOST_BODY_BYTES = 10 * 1024**2
 
+_NO_NUMBER = re.compile(rb"[\[:,]\s*-?(NaN|Infinity)\b")
 _NAMED_FIELD = re.compile(r"field `([^`]*)`")
 """How msgspec names a key that is missing or unknown."""
 
@@ -176,7 +177,14 @@ def decoded(body: bytes | memoryview, kind: type[Body]) -> Body:
         named = _NAMED_FIELD.search(message)
         raise ValidationFailed.of(path.rstrip("`") or (named[1] if named else "body"), message) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValidationFailed.of("body", f"not JSON: {error}") from None
+        raise ValidationFailed.of("body", f"not JSON: {error}{_advice(bytes(body))}") from None
+
+
+def _advice(body: bytes) -> str:
+    """What to write instead of what other writers of JSON put in."""
+    if body.startswith(b"\xef\xbb\xbf"):
+        return "; it begins with a byte order mark, which JSON doesn't have: leave it out"
+    return "; JSON has no NaN and no Infinity: write null" if _NO_NUMBER.search(body) else ""
 
 
 def error_body(error: HotSwapError, trace_id: str) -> bytes:

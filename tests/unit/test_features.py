@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from hotswap.domain.errors import SchemaValidationFailed
+from hotswap.domain.errors import SchemaValidationFailed, ValidationFailed
+from serving import forms
 from serving.runtimes.rows import NUMBER_OR_MISSING, Columns
 from serving.schemas import FeatureSchema
 
@@ -52,3 +53,19 @@ def test_other_schemas_say_what_they_want(schema: dict[str, Any], features: Any,
     (problem,) = refusal.value.details
     assert f"{problem.field}: {problem.message}".startswith(told)
     assert SECRET not in refusal.value.message
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"features": [1, NaN]}', "JSON has no NaN and no Infinity: write null"),
+        (b'{"features": {"a": -Infinity}}', "JSON has no NaN and no Infinity: write null"),
+        (b'\xef\xbb\xbf{"features": [1]}', "it begins with a byte order mark"),
+        (b'{"features": ["NaN", }', "not JSON"),
+    ],
+)
+def test_what_is_no_json_is_told_with_what_to_write(body: bytes, told: str) -> None:
+    with pytest.raises(ValidationFailed) as refusal:
+        forms.decoded(body, dict)  # type: ignore[type-var]
+    assert told in refusal.value.message
+    assert ("write null" in refusal.value.message) is ("write null" in told)
