@@ -18,6 +18,8 @@ def with_defaults(config: CanaryConfig, settings: Settings) -> CanaryConfig:
         said["monitoring_duration"] = settings.deployments.monitoring_duration
     if "latency_floor" not in config.analysis.model_fields_set:
         said["analysis"] = config.analysis.model_copy(update={"latency_floor": settings.deployments.latency_floor})
+    if "samples" not in config.backtest.model_fields_set:
+        said["backtest"] = config.backtest.model_copy(update={"samples": settings.deployments.backtest_samples})
     deadline = config.approval_deadline
     if "approval_deadline" not in config.model_fields_set:
         deadline = said["approval_deadline"] = settings.deployments.approval_deadline

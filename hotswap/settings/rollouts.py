@@ -7,10 +7,11 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator
 
 from hotswap.domain.analysis import LATENCY_FLOOR_MS
+from hotswap.domain.backtest import SAMPLES
 from hotswap.domain.promotion import PromotionRule
 from hotswap.domain.vocabulary import Environment, Strategy
 from hotswap.settings.section import Section
-from hotswap.values import Duration, Number
+from hotswap.values import Duration, Number, Whole
 
 
 class PromotionSettings(Section):
@@ -53,6 +54,12 @@ class DeploymentSettings(Section):
         timedelta(milliseconds=LATENCY_FLOOR_MS),
         ge=timedelta(0),
         description="a slowdown by less rolls nothing back where a deployment doesn't say; more where hosts are busy",
+    )
+    backtest_samples: Whole = Field(
+        SAMPLES,
+        ge=0,
+        le=2_000,
+        description="how many recorded requests a candidate is asked where a deployment doesn't say; 0: no backtest",
     )
     keep_previous: Duration = Field(timedelta(minutes=30), description="how long a replaced version stays warm")
     promotion_policy: dict[Environment, PromotionSettings] = Field(

@@ -1,4 +1,5 @@
-"""Canaries on the real stack, of one model: met by testers, deployed by a pipeline, steered by a person, and failing.
+"""Canaries on the real stack, of one model: asked again what was asked before, met by testers, deployed by a pipeline,
+failing, and steered by a person.
 
 1.0.0 serves and 2.0.0 is as good; 3.0.0 fails on inputs that are not among its golden requests. Each test leaves
 1.0.0 serving, but for the last.
@@ -39,6 +40,37 @@ def model(stack: Stack, register: Callable[[str, str], None]) -> str:
 
 def database(stack: Stack) -> "psycopg.Connection[tuple[str, ...]]":
     return psycopg.connect(stack.control["HOTSWAP_POSTGRES__URL"].replace("+psycopg", ""), autocommit=True)
+
+
+# --- a version that fails what clients really ask ends before any of them meets it ------------------------------------
+
+
+def test_what_clients_have_asked_shows_a_broken_version_before_they_meet_it(
+    stack: Stack, model: str, trained: TrainedModels
+) -> None:
+    canary = {"canaryPercentage": 50, "backtest": {"samples": 200}}
+    query = "SELECT count(*), count(*) FILTER (WHERE version = '3.0.0') FROM inference_requests WHERE model_name = %s"
+    with database(stack) as rows:
+
+        def recorded() -> tuple[int, ...]:
+            return tuple(map(int, rows.execute(query, [model]).fetchall()[0]))
+
+        with under_load(stack, model, trained) as traffic:
+            wait_until(lambda: recorded()[0] >= 200, seconds=60, what="records to ask again")
+            broken = ended(stack, stack.api.deploy(model, version="3.0.0", config=canary).deployment_id)
+        assert (broken.status, broken.reason) == (S.FAILED, "BacktestFailed"), broken.message
+        assert broken.validation is not None
+        assert broken.validation.passed, "its golden requests show nothing of it"
+        assert broken.backtest is not None
+        assert broken.backtest.failures.hits > 10, "some fifth of what is asked"
+        assert broken.backtest.failure_kinds[0].name == "500"
+        assert {answer.version for answer in traffic.answers} == {"1.0.0"}
+        assert not [answer for answer in traffic.answers if not answer.succeeded]
+        answered = len(traffic.answers)
+        wait_until(lambda: recorded()[0] >= answered, what="a record of each answer")
+        assert recorded() == (answered, 0), "what a backtest asks has no record, of either version"
+    told = hotswap("explain", broken.deployment_id, data=stack.data).stdout
+    assert broken.backtest.failure_kinds[0].examples[0] in told
 
 
 # --- testers find what validation missed, before anybody else meets it ------------------------------------------------
@@ -89,6 +121,11 @@ def test_deploy_waits_and_says_how_it_ended(stack: Stack, model: str, trained: T
         promoted = [json.loads(line) for line in deploy.stdout.splitlines()]
         assert promoted[-1]["status"] == "Active"
         assert {0, 30, 100} <= {seen["trafficPercentage"] for seen in promoted}
+
+        tried = stack.api.deployment(promoted[-1]["deploymentId"]).backtest
+        assert tried is not None
+        assert (tried.refusals.hits, tried.failures.hits) == (0, 0)
+        assert [timing.at_once for timing in tried.timings] == [1, 8]
 
         undone = hotswap("rollback", promoted[-1]["deploymentId"], "--wait", data=stack.data)
         assert "Active" in undone.stdout.splitlines()[-1]
