@@ -11,7 +11,7 @@ from hotswap.domain.backtest import SAMPLES
 from hotswap.domain.promotion import PromotionRule
 from hotswap.domain.vocabulary import Environment, Strategy
 from hotswap.settings.section import Section
-from hotswap.values import Duration, Number, Whole
+from hotswap.values import Duration, Number
 
 
 class PromotionSettings(Section):
@@ -55,7 +55,7 @@ class DeploymentSettings(Section):
         ge=timedelta(0),
         description="a slowdown by less rolls nothing back where a deployment doesn't say; more where hosts are busy",
     )
-    backtest_samples: Whole = Field(
+    backtest_samples: int = Field(
         SAMPLES,
         ge=0,
         le=2_000,

@@ -27,7 +27,7 @@ def test_the_settings_say_which_slowdown_is_no_harm_unless_the_deployment_does(
 def test_the_settings_say_how_much_a_candidate_is_asked_unless_the_deployment_does(
     settings: Settings, backtest: dict[str, object], samples: int
 ) -> None:
-    dear = settings.model_copy(update={"deployments": DeploymentSettings(backtest_samples=30)})
+    dear = settings.model_copy(update={"deployments": DeploymentSettings.model_validate({"backtest_samples": "30"})})
     asked = CanaryConfig.model_validate({"backtest": backtest})
     config = with_defaults(asked, dear)
     assert (config.backtest.samples, config.backtest.max_failures) == (samples, asked.backtest.max_failures)
