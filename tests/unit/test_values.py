@@ -147,6 +147,20 @@ def test_a_setting_that_is_a_duration_is_one(model: type[BaseModel], name: str, 
 
 
 @pytest.mark.parametrize(("model", "name", "kind"), fields(SECTIONS, {int, float}))
+def test_a_setting_that_is_a_number_is_read_from_the_text_of_a_variable(
+    model: type[BaseModel], name: str, kind: type
+) -> None:
+    default = model.model_fields[name].default
+    value: Any = str(default) if isinstance(default, int | float) else {"x": 2}  # those by name come as JSON
+    problems: list[Any] = []
+    try:
+        model.model_validate({name: value})
+    except ValidationError as refusal:  # of what else the section needs
+        problems = [each for each in refusal.errors() if each["loc"][0] == name]
+    assert problems == []
+
+
+@pytest.mark.parametrize(("model", "name", "kind"), fields(SECTIONS, {int, float}))
 def test_true_is_no_number_among_settings(model: type[BaseModel], name: str, kind: type) -> None:
     annotation = model.model_fields[name].annotation
     value: Any = {"x": True} if "dict[" in str(annotation) else True
