@@ -150,7 +150,7 @@ def test_columns_are_an_object_by_name(tmp_path: Path) -> None:
         ({"amount": "1"}, "features.amount"),
         ({"items": 2**63}, "features.items"),
         ({"amount": 1e39}, "features.amount"),
-        ({"other": 1}, "features"),
+        ({"other": 1}, "features.other"),
     ):
         assert problem_of(model, instances[0] | changed) == field
 

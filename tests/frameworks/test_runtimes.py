@@ -132,7 +132,7 @@ def test_features_that_have_names_are_taken_by_them_in_any_order(
     model = load(framework, tmp_path)
     by_name = dict(zip(reversed(NAMES), reversed(ROWS[0].tolist()), strict=True))
     assert problem_of(model, by_name) is None
-    assert problem_of(model, {**by_name, "shoe size": 42}) == "features"
+    assert problem_of(model, {**by_name, "shoe size": 42}) == "features.shoe size"
     both = model.predict([by_name, ROWS[0].tolist()])
     assert [each.value for each in both] == pytest.approx([estimator.predict(NAMED[:1])[0]] * 2, rel=1e-5)
 
