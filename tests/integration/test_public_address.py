@@ -26,7 +26,7 @@ from tests.fixtures.patience import patient
 from tests.fixtures.ports import free_port
 from tests.fixtures.traffic import CANDIDATE, STABLE, plan
 
-SLOW = {"headers_timeout": 0.4, "request_timeout": 0.8}
+SLOW = {"headers_timeout": "PT0.4S", "request_timeout": "PT0.8S"}
 A_SECOND = 20
 CONNECTIONS = 300
 

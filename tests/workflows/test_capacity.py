@@ -10,7 +10,7 @@ from hotswap.domain.application import ApplicationSpec, ReplicaResources
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.registry import DeploymentBrief
 from hotswap.domain.traffic import Arm
-from hotswap.domain.verdict import Reason
+from hotswap.domain.verdict import Outcome, Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework
 from tests.fixtures.patience import patient
 from tests.workflows.conftest import Rollout, Stage
@@ -165,12 +165,17 @@ async def test_an_abort_sheds_what_the_stable_can_not_hold_until_it_is_back(stag
     assert world.overloads == []
 
 
-async def test_harm_is_shed_from_at_once_also_where_the_last_gpu_is_the_candidates(stage: Stage) -> None:
-    config = {**LONG, "allowRecreate": True}
+async def test_failures_where_the_last_gpu_is_the_candidates_are_held_and_an_abort_sheds_at_once(stage: Stage) -> None:
+    """Nothing runs beside it, and figures of another time alone roll nothing back: a person says so."""
+    config = {"monitoringDuration": "PT1S", "bakeDeadline": "PT3S", "allowRecreate": True}
     async with stage_of(stage, of(1), gpus=1, config=config, candidate_errors=0.5) as rollout:
         await at(rollout, 10_000)
+        await rollout.until(lambda world: S.PAUSED in world.statuses, seconds=60)
+        [told] = rollout.world.verdicts.values()
+        assert told.outcome is Outcome.INCONCLUSIVE
+        await rollout.handle.signal("abort", {"by": "ann"})
         outcome = await asyncio.wait_for(rollout.handle.result(), patient(30))
-    assert outcome.status == S.ROLLED_BACK
+    assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.ABORTED)
     assert rollout.world.running == {STABLE.application: 1}
     assert rollout.world.sheds[-1] == 0
     assert rollout.world.overloads == []
