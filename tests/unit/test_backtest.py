@@ -359,6 +359,7 @@ REPLIES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.lists(ANSWERS, min_size=1, max_size=3), REPLIES, st.none() | REPLIES), max_size=8))
 def test_whatever_is_answered_comes_to_a_report(made: list[tuple[list[Any], Reply, Reply | None]]) -> None:
     asked = [

@@ -400,6 +400,7 @@ def test_what_the_stable_takes_and_the_candidate_refuses_narrows(
         assert input_changes(now, then), (now, then)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schemas", [RUNTIMES, ANY_SCHEMA], ids=["of runtimes", "of any kind"])
 @given(data=st.data())
 def test_what_is_the_same_narrows_nothing(schemas: st.SearchStrategy[Any], data: st.DataObject) -> None:

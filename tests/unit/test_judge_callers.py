@@ -95,6 +95,7 @@ def rollout(
     return verdict
 
 
+@pytest.mark.slow
 def test_one_caller_who_asks_for_much_is_no_harm_of_the_version_it_falls_on() -> None:
     outcomes = [rollout(seed).outcome for seed in range(8)]
     assert Outcome.HARM not in outcomes

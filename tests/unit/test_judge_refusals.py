@@ -140,6 +140,7 @@ def test_a_loud_caller_is_no_harm_before_callers_are_counted_and_few_callers_are
     assert nobody.outcome is Outcome.HARM, "requests of nobody in particular need no callers"
 
 
+@pytest.mark.slow
 def test_good_candidates_beside_clients_who_send_nonsense_are_seldom_harmed() -> None:
     """5% of all requests are nonsense, a tenth of the others fails for a moment; the stable is asked each again."""
     draw, harmed, runs = random.Random(20), 0, 40
