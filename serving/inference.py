@@ -2,17 +2,15 @@
 
 Raw, because frameworks cost more than a small model does. Every inference that is answered, with a prediction or with
 an error, has its record in the spool before the answer leaves, but for what a backtest asks again: that is no client's,
-and is in no figure. The model is this process's: it is put in place by
-`start` before Ray Serve counts the replica as ready, so no request ever meets a cold model.
+and is in no figure. The model is this process's: it is put in place by `start` before Ray Serve counts the replica as
+ready, so no request ever meets a cold model.
 """
 
 import asyncio
-import hashlib
 import itertools
 import logging
 import secrets
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -22,8 +20,9 @@ import msgspec
 from hotswap.domain.application import ApplicationSpec
 from hotswap.domain.errors import Conflict, HotSwapError, SchemaValidationFailed, ValidationFailed
 from hotswap.domain.registry import GoldenRequest
-from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus
+from hotswap.domain.vocabulary import InferenceStatus
 from hotswap.records import InferenceRecord, encode_record, to_json
+from serving import request_headers
 from serving.batching import Batcher
 from serving.envoy.headers import BACKTEST_HEADER, REFUSED_HEADER
 from serving.forms import (
@@ -44,11 +43,8 @@ from serving.runtimes import Model, Prediction
 from serving.schemas import FeatureSchema
 from serving.spool import SpoolWriter
 
-MOST_ATTEMPTS = 10_000
-"""More are no attempts of Envoy's."""
 BAD_REQUEST = 400
 _REFUSED = (REFUSED_HEADER.encode(), b"1")
-_ARMS = {arm.encode(): arm for arm in ArmName}
 _BACKTEST = BACKTEST_HEADER.encode()
 
 Scope = dict[str, Any]
@@ -138,7 +134,7 @@ class Engine:
         Raises ClientGone, and records nothing, when the client leaves before its prediction is there.
         """
         requested_at, begun = time.time(), time.perf_counter()
-        request_id = _request_id(headers)
+        request_id = request_headers.request_id(headers)
         asked: Asked | None = None
         instances: list[Any] = []
         predictions: list[Prediction] = []
@@ -171,13 +167,13 @@ class Engine:
                     version=self.spec.version,
                     deployment_id=self.spec.deployment_id,
                     application=self.spec.name,
-                    arm=_arm(headers),
-                    fallback_from=_fallback_from(headers),
-                    chosen_by=_chosen_by(headers),
-                    entity=self._entity(headers),
+                    arm=request_headers.arm(headers),
+                    fallback_from=request_headers.fallback_from(headers),
+                    chosen_by=request_headers.chosen_by(headers),
+                    entity=request_headers.entity(headers, model=self.spec.model),
                     form=form.kind,
                     tensors=asked.tensors if asked is not None else None,
-                    attempt=_attempt(headers),
+                    attempt=request_headers.attempt(headers),
                     batch=form.is_batch,
                     instances=len(instances),
                     features=to_json(instances if form.is_batch else instances[0] if instances else None),
@@ -192,14 +188,6 @@ class Engine:
             )
         )
         return answer
-
-    def _entity(self, headers: Headers) -> int | None:
-        """Who asked, told apart from others and no more: a hash, of another key for each model."""
-        given = headers.get(b"x-entity-id")
-        if not given:
-            return None
-        digest = hashlib.blake2b(given, digest_size=8, key=self.spec.model.encode()).digest()
-        return int.from_bytes(digest, "big", signed=True)
 
     def _check(self, instances: list[Any], form: Form) -> None:
         if not 0 < len(instances) <= MOST_INSTANCES:
@@ -309,11 +297,11 @@ async def _respond(engine: Engine, scope: Scope, receive: Receive) -> Answer:
         return await _warm_up(engine, headers)
     else:
         unknown = HotSwapError(f"{scope['method']} {path} is not answered here")
-        return 404, engine.headers, engine.one.refuse(unknown, _request_id(headers))
+        return 404, engine.headers, engine.one.refuse(unknown, request_headers.request_id(headers))
     body = await _body(receive)
     if body is None:
         too_large = ValidationFailed.of("body", f"larger than {MOST_BODY_BYTES} bytes")
-        return 413, engine.headers, form.refuse(too_large, _request_id(headers))
+        return 413, engine.headers, form.refuse(too_large, request_headers.request_id(headers))
     return await engine.infer(body, form=form, headers=headers, receive=receive)
 
 
@@ -322,7 +310,7 @@ def _described(engine: Engine, resource: Resource, scope: Scope, headers: Header
     if scope["method"] == "GET" and (told := engine.tensors.describe(resource)) is not None:
         return 200, engine.headers, told
     wrong = HotSwapError(f"{scope['method']} is not something that {scope['path']} does")
-    return 405, engine.headers, engine.tensors.refuse(wrong, _request_id(headers))
+    return 405, engine.headers, engine.tensors.refuse(wrong, request_headers.request_id(headers))
 
 
 async def _warm_up(engine: Engine, headers: Headers) -> Answer:
@@ -330,7 +318,7 @@ async def _warm_up(engine: Engine, headers: Headers) -> Answer:
         told = {"version": engine.spec.version, "golden": await engine.warm_up_aside(), "device": engine.device}
         return 200, engine.headers, msgspec.json.encode(told)
     except InferenceFailed as error:
-        return 500, engine.headers, engine.one.refuse(error, _request_id(headers))
+        return 500, engine.headers, engine.one.refuse(error, request_headers.request_id(headers))
 
 
 async def _body(receive: Receive) -> bytes | None:
@@ -376,42 +364,11 @@ def _milliseconds_since(begun: float) -> float:
     return (time.perf_counter() - begun) * 1000
 
 
-def _request_id(headers: Headers) -> str:
-    given = headers.get(b"x-request-id", b"").decode("ascii", "replace")
-    return given if 0 < len(given) <= 128 and given.isprintable() else str(uuid.uuid4())
-
-
-def _arm(headers: Headers) -> ArmName:
-    return _ARMS.get(headers.get(b"x-hotswap-arm", b""), ArmName.STABLE)
-
-
 def _outcome(problem: HotSwapError | None, latency_ms: float, headers: Headers) -> tuple[InferenceStatus, str | None]:
     """What the record says; an answer that comes when the proxy has given it up is nobody's, another may have been."""
     if problem is not None:
         return InferenceStatus.FAILED, f"{problem.code}: {problem.message}"[:1000]
-    awaited_ms = _whole(headers.get(b"x-envoy-expected-rq-timeout-ms", b""))
+    awaited_ms = request_headers.awaited_ms(headers)
     if awaited_ms is not None and latency_ms > awaited_ms:
         return InferenceStatus.TIMEOUT, f"TIMEOUT: took {latency_ms:.0f} ms, and was awaited for {awaited_ms} ms"
     return InferenceStatus.COMPLETED, None
-
-
-def _whole(given: bytes) -> int | None:
-    """None for what is no number, or longer than any that Envoy writes: Python refuses thousands of digits."""
-    return int(given) if given.isdigit() and len(given) < 10 else None
-
-
-def _fallback_from(headers: Headers) -> str | None:
-    """The version that failed this request before it came here; only the proxy can say so."""
-    return headers.get(b"x-hotswap-fallback", b"").decode("ascii", "replace") or None
-
-
-def _chosen_by(headers: Headers) -> ChosenBy:
-    try:
-        return ChosenBy(headers.get(b"x-hotswap-chosen-by", b"weight").decode("ascii", "replace"))
-    except ValueError:
-        return ChosenBy.WEIGHT
-
-
-def _attempt(headers: Headers) -> int:
-    given = _whole(headers.get(b"x-envoy-attempt-count", b""))
-    return given if given is not None and given < MOST_ATTEMPTS else 1

@@ -20,7 +20,7 @@ CHOSEN_BY_HEADER = "x-hotswap-chosen-by"
 """How the arm was chosen: by weight, by version, or as a tester."""
 
 FALLBACK_HEADER = "x-hotswap-fallback"
-"""The candidate's version that failed this request, where the stable answers in its place."""
+"""The candidate's version that failed or refused this request, where the stable answers in its place."""
 
 BACKTEST_HEADER = "x-hotswap-backtest"
 """Of a request that a backtest asks again, past Envoy: the replica answers it and keeps no record."""

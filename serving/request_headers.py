@@ -1,0 +1,62 @@
+"""What a request's headers say of it: its id, who asked, by which way it came here, and how long it is awaited.
+
+Whatever they hold is read, or taken for what is usual: a header is never a reason to fail a request.
+"""
+
+import hashlib
+import uuid
+
+from hotswap.domain.vocabulary import ArmName, ChosenBy
+from serving.envoy.headers import ARM_HEADER, CHOSEN_BY_HEADER, ENTITY_HEADER, FALLBACK_HEADER, REQUEST_ID_HEADER
+from serving.forms import Headers
+
+MOST_ATTEMPTS = 10_000
+"""More are no attempts of Envoy's."""
+_ARMS = {arm.encode(): arm for arm in ArmName}
+_WAYS = {way.encode(): way for way in ChosenBy}
+_ARM, _CHOSEN_BY, _ENTITY, _FALLBACK, _REQUEST_ID = (
+    name.encode() for name in (ARM_HEADER, CHOSEN_BY_HEADER, ENTITY_HEADER, FALLBACK_HEADER, REQUEST_ID_HEADER)
+)
+
+
+def request_id(headers: Headers) -> str:
+    """The one that its sender gave, if it can be told, else a new one."""
+    given = headers.get(_REQUEST_ID, b"").decode("ascii", "replace")
+    return given if 0 < len(given) <= 128 and given.isprintable() else str(uuid.uuid4())
+
+
+def entity(headers: Headers, *, model: str) -> int | None:
+    """Who asked, told apart from others and no more: a hash, of another key for each model."""
+    given = headers.get(_ENTITY)
+    if not given:
+        return None
+    digest = hashlib.blake2b(given, digest_size=8, key=model.encode()).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def arm(headers: Headers) -> ArmName:
+    return _ARMS.get(headers.get(_ARM, b""), ArmName.STABLE)
+
+
+def chosen_by(headers: Headers) -> ChosenBy:
+    return _WAYS.get(headers.get(_CHOSEN_BY, b""), ChosenBy.WEIGHT)
+
+
+def fallback_from(headers: Headers) -> str | None:
+    """The version that failed or refused this request before it came here; only the proxy can say so."""
+    return headers.get(_FALLBACK, b"").decode("ascii", "replace") or None
+
+
+def attempt(headers: Headers) -> int:
+    given = _whole(headers.get(b"x-envoy-attempt-count", b""))
+    return given if given is not None and given < MOST_ATTEMPTS else 1
+
+
+def awaited_ms(headers: Headers) -> int | None:
+    """How long the proxy waits for the answer, in milliseconds."""
+    return _whole(headers.get(b"x-envoy-expected-rq-timeout-ms", b""))
+
+
+def _whole(given: bytes) -> int | None:
+    """None for what is no number, or longer than any that Envoy writes: Python refuses thousands of digits."""
+    return int(given) if given.isdigit() and len(given) < 10 else None
