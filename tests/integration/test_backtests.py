@@ -6,19 +6,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-import psycopg
 import pytest
 
 from hotswap.domain.application import ArtifactRef
 from hotswap.domain.backtest import RecordedRequest, TensorSpec
 from hotswap.domain.registry import Inspection, Registration
 from hotswap.domain.vocabulary import ArmName, ChosenBy, Framework, InferenceStatus, RequestForm
-from hotswap.persistence import backtests, recorder
+from hotswap.persistence import backtests
 from hotswap.persistence.backtests import LONGEST, PostgresBacktests
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.registry import PostgresRegistry
-from hotswap.records import decode_record
-from tests.fixtures.records import encoded
+from tests.fixtures.records import encoded, recorded
 
 NOW = datetime.now(UTC).timestamp()
 TENSORS = '{"inputs": [{"name": "x", "datatype": "FP32", "shape": [2, 1]}], "outputs": ["y"]}'
@@ -32,13 +30,7 @@ async def write(postgres_url: str) -> Write:
             encoded(f"r{number}", **{"application": "old", "requested_at": NOW - 10, "features": f"[{number}]", **each})
             for number, each in enumerate(made)
         ]
-        url = postgres_url.replace("postgresql+psycopg://", "postgresql://")
-        async with await psycopg.AsyncConnection.connect(url) as database:
-            days = {datetime.fromtimestamp(NOW - 86_400 * age, UTC).date() for age in (0, 1, 2)}
-            await recorder.make_partitions(database, days)
-            written = [recorder.Writable(each, recorder._row(decode_record(each))) for each in raw]
-            assert await recorder.write(database, written) == []
-            await database.commit()
+        await recorded(postgres_url, *raw)
 
     return rows
 

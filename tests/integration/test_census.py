@@ -3,15 +3,11 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import psycopg
-
 from hotswap.domain.analysis import RESCUES, Entities, Subject
 from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus
-from hotswap.persistence import recorder
 from hotswap.persistence.census import PostgresCensus
 from hotswap.persistence.database import Sessions
-from hotswap.records import decode_record
-from tests.fixtures.records import encoded
+from tests.fixtures.records import encoded, recorded
 
 NOW = datetime.now(UTC).timestamp()
 SUBJECT = Subject("dep", "Production", "fraud", "new", "old", "2.0.0", "1.0.0", 5_000, NOW - 60)
@@ -82,14 +78,8 @@ def _without_latency(found: Entities) -> Entities:
 
 
 async def _counted(seen: list[dict[str, object]], sessions: Sessions, postgres_url: str) -> Entities:
-    rows = [
-        recorder.Writable(b"", recorder._row(decode_record(encoded(f"r{number}", **{"requested_at": NOW, **each}))))
-        for number, each in enumerate(seen)
-    ]
-    url = postgres_url.replace("postgresql+psycopg://", "postgresql://")
-    async with await psycopg.AsyncConnection.connect(url) as database:
-        assert await recorder.write(database, rows) == []
-        await database.commit()
+    made = [encoded(f"r{number}", **{"requested_at": NOW, **each}) for number, each in enumerate(seen)]
+    await recorded(postgres_url, *made)
     return await PostgresCensus(sessions).entities(SUBJECT)
 
 

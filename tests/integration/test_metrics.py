@@ -17,9 +17,8 @@ from hotswap.persistence.matcher import Matcher
 from hotswap.persistence.measures import Measures, PostgresMeasures
 from hotswap.persistence.outcomes import PostgresOutcomes, Reported
 from hotswap.persistence.retention import let_go
-from hotswap.records import decode_record
 from hotswap.settings import RetentionSettings
-from tests.fixtures.records import encoded
+from tests.fixtures.records import encoded, record
 from tests.integration.api_world import ApiWorld
 
 NOW = datetime.now(UTC)
@@ -30,12 +29,6 @@ async def database(sessions: Sessions, postgres_url: str) -> AsyncIterator[psyco
     url = postgres_url.replace("postgresql+psycopg://", "postgresql://")
     async with await psycopg.AsyncConnection.connect(url) as connection:
         yield connection
-
-
-async def record(database: psycopg.AsyncConnection[Any], *records: bytes) -> None:
-    rows = [recorder.Writable(raw, recorder._row(decode_record(raw))) for raw in records]
-    assert await recorder.write(database, rows) == []
-    await database.commit()
 
 
 def ago(record_id: str, age: timedelta = timedelta(), **changes: Any) -> bytes:

@@ -13,16 +13,16 @@ from hotswap.analysis.quality import Quality
 from hotswap.domain.analysis import JudgeName, Metric, Moments, Reading, Source, Subject, Worse
 from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus
 from hotswap.persistence import matcher as matching
-from hotswap.persistence import recorder, retention
+from hotswap.persistence import retention
 from hotswap.persistence.accuracy import PostgresAccuracy
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.matcher import Matcher
 from hotswap.persistence.outcomes import PostgresOutcomes, Reported
 from hotswap.persistence.quality import quality
-from hotswap.records import decode_record
 from hotswap.settings import RetentionSettings
 from tests.fixtures.patience import patient
 from tests.fixtures.records import encoded
+from tests.fixtures.records import record as written
 from tests.fixtures.rows import registered
 
 NOW = datetime.now(UTC).timestamp()
@@ -38,9 +38,7 @@ async def record(postgres_url: str) -> AsyncIterator[Record]:
         async def write(request_id: str, prediction: str | None = "1", **changes: Any) -> None:
             key = changes.pop("record_id", f"record-{request_id}")
             made = encoded(key, **{"request_id": request_id, "prediction": prediction, "requested_at": NOW, **changes})
-            row = recorder.Writable(b"", recorder._row(decode_record(made)))
-            assert await recorder.write(database, [row]) == []
-            await database.commit()
+            await written(database, made)
 
         yield write
 

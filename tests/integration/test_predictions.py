@@ -1,20 +1,18 @@
 """Confidence and numeric predictions of both arms, from real rows: of what the weight chose, and of nothing else."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import psycopg
 import pytest
 
 from hotswap.domain.analysis import JudgeName, Metric, Moments, Source, Subject
 from hotswap.domain.traffic import FULL
 from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus
-from hotswap.persistence import recorder
 from hotswap.persistence.answers import PostgresAnswers
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.predictions import PostgresPredictions
-from hotswap.records import decode_record
-from tests.fixtures.records import encoded
+from tests.fixtures.records import encoded, recorded
 
 NOW = datetime.now(UTC).timestamp()
 MINE, THEIRS = {"application": "new", "arm": ArmName.CANDIDATE}, {"application": "old"}
@@ -30,25 +28,20 @@ ROWS: list[dict[str, Any]] = [
     {**THEIRS, "confidence": 0.1, "prediction": "9", "fallback_from": "2.0.0"},
     {**THEIRS, "confidence": 1.0, "prediction": "4", "requested_at": NOW - 3_600},
 ]
+AT_HALF = Subject("dep", "Production", "fraud", "new", "old", "2.0.0", "1.0.0", FULL // 2, NOW - 60)
 
 
 @pytest.fixture(autouse=True)
 async def rows(sessions: Sessions, postgres_url: str) -> None:
     made = [encoded(f"r{number}", **{"requested_at": NOW, **each}) for number, each in enumerate(ROWS)]
-    url = postgres_url.replace("postgresql+psycopg://", "postgresql://")
-    async with await psycopg.AsyncConnection.connect(url) as database:
-        await recorder.make_partitions(database, {datetime.fromtimestamp(NOW - age, UTC).date() for age in (0, 3_600)})
-        written = [recorder.Writable(raw, recorder._row(decode_record(raw))) for raw in made]
-        assert await recorder.write(database, written) == []
-        await database.commit()
+    await recorded(postgres_url, *made)
 
 
 async def read(
     sessions: Sessions, source: Source, *, weight: int, bounds: tuple[float, float]
 ) -> tuple[Moments, Moments]:
     metric = Metric("it", source, JudgeName.MEAN, bounds=bounds)
-    subject = Subject("dep", "Production", "fraud", "new", "old", "2.0.0", "1.0.0", weight, NOW - 60)
-    reading = await PostgresPredictions(sessions).read(metric, subject)
+    reading = await PostgresPredictions(sessions).read(metric, replace(AT_HALF, weight=weight))
     assert reading.candidate is not None
     assert reading.stable is not None
     return reading.candidate, reading.stable
@@ -73,14 +66,9 @@ async def test_callers_that_keep_their_arm_are_one_draw_each(sessions: Sessions,
     loud = [{**MINE, "confidence": 0.0, "entity": 1} for _ in range(20)]
     more = [{**MINE, "confidence": 0.5, "entity": 2}, {**MINE, "confidence": 1.0, "entity": 2}]
     made = [encoded(f"e{number}", **{"requested_at": NOW, **each}) for number, each in enumerate(loud + more)]
-    url = postgres_url.replace("postgresql+psycopg://", "postgresql://")
-    async with await psycopg.AsyncConnection.connect(url) as database:
-        written = [recorder.Writable(raw, recorder._row(decode_record(raw))) for raw in made]
-        assert await recorder.write(database, written) == []
-        await database.commit()
+    await recorded(postgres_url, *made)
     metric = Metric("it", Source.CONFIDENCE, JudgeName.MEAN)
-    subject = Subject("dep", "Production", "fraud", "new", "old", "2.0.0", "1.0.0", FULL // 2, NOW - 60)
-    reading = await PostgresPredictions(sessions).read(metric, subject)
+    reading = await PostgresPredictions(sessions).read(metric, AT_HALF)
     assert (reading.candidate, reading.stable) == (Moments(24, 2.75, 2.0625), Moments(1, 0.25, 0.0625))
     # Two of nobody in particular (0.5 and 0.75), and the means of two callers (0 and 0.75).
     assert reading.candidate_draws == Moments(4, 2.0, 0.8125 + 0.5625)
@@ -90,14 +78,9 @@ async def test_callers_that_keep_their_arm_are_one_draw_each(sessions: Sessions,
 async def test_answers_are_counted_with_each_caller_once(sessions: Sessions, postgres_url: str) -> None:
     loud = [{**MINE, "confidence": 0.96, "prediction": '"cat"', "entity": 1} for _ in range(20)]
     made = [encoded(f"a{number}", **{"requested_at": NOW, **each}) for number, each in enumerate(loud)]
-    url = postgres_url.replace("postgresql+psycopg://", "postgresql://")
-    async with await psycopg.AsyncConnection.connect(url) as database:
-        written = [recorder.Writable(raw, recorder._row(decode_record(raw))) for raw in made]
-        assert await recorder.write(database, written) == []
-        await database.commit()
+    await recorded(postgres_url, *made)
     metric = Metric("it", Source.ANSWERS, JudgeName.COLLAPSE)
-    subject = Subject("dep", "Production", "fraud", "new", "old", "2.0.0", "1.0.0", FULL // 2, NOW - 60)
-    reading = await PostgresAnswers(sessions).read(metric, subject)
+    reading = await PostgresAnswers(sessions).read(metric, AT_HALF)
     assert reading.has_callers
     assert reading.candidate_shares["answer"] == {"2": 1.0, "-1.5": 1.0, '"cat"': 2.0}
     assert reading.candidate_shares["size class"] == {"3": 1.0, "-2": 1.0}
