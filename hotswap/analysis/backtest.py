@@ -11,10 +11,10 @@ is named by the rank of its values.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice, zip_longest
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -53,8 +53,6 @@ MOST_ROWS = 100
 
 LOST_CONFIDENCE = 0.2
 SPREAD_LEFT = 0.05
-
-_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,26 +104,6 @@ def tally(hits: float, of: int) -> Tally:
     whole = math.floor(hits + 1e-9)
     at_least = float(betaincinv(whole, of - whole + 1, ALPHA)) if whole else 0.0
     return Tally(whole, of, at_least)
-
-
-def spread(items: Sequence[_Item], most: int, *, by: Sequence[Callable[[_Item], Hashable]]) -> list[_Item]:
-    """At most `most` of them, by turns from the groups of the first key, in each by turns of the second, and so on.
-
-    Within its group an item keeps its place, so of items that are sorted by age the newest are taken.
-    """
-    return list(_by_turns(items, by))[:most]
-
-
-def _by_turns(items: Sequence[_Item], by: Sequence[Callable[[_Item], Hashable]]) -> Iterator[_Item]:
-    if not by:
-        yield from items
-        return
-    groups: dict[Hashable, list[_Item]] = defaultdict(list)
-    for item in items:
-        groups[by[0](item)].append(item)
-    nothing = object()
-    for turn in zip_longest(*(_by_turns(group, by[1:]) for group in groups.values()), fillvalue=nothing):
-        yield from (item for item in turn if item is not nothing)  # type: ignore[misc]  # what is left are items
 
 
 def _is_comparable(asked: Asked) -> bool:

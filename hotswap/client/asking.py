@@ -17,8 +17,7 @@ def deployment_body(
     resources: Mapping[str, Any] | None,
     on_conflict: str | None,
     start_at: datetime | None,
-    *,
-    accept_contract_change: bool = False,
+    accept_contract_change: bool,
 ) -> dict[str, Any]:
     body = {
         "modelId": model,

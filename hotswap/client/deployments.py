@@ -43,15 +43,7 @@ class Deployments(Calls):
         otherwise, is refused (`CONTRACT_NARROWED`) without `accept_contract_change`.
         """
         given = deployment_body(
-            model,
-            version,
-            environment,
-            strategy,
-            config,
-            resources,
-            on_conflict,
-            start_at,
-            accept_contract_change=accept_contract_change,
+            model, version, environment, strategy, config, resources, on_conflict, start_at, accept_contract_change
         )
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         return read(Accepted, self._transport.send("POST", "/api/v1/deployments", body=given, headers=headers))
@@ -71,15 +63,7 @@ class Deployments(Calls):
     ) -> DryRunView:
         """What `deploy` with the same arguments would do, and what would refuse it; starts and writes nothing."""
         given = deployment_body(
-            model,
-            version,
-            environment,
-            strategy,
-            config,
-            resources,
-            on_conflict,
-            start_at,
-            accept_contract_change=accept_contract_change,
+            model, version, environment, strategy, config, resources, on_conflict, start_at, accept_contract_change
         )
         query = {"dryRun": "true"}
         answer = self._transport.send("POST", "/api/v1/deployments", body=given, query=query, repeatable=True)

@@ -1,13 +1,17 @@
 """A backtest: what the stable was really asked is asked of the candidate, before any client meets it.
 
-Here are the recorded request and the replies to it, the report of what differed, and what follows from a report. How
-replies are compared, and which evidence there is, says `hotswap/analysis/backtest.py`. A report crosses Temporal and is
-shown to people, so it holds request ids, names of fields and counts, and no value of any feature.
+Here are the recorded request, which requests are chosen, and the replies to them, the report of what differed, and what
+follows from a report. How replies are compared, and which evidence there is, says `hotswap/analysis/backtest.py`. A
+report crosses Temporal and is shown to people, so it holds request ids, names of fields and counts, and no value of any
+feature.
 """
 
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from itertools import zip_longest
+from typing import Any, TypeVar
 
 from hotswap.domain.vocabulary import Environment, RequestForm
 
@@ -20,6 +24,8 @@ AT_ONCE = 8
 
 MOST_EXAMPLES = 3
 MOST_PARTS = 5
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,26 @@ class Recorded:
 
     requests: tuple[RecordedRequest, ...] = ()
     reason: str | None = None
+
+
+def spread(items: Sequence[_Item], most: int, *, by: Sequence[Callable[[_Item], Hashable]]) -> list[_Item]:
+    """At most `most` of them, by turns from the groups of the first key, in each by turns of the second, and so on.
+
+    Within its group an item keeps its place, so of items that are sorted by age the newest are taken.
+    """
+    return list(_by_turns(items, by))[:most]
+
+
+def _by_turns(items: Sequence[_Item], by: Sequence[Callable[[_Item], Hashable]]) -> Iterator[_Item]:
+    if not by:
+        yield from items
+        return
+    groups: dict[Hashable, list[_Item]] = defaultdict(list)
+    for item in items:
+        groups[by[0](item)].append(item)
+    nothing = object()
+    for turn in zip_longest(*(_by_turns(group, by[1:]) for group in groups.values()), fillvalue=nothing):
+        yield from (item for item in turn if item is not nothing)  # type: ignore[misc]  # what is left are items
 
 
 class ReplyKind(StrEnum):

@@ -14,8 +14,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Row, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from hotswap.analysis.backtest import spread
-from hotswap.domain.backtest import BacktestReport, Recorded, RecordedRequest, TensorSpec
+from hotswap.domain.backtest import BacktestReport, Recorded, RecordedRequest, TensorSpec, spread
 from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus, RequestForm
 from hotswap.persistence.arms import moment
 from hotswap.persistence.database import Sessions

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotswap.analysis.backtest import ALPHA, compare, spread, tally
+from hotswap.analysis.backtest import ALPHA, compare, tally
 from hotswap.domain.backtest import (
     FEW,
     Asked,
@@ -24,6 +24,7 @@ from hotswap.domain.backtest import (
     Ruling,
     Tally,
     rule,
+    spread,
 )
 from hotswap.domain.vocabulary import Environment, RequestForm
 
