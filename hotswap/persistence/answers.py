@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, Integer, Text, case, func, literal, select
 from sqlalchemy.sql.selectable import Select
 
 from hotswap.domain.analysis import Metric, Reading, Subject
-from hotswap.domain.vocabulary import ChosenBy, InferenceStatus
-from hotswap.persistence.arms import moment
+from hotswap.persistence import draws
+from hotswap.persistence.arms import answered_by_weight, moment
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.predictions import number_of
 from hotswap.persistence.tables import InferenceRequest
@@ -64,46 +64,30 @@ def _categories() -> dict[str, ColumnElement[Any]]:
 
 def _weighed(category: ColumnElement[Any], subject: Subject) -> Select[Any]:
     record = InferenceRequest
-    answers = (
-        select(record.application, record.entity, category.label("category"), func.count().label("number"))
-        .where(
-            record.application.in_([subject.candidate, subject.stable]),
-            record.requested_at >= moment(subject.since),
-            record.chosen_by == ChosenBy.WEIGHT,
-            record.fallback_from.is_(None),
-            record.status == InferenceStatus.COMPLETED,
-            record.is_batch.is_(False),
-            category.is_not(None),
-        )
-        .group_by(record.application, record.entity, category)
-        .subquery()
-        .c
-    )
-    of_caller = func.sum(answers.number).over(partition_by=[answers.application, answers.entity])
-    weight = case((answers.entity.is_(None), answers.number), else_=answers.number / of_caller)
-    weighed = (
-        select(answers.application, answers.category, weight.label("weight"), answers.entity.label("entity"))
-        .subquery()
-        .c
+    weighed = draws.weighed(
+        category,
+        record.application.in_([subject.candidate, subject.stable]),
+        record.requested_at >= moment(subject.since),
+        answered_by_weight(),
+        record.is_batch.is_(False),
+        category.is_not(None),
+        entity=record.entity,
+        arm=record.application,
     )
     total = func.sum(weighed.weight)
     ranked = (
         select(
-            weighed.application,
+            weighed.arm,
             weighed.category,
             total.label("weight"),
             func.count(weighed.entity).label("callers"),
-            func.row_number()
-            .over(partition_by=weighed.application, order_by=[total.desc(), weighed.category])
-            .label("at"),
+            func.row_number().over(partition_by=weighed.arm, order_by=[total.desc(), weighed.category]).label("at"),
         )
-        .group_by(weighed.application, weighed.category)
+        .group_by(weighed.arm, weighed.category)
         .subquery()
         .c
     )
     # A category that is common in one arm must be found in the other too, where it may be rare.
     common = select(ranked.category).where(ranked.at <= MOST_CATEGORIES)
     name = case((ranked.category.in_(common), ranked.category), else_=literal(OTHERS))
-    return select(ranked.application, name, func.sum(ranked.weight), func.sum(ranked.callers)).group_by(
-        ranked.application, name
-    )
+    return select(ranked.arm, name, func.sum(ranked.weight), func.sum(ranked.callers)).group_by(ranked.arm, name)

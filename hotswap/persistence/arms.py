@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, and_, or_
 
 from hotswap.domain.analysis import Subject
 from hotswap.domain.traffic import FULL
+from hotswap.domain.vocabulary import ChosenBy, InferenceStatus
 from hotswap.persistence.tables import InferenceRequest, OutcomeRow
 
 LOOK_BACK_SECONDS = 24 * 3600.0
@@ -18,6 +19,16 @@ def of_both_arms(rows: type[InferenceRequest] | type[OutcomeRow], subject: Subje
     return or_(
         and_(rows.application == subject.candidate, rows.requested_at >= moment(subject.since)),
         and_(rows.application == subject.stable, rows.requested_at >= moment(stable_since)),
+    )
+
+
+def answered_by_weight() -> ColumnElement[bool]:
+    """Good answers to whom the weight led; the stable's in a candidate's place are to other requests than its own."""
+    record = InferenceRequest
+    return and_(
+        record.chosen_by == ChosenBy.WEIGHT,
+        record.fallback_from.is_(None),
+        record.status == InferenceStatus.COMPLETED,
     )
 
 

@@ -8,11 +8,12 @@ it was the client's mistake.
 import math
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, func, or_, select
 
 from hotswap.domain.analysis import RESCUES, Entities, Subject
 from hotswap.domain.vocabulary import ChosenBy, InferenceStatus
-from hotswap.persistence.arms import moment
+from hotswap.persistence import draws
+from hotswap.persistence.arms import answered_by_weight, moment
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.tables import InferenceRequest
 
@@ -89,26 +90,16 @@ def _latency(subject: Subject) -> Select[Any]:
     """How much weight lies in each bucket: a caller's good answers weigh 1 together, those of nobody 1 each."""
     record = InferenceRequest
     octaves = func.ln(func.greatest(record.latency_ms * 1000, 1.0)) / math.log(2)
-    place = func.ceil(octaves * PER_OCTAVE).cast(BigInteger).label("place")
-    answers = (
-        select(record.application, record.entity, place, func.count().label("number"))
-        .where(
-            record.application.in_([subject.candidate, subject.stable]),
-            record.requested_at >= moment(subject.since),
-            record.chosen_by == ChosenBy.WEIGHT,
-            record.fallback_from.is_(None),
-            record.status == InferenceStatus.COMPLETED,
-        )
-        .group_by(record.application, record.entity, place)
-        .subquery()
-        .c
+    place = func.ceil(octaves * PER_OCTAVE).cast(BigInteger)
+    weighed = draws.weighed(
+        place,
+        record.application.in_([subject.candidate, subject.stable]),
+        record.requested_at >= moment(subject.since),
+        answered_by_weight(),
+        entity=record.entity,
+        arm=record.application,
     )
-    of_caller = func.sum(answers.number).over(partition_by=[answers.application, answers.entity])
-    weight = case((answers.entity.is_(None), answers.number), else_=answers.number / of_caller)
-    weighed = select(answers.application, answers.place, weight.label("weight")).subquery().c
-    return select(weighed.application, weighed.place, func.sum(weighed.weight)).group_by(
-        weighed.application, weighed.place
-    )
+    return select(weighed.arm, weighed.category, func.sum(weighed.weight)).group_by(weighed.arm, weighed.category)
 
 
 def _upper_bound(place: int) -> str:

@@ -55,6 +55,23 @@ def summed(value: ColumnElement[Any], *where: Condition, entity: Column, groups:
     ).group_by(*by)
 
 
+def weighed(category: ColumnElement[Any], *where: Condition, entity: Column, arm: Column) -> Any:
+    """Columns of a row for each arm, caller and category: `arm`, `entity`, `category`, `weight`.
+
+    A caller's values weigh 1 together, those of nobody in particular 1 each.
+    """
+    each = (
+        select(arm.label("arm"), entity.label("entity"), category.label("category"), func.count().label("number"))
+        .where(*where)
+        .group_by(arm, entity, category)
+        .subquery()
+        .c
+    )
+    of_caller = func.sum(each.number).over(partition_by=[each.arm, each.entity])
+    weight = case((each.entity.is_(None), each.number), else_=each.number / of_caller)
+    return select(each.arm, each.entity, each.category, weight.label("weight")).subquery().c
+
+
 def read(number: Any, total: Any, squares: Any, callers: Any, *draws: Any) -> Values:
     """The columns of `summed` after its groups."""
     of_all = Moments(int(number), float(total or 0.0), float(squares or 0.0))

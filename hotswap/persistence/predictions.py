@@ -12,9 +12,8 @@ from sqlalchemy import ColumnElement, Double, case, func
 from sqlalchemy.orm import InstrumentedAttribute
 
 from hotswap.domain.analysis import Metric, Reading, Source, Subject
-from hotswap.domain.vocabulary import ChosenBy, InferenceStatus
 from hotswap.persistence import draws
-from hotswap.persistence.arms import of_both_arms
+from hotswap.persistence.arms import answered_by_weight, of_both_arms
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.tables import InferenceRequest
 
@@ -36,9 +35,7 @@ class PostgresPredictions:
         wanted = draws.summed(
             value,
             of_both_arms(record, subject),
-            record.chosen_by == ChosenBy.WEIGHT,
-            record.fallback_from.is_(None),
-            record.status == InferenceStatus.COMPLETED,
+            answered_by_weight(),
             record.is_batch.is_(False),
             entity=record.entity,
             groups=[record.application],
