@@ -84,7 +84,7 @@ LARGE = $(PYTHON) -c "import tomllib; has = tomllib.load(open('pyproject.toml', 
 TORCH := torch triton $(addprefix cuda-,bindings pathfinder toolkit) $(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc \
 	cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
 
-lock: install ## resolve the lock files anew from pyproject.toml
+lock: install ## resolve the lock files anew from pyproject.toml; then make chaos, which holds Ray to what is relied on
 	$(PYTHON) -m venv .lock-venv && .lock-venv/bin/pip install --quiet uv
 	echo uv | $(COMPILE) --output-file requirements-uv.lock -
 	$(COMPILE) $(addprefix --extra ,$(EXTRAS)) --output-file requirements.lock pyproject.toml requirements-build.in
