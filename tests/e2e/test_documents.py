@@ -96,7 +96,7 @@ def test_what_a_document_types_works(
 
 def as_the_readme_leaves_it(stack: Stack, place: Path) -> None:
     """Also where this document is tested alone: 2.0.0 serves, 2.1.0 is registered."""
-    if any(model.name == MODEL for model in stack.api.models(limit=200).items):
+    if any(model.name == MODEL and model.active_version for model in stack.api.models(limit=200).items):
         return
     uri = f"s3://ml-models/{MODEL}/{ARCHIVE}"
     stack.storage.upload(place / ARCHIVE, uri)
