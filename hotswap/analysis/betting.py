@@ -12,6 +12,8 @@ of many runs: the benchmark folds a thousand of them at once, and a rollout's ju
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,10 @@ _LONGEST = 64
 
 class Betting:
     """Of `features` that all say 'worse' by a higher value (0 to 1), lumps bet on the one that stood out so far."""
+
+    KEPT: ClassVar[Mapping[str, Any]] = dict.fromkeys(
+        ("_capital", "_past_sums", "_past_counts", "_sums", "_counts", "_looks", "_span"), np.ndarray
+    )
 
     def __init__(self, features: int, *, runs: tuple[int, ...] = ()) -> None:
         self._capital = np.zeros((*runs, len(STAKES)))

@@ -11,6 +11,7 @@ each.
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,6 +27,8 @@ SHARE_OF_ALPHA = 0.1
 
 
 class CollapseJudge:
+    KEPT: ClassVar[Mapping[str, Any]] = {"_reading": Reading | None}
+
     def __init__(self, metric: Metric, setting: Setting) -> None:
         self._metric = metric
         self._setting = setting

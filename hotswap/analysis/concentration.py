@@ -9,6 +9,8 @@ exp(t k D - t^2 k / 8) with k = nm/(n + m) is a fair bet, and so is the product 
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import logsumexp
@@ -21,6 +23,8 @@ TILTS = np.array([0.25, 0.5, 1.0, 2.0, 3.0])
 
 class Concentration:
     """Takes what `Betting` takes, of one feature."""
+
+    KEPT: ClassVar[Mapping[str, Any]] = {"_capital": np.ndarray}
 
     def __init__(self, *, runs: tuple[int, ...] = ()) -> None:
         self._capital = np.zeros((*runs, len(TILTS)))

@@ -10,7 +10,9 @@ Counts are cumulative over the step; the evidence of earlier steps is added.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from scipy.special import betaln
 
@@ -79,6 +81,8 @@ class _Arm:
 
 class ErrorsJudge:
     """Judges 5xx where the metric's source is errors, 4xx where it is refusals."""
+
+    KEPT: ClassVar[Mapping[str, Any]] = {"_look": Look | None, "_begun_at": float, "_entities": Entities | None}
 
     def __init__(self, metric: Metric, setting: Setting) -> None:
         self._metric = metric

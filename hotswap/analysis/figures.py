@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from hotswap.analysis.folded import Folding
 from hotswap.domain.analysis import MINIMUM_CALLERS, Look, Metric, NoVerdict, Source
 from hotswap.domain.traffic import FULL, Counts
 from hotswap.domain.verdict import ArmFigures, MetricResult, Outcome, Reason
@@ -94,7 +95,7 @@ def too_few(callers: float | None, setting: Setting) -> str | None:
     )
 
 
-class MetricJudge(Protocol):
+class MetricJudge(Folding, Protocol):
     """Judges one metric of one step; folds looks as they come, in memory that doesn't grow with them."""
 
     def add(self, look: Look) -> None:

@@ -8,11 +8,13 @@ both arms: neither errors nor no data are ever one. When to judge, and what beco
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any, ClassVar
 
 from hotswap.analysis.collapse import CollapseJudge
 from hotswap.analysis.errors import ErrorsJudge, stable_is_down
 from hotswap.analysis.family import alpha_of, combined
 from hotswap.analysis.figures import MetricJudge, Setting, figures
+from hotswap.analysis.folded import NotOurs, dump, fingerprint, load
 from hotswap.analysis.kayenta import KayentaJudge
 from hotswap.analysis.latency import QuantileJudge
 from hotswap.analysis.means import MeanJudge
@@ -35,6 +37,8 @@ _JUDGES: dict[JudgeName, Callable[[Metric, Setting], MetricJudge]] = {
 class Judging:
     """Implements `hotswap.ports.Judging`."""
 
+    KEPT: ClassVar[Mapping[str, Any]] = {"_last": Look | None}
+
     def __init__(
         self, policy: AnalysisPolicy, *, weight: int, reference: Counts | None, prior_evidence: Mapping[str, float]
     ) -> None:
@@ -43,8 +47,27 @@ class Judging:
         self._setting = Setting(
             weight, reference, policy.alpha, early=policy.promote_early, minimum_callers=policy.minimum_callers
         )
-        self._metrics = [self._judge(metric) for metric in policy.metrics]
+        self._mark = fingerprint(policy, weight, reference, self._prior)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._metrics = [self._judge(metric) for metric in self._policy.metrics]
         self._last: Look | None = None
+
+    @property
+    def last(self) -> Look | None:
+        return self._last
+
+    def folded(self) -> bytes:
+        return dump([self, *self._metrics], mark=self._mark)
+
+    def resume(self, folded: bytes) -> bool:
+        try:
+            load(folded, [self, *self._metrics], mark=self._mark)
+        except NotOurs:
+            self._begin()
+            return False
+        return True
 
     def add(self, look: Look) -> None:
         if self._last is not None and look.at <= self._last.at:

@@ -6,9 +6,9 @@ is kept, however long the bake goes on.
 """
 
 import math
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,10 +23,18 @@ _POINTS = 1_000
 
 
 class KayentaJudge:
+    KEPT: ClassVar[Mapping[str, Any]] = {
+        "_points": tuple[list[float], list[float]],
+        "_folded": Look | None,
+        "_error": str | None,
+        "_is_read": bool,
+        "_said": MetricResult | None,
+    }
+
     def __init__(self, metric: Metric, setting: Setting) -> None:
         self._metric = metric
         self._setting = setting
-        self._points: tuple[deque[float], deque[float]] = (deque(maxlen=_POINTS), deque(maxlen=_POINTS))
+        self._points: tuple[list[float], list[float]] = ([], [])
         self._folded: Look | None = None
         self._error: str | None = None
         self._is_read = False
@@ -39,8 +47,7 @@ class KayentaJudge:
             self._is_read = True
             self._error = reading.error
             for points, seen in zip(self._points, (reading.candidate_points, reading.stable_points), strict=True):
-                points.clear()
-                points.extend(each for each in seen if each is not None and math.isfinite(each))
+                points[:] = [each for each in seen if each is not None and math.isfinite(each)][-_POINTS:]
 
     def _fold(self, look: Look) -> None:
         """One point an interval of each arm that answered in it."""
@@ -57,6 +64,7 @@ class KayentaJudge:
         for points, counts in zip(self._points, arms, strict=True):
             if (value := value_of(self._metric, counts)) is not None:
                 points.append(value)
+                del points[:-_POINTS]
 
     def result(self, *, is_over: bool) -> MetricResult:
         if self._said is not None:

@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +30,14 @@ BOUNDS = 100.0 * 2.0 ** (np.arange(60) / 3)
 
 
 class QuantileJudge:
+    KEPT: ClassVar[Mapping[str, Any]] = {
+        "_betting": Betting,
+        "_folded": np.ndarray,
+        "_look": Look | None,
+        "_begun_at": float,
+        "_entities": Entities | None,
+    }
+
     def __init__(self, metric: Metric, setting: Setting) -> None:
         self._metric = metric
         self._setting = setting

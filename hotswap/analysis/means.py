@@ -8,7 +8,9 @@ Where nothing runs beside the candidate, the mean that the stable had before is 
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,6 +26,15 @@ _SINGLE = frozenset({Source.CONFIDENCE, Source.PREDICTION})
 
 
 class MeanJudge:
+    KEPT: ClassVar[Mapping[str, Any]] = {
+        "_bet": Concentration | Betting,
+        "_folded": tuple[Moments, Moments],
+        "_draws": tuple[Moments, Moments] | None,
+        "_reading": Reading | None,
+        "_begun_at": float,
+        "_at": float,
+    }
+
     def __init__(self, metric: Metric, setting: Setting) -> None:
         self._metric = metric
         self._setting = setting

@@ -4,7 +4,9 @@ Values come from wherever the metric's source has them: queries and drift say th
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from hotswap.analysis.figures import Setting, result, value_of
 from hotswap.domain.analysis import FROM_PROXIES, Look, Metric, Moments, Reading
@@ -23,6 +25,8 @@ class _Seen:
 
 
 class ThresholdJudge:
+    KEPT: ClassVar[Mapping[str, Any]] = {"_seen": _Seen | None, "_in_a_row": int, "_read": Look | None}
+
     def __init__(self, metric: Metric, setting: Setting) -> None:
         self._metric = metric
         self._setting = setting

@@ -17,6 +17,16 @@ class Judging(Protocol):
     def verdict(self, *, is_over: bool = False) -> Verdict:
         """What is known by the last look; `is_over` says that the bake is, so what judges once judges now."""
 
+    @property
+    def last(self) -> Look | None:
+        """The newest look that was added."""
+
+    def folded(self) -> bytes:
+        """All that it needs to go on from the last look; it doesn't grow with the number of looks."""
+
+    def resume(self, folded: bytes) -> bool:
+        """Go on from there, before any look is added. False where another version or policy folded it: begin anew."""
+
 
 class Judge(Protocol):
     """`hotswap.analysis.judge.Judging`: pure, but kept out of workflow modules since it brings scipy along."""
