@@ -1,8 +1,12 @@
-"""The watch beside a bake: judges the candidate every second, and returns early on harm.
+"""The watch beside a bake: judges the candidate as often as `look_interval` says, and returns early on harm.
 
-What it saw is stored with each verdict, so a watch that is started again goes on from there: a killed worker loses
-nothing, a frozen one harms nothing, and the same looks judge a past deployment again. It never decides: the workflow's
-policy does. Missing or stale counts are never a pass.
+What it saw is stored with each verdict, and every few seconds what the judges have folded of it (the checkpoint). So a
+watch that is started again goes on from there: a killed worker loses nothing, a frozen one harms nothing, and the same
+looks judge a past deployment again. It never decides: the workflow's policy does. Missing or stale counts are never a
+pass.
+
+All watches of a worker, and its other activities, share one event loop. So past looks are folded a few at a time,
+however many there are, and never in one go: else the heartbeats of all of them would be missed.
 """
 
 import asyncio
@@ -11,12 +15,16 @@ from dataclasses import replace
 from temporalio import activity
 
 from activities.acting import acting, note
-from activities.looking import LOOK_SECONDS, Sources, StepSources, Unseen
-from hotswap.domain.analysis import Bake
-from hotswap.domain.baking import is_decided
+from activities.looking import Sources, StepSources, Unseen
+from hotswap.domain.analysis import Bake, Checkpoint, Look
+from hotswap.domain.baking import is_decided, look_interval
 from hotswap.domain.verdict import Outcome, Verdict
 from hotswap.messages import Watch
 from hotswap.ports import Judge, Judging, Looks
+
+CHECKPOINT_SECONDS = 10.0
+SLICE = 100
+"""Past looks that are folded before others have their turn: some 20 ms."""
 
 
 class AnalysisActivities:
@@ -29,15 +37,14 @@ class AnalysisActivities:
     @acting
     async def watch(self, step: Watch) -> Verdict:
         """Return on harm, when the bake has passed, or at the deadline with what is known by then."""
-        subject = step.subject
         judging = self._judge(
-            step.policy, weight=subject.weight, reference=step.reference, prior_evidence=step.prior_evidence
+            step.policy, weight=step.subject.weight, reference=step.reference, prior_evidence=step.prior_evidence
         )
-        for look in await self._looks.past(subject.deployment_id, step=step.step, begun_at=step.baseline.verified_at):
-            judging.add(look)
-        async with self._sources.of(subject, step.policy, step.baseline) as sources:
+        past = _Past(self._looks, judging, step)
+        await past.catch_up()
+        async with self._sources.of(step.subject, step.policy, step.baseline) as sources:
             while True:
-                verdict, now = await self._judged(step, judging, sources)
+                verdict, now = await self._judged(step, judging, sources, past)
                 if is_decided(
                     verdict,
                     at=now,
@@ -47,12 +54,14 @@ class AnalysisActivities:
                 ):
                     return verdict
                 note(f"{verdict.outcome}: {verdict.message}")
+                pause = look_interval(now - step.baseline.verified_at, step.policy)
                 upcoming = (until for until in (step.bake_until, step.deadline) if until > now)
-                await asyncio.sleep(min(LOOK_SECONDS, *(until - now for until in upcoming)))
+                await asyncio.sleep(min(pause, *(until - now for until in upcoming)))
 
-    async def _judged(self, step: Watch, judging: Judging, sources: StepSources) -> tuple[Verdict, float]:
+    async def _judged(
+        self, step: Watch, judging: Judging, sources: StepSources, past: "_Past"
+    ) -> tuple[Verdict, float]:
         """What is known now, on record, and when that was: by the look itself, so that a replay decides alike."""
-        bake = Bake(step.step, step.baseline.verified_at, step.subject.weight, step.reference)
         try:
             look = await sources.look()
         except Unseen as why:
@@ -60,10 +69,47 @@ class AnalysisActivities:
             verdict = judging.verdict(is_over=at >= step.bake_until)
             if verdict.outcome is not Outcome.HARM:
                 verdict = replace(verdict, outcome=Outcome.INCONCLUSIVE, message=str(why), early=False)
+            await past.record(verdict)
         else:
             at = look.at
             judging.add(look)
             verdict = judging.verdict(is_over=at >= step.bake_until)
-            bake = replace(bake, looks=(look,))
-        await self._looks.record(step.subject.deployment_id, bake, verdict)
+            await past.record(verdict, look)
         return verdict, at
+
+
+class _Past:
+    """One analysis on record: what it saw, what it said of it, and what its judges had folded last."""
+
+    def __init__(self, looks: Looks, judging: Judging, step: Watch) -> None:
+        self._looks = looks
+        self._judging = judging
+        self._deployment_id = step.subject.deployment_id
+        self._bake = Bake(step.step, step.baseline.verified_at, step.subject.weight, step.reference)
+        self._folded_at = float("-inf")
+
+    async def catch_up(self) -> None:
+        """Go on from the checkpoint, and the looks after it: of another version or policy it is none, so from all."""
+        of, step, begun_at = self._deployment_id, self._bake.step, self._bake.begun_at
+        after: float | None = None
+        checkpoint = await self._looks.checkpoint(of, step=step, begun_at=begun_at)
+        if checkpoint is not None and self._judging.resume(checkpoint.judges):
+            after = self._folded_at = checkpoint.at
+        while True:
+            some = await self._looks.past(of, step=step, begun_at=begun_at, after=after, limit=SLICE)
+            for look in some:
+                self._judging.add(look)
+            if len(some) < SLICE:
+                return
+            after = some[-1].at
+            note(f"goes on from what was seen before, {after - begun_at:.0f} s of it so far")
+            await asyncio.sleep(0)
+
+    async def record(self, verdict: Verdict, look: Look | None = None) -> None:
+        checkpoint = None
+        if look is not None and look.at - self._folded_at >= CHECKPOINT_SECONDS:
+            checkpoint = Checkpoint(look.at, self._judging.folded())
+        seen = (look,) if look is not None else ()
+        await self._looks.record(self._deployment_id, replace(self._bake, looks=seen), verdict, checkpoint)
+        if checkpoint is not None:
+            self._folded_at = checkpoint.at

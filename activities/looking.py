@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from hotswap.domain.analysis import FROM_PROXIES, AnalysisPolicy, Entities, Look, Metric, Reading, Source, Subject
+from hotswap.domain.baking import LOOK_SECONDS
 from hotswap.domain.errors import HotSwapError, Unavailable
 from hotswap.domain.traffic import Counts, ProxyReport, total_counts
 from hotswap.messages import VerifiedWeight
 from hotswap.ports import EntityCensus, Meter, TrafficBus
 
-LOOK_SECONDS = 1.0
 STALE_SECONDS = 5.0
 CENSUS_SECONDS = 5.0
 

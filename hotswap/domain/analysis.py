@@ -215,6 +215,14 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a watch that starts again goes on from: what its judges had folded of the looks up to the one at `at`."""
+
+    at: float
+    judges: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Bake:
     """One analysis of one step: from `begun_at` (when its weight was verified) on, what was seen, in order.
 

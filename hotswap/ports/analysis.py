@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from hotswap.domain.analysis import AnalysisPolicy, Bake, Entities, Look, Metric, Reading, Subject
+from hotswap.domain.analysis import AnalysisPolicy, Bake, Checkpoint, Entities, Look, Metric, Reading, Subject
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import Verdict
 
@@ -39,11 +39,21 @@ class Judge(Protocol):
 class Looks(Protocol):
     """What every analysis saw and said: the record that `explain` reads and `replay` judges again."""
 
-    async def record(self, deployment_id: str, bake: Bake, verdict: Verdict) -> None:
-        """Add the looks of `bake` that are not there yet, and let the verdict be the newest of this analysis."""
+    async def record(
+        self, deployment_id: str, bake: Bake, verdict: Verdict, checkpoint: Checkpoint | None = None
+    ) -> None:
+        """Add the looks of `bake` that are not there yet, and let the verdict be the newest of this analysis.
 
-    async def past(self, deployment_id: str, *, step: int, begun_at: float) -> list[Look]:
-        """Those recorded of this analysis, in order: a watch that starts again goes on from them."""
+        The checkpoint, if there is one, takes the place of an older one.
+        """
+
+    async def checkpoint(self, deployment_id: str, *, step: int, begun_at: float) -> Checkpoint | None:
+        """The newest of this analysis, from which a watch that starts again goes on."""
+
+    async def past(
+        self, deployment_id: str, *, step: int, begun_at: float, after: float | None = None, limit: int
+    ) -> list[Look]:
+        """The first `limit` of those recorded of this analysis after that time, in order."""
 
 
 class Meter(Protocol):

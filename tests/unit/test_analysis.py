@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from hotswap.analysis.judge import Judging
 from hotswap.domain.analysis import (
     AnalysisPolicy,
     Bake,
+    Checkpoint,
     Entities,
     JudgeName,
     Look,
@@ -23,6 +26,7 @@ from hotswap.domain.analysis import (
     Source,
     Subject,
 )
+from hotswap.domain.baking import look_interval
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.traffic import FULL, Counts, ProxyReport
 from hotswap.domain.verdict import Outcome, Verdict
@@ -51,14 +55,25 @@ class Clock:
 
 
 class Record:
-    def __init__(self, *looks: Look) -> None:
-        self.looks = [(0.0, look) for look in looks]
+    def __init__(self, *looks: Look, begun_at: float = 0.0) -> None:
+        self.looks = [(begun_at, look) for look in looks]
+        self.checkpoints: dict[float, list[Checkpoint]] = {}
 
-    async def record(self, deployment_id: str, bake: Bake, verdict: Verdict) -> None:
+    async def record(
+        self, deployment_id: str, bake: Bake, verdict: Verdict, checkpoint: Checkpoint | None = None
+    ) -> None:
         self.looks += [(bake.begun_at, look) for look in bake.looks]
+        if checkpoint is not None:
+            self.checkpoints.setdefault(bake.begun_at, []).append(checkpoint)
 
-    async def past(self, deployment_id: str, *, step: int, begun_at: float) -> list[Look]:
-        return [look for begun, look in self.looks if begun == begun_at]
+    async def checkpoint(self, deployment_id: str, *, step: int, begun_at: float) -> Checkpoint | None:
+        return self.checkpoints.get(begun_at, [None])[-1]
+
+    async def past(
+        self, deployment_id: str, *, step: int, begun_at: float, after: float | None = None, limit: int
+    ) -> list[Look]:
+        own = (look for begun, look in self.looks if begun == begun_at)
+        return [look for look in own if after is None or look.at > after][:limit]
 
 
 class Census:
@@ -144,6 +159,138 @@ async def test_what_a_killed_watch_saw_is_judged_with_what_the_next_one_sees(env
     assert [look.candidate.completed for look in elsewhere.looks] == [170], "another analysis of the step is another"
 
 
+BEGUN = Clock.now - 20_000.0
+"""When the weight of a long hold was verified, whose watch starts again now."""
+
+
+def long_ago(number: int) -> list[Look]:
+    """Looks a second apart from then on, at which the stable's answers are as slow as the candidate's."""
+    return [Look(BEGUN + at, counts, counts) for at in range(1, number + 1) for counts in [seen(at)]]
+
+
+def seen(second: int) -> Counts:
+    return Counts(completed=10 * second, latency={"1000": 7 * second, "9000": 3 * second})
+
+
+def held(lasts: float = 0.0) -> Watch:
+    return step(baseline=0, verified_at=BEGUN, lasts=lasts)
+
+
+class Turns:
+    """Judges as the product does, and counts how many looks are added before others of the event loop have a turn."""
+
+    def __init__(self) -> None:
+        self.added: list[int] = [0]
+        self.judging: Judging | None = None
+
+    def judge(self, *args: Any, **given: Any) -> "Turns":
+        self.judging = Judging(*args, **given)
+        return self
+
+    async def take(self) -> None:
+        while True:
+            self.added.append(0)
+            await asyncio.sleep(0)
+
+    def add(self, look: Look) -> None:
+        self.added[-1] += 1
+        self.judging.add(look)  # type: ignore[union-attr]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.judging, name)
+
+
+async def watched(environment: ActivityEnvironment, record: Record, watch: Watch) -> tuple[Verdict, Turns]:
+    turns = Turns()
+    others = asyncio.create_task(turns.take())
+    verdict = await environment.run(activities(Bus(10**6), record, judge=turns.judge).watch, watch)
+    others.cancel()
+    return verdict, turns
+
+
+@pytest.mark.parametrize("checkpoint", [None, Checkpoint(BEGUN + 9_000, b"of another version")], ids=["none", "other"])
+async def test_a_hold_of_hours_is_folded_anew_a_few_looks_at_a_time(
+    environment: ActivityEnvironment, checkpoint: Checkpoint | None
+) -> None:
+    record = Record(*long_ago(1_050), begun_at=BEGUN)
+    record.checkpoints = {BEGUN: [checkpoint]} if checkpoint is not None else {}
+    verdict, turns = await watched(environment, record, held())
+    assert sum(turns.added) == 1_051
+    assert max(turns.added) <= analysis.SLICE
+    whole = Judging(held().policy, weight=FULL // 2, reference=None, prior_evidence={})
+    for _, look in record.looks:
+        whole.add(look)
+    assert verdict == whole.verdict(is_over=True)
+
+
+async def test_a_watch_that_starts_again_folds_only_what_came_after_the_checkpoint(
+    environment: ActivityEnvironment,
+) -> None:
+    before = Judging(held().policy, weight=FULL // 2, reference=None, prior_evidence={})
+    looks = long_ago(1_050)
+    for look in looks[:-8]:
+        before.add(look)
+    record = Record(*looks, begun_at=BEGUN)
+    record.checkpoints = {BEGUN: [Checkpoint(looks[-9].at, before.folded())]}
+    verdict, turns = await watched(environment, record, held())
+    assert sum(turns.added) == 8 + 1
+    whole, _ = await watched(environment, Record(*looks, begun_at=BEGUN), held())
+    assert verdict == whole
+
+
+async def test_a_checkpoint_is_kept_every_few_seconds_and_no_look_is_missing_after_it(
+    environment: ActivityEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ticking(Clock):
+        def __call__(self) -> float:
+            self.now += 0.5
+            return self.now
+
+    class Live(Bus):
+        async def reports(self) -> list[ProxyReport]:
+            return [replace(each, reported_at=clock.now) for each in await super().reports()]
+
+    monkeypatch.setattr(analysis, "look_interval", lambda *_: 0.001)
+    record, clock = Record(), Ticking()
+    watching = AnalysisActivities(Sources(Live(100), {}, Census(), clock=clock), record, Judging)  # type: ignore[arg-type]
+    async with asyncio.timeout(patient(20)):
+        await environment.run(watching.watch, step(baseline=0, verified_at=Clock.now - 5, metrics=(), lasts=100))
+    (kept,) = record.checkpoints.values()
+    looks = [look.at for _, look in record.looks]
+    assert len(looks) > 40
+    assert kept[0].at == looks[0]
+    assert all(10 <= later.at - earlier.at < 15 for earlier, later in pairwise(kept))
+    assert {each.at for each in kept} <= set(looks)
+
+
+@pytest.mark.parametrize(
+    ("lasted", "intervals", "pause"),
+    [
+        (0, [5], 1),
+        (600, [5], 1),
+        (1_200, [5], 2),
+        (3_000, [], 5),
+        (86_400, [5, 60], 5),
+        (86_400, [5, 2], 2),
+        (86_400, [1], 1),
+    ],
+)
+def test_looks_become_rarer_the_longer_it_lasts_but_not_than_a_threshold_is_read(
+    lasted: float, intervals: list[float], pause: float
+) -> None:
+    policy = AnalysisPolicy(
+        tuple(Metric("queue", Source.PROMETHEUS, JudgeName.THRESHOLD, interval_seconds=each) for each in intervals)
+    )
+    assert look_interval(lasted, policy) == pause
+
+
+def test_a_day_of_a_hold_is_a_fifth_of_the_looks_of_one_a_second() -> None:
+    at, number, policy = 0.0, 0, CanaryConfig().analysis_policy()
+    while at < 86_400:
+        at, number = at + look_interval(at, policy), number + 1
+    assert number < 86_400 / 4.5
+
+
 CONFIDENCE = Metric("confidence", Source.CONFIDENCE, JudgeName.MEAN, timeout_seconds=0.05, interval_seconds=0.05)
 
 
@@ -175,7 +322,7 @@ async def test_a_source_that_fails_is_an_error_and_holds_up_nothing(
     read: Callable[[Metric, Subject], Any] | None,
     error: str,
 ) -> None:
-    monkeypatch.setattr(analysis, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(analysis, "look_interval", lambda *_: 0.02)
 
     class Broken:
         async def read(self, metric: Metric, subject: Subject) -> Reading:
@@ -210,6 +357,16 @@ class Seen:
 
     def judge(self, *_: Any, **__: Any) -> "Seen":
         return self
+
+    @property
+    def last(self) -> Look | None:
+        return self.looks[-1] if self.looks else None
+
+    def folded(self) -> bytes:
+        return b""
+
+    def resume(self, folded: bytes) -> bool:
+        return False
 
     def add(self, look: Look) -> None:
         self.looks.append(look)

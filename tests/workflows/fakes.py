@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 
-from hotswap.domain.analysis import Bake, Entities, Look, Subject
+from hotswap.domain.analysis import Bake, Checkpoint, Entities, Look, Subject
 from hotswap.domain.backtest import BacktestReport, Recorded
 from hotswap.domain.contract import Contract
 from hotswap.domain.errors import Forbidden, StaleFence
@@ -166,12 +166,22 @@ class FakeLooks:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    async def record(self, deployment_id: str, bake: Bake, verdict: Verdict) -> None:
+    async def record(
+        self, deployment_id: str, bake: Bake, verdict: Verdict, checkpoint: Checkpoint | None = None
+    ) -> None:
         self.world.verdicts[bake.step] = verdict
         self.world.looks += [(bake, look) for look in bake.looks]
+        if checkpoint is not None:
+            self.world.checkpoints[bake.step, bake.begun_at] = checkpoint
 
-    async def past(self, deployment_id: str, *, step: int, begun_at: float) -> list[Look]:
-        return [look for bake, look in self.world.looks if (bake.step, bake.begun_at) == (step, begun_at)]
+    async def checkpoint(self, deployment_id: str, *, step: int, begun_at: float) -> Checkpoint | None:
+        return self.world.checkpoints.get((step, begun_at))
+
+    async def past(
+        self, deployment_id: str, *, step: int, begun_at: float, after: float | None = None, limit: int
+    ) -> list[Look]:
+        own = (look for bake, look in self.world.looks if (bake.step, bake.begun_at) == (step, begun_at))
+        return [look for look in own if after is None or look.at > after][:limit]
 
 
 class FakeBacktests:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import Bake, Look, Source
+from hotswap.domain.analysis import Bake, Checkpoint, Look, Source
 from hotswap.domain.application import (
     ApplicationSpec,
     ArtifactRef,
@@ -107,6 +107,7 @@ class World:
     """What the API has put on record of approvals, by who gave them."""
     verdicts: dict[int, Verdict] = field(default_factory=dict)
     looks: list[tuple[Bake, Look]] = field(default_factory=list)
+    checkpoints: dict[tuple[int, float], Checkpoint] = field(default_factory=dict)
     applications: dict[str, ApplicationSpec] = field(default_factory=dict)
     replicas: dict[str, int] = field(default_factory=dict)
     full: dict[str, int] = field(default_factory=dict)

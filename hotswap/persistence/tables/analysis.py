@@ -41,6 +41,18 @@ class AnalysisLook(Base):
     look: Mapped[dict[str, Any]]
 
 
+class AnalysisCheckpoint(Base):
+    """What the watch of one analysis had folded of its looks by the one at `at`: it goes on from there."""
+
+    __tablename__ = "analysis_checkpoints"
+
+    deployment_id: Mapped[str] = mapped_column(ForeignKey("deployments.deployment_id"), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    begun_at: Mapped[float] = mapped_column(primary_key=True)
+    at: Mapped[float]
+    judges: Mapped[bytes]
+
+
 class DriftReport(Base):
     """How far an active version's features were from their reference; `distance` is null where that can't be told."""
 

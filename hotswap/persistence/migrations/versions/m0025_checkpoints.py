@@ -1,0 +1,24 @@
+"""What a watch goes on from when it starts again, and whether an analysis' looks were thinned."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0025"
+down_revision = "0024"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "analysis_checkpoints",
+        sa.Column("deployment_id", sa.Text(), nullable=False),
+        sa.Column("step", sa.BigInteger(), nullable=False),
+        sa.Column("begun_at", sa.Double(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("judges", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["deployment_id"],
+            ["deployments.deployment_id"],
+            name="fk_analysis_checkpoints_deployment_id_deployments",
+        ),
+        sa.PrimaryKeyConstraint("deployment_id", "step", "begun_at", name="pk_analysis_checkpoints"),
+    )

@@ -1,0 +1,56 @@
+"""Looks and checkpoints on PostgreSQL: read a few at a time, the newest checkpoint of each analysis."""
+
+import pytest
+
+from hotswap.analysis.judge import Judging
+from hotswap.domain.analysis import Bake, Checkpoint, Look, Reading
+from hotswap.domain.traffic import Counts
+from hotswap.domain.verdict import Outcome, Verdict
+from hotswap.messages import CanaryConfig
+from hotswap.persistence import looks as module
+from hotswap.persistence.looks import PostgresLooks
+from tests.integration.api_world import ApiWorld
+from tests.integration.test_explanation import deployed
+
+BEGUN = 1_000.5
+SAID = Verdict(Outcome.INCONCLUSIVE, "who knows")
+
+
+def look(after: float) -> Look:
+    counts = Counts(completed=int(10 * after), latency={"5000": int(10 * after)})
+    return Look(BEGUN + after, counts, counts, {"accuracy": Reading(BEGUN + after, error="not yet")})
+
+
+async def recorded(looks: PostgresLooks, deployment_id: str, *seen: Look, begun_at: float = BEGUN) -> None:
+    for each in seen:
+        await looks.record(deployment_id, Bake(0, begun_at, 5_000, looks=(each,)), SAID)
+
+
+async def test_looks_are_read_on_from_any_of_them(world: ApiWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AT_ONCE", 3)
+    deployment_id, looks = await deployed(world), PostgresLooks(world.sessions)
+    seen = [look(after) for after in (1, 2, 3.25, 4, 5, 6, 7)]
+    await recorded(looks, deployment_id, *seen)
+    await recorded(looks, deployment_id, look(99), begun_at=BEGUN + 90)
+    assert await looks.past(deployment_id, step=0, begun_at=BEGUN, limit=2) == seen[:2]
+    assert await looks.past(deployment_id, step=0, begun_at=BEGUN, after=seen[2].at, limit=3) == seen[3:6]
+    assert await looks.past(deployment_id, step=0, begun_at=BEGUN, after=seen[-1].at, limit=3) == []
+    assert [each.looks for each in await looks.bakes(deployment_id)] == [tuple(seen), (look(99),)]
+
+
+async def test_the_newest_checkpoint_of_an_analysis_is_there_to_the_last_bit(world: ApiWorld) -> None:
+    deployment_id, looks = await deployed(world), PostgresLooks(world.sessions)
+    judging, again = (
+        Judging(CanaryConfig().analysis_policy(), weight=5_000, reference=None, prior_evidence={}) for _ in range(2)
+    )
+    assert await looks.checkpoint(deployment_id, step=0, begun_at=BEGUN) is None
+    for after in range(1, 5):
+        judging.add(look(after))
+        kept = Checkpoint(BEGUN + after, judging.folded())
+        await looks.record(deployment_id, Bake(0, BEGUN, 5_000, looks=(look(after),)), SAID, kept)
+    await looks.record(deployment_id, Bake(0, BEGUN, 5_000), SAID, Checkpoint(BEGUN + 2, b"of a frozen watch"))
+    found = await looks.checkpoint(deployment_id, step=0, begun_at=BEGUN)
+    assert found == kept
+    assert again.resume(found.judges)
+    assert again.verdict() == judging.verdict()
+    assert await looks.checkpoint(deployment_id, step=0, begun_at=BEGUN + 1) is None
