@@ -113,4 +113,5 @@ def _step(replayed: "Replayed", recorded: str) -> ReplayedStepView:
         reason=verdict.reason if verdict is not None else None,
         message=replayed.message,
         metrics=[MetricView(**metric_fields(each)) for each in verdict.metrics] if verdict is not None else [],
+        thinned=bake.thinned,
     )

@@ -35,6 +35,9 @@ def replay(
         for each in seen.steps
     ]
     show_table(table("STEP", "WEIGHT", "BEGUN", "RECORDED", "REPLAYED", "", rows=rows))
+    if old := ", ".join(str(each.step) for each in seen.steps if each.thinned):
+        told = f"of step {old} one look a minute is left, so its evidence may be weaker than it was"
+        out.print(told, markup=False, soft_wrap=True)
     out.print(f"{seen.deployment_id} is {seen.recorded_status}", markup=False, soft_wrap=True)
     out.print(f"under this policy: {seen.end}; {seen.message}", markup=False, soft_wrap=True)
 

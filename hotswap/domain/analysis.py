@@ -227,7 +227,7 @@ class Bake:
     """One analysis of one step: from `begun_at` (when its weight was verified) on, what was seen, in order.
 
     A step that is analysed again has one more. `weight` is in hundredths of a percent, `reference` what the stable had
-    done before nothing ran beside the candidate any more.
+    done before nothing ran beside the candidate any more. Of an old one that is `thinned` one look a minute is left.
     """
 
     step: int
@@ -235,6 +235,7 @@ class Bake:
     weight: int
     reference: Counts | None = None
     looks: tuple[Look, ...] = ()
+    thinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

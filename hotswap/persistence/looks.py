@@ -1,6 +1,7 @@
 """What every analysis saw and said, look by look; implements `hotswap.ports.Looks`.
 
-Kept as long as its deployment: a decision that can't be shown again is none that anybody need believe.
+Verdicts are kept as long as their deployment, and so is the look that the last one was made on: a decision that can't
+be shown is none that anybody need believe. The looks before it are thinned when they are old (`retention.py`).
 """
 
 from dataclasses import asdict
@@ -78,6 +79,7 @@ class PostgresLooks:
                     row.weight,
                     msgspec.convert(row.reference, Counts) if row.reference is not None else None,
                     tuple(await _all_looks(session, deployment_id, row.step, row.begun_at)),
+                    row.thinned,
                 )
                 for row in results
             ]

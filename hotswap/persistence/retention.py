@@ -41,6 +41,21 @@ _THIN = text(
     "= date_bin(make_interval(secs => :width), seen.next, 'epoch')"
 )
 
+# The last look of each minute, and so the one that the analysis' verdict was made on, stays.
+_BETWEEN_MINUTES = (
+    "(deployment_id, step, begun_at) = (:deployment_id, :step, :begun_at) AND at NOT IN (SELECT max(at) "
+    "FROM analysis_looks WHERE (deployment_id, step, begun_at) = (:deployment_id, :step, :begun_at) "
+    "GROUP BY floor(at / 60))"
+)
+_OVER = text(
+    "SELECT deployment_id, step, begun_at FROM analysis_results WHERE NOT thinned AND judged_at < :before LIMIT 100"
+)
+_THINNED = text(
+    "WITH over AS (UPDATE analysis_results SET thinned = true "
+    "WHERE (deployment_id, step, begun_at) = (:deployment_id, :step, :begun_at)) "
+    "DELETE FROM analysis_checkpoints WHERE (deployment_id, step, begun_at) = (:deployment_id, :step, :begun_at)"
+)
+
 logger = logging.getLogger(__name__)
 
 
@@ -60,7 +75,21 @@ async def let_go(sessions: Sessions, retention: RetentionSettings, *, now: datet
     answered = "due_at IS NULL AND accepted_at < :before"
     await _delete(sessions, "async_inferences", answered, {"before": now - retention.async_results})
     await _delete(sessions, "idempotency_keys", "created_at < :before", {"before": now - KEPT})
+    await _thin_looks(sessions, before=now - retention.looks)
     await _drop_partitions(sessions, before=now - retention.records)
+
+
+async def _thin_looks(sessions: Sessions, *, before: datetime) -> None:
+    """One look a minute stays of each analysis that is over, and no checkpoint: nobody goes on with it."""
+    while True:
+        async with sessions() as session:
+            over = [dict(row) for row in (await session.execute(_OVER, {"before": before})).mappings()]
+        for analysis in over:
+            await _delete(sessions, "analysis_looks", _BETWEEN_MINUTES, analysis)
+            async with sessions.begin() as session:
+                await session.execute(_THINNED, analysis)
+        if not over:
+            return
 
 
 async def _delete(sessions: Sessions, table: str, which: str, values: dict[str, Any]) -> None:

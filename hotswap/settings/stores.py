@@ -84,3 +84,8 @@ class RetentionSettings(Section):
     hours: Duration = Field(
         timedelta(days=400), ge=timedelta(hours=1), description="how long they are kept by the hour"
     )
+    looks: Duration = Field(
+        timedelta(days=30),
+        ge=timedelta(days=1),
+        description="how long every look of an analysis that is over is kept; then one a minute",
+    )

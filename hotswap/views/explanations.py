@@ -88,7 +88,8 @@ class ReplayedStepView(View):
     """How one recorded analysis of a step (counted from 1) ends under the policy.
 
     `end` is Passed, Held, RolledBack, NotKnown or NotReached; `afterSeconds` is counted from the time its weight was
-    verified. `outcome`, `reason` and `metrics` are those of the last verdict; `recorded` is the outcome that was.
+    verified. `outcome`, `reason` and `metrics` are those of the last verdict; `recorded` is the outcome that was. Of an
+    old analysis that is `thinned` one look a minute is left, so the evidence may be weaker than it was.
     """
 
     step: int
@@ -102,6 +103,7 @@ class ReplayedStepView(View):
     reason: str | None
     message: str
     metrics: list[MetricView] = Field(default_factory=list)
+    thinned: bool = False
 
 
 class ReplayView(View):

@@ -1,4 +1,6 @@
-"""Looks and checkpoints on PostgreSQL: read a few at a time, the newest checkpoint of each analysis."""
+"""Looks and checkpoints on PostgreSQL: read a few at a time, the newest checkpoint of each, thinned when old."""
+
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -9,6 +11,8 @@ from hotswap.domain.verdict import Outcome, Verdict
 from hotswap.messages import CanaryConfig
 from hotswap.persistence import looks as module
 from hotswap.persistence.looks import PostgresLooks
+from hotswap.persistence.retention import let_go
+from hotswap.settings import RetentionSettings
 from tests.integration.api_world import ApiWorld
 from tests.integration.test_explanation import deployed
 
@@ -54,3 +58,23 @@ async def test_the_newest_checkpoint_of_an_analysis_is_there_to_the_last_bit(wor
     assert again.resume(found.judges)
     assert again.verdict() == judging.verdict()
     assert await looks.checkpoint(deployment_id, step=0, begun_at=BEGUN + 1) is None
+
+
+async def test_of_what_is_over_for_long_one_look_a_minute_is_left(world: ApiWorld) -> None:
+    deployment_id, looks = await deployed(world), PostgresLooks(world.sessions)
+    seen = [look(after) for after in (1, 2, 58, 60, 61, 119, 180, 181, 182)]
+    await recorded(looks, deployment_id, *seen)
+    await looks.record(deployment_id, Bake(0, BEGUN, 5_000), SAID, Checkpoint(BEGUN + 182, b"whatever"))
+
+    async def kept(*, days: int) -> tuple[list[float], bool]:
+        await let_go(world.sessions, RetentionSettings(), now=datetime.now(UTC) + timedelta(days=days))
+        (bake,) = await looks.bakes(deployment_id)
+        return [each.at - BEGUN for each in bake.looks], bake.thinned
+
+    assert await kept(days=29) == ([1, 2, 58, 60, 61, 119, 180, 181, 182], False)
+    assert await kept(days=31) == ([2, 61, 119, 182], True), "the last of each minute of the clock"
+    assert await kept(days=32) == ([2, 61, 119, 182], True)
+    assert await looks.checkpoint(deployment_id, step=0, begun_at=BEGUN) is None
+    again = await world.say(deployment_id, "replay", strategyConfig={})
+    assert again.status_code == 200, again.text
+    assert [step["thinned"] for step in again.json()["steps"]] == [True]

@@ -27,6 +27,8 @@ class AnalysisResult(Base):
     """The stable's counts from before, where nothing ran beside the candidate any more."""
     verdict: Mapped[dict[str, Any]]
     judged_at: Mapped[datetime] = mapped_column(server_default=Now)
+    thinned: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether of its looks only one a minute is left."""
 
 
 class AnalysisLook(Base):

@@ -8,6 +8,9 @@ down_revision = "0024"
 
 
 def upgrade() -> None:
+    op.add_column(
+        "analysis_results", sa.Column("thinned", sa.Boolean(), server_default=sa.text("false"), nullable=False)
+    )
     op.create_table(
         "analysis_checkpoints",
         sa.Column("deployment_id", sa.Text(), nullable=False),
