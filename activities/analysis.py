@@ -15,9 +15,10 @@ from dataclasses import replace
 from temporalio import activity
 
 from activities.acting import acting, note
-from activities.looking import Sources, StepSources, Unseen
+from activities.looking import Before, Sources, StepSources, Unseen
 from hotswap.domain.analysis import Bake, Checkpoint, Look
 from hotswap.domain.baking import is_decided, look_interval
+from hotswap.domain.proxies import Answered, Arms
 from hotswap.domain.verdict import Outcome, Verdict
 from hotswap.messages import Watch
 from hotswap.ports import Judge, Judging, Looks
@@ -41,8 +42,8 @@ class AnalysisActivities:
             step.policy, weight=step.subject.weight, reference=step.reference, prior_evidence=step.prior_evidence
         )
         past = _Past(self._looks, judging, step)
-        await past.catch_up()
-        async with self._sources.of(step.subject, step.policy, step.baseline) as sources:
+        before = await past.catch_up()
+        async with self._sources.of(step.subject, step.policy, step.baseline, before) as sources:
             while True:
                 verdict, now = await self._judged(step, judging, sources, past)
                 if is_decided(
@@ -74,7 +75,8 @@ class AnalysisActivities:
             at = look.at
             judging.add(look)
             verdict = judging.verdict(is_over=at >= step.bake_until)
-            await past.record(verdict, look)
+            assert sources.answered is not None
+            await past.record(verdict, look, sources.answered)
         return verdict, at
 
 
@@ -88,11 +90,12 @@ class _Past:
         self._bake = Bake(step.step, step.baseline.verified_at, step.subject.weight, step.reference)
         self._folded_at = float("-inf")
 
-    async def catch_up(self) -> None:
+    async def catch_up(self) -> Before | None:
         """Go on from the checkpoint, and the looks after it: of another version or policy it is none, so from all."""
         of, step, begun_at = self._deployment_id, self._bake.step, self._bake.begun_at
         after: float | None = None
         checkpoint = await self._looks.checkpoint(of, step=step, begun_at=begun_at)
+        answered = checkpoint.answered if checkpoint is not None else None
         if checkpoint is not None and self._judging.resume(checkpoint.judges):
             after = self._folded_at = checkpoint.at
         while True:
@@ -100,15 +103,17 @@ class _Past:
             for look in some:
                 self._judging.add(look)
             if len(some) < SLICE:
-                return
+                last = self._judging.last
+                return Before(answered, Arms(last.candidate, last.stable)) if last is not None else None
             after = some[-1].at
             note(f"goes on from what was seen before, {after - begun_at:.0f} s of it so far")
             await asyncio.sleep(0)
 
-    async def record(self, verdict: Verdict, look: Look | None = None) -> None:
+    async def record(self, verdict: Verdict, look: Look | None = None, answered: Answered | None = None) -> None:
+        """What was said, and of the look that it was said on what each proxy had counted."""
         checkpoint = None
-        if look is not None and look.at - self._folded_at >= CHECKPOINT_SECONDS:
-            checkpoint = Checkpoint(look.at, self._judging.folded())
+        if look is not None and answered is not None and look.at - self._folded_at >= CHECKPOINT_SECONDS:
+            checkpoint = Checkpoint(look.at, self._judging.folded(), answered)
         seen = (look,) if look is not None else ()
         await self._looks.record(self._deployment_id, replace(self._bake, looks=seen), verdict, checkpoint)
         if checkpoint is not None:

@@ -1,6 +1,7 @@
 """What a watch looks at: the proxies' counts, and beside them whatever else its metrics ask for.
 
-All watches of a worker share one reader of the counts. Every other source is read in its own time, so that a slow one
+All watches of a worker share one reader of the counts. It names the proxies that are silent, and the others are judged
+as long as there is one (`hotswap/domain/proxies.py`). Every other source is read in its own time, so that a slow one
 holds up nothing: a look takes the readings that are there.
 """
 
@@ -9,15 +10,17 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from hotswap.domain.analysis import FROM_PROXIES, AnalysisPolicy, Entities, Look, Metric, Reading, Source, Subject
 from hotswap.domain.baking import LOOK_SECONDS
 from hotswap.domain.errors import HotSwapError, Unavailable
-from hotswap.domain.traffic import Counts, ProxyReport, total_counts
+from hotswap.domain.proxies import Answered, Arms, Sightings, begun, counts_of, gone_on
+from hotswap.domain.traffic import ProxyReport
 from hotswap.messages import VerifiedWeight
 from hotswap.ports import EntityCensus, Meter, TrafficBus
 
-STALE_SECONDS = 5.0
+AGAIN_SECONDS = 0.1
 CENSUS_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
@@ -27,24 +30,53 @@ class Unseen(Exception):
     """There is nothing to judge now; the message says why."""
 
 
-class SharedReports:
-    """One reader of the proxies' reports for all watches of a worker: a thousand of them ask Redis no more than one."""
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a watch knew that another goes on from: its checkpoint's counts, if it came to one, and its last look's."""
 
-    def __init__(self, bus: TrafficBus, *, clock: Callable[[], float], max_age: float = LOOK_SECONDS / 2) -> None:
+    answered: Answered | None
+    total: Arms
+
+
+class SharedReports:
+    """One reader of the proxies' reports for all watches of a worker: a thousand of them ask Redis no more than one.
+
+    `stopwatch` tells how old a reading and a report are, `clock` (Unix time) only whether a reading is from before.
+    """
+
+    def __init__(
+        self,
+        bus: TrafficBus,
+        *,
+        clock: Callable[[], float],
+        stopwatch: Callable[[], float],
+        max_age: float = LOOK_SECONDS / 2,
+    ) -> None:
         self._bus = bus
         self._clock = clock
+        self._stopwatch = stopwatch
         self._max_age = max_age
         self._lock = asyncio.Lock()
-        self._reports: list[ProxyReport] = []
-        self._read_at = float("-inf")
+        self._sightings = Sightings()
+        self._read_at = self._last_read = float("-inf")
 
-    async def latest(self, *, since: float) -> list[ProxyReport]:
-        """Read at `since` (Unix time) or later."""
+    async def latest(self, *, since: float) -> tuple[list[ProxyReport], tuple[str, ...]]:
+        """The reports, read at `since` (Unix time) or later, and the proxies that are silent.
+
+        Where a report may be fresh or old it is read again until that is known, a second and a half at most.
+        """
         async with self._lock:
-            if self._read_at < since or self._clock() - self._read_at > self._max_age:
-                self._reports = await self._bus.reports()
-                self._read_at = self._clock()
-            return self._reports
+            if self._read_at < since or self._stopwatch() - self._last_read > self._max_age:
+                await self._read()
+            while self._sightings.is_undecided(now=self._stopwatch()):
+                await asyncio.sleep(AGAIN_SECONDS)
+                await self._read()
+            return self._sightings.reports, self._sightings.silent(now=self._stopwatch())
+
+    async def _read(self) -> None:
+        reports = await self._bus.reports()
+        self._read_at, self._last_read = self._clock(), self._stopwatch()
+        self._sightings.read(reports, now=self._last_read)
 
 
 class Sources:
@@ -57,18 +89,22 @@ class Sources:
         census: EntityCensus,
         *,
         clock: Callable[[], float] = time.time,
+        stopwatch: Callable[[], float] = time.monotonic,
     ) -> None:
         self.clock = clock
-        self._reports = SharedReports(bus, clock=clock)
+        self._reports = SharedReports(bus, clock=clock, stopwatch=stopwatch)
         self._meters = meters
         self._census = census
 
     @asynccontextmanager
     async def of(
-        self, subject: Subject, policy: AnalysisPolicy, baseline: VerifiedWeight
+        self, subject: Subject, policy: AnalysisPolicy, baseline: VerifiedWeight, before: Before | None = None
     ) -> AsyncIterator["StepSources"]:
-        """Inside the block every metric's own source is read as often as the metric says."""
-        step = StepSources(self, subject, baseline)
+        """Inside the block every metric's own source is read as often as the metric says.
+
+        `before` is what a watch before this one knew, if there was one.
+        """
+        step = StepSources(self, subject, baseline, before)
         own = [each for each in policy.metrics if each.source not in FROM_PROXIES]
         reading = [asyncio.create_task(step.keep_reading(metric)) for metric in own]
         reading.append(asyncio.create_task(step.keep_counting_entities()))
@@ -79,30 +115,21 @@ class Sources:
                 task.cancel()
             await asyncio.gather(*reading, return_exceptions=True)
 
-    async def counts(
-        self, subject: Subject, baseline: VerifiedWeight, known: dict[str, ProxyReport]
-    ) -> tuple[Counts, Counts]:
-        """The candidate's and the stable's, since the step's weight was verified. Raises Unseen.
-
-        `known` is each proxy's newest report so far, and is brought up to date: what a proxy has answered stays
-        answered when it leaves.
-        """
+    async def counts(self, step: "StepSources") -> tuple[Answered, tuple[str, ...]]:
+        """What was answered since the step's weight was verified, and the proxies that are silent. Raises Unseen."""
         try:
-            reports = await self._reports.latest(since=baseline.verified_at)
+            reports, silent = await self._reports.latest(since=step.baseline.verified_at)
         except Unavailable as error:
             raise Unseen(f"the proxies' counts can't be read: {error.message}") from error
-        now = self.clock()
-        late = [report.proxy for report in reports if now - report.reported_at > STALE_SECONDS]
-        if late or not reports:
-            raise Unseen(f"no fresh counts from {', '.join(late) or 'any proxy'}")
-        known |= {report.proxy: report for report in reports}
-        candidate, stable = (total_counts(list(known.values()), arm) for arm in (subject.candidate, subject.stable))
-        if candidate.has_shrunk(baseline.candidate) or stable.has_shrunk(baseline.stable):
+        if len(silent) == len(reports):
+            raise Unseen(f"no fresh counts from {', '.join(silent) or 'any proxy'}")
+        now = counts_of(reports, candidate=step.subject.candidate, stable=step.subject.stable)
+        if (answered := step.answered_by(now)) is None:
             raise Unseen(
-                "the proxies' counts are less than when this step's weight was verified: a proxy has left, or its "
-                "report is from before"
+                "the proxies' counts are less than when this step's weight was verified: a report is from before, or "
+                "a proxy has lost its counts"
             )
-        return candidate - baseline.candidate, stable - baseline.stable
+        return answered, silent
 
     async def read(self, metric: Metric, subject: Subject) -> Reading:
         """What the metric's source says; that it says nothing in time, or fails, is an answer too."""
@@ -126,35 +153,50 @@ class Sources:
 class StepSources:
     """One step's; made by `Sources.of`."""
 
-    def __init__(self, sources: Sources, subject: Subject, baseline: VerifiedWeight) -> None:
+    def __init__(self, sources: Sources, subject: Subject, baseline: VerifiedWeight, before: Before | None) -> None:
         self._sources = sources
-        self._subject = subject
-        self._baseline = baseline
+        self.subject = subject
+        self.baseline = baseline
+        self._before = before
         self._new: dict[str, Reading] = {}
         self._entities: Entities | None = None
-        self._sticky = 0
-        self._known: dict[str, ProxyReport] = {}
+        self.answered: Answered | None = None
+        """By the newest look; None before the first."""
 
     async def look(self) -> Look:
         """Raises Unseen."""
-        candidate, stable = await self._sources.counts(self._subject, self._baseline, self._known)
-        self._sticky = candidate.sticky + stable.sticky
+        self.answered, missing = await self._sources.counts(self)
+        total = self.answered.total
         new, self._new = self._new, {}
-        return Look(self._sources.clock(), candidate, stable, new, self._entities)
+        return Look(self._sources.clock(), total.candidate, total.stable, new, self._entities, missing)
+
+    def answered_by(self, now: Mapping[str, Arms]) -> Answered | None:
+        """What was answered by these counts of each proxy; None where they are from before the step."""
+        if self.answered is not None:
+            return self.answered.at(now)
+        if self._before is not None:
+            return gone_on(now, checkpoint=self._before.answered, last=self._before.total)
+        baseline = Arms(self.baseline.candidate, self.baseline.stable)
+        return begun(now, baseline=baseline, proxies=self.baseline.proxies)
 
     async def keep_reading(self, metric: Metric) -> None:
         while True:
-            self._new[metric.name] = await self._sources.read(metric, self._subject)
+            self._new[metric.name] = await self._sources.read(metric, self.subject)
             await asyncio.sleep(metric.interval_seconds)
 
     async def keep_counting_entities(self) -> None:
         """Only where there are any: then a request says less than who sent it."""
         while True:
-            if self._sticky:
+            if self._has_callers:
                 try:
-                    self._entities = await self._sources.entities(self._subject)
+                    self._entities = await self._sources.entities(self.subject)
                 except Exception:
                     logger.warning(
-                        "entities can't be counted", extra={"deployment": self._subject.deployment_id}, exc_info=True
+                        "entities can't be counted", extra={"deployment": self.subject.deployment_id}, exc_info=True
                     )
             await asyncio.sleep(CENSUS_SECONDS)
+
+    @property
+    def _has_callers(self) -> bool:
+        total = self.answered.total if self.answered is not None else Arms()
+        return total.candidate.sticky + total.stable.sticky > 0

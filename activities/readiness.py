@@ -9,10 +9,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from activities.acting import note
-from activities.looking import STALE_SECONDS
 from hotswap.domain.application import ApplicationHealth, ApplicationState
 from hotswap.domain.capacity import Readiness
 from hotswap.domain.errors import ReplicasFailed
+from hotswap.domain.proxies import STALE_SECONDS
 from hotswap.domain.traffic import ProxyReport
 from hotswap.ports import DesiredApplications, ServeCluster
 

@@ -144,6 +144,7 @@ def _analysis(analysis: Analysis, follower: Event | None, rules: Mapping[str, Me
             stable=arm_view(verdict.stable),
             metrics=[_metric(each, rules.get(each.name)) for each in verdict.metrics],
             led_to=None if follower is None else _told(follower),
+            missing_proxies=list(verdict.missing),
         ),
     )
 

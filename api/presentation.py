@@ -350,6 +350,7 @@ def _verdict(row: StepVerdict) -> VerdictView:
         stable=arm_view(verdict.stable),
         metrics=[MetricView(**metric_fields(each)) for each in verdict.metrics],
         judged_at=row.judged_at,
+        missing_proxies=list(verdict.missing),
     )
 
 

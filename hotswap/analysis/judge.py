@@ -79,14 +79,21 @@ class Judging:
     def verdict(self, *, is_over: bool = False) -> Verdict:
         if self._last is None:
             return Verdict(Outcome.INCONCLUSIVE, "nothing was seen yet", evidence=self._prior)
-        stable = self._setting.stable(self._last)
+        verdict, missing = self._judged(self._last, is_over=is_over), self._last.missing
+        if not missing:
+            return verdict
+        told = f"{verdict.message}; judged without {', '.join(missing)}, of which nothing was heard lately"
+        return replace(verdict, message=told, missing=missing)
+
+    def _judged(self, last: Look, *, is_over: bool) -> Verdict:
+        stable = self._setting.stable(last)
         verdict = combined(
             self._comparable(tuple(metric.result(is_over=is_over) for metric in self._metrics), stable),
-            candidate=figures(self._last.candidate),
+            candidate=figures(last.candidate),
             stable=figures(stable),
         )
         verdict = replace(verdict, early=verdict.early and self._policy.promote_early)
-        wrong = mismatch(self._last, self._setting) if self._policy.sample_ratio else None
+        wrong = mismatch(last, self._setting) if self._policy.sample_ratio else None
         if wrong is None or verdict.outcome is Outcome.HARM:
             return verdict
         action = NoVerdict.ROLLBACK if verdict.action is NoVerdict.ROLLBACK else NoVerdict.HOLD

@@ -8,6 +8,7 @@ How they are judged is `hotswap/analysis/`; what comes of a verdict is `hotswap/
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from hotswap.domain.proxies import Answered
 from hotswap.domain.traffic import Counts
 
 LATENCY_FLOOR_MS = 1.0
@@ -204,7 +205,8 @@ class Entities:
 class Look:
     """What was seen at `at`, since the step's weight was verified. Stored: it is what a verdict was made on.
 
-    `readings` are those that are new since the look before, by their metric's name.
+    `readings` are those that are new since the look before, by their metric's name. `missing` are the proxies that
+    were silent: of what they answered since their last report nothing is known.
     """
 
     at: float
@@ -212,14 +214,19 @@ class Look:
     stable: Counts
     readings: dict[str, Reading] = field(default_factory=dict)
     entities: Entities | None = None
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a watch that starts again goes on from: what its judges had folded of the looks up to the one at `at`."""
+    """What a watch that starts again goes on from: what was known by the look at `at`.
+
+    `judges` is what its judges had folded of all looks up to that one, `answered` what each proxy had counted.
+    """
 
     at: float
     judges: bytes
+    answered: Answered = field(default_factory=Answered)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ class Verdict:
     """Of all metrics together: harm of any is harm, and only if all that are required pass it is a pass.
 
     `action` is what the metrics without a verdict ask for, the strictest of them. `evidence` is each metric's
-    `log_evidence`, which the next step goes on from.
+    `log_evidence`, which the next step goes on from. `missing` are the proxies that were silent at the time.
     """
 
     outcome: Outcome
@@ -102,3 +102,4 @@ class Verdict:
     evidence: dict[str, float] = field(default_factory=dict)
     action: NoVerdict = NoVerdict.EXTEND
     early: bool = False
+    missing: tuple[str, ...] = ()

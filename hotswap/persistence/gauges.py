@@ -4,7 +4,8 @@ Names and labels are a contract: dashboards and alert rules of other people stan
 What happens to single requests is counted where it happens, by the proxies.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from sqlalchemy import Select, extract, func, literal, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from hotswap.bus import RedisTrafficBus
+from hotswap.domain.proxies import Sightings
 from hotswap.domain.traffic import FULL
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.recorder import DEAD
@@ -206,13 +208,23 @@ class PostgresGauges:
 
 
 class RedisGauges:
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, *, stopwatch: Callable[[], float] = time.monotonic) -> None:
         self._redis = redis
         self._bus = RedisTrafficBus(redis)
+        self._stopwatch = stopwatch
+        self._sightings = Sightings()
 
     async def read(self) -> list[Gauge]:
         reports = await self._bus.reports()
+        now = self._stopwatch()
+        self._sightings.read(reports, now=now)
         return [
+            Gauge(
+                "hotswap_proxy_silent_seconds",
+                "For how long this API has found a proxy's report unchanged, by its own clock.",
+                ("proxy",),
+                [((proxy,), seconds) for proxy, seconds in self._sightings.unchanged(now=now).items()],
+            ),
             Gauge(
                 "hotswap_proxy_reported_timestamp_seconds",
                 "When a proxy's agent last reported, by its clock.",

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.analysis import Bake, Checkpoint, Look
+from hotswap.domain.proxies import Answered
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import Verdict
 from hotswap.persistence.database import Sessions
@@ -53,7 +54,7 @@ class PostgresLooks:
     async def checkpoint(self, deployment_id: str, *, step: int, begun_at: float) -> Checkpoint | None:
         async with self._sessions() as session:
             row = await session.get(AnalysisCheckpoint, (deployment_id, step, begun_at))
-            return Checkpoint(row.at, row.judges) if row is not None else None
+            return Checkpoint(row.at, row.judges, msgspec.convert(row.answered, Answered)) if row is not None else None
 
     async def past(
         self, deployment_id: str, *, step: int, begun_at: float, after: float | None = None, limit: int

@@ -41,7 +41,8 @@ class RuledMetricView(MetricView):
 class AnalysisView(View):
     """One analysis of one step (counted from 1) at `weight` percent, as of its newest verdict.
 
-    `ledTo` says what came of it; null while nothing has.
+    `ledTo` says what came of it; null while nothing has. `missingProxies` are those that were silent, so that it was
+    judged without them.
     """
 
     step: int
@@ -55,6 +56,7 @@ class AnalysisView(View):
     stable: ArmView
     metrics: list[RuledMetricView]
     led_to: str | None
+    missing_proxies: list[str] = Field(default_factory=list)
 
 
 class HappeningView(View):

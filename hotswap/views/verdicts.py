@@ -35,7 +35,8 @@ class MetricView(View):
 class VerdictView(View):
     """What the judge said of one step (counted from 1), the newest of each analysis.
 
-    `outcome` is Pass, Harm, InsufficientData, Inconclusive or Error.
+    `outcome` is Pass, Harm, InsufficientData, Inconclusive or Error. `missingProxies` are those that were silent, so
+    that it was judged without them.
     """
 
     step: int
@@ -46,3 +47,4 @@ class VerdictView(View):
     stable: ArmView
     metrics: list[MetricView] = Field(default_factory=list)
     judged_at: datetime | None
+    missing_proxies: list[str] = Field(default_factory=list)

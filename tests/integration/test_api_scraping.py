@@ -54,14 +54,19 @@ async def test_proxies_and_the_backlog_of_records_are_told_of(valkey_url: str) -
         assert empty["hotswap_record_batches_waiting"] == empty["hotswap_records_set_aside_total"] == [((), 0)]
         assert empty["hotswap_proxy_problem"] == []
         bus = RedisTrafficBus(redis)
-        await bus.report(ProxyReport("envoy-0", 7, 1000.5))
+        await bus.report(ProxyReport("envoy-0", 7, 1000.0))
         await bus.report(ProxyReport("envoy-1", 6, 1001.5, problem="it refused a file"))
         for _ in range(3):
             await redis.xadd(STREAM, {"records": b""})
             await redis.xadd(DEAD, {"record": b""}, maxlen=1)
-        found = {gauge.name: dict(gauge.values) for gauge in await RedisGauges(redis).read()}
+        times = iter([100.0, 107.5])
+        gauges = RedisGauges(redis, stopwatch=lambda: next(times))
+        await gauges.read()
+        await bus.report(ProxyReport("envoy-0", 7, 1000.5))
+        found = {gauge.name: dict(gauge.values) for gauge in await gauges.read()}
         await redis.flushdb()
     assert found == {
+        "hotswap_proxy_silent_seconds": {("envoy-0",): 0, ("envoy-1",): 7.5},
         "hotswap_proxy_reported_timestamp_seconds": {("envoy-0",): 1000.5, ("envoy-1",): 1001.5},
         "hotswap_proxy_generation": {("envoy-0",): 7, ("envoy-1",): 6},
         "hotswap_proxy_problem": {("envoy-0",): False, ("envoy-1",): True},

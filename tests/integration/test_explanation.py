@@ -42,7 +42,7 @@ async def judged(world: ApiWorld, deployment_id: str, bake: Bake, outcome: Outco
     errors = MetricResult(
         "errors", JudgeName.BETA_MIXTURE, outcome, "as seen", {"excess": 0.02}, reason=reason, log_evidence=5.5
     )
-    verdict = Verdict(outcome, "as seen", reason, candidate=SEEN, stable=SEEN, metrics=(errors,))
+    verdict = Verdict(outcome, "as seen", reason, candidate=SEEN, stable=SEEN, metrics=(errors,), missing=("envoy-1",))
     await PostgresLooks(world.sessions).record(deployment_id, bake, verdict)
 
 
@@ -97,6 +97,7 @@ async def test_a_rollout_that_went_back_is_told_in_order_with_numbers_and_reason
     assert passed["ledTo"] == "goes on to 25%: 25% verified at envoy-0, envoy-1"
     assert harmed["ledTo"] == "RollingBack: now RollingBack"
     assert harmed["candidate"]["errorRate"] == 0.015
+    assert harmed["missingProxies"] == ["envoy-1"]
     (metric,) = harmed["metrics"]
     assert (metric["threshold"], metric["logEvidence"], metric["numbers"]) == (0.005, 5.5, {"excess": 0.02})
 

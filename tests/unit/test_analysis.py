@@ -36,15 +36,20 @@ from tests.fixtures.patience import patient
 
 
 class Bus:
-    """Answers one report after the other, and the last one for ever."""
+    """Each look finds one more of these numbers answered, and the last one for ever; the proxy reports all the time."""
 
     def __init__(self, *answered: int) -> None:
         self.answered = list(answered)
+        self.made = 0
 
     async def reports(self) -> list[ProxyReport]:
-        completed = self.answered.pop(0) if len(self.answered) > 1 else self.answered[0]
+        self.made += 1
+        completed = self.answered.pop(0) if len(self.answered) > 1 and self.made > 1 else self.answered[0]
+        return [self.report("envoy-0", completed)]
+
+    def report(self, proxy: str, completed: int) -> ProxyReport:
         counts = Counts(completed=completed, latency={"1000": completed})
-        return [ProxyReport("envoy-0", 1, Clock.now, {"candidate": counts, "stable": counts})]
+        return ProxyReport(proxy, 1, float(self.made), {"candidate": counts, "stable": counts})
 
 
 class Clock:
@@ -124,26 +129,102 @@ async def test_counts_that_shrank_are_never_judged(environment: ActivityEnvironm
     assert "before" in verdict.message
 
 
-async def test_what_a_proxy_has_answered_stays_answered_when_it_leaves() -> None:
-    def report(proxy: str, completed: int) -> ProxyReport:
-        counts = Counts(completed=completed, latency={"1000": completed})
-        return ProxyReport(proxy, 1, Clock.now, {"candidate": counts, "stable": counts})
+class Fleet(Bus):
+    """Proxies by what each has answered by its first, second, … report; None where it isn't registered any more.
 
-    class Leaving(Bus):
-        async def reports(self) -> list[ProxyReport]:
-            number = self.answered.pop(0)
-            return [report("envoy-0", number), *([report("envoy-1", 50)] if number == 60 else [])]
+    A silent one repeats its report. Each has a clock of its own, so many seconds off.
+    """
 
-    class Ticking(Clock):
-        def __call__(self) -> float:
-            self.now += 0.6
-            return self.now
+    def __init__(self, *, silent: tuple[str, ...] = (), off: float = 0.0, **answered: list[int | None]) -> None:
+        super().__init__(0)
+        self.fleet = answered
+        self.silent = silent
+        self.off = off
 
-    sources = Sources(Leaving(60, 70), {}, Census(), clock=Ticking())  # type: ignore[arg-type]
-    watch = step(baseline=10, verified_at=Clock.now - 5)
-    async with sources.of(watch.subject, AnalysisPolicy(), watch.baseline) as looking:
-        seen = [(await looking.look()).candidate.completed for _ in range(2)]
-    assert seen == [100, 110]
+    async def reports(self) -> list[ProxyReport]:
+        self.made += 1
+        said = [(name, numbers.pop(0) if len(numbers) > 1 else numbers[0]) for name, numbers in self.fleet.items()]
+        return [
+            replace(self.report(name, number), reported_at=self.off + (self.made if name not in self.silent else 0))
+            for name, number in said
+            if number is not None
+        ]
+
+
+class Stopwatch:
+    """Half a second passes with each glance at it."""
+
+    now = 5.0
+
+    def __call__(self) -> float:
+        self.now += 0.5
+        return self.now
+
+
+async def looked(bus: Bus, times: int, *, proxies: tuple[str, ...], baseline: int = 0) -> list[Look]:
+    sources = Sources(bus, {}, Census(), clock=Clock(), stopwatch=Stopwatch())  # type: ignore[arg-type]
+    watch = step(baseline=baseline, verified_at=Clock.now - 5)
+    verified = watch.baseline.model_copy(update={"proxies": proxies})
+    async with sources.of(watch.subject, AnalysisPolicy(), verified) as looking:
+        return [await looking.look() for _ in range(times)]
+
+
+@pytest.mark.parametrize("off", [0.0, -5.0, 60.0, -86_400.0])
+@pytest.mark.parametrize(
+    ("bus", "seen", "missing"),
+    [
+        pytest.param({"a": [60, 60, 70], "b": [50, 50, None]}, [100, 110], (), id="one leaves"),
+        pytest.param(
+            {"a": [60, 60, 70], "b": [50, 50, 55], "c": [None, None, 900, 903]}, [100, 115], (), id="one comes"
+        ),
+        pytest.param({"a": [60, 60, 70], "b": [50], "silent": ("b",)}, [100, 110], ("b",), id="one is silent"),
+        pytest.param({"a": [60, 60, 70], "b": [50, 50, 3]}, [100, 110], (), id="one begins anew"),
+    ],
+)
+async def test_the_sums_of_a_changing_set_of_proxies_only_grow_whatever_their_clocks_say(
+    bus: dict[str, Any], seen: list[int], missing: tuple[str, ...], off: float
+) -> None:
+    fleet = Fleet(off=off, **{name: value if name == "silent" else list(value) for name, value in bus.items()})
+    found = await looked(fleet, 2, proxies=("a", "b"), baseline=10)
+    assert [look.candidate.completed for look in found] == seen
+    assert [look.stable.completed for look in found] == seen
+    assert [look.missing for look in found] == [missing, missing]
+
+
+@pytest.mark.parametrize("off", [0.0, 1e6], ids=["right", "ahead"])
+async def test_that_no_proxy_is_heard_is_never_judged(environment: ActivityEnvironment, off: float) -> None:
+    bus = Fleet(a=[500], b=[500], silent=("a", "b"), off=off)
+    sources = Sources(bus, {}, Census(), clock=Clock(), stopwatch=Stopwatch())  # type: ignore[arg-type]
+    watching = AnalysisActivities(sources, Record(), Judging)
+    verdict = await environment.run(watching.watch, step(baseline=0, verified_at=Clock.now - 5))
+    assert (verdict.outcome, verdict.message) == (Outcome.INCONCLUSIVE, "no fresh counts from a, b")
+
+
+async def test_a_verdict_names_the_proxies_that_it_was_made_without(environment: ActivityEnvironment) -> None:
+    record, bus = Record(), Fleet(**{"envoy-0": [500], "envoy-1": [40], "envoy-2": [1]}, silent=("envoy-1", "envoy-2"))
+    sources = Sources(bus, {}, Census(), clock=Clock(), stopwatch=Stopwatch())  # type: ignore[arg-type]
+    verdict = await environment.run(
+        AnalysisActivities(sources, record, Judging).watch, step(baseline=0, verified_at=Clock.now - 5)
+    )
+    assert (verdict.outcome, verdict.missing) == (Outcome.PASS, ("envoy-1", "envoy-2"))
+    assert verdict.message.endswith("; judged without envoy-1, envoy-2, of which nothing was heard lately")
+    assert [look.missing for _, look in record.looks] == [("envoy-1", "envoy-2")]
+
+
+async def test_a_watch_that_starts_again_counts_on_from_what_each_proxy_had_counted(
+    environment: ActivityEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, verified_at = Record(), Clock.now - 5
+
+    async def watched_by(**answered: list[int | None]) -> Verdict:
+        watching = activities(Fleet(**answered), record)
+        return await environment.run(watching.watch, step(baseline=0, verified_at=verified_at))
+
+    first = await watched_by(**{"envoy-0": [100], "envoy-1": [900]})
+    assert first.candidate.requests == 100, "envoy-1 isn't one that confirmed, so nobody knows when it answered these"
+    monkeypatch.setattr(Clock, "now", Clock.now + 1)
+    again = await watched_by(**{"envoy-0": [130], "envoy-1": [907]})
+    assert again.candidate.requests == 137
 
 
 async def test_what_a_killed_watch_saw_is_judged_with_what_the_next_one_sees(environment: ActivityEnvironment) -> None:

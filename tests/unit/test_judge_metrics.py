@@ -290,3 +290,16 @@ def test_the_same_looks_give_the_same_verdict_whenever_they_are_judged() -> None
         unasked.add(each)
         unasked.add(each)  # one that isn't newer is left out
     assert asked.verdict() == unasked.verdict()
+
+
+@pytest.mark.parametrize("missing", [(), ("envoy-1",), ("envoy-1", "envoy-2")])
+def test_a_verdict_names_the_proxies_that_were_silent_and_is_the_same_otherwise(missing: tuple[str, ...]) -> None:
+    def said(*missing: str) -> Verdict:
+        judging = Judging(AnalysisPolicy((ERRORS,)), weight=5_000, reference=None, prior_evidence={})
+        judging.add(replace(look(1.0), missing=("envoy-9",)))
+        judging.add(replace(look(2.0), missing=missing))
+        return judging.verdict(is_over=True)
+
+    whole = said()
+    told = f"; judged without {', '.join(missing)}, of which nothing was heard lately" if missing else ""
+    assert said(*missing) == replace(whole, message=whole.message + told, missing=missing)

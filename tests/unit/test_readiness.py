@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from activities.looking import STALE_SECONDS
 from activities.readiness import ReadyReplicas
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.capacity import Readiness
+from hotswap.domain.proxies import STALE_SECONDS
 from hotswap.domain.traffic import ProxyReport
 from tests.workflows.fake_serving import FakeApplications
 from tests.workflows.world import STABLE, World, rollout_brief

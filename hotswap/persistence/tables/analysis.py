@@ -53,6 +53,8 @@ class AnalysisCheckpoint(Base):
     begun_at: Mapped[float] = mapped_column(primary_key=True)
     at: Mapped[float]
     judges: Mapped[bytes]
+    answered: Mapped[dict[str, Any]]
+    """What each proxy had counted by then, and what was answered since the analysis began."""
 
 
 class DriftReport(Base):

@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0025"
 down_revision = "0024"
@@ -18,6 +19,7 @@ def upgrade() -> None:
         sa.Column("begun_at", sa.Double(), nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
         sa.Column("judges", sa.LargeBinary(), nullable=False),
+        sa.Column("answered", JSONB(), nullable=False),
         sa.ForeignKeyConstraint(
             ["deployment_id"],
             ["deployments.deployment_id"],
