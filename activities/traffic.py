@@ -130,14 +130,17 @@ class TrafficActivities:
             logger.warning("redis is away; agents ask the API for the plan", extra={"error": error.message})
 
     async def _reports(self, *, from_api: bool) -> list[ProxyReport]:
-        """The newest report of each proxy; those to the API are asked for seldom, since they come seldom."""
+        """The newest report of each proxy; those to the API are asked for seldom, since they come seldom.
+
+        The generation tells first which is newer: the clock of the proxy's machine may have been set meanwhile.
+        """
         if from_api:
             self._reported = {report.proxy: report for report in await self._plans.proxy_reports()}
         newest = dict(self._reported)
         try:
             for report in await self._bus.reports():
                 known = newest.get(report.proxy)
-                if known is None or known.reported_at < report.reported_at:
+                if known is None or (known.generation, known.reported_at) < (report.generation, report.reported_at):
                     newest[report.proxy] = report
         except Unavailable as error:
             logger.warning("redis is away; reading the proxies' reports to the API", extra={"error": error.message})

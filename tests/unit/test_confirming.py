@@ -1,0 +1,70 @@
+"""Which of a proxy's reports is the newest: one came over Redis, one through the API, by clocks that may be wrong."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from temporalio.testing import ActivityEnvironment
+
+from activities.traffic import TrafficActivities
+from hotswap.domain.traffic import FULL, Arm, Counts, ProxyReport, TrafficChange, TrafficPlan
+from hotswap.domain.vocabulary import Environment
+from hotswap.messages import SetWeight, VerifiedWeight
+from tests.fixtures.patience import patient
+
+NOW = 1_000_000.0
+GENERATION = 20
+STABLE, CANDIDATE = Arm("stable", "1.0.0", "dep-1"), Arm("candidate", "2.0.0", "dep-2")
+
+
+class World:
+    """PostgreSQL, Redis and Ray as far as a weight is verified by them."""
+
+    def __init__(self, *, over_redis: ProxyReport, by_api: ProxyReport) -> None:
+        self.over_redis, self.by_api = over_redis, by_api
+
+    async def apply(self, change: TrafficChange, *, run_id: str) -> TrafficPlan:
+        return TrafficPlan(GENERATION)
+
+    async def proxy_reports(self) -> list[ProxyReport]:
+        return [self.by_api]
+
+    async def reports(self) -> list[ProxyReport]:
+        return [self.over_redis]
+
+    async def publish(self, plan: TrafficPlan) -> None:
+        return None
+
+    async def until_ready(self, needed: dict[str, int]) -> None:
+        return None
+
+    async def record_weight(self, deployment_id: str, **_: Any) -> None:
+        return None
+
+
+def said(generation: int, at: float, completed: int) -> ProxyReport:
+    return ProxyReport("envoy-0", generation, at, {"candidate": Counts(completed=completed)})
+
+
+@pytest.mark.parametrize("off", [0.0, -3_600.0, 3_600.0])
+@pytest.mark.parametrize(
+    ("over_redis", "by_api"),
+    [
+        pytest.param(said(GENERATION, NOW, 7), said(17, NOW - 9, 3), id="Redis is back"),
+        pytest.param(said(GENERATION, NOW, 7), said(17, NOW + 3_600, 3), id="the clock was ahead while it was away"),
+        pytest.param(said(17, NOW - 9, 3), said(GENERATION, NOW, 7), id="Redis is away"),
+        pytest.param(said(17, NOW + 3_600, 3), said(GENERATION, NOW, 7), id="and the clock has been set back"),
+        pytest.param(said(GENERATION, NOW, 7), said(GENERATION, NOW - 1, 3), id="of one generation the later one"),
+    ],
+)
+async def test_the_newest_report_counts_whatever_the_clock_of_the_proxy_says(
+    over_redis: ProxyReport, by_api: ProxyReport, off: float
+) -> None:
+    world: Any = World(over_redis=over_redis, by_api=by_api)
+    activities = TrafficActivities(world, world, world, world, clock=lambda: NOW + off)
+    change = TrafficChange(Environment.PRODUCTION, "m", "dep-2", 1, STABLE, CANDIDATE, FULL // 2)
+    async with asyncio.timeout(patient(5)):
+        verified: VerifiedWeight = await ActivityEnvironment().run(
+            activities.set_weight, SetWeight(change=change, share=FULL // 2, progress=None, needs={})
+        )
+    assert verified.candidate.completed == 7
