@@ -15,7 +15,7 @@ ROOTS := api.app, workflows.worker, serving.replica, serving.agent, serving.ship
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-frameworks demo bench bench-analysis check quick test frameworks unit light stack e2e slowed chaos lint types contracts format lock clean
+.PHONY: help install install-frameworks demo bench bench-analysis bench-judgement check quick test frameworks unit light stack e2e slowed chaos lint types contracts format lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z0-9 -]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 34
@@ -49,6 +49,9 @@ bench: install ## every promised figure beside its bar, about 15 minutes on an i
 
 bench-analysis: install ## how soon harm is seen, and how seldom where none is; a few minutes; SEED=7 draws the same again
 	$(BIN)/python -m benchmarks.analysis $(addprefix --seed ,$(SEED))
+
+bench-judgement: install ## how rollouts end in a hundred situations, good candidates and bad ones; SEED=7 RUNS=100 ONLY=errors
+	$(BIN)/python -m benchmarks.judgement $(addprefix --seed ,$(SEED)) $(addprefix --runs ,$(RUNS)) $(if $(ONLY),--only "$(ONLY)")
 
 SUITE := $(BIN)/python -m tests.suite
 

@@ -1,0 +1,303 @@
+"""Drives the product's own parts through one rollout: backtest and its rule, the watch and its judges, the policy.
+
+Nothing is decided here. `AnalysisActivities.watch` runs as a worker runs it, with its sources, heartbeats and pauses,
+on an event loop whose time passes at once; `next_action` says what comes next, as the workflow asks it.
+"""
+
+import asyncio
+import selectors
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, assert_never
+
+import numpy as np
+from temporalio.testing import ActivityEnvironment
+
+from activities.analysis import AnalysisActivities
+from activities.looking import Sources
+from benchmarks.judgement.requests import LABELS, NOBODY, Answers, Requests
+from benchmarks.judgement.world import BEGIN, CANDIDATE_APP, STABLE_APP, World
+from hotswap.analysis.backtest import compare
+from hotswap.analysis.judge import Judging
+from hotswap.domain.analysis import Bake as BakeRecord
+from hotswap.domain.analysis import Checkpoint, Look, Source, Subject
+from hotswap.domain.backtest import Asked as AskedAgain
+from hotswap.domain.backtest import Recorded, RecordedRequest, Reply, ReplyKind, Ruling, rule, spread
+from hotswap.domain.fleet import Scale
+from hotswap.domain.policy import Asked, Bake, GoTo, Hold, Promote, RollBack, Rollout, SetWeight, Wait, next_action
+from hotswap.domain.traffic import FULL, Counts, total_counts
+from hotswap.domain.verdict import Reason, Verdict
+from hotswap.domain.vocabulary import Environment, RequestForm
+from hotswap.messages import CanaryConfig, VerifiedWeight, Watch
+
+MOST_SECONDS = 3_600
+"""Of requests from before, that a backtest's sample is drawn from."""
+
+
+class End(StrEnum):
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled back"
+    """For harm that was found."""
+    UNPROVEN = "gone back unproven"
+    """Since no pass was found until a deadline."""
+    HELD = "held"
+    """For a person, and no word came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a rollout ended: `seconds` after its first weight; so many of its requests were worse off for it."""
+
+    end: End
+    message: str
+    seconds: float
+    hurt: int
+    requests: int
+
+
+class _AtOnce(selectors.SelectSelector):
+    """Nobody waits: where nothing is ready, the time that was to be waited for has passed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if not ready and timeout is not None and timeout > 0:
+            self.now += timeout
+        return ready
+
+
+class Clock:
+    """An event loop whose time passes at once, and its Unix time."""
+
+    def __init__(self) -> None:
+        selector = _AtOnce()
+        self.loop = asyncio.SelectorEventLoop(selector)
+        self.loop.time = lambda: selector.now  # type: ignore[method-assign]  # that is what the loop waits by
+
+    def __call__(self) -> float:
+        return BEGIN + self.loop.time()
+
+
+class _NoLooks:
+    """Nobody asks to have this explained."""
+
+    async def record(
+        self, deployment_id: str, bake: BakeRecord, verdict: Verdict, checkpoint: Checkpoint | None = None
+    ) -> None: ...
+
+    async def checkpoint(self, deployment_id: str, *, step: int, begun_at: float) -> Checkpoint | None:
+        return None
+
+    async def past(
+        self, deployment_id: str, *, step: int, begun_at: float, after: float | None = None, limit: int
+    ) -> list[Look]:
+        return []
+
+
+def tried_on_records(world: World, draw: np.random.Generator, config: CanaryConfig) -> Ended | None:
+    """The backtest in Production: how the rollout ends by it, before a client meets the candidate; None: not yet."""
+    wanted = config.backtest.samples
+    pool: list[AskedAgain] = []
+    for second in range(1, MOST_SECONDS):
+        if len(pool) >= 3 * wanted or (second > 60 and not pool):
+            break
+        requests = world.before(-second)
+        pool += _asked(requests, draw, first=len(pool))
+    asked = spread(pool, wanted, by=(lambda each: each.request.caller,))
+    recorded = Recorded(tuple(each.request for each in asked))
+    report = compare(recorded, asked, wanted=wanted, tolerance=config.backtest.score_tolerance, at=BEGIN)
+    ruled = rule(report, config.backtest.limits(), environment=Environment.PRODUCTION)
+    match ruled.ruling:
+        case Ruling.FAIL:
+            return Ended(End.ROLLED_BACK, f"backtest: {ruled.message}", 0.0, 0, 0)
+        case Ruling.HOLD:
+            return Ended(End.HELD, f"backtest: {ruled.message}", 0.0, 0, 0)
+        case Ruling.GO_ON:
+            return None
+        case never:
+            assert_never(never)
+
+
+def _asked(requests: Requests, draw: np.random.Generator, *, first: int) -> list[AskedAgain]:
+    """What is on record of a second, and both versions' replies to it now."""
+    answered = requests.at_places(requests.stable.statuses(draw) < 400)
+    mine, theirs = answered.candidate.statuses(draw), answered.stable.statuses(draw)
+    found = []
+    for place, caller in enumerate(answered.caller):
+        record = RecordedRequest(
+            f"r-{first + place}",
+            RequestForm.INSTANCE,
+            ({"kind": round(float(answered.kind[place]), 4)},),
+            (_name(answered.stable.label[place]),),
+            BEGIN + requests.at,
+            float(answered.stable.confidence[place]),
+            None if caller == NOBODY else int(caller),
+        )
+        replies = (
+            _reply(answered.candidate, place, int(mine[place])),
+            _reply(answered.stable, place, int(theirs[place])),
+        )
+        found.append(AskedAgain(record, (replies[0],), (replies[1],)))
+    return found
+
+
+def _reply(answers: Answers, place: int, status: int) -> Reply:
+    seconds = float(answers.ms[place]) / 1000
+    if status >= 500:
+        return Reply(ReplyKind.FAILED, seconds, problem=str(status))
+    if status >= 400:
+        return Reply(ReplyKind.REFUSED, seconds, field="features.kind", problem=str(status))
+    labels = (_name(answers.label[place]),) * int(answers.rows[place])
+    return Reply(ReplyKind.ANSWERED, seconds, labels, float(answers.confidence[place]))
+
+
+def _name(label: int) -> str:
+    return LABELS[label] if label < len(LABELS) else f"class {label}"
+
+
+async def rolled_out(
+    world: World, clock: Clock, config: CanaryConfig, *, words: Sequence[tuple[float, Asked]] = ()
+) -> Ended:
+    """From the first weight to the end. `words` are what a person says, each so many seconds after the first weight."""
+    return await _Driver(world, clock, config, words).run()
+
+
+class _Driver:
+    """What `workflows/stepping.py` does with an action, without Temporal."""
+
+    def __init__(self, world: World, clock: Clock, config: CanaryConfig, words: Sequence[tuple[float, Asked]]) -> None:
+        self._world = world
+        self._clock = clock
+        self._config = config
+        self._words = list(words)
+        self._asked = Asked()
+        self._evidence: dict[str, float] = {}
+        self._first: VerifiedWeight | None = None
+        self._latest: VerifiedWeight | None = None
+        self._rollout = Rollout(config.plan(), rules=config.rules())
+        meters = dict.fromkeys(Source, world)
+        bus: Any = world  # of which a watch reads the reports, and no more
+        sources = Sources(bus, meters, world, clock=clock, stopwatch=clock.loop.time)
+        self._watching = AnalysisActivities(sources, _NoLooks(), Judging)
+
+    async def run(self) -> Ended:
+        while True:
+            match next_action(self._rollout, self._asked, now=self._clock()):
+                case SetWeight(weight):
+                    await self._set_weight(weight)
+                case Bake(until, deadline):
+                    await self._bake(until, deadline)
+                case Wait(until):
+                    await asyncio.sleep(until - self._clock())
+                case GoTo(position):
+                    if self._rollout.verdict is not None:
+                        self._evidence = self._rollout.verdict.evidence
+                    self._rollout = self._rollout.at_step(position)
+                    self._asked = self._asked.answered()
+                case Promote():
+                    return self._ended(End.PROMOTED, "")
+                case RollBack(reason, message):
+                    return self._ended(End.UNPROVEN if reason in _UNPROVEN else End.ROLLED_BACK, f"{reason}: {message}")
+                case Hold(_, _, message):
+                    return self._ended(End.HELD, message)
+                case Scale():
+                    raise AssertionError("there is room for everything here")
+                case never:
+                    assert_never(never)
+
+    async def _set_weight(self, weight: int) -> None:
+        self._world.set_weight(weight)
+        reports = await self._world.reports()
+        self._latest = VerifiedWeight(
+            weight=weight,
+            verified_at=self._clock(),
+            proxies=tuple(each.proxy for each in reports),
+            stable=total_counts(reports, STABLE_APP),
+            candidate=total_counts(reports, CANDIDATE_APP),
+        )
+        self._first = self._first or self._latest
+        self._rollout = self._rollout.verified(at=self._clock())
+
+    async def _bake(self, until: float, deadline: float) -> None:
+        """Until there is a verdict, or somebody speaks."""
+        watch = asyncio.ensure_future(self._verdict(until, deadline))
+        spoken = asyncio.ensure_future(self._spoken())
+        try:
+            await asyncio.wait({watch, spoken}, return_when=asyncio.FIRST_COMPLETED)
+            if spoken.done() and not watch.done():
+                self._asked = spoken.result()
+            else:
+                self._rollout = self._rollout.judged(watch.result())
+        finally:
+            for task in (watch, spoken):
+                task.cancel()
+            await asyncio.gather(watch, spoken, return_exceptions=True)
+
+    async def _verdict(self, until: float, deadline: float) -> Verdict:
+        verdict: Verdict = await ActivityEnvironment().run(self._watching.watch, self._watch(until, deadline))
+        return verdict
+
+    async def _spoken(self) -> Asked:
+        if not self._words:
+            await asyncio.Event().wait()
+        at, word = self._words[0]
+        await asyncio.sleep(max(0.0, BEGIN + at - self._clock()))
+        self._words.pop(0)
+        return word
+
+    def _watch(self, until: float, deadline: float) -> Watch:
+        assert self._latest is not None
+        assert self._first is not None
+        reference: Counts | None = None
+        if self._latest.weight == FULL:
+            reference = self._latest.stable - self._first.stable
+            if reference.good < self._config.minimum_requests:
+                reference = self._latest.stable
+        return Watch(
+            subject=Subject(
+                deployment_id="dep-1",
+                environment=Environment.PRODUCTION,
+                model="fraud",
+                candidate=CANDIDATE_APP,
+                stable=STABLE_APP,
+                candidate_version="2",
+                stable_version="1",
+                weight=self._latest.weight,
+                since=self._latest.verified_at,
+            ),
+            step=self._rollout.position,
+            baseline=self._latest,
+            reference=reference,
+            prior_evidence=self._evidence,
+            policy=self._config.analysis_policy(),
+            bake_until=until,
+            deadline=deadline,
+        )
+
+    def _ended(self, end: End, message: str) -> Ended:
+        seconds = self._clock() - BEGIN
+        return Ended(end, message, seconds, self._world.hurt, self._world.requests)
+
+
+_UNPROVEN = frozenset(
+    {
+        Reason.INSUFFICIENT_DATA,
+        Reason.INCONCLUSIVE,
+        Reason.ANALYSIS_FAILED,
+        Reason.DEADLINE_EXCEEDED,
+        Reason.SAMPLE_RATIO,
+    }
+)
+
+
+def run(work: Any, clock: Clock) -> Ended:
+    """The coroutine's result, on the clock's own loop."""
+    try:
+        ended: Ended = clock.loop.run_until_complete(work)
+        return ended
+    finally:
+        clock.loop.close()

@@ -1,0 +1,79 @@
+"""What a situation is, and one run of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from benchmarks.judgement.callers import Comes, anonymous
+from benchmarks.judgement.requests import Begins
+from benchmarks.judgement.rollout import Clock, End, Ended, rolled_out, run, tried_on_records
+from benchmarks.judgement.world import Disturbs, World
+from hotswap.domain.policy import Asked
+from hotswap.messages import CanaryConfig
+
+CONFIG: dict[str, Any] = {"canaryPercentage": 10, "incrementStep": 40, "monitoringDuration": "PT1M"}
+"""10, 50, 90 and 100%, a minute each: all else is what a deployment has that says nothing."""
+
+PROMOTED = frozenset({End.PROMOTED})
+NOT_PROMOTED = frozenset({End.ROLLED_BACK, End.UNPROVEN, End.HELD})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """One that rollouts may be in, by name. `right` are the ends that are right in it.
+
+    `comes` is who asks, `effects` what the versions make of it. Without `records` nothing can be asked by a backtest.
+    `fallback` is false of a model that must not be asked twice. A client whose request fails asks again as often as
+    `retries` says. Outcomes are told `labels_after` seconds; None: never. `case` is where it was seen, `live` the test
+    that shows it on real servers.
+    """
+
+    name: str
+    right: frozenset[End]
+    comes: Comes = field(default_factory=anonymous)
+    effects: tuple[Begins, ...] = ()
+    records: bool = True
+    fallback: bool = True
+    retries: int = 0
+    labels_after: float | None = None
+    disturbs: Callable[[], Disturbs] | None = None
+    proxies: int = 1
+    words: tuple[tuple[float, Asked], ...] = ()
+    case: str = ""
+    live: str = ""
+
+    @property
+    def is_null(self) -> bool:
+        """Whether the candidate is one to go on with, or to ask a person about, and no one to go back from."""
+        return End.ROLLED_BACK not in self.right
+
+    def run(self, draw: np.random.Generator, config: Mapping[str, Any] = CONFIG) -> Ended:
+        """Draw it once."""
+        clock, canary = Clock(), CanaryConfig.model_validate(config)
+        world = World(
+            draw,
+            self.comes,
+            self.effects,
+            clock=clock,
+            fallback=self.fallback,
+            retries=self.retries,
+            labels_after=self.labels_after,
+            disturbs=self.disturbs() if self.disturbs is not None else None,
+            proxies=self.proxies,
+        )
+        if self.records and (ended := tried_on_records(world, draw, canary)) is not None:
+            clock.loop.close()
+            return ended
+        return run(rolled_out(world, clock, canary, words=self.words), clock)
+
+
+def null(name: str, *, right: frozenset[End] = PROMOTED, **given: Any) -> Situation:
+    """One in which the candidate is as good as the stable, or better."""
+    return Situation(name=name, right=right, **given)
+
+
+def fault(name: str, *, right: frozenset[End] = NOT_PROMOTED, **given: Any) -> Situation:
+    """One in which the candidate must not be promoted."""
+    return Situation(name=name, right=right, **given)
