@@ -114,9 +114,13 @@ def result(
     evidence: float = 0.0,
     early: bool = False,
 ) -> MetricResult:
-    """What a metric came to: harm has the reason of its source, and one that doesn't roll back never harms."""
+    """What a metric came to: harm has the reason of its source, and one that doesn't roll back never harms.
+
+    One that isn't required passes for want of data, and not while the evidence speaks against the candidate.
+    """
     if outcome is Outcome.HARM and not metric.rolls_back:
         outcome, message = Outcome.INCONCLUSIVE, f"worse, but {metric.name} rolls nothing back: {message}"
+    speaks_against = outcome is Outcome.INCONCLUSIVE and metric.rolls_back and evidence > 0
     return MetricResult(
         metric.name,
         metric.judge,
@@ -124,7 +128,7 @@ def result(
         message,
         {name: number for name, number in (numbers or {}).items() if math.isfinite(number)},
         _REASONS.get(metric.source, Reason.METRIC) if outcome is Outcome.HARM else None,
-        metric.required,
+        metric.required or speaks_against,
         metric.on_no_verdict,
         evidence,
         early and outcome is Outcome.PASS,

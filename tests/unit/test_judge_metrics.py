@@ -71,6 +71,47 @@ def test_a_mean_that_drops_is_harm_and_one_within_its_threshold_is_not() -> None
     assert judged(ACCURACY, *labelled(4, candidate=0.2, stable=0.9)).outcome is Outcome.INCONCLUSIVE
 
 
+OPTIONAL = replace(ACCURACY, required=False)
+
+
+def to_and_fro(seconds: int) -> list[Reading]:
+    """Of 20 labels 6 are right where the stable has 18, then 18 where it has 9: worse in sum, and it may be chance."""
+    readings, mine, theirs = [], 0, 0
+    for second in range(1, seconds + 1):
+        mine, theirs = (mine + 6, theirs + 18) if second % 2 else (mine + 18, theirs + 9)
+        readings.append(Reading(second, Moments(20 * second, mine, mine), Moments(20 * second, theirs, theirs)))
+    return readings
+
+
+def test_a_metric_that_is_not_required_is_no_pass_while_the_evidence_speaks_against_the_candidate() -> None:
+    """It may lack data; where it has them, "73 more requests would show it" must not be promoted."""
+    judging = Judging(AnalysisPolicy((ERRORS, OPTIONAL)), weight=5_000, reference=None, prior_evidence={})
+    for at, reading in enumerate(labelled(15, candidate=0.6, stable=0.9), start=1):
+        judging.add(look(at, {"accuracy": reading}))
+    verdict = judging.verdict()
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert verdict.metrics[1].log_evidence > 0
+    assert "more requests" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("metric", "readings"),
+    [
+        pytest.param(OPTIONAL, [], id="without labels"),
+        pytest.param(OPTIONAL, to_and_fro(14), id="by what may as well be chance"),
+        pytest.param(
+            replace(OPTIONAL, rolls_back=False), labelled(15, candidate=0.6, stable=0.9), id="that is only told"
+        ),
+    ],
+)
+def test_a_metric_that_is_not_required_holds_nobody_up(metric: Metric, readings: list[Reading]) -> None:
+    judging = Judging(AnalysisPolicy((ERRORS, metric)), weight=5_000, reference=None, prior_evidence={})
+    for at in range(1, 16):
+        judging.add(look(at, {"accuracy": readings[at - 1]} if at <= len(readings) else {}))
+    verdict = judging.verdict()
+    assert verdict.outcome is Outcome.PASS, verdict.message
+
+
 def test_a_mean_within_its_threshold_for_certain_may_be_promoted_early() -> None:
     policy = AnalysisPolicy((ACCURACY,), promote_early=True)
     assert judged(ACCURACY, *labelled(500, candidate=0.9, stable=0.9, each=200), policy=policy).early
