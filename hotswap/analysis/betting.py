@@ -17,7 +17,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 Floats = NDArray[np.float64]
 
@@ -66,7 +65,7 @@ class Betting:
 
     @property
     def log_evidence(self) -> Floats:
-        return np.asarray(logsumexp(self._capital, axis=-1)) - math.log(len(STAKES))
+        return np.asarray(np.logaddexp.reduce(self._capital, axis=-1)) - math.log(len(STAKES))
 
     def _difference(self) -> tuple[Floats, NDArray[np.bool_]]:
         """D of the lump for the chosen feature, and whether there was a past to choose it by."""

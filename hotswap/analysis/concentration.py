@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.special import logsumexp
 
 from hotswap.analysis.betting import Floats
 
@@ -39,4 +38,4 @@ class Concentration:
 
     @property
     def log_evidence(self) -> Floats:
-        return np.asarray(logsumexp(self._capital, axis=-1)) - math.log(len(TILTS))
+        return np.asarray(np.logaddexp.reduce(self._capital, axis=-1)) - math.log(len(TILTS))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincc, betaln, logsumexp
+from scipy.special import betaincc, betaln
 
 
 def log_evidence(
@@ -39,7 +39,7 @@ def log_mean(found: Sequence[float] | NDArray[np.float64]) -> float:
     """Logarithm of the mean of these e-values, which is one itself, whatever they have to do with each other."""
     if not len(found):
         return 0.0
-    return float(logsumexp(found)) - math.log(len(found))
+    return float(np.logaddexp.reduce(found)) - math.log(len(found))
 
 
 def _log_upper_beta(a: NDArray[np.float64], b: NDArray[np.float64], x: float) -> NDArray[np.float64]:
