@@ -24,6 +24,7 @@ from hotswap.domain.analysis import Bake as BakeRecord
 from hotswap.domain.analysis import Checkpoint, Look, Source, Subject
 from hotswap.domain.backtest import Asked as AskedAgain
 from hotswap.domain.backtest import Recorded, RecordedRequest, Reply, ReplyKind, Ruling, rule, spread
+from hotswap.domain.errors import Unavailable
 from hotswap.domain.fleet import Scale
 from hotswap.domain.policy import Asked, Bake, GoTo, Hold, Promote, RollBack, Rollout, SetWeight, Wait, next_action
 from hotswap.domain.traffic import FULL, Counts, total_counts
@@ -47,7 +48,10 @@ class End(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a rollout ended: `seconds` after its first weight; so many of its requests were worse off for it."""
+    """How a rollout ended: `seconds` after its first weight; of the `requests` until then so many were worse off.
+
+    What is held ends here, as nobody speaks.
+    """
 
     end: End
     message: str
@@ -210,8 +214,13 @@ class _Driver:
                     assert_never(never)
 
     async def _set_weight(self, weight: int) -> None:
+        """And verify it, or come back later where nobody can read what the proxies say."""
         self._world.set_weight(weight)
-        reports = await self._world.reports()
+        try:
+            reports = await self._world.reports()
+        except Unavailable:
+            await asyncio.sleep(1)
+            return
         self._latest = VerifiedWeight(
             weight=weight,
             verified_at=self._clock(),

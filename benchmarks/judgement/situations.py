@@ -100,6 +100,13 @@ NULLS: tuple[Situation, ...] = (
         records=False,
         case="seen: a stable that itself fails 5%",
     ),
+    null(
+        "both fail 5% by chance, without records, of 120 requests a second",
+        comes=callers.anonymous(120),
+        effects=(machines.flaky(of_both, 0.05),),
+        records=False,
+        case="seen: a stable that itself fails 5%",
+    ),
     null("both fail 5% since it began", effects=(machines.flaky(of_both, 0.05, when=while_rolled_out),)),
     null(
         "the stable is down, the candidate mends it",
