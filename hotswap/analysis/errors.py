@@ -6,6 +6,7 @@ keeps the candidate from a pass, since nobody knows how many callers met it.
 
 Pairs are requests that the stable was asked in the candidate's place (`hotswap/domain/traffic.py`). What the candidate
 refuses and the stable answers is the candidate's doing, so a few of them tell; what both refuse counts for nothing.
+What both fail counts, since an outage may have come in between, unless the stable has failed all of it.
 Counts are cumulative over the step; the evidence of earlier steps is added.
 """
 
@@ -104,15 +105,18 @@ class ErrorsJudge:
         metric, candidate, stable = self._metric, self._look.candidate, self._setting.stable(self._look)
         arm, other = self._candidate(candidate), self._stable(stable)
         is_beside = self._setting.share is not None
-        mine, theirs = (arm.draws, other.draws) if is_beside else (arm.requests, other.requests)
+        seen, theirs = (arm.draws, other.draws) if is_beside else (arm.requests, other.requests)
+        is_shared = not self._is_refusals and are_all_shared(candidate)
+        mine = Draws(0, seen.number) if is_shared else seen
         rescued = self._rescued(candidate, mine)
         evidence = self._setting.prior + self._evidence(mine, theirs, rescued)
         needed = -math.log(self._setting.alpha)
         apart = mine.rate - theirs.rate
         excess = max(apart, rescued) if is_beside else rescued
         numbers = {"candidate_rate": mine.rate, "stable_rate": theirs.rate, "excess": max(apart, rescued)}
+        too = ", and the stable failed them as well when it was asked in its place" if is_shared else ""
         told = (
-            f"candidate {mine.failed} of {mine.number} {self._verb} ({mine.rate:.2%}), "
+            f"candidate {seen.failed} of {seen.number} {self._verb} ({seen.rate:.2%}){too}, "
             f"stable {theirs.failed} of {theirs.number} ({theirs.rate:.2%}), "
             f"log-evidence {evidence:.1f} of {needed:.1f}"
         )
@@ -138,7 +142,7 @@ class ErrorsJudge:
         elif not is_beside and apart > metric.threshold:
             outcome, action = Outcome.INCONCLUSIVE, held_at_full(metric)
             told = f"{above}, {OF_ANOTHER_TIME}: {told}"
-        elif is_beside and untold > metric.threshold:
+        elif is_beside and not is_shared and untold > metric.threshold:
             outcome = Outcome.INCONCLUSIVE
             told = (
                 f"{untold:.2%} more requests of callers that keep their arm {self._verb} at the candidate, and no "
@@ -240,6 +244,15 @@ def _worse_than_its_stand_in(counts: Counts, threshold: float, *, alpha: float) 
         return 0.0
     others = max(counts.server_errors - counts.rescued_errors, 0)
     return float(log_evidence(counts.rescued_errors, others, share=1 - (least - threshold)))
+
+
+def are_all_shared(candidate: Counts) -> bool:
+    """Whether the stable, asked in its place, failed every single request that the candidate failed.
+
+    Then no version could answer them, or nobody could at that time: nothing in it speaks against the candidate.
+    """
+    asked_again = candidate.fell_back - candidate.refused
+    return candidate.server_errors > 0 == candidate.rescued_errors and asked_again >= candidate.server_errors
 
 
 def stable_is_down(candidate: Counts, stable: Counts, samples: int, *, alpha: float) -> bool:

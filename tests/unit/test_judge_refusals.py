@@ -177,3 +177,36 @@ def test_wherever_errors_are_judged_refusals_are_unless_somebody_says_otherwise(
     assert names({"name": "c", "source": "confidence"}) == ["c"]
     chosen = CanaryConfig.model_validate({"rollbackThresholds": {"refusalIncrease": 0.2}}).analysis_policy()
     assert next(each.threshold for each in chosen.metrics if each.source is Source.REFUSALS) == 0.2
+
+
+POISON = Counts(230, server_errors=10, fell_back=10, sticky=230, sticky_errors=10, latency={"5000": 220})
+"""One caller sends what neither version can answer."""
+
+
+@pytest.mark.parametrize(
+    ("candidate", "outcome"),
+    [
+        pytest.param(POISON, Outcome.PASS, id="the stable failed all of it too"),
+        pytest.param(replace(POISON, fell_back=14, refused=4), Outcome.PASS, id="beside clients' mistakes"),
+        pytest.param(replace(POISON, rescued_errors=1), Outcome.INCONCLUSIVE, id="the stable answered one"),
+        pytest.param(replace(POISON, fell_back=9), Outcome.INCONCLUSIVE, id="one was not asked again"),
+        pytest.param(replace(POISON, fell_back=0), Outcome.INCONCLUSIVE, id="it must not be asked twice"),
+    ],
+)
+@pytest.mark.parametrize("weight", [FULL // 2, FULL])
+def test_failures_that_the_stable_all_failed_as_well_keep_nobody_from_a_pass(
+    candidate: Counts, outcome: Outcome, weight: int
+) -> None:
+    entities = Entities(candidate=23, stable=17, candidate_failed=1, candidate_failures=10)
+    verdict = judged(candidate, answered(170, sticky=170), weight=weight, entities=entities)
+    errors = metric(verdict, "errors")
+    assert errors.outcome is outcome, errors.message
+    assert ("the stable failed them as well" in errors.message) is (outcome is Outcome.PASS)
+
+
+def test_what_both_fail_is_no_evidence_that_a_later_step_goes_on_from() -> None:
+    entities = Entities(candidate=40, stable=40, candidate_failed=12, candidate_failures=10)
+    both = judged(POISON, answered(170, sticky=170), entities=entities)
+    alone = judged(replace(POISON, rescued_errors=10), answered(170, sticky=170), entities=entities)
+    assert metric(alone, "errors").log_evidence > 3
+    assert metric(both, "errors").log_evidence == 0
