@@ -35,7 +35,8 @@ NULLS: tuple[Situation, ...] = (
         effects=(versions.asks_for_much(1, 6.0),),
         labels_after=5,
     ),
-    null("three sticky callers", comes=callers.sticky(3)),
+    # Nothing may come to the candidate at all: then nothing is known, and harm least of all.
+    null("three sticky callers", comes=callers.sticky(3), right=frozenset({End.PROMOTED, End.UNPROVEN})),
     null("sticky callers beside others", comes=callers.beside_nobody(callers.sticky(100))),
     null(
         "one of 40 callers sends what no version can answer, and again and again",

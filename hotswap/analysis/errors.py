@@ -113,6 +113,8 @@ class ErrorsJudge:
         needed = -math.log(self._setting.alpha)
         apart = mine.rate - theirs.rate
         excess = max(apart, rescued) if is_beside else rescued
+        # What the stable failed of so few pairs is a matter of luck: without evidence it holds nobody up by itself.
+        doubtful = excess if is_beside else min(apart, rescued)
         numbers = {"candidate_rate": mine.rate, "stable_rate": theirs.rate, "excess": max(apart, rescued)}
         too = ", and the stable failed them as well when it was asked in its place" if is_shared else ""
         told = (
@@ -133,7 +135,7 @@ class ErrorsJudge:
         elif min(candidate.good, stable.good) < metric.samples:
             outcome = Outcome.INSUFFICIENT_DATA
             told = f"fewer than {metric.samples} good answers from an arm: {told}"
-        elif excess > metric.threshold:
+        elif doubtful > metric.threshold:
             seconds = self._look.at - self._begun_at
             outlook = Outlook(evidence, self._setting.prior, needed, candidate.completed, seconds)
             numbers |= outlook.numbers

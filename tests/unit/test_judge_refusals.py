@@ -210,3 +210,21 @@ def test_what_both_fail_is_no_evidence_that_a_later_step_goes_on_from() -> None:
     alone = judged(replace(POISON, rescued_errors=10), answered(170, sticky=170), entities=entities)
     assert metric(alone, "errors").log_evidence > 3
     assert metric(both, "errors").log_evidence == 0
+
+
+@pytest.mark.parametrize(
+    ("failed", "rescued", "before", "outcome"),
+    [
+        pytest.param(22, 22, 22, Outcome.PASS, id="1.2% as before, of which the stable happened to fail none"),
+        pytest.param(90, 88, 90, Outcome.PASS, id="5% as before"),
+        pytest.param(24, 24, 4, Outcome.INCONCLUSIVE, id="more than before, and the stable answered them"),
+        pytest.param(90, 40, 4, Outcome.INCONCLUSIVE, id="the world fails more than before"),
+        pytest.param(400, 395, 400, Outcome.HARM, id="evidence of the pairs, whatever was before"),
+    ],
+)
+def test_at_full_weight_a_few_pairs_hold_nobody_who_fails_no_more_than_the_stable_did(
+    failed: int, rescued: int, before: int, outcome: Outcome
+) -> None:
+    mine = answered(1_800, server_errors=failed, fell_back=failed, rescued_errors=rescued)
+    errors = metric(judged(mine, answered(1_800, server_errors=before), weight=FULL), "errors")
+    assert errors.outcome is outcome, errors.message
