@@ -30,8 +30,8 @@ from tests.suite.slowed import busy
 pytestmark = [pytest.mark.stack, pytest.mark.soak, pytest.mark.timeout(400)]
 
 GOLDEN = [{"features": [1, 2]}]
-ROWS: tuple[list[float], ...] = ([1, 2], [3, 1], [-4, 1], [2, 5], [0.5, 1], [7, 1], [4, 4], [-6, 2])
-"""Of eight one has a fraction, and two have a sum that has no logarithm."""
+ROWS: tuple[list[float], ...] = tuple([n - 10 + (0.5 if n % 8 == 4 else 0), 1 + n % 3] for n in range(80))
+"""All of them differ. One of eight has a fraction, and some of ten have a sum that has no logarithm."""
 CLIENTS = 4
 PAUSE_SECONDS = 0.1
 CANARY: dict[str, Any] = {
@@ -68,6 +68,8 @@ def asked(stack: Stack, model: str) -> Iterator[list[httpx.Response]]:
     def ask() -> None:
         while not over.is_set():
             for row in ROWS:
+                if over.is_set():
+                    return
                 tensor = {"name": "x", "datatype": "FP32", "shape": [1, 2], "data": row}
                 answers.append(stack.http.post(f"/api/v1/inference/{model}", json={"features": row}))
                 named = {"inputs": [tensor], "outputs": [{"name": "y"}]}
