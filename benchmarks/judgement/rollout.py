@@ -6,7 +6,8 @@ on an event loop whose time passes at once; `next_action` says what comes next, 
 
 import asyncio
 import selectors
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, assert_never
@@ -15,6 +16,7 @@ import numpy as np
 from temporalio.testing import ActivityEnvironment
 
 from activities.analysis import AnalysisActivities
+from activities.backtest import BacktestActivities
 from activities.looking import Sources
 from benchmarks.judgement.requests import LABELS, NOBODY, Answers, Requests
 from benchmarks.judgement.world import BEGIN, CANDIDATE_APP, STABLE_APP, World
@@ -22,15 +24,15 @@ from hotswap.analysis.backtest import compare
 from hotswap.analysis.judge import Judging
 from hotswap.domain.analysis import Bake as BakeRecord
 from hotswap.domain.analysis import Checkpoint, Look, Source, Subject
-from hotswap.domain.backtest import Asked as AskedAgain
-from hotswap.domain.backtest import Recorded, RecordedRequest, Reply, ReplyKind, Ruling, rule, spread
+from hotswap.domain.application import ApplicationHealth, ApplicationState
+from hotswap.domain.backtest import BacktestReport, Recorded, RecordedRequest, Reply, ReplyKind, Ruling, rule, spread
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.fleet import Scale
 from hotswap.domain.policy import Asked, Bake, GoTo, Hold, Promote, RollBack, Rollout, SetWeight, Wait, next_action
 from hotswap.domain.traffic import FULL, Counts, total_counts
 from hotswap.domain.verdict import Reason, Verdict
 from hotswap.domain.vocabulary import Environment, RequestForm
-from hotswap.messages import CanaryConfig, VerifiedWeight, Watch
+from hotswap.messages import BacktestVersion, CanaryConfig, VerifiedWeight, Watch
 
 MOST_SECONDS = 3_600
 """Of requests from before, that a backtest's sample is drawn from."""
@@ -74,12 +76,22 @@ class _AtOnce(selectors.SelectSelector):
         return ready
 
 
+class _Here(ThreadPoolExecutor):
+    """Does at once what a thread would do beside the loop: no time passes meanwhile."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
 class Clock:
     """An event loop whose time passes at once, and its Unix time."""
 
     def __init__(self) -> None:
         selector = _AtOnce()
         self.loop = asyncio.SelectorEventLoop(selector)
+        self.loop.set_default_executor(_Here())
         self.loop.time = lambda: selector.now  # type: ignore[method-assign]  # that is what the loop waits by
 
     def __call__(self) -> float:
@@ -102,18 +114,20 @@ class _NoLooks:
         return []
 
 
-def tried_on_records(world: World, draw: np.random.Generator, config: CanaryConfig) -> Ended | None:
+def tried_on_records(world: World, clock: Clock, draw: np.random.Generator, config: CanaryConfig) -> Ended | None:
     """The backtest in Production: how the rollout ends by it, before a client meets the candidate; None: not yet."""
-    wanted = config.backtest.samples
-    pool: list[AskedAgain] = []
-    for second in range(1, MOST_SECONDS):
-        if len(pool) >= 3 * wanted or (second > 60 and not pool):
-            break
-        requests = world.before(-second)
-        pool += _asked(requests, draw, first=len(pool))
-    asked = spread(pool, wanted, by=(lambda each: each.request.caller,))
-    recorded = Recorded(tuple(each.request for each in asked))
-    report = compare(recorded, asked, wanted=wanted, tolerance=config.backtest.score_tolerance, at=BEGIN)
+    replicas: Any = _Replicas(world, draw, number=3 * config.backtest.samples)  # of each port what a backtest asks
+    backtest = BacktestActivities(replicas, replicas, replicas, compare, clock=clock).backtest
+    work = BacktestVersion(
+        deployment_id="dep-1",
+        model="fraud",
+        candidate=CANDIDATE_APP,
+        stable=STABLE_APP,
+        samples=config.backtest.samples,
+        budget_seconds=86_400,
+        score_tolerance=config.backtest.score_tolerance,
+    )
+    report: BacktestReport = clock.loop.run_until_complete(ActivityEnvironment().run(backtest, work))
     ruled = rule(report, config.backtest.limits(), environment=Environment.PRODUCTION)
     match ruled.ruling:
         case Ruling.FAIL:
@@ -126,37 +140,58 @@ def tried_on_records(world: World, draw: np.random.Generator, config: CanaryConf
             assert_never(never)
 
 
-def _asked(requests: Requests, draw: np.random.Generator, *, first: int) -> list[AskedAgain]:
-    """What is on record of a second, and both versions' replies to it now."""
-    answered = requests.at_places(requests.stable.statuses(draw) < 400)
-    mine, theirs = answered.candidate.statuses(draw), answered.stable.statuses(draw)
-    found = []
-    for place, caller in enumerate(answered.caller):
-        record = RecordedRequest(
-            f"r-{first + place}",
-            RequestForm.INSTANCE,
-            ({"kind": round(float(answered.kind[place]), 4)},),
-            (_name(answered.stable.label[place]),),
-            BEGIN + requests.at,
-            float(answered.stable.confidence[place]),
-            None if caller == NOBODY else int(caller),
-        )
-        replies = (
-            _reply(answered.candidate, place, int(mine[place])),
-            _reply(answered.stable, place, int(theirs[place])),
-        )
-        found.append(AskedAgain(record, (replies[0],), (replies[1],)))
-    return found
+class _Replicas:
+    """What is on record from before, and both versions' replicas, which are asked the same again."""
+
+    def __init__(self, world: World, draw: np.random.Generator, *, number: int) -> None:
+        self._draw = draw
+        self._requests: dict[str, tuple[Requests, int]] = {}
+        self._records: list[RecordedRequest] = []
+        for second in range(1, MOST_SECONDS):
+            if len(self._records) >= number or (second > 60 and not self._records):
+                break
+            self._add(world.before(-second))
+
+    async def sample(self, application: str, *, model: str, most: int) -> Recorded:
+        return Recorded(tuple(spread(self._records, most, by=(lambda each: each.caller,))))
+
+    async def store(self, deployment_id: str, report: BacktestReport) -> None: ...
+
+    async def applications(self) -> dict[str, ApplicationState]:
+        names = (CANDIDATE_APP, STABLE_APP)
+        return {name: ApplicationState(name, ApplicationHealth.RUNNING, targets=("replica:1",)) for name in names}
+
+    async def ask(self, application: str, model: str, target: str, request: RecordedRequest) -> Reply:
+        requests, place = self._requests[request.request_id]
+        answers = requests.candidate if application == CANDIDATE_APP else requests.stable
+        return _reply(answers.at(np.array([place])), self._draw)
+
+    def _add(self, requests: Requests) -> None:
+        answered = requests.at_places(requests.stable.statuses(self._draw) < 400)
+        for place, caller in enumerate(answered.caller):
+            record = RecordedRequest(
+                f"r-{len(self._records)}",
+                RequestForm.INSTANCE,
+                ({"kind": round(float(answered.kind[place]), 4)},),
+                (_name(answered.stable.label[place]),),
+                BEGIN + requests.at,
+                float(answered.stable.confidence[place]),
+                None if caller == NOBODY else int(caller),
+            )
+            self._requests[record.request_id] = answered, place
+            self._records.append(record)
 
 
-def _reply(answers: Answers, place: int, status: int) -> Reply:
-    seconds = float(answers.ms[place]) / 1000
+def _reply(answers: Answers, draw: np.random.Generator) -> Reply:
+    """To the one request that these are the answers to."""
+    [status] = answers.statuses(draw)
+    seconds = float(answers.ms[0]) / 1000
     if status >= 500:
         return Reply(ReplyKind.FAILED, seconds, problem=str(status))
     if status >= 400:
         return Reply(ReplyKind.REFUSED, seconds, field="features.kind", problem=str(status))
-    labels = (_name(answers.label[place]),) * int(answers.rows[place])
-    return Reply(ReplyKind.ANSWERED, seconds, labels, float(answers.confidence[place]))
+    labels = (_name(answers.label[0]),) * int(answers.rows[0])
+    return Reply(ReplyKind.ANSWERED, seconds, labels, float(answers.confidence[0]))
 
 
 def _name(label: int) -> str:

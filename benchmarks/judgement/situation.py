@@ -63,7 +63,7 @@ class Situation:
             disturbs=self.disturbs() if self.disturbs is not None else None,
             proxies=self.proxies,
         )
-        if self.records and (ended := tried_on_records(world, draw, canary)) is not None:
+        if self.records and (ended := tried_on_records(world, clock, draw, canary)) is not None:
             clock.loop.close()
             return ended
         return run(rolled_out(world, clock, canary, words=self.words), clock)
