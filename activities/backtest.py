@@ -8,6 +8,7 @@ that can't be reached holds nothing up, since its answers are on record and the 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from temporalio import activity
 
@@ -25,6 +26,12 @@ UNDER_LOAD = 100
 """So many of the requests at most are asked again, some at a time, to compare latency under load."""
 ALONE_SHARE = 0.7
 """Of the time that there is, for asking one request after the other."""
+AGAIN_SHARE = 0.85
+"""Until then, failures are asked again."""
+ROUNDS = 4
+"""So often at most: five failures in a row beside five answers of the stable are no chance (0.1% at most)."""
+AGAIN = 400
+"""So many times both versions are asked again at most, whatever the number of failures."""
 
 
 class BacktestActivities:
@@ -107,7 +114,7 @@ class _Asking:
         self._stable_is_there = True
 
     async def ask(self, requests: Sequence[RecordedRequest], *, seconds: float) -> list[Asked]:
-        """As many as there is time for: one after the other, then some of them a few at a time."""
+        """As many as there is time for: one after the other, failures again, then some of them a few at a time."""
         begun = time.monotonic()
         asked: list[Asked] = []
         for number, request in enumerate(requests):
@@ -115,6 +122,7 @@ class _Asking:
                 break
             note(f"has asked {number} of {len(requests)} recorded requests")
             asked.append(await self._alone(request, candidate_first=number % 2 == 0))
+        await self._ask_again(asked, until=begun + AGAIN_SHARE * seconds)
         # What either of them has not answered alone takes its time, and is known.
         fit = [each for each in range(len(asked)) if _is_answered(asked[each])][:UNDER_LOAD]
         for start in range(0, len(fit), AT_ONCE):
@@ -126,6 +134,26 @@ class _Asking:
             for position, each in zip(group, together, strict=True):
                 asked[position] = each
         return asked
+
+    async def _ask_again(self, asked: list[Asked], *, until: float) -> None:
+        """What the candidate has failed, and the stable has not, in rounds: what fails by chance drops out.
+
+        A round that can't be finished doesn't count, so each failure that is left was asked as often as the others.
+        """
+        left = AGAIN
+        for number in range(1, ROUNDS + 1):
+            failures = [each for each in range(len(asked)) if asked[each].is_candidates_failure]
+            left -= len(failures)
+            if not failures or left < 0:
+                return
+            found: list[Asked] = []
+            for each in failures:
+                if time.monotonic() > until:
+                    return
+                note(f"asks again what the candidate has failed, round {number}: {len(found)} of {len(failures)}")
+                found.append(await self._alone(asked[each].request, candidate_first=(len(found) + number) % 2 == 0))
+            for each, again in zip(failures, found, strict=True):
+                asked[each] = replace(asked[each], again=(*asked[each].again, again))
 
     async def _alone(self, request: RecordedRequest, *, candidate_first: bool) -> Asked:
         """By turns who is first: whatever both look up may be nearer for the second."""
@@ -150,7 +178,7 @@ class _Asking:
         else:
             theirs, mine = await of_stable(), await of_candidate()
         return [
-            Asked(each.request, (*each.candidate, reply), (*each.stable, *other))
+            replace(each, candidate=(*each.candidate, reply), stable=(*each.stable, *other))
             for each, reply, other in zip(group, mine, theirs, strict=True)
         ]
 

@@ -3,7 +3,8 @@
 The request is the unit of evidence, whatever its number of rows, since the rows of one are alike. A share is shown only
 as far as the exact binomial bound (Clopper and Pearson 1934) goes at `ALPHA`: of 200 requests 7 have to be refused
 before more than 1% is shown. What the stable refuses or fails as well, when it is asked again, says nothing of the
-candidate and is left out. Limits and what follows from them are `hotswap/domain/backtest.py`.
+candidate and is left out. A failure may be chance, which the stable meets as often: so it counts as far as the
+candidate fails more than the stable does. Limits and what follows from them are `hotswap/domain/backtest.py`.
 
 It takes what was asked and answers counts, names of fields and request ids: no value of a feature leaves it, so a slice
 is named by the rank of its values.
@@ -20,8 +21,10 @@ import msgspec
 import numpy as np
 from scipy.special import betaincinv
 
+from hotswap.analysis.betting import STAKES
 from hotswap.analysis.drift import compare as distances
 from hotswap.analysis.drift import furthest
+from hotswap.analysis.evidence import log_mean
 from hotswap.analysis.reference import columns, is_number, summarised
 from hotswap.domain.backtest import (
     AT_ONCE,
@@ -36,6 +39,8 @@ from hotswap.domain.backtest import (
     ReplyKind,
     Tally,
     Timing,
+    failure,
+    leaves,
 )
 
 ALPHA = 0.005
@@ -93,7 +98,7 @@ def compare(
         report,
         refusals=tally(len(refused), len(compared)),
         refused_fields=_grouped(refused, of=len(compared)),
-        failures=tally(len(failed), len(compared)),
+        failures=_failures(len(failed), len(compared), [each for each in asked if not _is_mistake(each)]),
         failure_kinds=_grouped(failed, of=len(compared)),
     )
     return _with_answers(report, [each for each in compared if _is_answered(each)], tolerance)
@@ -109,6 +114,11 @@ def tally(hits: float, of: int) -> Tally:
 def _is_comparable(asked: Asked) -> bool:
     """Whether the stable still answers it: else it is the client's mistake, or everybody's failure."""
     return not asked.stable or asked.stable[0].kind is ReplyKind.ANSWERED
+
+
+def _is_mistake(asked: Asked) -> bool:
+    """Whether the stable refuses by now what it has answered."""
+    return bool(asked.stable) and asked.stable[0].kind is ReplyKind.REFUSED
 
 
 def _replies(asked: Asked) -> Iterator[Reply]:
@@ -129,22 +139,65 @@ def _first(asked: Iterable[Asked], is_so: Callable[[Reply], bool]) -> Iterator[t
 
 
 def _failure(asked: Asked) -> str | None:
-    """How the candidate failed this request, if it did: also an answer that is none where the stable had one."""
-    for reply in _replies(asked):
-        if reply.kind is ReplyKind.FAILED:
-            return reply.problem
-        if reply.kind is not ReplyKind.ANSWERED or reply.answers is None:
-            continue
-        if len(reply.answers) != len(asked.request.answers):
-            return "another number of answers than of instances"
-        if any(_lacks(mine, theirs) for mine, theirs in zip(reply.answers, asked.request.answers, strict=True)):
-            return "an answer that is no finite number"
-    return None
+    """How the candidate failed this request, if it did."""
+    return next((told for reply in _replies(asked) if (told := failure(asked.request, reply)) is not None), None)
 
 
-def _lacks(mine: Any, theirs: Any) -> bool:
-    """JSON has no NaN and no infinity: a number that is none is written as null."""
-    return None in _leaves(mine) and None not in _leaves(theirs)
+def _failures(failed: int, compared: int, asked: Sequence[Asked]) -> Tally:
+    """With the lower bound of the share that the candidate fails more than the stable does, which chance makes both do.
+
+    It is the higher one of two, so each holds at half of `ALPHA`.
+    """
+    if not failed:
+        return Tally(0, compared)
+    always = [each for each in asked if each.is_candidates_failure]
+    times = 1 + min((len(each.again) for each in always), default=0)
+    pairs = [each for each in asked if each.stable]
+    mine = [any(failure(each.request, reply) is not None for reply in each.candidate) for each in pairs]
+    theirs = [any(reply.kind is ReplyKind.FAILED for reply in each.stable) for each in pairs]
+    at_least = max(
+        always_at_least(len(always), len(asked), times=times, alpha=ALPHA / 2),
+        excess_at_least(
+            sum(here and not there for here, there in zip(mine, theirs, strict=True)),
+            sum(there and not here for here, there in zip(mine, theirs, strict=True)),
+            len(pairs),
+            alpha=ALPHA / 2,
+        ),
+    )
+    return Tally(failed, compared, at_least)
+
+
+def always_at_least(hits: int, of: int, *, times: int, alpha: float) -> float:
+    """The share of requests that the candidate is worse at, if it failed `hits` so many `times`, and the stable never.
+
+    A request that two versions fail with the same probability q comes to that by a coincidence: in q(1 - q) of the
+    times, a quarter at most, and so often in a row in 0.25^times at most.
+    """
+    if not hits:
+        return 0.0
+    coincidence = 0.25**times
+    return max((float(betaincinv(hits, of - hits + 1, alpha)) - coincidence) / (1 - coincidence), 0.0)
+
+
+def excess_at_least(worse: int, better: int, of: int, *, alpha: float) -> float:
+    """By how much the share that the candidate fails is above the stable's, at least, of requests that both were asked.
+
+    `worse` are those that the candidate alone has failed, `better` those that the stable alone has. Were an excess the
+    true one, a bet on each request that the candidate alone fails it would be fair. So capital above 1/alpha has a
+    probability of alpha at most, and an excess at which the bets come to that is too low (as in `betting.py`).
+    """
+    from scipy.optimize import brentq  # It takes 0.3 s to import, which a restarted worker has not to spare.
+
+    def contradicted(excess: float) -> float:
+        stakes = STAKES / (1 + excess)
+        capital = (
+            worse * np.log1p(stakes * (1 - excess))
+            + better * np.log1p(-stakes * (1 + excess))
+            + (of - worse - better) * np.log1p(-stakes * excess)
+        )
+        return log_mean(capital) + math.log(alpha)
+
+    return float(brentq(contradicted, 0.0, 1.0)) if contradicted(0.0) > 0 else 0.0
 
 
 def _is_answered(asked: Asked) -> bool:
@@ -213,22 +266,14 @@ def _is_numeric(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _leaves(value: Any) -> list[Any]:
-    if isinstance(value, Mapping):
-        return list(chain.from_iterable(map(_leaves, value.values())))
-    if isinstance(value, list | tuple):
-        return list(chain.from_iterable(map(_leaves, value)))
-    return [value]
-
-
 def _are_labels(answers: Sequence[Any]) -> bool:
-    numbers = {each for answer in answers for each in _leaves(answer) if _is_numeric(each)}
+    numbers = {each for answer in answers for each in leaves(answer) if _is_numeric(each)}
     return len(numbers) <= MOST_CLASSES and all(float(each).is_integer() for each in numbers)
 
 
 def _tolerance(answers: Sequence[Any]) -> float:
     """Half a standard deviation of the stable's scores: as the quartiles tell it, which no outlier moves."""
-    numbers = [float(each) for answer in answers for each in _leaves(answer) if is_number(each)]
+    numbers = [float(each) for answer in answers for each in leaves(answer) if is_number(each)]
     low, high = np.quantile(numbers, [0.25, 0.75])
     deviation = (high - low) / 1.349
     return float(SPREADS * (deviation if deviation > 0 else np.std(numbers)))

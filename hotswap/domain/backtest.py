@@ -7,10 +7,10 @@ feature.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import Any, TypeVar
 
 from hotswap.domain.vocabulary import Environment, RequestForm
@@ -115,12 +115,50 @@ class Reply:
 class Asked:
     """One request and the replies to it: the first was alone, those after it came among others at the same time.
 
-    The stable may have none, where it can't be reached.
+    The stable may have none, where it can't be reached. What the candidate has failed alone was asked of both `again`,
+    some times.
     """
 
     request: RecordedRequest
     candidate: tuple[Reply, ...]
     stable: tuple[Reply, ...] = ()
+    again: tuple["Asked", ...] = ()
+
+    @property
+    def is_candidates_failure(self) -> bool:
+        """Whether the candidate failed it each time that it was alone, and the stable, if it was there, never did."""
+        return all(
+            failure(each.request, each.candidate[0]) is not None
+            and (not each.stable or each.stable[0].kind is ReplyKind.ANSWERED)
+            for each in (self, *self.again)
+        )
+
+
+def failure(request: RecordedRequest, reply: Reply) -> str | None:
+    """How this reply to the request is a failure, if it is: also an answer that is none where the stable had one."""
+    if reply.kind is ReplyKind.FAILED:
+        return reply.problem
+    if reply.kind is not ReplyKind.ANSWERED or reply.answers is None:
+        return None
+    if len(reply.answers) != len(request.answers):
+        return "another number of answers than of instances"
+    if any(_lacks(mine, theirs) for mine, theirs in zip(reply.answers, request.answers, strict=True)):
+        return "an answer that is no finite number"
+    return None
+
+
+def _lacks(mine: Any, theirs: Any) -> bool:
+    """JSON has no NaN and no infinity: a number that is none is written as null."""
+    return None in leaves(mine) and None not in leaves(theirs)
+
+
+def leaves(value: Any) -> list[Any]:
+    """What an answer of lists and objects is made of."""
+    if isinstance(value, Mapping):
+        return list(chain.from_iterable(map(leaves, value.values())))
+    if isinstance(value, list | tuple):
+        return list(chain.from_iterable(map(leaves, value)))
+    return [value]
 
 
 @dataclass(frozen=True, slots=True)
