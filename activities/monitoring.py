@@ -11,7 +11,7 @@ from temporalio import activity
 from activities.acting import acting
 from hotswap.domain.errors import HotSwapError
 from hotswap.domain.monitoring import Active, Alert, AlertKind, Finding, rolls_back
-from hotswap.messages import Announcement, DeploymentInput, Found, RollbackRequest, RollbackStarted
+from hotswap.messages import Announcement, DeploymentInput, Found, RaiseAlert, RollbackRequest, RollbackStarted
 from hotswap.ports import Alerts, Announcer, Monitor, Rollbacks
 
 logger = logging.getLogger(__name__)
@@ -41,6 +41,12 @@ class MonitoringActivities:
     async def announce(self, announcement: Announcement) -> None:
         event = announcement.event.model_dump(mode="json", by_alias=True)
         await self._announcer.announce(announcement.webhook, event)
+
+    @activity.defn
+    @acting
+    async def raise_alert(self, alert: RaiseAlert) -> None:
+        """Put it on record; the monitor's next look tells of it."""
+        await self._alerts.open_of(alert.deployment_id, alert.kind, alert.message)
 
     @activity.defn
     @acting
@@ -101,9 +107,13 @@ class MonitoringActivities:
         await self._alerts.open(active, finding, rolls_back=rolls_back(active, finding.kind))
 
     async def _found(self, kind: AlertKind) -> Found:
-        """Of this kind alone: the looks of another one run at the same time, and see to theirs."""
+        """Of this kind alone: the looks of another one run at the same time, and see to theirs.
+
+        What deployments raise is told by the look that comes each minute.
+        """
+        seen_to = {kind} if kind is AlertKind.DRIFT else set(AlertKind) - {AlertKind.DRIFT}
         opened, untold = [
-            [alert for alert in alerts if alert.kind is kind]
+            [alert for alert in alerts if alert.kind in seen_to]
             for alerts in (await self._alerts.opened(), await self._alerts.untold())
         ]
         due = [alert for alert in opened if alert.rolls_back and alert.rollback_id is None]

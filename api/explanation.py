@@ -25,6 +25,9 @@ from hotswap.persistence.rows import DeploymentRow
 from hotswap.persistence.tables import Deployment
 from hotswap.views import AnalysisView, ExplanationView, HappeningKind, HappeningView, RuledMetricView
 
+Rules = Mapping[tuple[str, JudgeName], Metric]
+"""What metrics are judged by, by name and judge: a first version's by other judges than those of the next."""
+
 STATUS, WEIGHT, APPROVE, ROUTE = "status ", "weight verified", "approve", "change route"
 """The actions of audit events, as `hotswap/persistence/` writes them."""
 TRIED = "backtest"
@@ -121,7 +124,7 @@ def _decides(event: Event, *, weight: int) -> bool:
     return event.action.startswith(STATUS) or (event.action == WEIGHT and event.after["weight"] != weight)
 
 
-def _analysis(analysis: Analysis, follower: Event | None, rules: Mapping[str, Metric]) -> HappeningView:
+def _analysis(analysis: Analysis, follower: Event | None, rules: Rules) -> HappeningView:
     verdict = analysis.verdict
     # What is still watched for harm after it has led to something is judged later than that.
     at = analysis.judged_at if follower is None else min(analysis.judged_at, follower.at)
@@ -142,7 +145,7 @@ def _analysis(analysis: Analysis, follower: Event | None, rules: Mapping[str, Me
             message=verdict.message,
             candidate=arm_view(verdict.candidate),
             stable=arm_view(verdict.stable),
-            metrics=[_metric(each, rules.get(each.name)) for each in verdict.metrics],
+            metrics=[_metric(each, rules.get((each.name, each.judge))) for each in verdict.metrics],
             led_to=None if follower is None else _told(follower),
             missing_proxies=list(verdict.missing),
         ),
@@ -168,9 +171,10 @@ def _metric(result: MetricResult, rule: Metric | None) -> RuledMetricView:
     )
 
 
-def _rules(row: DeploymentRow) -> dict[str, Metric]:
+def _rules(row: DeploymentRow) -> Rules:
     try:
-        policy = CanaryConfig.model_validate(row.deployment.strategy_config).analysis_policy()
+        config = CanaryConfig.model_validate(row.deployment.strategy_config)
     except ValidationError:  # written by a version of HotSwap whose configuration was another
         return {}
-    return {metric.name: metric for metric in policy.metrics}
+    judged = (*config.first_policy().metrics, *config.analysis_policy().metrics)
+    return {(metric.name, metric.judge): metric for metric in judged}

@@ -258,10 +258,11 @@ def _message(row: DeploymentRow) -> str | None:
 def _steps(row: DeploymentRow) -> tuple[Step, ...]:
     deployment = row.deployment
     was_opened = deployment.run_id is not None
-    if deployment.kind == DeploymentKind.ROLLBACK or (was_opened and row.previous_version is None):
+    if deployment.kind == DeploymentKind.ROLLBACK:
         return immediate_steps()
     try:
-        return CanaryConfig.model_validate(deployment.strategy_config).plan()
+        config = CanaryConfig.model_validate(deployment.strategy_config)
+        return config.first_plan() if was_opened and row.previous_version is None else config.plan()
     except ValidationError:  # written by a version of HotSwap whose configuration was another
         return ()
 

@@ -87,7 +87,11 @@ def _replayed(
 ) -> ReplayView:
     from hotswap.analysis.replay import conclusion, replay  # brings scipy, which nothing else here needs
 
-    replayed = replay(bakes, policy=config.analysis_policy(), steps=config.plan(), rules=config.rules())
+    is_first = row.previous_version is None and not any(look.stable.completed for bake in bakes for look in bake.looks)
+    policy, steps = (
+        (config.first_policy(), config.first_plan()) if is_first else (config.analysis_policy(), config.plan())
+    )
+    replayed = replay(bakes, policy=policy, steps=steps, rules=config.rules())
     end, message = conclusion(replayed)
     recorded = {(each.step, each.begun_at): each.verdict.outcome for each in analyses}
     return ReplayView(

@@ -147,7 +147,7 @@ def world() -> Iterator[World]:
             stack.api.await_registration(MODEL, version)
         found = World(stack, trained)
         try:
-            found.deploy(VERSIONS[0])
+            found.deploy(VERSIONS[0], {"firstVersion": {"monitoringDuration": "PT0S"}})
             with found.under_load():
                 last = found.deploy(VERSIONS[1], QUICK_CANARY)
             if last.status is not DeploymentStatus.ACTIVE:

@@ -20,6 +20,12 @@ def with_defaults(config: CanaryConfig, settings: Settings) -> CanaryConfig:
         said["analysis"] = config.analysis.model_copy(update={"latency_floor": settings.deployments.latency_floor})
     if "samples" not in config.backtest.model_fields_set:
         said["backtest"] = config.backtest.model_copy(update={"samples": settings.deployments.backtest_samples})
+    first: dict[str, Any] = {}
+    if "monitoring_duration" not in config.first_version.model_fields_set:
+        first["monitoring_duration"] = settings.deployments.first_version_duration
+    if "max_latency" not in config.first_version.model_fields_set:
+        first["max_latency"] = settings.gateway.candidate_timeout
+    said["first_version"] = config.first_version.model_copy(update=first)
     deadline = config.approval_deadline
     if "approval_deadline" not in config.model_fields_set:
         deadline = said["approval_deadline"] = settings.deployments.approval_deadline

@@ -14,7 +14,7 @@ from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 with workflow.unsafe.imports_passed_through():
     from hotswap.domain.errors import InsufficientCapacity, ReplicasFailed
-    from hotswap.domain.policy import RollBack
+    from hotswap.domain.policy import Fail, RollBack
     from hotswap.domain.verdict import Reason
     from hotswap.messages import waiting_queue, watch_queue
 
@@ -34,9 +34,9 @@ _WATCH_AGAIN = RetryPolicy(initial_interval=timedelta(milliseconds=100), maximum
 
 
 class GoBack(Exception):
-    """Ends the forward path; compensation follows."""
+    """Ends the forward path; compensation follows, unless there is nothing to go back to."""
 
-    def __init__(self, cause: RollBack) -> None:
+    def __init__(self, cause: RollBack | Fail) -> None:
         super().__init__(cause.message)
         self.cause = cause
 
@@ -90,7 +90,7 @@ _REASONS = {
 }
 
 
-def cause_of(error: BaseException) -> RollBack:
+def cause_of(error: BaseException) -> RollBack | Fail:
     """What happened, in the deployment's terms."""
     if isinstance(error, GoBack):
         return error.cause

@@ -11,11 +11,13 @@ from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.deployments import DeploymentActivities
+    from activities.monitoring import MonitoringActivities
     from activities.replicas import ReplicaActivities
     from hotswap.domain.lifecycle import TRANSITIONS, DeploymentStatus
-    from hotswap.domain.policy import RollBack
+    from hotswap.domain.monitoring import AlertKind
+    from hotswap.domain.policy import Fail, RollBack
     from hotswap.domain.verdict import Reason
-    from hotswap.messages import DeploymentInput, DeploymentOutcome, Transition
+    from hotswap.messages import DeploymentInput, DeploymentOutcome, RaiseAlert, Transition
     from hotswap.telemetry import trace_id
     from workflows.calls import cause_of
     from workflows.retreat import Retreat
@@ -58,6 +60,16 @@ class Compensation(Retreat):
         }
         status = DeploymentStatus.CANCELLED if cause.reason in asked_for else DeploymentStatus.FAILED
         return await self._end(status, cause.reason, cause.message)
+
+    async def _fail(self, cause: Fail) -> DeploymentOutcome:
+        """End as failed with the traffic where it is, and raise an alert; no version becomes the active one."""
+        await self._raise_alert(AlertKind.FIRST_VERSION, cause.message)
+        await self._let_scale_by_load()
+        return await self._end(DeploymentStatus.FAILED, cause.reason, cause.message)
+
+    async def _raise_alert(self, kind: AlertKind, message: str) -> None:
+        alert = RaiseAlert(deployment_id=self._request.deployment_id, kind=kind, message=message)
+        await self._insist(MonitoringActivities.raise_alert, alert, summary=f"raise the alert {kind}")
 
     async def _remove_replicas(self, application: str) -> None:
         await self._insist(ReplicaActivities.retire_replicas, application, summary=f"stop {application}")

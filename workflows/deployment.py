@@ -26,10 +26,10 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.capacity import CapacityPlan
     from hotswap.domain.ids import retirement_workflow_id
     from hotswap.domain.lifecycle import DeploymentStatus
-    from hotswap.domain.policy import RollBack
+    from hotswap.domain.policy import Fail, RollBack
     from hotswap.domain.promotion import PromotionRule, unmet
     from hotswap.domain.registry import DeploymentBrief
-    from hotswap.domain.strategy import immediate_steps
+    from hotswap.domain.strategy import Step, immediate_steps
     from hotswap.domain.traffic import FULL, Arm
     from hotswap.domain.verbs import BACKTEST, START
     from hotswap.domain.verdict import Reason
@@ -75,7 +75,8 @@ class DeploymentWorkflow(Stepping):
         except BaseException as error:
             if not (isinstance(error, GoBack) or is_outcome(error)):
                 raise
-            outcome = await uninterrupted(self._go_back(cause_of(error)))
+            cause = cause_of(error)
+            outcome = await uninterrupted(self._fail(cause) if isinstance(cause, Fail) else self._go_back(cause))
             if outcome.reason is Reason.ROLLBACK_FAILED:
                 raise ApplicationError(outcome.message, type=Reason.ROLLBACK_FAILED, non_retryable=True) from error
             if is_cancelled_exception(error) or (workflow.cancellation_reason() and self._asked.abort is None):
@@ -121,8 +122,15 @@ class DeploymentWorkflow(Stepping):
             await self._try_on_records(spec, plan)
         if not immediate and plan.candidate > 0:
             await self._let_testers_in()
-        await self._roll_out(spec, immediate_steps() if immediate else self._request.config.plan(), plan)
+        await self._roll_out(spec, self._steps(immediate=immediate), plan)
         return await self._finish(spec, plan)
+
+    def _steps(self, *, immediate: bool) -> tuple[Step, ...]:
+        if not immediate:
+            return self._request.config.plan()
+        if self._request.kind is DeploymentKind.ROLLOUT and workflow.patched("watch-first-version"):
+            return self._request.config.first_plan()
+        return immediate_steps()
 
     async def _recover(self, brief: DeploymentBrief, spec: ApplicationSpec) -> DeploymentOutcome:
         """End what a lost run began: forward where its version serves already, else back."""

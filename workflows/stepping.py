@@ -22,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.capacity import CapacityPlan, Mode
     from hotswap.domain.fleet import Fleet, Scale, Shift
     from hotswap.domain.lifecycle import DeploymentStatus
-    from hotswap.domain.policy import Bake, GoTo, Hold, Promote, RollBack, Rollout, SetWeight, Wait, next_action
+    from hotswap.domain.policy import Bake, Fail, GoTo, Hold, Promote, RollBack, Rollout, SetWeight, Wait, next_action
     from hotswap.domain.strategy import Step
     from hotswap.domain.traffic import FULL, Arm, Counts
     from hotswap.domain.verdict import Outcome, Verdict
@@ -39,6 +39,9 @@ with workflow.unsafe.imports_passed_through():
 
 LONGEST_WATCH = timedelta(days=1)
 """Of a hold without a limit: then it is watched anew."""
+
+NOTHING = Arm("", "", "")
+"""What serves beside a model's first version."""
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
@@ -85,7 +88,7 @@ class Stepping(Compensation):
                     await self._hold(candidate, action)
                 case GoTo():
                     self._go_to(action)
-                case RollBack():
+                case RollBack() | Fail():
                     raise GoBack(action)
                 case Promote():
                     return
@@ -130,7 +133,7 @@ class Stepping(Compensation):
         try:
             verdict = await self._watched(
                 self._watch(candidate, until=bake.until, deadline=bake.deadline),
-                summary=f"judge candidate against stable at {weight}",
+                summary=f"judge {'it by its limits' if self._is_first else 'candidate against stable'} at {weight}",
                 timer=f"bake at {weight}, with its deadline",
             )
         except FailureError as error:
@@ -149,7 +152,8 @@ class Stepping(Compensation):
         if self._status is not DeploymentStatus.PAUSED:
             await self._enter(DeploymentStatus.PAUSED, hold.message + _until(hold.until))
         until = hold.until if hold.until is not None else workflow.time() + LONGEST_WATCH.total_seconds()
-        if self._rollout.weight_verified_at is None or self._verified_weight == 0 or self._stable is None:
+        unwatched = self._stable is None and not self._is_first
+        if self._rollout.weight_verified_at is None or self._verified_weight == 0 or unwatched:
             await self._wait(until, summary=hold.message)
             return
         try:
@@ -210,11 +214,11 @@ class Stepping(Compensation):
         assert self._rollout is not None
         assert self._latest is not None
         assert self._first is not None
-        assert self._stable is not None
+        config, stable = self._request.config, self._stable or NOTHING
         reference: Counts | None = None
-        if self._verified_weight == FULL:
+        if self._verified_weight == FULL and self._stable is not None:
             reference = self._latest.stable - self._first.stable
-            if reference.good < self._request.config.minimum_requests:
+            if reference.good < config.minimum_requests:
                 reference = self._latest.stable
         return Watch(
             subject=Subject(
@@ -222,9 +226,9 @@ class Stepping(Compensation):
                 environment=self._request.environment,
                 model=self._request.model,
                 candidate=candidate.application,
-                stable=self._stable.application,
+                stable=stable.application,
                 candidate_version=candidate.version,
-                stable_version=self._stable.version,
+                stable_version=stable.version,
                 weight=self._verified_weight,
                 since=self._latest.verified_at,
             ),
@@ -232,10 +236,16 @@ class Stepping(Compensation):
             baseline=self._latest,
             reference=reference,
             prior_evidence=self._evidence,
-            policy=self._request.config.analysis_policy(),
+            policy=config.first_policy() if self._is_first else config.analysis_policy(),
             bake_until=until,
             deadline=deadline,
         )
+
+    @property
+    def _is_first(self) -> bool:
+        """Whether the present step is a first version's, which is judged by its limits alone."""
+        step = self._rollout.step if self._rollout is not None else None
+        return step is not None and step.is_first
 
     def _no_verdict(self, outcome: Outcome, message: str) -> Verdict:
         return Verdict(outcome, message, evidence=self._evidence)
@@ -266,8 +276,11 @@ class Stepping(Compensation):
 
     def _go_to(self, action: GoTo) -> None:
         assert self._rollout is not None
-        if self._rollout.verdict is not None:
-            self._evidence = self._rollout.verdict.evidence
+        verdict = self._rollout.verdict
+        if verdict is not None:
+            self._evidence = verdict.evidence
+        if self._is_first and verdict is not None:
+            self._note(f"first version: {action.why}", kind="first version", actor="hotswap")
         self._message = action.why
         self._rollout = self._rollout.at_step(action.position)
         self._asked = self._asked.answered()

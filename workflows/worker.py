@@ -192,6 +192,7 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
             monitoring.look_for_drift,
             monitoring.announce,
             monitoring.mark_told,
+            monitoring.raise_alert,
             monitoring.ask_for_rollback,
             monitoring.record_rollback,
         ],

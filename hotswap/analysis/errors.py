@@ -276,7 +276,7 @@ def excess_at_most(candidate: Draws, stable: Draws, *, alpha: float) -> float:
     return upper - lower
 
 
-def rate_within(hits: int, misses: int, *, alpha: float) -> tuple[float, float]:
+def rate_within(hits: float, misses: float, *, alpha: float) -> tuple[float, float]:
     """A rate's bounds at all times: where the Beta mixture's likelihood ratio stays below 1/alpha (Robbins)."""
     from scipy.optimize import brentq  # It takes 0.3 s to import, which a restarted worker has not to spare.
 

@@ -3,7 +3,9 @@
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, NoVerdict
 from hotswap.domain.verdict import ArmFigures, MetricResult, Outcome, Verdict
 
-ALWAYS_VALID = frozenset({JudgeName.BETA_MIXTURE, JudgeName.QUANTILE, JudgeName.MEAN, JudgeName.COLLAPSE})
+ALWAYS_VALID = frozenset(
+    {JudgeName.BETA_MIXTURE, JudgeName.QUANTILE, JudgeName.MEAN, JudgeName.COLLAPSE, JudgeName.LIMIT}
+)
 
 _SEVERITY = (Outcome.HARM, Outcome.ERROR, Outcome.INCONCLUSIVE, Outcome.INSUFFICIENT_DATA, Outcome.PASS)
 _STRICTEST = (NoVerdict.ROLLBACK, NoVerdict.HOLD, NoVerdict.EXTEND)

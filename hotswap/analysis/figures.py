@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hotswap.analysis.folded import Folding
-from hotswap.domain.analysis import MINIMUM_CALLERS, Look, Metric, NoVerdict, Source
+from hotswap.domain.analysis import MINIMUM_CALLERS, JudgeName, Look, Metric, NoVerdict, Source
 from hotswap.domain.traffic import FULL, Counts
 from hotswap.domain.verdict import ArmFigures, MetricResult, Outcome, Reason
 
@@ -121,13 +121,14 @@ def result(
     if outcome is Outcome.HARM and not metric.rolls_back:
         outcome, message = Outcome.INCONCLUSIVE, f"worse, but {metric.name} rolls nothing back: {message}"
     speaks_against = outcome is Outcome.INCONCLUSIVE and metric.rolls_back and evidence > 0
+    reason = Reason.LIMIT if metric.judge is JudgeName.LIMIT else _REASONS.get(metric.source, Reason.METRIC)
     return MetricResult(
         metric.name,
         metric.judge,
         outcome,
         message,
         {name: number for name, number in (numbers or {}).items() if math.isfinite(number)},
-        _REASONS.get(metric.source, Reason.METRIC) if outcome is Outcome.HARM else None,
+        reason if outcome is Outcome.HARM else None,
         metric.required or speaks_against,
         metric.on_no_verdict,
         evidence,

@@ -17,6 +17,7 @@ from hotswap.analysis.figures import MetricJudge, Setting, figures
 from hotswap.analysis.folded import NotOurs, dump, fingerprint, load
 from hotswap.analysis.kayenta import KayentaJudge
 from hotswap.analysis.latency import QuantileJudge
+from hotswap.analysis.limits import LimitJudge
 from hotswap.analysis.means import MeanJudge
 from hotswap.analysis.ratio import mismatch
 from hotswap.analysis.threshold import ThresholdJudge
@@ -31,6 +32,7 @@ _JUDGES: dict[JudgeName, Callable[[Metric, Setting], MetricJudge]] = {
     JudgeName.THRESHOLD: ThresholdJudge,
     JudgeName.KAYENTA: KayentaJudge,
     JudgeName.COLLAPSE: CollapseJudge,
+    JudgeName.LIMIT: LimitJudge,
 }
 
 

@@ -14,7 +14,7 @@ from itertools import pairwise
 from hotswap.analysis.judge import Judging
 from hotswap.domain.analysis import AnalysisPolicy, Bake
 from hotswap.domain.baking import is_decided
-from hotswap.domain.policy import Asked, GoTo, Hold, RollBack, Rollout, next_action
+from hotswap.domain.policy import Asked, Fail, GoTo, Hold, RollBack, Rollout, next_action
 from hotswap.domain.strategy import Rules, Step
 from hotswap.domain.traffic import FULL
 from hotswap.domain.verdict import Outcome, Verdict
@@ -24,6 +24,7 @@ class End(StrEnum):
     PASSED = "Passed"
     HELD = "Held"
     ROLLED_BACK = "RolledBack"
+    FAILED = "Failed"
     NOT_KNOWN = "NotKnown"
     NOT_REACHED = "NotReached"
 
@@ -106,6 +107,9 @@ def _judged_again(
             case RollBack(reason, message):
                 said = f"rolled back after {after:.1f} s: {message} ({reason})"
                 return Replayed(bake, End.ROLLED_BACK, said, after, rollout.verdict)
+            case Fail(reason, message):
+                said = f"failed after {after:.1f} s: {message} ({reason})"
+                return Replayed(bake, End.FAILED, said, after, rollout.verdict)
             case GoTo():
                 return Replayed(bake, End.PASSED, f"passed after {after:.1f} s", after, rollout.verdict)
             case _:  # an unjudged step waits for its end

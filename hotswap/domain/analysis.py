@@ -51,6 +51,7 @@ class JudgeName(StrEnum):
     MEAN = "mean"
     KAYENTA = "kayenta"
     COLLAPSE = "collapse"
+    LIMIT = "limit"
 
 
 class Worse(StrEnum):
@@ -83,6 +84,8 @@ class Metric:
     - `kayenta`: once, at the end of the bake; harm is a significant difference that reaches `threshold` times the
       stable's mean.
 
+    - `limit` (errors, refusals, latency): harm where more than `threshold` of the candidate's own requests failed, were
+      refused, or took longer than `maximum` milliseconds; nothing is compared.
     - `collapse` (answers): harm where one answer, or one class of sizes or confidences, is `threshold` more of all
       than it is of the stable's.
 
@@ -111,6 +114,11 @@ class Metric:
     on_no_verdict: NoVerdict = NoVerdict.EXTEND
     share: float = 1.0
     floor_ms: float = LATENCY_FLOOR_MS
+
+    @property
+    def is_absolute(self) -> bool:
+        """Whether it is judged by limits of its own, with no stable beside it."""
+        return self.judge is JudgeName.THRESHOLD and not self.relative and self.source is not Source.DRIFT
 
 
 @dataclass(frozen=True, slots=True)

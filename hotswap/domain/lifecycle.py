@@ -34,8 +34,9 @@ TRANSITIONS: dict[DeploymentStatus, frozenset[DeploymentStatus]] = {
     _S.AWAITING_APPROVAL: _BEFORE_WEIGHT | {_S.PENDING, _S.VALIDATING, _S.DEPLOYING},
     _S.VALIDATING: _BEFORE_WEIGHT | {_S.DEPLOYING},
     _S.DEPLOYING: _BEFORE_WEIGHT | {_S.PROGRESSING, _S.AWAITING_APPROVAL},
-    _S.PROGRESSING: frozenset({_S.PAUSED, _S.PROMOTING, _S.ROLLING_BACK}),
-    _S.PAUSED: frozenset({_S.PROGRESSING, _S.PROMOTING, _S.ROLLING_BACK}),
+    # A model's first version that breaks its limits goes on serving, since nothing else could: that is Failed at once.
+    _S.PROGRESSING: frozenset({_S.PAUSED, _S.PROMOTING, _S.ROLLING_BACK, _S.FAILED}),
+    _S.PAUSED: frozenset({_S.PROGRESSING, _S.PROMOTING, _S.ROLLING_BACK, _S.FAILED}),
     _S.PROMOTING: frozenset({_S.ACTIVE, _S.ROLLING_BACK}),
     # Compensation of a deployment that never published a weight ends as Cancelled or Failed; RollbackFailed is Failed.
     _S.ROLLING_BACK: frozenset({_S.ROLLED_BACK, _S.CANCELLED, _S.FAILED}),

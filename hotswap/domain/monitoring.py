@@ -20,6 +20,8 @@ class OnDegraded(StrEnum):
 class AlertKind(StrEnum):
     ACCURACY = "AccuracyDegraded"
     DRIFT = "Drifted"
+    FIRST_VERSION = "FirstVersionFailed"
+    """Of what serves although it broke a first version's limits, since nothing else could."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,9 @@ WHAT_NEXT = (
 )
 
 
+STILL_SERVES = "it goes on serving, since nothing else could, and counts as no good version: deploy one that mends it"
+
+
 class HoldReason(StrEnum):
     """Why a rollout stays where it is; each is ended by words of its own."""
 
@@ -156,11 +159,19 @@ class RollBack:
 
 
 @dataclass(frozen=True, slots=True)
+class Fail:
+    """End as failed and leave the traffic where it is: there is nothing to go back to."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Promote:
     pass
 
 
-Action = SetWeight | Scale | Bake | Wait | Hold | GoTo | RollBack | Promote
+Action = SetWeight | Scale | Bake | Wait | Hold | GoTo | RollBack | Fail | Promote
 
 
 def next_action(rollout: Rollout, asked: Asked, *, now: float) -> Action:
@@ -173,12 +184,19 @@ def next_action(rollout: Rollout, asked: Asked, *, now: float) -> Action:
     if step is None:
         return Promote()
     if rollout.verdict is not None and rollout.verdict.outcome is Outcome.HARM:
-        return RollBack(rollout.verdict.reason or Reason.FAILED, rollout.verdict.message)
+        return _harmed(step, rollout.verdict)
     if rollout.fleet is not None and rollout.fleet.shed:
         return _move(rollout, step)  # nobody's pause begins while requests are turned away
     if asked.pause:
         return _hold(rollout, HoldReason.PAUSED, rollout.rules.pause, "paused; `resume` goes on", now=now)
     return _asked_to_go(rollout, step, asked) or _step(rollout, step, asked, now=now)
+
+
+def _harmed(step: Step, verdict: Verdict) -> RollBack | Fail:
+    reason = verdict.reason or Reason.FAILED
+    if not step.is_first:
+        return RollBack(reason, verdict.message)
+    return Fail(reason, f"{verdict.message}; {STILL_SERVES}")
 
 
 def _asked_to_go(rollout: Rollout, step: Step, asked: Asked) -> GoTo | None:
@@ -209,6 +227,9 @@ def _step(rollout: Rollout, step: Step, asked: Asked, *, now: float) -> Action:
         # A worker whose clock runs fast must not shorten a bake; only what is shown already may.
         waits = now < until and not rollout.verdict.early
         return Wait(until) if waits else _passed(rollout, step, asked, rollout.verdict.message, now=now)
+    if step.is_first:
+        told = f"it can't be told whether this first version does well: {rollout.verdict.message}"
+        return _passed(rollout, step, asked, told, now=now)
     return _without_verdict(rollout, rollout.verdict, now=now)
 
 

@@ -45,7 +45,8 @@ class Step:
 
     A bake that lacks data is extended up to `deadline_seconds` after its begin. A step that isn't judged ends as soon
     as its bake is over. A `pause` comes after the bake, and an approval of this step ends it. `candidate_replicas` None
-    leaves their number to the capacity plan.
+    leaves their number to the capacity plan. A step that `is_first` is of a model's first version: nothing else could
+    serve, so only harm ends it, and what lacks a verdict goes on.
     """
 
     weight: int
@@ -54,6 +55,7 @@ class Step:
     judged: bool = True
     pause: Pause | None = None
     candidate_replicas: int | None = None
+    is_first: bool = False
 
 
 def canary_steps(
@@ -94,5 +96,12 @@ MOST_STEPS = 1_000
 
 
 def immediate_steps() -> tuple[Step, ...]:
-    """All traffic at once, unjudged: a model's first deployment, and a rollback to a version that is known."""
+    """All traffic at once, unjudged: a rollback to a version that is known, and a first version that nobody watches."""
     return (Step(FULL, bake_seconds=0, deadline_seconds=0, judged=False),)
+
+
+def first_steps(*, watch_seconds: float) -> tuple[Step, ...]:
+    """All traffic at once, watched by absolute limits: a model's first version has nothing to be compared with."""
+    if watch_seconds <= 0:
+        return immediate_steps()
+    return (Step(FULL, watch_seconds, watch_seconds, is_first=True),)

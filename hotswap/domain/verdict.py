@@ -26,6 +26,7 @@ class Reason(StrEnum):
     ACCURACY = "AccuracyDropped"
     DRIFT = "Drifted"
     METRIC = "MetricBreached"
+    LIMIT = "LimitExceeded"
     SAMPLE_RATIO = "SampleRatioMismatch"
     INSUFFICIENT_DATA = "InsufficientData"
     INCONCLUSIVE = "Inconclusive"

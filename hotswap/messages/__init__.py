@@ -20,6 +20,7 @@ from hotswap.messages.monitoring import (
     Event,
     Found,
     MonitoringConfig,
+    RaiseAlert,
     RollbackRequest,
     RollbackStarted,
 )
@@ -113,6 +114,7 @@ __all__ = [
     "PlannedCapacity",
     "Promote",
     "QueueInput",
+    "RaiseAlert",
     "RegistrationInput",
     "Reject",
     "Request",

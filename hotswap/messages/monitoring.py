@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from hotswap.domain.monitoring import Alert, MonitoringPolicy, OnDegraded
+from hotswap.domain.monitoring import Alert, AlertKind, MonitoringPolicy, OnDegraded
 from hotswap.messages.base import Message
 from hotswap.messages.runs import DeploymentInput
 from hotswap.values import Flag, Number, Whole
@@ -60,6 +60,14 @@ class Found(Message):
     alerts: tuple[Alert, ...] = ()
     webhooks: tuple[str, ...] = ()
     to_roll_back: tuple[Alert, ...] = ()
+
+
+class RaiseAlert(Message):
+    """There is something wrong with what this deployment let serve."""
+
+    deployment_id: str
+    kind: AlertKind
+    message: str
 
 
 class RollbackRequest(Message):

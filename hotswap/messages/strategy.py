@@ -1,5 +1,6 @@
 """`strategyConfig` as people write it, and the steps that follow from it."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any, Self
 
@@ -17,6 +18,7 @@ from hotswap.domain.strategy import (
     Rules,
     Step,
     canary_steps,
+    first_steps,
     up_to_full,
 )
 from hotswap.messages.analysis import DRIFT_SAMPLES, AnalysisConfig, refusals
@@ -185,6 +187,37 @@ class BacktestConfig(Message):
         return BacktestLimits(self.max_refusals, self.max_failures, self.max_disagreement, self.on_breach)
 
 
+SLOW = 0.05
+"""The share of a first version's answers that may take longer than its `maxLatency`: then its p95 is above it."""
+
+
+class FirstVersionConfig(Message):
+    """How a model's first version is watched once it has all traffic: by limits, since there is nothing to compare.
+
+    More than these shares, by evidence, are a breach: the deployment ends as failed, and the version goes on serving.
+    """
+
+    monitoring_duration: Duration | None = Field(
+        None, description="how long; the strategy's `monitoringDuration` when absent, PT0S: not at all"
+    )
+    max_failures: Number = Field(0.05, ge=0, lt=1, description="the share of requests that may fail (5xx, no answer)")
+    max_refusals: Number = Field(0.5, ge=0, lt=1, description="the share that may be refused (4xx)")
+    max_latency: Annotated[Duration, Field(gt=timedelta(0), le=timedelta(hours=1))] = Field(
+        timedelta(seconds=5), description=f"what at most {SLOW:.0%} of all answers may take longer than"
+    )
+
+    def metrics(self, *, minimum_requests: int) -> tuple[Metric, ...]:
+        limits = (
+            ("errors", Source.ERRORS, self.max_failures, None),
+            ("refusals", Source.REFUSALS, self.max_refusals, None),
+            ("latency", Source.LATENCY, SLOW, self.max_latency / timedelta(milliseconds=1)),
+        )
+        return tuple(
+            Metric(name, source, JudgeName.LIMIT, threshold=share, maximum=maximum, samples=minimum_requests)
+            for name, source, share, maximum in limits
+        )
+
+
 class CanaryConfig(Message):
     """`strategyConfig` of a Canary; durations are ISO-8601.
 
@@ -221,6 +254,9 @@ class CanaryConfig(Message):
     )
     backtest: BacktestConfig = Field(
         BacktestConfig(), description="how it is tried on what the stable was asked, before any weight"
+    )
+    first_version: FirstVersionConfig = Field(
+        FirstVersionConfig(), description="how a model's first version is watched, which goes to 100% at once"
     )
     analysis: AnalysisConfig = Field(AnalysisConfig(), description="which metrics are judged, and how")
 
@@ -332,3 +368,22 @@ class CanaryConfig(Message):
     def analysis_policy(self) -> AnalysisPolicy:
         defaults = self.rollback_thresholds.metrics(minimum_requests=self.minimum_requests)
         return self.analysis.policy(defaults, minimum_requests=self.minimum_requests)
+
+    def first_plan(self) -> tuple[Step, ...]:
+        """The one step of a model's first version."""
+        said = self.first_version.monitoring_duration
+        watched = self.monitoring_duration if said is None else said
+        return first_steps(watch_seconds=watched.total_seconds())
+
+    def first_policy(self) -> AnalysisPolicy:
+        """What a first version is judged by: its limits, and of `analysis.metrics` those that compare nothing."""
+        policy = self.analysis_policy()
+        limits = self.first_version.metrics(minimum_requests=self.minimum_requests)
+        own = [each for each in policy.metrics if self.analysis.metrics is not None and each.is_absolute]
+        taken = {each.name for each in own}
+        return replace(
+            policy,
+            metrics=(*(each for each in limits if each.name not in taken), *own),
+            promote_early=False,
+            sample_ratio=False,
+        )

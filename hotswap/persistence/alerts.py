@@ -4,9 +4,11 @@ One alert of a kind is open for an application at a time, so that looking again 
 """
 
 import secrets
+from typing import Any
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.monitoring import Active, Alert, AlertKind, Finding
 from hotswap.domain.vocabulary import Environment
@@ -14,7 +16,7 @@ from hotswap.persistence.audit import about_model
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.paging import FIRST, Listing, Window, page
 from hotswap.persistence.queries import names
-from hotswap.persistence.tables import ActiveVersion, AlertRow, Model, ModelVersion
+from hotswap.persistence.tables import ActiveVersion, AlertRow, Deployment, Model, ModelVersion, TrafficRoute
 
 ACTOR = "monitor"
 ALERTS_BY = (AlertRow.at, AlertRow.alert_id)
@@ -25,8 +27,7 @@ class PostgresAlerts:
         self._sessions = sessions
 
     async def open(self, active: Active, finding: Finding, *, rolls_back: bool) -> None:
-        row = {
-            "alert_id": f"alr-{secrets.token_hex(6)}",
+        row: dict[str, Any] = {
             "kind": finding.kind,
             "model_id": active.model_id,
             "environment": active.environment,
@@ -39,24 +40,25 @@ class PostgresAlerts:
             "rolls_back": rolls_back,
         }
         async with self._sessions.begin() as session:
-            opened = await session.scalar(
-                insert(AlertRow)
-                .values(row)
-                .on_conflict_do_nothing(
-                    index_elements=["application", "kind"], index_where=AlertRow.resolved_at.is_(None)
-                )
-                .returning(AlertRow.alert_id)
-            )
-            if opened is not None:
-                session.add(
-                    about_model(
-                        active.model_id,
-                        actor=ACTOR,
-                        action=f"alert {finding.kind}",
-                        why=finding.message,
-                        after={"alert": opened, "version": active.version, "environment": active.environment},
-                    )
-                )
+            await _open(session, row, version=active.version, actor=ACTOR)
+
+    async def open_of(self, deployment_id: str, kind: AlertKind, message: str) -> None:
+        async with self._sessions.begin() as session:
+            deployment = await session.get_one(Deployment, deployment_id)
+            version = await session.get_one(ModelVersion, deployment.version_id)
+            row: dict[str, Any] = {
+                "kind": kind,
+                "model_id": deployment.model_id,
+                "environment": deployment.environment,
+                "version_id": deployment.version_id,
+                "deployment_id": deployment_id,
+                "application": deployment.application,
+                "since": deployment.verified_at or func.now(),
+                "message": message,
+                "numbers": {},
+                "rolls_back": False,
+            }
+            await _open(session, row, version=version.version, actor="hotswap")
 
     async def resolve(self, alert_id: str, why: str) -> None:
         async with self._sessions.begin() as session:
@@ -95,7 +97,19 @@ class PostgresAlerts:
             .where(ActiveVersion.application == AlertRow.application, ActiveVersion.until.is_(None))
             .exists()
         )
-        return await self._listed(_ALERTS.where(AlertRow.resolved_at.is_(None), ~serves))
+        is_routed = (
+            select(TrafficRoute.model)
+            .where(
+                or_(
+                    *(
+                        arm["application"].astext == AlertRow.application
+                        for arm in (TrafficRoute.stable, TrafficRoute.candidate)
+                    )
+                )
+            )
+            .exists()
+        )
+        return await self._listed(_ALERTS.where(AlertRow.resolved_at.is_(None), ~serves, ~is_routed))
 
     async def untold(self) -> list[Alert]:
         return await self._listed(_ALERTS.where(AlertRow.told_at.is_(None)))
@@ -117,6 +131,26 @@ class PostgresAlerts:
     async def _listed(self, wanted: Select[AlertRow, str, str]) -> list[Alert]:
         async with self._sessions() as session:
             return [_alert(*row) for row in await session.execute(wanted)]
+
+
+async def _open(session: AsyncSession, row: dict[str, Any], *, version: str, actor: str) -> None:
+    """Unless one of that kind is open for that application."""
+    opened = await session.scalar(
+        insert(AlertRow)
+        .values(alert_id=f"alr-{secrets.token_hex(6)}", **row)
+        .on_conflict_do_nothing(index_elements=["application", "kind"], index_where=AlertRow.resolved_at.is_(None))
+        .returning(AlertRow.alert_id)
+    )
+    if opened is not None:
+        session.add(
+            about_model(
+                row["model_id"],
+                actor=actor,
+                action=f"alert {row['kind']}",
+                why=row["message"],
+                after={"alert": opened, "version": version, "environment": row["environment"]},
+            )
+        )
 
 
 _ALERTS = (

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from hotswap.domain.monitoring import Active, Alert, Finding
+from hotswap.domain.monitoring import Active, Alert, AlertKind, Finding
 
 
 class Monitor(Protocol):
@@ -26,11 +26,14 @@ class Alerts(Protocol):
     async def open(self, active: Active, finding: Finding, *, rolls_back: bool) -> None:
         """Unless one of that kind is open for that application."""
 
+    async def open_of(self, deployment_id: str, kind: AlertKind, message: str) -> None:
+        """The same for what a deployment let serve, active or not; since its weight was verified."""
+
     async def opened(self) -> list[Alert]:
         """All that are not resolved."""
 
     async def of_what_serves_no_more(self) -> list[Alert]:
-        """Those of the open ones whose application is not active any more."""
+        """Those of the open ones whose application is neither active nor routed to any more."""
 
     async def resolve(self, alert_id: str, why: str) -> None: ...
 

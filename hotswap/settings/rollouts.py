@@ -50,6 +50,12 @@ class DeploymentSettings(Section):
     monitoring_duration: Duration = Field(
         timedelta(minutes=5), gt=timedelta(0), description="how long a step bakes where a deployment doesn't say"
     )
+    first_version_duration: Duration | None = Field(
+        None,
+        ge=timedelta(0),
+        description="how long a model's first version is watched where a deployment doesn't say; absent: as long as a "
+        "step bakes, `PT0S`: not at all",
+    )
     latency_floor: Duration = Field(
         timedelta(milliseconds=LATENCY_FLOOR_MS),
         ge=timedelta(0),

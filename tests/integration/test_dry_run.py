@@ -43,9 +43,11 @@ async def test_a_first_deployment_is_foreseen_and_nothing_is_begun(world: ApiWor
     seen = await dry(world, resources={"replicas": 2, "gpus": 0.5})
     assert (seen["model"], seen["version"], seen["environment"]) == (world.model, "1.0.0", "Production")
     assert (seen["wouldBeAccepted"], seen["refusals"], seen["approvalRequired"]) == (True, [], False)
-    only = {"number": 1, "weight": 100.0, "bakeSeconds": 0.0, "judged": False, "pause": None, "state": "waiting"}
+    only = {"number": 1, "weight": 100.0, "bakeSeconds": 300.0, "judged": True, "pause": None, "state": "waiting"}
     assert seen["steps"] == [only]
-    assert (seen["leastSeconds"], seen["mostSeconds"]) == (0, 0)
+    assert (seen["leastSeconds"], seen["mostSeconds"]) == (300, 300)
+    unwatched = await dry(world, strategyConfig={"firstVersion": {"monitoringDuration": "PT0S"}})
+    assert unwatched["steps"] == [{**only, "bakeSeconds": 0.0, "judged": False}]
     assert seen["gpus"] == {"candidate": 1, "stable": 0, "peak": 1}
     assert (seen["serving"], seen["differences"]) == (None, [])
     with pytest.raises(RPCError, match="not found"):

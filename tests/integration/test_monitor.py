@@ -18,7 +18,7 @@ from hotswap.persistence.monitor import PostgresMonitor
 from hotswap.persistence.monitoring import PostgresMonitoring
 from hotswap.persistence.queries import Queries
 from hotswap.persistence.rollups import WIDTHS
-from hotswap.persistence.tables import ActiveVersion, Deployment, ModelVersion, OutcomeRollup
+from hotswap.persistence.tables import ActiveVersion, Deployment, ModelVersion, OutcomeRollup, TrafficRoute
 from hotswap.rollbacks import Rollbacks
 from tests.fixtures.api import make_settings
 from tests.fixtures.rows import actions, deployment_of, registered
@@ -175,6 +175,34 @@ async def test_an_alert_of_what_serves_no_more_is_known(
     async with sessions.begin() as session:
         await session.execute(update(ActiveVersion).where(ActiveVersion.application == AFTER).values(until=NOW))
     assert len(await alerts.of_what_serves_no_more()) == 1
+
+
+async def test_what_a_deployment_raised_is_open_for_as_long_as_its_version_is_routed_to(
+    sessions: Sessions, alerts: PostgresAlerts
+) -> None:
+    await registered(sessions, "1.0.0")
+    deployment_id = await deployment_of(sessions, "1.0.0")
+    async with sessions.begin() as session:
+        await session.execute(
+            update(Deployment)
+            .where(Deployment.deployment_id == deployment_id)
+            .values(application="app-first", verified_at=NOW)
+        )
+        arm = {"application": "app-first", "version": "1.0.0", "deployment_id": deployment_id}
+        session.add(
+            TrafficRoute(
+                environment="Production", model="fraud", candidate=arm, candidate_weight=10_000, epoch=1, sequence=1
+            )
+        )
+    for _ in range(2):
+        await alerts.open_of(deployment_id, AlertKind.FIRST_VERSION, "9 of 10 failed")
+    (alert,) = await alerts.untold()
+    assert (alert.kind, alert.deployment_id, alert.since) == (AlertKind.FIRST_VERSION, deployment_id, NOW)
+    assert not alert.rolls_back
+    assert await alerts.of_what_serves_no_more() == []
+    async with sessions.begin() as session:
+        await session.execute(update(TrafficRoute).values(candidate={**arm, "application": "app-second"}))
+    assert await alerts.of_what_serves_no_more() == [alert]
 
 
 async def test_drift_is_found_not_found_or_not_known(sessions: Sessions, monitor: PostgresMonitor) -> None:

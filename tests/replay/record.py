@@ -38,7 +38,19 @@ async def promoted(stage: Stage) -> WorkflowHandle[Any, Any]:
 
 
 async def first_of_its_model(stage: Stage) -> WorkflowHandle[Any, Any]:
+    """The committed history is of the time before first versions were watched, and stays so."""
+    config = {"firstVersion": {"monitoringDuration": "PT0S"}}
+    async with stage.rollout(brief=rollout_brief(stable=None), config=config) as rollout:
+        return await _closed(rollout)
+
+
+async def watched_first_version(stage: Stage) -> WorkflowHandle[Any, Any]:
     async with stage.rollout(brief=rollout_brief(stable=None)) as rollout:
+        return await _closed(rollout)
+
+
+async def failed_first_version(stage: Stage) -> WorkflowHandle[Any, Any]:
+    async with stage.rollout(brief=rollout_brief(stable=None), config=LONG, candidate_errors=0.5) as rollout:
         return await _closed(rollout)
 
 
@@ -139,6 +151,8 @@ async def _queued(stage: Stage, rollout: Rollout, queued: QueueInput) -> Workflo
 SCENARIOS: tuple[Callable[[Stage], Awaitable[WorkflowHandle[Any, Any]]], ...] = (
     promoted,
     first_of_its_model,
+    watched_first_version,
+    failed_first_version,
     breached,
     aborted_after_approval,
     cancelled_twice,

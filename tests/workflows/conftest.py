@@ -42,7 +42,7 @@ from tests.workflows.fakes import (
     FakeTenures,
     FakeTurns,
 )
-from tests.workflows.watchtower import FakeAlerts, FakeAnnouncer, FakeMonitor, FakeRollbacks
+from tests.workflows.watchtower import FakeAnnouncer, FakeMonitor, FakeRollbacks
 from tests.workflows.world import World, rollout_brief
 from workflows.worker import SANDBOX, WORKFLOWS, Ports, workers
 
@@ -119,7 +119,7 @@ class Stage:
             turns=FakeTurns(world),
             bell=FakeBell(world),
             monitor=FakeMonitor(),
-            alerts=FakeAlerts(),
+            alerts=world.alerts,
             rollbacks=FakeRollbacks(),
             announcer=FakeAnnouncer(),
         )

@@ -136,6 +136,18 @@ async def test_an_alert_that_nobody_was_told_of_is_found_again(tower: Tower) -> 
     assert len(await tower.heard(4)) == 4
 
 
+@pytest.mark.parametrize("kind", sorted(set(AlertKind) - {AlertKind.ACCURACY, AlertKind.DRIFT}))
+async def test_what_a_deployment_has_raised_is_told_by_the_look_of_each_minute(tower: Tower, kind: AlertKind) -> None:
+    tower.announcer.webhooks = ("ops",)
+    raised = Finding(kind, NOW, "9 of 10 failed")
+    await tower.alerts.open(tower.monitor.actives[0], raised, rolls_back=False)
+    assert await tower.look(AlertKind.DRIFT) == []
+    assert len(await tower.look()) == 1
+    assert await tower.heard(1) == [("ops", "hotswap.alert.raised")]
+    assert tower.announcer.heard[0][1]["data"]["kind"] == kind
+    assert tower.rollbacks.asked == []
+
+
 async def test_policy_takes_it_back_once(tower: Tower) -> None:
     model = model_of(tower)
     tower.monitor.actives = (active(model, ROLLS_BACK),)

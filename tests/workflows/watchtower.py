@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hotswap.domain.errors import Conflict, Unavailable
-from hotswap.domain.monitoring import Active, Alert, Finding
+from hotswap.domain.monitoring import Active, Alert, AlertKind, Finding
 from hotswap.domain.vocabulary import DeploymentKind, Environment
 from hotswap.messages import DeploymentInput
 
@@ -39,6 +39,8 @@ class FakeMonitor:
 class FakeAlerts:
     def __init__(self) -> None:
         self.all: dict[str, Alert] = {}
+        self.raised: list[tuple[str, AlertKind, str]] = []
+        """What deployments have raised."""
         self.announced: set[str] = set()
         self.serving: set[str] | None = None
 
@@ -61,6 +63,9 @@ class FakeAlerts:
             finding.numbers,
             rolls_back,
         )
+
+    async def open_of(self, deployment_id: str, kind: AlertKind, message: str) -> None:
+        self.raised.append((deployment_id, kind, message))
 
     async def opened(self) -> list[Alert]:
         return [each for each in self.all.values() if each.resolved_at is None]

@@ -29,6 +29,7 @@ from hotswap.domain.validation import Check, Override, ValidationReport
 from hotswap.domain.verdict import Verdict
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework
 from hotswap.ports import Judge, Meter
+from tests.workflows.watchtower import FakeAlerts
 
 SCHEMA: dict[str, Any] = {"type": "array"}
 
@@ -127,6 +128,7 @@ class World:
     """As `samples`, and which candidate the route names, be it without any weight."""
     counts: dict[str, float] = field(default_factory=dict)
     counted_at: float | None = None
+    alerts: FakeAlerts = field(default_factory=FakeAlerts)
     released: asyncio.Event = field(default_factory=asyncio.Event)
     reached: asyncio.Event = field(default_factory=asyncio.Event)
 

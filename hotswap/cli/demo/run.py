@@ -47,6 +47,9 @@ CANARY = {
 UNTRIED = {**CANARY, "backtest": {"samples": 0}}
 """Recorded requests would show the broken version before any client has met it; here traffic is to show it."""
 
+BRIEFLY = {"firstVersion": {"monitoringDuration": "PT1S"}}
+"""Nobody asks the first version yet, so there is nothing to watch it by."""
+
 PAUSE_SECONDS = 0.06
 """Six clients ask some 80 times a second: plenty for every bake, and a core is left to what they watch."""
 
@@ -88,7 +91,7 @@ class _Demo:
     def run(self) -> tuple[dict[str, Any], list[Claim]]:
         models = self._register()
         self._say(f"deploying {FIRST}, the first version: straight to 100% after validation and warm-up")
-        first = self._until_ended(self._api.deploy(MODEL, version=FIRST).deployment_id)
+        first = self._until_ended(self._api.deploy(MODEL, version=FIRST, config=BRIEFLY).deployment_id)
         traffic = Traffic(self._url, self._token, MODEL, models.requests, pause=PAUSE_SECONDS)
         traffic.start()
         try:
