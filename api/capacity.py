@@ -68,7 +68,7 @@ async def _asked(parts: Parts, new: NewDeployment, wanted: VersionRef) -> Wanted
         version=wanted.version,
         resources=new.resources,
         stable=stable,
-        steps=immediate_steps() if stable is None or is_rollback else config.plan(),
+        steps=immediate_steps() if stable is None or is_rollback or new.emergency is not None else config.plan(),
         allow_recreate=bool(config.allow_recreate),
         may_be_warm=is_rollback,
     )

@@ -15,7 +15,7 @@ from api.context import Reader, Starter, With
 from api.dry_run import dry_run
 from api.errors import invalid
 from api.idempotency import KeyName
-from api.launch import check_may_change, launch
+from api.launch import check_may_change, check_may_hurry, launch
 from api.limits import LIMITED
 from api.paging import Instant, Paged, Plain
 from api.presentation import accepted, deployment_view
@@ -57,6 +57,8 @@ async def create_deployment(
     if caller.has_teams:
         caller = admitted_in(await parts.teams.of(model=body.model_id), caller, MAKERS)
     check_may_change(caller, body.environment)
+    if body.emergency:
+        check_may_hurry(caller)
     strategy = body.strategy or parts.settings.deployments.default_strategy
     config, resources = plan(body, strategy, parts.settings)
     new = NewDeployment(
@@ -71,6 +73,7 @@ async def create_deployment(
         on_conflict=body.on_conflict,
         start_at=body.start_at,
         accept_contract_change=body.accept_contract_change,
+        emergency=body.reason if body.emergency else None,
         says_resources=says_resources(body.strategy_config, body.resources),
     )
     if is_dry_run:

@@ -19,6 +19,7 @@ from hotswap.domain.differences import Setup, differences
 from hotswap.domain.errors import Conflict, HotSwapError, Unavailable
 from hotswap.domain.forecast import gpu_sum, length
 from hotswap.domain.registry import VersionRef
+from hotswap.domain.strategy import immediate_steps
 from hotswap.launching import promotion_rule
 from hotswap.messages import CanaryConfig
 from hotswap.persistence.rows import NewDeployment
@@ -70,7 +71,10 @@ async def dry_run(parts: Parts, new: NewDeployment, *, config: CanaryConfig) -> 
     """Raises ModelNotFound, VersionNotFound, and ValidationFailed for a start that is past."""
     wanted = (await parts.queries.version(new.model, new.version)).ref
     serving = await parts.tenures.serving(wanted.model, new.environment)
-    steps = config.plan() if serving is not None else config.first_plan()
+    if new.emergency is not None:
+        steps = immediate_steps()
+    else:
+        steps = config.plan() if serving is not None else config.first_plan()
     planned = await plan_now(parts, new, wanted)
     found = [*[await check(parts, new, wanted) for check in CHECKS], refusal_of(planned, new)]
     refusals = [error for error in found if error is not None]

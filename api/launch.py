@@ -17,7 +17,7 @@ from api.contract import check_contract
 from api.idempotency import leave_open
 from api.orchestration import AlreadyRunning
 from api.promotion import check_promotion
-from hotswap.domain.access import Principal
+from hotswap.domain.access import HURRIES, Principal
 from hotswap.domain.errors import Conflict, DeploymentNotFound, Forbidden, Unavailable
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.registry import VersionRef
@@ -40,6 +40,16 @@ def check_may_change(caller: Principal, environment: Environment) -> None:
         place = f" in the team {caller.team}" if caller.team is not None else ""
         raise Forbidden(
             f"Production takes the role MLEngineer or Admin{place}; {caller.subject} may use Development and Staging"
+        )
+
+
+def check_may_hurry(caller: Principal) -> None:
+    """An emergency skips what protects clients, so it is an engineer's decision. Raises Forbidden."""
+    if not caller.roles & HURRIES:
+        place = f" in the team {caller.team}" if caller.team is not None else ""
+        raise Forbidden(
+            f"an emergency takes the role {' or '.join(sorted(HURRIES, reverse=True))}{place}; {caller.subject} may "
+            "deploy without it"
         )
 
 

@@ -247,6 +247,7 @@ def deployment_view(row: DeploymentRow) -> DeploymentView:
         is_rolled_back=deployment.is_rolled_back,
         queue_position=row.place.position if row.place is not None else None,
         start_at=deployment.start_at,
+        emergency=deployment.emergency,
     )
 
 
@@ -258,7 +259,7 @@ def _message(row: DeploymentRow) -> str | None:
 def _steps(row: DeploymentRow) -> tuple[Step, ...]:
     deployment = row.deployment
     was_opened = deployment.run_id is not None
-    if deployment.kind == DeploymentKind.ROLLBACK:
+    if deployment.kind == DeploymentKind.ROLLBACK or deployment.emergency is not None:
         return immediate_steps()
     try:
         config = CanaryConfig.model_validate(deployment.strategy_config)

@@ -75,4 +75,5 @@ def deployment_input(
         keep_previous=settings.keep_previous,
         warmup_timeout=settings.warmup_timeout,
         queue_deadline=settings.queue_deadline,
+        emergency=new.emergency,
     )

@@ -22,10 +22,11 @@ with workflow.unsafe.imports_passed_through():
     from activities.traffic import TrafficActivities
     from activities.validation import ValidationActivities
     from hotswap.domain.application import ApplicationSpec
-    from hotswap.domain.backtest import Ruling, rule
+    from hotswap.domain.backtest import Ruled, Ruling, backtest_seconds, rule
     from hotswap.domain.capacity import CapacityPlan
     from hotswap.domain.ids import retirement_workflow_id
     from hotswap.domain.lifecycle import DeploymentStatus
+    from hotswap.domain.monitoring import AlertKind
     from hotswap.domain.policy import Fail, RollBack
     from hotswap.domain.promotion import PromotionRule, unmet
     from hotswap.domain.registry import DeploymentBrief
@@ -50,8 +51,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.stepping import Stepping
 
 
-BACKTEST_SECONDS = 120.0
-"""For asking; with the deployment's deadline a quarter of that, so that there is time to try again."""
+HURRIED_SECONDS = 10.0
+"""For asking in an emergency, and as many again for whatever else a backtest does."""
 
 
 @workflow.defn(name="Deployment")
@@ -111,23 +112,29 @@ class DeploymentWorkflow(Stepping):
             deadline = self._request.config.approval_deadline
             await self._await_approval(START, "waits for an approval of its start", within=deadline)
         if self._request.kind is DeploymentKind.ROLLOUT:
-            await self._take_slot()
+            if self._request.emergency is None:
+                await self._take_slot()
             if self._request.promotion is not None:
                 await self._hold_to(self._request.promotion)
             await self._validate(brief)
-        immediate = self._stable is None or self._request.kind is DeploymentKind.ROLLBACK
+        hurries = self._request.emergency is not None
+        immediate = self._stable is None or self._request.kind is DeploymentKind.ROLLBACK or hurries
         is_warm = brief.warm is not None and brief.warm.application == spec.name
         plan = await self._start(spec, warm=is_warm, immediate=immediate)
-        if not immediate and self._request.config.backtest.samples and workflow.patched("backtest"):
-            await self._try_on_records(spec, plan)
+        if self._request.config.backtest.samples:
+            await self._backtest_it(spec, plan, immediate=immediate)
         if not immediate and plan.candidate > 0:
             await self._let_testers_in()
         await self._roll_out(spec, self._steps(immediate=immediate), plan)
+        if hurries:
+            await self._raise_alert(AlertKind.EMERGENCY, self._emergency(spec))
         return await self._finish(spec, plan)
 
     def _steps(self, *, immediate: bool) -> tuple[Step, ...]:
         if not immediate:
             return self._request.config.plan()
+        if self._request.emergency is not None:
+            return immediate_steps()
         if self._request.kind is DeploymentKind.ROLLOUT and workflow.patched("watch-first-version"):
             return self._request.config.first_plan()
         return immediate_steps()
@@ -237,6 +244,12 @@ class DeploymentWorkflow(Stepping):
             await self._do(ReplicaActivities.warm_up, spec, summary=f"warm up {spec.name}")
         return plan
 
+    async def _backtest_it(self, spec: ApplicationSpec, plan: CapacityPlan, *, immediate: bool) -> None:
+        if self._request.emergency is not None and self._stable is not None:
+            await self._try_in_a_hurry(spec, plan)
+        elif not immediate and workflow.patched("backtest"):
+            await self._try_on_records(spec, plan)
+
     async def _try_on_records(self, spec: ApplicationSpec, plan: CapacityPlan) -> None:
         """Ask the candidate what the stable was asked, and go back, wait for a person or go on, as the report is."""
         assert self._stable is not None
@@ -245,8 +258,32 @@ class DeploymentWorkflow(Stepping):
             self._note(no_room, kind="backtest", actor="hotswap")
             return
         config = self._request.config
+        ruled = await self._ruled(spec, budget_seconds=backtest_seconds(config.progress_deadline))
+        if ruled.ruling is Ruling.FAIL:
+            raise GoBack(RollBack(Reason.BACKTEST_FAILED, ruled.message))
+        if ruled.ruling is Ruling.HOLD:
+            await self._await_approval(BACKTEST, ruled.message, within=config.pause_deadline)
+            await self._enter(DeploymentStatus.DEPLOYING, "goes on, as what its backtest has found is approved")
+
+    async def _try_in_a_hurry(self, spec: ApplicationSpec, plan: CapacityPlan) -> None:
+        """Ask the candidate what the stable was asked, for seconds only; it is told, and holds nothing up."""
+        if plan.candidate == 0:
+            return
+        try:
+            await self._ruled(spec, budget_seconds=HURRIED_SECONDS, deadline=2 * timedelta(seconds=HURRIED_SECONDS))
+        except FailureError as error:
+            if workflow.cancellation_reason():
+                raise
+            failed = f"no backtest: {cause_of(error).message}; an emergency doesn't wait for it"
+            self._note(failed, kind="backtest", actor="hotswap")
+
+    async def _ruled(self, spec: ApplicationSpec, *, budget_seconds: float, deadline: timedelta | None = None) -> Ruled:
+        """What a backtest comes to, which is noted."""
+        assert self._stable is not None
+        config = self._request.config
         self._message = f"asks {spec.version} what {self._stable.version} was asked of late"
         self._tell()
+        summary = f"ask {spec.version} what {self._stable.version} was asked, and compare"
         report = await self._do(
             BacktestActivities.backtest,
             BacktestVersion(
@@ -255,19 +292,23 @@ class DeploymentWorkflow(Stepping):
                 candidate=spec.name,
                 stable=self._stable.application,
                 samples=config.backtest.samples,
-                budget_seconds=min(BACKTEST_SECONDS, config.progress_deadline.total_seconds() / 4),
+                budget_seconds=budget_seconds,
                 score_tolerance=config.backtest.score_tolerance,
             ),
-            summary=f"ask {spec.version} what {self._stable.version} was asked, and compare",
+            summary=summary,
+            options=None if deadline is None else forward(summary, deadline=deadline),
         )
         self._backtest = report
         ruled = rule(report, config.backtest.limits(), environment=self._request.environment)
         self._note(f"backtest: {ruled.message}", kind="backtest", actor="hotswap")
-        if ruled.ruling is Ruling.FAIL:
-            raise GoBack(RollBack(Reason.BACKTEST_FAILED, ruled.message))
-        if ruled.ruling is Ruling.HOLD:
-            await self._await_approval(BACKTEST, ruled.message, within=config.pause_deadline)
-            await self._enter(DeploymentStatus.DEPLOYING, "goes on, as what its backtest has found is approved")
+        return ruled
+
+    def _emergency(self, spec: ApplicationSpec) -> str:
+        request = self._request
+        return (
+            f"{spec.model} {spec.version} went to 100% of {request.environment} without a bake, asked for by "
+            f"{request.initiated_by}: {request.emergency}"
+        )
 
     async def _let_testers_in(self) -> None:
         """Who asks for the candidate by header is answered by it from here on, while it has no weight yet."""

@@ -12,7 +12,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from api.schemas.base import Body, Time
+from api.schemas.base import Body, Text, Time
 from api.schemas.registration import SemVerOrAlias
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.errors import FieldProblem, ValidationFailed
@@ -147,6 +147,22 @@ class CreateDeployment(Body):
         False,
         description="let it refuse requests that what serves takes, or answer otherwise; without it that is refused",
     )
+    emergency: Flag = Field(
+        False, description="go to 100% without a bake, since what serves is down; needs a reason and an engineer"
+    )
+    reason: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1)] | None = Field(
+        None, description="why an emergency can't wait, which is audited"
+    )
+
+    @model_validator(mode="after")
+    def _says_why_it_cannot_wait(self) -> Self:
+        if self.emergency and self.reason is None:
+            raise ValueError("emergency: say in reason why this version can't wait for its bakes; it is audited")
+        if self.reason is not None and not self.emergency:
+            raise ValueError("reason: is an emergency's; leave it out, or say it by the header X-HotSwap-Reason")
+        if self.emergency and self.start_at is not None:
+            raise ValueError("emergency and startAt: what can wait until then can bake; leave one of them out")
+        return self
 
     @model_validator(mode="after")
     def _one_version(self) -> Self:

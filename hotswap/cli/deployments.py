@@ -11,6 +11,7 @@ from hotswap.cli.options import AsJson, Timeout, Wait, check_timeout, json_objec
 from hotswap.cli.watch import follow, report
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment, OnConflict, Strategy
+from hotswap.views import DeploymentView
 
 
 def deploy(
@@ -53,6 +54,14 @@ def deploy(
             help="Let it refuse requests that what serves takes, or answer otherwise; clients are ready for it.",
         ),
     ] = False,
+    emergency: Annotated[
+        bool,
+        typer.Option(
+            "--emergency",
+            help="Go to 100% without a bake: what serves is down and this is the fix; with --reason.",
+        ),
+    ] = False,
+    reason: Annotated[str | None, typer.Option(help="With --emergency: why it can't wait; it is audited.")] = None,
     idempotency_key: Annotated[
         str | None, typer.Option(help="Asking again with the same key starts no second deployment.")
     ] = None,
@@ -65,6 +74,8 @@ def deploy(
 ) -> None:
     """Start a deployment and print its id; it goes on by itself. A dry run that would be refused exits with 1."""
     check_timeout(timeout, wait=wait)
+    if emergency != (reason is not None):
+        raise typer.BadParameter("--emergency and --reason come together: why can't it wait for its bakes?")
     if only_look and wait:
         raise typer.BadParameter("--wait has nothing to wait for in a --dry-run: it starts nothing")
     chosen: dict[str, Any] = {
@@ -93,6 +104,7 @@ def deploy(
         "on_conflict": on_conflict.value if on_conflict else None,
         "start_at": start_at,
         "accept_contract_change": accept_contract_change,
+        "emergency": reason,
     }
     with connect() as hotswap:
         if only_look:
@@ -152,7 +164,7 @@ def get(
             each.model,
             each.version,
             each.environment,
-            each.status if each.queue_position is None else f"{each.status}, number {each.queue_position} in line",
+            _state(each),
             f"{each.traffic_percentage:g}%",
             each.reason,
             f"{each.started_at:%Y-%m-%d %H:%M:%S}",
@@ -162,3 +174,8 @@ def get(
     show_table(
         table("DEPLOYMENT", "MODEL", "VERSION", "ENVIRONMENT", "STATUS", "TRAFFIC", "REASON", "STARTED", rows=rows)
     )
+
+
+def _state(each: DeploymentView) -> str:
+    place = "" if each.queue_position is None else f", number {each.queue_position} in line"
+    return f"{each.status}{place}{'' if each.emergency is None else ', emergency'}"

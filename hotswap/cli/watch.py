@@ -86,6 +86,7 @@ def report(seen: DeploymentView, *, now: datetime | None = None) -> RenderableTy
             ("said", seen.message),
             ("place in line", seen.queue_position),
             ("reason", seen.reason),
+            ("emergency", seen.emergency),
             ("previous", seen.previous_version),
             ("traffic", f"{seen.traffic_percentage:g}% verified"),
             ("time left", time_left(seen, now=now or datetime.now(UTC))),

@@ -18,6 +18,7 @@ def deployment_body(
     on_conflict: str | None,
     start_at: datetime | None,
     accept_contract_change: bool,
+    emergency: str | None,
 ) -> dict[str, Any]:
     body = {
         "modelId": model,
@@ -29,6 +30,8 @@ def deployment_body(
         "onConflict": on_conflict,
         "startAt": start_at.isoformat() if start_at is not None else None,
         "acceptContractChange": accept_contract_change or None,
+        "emergency": True if emergency is not None else None,
+        "reason": emergency,
     }
     return {name: value for name, value in body.items() if value is not None}
 

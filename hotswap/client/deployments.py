@@ -33,6 +33,7 @@ class Deployments(Calls):
         on_conflict: str | None = None,
         start_at: datetime | None = None,
         accept_contract_change: bool = False,
+        emergency: str | None = None,
         idempotency_key: str | None = None,
     ) -> Accepted:
         """Start a deployment; without `version` of the newest one that can be deployed.
@@ -40,10 +41,20 @@ class Deployments(Calls):
         `resources` is `{"replicas", "gpus", "cpus"}`, the latter two per replica; with `minReplicas` and `maxReplicas`
         it scales by load. `on_conflict` (`reject`, `queue` or `supersede`) says what becomes of it while another of the
         model is under way; `start_at` has its time zone. A version that takes less than the one that serves, or answers
-        otherwise, is refused (`CONTRACT_NARROWED`) without `accept_contract_change`.
+        otherwise, is refused (`CONTRACT_NARROWED`) without `accept_contract_change`. `emergency` is why it can't wait:
+        it goes to 100% without a bake.
         """
         given = deployment_body(
-            model, version, environment, strategy, config, resources, on_conflict, start_at, accept_contract_change
+            model,
+            version,
+            environment,
+            strategy,
+            config,
+            resources,
+            on_conflict,
+            start_at,
+            accept_contract_change,
+            emergency,
         )
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         return read(Accepted, self._transport.send("POST", "/api/v1/deployments", body=given, headers=headers))
@@ -60,10 +71,20 @@ class Deployments(Calls):
         on_conflict: str | None = None,
         start_at: datetime | None = None,
         accept_contract_change: bool = False,
+        emergency: str | None = None,
     ) -> DryRunView:
         """What `deploy` with the same arguments would do, and what would refuse it; starts and writes nothing."""
         given = deployment_body(
-            model, version, environment, strategy, config, resources, on_conflict, start_at, accept_contract_change
+            model,
+            version,
+            environment,
+            strategy,
+            config,
+            resources,
+            on_conflict,
+            start_at,
+            accept_contract_change,
+            emergency,
         )
         query = {"dryRun": "true"}
         answer = self._transport.send("POST", "/api/v1/deployments", body=given, query=query, repeatable=True)

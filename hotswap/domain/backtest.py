@@ -9,6 +9,7 @@ feature.
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from itertools import chain, zip_longest
 from typing import Any, TypeVar
@@ -22,10 +23,17 @@ FEW = 20
 AT_ONCE = 8
 """So many requests are in work at a time when both versions are asked for their latency under load."""
 
+MOST_SECONDS = 120.0
+
 MOST_EXAMPLES = 3
 MOST_PARTS = 5
 
 _Item = TypeVar("_Item")
+
+
+def backtest_seconds(progress_deadline: timedelta) -> float:
+    """How long it may ask: a quarter of what the deployment gives a phase, so that there is time to try again."""
+    return min(MOST_SECONDS, progress_deadline.total_seconds() / 4)
 
 
 @dataclass(frozen=True, slots=True)

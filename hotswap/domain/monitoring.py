@@ -20,6 +20,8 @@ class OnDegraded(StrEnum):
 class AlertKind(StrEnum):
     ACCURACY = "AccuracyDegraded"
     DRIFT = "Drifted"
+    EMERGENCY = "EmergencyDeployed"
+    """Of what serves without ever having baked, since somebody said that it can't wait."""
     FIRST_VERSION = "FirstVersionFailed"
     """Of what serves although it broke a first version's limits, since nothing else could."""
 

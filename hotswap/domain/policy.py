@@ -23,7 +23,8 @@ _UNPROVEN = {
 
 WHAT_NEXT = (
     "nothing was proven against it: deploy it again with a longer `bakeDeadline`, or with `onNoVerdict: hold`, which "
-    "waits for a person, or `promote` the step before its deadline"
+    "waits for a person, or `promote` the step before its deadline; where what serves is down and this is the fix, "
+    "`hotswap deploy --emergency` skips the bakes"
 )
 
 

@@ -96,7 +96,7 @@ MOST_STEPS = 1_000
 
 
 def immediate_steps() -> tuple[Step, ...]:
-    """All traffic at once, unjudged: a rollback to a version that is known, and a first version that nobody watches."""
+    """All traffic at once, unjudged: a rollback, an emergency, and a first version that nobody watches."""
     return (Step(FULL, bake_seconds=0, deadline_seconds=0, judged=False),)
 
 

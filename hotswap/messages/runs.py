@@ -16,7 +16,8 @@ class DeploymentInput(Message):
     """Starts workflow `Deployment` with id `deployment/{environment}/{model}`.
 
     `promotion` and `four_eyes` are the rules that were in force when it was accepted; it is held to them as it runs.
-    With `recover` it takes over from a run that was lost: it only ends what that run began.
+    With `recover` it takes over from a run that was lost: it only ends what that run began. `emergency` is why it can't
+    wait: then it skips its bakes, and no backtest holds it up.
     """
 
     deployment_id: str
@@ -33,6 +34,7 @@ class DeploymentInput(Message):
     warmup_timeout: timedelta = timedelta(minutes=2)
     queue_deadline: timedelta = timedelta(days=30)
     recover: bool = False
+    emergency: str | None = None
 
 
 class QueueInput(Message):

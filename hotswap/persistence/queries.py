@@ -152,6 +152,7 @@ class Queries:
             initiated_by=new.initiated_by,
             start_at=new.start_at,
             accept_contract_change=new.accept_contract_change,
+            emergency=new.emergency,
         )
         if new.queued_request is not None:
             row.workflow_id = queue_workflow_id(deployment_id)
@@ -165,11 +166,13 @@ class Queries:
                         deployment_id,
                         actor=new.initiated_by,
                         action=f"request {new.kind}",
+                        why=None if new.emergency is None else f"emergency: {new.emergency}",
                         after={
                             "model": wanted.model,
                             "version": wanted.version,
                             "environment": new.environment,
                             **({"acceptContractChange": True} if new.accept_contract_change else {}),
+                            **({"emergency": True} if new.emergency is not None else {}),
                         },
                     )
                 )
@@ -335,7 +338,8 @@ def _same(known: DeploymentRow, new: NewDeployment) -> DeploymentRow:
     first = known.deployment
     asked = (new.environment, new.kind, new.strategy, new.strategy_config, msgspec.to_builtins(new.resources))
     if asked != (first.environment, first.kind, first.strategy, first.strategy_config, first.resources) or (
-        (new.start_at, new.accept_contract_change) != (first.start_at, first.accept_contract_change)
+        (new.start_at, new.accept_contract_change, new.emergency)
+        != (first.start_at, first.accept_contract_change, first.emergency)
     ):
         raise Conflict(f"this Idempotency-Key was used for {first.deployment_id}, which was asked for otherwise")
     return known

@@ -59,6 +59,8 @@ class NewDeployment:
     on_conflict: OnConflict | None = None
     start_at: datetime | None = None
     accept_contract_change: bool = False
+    emergency: str | None = None
+    """Why it can't wait for its bakes; None where it does."""
     says_resources: bool = False
     """Whether `resources` were asked for, and are not what a deployment has by default."""
     queued_request: Callable[[str, VersionRef], dict[str, Any]] | None = None

@@ -58,7 +58,8 @@ class ResourcesView(View):
 class DeploymentView(View):
     """`trafficPercentage` is what the proxies confirmed, never what was wished for.
 
-    `queuePosition` is the place in line of one that waits for its turn or for a slot: 1 is next.
+    `queuePosition` is the place in line of one that waits for its turn or for a slot: 1 is next. `emergency` is why it
+    skips its bakes, null where it doesn't.
     """
 
     deployment_id: str
@@ -90,6 +91,7 @@ class DeploymentView(View):
     is_rolled_back: bool
     queue_position: int | None = None
     start_at: datetime | None = None
+    emergency: str | None = None
 
 
 class FreezeView(View):

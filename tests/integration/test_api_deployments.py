@@ -273,6 +273,40 @@ async def test_a_data_scientist_deploys_to_staging_but_not_to_production(world: 
     assert (await world.deploy(role=Role.DATA_SCIENTIST, environment="Staging")).status_code == 202
 
 
+async def test_an_emergency_takes_an_engineer_and_a_reason_and_is_shown(world: ApiWorld, worker: Worker) -> None:
+    await world.add_version()
+    hurry = {"environment": "Staging", "emergency": True, "reason": "checkout is down"}
+    assert error_of(await world.deploy(role=Role.DATA_SCIENTIST, **hurry)) == (403, "FORBIDDEN")
+    for wrong in ({"reason": None}, {"reason": "  "}, {"emergency": False}, {"startAt": "2126-01-01T00:00:00Z"}):
+        assert error_of(await world.deploy(**{**hurry, **wrong})) == (400, "VALIDATION_ERROR")
+    foreseen = await world.http.post(
+        "/api/v1/deployments",
+        params={"dryRun": "true"},
+        headers=world.token(Role.ML_ENGINEER),
+        json={"modelId": world.model, **hurry},
+    )
+    assert [step["bakeSeconds"] for step in foreseen.json()["steps"]] == [0]
+    answer = await world.deploy(key="once", **hurry)
+    assert answer.status_code == 202, answer.text
+    deployment_id = answer.json()["deploymentId"]
+    assert error_of(await world.deploy(key="once", environment="Staging"))[0] == 409
+    seen = (await world.get(f"/api/v1/deployments/{deployment_id}")).json()
+    assert seen["emergency"] == "checkout is down"
+    assert [(step["weight"], step["judged"]) for step in seen["steps"]] == [(100, False)]
+    (listed,) = (await world.get("/api/v1/deployments", params={"model": world.model})).json()["items"]
+    assert listed["emergency"] == "checkout is down"
+    explained = (await world.get(f"/api/v1/deployments/{deployment_id}/explain")).json()
+    assert explained["happenings"][0]["why"] == "emergency: checkout is down"
+    events = await world.get("/api/v1/audit", params={"target": deployment_id, "action": "request rollout"})
+    (event,) = events.json()["items"]
+    assert (event["actor"], event["why"], event["after"]["emergency"]) == ("ann", "emergency: checkout is down", True)
+    again = await world.say(deployment_id, "abort")
+    assert again.status_code == 200
+    await world.ends(deployment_id)
+    retried = (await world.say(deployment_id, "retry")).json()["deploymentId"]
+    assert (await world.get(f"/api/v1/deployments/{retried}")).json()["emergency"] is None, "a retry bakes"
+
+
 async def test_reads_go_on_and_changes_are_503_while_temporal_is_away(
     world: ApiWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

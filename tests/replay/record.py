@@ -127,6 +127,11 @@ async def approved_after_its_backtest(stage: Stage) -> WorkflowHandle[Any, Any]:
         return await _closed(rollout)
 
 
+async def emergency(stage: Stage) -> WorkflowHandle[Any, Any]:
+    async with trying(stage, candidate_replies=refusing, emergency="checkout is down") as rollout:
+        return await _closed(rollout)
+
+
 def _entry(deployment_id: str, ticket: int) -> Entry:
     return Entry(deployment_id, ticket, DeploymentKind.ROLLOUT, Environment.PRODUCTION, "fraud", is_queued=True)
 
@@ -162,6 +167,7 @@ SCENARIOS: tuple[Callable[[Stage], Awaitable[WorkflowHandle[Any, Any]]], ...] = 
     backtested,
     failed_its_backtest,
     approved_after_its_backtest,
+    emergency,
 )
 
 

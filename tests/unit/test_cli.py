@@ -142,6 +142,17 @@ def test_a_change_of_the_contract_is_shown_and_accepted(cli: Cli) -> None:
     assert json.loads(cli.asked[1].content)["acceptContractChange"] is True
 
 
+def test_an_emergency_says_why_and_is_seen_in_the_list(cli: Cli) -> None:
+    cli.on("POST", "/api/v1/deployments", (202, accepted()))
+    result = cli.run("deploy", "fraud", "--emergency", "--reason", "checkout is down")
+    assert result.exit_code == 0, result.stderr
+    body = json.loads(cli.asked[0].content)
+    assert (body["emergency"], body["reason"]) == (True, "checkout is down")
+    for words in (["--emergency"], ["--reason", "no emergency"]):
+        assert cli.run("deploy", "fraud", *words).exit_code == 2
+    assert len(cli.asked) == 1, "nothing was asked for without both"
+
+
 def test_a_dry_run_of_what_would_be_refused_exits_with_1(cli: Cli) -> None:
     refusal = {"code": "POLICY_NOT_MET", "message": "Production takes a version that is Active in Staging"}
     refused = dry_run(wouldBeAccepted=False, refusals=[refusal], serving=None, differences=[])

@@ -34,6 +34,31 @@ def test_the_settings_say_how_much_a_candidate_is_asked_unless_the_deployment_do
 
 
 @pytest.mark.parametrize(
+    ("said", "seconds", "limit_ms"),
+    [
+        ({}, 7, 2_000),
+        ({"maxFailures": 0.1}, 7, 2_000),
+        ({"monitoringDuration": "PT9S"}, 9, 2_000),
+        ({"maxLatency": "PT0.5S"}, 7, 500),
+    ],
+)
+def test_the_settings_say_how_a_first_version_is_watched_unless_the_deployment_does(
+    settings: Settings, said: dict[str, object], seconds: float, limit_ms: float
+) -> None:
+    hurried = settings.model_copy(
+        update={
+            "deployments": DeploymentSettings(first_version_duration=timedelta(seconds=7)),
+            "gateway": settings.gateway.model_copy(update={"candidate_timeout": timedelta(seconds=2)}),
+        }
+    )
+    config = with_defaults(CanaryConfig.model_validate({"firstVersion": said}), hurried)
+    assert [step.bake_seconds for step in config.first_plan()] == [seconds]
+    assert {each.name: each.maximum for each in config.first_policy().metrics}["latency"] == limit_ms
+    unsaid = with_defaults(CanaryConfig.model_validate({"monitoringDuration": "PT2M"}), settings)
+    assert [step.bake_seconds for step in unsaid.first_plan()] == [120], "as long as a step bakes"
+
+
+@pytest.mark.parametrize(
     ("said", "limit"),
     [
         (True, timedelta(hours=2)),

@@ -80,6 +80,7 @@ class Stage:
         serving: Sequence[ApplicationSpec] = (),
         promotion: PromotionRule | None = None,
         four_eyes: FourEyes | None = None,
+        emergency: str | None = None,
         **switches: Any,
     ) -> AsyncIterator[Rollout]:
         brief = brief or rollout_brief()
@@ -153,6 +154,7 @@ class Stage:
                     four_eyes=four_eyes,
                     keep_previous=timedelta(hours=1),
                     queue_deadline=queue_deadline,
+                    emergency=emergency,
                 ),
                 id=f"deployment/{model}",
                 task_queue=model,

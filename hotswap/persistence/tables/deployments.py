@@ -81,6 +81,8 @@ class Deployment(Base):
     start_at: Mapped[datetime | None]
     accept_contract_change: Mapped[bool] = mapped_column(server_default=text("false"))
     """Whether it may narrow what clients of the version before it rely on."""
+    emergency: Mapped[str | None]
+    """Why it skips its bakes; null where it doesn't."""
     queued_request: Mapped[dict[str, Any] | None]
     """What starts it when its turn comes (`QueueInput`); null for one that was started as soon as it was accepted."""
 
