@@ -28,7 +28,19 @@ from hotswap.domain.application import ApplicationHealth, ApplicationState
 from hotswap.domain.backtest import BacktestReport, Recorded, RecordedRequest, Reply, ReplyKind, Ruling, rule, spread
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.fleet import Scale
-from hotswap.domain.policy import Asked, Bake, GoTo, Hold, Promote, RollBack, Rollout, SetWeight, Wait, next_action
+from hotswap.domain.policy import (
+    Asked,
+    Bake,
+    Fail,
+    GoTo,
+    Hold,
+    Promote,
+    RollBack,
+    Rollout,
+    SetWeight,
+    Wait,
+    next_action,
+)
 from hotswap.domain.traffic import FULL, Counts, total_counts
 from hotswap.domain.verdict import Reason, Verdict
 from hotswap.domain.vocabulary import Environment, RequestForm
@@ -245,6 +257,8 @@ class _Driver:
                     return self._ended(End.HELD, message)
                 case Scale():
                     raise AssertionError("there is room for everything here")
+                case Fail():
+                    raise AssertionError("a stable serves beside every candidate here")
                 case never:
                     assert_never(never)
 

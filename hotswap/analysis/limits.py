@@ -7,6 +7,7 @@ and until they are counted their requests are no evidence, as for every judge (d
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from hotswap.analysis.errors import rate_within
 from hotswap.analysis.figures import Setting, result
@@ -34,6 +35,8 @@ class _Draws:
 
 class LimitJudge:
     """Judges 5xx of errors, 4xx of refusals, and of latency what took longer than `maximum` milliseconds."""
+
+    KEPT: ClassVar[Mapping[str, Any]] = {"_look": Look | None, "_entities": Entities | None}
 
     def __init__(self, metric: Metric, setting: Setting) -> None:
         self._metric = metric

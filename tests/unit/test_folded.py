@@ -27,6 +27,9 @@ METRICS = (
     Metric("failing", Source.ERRORS, JudgeName.THRESHOLD, maximum=0.1, failures=3, interval_seconds=2, samples=5),
     Metric("queue", Source.PROMETHEUS, JudgeName.THRESHOLD, maximum=0.9, relative=True, failures=3),
     Metric("fairness", Source.WEBHOOK, JudgeName.THRESHOLD, failures=2),
+    Metric("few failures", Source.ERRORS, JudgeName.LIMIT, threshold=0.05),
+    Metric("few refusals", Source.REFUSALS, JudgeName.LIMIT, threshold=0.2),
+    Metric("few slow answers", Source.LATENCY, JudgeName.LIMIT, threshold=0.1, maximum=10.0),
     Metric("load", Source.PROMETHEUS, JudgeName.KAYENTA, threshold=1.05),
     Metric("slowness", Source.LATENCY, JudgeName.KAYENTA, threshold=1.05, interval_seconds=1),
 )
@@ -100,6 +103,10 @@ def looks(draw: st.DrawFn) -> list[Look]:
         )
         seen.append(Look(1_000.0 + second * 1.1, arms[0], arms[1], draw(readings(float(second))), entities))
     return seen
+
+
+def test_every_judge_is_among_them() -> None:
+    assert {each.judge for each in METRICS} == set(JudgeName)
 
 
 def judging(policy: AnalysisPolicy = POLICY, **given: Any) -> Judging:
