@@ -33,6 +33,10 @@ ODDITY = 1e-3
 """The share of requests that two versions that don't differ may answer differently: what is refused once and not the
 next time is rare, but there are models that change while they are asked."""
 
+OF_BOUND = 0.1
+"""The part of the error probability that the bound on the candidate's own rate spends, where the pairs are judged by
+it; the bet has the rest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Draws:
@@ -239,13 +243,15 @@ def _worse_than_its_stand_in(counts: Counts, threshold: float, *, alpha: float) 
     If no request is failed by the candidate with a greater probability than by the stable, then the stable fails what
     the candidate failed at least as often as the candidate fails altogether (Cauchy and Schwarz): so the least that the
     candidate's rate is, less the threshold, bounds it. It holds for any callers and at any time, since both were asked
-    the same at the same time.
+    the same at the same time. The bound may be wrong as well, so what it spends of `alpha` is taken from the bet.
     """
-    least, _ = rate_within(counts.server_errors, counts.completed - counts.server_errors, alpha=alpha / 10)
+    spent = alpha * OF_BOUND
+    least, _ = rate_within(counts.server_errors, counts.completed - counts.server_errors, alpha=spent)
     if least <= threshold:
         return 0.0
     others = max(counts.server_errors - counts.rescued_errors, 0)
-    return float(log_evidence(counts.rescued_errors, others, share=1 - (least - threshold)))
+    bet = float(log_evidence(counts.rescued_errors, others, share=1 - (least - threshold)))
+    return bet + math.log1p(-OF_BOUND)
 
 
 def are_all_shared(candidate: Counts) -> bool:
