@@ -23,7 +23,7 @@ from hotswap.analysis.betting import Betting, Floats
 from hotswap.analysis.concentration import Concentration
 from hotswap.analysis.evidence import log_evidence
 from hotswap.analysis.judge import Judging
-from hotswap.analysis.latency import BOUNDS
+from hotswap.analysis.lumps import BOUNDS
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Look, Metric, Moments, Reading, Source
 from hotswap.domain.traffic import FULL, Counts
 from hotswap.domain.verdict import Outcome

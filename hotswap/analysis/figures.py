@@ -49,6 +49,11 @@ OF_ANOTHER_TIME = (
 )
 
 
+def limit_ms(metric: Metric, stable_ms: float) -> float:
+    """Up to where the candidate's quantile of latency is no slower than the stable's."""
+    return max(metric.threshold * stable_ms, stable_ms + metric.floor_ms)
+
+
 def held_at_full(metric: Metric) -> NoVerdict:
     """What becomes of an excess over another time's figures: it is held for a person, unless the metric says else."""
     return NoVerdict.HOLD if metric.on_no_verdict is NoVerdict.EXTEND else metric.on_no_verdict

@@ -16,7 +16,7 @@ from hotswap.analysis.family import alpha_of, combined
 from hotswap.analysis.figures import MetricJudge, Setting, figures
 from hotswap.analysis.folded import NotOurs, dump, fingerprint, load
 from hotswap.analysis.kayenta import KayentaJudge
-from hotswap.analysis.latency import QuantileJudge
+from hotswap.analysis.latency import latency_judge
 from hotswap.analysis.limits import LimitJudge
 from hotswap.analysis.means import MeanJudge
 from hotswap.analysis.ratio import mismatch
@@ -27,7 +27,7 @@ from hotswap.domain.verdict import MetricResult, Outcome, Reason, Verdict
 
 _JUDGES: dict[JudgeName, Callable[[Metric, Setting], MetricJudge]] = {
     JudgeName.BETA_MIXTURE: ErrorsJudge,
-    JudgeName.QUANTILE: QuantileJudge,
+    JudgeName.QUANTILE: latency_judge,
     JudgeName.MEAN: MeanJudge,
     JudgeName.THRESHOLD: ThresholdJudge,
     JudgeName.KAYENTA: KayentaJudge,

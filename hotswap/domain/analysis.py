@@ -8,6 +8,7 @@ How they are judged is `hotswap/analysis/`; what comes of a verdict is `hotswap/
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from hotswap.domain.concurrent import Concurrent, ReferenceBudget
 from hotswap.domain.proxies import Answered
 from hotswap.domain.traffic import Counts
 
@@ -128,6 +129,7 @@ class AnalysisPolicy:
     `promote_early` ends a bake as passed as soon as every required metric is shown to be within its threshold.
     `sample_ratio` holds a rollout whose observed split contradicts the commanded weight. Where callers are known, harm
     needs at least `minimum_callers` of them at the candidate; a request of nobody in particular counts as one.
+    `reference` bounds what both arms are asked again at 100%, so that they are compared over the same time.
     """
 
     metrics: tuple[Metric, ...] = ()
@@ -135,6 +137,7 @@ class AnalysisPolicy:
     promote_early: bool = False
     sample_ratio: bool = True
     minimum_callers: int = MINIMUM_CALLERS
+    reference: ReferenceBudget = field(default_factory=ReferenceBudget)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +217,8 @@ class Look:
     """What was seen at `at`, since the step's weight was verified. Stored: it is what a verdict was made on.
 
     `readings` are those that are new since the look before, by their metric's name. `missing` are the proxies that
-    were silent: of what they answered since their last report nothing is known.
+    were silent: of what they answered since their last report nothing is known. `concurrent` is what both arms were
+    asked again, at 100%.
     """
 
     at: float
@@ -223,6 +227,7 @@ class Look:
     readings: dict[str, Reading] = field(default_factory=dict)
     entities: Entities | None = None
     missing: tuple[str, ...] = ()
+    concurrent: Concurrent | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,8 @@ class Reply:
 
     `answers` has one for each instance, and is None where the outputs that the client named don't hold the prediction.
     `field` is what a refusal names, `problem` says in a word how it failed; neither has a value of the request. One
-    that failed and is not `certain` may have met a busy moment.
+    that failed and is not `certain` may have met a busy moment. `model_seconds` is how long the model itself took, as
+    the replica says, without the wait for its turn; None where it doesn't say.
     """
 
     kind: ReplyKind
@@ -117,6 +118,7 @@ class Reply:
     field: str | None = None
     problem: str = ""
     certain: bool = True
+    model_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ published whole, with a generation that only grows; each route in it carries the
 change, so that a late zombie can never bring an old weight back (invariant 5).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
@@ -186,6 +187,20 @@ class Counts:
         }
         figures = {name: getattr(self, name) + sign * getattr(other, name) for name in _FIGURES}
         return Counts(**figures, latency={bound: count for bound, count in buckets.items() if count})
+
+
+BUCKETS_PER_OCTAVE = 12
+"""Of latencies that aren't counted by a proxy, from one value to its double: each bucket is 6% wide."""
+
+
+def latency_bucket(seconds: float) -> str:
+    """The upper bound, as `Counts.latency` has it, of the bucket that a latency lies in."""
+    return bucket_bound(math.ceil(math.log2(max(seconds * 1_000_000, 1.0)) * BUCKETS_PER_OCTAVE))
+
+
+def bucket_bound(place: int) -> str:
+    """The upper bound in microseconds of the bucket at this place, of `BUCKETS_PER_OCTAVE` from 1 on."""
+    return f"{2 ** (place / BUCKETS_PER_OCTAVE):.6g}"
 
 
 def quantile_of(latency: Mapping[str, float], quantile: float) -> float | None:

@@ -11,14 +11,12 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, func, or_, select
 
 from hotswap.domain.analysis import RESCUES, Entities, Subject
+from hotswap.domain.traffic import BUCKETS_PER_OCTAVE, bucket_bound
 from hotswap.domain.vocabulary import ChosenBy, InferenceStatus
 from hotswap.persistence import draws
 from hotswap.persistence.arms import answered_by_weight, moment
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.tables import InferenceRequest
-
-PER_OCTAVE = 12
-"""Buckets of latency from one value to its double: each is 6% wide."""
 
 
 class PostgresCensus:
@@ -80,7 +78,7 @@ class PostgresCensus:
             seen = [(application, place, float(weight)) for application, place, weight in latency]
         numbers: dict[str, Any] = {name: int(count) for name, count in zip(counted, found, strict=True)}
         mine, theirs = (
-            {_upper_bound(place): weight for application, place, weight in seen if application == arm}
+            {bucket_bound(place): weight for application, place, weight in seen if application == arm}
             for arm in (subject.candidate, subject.stable)
         )
         return Entities(**numbers, candidate_latency=mine, stable_latency=theirs)
@@ -90,7 +88,7 @@ def _latency(subject: Subject) -> Select[Any]:
     """How much weight lies in each bucket: a caller's good answers weigh 1 together, those of nobody 1 each."""
     record = InferenceRequest
     octaves = func.ln(func.greatest(record.latency_ms * 1000, 1.0)) / math.log(2)
-    place = func.ceil(octaves * PER_OCTAVE).cast(BigInteger)
+    place = func.ceil(octaves * BUCKETS_PER_OCTAVE).cast(BigInteger)
     weighed = draws.weighed(
         place,
         record.application.in_([subject.candidate, subject.stable]),
@@ -100,8 +98,3 @@ def _latency(subject: Subject) -> Select[Any]:
         arm=record.application,
     )
     return select(weighed.arm, weighed.category, func.sum(weighed.weight)).group_by(weighed.arm, weighed.category)
-
-
-def _upper_bound(place: int) -> str:
-    """In microseconds, as `Counts.latency` has it."""
-    return f"{2 ** (place / PER_OCTAVE):.6g}"

@@ -2,16 +2,20 @@
 
 import math
 import random
+from dataclasses import asdict, replace
 
+import msgspec
 import pytest
 
 from hotswap.analysis.errors import rate_within
 from hotswap.analysis.evidence import log_evidence
 from hotswap.analysis.family import ALWAYS_VALID, alpha_of
 from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Look, Metric, Source
-from hotswap.domain.traffic import FULL, Counts
-from hotswap.domain.verdict import Outcome, Verdict
+from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Look, Metric, NoVerdict, Source
+from hotswap.domain.backtest import Reply, ReplyKind
+from hotswap.domain.concurrent import Concurrent
+from hotswap.domain.traffic import FULL, Counts, latency_bucket, quantile_of
+from hotswap.domain.verdict import Outcome, Reason, Verdict
 from hotswap.messages import CanaryConfig
 
 ERRORS = Metric("errors", Source.ERRORS, JudgeName.BETA_MIXTURE, threshold=0.01, samples=1)
@@ -72,3 +76,198 @@ def test_a_candidate_that_fails_as_the_stable_does_is_seldom_harmed_at_full_weig
                 alarms += 1
                 break
     assert alarms <= 19  # a tenth is promised; 20 of 100 has a probability below 1 in 500 then
+
+
+LATENCY = Metric("latency", Source.LATENCY, JudgeName.QUANTILE, threshold=1.5, samples=50)
+TAIL = Metric("tail", Source.LATENCY, JudgeName.QUANTILE, threshold=2.0, quantile=0.95, samples=50)
+BEFORE = Counts(completed=5_000, latency={"10000": 4_500, "20000": 500})
+"""What the stable did in the steps before: 10 ms."""
+
+
+def answered(ms: float, *, model_ms: float | None = None, of_model: bool = True) -> Reply:
+    took = (ms if model_ms is None else model_ms) / 1000 if of_model else None
+    return Reply(ReplyKind.ANSWERED, ms / 1000, (1,), model_seconds=took)
+
+
+class AtFull:
+    """Looks a second apart at a candidate that has all traffic, and at what both arms were asked beside that."""
+
+    def __init__(self, *metrics: Metric, reference: Counts = BEFORE, alpha: float = 0.01) -> None:
+        policy = AnalysisPolicy(metrics or (LATENCY, TAIL), alpha)
+        self.judging = Judging(policy, weight=FULL, reference=reference, prior_evidence={})
+        self.draw = random.Random(4)
+        self.candidate, self.at = Counts(), 0.0
+        self.concurrent: Concurrent | None = None
+        self.looks: list[Look] = []
+
+    def near(self, ms: float) -> float:
+        return ms * self.draw.lognormvariate(0, 0.2)
+
+    def second(self, *pairs: tuple[Reply, Reply], ms: float, callers: int | None = None) -> Verdict:
+        for _ in range(20):
+            self.candidate += Counts(completed=1, latency={latency_bucket(self.near(ms) / 1000): 1})
+        for mine, theirs in pairs:
+            self.concurrent = (self.concurrent or Concurrent()).after(mine, theirs, callers=callers)
+        self.at += 1
+        look = Look(self.at, self.candidate, Counts(), concurrent=self.concurrent)
+        self.looks.append(look)
+        self.judging.add(look)
+        return self.judging.verdict()
+
+    def seconds(
+        self,
+        number: int = 60,
+        *,
+        candidate_ms: float,
+        stable_ms: float,
+        model_ms: tuple[float, float] | None = None,
+        of_model: bool = True,
+        asked: int = 5,
+        callers: int | None = None,
+    ) -> Verdict:
+        """Until harm, or so many. What a replica's model takes is what its answer takes, unless it is said."""
+        for _ in range(number):
+            models = (None, None) if model_ms is None else tuple(map(self.near, model_ms))
+            pairs = [
+                (
+                    answered(self.near(candidate_ms), model_ms=models[0], of_model=of_model),
+                    answered(self.near(stable_ms), model_ms=models[1], of_model=of_model),
+                )
+                for _ in range(asked)
+            ]
+            verdict = self.second(*pairs, ms=candidate_ms, callers=callers)
+            if verdict.outcome is Outcome.HARM:
+                break
+        return verdict
+
+
+def test_a_busy_machine_that_slows_both_arms_a_hundred_times_is_no_harm_and_is_told() -> None:
+    verdict = AtFull().seconds(candidate_ms=1_000, stable_ms=1_000)
+    assert verdict.outcome is Outcome.PASS, verdict.message
+    assert "times the stable's 10.0 ms" in verdict.message
+    assert "no slower than the stable is now" in verdict.message
+    numbers = verdict.metrics[0].numbers
+    assert numbers["ratio"] > 50
+    assert numbers["concurrent_stable_ms"] == pytest.approx(1_000, rel=0.2)
+
+
+def test_a_candidate_that_alone_is_slowed_is_harm() -> None:
+    at_full = AtFull()
+    verdict = at_full.seconds(candidate_ms=40, stable_ms=10)
+    assert (verdict.outcome, verdict.reason) == (Outcome.HARM, Reason.LATENCY), verdict.message
+    assert at_full.concurrent is not None
+    assert at_full.concurrent.asked <= 100
+    assert "put to both over the same time" in verdict.message
+
+
+def test_a_candidate_that_is_slow_on_a_busy_machine_is_harm() -> None:
+    verdict = AtFull().seconds(candidate_ms=3_000, stable_ms=1_000)
+    assert (verdict.outcome, verdict.reason) == (Outcome.HARM, Reason.LATENCY), verdict.message
+
+
+def test_a_tail_that_only_the_candidate_has_is_harm() -> None:
+    at_full = AtFull(TAIL)
+    for second in range(120):
+        slow = 200.0 if second % 2 else 10.0
+        pairs = [(answered(slow if number == 0 else 10.0), answered(10.0)) for number in range(5)]
+        verdict = at_full.second(*pairs, ms=200)
+        if verdict.outcome is Outcome.HARM:
+            break
+    assert verdict.reason is Reason.LATENCY, verdict.message
+
+
+def test_what_only_waits_for_its_turn_is_held_since_the_stable_has_no_traffic() -> None:
+    verdict = AtFull(LATENCY).seconds(candidate_ms=40, stable_ms=10, model_ms=(9, 9))
+    assert (verdict.outcome, verdict.action) == (Outcome.INCONCLUSIVE, NoVerdict.HOLD)
+    assert "it is the load" in verdict.message
+
+
+def test_replicas_that_do_not_tell_what_the_model_took_show_no_harm() -> None:
+    verdict = AtFull(LATENCY).seconds(candidate_ms=40, stable_ms=10, of_model=False)
+    assert (verdict.outcome, verdict.action) == (Outcome.INCONCLUSIVE, NoVerdict.HOLD)
+    assert "is not known" in verdict.message
+    assert AtFull(LATENCY).seconds(candidate_ms=1_000, stable_ms=1_000, of_model=False).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("concurrent", "told"),
+    [
+        (None, "nothing was asked of both yet"),
+        (Concurrent(reason="it must not be asked twice"), "it must not be asked twice"),
+        (Concurrent(40, Counts(40, latency={"40000": 40}), Counts(40, latency={"10000": 40})), "40 requests"),
+        (Concurrent(60, Counts(60), Counts(60, 60), reason="the stable has no ready replica"), "no ready replica"),
+    ],
+)
+def test_without_a_reference_it_is_held_and_says_so(concurrent: Concurrent | None, told: str) -> None:
+    at_full = AtFull(LATENCY)
+    at_full.concurrent = concurrent
+    for _ in range(10):
+        verdict = at_full.second(ms=1_000)
+    assert (verdict.outcome, verdict.action) == (Outcome.INCONCLUSIVE, NoVerdict.HOLD)
+    assert "there is no reference of the same time" in verdict.message
+    assert told in verdict.message
+
+
+def test_without_an_excess_no_reference_is_needed() -> None:
+    assert AtFull().seconds(candidate_ms=10, stable_ms=10, asked=0).outcome is Outcome.PASS
+
+
+def test_clients_that_are_answered_as_fast_as_before_have_met_no_harm() -> None:
+    """The stable that was asked beside it has no traffic, and so is faster than it ever was."""
+    at_full = AtFull(LATENCY)
+    for _ in range(60):
+        verdict = at_full.second(*[(answered(10), answered(2))] * 5, ms=10)
+    assert verdict.outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(("callers", "outcome"), [(None, Outcome.HARM), (5, Outcome.HARM), (4, Outcome.INCONCLUSIVE)])
+def test_a_single_caller_can_cause_no_harm(callers: int | None, outcome: Outcome) -> None:
+    verdict = AtFull(LATENCY).seconds(candidate_ms=40, stable_ms=10, callers=callers)
+    assert verdict.outcome is outcome, verdict.message
+
+
+@pytest.mark.parametrize(("stable_ms", "outcome"), [(10, Outcome.HARM), (40, Outcome.PASS)])
+def test_where_the_stable_has_no_figures_the_reference_alone_says(stable_ms: float, outcome: Outcome) -> None:
+    verdict = AtFull(LATENCY, reference=Counts()).seconds(candidate_ms=40, stable_ms=stable_ms)
+    assert verdict.outcome is outcome, verdict.message
+    lacking = AtFull(LATENCY, reference=Counts()).seconds(candidate_ms=40, stable_ms=10, asked=0)
+    assert lacking.outcome is Outcome.INSUFFICIENT_DATA
+
+
+def test_what_is_stored_of_the_looks_gives_the_same_verdict() -> None:
+    at_full = AtFull()
+    verdict = at_full.seconds(candidate_ms=40, stable_ms=10)
+    again = AtFull()
+    for look in at_full.looks:
+        again.judging.add(msgspec.convert(msgspec.json.decode(msgspec.json.encode(asdict(look))), Look))
+    assert again.judging.verdict() == verdict
+
+
+def test_a_watch_that_has_lost_its_reference_begins_anew_without_a_verdict_of_its_own() -> None:
+    at_full = AtFull(LATENCY)
+    at_full.seconds(10, candidate_ms=11, stable_ms=10)
+    before = at_full.judging.verdict().metrics[0].log_evidence
+    at_full.concurrent = None
+    assert at_full.second((answered(400), answered(10)), ms=11).metrics[0].log_evidence == pytest.approx(before)
+
+
+@pytest.mark.slow
+def test_a_good_candidate_is_seldom_harmed_by_its_reference_whatever_the_machine_does() -> None:
+    """Heavy tails, bursts that both arms feel, one request or five a second."""
+    alarms, metric = 0, replace(LATENCY, threshold=1.0, floor_ms=0.0, samples=1)
+    for run in range(40):
+        at_full = AtFull(metric, alpha=0.1)
+        at_full.draw.seed(run)
+        for second in range(30):
+            ms = 10 * (1 + 50 * (second // 7 % 3 == 0)) * at_full.draw.paretovariate(1.2)
+            if at_full.seconds(1, candidate_ms=ms, stable_ms=ms, asked=1 + 4 * (run % 2)).outcome is Outcome.HARM:
+                alarms += 1
+                break
+    assert alarms <= 10  # a tenth is promised; 11 of 40 has a probability below 1 in 500 then
+
+
+@pytest.mark.parametrize("seconds", [1e-9, 1e-6, 0.0101, 1.0, 90.0])
+def test_a_bucket_holds_its_latency_and_is_narrow(seconds: float) -> None:
+    bound = float(latency_bucket(seconds)) / 1_000_000
+    assert max(seconds, 1e-6) * (1 - 1e-5) <= bound <= max(seconds, 1e-6) * 1.06
+    assert quantile_of({latency_bucket(seconds): 1}, 0.5) == pytest.approx(bound * 1000)
