@@ -1,6 +1,7 @@
 """The judge without statistics: a value outside its limits so many readings in a row, or a webhook that says no.
 
 Values come from wherever the metric's source has them: queries and drift say them, counts and moments are worked out.
+Where nothing runs beside the candidate, what is worked out is the stable's of another time, so its ratio is never harm.
 """
 
 import math
@@ -8,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from hotswap.analysis.figures import Setting, result, value_of
+from hotswap.analysis.figures import OF_ANOTHER_TIME, Setting, held_at_full, result, value_of
 from hotswap.domain.analysis import FROM_PROXIES, Look, Metric, Moments, Reading
 from hotswap.domain.verdict import MetricResult, Outcome
 
@@ -22,6 +23,7 @@ class _Seen:
     message: str = ""
     lack: str = ""
     error: str | None = None
+    of_another_time: bool = False
 
 
 class ThresholdJudge:
@@ -53,7 +55,10 @@ class ThresholdJudge:
         if seen is None:
             return result(metric, Outcome.INSUFFICIENT_DATA, f"{metric.name} was not read yet")
         numbers = {"in_a_row": float(self._in_a_row)} | ({} if seen.value is None else {"value": seen.value})
-        if self._in_a_row >= metric.failures:
+        if seen.of_another_time and seen.breached:
+            outcome, told = Outcome.INCONCLUSIVE, f"{seen.message}, {OF_ANOTHER_TIME}"
+            metric = replace(metric, on_no_verdict=held_at_full(metric))
+        elif self._in_a_row >= metric.failures:
             outcome, told = Outcome.HARM, seen.message or f"breached {self._in_a_row} times in a row"
         elif seen.error is not None:
             outcome, told = Outcome.ERROR, seen.error
@@ -79,7 +84,7 @@ class ThresholdJudge:
         if candidate.completed < metric.samples or (metric.relative and stable.completed < metric.samples):
             return _Seen() if before is None else None
         self._read = look
-        return self._judged(value_of(metric, candidate), value_of(metric, stable))
+        return self._worked_out(value_of(metric, candidate), value_of(metric, stable))
 
     def _of_reading(self, reading: Reading) -> _Seen:
         if reading.error is not None:
@@ -94,7 +99,11 @@ class ThresholdJudge:
         mine, theirs = reading.candidate or Moments(), reading.stable or Moments()
         if mine.count < self._metric.samples or (self._metric.relative and theirs.count < self._metric.samples):
             return _Seen(lack=reading.message)
-        return self._judged(mine.mean, theirs.mean)
+        return self._worked_out(mine.mean, theirs.mean)
+
+    def _worked_out(self, mine: float | None, theirs: float | None) -> _Seen:
+        is_alone = self._setting.share is None
+        return replace(self._judged(mine, theirs), of_another_time=is_alone and self._metric.relative)
 
     def _judged(self, mine: float | None, theirs: float | None) -> _Seen:
         metric = self._metric

@@ -11,7 +11,7 @@ from hotswap.analysis.errors import rate_within
 from hotswap.analysis.evidence import log_evidence
 from hotswap.analysis.family import ALWAYS_VALID, alpha_of
 from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Look, Metric, NoVerdict, Source
+from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Look, Metric, Moments, NoVerdict, Reading, Source
 from hotswap.domain.backtest import Reply, ReplyKind
 from hotswap.domain.concurrent import Concurrent
 from hotswap.domain.traffic import FULL, Counts, latency_bucket, quantile_of
@@ -264,6 +264,26 @@ def test_a_good_candidate_is_seldom_harmed_by_its_reference_whatever_the_machine
                 alarms += 1
                 break
     assert alarms <= 10  # a tenth is promised; 11 of 40 has a probability below 1 in 500 then
+
+
+RELATIVE = Metric("slower", Source.LATENCY, JudgeName.THRESHOLD, relative=True, maximum=1.5, samples=20)
+ACCURACY = Metric("hits", Source.ACCURACY, JudgeName.THRESHOLD, relative=True, minimum=0.9, samples=20)
+
+
+@pytest.mark.parametrize("metric", [RELATIVE, ACCURACY], ids=lambda each: each.name)
+def test_limits_relative_to_another_time_hold_and_roll_nothing_back(metric: Metric) -> None:
+    reading = Reading(1.0, Moments(100, 50, 50), Moments(100, 90, 90))
+    verdicts = []
+    for weight, reference in ((FULL // 2, None), (FULL, BEFORE)):
+        judging = Judging(AnalysisPolicy((metric,)), weight=weight, reference=reference, prior_evidence={})
+        judging.add(Look(1.0, Counts(completed=100, latency={"40000": 100}), BEFORE, {"hits": reading}))
+        verdicts.append(judging.verdict())
+    beside, alone = verdicts
+    assert beside.outcome is Outcome.HARM
+    assert (alone.outcome, alone.action) == (Outcome.INCONCLUSIVE, NoVerdict.HOLD)
+    assert "of another time" in alone.message
+    absolute = replace(RELATIVE, relative=False, maximum=20.0)
+    assert judged(Counts(completed=100, latency={"40000": 100}), AnalysisPolicy((absolute,))).outcome is Outcome.HARM
 
 
 @pytest.mark.parametrize("seconds", [1e-9, 1e-6, 0.0101, 1.0, 90.0])
