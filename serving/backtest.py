@@ -8,6 +8,7 @@ import math
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +18,7 @@ import msgspec
 from hotswap.domain.backtest import RecordedRequest, Reply, ReplyKind
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.vocabulary import RequestForm
-from serving.envoy.headers import BACKTEST_HEADER
+from serving.envoy.headers import BACKTEST_HEADER, MODEL_SECONDS_HEADER
 from serving.open_inference.signature import CONFIDENCE
 from serving.open_inference.tensors import BYTES
 
@@ -64,13 +65,24 @@ class HttpReplicaAsker:
         status = answer.status_code
         if status == httpx.codes.OK:
             try:
-                return _answered(request, path, answer.content, seconds)
+                reply = _answered(request, path, answer.content, seconds)
+                return replace(reply, model_seconds=_seconds(answer.headers.get(MODEL_SECONDS_HEADER)))
             except (msgspec.MsgspecError, LookupError, TypeError, ValueError):
                 return Reply(ReplyKind.FAILED, seconds, problem="an answer that nobody can read")
         if answer.is_client_error and status not in _NOT_THE_REQUESTS_FAULT:
             return Reply(ReplyKind.REFUSED, seconds, field=_field(request, answer.content), problem=str(status))
         is_the_models = status == httpx.codes.INTERNAL_SERVER_ERROR
         return Reply(ReplyKind.FAILED, seconds, problem=str(status), certain=is_the_models)
+
+
+def _seconds(told: str | None) -> float | None:
+    """Raises ValueError for what is no time."""
+    if told is None:
+        return None
+    seconds = float(told)
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{told} is no time")
+    return seconds
 
 
 def _failed(begun: float, problem: str) -> Reply:

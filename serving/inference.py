@@ -1,9 +1,9 @@
 """What a replica answers: a raw ASGI application over one loaded model.
 
 Raw, because frameworks cost more than a small model does. Every inference that is answered, with a prediction or with
-an error, has its record in the spool before the answer leaves, but for what a backtest asks again: that is no client's,
-and is in no figure. The model is this process's: it is put in place by `start` before Ray Serve counts the replica as
-ready, so no request ever meets a cold model.
+an error, has its record in the spool before the answer leaves, but for what is asked again, by a backtest or for the
+concurrent reference at 100%: that is no client's, and is in no figure. The model is this process's: it is put in place
+by `start` before Ray Serve counts the replica as ready, so no request ever meets a cold model.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from hotswap.domain.vocabulary import InferenceStatus
 from hotswap.records import InferenceRecord, encode_record, to_json
 from serving import request_headers
 from serving.batching import Batcher
-from serving.envoy.headers import BACKTEST_HEADER, REFUSED_HEADER
+from serving.envoy.headers import BACKTEST_HEADER, MODEL_SECONDS_HEADER, REFUSED_HEADER
 from serving.forms import (
     MOST_BODY_BYTES,
     MOST_INSTANCES,
@@ -46,6 +46,7 @@ from serving.spool import SpoolWriter
 BAD_REQUEST = 400
 _REFUSED = (REFUSED_HEADER.encode(), b"1")
 _BACKTEST = BACKTEST_HEADER.encode()
+_MODEL_SECONDS = MODEL_SECONDS_HEADER.encode()
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -129,7 +130,7 @@ class Engine:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self.warm_up)
 
     async def infer(self, body: bytes, *, form: Form, headers: Headers, receive: Receive) -> Answer:
-        """The answer to one request, whose record is spooled by then, unless a backtest asks it.
+        """The answer to one request, whose record is spooled by then, unless it is asked again.
 
         Raises ClientGone, and records nothing, when the client leaves before its prediction is there.
         """
@@ -140,12 +141,14 @@ class Engine:
         predictions: list[Prediction] = []
         prediction: str | None = None
         problem: HotSwapError | None = None
+        is_again = _BACKTEST in headers
+        took: list[float] | None = [] if is_again else None
         try:
             asked = form.read(body, headers)
             request_id = asked.request_id or request_id
             self._check(asked.instances, form)
             instances = asked.instances
-            predictions = await self._predict(instances, receive, form)
+            predictions = await self._predict(instances, receive, form, took)
             latency_ms = _milliseconds_since(begun)
             answer, prediction = self._written(form, asked, request_id, predictions, latency_ms)
         except HotSwapError as error:
@@ -154,8 +157,8 @@ class Engine:
             # What this version can't take another may: the stable is asked what a candidate refuses.
             marks = [*self.headers, _REFUSED] if status == BAD_REQUEST else self.headers
             answer = status, marks, form.refuse(problem, request_id)
-        if _BACKTEST in headers:
-            return answer
+        if is_again:
+            return _with_time(answer, took)
         outcome, why = _outcome(problem, latency_ms, headers)
         self._spool.write(
             encode_record(
@@ -195,14 +198,17 @@ class Engine:
         for position, instance in enumerate(instances):
             self._schema.check_quickly(instance, form.field(position))
 
-    async def _predict(self, instances: list[Any], receive: Receive, form: Form) -> list[Prediction]:
+    async def _predict(
+        self, instances: list[Any], receive: Receive, form: Form, took: list[float] | None
+    ) -> list[Prediction]:
+        """`took` is given the seconds that the model took, but of a batch that others have part in."""
         try:
             if self._batcher is not None and len(instances) == 1:
                 return [await _unless_gone(self._batcher.add(instances[0]), receive)]
             if self._pace.is_quick(instances):
-                return self._timed(instances)
+                return self._timed(instances, took)
             # What still waits for the model's thread when its client leaves is never computed.
-            return await _unless_gone(self._aside(instances), receive)
+            return await _unless_gone(self._aside(instances, took), receive)
         except (SchemaValidationFailed, ClientGone):
             raise
         except Exception as error:
@@ -246,12 +252,16 @@ class Engine:
         """Of a batch that was gathered from single requests."""
         return self._timed(instances) if self._pace.is_quick(instances) else await self._aside(instances)
 
-    def _timed(self, instances: list[Any]) -> list[Prediction]:
-        return self._pace.timed(self._one_for_each, instances)
+    def _timed(self, instances: list[Any], took: list[float] | None = None) -> list[Prediction]:
+        begun = time.perf_counter()
+        predictions = self._pace.timed(self._one_for_each, instances)
+        if took is not None:
+            took.append(time.perf_counter() - begun)
+        return predictions
 
-    def _aside(self, instances: list[Any]) -> "asyncio.Future[list[Prediction]]":
+    def _aside(self, instances: list[Any], took: list[float] | None = None) -> "asyncio.Future[list[Prediction]]":
         """On the model's thread, while the event loop goes on answering."""
-        return asyncio.get_running_loop().run_in_executor(self._thread, self._timed, instances)
+        return asyncio.get_running_loop().run_in_executor(self._thread, self._timed, instances, took)
 
 
 _engine: Engine | None = None
@@ -358,6 +368,14 @@ async def _lifespan(receive: Receive, send: Send) -> None:
     while (message := await receive())["type"] != "lifespan.shutdown":
         await send({"type": f"{message['type']}.complete"})
     await send({"type": "lifespan.shutdown.complete"})
+
+
+def _with_time(answer: Answer, took: list[float] | None) -> Answer:
+    """Also how long the model took, where it is known."""
+    if not took:
+        return answer
+    status, headers, body = answer
+    return status, [*headers, (_MODEL_SECONDS, f"{sum(took):.9f}".encode())], body
 
 
 def _milliseconds_since(begun: float) -> float:

@@ -1,7 +1,7 @@
 """The headers by which clients, Envoy and replicas speak of versions and arms.
 
-Envoy alone says `ARM`, `CHOSEN_BY`, `FALLBACK`, `CAUSE`, `APPLICATION` and `CLIENT_ADDRESS`, and only a backtest, past
-Envoy, says `BACKTEST`: what a client sends under these names is overwritten or removed.
+Envoy alone says `ARM`, `CHOSEN_BY`, `FALLBACK`, `CAUSE`, `APPLICATION` and `CLIENT_ADDRESS`, and only who asks replicas
+again, past Envoy, says `BACKTEST`: what a client sends under these names is overwritten or removed.
 """
 
 VERSION_HEADER = "x-hotswap-version"
@@ -23,7 +23,11 @@ FALLBACK_HEADER = "x-hotswap-fallback"
 """The candidate's version that failed or refused this request, where the stable answers in its place."""
 
 BACKTEST_HEADER = "x-hotswap-backtest"
-"""Of a request that a backtest asks again, past Envoy: the replica answers it and keeps no record."""
+"""Of a request that is asked again, past Envoy, by a backtest or for the concurrent reference at 100%: the replica
+answers it and keeps no record."""
+
+MODEL_SECONDS_HEADER = "x-hotswap-model-seconds"
+"""Of the answer to such a request: how long the model itself took, without the wait for its turn."""
 
 CAUSE_HEADER = "x-hotswap-fallback-cause"
 """What the candidate did where the stable answers in its place: `failed` or `refused`."""

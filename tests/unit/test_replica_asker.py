@@ -1,5 +1,6 @@
 """What a backtest asks, put to a replica's real ASGI application: in each form, unrecorded, and read back."""
 
+import asyncio
 import json
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -12,16 +13,18 @@ import httpx
 import pytest
 from onnx import TensorProto
 
+from hotswap.domain.application import ReplicaResources
 from hotswap.domain.backtest import RecordedRequest, Reply, ReplyKind, TensorSpec
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.vocabulary import Framework, RequestForm
 from serving import inference
 from serving.backtest import HttpReplicaAsker
+from serving.envoy.headers import MODEL_SECONDS_HEADER
 from serving.inference import InferenceApp
 from serving.runtimes import Model, Prediction, load
 from serving.runtimes.rows import NUMBER_OR_MISSING, Columns
 from tests.fixtures.models import save_identity
-from tests.unit.replica import PATH, Replica, row
+from tests.unit.replica import PATH, Replica, Slow, row
 
 INFER = "/Production-table-1a2b3c4d/v2/models/table/infer"
 ONE, BATCH, TENSORS = RequestForm.INSTANCE, RequestForm.BATCH, RequestForm.TENSORS
@@ -136,6 +139,49 @@ async def test_a_client_that_names_no_prediction_is_answered_and_not_compared(se
     spec = (TensorSpec("a", "FP64", (1,)), TensorSpec("b", "FP64", (1,)))
     reply = await ask(request(TENSORS, {"a": 1.0, "b": 2.0}, inputs=spec, outputs=("confidence",)))
     assert (reply.kind, reply.answers) == (ReplyKind.ANSWERED, None)
+
+
+@pytest.mark.parametrize("form", [ONE, BATCH, TENSORS])
+async def test_what_the_model_took_is_told_in_each_form(serve: Callable[..., Replica], form: RequestForm) -> None:
+    serve()
+    reply = await ask(request(form, row(2), inputs=(TensorSpec("x", "FP32", (1, 5)),)))
+    assert reply.model_seconds is not None
+    assert 0 < reply.model_seconds < reply.seconds
+
+
+async def test_the_wait_for_its_turn_is_none_of_the_models_time(serve: Callable[..., Replica]) -> None:
+    serve(Slow())
+    await ask(request(ONE, 1))  # by which it is known that this one takes long
+    async with asker() as asking:
+        asked = (
+            asking.ask("Production-table-1a2b3c4d", "table", "127.0.0.1:1", request(ONE, 1)),
+            asking.ask("Production-table-1a2b3c4d", "table", "127.0.0.1:1", request(ONE, 1)),
+        )
+        replies = await asyncio.gather(*asked)
+    waited = [reply.seconds - (reply.model_seconds or 0.0) for reply in replies]
+    assert all((reply.model_seconds or 0.0) >= 0.25 for reply in replies)
+    assert max(waited) >= 0.2
+
+
+async def test_of_a_batch_that_others_have_part_in_no_time_is_told(tmp_path: Path, monkeypatch: Any) -> None:
+    replica = Replica(tmp_path, resources=ReplicaResources(max_batch_size=4, batch_wait_seconds=0.001))
+    replica.engine.warm_up()
+    monkeypatch.setattr(inference, "_engine", replica.engine)
+    reply = await ask(request(ONE, row(2)))
+    assert (reply.kind, reply.model_seconds) == (ReplyKind.ANSWERED, None)
+
+
+async def test_no_client_is_told_what_the_model_took(serve: Callable[..., Replica]) -> None:
+    replica = serve()
+    assert (await replica.send({"features": row()}))[0] == 200
+    assert MODEL_SECONDS_HEADER.encode() not in replica.headers
+
+
+@pytest.mark.parametrize("told", ["nan", "inf", "-1", "soon"])
+async def test_a_time_that_is_none_is_an_answer_that_nobody_can_read(told: str) -> None:
+    answer = httpx.Response(200, json={"prediction": 1, "confidence": None}, headers={MODEL_SECONDS_HEADER: told})
+    reply = await ask(request(ONE, row()), httpx.MockTransport(lambda _: answer))
+    assert reply.kind is ReplyKind.FAILED
 
 
 async def test_what_a_tensor_of_json_cannot_say_is_asked_as_a_batch(serve: Callable[..., Replica]) -> None:
