@@ -104,7 +104,9 @@ class _Past:
                 self._judging.add(look)
             if len(some) < SLICE:
                 last = self._judging.last
-                return Before(answered, Arms(last.candidate, last.stable)) if last is not None else None
+                if last is None:
+                    return None
+                return Before(answered, Arms(last.candidate, last.stable), self._judging.concurrent)
             after = some[-1].at
             note(f"goes on from what was seen before, {after - begun_at:.0f} s of it so far")
             await asyncio.sleep(0)

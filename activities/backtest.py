@@ -13,6 +13,7 @@ from dataclasses import replace
 from temporalio import activity
 
 from activities.acting import acting, note
+from activities.asking import POLL_SECONDS, Replicas
 from hotswap.domain.backtest import AT_ONCE, Asked, BacktestReport, RecordedRequest, Reply, ReplyKind
 from hotswap.domain.errors import Unavailable
 from hotswap.messages import BacktestVersion
@@ -20,7 +21,6 @@ from hotswap.ports import Backtests, Comparison, ReplicaAsker, ServeCluster
 
 PATIENCE_SECONDS = 20.0
 """For a replica that has gone: Ray Serve starts another in its place."""
-POLL_SECONDS = 0.25
 
 UNDER_LOAD = 100
 """So many of the requests at most are asked again, some at a time, to compare latency under load."""
@@ -57,8 +57,8 @@ class BacktestActivities:
         note("reads what the stable was asked")
         recorded = await self._backtests.sample(request.stable, model=request.model, most=request.samples)
         asking = _Asking(
-            _Replicas(self._cluster, self._asker, request.candidate, request.model),
-            _Replicas(self._cluster, self._asker, request.stable, request.model),
+            Replicas(self._cluster, self._asker, request.candidate, request.model),
+            Replicas(self._cluster, self._asker, request.stable, request.model),
         )
         asked = await asking.ask(recorded.requests, seconds=request.budget_seconds)
         report = await asyncio.to_thread(
@@ -73,42 +73,8 @@ class BacktestActivities:
         return report
 
 
-class _Replicas:
-    """Those of one application, asked by turns."""
-
-    def __init__(self, cluster: ServeCluster, asker: ReplicaAsker, application: str, model: str) -> None:
-        self._cluster = cluster
-        self._asker = asker
-        self._application = application
-        self._model = model
-        self._targets: tuple[str, ...] = ()
-        self._turn = 0
-
-    async def ask(self, request: RecordedRequest, *, patience: float) -> Reply:
-        """Of whoever is there now. Raises Unavailable when nobody is for `patience` seconds."""
-        until = time.monotonic() + patience
-        while True:
-            try:
-                return await self._asker.ask(self._application, self._model, await self._next(), request)
-            except Unavailable as error:
-                self._targets = ()
-                if time.monotonic() >= until:
-                    raise
-                note(f"waits for a replica: {error.message}")
-                await asyncio.sleep(POLL_SECONDS)
-
-    async def _next(self) -> str:
-        if not self._targets:
-            state = (await self._cluster.applications()).get(self._application)
-            self._targets = state.targets if state is not None else ()
-        if not self._targets:
-            raise Unavailable(f"{self._application} has no ready replica just now")
-        self._turn += 1
-        return self._targets[self._turn % len(self._targets)]
-
-
 class _Asking:
-    def __init__(self, candidate: _Replicas, stable: _Replicas) -> None:
+    def __init__(self, candidate: Replicas, stable: Replicas) -> None:
         self._candidate = candidate
         self._stable = stable
         self._stable_is_there = True

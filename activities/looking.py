@@ -12,11 +12,23 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from hotswap.domain.analysis import FROM_PROXIES, AnalysisPolicy, Entities, Look, Metric, Reading, Source, Subject
+from activities.concurrent import Reference, References
+from hotswap.domain.analysis import (
+    FROM_PROXIES,
+    AnalysisPolicy,
+    Entities,
+    JudgeName,
+    Look,
+    Metric,
+    Reading,
+    Source,
+    Subject,
+)
 from hotswap.domain.baking import LOOK_SECONDS
+from hotswap.domain.concurrent import Concurrent
 from hotswap.domain.errors import HotSwapError, Unavailable
 from hotswap.domain.proxies import Answered, Arms, Sightings, begun, counts_of, gone_on
-from hotswap.domain.traffic import ProxyReport
+from hotswap.domain.traffic import FULL, ProxyReport
 from hotswap.messages import VerifiedWeight
 from hotswap.ports import EntityCensus, Meter, TrafficBus
 
@@ -32,10 +44,14 @@ class Unseen(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What a watch knew that another goes on from: its checkpoint's counts, if it came to one, and its last look's."""
+    """What a watch knew that another goes on from: its checkpoint's counts, if it came to one, and its last look's.
+
+    `concurrent` is what both arms had been asked again by then.
+    """
 
     answered: Answered | None
     total: Arms
+    concurrent: Concurrent | None = None
 
 
 class SharedReports:
@@ -87,11 +103,13 @@ class Sources:
         bus: TrafficBus,
         meters: Mapping[Source, Meter],
         census: EntityCensus,
+        references: References | None = None,
         *,
         clock: Callable[[], float] = time.time,
         stopwatch: Callable[[], float] = time.monotonic,
     ) -> None:
         self.clock = clock
+        self._references = references
         self._reports = SharedReports(bus, clock=clock, stopwatch=stopwatch)
         self._meters = meters
         self._census = census
@@ -102,12 +120,19 @@ class Sources:
     ) -> AsyncIterator["StepSources"]:
         """Inside the block every metric's own source is read as often as the metric says.
 
-        `before` is what a watch before this one knew, if there was one.
+        At 100% both arms are asked beside that, where latency is judged. `before` is what a watch before this one knew,
+        if there was one.
         """
-        step = StepSources(self, subject, baseline, before)
+        reference: Reference | None = None
+        if self._references is not None and subject.weight == FULL and _compares_latency(policy):
+            known = before.concurrent if before is not None else None
+            reference = self._references.of(subject, policy.reference, known=known)
+        step = StepSources(self, subject, baseline, before, reference)
         own = [each for each in policy.metrics if each.source not in FROM_PROXIES]
         reading = [asyncio.create_task(step.keep_reading(metric)) for metric in own]
         reading.append(asyncio.create_task(step.keep_counting_entities()))
+        if reference is not None:
+            reading.append(asyncio.create_task(reference.keep_asking(lambda: step.answered_by_candidate)))
         try:
             yield step
         finally:
@@ -153,11 +178,19 @@ class Sources:
 class StepSources:
     """One step's; made by `Sources.of`."""
 
-    def __init__(self, sources: Sources, subject: Subject, baseline: VerifiedWeight, before: Before | None) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        subject: Subject,
+        baseline: VerifiedWeight,
+        before: Before | None,
+        reference: Reference | None,
+    ) -> None:
         self._sources = sources
         self.subject = subject
         self.baseline = baseline
         self._before = before
+        self._reference = reference
         self._new: dict[str, Reading] = {}
         self._entities: Entities | None = None
         self.answered: Answered | None = None
@@ -168,7 +201,8 @@ class StepSources:
         self.answered, missing = await self._sources.counts(self)
         total = self.answered.total
         new, self._new = self._new, {}
-        return Look(self._sources.clock(), total.candidate, total.stable, new, self._entities, missing)
+        concurrent = self._reference.seen if self._reference is not None else None
+        return Look(self._sources.clock(), total.candidate, total.stable, new, self._entities, missing, concurrent)
 
     def answered_by(self, now: Mapping[str, Arms]) -> Answered | None:
         """What was answered by these counts of each proxy; None where they are from before the step."""
@@ -178,6 +212,11 @@ class StepSources:
             return gone_on(now, checkpoint=self._before.answered, last=self._before.total)
         baseline = Arms(self.baseline.candidate, self.baseline.stable)
         return begun(now, baseline=baseline, proxies=self.baseline.proxies)
+
+    @property
+    def answered_by_candidate(self) -> int:
+        """As of the newest look."""
+        return self.answered.total.candidate.completed if self.answered is not None else 0
 
     async def keep_reading(self, metric: Metric) -> None:
         while True:
@@ -200,3 +239,7 @@ class StepSources:
     def _has_callers(self) -> bool:
         total = self.answered.total if self.answered is not None else Arms()
         return total.candidate.sticky + total.stable.sticky > 0
+
+
+def _compares_latency(policy: AnalysisPolicy) -> bool:
+    return any(each.source is Source.LATENCY and each.judge is JudgeName.QUANTILE for each in policy.metrics)

@@ -26,6 +26,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.analysis import AnalysisActivities
 from activities.backtest import BacktestActivities
 from activities.capacity import CapacityActivities
+from activities.concurrent import References
 from activities.deployments import DeploymentActivities
 from activities.looking import Sources
 from activities.monitoring import MonitoringActivities
@@ -157,7 +158,8 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
     capacity = CapacityActivities(ports.planner)
     ready = ReadyReplicas(ports.applications, ports.cluster)
     traffic = TrafficActivities(ports.plans, ports.bus, ports.deployments, ready)
-    analysis = AnalysisActivities(Sources(ports.bus, ports.meters, ports.census), ports.looks, ports.judge)
+    references = References(ports.backtests, ports.cluster, ports.asker)
+    analysis = AnalysisActivities(Sources(ports.bus, ports.meters, ports.census, references), ports.looks, ports.judge)
     monitoring = MonitoringActivities(ports.monitor, ports.alerts, ports.rollbacks, ports.announcer)
     acting = Worker(
         client,

@@ -38,7 +38,7 @@ class ConcurrentJudge:
         self._setting = setting
         self._answers, self._models = Lumps(), Lumps()
         self._look: Look | None = None
-        self._seen = Concurrent(reason=NOTHING_YET)
+        self._seen = Concurrent()
         self._begun_at = 0.0
 
     def add(self, look: Look) -> None:
@@ -87,7 +87,8 @@ class ConcurrentJudge:
         both = self._quantiles(seen.candidate.latency, seen.stable.latency)
         if both is None:
             answered = sum(seen.candidate.latency.values())
-            why = f": {seen.reason}" if seen.reason else ""
+            reason = seen.reason or (NOTHING_YET if not seen.asked else "")
+            why = f": {reason}" if reason else ""
             lacking = (
                 f"there is no reference of the same time, of {answered} requests that both were asked again and have "
                 f"answered, where {metric.samples} are needed{why}"

@@ -22,6 +22,7 @@ from hotswap.analysis.means import MeanJudge
 from hotswap.analysis.ratio import mismatch
 from hotswap.analysis.threshold import ThresholdJudge
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Look, Metric, NoVerdict, Source
+from hotswap.domain.concurrent import Concurrent
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import MetricResult, Outcome, Reason, Verdict
 
@@ -39,7 +40,7 @@ _JUDGES: dict[JudgeName, Callable[[Metric, Setting], MetricJudge]] = {
 class Judging:
     """Implements `hotswap.ports.Judging`."""
 
-    KEPT: ClassVar[Mapping[str, Any]] = {"_last": Look | None}
+    KEPT: ClassVar[Mapping[str, Any]] = {"_last": Look | None, "_concurrent": Concurrent | None}
 
     def __init__(
         self, policy: AnalysisPolicy, *, weight: int, reference: Counts | None, prior_evidence: Mapping[str, float]
@@ -55,10 +56,15 @@ class Judging:
     def _begin(self) -> None:
         self._metrics = [self._judge(metric) for metric in self._policy.metrics]
         self._last: Look | None = None
+        self._concurrent: Concurrent | None = None
 
     @property
     def last(self) -> Look | None:
         return self._last
+
+    @property
+    def concurrent(self) -> Concurrent | None:
+        return self._concurrent
 
     def folded(self) -> bytes:
         return dump([self, *self._metrics], mark=self._mark)
@@ -75,6 +81,7 @@ class Judging:
         if self._last is not None and look.at <= self._last.at:
             return
         self._last = look
+        self._concurrent = look.concurrent or self._concurrent
         for metric in self._metrics:
             metric.add(look)
 

@@ -17,6 +17,7 @@ from hotswap.domain.analysis import (
     Source,
     Worse,
 )
+from hotswap.domain.concurrent import ReferenceBudget
 from hotswap.messages.base import Message
 from hotswap.values import Duration, Flag, Number, Whole
 
@@ -140,6 +141,18 @@ class MetricConfig(Message):
         )
 
 
+class ReferenceConfig(Message):
+    """What both versions are asked again at 100%, to be compared over the same time."""
+
+    share: Number = Field(
+        ReferenceBudget().share, ge=0, le=0.1, description="of the clients' requests at most; 0: nothing is asked"
+    )
+    per_second: Number = Field(ReferenceBudget().per_second, gt=0, le=50, description="so many requests at most")
+
+    def budget(self) -> ReferenceBudget:
+        return ReferenceBudget(self.share, self.per_second)
+
+
 class AnalysisConfig(Message):
     """How a candidate is judged. Without `metrics` those of `rollbackThresholds` are judged.
 
@@ -155,6 +168,9 @@ class AnalysisConfig(Message):
     )
     latency_floor: Annotated[Duration, Field(ge=timedelta(0), le=timedelta(minutes=1))] = Field(
         timedelta(milliseconds=LATENCY_FLOOR_MS), description="a slowdown by less is no harm, whatever its ratio"
+    )
+    reference: ReferenceConfig = Field(
+        ReferenceConfig(), description="how much both versions are asked again at 100%, to compare their latency"
     )
 
     @model_validator(mode="after")
@@ -175,4 +191,11 @@ class AnalysisConfig(Message):
                 listed = (*listed, refusals(threshold=threshold, minimum_requests=minimum_requests))
         floor_ms = self.latency_floor / timedelta(milliseconds=1)
         listed = tuple(replace(metric, floor_ms=floor_ms) for metric in listed)
-        return AnalysisPolicy(listed, self.alpha, self.promote_early, self.sample_ratio, self.minimum_callers)
+        return AnalysisPolicy(
+            listed,
+            self.alpha,
+            self.promote_early,
+            self.sample_ratio,
+            self.minimum_callers,
+            self.reference.budget(),
+        )

@@ -24,6 +24,9 @@ HOURS = 24
 POOL = 1_000
 """Of the newest requests of each hour, from which a sample is chosen."""
 
+RECENT = 200
+"""Of the newest requests at all, of which the concurrent reference is chosen every few seconds."""
+
 LONGEST = 200_000
 """Of a request's features or its answers, in characters."""
 MOST_CHARACTERS = 20_000_000
@@ -56,13 +59,23 @@ class PostgresBacktests:
 
     async def sample(self, application: str, *, model: str, most: int) -> Recorded:
         async with self._sessions() as session:
-            if await session.scalar(select(Model.is_idempotent).where(Model.name == model)) is False:
+            if await _is_asked_once(session, model):
                 return Recorded(reason=ASKED_ONCE)
             keys: dict[str, _Key] = {}
+            now = self._clock()
             for hour in range(HOURS):
-                for key in await _keys(session, application, hour, now=self._clock()):
+                since, until = now - 3_600 * (hour + 1), now - 3_600 * hour
+                for key in await _keys(session, application, hour, since=since, until=until):
                     keys.setdefault(key.digest, key)
             chosen = spread(list(keys.values()), most, by=(lambda key: key.hour, lambda key: key.caller))
+            return Recorded(tuple(await _requests(session, _that_fit(chosen))))
+
+    async def recent(self, application: str, *, model: str, since: float, most: int) -> Recorded:
+        async with self._sessions() as session:
+            if await _is_asked_once(session, model):
+                return Recorded(reason=ASKED_ONCE)
+            keys = await _keys(session, application, 0, since=since, until=self._clock(), pool=RECENT)
+            chosen = spread(keys, most, by=(lambda key: key.caller,))
             return Recorded(tuple(await _requests(session, _that_fit(chosen))))
 
     async def store(self, deployment_id: str, report: BacktestReport) -> None:
@@ -79,8 +92,14 @@ def backtest_of(stored: dict[str, object]) -> BacktestReport:
     return msgspec.convert(stored, BacktestReport)
 
 
-async def _keys(session: AsyncSession, application: str, hour: int, *, now: float) -> list[_Key]:
-    """The newest of those that were asked so many hours ago."""
+async def _is_asked_once(session: AsyncSession, model: str) -> bool:
+    return await session.scalar(select(Model.is_idempotent).where(Model.name == model)) is False
+
+
+async def _keys(
+    session: AsyncSession, application: str, hour: int, *, since: float, until: float, pool: int = POOL
+) -> list[_Key]:
+    """The newest of those that were asked after `since` and not after `until`, so many `hour`s ago."""
     record = InferenceRequest
     digest = func.md5(func.concat_ws(" ", record.is_batch, record.tensors, record.features))
     size = func.length(record.features) + func.length(record.prediction)
@@ -88,12 +107,12 @@ async def _keys(session: AsyncSession, application: str, hour: int, *, now: floa
         select(record.requested_at, record.record_id, record.entity, digest.label("digest"), size.label("size"))
         .where(
             record.application == application,
-            record.requested_at > moment(now - 3_600 * (hour + 1)),
-            record.requested_at <= moment(now - 3_600 * hour),
+            record.requested_at > moment(since),
+            record.requested_at <= moment(until),
             *_usable(),
         )
         .order_by(record.requested_at.desc())
-        .limit(POOL)
+        .limit(pool)
     )
     return [
         _Key(row.requested_at, row.record_id, hour, row.entity, row.digest, row.size)

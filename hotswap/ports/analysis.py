@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from hotswap.domain.analysis import AnalysisPolicy, Bake, Checkpoint, Entities, Look, Metric, Reading, Subject
+from hotswap.domain.concurrent import Concurrent
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import Verdict
 
@@ -20,6 +21,10 @@ class Judging(Protocol):
     @property
     def last(self) -> Look | None:
         """The newest look that was added."""
+
+    @property
+    def concurrent(self) -> Concurrent | None:
+        """The newest reference that a look had."""
 
     def folded(self) -> bytes:
         """All that it needs to go on from the last look; it doesn't grow with the number of looks."""

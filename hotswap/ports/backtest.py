@@ -13,6 +13,12 @@ class Backtests(Protocol):
         They are spread over hours and callers. There are none of a model that must not be asked twice.
         """
 
+    async def recent(self, application: str, *, model: str, since: float, most: int) -> Recorded:
+        """The newest requests that the application has answered after `since` (Unix time), at most so many.
+
+        They are spread over callers. There are none of a model that must not be asked twice.
+        """
+
     async def store(self, deployment_id: str, report: BacktestReport) -> None:
         """Keep the report with the deployment; a newer one takes its place."""
 

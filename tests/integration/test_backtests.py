@@ -118,6 +118,34 @@ async def test_a_sample_fits_into_memory(sessions: Sessions, write: Write, monke
     assert len(await sample(sessions)) == 2
 
 
+async def recent(sessions: Sessions, *, since: float = NOW - 60, most: int = 20) -> tuple[RecordedRequest, ...]:
+    found = await PostgresBacktests(sessions, clock=lambda: NOW).recent("old", model="fraud", since=since, most=most)
+    return found.requests
+
+
+async def test_what_was_asked_of_late_is_the_newest_since_then_by_turns_of_callers(
+    sessions: Sessions, write: Write
+) -> None:
+    loud = [{"entity": 1, "requested_at": NOW - 1 - number / 100} for number in range(300)]
+    quiet = [{"entity": 2, "requested_at": NOW - 2.5}, {"entity": None, "requested_at": NOW - 2.4}]
+    left_out = [
+        {"application": "new"},
+        {"requested_at": NOW - 61},
+        {"status": InferenceStatus.FAILED, "prediction": None},
+        {"chosen_by": ChosenBy.TESTER},
+    ]
+    await write(*loud, *quiet, *left_out)
+    assert Counter(each.caller for each in await recent(sessions)) == {1: 18, 2: 1, None: 1}
+    newest = await recent(sessions, since=NOW - 1.055)
+    assert [each.caller for each in newest] == [1] * 6
+    assert max(each.at for each in newest) == pytest.approx(NOW - 1)
+
+
+async def test_the_same_request_may_be_asked_again_as_often_as_clients_ask_it(sessions: Sessions, write: Write) -> None:
+    await write(*({"features": "[1]", "requested_at": NOW - number} for number in range(1, 5)))
+    assert len(await recent(sessions)) == 4
+
+
 async def test_a_model_that_must_not_be_asked_twice_is_not(sessions: Sessions, write: Write) -> None:
     await write({"features": "[7]"})
     registration = Registration(
@@ -129,3 +157,5 @@ async def test_a_model_that_must_not_be_asked_twice_is_not(sessions: Sessions, w
     assert found.requests == ()
     assert found.reason is not None
     assert "must not be asked twice" in found.reason
+    lately = await PostgresBacktests(sessions, clock=lambda: NOW).recent("old", model="fraud", since=NOW - 60, most=10)
+    assert lately == found

@@ -27,6 +27,7 @@ from hotswap.domain.analysis import (
     Subject,
 )
 from hotswap.domain.baking import look_interval
+from hotswap.domain.concurrent import Concurrent
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.traffic import FULL, Counts, ProxyReport
 from hotswap.domain.verdict import Outcome, Verdict
@@ -442,6 +443,10 @@ class Seen:
     @property
     def last(self) -> Look | None:
         return self.looks[-1] if self.looks else None
+
+    @property
+    def concurrent(self) -> Concurrent | None:
+        return next((look.concurrent for look in reversed(self.looks) if look.concurrent is not None), None)
 
     def folded(self) -> bytes:
         return b""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import replace
 
 from hotswap.domain.application import (
     ApplicationHealth,
@@ -188,4 +189,7 @@ class FakeAsker:
             world.asker_dies -= 1
             raise MemoryError
         world.asked_again.append((application, request.request_id))
+        if world.is_full and world.at_full is not None:
+            seconds = world.at_full[is_stable] / 1000
+            return replace(as_recorded(request), seconds=seconds, model_seconds=seconds)
         return as_recorded(request) if is_stable else world.candidate_replies(request)

@@ -194,6 +194,11 @@ class FakeBacktests:
             raise ConnectionError("the database is away")
         return Recorded(self.world.recorded[:most])
 
+    async def recent(self, application: str, *, model: str, since: float, most: int) -> Recorded:
+        if self.world.asked_once is not None:
+            return Recorded(reason=self.world.asked_once)
+        return Recorded(self.world.recorded[:most])
+
     async def store(self, deployment_id: str, report: BacktestReport) -> None:
         self.world.backtests.append(report)
 

@@ -69,6 +69,10 @@ class World:
     held_asking: bool = False
     """The backtest's first request is not answered until `released`."""
     stable_is_down: bool = False
+    asked_once: str | None = None
+    """Why nothing that the candidate was asked may be asked again, if so."""
+    at_full: tuple[float, float] | None = None
+    """In milliseconds, what the candidate and the stable take for an answer from 100% on; 1 ms otherwise."""
     report: ValidationReport = field(default_factory=lambda: ValidationReport((Check("model loads", True, ""),)))
     override: Override | None = None
     contract: Contract | None = None
@@ -127,6 +131,7 @@ class World:
     routed: list[tuple[str | None, int, frozenset[str]]] = field(default_factory=list)
     """As `samples`, and which candidate the route names, be it without any weight."""
     counts: dict[str, float] = field(default_factory=dict)
+    counted_at_full: dict[str, float] = field(default_factory=dict)
     counted_at: float | None = None
     alerts: FakeAlerts = field(default_factory=FakeAlerts)
     released: asyncio.Event = field(default_factory=asyncio.Event)
@@ -179,14 +184,22 @@ class World:
         now = self.clock()
         elapsed, self.counted_at = now - (self.counted_at or now), now
         for _, arm, weight in self.route.arms if self.route else ():
-            self.counts[arm.application] = (
-                self.counts.get(arm.application, 0.0) + elapsed * self.requests_per_second * weight / 10_000
-            )
+            flow = elapsed * self.requests_per_second * weight / 10_000
+            for counts in (self.counts, self.counted_at_full) if self.is_full else (self.counts,):
+                counts[arm.application] = counts.get(arm.application, 0.0) + flow
+
+    @property
+    def is_full(self) -> bool:
+        return self.route is not None and self.route.candidate_weight == FULL
 
     def arm_counts(self, application: str) -> Counts:
         total = int(self.counts.get(application, 0.0))
         bad = self.candidate_errors if self.brief.stable is None or application != self.brief.stable.application else 0
-        return Counts(completed=total, server_errors=int(total * bad), latency={"1000": total} if total else {})
+        slow = int(self.counted_at_full.get(application, 0.0)) if self.at_full is not None else 0
+        latency = {"1000": total - slow} if total > slow else {}
+        if slow and self.at_full is not None:
+            latency[f"{self.at_full[0] * 1000:g}"] = slow
+        return Counts(completed=total, server_errors=int(total * bad), latency=latency)
 
 
 STABLE = Arm("Production-fraud-stable", "1.0.0", "dep-stable")
