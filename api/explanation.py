@@ -10,7 +10,7 @@ from itertools import zip_longest
 
 from pydantic import ValidationError
 
-from api.presentation import arm_view, backtest_view, metric_fields
+from api.presentation import arm_view, backtest_view, concurrent_view, metric_fields
 from hotswap.domain.analysis import JudgeName, Metric
 from hotswap.domain.backtest import summarised
 from hotswap.domain.lifecycle import DeploymentStatus
@@ -145,6 +145,7 @@ def _analysis(analysis: Analysis, follower: Event | None, rules: Rules) -> Happe
             message=verdict.message,
             candidate=arm_view(verdict.candidate),
             stable=arm_view(verdict.stable),
+            concurrent=concurrent_view(verdict.concurrent),
             metrics=[_metric(each, rules.get((each.name, each.judge))) for each in verdict.metrics],
             led_to=None if follower is None else _told(follower),
             missing_proxies=list(verdict.missing),

@@ -17,7 +17,7 @@ from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.strategy import Step, immediate_steps
 from hotswap.domain.traffic import Counts
 from hotswap.domain.validation import ValidationReport
-from hotswap.domain.verdict import ArmFigures, MetricResult, Outcome, Verdict
+from hotswap.domain.verdict import ArmFigures, ConcurrentFigures, MetricResult, Outcome, Verdict
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType, Strategy, VersionStatus
 from hotswap.messages import CanaryConfig
 from hotswap.persistence.backtests import backtest_of
@@ -34,6 +34,7 @@ from hotswap.views import (
     CardView,
     CheckView,
     ClientView,
+    ConcurrentView,
     DeploymentView,
     DriftView,
     FeatureDriftView,
@@ -350,6 +351,7 @@ def _verdict(row: StepVerdict) -> VerdictView:
         message=verdict.message,
         candidate=arm_view(verdict.candidate),
         stable=arm_view(verdict.stable),
+        concurrent=concurrent_view(verdict.concurrent),
         metrics=[MetricView(**metric_fields(each)) for each in verdict.metrics],
         judged_at=row.judged_at,
         missing_proxies=list(verdict.missing),
@@ -366,6 +368,12 @@ def metric_fields(result: MetricResult) -> dict[str, Any]:
         "required": result.required,
         "numbers": result.numbers,
     }
+
+
+def concurrent_view(seen: ConcurrentFigures | None) -> ConcurrentView | None:
+    if seen is None:
+        return None
+    return ConcurrentView(candidate=arm_view(seen.candidate), stable=arm_view(seen.stable), reason=seen.reason)
 
 
 def arm_view(figures: ArmFigures) -> ArmView:

@@ -24,7 +24,7 @@ from hotswap.analysis.threshold import ThresholdJudge
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Look, Metric, NoVerdict, Source
 from hotswap.domain.concurrent import Concurrent
 from hotswap.domain.traffic import Counts
-from hotswap.domain.verdict import MetricResult, Outcome, Reason, Verdict
+from hotswap.domain.verdict import ConcurrentFigures, MetricResult, Outcome, Reason, Verdict
 
 _JUDGES: dict[JudgeName, Callable[[Metric, Setting], MetricJudge]] = {
     JudgeName.BETA_MIXTURE: ErrorsJudge,
@@ -101,7 +101,14 @@ class Judging:
             candidate=figures(last.candidate),
             stable=figures(stable),
         )
-        verdict = replace(verdict, early=verdict.early and self._policy.promote_early)
+        seen = self._concurrent
+        verdict = replace(
+            verdict,
+            early=verdict.early and self._policy.promote_early,
+            concurrent=None
+            if seen is None
+            else ConcurrentFigures(figures(seen.candidate), figures(seen.stable), seen.reason),
+        )
         wrong = mismatch(last, self._setting) if self._policy.sample_ratio else None
         if wrong is None or verdict.outcome is Outcome.HARM:
             return verdict

@@ -7,7 +7,7 @@ import typer
 
 from hotswap.cli.console import connect, out, show_json
 from hotswap.cli.options import AsJson
-from hotswap.views import AnalysisView, ArmView, ExplanationView, HappeningView, RuledMetricView
+from hotswap.views import AnalysisView, ArmView, ConcurrentView, ExplanationView, HappeningView, RuledMetricView
 
 Deployment = Annotated[str, typer.Argument(help="The deployment's id.", show_default=False)]
 
@@ -50,9 +50,18 @@ def _line(each: HappeningView) -> str:
 def _analysis(analysis: AnalysisView) -> Iterator[str]:
     yield f"seen from {analysis.begun_at:%H:%M:%S} to {analysis.judged_at:%H:%M:%S}; {analysis.message}"
     yield f"candidate {_arm(analysis.candidate)}; stable {_arm(analysis.stable)}"
+    if analysis.concurrent is not None:
+        yield _concurrent(analysis.concurrent)
     for metric in analysis.metrics:
         yield _metric(metric)
     yield f"-> {analysis.led_to}" if analysis.led_to else "-> nothing has come of it yet"
+
+
+def _concurrent(seen: ConcurrentView) -> str:
+    why = f"; {seen.reason}" if seen.reason else ""
+    if not seen.candidate.requests:
+        return f"asked again beside that: nothing{why}"
+    return f"asked again beside that: candidate {_arm(seen.candidate)}; stable {_arm(seen.stable)}{why}"
 
 
 def _metric(metric: RuledMetricView) -> str:

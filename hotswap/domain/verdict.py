@@ -67,6 +67,15 @@ class ArmFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class ConcurrentFigures:
+    """What both arms did with the same requests at 100%; `reason` says why nothing (more) was asked."""
+
+    candidate: ArmFigures = ArmFigures()
+    stable: ArmFigures = ArmFigures()
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MetricResult:
     """What the judge says of one metric, with the `numbers` that it used, by name.
 
@@ -92,6 +101,7 @@ class Verdict:
 
     `action` is what the metrics without a verdict ask for, the strictest of them. `evidence` is each metric's
     `log_evidence`, which the next step goes on from. `missing` are the proxies that were silent at the time.
+    `concurrent` is what both arms were asked again, at 100%.
     """
 
     outcome: Outcome
@@ -104,3 +114,4 @@ class Verdict:
     action: NoVerdict = NoVerdict.EXTEND
     early: bool = False
     missing: tuple[str, ...] = ()
+    concurrent: ConcurrentFigures | None = None

@@ -44,7 +44,7 @@ from hotswap.views.models import (
 from hotswap.views.monitoring import AlertView, MonitoringView
 from hotswap.views.tokens import AccessTokenView, NewServiceTokenView, ServiceTokenView
 from hotswap.views.validation import CheckView, OverrideView, ValidationView, VersionValidationView
-from hotswap.views.verdicts import ArmView, MetricView, VerdictView
+from hotswap.views.verdicts import ArmView, ConcurrentView, MetricView, VerdictView
 
 __all__ = [
     "Accepted",
@@ -62,6 +62,7 @@ __all__ = [
     "CardView",
     "CheckView",
     "ClientView",
+    "ConcurrentView",
     "ContractChangeView",
     "DeploymentView",
     "DifferenceView",

@@ -9,7 +9,7 @@ from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment
 from hotswap.views.backtest import BacktestView
 from hotswap.views.base import View
-from hotswap.views.verdicts import ArmView, MetricView
+from hotswap.views.verdicts import ArmView, ConcurrentView, MetricView
 
 
 class HappeningKind(StrEnum):
@@ -42,7 +42,7 @@ class AnalysisView(View):
     """One analysis of one step (counted from 1) at `weight` percent, as of its newest verdict.
 
     `ledTo` says what came of it; null while nothing has. `missingProxies` are those that were silent, so that it was
-    judged without them.
+    judged without them. `concurrent` is null below 100%.
     """
 
     step: int
@@ -54,6 +54,7 @@ class AnalysisView(View):
     message: str
     candidate: ArmView
     stable: ArmView
+    concurrent: ConcurrentView | None = None
     metrics: list[RuledMetricView]
     led_to: str | None
     missing_proxies: list[str] = Field(default_factory=list)

@@ -21,6 +21,17 @@ class ArmView(View):
     latency_p95_ms: float | None = None
 
 
+class ConcurrentView(View):
+    """What both versions did with the same requests at 100%, past the proxies and in no other figure.
+
+    `reason` says why nothing more was asked.
+    """
+
+    candidate: ArmView
+    stable: ArmView
+    reason: str | None = None
+
+
 class MetricView(View):
     """What the judge said of one metric, with the numbers it used. One that isn't `required` holds nobody up."""
 
@@ -36,7 +47,7 @@ class VerdictView(View):
     """What the judge said of one step (counted from 1), the newest of each analysis.
 
     `outcome` is Pass, Harm, InsufficientData, Inconclusive or Error. `missingProxies` are those that were silent, so
-    that it was judged without them.
+    that it was judged without them. `concurrent` is null below 100%.
     """
 
     step: int
@@ -45,6 +56,7 @@ class VerdictView(View):
     message: str
     candidate: ArmView
     stable: ArmView
+    concurrent: ConcurrentView | None = None
     metrics: list[MetricView] = Field(default_factory=list)
     judged_at: datetime | None
     missing_proxies: list[str] = Field(default_factory=list)

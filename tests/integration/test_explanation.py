@@ -4,7 +4,8 @@ import time
 
 from hotswap.domain.analysis import Bake, JudgeName
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.domain.verdict import ArmFigures, MetricResult, Outcome, Reason, Verdict
+from hotswap.domain.traffic import FULL
+from hotswap.domain.verdict import ArmFigures, ConcurrentFigures, MetricResult, Outcome, Reason, Verdict
 from hotswap.persistence.deployments import PostgresDeployments
 from hotswap.persistence.looks import PostgresLooks
 from tests.integration.api_world import ApiWorld
@@ -42,7 +43,17 @@ async def judged(world: ApiWorld, deployment_id: str, bake: Bake, outcome: Outco
     errors = MetricResult(
         "errors", JudgeName.BETA_MIXTURE, outcome, "as seen", {"excess": 0.02}, reason=reason, log_evidence=5.5
     )
-    verdict = Verdict(outcome, "as seen", reason, candidate=SEEN, stable=SEEN, metrics=(errors,), missing=("envoy-1",))
+    concurrent = ConcurrentFigures(SEEN, SEEN, "the stable is gone") if bake.weight == FULL else None
+    verdict = Verdict(
+        outcome,
+        "as seen",
+        reason,
+        candidate=SEEN,
+        stable=SEEN,
+        metrics=(errors,),
+        missing=("envoy-1",),
+        concurrent=concurrent,
+    )
     await PostgresLooks(world.sessions).record(deployment_id, bake, verdict)
 
 
@@ -110,6 +121,21 @@ async def test_an_analysis_that_nothing_has_come_of_says_so(world: ApiWorld) -> 
     told = (await world.get(f"/api/v1/deployments/{deployment_id}/explain")).json()
     assert told["happenings"][-1]["what"] == "step 1 judged at 10%: InsufficientData"
     assert told["happenings"][-1]["analysis"]["ledTo"] is None
+
+
+async def test_at_100_percent_what_both_were_asked_again_is_told(world: ApiWorld) -> None:
+    deployment_id = await deployed(world)
+    await moved(world, deployment_id, S.VALIDATING, S.DEPLOYING, S.PROGRESSING)
+    for step, weight in enumerate((1_000, FULL)):
+        begun = await weighted(world, deployment_id, weight)
+        await judged(world, deployment_id, Bake(step, begun, weight), Outcome.PASS, None)
+    told = (await world.get(f"/api/v1/deployments/{deployment_id}/explain")).json()
+    canary, full = (each["analysis"]["concurrent"] for each in told["happenings"] if each["analysis"])
+    assert canary is None
+    assert (full["candidate"]["requests"], full["stable"]["latencyP50Ms"]) == (200, 1.5)
+    assert full["reason"] == "the stable is gone"
+    seen = (await world.get(f"/api/v1/deployments/{deployment_id}")).json()
+    assert [each["concurrent"] for each in seen["analysis"]] == [None, full]
 
 
 async def test_a_deployment_that_is_not_there_is_404(world: ApiWorld) -> None:

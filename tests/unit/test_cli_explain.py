@@ -97,6 +97,27 @@ def test_explain_tells_who_what_why_and_the_numbers(cli: Cli) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("concurrent", "line"),
+    [
+        (
+            {"candidate": ARM, "stable": {**ARM, "errors": 0, "errorRate": 0}, "reason": "the stable is [bold]gone"},
+            "asked again beside that: candidate 3 of 200 failed (1.50%), p50 1.5 ms, p95 3.0 ms; "
+            "stable 0 of 200 failed (0.00%), p50 1.5 ms, p95 3.0 ms; the stable is [bold]gone",
+        ),
+        (
+            {"candidate": {}, "stable": {}, "reason": "it must not be asked twice"},
+            "asked again beside that: nothing; it must not be asked twice",
+        ),
+    ],
+)
+def test_at_100_percent_it_tells_what_both_were_asked_again(cli: Cli, concurrent: dict[str, Any], line: str) -> None:
+    analysis = {**ANALYSIS, "weight": 100, "concurrent": concurrent}
+    judged = happening("03:00:12", "analysis", "step 2 judged at 100%: Harm", analysis=analysis)
+    cli.on("GET", "/api/v1/deployments/dep-1/explain", (200, {**EXPLANATION, "happenings": [judged]}))
+    assert line in [each.strip() for each in cli.run("explain", "dep-1").stdout.splitlines()]
+
+
 def test_a_backtest_is_told_with_what_it_has_found(cli: Cli) -> None:
     tried = happening("02:59:59", "backtest", "the candidate was asked", why=BACKTEST["summary"], backtest=BACKTEST)
     cli.on("GET", "/api/v1/deployments/dep-1/explain", (200, {**EXPLANATION, "happenings": [tried]}))

@@ -146,6 +146,9 @@ def test_a_busy_machine_that_slows_both_arms_a_hundred_times_is_no_harm_and_is_t
     assert verdict.outcome is Outcome.PASS, verdict.message
     assert "times the stable's 10.0 ms" in verdict.message
     assert "no slower than the stable is now" in verdict.message
+    assert verdict.concurrent is not None
+    assert verdict.concurrent.stable.requests == 300
+    assert verdict.concurrent.stable.latency_p50_ms == pytest.approx(1_000, rel=0.2)
     numbers = verdict.metrics[0].numbers
     assert numbers["ratio"] > 50
     assert numbers["concurrent_stable_ms"] == pytest.approx(1_000, rel=0.2)
