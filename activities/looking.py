@@ -193,6 +193,7 @@ class StepSources:
         self._reference = reference
         self._new: dict[str, Reading] = {}
         self._entities: Entities | None = None
+        self._replied: Concurrent | None = None
         self.answered: Answered | None = None
         """By the newest look; None before the first."""
 
@@ -201,8 +202,14 @@ class StepSources:
         self.answered, missing = await self._sources.counts(self)
         total = self.answered.total
         new, self._new = self._new, {}
-        concurrent = self._reference.seen if self._reference is not None else None
-        return Look(self._sources.clock(), total.candidate, total.stable, new, self._entities, missing, concurrent)
+        return Look(
+            self._sources.clock(), total.candidate, total.stable, new, self._entities, missing, self._newly_replied()
+        )
+
+    def _newly_replied(self) -> Concurrent | None:
+        """What both arms have replied, where it isn't what the look before has: looks are stored."""
+        before, self._replied = self._replied, self._reference.seen if self._reference is not None else None
+        return None if self._replied is before else self._replied
 
     def answered_by(self, now: Mapping[str, Arms]) -> Answered | None:
         """What was answered by these counts of each proxy; None where they are from before the step."""

@@ -8,10 +8,10 @@ import numpy as np
 
 from benchmarks.judgement.requests import LABELS, NOBODY, Bools, Floats, Ints
 from hotswap.domain.analysis import RESCUES, Entities, Moments, Reading
-from hotswap.persistence.census import PER_OCTAVE
+from hotswap.domain.traffic import BUCKETS_PER_OCTAVE, bucket_bound
 from hotswap.persistence.draws import Values, reading
 
-PLACES = 24 * PER_OCTAVE
+PLACES = 24 * BUCKETS_PER_OCTAVE
 """Buckets of latency, up to 2^24 microseconds."""
 CLASSES = 20
 """Of confidence."""
@@ -43,7 +43,7 @@ class Callers:
             ):
                 np.add.at(counted[name], caller[those & is_so], 1)
         np.add.at(self._failures, caller[(mine & (status >= 500)) | in_place], 1)
-        place = np.clip(np.ceil(np.log2(np.maximum(ms * 1000, 1)) * PER_OCTAVE).astype(int), 0, PLACES - 1)
+        place = np.clip(np.ceil(np.log2(np.maximum(ms * 1000, 1)) * BUCKETS_PER_OCTAVE).astype(int), 0, PLACES - 1)
         for arm, those in ((CANDIDATE, mine), (STABLE, theirs)):
             good = those & (status < 400)
             np.add.at(self._latency[arm], (caller[good], place[good]), 1)
@@ -74,7 +74,7 @@ class Callers:
 
     def _histogram(self, arm: int) -> dict[str, float]:
         weights = _weighed(self._latency[arm])
-        return {f"{2 ** (place / PER_OCTAVE):.6g}": float(weights[place]) for place in np.flatnonzero(weights)}
+        return {bucket_bound(int(place)): float(weights[place]) for place in np.flatnonzero(weights)}
 
 
 class Predictions:

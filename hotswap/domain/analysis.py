@@ -217,8 +217,8 @@ class Look:
     """What was seen at `at`, since the step's weight was verified. Stored: it is what a verdict was made on.
 
     `readings` are those that are new since the look before, by their metric's name. `missing` are the proxies that
-    were silent: of what they answered since their last report nothing is known. `concurrent` is what both arms were
-    asked again, at 100%.
+    were silent: of what they answered since their last report nothing is known. `concurrent` is what both arms have
+    replied to what they were asked again, at 100%, where that is new.
     """
 
     at: float

@@ -237,6 +237,14 @@ def test_where_the_stable_has_no_figures_the_reference_alone_says(stable_ms: flo
     assert lacking.outcome is Outcome.INSUFFICIENT_DATA
 
 
+def test_a_look_without_anything_new_leaves_the_reference_as_it_was() -> None:
+    at_full = AtFull(LATENCY)
+    said = at_full.seconds(20, candidate_ms=1_000, stable_ms=1_000)
+    at_full.concurrent = None
+    again = at_full.second(ms=1_000)
+    assert (again.outcome, again.concurrent) == (Outcome.PASS, said.concurrent)
+
+
 def test_what_is_stored_of_the_looks_gives_the_same_verdict() -> None:
     at_full = AtFull()
     verdict = at_full.seconds(candidate_ms=40, stable_ms=10)

@@ -246,7 +246,9 @@ async def test_looks_have_a_reference_at_full_weight_where_latency_is_judged(
     async with sources.of(subject, policy, baseline) as looking:
         await looking.look()
         if is_asked:
-            await until(lambda: len(served.asked) >= 4)
+            await until(lambda: len(served.asked) == 20)  # the budget's tenth of 100, of both
+            await asyncio.sleep(0.05)
         look = await looking.look()
+        assert (await looking.look()).concurrent is None, "a look has only what is new"
     assert (look.concurrent is not None) is is_asked
     assert bool(served.asked) is is_asked

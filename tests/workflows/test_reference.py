@@ -79,9 +79,8 @@ async def test_without_a_reference_it_is_held_and_says_why(
 
 
 async def test_what_shows_while_it_is_held_still_goes_back(stage: Stage) -> None:
-    async with at_full(stage, bake="PT2S", at_full=(100, 1), asked_once="not yet") as rollout:
+    async with at_full(stage, bake="PT2S", at_full=(100, 1), stable_is_down=True) as rollout:
         await rollout.until(lambda world: world.statuses[-1] is S.PAUSED)
-        rollout.world.asked_once = None
-        await rollout.handle.signal("retry", {"by": "ann"})
+        rollout.world.stable_is_down = False
         outcome = await rollout.handle.result()
     assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.LATENCY)
