@@ -7,13 +7,14 @@ is kept, however long the bake goes on.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import NormalDist
 from typing import Any, ClassVar
 
 import numpy as np
 
 from hotswap.analysis.betting import Floats
-from hotswap.analysis.figures import Setting, result, value_of
+from hotswap.analysis.figures import Setting, held_at_full, result, value_of
 from hotswap.domain.analysis import FROM_PROXIES, Look, Metric, Worse
 from hotswap.domain.verdict import MetricResult, Outcome
 
@@ -75,6 +76,10 @@ class KayentaJudge:
         if self._error is not None:
             return result(metric, Outcome.ERROR, f"{metric.name}: {self._error}")
         candidate, stable = (np.array(points) for points in self._points)
+        if len(stable) == 0 and metric.source in FROM_PROXIES and self._setting.share is None:
+            alone = f"{metric.name}: nothing runs beside the candidate, so it is compared with nobody"
+            held = replace(metric, on_no_verdict=held_at_full(metric))
+            return result(held, Outcome.INSUFFICIENT_DATA, alone)
         if min(len(candidate), len(stable)) == 0:
             return result(metric, Outcome.INSUFFICIENT_DATA, f"{metric.name}: a series has no points")
         self._said = self._judged(candidate, stable)

@@ -297,6 +297,17 @@ def test_limits_relative_to_another_time_hold_and_roll_nothing_back(metric: Metr
     assert judged(Counts(completed=100, latency={"40000": 100}), AnalysisPolicy((absolute,))).outcome is Outcome.HARM
 
 
+def test_two_series_of_which_one_has_ended_are_held_and_rolled_back_by_nobody() -> None:
+    kayenta = Metric("latency", Source.LATENCY, JudgeName.KAYENTA, threshold=1.0)
+    judging = Judging(AnalysisPolicy((kayenta,)), weight=FULL, reference=BEFORE, prior_evidence={})
+    for second in range(30):
+        answers = 100 * (second + 1)
+        judging.add(Look(float(second), Counts(completed=answers, latency={"40000": answers}), Counts()))
+    verdict = judging.verdict(is_over=True)
+    assert (verdict.outcome, verdict.action) == (Outcome.INSUFFICIENT_DATA, NoVerdict.HOLD)
+    assert "nothing runs beside the candidate" in verdict.message
+
+
 @pytest.mark.parametrize("seconds", [1e-9, 1e-6, 0.0101, 1.0, 90.0])
 def test_a_bucket_holds_its_latency_and_is_narrow(seconds: float) -> None:
     bound = float(latency_bucket(seconds)) / 1_000_000
