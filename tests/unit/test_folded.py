@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from hotswap.analysis import folded
 from hotswap.analysis.judge import Judging
 from hotswap.domain.analysis import AnalysisPolicy, Entities, JudgeName, Look, Metric, Moments, Reading, Source
+from hotswap.domain.backtest import Reply, ReplyKind
+from hotswap.domain.concurrent import Concurrent
 from hotswap.domain.traffic import FULL, Counts
 from hotswap.messages import CanaryConfig
 from hotswap.ports import Judging as Port
@@ -70,9 +72,24 @@ def readings(draw: st.DrawFn, at: float) -> dict[str, Reading]:
 
 
 @st.composite
+def concurrents(draw: st.DrawFn, before: Concurrent) -> Concurrent:
+    """One more request that both arms were asked again."""
+    mine, theirs = (
+        Reply(
+            draw(st.sampled_from(ReplyKind)),
+            seconds=draw(st.sampled_from([0.001, 0.02])),
+            model_seconds=draw(st.sampled_from([None, 0.001, 0.02])),
+        )
+        for _ in range(2)
+    )
+    return before.after(mine, theirs, callers=draw(st.one_of(st.none(), few)))
+
+
+@st.composite
 def looks(draw: st.DrawFn) -> list[Look]:
     """A stream: cumulative counts that sometimes shrink, readings now and then, callers from some time on."""
     seen: list[Look] = []
+    asked = Concurrent()
     arms = [Counts(), Counts()]
     for second in range(1, draw(st.integers(1, 12)) + 1):
         for arm in range(2):
@@ -101,7 +118,11 @@ def looks(draw: st.DrawFn) -> list[Look]:
                 ),
             )
         )
-        seen.append(Look(1_000.0 + second * 1.1, arms[0], arms[1], draw(readings(float(second))), entities))
+        is_asked = draw(st.booleans())
+        asked = draw(concurrents(asked)) if is_asked else asked
+        at = 1_000.0 + second * 1.1
+        look = Look(at, arms[0], arms[1], draw(readings(float(second))), entities)
+        seen.append(replace(look, concurrent=asked if is_asked else None))
     return seen
 
 
@@ -142,9 +163,9 @@ def test_a_judging_that_was_given_back_says_what_the_one_that_saw_all_says(
 
 
 @pytest.mark.slow
-@given(looks())
-def test_whatever_a_look_or_a_verdict_changes_is_kept(seen: list[Look]) -> None:
-    judge = judging()
+@given(looks(), st.sampled_from([3_000, FULL]))
+def test_whatever_a_look_or_a_verdict_changes_is_kept(seen: list[Look], weight: int) -> None:
+    judge = judging(weight=weight)
     parts: list[Any] = [judge, *judge._metrics]
     parts += [part for each in judge._metrics for part in vars(each).values() if hasattr(type(part), "KEPT")]
     before = [{name: value for name, value in vars(part).items() if name not in part.KEPT} for part in parts]
@@ -203,5 +224,5 @@ def test_what_another_version_folded_is_refused(monkeypatch: pytest.MonkeyPatch)
 def test_an_array_of_another_shape_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     judge = judging()
     quantile: Any = judge._metrics[2]
-    quantile._folded = np.zeros((2, 3))
+    quantile._lumps._folded = np.zeros((2, 3))
     assert not judging().resume(judge.folded())
