@@ -27,7 +27,7 @@ from hotswap.cli.demo.models import TrainedModels
 from hotswap.cli.demo.traffic import Answer
 from hotswap.client import ApiError
 from hotswap.domain.lifecycle import DeploymentStatus as S
-from hotswap.views import DeploymentView
+from hotswap.views import DeploymentView, RegistrationStatus, RegistrationView
 from tests.fixtures.patience import patient, wait_until
 from tests.fixtures.stack import Stack, worker_to_oneself
 from tests.fixtures.work import ended, reaches, under_load
@@ -61,6 +61,22 @@ def upload(stack: Stack, name: str, content: bytes, directory: Path) -> str:
     return uri
 
 
+def refusal(stack: Stack, **fields: Any) -> tuple[str | None, list[str]]:
+    """The code and the fields of a registration's refusal: it may come after the API has answered 202."""
+    answer = stack.http.post("/api/v1/models", json={"name": "bad", "version": "1.0.0", "framework": "ONNX", **fields})
+    if answer.status_code != httpx.codes.ACCEPTED:
+        assert answer.status_code == httpx.codes.BAD_REQUEST, answer.text
+        error = answer.json()["error"]
+        return error["code"], [detail["field"] for detail in error["details"]]
+
+    def failed() -> RegistrationView | None:
+        seen = stack.api.registration("bad", "1.0.0")
+        return seen if seen.status is RegistrationStatus.FAILED else None
+
+    seen = wait_until(failed, seconds=60, what="the end of a registration that is refused")
+    return seen.code, [detail.field for detail in seen.details]
+
+
 def tar_with(name: str, content: bytes) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
@@ -86,12 +102,7 @@ def test_a_wrong_registration_is_refused_naming_the_field(
 ) -> None:
     good = "s3://ml-models/bad/good.tar.gz"
     stack.storage.upload(trained.archives["1.0.0"], good)
-    body = {"name": "bad", "version": "1.0.0", "framework": "ONNX", "artifactPath": good, **change}
-    answer = stack.http.post("/api/v1/models", json=body)
-    assert answer.status_code == 400, answer.text
-    error = answer.json()["error"]
-    assert error["code"] == "VALIDATION_ERROR"
-    assert [detail["field"] for detail in error["details"]] == [field]
+    assert refusal(stack, **{"artifactPath": good, **change}) == ("VALIDATION_ERROR", [field])
     assert stack.http.get("/api/v1/models/bad").status_code == 404, "nothing is half registered"
 
 
@@ -105,11 +116,8 @@ def test_a_wrong_registration_is_refused_naming_the_field(
     ],
 )
 def test_a_bad_artifact_is_refused(stack: Stack, tmp_path: Path, name: str, content: bytes) -> None:
-    uri = upload(stack, name, content, tmp_path)
-    body = {"name": "bad", "version": "1.0.0", "framework": "ONNX", "artifactPath": uri}
-    answer = stack.http.post("/api/v1/models", json=body)
-    assert answer.status_code == 400, answer.text
-    assert answer.json()["error"]["details"][0]["field"] == "artifactPath"
+    _, fields = refusal(stack, artifactPath=upload(stack, name, content, tmp_path))
+    assert fields[0] == "artifactPath"
     assert stack.http.get("/api/v1/models/bad").status_code == 404
 
 

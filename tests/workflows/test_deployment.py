@@ -14,7 +14,7 @@ from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind
 from tests.fixtures.patience import patient
 from tests.workflows.conftest import Rollout, Stage
-from tests.workflows.world import STABLE, World, rollout_brief
+from tests.workflows.world import RARE, STABLE, World, rollout_brief
 
 FORWARD = [S.PENDING, S.VALIDATING, S.DEPLOYING, S.PROGRESSING]
 CANDIDATE = "Production-fraud-candidat"
@@ -91,7 +91,7 @@ async def test_failing_requests_roll_back_before_the_bake_ends(stage: Stage) -> 
 
 
 async def test_without_enough_requests_the_bake_is_extended_and_then_rolls_back(stage: Stage) -> None:
-    async with stage.rollout(requests_per_second=1.0) as rollout:
+    async with stage.rollout(requests_per_second=RARE) as rollout:
         outcome = await rollout.handle.result()
     assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.INSUFFICIENT_DATA)
     assert_rolled_back(rollout)

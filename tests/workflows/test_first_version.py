@@ -10,7 +10,7 @@ from hotswap.domain.verdict import Outcome, Reason
 from tests.fixtures.patience import patient
 from tests.workflows.conftest import Stage
 from tests.workflows.test_deployment import CANDIDATE, FORWARD
-from tests.workflows.world import World, rollout_brief
+from tests.workflows.world import RARE, World, rollout_brief
 
 FIRST = rollout_brief(stable=None)
 LONG = {"monitoringDuration": "PT60S"}
@@ -49,7 +49,7 @@ async def test_one_that_fails_ends_as_failed_and_goes_on_serving_with_an_alert(s
 
 
 async def test_one_that_nobody_asks_is_told_and_active(stage: Stage) -> None:
-    async with stage.rollout(brief=FIRST, requests_per_second=1.0) as rollout:
+    async with stage.rollout(brief=FIRST, requests_per_second=RARE) as rollout:
         outcome = await rollout.handle.result()
     assert outcome.status is S.ACTIVE
     (told,) = [message for kind, _, message in rollout.world.decisions if kind == "first version"]

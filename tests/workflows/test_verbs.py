@@ -12,6 +12,7 @@ from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.verdict import Reason
 from tests.fixtures.patience import patient, scaled
 from tests.workflows.conftest import Rollout, Stage
+from tests.workflows.world import RARE
 
 LONG = {"monitoringDuration": "PT60S", "bakeDeadline": "PT120S"}
 NO_EFFECT_BEFORE_A_WEIGHT = ("approve", "reject", "resume", "promote", "goto", "retry", "scale")
@@ -151,7 +152,7 @@ async def test_a_step_that_is_rejected_goes_back(stage: Stage) -> None:
 
 async def test_what_came_to_no_verdict_is_judged_again_when_asked(stage: Stage) -> None:
     config = {"onNoVerdict": "hold", "monitoringDuration": "PT1S", "bakeDeadline": "PT1S"}
-    async with stage.rollout(config=config, requests_per_second=1.0) as rollout:
+    async with stage.rollout(config=config, requests_per_second=RARE) as rollout:
         await is_in(rollout, S.PAUSED)
         await refused(rollout, "resume", "retry judges again")
         rollout.world.requests_per_second = 500.0

@@ -47,6 +47,10 @@ def version_ref(version: str) -> VersionRef:
     )
 
 
+RARE = 0.02
+"""Requests a second, so few that no bake of a test sees the number that a verdict needs, however slow the machine."""
+
+
 @dataclass
 class World:
     """Everything outside the workflow. `candidate_errors` is how many of the candidate's requests fail, 0 to 1.
