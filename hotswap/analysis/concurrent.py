@@ -9,10 +9,9 @@ shows in one of both is held for a person. So is everything that there is no ref
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar
 
-from hotswap.analysis.figures import OF_ANOTHER_TIME, Outlook, Setting, held_at_full, limit_ms, result, too_few
+from hotswap.analysis.figures import OF_ANOTHER_TIME, Outlook, Setting, limit_ms, result, too_few
 from hotswap.analysis.lumps import Lumps, interval
 from hotswap.domain.analysis import Look, Metric
 from hotswap.domain.concurrent import Concurrent
@@ -77,9 +76,14 @@ class ConcurrentJudge:
         outcome, found, more = self._concurrently(evidence)
         if outcome is Outcome.INSUFFICIENT_DATA and known:
             outcome = Outcome.INCONCLUSIVE  # there is an excess, so it isn't for want of data that it can't pass
-        if outcome is Outcome.INCONCLUSIVE:
-            metric = replace(metric, on_no_verdict=held_at_full(metric))
-        return result(metric, outcome, f"{told}; {found}", numbers=numbers | more, evidence=evidence)
+        return result(
+            metric,
+            outcome,
+            f"{told}; {found}",
+            numbers=numbers | more,
+            evidence=evidence,
+            of_another_time=outcome is Outcome.INCONCLUSIVE,
+        )
 
     def _concurrently(self, evidence: float) -> tuple[Outcome, str, dict[str, float]]:
         """What the reference says, in words and in numbers."""

@@ -12,13 +12,13 @@ Counts are cumulative over the step; the evidence of earlier steps is added.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from scipy.special import betaln
 
 from hotswap.analysis.evidence import log_evidence, log_mean
-from hotswap.analysis.figures import OF_ANOTHER_TIME, Outlook, Setting, held_at_full, result
+from hotswap.analysis.figures import OF_ANOTHER_TIME, Outlook, Setting, result
 from hotswap.domain.analysis import RESCUES, Entities, Look, Metric, Source
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import MetricResult, Outcome
@@ -128,7 +128,7 @@ class ErrorsJudge:
         )
         above = f"{self._rate} is {max(apart, rescued):.2%} above the stable's"
         untold = arm.untold - other.untold
-        action = metric.on_no_verdict
+        of_another_time = False
         # Requests that failed don't count: in an outage both arms fail alike, which says nothing of either.
         if evidence >= needed and excess > metric.threshold:
             outcome, told = Outcome.HARM, f"{above}, over the threshold {metric.threshold:.2%}: {told}"
@@ -144,9 +144,9 @@ class ErrorsJudge:
             outlook = Outlook(evidence, self._setting.prior, needed, candidate.completed, seconds)
             numbers |= outlook.numbers
             outcome, told = Outcome.INCONCLUSIVE, f"{above}, which may yet be chance; {outlook.told}: {told}"
-            action = action if is_beside else held_at_full(metric)
+            of_another_time = not is_beside
         elif not is_beside and apart > metric.threshold:
-            outcome, action = Outcome.INCONCLUSIVE, held_at_full(metric)
+            outcome, of_another_time = Outcome.INCONCLUSIVE, True
             told = f"{above}, {OF_ANOTHER_TIME}: {told}"
         elif is_beside and not is_shared and untold > metric.threshold:
             outcome = Outcome.INCONCLUSIVE
@@ -160,8 +160,15 @@ class ErrorsJudge:
         if outcome is Outcome.PASS and self._setting.early:
             highest = numbers["excess_upper"] = excess_at_most(mine, theirs, alpha=self._setting.alpha)
             early = highest < metric.threshold
-        metric = replace(metric, on_no_verdict=action)
-        return result(metric, outcome, told, numbers=numbers, evidence=evidence, early=early)
+        return result(
+            metric,
+            outcome,
+            told,
+            numbers=numbers,
+            evidence=evidence,
+            early=early,
+            of_another_time=of_another_time,
+        )
 
     def _candidate(self, counts: Counts) -> _Arm:
         """What both arms refuse is the client's mistake, so it is left out."""

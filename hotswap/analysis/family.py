@@ -27,6 +27,7 @@ def combined(metrics: tuple[MetricResult, ...], *, candidate: ArmFigures, stable
     else:
         outcome = min((each.outcome for each in counted), key=_SEVERITY.index)
         told = [each for each in counted if each.outcome is outcome]
+    action = min((each.on_no_verdict for each in told), key=_STRICTEST.index, default=NoVerdict.EXTEND)
     return Verdict(
         outcome,
         "; ".join(each.message for each in told) or "no metric is judged",
@@ -35,6 +36,7 @@ def combined(metrics: tuple[MetricResult, ...], *, candidate: ArmFigures, stable
         stable=stable,
         metrics=metrics,
         evidence={each.name: each.log_evidence for each in metrics},
-        action=min((each.on_no_verdict for each in told), key=_STRICTEST.index, default=NoVerdict.EXTEND),
+        action=action,
         early=outcome is Outcome.PASS and all(each.early for each in counted),
+        extends=action is NoVerdict.HOLD and all(each.extends for each in told if each.on_no_verdict is action),
     )

@@ -54,11 +54,6 @@ def limit_ms(metric: Metric, stable_ms: float) -> float:
     return max(metric.threshold * stable_ms, stable_ms + metric.floor_ms)
 
 
-def held_at_full(metric: Metric) -> NoVerdict:
-    """What becomes of an excess over another time's figures: it is held for a person, unless the metric says else."""
-    return NoVerdict.HOLD if metric.on_no_verdict is NoVerdict.EXTEND else metric.on_no_verdict
-
-
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """How far the evidence is from what is needed, if it goes on as it did; `requests` are the candidate's so far."""
@@ -118,13 +113,16 @@ def result(
     numbers: Mapping[str, float] | None = None,
     evidence: float = 0.0,
     early: bool = False,
+    of_another_time: bool = False,
 ) -> MetricResult:
     """What a metric came to: harm has the reason of its source, and one that doesn't roll back never harms.
 
-    One that isn't required passes for want of data, and not while the evidence speaks against the candidate.
+    One that isn't required passes for want of data, and not while the evidence speaks against the candidate. An excess
+    over another time's figures has until the deadline to go, and then a person decides, unless the metric says else.
     """
     if outcome is Outcome.HARM and not metric.rolls_back:
         outcome, message = Outcome.INCONCLUSIVE, f"worse, but {metric.name} rolls nothing back: {message}"
+    extends = of_another_time and metric.on_no_verdict is NoVerdict.EXTEND
     speaks_against = outcome is Outcome.INCONCLUSIVE and metric.rolls_back and evidence > 0
     reason = Reason.LIMIT if metric.judge is JudgeName.LIMIT else _REASONS.get(metric.source, Reason.METRIC)
     return MetricResult(
@@ -135,9 +133,10 @@ def result(
         {name: number for name, number in (numbers or {}).items() if math.isfinite(number)},
         reason if outcome is Outcome.HARM else None,
         metric.required or speaks_against,
-        metric.on_no_verdict,
+        NoVerdict.HOLD if extends else metric.on_no_verdict,
         evidence,
         early and outcome is Outcome.PASS,
+        extends,
     )
 
 

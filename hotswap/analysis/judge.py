@@ -120,6 +120,7 @@ class Judging:
             reason=Reason.SAMPLE_RATIO,
             action=action,
             early=False,
+            extends=False,
         )
 
     def _comparable(self, results: tuple[MetricResult, ...], stable: Counts) -> tuple[MetricResult, ...]:

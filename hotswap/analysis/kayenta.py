@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hotswap.analysis.betting import Floats
-from hotswap.analysis.figures import Setting, held_at_full, result, value_of
-from hotswap.domain.analysis import FROM_PROXIES, Look, Metric, Worse
+from hotswap.analysis.figures import Setting, result, value_of
+from hotswap.domain.analysis import FROM_PROXIES, Look, Metric, NoVerdict, Worse
 from hotswap.domain.verdict import MetricResult, Outcome
 
 CONFIDENCE = 0.98
@@ -78,8 +78,9 @@ class KayentaJudge:
         candidate, stable = (np.array(points) for points in self._points)
         if len(stable) == 0 and metric.source in FROM_PROXIES and self._setting.share is None:
             alone = f"{metric.name}: nothing runs beside the candidate, so it is compared with nobody"
-            held = replace(metric, on_no_verdict=held_at_full(metric))
-            return result(held, Outcome.INSUFFICIENT_DATA, alone)
+            if metric.on_no_verdict is NoVerdict.EXTEND:
+                metric = replace(metric, on_no_verdict=NoVerdict.HOLD)  # a longer bake would bring nothing to compare
+            return result(metric, Outcome.INSUFFICIENT_DATA, alone)
         if min(len(candidate), len(stable)) == 0:
             return result(metric, Outcome.INSUFFICIENT_DATA, f"{metric.name}: a series has no points")
         self._said = self._judged(candidate, stable)

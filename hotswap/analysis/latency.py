@@ -87,7 +87,8 @@ class QuantileJudge:
             outlook = Outlook(evidence, self._setting.prior, needed, candidate.completed, seconds)
             numbers |= outlook.numbers
             told = f"{told}; {outlook.told}"
-        return result(metric, outcome, told, numbers=numbers, evidence=evidence)
+        of_another_time = self._setting.share is None
+        return result(metric, outcome, told, numbers=numbers, evidence=evidence, of_another_time=of_another_time)
 
     @property
     def _are_sticky(self) -> bool:

@@ -9,7 +9,6 @@ Where nothing runs beside the candidate, the mean that the stable had before is 
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 from hotswap.analysis.betting import Betting
 from hotswap.analysis.concentration import Concentration
 from hotswap.analysis.evidence import log_evidence
-from hotswap.analysis.figures import OF_ANOTHER_TIME, Outlook, Setting, held_at_full, result, too_few
+from hotswap.analysis.figures import OF_ANOTHER_TIME, Outlook, Setting, result, too_few
 from hotswap.domain.analysis import Look, Metric, Moments, Reading, Source, Worse
 from hotswap.domain.verdict import MetricResult, Outcome
 
@@ -109,7 +108,6 @@ class MeanJudge:
             outcome = Outcome.INCONCLUSIVE
             if self._setting.share is None:
                 told = f"{told}, {OF_ANOTHER_TIME}"
-                metric = replace(metric, on_no_verdict=held_at_full(metric))
             elif evidence >= needed:
                 few = too_few(candidate.count if self._draws is not None else None, self._setting)
                 outcome, told = (Outcome.HARM, told) if few is None else (outcome, f"{few}: {told}")
@@ -118,7 +116,15 @@ class MeanJudge:
                 outlook = Outlook(evidence, self._setting.prior, needed, self._folded[0].count, seconds)
                 numbers |= outlook.numbers
                 told = f"{told}; {outlook.told}"
-        return result(metric, outcome, told, numbers=numbers, evidence=evidence, early=excess + margin < limit)
+        return result(
+            metric,
+            outcome,
+            told,
+            numbers=numbers,
+            evidence=evidence,
+            early=excess + margin < limit,
+            of_another_time=outcome is Outcome.INCONCLUSIVE and self._setting.share is None,
+        )
 
 
 def _margin(count: int, metric: Metric, setting: Setting) -> float:

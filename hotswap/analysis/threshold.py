@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from hotswap.analysis.figures import OF_ANOTHER_TIME, Setting, held_at_full, result, value_of
+from hotswap.analysis.figures import OF_ANOTHER_TIME, Setting, result, value_of
 from hotswap.domain.analysis import FROM_PROXIES, Look, Metric, Moments, Reading
 from hotswap.domain.verdict import MetricResult, Outcome
 
@@ -55,9 +55,9 @@ class ThresholdJudge:
         if seen is None:
             return result(metric, Outcome.INSUFFICIENT_DATA, f"{metric.name} was not read yet")
         numbers = {"in_a_row": float(self._in_a_row)} | ({} if seen.value is None else {"value": seen.value})
-        if seen.of_another_time and seen.breached:
+        is_excess_of_another_time = seen.of_another_time and seen.breached
+        if is_excess_of_another_time:
             outcome, told = Outcome.INCONCLUSIVE, f"{seen.message}, {OF_ANOTHER_TIME}"
-            metric = replace(metric, on_no_verdict=held_at_full(metric))
         elif self._in_a_row >= metric.failures:
             outcome, told = Outcome.HARM, seen.message or f"breached {self._in_a_row} times in a row"
         elif seen.error is not None:
@@ -69,7 +69,9 @@ class ThresholdJudge:
             outcome, told = Outcome.INCONCLUSIVE, f"{seen.message}, {self._in_a_row} of {metric.failures} in a row"
         else:
             outcome, told = Outcome.PASS, seen.message
-        return result(metric, outcome, f"{metric.name}: {told}", numbers=numbers)
+        return result(
+            metric, outcome, f"{metric.name}: {told}", numbers=numbers, of_another_time=is_excess_of_another_time
+        )
 
     def _of_counts(self, look: Look) -> _Seen | None:
         """A reading of what came since the one before, at least `interval` later; None while there is none to take."""

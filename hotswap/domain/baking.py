@@ -32,4 +32,4 @@ def is_decided(verdict: Verdict, *, at: float, until: float, deadline: float, pr
         return True
     if verdict.outcome is Outcome.PASS:
         return at >= until or (verdict.early and promotes_early)
-    return at >= until and verdict.action is not NoVerdict.EXTEND
+    return at >= until and verdict.action is not NoVerdict.EXTEND and not verdict.extends

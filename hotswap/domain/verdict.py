@@ -80,7 +80,7 @@ class MetricResult:
     """What the judge says of one metric, with the `numbers` that it used, by name.
 
     `log_evidence` is the natural logarithm of its e-value so far, all steps before included; `early` says that the
-    candidate is shown to be within the threshold already.
+    candidate is shown to be within the threshold already. Where it `extends`, `on_no_verdict` waits for the deadline.
     """
 
     name: str
@@ -93,15 +93,17 @@ class MetricResult:
     on_no_verdict: NoVerdict = NoVerdict.EXTEND
     log_evidence: float = 0.0
     early: bool = False
+    extends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Of all metrics together: harm of any is harm, and only if all that are required pass it is a pass.
 
-    `action` is what the metrics without a verdict ask for, the strictest of them. `evidence` is each metric's
-    `log_evidence`, which the next step goes on from. `missing` are the proxies that were silent at the time.
-    `concurrent` is what both arms were asked again, at 100%.
+    `action` is what the metrics without a verdict ask for, the strictest of them; where it `extends`, that comes at the
+    step's deadline and not at the bake's end. `evidence` is each metric's `log_evidence`, which the next step goes on
+    from. `missing` are the proxies that were silent at the time. `concurrent` is what both arms were asked again, at
+    100%.
     """
 
     outcome: Outcome
@@ -114,4 +116,5 @@ class Verdict:
     action: NoVerdict = NoVerdict.EXTEND
     early: bool = False
     missing: tuple[str, ...] = ()
+    extends: bool = False
     concurrent: ConcurrentFigures | None = None

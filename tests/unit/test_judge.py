@@ -10,7 +10,8 @@ from scipy.integrate import quad
 from hotswap.analysis.evidence import log_evidence
 from hotswap.analysis.figures import quantile_ms
 from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import Look, NoVerdict
+from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Look, Metric, NoVerdict, Source
+from hotswap.domain.baking import is_decided
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import Outcome, Reason, Verdict
 from hotswap.messages import CanaryConfig
@@ -86,6 +87,47 @@ def test_at_100_percent_the_earlier_stable_is_the_measure() -> None:
     assert (worse.outcome, worse.action) == (Outcome.INCONCLUSIVE, NoVerdict.HOLD)
     assert "of another time" in worse.message
     assert verdict(counts(200), counts(0), weight=10_000, reference=counts(3)).outcome is Outcome.INSUFFICIENT_DATA
+
+
+@pytest.mark.parametrize(
+    ("said", "action", "extends"),
+    [
+        (NoVerdict.EXTEND, NoVerdict.HOLD, True),
+        (NoVerdict.HOLD, NoVerdict.HOLD, False),
+        (NoVerdict.ROLLBACK, NoVerdict.ROLLBACK, False),
+    ],
+)
+@pytest.mark.parametrize(
+    ("metric", "candidate"),
+    [
+        (Metric("errors", Source.ERRORS, JudgeName.BETA_MIXTURE, threshold=0.01), counts(1_000, 20)),
+        (
+            Metric("errors", Source.ERRORS, JudgeName.BETA_MIXTURE, threshold=0.01),
+            replace(counts(1_000, 20), fell_back=20, rescued_errors=20),
+        ),
+        (Metric("latency", Source.LATENCY, JudgeName.QUANTILE, threshold=1.5), counts(1_000, ms=20)),
+    ],
+)
+def test_what_is_worse_than_at_another_time_is_held_by_the_deadline_unless_the_metric_says_else(
+    metric: Metric, candidate: Counts, said: NoVerdict, action: NoVerdict, extends: bool
+) -> None:
+    """A minute may be a bad one of the world: what has until its deadline to pass is not held at the bake's end."""
+    policy = AnalysisPolicy((replace(metric, on_no_verdict=said),))
+    judging = Judging(policy, weight=10_000, reference=counts(1_000), prior_evidence={})
+    judging.add(Look(1, candidate, counts(0)))
+    worse = judging.verdict()
+    assert (worse.outcome, worse.action, worse.extends) == (Outcome.INCONCLUSIVE, action, extends), worse.message
+    for at, is_over in ((59, False), (60, not extends), (179, not extends), (180, True)):
+        assert is_decided(worse, at=at, until=60, deadline=180, promotes_early=False) is is_over
+
+
+def test_a_hold_that_a_metric_asks_for_waits_for_no_other_metrics_deadline() -> None:
+    at_once = Metric("cpu", Source.LATENCY, JudgeName.QUANTILE, threshold=1.5, on_no_verdict=NoVerdict.HOLD)
+    later = Metric("latency", Source.LATENCY, JudgeName.QUANTILE, threshold=1.5)
+    for metrics in ((at_once, later), (later, at_once)):
+        judging = Judging(AnalysisPolicy(metrics), weight=10_000, reference=counts(1_000), prior_evidence={})
+        judging.add(Look(1, counts(1_000, ms=20), counts(0)))
+        assert (judging.verdict().action, judging.verdict().extends) == (NoVerdict.HOLD, False)
 
 
 def test_quantiles_of_buckets() -> None:
