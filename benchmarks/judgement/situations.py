@@ -337,6 +337,19 @@ FAULTS: tuple[Situation, ...] = (
         labels_after=5,
         records=False,
     ),
+    fault("outcomes fall from 50 to 30%", effects=(versions.is_right(0.3, 0.5),), labels_after=5),
+    fault(
+        "outcomes fall from 50 to 30% for sticky callers",
+        comes=callers.sticky(300),
+        effects=(versions.is_right(0.3, 0.5),),
+        labels_after=5,
+    ),
+    fault(
+        "outcomes fall from 50 to 30% for 40 sticky callers",
+        comes=callers.sticky(40),
+        effects=(versions.is_right(0.3, 0.5),),
+        labels_after=5,
+    ),
     # --- latency
     fault(
         "6% take 30 times as long", effects=(machines.slow(of_candidate, 30, share=0.06),), case="spinnaker/kayenta#803"

@@ -198,6 +198,20 @@ def less_accurate(accuracy: float) -> Begins:
     return begin
 
 
+def is_right(candidate: float, stable: float) -> Begins:
+    """Both versions are right in so many of all answers; no label tells of it."""
+
+    def begin(draw: np.random.Generator) -> Effect:
+        def effect(requests: Requests) -> None:
+            hard = draw.random(len(requests))
+            requests.candidate.right[:], requests.stable.right[:] = hard < candidate, hard < stable
+            requests.candidate.hurts |= requests.stable.right & ~requests.candidate.right
+
+        return effect
+
+    return begin
+
+
 def doubled_answers() -> Begins:
     """The candidate gives two answers to one instance."""
 

@@ -12,6 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincc, betaln
 
+TILTS = 2.0 ** np.arange(-1, 5)
+"""Mixed with equal weights: half a width of difference among values that differ much, and a tenth among alike ones."""
+
 
 def log_evidence(
     hits: ArrayLike, misses: ArrayLike, *, share: float, a: float = 1.0, b: float = 1.0
@@ -33,6 +36,18 @@ def log_evidence(
     prior = betaln(a, b) + math.log(betaincc(a, b, share))
     null = hits * math.log(share) + misses * math.log1p(-share)
     return np.asarray(_log_upper_beta(a + hits, b + misses, share) - prior - null)
+
+
+def log_evidence_of_values(worse: float, squares: float) -> float:
+    """Natural logarithm of the e-value for 'worse values fall on the candidate more often', of values within a width.
+
+    Each value fell on the candidate with the same probability, by itself. `squares` is the sum of the squared distances
+    of all values from their mean, `worse` the sum of the candidate's distances, in widths. Where arms don't differ, any
+    set of values may have fallen so or otherwise: exp(t worse - t^2 squares / 8) is 1 on average at most by
+    Hoeffding's lemma, whatever the values are, and so is the mean over t. Unlike the Beta mixture, for which a value of
+    a half is a coin that fell, it knows how little values differ from each other.
+    """
+    return log_mean(TILTS * worse - TILTS**2 * max(squares, 0.0) / 8)
 
 
 def log_mean(found: Sequence[float] | NDArray[np.float64]) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 
 from hotswap.analysis.betting import Betting
 from hotswap.analysis.concentration import Concentration
-from hotswap.analysis.evidence import log_evidence
+from hotswap.analysis.evidence import log_evidence, log_evidence_of_values, log_mean
 from hotswap.analysis.figures import OF_ANOTHER_TIME, Outlook, Setting, result, too_few
 from hotswap.domain.analysis import Look, Metric, Moments, Reading, Source, Worse
 from hotswap.domain.verdict import MetricResult, Outcome
@@ -76,7 +76,17 @@ class MeanJudge:
         if self._draws is None or (share := self._setting.share) is None:
             return lasting
         mine, theirs = (self._badness(each) for each in self._draws)
-        return min(lasting, float(log_evidence(mine, theirs, share=share)))
+        as_coins = float(log_evidence(mine, theirs, share=share))
+        return min(lasting, log_mean([as_coins, self._evidence_of_values(*self._draws)]))
+
+    def _evidence_of_values(self, candidate: Moments, stable: Moments) -> float:
+        """That the callers whose values are worse are the candidate's."""
+        both = candidate + stable
+        mean = both.mean or 0.0
+        width = self._metric.bounds[1] - self._metric.bounds[0]
+        sign = 1 if self._metric.worse is Worse.HIGHER else -1
+        worse = sign * (candidate.total - candidate.count * mean)
+        return log_evidence_of_values(worse / width, (both.squares - both.count * mean**2) / width**2)
 
     def result(self, *, is_over: bool) -> MetricResult:
         metric, reading = self._metric, self._reading

@@ -152,6 +152,9 @@ class Moments:
     def mean(self) -> float | None:
         return self.total / self.count if self.count else None
 
+    def __add__(self, other: "Moments") -> "Moments":
+        return Moments(self.count + other.count, self.total + other.total, self.squares + other.squares)
+
     def __sub__(self, other: "Moments") -> "Moments":
         return Moments(self.count - other.count, self.total - other.total, self.squares - other.squares)
 

@@ -1,11 +1,16 @@
 """Latency and means where callers keep their arm: each of them counts once, however much it asks."""
 
+import itertools
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from hotswap.analysis.evidence import log_evidence_of_values
 from hotswap.analysis.judge import Judging
 from hotswap.domain.analysis import (
     AnalysisPolicy,
@@ -115,6 +120,39 @@ def test_a_version_that_is_worse_for_all_callers_is_caught(
 ) -> None:
     found = [rollout(seed, number=150, looks=40, slower=slower, worse=worse, policy=policy).reason for seed in range(3)]
     assert found == [reason] * 3
+
+
+@pytest.mark.parametrize(("number", "weight"), [(300, 1_000), (300, 5_000), (40, 5_000), (300, 9_000)])
+@pytest.mark.parametrize(("worse", "reason"), [(0.6, Reason.ACCURACY), (1.0, None)])
+def test_outcomes_that_fall_from_50_to_30_percent_for_every_caller_are_caught_in_a_minute(
+    number: int, weight: int, worse: float, reason: Reason | None
+) -> None:
+    """Of each caller so many labels are known by then that its mean is no coin's fall."""
+    policy, draw = replace(POLICY, metrics=(ACCURACY,)), random.Random(11)
+    callers = [Caller(draw, ms=5, each=2, right=0.5) for _ in range(number)]
+    for place, caller in enumerate(callers):
+        caller.is_candidates = place < number * weight / FULL
+    judging = Judging(policy, weight=weight, reference=None, prior_evidence={})
+    for at in range(1, 61):
+        for caller in callers:
+            caller.ask(worse=worse if caller.is_candidates else 1.0)
+        judging.add(look(float(at), callers))
+        if judging.verdict().outcome is Outcome.HARM:
+            break
+    assert judging.verdict().reason is reason, judging.verdict().message
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.floats(0.01, 0.99))
+def test_evidence_of_values_is_fair_however_they_may_have_fallen(values: list[float], share: float) -> None:
+    """Exactly: over all ways in which these callers may have come to the arms, the mean e-value is 1 at most."""
+    mean = math.fsum(values) / len(values)
+    squares = math.fsum((each - mean) ** 2 for each in values)
+    expected = 0.0
+    for falls in itertools.product((True, False), repeat=len(values)):
+        worse = math.fsum(each - mean for each, mine in zip(values, falls, strict=True) if mine)
+        chance = math.prod(share if mine else 1 - share for mine in falls)
+        expected += chance * math.exp(log_evidence_of_values(worse, squares))
+    assert expected <= 1 + 1e-9
 
 
 def test_before_callers_are_counted_nothing_is_harm_and_few_of_them_never_are() -> None:
