@@ -52,6 +52,7 @@ class AnalysisActivities:
                     until=step.bake_until,
                     deadline=step.deadline,
                     promotes_early=step.policy.promote_early,
+                    begun_at=step.baseline.verified_at if step.extends else None,
                 ):
                     return verdict
                 note(f"{verdict.outcome}: {verdict.message}")
@@ -63,6 +64,7 @@ class AnalysisActivities:
         self, step: Watch, judging: Judging, sources: StepSources, past: "_Past"
     ) -> tuple[Verdict, float]:
         """What is known now, on record, and when that was: by the look itself, so that a replay decides alike."""
+        look: Look | None = None
         try:
             look = await sources.look()
         except Unseen as why:
@@ -70,13 +72,12 @@ class AnalysisActivities:
             verdict = judging.verdict(is_over=at >= step.bake_until)
             if verdict.outcome is not Outcome.HARM:
                 verdict = replace(verdict, outcome=Outcome.INCONCLUSIVE, message=str(why), early=False)
-            await past.record(verdict)
         else:
             at = look.at
             judging.add(look)
             verdict = judging.verdict(is_over=at >= step.bake_until)
-            assert sources.answered is not None
-            await past.record(verdict, look, sources.answered)
+        verdict = replace(verdict, bake_until=step.bake_until if step.extends else None)
+        await past.record(verdict, look, sources.answered)
         return verdict, at
 
 

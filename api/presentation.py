@@ -235,7 +235,7 @@ def deployment_view(row: DeploymentRow) -> DeploymentView:
         traffic_percentage=deployment.verified_weight / 100,
         steps=[_step(row, number, step, status, position) for number, step in enumerate(steps)],
         current_step=None if position is None else position + 1,
-        bake_ends_at=_bake_end(deployment, steps, position),
+        bake_ends_at=_bake_end(row, steps, position),
         previous_version=row.previous_version,
         validation=validation_view(report_of(deployment.validation)) if deployment.validation is not None else None,
         backtest=backtest_view(backtest_of(deployment.backtest)) if deployment.backtest is not None else None,
@@ -301,13 +301,17 @@ def step_view(position: int, step: Step, state: StepState) -> StepView:
     )
 
 
-def _bake_end(deployment: Deployment, steps: tuple[Step, ...], position: int | None) -> Any:
+def _bake_end(row: DeploymentRow, steps: tuple[Step, ...], position: int | None) -> datetime | None:
     """Known once the present step's weight is verified; before that the last verification was another step's."""
+    deployment = row.deployment
     if position is None or deployment.verified_at is None or not steps[position].judged:
         return None
     if deployment.verified_weight != steps[position].weight:
         return None
-    return deployment.verified_at + timedelta(seconds=steps[position].bake_seconds)
+    planned = deployment.verified_at + timedelta(seconds=steps[position].bake_seconds)
+    said = (each.verdict.get("bake_until") for each in row.analysis if each.step == position)
+    extended = [datetime.fromtimestamp(until, UTC) for until in said if until is not None]
+    return max([planned, *extended])
 
 
 def validation_view(report: ValidationReport) -> ValidationView:

@@ -91,7 +91,9 @@ def _replayed(
     policy, steps = (
         (config.first_policy(), config.first_plan()) if is_first else (config.analysis_policy(), config.plan())
     )
-    replayed = replay(bakes, policy=policy, steps=steps, rules=config.rules())
+    # What ran before there were extensions is judged as it was.
+    extends = any(each.verdict.bake_until is not None for each in analyses)
+    replayed = replay(bakes, policy=policy, steps=steps, rules=config.rules(), extends=extends)
     end, message = conclusion(replayed)
     recorded = {(each.step, each.begun_at): each.verdict.outcome for each in analyses}
     return ReplayView(

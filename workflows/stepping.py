@@ -22,7 +22,19 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.capacity import CapacityPlan, Mode
     from hotswap.domain.fleet import Fleet, Scale, Shift
     from hotswap.domain.lifecycle import DeploymentStatus
-    from hotswap.domain.policy import Bake, Fail, GoTo, Hold, Promote, RollBack, Rollout, SetWeight, Wait, next_action
+    from hotswap.domain.policy import (
+        Bake,
+        Extend,
+        Fail,
+        GoTo,
+        Hold,
+        Promote,
+        RollBack,
+        Rollout,
+        SetWeight,
+        Wait,
+        next_action,
+    )
     from hotswap.domain.strategy import Step
     from hotswap.domain.traffic import FULL, Arm, Counts
     from hotswap.domain.verdict import Outcome, Verdict
@@ -42,6 +54,9 @@ LONGEST_WATCH = timedelta(days=1)
 
 NOTHING = Arm("", "", "")
 """What serves beside a model's first version."""
+
+Onward = SetWeight | Scale | Bake | Extend | Wait | GoTo
+"""What ends a hold."""
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
@@ -72,7 +87,7 @@ class Stepping(Compensation):
             await self._record_decisions()
             self._acted_on = self._asked
             action = next_action(self._rollout, self._acted_on, now=workflow.time())
-            if self._status is DeploymentStatus.PAUSED and isinstance(action, SetWeight | Scale | Bake | Wait | GoTo):
+            if self._status is DeploymentStatus.PAUSED and isinstance(action, Onward):
                 await self._leave_hold(action)
                 continue  # chosen anew: it took an activity, and something else may have been said meanwhile
             match action:
@@ -82,6 +97,8 @@ class Stepping(Compensation):
                     await self._scale(spec, action)
                 case Bake():
                     await self._bake(candidate, action)
+                case Extend(until, why):
+                    self._extend(until, why)
                 case Wait(until):
                     await self._wait(until)
                 case Hold():
@@ -132,7 +149,7 @@ class Stepping(Compensation):
         weight = f"{self._verified_weight / 100:g}%"
         try:
             verdict = await self._watched(
-                self._watch(candidate, until=bake.until, deadline=bake.deadline),
+                self._watch(candidate, until=bake.until, deadline=bake.deadline, extends=not self._is_first),
                 summary=f"judge {'it by its limits' if self._is_first else 'candidate against stable'} at {weight}",
                 timer=f"bake at {weight}, with its deadline",
             )
@@ -172,7 +189,7 @@ class Stepping(Compensation):
         if verdict is not None and verdict.outcome is Outcome.HARM:
             self._rollout = self._rollout.judged(verdict)
 
-    async def _leave_hold(self, action: SetWeight | Scale | Bake | Wait | GoTo) -> None:
+    async def _leave_hold(self, action: Onward) -> None:
         """Say that it goes on, and put an approval that let it on record."""
         assert self._rollout is not None
         if self._approval is not None and self._asked.approved == self._rollout.number:
@@ -210,7 +227,7 @@ class Stepping(Compensation):
             if not watching_it.done():
                 watching_it.cancel()
 
-    def _watch(self, candidate: Arm, *, until: float, deadline: float) -> Watch:
+    def _watch(self, candidate: Arm, *, until: float, deadline: float, extends: bool = False) -> Watch:
         assert self._rollout is not None
         assert self._latest is not None
         assert self._first is not None
@@ -239,6 +256,7 @@ class Stepping(Compensation):
             policy=config.first_policy() if self._is_first else config.analysis_policy(),
             bake_until=until,
             deadline=deadline,
+            extends=extends,
         )
 
     @property
@@ -273,6 +291,12 @@ class Stepping(Compensation):
             if done() or self._asked != self._acted_on:
                 return
             await self._record_decisions()
+
+    def _extend(self, until: float, why: str) -> None:
+        assert self._rollout is not None
+        self._message = why
+        self._note(why, kind="bake extended", actor="hotswap")
+        self._rollout = self._rollout.extended(until=until)
 
     def _go_to(self, action: GoTo) -> None:
         assert self._rollout is not None

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from hotswap.analysis.folded import Folding
 from hotswap.domain.analysis import MINIMUM_CALLERS, JudgeName, Look, Metric, NoVerdict, Source
+from hotswap.domain.baking import SECONDS_NEEDED
 from hotswap.domain.traffic import FULL, Counts
 from hotswap.domain.verdict import ArmFigures, MetricResult, Outcome, Reason
 
@@ -73,16 +74,22 @@ class Outlook:
         return max(math.ceil((self.needed - self.evidence) / grown * self.requests), 0)
 
     @property
+    def more_seconds(self) -> float | None:
+        """How long those take if they come as they did; None where that isn't known."""
+        more = self.more
+        return None if more is None or self.seconds <= 0 else more / self.requests * self.seconds
+
+    @property
     def told(self) -> str:
         if (more := self.more) is None:
             return "so far the evidence says that it is chance"
-        rate = self.requests / self.seconds if self.seconds > 0 else 0.0
-        lasting = f", about {more / rate:.0f} s at this rate" if rate else ""
+        lasting = f", about {seconds:.0f} s at this rate" if (seconds := self.more_seconds) is not None else ""
         return f"if it goes on so, the evidence needs {more} more requests of the candidate{lasting}"
 
     @property
     def numbers(self) -> dict[str, float]:
-        return {} if self.more is None else {"requests_needed": float(self.more)}
+        needed = {"requests_needed": self.more, SECONDS_NEEDED: self.more_seconds}
+        return {name: float(number) for name, number in needed.items() if number is not None}
 
 
 def too_few(callers: float | None, setting: Setting) -> str | None:

@@ -14,7 +14,7 @@ from itertools import pairwise
 from hotswap.analysis.judge import Judging
 from hotswap.domain.analysis import AnalysisPolicy, Bake
 from hotswap.domain.baking import is_decided
-from hotswap.domain.policy import Asked, Fail, GoTo, Hold, RollBack, Rollout, next_action
+from hotswap.domain.policy import Asked, Extend, Fail, GoTo, Hold, RollBack, Rollout, next_action
 from hotswap.domain.strategy import Rules, Step
 from hotswap.domain.traffic import FULL
 from hotswap.domain.verdict import Outcome, Verdict
@@ -44,9 +44,12 @@ class Replayed:
 
 
 def replay(
-    bakes: Sequence[Bake], *, policy: AnalysisPolicy, steps: Sequence[Step], rules: Rules
+    bakes: Sequence[Bake], *, policy: AnalysisPolicy, steps: Sequence[Step], rules: Rules, extends: bool = True
 ) -> tuple[Replayed, ...]:
-    """Each recorded bake in order, with the evidence that it had from those before it."""
+    """Each recorded bake in order, with the evidence that it had from those before it.
+
+    `extends` is whether bakes were extended in proportion by then.
+    """
     replayed: list[Replayed] = []
     evidence: Mapping[str, float] = {}
     went_back = False
@@ -55,7 +58,7 @@ def replay(
         if went_back:
             replayed.append(Replayed(bake, End.NOT_REACHED, "it had gone back before"))
             continue
-        ended = _judged_again(bake, policy=policy, steps=steps, rules=rules, prior=evidence)
+        ended = _judged_again(bake, policy=policy, steps=steps, rules=rules, prior=evidence, extends=extends)
         replayed.append(ended)
         went_back = ended.end is End.ROLLED_BACK
         # A step that begins anew though nothing held it was left by a word, before its verdict counted.
@@ -78,7 +81,13 @@ def conclusion(replayed: Sequence[Replayed]) -> tuple[End, str]:
 
 
 def _judged_again(
-    bake: Bake, *, policy: AnalysisPolicy, steps: Sequence[Step], rules: Rules, prior: Mapping[str, float]
+    bake: Bake,
+    *,
+    policy: AnalysisPolicy,
+    steps: Sequence[Step],
+    rules: Rules,
+    prior: Mapping[str, float],
+    extends: bool,
 ) -> Replayed:
     position = _position(bake, steps)
     if position is None:
@@ -94,7 +103,12 @@ def _judged_again(
         verdict = judging.verdict(is_over=rollout.hold is None and look.at >= until)
         if rollout.hold is None:
             if step.judged and not is_decided(
-                verdict, at=look.at, until=until, deadline=deadline, promotes_early=policy.promote_early
+                verdict,
+                at=look.at,
+                until=until,
+                deadline=deadline,
+                promotes_early=policy.promote_early,
+                begun_at=bake.begun_at if extends else None,
             ):
                 continue
             rollout = rollout.judged(verdict) if step.judged else rollout
@@ -102,6 +116,8 @@ def _judged_again(
             rollout = rollout.judged(verdict)  # what is held is watched for harm only
         after = look.at - bake.begun_at
         match next_action(rollout, Asked(), now=look.at):
+            case Extend(later, _):
+                rollout, until = rollout.extended(until=later), later
             case Hold(why, _, message):
                 rollout, held = rollout.held(why, at=look.at), message
             case RollBack(reason, message):

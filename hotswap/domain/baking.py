@@ -10,6 +10,11 @@ LOOK_SECONDS = 1.0
 LONGEST_LOOK_SECONDS = 5.0
 _PART = 600
 
+SECONDS_NEEDED = "seconds_needed"
+"""Among a metric's numbers: how long the requests take to come that its evidence needs, at the rate so far."""
+_LEAST_PART = 0.1
+_LEAST_SECONDS = 1.0
+
 
 def look_interval(lasted: float, policy: AnalysisPolicy) -> float:
     """Seconds from a look to the next, of an analysis that has lasted so long (seconds).
@@ -23,13 +28,37 @@ def look_interval(lasted: float, policy: AnalysisPolicy) -> float:
     return max(LOOK_SECONDS, min([lasted / _PART, LONGEST_LOOK_SECONDS, *counted]))
 
 
-def is_decided(verdict: Verdict, *, at: float, until: float, deadline: float, promotes_early: bool) -> bool:
+def is_decided(
+    verdict: Verdict, *, at: float, until: float, deadline: float, promotes_early: bool, begun_at: float | None = None
+) -> bool:
     """Whether this verdict, made on what was seen `at`, is the bake's: harm always, a pass not before its end.
 
-    Times are Unix time in seconds; without a verdict a bake is extended to its deadline, unless its metrics say else.
+    Times are Unix time in seconds. Without a verdict a bake is looked at until its deadline, unless its metrics say
+    else; one that began at `begun_at` returns where it is to be extended in proportion (None: it isn't).
     """
     if verdict.outcome is Outcome.HARM or at >= deadline:
         return True
     if verdict.outcome is Outcome.PASS:
         return at >= until or (verdict.early and promotes_early)
-    return at >= until and verdict.action is not NoVerdict.EXTEND and not verdict.extends
+    if at < until:
+        return False
+    if verdict.action is not NoVerdict.EXTEND:
+        return not verdict.extends
+    return begun_at is not None and extended(verdict, at=at, begun_at=begun_at, deadline=deadline) is not None
+
+
+def extended(verdict: Verdict, *, at: float, begun_at: float, deadline: float) -> float | None:
+    """Until when a bake goes on that is over `at` without a verdict; None where nobody knows what it takes.
+
+    What is inconclusive has the time that its evidence needs at the rate so far, the metric that needs longest: else
+    the first look by chance within its threshold would pass it. It is at least a tenth of the time so far, so that
+    there are few extensions, and never beyond the deadline.
+    """
+    if verdict.outcome is not Outcome.INCONCLUSIVE or verdict.action is not NoVerdict.EXTEND:
+        return None
+    told = (each.numbers.get(SECONDS_NEEDED) for each in verdict.metrics if each.outcome is Outcome.INCONCLUSIVE)
+    needed = max((seconds for seconds in told if seconds is not None), default=None)
+    least = max(_LEAST_SECONDS, _LEAST_PART * (at - begun_at))
+    if needed is None or deadline - at < least:
+        return None
+    return min(deadline, at + max(needed, least))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from hotswap.domain.analysis import NoVerdict
+from hotswap.domain.baking import extended
 from hotswap.domain.fleet import Fleet, Scale, Shift, Stuck
 from hotswap.domain.strategy import OnLimit, OnNoVerdict, Pause, Rules, Step
 from hotswap.domain.traffic import FULL
@@ -54,6 +55,8 @@ class Rollout:
     held_since: float | None = None
     rules: Rules = field(default_factory=Rules)
     fleet: Fleet | None = None
+    bake_until: float | None = None
+    """When the present bake ends, where it was extended."""
 
     @property
     def step(self) -> Step | None:
@@ -87,12 +90,17 @@ class Rollout:
     def judged(self, verdict: Verdict) -> "Rollout":
         return replace(self, verdict=verdict)
 
+    def extended(self, *, until: float) -> "Rollout":
+        return replace(self, bake_until=until, verdict=None)
+
     def held(self, why: HoldReason, *, at: float) -> "Rollout":
         """Held from now on; where it is held for that already, since then."""
         return self if self.hold is why else replace(self, hold=why, held_since=at)
 
     def at_step(self, position: int) -> "Rollout":
-        return replace(self, position=position, weight_verified_at=None, verdict=None, hold=None, held_since=None)
+        return replace(
+            self, position=position, weight_verified_at=None, verdict=None, hold=None, held_since=None, bake_until=None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +137,14 @@ class Bake:
 
     until: float
     deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """Go on with the bake until then: its evidence needs more requests than came so far."""
+
+    until: float
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +188,7 @@ class Promote:
     pass
 
 
-Action = SetWeight | Scale | Bake | Wait | Hold | GoTo | RollBack | Fail | Promote
+Action = SetWeight | Scale | Bake | Extend | Wait | Hold | GoTo | RollBack | Fail | Promote
 
 
 def next_action(rollout: Rollout, asked: Asked, *, now: float) -> Action:
@@ -217,13 +233,14 @@ def _step(rollout: Rollout, step: Step, asked: Asked, *, now: float) -> Action:
     """The present step's own course: its weight, its bake, its judgement, its pause."""
     if rollout.weight_verified_at is None:
         return _move(rollout, step)
-    until = rollout.weight_verified_at + step.bake_seconds
+    began, deadline = rollout.weight_verified_at, rollout.weight_verified_at + step.deadline_seconds
+    until = rollout.bake_until if rollout.bake_until is not None else began + step.bake_seconds
     if asked.promote or asked.promote_full:
         return _passed(rollout, step, asked, "bake ended as passed by request", now=now)
     if not step.judged:
         return Wait(until) if now < until else _passed(rollout, step, asked, "nothing to judge against", now=now)
     if rollout.verdict is None:
-        return Bake(until=until, deadline=rollout.weight_verified_at + step.deadline_seconds)
+        return Bake(until=until, deadline=deadline)
     if rollout.verdict.outcome is Outcome.PASS:
         # A worker whose clock runs fast must not shorten a bake; only what is shown already may.
         waits = now < until and not rollout.verdict.early
@@ -231,6 +248,10 @@ def _step(rollout: Rollout, step: Step, asked: Asked, *, now: float) -> Action:
     if step.is_first:
         told = f"it can't be told whether this first version does well: {rollout.verdict.message}"
         return _passed(rollout, step, asked, told, now=now)
+    more = extended(rollout.verdict, at=now, begun_at=began, deadline=deadline)
+    if more is not None:
+        told = f"the bake of step {rollout.number} goes on for {more - now:.0f} s: {rollout.verdict.message}"
+        return Extend(more, told)
     return _without_verdict(rollout, rollout.verdict, now=now)
 
 

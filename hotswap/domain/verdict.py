@@ -103,7 +103,7 @@ class Verdict:
     `action` is what the metrics without a verdict ask for, the strictest of them; where it `extends`, that comes at the
     step's deadline and not at the bake's end. `evidence` is each metric's `log_evidence`, which the next step goes on
     from. `missing` are the proxies that were silent at the time. `concurrent` is what both arms were asked again, at
-    100%.
+    100%. `bake_until` is when the bake that it was said in is to end (Unix time, seconds), None of a hold.
     """
 
     outcome: Outcome
@@ -118,3 +118,4 @@ class Verdict:
     missing: tuple[str, ...] = ()
     extends: bool = False
     concurrent: ConcurrentFigures | None = None
+    bake_until: float | None = None

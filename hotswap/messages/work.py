@@ -230,7 +230,8 @@ class Watch(Message):
     """Judge one step until `bake_until`, or while data is lacking until `deadline` (both Unix time, seconds).
 
     Everything that it needs is here, so a watch that is started again after a crash computes the same. `reference` is
-    the stable's earlier counts where nothing runs beside the candidate any more, at 100%.
+    the stable's earlier counts where nothing runs beside the candidate any more, at 100%. With `extends` it returns at
+    `bake_until` as well where more requests are needed, and is asked to go on.
     """
 
     subject: Subject
@@ -241,3 +242,4 @@ class Watch(Message):
     policy: AnalysisPolicy
     bake_until: float
     deadline: float
+    extends: bool = False

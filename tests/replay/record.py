@@ -127,6 +127,12 @@ async def approved_after_its_backtest(stage: Stage) -> WorkflowHandle[Any, Any]:
         return await _closed(rollout)
 
 
+async def extended(stage: Stage) -> WorkflowHandle[Any, Any]:
+    config = {"monitoringDuration": "PT2S", "bakeDeadline": "PT60S"}
+    async with stage.rollout(config=config, candidate_errors=0.025) as rollout:
+        return await _closed(rollout)
+
+
 async def emergency(stage: Stage) -> WorkflowHandle[Any, Any]:
     async with trying(stage, candidate_replies=refusing, emergency="checkout is down") as rollout:
         return await _closed(rollout)
@@ -167,6 +173,7 @@ SCENARIOS: tuple[Callable[[Stage], Awaitable[WorkflowHandle[Any, Any]]], ...] = 
     backtested,
     failed_its_backtest,
     approved_after_its_backtest,
+    extended,
     emergency,
 )
 

@@ -51,6 +51,17 @@ def test_a_longer_bake_than_what_was_seen_is_not_known() -> None:
     assert one.message == "not known: it goes on beyond 11.0 s, and nothing more was seen"
 
 
+def test_a_look_by_chance_within_its_threshold_passes_no_bake_whose_evidence_needs_more_requests() -> None:
+    slow = bake(look(1, 20), look(10, 400, 8), look(10.5, 1_300, 8), look(14, 2_000, 60))
+    (one,) = replayed([slow], bakeDeadline="PT60S")
+    assert (one.end, one.after_seconds) == (End.ROLLED_BACK, 14)
+    config = policy(RECORDED, {"bakeDeadline": "PT60S"})
+    (before,) = replay(
+        [slow], policy=config.analysis_policy(), steps=config.plan(), rules=config.rules(), extends=False
+    )
+    assert (before.end, before.after_seconds) == (End.PASSED, 10.5), "as it was judged when there were no extensions"
+
+
 def test_harm_rolls_back_at_the_look_that_shows_it_and_nothing_after_is_reached() -> None:
     bad = bake(look(1, 30), look(2, 100, 2), look(3, 200, 40), look(4, 300, 60))
     later = bake(look(20, 100), step=1, weight=FULL, reference=counts(1_000))

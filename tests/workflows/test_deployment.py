@@ -90,6 +90,19 @@ async def test_failing_requests_roll_back_before_the_bake_ends(stage: Stage) -> 
     assert_rolled_back(rollout)
 
 
+async def test_a_bake_goes_on_for_as_long_as_its_evidence_needs_and_says_so(stage: Stage) -> None:
+    config = {"monitoringDuration": "PT2S", "bakeDeadline": "PT60S"}
+    async with stage.rollout(config=config, candidate_errors=0.025) as rollout:
+        outcome = await asyncio.wait_for(rollout.handle.result(), patient(60))
+    told = [message for kind, _, message in rollout.world.decisions if kind == "bake extended"]
+    assert told
+    assert all("the bake of step 1 goes on for" in each and "more requests of the candidate" in each for each in told)
+    assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.ERROR_RATE)
+    last = rollout.world.verdicts[0]
+    assert last.bake_until is not None
+    assert last.bake_until > rollout.world.looks[0][0].begun_at + 2.5, "on record, where people see when it ends"
+
+
 async def test_without_enough_requests_the_bake_is_extended_and_then_rolls_back(stage: Stage) -> None:
     async with stage.rollout(requests_per_second=RARE) as rollout:
         outcome = await rollout.handle.result()

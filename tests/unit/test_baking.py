@@ -1,0 +1,75 @@
+"""When a bake has its verdict, and how long it goes on where the evidence needs more requests."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hotswap.domain.analysis import JudgeName, NoVerdict
+from hotswap.domain.baking import SECONDS_NEEDED, extended, is_decided
+from hotswap.domain.policy import Asked, Bake, Extend, GoTo, RollBack, Rollout, next_action
+from hotswap.domain.strategy import Step
+from hotswap.domain.verdict import MetricResult, Outcome, Verdict
+
+BEGUN, UNTIL, DEADLINE = 1_000.0, 1_060.0, 1_180.0
+BAKING = Rollout((Step(1_000, 60, 180),)).verified(at=BEGUN)
+
+
+def metric(name: str, outcome: Outcome, needed: float | None = None) -> MetricResult:
+    return MetricResult(name, JudgeName.BETA_MIXTURE, outcome, name, {} if needed is None else {SECONDS_NEEDED: needed})
+
+
+def inconclusive(*needed: float | None, action: NoVerdict = NoVerdict.EXTEND) -> Verdict:
+    metrics = tuple(metric(f"m{number}", Outcome.INCONCLUSIVE, each) for number, each in enumerate(needed))
+    return Verdict(Outcome.INCONCLUSIVE, "may yet be chance", metrics=metrics, action=action)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "at", "until"),
+    [
+        pytest.param(inconclusive(40), 1_060, 1_100, id="as long as the evidence needs"),
+        pytest.param(inconclusive(40, 70, None), 1_060, 1_130, id="the one that needs longest"),
+        pytest.param(inconclusive(900), 1_060, DEADLINE, id="not beyond the deadline"),
+        pytest.param(inconclusive(0), 1_060, 1_066, id="a tenth of the time so far at least"),
+        pytest.param(inconclusive(40), 1_170, None, id="less than that is left"),
+        pytest.param(inconclusive(40), DEADLINE, None, id="at the deadline"),
+        pytest.param(inconclusive(None), 1_060, None, id="so far it looks like chance"),
+        pytest.param(inconclusive(40, action=NoVerdict.HOLD), 1_060, None, id="a person is asked"),
+        pytest.param(Verdict(Outcome.INSUFFICIENT_DATA, "few"), 1_060, None, id="too few requests"),
+        pytest.param(Verdict(Outcome.ERROR, "none"), 1_060, None, id="an error"),
+    ],
+)
+def test_a_bake_is_extended_in_proportion_to_what_its_evidence_needs(
+    verdict: Verdict, at: float, until: float | None
+) -> None:
+    assert extended(verdict, at=at, begun_at=BEGUN, deadline=DEADLINE) == until
+    over = at >= DEADLINE or verdict.action is NoVerdict.HOLD
+
+    def decided(begun_at: float | None) -> bool:
+        return is_decided(verdict, at=at, until=UNTIL, deadline=DEADLINE, promotes_early=False, begun_at=begun_at)
+
+    assert decided(BEGUN) is (over or until is not None)
+    assert decided(None) is over, "who doesn't extend looks on until the deadline"
+
+
+def test_the_policy_extends_and_then_bakes_until_its_new_end() -> None:
+    action = next_action(BAKING.judged(inconclusive(40)), Asked(), now=UNTIL)
+    assert action == Extend(1_100, "the bake of step 1 goes on for 40 s: may yet be chance")
+    longer = BAKING.extended(until=1_100)
+    assert next_action(longer, Asked(), now=UNTIL) == Bake(until=1_100, deadline=DEADLINE)
+    passed = longer.judged(Verdict(Outcome.PASS, "fine"))
+    assert not isinstance(next_action(passed, Asked(), now=1_099), GoTo), "a look within its threshold is no end"
+    assert isinstance(next_action(passed, Asked(), now=1_100), GoTo)
+    assert isinstance(next_action(longer.judged(inconclusive(40)), Asked(), now=DEADLINE), RollBack)
+    assert longer.at_step(0).bake_until is None
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=200, max_size=200), st.floats(0, 3_600), st.floats(1, 50))
+def test_extensions_come_to_an_end_at_the_deadline(needs: list[float], bake: float, factor: float) -> None:
+    at, deadline, times = BEGUN + bake, BEGUN + max(bake * factor, bake + 60), 0
+    for needed in needs:
+        later = extended(inconclusive(needed), at=at, begun_at=BEGUN, deadline=deadline)
+        if later is None:
+            break
+        assert at < later <= deadline
+        at, times = later, times + 1
+    assert times < 100
