@@ -8,7 +8,7 @@ the step, and the heartbeat says which it is.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from temporalio import activity
@@ -17,12 +17,13 @@ from activities.acting import acting, note
 from activities.readiness import ReadyReplicas
 from hotswap.domain.capacity import Readiness, taken_back
 from hotswap.domain.errors import Unavailable
-from hotswap.domain.traffic import ProxyReport, TrafficChange, TrafficPlan, route_key, total_counts
+from hotswap.domain.traffic import Arm, ProxyReport, TrafficChange, TrafficPlan, route_key, total_counts
 from hotswap.messages import SetWeight, VerifiedWeight, WithdrawCandidate, Withdrawn
 from hotswap.ports import Deployments, TrafficBus, TrafficPlans
 
 POLL_SECONDS = 0.01
 REPUBLISH_SECONDS = 1.0
+SETTLE_POLL_SECONDS = 0.1
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +36,11 @@ class TrafficActivities:
         deployments: Deployments,
         ready: ReadyReplicas,
         *,
+        settle_seconds: float = 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`settle_seconds` is how long a candidate may take for a request."""
+        self._settle_seconds = settle_seconds
         self._plans = plans
         self._bus = bus
         self._deployments = deployments
@@ -50,7 +54,8 @@ class TrafficActivities:
         """Forward: publish when the replicas are there that hold it, and return when the weight is verified."""
         await self._ready.until_ready(request.needs)
         plan = await self._plans.apply(request.change, run_id=_run_id())
-        return await self._verify(plan, request.change, share=request.share, progress=request.progress)
+        verified = await self._verify(plan, request.change, share=request.share, progress=request.progress)
+        return await self._settled(verified, request.change) if request.settles else verified
 
     @activity.defn
     @acting
@@ -108,6 +113,27 @@ class TrafficActivities:
         )
         return verified
 
+    async def _settled(self, verified: VerifiedWeight, change: TrafficChange) -> VerifiedWeight:
+        """The same with the counts of when nothing is in flight any more that was sent by the weight before.
+
+        At each proxy that is so once it has had none in flight at one moment since the change, and for all of them once
+        the time is over that a request may take: a busy one always has some.
+        """
+        arms = {name: arm for name, arm in (("stable", change.stable), ("candidate", change.candidate)) if arm}
+        limit = activity.info().schedule_to_close_timeout
+        longest = min(self._settle_seconds, limit.total_seconds() / 4 if limit is not None else self._settle_seconds)
+        reports = await self._reports(from_api=False)
+        before = {each.proxy: each.reported_at for each in reports}
+        waits = set(verified.proxies)
+        while waits and self._clock() - verified.verified_at < longest:
+            note(f"what is in flight at {', '.join(sorted(waits))} ends, before counts of this weight begin")
+            await asyncio.sleep(SETTLE_POLL_SECONDS)
+            reports = await self._reports(from_api=False)
+            newer = [each for each in reports if each.reported_at != before.get(each.proxy)]
+            waits -= {each.proxy for each in newer if _is_idle(each, arms.values())}
+        counts = {name: total_counts(reports, arm.application) for name, arm in arms.items()}
+        return verified.model_copy(update={**counts, "verified_at": self._clock()})
+
     async def _confirmed(self, plan: TrafficPlan, change: TrafficChange) -> list[ProxyReport]:
         """The reports of all registered proxies, once each has confirmed this change in this plan or a newer one."""
         key = route_key(change.environment, change.model)
@@ -145,6 +171,11 @@ class TrafficActivities:
         except Unavailable as error:
             logger.warning("redis is away; reading the proxies' reports to the API", extra={"error": error.message})
         return [newest[proxy] for proxy in sorted(newest)]
+
+
+def _is_idle(report: ProxyReport, arms: Iterable[Arm]) -> bool:
+    """Whether a proxy has nothing in flight for these arms; one that doesn't tell may have."""
+    return report.active is not None and not any(report.active.get(arm.application) for arm in arms)
 
 
 def _withdrawal(change: TrafficChange, readiness: Readiness | None, *, hold: bool) -> TrafficChange:

@@ -74,6 +74,7 @@ class Agent:
         self._api = PlanEndpoint(settings)
         self._issuer = IssuerKeys(settings.oidc) if settings.oidc.issuer is not None else None
         self._known = self._read_known()
+        self._active: dict[str, int] | None = None
         self._counts = GrowingCounts(self._directory / "counts.json")
         self._counting = asyncio.Lock()
         self._acknowledged = -1
@@ -261,6 +262,7 @@ class Agent:
         async with self._counting:
             try:
                 tally = await self._admin.tally()
+                self._active = tally.active
                 self._counts.add(tally, now=time.time(), serving=cluster_names(self._known.applied))
             except (httpx.HTTPError, OSError):
                 return False
@@ -275,6 +277,7 @@ class Agent:
             problem=self._problem,
             held=self._held,
             replicas={application: len(targets) for application, targets in self._known.targets.items()},
+            active=self._active,
         )
         try:
             await self._bus.report(report)

@@ -119,9 +119,12 @@ class Stepping(Compensation):
         self._routed = True
         self._published = self._published or shift.weight > 0 or shift.shed > 0
         shed = f", shed {shift.shed / 100:g}%" if shift.shed else ""
+        change = self._shift(self._fleet, shift, progress=self._rollout.progress)
+        # Of a candidate that had nothing, nothing is in flight by another weight.
+        settles = 0 < self._verified_weight != shift.weight > 0
         verified = await self._do(
             TrafficActivities.set_weight,
-            self._shift(self._fleet, shift, progress=self._rollout.progress),
+            change.model_copy(update={"settles": settles}),
             summary=f"set and verify {shift.weight / 100:g}%{shed}",
         )
         self._first = self._first or verified

@@ -125,6 +125,8 @@ class Ports:
     alerts: port.Alerts
     rollbacks: port.Rollbacks
     announcer: port.Announcer
+    settle_seconds: float = 0.0
+    """How long a candidate may take for a request, and so may still be in flight after a change of its weight."""
 
 
 WORKFLOWS = [
@@ -157,7 +159,7 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
     backtest = BacktestActivities(ports.backtests, ports.cluster, ports.asker, ports.compare)
     capacity = CapacityActivities(ports.planner)
     ready = ReadyReplicas(ports.applications, ports.cluster)
-    traffic = TrafficActivities(ports.plans, ports.bus, ports.deployments, ready)
+    traffic = TrafficActivities(ports.plans, ports.bus, ports.deployments, ready, settle_seconds=ports.settle_seconds)
     references = References(ports.backtests, ports.cluster, ports.asker)
     analysis = AnalysisActivities(Sources(ports.bus, ports.meters, ports.census, references), ports.looks, ports.judge)
     monitoring = MonitoringActivities(ports.monitor, ports.alerts, ports.rollbacks, ports.announcer)
@@ -287,6 +289,7 @@ async def serve(settings: Settings) -> None:
         alerts=PostgresAlerts(sessions),
         rollbacks=Rollbacks(Queries(sessions), settings),
         announcer=announcer,
+        settle_seconds=settings.gateway.candidate_timeout.total_seconds(),
     )
     client = await connect(
         identity=f"worker-{os.getpid()}@{socket.gethostname()}",

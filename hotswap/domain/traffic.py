@@ -223,7 +223,8 @@ class ProxyReport:
 
     `reported_at` is Unix time in seconds by the agent's clock. `problem` quotes what kept the proxy from a newer plan.
     `held` names the routes of that generation, by their key, that go on as they were before, with the reason.
-    `replicas` is how many of each application it can route to.
+    `replicas` is how many of each application it can route to. `active` are an application's requests that are in
+    flight just then; None where the proxy doesn't tell.
     """
 
     proxy: str
@@ -233,6 +234,7 @@ class ProxyReport:
     problem: str | None = None
     held: dict[str, str] = field(default_factory=dict)
     replicas: dict[str, int] = field(default_factory=dict)
+    active: dict[str, int] | None = None
 
 
 def total_counts(reports: list[ProxyReport], application: str) -> Counts:

@@ -141,13 +141,15 @@ class SetWeight(Message):
     """`share` is what the deployment has of the traffic once this is verified (hundredths of a percent).
 
     It is the candidate's weight, but after promotion, when the candidate is the stable. `progress` is in percent. The
-    weight waits until each application that `needs` names has so many replicas ready (invariant 8).
+    weight waits until each application that `needs` names has so many replicas ready (invariant 8). With `settles` its
+    counts begin when what was in flight at the change has ended: it was sent by another weight.
     """
 
     change: TrafficChange
     share: int
     progress: int | None
     needs: dict[str, int] = Field(default_factory=dict)
+    settles: bool = False
 
 
 class WithdrawCandidate(Message):

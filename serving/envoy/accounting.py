@@ -17,6 +17,8 @@ HISTOGRAM = "hotswap_latency"
 ANSWERS = "hotswap_answers"
 STICKY = "hotswap_sticky"
 FELL_BACK = "hotswap_fell_back"
+ACTIVE = "upstream_rq(_pending)?_active"
+"""Of a cluster: its requests that are in flight, or wait for a connection."""
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from hotswap.domain.traffic import Counts
-from serving.envoy.accounting import ANSWERS, FELL_BACK, HISTOGRAM, STICKY
+from serving.envoy.accounting import ACTIVE, ANSWERS, FELL_BACK, HISTOGRAM, STICKY
 from serving.envoy.fallback import INSIDE
 from serving.envoy.routes import ROUTE_CONFIG
 from serving.envoy.tokens import JWT_FILTER
@@ -26,6 +26,7 @@ _FELL_BACK = re.compile(
     rf"hotswap\.{FELL_BACK}\.{_APPLICATION}(?:{INSIDE}[^.]*)?\.cause\.(?P<cause>\w+)\.status\.(?P<class>\d)\d*"
 )
 """What the candidate had done, and how the stable answered in its place."""
+_ACTIVE = re.compile(rf"cluster\.(?P<application>[^.@]+)\.{ACTIVE}")
 _WELL = {"2", "3"}
 
 
@@ -40,10 +41,14 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Envoy's counters since it started, `uptime` seconds ago."""
+    """Envoy's counters since it started, `uptime` seconds ago, and each cluster's requests in flight.
+
+    `active` is None where it shows none, as one does whose bootstrap is older.
+    """
 
     uptime: int
     counts: dict[str, Counts] = field(default_factory=dict)
+    active: dict[str, int] | None = None
 
 
 class EnvoyAdmin:
@@ -61,8 +66,8 @@ class EnvoyAdmin:
         )
 
     async def tally(self) -> Tally:
-        query = f"{ANSWERS}|{STICKY}|{FELL_BACK}|server.uptime|{HISTOGRAM}"
-        answer = await self._http.get(f"/stats?usedonly&format=json&histogram_buckets=detailed&filter={query}")
+        query = f"{ANSWERS}|{STICKY}|{FELL_BACK}|server.uptime|{HISTOGRAM}|{ACTIVE}"
+        answer = await self._http.get(f"/stats?format=json&histogram_buckets=detailed&filter={query}")
         return read_tally(answer.json())
 
     async def is_live(self) -> bool:
@@ -85,6 +90,7 @@ def read_tally(said: dict[str, Any]) -> Tally:
     sticky: dict[str, Counter[str]] = defaultdict(Counter)
     pairs: dict[str, Counter[tuple[str, bool]]] = defaultdict(Counter)
     latency: dict[str, Counter[str]] = defaultdict(Counter)
+    active: Counter[str] = Counter()
     for stat in said["stats"]:
         if "histograms" in stat:
             for histogram in stat["histograms"].get("details", ()):
@@ -96,6 +102,8 @@ def read_tally(said: dict[str, Any]) -> Tally:
         elif match := _ANSWERS.fullmatch(stat["name"]):
             counted = sticky if match["name"] == STICKY else answers
             counted[match["application"]][match["class"]] += stat["value"]
+        elif match := _ACTIVE.fullmatch(stat["name"]):
+            active[match["application"]] += stat["value"]
         elif match := _FELL_BACK.fullmatch(stat["name"]):
             pairs[match["application"]][match["cause"], match["class"] in _WELL] += stat["value"]
     return Tally(
@@ -116,4 +124,5 @@ def read_tally(said: dict[str, Any]) -> Tally:
             )
             for application, by_class in answers.items()
         },
+        dict(active) if active else None,
     )

@@ -43,6 +43,7 @@ def bootstrap(settings: TrafficAgentSettings) -> Json:
                         {"contains": accounting.STICKY},
                         {"contains": accounting.FELL_BACK},
                         {"contains": accounting.HISTOGRAM},
+                        {"safe_regex": {"regex": rf"cluster\..+\.{accounting.ACTIVE}"}},
                     ]
                 }
             }

@@ -311,3 +311,19 @@ async def test_a_killed_replica_of_the_candidate_is_neither_felt_nor_held_agains
     await arms.replicas[0].kill()
     assert await load == {CANDIDATE.application: 1_600}
     assert (await arms.counted(CANDIDATE, completed=1_600)).server_errors == 0
+
+
+async def test_what_is_in_flight_is_told_until_it_has_ended(arms: Arms) -> None:
+    await acts(arms, Manner.HANGS)
+    asking = asyncio.create_task(arms.ask(3))
+
+    async def in_flight() -> int | None:
+        report = await arms.gateway.report(arms.bus)
+        return None if report is None or report.active is None else report.active.get(CANDIDATE.application, 0)
+
+    async with asyncio.timeout(patient(10)):
+        while await in_flight() != 3:
+            await asyncio.sleep(0.02)
+        await asking
+        while await in_flight() != 0:
+            await asyncio.sleep(0.02)

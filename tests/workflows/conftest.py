@@ -123,6 +123,7 @@ class Stage:
             alerts=world.alerts,
             rollbacks=FakeRollbacks(),
             announcer=FakeAnnouncer(),
+            settle_seconds=2.0,
         )
         model = f"fraud-{uuid.uuid4().hex[:6]}"
         ramp = {} if "steps" in (config or {}) else {"canaryPercentage": 50, "incrementStep": 50}

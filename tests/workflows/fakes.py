@@ -68,6 +68,7 @@ class FakePlans:
         if world.route is not None and world.route.fence.is_newer_than(fence):
             raise StaleFence("a newer writer has been here")
         world.tally()
+        world.change_weight(world.route.candidate_weight if world.route else 0, change.candidate_weight)
         if change.stable is None and change.candidate is None:
             world.route = None
         else:
@@ -278,7 +279,8 @@ class FakeBus:
         world.tally()
         counts = {name: world.arm_counts(name) for name in world.counts}
         replicas = {name: number for name, number in world.running.items() if number}
-        return [ProxyReport("envoy-0", self.confirmed, world.clock(), counts, replicas=replicas)]
+        active = {name: world.flying(name) for name in world.counts} if world.tells_what_is_active else None
+        return [ProxyReport("envoy-0", self.confirmed, world.clock(), counts, replicas=replicas, active=active)]
 
     async def remove_proxy(self, proxy: str) -> None:
         raise AssertionError("nobody asked for that")

@@ -77,6 +77,10 @@ class World:
     """Why nothing that the candidate was asked may be asked again, if so."""
     at_full: tuple[float, float] | None = None
     """In milliseconds, what the candidate and the stable take for an answer from 100% on; 1 ms otherwise."""
+    hanging: int = 0
+    """So many of the candidate's requests are in flight whenever its weight changes, and fail `hang_seconds` later."""
+    hang_seconds: float = 0.0
+    tells_what_is_active: bool = True
     report: ValidationReport = field(default_factory=lambda: ValidationReport((Check("model loads", True, ""),)))
     override: Override | None = None
     contract: Contract | None = None
@@ -134,6 +138,8 @@ class World:
     samples: list[tuple[int, frozenset[str]]] = field(default_factory=list)
     routed: list[tuple[str | None, int, frozenset[str]]] = field(default_factory=list)
     """As `samples`, and which candidate the route names, be it without any weight."""
+    in_flight: list[tuple[float, int]] = field(default_factory=list)
+    """When how many of them fail."""
     counts: dict[str, float] = field(default_factory=dict)
     counted_at_full: dict[str, float] = field(default_factory=dict)
     counted_at: float | None = None
@@ -198,12 +204,25 @@ class World:
 
     def arm_counts(self, application: str) -> Counts:
         total = int(self.counts.get(application, 0.0))
-        bad = self.candidate_errors if self.brief.stable is None or application != self.brief.stable.application else 0
         slow = int(self.counted_at_full.get(application, 0.0)) if self.at_full is not None else 0
         latency = {"1000": total - slow} if total > slow else {}
         if slow and self.at_full is not None:
             latency[f"{self.at_full[0] * 1000:g}"] = slow
-        return Counts(completed=total, server_errors=int(total * bad), latency=latency)
+        if self.brief.stable is not None and application == self.brief.stable.application:
+            return Counts(completed=total, latency=latency)
+        late = sum(number for at, number in self.in_flight if at <= self.clock())
+        failed = int(total * self.candidate_errors) + late
+        return Counts(completed=total + late, server_errors=failed, latency=latency)
+
+    def flying(self, application: str) -> int:
+        """Its requests that are in flight now."""
+        if self.brief.stable is not None and application == self.brief.stable.application:
+            return 0
+        return sum(number for at, number in self.in_flight if at > self.clock())
+
+    def change_weight(self, before: int, after: int) -> None:
+        if self.hanging and before != after and before > 0:
+            self.in_flight.append((self.clock() + self.hang_seconds, self.hanging))
 
 
 STABLE = Arm("Production-fraud-stable", "1.0.0", "dep-stable")
