@@ -13,6 +13,7 @@ from api.contract import changes_of, contract_refusal, same_version_refusal
 from api.launch import check_free
 from api.presentation import step_view
 from api.promotion import promotion_refusal
+from hotswap.domain.backtest import HURRIED_SECONDS, backtest_seconds
 from hotswap.domain.capacity import CapacityPlan
 from hotswap.domain.contract import ContractChange
 from hotswap.domain.differences import Setup, differences
@@ -79,7 +80,8 @@ async def dry_run(parts: Parts, new: NewDeployment, *, config: CanaryConfig) -> 
     found = [*[await check(parts, new, wanted) for check in CHECKS], refusal_of(planned, new)]
     refusals = [error for error in found if error is not None]
     plan = planned if isinstance(planned, CapacityPlan) else None
-    long = length(steps)
+    backtest = _backtest_seconds(config, serving, is_emergency=new.emergency is not None)
+    long = length(steps, backtest_seconds=backtest)
     gpus = gpu_sum(new.resources, serving.setup.resources if serving is not None else None, plan)
     return DryRunView(
         model=wanted.model,
@@ -92,12 +94,20 @@ async def dry_run(parts: Parts, new: NewDeployment, *, config: CanaryConfig) -> 
         steps=[step_view(number, step, StepState.WAITING) for number, step in enumerate(steps)],
         least_seconds=long.least,
         most_seconds=long.most,
+        backtest_seconds=backtest,
         gpus=GpuSumView(candidate=gpus.candidate, stable=gpus.stable, peak=gpus.peak),
         capacity=plan.message if plan is not None else None,
         serving=_serving(serving),
         contract=[] if serving is None else _contract(changes_of(serving, wanted)),
         differences=_differences(serving, new, wanted),
     )
+
+
+def _backtest_seconds(config: CanaryConfig, serving: Serving | None, *, is_emergency: bool) -> float:
+    """How long the candidate may be asked what the stable was asked: not at all where nothing serves."""
+    if serving is None or not config.backtest.samples:
+        return 0.0
+    return HURRIED_SECONDS if is_emergency else backtest_seconds(config.progress_deadline)
 
 
 def _contract(changes: Iterable[ContractChange]) -> list[ContractChangeView]:

@@ -22,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.traffic import TrafficActivities
     from activities.validation import ValidationActivities
     from hotswap.domain.application import ApplicationSpec
-    from hotswap.domain.backtest import Ruled, Ruling, backtest_seconds, rule
+    from hotswap.domain.backtest import HURRIED_SECONDS, Ruled, Ruling, backtest_seconds, rule
     from hotswap.domain.capacity import CapacityPlan
     from hotswap.domain.ids import retirement_workflow_id
     from hotswap.domain.lifecycle import DeploymentStatus
@@ -49,10 +49,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows.calls import GoBack, cause_of, forward, waiting
     from workflows.saga import is_outcome, uninterrupted
     from workflows.stepping import Stepping
-
-
-HURRIED_SECONDS = 10.0
-"""For asking in an emergency, and as many again for whatever else a backtest does."""
 
 
 @workflow.defn(name="Deployment")

@@ -35,7 +35,8 @@ def report(seen: DryRunView) -> RenderableType:
         facts(
             ("serves now", f"{serving.version}, by {serving.deployment_id}" if serving else "nothing: it is the first"),
             ("approval", "needed" if seen.approval_required else "not needed"),
-            ("steps take", _range(seen.least_seconds, seen.most_seconds)),
+            ("takes", _range(seen.least_seconds, seen.most_seconds)),
+            ("of it backtest", f"up to {timedelta(seconds=seen.backtest_seconds)}" if seen.backtest_seconds else None),
             ("gpus", _gpus(seen.gpus)),
             *([("capacity", seen.capacity)] if seen.capacity else []),
         ),

@@ -24,6 +24,8 @@ AT_ONCE = 8
 """So many requests are in work at a time when both versions are asked for their latency under load."""
 
 MOST_SECONDS = 120.0
+HURRIED_SECONDS = 10.0
+"""For asking in an emergency."""
 
 MOST_EXAMPLES = 3
 MOST_PARTS = 5

@@ -1,7 +1,8 @@
 """What a deployment would take, said before it is started: time and GPUs. Pure.
 
-It forecasts the steps alone. Validation, the start of replicas, the approval of the start and whatever people say on
-the way come on top, since nobody knows how long they take; whether the cluster has the GPUs is asked elsewhere.
+It forecasts the backtest and the steps. Validation, the start of replicas, the approval of the start and whatever
+people say on the way come on top, since nobody knows how long they take; whether the cluster has the GPUs is asked
+elsewhere.
 """
 
 from collections.abc import Sequence
@@ -14,10 +15,11 @@ from hotswap.domain.strategy import Step
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """Seconds from the first weight to promotion.
+    """Seconds from the backtest, or else the first weight, to promotion.
 
-    `least` where every bake passes at its end and every pause is ended at once; `most` where bakes are extended to
-    their deadlines and pauses last to their limits, None where a pause has no limit.
+    `least` where no request is on record, every bake passes at its end and every pause is ended at once; `most` where
+    the backtest asks for all of its time, bakes are extended to their deadlines and pauses last to their limits, None
+    where a pause has no limit.
     """
 
     least: float
@@ -33,8 +35,8 @@ class GpuSum:
     peak: float
 
 
-def length(steps: Sequence[Step]) -> Length:
-    most = [_most(step) for step in steps]
+def length(steps: Sequence[Step], *, backtest_seconds: float = 0.0) -> Length:
+    most = [backtest_seconds, *(_most(step) for step in steps)]
     return Length(
         least=sum(step.bake_seconds for step in steps),
         most=None if None in most else sum(seconds for seconds in most if seconds is not None),

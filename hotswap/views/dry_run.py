@@ -55,9 +55,10 @@ class ServingView(View):
 class DryRunView(View):
     """What a deployment would do, if it were started now; nothing was.
 
-    It `wouldBeAccepted` when there are no `refusals`. Seconds are those of the steps alone: `leastSeconds` where each
-    bake passes at its end and each pause is ended at once, `mostSeconds` where bakes are extended and pauses last to
-    their limits; null where a pause has none. `capacity` is by which way the two versions would get past each other,
+    It `wouldBeAccepted` when there are no `refusals`. Seconds are those of the backtest and the steps: `leastSeconds`
+    where no request is on record, each bake passes at its end and each pause is ended at once, `mostSeconds` where the
+    backtest asks for all of its `backtestSeconds`, bakes are extended and pauses last to their limits; null where a
+    pause has none. `capacity` is by which way the two versions would get past each other,
     null where they can't or Ray doesn't say. Without `serving` it would be the first here, with no `contract` to keep
     and no `differences`.
     """
@@ -72,6 +73,7 @@ class DryRunView(View):
     steps: list[StepView]
     least_seconds: float
     most_seconds: float | None
+    backtest_seconds: float = 0.0
     gpus: GpuSumView
     capacity: str | None = None
     serving: ServingView | None

@@ -80,7 +80,7 @@ async def test_what_differs_from_what_serves_is_named_by_field(world: ApiWorld, 
         {"path": "strategyConfig.monitoringDuration", "now": "PT5M", "then": "PT1M"},
     ]
     assert [step["weight"] for step in seen["steps"]] == [20, 60, 100]  # type: ignore[attr-defined]
-    assert (seen["leastSeconds"], seen["mostSeconds"]) == (180, 540)
+    assert (seen["leastSeconds"], seen["mostSeconds"], seen["backtestSeconds"]) == (180, 660, 120)
     assert seen["gpus"] == {"candidate": 3, "stable": 0, "peak": 3}
 
 

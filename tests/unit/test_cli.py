@@ -121,7 +121,7 @@ def test_a_dry_run_shows_what_would_be_and_what_differs(cli: Cli) -> None:
         "fraud 2.0.0 to Production, by Canary would be accepted",
         "serves now 1.0.0, by dep-0",
         "approval needed",
-        "steps take 0:10:00 to 0:30:00",
+        "takes 0:10:00 to 0:30:00",
         "gpus 2 beside 1.5 of the stable: 3.5 at the peak",
         "1 0% 0:00:00 not judged for an approval; after 0:20:00 it goes back",
         "2 100% 0:10:00 judged",

@@ -25,6 +25,11 @@ def test_how_long_the_steps_take(steps: tuple[Step, ...], expected: Length) -> N
     assert length(steps) == expected
 
 
+def test_a_backtest_comes_before_the_steps_and_may_find_nothing_to_ask() -> None:
+    assert length(CANARY, backtest_seconds=120) == Length(900, 2820)
+    assert length((Step(100, 1, 3, pause=Pause()),), backtest_seconds=120) == Length(1, None)
+
+
 def plan(mode: Mode, *beside: int | None) -> CapacityPlan:
     return CapacityPlan(mode, len(beside) - 1, beside[0] or 0, beside, candidate=1, stable=beside[0] or 0)
 
