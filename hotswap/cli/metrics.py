@@ -4,8 +4,11 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
 
-from hotswap.cli.console import connect, facts, show_json, show_table
+from hotswap.cli.console import connect, facts, show_json, show_table, table
 from hotswap.cli.options import AsJson, duration
 from hotswap.domain.vocabulary import Environment
 from hotswap.views import LatencyView, MetricsView
@@ -27,7 +30,7 @@ def metrics(
     if as_json:
         show_json(seen)
     else:
-        show_table(_facts(seen))
+        show_table(Group(_facts(seen), Text(), _answers(seen)))
 
 
 def _facts(seen: MetricsView) -> Any:
@@ -36,11 +39,8 @@ def _facts(seen: MetricsView) -> Any:
         ("environment", seen.environment),
         ("from", f"{seen.begin:%Y-%m-%d %H:%M:%S %Z}"),
         ("until", f"{seen.end:%Y-%m-%d %H:%M:%S %Z}"),
-        ("requests", f"{seen.total:,} ({seen.requests_per_second:,.1f} per second)"),
-        ("failed", f"{seen.failed:,}"),
-        ("refused", f"{seen.refused:,}"),
+        ("throughput", f"{seen.requests_per_second:,.1f} per second"),
         ("success", None if seen.success_rate is None else f"{seen.success_rate:.2%}"),
-        ("in the replica", _latency(seen.latency_ms)),
         ("confidence", _number(seen.confidence)),
         ("prediction", _number(seen.prediction)),
         ("outcomes known", f"{seen.quality.outcomes:,}"),
@@ -48,11 +48,17 @@ def _facts(seen: MetricsView) -> Any:
         ("f1", _number(seen.quality.f1)),
         ("mean error", _number(seen.quality.mae)),
         ("drift", None if seen.drift is None else seen.drift.message),
-        ("clients saw", f"{seen.clients.total:,} answers, {seen.clients.failed:,} of them failed"),
-        ("clients were refused", f"{seen.clients.refused:,}"),
-        ("fell back", f"{seen.clients.fell_back:,}"),
-        ("to the client", _latency(seen.clients.latency_ms)),
     )
+
+
+def _answers(seen: MetricsView) -> Table:
+    """What the replicas recorded, and what the proxies gave to clients."""
+    clients = seen.clients
+    rows = [
+        ("replicas", seen.total, seen.failed, seen.refused, None, _latency(seen.latency_ms)),
+        ("clients", clients.total, clients.failed, clients.refused, clients.fell_back, _latency(clients.latency_ms)),
+    ]
+    return table("SEEN BY", "REQUESTS", "FAILED", "REFUSED", "FELL BACK", "LATENCY", rows=rows)
 
 
 def _latency(seen: LatencyView) -> str | None:

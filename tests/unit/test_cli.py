@@ -142,6 +142,43 @@ def test_a_change_of_the_contract_is_shown_and_accepted(cli: Cli) -> None:
     assert json.loads(cli.asked[1].content)["acceptContractChange"] is True
 
 
+def test_how_a_model_does_has_what_was_refused_as_a_column(cli: Cli) -> None:
+    latency = {"average": None, "p50": 2.5, "p95": 9.0, "p99": None}
+    quality = dict.fromkeys(("precision", "recall", "f1", "mae", "rmse")) | {"outcomes": 0}
+    clients = {"total": 1_204, "failed": 6, "refused": 31, "fellBack": 4, "latencyMs": latency}
+    seen = {
+        "modelId": "mod-1",
+        "model": "fraud",
+        "environment": "Production",
+        "version": None,
+        "begin": "2026-11-29T09:00:00Z",
+        "end": "2026-11-29T10:00:00Z",
+        "requestsPerSecond": 0.3,
+        "total": 1_200,
+        "succeeded": 1_165,
+        "failed": 5,
+        "refused": 30,
+        "successRate": 0.9957,
+        "latencyMs": latency,
+        "confidence": None,
+        "prediction": None,
+        "clients": clients,
+        "accuracy": None,
+        "quality": quality,
+        "drift": None,
+    }
+    cli.on("GET", "/api/v1/models/fraud/metrics", (200, seen))
+    result = cli.run("metrics", "fraud")
+    assert result.exit_code == 0, result.stderr
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert lines[-3:] == [
+        "SEEN BY REQUESTS FAILED REFUSED FELL BACK LATENCY",
+        "replicas 1200 5 30 - p50 2.50 ms, p95 9.00 ms",
+        "clients 1204 6 31 4 p50 2.50 ms, p95 9.00 ms",
+    ]
+    assert not any(line.startswith("refused") for line in lines), "it is no row any more"
+
+
 def test_an_emergency_says_why_and_is_seen_in_the_list(cli: Cli) -> None:
     cli.on("POST", "/api/v1/deployments", (202, accepted()))
     result = cli.run("deploy", "fraud", "--emergency", "--reason", "checkout is down")
