@@ -63,6 +63,45 @@ class Rollout:
         )
 
 
+def ports_of(world: World) -> Ports:
+    """One fake for each port, over this world."""
+    plans = FakePlans(world)
+    bus = FakeBus(world)
+    bus.confirmed = world.plan.generation
+    return Ports(
+        registry=FakeRegistry(world),
+        deployments=FakeDeployments(world, plans),
+        tenures=FakeTenures(world),
+        plans=plans,
+        bus=bus,
+        applications=FakeApplications(world),
+        cluster=FakeCluster(world),
+        planner=Planner(
+            FakeCapacity(world),
+            FakeCluster(world),
+            FakeCluster(world),
+            CapacityRules(cluster_grows=world.gpus is None),
+        ),
+        inspector=FakeInspector(world),
+        probe=FakeProbe(world),
+        backtests=FakeBacktests(world),
+        asker=FakeAsker(world),
+        compare=compare,
+        judge=world.judge,
+        looks=FakeLooks(world),
+        meters=world.meters,
+        census=FakeCensus(),
+        slots=FakeSlots(world),
+        turns=FakeTurns(world),
+        bell=FakeBell(world),
+        monitor=FakeMonitor(),
+        alerts=world.alerts,
+        rollbacks=FakeRollbacks(),
+        announcer=FakeAnnouncer(),
+        settle_seconds=2.0,
+    )
+
+
 class Stage:
     """Starts rollouts, each with a queue of its own so that tests don't meet."""
 
@@ -81,6 +120,7 @@ class Stage:
         promotion: PromotionRule | None = None,
         four_eyes: FourEyes | None = None,
         emergency: str | None = None,
+        attended: bool = True,
         **switches: Any,
     ) -> AsyncIterator[Rollout]:
         brief = brief or rollout_brief()
@@ -90,41 +130,7 @@ class Stage:
             world.plan = TrafficPlan(1, (world.route,))
         for each in serving:
             world.serve(each)
-        plans = FakePlans(world)
-        bus = FakeBus(world)
-        bus.confirmed = world.plan.generation
-        ports = Ports(
-            registry=FakeRegistry(world),
-            deployments=FakeDeployments(world, plans),
-            tenures=FakeTenures(world),
-            plans=plans,
-            bus=bus,
-            applications=FakeApplications(world),
-            cluster=FakeCluster(world),
-            planner=Planner(
-                FakeCapacity(world),
-                FakeCluster(world),
-                FakeCluster(world),
-                CapacityRules(cluster_grows=world.gpus is None),
-            ),
-            inspector=FakeInspector(world),
-            probe=FakeProbe(world),
-            backtests=FakeBacktests(world),
-            asker=FakeAsker(world),
-            compare=compare,
-            judge=world.judge,
-            looks=FakeLooks(world),
-            meters=world.meters,
-            census=FakeCensus(),
-            slots=FakeSlots(world),
-            turns=FakeTurns(world),
-            bell=FakeBell(world),
-            monitor=FakeMonitor(),
-            alerts=world.alerts,
-            rollbacks=FakeRollbacks(),
-            announcer=FakeAnnouncer(),
-            settle_seconds=2.0,
-        )
+        ports = ports_of(world)
         model = f"fraud-{uuid.uuid4().hex[:6]}"
         ramp = {} if "steps" in (config or {}) else {"canaryPercentage": 50, "incrementStep": 50}
         settings = {
@@ -137,7 +143,7 @@ class Stage:
         }
         settings |= {name: scaled(value) for name, value in settings.items() if name.endswith("Deadline")}
         async with contextlib.AsyncExitStack() as stack:
-            for worker in workers(self.client, ports, task_queue=model):
+            for worker in workers(self.client, ports, task_queue=model) if attended else ():
                 if not (world.is_unwatched and worker.task_queue == watch_queue(model)):
                     await stack.enter_async_context(worker)
             handle = await self.client.start_workflow(
