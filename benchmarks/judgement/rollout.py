@@ -31,6 +31,7 @@ from hotswap.domain.fleet import Scale
 from hotswap.domain.policy import (
     Asked,
     Bake,
+    Extend,
     Fail,
     GoTo,
     Hold,
@@ -242,6 +243,8 @@ class _Driver:
                     await self._set_weight(weight)
                 case Bake(until, deadline):
                     await self._bake(until, deadline)
+                case Extend(until):
+                    self._rollout = self._rollout.extended(until=until)
                 case Wait(until):
                     await asyncio.sleep(until - self._clock())
                 case GoTo(position):
@@ -255,10 +258,8 @@ class _Driver:
                     return self._ended(End.UNPROVEN if reason in _UNPROVEN else End.ROLLED_BACK, f"{reason}: {message}")
                 case Hold(_, _, message):
                     return self._ended(End.HELD, message)
-                case Scale():
-                    raise AssertionError("there is room for everything here")
-                case Fail():
-                    raise AssertionError("a stable serves beside every candidate here")
+                case Scale() | Fail() as never_here:
+                    raise AssertionError(f"there is room and a stable here, so never {never_here}")
                 case never:
                     assert_never(never)
 
@@ -334,6 +335,7 @@ class _Driver:
             policy=self._config.analysis_policy(),
             bake_until=until,
             deadline=deadline,
+            extends=True,
         )
 
     def _ended(self, end: End, message: str) -> Ended:
