@@ -120,8 +120,9 @@ class Stepping(Compensation):
         self._published = self._published or shift.weight > 0 or shift.shed > 0
         shed = f", shed {shift.shed / 100:g}%" if shift.shed else ""
         change = self._shift(self._fleet, shift, progress=self._rollout.progress)
-        # Of a candidate that had nothing, nothing is in flight by another weight.
-        settles = 0 < self._verified_weight != shift.weight > 0
+        # What a larger weight has in flight would look like harm at a smaller one. In the other direction it never
+        # does, and waiting would leave the larger weight unwatched.
+        settles = 0 < shift.weight < self._verified_weight
         verified = await self._do(
             TrafficActivities.set_weight,
             change.model_copy(update={"settles": settles}),

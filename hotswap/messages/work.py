@@ -142,7 +142,7 @@ class SetWeight(Message):
 
     It is the candidate's weight, but after promotion, when the candidate is the stable. `progress` is in percent. The
     weight waits until each application that `needs` names has so many replicas ready (invariant 8). With `settles` its
-    counts begin when what was in flight at the change has ended: it was sent by another weight.
+    counts begin when what was in flight at the change has ended: it was sent by a larger weight.
     """
 
     change: TrafficChange

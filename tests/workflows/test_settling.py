@@ -1,4 +1,4 @@
-"""What is in flight at a change of weight was sent by the weight before, so no step after it counts it."""
+"""What a larger weight has in flight is not counted by the smaller one after it."""
 
 import asyncio
 from typing import Any
@@ -7,6 +7,8 @@ import pytest
 
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.verdict import Outcome
+from hotswap.messages import SetWeight
+from hotswap.temporal import DATA_CONVERTER
 from tests.fixtures.patience import patient
 from tests.workflows.conftest import Rollout, Stage
 
@@ -39,9 +41,20 @@ async def test_going_back_a_step_counts_no_failure_that_was_in_flight(stage: Sta
         assert (await rollout.handle.result()).status is S.ROLLED_BACK
 
 
-async def test_going_up_counts_none_either_and_waits_no_longer_than_for_what_is_in_flight(stage: Stage) -> None:
-    ramp = {"canaryPercentage": 20, "incrementStep": 80}
-    async with stage.rollout(config=ramp, hanging=30, hang_seconds=0.5) as rollout:
-        outcome = await asyncio.wait_for(rollout.handle.result(), patient(40))
-    assert outcome.status is S.ACTIVE
-    assert [verdict.candidate.errors for verdict in rollout.world.verdicts.values()] == [0, 0]
+async def test_only_a_smaller_weight_waits(stage: Stage) -> None:
+    async with stage.rollout(config=STEPS) as rollout:
+        await asyncio.wait_for(back_at_the_first_step(rollout), patient(40))
+        await rollout.handle.execute_update("abort", {"by": "ann"})
+        await rollout.handle.result()
+        assert await settling(rollout) == [(0, False), (1_000, False), (9_000, False), (1_000, True), (9_000, False)]
+
+
+async def settling(rollout: Rollout) -> list[tuple[int, bool]]:
+    """Each weight that was asked for, and whether its counts were to begin when nothing was in flight any more."""
+    asked = []
+    async for event in rollout.handle.fetch_history_events():
+        scheduled = event.activity_task_scheduled_event_attributes
+        if scheduled.activity_type.name == "set_weight":
+            (message,) = await DATA_CONVERTER.decode(scheduled.input.payloads, [SetWeight])
+            asked.append((message.share, message.settles))
+    return asked
