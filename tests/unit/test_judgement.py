@@ -61,6 +61,7 @@ def named(name: str) -> Situation:
     return next(each for each in SITUATIONS if each.name == name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.name)
 def test_every_situation_comes_to_an_end_and_no_clear_fault_is_promoted(situation: Situation) -> None:
     ended = situation.run(np.random.default_rng(SEED), SHORT)
