@@ -17,6 +17,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.analysis import AnalysisActivities
 from activities.backtest import BacktestActivities
+from activities.concurrent import References
 from activities.looking import Sources
 from benchmarks.judgement.requests import LABELS, NOBODY, Answers, Requests
 from benchmarks.judgement.world import BEGIN, CANDIDATE_APP, STABLE_APP, World
@@ -129,8 +130,9 @@ class _NoLooks:
 
 def tried_on_records(world: World, clock: Clock, draw: np.random.Generator, config: CanaryConfig) -> Ended | None:
     """The backtest in Production: how the rollout ends by it, before a client meets the candidate; None: not yet."""
-    replicas: Any = _Replicas(world, draw, number=3 * config.backtest.samples)  # of each port what a backtest asks
-    backtest = BacktestActivities(replicas, replicas, replicas, compare, clock=clock).backtest
+    replicas: Any = _Replicas(draw)  # of each port what a backtest asks
+    before: Any = _Before(world, replicas, draw, number=3 * config.backtest.samples)
+    backtest = BacktestActivities(before, replicas, replicas, compare, clock=clock).backtest
     work = BacktestVersion(
         deployment_id="dep-1",
         model="fraud",
@@ -154,21 +156,28 @@ def tried_on_records(world: World, clock: Clock, draw: np.random.Generator, conf
 
 
 class _Replicas:
-    """What is on record from before, and both versions' replicas, which are asked the same again."""
+    """Both versions' replicas, which are asked again what is on record."""
 
-    def __init__(self, world: World, draw: np.random.Generator, *, number: int) -> None:
+    def __init__(self, draw: np.random.Generator) -> None:
         self._draw = draw
         self._requests: dict[str, tuple[Requests, int]] = {}
-        self._records: list[RecordedRequest] = []
-        for second in range(1, MOST_SECONDS):
-            if len(self._records) >= number or (second > 60 and not self._records):
-                break
-            self._add(world.before(-second))
 
-    async def sample(self, application: str, *, model: str, most: int) -> Recorded:
-        return Recorded(tuple(spread(self._records, most, by=(lambda each: each.caller,))))
-
-    async def store(self, deployment_id: str, report: BacktestReport) -> None: ...
+    def records(self, requests: Requests, answers: Answers) -> list[RecordedRequest]:
+        """Of requests to which these were the answers."""
+        made = []
+        for place, caller in enumerate(requests.caller):
+            record = RecordedRequest(
+                f"r-{len(self._requests)}",
+                RequestForm.INSTANCE,
+                ({"kind": round(float(requests.kind[place]), 4)},),
+                (_name(answers.label[place]),),
+                BEGIN + requests.at,
+                float(answers.confidence[place]),
+                None if caller == NOBODY else int(caller),
+            )
+            self._requests[record.request_id] = requests, place
+            made.append(record)
+        return made
 
     async def applications(self) -> dict[str, ApplicationState]:
         names = (CANDIDATE_APP, STABLE_APP)
@@ -179,20 +188,41 @@ class _Replicas:
         answers = requests.candidate if application == CANDIDATE_APP else requests.stable
         return _reply(answers.at(np.array([place])), self._draw)
 
-    def _add(self, requests: Requests) -> None:
-        answered = requests.at_places(requests.stable.statuses(self._draw) < 400)
-        for place, caller in enumerate(answered.caller):
-            record = RecordedRequest(
-                f"r-{len(self._records)}",
-                RequestForm.INSTANCE,
-                ({"kind": round(float(answered.kind[place]), 4)},),
-                (_name(answered.stable.label[place]),),
-                BEGIN + requests.at,
-                float(answered.stable.confidence[place]),
-                None if caller == NOBODY else int(caller),
-            )
-            self._requests[record.request_id] = answered, place
-            self._records.append(record)
+
+class _Before:
+    """What the stable was asked before the rollout, as far as it is on record."""
+
+    def __init__(self, world: World, replicas: _Replicas, draw: np.random.Generator, *, number: int) -> None:
+        self._records: list[RecordedRequest] = []
+        for second in range(1, MOST_SECONDS):
+            if len(self._records) >= number or (second > 60 and not self._records):
+                break
+            requests = world.before(-second)
+            answered = requests.at_places(requests.stable.statuses(draw) < 400)
+            self._records += replicas.records(answered, answered.stable)
+
+    async def sample(self, application: str, *, model: str, most: int) -> Recorded:
+        return Recorded(tuple(spread(self._records, most, by=(lambda each: each.caller,))))
+
+    async def store(self, deployment_id: str, report: BacktestReport) -> None: ...
+
+
+class _Lately:
+    """What the candidate was asked in the newest seconds."""
+
+    def __init__(self, world: World, replicas: _Replicas) -> None:
+        self._world = world
+        self._replicas = replicas
+
+    async def recent(self, application: str, *, model: str, since: float, most: int) -> Recorded:
+        records: list[RecordedRequest] = []
+        for requests in reversed(self._world.lately):
+            if BEGIN + requests.at <= since or len(records) >= most:
+                break
+            newest = np.arange(len(requests))[: most - len(records)]
+            answered = requests.at_places(newest).at_places(requests.candidate.at(newest).status < 400)
+            records += self._replicas.records(answered, answered.candidate)
+        return Recorded(tuple(records))
 
 
 def _reply(answers: Answers, draw: np.random.Generator) -> Reply:
@@ -204,7 +234,7 @@ def _reply(answers: Answers, draw: np.random.Generator) -> Reply:
     if status >= 400:
         return Reply(ReplyKind.REFUSED, seconds, field="features.kind", problem=str(status))
     labels = (_name(answers.label[0]),) * int(answers.rows[0])
-    return Reply(ReplyKind.ANSWERED, seconds, labels, float(answers.confidence[0]))
+    return Reply(ReplyKind.ANSWERED, seconds, labels, float(answers.confidence[0]), model_seconds=seconds)
 
 
 def _name(label: int) -> str:
@@ -212,16 +242,28 @@ def _name(label: int) -> str:
 
 
 async def rolled_out(
-    world: World, clock: Clock, config: CanaryConfig, *, words: Sequence[tuple[float, Asked]] = ()
+    world: World,
+    clock: Clock,
+    draw: np.random.Generator,
+    config: CanaryConfig,
+    *,
+    words: Sequence[tuple[float, Asked]] = (),
 ) -> Ended:
     """From the first weight to the end. `words` are what a person says, each so many seconds after the first weight."""
-    return await _Driver(world, clock, config, words).run()
+    return await _Driver(world, clock, draw, config, words).run()
 
 
 class _Driver:
     """What `workflows/stepping.py` does with an action, without Temporal."""
 
-    def __init__(self, world: World, clock: Clock, config: CanaryConfig, words: Sequence[tuple[float, Asked]]) -> None:
+    def __init__(
+        self,
+        world: World,
+        clock: Clock,
+        draw: np.random.Generator,
+        config: CanaryConfig,
+        words: Sequence[tuple[float, Asked]],
+    ) -> None:
         self._world = world
         self._clock = clock
         self._config = config
@@ -233,7 +275,10 @@ class _Driver:
         self._rollout = Rollout(config.plan(), rules=config.rules())
         meters = dict.fromkeys(Source, world)
         bus: Any = world  # of which a watch reads the reports, and no more
-        sources = Sources(bus, meters, world, clock=clock, stopwatch=clock.loop.time)
+        replicas: Any = _Replicas(draw)
+        lately: Any = _Lately(world, replicas)  # of each port what a reference asks
+        references = References(lately, replicas, replicas)
+        sources = Sources(bus, meters, world, references, clock=clock, stopwatch=clock.loop.time)
         self._watching = AnalysisActivities(sources, _NoLooks(), Judging)
 
     async def run(self) -> Ended:

@@ -66,7 +66,7 @@ class Situation:
         if self.records and (ended := tried_on_records(world, clock, draw, canary)) is not None:
             clock.loop.close()
             return ended
-        return run(rolled_out(world, clock, canary, words=self.words), clock)
+        return run(rolled_out(world, clock, draw, canary, words=self.words), clock)
 
 
 def null(name: str, *, right: frozenset[End] = PROMOTED, **given: Any) -> Situation:

@@ -60,9 +60,13 @@ NULLS: tuple[Situation, ...] = (
     null(
         "the machine is busy at 100%",
         effects=(machines.slow(of_both, 170, when=at_full),),
-        right=frozenset({End.PROMOTED, End.HELD}),
         case="seen: an identical version rolled back at 100%",
         live=STACKS + "test_a_busy_machine_at_full_weight_rolls_nothing_back",
+    ),
+    null(
+        "the machine is busy at 100%, among many requests",
+        comes=callers.anonymous(60),
+        effects=(machines.slow(of_both, 170, when=at_full),),
     ),
     null(
         "an outage of everything at 100%",
@@ -370,6 +374,12 @@ FAULTS: tuple[Situation, ...] = (
     fault("contention on the candidate's machine", effects=(machines.slow(of_candidate, 3, when=while_rolled_out),)),
     fault(
         "contention on the candidate's machine from 30 s on", effects=(machines.slow(of_candidate, 3, when=after(30)),)
+    ),
+    fault(
+        "three times as slow from 100% on",
+        comes=callers.anonymous(60),
+        effects=(machines.slow(of_candidate, 3, when=at_full),),
+        right=frozenset({End.ROLLED_BACK}),
     ),
     fault("it slows down under load, to three times", effects=(machines.slow_under_load(times=3),)),
     fault("it slows down with time, by 60% a minute", effects=(machines.slows_down(of_candidate, a_minute=0.6),)),

@@ -4,7 +4,7 @@ Time is the driver's: whoever reads makes the seconds up to now pass first. A re
 arm that it was sent to, as `serving/envoy/accounting.py` counts.
 """
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -61,6 +61,8 @@ class World:
         self._outcomes = Outcomes(MOST_CALLERS)
         self.requests = 0
         self.hurt = 0
+        self.lately: deque[Requests] = deque(maxlen=10)
+        """What came in the newest seconds, each by itself."""
         self._forget(BEGIN)
 
     def before(self, second: int) -> Requests:
@@ -120,10 +122,12 @@ class World:
         return requests
 
     def _send(self, second: int) -> None:
-        self._ask(self._drawn(float(second), self._weight / FULL), second, tries=0)
+        requests = self._drawn(float(second), self._weight / FULL)
+        self.lately.append(requests)
+        self._ask(requests, second, tries=0)
         again, self._again = self._again, []
-        for tries, requests in again:
-            self._ask(replace(requests, at=float(second), weight=self._weight / FULL), second, tries=tries)
+        for tries, failed in again:
+            self._ask(replace(failed, at=float(second), weight=self._weight / FULL), second, tries=tries)
 
     def _ask(self, requests: Requests, second: int, *, tries: int) -> None:
         if not len(requests):
