@@ -59,6 +59,7 @@ class BacktestActivities:
         asking = _Asking(
             Replicas(self._cluster, self._asker, request.candidate, request.model),
             Replicas(self._cluster, self._asker, request.stable, request.model),
+            allows_non_finite=request.allows_non_finite,
         )
         asked = await asking.ask(recorded.requests, seconds=request.budget_seconds)
         report = await asyncio.to_thread(
@@ -74,8 +75,9 @@ class BacktestActivities:
 
 
 class _Asking:
-    def __init__(self, candidate: Replicas, stable: Replicas) -> None:
+    def __init__(self, candidate: Replicas, stable: Replicas, *, allows_non_finite: bool) -> None:
         self._candidate = candidate
+        self._allows_non_finite = allows_non_finite
         self._stable = stable
         self._stable_is_there = True
 
@@ -153,7 +155,7 @@ class _Asking:
         reply = await self._candidate.ask(request, patience=PATIENCE_SECONDS)
         if reply.kind is ReplyKind.FAILED and not reply.certain:
             reply = await self._candidate.ask(request, patience=PATIENCE_SECONDS)
-        return reply
+        return replace(reply, may_be_null=self._allows_non_finite)
 
     async def _of_stable(self, request: RecordedRequest) -> tuple[Reply, ...]:
         if not self._stable_is_there:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.backtest import BacktestReport, findings, summarised
+from hotswap.domain.contract import allows_non_finite
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.strategy import Step, immediate_steps
 from hotswap.domain.traffic import Counts
@@ -111,6 +112,7 @@ def version_view(row: VersionRow) -> VersionView:
         performance_baseline=version.baseline,
         reference_distribution=version.reference_distribution,
         requirements=version.requirements,
+        allows_non_finite=allows_non_finite(version.output_schema),
         status=VersionStatus(version.status),
         approved_by=version.approved_by,
         approved_at=version.approved_at,

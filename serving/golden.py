@@ -57,7 +57,7 @@ def made_up_request(input_schema: dict[str, Any]) -> GoldenRequest:
         ) from None
 
 
-def attempt(model: Model, schema: FeatureSchema, request: GoldenRequest) -> Trial:
+def attempt(model: Model, schema: FeatureSchema, request: GoldenRequest, *, allows_non_finite: bool = False) -> Trial:
     """Answer one request, judging features and answer. Nothing is raised: a model may fail as it likes."""
     try:
         schema.check(request.features, "features")
@@ -69,13 +69,12 @@ def attempt(model: Model, schema: FeatureSchema, request: GoldenRequest) -> Tria
     except Exception as error:  # noqa: BLE001 - a model raises what it likes
         return Trial(f"it failed: {str(error)[:300]}")
     seconds = time.perf_counter() - begun
-    return Trial(_answer_problem(prediction, request.prediction), seconds, prediction)
+    problem = None if allows_non_finite else problem_of(prediction)
+    return Trial(problem or _answer_problem(prediction, request.prediction), seconds, prediction)
 
 
 def _answer_problem(prediction: Prediction, expected: Any) -> str | None:
     answer = prediction.value
-    if (problem := problem_of(prediction)) is not None:
-        return problem
     if expected is not None and not is_same(answer, expected):
         return f"it answered {_shown(answer)} where {_shown(expected)} is expected"
     try:

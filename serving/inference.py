@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from hotswap.domain.application import ApplicationSpec
+from hotswap.domain.contract import allows_non_finite
 from hotswap.domain.errors import Conflict, HotSwapError, SchemaValidationFailed, ValidationFailed
 from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.vocabulary import InferenceStatus
@@ -93,6 +94,7 @@ class Engine:
         self._record = itertools.count()
         self.headers = json_headers(spec)
         self.device = model.device
+        self._allows_non_finite = allows_non_finite(spec.output_schema)
         self.one, self.batch, self.tensors = OneInstance(spec), Batch(spec), OpenInference(spec, model)
 
     def warm_up(self) -> int:
@@ -103,7 +105,10 @@ class Engine:
         requests = self._golden or [made_up_request(self.spec.input_schema)]
         kind = "a golden request" if self._golden else "a request made up from its schema"
         for _ in range(2):  # the first round pays for lazy initialisation, the second is what counts
-            trials = [attempt(self._model, self._schema, request) for request in requests]
+            trials = [
+                attempt(self._model, self._schema, request, allows_non_finite=self._allows_non_finite)
+                for request in requests
+            ]
             for trial in trials:
                 if trial.problem is not None:
                     raise InferenceFailed(f"{self.spec.name} fails {kind}: {trial.problem}")
@@ -222,10 +227,10 @@ class Engine:
     ) -> tuple[Answer, str]:
         """The answer, and the predictions as its record keeps them.
 
-        Raises InferenceFailed where they are no finite numbers or can't be written: a model may answer whatever it
-        likes, and what no client can read is its failure.
+        Raises InferenceFailed where they are no finite numbers, unless the version was registered as one that answers
+        so, or can't be written: a model may answer whatever it likes, and what no client can read is its failure.
         """
-        if (problem := next(filter(None, map(problem_of, predictions)), None)) is not None:
+        if not self._allows_non_finite and (problem := next(filter(None, map(problem_of, predictions)), None)):
             raise self._failed(problem, f": {problem}")
         values = [row.value for row in predictions]
         try:

@@ -18,7 +18,7 @@ from typing import Any
 from hotswap.domain.contract import OUTPUTS
 from hotswap.domain.errors import HotSwapError, ValidationFailed
 from hotswap.domain.vocabulary import Framework
-from serving.golden import attempt, golden_requests, made_up_request
+from serving.golden import attempt, golden_requests, made_up_request, problem_of
 from serving.open_inference.signature import Signature
 from serving.runtimes import Model, Prediction, Terms, load
 from serving.sample import labelled_sample, latency_ms, score
@@ -46,7 +46,9 @@ def look(framework: Framework, directory: Path, terms: Terms) -> dict[str, Any]:
         detail = problem.details[0]
         return {"problem": detail.message, "field": detail.field}
     schema = FeatureSchema(model.input_schema)
-    trials = [attempt(model, schema, request) for request in requests]
+    trials = [attempt(model, schema, request, allows_non_finite=True) for request in requests]
+    well = [trial.answer for trial in trials if trial.problem is None and trial.answer is not None]
+    non_finite = list(filter(None, map(problem_of, well)))
     answered = all(trial.problem is None for trial in trials)
     scored = score(model, schema, sample)
     return {
@@ -55,6 +57,7 @@ def look(framework: Framework, directory: Path, terms: Terms) -> dict[str, Any]:
         "loadSeconds": loaded,
         "golden": len(golden),
         "problems": [trial.problem for trial in trials if trial.problem is not None],
+        "nonFinite": non_finite,
         "latencyMs": latency_ms(model, requests) if answered else None,
         "sample": asdict(scored),
         "memoryBytes": peak_memory(),

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from hotswap.domain.contract import allows_non_finite
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.registry import Inspection, VersionRef
 from hotswap.domain.validation import Check, CheckName, ValidationReport, completed
@@ -90,7 +91,8 @@ class SubprocessInspector:
             return
         yield Check(CheckName.LOADS, True, f"in {found['loadSeconds']:.2f} s")
         yield checks.schemas(version, found)
-        yield checks.golden(found["golden"], found["problems"])
+        non_finite = [] if allows_non_finite(version.output_schema) else found["nonFinite"]
+        yield checks.golden(found["golden"], found["problems"] + non_finite)
         yield checks.memory(found["memoryBytes"], self._max_memory_bytes)
         yield checks.latency(found["latencyMs"], version.baseline.get("latencyMs"))
         yield checks.accuracy(found["sample"], version.baseline.get("accuracy"))

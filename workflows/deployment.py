@@ -24,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.application import ApplicationSpec
     from hotswap.domain.backtest import HURRIED_SECONDS, Ruled, Ruling, backtest_seconds, rule
     from hotswap.domain.capacity import CapacityPlan
+    from hotswap.domain.contract import allows_non_finite
     from hotswap.domain.ids import retirement_workflow_id
     from hotswap.domain.lifecycle import DeploymentStatus
     from hotswap.domain.monitoring import AlertKind
@@ -290,6 +291,7 @@ class DeploymentWorkflow(Stepping):
                 samples=config.backtest.samples,
                 budget_seconds=budget_seconds,
                 score_tolerance=config.backtest.score_tolerance,
+                allows_non_finite=allows_non_finite(spec.output_schema),
             ),
             summary=summary,
             options=None if deadline is None else forward(summary, deadline=deadline),

@@ -177,6 +177,11 @@ class RegisterVersion(Body):
         description="packages that it needs beyond what is installed, such as lifelines>=0.27; only where "
         "HOTSWAP_SERVING__ALLOW_REQUIREMENTS is on",
     )
+    allows_non_finite: Flag = Field(
+        False,
+        description="whether its answers may hold NaN or infinity, which JSON writes as null; of other versions such "
+        "an answer is a failure",
+    )
     training_metadata: TrainingMetadata | None = None
     performance_baseline: PerformanceBaseline | None = None
     reference_distribution: Metadata | None = Field(
@@ -217,6 +222,7 @@ class RegisterVersion(Body):
             idempotent=self.idempotent,
             derived_from=tuple(derived_from),
             requirements=tuple(self.requirements),
+            allows_non_finite=self.allows_non_finite,
             held_to=held_to,
             metadata={name: value for name, value in metadata.items() if value is not None},
         )

@@ -106,6 +106,13 @@ def register(
         list[str] | None,
         typer.Option(help="A package that it needs, such as 'lifelines>=0.27'; several times for more."),
     ] = None,
+    allows_non_finite: Annotated[
+        bool,
+        typer.Option(
+            "--allows-non-finite",
+            help="Its answers may hold NaN or infinity, which clients get as null; else that is a failure.",
+        ),
+    ] = False,
     metadata: Annotated[
         Path | None, typer.Option(help="JSON file with further fields, such as performanceBaseline.", exists=True)
     ] = None,
@@ -122,6 +129,7 @@ def register(
         "derivedFrom": [_made_from(each) for each in derived_from or ()] or None,
         "idempotent": idempotent,
         "requirements": requirement or None,
+        "allowsNonFinite": allows_non_finite or None,
         **(json_object(f"@{metadata}", name="--metadata") if metadata else {}),
     }
     given = {name: value for name, value in optional.items() if value is not None}
@@ -388,6 +396,7 @@ def _facts(version: VersionView) -> Any:
         ("bytes", f"{version.artifact_size_bytes:,}"),
         ("input", version.input_schema),
         ("output", version.output_schema),
+        ("non-finite answers", "allowed" if version.allows_non_finite else None),
         ("baseline", version.performance_baseline),
         ("approved by", version.approved_by),
         ("registered", f"{version.created_at:%Y-%m-%d %H:%M:%S %Z} by {version.created_by}"),

@@ -110,7 +110,8 @@ class Reply:
     `answers` has one for each instance, and is None where the outputs that the client named don't hold the prediction.
     `field` is what a refusal names, `problem` says in a word how it failed; neither has a value of the request. One
     that failed and is not `certain` may have met a busy moment. `model_seconds` is how long the model itself took, as
-    the replica says, without the wait for its turn; None where it doesn't say.
+    the replica says, without the wait for its turn; None where it doesn't say. Of a version that was registered so,
+    an answer `may_be_null`.
     """
 
     kind: ReplyKind
@@ -121,6 +122,7 @@ class Reply:
     problem: str = ""
     certain: bool = True
     model_seconds: float | None = None
+    may_be_null: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,9 @@ def failure(request: RecordedRequest, reply: Reply) -> str | None:
         return None
     if len(reply.answers) != len(request.answers):
         return "another number of answers than of instances"
-    if any(_lacks(mine, theirs) for mine, theirs in zip(reply.answers, request.answers, strict=True)):
+    if not reply.may_be_null and any(
+        _lacks(mine, theirs) for mine, theirs in zip(reply.answers, request.answers, strict=True)
+    ):
         return "an answer that is no finite number"
     return None
 

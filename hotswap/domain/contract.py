@@ -29,6 +29,9 @@ class Contract:
 OUTPUTS = "x-outputs"
 """Keyword of an output schema: the tensors that are answered, each with a `name`; `datatype` and `shape` if known."""
 
+NON_FINITE = "x-non-finite"
+"""Keyword of an output schema: true where an answer may hold numbers that are not finite, which JSON writes as null."""
+
 MOST_CHANGES = 20
 MOST_TOLD = 5
 
@@ -75,7 +78,15 @@ def input_changes(now: Schema, then: Schema) -> tuple[ContractChange, ...]:
 
 def output_changes(now: Schema, then: Schema) -> tuple[ContractChange, ...]:
     """What of the stable's answers goes, or changes its name or type."""
-    return (*_changes(_ANSWERING.gaps(then, now, "prediction"), narrows=True), *_tensors(now, then))
+    gaps = [*_ANSWERING.gaps(then, now, "prediction")]
+    if allows_non_finite(then) and not allows_non_finite(now):
+        gaps.append(Gap("prediction", "the candidate may answer null for a number, which the stable never does"))
+    return (*_changes(gaps, narrows=True), *_tensors(now, then))
+
+
+def allows_non_finite(output_schema: Schema) -> bool:
+    """Whether the version was registered as one whose answers may hold NaN or infinity."""
+    return isinstance(output_schema, Mapping) and output_schema.get(NON_FINITE) is True
 
 
 def narrowing(changes: Iterable[ContractChange]) -> str | None:

@@ -33,6 +33,8 @@ class Registration:
     metadata: dict[str, Any] = field(default_factory=dict)
     requirements: tuple[str, ...] = ()
     """Packages that it needs beyond what is installed, such as `lifelines>=0.27`."""
+    allows_non_finite: bool = False
+    """Whether its answers may hold NaN or infinity; of other versions such an answer is a failure."""
     held_to: str | None = None
     """The team whose model it has to be, for who may register in this one only; None holds it to no team."""
 

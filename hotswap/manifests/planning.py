@@ -17,6 +17,9 @@ from hotswap.manifests.schema import Manifest, Serving, Version
 from hotswap.views import DeploymentView, ModelView, MonitoringView, VersionView
 
 _OF_A_MODEL = ("type", "description", "owner", "team", "tags")
+_OF_A_VERSION = (
+    *("artifactPath", "framework", "checksum", "trainingMetadata", "performanceBaseline", "allowsNonFinite"),
+)
 
 
 class Action(StrEnum):
@@ -149,8 +152,7 @@ class _Model:
     def _same(self, version: Version, there: VersionView) -> Iterator[str]:
         """A version never changes: where the file says something else of it, one of the two is wrong."""
         said, so = {"framework": self._wanted.framework.value, **version.said()}, there.to_json()
-        compared = ("artifactPath", "framework", "checksum", "trainingMetadata", "performanceBaseline")
-        for name in compared:
+        for name in _OF_A_VERSION:
             if said.get(name) is not None and said[name] != so[name]:
                 yield (
                     f"{self._name} {version.version}: {name} is {_short(so[name])}, not {_short(said[name])}; "

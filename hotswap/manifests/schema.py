@@ -56,6 +56,7 @@ class Version(_Said):
     framework: Framework | None = None
     """The model's when absent."""
     checksum: Annotated[str, _told(normalise_sha256)] | None = None
+    allows_non_finite: Flag | None = None
     training_metadata: dict[str, Any] | None = None
     performance_baseline: dict[str, Any] | None = None
     reference_distribution: dict[str, Any] | None = None

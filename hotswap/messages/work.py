@@ -125,7 +125,7 @@ class BacktestVersion(Message):
     """Put what the application `stable` was asked to the application `candidate`: at most `samples` requests.
 
     It asks for `budget_seconds` and then compares what it has. `score_tolerance` is how far two scores may be apart;
-    None leaves that to how far the stable's are.
+    None leaves that to how far the stable's are. A candidate that `allows_non_finite` may answer null for a number.
     """
 
     deployment_id: str
@@ -135,6 +135,7 @@ class BacktestVersion(Message):
     samples: int
     budget_seconds: float
     score_tolerance: float | None = None
+    allows_non_finite: bool = False
 
 
 class SetWeight(Message):

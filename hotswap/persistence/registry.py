@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.application import ArtifactRef
-from hotswap.domain.contract import Contract
+from hotswap.domain.contract import NON_FINITE, Contract
 from hotswap.domain.errors import Conflict
 from hotswap.domain.registry import Inspection, Registration, VersionRef
 from hotswap.domain.validation import Override, ValidationReport
@@ -180,7 +180,7 @@ def _new_version(model: Model, registration: Registration, inspection: Inspectio
         checksum=inspection.artifact.sha256,
         artifact_size_bytes=inspection.artifact.size_bytes,
         input_schema=inspection.input_schema,
-        output_schema=inspection.output_schema,
+        output_schema=inspection.output_schema | ({NON_FINITE: True} if registration.allows_non_finite else {}),
         training=registration.metadata.get("training", {}),
         baseline=registration.metadata.get("baseline", {}),
         reference_distribution=registration.metadata.get("reference_distribution", {}),

@@ -67,6 +67,7 @@ class VersionView(View):
     performance_baseline: dict[str, Any]
     reference_distribution: dict[str, Any] = Field(default_factory=dict)
     requirements: list[str] = Field(default_factory=list, description="exact versions of packages of its own")
+    allows_non_finite: bool = False
     status: VersionStatus
     approved_by: str | None
     approved_at: datetime | None

@@ -45,6 +45,16 @@ async def test_a_model_that_must_not_be_asked_twice_is_shown_as_such(world: ApiW
     assert (await world.get(f"/api/v1/models/{world.model}")).json()["idempotent"] is False
 
 
+async def test_a_version_whose_answers_may_be_no_numbers_is_shown_as_such(world: ApiWorld, worker: Worker) -> None:
+    headers = world.token(Role.DATA_SCIENTIST)
+    answer = await world.http.post(
+        "/api/v1/models", headers=headers, json={**seed_body(world), "allowsNonFinite": True}
+    )
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["allowsNonFinite"] is True
+    assert answer.json()["outputSchema"]["x-non-finite"] is True
+
+
 async def test_what_is_said_of_its_training_is_kept(world: ApiWorld, worker: Worker) -> None:
     training, baseline, reference = {"rows": 569}, {"accuracy": 0.97}, {"amount": [1.0, 2.0]}
     said = {"trainingMetadata": training, "performanceBaseline": baseline, "referenceDistribution": reference}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hotswap.domain.application import ApplicationSpec, ArtifactRef, ReplicaResources
+from hotswap.domain.contract import NON_FINITE
 from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.vocabulary import Environment, Framework
 from hotswap.records import InferenceRecord, decode_record
@@ -60,6 +61,7 @@ class Replica:
         *,
         golden: Sequence[GoldenRequest] = (),
         resources: ReplicaResources = ReplicaResources(),  # noqa: B008 - it never changes
+        allows_non_finite: bool = False,
     ) -> None:
         if model is None:
             save_table(directory, features=FEATURES)
@@ -73,7 +75,7 @@ class Replica:
             framework=Framework.ONNX,
             artifact=ArtifactRef("s3://ml-models/table.tar.gz", "0" * 64, 1),
             input_schema=model.input_schema,
-            output_schema=model.output_schema,
+            output_schema=model.output_schema | ({NON_FINITE: True} if allows_non_finite else {}),
             resources=resources,
         )
         self._spool = directory / "spool"

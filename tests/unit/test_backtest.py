@@ -147,6 +147,13 @@ def test_what_is_no_answer_is_a_failure(reply: Reply, problem: str) -> None:
     assert rule(seen, BacktestLimits(), environment=STAGING).ruling is Ruling.FAIL
 
 
+def test_a_null_of_a_version_that_may_answer_so_is_another_answer_and_no_failure() -> None:
+    reply = replace(answered(None), may_be_null=True)
+    seen = all_of(50, lambda number: Asked(recorded(number, 0.5 + number), (reply,), (answered(0.5),)))
+    assert seen.failures.hits == 0
+    assert seen.disagreements.hits == 50
+
+
 def test_a_null_that_the_stable_answers_too_is_an_answer() -> None:
     seen = all_of(50, lambda number: Asked(recorded(number, None), (answered(None),), (answered(None),)))
     assert (seen.failures.hits, seen.disagreements) == (0, tally(0, 50))

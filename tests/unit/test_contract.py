@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from hotswap.domain.contract import ContractChange, contract_changes, input_changes, narrowing, output_changes
+from hotswap.domain.contract import (
+    NON_FINITE,
+    ContractChange,
+    contract_changes,
+    input_changes,
+    narrowing,
+    output_changes,
+)
 from serving.runtimes.rows import DIALECT, NUMBER_OR_MISSING
 from tests.unit.feature_schemas import FLOAT32, FLOAT64, INT32, INT64, NUMBER, object_of, row, tensor, tensors, unnamed
 
@@ -178,6 +185,13 @@ LABEL = ("label", "int64", [-1])
     ("now", "then", "expected", "narrows"),
     [
         (outputs(LABEL), outputs(LABEL, description="another model"), [], False),
+        (outputs(LABEL, **{NON_FINITE: True}), outputs(LABEL), [], False),
+        (
+            outputs(LABEL),
+            outputs(LABEL, **{NON_FINITE: True}),
+            ["prediction: the candidate may answer null for a number, which the stable never does"],
+            True,
+        ),
         (
             outputs(("output_label", "int64", [-1])),
             outputs(LABEL),

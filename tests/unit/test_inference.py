@@ -162,6 +162,28 @@ async def test_an_answer_that_is_no_finite_number_is_the_models_failure(
     assert (await replica.send({"features": 1.0}))[1]["prediction"] == 0.0
 
 
+@pytest.mark.parametrize(
+    ("body", "path", "written"),
+    [
+        ({"features": -1.0}, PATH, b'"prediction":null'),
+        ({"instances": [1.0, -1.0]}, f"{PATH}/batch", b"null"),
+        (tensors([1.0, -1.0]), TENSORS, b"[0.0,null]"),
+    ],
+)
+async def test_a_version_that_was_registered_so_may_answer_what_is_no_finite_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: Any, path: str, written: bytes
+) -> None:
+    save_logarithm(tmp_path)
+    replica = Replica(tmp_path, load(Framework.ONNX, tmp_path), allows_non_finite=True)
+    replica.engine.warm_up()
+    monkeypatch.setattr(inference, "_engine", replica.engine)
+    status, answer = await replica.send(body, path)
+    assert status == 200
+    assert written in json.dumps(answer, separators=(",", ":")).encode()
+    (record,) = replica.records
+    assert record.status == InferenceStatus.COMPLETED
+
+
 @pytest.mark.parametrize("given", ["", "x" * 129, "line\nbreak"])
 async def test_a_request_id_that_would_hurt_is_replaced(replica: Replica, given: str) -> None:
     _, answer = await replica.send({"features": row()}, x_request_id=given)
