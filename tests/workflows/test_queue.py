@@ -110,7 +110,8 @@ class Site:
 @pytest.fixture
 async def site(temporal_client: Client, sessions: Sessions, tmp_path: Path) -> AsyncIterator[Site]:
     queue = f"queue-{secrets.token_hex(4)}"
-    settings = make_settings(tmp_path, deployments={"approval_required": ["Staging"], "keep_previous": "PT1H"})
+    deployments = {"approval_required": ["Staging"], "keep_previous": "PT1H", "first_version_duration": "PT0S"}
+    settings = make_settings(tmp_path, deployments=deployments)
     app = make_app(settings, sessions, Orchestration(temporal_client, task_queue=queue))
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app=app), base_url="http://hotswap", timeout=patient(60)
