@@ -10,12 +10,11 @@ import signal
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import Any
 
 from pydantic import SecretStr
 
 from hotswap.analysis.backtest import compare
-from hotswap.domain.analysis import Look
+from hotswap.analysis.judge import Judging
 from hotswap.domain.application import ApplicationHealth, ApplicationState, ArtifactRef, Desired
 from hotswap.domain.registry import Inspection, Registration
 from hotswap.domain.verdict import Outcome, Verdict
@@ -66,14 +65,8 @@ def _addresses(replicas: int) -> tuple[str, ...]:
     return tuple(f"127.0.0.1:{number + 1}" for number in range(replicas))
 
 
-class Content:
+class Content(Judging):
     """Has nothing to complain of."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def add(self, look: Look) -> None:
-        pass
 
     def verdict(self, *, is_over: bool = False) -> Verdict:
         return Verdict(Outcome.PASS, "nothing to complain of")

@@ -38,6 +38,7 @@ from tests.workflows.world import World, rollout_brief
 from workflows.worker import workers
 
 CANARY = CanaryConfig(canary_percentage=10, monitoring_duration=timedelta(minutes=1))
+UNWATCHED = CanaryConfig.model_validate({"firstVersion": {"monitoringDuration": "PT0S"}})
 TESTERS_FIRST = CanaryConfig(steps=(StepConfig(weight=0, bake=timedelta(0), pause=True), StepConfig(weight=100)))
 
 
@@ -163,7 +164,7 @@ async def site(temporal_client: Client, sessions: Sessions) -> AsyncIterator[Sit
         for worker in workers(temporal_client, given, task_queue=model):
             await stack.enter_async_context(worker)
         made = Site(temporal_client, sessions, cluster, proxies, model)
-        _, first = await made.deploy("1.0.0")
+        _, first = await made.deploy("1.0.0", config=UNWATCHED)
         assert (await first.result()).status == S.ACTIVE
         yield made
 
