@@ -19,12 +19,17 @@ OFTEN = {"share": 0.1, "perSecond": 50}
 
 
 def at_full(
-    stage: Stage, *, bake: str = "PT4S", reference: dict[str, Any] | None = None, **switches: Any
+    stage: Stage,
+    *,
+    bake: str = "PT4S",
+    deadline: str = "PT60S",
+    reference: dict[str, Any] | None = None,
+    **switches: Any,
 ) -> AbstractAsyncContextManager[Rollout]:
     """A rollout of one step below 100%, with an alpha at which evidence is there after some looks."""
     config = {
         "steps": [{"weight": 50, "bake": "PT1S"}, {"weight": 100, "bake": bake}],
-        "bakeDeadline": "PT60S",
+        "bakeDeadline": deadline,
         "backtest": {"samples": 0},
         "analysis": {"metrics": METRICS, "alpha": 0.2, "reference": reference or OFTEN},
     }
@@ -66,7 +71,7 @@ async def test_a_version_that_alone_is_slow_goes_back(stage: Stage) -> None:
 async def test_without_a_reference_it_is_held_and_says_why(
     stage: Stage, switches: dict[str, Any], reference: dict[str, Any] | None, told: str
 ) -> None:
-    async with at_full(stage, reference=reference, at_full=(100, 1), **switches) as rollout:
+    async with at_full(stage, deadline="PT6S", reference=reference, at_full=(100, 1), **switches) as rollout:
         await rollout.until(lambda world: world.statuses[-1] is S.PAUSED)
         verdict = rollout.world.verdicts[1]
         assert verdict.outcome is Outcome.INCONCLUSIVE
@@ -79,7 +84,7 @@ async def test_without_a_reference_it_is_held_and_says_why(
 
 
 async def test_what_shows_while_it_is_held_still_goes_back(stage: Stage) -> None:
-    async with at_full(stage, bake="PT2S", at_full=(100, 1), stable_is_down=True) as rollout:
+    async with at_full(stage, bake="PT2S", deadline="PT6S", at_full=(100, 1), stable_is_down=True) as rollout:
         await rollout.until(lambda world: world.statuses[-1] is S.PAUSED)
         rollout.world.stable_is_down = False
         outcome = await rollout.handle.result()
