@@ -46,7 +46,7 @@ async def at_full(
     ]
     targets = [(replica.target,) for replica in replicas]
     gateway.serve.targets = {CANDIDATE.application: targets[0], STABLE.application: targets[1]}
-    baseline = VerifiedWeight(weight=FULL, verified_at=begun, proxies=("envoy-0",))
+    baseline = VerifiedWeight(weight=FULL, verified_at=begun, proxies=(f"envoy-{gateway.port}",))
     subject = Subject(
         *("dep-bbbb", "Production", "fraud", CANDIDATE.application, STABLE.application),
         *("2.0.0", "1.0.0", FULL, begun),
