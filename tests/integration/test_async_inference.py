@@ -122,15 +122,22 @@ async def test_a_dead_workers_requests_are_due_again_when_its_lease_is_over(
 
 async def test_a_slow_answer_keeps_its_lease(waiting: PostgresAsyncInference, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (async_inference, answering_module):
-        monkeypatch.setattr(module, "LEASE", patience(milliseconds=400))
+        monkeypatch.setattr(module, "LEASE", patience(seconds=6))
     await waiting.accept(NEW, LIMITS)
+    is_renewed = asyncio.Event()
 
     class Slow(FakeGateway):
         async def ask(self, request_id: str, path: str, body: str, headers: dict[str, str]) -> Answer:
-            await asyncio.sleep(patient(1.5))
+            await is_renewed.wait()
             return await super().ask(request_id, path, body, headers)
 
     async with at_work(waiting, slow := Slow()), at_work(waiting, slow):
+        async with asyncio.timeout(patient(60)):
+            ends = set[datetime | None]()
+            while len(ends) < 4:  # accepted, taken, renewed twice
+                ends.add((await waiting.find("r-1", of=None)).due_at)
+                await asyncio.sleep(0.02)
+        is_renewed.set()
         assert (await ended(waiting)).attempts == 1
 
 
