@@ -290,6 +290,7 @@ async def watched(environment: ActivityEnvironment, record: Record, watch: Watch
     return verdict, turns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpoint", [None, Checkpoint(BEGUN + 9_000, b"of another version")], ids=["none", "other"])
 async def test_a_hold_of_hours_is_folded_anew_a_few_looks_at_a_time(
     environment: ActivityEnvironment, checkpoint: Checkpoint | None
@@ -305,6 +306,7 @@ async def test_a_hold_of_hours_is_folded_anew_a_few_looks_at_a_time(
     assert verdict == whole.verdict(is_over=True)
 
 
+@pytest.mark.slow
 async def test_a_watch_that_starts_again_folds_only_what_came_after_the_checkpoint(
     environment: ActivityEnvironment,
 ) -> None:

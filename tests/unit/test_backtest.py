@@ -228,6 +228,7 @@ def test_what_fails_each_time_it_is_asked_is_evidence_by_itself(
     assert seen.failures.is_over(BacktestLimits().failures) is is_over
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.01, 0.05, 0.1, 0.2, 0.35, 0.5])
 def test_two_versions_that_fail_alike_are_told_apart_as_seldom_as_alpha_says(rate: float) -> None:
     """Exactly, over all that 200 pairs may come to: by both bounds together, for any excess above none."""

@@ -101,6 +101,7 @@ async def test_a_candidate_that_fails_by_chance_what_the_stable_answers_is_ended
         assert ruling(report) is Ruling.FAIL, report.failures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stable", [never, None])
 async def test_a_request_that_fails_each_time_is_asked_until_chance_is_no_reason(stable: Fails | None) -> None:
     broken = range(0, 200, 20)

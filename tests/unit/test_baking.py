@@ -63,6 +63,7 @@ def test_the_policy_extends_and_then_bakes_until_its_new_end() -> None:
     assert longer.at_step(0).bake_until is None
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 1e6), min_size=200, max_size=200), st.floats(0, 3_600), st.floats(1, 50))
 def test_extensions_come_to_an_end_at_the_deadline(needs: list[float], bake: float, factor: float) -> None:
     at, deadline, times = BEGUN + bake, BEGUN + max(bake * factor, bake + 60), 0

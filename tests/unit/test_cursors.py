@@ -44,6 +44,7 @@ def test_any_text_is_refused(kinds: tuple[Any, ...], sent: str) -> None:
         read_cursor(sent, "models", *kinds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", KINDS)
 @given(sent=st.lists(nothing_special, max_size=4))
 def test_what_looks_like_one_is_refused_or_as_it_should_be(kinds: tuple[Any, ...], sent: list[Any]) -> None:

@@ -28,6 +28,7 @@ def judged(candidate: Counts, policy: AnalysisPolicy) -> Verdict:
     return judging.verdict()
 
 
+@pytest.mark.slow
 def test_errors_and_the_bound_that_they_rest_on_spend_alpha_once() -> None:
     """A bet that is won at `alpha`, over a bound that is wrong at another tenth of it, errs more often than it says."""
     alpha = 0.01

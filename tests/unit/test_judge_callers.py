@@ -122,6 +122,7 @@ def test_a_version_that_is_worse_for_all_callers_is_caught(
     assert found == [reason] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "weight"), [(300, 1_000), (300, 5_000), (40, 5_000), (300, 9_000)])
 @pytest.mark.parametrize(("worse", "reason"), [(0.6, Reason.ACCURACY), (1.0, None)])
 def test_outcomes_that_fall_from_50_to_30_percent_for_every_caller_are_caught_in_a_minute(

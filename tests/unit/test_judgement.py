@@ -91,6 +91,7 @@ def test_ten_of_them_have_a_test_on_real_servers_that_is_there() -> None:
         assert f"def {name}(" in (ROOT / path).read_text(), test
 
 
+@pytest.mark.slow
 def test_the_same_numbers_draw_the_same_run() -> None:
     soon = named("3% errors, asked once only")
     one, again, other = (command.run(soon, number, SEED) for number in (0, 0, 1))

@@ -92,7 +92,13 @@ def test_a_model_is_described_once() -> None:
     assert problems(f"{GOOD}---\n{GOOD}") == ["models.yaml:17: name: fraud is described at models.yaml:3 already"]
 
 
-@pytest.mark.parametrize("content", ["", "---\n---\n", "[" * 100_000, "x" * (MOST_BYTES + 1), "\0", "name: \x01"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "---\n---\n", "x" * (MOST_BYTES + 1), "\0", "name: \x01"),
+        pytest.param("[" * 100_000, marks=pytest.mark.slow, id="deep"),
+    ],
+)
 def test_what_is_no_manifest_is_refused_and_not_choked_on(content: str) -> None:
     assert problems(content)
 

@@ -60,6 +60,7 @@ def test_a_size_is_that_of_the_values(instances: list[Any], values: int) -> None
     assert values_in(instances) == values
 
 
+@pytest.mark.slow
 def test_the_size_of_what_is_nested_deeply_is_found() -> None:
     deep: list[Any] = []
     for _ in range(100_000):

@@ -149,6 +149,7 @@ async def test_what_the_model_took_is_told_in_each_form(serve: Callable[..., Rep
     assert 0 < reply.model_seconds < reply.seconds
 
 
+@pytest.mark.slow
 async def test_the_wait_for_its_turn_is_none_of_the_models_time(serve: Callable[..., Replica]) -> None:
     serve(Slow())
     await ask(request(ONE, 1))  # by which it is known that this one takes long

@@ -101,6 +101,7 @@ def test_without_golden_requests_one_is_made_up(tmp_path: Path) -> None:
     assert len(model.threads) == 2
 
 
+@pytest.mark.slow
 async def test_a_model_is_run_aside_when_its_slowest_request_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

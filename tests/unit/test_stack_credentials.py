@@ -4,10 +4,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from hotswap.cli.stack import credentials
 from hotswap.cli.stack.layout import Layout
 
 
+@pytest.mark.slow
 def test_commands_at_the_same_time_find_the_same_secrets_and_leave_nothing_else(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "data")
     layout.secrets.mkdir(parents=True)
@@ -20,6 +23,7 @@ def test_commands_at_the_same_time_find_the_same_secrets_and_leave_nothing_else(
     assert {file.stat().st_mode & 0o777 for file in layout.secrets.iterdir()} == {0o600}
 
 
+@pytest.mark.slow
 def test_keys_that_are_rotated_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "data")
     layout.secrets.mkdir(parents=True)

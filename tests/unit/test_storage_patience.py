@@ -46,6 +46,7 @@ def slow() -> Iterator[StorageSettings]:
         yield StorageSettings.model_validate(told)
 
 
+@pytest.mark.slow
 def test_only_completing_an_upload_may_take_long(slow: StorageSettings) -> None:
     with pytest.raises(HTTPError):
         ObjectStorage(slow, PATIENCE).size("s3://ml-models/m.tar")
