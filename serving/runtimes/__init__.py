@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.vocabulary import Framework
-from hotswap.settings import ServingSettings
 from serving.pickles import refuse_pickles
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the process that looks into an artifact starts in half the time without pydantic
+    from hotswap.settings import ServingSettings
     from serving.runtimes.tensors import TensorInputs
 
 RUNTIMES = {
@@ -51,7 +51,7 @@ class Terms:
     """What a model takes that doesn't know it itself, where something beside it says so."""
 
     @classmethod
-    def of(cls, settings: ServingSettings, *, gpu: bool = False) -> "Terms":
+    def of(cls, settings: "ServingSettings", *, gpu: bool = False) -> "Terms":
         return cls(gpu, settings.trusted_types, settings.allow_custom_code)
 
 
