@@ -172,6 +172,7 @@ def needed(path: str, rule: object) -> Needs | str:
     raise AssertionError(f"{path} has {rule}, which this test doesn't know")
 
 
+@pytest.mark.slow
 def test_every_route_has_the_rule_of_this_table() -> None:
     assert {(method, path): needed(path, rule_of(route)) for method, path, route in routes(assemble())} == RULES
 
@@ -230,6 +231,7 @@ def asking(client: httpx.AsyncClient, headers: dict[str, str]) -> Request:
     )
 
 
+@pytest.mark.slow
 async def test_every_role_against_every_route(client: httpx.AsyncClient, settings: Settings) -> None:
     requests = {grant: asking(client, bearer(settings, grant)) for grant in GRANTS}
     for method, path, _, rule in GUARDED:

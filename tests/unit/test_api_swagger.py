@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import httpx
+import pytest
 
 
 async def test_the_page_and_its_assets_come_from_here(api: httpx.AsyncClient) -> None:
@@ -19,6 +20,7 @@ async def test_the_page_and_its_assets_come_from_here(api: httpx.AsyncClient) ->
     assert re.findall(r"https?://", start.text) == []
 
 
+@pytest.mark.slow
 async def test_the_description_is_openapi_30_that_the_page_can_read(api: httpx.AsyncClient) -> None:
     described = (await api.get("/swagger/openapi.json")).json()
     assert described["openapi"] == "3.0.3"

@@ -84,6 +84,7 @@ def ruling(report: BacktestReport) -> Ruling:
     return rule(report, BacktestLimits(), environment=Environment.PRODUCTION).ruling
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.05, 0.2])
 async def test_versions_that_both_fail_by_chance_go_on(share: float) -> None:
     for seed in range(8):

@@ -108,6 +108,7 @@ json = st.recursive(
 schemas = st.dictionaries(st.text(max_size=3), json, max_size=4)
 
 
+@pytest.mark.slow
 @given(one=schemas, other=schemas)
 def test_it_is_silent_of_equals_and_says_the_same_from_either_side(one: dict[str, Any], other: dict[str, Any]) -> None:
     before, after = replace(NOW, input_schema=one), replace(NOW, input_schema=other)

@@ -65,6 +65,7 @@ def test_every_setting_that_is_named_exists(document: Path) -> None:
         assert named in known, f"{document.name} names {named}"
 
 
+@pytest.mark.slow
 def test_the_reference_of_the_api_is_what_the_routes_say() -> None:
     text = api_document.DOCUMENT.read_text()
     assert text == api_document.replaced(text), "run `python -m tests.fixtures.api_document`"
@@ -75,6 +76,7 @@ def test_the_table_of_settings_is_the_models_own() -> None:
     assert text == settings_table.replaced(text), "run `python -m tests.fixtures.settings_table`"
 
 
+@pytest.mark.slow
 def test_the_table_of_who_may_do_what_is_the_routes_own() -> None:
     text = rules_table.DOCUMENT.read_text()
     assert text == rules_table.replaced(text), "run `python -m tests.fixtures.rules_table`"

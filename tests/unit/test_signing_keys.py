@@ -85,6 +85,7 @@ def run(place: Layout, *words: str) -> list[dict[str, str]]:
     return found
 
 
+@pytest.mark.slow
 def test_the_stacks_own_tokens_follow_a_rotation(place: Layout) -> None:
     secret = credentials.load(place)
     old_token = secret.token

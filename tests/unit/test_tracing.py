@@ -10,6 +10,7 @@ from hotswap.settings import TelemetrySettings
 from hotswap.tracing import start_tracing
 
 
+@pytest.mark.slow
 def test_without_an_endpoint_nothing_is_traced_nor_imported() -> None:
     assert start_tracing("api", TelemetrySettings()) == []
     script = (
