@@ -87,9 +87,14 @@ def asked(stack: Stack, model: str) -> Iterator[list[httpx.Response]]:
             client.join(patient(30))
 
 
-def registered(stack: Stack, tmp_path: Path, model: str, **candidate: Any) -> None:
+def registered(
+    stack: Stack, tmp_path: Path, model: str, *, stable: dict[str, Any] | None = None, **candidate: Any
+) -> None:
     """The stable, which serves then, and its candidate."""
-    graphs = {STABLE: graph(tmp_path / "stable"), CANDIDATE: graph(tmp_path / "candidate", **candidate)}
+    graphs = {
+        STABLE: graph(tmp_path / "stable", **(stable or {})),
+        CANDIDATE: graph(tmp_path / "candidate", **candidate),
+    }
     archives = {version: pack(tmp_path / f"{version}.tar.gz", each, GOLDEN) for version, each in graphs.items()}
     for version in graphs:
         work.register(stack, TrainedModels([], archives), model, version)
@@ -103,8 +108,12 @@ def rolled_out(stack: Stack, model: str, config: dict[str, Any]) -> DeploymentVi
     return ended(stack, accepted.deployment_id)
 
 
+def bad_ones(answers: Sequence[httpx.Response]) -> list[httpx.Response]:
+    return [each for each in answers if each.status_code != 200]
+
+
 def bad(answers: Sequence[httpx.Response]) -> list[str]:
-    return [each.text for each in answers if each.status_code != 200]
+    return [each.text for each in bad_ones(answers)]
 
 
 def after_enough_records(stack: Stack, tmp_path: Path, model: str, **candidate: Any) -> DeploymentView:
@@ -151,6 +160,27 @@ def test_without_traffic_nothing_is_promoted(victim: Stack, tmp_path: Path) -> N
     registered(victim, tmp_path, "unasked")
     last = rolled_out(victim, "unasked", CANARY)
     assert (last.status, last.reason) == (S.ROLLED_BACK, "InsufficientData"), last.message
+
+
+def test_the_fix_of_a_failing_stable_is_promoted(victim: Stack, tmp_path: Path) -> None:
+    registered(victim, tmp_path, "broken", stable={"logarithm": True})
+    with asked(victim, "broken") as answers:
+        last = rolled_out(victim, "broken", CANARY)
+    assert last.status is S.ACTIVE, last.message
+    assert {each.headers["x-hotswap-version"] for each in bad_ones(answers)} == {STABLE}
+
+
+def test_an_emergency_brings_the_fix_without_a_bake(victim: Stack, tmp_path: Path) -> None:
+    registered(victim, tmp_path, "down", stable={"logarithm": True})
+    with asked(victim, "down") as answers:
+        wait_until(lambda: bad_ones(answers), seconds=60, what="a failure of the stable")
+        accepted = victim.api.deploy("down", version=CANDIDATE, emergency="every tenth answer is an error")
+        last = ended(victim, accepted.deployment_id)
+        assert last.status is S.ACTIVE, last.message
+        assert [step.weight for step in last.steps] == [100]
+        since = len(answers) + CLIENTS  # as many were on their way when it ended
+        wait_until(lambda: len(answers) >= since + 2 * len(ROWS), seconds=60, what="answers of the fix")
+    assert not bad_ones(answers[since:])
 
 
 def test_a_busy_machine_at_full_weight_rolls_nothing_back(victim: Stack, tmp_path: Path) -> None:
