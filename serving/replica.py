@@ -33,7 +33,11 @@ class Replica:
         spool = SpoolWriter(
             settings.serving.spool_dir, application=spec.name, max_bytes=settings.serving.spool_max_bytes
         )
-        start(Engine(spec, model, spool, golden_requests(directory)))
+        try:
+            start(Engine(spec, model, spool, golden_requests(directory)))
+        except Exception:
+            spool.close()  # nothing will be written: nobody need wait for this replica's records
+            raise
 
 
 def build(args: dict[str, Any]) -> serve.Application:

@@ -31,7 +31,10 @@ logger = logging.getLogger(__name__)
 
 
 class SpoolWriter:
-    """Appends records; used by one process, from one thread."""
+    """Appends records; used by one process, from one thread, until it is closed.
+
+    A thread of its own brings to the disk what was written, a second later; it sleeps while nothing is.
+    """
 
     def __init__(self, directory: Path, *, application: str, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -55,7 +58,9 @@ class SpoolWriter:
         self._measured_at = 0.0
         self.dropped = 0
         self._next_segment()
-        threading.Thread(target=self._sync_forever, name="spool-sync", daemon=True).start()
+        self._unsynced, self._closing = threading.Event(), threading.Event()
+        self._syncing = threading.Thread(target=self._sync_what_is_written, name="spool-sync", daemon=True)
+        self._syncing.start()
 
     def write(self, record: bytes) -> bool:
         """Whether the record was kept; a dropped one is counted."""
@@ -73,7 +78,22 @@ class SpoolWriter:
             return self._drop()
         self._segment_bytes += size
         self._used += size
+        if not self._unsynced.is_set():
+            self._unsynced.set()
         return True
+
+    def close(self) -> None:
+        """Bring what was written to the disk and give the spool up: the shipper may empty and remove it.
+
+        A record that is written afterwards is dropped.
+        """
+        self._closing.set()
+        self._unsynced.set()
+        self._syncing.join()
+        self._sync()
+        for file in (self._segment, self._dropped_file, self._lock):
+            os.close(file)
+        self._segment = self._dropped_file = self._lock = -1
 
     def _next_segment(self) -> None:
         path = self._directory / f"{self._number + 1:08}.seg"
@@ -99,16 +119,20 @@ class SpoolWriter:
             os.pwrite(self._dropped_file, str(self.dropped).encode(), 0)
         return False
 
-    def _sync_forever(self) -> None:
-        while True:
-            time.sleep(SYNC_SECONDS)
-            try:
-                while self._full:
-                    os.fdatasync(self._full[0])
-                    os.close(self._full.popleft())
-                os.fdatasync(self._segment)
-            except OSError:
-                logger.warning("the spool could not be synced; a power cut would cost more than a second")
+    def _sync_what_is_written(self) -> None:
+        while self._unsynced.wait() and not self._closing.wait(SYNC_SECONDS):
+            self._unsynced.clear()  # before it is synced: what is written meanwhile has its own turn
+            self._sync()
+
+    def _sync(self) -> None:
+        try:
+            while self._full:
+                os.fdatasync(self._full[0])
+                os.close(self._full.popleft())
+            os.fdatasync(self._segment)
+        except OSError:
+            self._unsynced.set()  # it is tried again
+            logger.warning("the spool could not be synced; a power cut would cost more than a second")
 
 
 def _size(segment: Path) -> int:

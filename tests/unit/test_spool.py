@@ -1,8 +1,11 @@
 """The spool: a record is readable once written, and nothing that happens to the disk fails an answer."""
 
+import contextlib
 import errno
 import fcntl
 import os
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 
 from serving import spool
 from serving.spool import SpoolWriter, dropped, frame, has_writer, read_frames, segments
+from tests.fixtures.patience import wait_until
 
 
 def open_spool(tmp_path: Path, *, max_bytes: int = 10_000) -> tuple[SpoolWriter, Path]:
@@ -125,6 +129,81 @@ def test_a_short_write_leaves_no_torn_frame_behind(tmp_path: Path, monkeypatch: 
         assert not writer.write(b"torn")
     assert writer.write(b"whole")
     assert read_all(directory) == [b"whole"]
+
+
+def file_behind(descriptor: object) -> str:
+    return str(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+
+def open_in(directory: Path) -> list[str]:
+    """This process's open files below it."""
+    links = []
+    for each in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # that of the listing itself
+            links.append(file_behind(each.name))
+    return [link for link in links if link.startswith(str(directory))]
+
+
+def syncs(directory: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files below it that are brought to the disk, as they come; at once, and not a second later."""
+    found: list[str] = []
+
+    def note(descriptor: int) -> None:
+        if (path := file_behind(descriptor)).startswith(str(directory)):  # other tests' spools are synced too
+            found.append(path)
+
+    monkeypatch.setattr(spool, "SYNC_SECONDS", 0.01)
+    monkeypatch.setattr(os, "fdatasync", note)
+    return found
+
+
+def test_what_was_written_is_brought_to_the_disk_and_nothing_else_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = syncs(tmp_path, monkeypatch)
+    writer, _ = open_spool(tmp_path)
+    for number in (1, 2):
+        assert writer.write(b"record")
+        wait_until(lambda number=number: len(synced) == number)  # type: ignore[misc]
+        time.sleep(0.1)  # ten times as long as it takes
+        assert len(synced) == number
+    writer.close()
+
+
+def test_what_could_not_be_brought_to_the_disk_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = syncs(tmp_path, monkeypatch)
+    writer, _ = open_spool(tmp_path)
+    with monkeypatch.context() as disk:
+        failed: list[int] = []
+
+        def broken(descriptor: int) -> None:
+            if file_behind(descriptor).startswith(str(tmp_path)):
+                failed.append(descriptor)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        disk.setattr(os, "fdatasync", broken)
+        assert writer.write(b"record")
+        wait_until(lambda: bool(failed))
+    wait_until(lambda: bool(synced))
+    writer.close()
+
+
+def test_a_closed_spool_is_on_the_disk_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = set(threading.enumerate())
+    writer, directory = open_spool(tmp_path)
+    synced = syncs(tmp_path, monkeypatch)
+    monkeypatch.setattr(spool, "SYNC_SECONDS", 3_600.0)
+    assert writer.write(b"record")
+    assert len(open_in(tmp_path)) == 3
+    writer.close()
+    assert synced, "and not only a second later"
+    assert set(threading.enumerate()) <= before
+    assert open_in(tmp_path) == []
+    assert not has_writer(directory)
+    assert writer.write(b"late") is False
+    assert read_all(directory) == [b"record"]
 
 
 def test_a_spool_has_a_writer_until_its_process_is_gone(tmp_path: Path) -> None:
