@@ -24,6 +24,7 @@ from hotswap.domain.errors import Unavailable
 from hotswap.domain.traffic import Arm, ProxyReport, Route, TrafficPlan
 from hotswap.lifetime import until_terminated
 from hotswap.oidc import IssuerKeys
+from hotswap.plain_http import plain_client
 from hotswap.ports import ServeCluster, TrafficBus
 from hotswap.settings import SettingsError, TrafficAgentSettings, load
 from hotswap.telemetry import configure_logging, mark_ready
@@ -300,7 +301,7 @@ class PlanEndpoint:
 
     def __init__(self, settings: TrafficAgentSettings) -> None:
         self._token_file = settings.agent.api_token_file
-        self._http = httpx.AsyncClient(base_url=f"http://{api_address(settings)}/internal/traffic", timeout=2.0)
+        self._http = plain_client(base_url=f"http://{api_address(settings)}/internal/traffic", timeout=2.0)
 
     async def plan(self) -> TrafficPlan:
         answer = await self._http.get("/plan", headers=self._headers())

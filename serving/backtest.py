@@ -18,6 +18,7 @@ import msgspec
 from hotswap.domain.backtest import RecordedRequest, Reply, ReplyKind
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.vocabulary import RequestForm
+from hotswap.plain_http import plain_client
 from serving.envoy.headers import BACKTEST_HEADER, MODEL_SECONDS_HEADER
 from serving.open_inference.signature import CONFIDENCE
 from serving.open_inference.tensors import BYTES
@@ -44,7 +45,7 @@ class HttpReplicaAsker:
     def __init__(self, *, timeout: timedelta, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._timeout = timeout.total_seconds()
         limits = httpx.Limits(keepalive_expiry=_IDLE_SECONDS)
-        self._http = httpx.AsyncClient(timeout=self._timeout, trust_env=False, limits=limits, transport=transport)
+        self._http = plain_client(timeout=self._timeout, limits=limits, transport=transport)
 
     async def aclose(self) -> None:
         await self._http.aclose()

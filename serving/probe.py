@@ -7,11 +7,12 @@ import httpx
 
 from hotswap.domain.application import ApplicationSpec
 from hotswap.domain.errors import ReplicasFailed
+from hotswap.plain_http import plain_client
 
 
 class HttpReplicaProbe:
     async def warm_up(self, spec: ApplicationSpec, targets: Sequence[str]) -> None:
-        async with httpx.AsyncClient(timeout=spec.warmup_timeout_seconds) as client:
+        async with plain_client(timeout=spec.warmup_timeout_seconds) as client:
             await asyncio.gather(*(_warm_up(client, spec, target) for target in targets))
 
 

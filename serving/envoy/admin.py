@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from hotswap.domain.traffic import Counts
+from hotswap.plain_http import plain_client
 from serving.envoy.accounting import ACTIVE, ANSWERS, FELL_BACK, HISTOGRAM, STICKY
 from serving.envoy.fallback import INSIDE
 from serving.envoy.routes import ROUTE_CONFIG
@@ -55,7 +56,7 @@ class EnvoyAdmin:
     """Every method raises httpx.HTTPError while Envoy is away."""
 
     def __init__(self, url: str) -> None:
-        self._http = httpx.AsyncClient(base_url=url, timeout=2.0)
+        self._http = plain_client(base_url=url, timeout=2.0)
 
     async def taken(self) -> Taken:
         answer = await self._http.get("/stats?usedonly&filter=version_text|warming_clusters")

@@ -9,11 +9,11 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import httpx
 import psutil
 
 from hotswap.cli.stack.ports import HOST
 from hotswap.cli.stack.processes import session_members
+from hotswap.plain_http import plain_client
 
 Probe = Callable[[], Awaitable[None]]
 TIMEOUT_S = 2.0
@@ -30,8 +30,7 @@ def http(port: int, path: str, *, expect: frozenset[int] = frozenset({200}), bea
 
     async def probe() -> None:
         headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
-        # It would read all certificates of this machine each time, which is most of what a probe costs.
-        async with httpx.AsyncClient(trust_env=False, verify=False, timeout=TIMEOUT_S) as client:  # noqa: S501
+        async with plain_client(timeout=TIMEOUT_S) as client:
             answer = await client.get(f"http://{HOST}:{port}{path}", headers=headers)
         if answer.status_code not in expect:
             raise NotReady(f"GET {path} answered {answer.status_code}")
