@@ -14,6 +14,8 @@ SECONDS_NEEDED = "seconds_needed"
 """Among a metric's numbers: how long the requests take to come that its evidence needs, at the rate so far."""
 _LEAST_PART = 0.1
 _LEAST_SECONDS = 1.0
+_MARGIN = 1.5
+"""A watch asks for an extension only while so much more than the least is left: who grants it looks a moment later."""
 
 
 def look_interval(lasted: float, policy: AnalysisPolicy) -> float:
@@ -44,21 +46,25 @@ def is_decided(
         return False
     if verdict.action is not NoVerdict.EXTEND:
         return not verdict.extends
-    return begun_at is not None and extended(verdict, at=at, begun_at=begun_at, deadline=deadline) is not None
+    return (
+        begun_at is not None
+        and extended(verdict, at=at, begun_at=begun_at, deadline=deadline, margin=_MARGIN) is not None
+    )
 
 
-def extended(verdict: Verdict, *, at: float, begun_at: float, deadline: float) -> float | None:
+def extended(verdict: Verdict, *, at: float, begun_at: float, deadline: float, margin: float = 1.0) -> float | None:
     """Until when a bake goes on that is over `at` without a verdict; None where nobody knows what it takes.
 
     What is inconclusive has the time that its evidence needs at the rate so far, the metric that needs longest: else
     the first look by chance within its threshold would pass it. It is at least a tenth of the time so far, so that
-    there are few extensions, and never beyond the deadline.
+    there are few extensions, and never beyond the deadline: where less than `margin` times the least is left, it isn't
+    extended.
     """
     if verdict.outcome is not Outcome.INCONCLUSIVE or verdict.action is not NoVerdict.EXTEND:
         return None
     told = (each.numbers.get(SECONDS_NEEDED) for each in verdict.metrics if each.outcome is Outcome.INCONCLUSIVE)
     needed = max((seconds for seconds in told if seconds is not None), default=None)
     least = max(_LEAST_SECONDS, _LEAST_PART * (at - begun_at))
-    if needed is None or deadline - at < least:
+    if needed is None or deadline - at < margin * least:
         return None
     return min(deadline, at + max(needed, least))

@@ -63,6 +63,22 @@ def test_the_policy_extends_and_then_bakes_until_its_new_end() -> None:
     assert longer.at_step(0).bake_until is None
 
 
+@pytest.mark.parametrize("later", [0.05, 0.4, 2.0])
+def test_what_a_watch_returns_for_an_extension_is_extended_a_moment_later(later: float) -> None:
+    verdict = inconclusive(40)
+    looks = [UNTIL + number / 20 for number in range(int(20 * (DEADLINE - UNTIL)))]
+    returned = [
+        at
+        for at in looks
+        if is_decided(verdict, at=at, until=UNTIL, deadline=DEADLINE, promotes_early=False, begun_at=BEGUN)
+    ]
+    assert 1_000 < len(returned) < len(looks)
+    early = [
+        at for at in returned if not isinstance(next_action(BAKING.judged(verdict), Asked(), now=at + later), Extend)
+    ]
+    assert early == [], "it has until its deadline"
+
+
 @pytest.mark.slow
 @given(st.lists(st.floats(0, 1e6), min_size=200, max_size=200), st.floats(0, 3_600), st.floats(1, 50))
 def test_extensions_come_to_an_end_at_the_deadline(needs: list[float], bake: float, factor: float) -> None:
