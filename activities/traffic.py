@@ -17,7 +17,7 @@ from activities.acting import acting, note
 from activities.readiness import ReadyReplicas
 from hotswap.domain.capacity import Readiness, taken_back
 from hotswap.domain.errors import Unavailable
-from hotswap.domain.traffic import Arm, ProxyReport, TrafficChange, TrafficPlan, route_key, total_counts
+from hotswap.domain.traffic import Arm, Counts, ProxyReport, TrafficChange, TrafficPlan, route_key, total_counts
 from hotswap.messages import SetWeight, VerifiedWeight, WithdrawCandidate, Withdrawn
 from hotswap.ports import Deployments, TrafficBus, TrafficPlans
 
@@ -98,11 +98,7 @@ class TrafficActivities:
             weight=share,
             verified_at=self._clock(),
             proxies=tuple(report.proxy for report in reports),
-            **{
-                name: total_counts(reports, arm.application)
-                for name, arm in (("stable", change.stable), ("candidate", change.candidate))
-                if arm is not None
-            },
+            **_counts(reports, change),
         )
         shed = f"; {change.shed / 100:g}% of all requests are shed until the replicas hold them" if change.shed else ""
         await self._deployments.record_weight(
@@ -117,9 +113,10 @@ class TrafficActivities:
         """The same with the counts of when nothing is in flight any more that was sent by the weight before.
 
         At each proxy that is so once it has had none in flight at one moment since the change, and for all of them once
-        the time is over that a request may take: a busy one always has some.
+        the time is over that a request may take: a busy one always has some. The counts are those of the proxies that
+        have confirmed: one that came meanwhile was never led by that weight.
         """
-        arms = {name: arm for name, arm in (("stable", change.stable), ("candidate", change.candidate)) if arm}
+        applications = {arm.application for arm in _arms(change).values()}
         limit = activity.info().schedule_to_close_timeout
         longest = min(self._settle_seconds, limit.total_seconds() / 4 if limit is not None else self._settle_seconds)
         reports = await self._reports(from_api=False)
@@ -130,9 +127,9 @@ class TrafficActivities:
             await asyncio.sleep(SETTLE_POLL_SECONDS)
             reports = await self._reports(from_api=False)
             newer = [each for each in reports if each.reported_at != before.get(each.proxy)]
-            waits -= {each.proxy for each in newer if _is_idle(each, arms.values())}
-        counts = {name: total_counts(reports, arm.application) for name, arm in arms.items()}
-        return verified.model_copy(update={**counts, "verified_at": self._clock()})
+            waits -= {each.proxy for each in newer if _is_idle(each, applications)}
+        confirmed = [each for each in reports if each.proxy in verified.proxies]
+        return verified.model_copy(update={**_counts(confirmed, change), "verified_at": self._clock()})
 
     async def _confirmed(self, plan: TrafficPlan, change: TrafficChange) -> list[ProxyReport]:
         """The reports of all registered proxies, once each has confirmed this change in this plan or a newer one."""
@@ -173,9 +170,19 @@ class TrafficActivities:
         return [newest[proxy] for proxy in sorted(newest)]
 
 
-def _is_idle(report: ProxyReport, arms: Iterable[Arm]) -> bool:
-    """Whether a proxy has nothing in flight for these arms; one that doesn't tell may have."""
-    return report.active is not None and not any(report.active.get(arm.application) for arm in arms)
+def _arms(change: TrafficChange) -> dict[str, Arm]:
+    """Those that there are, by what `VerifiedWeight` calls them."""
+    both = {"stable": change.stable, "candidate": change.candidate}
+    return {name: arm for name, arm in both.items() if arm is not None}
+
+
+def _counts(reports: list[ProxyReport], change: TrafficChange) -> dict[str, Counts]:
+    return {name: total_counts(reports, arm.application) for name, arm in _arms(change).items()}
+
+
+def _is_idle(report: ProxyReport, applications: Iterable[str]) -> bool:
+    """Whether a proxy has nothing in flight for these; one that doesn't tell may have."""
+    return report.active is not None and not any(map(report.active.get, applications))
 
 
 def _withdrawal(change: TrafficChange, readiness: Readiness | None, *, hold: bool) -> TrafficChange:

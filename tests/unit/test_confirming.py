@@ -1,12 +1,14 @@
-"""Which of a proxy's reports is the newest: one came over Redis, one through the API, by clocks that may be wrong."""
+"""A weight is verified by each proxy's newest report, whichever way it came and whatever the proxy's clock says."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.traffic import TrafficActivities
+from hotswap.domain.proxies import Arms, begun, counts_of
 from hotswap.domain.traffic import FULL, Arm, Counts, ProxyReport, TrafficChange, TrafficPlan
 from hotswap.domain.vocabulary import Environment
 from hotswap.messages import SetWeight, VerifiedWeight
@@ -68,3 +70,35 @@ async def test_the_newest_report_counts_whatever_the_clock_of_the_proxy_says(
             activities.set_weight, SetWeight(change=change, share=FULL // 2, progress=None, needs={})
         )
     assert verified.candidate.completed == 7
+
+
+class Lately(World):
+    """A fleet in which another proxy reports for the first time while the first one still has a request in flight."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    async def proxy_reports(self) -> list[ProxyReport]:
+        return []
+
+    async def reports(self) -> list[ProxyReport]:
+        self.looks += 1
+        is_busy = self.looks < 4
+        first = replace(said(GENERATION, NOW + self.looks, 7), active={"candidate": int(is_busy)})
+        other = replace(said(GENERATION, NOW + self.looks, 500), proxy="envoy-1", active={"candidate": 3})
+        return [first] if self.looks < 3 else [first, other]
+
+
+async def test_what_a_new_proxy_counted_is_not_in_the_counts_of_those_that_confirmed() -> None:
+    world: Any = Lately()
+    activities = TrafficActivities(world, world, world, world, settle_seconds=patient(5))
+    change = TrafficChange(Environment.PRODUCTION, "m", "dep-2", 1, STABLE, CANDIDATE, FULL // 2)
+    async with asyncio.timeout(patient(5)):
+        verified: VerifiedWeight = await ActivityEnvironment().run(
+            activities.set_weight, SetWeight(change=change, share=FULL // 2, progress=None, settles=True)
+        )
+    assert world.looks >= 4, "it waited for the one that is in flight"
+    assert (verified.proxies, verified.candidate.completed) == (("envoy-0",), 7)
+    later = counts_of(await world.reports(), candidate="candidate", stable="stable")
+    baseline = Arms(verified.candidate, verified.stable)
+    assert begun(later, baseline=baseline, proxies=verified.proxies) is not None, "else the step would see nothing"
