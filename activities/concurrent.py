@@ -74,19 +74,23 @@ class Reference:
         self._stable = stable
         self._turns = turns
         self._left: deque[RecordedRequest] = deque()
+        self._tried = known.asked
         self._newest = subject.since
         self._callers: set[int] = set()
         self._nobodies = 0
         self._callers_before = known.callers or 0
 
     async def keep_asking(self, answered: Callable[[], int]) -> None:
-        """Within the budget; `answered` says how many requests of clients the candidate has answered by now."""
+        """Within the budget; `answered` says how many requests of clients the candidate has answered by now.
+
+        What only one of both could be asked counts against the budget as well.
+        """
         if not self._budget.share:
             self._say(TURNED_OFF)
             return
         while True:
             await asyncio.sleep(1 / self._budget.per_second)
-            if self.seen.asked + 1 > self._budget.share * answered():
+            if self._tried + 1 > self._budget.share * answered():
                 continue
             try:
                 if not self._left and not await self._read():
@@ -116,8 +120,9 @@ class Reference:
         return True
 
     async def _ask(self, request: RecordedRequest) -> None:
-        """Both, one right after the other and first the one and then the other, so that neither has the better time."""
-        if self.seen.asked % 2 == 0:
+        """Ask both, one right after the other and by turns who is first, so that neither has the better time."""
+        self._tried += 1
+        if self._tried % 2 == 1:
             mine = await self._candidate.ask(request, patience=0.0)
             theirs = await self._stable.ask(request, patience=0.0)
         else:

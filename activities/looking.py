@@ -209,7 +209,7 @@ class StepSources:
     def _newly_replied(self) -> Concurrent | None:
         """What both arms have replied, where it isn't what the look before has: looks are stored."""
         before, self._replied = self._replied, self._reference.seen if self._reference is not None else None
-        return None if self._replied is before else self._replied
+        return None if self._replied == before else self._replied
 
     def answered_by(self, now: Mapping[str, Arms]) -> Answered | None:
         """What was answered by these counts of each proxy; None where they are from before the step."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -98,6 +99,16 @@ async def test_no_more_is_asked_than_the_share_of_what_clients_asked() -> None:
         await until(lambda: reference.seen.asked == 5)
         await asyncio.sleep(0.1)
     assert (reference.seen.asked, len(served.asked)) == (5, 10)
+
+
+async def test_what_only_one_arm_could_be_asked_is_of_the_budget_too() -> None:
+    served = Served()
+    served.targets["stable"] = ()
+    async with asking(served, answers=30) as reference:
+        await until(lambda: len(served.asked) == 2)
+        await asyncio.sleep(0.1)
+    assert served.asked == [("candidate", "r-0")] * 2, "of three turns the stable's was the second"
+    assert reference.seen.asked == 0
 
 
 async def test_no_more_is_asked_in_a_second_than_is_said() -> None:
@@ -225,6 +236,23 @@ async def test_all_watches_of_a_worker_have_few_in_work_together() -> None:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert most == concurrent.AT_ONCE
+
+
+async def test_a_look_has_why_nothing_is_asked_once_and_not_each_time_that_it_is_said() -> None:
+    served = Served()
+    served.recorded = Recorded()
+    sources = Sources(Bus(100), {}, Census(), served.references(), clock=Clock())  # type: ignore[arg-type]
+    subject = replace(SUBJECT, since=Clock.now - 1)
+    baseline = VerifiedWeight(weight=FULL, verified_at=Clock.now - 1, proxies=("envoy-0",))
+    async with sources.of(subject, AnalysisPolicy((LATENCY,), reference=OFTEN), baseline) as looking:
+        await looking.look()  # who has answered nothing yet is not asked
+        await until(lambda: len(served.read_since) >= 2)
+        first = await looking.look()
+        said = len(served.read_since)
+        await until(lambda: len(served.read_since) >= said + 2)
+        second = await looking.look()
+    assert first.concurrent is not None
+    assert (first.concurrent.reason, second.concurrent) == (concurrent.NO_RECORD, None)
 
 
 @pytest.mark.parametrize(
