@@ -19,6 +19,7 @@ from api.launch import check_may_change, check_may_hurry, launch
 from api.limits import LIMITED
 from api.paging import Instant, Paged, Plain
 from api.presentation import accepted, deployment_view
+from api.registering import telling_of_registration
 from api.routing import GuardedRoute
 from api.schemas import CreateDeployment, DeploymentId, QueryWord, Since, Until, says_resources, split_resources
 from hotswap.domain.application import ReplicaResources
@@ -54,35 +55,37 @@ async def create_deployment(
     is_dry_run: DryRun = False,
 ) -> Accepted | DryRunView:
     """Start a deployment, or let it wait for its turn. It goes on by itself; `GET` what Location names to watch it."""
-    if caller.has_teams:
-        caller = admitted_in(await parts.teams.of(model=body.model_id), caller, MAKERS)
-    check_may_change(caller, body.environment)
-    if body.emergency:
-        check_may_hurry(caller)
-    strategy = body.strategy or parts.settings.deployments.default_strategy
-    config, resources = plan(body, strategy, parts.settings)
-    new = NewDeployment(
-        model=body.model_id,
-        version=body.version or body.version_id,
-        environment=body.environment,
-        strategy=strategy,
-        strategy_config=config.model_dump(mode="json", by_alias=True),
-        resources=resources,
-        initiated_by=caller.subject,
-        idempotency_key=key,
-        on_conflict=body.on_conflict,
-        start_at=body.start_at,
-        accept_contract_change=body.accept_contract_change,
-        emergency=body.reason if body.emergency else None,
-        says_resources=says_resources(body.strategy_config, body.resources),
-    )
-    if is_dry_run:
-        response.status_code = 200
-        return await dry_run(parts, new, config=config)
-    await parts.limits.check_deployment(caller.subject, response)
-    row = await launch(parts, new, config=config)
-    response.headers["Location"] = f"/api/v1/deployments/{row.deployment.deployment_id}"
-    return accepted(row)
+    version = body.version or body.version_id
+    async with telling_of_registration(parts, body.model_id, version):
+        if caller.has_teams:
+            caller = admitted_in(await parts.teams.of(model=body.model_id), caller, MAKERS)
+        check_may_change(caller, body.environment)
+        if body.emergency:
+            check_may_hurry(caller)
+        strategy = body.strategy or parts.settings.deployments.default_strategy
+        config, resources = plan(body, strategy, parts.settings)
+        new = NewDeployment(
+            model=body.model_id,
+            version=version,
+            environment=body.environment,
+            strategy=strategy,
+            strategy_config=config.model_dump(mode="json", by_alias=True),
+            resources=resources,
+            initiated_by=caller.subject,
+            idempotency_key=key,
+            on_conflict=body.on_conflict,
+            start_at=body.start_at,
+            accept_contract_change=body.accept_contract_change,
+            emergency=body.reason if body.emergency else None,
+            says_resources=says_resources(body.strategy_config, body.resources),
+        )
+        if is_dry_run:
+            response.status_code = 200
+            return await dry_run(parts, new, config=config)
+        await parts.limits.check_deployment(caller.subject, response)
+        row = await launch(parts, new, config=config)
+        response.headers["Location"] = f"/api/v1/deployments/{row.deployment.deployment_id}"
+        return accepted(row)
 
 
 @router.get("")

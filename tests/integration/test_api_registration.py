@@ -84,6 +84,8 @@ async def test_a_failed_registration_is_its_own_error_and_leaves_nothing(world: 
     assert (status, answer["error"]["code"]) == (400, "VALIDATION_ERROR")
     assert answer["error"]["details"] == [{"field": "artifactPath", "message": "there is no such object"}]
     assert (await world.get(f"/api/v1/models/{world.model}")).status_code == 404
+    refused = (await world.deploy(version="2.0.0")).json()["error"]
+    assert (refused["code"], "its registration has failed" in refused["message"]) == ("MODEL_NOT_FOUND", True)
     assert (await register(world))[0] == 201  # and it can be tried again
 
 
@@ -100,12 +102,34 @@ async def test_a_slow_registration_is_accepted_and_can_be_followed(world: ApiWor
     again, refused, _ = await register(world, artifact="slow.tar.gz")
     assert (again, refused["error"]["code"]) == (409, "CONFLICT")
     assert "being registered" in refused["error"]["message"]
+    for params in ({}, {"dryRun": "true"}):
+        deployed = await world.http.post(
+            "/api/v1/deployments",
+            params=params,
+            headers=world.token(Role.ML_ENGINEER),
+            json={"modelId": world.model, "version": "2.0.0"},
+        )
+        assert (deployed.status_code, deployed.json()["error"]["code"]) == (404, "MODEL_NOT_FOUND")
+        told = deployed.json()["error"]["message"]
+        assert told == f"{world.model} 2.0.0 is still being registered; deploy it once GET {location} says Completed"
 
     async def completed() -> bool:
         return (await world.get(location)).json()["status"] == "Completed"
 
     await until(completed)
     assert (await world.get(f"/api/v1/models/{world.model}/versions/2.0.0")).status_code == 200
+
+
+@pytest.mark.parametrize("version", ["9.9.9", None])
+async def test_who_deploys_what_nobody_registered_is_told_that_it_is_not_there(
+    world: ApiWorld, worker: Worker, version: str | None
+) -> None:
+    named = {"version": version} if version is not None else {}
+    refused = (await world.deploy(**named)).json()["error"]
+    assert (refused["code"], refused["message"].split(";")[0]) == (
+        "MODEL_NOT_FOUND",
+        f"there is no model {world.model}",
+    )
 
 
 async def test_without_a_worker_a_registration_waits_for_one(world: ApiWorld) -> None:
