@@ -311,7 +311,9 @@ def _bake_end(row: DeploymentRow, steps: tuple[Step, ...], position: int | None)
     if deployment.verified_weight != steps[position].weight:
         return None
     planned = deployment.verified_at + timedelta(seconds=steps[position].bake_seconds)
-    said = (each.verdict.get("bake_until") for each in row.analysis if each.step == position)
+    # What was judged before the weight was verified is an earlier analysis of this step, which may have been extended.
+    present = [each for each in row.analysis if each.step == position and each.judged_at >= deployment.verified_at]
+    said = (each.verdict.get("bake_until") for each in present)
     extended = [datetime.fromtimestamp(until, UTC) for until in said if until is not None]
     return max([planned, *extended])
 
