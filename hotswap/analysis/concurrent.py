@@ -11,8 +11,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from hotswap.analysis.figures import OF_ANOTHER_TIME, Outlook, Setting, limit_ms, result, too_few
-from hotswap.analysis.lumps import Lumps, interval
+from hotswap.analysis.figures import OF_ANOTHER_TIME, Outlook, Setting, result, too_few
+from hotswap.analysis.lumps import Lumps
+from hotswap.analysis.quantiles import limit_ms, named, quantiles
 from hotswap.domain.analysis import Look, Metric
 from hotswap.domain.concurrent import Concurrent
 from hotswap.domain.traffic import quantile_of
@@ -53,28 +54,21 @@ class ConcurrentJudge:
         assert self._look is not None
         metric, candidate, stable = self._metric, self._look.candidate, self._setting.stable(self._look)
         evidence = self._setting.prior + min(self._answers.log_evidence, self._models.log_evidence)
-        mine, theirs = (counts.latency_quantile_ms(metric.quantile) for counts in (candidate, stable))
+        mine = candidate.latency_quantile_ms(metric.quantile)
         if mine is None or candidate.good < metric.samples:
             lacking = f"fewer than {metric.samples} good answers from the candidate"
             return result(metric, Outcome.INSUFFICIENT_DATA, lacking, evidence=evidence)
-        known = theirs is not None and stable.good >= metric.samples
-        numbers = {"candidate_ms": mine}
-        told = f"latency p{metric.quantile * 100:g} {mine:.1f} ms"
-        if theirs is not None and known:
-            numbers |= {"stable_ms": theirs, "ratio": mine / theirs}
-            told = (
-                f"{told} is {mine / theirs:.2f} times the stable's {theirs:.1f} ms, threshold {metric.threshold:g} and "
-                f"{metric.floor_ms:g} ms more"
-            )
-            for arm, counts in (("candidate", candidate), ("stable", stable)):
-                numbers |= interval(arm, counts.latency, metric.quantile, self._setting.alpha)
-            if mine <= limit_ms(metric, theirs):
-                upper, lower = numbers.get("candidate_upper_ms"), numbers.get("stable_lower_ms")
-                early = upper is not None and lower is not None and upper < limit_ms(metric, lower)
-                return result(metric, Outcome.PASS, told, numbers=numbers, evidence=evidence, early=early)
-            told = f"{told}, {OF_ANOTHER_TIME}"
+        known = stable.latency if stable.good >= metric.samples else {}
+        before = quantiles(metric, candidate.latency, known, alpha=self._setting.alpha)
+        numbers, told = {"candidate_ms": mine}, named(metric, mine)
+        if before is not None:
+            numbers = before.numbers
+            if not before.is_slower:
+                early = before.is_shown_fast
+                return result(metric, Outcome.PASS, before.told, numbers=numbers, evidence=evidence, early=early)
+            told = f"{before.told}, {OF_ANOTHER_TIME}"
         outcome, found, more = self._concurrently(evidence)
-        if outcome is Outcome.INSUFFICIENT_DATA and known:
+        if outcome is Outcome.INSUFFICIENT_DATA and before is not None:
             outcome = Outcome.INCONCLUSIVE  # there is an excess, so it isn't for want of data that it can't pass
         return result(
             metric,

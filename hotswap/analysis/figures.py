@@ -50,11 +50,6 @@ OF_ANOTHER_TIME = (
 )
 
 
-def limit_ms(metric: Metric, stable_ms: float) -> float:
-    """Up to where the candidate's quantile of latency is no slower than the stable's."""
-    return max(metric.threshold * stable_ms, stable_ms + metric.floor_ms)
-
-
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """How far the evidence is from what is needed, if it goes on as it did; `requests` are the candidate's so far."""

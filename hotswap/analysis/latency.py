@@ -15,10 +15,10 @@ import numpy as np
 
 from hotswap.analysis.concurrent import ConcurrentJudge
 from hotswap.analysis.evidence import log_evidence, log_mean
-from hotswap.analysis.figures import MetricJudge, Outlook, Setting, limit_ms, result, too_few
-from hotswap.analysis.lumps import Lumps, interval, slower_than
+from hotswap.analysis.figures import MetricJudge, Outlook, Setting, result, too_few
+from hotswap.analysis.lumps import Lumps, slower_than
+from hotswap.analysis.quantiles import quantiles
 from hotswap.domain.analysis import Entities, Look, Metric
-from hotswap.domain.traffic import quantile_of
 from hotswap.domain.verdict import MetricResult, Outcome
 
 
@@ -53,28 +53,18 @@ class QuantileJudge:
 
     def result(self, *, is_over: bool) -> MetricResult:
         assert self._look is not None
-        metric, candidate, stable = self._metric, self._look.candidate, self._setting.stable(self._look)
+        metric, candidate, stable = self._metric, self._look.candidate, self._look.stable
         callers = self._by_callers()
-        arms = callers or (candidate.latency, stable.latency)
         lasting = self._lumps.log_evidence
         evidence = self._setting.prior + (lasting if callers is None else min(lasting, self._evidence(*callers)))
-        mine, theirs = (quantile_of(latency, metric.quantile) for latency in arms)
-        if mine is None or theirs is None or min(candidate.good, stable.good) < metric.samples:
+        seen = quantiles(metric, *(callers or (candidate.latency, stable.latency)), alpha=self._setting.alpha)
+        if seen is None or min(candidate.good, stable.good) < metric.samples:
             lacking = f"fewer than {metric.samples} good answers from an arm"
             return result(metric, Outcome.INSUFFICIENT_DATA, lacking, evidence=evidence)
-        numbers = {"candidate_ms": mine, "stable_ms": theirs, "ratio": mine / theirs}
-        for arm, latency in zip(("candidate", "stable"), arms, strict=True):
-            numbers |= interval(arm, latency, metric.quantile, self._setting.alpha)
         needed = -math.log(self._setting.alpha)
-        told = (
-            f"latency p{metric.quantile * 100:g} {mine:.1f} ms is {mine / theirs:.2f} times the stable's "
-            f"{theirs:.1f} ms, threshold {metric.threshold:g} and {metric.floor_ms:g} ms more, "
-            f"log-evidence {evidence:.1f} of {needed:.1f}"
-        )
-        if mine <= limit_ms(metric, theirs):
-            upper, lower = numbers.get("candidate_upper_ms"), numbers.get("stable_lower_ms")
-            early = upper is not None and lower is not None and upper < limit_ms(metric, lower)
-            return result(metric, Outcome.PASS, told, numbers=numbers, evidence=evidence, early=early)
+        told, numbers = f"{seen.told}, log-evidence {evidence:.1f} of {needed:.1f}", seen.numbers
+        if not seen.is_slower:
+            return result(metric, Outcome.PASS, told, numbers=numbers, evidence=evidence, early=seen.is_shown_fast)
         outcome = Outcome.INCONCLUSIVE
         if callers is None and self._are_sticky:
             told = f"{told}; callers that keep their arm are not counted yet, and before that nothing is harm"
@@ -85,10 +75,9 @@ class QuantileJudge:
         else:
             seconds = self._look.at - self._begun_at
             outlook = Outlook(evidence, self._setting.prior, needed, candidate.completed, seconds)
-            numbers |= outlook.numbers
+            numbers = numbers | outlook.numbers
             told = f"{told}; {outlook.told}"
-        of_another_time = self._setting.share is None
-        return result(metric, outcome, told, numbers=numbers, evidence=evidence, of_another_time=of_another_time)
+        return result(metric, outcome, told, numbers=numbers, evidence=evidence)
 
     @property
     def _are_sticky(self) -> bool:

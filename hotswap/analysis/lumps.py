@@ -1,10 +1,5 @@
-"""Latencies as judges take them: lumps of both arms to bet on (`betting.py`), and where a quantile lies.
+"""Both arms' latencies in lumps, what came between two looks, to bet on (`betting.py`)."""
 
-The intervals of a quantile are Howard and Ramdas' (Bernoulli 2022, arXiv 1906.09712), for answers that don't depend on
-each other: they are shown, and decide only what may be promoted early.
-"""
-
-import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -12,7 +7,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hotswap.analysis.betting import Betting, Floats
-from hotswap.domain.traffic import quantile_of
 
 BOUNDS = 100.0 * 2.0 ** (np.arange(60) / 3)
 """In microseconds, from 0.1 ms to 1.5 minutes, each a quarter above the one before."""
@@ -51,18 +45,3 @@ def slower_than(latency: Mapping[str, float]) -> Floats:
 @lru_cache(maxsize=4096)
 def _index(bound: str) -> int:
     return int(np.searchsorted(BOUNDS, float(bound)))
-
-
-def interval(arm: str, latency: Mapping[str, float], quantile: float, alpha: float) -> dict[str, float]:
-    """Where the quantile lies at all times, with probability 1 - alpha; an end that isn't known yet is left out."""
-    answers = sum(latency.values())
-    if answers < 2:
-        return {}
-    spent = (1.4 * math.log(math.log(2.1 * answers)) + math.log(10 / alpha)) / answers
-    margin = 1.5 * math.sqrt(quantile * (1 - quantile) * spent) + 0.8 * spent
-    ends = {"lower": quantile - margin, "upper": quantile + margin}
-    return {
-        f"{arm}_{end}_ms": value
-        for end, at in ends.items()
-        if 0 < at < 1 and (value := quantile_of(latency, at)) is not None
-    }
