@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from hotswap.analysis.errors import rate_within
+from hotswap.analysis.draws import rate_within
 from hotswap.analysis.quality import Tally
 from hotswap.domain.analysis import Moments
 from hotswap.domain.monitoring import MonitoringPolicy

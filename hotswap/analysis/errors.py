@@ -12,11 +12,9 @@ Counts are cumulative over the step; the evidence of earlier steps is added.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from scipy.special import betaln
-
+from hotswap.analysis.draws import Arm, Draws, candidate_arm, excess_at_most, rate_within, stable_arm
 from hotswap.analysis.evidence import log_evidence, log_mean
 from hotswap.analysis.figures import OF_ANOTHER_TIME, Outlook, Setting, result
 from hotswap.domain.analysis import RESCUES, Entities, Look, Metric, Source
@@ -36,52 +34,6 @@ next time is rare, but there are models that change while they are asked."""
 OF_BOUND = 0.1
 """The part of the error probability that the bound on the candidate's own rate spends, where the pairs are judged by
 it; the bet has the rest."""
-
-
-@dataclass(frozen=True, slots=True)
-class Draws:
-    """What doesn't depend on each other: requests, and callers that keep their arm; and how many of them failed."""
-
-    failed: int
-    number: int
-
-    @property
-    def good(self) -> int:
-        return max(self.number - self.failed, 0)
-
-    @property
-    def rate(self) -> float:
-        return self.failed / self.number if self.number else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Arm:
-    """One arm's counts of what the metric is about, and what is known of its callers; None of them: not counted yet."""
-
-    requests: Draws
-    sticky: Draws
-    callers: Draws | None
-    recorded: int | None
-
-    @property
-    def draws(self) -> Draws:
-        """Requests of nobody in particular, and the callers, each once; without a census those of callers are none."""
-        if not self.sticky.number:
-            return self.requests
-        callers = self.callers or Draws(0, 0)
-        return Draws(
-            max(self.requests.failed - self.sticky.failed, 0) + callers.failed,
-            max(self.requests.number - self.sticky.number, 0) + callers.number,
-        )
-
-    @property
-    def untold(self) -> float:
-        """The share of requests that failed for callers, as the proxies saw, without any record that says so."""
-        if not self.requests.number:
-            return 0.0
-        hit = self.callers.failed if self.callers is not None else 0
-        told = self.recorded if self.recorded is not None else self.sticky.failed * bool(hit)
-        return max(self.sticky.failed - told, 0) / self.requests.number
 
 
 class ErrorsJudge:
@@ -107,7 +59,8 @@ class ErrorsJudge:
     def result(self, *, is_over: bool) -> MetricResult:
         assert self._look is not None
         metric, candidate, stable = self._metric, self._look.candidate, self._setting.stable(self._look)
-        arm, other = self._candidate(candidate), self._stable(stable)
+        arm = candidate_arm(candidate, self._entities, metric.source)
+        other = stable_arm(stable, self._entities, metric.source)
         is_beside = self._setting.share is not None
         seen, theirs = (arm.draws, other.draws) if is_beside else (arm.requests, other.requests)
         is_shared = not self._is_refusals and are_all_shared(candidate)
@@ -170,44 +123,10 @@ class ErrorsJudge:
             of_another_time=of_another_time,
         )
 
-    def _candidate(self, counts: Counts) -> _Arm:
-        """What both arms refuse is the client's mistake, so it is left out."""
-        seen = self._entities
-        if self._is_refusals:
-            mistakes = max(counts.refused - counts.rescued_refusals, 0)
-            return _Arm(
-                Draws(max(counts.client_errors - mistakes, 0), counts.completed),
-                Draws(counts.sticky_refused, counts.sticky),
-                None if seen is None else Draws(seen.candidate_refused, seen.candidate),
-                recorded=counts.sticky_refused,  # a replica that refuses is alive, and records it
-            )
-        return _Arm(
-            Draws(counts.server_errors, counts.completed),
-            Draws(counts.sticky_errors, counts.sticky),
-            None if seen is None else Draws(seen.candidate_failed, seen.candidate),
-            None if seen is None else seen.candidate_failures,
-        )
-
-    def _stable(self, counts: Counts) -> _Arm:
-        seen = self._entities
-        if self._is_refusals:
-            return _Arm(
-                Draws(counts.client_errors, counts.completed),
-                Draws(counts.sticky_refused, counts.sticky),
-                None if seen is None else Draws(seen.stable_refused, seen.stable),
-                recorded=counts.sticky_refused,
-            )
-        return _Arm(
-            Draws(counts.server_errors, counts.completed),
-            Draws(counts.sticky_errors, counts.sticky),
-            None if seen is None else Draws(seen.stable_failed, seen.stable),
-            None if seen is None else seen.stable_failures,
-        )
-
-    def _few_callers(self, arm: _Arm) -> str | None:
+    def _few_callers(self, arm: Arm) -> str | None:
         """Why this is no harm although there is evidence: it rests on too few callers."""
         hit, least = arm.draws, self._setting.minimum_callers
-        if not arm.sticky.number or (hit.number >= least and hit.failed > 1):
+        if not arm.sticky.number or hit.suffice(least):
             return None
         return (
             f"{hit.failed} of {hit.number} known callers {self._verb} at the candidate, and harm needs at least "
@@ -280,28 +199,3 @@ def stable_is_down(candidate: Counts, stable: Counts, samples: int, *, alpha: fl
     _, mine = rate_within(candidate.server_errors, candidate.completed - candidate.server_errors, alpha=alpha / 2)
     theirs, _ = rate_within(stable.server_errors, stable.completed - stable.server_errors, alpha=alpha / 2)
     return mine < theirs
-
-
-def excess_at_most(candidate: Draws, stable: Draws, *, alpha: float) -> float:
-    """What the candidate's rate is above the stable's at most, at all times with probability 1 - alpha."""
-    _, upper = rate_within(candidate.failed, candidate.good, alpha=alpha / 2)
-    lower, _ = rate_within(stable.failed, stable.good, alpha=alpha / 2)
-    return upper - lower
-
-
-def rate_within(hits: float, misses: float, *, alpha: float) -> tuple[float, float]:
-    """A rate's bounds at all times: where the Beta mixture's likelihood ratio stays below 1/alpha (Robbins)."""
-    from scipy.optimize import brentq  # It takes 0.3 s to import, which a restarted worker has not to spare.
-
-    if hits + misses == 0:
-        return 0.0, 1.0
-    mixed = betaln(0.5 + hits, 0.5 + misses) - betaln(0.5, 0.5) + math.log(alpha)
-
-    def contradicted(rate: float) -> float:
-        return float(mixed - hits * math.log(rate) - misses * math.log1p(-rate))
-
-    least, most = 1e-12, 1 - 1e-12
-    seen = min(max(hits / (hits + misses), least), most)
-    lower = brentq(contradicted, least, seen) if hits and contradicted(least) > 0 else 0.0
-    upper = brentq(contradicted, seen, most) if misses and contradicted(most) > 0 else 1.0
-    return float(lower), float(upper)

@@ -6,31 +6,12 @@ and until they are counted their requests are no evidence, as for every judge (d
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from hotswap.analysis.errors import rate_within
+from hotswap.analysis.draws import Draws, candidate_arm, rate_within
 from hotswap.analysis.figures import Setting, result
 from hotswap.domain.analysis import Entities, Look, Metric, Source
 from hotswap.domain.verdict import MetricResult, Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class _Draws:
-    """What doesn't depend on each other, and how much of it went wrong; a caller of whom a part did counts in part."""
-
-    wrong: float = 0.0
-    number: float = 0.0
-
-    def __add__(self, other: "_Draws") -> "_Draws":
-        return _Draws(self.wrong + other.wrong, self.number + other.number)
-
-    def __sub__(self, other: "_Draws") -> "_Draws":
-        return _Draws(max(self.wrong - other.wrong, 0.0), max(self.number - other.number, 0.0))
-
-    @property
-    def rate(self) -> float:
-        return self.wrong / self.number if self.number else 0.0
 
 
 class LimitJudge:
@@ -51,14 +32,15 @@ class LimitJudge:
     def result(self, *, is_over: bool) -> MetricResult:
         assert self._look is not None
         metric, draws = self._metric, self._draws(self._look)
-        least, _ = rate_within(draws.wrong, draws.number - draws.wrong, alpha=self._setting.alpha)
-        numbers = {"rate": draws.rate, "rate_lower": least}
-        told = f"{draws.wrong:g} of {draws.number:g} {self._what} ({draws.rate:.2%}, limit {metric.threshold:.2%})"
-        if least > metric.threshold:
+        lower, _ = rate_within(draws.failed, draws.good, alpha=self._setting.alpha)
+        numbers = {"rate": draws.rate, "rate_lower": lower}
+        told = f"{draws.failed:.9g} of {draws.number:.9g} {self._what} ({draws.rate:.2%}, limit {metric.threshold:.2%})"
+        if lower > metric.threshold:
             outcome = Outcome.HARM
-            if self._look.candidate.sticky and (draws.number < self._setting.minimum_callers or draws.wrong <= 1):
+            if self._look.candidate.sticky and not draws.suffice(self._setting.minimum_callers):
                 outcome = Outcome.INCONCLUSIVE
-                told = f"{told}, of fewer than {self._setting.minimum_callers} callers or of one (`minimumCallers`)"
+                least = f"{self._setting.minimum_callers} callers (`minimumCallers`)"
+                told = f"{told}; harm needs at least {least}, more than one of them hit"
         elif draws.number < metric.samples:
             outcome, told = Outcome.INSUFFICIENT_DATA, f"{told}, fewer than {metric.samples} requests"
         elif draws.rate > metric.threshold:
@@ -73,23 +55,16 @@ class LimitJudge:
             return f"took longer than {self._metric.maximum:g} ms"
         return "were refused" if self._metric.source is Source.REFUSALS else "failed"
 
-    def _draws(self, look: Look) -> _Draws:
-        counts, seen = look.candidate, self._entities or Entities()
-        match self._metric.source:
-            case Source.LATENCY:
-                # Records tell of every caller's answers, and of those to nobody in particular.
-                return self._slow(seen.candidate_latency if counts.sticky else counts.latency)
-            case Source.REFUSALS:
-                requests = _Draws(counts.client_errors, counts.completed)
-                sticky = _Draws(counts.sticky_refused, counts.sticky)
-                callers = _Draws(seen.candidate_refused, seen.candidate)
-            case _:
-                requests = _Draws(counts.server_errors, counts.completed)
-                sticky = _Draws(counts.sticky_errors, counts.sticky)
-                callers = _Draws(seen.candidate_failed, seen.candidate)
-        return requests - sticky + callers if counts.sticky else requests
+    def _draws(self, look: Look) -> Draws:
+        counts, seen = look.candidate, self._entities
+        if self._metric.source is not Source.LATENCY:
+            return candidate_arm(counts, seen, self._metric.source).draws
+        if not counts.sticky:
+            return self._slow(counts.latency)
+        # Records tell of every caller's answers, and of those to nobody in particular.
+        return self._slow(seen.candidate_latency if seen is not None else {})
 
-    def _slow(self, latency: Mapping[str, float]) -> _Draws:
+    def _slow(self, latency: Mapping[str, float]) -> Draws:
         assert self._metric.maximum is not None
         slow = sum(count for bound, count in latency.items() if float(bound) > self._metric.maximum * 1000)
-        return _Draws(slow, sum(latency.values()))
+        return Draws(slow, sum(latency.values()))

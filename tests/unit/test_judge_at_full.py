@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import msgspec
 import pytest
 
-from hotswap.analysis.errors import rate_within
+from hotswap.analysis.draws import rate_within
 from hotswap.analysis.evidence import log_evidence
 from hotswap.analysis.family import ALWAYS_VALID, alpha_of
 from hotswap.analysis.judge import Judging

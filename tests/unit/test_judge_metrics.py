@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import mannwhitneyu
 from ville import BernoulliCS
 
-from hotswap.analysis.errors import Draws, excess_at_most, rate_within
+from hotswap.analysis.draws import Draws, excess_at_most, rate_within
 from hotswap.analysis.judge import Judging
 from hotswap.analysis.kayenta import shift_interval
 from hotswap.domain.analysis import (
