@@ -1,16 +1,14 @@
 """Compares what a candidate answers to recorded requests with what the stable has answered, request by request. Pure.
 
 The request is the unit of evidence, whatever its number of rows, since the rows of one are alike. A share is shown only
-as far as the exact binomial bound (Clopper and Pearson 1934) goes at `ALPHA`: of 200 requests 7 have to be refused
-before more than 1% is shown. What the stable refuses or fails as well, when it is asked again, says nothing of the
-candidate and is left out. A failure may be chance, which the stable meets as often: so it counts as far as the
-candidate fails more than the stable does. Limits and what follows from them are `hotswap/domain/backtest.py`.
+as far as the evidence goes (`shares.py`). What the stable refuses or fails as well, when it is asked again, says
+nothing of the candidate and is left out. A failure may be chance, which the stable meets as often: so it counts as far
+as the candidate fails more than the stable does. Limits and what follows from them are `hotswap/domain/backtest.py`.
 
 It takes what was asked and answers counts, names of fields and request ids: no value of a feature leaves it, so a slice
 is named by the rank of its values.
 """
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,13 +17,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from scipy.special import betaincinv
 
-from hotswap.analysis.betting import STAKES
 from hotswap.analysis.drift import compare as distances
 from hotswap.analysis.drift import furthest
-from hotswap.analysis.evidence import log_mean
 from hotswap.analysis.reference import columns, is_number, summarised
+from hotswap.analysis.shares import ALPHA, always_at_least, at_least, excess_at_least, tally
 from hotswap.domain.backtest import (
     AT_ONCE,
     FEW,
@@ -43,7 +39,6 @@ from hotswap.domain.backtest import (
     leaves,
 )
 
-ALPHA = 0.005
 MOST_CLASSES = 20
 """Integral answers of more values than this are scores, and are compared by their distance."""
 
@@ -104,13 +99,6 @@ def compare(
     return _with_answers(report, [each for each in compared if _is_answered(each)], tolerance)
 
 
-def tally(hits: float, of: int) -> Tally:
-    """With the exact lower bound at `ALPHA` of the share; parts of hits are rounded down, so that it stays one."""
-    whole = math.floor(hits + 1e-9)
-    at_least = float(betaincinv(whole, of - whole + 1, ALPHA)) if whole else 0.0
-    return Tally(whole, of, at_least)
-
-
 def _is_comparable(asked: Asked) -> bool:
     """Whether the stable still answers it: else it is the client's mistake, or everybody's failure."""
     return not asked.stable or asked.stable[0].kind is ReplyKind.ANSWERED
@@ -155,7 +143,7 @@ def _failures(failed: int, compared: int, asked: Sequence[Asked]) -> Tally:
     pairs = [each for each in asked if each.stable]
     mine = [any(failure(each.request, reply) is not None for reply in each.candidate) for each in pairs]
     theirs = [any(reply.kind is ReplyKind.FAILED for reply in each.stable) for each in pairs]
-    at_least = max(
+    shown = max(
         always_at_least(len(always), len(asked), times=times, alpha=ALPHA / 2),
         excess_at_least(
             sum(here and not there for here, there in zip(mine, theirs, strict=True)),
@@ -164,40 +152,7 @@ def _failures(failed: int, compared: int, asked: Sequence[Asked]) -> Tally:
             alpha=ALPHA / 2,
         ),
     )
-    return Tally(failed, compared, at_least)
-
-
-def always_at_least(hits: int, of: int, *, times: int, alpha: float) -> float:
-    """The share of requests that the candidate is worse at, if it failed `hits` so many `times`, and the stable never.
-
-    A request that two versions fail with the same probability q comes to that by a coincidence: in q(1 - q) of the
-    times, a quarter at most, and so often in a row in 0.25^times at most.
-    """
-    if not hits:
-        return 0.0
-    coincidence = 0.25**times
-    return max((float(betaincinv(hits, of - hits + 1, alpha)) - coincidence) / (1 - coincidence), 0.0)
-
-
-def excess_at_least(worse: int, better: int, of: int, *, alpha: float) -> float:
-    """By how much the share that the candidate fails is above the stable's, at least, of requests that both were asked.
-
-    `worse` are those that the candidate alone has failed, `better` those that the stable alone has. Were an excess the
-    true one, a bet on each request that the candidate alone fails it would be fair. So capital above 1/alpha has a
-    probability of alpha at most, and an excess at which the bets come to that is too low (as in `betting.py`).
-    """
-    from scipy.optimize import brentq  # It takes 0.3 s to import, which a restarted worker has not to spare.
-
-    def contradicted(excess: float) -> float:
-        stakes = STAKES / (1 + excess)
-        capital = (
-            worse * np.log1p(stakes * (1 - excess))
-            + better * np.log1p(-stakes * (1 + excess))
-            + (of - worse - better) * np.log1p(-stakes * excess)
-        )
-        return log_mean(capital) + math.log(alpha)
-
-    return float(brentq(contradicted, 0.0, 1.0)) if contradicted(0.0) > 0 else 0.0
+    return Tally(failed, compared, shown)
 
 
 def _is_answered(asked: Asked) -> bool:
@@ -303,11 +258,7 @@ def _slices(rows: Sequence[_Row]) -> tuple[Part, ...]:
     if overall in (0.0, 1.0):
         return ()
     candidates = [_part(name, group) for name, group in _sliced(rows) if len(group) < len(rows)]
-    shown = [
-        part
-        for part in candidates
-        if part.hits and betaincinv(part.hits, part.of - part.hits + 1, ALPHA / len(candidates)) > overall
-    ]
+    shown = [part for part in candidates if at_least(part.hits, part.of, alpha=ALPHA / len(candidates)) > overall]
     return tuple(sorted(shown, key=lambda each: -each.hits / each.of)[:MOST_PARTS])
 
 

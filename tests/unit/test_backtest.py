@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotswap.analysis.backtest import ALPHA, always_at_least, compare, excess_at_least, tally
+from hotswap.analysis.backtest import compare
+from hotswap.analysis.shares import ALPHA, always_at_least, excess_at_least, tally
 from hotswap.domain.backtest import (
     FEW,
     Asked,

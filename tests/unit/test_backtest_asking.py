@@ -9,7 +9,8 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.backtest import AGAIN, ROUNDS, BacktestActivities
-from hotswap.analysis.backtest import ALPHA, always_at_least, compare
+from hotswap.analysis.backtest import compare
+from hotswap.analysis.shares import ALPHA, always_at_least
 from hotswap.domain.application import ApplicationHealth, ApplicationState
 from hotswap.domain.backtest import (
     BacktestLimits,
