@@ -255,7 +255,9 @@ class DeploymentWorkflow(Stepping):
             self._note(no_room, kind="backtest", actor="hotswap")
             return
         config = self._request.config
-        ruled = await self._ruled(spec, budget_seconds=backtest_seconds(config.progress_deadline))
+        ruled = await self._ruled(
+            spec, budget_seconds=backtest_seconds(config.progress_deadline), deadline=config.progress_deadline
+        )
         if ruled.ruling is Ruling.FAIL:
             raise GoBack(RollBack(Reason.BACKTEST_FAILED, ruled.message))
         if ruled.ruling is Ruling.HOLD:
@@ -274,8 +276,8 @@ class DeploymentWorkflow(Stepping):
             failed = f"no backtest: {cause_of(error).message}; an emergency doesn't wait for it"
             self._note(failed, kind="backtest", actor="hotswap")
 
-    async def _ruled(self, spec: ApplicationSpec, *, budget_seconds: float, deadline: timedelta | None = None) -> Ruled:
-        """What a backtest comes to, which is noted."""
+    async def _ruled(self, spec: ApplicationSpec, *, budget_seconds: float, deadline: timedelta) -> Ruled:
+        """Backtest it, put on record what it comes to, and answer that."""
         assert self._stable is not None
         config = self._request.config
         self._message = f"asks {spec.version} what {self._stable.version} was asked of late"
@@ -294,7 +296,7 @@ class DeploymentWorkflow(Stepping):
                 allows_non_finite=allows_non_finite(spec.output_schema),
             ),
             summary=summary,
-            options=None if deadline is None else forward(summary, deadline=deadline),
+            options=forward(summary, deadline=deadline),
         )
         self._backtest = report
         ruled = rule(report, config.backtest.limits(), environment=self._request.environment)
