@@ -11,17 +11,18 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from api.auth import ENGINEERS
 from api.capacity import check_capacity
 from api.context import Parts
 from api.contract import check_contract
 from api.idempotency import leave_open
 from api.orchestration import AlreadyRunning
 from api.promotion import check_promotion
-from hotswap.domain.access import HURRIES, Principal
+from hotswap.domain.access import Principal
 from hotswap.domain.errors import Conflict, DeploymentNotFound, Forbidden, Unavailable
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.registry import VersionRef
-from hotswap.domain.vocabulary import Environment, OnConflict, Role
+from hotswap.domain.vocabulary import Environment, OnConflict
 from hotswap.launching import deployment_input
 from hotswap.messages import CanaryConfig, QueueInput
 from hotswap.persistence.admission import HOW_TO_WAIT
@@ -36,21 +37,20 @@ RETRY_SECONDS = 0.1
 
 def check_may_change(caller: Principal, environment: Environment) -> None:
     """Production is for engineers. Raises Forbidden."""
-    if environment is Environment.PRODUCTION and not caller.roles & {Role.ML_ENGINEER, Role.ADMIN}:
-        place = f" in the team {caller.team}" if caller.team is not None else ""
-        raise Forbidden(
-            f"Production takes the role MLEngineer or Admin{place}; {caller.subject} may use Development and Staging"
-        )
+    if environment is Environment.PRODUCTION:
+        _check_engineer(caller, "Production", otherwise="may use Development and Staging")
 
 
 def check_may_hurry(caller: Principal) -> None:
     """An emergency skips what protects clients, so it is an engineer's decision. Raises Forbidden."""
-    if not caller.roles & HURRIES:
+    _check_engineer(caller, "an emergency", otherwise="may deploy without it")
+
+
+def _check_engineer(caller: Principal, what: str, *, otherwise: str) -> None:
+    if caller.roles.isdisjoint(ENGINEERS):
         place = f" in the team {caller.team}" if caller.team is not None else ""
-        raise Forbidden(
-            f"an emergency takes the role {' or '.join(sorted(HURRIES, reverse=True))}{place}; {caller.subject} may "
-            "deploy without it"
-        )
+        roles = " or ".join(ENGINEERS)
+        raise Forbidden(f"{what} takes the role {roles}{place}; {caller.subject} {otherwise}")
 
 
 async def launch(parts: Parts, new: NewDeployment, *, config: CanaryConfig) -> DeploymentRow:

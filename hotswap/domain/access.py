@@ -9,9 +9,6 @@ from dataclasses import dataclass, replace
 from hotswap.domain.vocabulary import Role
 
 MOST_TEAM_LENGTH = 255
-HURRIES = frozenset({Role.ML_ENGINEER, Role.ADMIN})
-"""Who may deploy in an emergency, in every environment: what skips its bakes is nobody's experiment."""
-
 PROGRAM = "service:"
 """How the subject of a service token begins; its name comes after."""
 
