@@ -92,7 +92,10 @@ class _Past:
         self._folded_at = float("-inf")
 
     async def catch_up(self) -> Before | None:
-        """Go on from the checkpoint, and the looks after it: of another version or policy it is none, so from all."""
+        """Fold what was seen before, and say what the next look goes on from; None where nothing was seen.
+
+        It begins at the checkpoint. Where another version or another policy wrote that one, all looks are folded.
+        """
         of, step, begun_at = self._deployment_id, self._bake.step, self._bake.begun_at
         after: float | None = None
         checkpoint = await self._looks.checkpoint(of, step=step, begun_at=begun_at)
@@ -113,7 +116,10 @@ class _Past:
             await asyncio.sleep(0)
 
     async def record(self, verdict: Verdict, look: Look | None = None, answered: Answered | None = None) -> None:
-        """What was said, and of the look that it was said on what each proxy had counted."""
+        """Store the verdict, the look that it was made on, and from time to time a checkpoint.
+
+        `answered` is what each proxy had counted by that look.
+        """
         checkpoint = None
         if look is not None and answered is not None and look.at - self._folded_at >= CHECKPOINT_SECONDS:
             checkpoint = Checkpoint(look.at, self._judging.folded(), answered)

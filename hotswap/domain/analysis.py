@@ -84,7 +84,6 @@ class Metric:
       `failures` readings in a row.
     - `kayenta`: once, at the end of the bake; harm is a significant difference that reaches `threshold` times the
       stable's mean.
-
     - `limit` (errors, refusals, latency): harm where more than `threshold` of the candidate's own requests failed, were
       refused, or took longer than `maximum` milliseconds; nothing is compared.
     - `collapse` (answers): harm where one answer, or one class of sizes or confidences, is `threshold` more of all

@@ -18,7 +18,12 @@ from hotswap.views import DeploymentView, ModelView, MonitoringView, VersionView
 
 _OF_A_MODEL = ("type", "description", "owner", "team", "tags")
 _OF_A_VERSION = (
-    *("artifactPath", "framework", "checksum", "trainingMetadata", "performanceBaseline", "allowsNonFinite"),
+    "artifactPath",
+    "framework",
+    "checksum",
+    "trainingMetadata",
+    "performanceBaseline",
+    "allowsNonFinite",
 )
 
 

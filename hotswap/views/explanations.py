@@ -90,9 +90,9 @@ class ExplanationView(View):
 class ReplayedStepView(View):
     """How one recorded analysis of a step (counted from 1) ends under the policy.
 
-    `end` is Passed, Held, RolledBack, NotKnown or NotReached; `afterSeconds` is counted from the time its weight was
-    verified. `outcome`, `reason` and `metrics` are those of the last verdict; `recorded` is the outcome that was. Of an
-    old analysis that is `thinned` one look a minute is left, so the evidence may be weaker than it was.
+    `end` is Passed, Held, RolledBack, Failed, NotKnown or NotReached; `afterSeconds` is counted from the time its
+    weight was verified. `outcome`, `reason` and `metrics` are those of the last verdict; `recorded` is the outcome that
+    was. Of an old analysis that is `thinned` one look a minute is left, so the evidence may be weaker than it was.
     """
 
     step: int
