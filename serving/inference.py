@@ -146,14 +146,13 @@ class Engine:
         predictions: list[Prediction] = []
         prediction: str | None = None
         problem: HotSwapError | None = None
-        is_again = _BACKTEST in headers
-        took: list[float] | None = [] if is_again else None
+        model_seconds: float | None = None
         try:
             asked = form.read(body, headers)
             request_id = asked.request_id or request_id
             self._check(asked.instances, form)
             instances = asked.instances
-            predictions = await self._predict(instances, receive, form, took)
+            predictions, model_seconds = await self._predict(instances, receive, form)
             latency_ms = _milliseconds_since(begun)
             answer, prediction = self._written(form, asked, request_id, predictions, latency_ms)
         except HotSwapError as error:
@@ -162,8 +161,8 @@ class Engine:
             # What this version can't take another may: the stable is asked what a candidate refuses.
             marks = [*self.headers, _REFUSED] if status == BAD_REQUEST else self.headers
             answer = status, marks, form.refuse(problem, request_id)
-        if is_again:
-            return _with_time(answer, took)
+        if _BACKTEST in headers:
+            return _with_time(answer, model_seconds)
         outcome, why = _outcome(problem, latency_ms, headers)
         self._spool.write(
             encode_record(
@@ -204,16 +203,16 @@ class Engine:
             self._schema.check_quickly(instance, form.field(position))
 
     async def _predict(
-        self, instances: list[Any], receive: Receive, form: Form, took: list[float] | None
-    ) -> list[Prediction]:
-        """`took` is given the seconds that the model took, but of a batch that others have part in."""
+        self, instances: list[Any], receive: Receive, form: Form
+    ) -> tuple[list[Prediction], float | None]:
+        """The predictions, and how many seconds the model took; None where it answered other requests together."""
         try:
             if self._batcher is not None and len(instances) == 1:
-                return [await _unless_gone(self._batcher.add(instances[0]), receive)]
+                return [await _unless_gone(self._batcher.add(instances[0]), receive)], None
             if self._pace.is_quick(instances):
-                return self._timed(instances, took)
+                return self._timed(instances)
             # What still waits for the model's thread when its client leaves is never computed.
-            return await _unless_gone(self._aside(instances, took), receive)
+            return await _unless_gone(self._aside(instances), receive)
         except (SchemaValidationFailed, ClientGone):
             raise
         except Exception as error:
@@ -255,18 +254,15 @@ class Engine:
 
     async def _gathered(self, instances: list[Any]) -> list[Prediction]:
         """Of a batch that was gathered from single requests."""
-        return self._timed(instances) if self._pace.is_quick(instances) else await self._aside(instances)
-
-    def _timed(self, instances: list[Any], took: list[float] | None = None) -> list[Prediction]:
-        begun = time.perf_counter()
-        predictions = self._pace.timed(self._one_for_each, instances)
-        if took is not None:
-            took.append(time.perf_counter() - begun)
+        predictions, _ = self._timed(instances) if self._pace.is_quick(instances) else await self._aside(instances)
         return predictions
 
-    def _aside(self, instances: list[Any], took: list[float] | None = None) -> "asyncio.Future[list[Prediction]]":
+    def _timed(self, instances: list[Any]) -> tuple[list[Prediction], float]:
+        return self._pace.timed(self._one_for_each, instances)
+
+    def _aside(self, instances: list[Any]) -> "asyncio.Future[tuple[list[Prediction], float]]":
         """On the model's thread, while the event loop goes on answering."""
-        return asyncio.get_running_loop().run_in_executor(self._thread, self._timed, instances, took)
+        return asyncio.get_running_loop().run_in_executor(self._thread, self._timed, instances)
 
 
 _engine: Engine | None = None
@@ -375,12 +371,12 @@ async def _lifespan(receive: Receive, send: Send) -> None:
     await send({"type": "lifespan.shutdown.complete"})
 
 
-def _with_time(answer: Answer, took: list[float] | None) -> Answer:
-    """Also how long the model took, where it is known."""
-    if not took:
+def _with_time(answer: Answer, model_seconds: float | None) -> Answer:
+    """The answer with a header that tells how long the model took, if that is known."""
+    if model_seconds is None:
         return answer
     status, headers, body = answer
-    return status, [*headers, (_MODEL_SECONDS, f"{sum(took):.9f}".encode())], body
+    return status, [*headers, (_MODEL_SECONDS, f"{model_seconds:.9f}".encode())], body
 
 
 def _milliseconds_since(begun: float) -> float:

@@ -46,8 +46,11 @@ class Pace:
         if self._quick_since >= MEMORY:
             self._least_slow = math.inf
 
-    def timed(self, predict: Callable[[Sequence[Any]], _Found], instances: Sequence[Any]) -> _Found:
-        """What it predicts; how long it took is learnt. An error that came quickly says nothing of its size."""
+    def timed(self, predict: Callable[[Sequence[Any]], _Found], instances: Sequence[Any]) -> tuple[_Found, float]:
+        """What it predicts, and how many seconds it took, which is learnt.
+
+        An error that came quickly says nothing of its size.
+        """
         begun = time.perf_counter()
         has_answered = False
         try:
@@ -57,7 +60,7 @@ class Pace:
             seconds = time.perf_counter() - begun
             if has_answered or seconds > QUICK_SECONDS:
                 self.learn(self.size(instances), seconds)
-        return found
+        return found, seconds
 
 
 def is_fixed(schema: Any) -> bool:
