@@ -12,7 +12,7 @@ POLL_SECONDS = 0.25
 
 
 class Replicas:
-    """Those of one application, asked by turns."""
+    """The replicas of one application, asked by turns."""
 
     def __init__(self, cluster: ServeCluster, asker: ReplicaAsker, application: str, model: str) -> None:
         self._cluster = cluster
@@ -23,7 +23,7 @@ class Replicas:
         self._turn = 0
 
     async def ask(self, request: RecordedRequest, *, patience: float) -> Reply:
-        """Of whoever is there now. Raises Unavailable when nobody is for `patience` seconds."""
+        """The reply of a replica that is there now. Raises Unavailable when none is for `patience` seconds."""
         until = time.monotonic() + patience
         while True:
             try:

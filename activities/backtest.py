@@ -104,7 +104,7 @@ class _Asking:
         return asked
 
     async def _ask_again(self, asked: list[Asked], *, until: float) -> None:
-        """What the candidate has failed, and the stable has not, in rounds: what fails by chance drops out.
+        """Ask again, in rounds, what the candidate failed and the stable didn't: what fails by chance drops out.
 
         A round that can't be finished doesn't count, so each failure that is left was asked as often as the others.
         """

@@ -41,7 +41,7 @@ class References:
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     def of(self, subject: Subject, budget: ReferenceBudget, *, known: Concurrent | None) -> "Reference":
-        """One step's, which goes on from what is `known` already."""
+        """The reference of one step, which goes on from what is `known` already."""
         return Reference(
             subject,
             budget,
@@ -54,7 +54,7 @@ class References:
 
 
 class Reference:
-    """What both arms have replied so far is `seen`."""
+    """Asks both arms of one step; `seen` is what they have replied so far."""
 
     def __init__(
         self,

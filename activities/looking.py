@@ -195,7 +195,7 @@ class StepSources:
         self._entities: Entities | None = None
         self._replied: Concurrent | None = None
         self.answered: Answered | None = None
-        """By the newest look; None before the first."""
+        """What was answered by the newest look; None before the first."""
 
     async def look(self) -> Look:
         """Raises Unseen."""
@@ -207,7 +207,7 @@ class StepSources:
         )
 
     def _newly_replied(self) -> Concurrent | None:
-        """What both arms have replied, where it isn't what the look before has: looks are stored."""
+        """What both arms have replied, if that isn't what the look before has: looks are stored."""
         before, self._replied = self._replied, self._reference.seen if self._reference is not None else None
         return None if self._replied == before else self._replied
 
@@ -222,7 +222,7 @@ class StepSources:
 
     @property
     def answered_by_candidate(self) -> int:
-        """As of the newest look."""
+        """How many requests of clients, by the newest look."""
         return self.answered.total.candidate.completed if self.answered is not None else 0
 
     async def keep_reading(self, metric: Metric) -> None:

@@ -105,7 +105,7 @@ def _is_comparable(asked: Asked) -> bool:
 
 
 def _is_mistake(asked: Asked) -> bool:
-    """Whether the stable refuses by now what it has answered."""
+    """Whether the stable refuses now what it answered before."""
     return bool(asked.stable) and asked.stable[0].kind is ReplyKind.REFUSED
 
 

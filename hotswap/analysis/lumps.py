@@ -22,7 +22,7 @@ class Lumps:
         self._folded = np.zeros((2, len(BOUNDS) + 1))
 
     def add(self, candidate: Mapping[str, float], stable: Mapping[str, float]) -> None:
-        """All that each arm has answered by now, by the upper bound of its bucket in microseconds."""
+        """Take all that each arm has answered by now, by the upper bound of its bucket in microseconds."""
         slower = np.stack([slower_than(candidate), slower_than(stable)])
         new = slower - self._folded
         self._folded = slower

@@ -56,6 +56,7 @@ def quantiles(
 
 
 def named(metric: Metric, candidate_ms: float) -> str:
+    """The candidate's quantile in words."""
     return f"latency p{metric.quantile * 100:g} {candidate_ms:.1f} ms"
 
 

@@ -24,8 +24,9 @@ AT_ONCE = 8
 """So many requests are in work at a time when both versions are asked for their latency under load."""
 
 MOST_SECONDS = 120.0
+"""A backtest asks no longer than this."""
 HURRIED_SECONDS = 10.0
-"""For asking in an emergency."""
+"""So long it asks in an emergency."""
 
 MOST_EXAMPLES = 3
 MOST_PARTS = 5

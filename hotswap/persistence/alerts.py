@@ -134,7 +134,7 @@ class PostgresAlerts:
 
 
 async def _open(session: AsyncSession, row: dict[str, Any], *, version: str, actor: str) -> None:
-    """Unless one of that kind is open for that application."""
+    """Write the alert and its audit event, unless one of that kind is open for that application."""
     opened = await session.scalar(
         insert(AlertRow)
         .values(alert_id=f"alr-{secrets.token_hex(6)}", **row)

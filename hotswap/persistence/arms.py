@@ -23,7 +23,7 @@ def of_both_arms(rows: type[InferenceRequest] | type[OutcomeRow], subject: Subje
 
 
 def answered_by_weight() -> ColumnElement[bool]:
-    """Good answers to whom the weight led; the stable's in a candidate's place are to other requests than its own."""
+    """Good answers to requests that the weight led there, but not the stable's in the candidate's place."""
     record = InferenceRequest
     return and_(
         record.chosen_by == ChosenBy.WEIGHT,

@@ -1,7 +1,7 @@
 """What every analysis saw and said, look by look; implements `hotswap.ports.Looks`.
 
-Verdicts are kept as long as their deployment, and so is the look that the last one was made on: a decision that can't
-be shown is none that anybody need believe. The looks before it are thinned when they are old (`retention.py`).
+Verdicts are kept as long as their deployment, and so is the look that the last one was made on: what was decided can
+always be shown. The looks before it are thinned when they are old (`retention.py`).
 """
 
 from dataclasses import asdict

@@ -80,7 +80,7 @@ async def let_go(sessions: Sessions, retention: RetentionSettings, *, now: datet
 
 
 async def _thin_looks(sessions: Sessions, *, before: datetime) -> None:
-    """One look a minute stays of each analysis that is over, and no checkpoint: nobody goes on with it."""
+    """Keep one look a minute of each analysis that is over, and no checkpoint, since no watch goes on with it."""
     while True:
         async with sessions() as session:
             over = [dict(row) for row in (await session.execute(_OVER, {"before": before})).mappings()]

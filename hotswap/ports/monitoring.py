@@ -27,7 +27,10 @@ class Alerts(Protocol):
         """Unless one of that kind is open for that application."""
 
     async def open_of(self, deployment_id: str, kind: AlertKind, message: str) -> None:
-        """The same for what a deployment let serve, active or not; since its weight was verified."""
+        """Open one for what a deployment let serve, whether that is active or not, since its weight was verified.
+
+        There is none where one of that kind is open for its application.
+        """
 
     async def opened(self) -> list[Alert]:
         """All that are not resolved."""
