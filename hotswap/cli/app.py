@@ -9,6 +9,7 @@ from hotswap.cli import (
     apply,
     artifacts,
     audit,
+    curation,
     database,
     decisions,
     deployments,
@@ -70,6 +71,28 @@ _add(
 app.add_typer(keys.app, name="keys", rich_help_panel=STACK)
 _add(STACK, run_demo, "hotswap demo --port-base 30000", "hotswap demo --data-dir /var/lib/hotswap-demo --keep")
 app.add_typer(database.app, name="db", rich_help_panel=STACK)
+models.app.command(epilog=examples("hotswap models change fraud-detection --owner ann --tag fraud --tag tier-1"))(
+    curation.change
+)
+models.app.command(
+    epilog=examples(
+        "hotswap models alias fraud-detection champion 2.0.0",
+        "hotswap deploy fraud-detection --version champion",
+        "hotswap models alias fraud-detection champion --delete",
+    )
+)(curation.alias)
+models.app.command(
+    epilog=examples(
+        "hotswap models card fraud-detection 2.0.0", "hotswap models card fraud-detection 2.0.0 --write card.md"
+    )
+)(curation.card)
+models.app.command(
+    epilog=examples('hotswap models deprecate fraud-detection 1.0.0 --reason "trained on leaked labels"')
+)(curation.deprecate)
+models.app.command(epilog=examples("hotswap models archive fraud-detection --reason replaced"))(curation.archive)
+models.app.command(
+    epilog=examples("hotswap models restore fraud-detection", "hotswap models restore fraud-detection 1.0.0")
+)(curation.restore)
 models.app.command(epilog=examples("hotswap models validation fraud-detection 2.0.0"))(validation.validation)
 models.app.command(
     epilog=examples(

@@ -1,4 +1,4 @@
-"""`hotswap models`: list, register, show, history; what people say of them, and what takes out of use and back."""
+"""`hotswap models`: list, register, show, history and lineage. What people say of them is `curation.py`."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,7 +10,7 @@ import typer
 from hotswap.cli.console import connect, err, facts, out, show_json, show_table, table
 from hotswap.cli.options import AsJson, examples, json_object, moment
 from hotswap.domain.vocabulary import Environment, Framework, ModelType
-from hotswap.views import ModelView, RegistrationView, VersionView
+from hotswap.views import RegistrationView, VersionView
 
 LIST = examples("hotswap models list --framework ONNX", "hotswap models list --json | jq -r '.items[].name'")
 REGISTER = examples(
@@ -23,18 +23,6 @@ HISTORY = examples(
     "hotswap models history fraud-detection --at 2026-12-27T06:00:00Z",
 )
 LINEAGE = examples("hotswap models lineage fraud-detection 2.0.0", "hotswap models lineage churn champion --json")
-CHANGE = examples("hotswap models change fraud-detection --owner ann --tag fraud --tag tier-1")
-ALIAS = examples(
-    "hotswap models alias fraud-detection champion 2.0.0",
-    "hotswap deploy fraud-detection --version champion",
-    "hotswap models alias fraud-detection champion --delete",
-)
-CARD = examples(
-    "hotswap models card fraud-detection 2.0.0", "hotswap models card fraud-detection 2.0.0 --write card.md"
-)
-DEPRECATE = examples('hotswap models deprecate fraud-detection 1.0.0 --reason "trained on leaked labels"')
-ARCHIVE = examples("hotswap models archive fraud-detection --reason replaced")
-RESTORE = examples("hotswap models restore fraud-detection", "hotswap models restore fraud-detection 1.0.0")
 
 app = typer.Typer(
     help="Register versions, see which there are, take them out of use.",
@@ -145,7 +133,7 @@ def register_and_show(
         if isinstance(seen, RegistrationView):
             err.print(f"{model} {version} is being registered by workflow {seen.workflow_id} ...", markup=False)
             seen = hotswap.await_registration(model, version)
-    _show(seen, as_json=as_json)
+    show_version(seen, as_json=as_json)
 
 
 @app.command(epilog=SHOW)
@@ -158,7 +146,7 @@ def show(
     """Show a model with its versions, or one version in full."""
     with connect() as hotswap:
         if version is not None:
-            _show(hotswap.version(model, version), as_json=as_json)
+            show_version(hotswap.version(model, version), as_json=as_json)
             return
         found, versions = hotswap.model(model), hotswap.versions(model, limit=200)
     if as_json:
@@ -259,123 +247,13 @@ def lineage(
     show_table(table("GENERATIONS", "VERSION", "MADE FROM", "ID", rows=rows))
 
 
-@app.command(epilog=CHANGE)
-def change(
-    model: Model,
-    *,
-    description: Annotated[str | None, typer.Option(show_default=False)] = None,
-    owner: Annotated[str | None, typer.Option(help="Who answers for it.", show_default=False)] = None,
-    team: Annotated[str | None, typer.Option(show_default=False)] = None,
-    tag: Annotated[
-        list[str] | None, typer.Option(help="In place of those it has; may be given several times.", show_default=False)
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Change what a model is described by; what isn't given stays as it is."""
-    given = {"description": description, "owner": owner, "team": team, "tags": tag or None}
-    changes = {name: value for name, value in given.items() if value is not None}
-    if not changes:
-        raise typer.BadParameter("nothing is to be changed; give --description, --owner, --team or --tag")
-    with connect() as hotswap:
-        changed = hotswap.change_model(model, changes)
-    _tell(changed, f"{changed.name} has another {', '.join(changes)}", as_json=as_json)
-
-
-@app.command(epilog=ALIAS)
-def alias(
-    model: Model,
-    alias: Annotated[str, typer.Argument(help="Such as champion.", show_default=False)],
-    version: Annotated[str | None, typer.Argument(help="Which version is called so.", show_default=False)] = None,
-    *,
-    delete: Annotated[bool, typer.Option("--delete", help="Let no version be called so.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Give a version a name, which is taken from the version that had it."""
-    if (version is None) != delete:
-        raise typer.BadParameter("give a version, or --delete")
-    with connect() as hotswap:
-        named = hotswap.take_alias(model, alias) if version is None else hotswap.give_alias(model, alias, version)
-    said = f"{named.name} {named.aliases[alias]}" if version is not None else f"no version of {named.name}"
-    _tell(named, f"{said} is called {alias}", as_json=as_json)
-
-
-@app.command(epilog=CARD)
-def card(
-    model: Model,
-    version: Annotated[str, typer.Argument(help="Which version, or its alias.", show_default=False)],
-    *,
-    write: Annotated[
-        typer.FileText | None, typer.Option(help="Write it anew from this Markdown file; - reads it from stdin.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show what people write of a version, or write it."""
-    with connect() as hotswap:
-        found = hotswap.card(model, version) if write is None else hotswap.write_card(model, version, write.read())
-    if as_json:
-        show_json(found)
-    elif found.text is None:
-        err.print(f"nobody has written of {found.model} {found.version} yet", markup=False)
-    else:
-        out.print(found.text, markup=False, end="")
-
-
-@app.command(epilog=DEPRECATE)
-def deprecate(
-    model: Model,
-    version: Annotated[str, typer.Argument(help="Which version.", show_default=False)],
-    *,
-    reason: Annotated[str, typer.Option(help="Told to whoever wants to deploy it.", show_default=False)],
-    as_json: AsJson = False,
-) -> None:
-    """Let nobody deploy a version any more; where it serves it goes on serving."""
-    with connect() as hotswap:
-        _show(hotswap.deprecate(model, version, reason=reason), as_json=as_json)
-
-
-@app.command(epilog=ARCHIVE)
-def archive(
-    model: Model,
-    *,
-    reason: Annotated[str | None, typer.Option(help="For the audit log.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Take a model out of use; refused while anything of it serves or is under way."""
-    with connect() as hotswap:
-        archived = hotswap.archive(model, reason=reason)
-    _tell(archived, f"{archived.name} is archived", as_json=as_json)
-
-
-@app.command(epilog=RESTORE)
-def restore(
-    model: Model,
-    version: Annotated[str | None, typer.Argument(help="A deprecated version of it.", show_default=False)] = None,
-    *,
-    reason: Annotated[str | None, typer.Option(help="For the audit log.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Take an archived model, or a deprecated version of one, back into use."""
-    with connect() as hotswap:
-        if version is not None:
-            _show(hotswap.restore_version(model, version, reason=reason), as_json=as_json)
-            return
-        restored = hotswap.restore_model(model, reason=reason)
-    _tell(restored, f"{restored.name} can be used again", as_json=as_json)
-
-
 def _made_from(said: str) -> dict[str, str]:
     model, found, version = said.rpartition(":")
     return {"model": model, "version": version} if found else {"version": version}
 
 
-def _tell(model: ModelView, text: str, *, as_json: bool) -> None:
-    if as_json:
-        show_json(model)
-    else:
-        out.print(text, markup=False)
-
-
-def _show(version: VersionView, *, as_json: bool) -> None:
+def show_version(version: VersionView, *, as_json: bool) -> None:
+    """Print it in full."""
     if as_json:
         show_json(version)
     else:
