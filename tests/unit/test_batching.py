@@ -12,7 +12,7 @@ from serving.batching import Batcher
 from serving.runtimes import Prediction
 from tests.fixtures.patience import patient
 
-PATIENT = 10.0
+PATIENT = 3_600.0
 """Seconds that no test waits for."""
 
 
@@ -67,13 +67,13 @@ def test_each_gets_its_own_answer_and_no_batch_is_larger_than_allowed(
 async def test_a_full_batch_waits_for_nobody() -> None:
     model = Model()
     batcher = Batcher(model.predict, most=3, wait=PATIENT)
-    await asyncio.wait_for(asyncio.gather(*map(batcher.add, range(6))), patient(1))
+    await asyncio.wait_for(asyncio.gather(*map(batcher.add, range(6))), patient(20))
     assert model.batches == [[0, 1, 2], [3, 4, 5]]
 
 
 async def test_who_is_alone_waits_no_longer_than_told() -> None:
     model = Model()
-    assert await asyncio.wait_for(Batcher(model.predict, most=3, wait=0.01).add(7), patient(1)) == Prediction(7, None)
+    assert await asyncio.wait_for(Batcher(model.predict, most=3, wait=0.01).add(7), patient(20)) == Prediction(7, None)
     assert model.batches == [[7]]
 
 
@@ -88,7 +88,7 @@ async def test_a_batch_gathers_while_another_is_computed() -> None:
     await asyncio.sleep(0.005)
     assert model.batches == [[0]], "one after the other"
     model.may_answer.set()
-    await asyncio.wait_for(asyncio.gather(first, *others), patient(1))
+    await asyncio.wait_for(asyncio.gather(first, *others), patient(20))
     assert model.batches == [[0], [1, 2, 3]]
 
 
@@ -117,4 +117,4 @@ async def test_who_leaves_while_it_is_computed_keeps_nobody_from_his_answer(leav
         await asyncio.sleep(0)
     futures[leaves].cancel()
     model.may_answer.set()
-    assert (await asyncio.wait_for(futures[1 - leaves], patient(1))).value == 1 - leaves
+    assert (await asyncio.wait_for(futures[1 - leaves], patient(20))).value == 1 - leaves

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from onnx import TensorProto
 from hotswap.domain.vocabulary import Framework, InferenceStatus
 from serving import inference
 from serving.inference import InferenceApp
-from serving.runtimes import load
+from serving.runtimes import Prediction, load
 from tests.fixtures.models import save_identity, save_logarithm
 from tests.fixtures.patience import patient, until
 from tests.unit.replica import PATH, Replica, Slow, received, row
@@ -256,13 +258,26 @@ async def test_a_client_that_leaves_before_its_body_is_whole_gets_no_answer_and_
     assert replica.records == []
 
 
+class Held(Slow):
+    """A model whose answers wait until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = threading.Event()
+
+    def predict(self, instances: Sequence[Any]) -> list[Prediction]:
+        found = super().predict(instances)
+        assert self.let_go.wait(patient(60))
+        return found
+
+
 async def test_what_a_client_that_left_waited_for_is_not_computed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = Slow()
+    model = Held()
     replica = Replica(tmp_path, model)
     monkeypatch.setattr(inference, "_engine", replica.engine)
-    waits = asyncio.create_task(replica.send({"features": 1}))
+    waits = asyncio.create_task(replica.send({"features": 0}))
     await until(lambda: model.threads, every=0.005)
     assert len(model.threads) == 1
     body = {"type": "http.request", "body": b'{"features": 1}'}
@@ -273,14 +288,15 @@ async def test_what_a_client_that_left_waited_for_is_not_computed(
 
     scope = {"type": "http", "method": "POST", "path": PATH, "headers": []}
     left = received(body, {"type": "http.disconnect"})
-    await asyncio.wait_for(InferenceApp()(scope, left, send), patient(0.1))
-    assert sent == []
+    await asyncio.wait_for(InferenceApp()(scope, left, send), patient(20))
+    assert (sent, waits.done()) == ([], False)
+    model.let_go.set()
     status, _ = await waits
     assert status == 200
     status, _ = await replica.send({"features": 0})
     assert status == 200
     assert len(model.threads) == 2, "the one that nobody awaits was left out"
-    assert [record.features for record in replica.records] == ["1", "0"]
+    assert [record.features for record in replica.records] == ["0", "0"]
 
 
 async def test_an_integer_beyond_the_graphs_type_is_the_clients_error(

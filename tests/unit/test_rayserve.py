@@ -13,6 +13,7 @@ from hotswap.domain.application import ApplicationHealth, ApplicationSpec, Artif
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.vocabulary import Environment, Framework
 from serving.rayserve import RayServeClient, application_config, read_applications
+from tests.fixtures.patience import until
 
 SPEC = ApplicationSpec(
     name="Production-fraud-1a2b3c4d",
@@ -156,7 +157,7 @@ async def test_all_who_ask_at_one_time_share_an_answer_that_is_newer_than_their_
 
     client = client_of(answer)
     first = asyncio.create_task(client.applications())
-    await asyncio.sleep(0.01)
+    await until(lambda: begun == 1, every=0.001)
     others = [asyncio.create_task(client.applications()) for _ in range(5)]
     await asyncio.sleep(0.01)
     go_on.set()

@@ -233,20 +233,28 @@ async def test_a_frozen_part_is_started_again_and_one_that_wakes_up_in_time_is_n
     monkeypatch.setattr(probes, "SILENT_S", 3.0)
     ready = place.ready_file("worker")
     command = (sys.executable, "-P", "-c", beating(ready))
-    part = sleeper(place, "worker", command=command, alive=probes.beats(ready), patience=30)
+    probe, failed = probes.beats(ready), False
+
+    async def alive() -> None:
+        nonlocal failed
+        failed = True
+        await probe()
+        failed = False
+
+    part = sleeper(place, "worker", command=command, alive=alive, patience=60)
     async with running(place, part) as heard:
         first = recorded(place, "worker")
         os.kill(first.pid, signal.SIGSTOP)
-        await asyncio.sleep(3.5)
+        await until(lambda: failed, 60)
         os.kill(first.pid, signal.SIGCONT)
-        await asyncio.sleep(3.5)
+        await until(lambda: not failed, 60)
         assert heard.said(Kind.DIED) == []
         os.kill(first.pid, signal.SIGSTOP)
         await until(lambda: len(heard.said(Kind.READY)) == 2, 60)
         assert recorded(place, "worker").pid != first.pid
         assert processes.session_members(first.session) == []
         [died] = [event for event in heard.events if event.kind is Kind.DIED]
-        assert "30 times in a row" in died.text
+        assert "60 times in a row" in died.text
         assert "event loop" in died.text
 
 
