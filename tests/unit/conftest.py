@@ -6,6 +6,7 @@ from typing import cast
 import httpx
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
+from temporalio.testing import ActivityEnvironment
 
 import tests.fixtures.examples  # noqa: F401  it registers the profiles
 from api.orchestration import Orchestration
@@ -33,3 +34,8 @@ async def api(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://hotswap") as client:
         yield client
     await engine.dispose()
+
+
+@pytest.fixture
+def environment() -> ActivityEnvironment:
+    return ActivityEnvironment()

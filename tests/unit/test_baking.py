@@ -1,14 +1,15 @@
-"""When a bake has its verdict, and how long it goes on where the evidence needs more requests."""
+"""When a bake is looked at, when it has its verdict, and how long it goes on where evidence needs more requests."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotswap.domain.analysis import JudgeName, NoVerdict
-from hotswap.domain.baking import SECONDS_NEEDED, extended, is_decided
+from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, NoVerdict, Source
+from hotswap.domain.baking import SECONDS_NEEDED, extended, is_decided, look_interval
 from hotswap.domain.policy import Asked, Bake, Extend, GoTo, RollBack, Rollout, next_action
 from hotswap.domain.strategy import Step
 from hotswap.domain.verdict import MetricResult, Outcome, Verdict
+from hotswap.messages import CanaryConfig
 
 BEGUN, UNTIL, DEADLINE = 1_000.0, 1_060.0, 1_180.0
 BAKING = Rollout((Step(1_000, 60, 180),)).verified(at=BEGUN)
@@ -90,3 +91,31 @@ def test_extensions_come_to_an_end_at_the_deadline(needs: list[float], bake: flo
         assert at < later <= deadline
         at, times = later, times + 1
     assert times < 100
+
+
+@pytest.mark.parametrize(
+    ("lasted", "intervals", "pause"),
+    [
+        (0, [5], 1),
+        (600, [5], 1),
+        (1_200, [5], 2),
+        (3_000, [], 5),
+        (86_400, [5, 60], 5),
+        (86_400, [5, 2], 2),
+        (86_400, [1], 1),
+    ],
+)
+def test_looks_become_rarer_the_longer_it_lasts_but_not_than_a_threshold_is_read(
+    lasted: float, intervals: list[float], pause: float
+) -> None:
+    policy = AnalysisPolicy(
+        tuple(Metric("queue", Source.PROMETHEUS, JudgeName.THRESHOLD, interval_seconds=each) for each in intervals)
+    )
+    assert look_interval(lasted, policy) == pause
+
+
+def test_a_day_of_a_hold_is_a_fifth_of_the_looks_of_one_a_second() -> None:
+    at, number, policy = 0.0, 0, CanaryConfig().analysis_policy()
+    while at < 86_400:
+        at, number = at + look_interval(at, policy), number + 1
+    assert number < 86_400 / 4.5

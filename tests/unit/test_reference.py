@@ -20,7 +20,7 @@ from hotswap.domain.traffic import FULL
 from hotswap.domain.vocabulary import RequestForm
 from hotswap.messages import VerifiedWeight
 from tests.fixtures.patience import until
-from tests.unit.test_analysis import Bus, Census, Clock
+from tests.unit.watching import Bus, Census, Clock
 
 SUBJECT = Subject("dep", "Production", "m", "candidate", "stable", "2.0.0", "1.0.0", FULL, 1_000.0)
 LATENCY = Metric("latency", Source.LATENCY, JudgeName.QUANTILE, threshold=1.5)
