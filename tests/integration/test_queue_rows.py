@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
@@ -25,7 +24,7 @@ from hotswap.persistence.queries import Queries
 from hotswap.persistence.rows import DeploymentRow, NewDeployment
 from hotswap.persistence.slots import PostgresSlots
 from hotswap.persistence.turns import PostgresTurns
-from tests.fixtures.patience import patience, patient
+from tests.fixtures.patience import patient
 from tests.fixtures.rows import actions, deployment_of, registered
 
 PRODUCTION = Environment.PRODUCTION
@@ -288,10 +287,8 @@ async def test_an_end_is_heard_when_it_is_committed_and_only_then(sessions: Sess
             await moved(sessions, first, S.ACTIVE)
         await asyncio.sleep(0.1)
         assert not heard.is_set()
-        began = time.monotonic()
         await moved(sessions, first, S.FAILED)
-        await asyncio.wait_for(heard.wait(), patient(2))
-        assert time.monotonic() - began < patient(1)
+        await asyncio.wait_for(heard.wait(), patient(20))
 
 
 async def test_who_listens_hears_again_after_his_connection_was_lost(sessions: Sessions, engine: AsyncEngine) -> None:
@@ -348,12 +345,13 @@ async def test_nobody_gets_a_slot_in_a_frozen_environment_and_who_has_one_keeps_
     first, second = await slot_seekers(sessions, 2)
     slots = PostgresSlots(sessions, limit=5)
     assert await slots.places([first]) == {first: None}
-    until = datetime.now(UTC) + patience(seconds=1)
+    until = datetime.now(UTC) + timedelta(hours=1)
     await PostgresFreezes(sessions).add(PRODUCTION, reason="holidays", starts_at=None, until=until, by="ann")
     places = await slots.places([first, second])
     assert places[first] is None
     assert places[second] is not None
-    await asyncio.sleep(patient(1.1))
+    async with sessions.begin() as session:
+        await session.execute(text("UPDATE freezes SET until = now()"))
     assert await slots.places([second]) == {second: None}
 
 
