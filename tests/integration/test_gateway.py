@@ -1,7 +1,6 @@
 """The real Envoy and its agent: what is acknowledged is what Envoy does, and no request is lost on the way."""
 
 import asyncio
-import statistics
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -35,16 +34,11 @@ async def test_a_weight_is_what_requests_see_from_its_acknowledgement_on(
         split = await answered_by(gateway, 800)
         low, high = binom.interval(0.99999, 800, 0.3)
         assert low <= split[CANDIDATE.application] <= high
-        waits = []
         for generation in range(2, 12):
             weight = FULL if generation % 2 else 0
-            begun = time.monotonic()
             await gateway.publish(bus, plan(generation, weight))
-            waits.append(time.monotonic() - begun)
             expected = CANDIDATE if weight else STABLE
             assert await answered_by(gateway, 16) == {expected.application: 16}
-        print(f"published to acknowledged: p50 {statistics.median(waits) * 1000:.0f} ms")  # noqa: T201
-        assert statistics.median(waits) < patience.patient(0.5)
 
 
 @pytest.mark.usefixtures("upstreams")
@@ -302,7 +296,7 @@ async def test_killing_one_of_two_replicas_under_load_loses_no_request(gateway: 
     async with gateway.agent():
         await gateway.publish(bus, plan(1, None))
         load = asyncio.create_task(answered_by(gateway, 1_600))
-        await asyncio.sleep(0.5)
+        await patience.until(lambda: len(replicas[0].asked) >= 100, every=0.01)
         assert not load.done()
         await replicas[0].kill()
         answered = await load
