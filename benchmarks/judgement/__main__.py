@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.special import betaincinv
 
-from benchmarks.judgement.rollout import End, Ended
+from benchmarks.judgement.ends import End, Ended
 from benchmarks.judgement.situation import Situation
 from benchmarks.judgement.situations import SITUATIONS
 

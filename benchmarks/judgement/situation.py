@@ -1,14 +1,17 @@
 """What a situation is, and one run of it."""
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from benchmarks.judgement.callers import Comes, anonymous
+from benchmarks.judgement.clock import Clock
+from benchmarks.judgement.ends import End, Ended
 from benchmarks.judgement.requests import Begins
-from benchmarks.judgement.rollout import Clock, End, Ended, rolled_out, run, tried_on_records
+from benchmarks.judgement.rollout import rolled_out, tried_on_records
 from benchmarks.judgement.world import Disturbs, World
 from hotswap.domain.policy import Asked
 from hotswap.messages import CanaryConfig
@@ -63,10 +66,10 @@ class Situation:
             disturbs=self.disturbs() if self.disturbs is not None else None,
             proxies=self.proxies,
         )
-        if self.records and (ended := tried_on_records(world, clock, draw, canary)) is not None:
-            clock.loop.close()
-            return ended
-        return run(rolled_out(world, clock, draw, canary, words=self.words), clock)
+        with closing(clock.loop):
+            if self.records and (ended := tried_on_records(world, clock, draw, canary)) is not None:
+                return ended
+            return clock.loop.run_until_complete(rolled_out(world, clock, draw, canary, words=self.words))
 
 
 def null(name: str, *, right: frozenset[End] = PROMOTED, **given: Any) -> Situation:
@@ -77,3 +80,8 @@ def null(name: str, *, right: frozenset[End] = PROMOTED, **given: Any) -> Situat
 def fault(name: str, *, right: frozenset[End] = NOT_PROMOTED, **given: Any) -> Situation:
     """One in which the candidate must not be promoted."""
     return Situation(name=name, right=right, **given)
+
+
+def fault_and_double(name: str, **given: Any) -> tuple[Situation, Situation]:
+    """A fault that a backtest is to find, and its double without records."""
+    return fault(name, **given), fault(f"{name}, without records", records=False, **given)

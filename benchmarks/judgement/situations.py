@@ -5,6 +5,7 @@ backtest is to find it before any client meets it; its double without records is
 """
 
 from benchmarks.judgement import callers, machines, proxies, versions
+from benchmarks.judgement.ends import End
 from benchmarks.judgement.machines import (
     after,
     at_full,
@@ -15,8 +16,7 @@ from benchmarks.judgement.machines import (
     of_stable,
     while_rolled_out,
 )
-from benchmarks.judgement.rollout import End
-from benchmarks.judgement.situation import Situation, fault, null
+from benchmarks.judgement.situation import Situation, fault, fault_and_double, null
 from hotswap.domain.policy import Asked
 
 STACKS = "tests/chaos/test_judgement.py::"
@@ -224,13 +224,7 @@ FAULTS: tuple[Situation, ...] = (
         words=((100.0, Asked(go_to=0)),),
     ),
     # --- refusals
-    fault("it refuses everything", effects=(versions.refuses(1.0),), case="fluxcd/flagger#8"),
-    fault(
-        "it refuses everything, without records",
-        effects=(versions.refuses(1.0),),
-        records=False,
-        case="fluxcd/flagger#8",
-    ),
+    *fault_and_double("it refuses everything", effects=(versions.refuses(1.0),), case="fluxcd/flagger#8"),
     fault(
         "a narrower schema refuses 12%",
         effects=(versions.refuses(0.12),),
@@ -279,20 +273,8 @@ FAULTS: tuple[Situation, ...] = (
         live=UNTRIED,
     ),
     fault("every twentieth answer is NaN, without records", effects=(versions.fails_some(0.05),), records=False),
-    fault("one answer to everything", effects=(versions.says_the_same(),), case="seen: collapse promoted"),
-    fault(
-        "one answer to everything, without records",
-        effects=(versions.says_the_same(),),
-        records=False,
-        case="seen: collapse promoted",
-    ),
-    fault("confidence falls to 0.5", effects=(versions.unsure(),), case="seen: collapse promoted"),
-    fault(
-        "confidence falls to 0.5, without records",
-        effects=(versions.unsure(),),
-        records=False,
-        case="seen: collapse promoted",
-    ),
+    *fault_and_double("one answer to everything", effects=(versions.says_the_same(),), case="seen: collapse promoted"),
+    *fault_and_double("confidence falls to 0.5", effects=(versions.unsure(),), case="seen: collapse promoted"),
     fault(
         "confidence falls to 0.5 for sticky callers",
         comes=callers.sticky(200),

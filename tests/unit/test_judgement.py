@@ -17,8 +17,9 @@ from benchmarks.judgement import __main__ as command
 from benchmarks.judgement import machines, versions
 from benchmarks.judgement.__main__ import Account
 from benchmarks.judgement.callers import Comes, anonymous, sticky
+from benchmarks.judgement.clock import Clock
+from benchmarks.judgement.ends import End, Ended
 from benchmarks.judgement.requests import Begins
-from benchmarks.judgement.rollout import Clock, End, Ended
 from benchmarks.judgement.situation import Situation
 from benchmarks.judgement.situations import FAULTS, NULLS, SITUATIONS
 from benchmarks.judgement.world import BEGIN, CANDIDATE_APP, STABLE_APP, World
