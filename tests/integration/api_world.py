@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
+import pytest
 from fastapi import FastAPI
 from temporalio import activity, workflow
 from temporalio.client import Client
@@ -45,9 +46,12 @@ from hotswap.persistence.slots import PostgresSlots
 from hotswap.persistence.turns import PostgresTurns
 from hotswap.settings import Settings
 from tests.fixtures.api import FakeRay, bearer
-from tests.fixtures.patience import patient, until
+from tests.fixtures.patience import patience, patient, until
 from workflows.polling import Worker
 from workflows.queue import QueueWorkflow
+
+NOT_FOR_LONG = pytest.mark.parametrize("api_waits", [patience(seconds=1)], ids=["not for long"])
+"""For a test in which the API gives up to wait for a workflow's answer."""
 
 
 @workflow.defn(name="Deployment")

@@ -3,6 +3,7 @@
 import contextlib
 import secrets
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -19,15 +20,20 @@ from tests.integration.api_world import ApiWorld, fake_worker
 
 
 @pytest.fixture
-async def world(sessions: Sessions, temporal_client: Client, tmp_path: Path) -> AsyncIterator[ApiWorld]:
+def api_waits() -> timedelta:
+    """How long the API waits for a workflow's answer; a test that lives through it takes `NOT_FOR_LONG`."""
+    return patience(seconds=30)
+
+
+@pytest.fixture
+async def world(
+    sessions: Sessions, temporal_client: Client, tmp_path: Path, api_waits: timedelta
+) -> AsyncIterator[ApiWorld]:
     """The API without a worker; a test that wants one starts it."""
     task_queue = f"api-{secrets.token_hex(4)}"
     settings = make_settings(tmp_path, deployments={"approval_required": []})
     orchestration = Orchestration(
-        temporal_client,
-        task_queue=task_queue,
-        update_timeout=patience(seconds=1.5),
-        registration_wait=patience(seconds=2.5),
+        temporal_client, task_queue=task_queue, update_timeout=api_waits, registration_wait=api_waits
     )
     ray = FakeRay()
     app = make_app(settings, sessions, orchestration, ray)

@@ -21,7 +21,7 @@ from hotswap.persistence.tables import Deployment
 from hotswap.temporal import connect
 from tests.fixtures.api import make_app
 from tests.fixtures.patience import until
-from tests.integration.api_world import ApiWorld, fake_worker
+from tests.integration.api_world import NOT_FOR_LONG, ApiWorld, fake_worker
 
 S = DeploymentStatus
 BATCHES = {"maxBatchSize": 8, "batchWait": "PT0.01S"}
@@ -176,6 +176,7 @@ async def test_words_for_an_ended_deployment_never_reach_the_next_one(world: Api
     assert await world.status(second) == "Pending"
 
 
+@NOT_FOR_LONG
 async def test_an_abort_without_a_worker_is_recorded_and_then_obeyed(world: ApiWorld) -> None:
     await world.add_version()
     deployment_id = (await world.deploy()).json()["deploymentId"]

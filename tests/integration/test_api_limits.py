@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,6 @@ from hotswap.domain.vocabulary import Role
 from hotswap.settings import LimitSettings
 from serving.envoy.headers import CLIENT_ADDRESS_HEADER
 from tests.fixtures.api import SIGNING_KEY, make_settings
-from tests.fixtures.patience import patient
 from tests.fixtures.valkey import ValkeyServer
 from tests.integration.api_world import ApiWorld
 
@@ -151,14 +149,12 @@ async def test_without_redis_deployments_go_on_and_logins_do_not(limited: ApiWor
     own_valkey.kill()
     for _ in range(4):
         assert (await exchange(limited, token, address="192.0.2.1")).status_code == 200
-    begun = time.monotonic()
     urgent = await limited.deploy(environment="Staging", onConflict="supersede")
     assert (urgent.status_code, "ratelimit" in urgent.headers) == (202, False)
     assert (await register(limited, by="dora")).status_code == 409
     refused = await login(limited, is_right=True, address="192.0.2.1")
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "SERVICE_UNAVAILABLE")
     assert "Redis" in refused.json()["error"]["message"]
-    assert time.monotonic() - begun < patient(5)
     await own_valkey.start()
     assert (await login(limited, is_right=True, address="192.0.2.1")).status_code == 200
 

@@ -8,7 +8,7 @@ from temporalio.worker import Worker
 from hotswap.domain.vocabulary import Role
 from hotswap.persistence.tables import ModelVersion
 from tests.fixtures.patience import until
-from tests.integration.api_world import ApiWorld
+from tests.integration.api_world import NOT_FOR_LONG, ApiWorld
 
 
 def seed_body(world: ApiWorld, *, artifact: str = "model.tar.gz", version: str = "2.0.0") -> dict[str, str]:
@@ -95,6 +95,7 @@ async def test_a_failure_inside_says_nothing_of_the_inside(world: ApiWorld, work
     assert "secret" not in str(answer)
 
 
+@NOT_FOR_LONG
 async def test_a_slow_registration_is_accepted_and_can_be_followed(world: ApiWorld, worker: Worker) -> None:
     status, answer, location = await register(world, artifact="slow.tar.gz")
     assert (status, answer["status"]) == (202, "Running")
@@ -132,6 +133,7 @@ async def test_who_deploys_what_nobody_registered_is_told_that_it_is_not_there(
     )
 
 
+@NOT_FOR_LONG
 async def test_without_a_worker_a_registration_waits_for_one(world: ApiWorld) -> None:
     status, answer, location = await register(world)
     assert (status, answer["workflowId"]) == (202, f"registration/{world.model}/2.0.0")
