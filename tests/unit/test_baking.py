@@ -105,7 +105,7 @@ def test_extensions_come_to_an_end_at_the_deadline(needs: list[float], bake: flo
         (86_400, [1], 1),
     ],
 )
-def test_looks_become_rarer_the_longer_it_lasts_but_not_than_a_threshold_is_read(
+def test_looks_become_rarer_the_longer_it_lasts_but_no_reading_of_a_threshold_is_missed(
     lasted: float, intervals: list[float], pause: float
 ) -> None:
     policy = AnalysisPolicy(

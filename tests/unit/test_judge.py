@@ -108,7 +108,7 @@ def test_at_100_percent_the_earlier_stable_is_the_measure() -> None:
         (Metric("latency", Source.LATENCY, JudgeName.QUANTILE, threshold=1.5), counts(1_000, ms=20)),
     ],
 )
-def test_what_is_worse_than_at_another_time_is_held_by_the_deadline_unless_the_metric_says_else(
+def test_an_excess_over_another_time_is_held_by_the_deadline_unless_the_metric_says_otherwise(
     metric: Metric, candidate: Counts, said: NoVerdict, action: NoVerdict, extends: bool
 ) -> None:
     """A minute may be a bad one of the world: what has until its deadline to pass is not held at the bake's end."""

@@ -255,7 +255,7 @@ def test_what_is_stored_of_the_looks_gives_the_same_verdict() -> None:
     assert again.judging.verdict() == verdict
 
 
-def test_a_watch_that_has_lost_its_reference_begins_anew_without_a_verdict_of_its_own() -> None:
+def test_a_reference_that_begins_anew_adds_no_evidence_by_its_first_requests() -> None:
     at_full = AtFull(LATENCY)
     at_full.seconds(10, candidate_ms=11, stable_ms=10)
     before = at_full.judging.verdict().metrics[0].log_evidence
@@ -298,7 +298,7 @@ def test_limits_relative_to_another_time_hold_and_roll_nothing_back(metric: Metr
     assert judged(Counts(completed=100, latency={"40000": 100}), AnalysisPolicy((absolute,))).outcome is Outcome.HARM
 
 
-def test_two_series_of_which_one_has_ended_are_held_and_rolled_back_by_nobody() -> None:
+def test_kayenta_at_full_weight_is_held_since_the_stables_series_has_ended() -> None:
     kayenta = Metric("latency", Source.LATENCY, JudgeName.KAYENTA, threshold=1.0)
     judging = Judging(AnalysisPolicy((kayenta,)), weight=FULL, reference=BEFORE, prior_evidence={})
     for second in range(30):

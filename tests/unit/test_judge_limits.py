@@ -50,7 +50,7 @@ def test_a_share_over_its_limit_is_harm_by_evidence_alone(counts: Counts, outcom
 
 @given(st.integers(0, 400), st.integers(0, 400), st.sampled_from(["failed", "refused", "slow"]))
 @settings(max_examples=60, deadline=None)
-def test_more_that_goes_wrong_never_makes_a_breach_none(good: int, wrong: int, what: str) -> None:
+def test_more_failures_never_undo_a_breach(good: int, wrong: int, what: str) -> None:
     order = (Outcome.PASS, Outcome.INSUFFICIENT_DATA, Outcome.INCONCLUSIVE, Outcome.HARM)
     less, more = (judged(answered(good + wrong, **{what: number})).outcome for number in (wrong // 2, wrong))
     assert order.index(more) >= order.index(less)
@@ -65,7 +65,7 @@ def test_one_caller_however_loud_is_no_breach() -> None:
     assert judged(loud, entities=many).outcome is Outcome.HARM
 
 
-def test_what_is_configured_are_the_limits() -> None:
+def test_the_limits_are_those_of_the_config() -> None:
     config = CanaryConfig.model_validate(
         {"minimumRequests": 7, "firstVersion": {"maxFailures": 0.2, "maxRefusals": 0.01, "maxLatency": "PT0.001S"}}
     )

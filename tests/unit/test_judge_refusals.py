@@ -165,7 +165,7 @@ def test_good_candidates_beside_clients_who_send_nonsense_are_seldom_harmed() ->
     assert harmed <= 0.05 * runs
 
 
-def test_wherever_errors_are_judged_refusals_are_unless_somebody_says_otherwise() -> None:
+def test_refusals_are_judged_where_errors_are_unless_the_config_says_otherwise() -> None:
     def names(*metrics: dict[str, object]) -> list[str]:
         config = CanaryConfig.model_validate({"analysis": {"metrics": list(metrics)}, "minimumRequests": 30})
         return [each.name for each in config.analysis_policy().metrics]

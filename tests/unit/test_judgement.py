@@ -152,7 +152,7 @@ def test_what_both_refuse_is_refused_and_not_rescued(clock: Clock) -> None:
     assert mine.rescued_refusals == 0
 
 
-def test_what_must_not_be_asked_twice_is_not(clock: Clock) -> None:
+def test_a_model_that_must_not_be_asked_twice_is_asked_once(clock: Clock) -> None:
     mine = seen(clock, anonymous(), versions.refuses(0.2), fallback=False).candidate
     assert mine.client_errors > 20
     assert mine.refused == mine.fell_back == 0
@@ -167,13 +167,13 @@ def test_callers_keep_their_arm_and_are_counted_once(clock: Clock) -> None:
     assert found.answers.has_callers
 
 
-def test_a_replica_that_dies_leaves_no_record_but_the_one_of_who_answered(clock: Clock) -> None:
+def test_of_a_request_whose_replica_dies_only_the_stables_answer_is_recorded(clock: Clock) -> None:
     crash = versions.fails_callers(0.25, recorded=False)
     rescued = seen(clock, sticky(40), crash)
     assert rescued.callers.candidate_failures == rescued.candidate.sticky_errors > 20
 
 
-def test_of_what_died_and_was_not_asked_again_there_is_no_record(clock: Clock) -> None:
+def test_a_request_that_died_and_was_not_asked_again_has_no_record(clock: Clock) -> None:
     lost = seen(clock, sticky(40), versions.fails_callers(0.25, recorded=False), fallback=False)
     assert lost.callers.candidate_failures == 0
     assert lost.candidate.sticky_errors > 20

@@ -200,7 +200,9 @@ def _nothing(served: Served) -> None:
         (_nothing, concurrent.NO_RECORD),
     ],
 )
-async def test_what_cannot_be_asked_is_said_until_it_can(spoil: Callable[[Served], None], told: str) -> None:
+async def test_the_reason_why_nothing_can_be_asked_is_told_until_it_is_gone(
+    spoil: Callable[[Served], None], told: str
+) -> None:
     served, fine = Served(), Served()
     spoil(served)
     async with asking(served) as reference:

@@ -164,7 +164,7 @@ async def test_the_wait_for_its_turn_is_none_of_the_models_time(serve: Callable[
     assert max(waited) >= 0.1, "one of them waited for most of the other's quarter of a second"
 
 
-async def test_of_a_batch_that_others_have_part_in_no_time_is_told(tmp_path: Path, monkeypatch: Any) -> None:
+async def test_no_model_time_is_told_of_a_batch_that_others_share(tmp_path: Path, monkeypatch: Any) -> None:
     replica = Replica(tmp_path, resources=ReplicaResources(max_batch_size=4, batch_wait_seconds=0.001))
     replica.engine.warm_up()
     monkeypatch.setattr(inference, "_engine", replica.engine)
@@ -179,7 +179,7 @@ async def test_no_client_is_told_what_the_model_took(serve: Callable[..., Replic
 
 
 @pytest.mark.parametrize("told", ["nan", "inf", "-1", "soon"])
-async def test_a_time_that_is_none_is_an_answer_that_nobody_can_read(told: str) -> None:
+async def test_an_answer_whose_model_time_is_no_time_cannot_be_read(told: str) -> None:
     answer = httpx.Response(200, json={"prediction": 1, "confidence": None}, headers={MODEL_SECONDS_HEADER: told})
     reply = await ask(request(ONE, row()), httpx.MockTransport(lambda _: answer))
     assert reply.kind is ReplyKind.FAILED

@@ -85,7 +85,7 @@ async def test_one_that_fails_while_it_is_paused_has_failed(stage: Stage) -> Non
 
 
 @pytest.mark.parametrize("errors", [0.0, 1.0])
-async def test_a_watch_of_no_time_is_none(stage: Stage, errors: float) -> None:
+async def test_with_no_time_to_be_watched_a_first_version_is_active_at_once(stage: Stage, errors: float) -> None:
     config = {"firstVersion": {"monitoringDuration": "PT0S"}}
     async with stage.rollout(brief=FIRST, config=config, candidate_errors=errors) as rollout:
         outcome = await rollout.handle.result()
