@@ -97,7 +97,7 @@ async def test_a_process_that_dies_keeps_its_key_for_a_moment_only(world: ApiWor
     real, keys.let_go = keys.let_go, die  # what a killed process doesn't come to either
     freezing, world.app.state.parts.freezes.add = world.app.state.parts.freezes.add, die
     try:
-        await asyncio.wait_for(freeze(world, "k"), patient(5))
+        await asyncio.wait_for(freeze(world, "k"), patient(20))
     except asyncio.CancelledError:
         pass
     finally:

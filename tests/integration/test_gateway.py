@@ -270,7 +270,7 @@ async def test_an_address_that_serve_gave_to_another_application_gets_nothing_of
         await gateway.publish(bus, plan(1, 0))
         assert await answered_by(gateway, 8) == {STABLE.application: 8}
         gateway.serve.targets = {CANDIDATE.application: gateway.serve.targets[STABLE.application]}
-        async with asyncio.timeout(patient(5)):
+        async with asyncio.timeout(patient(20)):
             while (await gateway.infer("fraud")).status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 await asyncio.sleep(0.05)
 
@@ -343,5 +343,5 @@ async def test_nobody_there_is_503_in_the_error_format(gateway: Gateway, bus: Re
 
 async def test_an_agent_ends_whenever_it_is_told_to(gateway: Gateway) -> None:
     for milliseconds in range(40):
-        async with asyncio.timeout(patient(5)), gateway.agent():
+        async with asyncio.timeout(patient(20)), gateway.agent():
             await asyncio.sleep(milliseconds / 1000)

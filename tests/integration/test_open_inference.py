@@ -138,7 +138,7 @@ async def test_the_server_is_ready_when_somebody_answers_for_each_arm_that_has_w
     gateway: Gateway, bus: RedisTrafficBus, upstreams: dict[str, Upstream]
 ) -> None:
     async def becomes(status: int) -> httpx.Response:
-        async with asyncio.timeout(patient(5)):
+        async with asyncio.timeout(patient(20)):
             while (answer := await ask(gateway, "GET", "/v2/health/ready")).status_code != status:
                 await asyncio.sleep(0.05)
         return answer

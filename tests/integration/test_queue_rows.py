@@ -273,7 +273,7 @@ async def test_the_owners_of_an_outage_come_back_in_any_order_and_are_served_in_
 async def listening(engine: AsyncEngine) -> AsyncIterator[asyncio.Event]:
     heard = asyncio.Event()
     async with PostgresBell(engine).listening(heard.set):
-        await asyncio.wait_for(heard.wait(), patient(5))  # it listens
+        await asyncio.wait_for(heard.wait(), patient(20))  # it listens
         heard.clear()
         yield heard
 
@@ -302,7 +302,7 @@ async def test_who_listens_hears_again_after_his_connection_was_lost(sessions: S
         await asyncio.wait_for(heard.wait(), patient(10))  # it may have missed something, so it looks
         heard.clear()
         await moved(sessions, first, S.FAILED)
-        await asyncio.wait_for(heard.wait(), patient(2))
+        await asyncio.wait_for(heard.wait(), patient(20))
 
 
 # --- freezes ----------------------------------------------------------------------------------------------------------
@@ -314,7 +314,7 @@ async def test_a_freeze_lets_in_only_what_waits_for_its_end(sessions: Sessions, 
     until = datetime.now(UTC) + timedelta(hours=2)
     async with listening(engine) as heard:
         freeze = await freezes.add(PRODUCTION, reason="holidays", starts_at=None, until=until, by="ann")
-        await asyncio.wait_for(heard.wait(), patient(2))
+        await asyncio.wait_for(heard.wait(), patient(20))
     with pytest.raises(Conflict, match=r"Production is frozen until .*Z \(holidays\)"):
         await queued(sessions, None)
     with pytest.raises(Conflict, match="frozen"):
@@ -329,7 +329,7 @@ async def test_a_freeze_lets_in_only_what_waits_for_its_end(sessions: Sessions, 
     assert "frozen" in place.message
     async with listening(engine) as heard:
         lifted = await freezes.lift(freeze.freeze_id, by="bob")
-        await asyncio.wait_for(heard.wait(), patient(2))
+        await asyncio.wait_for(heard.wait(), patient(20))
     assert lifted.until < until
     seen = (await turns.standings([waiting]))[waiting]
     assert seen is not None

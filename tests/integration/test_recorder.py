@@ -228,7 +228,7 @@ async def test_it_ends_whenever_it_is_told_to(line: Line, monkeypatch: pytest.Mo
         ending = asyncio.create_task(until_terminated(Recorder(line.redis, line.database_url).run))
         await asyncio.sleep(0.01 + milliseconds % 30 / 1000)
         os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.wait([ending], timeout=patient(5))
+        await asyncio.wait([ending], timeout=patient(20))
         assert ending.done()
 
 

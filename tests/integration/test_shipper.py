@@ -128,7 +128,7 @@ async def test_nothing_is_lost_while_redis_is_away(
     running = asyncio.create_task(until_terminated(Shipper(tmp_path, redis).run))
     try:
         writer.write(record(0))
-        async with asyncio.timeout(patient(5)):
+        async with asyncio.timeout(patient(20)):
             while await shipped(redis) != ["0"]:
                 await asyncio.sleep(0.02)
         own_valkey.kill()
@@ -137,7 +137,7 @@ async def test_nothing_is_lost_while_redis_is_away(
         await asyncio.sleep(0.2)
         assert not running.done()
         await own_valkey.start()
-        async with Redis.from_url(own_valkey.url) as again, asyncio.timeout(patient(5)):
+        async with Redis.from_url(own_valkey.url) as again, asyncio.timeout(patient(20)):
             while await shipped(again) != numbers(1, 20):
                 await asyncio.sleep(0.02)
     finally:
@@ -351,5 +351,5 @@ async def test_a_long_stream_is_waited_for(tmp_path: Path, redis: Redis, monkeyp
     await asyncio.sleep(0.25)
     assert not waiting.done()
     await redis.xtrim(STREAM, maxlen=0)
-    assert await asyncio.wait_for(waiting, patient(5)) == 1
+    assert await asyncio.wait_for(waiting, patient(20)) == 1
     assert await shipped(redis) == ["1"]

@@ -65,7 +65,7 @@ async def test_the_newest_report_counts_whatever_the_clock_of_the_proxy_says(
     world: Any = World(over_redis=over_redis, by_api=by_api)
     activities = TrafficActivities(world, world, world, world, clock=lambda: NOW + off)
     change = TrafficChange(Environment.PRODUCTION, "m", "dep-2", 1, STABLE, CANDIDATE, FULL // 2)
-    async with asyncio.timeout(patient(5)):
+    async with asyncio.timeout(patient(20)):
         verified: VerifiedWeight = await ActivityEnvironment().run(
             activities.set_weight, SetWeight(change=change, share=FULL // 2, progress=None, needs={})
         )

@@ -236,7 +236,7 @@ async def test_a_body_without_end_is_refused(replica: Replica) -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": PATH, "headers": []}
-    await asyncio.wait_for(InferenceApp()(scope, receive, send), patient(5))
+    await asyncio.wait_for(InferenceApp()(scope, receive, send), patient(20))
     assert sent[0]["status"] == 413
 
 

@@ -32,7 +32,7 @@ class Counting:
         return [Prediction(each * 2, None) for each in instances]
 
 
-GATHERS = ReplicaResources(max_batch_size=8, batch_wait_seconds=0.2)
+GATHERS = ReplicaResources(max_batch_size=8, batch_wait_seconds=3_600)
 
 
 @pytest.mark.parametrize(("resources", "sizes"), [(GATHERS, [8]), (ReplicaResources(), [1] * 8)])
@@ -74,7 +74,7 @@ async def test_a_model_that_raises_stop_iteration_fails_its_request_alone(
 ) -> None:
     replica = Replica(tmp_path, Exhausted(), resources=resources)  # so slow, as far as is known, that it gets a thread
     monkeypatch.setattr(inference, "_engine", replica.engine)
-    async with asyncio.timeout(patient(5)):
+    async with asyncio.timeout(patient(20)):
         answers = await asyncio.gather(*(replica.send({"features": each}) for each in (-1, 0)))
     assert [status for status, _ in answers] == [500, 200]
     assert (await replica.send({"features": 0}))[0] == 200

@@ -127,7 +127,7 @@ class Square:
         is_long = self.is_slow or max(map(len, instances)) >= 100
         self._now += SLOW if is_long else QUICK
         if is_long:
-            assert self.let_go.wait(patient(5)), "the event loop was kept"
+            assert self.let_go.wait(patient(20)), "the event loop was kept"
         return [Prediction(len(each), None) for each in instances]
 
 

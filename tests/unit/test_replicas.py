@@ -254,7 +254,7 @@ async def test_one_put_serves_all_who_start_at_one_time_and_none_calls_off_what_
     assert len(serve.puts) == 1, "what is being built is let be"
     serve.building.clear()
     await asyncio.gather(*together)
-    async with asyncio.timeout(patient(5)):
+    async with asyncio.timeout(patient(20)):
         while len(serve.puts) == 1:
             await asyncio.sleep(0.01)
     serve.building.clear()
@@ -288,7 +288,7 @@ async def test_a_build_that_hangs_does_not_hold_up_the_others_for_ever(monkeypat
     hangs = starting(activities, "hangs")
     await settle()
     late = starting(activities, "late")
-    async with asyncio.timeout(patient(5)):
+    async with asyncio.timeout(patient(20)):
         while "late" not in serve.told:
             await asyncio.sleep(0.01)
     serve.building.clear()
@@ -299,9 +299,9 @@ async def test_a_serve_that_does_not_say_what_it_was_told_is_told_what_can_not_w
     rows, serve = Rows(), HeldServe()
     world = World(brief=rollout_brief(), clock=lambda: 0.0)
     activities = ReplicaActivities(rows, serve, FakeProbe(world), FakePlans(world))
-    rows.desired, serve.told, serve.answer_seconds = [Desired.at_rest(spec("serves"))], {"serves": 1}, 60.0
+    rows.desired, serve.told, serve.answer_seconds = [Desired.at_rest(spec("serves"))], {"serves": 1}, 3_600.0
     environment = ActivityEnvironment()
     environment.info = replace(environment.info, task_queue="test")
-    async with asyncio.timeout(patient(5)):
+    async with asyncio.timeout(patient(20)):
         await environment.run(activities.scale_replicas, ScaleReplicas(replicas={"serves": 2}, wait=False))
     assert serve.told == {"serves": 2}
