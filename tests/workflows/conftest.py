@@ -62,6 +62,12 @@ class Rollout:
             what=lambda: f"it, after statuses {self.world.statuses},",
         )
 
+    async def bakes_at(self, *weights: int) -> None:
+        """Wait until these are its weights so far, and the bake of the last has begun: its watch has looked."""
+        await self.until(lambda world: world.weights == list(weights))
+        before = len(self.world.looks)
+        await self.until(lambda world: any(bake.weight == weights[-1] for bake, _ in world.looks[before:]))
+
 
 def ports_of(world: World) -> Ports:
     """One fake for each port, over this world."""

@@ -124,8 +124,8 @@ class FakeCluster:
         await self.world.work()
 
     async def applications(self) -> dict[str, ApplicationState]:
-        if self.world.ray_is_away:
-            await asyncio.sleep(60)
+        while self.world.ray_is_away:
+            await asyncio.sleep(0.05)
         self.world.settle()
         health = ApplicationHealth.RUNNING
         if self.world.replicas_hang:

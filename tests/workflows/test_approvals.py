@@ -9,10 +9,10 @@ import pytest
 from hotswap.domain.approval import FourEyes
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.verdict import Reason
-from tests.fixtures.patience import patient
+from tests.fixtures.patience import patient, scaled
 from tests.workflows.conftest import Rollout, Stage
 
-STEPS = [{"weight": 20, "bake": "PT1S", "pause": {"limit": "PT1S"}}, {"weight": 100, "bake": "PT1S"}]
+STEPS = [{"weight": 20, "bake": "PT1S", "pause": {"limit": scaled("PT3S")}}, {"weight": 100, "bake": "PT1S"}]
 
 
 async def waits(rollout: Rollout) -> None:

@@ -24,13 +24,11 @@ def assert_back_at_the_stable(world: World) -> None:
 async def test_a_crash_loop_is_not_taken_for_progress(stage: Stage) -> None:
     """Each start looks like a success for a moment; the deadline is the phase's and not the start's."""
     async with stage.rollout(replicas_crash=True, config={"progressDeadline": "PT6S"}) as rollout:
-        begun = asyncio.get_running_loop().time()
+        # Where each start had a deadline of its own it would go on for ever.
         outcome = await asyncio.wait_for(rollout.handle.result(), patient(60))
-        took = asyncio.get_running_loop().time() - begun
     assert (outcome.status, outcome.reason) == (S.FAILED, Reason.DEADLINE_EXCEEDED)
     assert "nobody listens there, after start" in outcome.message
     assert int(outcome.message.rpartition(" ")[2]) > 1, "it was tried again, and the deadline didn't move"
-    assert took < patient(40), "where each start had a deadline of its own it would go on for ever"
     assert rollout.world.weights == []
     assert_back_at_the_stable(rollout.world)
 

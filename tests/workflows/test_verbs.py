@@ -36,12 +36,6 @@ async def refused(rollout: Rollout, verb: str, why: str, **said: Any) -> None:
     assert why in answer["message"]
 
 
-async def baking_at(rollout: Rollout, *weights: int) -> None:
-    """Its weights so far, and the bake of the last has begun."""
-    await rollout.until(lambda world: world.weights == list(weights))
-    await asyncio.sleep(patient(0.3))
-
-
 async def is_in(rollout: Rollout, status: S) -> None:
     await rollout.until(lambda world: world.statuses[-1] is status)
 
@@ -55,7 +49,7 @@ async def test_a_pause_stays_at_its_weight_until_it_is_resumed(stage: Stage, how
             await rollout.handle.signal(verb, {"by": "ann"})
 
     async with stage.rollout(config={"monitoringDuration": scaled("PT2S")}) as rollout:
-        await baking_at(rollout, 5_000)
+        await rollout.bakes_at(5_000)
         await say("pause")
         await is_in(rollout, S.PAUSED)
         await asyncio.sleep(patient(2.5))
@@ -72,7 +66,7 @@ async def test_a_pause_stays_at_its_weight_until_it_is_resumed(stage: Stage, how
 @pytest.mark.parametrize("said", [{"by": "ann", "reason": "late labels"}, "no object"])
 async def test_a_rollback_by_that_name_is_an_abort_also_where_it_could_not_be_read(stage: Stage, said: Any) -> None:
     async with stage.rollout(config=LONG) as rollout:
-        await baking_at(rollout, 5_000)
+        await rollout.bakes_at(5_000)
         await rollout.handle.signal("rollback", said)
         outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.ROLLBACK_REQUESTED)
@@ -94,7 +88,7 @@ async def test_a_pause_before_the_first_weight_publishes_none(stage: Stage) -> N
 
 async def test_harm_ends_a_pause(stage: Stage) -> None:
     async with stage.rollout(config=LONG) as rollout:
-        await baking_at(rollout, 5_000)
+        await rollout.bakes_at(5_000)
         await accepted(rollout, "pause")
         await is_in(rollout, S.PAUSED)
         rollout.world.candidate_errors = 0.5
@@ -104,7 +98,7 @@ async def test_harm_ends_a_pause(stage: Stage) -> None:
 
 async def test_what_has_no_effect_is_on_record_while_the_bake_goes_on(stage: Stage) -> None:
     async with stage.rollout(config=LONG) as rollout:
-        await baking_at(rollout, 5_000)
+        await rollout.bakes_at(5_000)
         await rollout.handle.signal("resume", {"by": "ann"})
         await rollout.until(lambda world: any(kind == "resume" for kind, _, _ in world.decisions), seconds=5)
         assert rollout.world.weights == [5_000]
@@ -115,7 +109,7 @@ async def test_what_has_no_effect_is_on_record_while_the_bake_goes_on(stage: Sta
 
 async def test_a_pause_that_nobody_ends_goes_back(stage: Stage) -> None:
     async with stage.rollout(config={**LONG, "pauseDeadline": "PT1S"}) as rollout:
-        await baking_at(rollout, 5_000)
+        await rollout.bakes_at(5_000)
         await accepted(rollout, "pause")
         outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.DEADLINE_EXCEEDED)
@@ -165,18 +159,18 @@ async def test_what_came_to_no_verdict_is_judged_again_when_asked(stage: Stage) 
 async def test_promote_goes_on_from_a_pause_and_goto_where_it_is_told(stage: Stage) -> None:
     steps = [{"weight": weight} for weight in (10, 20, 30, 100)]
     async with stage.rollout(config={**LONG, "steps": steps}) as rollout:
-        await baking_at(rollout, 1_000)
+        await rollout.bakes_at(1_000)
         await refused(rollout, "goto", "its steps are 1 to 4", step=5)
         await accepted(rollout, "goto", step=3)
-        await baking_at(rollout, 1_000, 3_000)
+        await rollout.bakes_at(1_000, 3_000)
         await accepted(rollout, "goto", step=2)
-        await baking_at(rollout, 1_000, 3_000, 2_000)
+        await rollout.bakes_at(1_000, 3_000, 2_000)
         await accepted(rollout, "pause")
         await is_in(rollout, S.PAUSED)
         await accepted(rollout, "promote")
-        await baking_at(rollout, 1_000, 3_000, 2_000, 3_000)
+        await rollout.bakes_at(1_000, 3_000, 2_000, 3_000)
         await accepted(rollout, "promote", full=True)
-        await baking_at(rollout, 1_000, 3_000, 2_000, 3_000, 10_000)
+        await rollout.bakes_at(1_000, 3_000, 2_000, 3_000, 10_000)
         await accepted(rollout, "promote")
         outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert outcome.status is S.ACTIVE
@@ -185,12 +179,12 @@ async def test_promote_goes_on_from_a_pause_and_goto_where_it_is_told(stage: Sta
 async def test_a_word_that_falls_into_the_beginning_of_a_pause_is_not_missed(stage: Stage) -> None:
     steps = [{"weight": weight} for weight in (10, 100)]
     async with stage.rollout(config={**LONG, "steps": steps}, held_entering=S.PAUSED) as rollout:
-        await baking_at(rollout, 1_000)
+        await rollout.bakes_at(1_000)
         await accepted(rollout, "pause")
         await is_in(rollout, S.PAUSED)
         await accepted(rollout, "promote")
         rollout.world.released.set()
-        await baking_at(rollout, 1_000, 10_000)
+        await rollout.bakes_at(1_000, 10_000)
         await accepted(rollout, "promote")
         outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert outcome.status is S.ACTIVE
@@ -199,7 +193,7 @@ async def test_a_word_that_falls_into_the_beginning_of_a_pause_is_not_missed(sta
 async def test_a_word_that_falls_into_the_end_of_a_pause_is_not_missed(stage: Stage) -> None:
     steps = [{"weight": weight} for weight in (10, 20, 100)]
     async with stage.rollout(config={**LONG, "steps": steps}) as rollout:
-        await baking_at(rollout, 1_000)
+        await rollout.bakes_at(1_000)
         await accepted(rollout, "pause")
         await is_in(rollout, S.PAUSED)
         rollout.world.held_entering = S.PROGRESSING
@@ -207,9 +201,9 @@ async def test_a_word_that_falls_into_the_end_of_a_pause_is_not_missed(stage: St
         await is_in(rollout, S.PROGRESSING)
         await accepted(rollout, "goto", step=2)
         rollout.world.released.set()
-        await baking_at(rollout, 1_000, 2_000)
+        await rollout.bakes_at(1_000, 2_000)
         await accepted(rollout, "promote", full=True)
-        await baking_at(rollout, 1_000, 2_000, 10_000)
+        await rollout.bakes_at(1_000, 2_000, 10_000)
         await accepted(rollout, "promote")
         outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert outcome.status is S.ACTIVE
@@ -231,7 +225,7 @@ async def test_what_has_no_effect_is_told_why_and_kept(stage: Stage, status: S) 
 @pytest.mark.parametrize("said", [{}, {"by": "ann"}, {"by": "ann", "step": "two"}, {"by": "ann", "step": 0}])
 async def test_a_step_that_could_not_be_read_is_refused_with_the_field(stage: Stage, said: dict[str, Any]) -> None:
     async with stage.rollout(config=LONG) as rollout:
-        await baking_at(rollout, 5_000)
+        await rollout.bakes_at(5_000)
         with pytest.raises(Exception, match=r"[Uu]pdate failed") as refusal:
             await rollout.handle.execute_update("goto", said)
         assert "step" in str(getattr(refusal.value, "cause", refusal.value)) or said == {}
