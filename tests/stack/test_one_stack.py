@@ -68,7 +68,8 @@ def test_the_demo_does_the_main_job(own: Own) -> None:
     assert summary["rolledBack"] == "3.0.0"
     assert summary["workerKilled"] is True
     assert summary["failed"] == 0
-    assert summary["requests"] >= 2_000
+    assert summary["requests"] > summary["canaryRequests"]
+    assert summary["longestSilenceSeconds"] < 10
     assert summary["canaryRequests"] >= 100
     assert summary["candidateErrors"] >= 1
     assert summary["candidateErrorsFelt"] == 0

@@ -35,3 +35,10 @@ def test_a_share_is_what_was_given_to_the_candidate_also_where_it_failed() -> No
     changes = [WeightChange("set_weight", 5_000, 9.0, 9.5, "worker")]
     (split,) = account.splits([BY_STABLE, RESCUED, FELT, GOOD], changes, candidate="3.0.0", end=20.0)
     assert (split.requests, split.candidate) == (4, 2)
+
+
+def test_the_longest_silence_is_between_two_answers_or_before_the_first_or_after_the_last() -> None:
+    answers = [MISSING, GOOD]
+    assert account.longest_silence(answers, begun=10.0, ended=15.0) == 14.1 - 10.1
+    assert account.longest_silence(answers, begun=4.0, ended=15.0) == 10.1 - 4.0
+    assert account.longest_silence([], begun=4.0, ended=15.0) == 11.0

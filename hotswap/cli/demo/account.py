@@ -14,7 +14,6 @@ from hotswap.cli.demo.traffic import Answer
 from hotswap.domain.traffic import FULL
 
 CONFIDENCE = 0.9999
-LEAST_REQUESTS = 2_000
 LEAST_CANDIDATE_REQUESTS = 100
 
 
@@ -78,6 +77,12 @@ def rollback_seconds(answers: Sequence[Answer], changes: Sequence[WeightChange],
     if not errors or not withdrawn:
         return None
     return withdrawn[0].verified_at - min(error.answered_at for error in errors)
+
+
+def longest_silence(answers: Sequence[Answer], *, begun: float, ended: float) -> float:
+    """Return for how many seconds at most no client was answered between two instants (Unix time, seconds)."""
+    instants = [begun, *sorted(answer.answered_at for answer in answers), ended]
+    return max(later - earlier for earlier, later in pairwise(instants))
 
 
 def was_taken_over(changes: Sequence[WeightChange]) -> bool:

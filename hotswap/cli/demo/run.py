@@ -24,7 +24,7 @@ from hotswap.cli.demo import account
 from hotswap.cli.demo.account import Claim, Split
 from hotswap.cli.demo.history import WeightChange, weight_changes
 from hotswap.cli.demo.models import TrainedModels, train
-from hotswap.cli.demo.traffic import Answer, Traffic
+from hotswap.cli.demo.traffic import TIMEOUT_SECONDS, Answer, Traffic
 from hotswap.cli.stack import control_environment
 from hotswap.client import HotSwap
 from hotswap.domain.ids import deployment_workflow_id
@@ -93,6 +93,7 @@ class _Demo:
         self._say(f"deploying {FIRST}, the first version: straight to 100% after validation and warm-up")
         first = self._until_ended(self._api.deploy(MODEL, version=FIRST, config=BRIEFLY).deployment_id)
         traffic = Traffic(self._url, self._token, MODEL, models.requests, pause=PAUSE_SECONDS)
+        begun = time.time()
         traffic.start()
         try:
             good, killed = self._canary_with_a_killed_worker()
@@ -102,8 +103,10 @@ class _Demo:
             time.sleep(1)
         finally:
             traffic.stop()
+        stopped = time.time()
         good_changes, broken_changes = asyncio.run(self._changes(good, broken))
         answers = traffic.answers
+        silence = account.longest_silence(answers, begun=begun, ended=stopped)
         split = account.splits(answers, good_changes, candidate=GOOD, end=promoted_at)
         rollback = account.rollback_seconds(answers, broken_changes, broken=BROKEN)
         errors = account.errors_of(answers, BROKEN)
@@ -117,7 +120,9 @@ class _Demo:
             Claim(f"{GOOD} is promoted", f"{good.status}: {good.reason}", good.status is DeploymentStatus.ACTIVE),
             Claim("a second worker took over after kill -9", _workers(good_changes), taken_over),
             *(_split_claim(each) for each in split),
-            Claim(f"{GOOD} answered below 100%", f"{below_full} requests", below_full >= 100),
+            Claim(
+                f"{GOOD} answered below 100%", f"{below_full} requests", below_full >= account.LEAST_CANDIDATE_REQUESTS
+            ),
             Claim(
                 f"{BROKEN} passed validation and got traffic",
                 f"{len(broken_changes)} weight changes",
@@ -128,9 +133,13 @@ class _Demo:
                 f"{broken.status}: {broken.reason}",
                 broken.status is DeploymentStatus.ROLLED_BACK and broken.reason == "ErrorRateIncreased",
             ),
-            Claim("its errors were seen, and ended", f"{len(errors)} errors, {rollback} s", rollback is not None),
+            Claim("its errors were seen, and ended", _ended(len(errors), rollback), rollback is not None),
             Claim("the stable answered for it: no client felt one", _told(felt), not felt),
-            Claim("clients kept asking", f"{len(answers)} requests", len(answers) >= account.LEAST_REQUESTS),
+            Claim(
+                "clients kept asking and were answered",
+                f"{len(answers)} requests, at most {silence:.1f} s without an answer",
+                silence < TIMEOUT_SECONDS,
+            ),
             Claim("no other request failed", _told(failed), not failed),
         ]
         summary = {
@@ -138,6 +147,7 @@ class _Demo:
             "rolledBack": broken.version if broken.status is DeploymentStatus.ROLLED_BACK else None,
             "workerKilled": taken_over,
             "requests": len(answers),
+            "longestSilenceSeconds": round(silence, 3),
             "failed": len(failed),
             "candidateErrors": len(errors),
             "candidateErrorsFelt": len(felt),
@@ -209,6 +219,12 @@ def _split_claim(split: Split) -> Claim:
         f"{split.candidate} of {split.requests}, expected {split.lowest} to {split.highest}",
         split.is_honoured,
     )
+
+
+def _ended(errors: int, rollback: float | None) -> str:
+    if rollback is None:
+        return f"{errors} errors, and it was not withdrawn"
+    return f"{errors} errors, withdrawn {rollback:.2f} s after the first"
 
 
 def _told(failed: list[Answer]) -> str:

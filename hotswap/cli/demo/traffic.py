@@ -10,6 +10,8 @@ import httpx
 
 CLIENTS = 6
 PAUSE_SECONDS = 0.012
+TIMEOUT_SECONDS = 10.0
+"""A client waits so long for an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Traffic:
             self._thread.join()
 
     async def _ask_all(self) -> None:
-        async with httpx.AsyncClient(headers=self._headers, timeout=10, trust_env=False) as client:
+        async with httpx.AsyncClient(headers=self._headers, timeout=TIMEOUT_SECONDS, trust_env=False) as client:
             await asyncio.gather(*(self._ask(client) for _ in range(self._clients)))
 
     async def _ask(self, client: httpx.AsyncClient) -> None:
