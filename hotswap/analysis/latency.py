@@ -57,7 +57,8 @@ class QuantileJudge:
         callers = self._by_callers()
         lasting = self._lumps.log_evidence
         evidence = self._setting.prior + (lasting if callers is None else min(lasting, self._evidence(*callers)))
-        seen = quantiles(metric, *(callers or (candidate.latency, stable.latency)), alpha=self._setting.alpha)
+        mine, theirs = callers or (candidate.latency, stable.latency)
+        seen = quantiles(metric, mine, theirs, alpha=self._setting.alpha)
         if seen is None or min(candidate.good, stable.good) < metric.samples:
             lacking = f"fewer than {metric.samples} good answers from an arm"
             return result(metric, Outcome.INSUFFICIENT_DATA, lacking, evidence=evidence)

@@ -105,7 +105,7 @@ async def test_what_only_one_arm_could_be_asked_is_of_the_budget_too() -> None:
     served = Served()
     served.targets["stable"] = ()
     async with asking(served, answers=30) as reference:
-        await until(lambda: len(served.asked) == 2)
+        await until(lambda: len(served.asked) >= 2)
         await asyncio.sleep(0.1)
     assert served.asked == [("candidate", "r-0")] * 2, "of three turns the stable's was the second"
     assert reference.seen.asked == 0
