@@ -7,7 +7,7 @@ A request of nobody in particular weighs 1, and all of one caller's weigh 1 toge
 import numpy as np
 
 from benchmarks.judgement.requests import LABELS, NOBODY, Bools, Floats, Ints
-from hotswap.domain.analysis import RESCUES, Entities, Moments, Reading
+from hotswap.domain.analysis import ANSWER, RESCUES, Entities, Moments, Reading
 from hotswap.domain.traffic import BUCKETS_PER_OCTAVE, bucket_bound
 from hotswap.persistence.draws import Values, reading
 
@@ -92,7 +92,7 @@ class Predictions:
         mine, theirs = (
             {
                 name: {str(place): float(weight) for place, weight in enumerate(_weighed(counted[arm])) if weight}
-                for name, counted in (("answer", self._answer), ("confidence class", self._class))
+                for name, counted in ((ANSWER, self._answer), ("confidence class", self._class))
                 if counted[arm].any()
             }
             for arm in (CANDIDATE, STABLE)

@@ -1,5 +1,7 @@
 """Many metrics, one verdict: the error probability is divided among them, and the worst of them counts."""
 
+from collections.abc import Mapping
+
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, NoVerdict
 from hotswap.domain.verdict import ArmFigures, MetricResult, Outcome, Verdict
 
@@ -19,6 +21,16 @@ def alpha_of(metric: Metric, policy: AnalysisPolicy) -> float:
     return policy.alpha * metric.share / sum(each.share for each in risky)
 
 
+def prior_parts(metric: Metric, prior: Mapping[str, float]) -> dict[str, float]:
+    """What earlier steps have shown of each part of a metric, by the part's name."""
+    mark = f"{metric.name}."
+    return {name.removeprefix(mark): found for name, found in prior.items() if name.startswith(mark)}
+
+
+def _evidence(of: MetricResult) -> dict[str, float]:
+    return {of.name: of.log_evidence} | {f"{of.name}.{part}": found for part, found in of.parts.items()}
+
+
 def combined(metrics: tuple[MetricResult, ...], *, candidate: ArmFigures, stable: ArmFigures) -> Verdict:
     """Harm of any metric is harm; else the worst that a required one came to, and nothing judged is no pass."""
     counted = [each for each in metrics if each.required or each.outcome in (Outcome.HARM, Outcome.PASS)]
@@ -35,7 +47,7 @@ def combined(metrics: tuple[MetricResult, ...], *, candidate: ArmFigures, stable
         candidate=candidate,
         stable=stable,
         metrics=metrics,
-        evidence={each.name: each.log_evidence for each in metrics},
+        evidence={name: found for each in metrics for name, found in _evidence(each).items()},
         action=action,
         early=outcome is Outcome.PASS and all(each.early for each in counted),
         extends=action is NoVerdict.HOLD and all(each.extends for each in told if each.on_no_verdict is action),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from hotswap.analysis.folded import Folding
@@ -24,8 +24,8 @@ _REASONS = {
 class Setting:
     """In which step a metric is judged, and how sure one must be.
 
-    `prior` is the evidence of the steps before; `early` says whether anybody asks for non-inferiority. Where callers
-    are known, harm needs at least `minimum_callers` of them.
+    `prior` is the evidence of the steps before, and `prior_parts` that of single parts of the metric; `early` says
+    whether anybody asks for non-inferiority. Where callers are known, harm needs at least `minimum_callers` of them.
     """
 
     weight: int
@@ -34,6 +34,7 @@ class Setting:
     prior: float = 0.0
     early: bool = False
     minimum_callers: int = MINIMUM_CALLERS
+    prior_parts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def share(self) -> float | None:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from hotswap.analysis.collapse import CollapseJudge
 from hotswap.analysis.errors import ErrorsJudge, stable_is_down
-from hotswap.analysis.family import alpha_of, combined
+from hotswap.analysis.family import alpha_of, combined, prior_parts
 from hotswap.analysis.figures import MetricJudge, Setting, figures
 from hotswap.analysis.folded import NotOurs, dump, fingerprint, load
 from hotswap.analysis.kayenta import KayentaJudge
@@ -138,4 +138,5 @@ class Judging:
 
     def _judge(self, metric: Metric) -> MetricJudge:
         alpha, prior = alpha_of(metric, self._policy), self._prior.get(metric.name, 0.0)
-        return _JUDGES[metric.judge](metric, replace(self._setting, alpha=alpha, prior=prior))
+        setting = replace(self._setting, alpha=alpha, prior=prior, prior_parts=prior_parts(metric, self._prior))
+        return _JUDGES[metric.judge](metric, setting)

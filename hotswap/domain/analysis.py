@@ -17,6 +17,9 @@ LATENCY_FLOOR_MS = 1.0
 
 MINIMUM_CALLERS = 5
 
+ANSWER = "answer"
+"""The distribution of the answers themselves, as text, among those that a reading of answers has."""
+
 
 class Source(StrEnum):
     """Where a metric's figures come from."""
@@ -87,7 +90,7 @@ class Metric:
     - `limit` (errors, refusals, latency): harm where more than `threshold` of the candidate's own requests failed, were
       refused, or took longer than `maximum` milliseconds; nothing is compared.
     - `collapse` (answers): harm where one answer, or one class of sizes or confidences, is `threshold` more of all
-      than it is of the stable's.
+      than it is of the stable's; where answers are labels, `label_shift` more of one of them (None: `threshold`).
 
     `samples` is the least of each arm for a verdict. A metric that isn't `required` passes for want of data only, and
     says so; one that doesn't `rolls_back` never harms. `share` is its weight when the error probability is divided.
@@ -114,6 +117,7 @@ class Metric:
     on_no_verdict: NoVerdict = NoVerdict.EXTEND
     share: float = 1.0
     floor_ms: float = LATENCY_FLOOR_MS
+    label_shift: float | None = None
 
     @property
     def is_absolute(self) -> bool:

@@ -81,6 +81,7 @@ class MetricResult:
 
     `log_evidence` is the natural logarithm of its e-value so far, all steps before included; `early` says that the
     candidate is shown to be within the threshold already. Where it `extends`, `on_no_verdict` waits for the deadline.
+    `parts` has the evidence of each distribution, of a metric that judges several: then the steps go on from those.
     """
 
     name: str
@@ -94,6 +95,7 @@ class MetricResult:
     log_evidence: float = 0.0
     early: bool = False
     extends: bool = False
+    parts: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +103,10 @@ class Verdict:
     """Of all metrics together: harm of any is harm, and only if all that are required pass it is a pass.
 
     `action` is what the metrics without a verdict ask for, the strictest of them; where it `extends`, that comes at the
-    step's deadline and not at the bake's end. `evidence` is each metric's `log_evidence`, which the next step goes on
-    from. `missing` are the proxies that were silent at the time. `concurrent` is what both arms were asked again, at
-    100%. `bake_until` is when the bake that it was said in is to end (Unix time, seconds), None of a hold.
+    step's deadline and not at the bake's end. `evidence` is each metric's `log_evidence`, and as `metric.part` that of
+    its parts, which the next step goes on from. `missing` are the proxies that were silent at the time. `concurrent` is
+    what both arms were asked again, at 100%. `bake_until` is when the bake that it was said in is to end (Unix time,
+    seconds), None of a hold.
     """
 
     outcome: Outcome

@@ -40,6 +40,9 @@ _OF_SOURCE = {
 DRIFT_SAMPLES = 200
 """Chance alone sets fewer values of many features further apart than a rollback's threshold."""
 
+LABEL_SHIFT = 0.1
+"""One label may be a tenth more of all answers, which a person is asked about: see docs/analysis.md."""
+
 _THRESHOLDS = {
     JudgeName.BETA_MIXTURE: 0.01,
     JudgeName.QUANTILE: 1.5,
@@ -61,14 +64,15 @@ class MetricConfig(Message):
 
     `threshold` is the excess beyond which evidence is harm: `betaMixture` failures per request (0.01), `quantile` a
     ratio (1.5), `mean` a difference, or a share of the stable's mean when `relative` (0.05), `collapse` a part of all
-    answers (0.3), `kayenta` a ratio of means (1.0). The judge `threshold` has `max` and `min` instead, of the value, or
-    of its ratio to the stable's when `relative`.
+    answers (0.3; of labels `labelShift`, 0.1), `kayenta` a ratio of means (1.0). The judge `threshold` has `max` and
+    `min` instead, of the value, or of its ratio to the stable's when `relative`.
     """
 
     name: MetricName
     source: Source
     judge: JudgeName | None = None
     threshold: Number | None = Field(None, ge=0)
+    label_shift: Number | None = Field(None, ge=0, le=1, description="of the judge `collapse`: its threshold of labels")
     worse: Worse | None = Field(None, description="which way is worse; `lower` for accuracy and confidence")
     relative: Flag = False
     quantile: Number = Field(0.5, ge=0.5, le=0.999)
@@ -99,6 +103,8 @@ class MetricConfig(Message):
                 raise ValueError("judge threshold needs min or max")
         elif self.minimum is not None or self.maximum is not None:
             raise ValueError(f"min and max are the judge threshold's; {judge} has `threshold`")
+        if self.label_shift is not None and judge is not JudgeName.COLLAPSE:
+            raise ValueError(f"labelShift is the judge collapse's, and {judge} knows no labels")
         if not self.bounds[0] < self.bounds[1]:
             raise ValueError(f"bounds {list(self.bounds)} must be two numbers, the smaller one first")
         if (self.query is not None) != (self.source is Source.PROMETHEUS):
@@ -119,6 +125,9 @@ class MetricConfig(Message):
         judge = self.judge or _OF_SOURCE[self.source][0]
         lower_is_worse = self.source in {Source.ACCURACY, Source.CONFIDENCE}
         least = max(minimum_requests, DRIFT_SAMPLES) if self.source is Source.DRIFT else minimum_requests
+        label_shift = self.label_shift
+        if label_shift is None and judge is JudgeName.COLLAPSE and self.threshold is None:
+            label_shift = LABEL_SHIFT
         return Metric(
             name=self.name,
             source=self.source,
@@ -138,6 +147,7 @@ class MetricConfig(Message):
             required=self.required,
             rolls_back=self.rolls_back,
             on_no_verdict=self.on_no_verdict,
+            label_shift=label_shift,
         )
 
 

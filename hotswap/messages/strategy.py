@@ -21,7 +21,7 @@ from hotswap.domain.strategy import (
     first_steps,
     up_to_full,
 )
-from hotswap.messages.analysis import DRIFT_SAMPLES, AnalysisConfig, refusals
+from hotswap.messages.analysis import DRIFT_SAMPLES, LABEL_SHIFT, AnalysisConfig, refusals
 from hotswap.messages.base import Duration, Message
 from hotswap.values import Duration as AnyDuration
 from hotswap.values import Flag, Number, Whole, spelled
@@ -53,6 +53,12 @@ class RollbackThresholds(Message):
     )
     collapse: Number = Field(
         0.3, ge=0, le=1, description="absolute: how much more of all answers may be alike; beyond it a person is asked"
+    )
+    label_shift: Number = Field(
+        LABEL_SHIFT,
+        ge=0,
+        le=1,
+        description="absolute: how much more of all answers one label may be; beyond it a person is asked",
     )
     drift: Number | None = Field(None, ge=0, description="PSI or KS distance of a feature; 0.3 when absent")
 
@@ -99,6 +105,7 @@ class RollbackThresholds(Message):
                 Source.ANSWERS,
                 JudgeName.COLLAPSE,
                 threshold=self.collapse,
+                label_shift=self.label_shift,
                 samples=minimum_requests,
                 interval_seconds=10.0,
                 required=False,

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, Text, case, func, literal, select
 from sqlalchemy.sql.selectable import Select
 
-from hotswap.domain.analysis import Metric, Reading, Subject
+from hotswap.domain.analysis import ANSWER, Metric, Reading, Subject
 from hotswap.persistence import draws
 from hotswap.persistence.arms import answered_by_weight, moment
 from hotswap.persistence.database import Sessions
@@ -56,7 +56,7 @@ def _categories() -> dict[str, ColumnElement[Any]]:
     size = func.sign(number) * func.floor(func.ln(1 + func.abs(number)) * PER_E_FOLD)
     sure = func.floor(func.least(func.greatest(record.confidence, 0.0), 0.9999) * 20).cast(Integer)
     return {
-        "answer": func.left(record.prediction, LONGEST),
+        ANSWER: func.left(record.prediction, LONGEST),
         "size class": case((number.is_not(None), size.cast(Integer).cast(Text)), else_=None),
         "confidence class": case((record.confidence.is_not(None), sure.cast(Text)), else_=None),
     }

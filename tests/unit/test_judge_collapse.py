@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import Look, NoVerdict, Reading, Source
+from hotswap.domain.analysis import AnalysisPolicy, Look, NoVerdict, Reading, Source
 from hotswap.domain.traffic import FULL, Counts
 from hotswap.domain.verdict import Outcome, Verdict
 from hotswap.messages import CanaryConfig
@@ -17,11 +17,16 @@ GOOD = Counts(completed=100, latency={"5000": 100})
 
 
 def judged(
-    mine: dict[str, list[str]], theirs: dict[str, list[str]], *, weight: int = FULL // 2, callers: bool = False
+    mine: dict[str, list[str]],
+    theirs: dict[str, list[str]],
+    *,
+    weight: int = FULL // 2,
+    callers: bool = False,
+    policy: AnalysisPolicy = POLICY,
 ) -> Verdict:
     shares = [{name: dict(Counter(values)) for name, values in arm.items()} for arm in (mine, theirs)]
     reading = Reading(1.0, candidate_shares=shares[0], stable_shares=shares[1], has_callers=callers)
-    judging = Judging(POLICY, weight=weight, reference=GOOD if weight == FULL else None, prior_evidence={})
+    judging = Judging(policy, weight=weight, reference=GOOD if weight == FULL else None, prior_evidence={})
     judging.add(Look(1.0, GOOD, GOOD, {"predictions": reading}))
     return judging.verdict(is_over=True)
 
@@ -49,12 +54,30 @@ SURE = {"19": 0.5, "18": 0.3, "17": 0.2}
         pytest.param(
             {"size class": ["5"] * 100}, {"size class": drawn(5, 100, dict.fromkeys("12345", 1.0))}, True, id="5"
         ),
+        pytest.param(
+            {"answer": drawn(12, 450, {"approve": 0.3, "review": 0.5, "decline": 0.15, "refer": 0.05})},
+            {"answer": drawn(13, 450, {"approve": 0.5, "review": 0.3, "decline": 0.15, "refer": 0.05})},
+            True,
+            id="one label instead of another for a fifth",
+        ),
         pytest.param({"answer": drawn(6, 100, SPREAD)}, {"answer": drawn(7, 100, SPREAD)}, False, id="alike"),
         pytest.param(
-            {"answer": drawn(8, 400, {"a": 0.7, "b": 0.3})},
-            {"answer": drawn(9, 400, {"a": 0.55, "b": 0.45})},
+            {"answer": drawn(8, 4_000, {"a": 0.67, "b": 0.33})},
+            {"answer": drawn(9, 4_000, {"a": 0.6, "b": 0.4})},
             False,
             id="right but different",
+        ),
+        pytest.param(
+            {"confidence class": drawn(14, 4_000, {"19": 0.4, "18": 0.6})},
+            {"confidence class": drawn(15, 4_000, {"19": 0.2, "18": 0.8})},
+            False,
+            id="a little surer",
+        ),
+        pytest.param(
+            {"answer": drawn(16, 4_000, {"0": 0.3} | {str(each): 1 / 30 for each in range(1, 22)})},
+            {"answer": drawn(17, 4_000, {str(each): 1 / 22 for each in range(22)})},
+            False,
+            id="more answers than labels are",
         ),
         pytest.param(
             {"answer": [str(each) for each in range(100)]},
@@ -105,3 +128,56 @@ def test_versions_that_answer_alike_are_seldom_held_however_often_one_looks() ->
                 held += 1
                 break
     assert held <= alpha * runs
+
+
+def test_what_a_step_has_shown_of_one_distribution_is_no_evidence_of_another() -> None:
+    """A candidate that is surer shows that plainly, and its labels are no others for it."""
+    both = {
+        weight: (
+            {"answer": drawn(20, number, SPREAD), "confidence class": ["19"] * number},
+            {"answer": drawn(21, 800 - number, SPREAD), "confidence class": drawn(22, 800 - number, SURE)},
+        )
+        for weight, number in ((1_000, 80), (5_000, 400))
+    }
+
+    def step(weight: int, prior: dict[str, float], *, callers: bool = False) -> Verdict:
+        mine, theirs = both[weight]
+        shares = [{name: dict(Counter(values)) for name, values in arm.items()} for arm in (mine, theirs)]
+        reading = Reading(1.0, candidate_shares=shares[0], stable_shares=shares[1], has_callers=callers)
+        judging = Judging(POLICY, weight=weight, reference=None, prior_evidence=prior)
+        judging.add(Look(1.0, GOOD, GOOD, {"predictions": reading}))
+        return judging.verdict(is_over=True)
+
+    first = step(1_000, {}).evidence
+    assert first["predictions.confidence class"] > 7 > 0 > first["predictions.answer"]
+    second = step(5_000, first)
+    assert second.evidence["predictions.answer"] < 1
+    assert second.evidence["predictions.confidence class"] > first["predictions.confidence class"]
+    # Callers of the step before are the same ones still, and say nothing anew.
+    of_callers = step(5_000, first, callers=True).evidence
+    assert of_callers["predictions.confidence class"] == pytest.approx(
+        second.evidence["predictions.confidence class"] - first["predictions.confidence class"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "holds"),
+    [({}, True), ({"labelShift": 0.3}, False), ({"collapse": 1, "labelShift": 1}, False)],
+)
+def test_how_far_labels_may_shift_can_be_said(said: dict[str, float], holds: bool) -> None:
+    policy = CanaryConfig.model_validate({"rollbackThresholds": said}).analysis_policy()
+    verdict = judged(
+        {"answer": drawn(30, 900, {"a": 0.8, "b": 0.2})}, {"answer": drawn(31, 900, SPREAD)}, policy=policy
+    )
+    assert (verdict.outcome is not Outcome.PASS) is holds
+
+
+def test_a_metric_of_ones_own_has_its_threshold_for_labels_too() -> None:
+    def of(**said: float) -> float | None:
+        metric = {"name": "p", "source": "answers"} | said
+        [found] = CanaryConfig.model_validate({"analysis": {"metrics": [metric]}}).analysis_policy().metrics
+        return found.label_shift
+
+    assert (of(), of(threshold=0.2), of(threshold=0.2, labelShift=0.15)) == (0.1, None, 0.15)
+    with pytest.raises(ValueError, match="labelShift"):
+        CanaryConfig.model_validate({"analysis": {"metrics": [{"name": "e", "source": "errors", "labelShift": 0.1}]}})
