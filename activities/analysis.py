@@ -17,7 +17,7 @@ from temporalio import activity
 from activities.acting import acting, note
 from activities.looking import Before, Sources, StepSources, Unseen
 from hotswap.domain.analysis import Bake, Checkpoint, Look
-from hotswap.domain.baking import is_decided, look_interval
+from hotswap.domain.baking import concluded, is_decided, look_interval
 from hotswap.domain.proxies import Answered, Arms
 from hotswap.domain.verdict import Outcome, Verdict
 from hotswap.messages import Watch
@@ -71,11 +71,13 @@ class AnalysisActivities:
             at = self._sources.clock()
             verdict = judging.verdict(is_over=at >= step.bake_until)
             if verdict.outcome is not Outcome.HARM:
-                verdict = replace(verdict, outcome=Outcome.INCONCLUSIVE, message=str(why), early=False)
+                verdict = replace(verdict, outcome=Outcome.INCONCLUSIVE, message=str(why), early=False, is_chance=False)
         else:
             at = look.at
             judging.add(look)
             verdict = judging.verdict(is_over=at >= step.bake_until)
+        if step.extends:
+            verdict = concluded(verdict, at=at, deadline=step.deadline)
         verdict = replace(verdict, bake_until=step.bake_until if step.extends else None)
         await past.record(verdict, look, sources.answered)
         return verdict, at

@@ -14,6 +14,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from scipy.special import betainc
+
 from hotswap.analysis.draws import Arm, Draws, candidate_arm, excess_at_most, rate_within, stable_arm
 from hotswap.analysis.evidence import log_evidence, log_mean
 from hotswap.analysis.figures import OF_ANOTHER_TIME, Outlook, Setting, result
@@ -34,6 +36,10 @@ next time is rare, but there are models that change while they are asked."""
 OF_BOUND = 0.1
 """The part of the error probability that the bound on the candidate's own rate spends, where the pairs are judged by
 it; the bet has the rest."""
+
+OF_DEADLINE = 0.25
+"""The part of the metric's error probability that a step may spend at its deadline, where it looks once: a rollout has
+some four steps."""
 
 
 class ErrorsJudge:
@@ -81,7 +87,7 @@ class ErrorsJudge:
         )
         above = f"{self._rate} is {max(apart, rescued):.2%} above the stable's"
         untold = arm.untold - other.untold
-        of_another_time = False
+        of_another_time = is_chance = False
         # Requests that failed don't count: in an outage both arms fail alike, which says nothing of either.
         if evidence >= needed and excess > metric.threshold:
             outcome, told = Outcome.HARM, f"{above}, over the threshold {metric.threshold:.2%}: {told}"
@@ -96,8 +102,10 @@ class ErrorsJudge:
             seconds = self._look.at - self._begun_at
             outlook = Outlook(evidence, self._setting.prior, needed, candidate.completed, seconds)
             numbers |= outlook.numbers
-            outcome, told = Outcome.INCONCLUSIVE, f"{above}, which may yet be chance; {outlook.told}: {told}"
-            of_another_time = not is_beside
+            outcome, of_another_time = Outcome.INCONCLUSIVE, not is_beside
+            is_chance = max(rescued, untold) <= metric.threshold and self._is_chance(mine, theirs)
+            may_be = "which is no more than chance does" if is_chance else "which may yet be chance"
+            told = f"{above}, {may_be}; {outlook.told}: {told}"
         elif not is_beside and apart > metric.threshold:
             outcome, of_another_time = Outcome.INCONCLUSIVE, True
             told = f"{above}, {OF_ANOTHER_TIME}: {told}"
@@ -121,6 +129,25 @@ class ErrorsJudge:
             evidence=evidence,
             early=early,
             of_another_time=of_another_time,
+            is_chance=is_chance,
+        )
+
+    def _is_chance(self, mine: Draws, theirs: Draws) -> bool:
+        """Whether versions that don't differ have such an excess, and a plainly worse one would stand out by now.
+
+        Where the stable itself fails a part of all requests and a step has few of them, a candidate's excess is over
+        the threshold by chance, however good it is. That counts once, at the step's deadline, so the test is the exact
+        binomial one: of all failures, so many fell on the candidate where each did so by its share. It says something
+        only where it has power: with twice the rate of both, or three thresholds more, it would say otherwise.
+        """
+        share, alpha = self._setting.share, self._setting.alpha * OF_DEADLINE
+        if share is None:
+            return False
+        rate = (mine.failed + theirs.failed) / (mine.number + theirs.number)
+        worse = mine.number * max(2 * rate, rate + 3 * self._metric.threshold)
+        return (
+            _as_many_by_chance(mine.failed, theirs.failed, share=share) >= alpha
+            and _as_many_by_chance(worse, theirs.number * rate, share=share) < alpha
         )
 
     def _few_callers(self, arm: Arm) -> str | None:
@@ -161,6 +188,11 @@ class ErrorsJudge:
         if self._setting.share is not None or not counts.rescued_errors:
             return 0.0
         return counts.server_errors / counts.completed - (1 - counts.rescued_errors / counts.server_errors)
+
+
+def _as_many_by_chance(mine: float, theirs: float, *, share: float) -> float:
+    """How likely as many of all failures or more fall on the candidate as these, by its share of the traffic."""
+    return float(betainc(mine, theirs + 1, share)) if mine > 0 else 1.0
 
 
 def _worse_than_its_stand_in(counts: Counts, threshold: float, *, alpha: float) -> float:

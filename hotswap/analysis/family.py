@@ -50,5 +50,7 @@ def combined(metrics: tuple[MetricResult, ...], *, candidate: ArmFigures, stable
         evidence={name: found for each in metrics for name, found in _evidence(each).items()},
         action=action,
         early=outcome is Outcome.PASS and all(each.early for each in counted),
+        is_chance=outcome is Outcome.INCONCLUSIVE
+        and all(each.is_chance or each.outcome is Outcome.PASS for each in counted),
         extends=action is NoVerdict.HOLD and all(each.extends for each in told if each.on_no_verdict is action),
     )

@@ -117,6 +117,7 @@ def result(
     evidence: float = 0.0,
     early: bool = False,
     of_another_time: bool = False,
+    is_chance: bool = False,
 ) -> MetricResult:
     """What a metric came to: harm has the reason of its source, and one that doesn't roll back never harms.
 
@@ -140,6 +141,7 @@ def result(
         evidence,
         early and outcome is Outcome.PASS,
         extends,
+        is_chance=is_chance and outcome is Outcome.INCONCLUSIVE,
     )
 
 

@@ -121,6 +121,7 @@ class Judging:
             action=action,
             early=False,
             extends=False,
+            is_chance=False,
         )
 
     def _comparable(self, results: tuple[MetricResult, ...], stable: Counts) -> tuple[MetricResult, ...]:

@@ -6,6 +6,7 @@ otherwise: a rollout that was held, and was seen again, went on. Under the polic
 recorded verdicts. Pure.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +14,7 @@ from itertools import pairwise
 
 from hotswap.analysis.judge import Judging
 from hotswap.domain.analysis import AnalysisPolicy, Bake
-from hotswap.domain.baking import is_decided
+from hotswap.domain.baking import concluded, is_decided
 from hotswap.domain.policy import Asked, Extend, Fail, GoTo, Hold, RollBack, Rollout, next_action
 from hotswap.domain.strategy import Rules, Step
 from hotswap.domain.traffic import FULL
@@ -102,6 +103,7 @@ def _judged_again(
         judging.add(look)
         verdict = judging.verdict(is_over=rollout.hold is None and look.at >= until)
         if rollout.hold is None:
+            verdict = concluded(verdict, at=look.at, deadline=deadline if extends else math.inf)
             if step.judged and not is_decided(
                 verdict,
                 at=look.at,

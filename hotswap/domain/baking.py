@@ -3,6 +3,8 @@
 Only what was seen and when counts, never who looked: the same looks end a bake at the same one of them.
 """
 
+from dataclasses import replace
+
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, NoVerdict
 from hotswap.domain.verdict import Outcome, Verdict
 
@@ -12,6 +14,8 @@ _PART = 600
 
 SECONDS_NEEDED = "seconds_needed"
 """Among a metric's numbers: how long the requests take to come that its evidence needs, at the rate so far."""
+BY_CHANCE = "nothing speaks against the candidate at the deadline of its bake"
+
 _LEAST_PART = 0.1
 _LEAST_SECONDS = 1.0
 _MARGIN = 1.5
@@ -50,6 +54,16 @@ def is_decided(
         begun_at is not None
         and extended(verdict, at=at, begun_at=begun_at, deadline=deadline, margin=_MARGIN) is not None
     )
+
+
+def concluded(verdict: Verdict, *, at: float, deadline: float) -> Verdict:
+    """The verdict on what was seen `at`, as a bake ends by it: at its deadline what is no more than chance passes.
+
+    Before that it may yet be shown to be more, and the evidence of this step counts in the next one all the same.
+    """
+    if at < deadline or not verdict.is_chance or verdict.action is not NoVerdict.EXTEND:
+        return verdict
+    return replace(verdict, outcome=Outcome.PASS, message=f"{BY_CHANCE}: {verdict.message}")
 
 
 def extended(verdict: Verdict, *, at: float, begun_at: float, deadline: float, margin: float = 1.0) -> float | None:

@@ -82,6 +82,7 @@ class MetricResult:
     `log_evidence` is the natural logarithm of its e-value so far, all steps before included; `early` says that the
     candidate is shown to be within the threshold already. Where it `extends`, `on_no_verdict` waits for the deadline.
     `parts` has the evidence of each distribution, of a metric that judges several: then the steps go on from those.
+    `is_chance` says that what keeps it from a pass is no more than versions that don't differ show at such a time.
     """
 
     name: str
@@ -96,6 +97,7 @@ class MetricResult:
     early: bool = False
     extends: bool = False
     parts: dict[str, float] = field(default_factory=dict)
+    is_chance: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class Verdict:
     step's deadline and not at the bake's end. `evidence` is each metric's `log_evidence`, and as `metric.part` that of
     its parts, which the next step goes on from. `missing` are the proxies that were silent at the time. `concurrent` is
     what both arms were asked again, at 100%. `bake_until` is when the bake that it was said in is to end (Unix time,
-    seconds), None of a hold.
+    seconds), None of a hold. Where all that keeps it from a pass `is_chance`, the step's deadline passes it.
     """
 
     outcome: Outcome
@@ -122,3 +124,4 @@ class Verdict:
     extends: bool = False
     concurrent: ConcurrentFigures | None = None
     bake_until: float | None = None
+    is_chance: bool = False

@@ -13,6 +13,7 @@ from activities.analysis import AnalysisActivities
 from activities.looking import Sources
 from hotswap.analysis.judge import Judging
 from hotswap.domain.analysis import Checkpoint, Look, NoVerdict
+from hotswap.domain.errors import Unavailable
 from hotswap.domain.traffic import FULL, Counts, ProxyReport
 from hotswap.domain.verdict import Outcome, Verdict
 from hotswap.messages import Watch
@@ -145,3 +146,29 @@ async def test_a_bake_whose_metric_says_so_is_not_extended(environment: Activity
     watching = activities(Bus(100), judge=Seen(verdict=said).judge)
     async with asyncio.timeout(patient(20)):
         assert await environment.run(watching.watch, step(baseline=0, verified_at=Clock.now - 5, lasts=600)) == said
+
+
+@pytest.mark.parametrize("extends", [True, False], ids=["bake", "hold"])
+async def test_what_is_no_more_than_chance_passes_at_the_deadline_of_a_bake(
+    environment: ActivityEnvironment, extends: bool
+) -> None:
+    said = Verdict(Outcome.INCONCLUSIVE, "2% more failed", is_chance=True)
+    watching = activities(Bus(100), judge=Seen(verdict=said).judge)
+    watch = step(baseline=0, verified_at=Clock.now - 5).model_copy(update={"extends": extends})
+    async with asyncio.timeout(patient(20)):
+        verdict: Verdict = await environment.run(watching.watch, watch)
+    assert verdict.outcome is (Outcome.PASS if extends else Outcome.INCONCLUSIVE)
+
+
+async def test_a_deadline_at_which_nothing_can_be_seen_passes_nothing(environment: ActivityEnvironment) -> None:
+    class Silent(Bus):
+        async def reports(self) -> list[ProxyReport]:
+            raise Unavailable("Redis doesn't answer")
+
+    said = Verdict(Outcome.INCONCLUSIVE, "2% more failed", is_chance=True)
+    watching = activities(Silent(100), judge=Seen(verdict=said).judge)
+    async with asyncio.timeout(patient(20)):
+        verdict: Verdict = await environment.run(
+            watching.watch, step(baseline=0, verified_at=Clock.now - 5).model_copy(update={"extends": True})
+        )
+    assert verdict.outcome is Outcome.INCONCLUSIVE

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from hotswap.analysis.figures import Outlook
 from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import Look, NoVerdict
+from hotswap.domain.analysis import Entities, Look, NoVerdict
+from hotswap.domain.baking import concluded
 from hotswap.domain.policy import Asked, RollBack, Rollout, next_action
 from hotswap.domain.strategy import Step
 from hotswap.domain.traffic import FULL, Counts
@@ -78,3 +80,77 @@ def test_a_deadline_without_proof_says_what_to_do_and_calls_chance_no_failure(ou
         assert word in action.message
     assert rollout.verdict is not None
     assert rollout.verdict.action is NoVerdict.EXTEND
+
+
+@pytest.mark.parametrize(
+    ("candidate", "stable", "weight", "is_chance"),
+    [
+        pytest.param(answered(540, failed=36), answered(4_860, failed=243), 1_000, True, id="both fail 5%"),
+        pytest.param(answered(540, failed=50), answered(4_860, failed=243), 1_000, False, id="nearly twice as many"),
+        pytest.param(answered(540, failed=9), answered(4_860, failed=24), 1_000, True, id="both fail half a percent"),
+        pytest.param(answered(900, failed=10), answered(900), 5_000, False, id="the stable fails nothing"),
+        pytest.param(answered(4_802, failed=239), answered(522, failed=16), 9_000, True, id="the stable fails few"),
+        pytest.param(answered(60, failed=5), answered(540, failed=27), 1_000, False, id="too few to see twice as many"),
+        pytest.param(answered(200, failed=4), answered(200), 5_000, False, id="too few to see three in a hundred"),
+        pytest.param(answered(540, failed=36), answered(540, failed=27), FULL, False, id="of another time"),
+    ],
+)
+def test_an_excess_is_chance_where_a_stable_that_fails_itself_may_have_it_and_twice_that_would_show(
+    candidate: Counts, stable: Counts, weight: int, is_chance: bool
+) -> None:
+    verdict = judged(candidate, stable, weight=weight, seconds=180)
+    assert verdict.outcome is Outcome.INCONCLUSIVE, verdict.message
+    assert verdict.is_chance is is_chance, verdict.message
+
+
+def test_callers_are_too_few_for_chance_to_be_told_from_a_version_that_fails_some_of_them() -> None:
+    counts = [
+        Counts(300, failed, sticky=300, sticky_errors=failed, latency={"5000": 300 - failed}) for failed in (90, 0)
+    ]
+    entities = Entities(10, 10, candidate_failed=3, candidate_failures=90, stable_failures=0)
+    judging = Judging(POLICY, weight=5_000, reference=None, prior_evidence={})
+    judging.add(Look(1.0, counts[0], counts[1], entities=entities))
+    verdict = judging.verdict(is_over=True)
+    assert (verdict.outcome, verdict.is_chance) == (Outcome.INCONCLUSIVE, False), verdict.message
+
+
+def test_what_only_lacks_data_beside_chance_is_no_pass() -> None:
+    policy = CanaryConfig.model_validate({"rollbackThresholds": {"accuracyDrop": 0.05}}).analysis_policy()
+    judging = Judging(policy, weight=1_000, reference=None, prior_evidence={})
+    judging.add(Look(1.0, answered(540, failed=36), answered(4_860, failed=243)))
+    assert not judging.verdict(is_over=True).is_chance
+
+
+def test_pairs_are_no_chance() -> None:
+    refused = replace(answered(540), client_errors=60, refused=30, rescued_refusals=20)
+    judging = Judging(POLICY, weight=1_000, reference=None, prior_evidence={})
+    judging.add(Look(1.0, refused, replace(answered(4_860), client_errors=270)))
+    assert not judging.verdict(is_over=True).is_chance
+
+
+def test_of_versions_that_fail_alike_few_are_unproven_at_the_deadline_and_of_worse_ones_all() -> None:
+    draw, runs = np.random.default_rng(3), 400
+
+    def passes(rate: float) -> bool:
+        verdict = judged(
+            answered(540, failed=int(draw.binomial(540, rate))),
+            answered(4_860, failed=int(draw.binomial(4_860, 0.05))),
+            seconds=180,
+        )
+        return concluded(verdict, at=180.0, deadline=180.0).outcome is Outcome.PASS
+
+    assert sum(passes(0.05) for _ in range(runs)) >= runs - 4
+    assert sum(passes(0.12) for _ in range(runs)) <= 4
+
+
+def test_only_at_the_deadline_does_chance_pass() -> None:
+    chance = Verdict(Outcome.INCONCLUSIVE, "6.67% failed", is_chance=True)
+    assert concluded(chance, at=179.0, deadline=180.0) == chance
+    passed = concluded(chance, at=180.0, deadline=180.0)
+    assert passed.outcome is Outcome.PASS
+    assert "deadline" in passed.message
+    assert "6.67% failed" in passed.message
+    held = replace(chance, action=NoVerdict.HOLD)
+    assert concluded(held, at=180.0, deadline=180.0) == held
+    unproven = replace(chance, is_chance=False)
+    assert concluded(unproven, at=180.0, deadline=180.0) == unproven

@@ -62,6 +62,19 @@ def test_a_look_by_chance_within_its_threshold_passes_no_bake_whose_evidence_nee
     assert (before.end, before.after_seconds) == (End.PASSED, 10.5), "as it was judged when there were no extensions"
 
 
+def test_chance_passes_at_the_deadline_as_it_does_in_a_rollout() -> None:
+    chance = bake(*(Look(BEGUN + after, counts(900, 63), counts(900, 45)) for after in (10, 15, 20)))
+    (one,) = replayed([chance])
+    assert (one.end, one.after_seconds) == (End.PASSED, 20)
+    assert one.verdict is not None
+    assert "deadline" in one.verdict.message
+    config = policy(RECORDED, {})
+    (before,) = replay(
+        [chance], policy=config.analysis_policy(), steps=config.plan(), rules=config.rules(), extends=False
+    )
+    assert before.end is End.ROLLED_BACK, "as it was judged when no bake passed so"
+
+
 def test_harm_rolls_back_at_the_look_that_shows_it_and_nothing_after_is_reached() -> None:
     bad = bake(look(1, 30), look(2, 100, 2), look(3, 200, 40), look(4, 300, 60))
     later = bake(look(20, 100), step=1, weight=FULL, reference=counts(1_000))
