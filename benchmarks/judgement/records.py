@@ -9,6 +9,7 @@ import numpy as np
 from benchmarks.judgement.requests import LABELS, NOBODY, Bools, Floats, Ints
 from hotswap.domain.analysis import ANSWER, RESCUES, Entities, Moments, Reading
 from hotswap.domain.traffic import BUCKETS_PER_OCTAVE, bucket_bound
+from hotswap.persistence.census import MEDIAN
 from hotswap.persistence.draws import Values, reading
 
 PLACES = 24 * BUCKETS_PER_OCTAVE
@@ -21,7 +22,8 @@ CANDIDATE, STABLE = 0, 1
 class Callers:
     """Counts by caller; callers are numbered, and NOBODY is row 0."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, past: "Past") -> None:
+        self._past = past
         self._by_candidate = {name: np.zeros(most, dtype=np.int64) for name in ("good", "failed", "refused")}
         self._in_its_place = {name: np.zeros(most, dtype=np.int64) for name in ("good", "failed", "refused")}
         self._by_stable = {name: np.zeros(most, dtype=np.int64) for name in ("good", "failed", "refused")}
@@ -43,7 +45,7 @@ class Callers:
             ):
                 np.add.at(counted[name], caller[those & is_so], 1)
         np.add.at(self._failures, caller[(mine & (status >= 500)) | in_place], 1)
-        place = np.clip(np.ceil(np.log2(np.maximum(ms * 1000, 1)) * BUCKETS_PER_OCTAVE).astype(int), 0, PLACES - 1)
+        place = _place(ms)
         for arm, those in ((CANDIDATE, mine), (STABLE, theirs)):
             good = those & (status < 400)
             np.add.at(self._latency[arm], (caller[good], place[good]), 1)
@@ -68,13 +70,49 @@ class Callers:
             candidate_rescued=number(is_candidate & rescued),
             candidate_failures=int((self._failures - np.minimum(mine["refused"], replaced))[NOBODY + 1 :].sum()),
             stable_failures=int(theirs["failed"][NOBODY + 1 :].sum()),
-            candidate_latency=self._histogram(CANDIDATE),
-            stable_latency=self._histogram(STABLE),
+            candidate_latency=_histogram(_weighed(self._latency[CANDIDATE])),
+            stable_latency=_histogram(_weighed(self._latency[STABLE])),
+            candidate_relative=self._past.beside(self._latency[CANDIDATE]),
+            stable_relative=self._past.beside(self._latency[STABLE]),
         )
 
-    def _histogram(self, arm: int) -> dict[str, float]:
-        weights = _weighed(self._latency[arm])
-        return {bucket_bound(int(place)): float(weights[place]) for place in np.flatnonzero(weights)}
+    def end(self) -> None:
+        """What the stable has answered is the past of the next step."""
+        self._past.latency += self._latency[STABLE]
+
+
+class Past:
+    """What callers met at the stable before the present step."""
+
+    def __init__(self, most: int) -> None:
+        self.latency = np.zeros((most, PLACES))
+
+    def add(self, caller: Ints, ms: Floats) -> None:
+        np.add.at(self.latency, (caller, _place(ms)), 1)
+
+    def beside(self, latency: Floats) -> dict[str, float]:
+        """These counts by caller, as multiples of each caller's median, or of the middle one where it has none."""
+        known = self.latency.any(axis=1)
+        known[NOBODY] = False
+        if not known.any():
+            return {}
+        median = (2 * self.latency.cumsum(axis=1) >= self.latency.sum(axis=1, keepdims=True)).argmax(axis=1)
+        median[~known] = int(np.percentile(median[known], 50, method="inverted_cdf"))
+        caller, place = np.nonzero(latency)
+        those = caller != NOBODY
+        relative = np.zeros((len(latency), 2 * PLACES))
+        away = place[those] - median[caller[those]] + MEDIAN
+        np.add.at(relative, (caller[those], np.maximum(away, 0)), latency[caller[those], place[those]])
+        return _histogram(_weighed(relative))
+
+
+def _place(ms: Floats) -> Ints:
+    """The bucket of each latency."""
+    return np.clip(np.ceil(np.log2(np.maximum(ms * 1000, 1)) * BUCKETS_PER_OCTAVE).astype(int), 0, PLACES - 1)
+
+
+def _histogram(weights: Floats) -> dict[str, float]:
+    return {bucket_bound(int(place)): float(weights[place]) for place in np.flatnonzero(weights)}
 
 
 class Predictions:

@@ -19,6 +19,9 @@ from hotswap.messages import CanaryConfig
 CONFIG: dict[str, Any] = {"canaryPercentage": 10, "incrementStep": 40, "monitoringDuration": "PT1M"}
 """10, 50, 90 and 100%, a minute each: all else is what a deployment has that says nothing."""
 
+SECONDS_ON_RECORD = 120
+"""Of what callers asked before the rollout."""
+
 PROMOTED = frozenset({End.PROMOTED})
 NOT_PROMOTED = frozenset({End.ROLLED_BACK, End.UNPROVEN, End.HELD})
 
@@ -65,6 +68,7 @@ class Situation:
             labels_after=self.labels_after,
             disturbs=self.disturbs() if self.disturbs is not None else None,
             proxies=self.proxies,
+            seconds_on_record=SECONDS_ON_RECORD if self.records else 0,
         )
         with closing(clock.loop):
             if self.records and (ended := tried_on_records(world, clock, draw, canary)) is not None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.judgement.callers import Comes
-from benchmarks.judgement.records import CANDIDATE, STABLE, Callers, Outcomes, Predictions
+from benchmarks.judgement.records import CANDIDATE, STABLE, Callers, Outcomes, Past, Predictions
 from benchmarks.judgement.requests import Begins, Bools, Floats, Ints, Requests, fine
 from benchmarks.judgement.versions import MOST_CALLERS
 from hotswap.domain.analysis import Entities, Metric, Reading, Source, Subject
@@ -28,7 +28,10 @@ Disturbs = Callable[[float, list[ProxyReport]], list[ProxyReport]]
 
 
 class World:
-    """One rollout's. `candidate_timeout` ends what takes longer, as the gateway does."""
+    """One rollout's. `candidate_timeout` ends what takes longer, as the gateway does.
+
+    So many seconds before it are on record, `seconds_on_record`, by which callers are compared with themselves.
+    """
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class World:
         labels_after: float | None = None,
         disturbs: Disturbs | None = None,
         proxies: int = 1,
+        seconds_on_record: int = 0,
     ) -> None:
         self._draw = draw
         self._traffic = comes(draw)
@@ -63,7 +67,16 @@ class World:
         self.hurt = 0
         self.lately: deque[Requests] = deque(maxlen=10)
         """What came in the newest seconds, each by itself."""
+        self._past = Past(MOST_CALLERS)
+        for second in range(1, seconds_on_record + 1):
+            self._remember(self.before(-second))
+        self._callers = Callers(MOST_CALLERS, self._past)
         self._forget(BEGIN)
+
+    def _remember(self, requests: Requests) -> None:
+        """What the stable answered well to callers that keep their arm."""
+        known = (requests.caller > 0) & (requests.stable.statuses(self._draw) < 400)
+        self._past.add(requests.caller[known], requests.stable.ms[known])
 
     def before(self, second: int) -> Requests:
         """What was asked in a second before the rollout."""
@@ -100,7 +113,8 @@ class World:
     def _forget(self, since: float) -> None:
         """Records are read since the step's weight; of the stable's outcomes since the day before, once it has none."""
         self._since = since - BEGIN
-        self._callers, self._predictions = Callers(MOST_CALLERS), Predictions(MOST_CALLERS)
+        self._callers.end()
+        self._callers, self._predictions = Callers(MOST_CALLERS, self._past), Predictions(MOST_CALLERS)
         self._outcomes.forget(CANDIDATE)
         if self._weight < FULL:
             self._outcomes.forget(STABLE)

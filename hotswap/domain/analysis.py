@@ -202,7 +202,8 @@ class Entities:
     `RESCUES` of them, which the stable answered well in its place. `..._failures` are the failed requests that records
     tell of; None where nobody counted them. `..._latency` maps the upper bound of a bucket in microseconds to what lies
     in it of an arm's good answers, by the time in the replica: those of one caller weigh 1 together, and so does each
-    answer to nobody in particular.
+    answer to nobody in particular. `..._relative` is the same of callers alone, as multiples of each caller's own
+    median at the stable before this step, which is taken for a millisecond.
     """
 
     candidate: int = 0
@@ -216,6 +217,8 @@ class Entities:
     stable_failures: int | None = None
     candidate_latency: dict[str, float] = field(default_factory=dict)
     stable_latency: dict[str, float] = field(default_factory=dict)
+    candidate_relative: dict[str, float] = field(default_factory=dict)
+    stable_relative: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

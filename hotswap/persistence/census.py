@@ -14,9 +14,15 @@ from hotswap.domain.analysis import RESCUES, Entities, Subject
 from hotswap.domain.traffic import BUCKETS_PER_OCTAVE, bucket_bound
 from hotswap.domain.vocabulary import ChosenBy, InferenceStatus
 from hotswap.persistence import draws
-from hotswap.persistence.arms import answered_by_weight, moment
+from hotswap.persistence.arms import LOOK_BACK_SECONDS, answered_by_weight, moment
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.tables import InferenceRequest
+
+MOST_BEFORE = 20_000
+"""The stable's newest records before the step that are looked at: ten minutes of 30 requests a second."""
+
+MEDIAN = round(math.log2(1000) * BUCKETS_PER_OCTAVE)
+"""The bucket of a millisecond, which a caller's own median is taken for."""
 
 
 class PostgresCensus:
@@ -76,21 +82,28 @@ class PostgresCensus:
             found = (await session.execute(select(*counted.values()))).one()
             latency = await session.execute(_latency(subject))
             seen = [(application, place, float(weight)) for application, place, weight in latency]
+            relative = await session.execute(_relative_latency(subject))
+            usual = [(application, MEDIAN + away, float(weight)) for application, away, weight in relative]
         numbers: dict[str, Any] = {name: int(count) for name, count in zip(counted, found, strict=True)}
-        mine, theirs = (
-            {bucket_bound(place): weight for application, place, weight in seen if application == arm}
+        mine, theirs, mine_relative, theirs_relative = (
+            {bucket_bound(place): weight for application, place, weight in rows if application == arm}
+            for rows in (seen, usual)
             for arm in (subject.candidate, subject.stable)
         )
-        return Entities(**numbers, candidate_latency=mine, stable_latency=theirs)
+        return Entities(
+            **numbers,
+            candidate_latency=mine,
+            stable_latency=theirs,
+            candidate_relative=mine_relative,
+            stable_relative=theirs_relative,
+        )
 
 
 def _latency(subject: Subject) -> Select[Any]:
     """How much weight lies in each bucket: a caller's good answers weigh 1 together, those of nobody 1 each."""
     record = InferenceRequest
-    octaves = func.ln(func.greatest(record.latency_ms * 1000, 1.0)) / math.log(2)
-    place = func.ceil(octaves * BUCKETS_PER_OCTAVE).cast(BigInteger)
     weighed = draws.weighed(
-        place,
+        _place(),
         record.application.in_([subject.candidate, subject.stable]),
         record.requested_at >= moment(subject.since),
         answered_by_weight(),
@@ -98,3 +111,52 @@ def _latency(subject: Subject) -> Select[Any]:
         arm=record.application,
     )
     return select(weighed.arm, weighed.category, func.sum(weighed.weight)).group_by(weighed.arm, weighed.category)
+
+
+def _relative_latency(subject: Subject) -> Select[Any]:
+    """The same of callers alone, in buckets away from each caller's own median at the stable before this step.
+
+    A caller of whom nothing is on record has the middle of the others' medians. Only the newest records are looked at,
+    however many there are: the callers who matter are few, and ask often.
+    """
+    record = InferenceRequest
+    newest = (
+        select(record.entity, _place().label("place"))
+        .where(
+            record.application == subject.stable,
+            record.requested_at < moment(subject.since),
+            record.requested_at >= moment(subject.since - LOOK_BACK_SECONDS),
+            answered_by_weight(),
+        )
+        .order_by(record.requested_at.desc())
+        .limit(MOST_BEFORE)
+        .subquery()
+        .c
+    )
+    usual = (
+        select(newest.entity, func.percentile_disc(0.5).within_group(newest.place).label("place"))
+        .where(newest.entity.is_not(None))
+        .group_by(newest.entity)
+        .cte("usual")
+    )
+    middle = select(func.percentile_disc(0.5).within_group(usual.c.place)).scalar_subquery()
+    answers = (
+        select(record.application, record.entity, (_place() - func.coalesce(usual.c.place, middle)).label("away"))
+        .outerjoin(usual, usual.c.entity == record.entity)
+        .where(
+            record.application.in_([subject.candidate, subject.stable]),
+            record.requested_at >= moment(subject.since),
+            answered_by_weight(),
+            record.entity.is_not(None),
+        )
+        .subquery()
+        .c
+    )
+    weighed = draws.weighed(answers.away, answers.away.is_not(None), entity=answers.entity, arm=answers.application)
+    return select(weighed.arm, weighed.category, func.sum(weighed.weight)).group_by(weighed.arm, weighed.category)
+
+
+def _place() -> ColumnElement[Any]:
+    """The bucket of a record's latency."""
+    octaves = func.ln(func.greatest(InferenceRequest.latency_ms * 1000, 1.0)) / math.log(2)
+    return func.ceil(octaves * BUCKETS_PER_OCTAVE).cast(BigInteger)

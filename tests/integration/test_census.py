@@ -74,7 +74,10 @@ async def test_pairs_tell_whose_doing_a_refusal_is_and_whom_the_candidate_never_
 
 
 def _without_latency(found: Entities) -> Entities:
-    return replace(found, candidate_latency={}, stable_latency={})
+    nothing: dict[str, float] = {}
+    return replace(
+        found, candidate_latency=nothing, stable_latency=nothing, candidate_relative=nothing, stable_relative=nothing
+    )
 
 
 async def _counted(seen: list[dict[str, object]], sessions: Sessions, postgres_url: str) -> Entities:
@@ -101,3 +104,40 @@ async def test_latency_has_each_caller_once_and_each_answer_to_nobody(sessions: 
     assert sorted(mine.values()) == [1.5, 2.5]
     assert [5_000 <= min(mine) < 5_400, 40_000 <= max(mine) < 42_500] == [True, True]
     assert sum(found.stable_latency.values()) == 1
+
+
+async def test_callers_are_compared_with_what_they_met_at_the_stable_before_the_step(
+    sessions: Sessions, postgres_url: str
+) -> None:
+    before = {**THEIRS, "requested_at": NOW - 120, "latency_ms": 40.0}
+    seen: list[dict[str, object]] = [
+        {**MINE, "entity": 1, "latency_ms": 40.0},
+        {**MINE, "entity": 1, "latency_ms": 40.0},
+        {**MINE, "entity": 1, "latency_ms": 40.0},
+        {**MINE, "entity": 1, "latency_ms": 160.0},
+        {**MINE, "entity": None, "latency_ms": 40.0},
+        {**THEIRS, "entity": 2, "latency_ms": 5.0},
+        {**THEIRS, "entity": 4, "latency_ms": 10.0},  # of whom nothing is on record: the middle of 5, 10 and 40
+        *({**before, "entity": 1} for _ in range(3)),
+        {**before, "entity": 1, "latency_ms": 5.0},
+        {**before, "entity": 2, "latency_ms": 5.0},
+        {**before, "entity": 3, "latency_ms": 10.0},
+        {**before, "entity": None, "latency_ms": 900.0},
+    ]
+    left_out = {**before, "latency_ms": 900.0}
+    for number in range(8):
+        seen += [{**left_out, "entity": 1, **FAILED}, {**left_out, "entity": 1, "chosen_by": ChosenBy.TESTER}]
+        seen += [{**left_out, "entity": 1, "fallback_from": "1.5.0"}]
+        seen += [{**left_out, "entity": 1, "requested_at": NOW - 90_000 - number}]
+        seen += [{**MINE, "entity": 1, "latency_ms": 900.0, "requested_at": NOW - 120}]
+    found = await _counted(seen, sessions, postgres_url)
+    mine = {float(bound): weight for bound, weight in found.candidate_relative.items()}
+    assert [900 < min(mine) < 1_100, 3_700 < max(mine) < 4_300] == [True, True]
+    assert (mine[min(mine)], mine[max(mine)]) == (0.75, 0.25)
+    [(usual, weight)] = found.stable_relative.items()
+    assert (900 < float(usual) < 1_100, weight) == (True, 2.0)
+
+
+async def test_without_a_past_callers_are_compared_with_nothing(sessions: Sessions, postgres_url: str) -> None:
+    found = await _counted([{**MINE, "entity": 1}, {**THEIRS, "entity": 2}], sessions, postgres_url)
+    assert found.candidate_relative == found.stable_relative == {}

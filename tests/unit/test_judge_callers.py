@@ -185,3 +185,102 @@ def test_at_full_weight_another_times_figures_hold_and_say_so(metric: Metric) ->
     verdict = judging.verdict(is_over=True)
     assert (verdict.outcome, verdict.action.value) == (Outcome.INCONCLUSIVE, "hold")
     assert "of another time" in verdict.message
+
+
+TAIL = replace(LATENCY, name="tail", threshold=2.0, quantile=0.95)
+ORDINARY = {8.0: 0.25, 10.0: 0.5, 14.0: 0.25}
+"""What one caller meets, in ms, and how much of its answers."""
+SLOW = 6.0
+
+
+def weighed(*callers: tuple[int, float], tail: float = 1.0) -> dict[str, float]:
+    """The histogram of callers, each weighing 1: so many of them that take so many times as long.
+
+    Of each a quarter of its answers takes `tail` times as long besides.
+    """
+    found: dict[str, float] = {}
+    for number, times in callers:
+        for ms, weight in ORDINARY.items():
+            bound = f"{1000 * ms * times * (tail if ms == max(ORDINARY) else 1):g}"
+            found[bound] = found.get(bound, 0.0) + number * weight
+    return found
+
+
+def relative(callers: int, times: float = 1.0, *, tail: float = 1.0) -> dict[str, float]:
+    """The same of callers whose median before was as it is with `times` 1, whoever is slow among them."""
+    return {f"{float(bound) / 10:g}": weight for bound, weight in weighed((callers, times), tail=tail).items()}
+
+
+def of_callers(entities: Entities, metric: Metric = TAIL) -> Verdict:
+    counts = Counts(completed=450, sticky=450, latency={"10000": 450})
+    judging = Judging(AnalysisPolicy((metric,), sample_ratio=False), weight=5_000, reference=None, prior_evidence={})
+    judging.add(Look(1.0, counts, counts, entities=entities))
+    return judging.verdict(is_over=True)
+
+
+ONE_SLOW = Entities(15, 16, candidate_latency=weighed((14, 1), (1, SLOW)), stable_latency=weighed((16, 1)))
+AS_BEFORE = replace(ONE_SLOW, candidate_relative=relative(15), stable_relative=relative(16))
+
+
+@pytest.mark.parametrize(
+    ("seen", "passes"),
+    [
+        pytest.param(AS_BEFORE, True, id="slow before as well"),
+        pytest.param(ONE_SLOW, False, id="nothing on record"),
+        pytest.param(replace(AS_BEFORE, candidate_relative=relative(14)), False, id="others than callers ask too"),
+        pytest.param(
+            replace(AS_BEFORE, candidate_relative=relative(14) | relative(1, SLOW)), False, id="slow only now, or new"
+        ),
+        pytest.param(
+            replace(AS_BEFORE, candidate_latency=weighed((14, 3), (1, 3 * SLOW)), candidate_relative=relative(15, 3)),
+            False,
+            id="the candidate is three times as slow to each",
+        ),
+        pytest.param(
+            replace(
+                AS_BEFORE,
+                candidate_latency=weighed((14, 1), (1, SLOW), tail=4),
+                candidate_relative=relative(15, tail=4),
+            ),
+            False,
+            id="the tail is four times as slow to each, which a slow caller hides",
+        ),
+        pytest.param(
+            replace(
+                AS_BEFORE,
+                candidate_latency=weighed((14, 3), (1, 3 * SLOW)),
+                candidate_relative=relative(15, 3),
+                stable_latency=weighed((16, 3)),
+                stable_relative=relative(16, 3),
+            ),
+            True,
+            id="the world is three times as slow now",
+        ),
+        pytest.param(
+            replace(AS_BEFORE, stable_latency=weighed((16, 0.3)), stable_relative=relative(16, 0.3)),
+            False,
+            id="the world is faster now and the candidate isn't",
+        ),
+    ],
+)
+def test_an_excess_that_callers_had_at_the_stable_is_none_of_the_candidates(seen: Entities, passes: bool) -> None:
+    verdict = of_callers(seen)
+    assert (verdict.outcome is Outcome.PASS) is passes, verdict.message
+
+
+def test_what_callers_had_at_the_stable_is_no_harm_though_it_falls_on_the_candidate() -> None:
+    """All of fifty slow callers at the candidate, which is chance all the same."""
+    seen = Entities(50, 50, candidate_latency=weighed((50, SLOW)), stable_latency=weighed((50, 1)))
+    counts = [Counts(sticky=1, completed=number, latency={"60000": number}) for number in range(0, 30_000, 500)]
+    others = [replace(each, latency={"10000": each.completed}) for each in counts]
+
+    def outcome(entities: Entities) -> Outcome:
+        judging = Judging(
+            AnalysisPolicy((LATENCY,), sample_ratio=False), weight=5_000, reference=None, prior_evidence={}
+        )
+        for at, (mine, theirs) in enumerate(zip(counts, others, strict=True)):
+            judging.add(Look(float(at), mine, theirs, entities=entities))
+        return judging.verdict().outcome
+
+    assert outcome(seen) is Outcome.HARM
+    assert outcome(replace(seen, candidate_relative=relative(50), stable_relative=relative(50))) is Outcome.PASS

@@ -167,6 +167,17 @@ def test_callers_keep_their_arm_and_are_counted_once(clock: Clock) -> None:
     assert found.answers.has_callers
 
 
+@pytest.mark.parametrize("seconds", [0, 60])
+def test_callers_have_a_past_at_the_stable_where_there_are_records(clock: Clock, seconds: int) -> None:
+    found = seen(clock, sticky(40), versions.asks_for_much(1, 6.0), seconds_on_record=seconds).callers
+    assert sum(found.candidate_relative.values()) == pytest.approx(found.candidate if seconds else 0)
+    assert sum(found.stable_relative.values()) == pytest.approx(found.stable if seconds else 0)
+
+
+def test_nobody_in_particular_has_no_past(clock: Clock) -> None:
+    assert seen(clock, anonymous(), seconds_on_record=60).callers.candidate_relative == {}
+
+
 def test_of_a_request_whose_replica_dies_only_the_stables_answer_is_recorded(clock: Clock) -> None:
     crash = versions.fails_callers(0.25, recorded=False)
     rescued = seen(clock, sticky(40), crash)
