@@ -7,7 +7,8 @@ keeps the candidate from a pass, since nobody knows how many callers met it.
 Pairs are requests that the stable was asked in the candidate's place (`hotswap/domain/traffic.py`). What the candidate
 refuses and the stable answers is the candidate's doing, so a few of them tell; what both refuse counts for nothing.
 What both fail counts, since an outage may have come in between, unless the stable has failed all of it.
-Counts are cumulative over the step; the evidence of earlier steps is added.
+Counts are cumulative over the step; the evidence of earlier steps is added, but where there are callers that keep their
+arm: who came to the candidate in one step is there in the next one too, and would count again in each.
 """
 
 import math
@@ -72,7 +73,9 @@ class ErrorsJudge:
         is_shared = not self._is_refusals and are_all_shared(candidate)
         mine = Draws(0, seen.number) if is_shared else seen
         rescued = self._rescued(candidate, mine)
-        evidence = self._setting.prior + self._evidence(mine, theirs, rescued)
+        # Callers were at the candidate in the steps before as well, so theirs is this step's evidence alone.
+        prior = 0.0 if is_beside and (arm.sticky.number or other.sticky.number) else self._setting.prior
+        evidence = prior + self._evidence(mine, theirs, rescued)
         needed = -math.log(self._setting.alpha)
         apart = mine.rate - theirs.rate
         excess = max(apart, rescued) if is_beside else rescued
@@ -100,7 +103,7 @@ class ErrorsJudge:
             told = f"fewer than {metric.samples} good answers from an arm: {told}"
         elif doubtful > metric.threshold:
             seconds = self._look.at - self._begun_at
-            outlook = Outlook(evidence, self._setting.prior, needed, candidate.completed, seconds)
+            outlook = Outlook(evidence, prior, needed, candidate.completed, seconds)
             numbers |= outlook.numbers
             outcome, of_another_time = Outcome.INCONCLUSIVE, not is_beside
             is_chance = max(rescued, untold) <= metric.threshold and self._is_chance(mine, theirs)

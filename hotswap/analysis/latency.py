@@ -24,6 +24,7 @@ from hotswap.analysis.figures import MetricJudge, Outlook, Setting, result, too_
 from hotswap.analysis.lumps import Lumps, slower_than
 from hotswap.analysis.quantiles import limit_ms, quantiles
 from hotswap.domain.analysis import Entities, Look, Metric
+from hotswap.domain.traffic import quantile_of
 from hotswap.domain.verdict import MetricResult, Outcome
 
 ALL_BUT = 0.99
@@ -63,8 +64,9 @@ class QuantileJudge:
         assert self._look is not None
         metric, candidate, stable = self._metric, self._look.candidate, self._look.stable
         callers = self._by_callers()
-        lasting = self._lumps.log_evidence
-        evidence = self._setting.prior + (lasting if callers is None else min(lasting, self._evidence(*callers)))
+        lasting = self._setting.prior + self._lumps.log_evidence
+        # Callers were at the candidate in the steps before as well, so theirs is this step's evidence alone.
+        evidence = lasting if callers is None else min(lasting, self._evidence(*callers))
         mine, theirs = callers or (candidate.latency, stable.latency)
         seen = quantiles(metric, mine, theirs, alpha=self._setting.alpha)
         if seen is None or min(candidate.good, stable.good) < metric.samples:
@@ -88,7 +90,8 @@ class QuantileJudge:
             outcome, told = (Outcome.HARM, told) if few is None else (Outcome.INCONCLUSIVE, f"{few}: {told}")
         else:
             seconds = self._look.at - self._begun_at
-            outlook = Outlook(evidence, self._setting.prior, needed, candidate.completed, seconds)
+            prior = self._setting.prior if callers is None else 0.0
+            outlook = Outlook(evidence, prior, needed, candidate.completed, seconds)
             numbers = numbers | outlook.numbers
             told = f"{told}; {outlook.told}"
         return result(metric, outcome, told, numbers=numbers, evidence=evidence)

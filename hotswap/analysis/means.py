@@ -72,11 +72,12 @@ class MeanJudge:
         return share if self._metric.worse is Worse.HIGHER else moments.count - share
 
     def _evidence(self) -> float:
-        lasting = float(self._bet.log_evidence)
+        lasting = self._setting.prior + float(self._bet.log_evidence)
         if self._draws is None or (share := self._setting.share) is None:
             return lasting
         mine, theirs = (self._badness(each) for each in self._draws)
         as_coins = float(log_evidence(mine, theirs, share=share))
+        # Callers were at the candidate in the steps before as well, so theirs is this step's evidence alone.
         return min(lasting, log_mean([as_coins, self._evidence_of_values(*self._draws)]))
 
     def _evidence_of_values(self, candidate: Moments, stable: Moments) -> float:
@@ -90,7 +91,7 @@ class MeanJudge:
 
     def result(self, *, is_over: bool) -> MetricResult:
         metric, reading = self._metric, self._reading
-        evidence = self._setting.prior + self._evidence()
+        evidence = self._evidence()
         if reading is None:
             return result(metric, Outcome.INSUFFICIENT_DATA, f"{metric.name} was not read yet", evidence=evidence)
         if reading.error is not None:
@@ -123,7 +124,8 @@ class MeanJudge:
                 outcome, told = (Outcome.HARM, told) if few is None else (outcome, f"{few}: {told}")
             else:
                 seconds = self._at - self._begun_at
-                outlook = Outlook(evidence, self._setting.prior, needed, self._folded[0].count, seconds)
+                prior = self._setting.prior if self._draws is None else 0.0
+                outlook = Outlook(evidence, prior, needed, self._folded[0].count, seconds)
                 numbers |= outlook.numbers
                 told = f"{told}; {outlook.told}"
         return result(

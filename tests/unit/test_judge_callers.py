@@ -27,6 +27,7 @@ from hotswap.domain.traffic import FULL, Counts
 from hotswap.domain.verdict import Outcome, Reason, Verdict
 
 LATENCY = Metric("latency", Source.LATENCY, JudgeName.QUANTILE, threshold=1.5)
+ERRORS = Metric("errors", Source.ERRORS, JudgeName.BETA_MIXTURE, threshold=0.01)
 ACCURACY = Metric("accuracy", Source.ACCURACY, JudgeName.MEAN, threshold=0.05, worse=Worse.LOWER, relative=True)
 POLICY = AnalysisPolicy((LATENCY, ACCURACY), sample_ratio=False)
 
@@ -284,3 +285,51 @@ def test_what_callers_had_at_the_stable_is_no_harm_though_it_falls_on_the_candid
 
     assert outcome(seen) is Outcome.HARM
     assert outcome(replace(seen, candidate_relative=relative(50), stable_relative=relative(50))) is Outcome.PASS
+
+
+@pytest.mark.parametrize("name", ["errors", "latency", "accuracy"])
+def test_callers_who_came_in_an_earlier_step_are_no_further_evidence_in_the_next_one(name: str) -> None:
+    """They are at the candidate for good, so what fell on it by chance would count again in every step."""
+    policy = AnalysisPolicy((ERRORS, LATENCY, ACCURACY), sample_ratio=False)
+    found = []
+    for prior in (40.0, 80.0):
+        draw = random.Random(5)
+        callers = [Caller(draw, ms=5, each=2, right=0.5) for _ in range(60)]
+        for place, caller in enumerate(callers):
+            caller.is_candidates = place % 2 == 0
+        judging = Judging(policy, weight=5_000, reference=None, prior_evidence={name: prior})
+        for at in range(1, 4):
+            for caller in callers:
+                caller.ask(slower=1.5 if caller.is_candidates else 1.0, worse=0.6 if caller.is_candidates else 1.0)
+            seen = look(float(at), callers)
+            assert seen.entities is not None
+            failed = replace(seen.entities, candidate_failed=6, stable_failed=2)
+            judging.add(replace(seen, entities=failed))
+        found.append(judging.verdict().evidence[name])
+    assert found[0] == pytest.approx(found[1])
+    assert found[0] < 40
+
+
+def test_of_versions_that_fail_the_same_callers_few_are_rolled_back_in_a_rollout_of_many_steps() -> None:
+    """Six of two hundred callers send what neither version can answer, through the steps of a rollout's default."""
+    alpha, runs, harmed = 0.01, 600, 0
+    policy, draw = AnalysisPolicy((ERRORS,), alpha=alpha, sample_ratio=False), random.Random(9)
+    for _ in range(runs):
+        places = [draw.random() for _ in range(6)]
+        prior: dict[str, float] = {}
+        for weight in (1_000, 2_500, 4_000, 5_500, 7_000, 8_500):
+            hit = sum(place < weight / FULL for place in places)
+            sides = (2 * weight // 100, hit), (200 - 2 * weight // 100, len(places) - hit)
+            counts = [
+                Counts(10 * number, 9 * failed, sticky=10 * number, sticky_errors=9 * failed)
+                for number, failed in sides
+            ]
+            entities = Entities(sides[0][0], sides[1][0], candidate_failed=hit, stable_failed=len(places) - hit)
+            judging = Judging(policy, weight=weight, reference=None, prior_evidence=prior)
+            judging.add(Look(1.0, counts[0], counts[1], entities=entities))
+            verdict = judging.verdict()
+            prior = verdict.evidence
+            if verdict.outcome is Outcome.HARM:
+                harmed += 1
+                break
+    assert harmed <= alpha * runs
