@@ -92,7 +92,7 @@ class Past:
 
     def beside(self, latency: Floats) -> dict[str, float]:
         """These counts by caller, as multiples of each caller's median, or of the middle one where it has none."""
-        known = self.latency.any(axis=1)
+        known: Bools = np.asarray(self.latency.any(axis=1))
         known[NOBODY] = False
         if not known.any():
             return {}
@@ -108,7 +108,8 @@ class Past:
 
 def _place(ms: Floats) -> Ints:
     """The bucket of each latency."""
-    return np.clip(np.ceil(np.log2(np.maximum(ms * 1000, 1)) * BUCKETS_PER_OCTAVE).astype(int), 0, PLACES - 1)
+    octaves = np.log2(np.maximum(ms * 1000, 1))
+    return np.asarray(np.clip(np.ceil(octaves * BUCKETS_PER_OCTAVE).astype(int), 0, PLACES - 1))
 
 
 def _histogram(weights: Floats) -> dict[str, float]:
