@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 from urllib3.exceptions import HTTPError
 
 from hotswap.domain import errors as domain
-from hotswap.domain.errors import FieldProblem, HotSwapError, Unavailable, ValidationFailed
+from hotswap.domain.errors import FieldProblem, HotSwapError, Unavailable, ValidationFailed, nearest
 from hotswap.values import told
 
 logger = logging.getLogger(__name__)
@@ -31,28 +31,16 @@ logger = logging.getLogger(__name__)
 STATUS: dict[type[HotSwapError], HTTPStatus] = {
     domain.HotSwapError: HTTPStatus.INTERNAL_SERVER_ERROR,
     domain.ValidationFailed: HTTPStatus.BAD_REQUEST,
-    domain.SchemaValidationFailed: HTTPStatus.BAD_REQUEST,
     domain.NotFound: HTTPStatus.NOT_FOUND,
-    domain.ModelNotFound: HTTPStatus.NOT_FOUND,
-    domain.VersionNotFound: HTTPStatus.NOT_FOUND,
-    domain.AliasNotFound: HTTPStatus.NOT_FOUND,
-    domain.DeploymentNotFound: HTTPStatus.NOT_FOUND,
-    domain.InferenceNotFound: HTTPStatus.NOT_FOUND,
     domain.Conflict: HTTPStatus.CONFLICT,
-    domain.PolicyNotMet: HTTPStatus.CONFLICT,
-    domain.ContractNarrowed: HTTPStatus.CONFLICT,
-    domain.InsufficientCapacity: HTTPStatus.CONFLICT,
-    domain.KeyReused: HTTPStatus.CONFLICT,
-    domain.KeyInUse: HTTPStatus.CONFLICT,
-    domain.StaleFence: HTTPStatus.CONFLICT,
-    domain.IllegalTransition: HTTPStatus.CONFLICT,
+    domain.MethodNotAllowed: HTTPStatus.METHOD_NOT_ALLOWED,
     domain.ChangedMeanwhile: HTTPStatus.PRECONDITION_FAILED,
     domain.Unauthorized: HTTPStatus.UNAUTHORIZED,
     domain.Forbidden: HTTPStatus.FORBIDDEN,
     domain.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
-    domain.ReplicasFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
     domain.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+"""Each entry holds for the classes below it too, unless one of them has its own: read it by `status_of`."""
 
 HEADERS: dict[type[HotSwapError], dict[str, str]] = {
     domain.Unauthorized: {"WWW-Authenticate": 'Bearer realm="hotswap"'},
@@ -64,6 +52,7 @@ _CODE_OF_STATUS = {
     HTTPStatus.BAD_REQUEST: ValidationFailed.code,
     HTTPStatus.UNAUTHORIZED: domain.Unauthorized.code,
     HTTPStatus.NOT_FOUND: domain.NotFound.code,
+    HTTPStatus.METHOD_NOT_ALLOWED: domain.MethodNotAllowed.code,
     HTTPStatus.PRECONDITION_FAILED: domain.ChangedMeanwhile.code,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ValidationFailed.code,
     HTTPStatus.TOO_MANY_REQUESTS: domain.RateLimited.code,
@@ -93,9 +82,14 @@ def answer(
     return JSONResponse({"error": body}, status_code=status, headers=dict(headers or {}))
 
 
+def status_of(error: HotSwapError) -> HTTPStatus:
+    """Return the status that this error is answered with."""
+    return nearest(STATUS, error) or HTTPStatus.INTERNAL_SERVER_ERROR
+
+
 def answer_domain(error: HotSwapError, *, trace_id: str) -> JSONResponse:
     return answer(
-        STATUS[type(error)],
+        status_of(error),
         code=error.code,
         message=error.message,
         details=error.details,
@@ -119,7 +113,7 @@ def methods_of(app: FastAPI, path: str) -> list[str]:
 def _headers(error: HotSwapError) -> dict[str, str] | None:
     if isinstance(error, domain.RateLimited):
         return {"Retry-After": str(error.retry_after)}
-    return HEADERS.get(type(error))
+    return nearest(HEADERS, error)
 
 
 def answer_internal(*, trace_id: str) -> JSONResponse:
@@ -176,7 +170,7 @@ def _message(problem: Mapping[str, Any]) -> str:
 
 def _on_domain_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HotSwapError)
-    if STATUS[type(error)] >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status_of(error) >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.warning("answered %s", error.code, exc_info=error)
     return answer_domain(error, trace_id=request.state.trace_id)
 

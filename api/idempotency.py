@@ -19,7 +19,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from api.errors import STATUS
+from api.errors import status_of
 from api.schemas import IDEMPOTENCY_KEY
 from hotswap.domain.errors import FieldProblem, HotSwapError, ValidationFailed
 from hotswap.persistence.idempotency import Answered, Claim, PostgresIdempotencyKeys
@@ -102,7 +102,7 @@ async def _fingerprint(request: Request) -> str:
 def _is_refusal(error: BaseException) -> bool:
     match error:
         case HotSwapError():
-            return STATUS[type(error)] < HTTPStatus.INTERNAL_SERVER_ERROR
+            return status_of(error) < HTTPStatus.INTERNAL_SERVER_ERROR
         case HTTPException():
             return error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
         case _:

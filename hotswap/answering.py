@@ -12,10 +12,10 @@ from datetime import timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from hotswap.domain.errors import Unavailable
+from hotswap.domain.errors import AnswerLost, Unavailable
 from hotswap.domain.vocabulary import InferenceStatus
 from hotswap.persistence.async_inference import LEASE, PostgresAsyncInference, Taken
-from hotswap.providers.gateway import AnswerLost, InferenceGateway
+from hotswap.providers.gateway import InferenceGateway
 
 IDLE_SECONDS = 0.5
 AWAY_SECONDS = 2.0

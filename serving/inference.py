@@ -19,7 +19,16 @@ import msgspec
 
 from hotswap.domain.application import ApplicationSpec
 from hotswap.domain.contract import allows_non_finite
-from hotswap.domain.errors import Conflict, HotSwapError, SchemaValidationFailed, ValidationFailed
+from hotswap.domain.errors import (
+    Conflict,
+    HotSwapError,
+    InferenceFailed,
+    MethodNotAllowed,
+    NotFound,
+    SchemaValidationFailed,
+    ValidationFailed,
+    nearest,
+)
 from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.vocabulary import InferenceStatus
 from hotswap.records import InferenceRecord, encode_record, to_json
@@ -59,20 +68,23 @@ _Found = TypeVar("_Found")
 logger = logging.getLogger(__name__)
 
 
-class InferenceFailed(HotSwapError):
-    code = "INFERENCE_ERROR"
-
-
 class ClientGone(Exception):
     """The client left before it could be answered: nobody waits for an answer, and it is nobody's failure to record."""
 
 
-STATUS_OF = {
-    ValidationFailed: 400,
-    SchemaValidationFailed: 400,
+STATUS: dict[type[HotSwapError], int] = {
+    HotSwapError: 500,
+    ValidationFailed: BAD_REQUEST,
+    NotFound: 404,
+    MethodNotAllowed: 405,
     Conflict: 409,
-    InferenceFailed: 500,
 }
+"""Each entry holds for the classes below it too: read it by `status_of`."""
+
+
+def status_of(error: HotSwapError) -> int:
+    """Return the status that a replica answers this error with."""
+    return nearest(STATUS, error) or STATUS[HotSwapError]
 
 
 class Engine:
@@ -157,7 +169,7 @@ class Engine:
             answer, prediction = self._written(form, asked, request_id, predictions, latency_ms)
         except HotSwapError as error:
             problem, predictions, latency_ms = error, [], _milliseconds_since(begun)
-            status = STATUS_OF[type(problem)]
+            status = status_of(problem)
             # What this version can't take another may: the stable is asked what a candidate refuses.
             marks = [*self.headers, _REFUSED] if status == BAD_REQUEST else self.headers
             answer = status, marks, form.refuse(problem, request_id)
@@ -307,8 +319,8 @@ async def _respond(engine: Engine, scope: Scope, receive: Receive) -> Answer:
     elif scope["method"] == "POST" and path == f"/{engine.spec.name}/warm-up":
         return await _warm_up(engine, headers)
     else:
-        unknown = HotSwapError(f"{scope['method']} {path} is not answered here")
-        return 404, engine.headers, engine.one.refuse(unknown, request_headers.request_id(headers))
+        unknown = NotFound(f"{scope['method']} {path} is not answered here")
+        return _refused(unknown, engine.one, engine.headers, headers)
     body = await _body(receive)
     if body is None:
         too_large = ValidationFailed.of("body", f"larger than {MOST_BODY_BYTES} bytes")
@@ -320,8 +332,8 @@ def _described(engine: Engine, resource: Resource, scope: Scope, headers: Header
     """What the model is, and that it is ready: it is, since Ray Serve counts no replica that isn't."""
     if scope["method"] == "GET" and (told := engine.tensors.describe(resource)) is not None:
         return 200, engine.headers, told
-    wrong = HotSwapError(f"{scope['method']} is not something that {scope['path']} does")
-    return 405, engine.headers, engine.tensors.refuse(wrong, request_headers.request_id(headers))
+    wrong = MethodNotAllowed(f"{scope['method']} is not something that {scope['path']} does")
+    return _refused(wrong, engine.tensors, engine.headers, headers)
 
 
 async def _warm_up(engine: Engine, headers: Headers) -> Answer:
@@ -329,7 +341,11 @@ async def _warm_up(engine: Engine, headers: Headers) -> Answer:
         told = {"version": engine.spec.version, "golden": await engine.warm_up_aside(), "device": engine.device}
         return 200, engine.headers, msgspec.json.encode(told)
     except InferenceFailed as error:
-        return 500, engine.headers, engine.one.refuse(error, request_headers.request_id(headers))
+        return _refused(error, engine.one, engine.headers, headers)
+
+
+def _refused(error: HotSwapError, form: Form, own: RawHeaders, headers: Headers) -> Answer:
+    return status_of(error), own, form.refuse(error, request_headers.request_id(headers))
 
 
 async def _body(receive: Receive) -> bytes | None:

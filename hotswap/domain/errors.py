@@ -6,6 +6,7 @@
     ├── NotFound
     │   ├── ModelNotFound
     │   ├── VersionNotFound
+    │   ├── AliasNotFound
     │   ├── DeploymentNotFound
     │   └── InferenceNotFound       no such asynchronous request, or another caller's
     ├── Conflict                    somebody else holds what was asked for
@@ -16,19 +17,27 @@
     │   ├── KeyInUse                the first request with an idempotency key is still under way
     │   ├── StaleFence              a newer writer has been here; the late one must give up
     │   └── IllegalTransition       a deployment can't go from this status to that one
+    ├── MethodNotAllowed            what is there can't be read or changed in this way
     ├── ChangedMeanwhile            it is not what the caller believes it to be (If-Match)
     ├── Unauthorized
     ├── Forbidden
     ├── RateLimited                 too often; `retry_after` says in how many seconds it may be tried again
     ├── ReplicasFailed              replicas can't start; the message carries Ray's reason
+    ├── InferenceFailed             the model failed on an input that its schema allows
     └── Unavailable                 a part that is needed doesn't answer; trying again may help
+        └── AnswerLost              it may have done what was asked, and only its answer didn't come
 
-Each class has a stable `code`, which people and programs may rely on. What HTTP status it has is the API's business
-(`api/errors.py`); whether Temporal tries again is the activities' (`activities/errors.py`). Never branch on a message.
+Each class has a stable `code`, which people and programs may rely on. What HTTP status it has is the business of who
+answers (`api/errors.py`, `serving/inference.py`); whether Temporal tries again is the activities'
+(`activities/acting.py`). A table over these classes is read by `nearest`, so that it holds for every class below the
+ones that it names. Never branch on a message.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
+
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +126,10 @@ class IllegalTransition(Conflict):
     code = "ILLEGAL_TRANSITION"
 
 
+class MethodNotAllowed(HotSwapError):
+    code = "METHOD_NOT_ALLOWED"
+
+
 class ChangedMeanwhile(HotSwapError):
     code = "PRECONDITION_FAILED"
 
@@ -141,8 +154,21 @@ class ReplicasFailed(HotSwapError):
     code = "REPLICAS_FAILED"
 
 
+class InferenceFailed(HotSwapError):
+    code = "INFERENCE_ERROR"
+
+
 class Unavailable(HotSwapError):
     code = "SERVICE_UNAVAILABLE"
+
+
+class AnswerLost(Unavailable):
+    code = "ANSWER_LOST"
+
+
+def nearest(table: Mapping[type[HotSwapError], Entry], error: HotSwapError) -> Entry | None:
+    """Return the entry of the error's own class, else of the closest class above it, None where no entry holds."""
+    return next((table[kind] for kind in type(error).__mro__ if kind in table), None)
 
 
 BY_CODE: dict[str, type[HotSwapError]] = {}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from hotswap.domain.errors import Unavailable
+from hotswap.domain.errors import AnswerLost, Unavailable
 
 ANSWERED_WITHIN = 65.0
 """Seconds; Envoy itself gives up after 60."""
@@ -29,10 +29,6 @@ class Answer:
     body: str
 
 
-class AnswerLost(Unavailable):
-    """A replica may have answered, and only the answer didn't come: its record tells, once it is written."""
-
-
 class InferenceGateway:
     def __init__(self, url: str, token_file: Path, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         """No proxy of the environment is meant for one's own platform, but an authority is (`SSL_CERT_FILE`)."""
@@ -46,7 +42,7 @@ class InferenceGateway:
     async def ask(self, request_id: str, path: str, body: str, headers: Mapping[str, str]) -> Answer:
         """POST to a path below `/api/v1/inference`. Raises Unavailable where it should be asked again.
 
-        That is AnswerLost where a replica may have seen it.
+        That is AnswerLost where a replica may have seen it: its record tells, once it is written.
         """
         try:
             token = self._token_file.read_text().strip()

@@ -1,25 +1,79 @@
 """Every error of the domain has its status, and every answer has the one format."""
 
+import ast
+import re
+from pathlib import Path
+
 import httpx
 import pytest
 from fastapi import APIRouter
 
-from api.errors import STATUS, answer_domain
+import serving.inference
+from api import idempotency
+from api.errors import answer_domain, status_of
 from hotswap.domain import errors
 from hotswap.domain.errors import BY_CODE, FieldProblem, HotSwapError
 
-
-def every_error() -> list[type[HotSwapError]]:
-    found: list[type[HotSwapError]] = [HotSwapError]
-    for kind in found:
-        found.extend(kind.__subclasses__())
-    # A replica has an error of its own (`serving.inference`), which is there only where that module is imported.
-    return [kind for kind in found if kind.__module__ == errors.__name__]
+ROOT = Path(__file__).parents[2]
+PRODUCT = ("activities", "api", "hotswap", "serving", "workflows")
 
 
-def test_the_table_covers_every_domain_error_and_nothing_else() -> None:
-    assert set(STATUS) == set(every_error())
-    assert len(BY_CODE) == len(STATUS), "two errors have the same code"
+def below(kind: type[HotSwapError]) -> list[type[HotSwapError]]:
+    return [kind, *(each for child in kind.__subclasses__() for each in below(child))]
+
+
+# Classes that other tests define are not the product's.
+EVERY_ERROR = [kind for kind in below(HotSwapError) if kind.__module__ == errors.__name__]
+
+
+def drawn() -> dict[str, str | None]:
+    """Each class of the tree that is drawn in the module's docstring, with the class above it."""
+    above: dict[str, str | None] = {HotSwapError.__name__: None}
+    path = [HotSwapError.__name__]
+    for line in (errors.__doc__ or "").splitlines():
+        if (found := re.match(r"    ([│ ]*)[├└]── (\w+)", line)) is not None:
+            depth = len(found[1]) // 4 + 1
+            above[found[2]] = path[depth - 1]
+            path[depth:] = [found[2]]
+    return above
+
+
+def test_the_tree_that_is_drawn_is_the_tree_of_the_classes() -> None:
+    assert drawn() == {
+        kind.__name__: kind.__mro__[1].__name__ if kind is not HotSwapError else None for kind in EVERY_ERROR
+    }
+
+
+def test_no_error_of_the_domain_is_defined_elsewhere() -> None:
+    """It would be in no table, and Temporal would bring it back as another."""
+    names = {kind.__name__ for kind in EVERY_ERROR}
+    elsewhere = [
+        f"{path.relative_to(ROOT)}: {node.name}"
+        for room in PRODUCT
+        for path in (ROOT / room).rglob("*.py")
+        if path.samefile(errors.__file__) is False
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and names & {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+    ]
+    assert elsewhere == []
+
+
+def test_every_error_has_a_code_of_its_own() -> None:
+    assert {kind.code: kind for kind in EVERY_ERROR} == BY_CODE
+    assert len(BY_CODE) == len(EVERY_ERROR), "two errors have the same code"
+
+
+@pytest.mark.parametrize("kind", EVERY_ERROR, ids=lambda kind: kind.__name__)
+def test_a_class_below_an_error_is_answered_as_that_error_is(kind: type[HotSwapError]) -> None:
+    """By the API, by a replica, and where a repeated request is judged: no handler fails on a new class."""
+    closer = type("Closer", (kind,), {})("what happened")
+    known = kind("what happened")
+    assert status_of(closer) == status_of(known)
+    assert serving.inference.status_of(closer) == serving.inference.status_of(known)
+    assert idempotency._is_refusal(closer) == idempotency._is_refusal(known) == (status_of(known) < 500)
+    told, expected = answer_domain(closer, trace_id="t-1"), answer_domain(known, trace_id="t-1")
+    assert told.status_code == expected.status_code == status_of(known)
+    assert told.headers.get("retry-after") == expected.headers.get("retry-after")
 
 
 @pytest.mark.parametrize(
@@ -31,7 +85,14 @@ def test_the_table_covers_every_domain_error_and_nothing_else() -> None:
         (errors.Forbidden, 403),
         (errors.ModelNotFound, 404),
         (errors.Conflict, 409),
+        (errors.InsufficientCapacity, 409),
+        (errors.MethodNotAllowed, 405),
+        (errors.ChangedMeanwhile, 412),
+        (errors.RateLimited, 429),
         (errors.Unavailable, 503),
+        (errors.AnswerLost, 503),
+        (errors.InferenceFailed, 500),
+        (errors.ReplicasFailed, 500),
         (errors.HotSwapError, 500),
     ],
 )

@@ -222,7 +222,7 @@ async def test_headers_that_make_no_sense_fail_no_request(replica: Replica, head
 )
 async def test_nothing_else_is_answered(replica: Replica, method: str, path: str) -> None:
     status, answer = await replica.send(b"", path, method=method)
-    assert status == 404
+    assert (status, answer["error"]["code"]) == (404, "NOT_FOUND")
     assert answer["error"]["traceId"]
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hotswap.domain.errors import Unavailable
-from hotswap.providers.gateway import MOST_BYTES, Answer, AnswerLost, InferenceGateway
+from hotswap.domain.errors import AnswerLost, Unavailable
+from hotswap.providers.gateway import MOST_BYTES, Answer, InferenceGateway
 
 
 @pytest.fixture

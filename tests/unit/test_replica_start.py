@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from hotswap.domain.errors import InferenceFailed
 from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.vocabulary import Framework
 from serving import inference, pace
-from serving.inference import InferenceFailed
 from serving.runtimes import Model, Prediction, load
 from serving.runtimes.tensors import TensorInput
 from tests.fixtures.models import save_logarithm
