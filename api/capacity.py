@@ -6,8 +6,6 @@ refused, since a deployment may well wait until it does. What waits for its turn
 
 import logging
 
-import httpx
-
 from api.context import Parts
 from hotswap.domain.capacity import CapacityPlan
 from hotswap.domain.errors import HotSwapError, InsufficientCapacity, Unavailable, ValidationFailed
@@ -52,8 +50,8 @@ async def plan_now(parts: Parts, new: NewDeployment, wanted: VersionRef) -> Capa
         return await parts.planner.look(await _asked(parts, new, wanted))
     except (InsufficientCapacity, ValidationFailed) as refusal:
         return refusal
-    except (Unavailable, httpx.HTTPError, ValueError) as error:
-        logger.warning("the capacity could not be looked at", extra={"error": repr(error)})
+    except Unavailable as error:
+        logger.warning("the capacity could not be looked at", extra={"error": error.message})
         return None
 
 

@@ -20,7 +20,6 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
-from urllib3.exceptions import HTTPError
 
 from hotswap.domain import errors as domain
 from hotswap.domain.errors import FieldProblem, HotSwapError, Unavailable, ValidationFailed, nearest
@@ -143,7 +142,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(DBAPIError, _on_database_error)
     app.add_exception_handler(PoolTimeout, _on_database_error)
-    app.add_exception_handler(HTTPError, _on_storage_error)
 
 
 def _field(problem: Mapping[str, Any], within: str) -> str:
@@ -203,12 +201,6 @@ def _on_database_error(request: Request, error: Exception) -> JSONResponse:
         Unavailable("the database doesn't answer; inference goes on without it, so try again in a moment"),
         trace_id=request.state.trace_id,
     )
-
-
-def _on_storage_error(request: Request, error: Exception) -> JSONResponse:
-    logger.error("storage error", extra={"trace_id": request.state.trace_id}, exc_info=error)
-    away = Unavailable("the artifact storage doesn't answer; inference goes on without it, so try again in a moment")
-    return answer_domain(away, trace_id=request.state.trace_id)
 
 
 def _is_away(error: DBAPIError) -> bool:

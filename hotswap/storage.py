@@ -1,7 +1,8 @@
 """Artifacts in S3 or MinIO, always as streams: an artifact is never whole in memory.
 
 Errors are mapped by HTTP status, since some S3 servers answer errors that the client can't parse. A missing object is
-the request's problem; trouble with the line, the server or the credentials propagates, so that Temporal tries again.
+the request's problem; trouble with the line, the server or the credentials is `Unavailable`, so that Temporal tries
+again. No error of the client library leaves this module or `uploads.py`.
 
 The client library is imported when S3 is asked for the first time: it takes half a second of a processor, and neither a
 replica whose artifact is in the node's cache nor most commands of the CLI ever ask.
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from minio import Minio
     from minio.error import InvalidResponseError, S3Error
     from minio.sse import Sse
-    from urllib3 import PoolManager
+    from urllib3 import BaseHTTPResponse, PoolManager
 
 CHUNK_BYTES = 1024 * 1024
 
@@ -63,11 +64,13 @@ class ObjectStorage:
         return s3_client(self._settings, patience=self._patience)
 
     def ensure_bucket(self) -> None:
-        if not self._client.bucket_exists(self._settings.bucket):
-            self._client.make_bucket(self._settings.bucket)
+        with answering(self._settings):
+            if not self._client.bucket_exists(self._settings.bucket):
+                self._client.make_bucket(self._settings.bucket)
 
     def is_reachable(self) -> bool:
-        return bool(self._client.bucket_exists(self._settings.bucket))
+        with answering(self._settings):
+            return bool(self._client.bucket_exists(self._settings.bucket))
 
     @property
     def max_artifact_bytes(self) -> int:
@@ -76,24 +79,27 @@ class ObjectStorage:
     def size(self, uri: str) -> int:
         """Of an object, in bytes, without reading it. Raises as `download` does, but for what is too large."""
         bucket, key = split_uri(uri)
-        with self._refusals_told(uri):
+        with answering(self._settings), self._refusals_told(uri):
             return int(self._client.stat_object(bucket, key).size or 0)
 
     def upload(self, path: Path, uri: str) -> None:
         bucket, key = split_uri(uri)
-        self._client.fput_object(bucket, key, str(path), sse=encryption(self._settings))
+        with answering(self._settings):
+            self._client.fput_object(bucket, key, str(path), sse=encryption(self._settings))
 
     def objects(self, prefix: str, *, before: datetime) -> Iterator[StoredObject]:
         """Those of the settings' bucket below `prefix` that were written before then."""
         bucket = self._settings.bucket
-        for found in self._client.list_objects(bucket, prefix=prefix, recursive=True):
-            if not found.is_dir and found.last_modified is not None and found.last_modified < before:
-                yield StoredObject(f"s3://{bucket}/{found.object_name}", found.size or 0, found.last_modified)
+        with answering(self._settings):
+            for found in self._client.list_objects(bucket, prefix=prefix, recursive=True):
+                if not found.is_dir and found.last_modified is not None and found.last_modified < before:
+                    yield StoredObject(f"s3://{bucket}/{found.object_name}", found.size or 0, found.last_modified)
 
     def remove(self, uri: str) -> None:
         """One that is gone already is no error; where the bucket keeps versions, S3 keeps it as an older one."""
         bucket, key = split_uri(uri)
-        self._client.remove_object(bucket, key)
+        with answering(self._settings):
+            self._client.remove_object(bucket, key)
 
     def download(self, uri: str, path: Path) -> tuple[str, int]:
         """Stream an object into a file; its sha256 in hex and its size in bytes.
@@ -102,24 +108,28 @@ class ObjectStorage:
         Unavailable when the credentials are refused: that is nobody's request's fault, and may be mended.
         """
         bucket, key = split_uri(uri)
+        with answering(self._settings):
+            with self._refusals_told(uri):
+                response = self._client.get_object(bucket, key)
+            try:
+                return self._written(response, path, uri)
+            finally:
+                response.close()
+                response.release_conn()
+
+    def _written(self, response: "BaseHTTPResponse", path: Path, uri: str) -> tuple[str, int]:
         limit = self.max_artifact_bytes
         digest, size = hashlib.sha256(), 0
         too_large = ValidationFailed.of("artifactPath", f"{uri} is larger than {limit} bytes")
-        with self._refusals_told(uri):
-            response = self._client.get_object(bucket, key)
-        try:
-            if int(response.headers.get("content-length", 0)) > limit:
-                raise too_large
-            with path.open("wb") as file:
-                for chunk in response.stream(CHUNK_BYTES):
-                    size += len(chunk)
-                    if size > limit:
-                        raise too_large
-                    digest.update(chunk)
-                    file.write(chunk)
-        finally:
-            response.close()
-            response.release_conn()
+        if int(response.headers.get("content-length", 0)) > limit:
+            raise too_large
+        with path.open("wb") as file:
+            for chunk in response.stream(CHUNK_BYTES):
+                size += len(chunk)
+                if size > limit:
+                    raise too_large
+                digest.update(chunk)
+                file.write(chunk)
         return digest.hexdigest(), size
 
     @contextmanager
@@ -139,6 +149,26 @@ class ObjectStorage:
                     "check HOTSWAP_STORAGE__ACCESS_KEY, its SECRET_KEY, and what they may read"
                 ) from None
             raise
+
+
+@contextmanager
+def answering(settings: StorageSettings) -> Iterator[None]:
+    """Raise Unavailable for whatever the client library raises of a server that is away or does not do its work.
+
+    What it can't parse it raises as it comes: as an error of XML, or as a ValueError where an element is missing.
+    """
+    from xml.etree.ElementTree import ParseError
+
+    from minio.error import MinioException
+    from urllib3.exceptions import HTTPError
+
+    try:
+        yield
+    except (HTTPError, MinioException, ParseError, ValueError) as error:
+        raise Unavailable(
+            f"the artifact storage, S3 at {settings.endpoint}, doesn't answer as it should; inference goes on without "
+            "it, so try again in a moment"
+        ) from error
 
 
 def s3_client(settings: StorageSettings, *, endpoint: str | None = None, patience: Patience | None = None) -> "Minio":

@@ -13,7 +13,7 @@ from minio.datatypes import Part
 from minio.error import InvalidResponseError, S3Error
 
 from hotswap.settings import StorageSettings
-from hotswap.storage import IMPATIENT, Patience, encryption, s3_client, status_of
+from hotswap.storage import IMPATIENT, Patience, answering, encryption, s3_client, status_of
 
 URL_LIFETIME = timedelta(hours=1)
 COMPLETING_TAKES = 12
@@ -28,9 +28,10 @@ class PartsRefused(Exception):
 
 
 class MultipartUploads:
-    """In the bucket of the settings. Blocking: call it from a thread."""
+    """In the bucket of the settings. Blocking: call it from a thread. Every method may raise Unavailable."""
 
     def __init__(self, settings: StorageSettings, patience: Patience = IMPATIENT) -> None:
+        self._settings = settings
         self._bucket = settings.bucket
         self._sse = encryption(settings)
         self._client = s3_client(settings, patience=patience)
@@ -41,16 +42,18 @@ class MultipartUploads:
     def begin(self, key: str) -> str:
         """The upload's id in S3; its parts are encrypted as it is begun."""
         headers = dict(self._sse.headers()) if self._sse is not None else {}
-        return str(self._client._create_multipart_upload(self._bucket, key, headers))
+        with answering(self._settings):
+            return str(self._client._create_multipart_upload(self._bucket, key, headers))
 
     def parts(self, key: str, upload_id: str) -> PartsThere | None:
         """What is there of it, by number (at most 1,000); None where S3 knows no such upload (any more)."""
-        try:
-            found = self._client._list_parts(self._bucket, key, upload_id, max_parts=1000)
-        except (S3Error, InvalidResponseError) as error:
-            if status_of(error) == HTTPStatus.NOT_FOUND:
-                return None
-            raise
+        with answering(self._settings):
+            try:
+                found = self._client._list_parts(self._bucket, key, upload_id, max_parts=1000)
+            except (S3Error, InvalidResponseError) as error:
+                if status_of(error) == HTTPStatus.NOT_FOUND:
+                    return None
+                raise
         return {part.part_number: part for part in found.parts}
 
     def url(self, key: str, upload_id: str, number: int) -> str:
@@ -63,30 +66,34 @@ class MultipartUploads:
     def complete(self, key: str, upload_id: str, parts: PartsThere) -> None:
         """Make one object of the parts. Raises PartsRefused where S3 has other parts, or none any more."""
         ordered = [parts[number] for number in sorted(parts)]
-        try:
-            self._completing._complete_multipart_upload(self._bucket, key, upload_id, ordered)
-        except (S3Error, InvalidResponseError) as error:
-            if status_of(error) in {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND}:
-                raise PartsRefused from error
-            raise
+        with answering(self._settings):
+            try:
+                self._completing._complete_multipart_upload(self._bucket, key, upload_id, ordered)
+            except (S3Error, InvalidResponseError) as error:
+                if status_of(error) in {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND}:
+                    raise PartsRefused from error
+                raise
 
     def abort(self, key: str, upload_id: str) -> None:
         """Throw away what is there of it; one that is gone already is no error."""
-        try:
-            self._client._abort_multipart_upload(self._bucket, key, upload_id)
-        except (S3Error, InvalidResponseError) as error:
-            if status_of(error) != HTTPStatus.NOT_FOUND:
-                raise
+        with answering(self._settings):
+            try:
+                self._client._abort_multipart_upload(self._bucket, key, upload_id)
+            except (S3Error, InvalidResponseError) as error:
+                if status_of(error) != HTTPStatus.NOT_FOUND:
+                    raise
 
     def abandoned(self, prefix: str, *, before: datetime) -> Iterator[tuple[str, str, datetime]]:
         """Key, id and beginning of those begun before then and neither completed nor aborted; at most 1,000."""
-        try:
-            # Without a delimiter the client sends an empty one, by which rclone finds nothing; no key has a line's end.
-            found = self._client._list_multipart_uploads(self._bucket, prefix=prefix, delimiter="\n")
-        except (S3Error, InvalidResponseError) as error:
-            if status_of(error) == HTTPStatus.NOT_FOUND:  # rclone's way to say that there is none
-                return
-            raise
+        with answering(self._settings):
+            try:
+                # Without a delimiter the client sends an empty one, by which rclone finds nothing; no key has a line's
+                # end.
+                found = self._client._list_multipart_uploads(self._bucket, prefix=prefix, delimiter="\n")
+            except (S3Error, InvalidResponseError) as error:
+                if status_of(error) == HTTPStatus.NOT_FOUND:  # rclone's way to say that there is none
+                    return
+                raise
         for upload in found.uploads:
             if upload.initiated_time is not None and upload.initiated_time < before:
                 yield upload.object_name, upload.upload_id, upload.initiated_time

@@ -124,7 +124,7 @@ class Agent:
         """Whether any replica came or went."""
         try:
             states = await self._cluster.applications()
-        except (httpx.HTTPError, KeyError, ValueError):
+        except Unavailable:
             # While Ray doesn't answer its replicas may well do: the last addresses stay.
             return False
         targets = {name: state.targets for name, state in states.items() if state.targets}

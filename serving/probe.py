@@ -8,6 +8,7 @@ import httpx
 from hotswap.domain.application import ApplicationSpec
 from hotswap.domain.errors import ReplicasFailed
 from hotswap.plain_http import plain_client
+from serving.answers import answering, readable
 
 
 class HttpReplicaProbe:
@@ -17,7 +18,11 @@ class HttpReplicaProbe:
 
 
 async def _warm_up(client: httpx.AsyncClient, spec: ApplicationSpec, target: str) -> None:
-    answer = await client.post(f"http://{target}/{spec.name}/warm-up")
-    if answer.status_code == httpx.codes.OK and answer.json()["version"] == spec.version:
-        return
-    raise ReplicasFailed(f"the replica of {spec.name} at {target} is not fit to answer: {answer.text[:500]}")
+    who = f"the replica of {spec.name} at {target}"
+    with answering(who):
+        answer = await client.post(f"http://{target}/{spec.name}/warm-up")
+    if answer.status_code == httpx.codes.OK:
+        with readable(who):
+            if answer.json()["version"] == spec.version:
+                return
+    raise ReplicasFailed(f"{who} is not fit to answer: {answer.text[:500]}")

@@ -15,12 +15,15 @@ import msgspec
 from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState, Desired
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.resources import Cluster
+from serving.answers import answering, readable
 from serving.raystate import read_cluster
 
 PUT_SECONDS = 10.0
-"""Shorter than what the writer's lease must have left (`activities/replicas.py`)."""
+"""Shorter than what the writer's lease must have left (`activities/convergence.py`)."""
 PATH = "/api/serve/applications/"
 MOST_REASON = 2_000
+
+SERVE = "Ray Serve"
 
 _HEALTH = {
     "RUNNING": ApplicationHealth.RUNNING,
@@ -30,7 +33,7 @@ _HEALTH = {
 
 
 class RayServeClient:
-    """Implements `hotswap.ports.ServeCluster` and `ClusterState`.
+    """Implements `hotswap.ports.ServeCluster` and `ClusterState`; every method raises Unavailable while Ray is away.
 
     `host` is what Serve's replicas listen on, `port` its own proxy's; `timeout` in seconds is for one call.
     """
@@ -56,10 +59,11 @@ class RayServeClient:
             "http_options": self._listen,
             "applications": [application_config(each) for each in applications if each.replicas > 0],
         }
-        answer = await self._http.put(PATH, json=config)
-        if answer.status_code == httpx.codes.BAD_REQUEST:
-            raise ValidationFailed(f"Ray Serve refuses the configuration: {answer.text[:1000]}")
-        answer.raise_for_status()
+        with answering(SERVE):
+            answer = await self._http.put(PATH, json=config)
+            if answer.status_code == httpx.codes.BAD_REQUEST:
+                raise ValidationFailed(f"{SERVE} refuses the configuration: {answer.text[:1000]}")
+            answer.raise_for_status()
 
     async def applications(self) -> dict[str, ApplicationState]:
         """As seen after this was called. All who wait at one time share one answer: each costs Serve a look at every
@@ -69,9 +73,10 @@ class RayServeClient:
         async with self._reading:
             if self._read_begun < asked:
                 begun = time.monotonic()
-                answer = await self._http.get(PATH)
-                answer.raise_for_status()
-                self._seen, self._read_begun = read_applications(answer.json()), begun
+                with answering(SERVE):
+                    answer = (await self._http.get(PATH)).raise_for_status()
+                with readable(SERVE):
+                    self._seen, self._read_begun = read_applications(answer.json()), begun
             return dict(self._seen)
 
     async def resources(self) -> Cluster:

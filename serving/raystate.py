@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from hotswap.domain.resources import NOTHING, Amount, Cluster, Node
+from serving.answers import answering, readable
 
 LIMIT = 10_000
 """The most that the state API answers."""
@@ -20,15 +21,20 @@ GROUPS = (
     f"/api/v0/placement_groups?detail=1&limit={LIMIT}&filter_keys=state&filter_predicates=%3D&filter_values=CREATED"
 )
 
+STATE = "Ray's state API"
+
 _OUR_REPLICA = "#Replica#"
 
 Json = Mapping[str, Any]
 
 
 async def read_cluster(http: httpx.AsyncClient) -> Cluster:
-    """Raises httpx.HTTPError, and ValueError for an answer that is none."""
-    nodes, actors, groups = [rows((await http.get(path)).raise_for_status().json()) for path in (NODES, ACTORS, GROUPS)]
-    return cluster(nodes, actors, groups)
+    """Raises Unavailable, also for an answer that is none."""
+    with answering(STATE):
+        answers = [(await http.get(path)).raise_for_status() for path in (NODES, ACTORS, GROUPS)]
+    with readable(STATE):
+        nodes, actors, groups = [rows(each.json()) for each in answers]
+        return cluster(nodes, actors, groups)
 
 
 def rows(answer: Json) -> list[Json]:

@@ -1,8 +1,9 @@
 """What the activities need of the world, each in a few methods; the adapters are wired in `workflows/worker.py`.
 
 Every method may be called again with the same arguments and then does nothing more: activities are at-least-once.
-Infrastructure errors propagate as they are, so that Temporal tries again; what is wrong with the *request* is a
-`hotswap.domain.errors.HotSwapError`, which it doesn't.
+What is wrong with the *request* is a `hotswap.domain.errors.HotSwapError`, which Temporal does not try again. A server
+that doesn't answer as it should is `Unavailable`, which it does; an adapter lets no error of its library through. Only
+PostgreSQL's adapters do: SQLAlchemy's errors propagate as they are, and Temporal tries again after them too.
 """
 
 from hotswap.ports.analysis import EntityCensus, Judge, Judging, Looks, Meter

@@ -20,11 +20,14 @@ class Inspector(Protocol):
     ) -> Inspection:
         """Fetch, hash, unpack, resolve its requirements and read the schemas.
 
-        Raises ValidationFailed naming `artifactPath`, `checksum`, `framework` or `requirements`.
+        Raises ValidationFailed naming `artifactPath`, `checksum`, `framework` or `requirements`, and Unavailable.
         """
 
     async def validate(self, version: VersionRef) -> ValidationReport:
-        """Load the version and run its golden requests; what is wrong with it is in the report, not raised."""
+        """Load the version and run its golden requests; what is wrong with it is in the report, not raised.
+
+        Raises Unavailable while its artifact can't be fetched.
+        """
 
 
 class DesiredApplications(Protocol):
@@ -93,7 +96,7 @@ class Planning(Protocol):
 
 
 class ServeCluster(Protocol):
-    """Ray Serve's REST API."""
+    """Ray Serve's REST API. Every method raises Unavailable while it does not answer as it should."""
 
     async def put(self, applications: Sequence[Desired]) -> None:
         """PUT the whole configuration: it deletes every application that it doesn't name.
@@ -105,7 +108,7 @@ class ServeCluster(Protocol):
 
 
 class ClusterState(Protocol):
-    """Ray's state API."""
+    """Ray's state API. It raises Unavailable while it does not answer as it should."""
 
     async def resources(self) -> Cluster:
         """What its nodes have, and what others than HotSwap hold of it."""
@@ -115,5 +118,5 @@ class ReplicaProbe(Protocol):
     async def warm_up(self, spec: ApplicationSpec, targets: Sequence[str]) -> None:
         """Send every replica its golden requests, straight to its own port, until each has answered all.
 
-        Raises ReplicasFailed with the answer that was not sane.
+        Raises ReplicasFailed with the answer that was not sane, and Unavailable where none came.
         """

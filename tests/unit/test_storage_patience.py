@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from urllib3.exceptions import HTTPError
 
+from hotswap.domain.errors import Unavailable
 from hotswap.settings import StorageSettings
 from hotswap.storage import IMPATIENT, ObjectStorage, Patience, s3_client
 from hotswap.uploads import MultipartUploads
@@ -48,10 +48,10 @@ def slow() -> Iterator[StorageSettings]:
 
 @pytest.mark.slow
 def test_only_completing_an_upload_may_take_long(slow: StorageSettings) -> None:
-    with pytest.raises(HTTPError):
+    with pytest.raises(Unavailable):
         ObjectStorage(slow, PATIENCE).size("s3://ml-models/m.tar")
     uploads = MultipartUploads(slow, PATIENCE)
-    with pytest.raises(HTTPError):
+    with pytest.raises(Unavailable):
         uploads.begin("m.tar")
     uploads.complete("m.tar", "u", {})
 
