@@ -7,7 +7,7 @@ two deployments are promised the same GPU.
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 
-from sqlalchemy import delete, exists, or_, select, text, update
+from sqlalchemy import delete, exists, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,13 +17,13 @@ from hotswap.domain.demand import Holding
 from hotswap.domain.errors import Conflict, NotFound
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment
+from hotswap.persistence import advisory
+from hotswap.persistence.advisory import AdvisoryLock
 from hotswap.persistence.applications import new_row, to_desired
 from hotswap.persistence.audit import about_deployment
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.tables import ENDED, Deployment, DesiredApplication, Model, TrafficRoute
 from hotswap.ports import Planning
-
-LOCK = 0x0407_CA9A  # any number that only planners use
 
 
 class PostgresCapacity:
@@ -41,7 +41,7 @@ class PostgresCapacity:
     @asynccontextmanager
     async def planning(self) -> AsyncIterator[Planning]:
         async with self._sessions.begin() as session:
-            await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+            await advisory.take(session, AdvisoryLock.PLANNING)
             yield _Planning(session)
 
 

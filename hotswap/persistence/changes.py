@@ -5,8 +5,9 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sqlalchemy import func, select, text
+from sqlalchemy import text
 
+from hotswap.persistence import advisory
 from hotswap.persistence.database import Sessions
 
 LONGEST = "30s"
@@ -26,5 +27,5 @@ class PostgresChanges:
         """
         async with self._here[what], self._sessions.begin() as session:
             await session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{LONGEST}'"))
-            await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(what, 0))))
+            await advisory.take_named(session, what)
             yield

@@ -13,6 +13,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.errors import Conflict
+from hotswap.persistence import advisory
+from hotswap.persistence.advisory import AdvisoryLock
 from hotswap.persistence.audit import about_artifact
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.tables import ModelVersion, RemovedArtifact, UploadRow
@@ -22,8 +24,6 @@ MEMORY = timedelta(hours=1)
 """For how long what went can't be registered: longer than a registration may take that had looked into it before."""
 LONGEST = "1h"
 """A process that froze while it collects loses its place then."""
-_LOCK = func.hashtext("hotswap artifacts")
-_COLLECTING = func.hashtext("hotswap garbage collection")
 
 STORED, GONE = {"isStored": True}, {"isStored": False}
 
@@ -37,7 +37,7 @@ class PostgresGarbage:
         """Raises Conflict where another is within already, in whatever process."""
         async with self._sessions.begin() as session:
             await session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{LONGEST}'"))
-            if not await session.scalar(select(func.pg_try_advisory_xact_lock(_COLLECTING))):
+            if not await advisory.try_to_take(session, AdvisoryLock.COLLECTING):
                 raise Conflict("garbage is being collected already; wait for that to end, then say it again")
             yield
 
@@ -49,7 +49,7 @@ class PostgresGarbage:
     async def condemn(self, artifact_paths: Collection[str], *, by: str) -> set[str]:
         """Those of at most 1,000 that may be removed now: from here on nothing can refer to them."""
         async with self._sessions.begin() as session:
-            await session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+            await advisory.take(session, AdvisoryLock.ARTIFACTS)
             left = await _unreferenced(session, artifact_paths)
             await session.execute(delete(RemovedArtifact).where(RemovedArtifact.removed_at < func.now() - 2 * MEMORY))
             if left:
@@ -72,7 +72,7 @@ class PostgresGarbage:
 
 async def guard(session: AsyncSession, artifact_path: str) -> None:
     """For a transaction that refers to an artifact. Raises Conflict for one that went lately."""
-    await session.execute(select(func.pg_advisory_xact_lock_shared(_LOCK)))
+    await advisory.take_shared(session, AdvisoryLock.ARTIFACTS)
     bucket, key = split_uri(artifact_path)
     gone = await session.scalar(
         select(RemovedArtifact).where(

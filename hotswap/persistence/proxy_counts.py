@@ -13,10 +13,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.traffic import Counts, ProxyReport
+from hotswap.persistence import advisory
+from hotswap.persistence.advisory import AdvisoryLock
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.tables import Now, ProxyCount, ProxyMark
-
-_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtext('hotswap proxy_counts'))")
 
 
 def read_counts(stored: object) -> Counts:
@@ -26,7 +26,7 @@ def read_counts(stored: object) -> Counts:
 async def sample(sessions: Sessions, reports: Sequence[ProxyReport]) -> None:
     """Add what came since the last sample; the same reports again add nothing."""
     async with sessions.begin() as session:
-        if not await session.scalar(_LOCK):
+        if not await advisory.try_to_take(session, AdvisoryLock.PROXY_COUNTS):
             return
         proxies = [report.proxy for report in reports]
         marks = {

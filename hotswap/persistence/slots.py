@@ -16,13 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.queueing import SEEN_LATELY, Place, SlotRequest, granted, in_force, slot_places
 from hotswap.domain.vocabulary import Environment
+from hotswap.persistence import advisory
+from hotswap.persistence.advisory import AdvisoryLock
 from hotswap.persistence.bell import ring
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.freezes import freezes_of
 from hotswap.persistence.tables import ENDED, Deployment, Slot
 from hotswap.persistence.transitions import move
-
-LOCK = 0x0407_510C  # any number that only slots use
 
 
 class PostgresSlots:
@@ -33,7 +33,7 @@ class PostgresSlots:
 
     async def places(self, deployment_ids: Collection[str]) -> dict[str, Place | None]:
         async with self._sessions.begin() as session:
-            await session.execute(select(func.pg_advisory_xact_lock(LOCK)))
+            await advisory.take(session, AdvisoryLock.SLOTS)
             await _seen(session, deployment_ids)
             line = await slot_line(session)
             now = await session.scalar(select(func.clock_timestamp()))

@@ -11,8 +11,6 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, pool
 
-LOCK = 0x0407_5A4B  # any number that only migrations use
-
 
 def migrate(url: str) -> tuple[str | None, str | None]:
     """Bring the database up to the newest schema; two processes may call this at once.

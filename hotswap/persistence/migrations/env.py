@@ -3,7 +3,7 @@
 from alembic import context
 from sqlalchemy import create_engine, pool
 
-from hotswap.persistence.migrations import LOCK
+from hotswap.persistence.advisory import AdvisoryLock
 from hotswap.persistence.tables import Base
 from hotswap.settings import DatabaseSettings, load
 
@@ -11,7 +11,9 @@ from hotswap.settings import DatabaseSettings, load
 def run(**options: object) -> None:
     context.configure(target_metadata=Base.metadata, **options)  # type: ignore[arg-type]
     with context.begin_transaction():
-        context.execute(f"SELECT pg_advisory_xact_lock({LOCK})")  # one at a time, by script or not
+        context.execute(
+            f"SELECT pg_advisory_xact_lock({AdvisoryLock.MIGRATIONS.value})"
+        )  # one at a time, by script or not
         context.run_migrations()
 
 
