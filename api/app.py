@@ -183,7 +183,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             limits=RateLimits(counting, settings.limits),
             queries=Queries(sessions),
             idempotency=PostgresIdempotencyKeys(sessions),
-            changes=PostgresChanges(sessions),
+            changes=PostgresChanges(sessions, at_once=settings.postgres.pool_size),
             teams=PostgresTeams(sessions),
             service_tokens=PostgresServiceTokens(sessions),
             history=PostgresHistory(sessions),

@@ -2,8 +2,9 @@
 
 Each GET's answer carries a strong ETag, the hash of its body, and `If-None-Match` is answered 304. A PUT, PATCH or
 DELETE of an address that can be read takes `If-Match`: it is carried out only on what the caller has seen, else 412.
-Changes of one collection are carried out one after the other, in all processes, so that nothing gets between that look
-and the change. Who sends no `If-Match` overwrites what is there, as always.
+Changes of one model, or of one of anything else, are carried out one after the other, in all processes, so that nothing
+gets between that look and the change; those of another model go on meanwhile. A change without `If-Match` overwrites
+what is there, as always.
 """
 
 import functools
@@ -62,7 +63,7 @@ async def change(route: "GuardedRoute", request: Request, handler: Handler) -> R
                 "decide anew"
             )
 
-    async with parts.changes.alone(_collection(route.path_format)):
+    async with parts.changes.alone(await _changed(route, request, parts)):
         _check.set(check if wanted is not None else None)
         answer = await handler(request)
     if route.response_model == reader.response_model:
@@ -99,8 +100,17 @@ def readers(app: FastAPI) -> Mapping[str, "GuardedRoute"]:
     return known
 
 
-def _collection(path: str) -> str:
-    return "/".join(path.split("/")[:4])
+async def _changed(route: "GuardedRoute", request: Request, parts: "Parts") -> str:
+    """Name what is changed: the address up to its first parameter, so that it covers all that is below.
+
+    A model has two addresses, by its name and by its id.
+    """
+    collection, _, rest = route.path_format.partition("{")
+    parameter = rest.partition("}")[0]
+    if not parameter:
+        return route.path_format
+    member = str(request.path_params[parameter])
+    return collection + (await parts.changes.name_of(member) if parameter == "model" else member)
 
 
 def _names(header: str, tag: str, *, strong: bool = False) -> bool:

@@ -5,7 +5,9 @@ import asyncio
 import httpx
 
 from hotswap.domain.vocabulary import Role
-from tests.integration.api_world import ApiWorld
+from hotswap.persistence.registry import PostgresRegistry
+from tests.fixtures.patience import patient
+from tests.integration.api_world import INSPECTION, ApiWorld, registration
 from tests.integration.test_api_deployments import error_of
 
 
@@ -50,6 +52,44 @@ async def test_of_two_who_have_seen_the_same_one_changes_it(world: ApiWorld) -> 
     seen = (await world.get(f"/api/v1/models/{world.model}")).headers["etag"]
     answers = await asyncio.gather(*(patch(world, seen, owner=f"owner-{number}") for number in range(6)))
     assert sorted(answer.status_code for answer in answers) == [200, 412, 412, 412, 412, 412]
+
+
+async def test_the_two_names_of_a_model_are_one_thing_to_change(world: ApiWorld) -> None:
+    await world.add_version()
+    found = await world.get(f"/api/v1/models/{world.model}")
+    headers = world.token(Role.ML_ENGINEER) | {"If-Match": found.headers["etag"]}
+
+    async def change(name: str, number: int) -> int:
+        body = {"owner": f"owner-{number}"}
+        return (await world.http.patch(f"/api/v1/models/{name}", headers=headers, json=body)).status_code
+
+    named = [world.model, found.json()["modelId"]] * 3
+    answers = await asyncio.gather(*(change(name, number) for number, name in enumerate(named)))
+    assert sorted(answers) == [200, 412, 412, 412, 412, 412]
+
+
+async def test_a_change_of_one_model_does_not_wait_for_another_models(world: ApiWorld) -> None:
+    """Nor for all connections of the pool: whoever changes something needs one more than its lock does."""
+    await world.add_version()
+    changes = world.app.state.parts.changes
+    async with changes.alone("/api/v1/models/another"):
+        async with asyncio.timeout(patient(10)):
+            assert (await patch(world, None, owner="bob")).status_code == 200
+    async with changes.alone(f"/api/v1/models/{world.model}"):
+        waits = asyncio.create_task(patch(world, None, owner="carla"))
+        await asyncio.wait([waits], timeout=0.2)
+        assert not waits.done()
+    assert (await waits).status_code == 200
+
+
+async def test_more_changes_than_the_pool_has_connections_are_all_carried_out(world: ApiWorld) -> None:
+    headers = world.token(Role.ML_ENGINEER)
+    models = [f"{world.model}-{number}" for number in range(4 * world.settings.postgres.pool_size)]
+    for model in models:
+        await PostgresRegistry(world.sessions).add_version(registration(model, "1.0.0"), INSPECTION)
+    changes = (world.http.patch(f"/api/v1/models/{model}", headers=headers, json={"owner": "bob"}) for model in models)
+    async with asyncio.timeout(patient(25)):
+        assert {answer.status_code for answer in await asyncio.gather(*changes)} == {200}
 
 
 async def test_every_change_of_what_can_be_read_takes_if_match(world: ApiWorld) -> None:
