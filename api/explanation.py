@@ -12,13 +12,13 @@ from pydantic import ValidationError
 
 from api.presentation import arm_view, backtest_view, concurrent_view, metric_fields
 from hotswap.domain.analysis import JudgeName, Metric
+from hotswap.domain.auditing import AuditAction, AuditActions
 from hotswap.domain.backtest import summarised
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.verbs import BACKTEST, START
 from hotswap.domain.verdict import MetricResult
 from hotswap.domain.vocabulary import Environment
 from hotswap.messages import CanaryConfig
-from hotswap.persistence.audit import SAYS
 from hotswap.persistence.backtests import backtest_of
 from hotswap.persistence.history import Analysis, Event, Record
 from hotswap.persistence.rows import DeploymentRow
@@ -27,11 +27,6 @@ from hotswap.views import AnalysisView, ExplanationView, HappeningKind, Happenin
 
 Rules = Mapping[tuple[str, JudgeName], Metric]
 """What metrics are judged by, by name and judge: a first version's by other judges than those of the next."""
-
-STATUS, WEIGHT, APPROVE, ROUTE = "status ", "weight verified", "approve", "change route"
-"""The actions of audit events, as `hotswap/persistence/` writes them."""
-TRIED = "backtest"
-"""The action of a decision that tells in words what a stored report tells with its figures."""
 
 _WAITS = {START: "the start", BACKTEST: "what its backtest has found"}
 
@@ -61,9 +56,9 @@ def explanation_view(row: DeploymentRow, record: Record) -> ExplanationView:
 
 def _is_beside(event: Event, deployment: Deployment) -> bool:
     """Routes are told as weights, what was about to be said as what came of it, and a backtest by its report."""
-    if event.action == TRIED:
+    if event.action == AuditAction.BACKTEST:
         return deployment.backtest is not None
-    return event.action == ROUTE or event.action.startswith(SAYS)
+    return event.action == AuditAction.CHANGE_ROUTE or AuditActions.SAYS.about(event.action) is not None
 
 
 def _backtest(stored: dict[str, object]) -> HappeningView:
@@ -76,11 +71,11 @@ def _backtest(stored: dict[str, object]) -> HappeningView:
 
 
 def _happening(event: Event, record: Record) -> HappeningView:
-    if event.action.startswith(STATUS):
+    if (status := AuditActions.STATUS.about(event.action)) is not None:
         reason = event.after.get("reason")
-        what = event.action.removeprefix(STATUS) + (f" ({reason})" if reason else "")
+        what = status + (f" ({reason})" if reason else "")
         return HappeningView(at=event.at, kind=HappeningKind.STATUS, actor=event.actor, what=what, why=event.why)
-    if event.action == WEIGHT:
+    if event.action == AuditAction.WEIGHT_VERIFIED:
         weight = event.after["weight"] / 100
         return HappeningView(
             at=event.at,
@@ -90,7 +85,7 @@ def _happening(event: Event, record: Record) -> HappeningView:
             why=event.why,
             weight=weight,
         )
-    if event.action == APPROVE and "step" in event.after:
+    if event.action == AuditAction.APPROVE and "step" in event.after:
         step = event.after["step"]
         given = next((each for each in record.approvals if each.step == step), None)
         claimed = " under a name that was not checked" if given is not None and given.is_claimed else ""
@@ -121,7 +116,9 @@ def _followers(record: Record) -> Iterable[Event | None]:
 
 def _decides(event: Event, *, weight: int) -> bool:
     """Verifying its own weight is what an analysis begins with, not what came of it."""
-    return event.action.startswith(STATUS) or (event.action == WEIGHT and event.after["weight"] != weight)
+    if event.action == AuditAction.WEIGHT_VERIFIED:
+        return bool(event.after["weight"] != weight)
+    return AuditActions.STATUS.about(event.action) is not None
 
 
 def _analysis(analysis: Analysis, follower: Event | None, rules: Rules) -> HappeningView:
@@ -154,8 +151,8 @@ def _analysis(analysis: Analysis, follower: Event | None, rules: Rules) -> Happe
 
 
 def _told(event: Event) -> str:
-    what = event.action.removeprefix(STATUS)
-    if event.action == WEIGHT:
+    what = AuditActions.STATUS.about(event.action) or event.action
+    if event.action == AuditAction.WEIGHT_VERIFIED:
         what = f"goes on to {event.after['weight'] / 100:g}%"
     return f"{what}: {event.why}" if event.why else what
 

@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.traffic import TrafficActivities
     from activities.validation import ValidationActivities
     from hotswap.domain.application import ApplicationSpec
+    from hotswap.domain.auditing import AuditAction
     from hotswap.domain.backtest import HURRIED_SECONDS, Ruled, Ruling, backtest_seconds, rule
     from hotswap.domain.capacity import CapacityPlan
     from hotswap.domain.contract import allows_non_finite
@@ -235,7 +236,7 @@ class DeploymentWorkflow(Stepping):
         if warm:
             self._beside_stable = {spec.name: plan.candidate}
         early = "".join(f"; {name}, which was only kept warm, makes room" for name in planned.retired)
-        self._note(f"{plan.message}{early}", kind="capacity plan", actor="hotswap")
+        self._note(f"{plan.message}{early}", kind=AuditAction.CAPACITY_PLAN, actor="hotswap")
         if plan.candidate > 0:
             await self._do(ReplicaActivities.start_replicas, spec, summary=f"start {plan.candidate} of {spec.name}")
             await self._do(ReplicaActivities.warm_up, spec, summary=f"warm up {spec.name}")
@@ -252,7 +253,7 @@ class DeploymentWorkflow(Stepping):
         assert self._stable is not None
         if plan.candidate == 0:
             no_room = "no backtest: there is no room for a replica of the candidate beside the stable"
-            self._note(no_room, kind="backtest", actor="hotswap")
+            self._note(no_room, kind=AuditAction.BACKTEST, actor="hotswap")
             return
         config = self._request.config
         ruled = await self._ruled(
@@ -274,7 +275,7 @@ class DeploymentWorkflow(Stepping):
             if workflow.cancellation_reason():
                 raise
             failed = f"no backtest: {cause_of(error).message}; an emergency doesn't wait for it"
-            self._note(failed, kind="backtest", actor="hotswap")
+            self._note(failed, kind=AuditAction.BACKTEST, actor="hotswap")
 
     async def _ruled(self, spec: ApplicationSpec, *, budget_seconds: float, deadline: timedelta) -> Ruled:
         """Backtest it, put on record what it comes to, and answer that."""
@@ -300,7 +301,7 @@ class DeploymentWorkflow(Stepping):
         )
         self._backtest = report
         ruled = rule(report, config.backtest.limits(), environment=self._request.environment)
-        self._note(f"backtest: {ruled.message}", kind="backtest", actor="hotswap")
+        self._note(f"backtest: {ruled.message}", kind=AuditAction.BACKTEST, actor="hotswap")
         return ruled
 
     def _emergency(self, spec: ApplicationSpec) -> str:

@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.traffic import TrafficActivities
     from hotswap.domain.analysis import Subject
     from hotswap.domain.application import ApplicationSpec
+    from hotswap.domain.auditing import AuditAction
     from hotswap.domain.capacity import CapacityPlan, Mode
     from hotswap.domain.fleet import Fleet, Scale, Shift
     from hotswap.domain.lifecycle import DeploymentStatus
@@ -299,7 +300,7 @@ class Stepping(Compensation):
     def _extend(self, until: float, why: str) -> None:
         assert self._rollout is not None
         self._message = why
-        self._note(why, kind="bake extended", actor="hotswap")
+        self._note(why, kind=AuditAction.BAKE_EXTENDED, actor="hotswap")
         self._rollout = self._rollout.extended(until=until)
 
     def _go_to(self, action: GoTo) -> None:
@@ -308,7 +309,7 @@ class Stepping(Compensation):
         if verdict is not None:
             self._evidence = verdict.evidence
         if self._is_first and verdict is not None:
-            self._note(f"first version: {action.why}", kind="first version", actor="hotswap")
+            self._note(f"first version: {action.why}", kind=AuditAction.FIRST_VERSION, actor="hotswap")
         self._message = action.why
         self._rollout = self._rollout.at_step(action.position)
         self._asked = self._asked.answered()

@@ -7,6 +7,7 @@ the caller's transaction.
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from hotswap.domain.auditing import AuditAction, AuditActions
 from hotswap.domain.traffic import Arm
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment, VersionStatus
@@ -73,7 +74,7 @@ async def activate(
         about_deployment(
             deployment.deployment_id,
             actor=actor,
-            action="make active",
+            action=AuditAction.MAKE_ACTIVE,
             why=why,
             before={"deploymentId": before.deployment_id if before is not None else None},
             after={"deploymentId": deployment.deployment_id, "version": version.version},
@@ -89,7 +90,7 @@ async def deactivate(session: AsyncSession, active: ActiveVersion, *, actor: str
         about_deployment(
             active.deployment_id,
             actor=actor,
-            action="make inactive",
+            action=AuditAction.MAKE_INACTIVE,
             why=why,
             before={"isActive": True},
             after={"isActive": False},
@@ -129,7 +130,7 @@ def set_version_status(
         about_version(
             version.version_id,
             actor=actor,
-            action=f"status {status}",
+            action=AuditActions.STATUS.of(status),
             why=why,
             before={"status": version.status},
             after={"status": status},

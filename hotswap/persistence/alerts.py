@@ -10,6 +10,7 @@ from sqlalchemy import Select, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from hotswap.domain.auditing import AuditAction, AuditActions
 from hotswap.domain.monitoring import Active, Alert, AlertKind, Finding
 from hotswap.domain.vocabulary import Environment
 from hotswap.persistence.audit import about_model
@@ -70,7 +71,9 @@ class PostgresAlerts:
             )
             if model_id is not None:
                 session.add(
-                    about_model(model_id, actor=ACTOR, action="alert resolved", why=why, after={"alert": alert_id})
+                    about_model(
+                        model_id, actor=ACTOR, action=AuditAction.ALERT_RESOLVED, why=why, after={"alert": alert_id}
+                    )
                 )
 
     async def page(
@@ -146,7 +149,7 @@ async def _open(session: AsyncSession, row: dict[str, Any], *, version: str, act
             about_model(
                 row["model_id"],
                 actor=actor,
-                action=f"alert {row['kind']}",
+                action=AuditActions.ALERT.of(row["kind"]),
                 why=row["message"],
                 after={"alert": opened, "version": version, "environment": row["environment"]},
             )

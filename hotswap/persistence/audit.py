@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from hotswap.domain.auditing import AuditActions
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.paging import FIRST, Listing, Window, narrowed, page
 from hotswap.persistence.tables import AuditEvent
@@ -19,7 +20,6 @@ from hotswap.telemetry import reason, trace_id
 
 AUDIT_BY = (AuditEvent.id,)
 
-SAYS = "says "
 """Before a verb, of what the API has checked the name of and is about to hand on; what came of it is another event."""
 
 
@@ -60,7 +60,7 @@ class PostgresAudit:
 
     async def vouch(self, deployment_id: str, *, by: str, verb: str, why: str | None) -> str:
         """Put on record that somebody whose name was checked is about to say this; the key to find it by."""
-        event = about_deployment(deployment_id, actor=by, action=f"{SAYS}{verb}", why=why)
+        event = about_deployment(deployment_id, actor=by, action=AuditActions.SAYS.of(verb), why=why)
         event.event_key = f"{deployment_id}/{uuid.uuid4()}"
         async with self._sessions.begin() as session:
             session.add(event)

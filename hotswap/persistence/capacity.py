@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.application import Desired
+from hotswap.domain.auditing import AuditAction
 from hotswap.domain.capacity import size_of
 from hotswap.domain.demand import Holding
 from hotswap.domain.errors import Conflict, NotFound
@@ -115,7 +116,7 @@ class _Planning:
                 about_deployment(
                     deployment_id,
                     actor=by,
-                    action="scale",
+                    action=AuditAction.SCALE,
                     why=f"{change}: {why}" if why else change,
                     before={"replicas": before.replicas},
                     after={"replicas": replicas},

@@ -11,6 +11,7 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from hotswap.domain.auditing import AuditAction
 from hotswap.domain.errors import AliasNotFound, Conflict, VersionNotFound
 from hotswap.domain.ids import check_alias
 from hotswap.domain.vocabulary import VersionStatus
@@ -41,7 +42,9 @@ class PostgresCuration:
             for name, value in changes.items():
                 setattr(row, name, value)
             row.updated_at = func.now()
-            session.add(about_model(row.model_id, actor=by, action="change model", before=before, after=dict(changes)))
+            session.add(
+                about_model(row.model_id, actor=by, action=AuditAction.CHANGE_MODEL, before=before, after=dict(changes))
+            )
 
     async def name(self, model: str, alias: str, version: str, *, by: str) -> None:
         """Give the alias to this version, and so take it from another.
@@ -82,7 +85,11 @@ class PostgresCuration:
             row.card = card or None
             session.add(
                 about_version(
-                    row.version_id, actor=by, action="describe", before={"card": before}, after={"card": row.card}
+                    row.version_id,
+                    actor=by,
+                    action=AuditAction.DESCRIBE,
+                    before={"card": before},
+                    after={"card": row.card},
                 )
             )
 
@@ -96,7 +103,12 @@ class PostgresCuration:
                 set_version_status(session, row, VersionStatus.DEPRECATED, actor=by, why=why)
             session.add(
                 about_version(
-                    row.version_id, actor=by, action="deprecate", why=why, before=before, after={"deprecation": why}
+                    row.version_id,
+                    actor=by,
+                    action=AuditAction.DEPRECATE,
+                    why=why,
+                    before=before,
+                    after={"deprecation": why},
                 )
             )
 
@@ -113,7 +125,12 @@ class PostgresCuration:
                 set_version_status(session, row, known, actor=by, why=why)
             session.add(
                 about_version(
-                    row.version_id, actor=by, action="restore", why=why, before=before, after={"deprecation": None}
+                    row.version_id,
+                    actor=by,
+                    action=AuditAction.RESTORE,
+                    why=why,
+                    before=before,
+                    after={"deprecation": None},
                 )
             )
 
@@ -129,7 +146,7 @@ class PostgresCuration:
                 about_model(
                     row.model_id,
                     actor=by,
-                    action="archive",
+                    action=AuditAction.ARCHIVE,
                     why=why,
                     before={"isArchived": False},
                     after={"isArchived": True},
@@ -147,7 +164,7 @@ class PostgresCuration:
                 about_model(
                     row.model_id,
                     actor=by,
-                    action="restore",
+                    action=AuditAction.RESTORE,
                     why=why,
                     before={"isArchived": True},
                     after={"isArchived": False},
@@ -161,7 +178,7 @@ def _moved(
     def said(row: ModelVersion | None) -> dict[str, str | None]:
         return {alias: row.version if row is not None else None}
 
-    return about_model(model_id, actor=by, action="alias", before=said(before), after=said(after))
+    return about_model(model_id, actor=by, action=AuditAction.ALIAS, before=said(before), after=said(after))
 
 
 async def _bearer(session: AsyncSession, model_id: str, alias: str) -> ModelVersion | None:

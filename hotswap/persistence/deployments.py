@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.application import ReplicaResources, application_name
+from hotswap.domain.auditing import AuditAction
 from hotswap.domain.errors import Conflict, Forbidden
 from hotswap.domain.ids import deployment_workflow_id
 from hotswap.domain.lifecycle import DeploymentStatus
@@ -234,7 +235,7 @@ class PostgresDeployments:
                 about_deployment(
                     deployment_id,
                     actor=by,
-                    action="approve",
+                    action=AuditAction.APPROVE,
                     why=reason,
                     before=before,
                     after={"approvedBy": by, "step": step, "isClaimed": claimed},
@@ -292,7 +293,7 @@ def _verified(session: AsyncSession, deployment: Deployment, weight: int, messag
             about_deployment(
                 deployment.deployment_id,
                 actor="hotswap",
-                action="weight verified",
+                action=AuditAction.WEIGHT_VERIFIED,
                 why=message,
                 before={"weight": before},
                 after={"weight": weight},

@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap import telemetry
+from hotswap.domain.auditing import AuditAction
 from hotswap.domain.errors import Conflict, NotFound
 from hotswap.domain.queueing import Freeze
 from hotswap.domain.vocabulary import Environment
@@ -42,7 +43,7 @@ class PostgresFreezes:
             await session.refresh(row)
             freeze = _freeze(row)
             session.add(
-                about_environment(environment, actor=by, action="freeze", why=reason, after=_told(freeze)),
+                about_environment(environment, actor=by, action=AuditAction.FREEZE, why=reason, after=_told(freeze)),
             )
             await ring(session)
         return freeze
@@ -64,7 +65,7 @@ class PostgresFreezes:
                 about_environment(
                     row.environment,
                     actor=by,
-                    action="thaw",
+                    action=AuditAction.THAW,
                     why=telemetry.reason.get() or f"{row.reason}: lifted",
                     before=before,
                     after=_told(freeze),

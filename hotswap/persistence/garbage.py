@@ -12,6 +12,7 @@ from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from hotswap.domain.auditing import AuditAction
 from hotswap.domain.errors import Conflict
 from hotswap.persistence import advisory
 from hotswap.persistence.advisory import AdvisoryLock
@@ -58,7 +59,7 @@ class PostgresGarbage:
                 await session.execute(rows.on_conflict_do_update(index_elements=["artifact_path"], set_=again))
                 await session.execute(delete(UploadRow).where(UploadRow.artifact_path.in_(left)))
                 session.add_all(
-                    about_artifact(each, actor=by, action="collect garbage", before=STORED, after=GONE)
+                    about_artifact(each, actor=by, action=AuditAction.COLLECT_GARBAGE, before=STORED, after=GONE)
                     for each in sorted(left)
                 )
         return left
@@ -67,7 +68,9 @@ class PostgresGarbage:
         """Of an upload that S3 has thrown away."""
         async with self._sessions.begin() as session:
             await session.execute(delete(UploadRow).where(UploadRow.artifact_path == artifact_path))
-            session.add(about_artifact(artifact_path, actor=by, action="abort upload", before=STORED, after=GONE))
+            session.add(
+                about_artifact(artifact_path, actor=by, action=AuditAction.ABORT_UPLOAD, before=STORED, after=GONE)
+            )
 
 
 async def guard(session: AsyncSession, artifact_path: str) -> None:

@@ -2,6 +2,7 @@
 
 from sqlalchemy import func, select
 
+from hotswap.domain.auditing import AuditAction
 from hotswap.domain.errors import ModelNotFound
 from hotswap.messages import MonitoringConfig
 from hotswap.persistence.audit import about_model
@@ -23,7 +24,9 @@ class PostgresMonitoring:
                 raise ModelNotFound(f"there is no model {model}; `hotswap models list` shows those there are")
             if row.monitoring != wanted:
                 session.add(
-                    about_model(row.model_id, actor=by, action="set monitoring", before=row.monitoring, after=wanted)
+                    about_model(
+                        row.model_id, actor=by, action=AuditAction.SET_MONITORING, before=row.monitoring, after=wanted
+                    )
                 )
                 row.monitoring, row.updated_at = wanted, func.now()
             return row.name

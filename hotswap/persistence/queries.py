@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Select, delete, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from hotswap.domain.auditing import AuditActions
 from hotswap.domain.errors import Conflict, DeploymentNotFound, ModelNotFound, ValidationFailed, VersionNotFound
 from hotswap.domain.ids import deployment_workflow_id, queue_workflow_id
 from hotswap.domain.lifecycle import DeploymentStatus
@@ -165,7 +166,7 @@ class Queries:
                     about_deployment(
                         deployment_id,
                         actor=new.initiated_by,
-                        action=f"request {new.kind}",
+                        action=AuditActions.REQUEST.of(new.kind),
                         why=None if new.emergency is None else f"emergency: {new.emergency}",
                         after={
                             "model": wanted.model,

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.application import ArtifactRef
+from hotswap.domain.auditing import AuditAction
 from hotswap.domain.contract import NON_FINITE, Contract
 from hotswap.domain.errors import Conflict
 from hotswap.domain.registry import Inspection, Registration, VersionRef
@@ -162,7 +163,7 @@ def _with_idempotence(model: Model, registration: Registration) -> list[AuditEve
         about_model(
             model.model_id,
             actor=registration.requested_by,
-            action="change model",
+            action=AuditAction.CHANGE_MODEL,
             why=f"said so at the registration of {registration.version}",
             before={"idempotent": before},
             after={"idempotent": after},
@@ -194,6 +195,6 @@ def _registered(version: ModelVersion, registration: Registration) -> AuditEvent
     return about_version(
         version.version_id,
         actor=registration.requested_by,
-        action="register",
+        action=AuditAction.REGISTER,
         after={"model": registration.name, "version": version.version, "checksum": version.checksum},
     )

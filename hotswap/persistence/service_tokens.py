@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.access import PROGRAM, Grant, is_program
+from hotswap.domain.auditing import AuditAction
 from hotswap.domain.errors import Conflict, NotFound, Unauthorized
 from hotswap.persistence.audit import about_token
 from hotswap.persistence.database import Sessions
@@ -48,7 +49,6 @@ class Issued:
     secret: str
 
 
-CREATE, ROTATE = "create token", "rotate token"
 """Actions of the audit log after which somebody was shown a secret."""
 
 May = Callable[[ServiceToken], None]
@@ -79,7 +79,9 @@ class PostgresServiceTokens:
                 await session.flush()
                 await session.refresh(row)
                 made = _token(row)
-                session.add(about_token(token_id, actor=by, action=CREATE, why=why, after=_told(made)))
+                session.add(
+                    about_token(token_id, actor=by, action=AuditAction.CREATE_TOKEN, why=why, after=_told(made))
+                )
         except IntegrityError:
             raise Conflict(
                 f"there is a token {name} already; revoke it, or give it a new secret by rotating it"
@@ -106,7 +108,11 @@ class PostgresServiceTokens:
             row.previous_hash, row.previous_until = row.secret_hash, now + overlap
             row.secret_hash = digest(secret)
             after = {"previousUntil": row.previous_until.isoformat()}
-            session.add(about_token(row.token_id, actor=by, action=ROTATE, why=why, before=before, after=after))
+            session.add(
+                about_token(
+                    row.token_id, actor=by, action=AuditAction.ROTATE_TOKEN, why=why, before=before, after=after
+                )
+            )
             return Issued(_token(row), secret)
 
     async def shown_to(self, subject: str) -> frozenset[str]:
@@ -132,7 +138,7 @@ class PostgresServiceTokens:
                     about_token(
                         row.token_id,
                         actor=by,
-                        action="revoke token",
+                        action=AuditAction.REVOKE_TOKEN,
                         why=why,
                         before=before,
                         after={"revokedAt": row.revoked_at.isoformat()},
@@ -155,7 +161,7 @@ class PostgresServiceTokens:
         async with self._sessions.begin() as session:
             noted = await session.scalar(noting.values(last_used_at=func.now()).returning(ServiceTokenRow.token_id))
             if noted is not None:
-                session.add(about_token(noted, actor=token.subject, action="exchange token"))
+                session.add(about_token(noted, actor=token.subject, action=AuditAction.EXCHANGE_TOKEN))
 
 
 def _makers(names: Sequence[str]) -> CompoundSelect[str]:
@@ -163,7 +169,7 @@ def _makers(names: Sequence[str]) -> CompoundSelect[str]:
     named = ServiceTokenRow.name.in_(names)
     made = select(ServiceTokenRow.created_by).where(named)
     told = select(AuditEvent.actor).join(ServiceTokenRow, ServiceTokenRow.token_id == AuditEvent.target_id)
-    return made.union(told.where(named, AuditEvent.action.in_((CREATE, ROTATE))))
+    return made.union(told.where(named, AuditEvent.action.in_((AuditAction.CREATE_TOKEN, AuditAction.ROTATE_TOKEN))))
 
 
 def _counts(row: ServiceTokenRow, shown: Presented, now: datetime) -> bool:

@@ -11,6 +11,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from hotswap.domain.auditing import AuditAction
 from hotswap.domain.errors import StaleFence
 from hotswap.domain.traffic import Arm, Fence, ProxyReport, Route, TrafficChange, TrafficPlan
 from hotswap.domain.vocabulary import Environment
@@ -92,7 +93,7 @@ def _changed(known: TrafficRoute | None, change: TrafficChange) -> AuditEvent:
     return about_deployment(
         change.deployment_id,
         actor="hotswap",
-        action="change route",
+        action=AuditAction.CHANGE_ROUTE,
         why=f"the route of {change.model} in {change.environment}",
         before=before,
         after=told(change.stable, change.candidate, change.candidate_weight, change.shed),

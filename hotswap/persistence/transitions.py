@@ -7,6 +7,7 @@ rolled back, and nobody is left waiting by one that is not.
 from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from hotswap.domain.auditing import AuditActions
 from hotswap.domain.errors import DeploymentNotFound
 from hotswap.domain.lifecycle import DeploymentStatus, check_transition
 from hotswap.persistence.audit import about_deployment
@@ -48,7 +49,7 @@ async def move(
         about_deployment(
             deployment.deployment_id,
             actor=actor,
-            action=f"status {status}",
+            action=AuditActions.STATUS.of(status),
             why=message,
             before={"status": before},
             after={"status": status, "reason": reason},

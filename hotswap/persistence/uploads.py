@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from hotswap.domain.auditing import AuditAction
 from hotswap.domain.errors import NotFound
 from hotswap.persistence.audit import about_artifact
 from hotswap.persistence.database import Sessions
@@ -90,7 +91,7 @@ class PostgresUploads:
                 about_artifact(
                     done.artifact_path,
                     actor=done.begun_by,
-                    action="push",
+                    action=AuditAction.PUSH,
                     after={"model": done.model, "sizeBytes": done.size_bytes, "claimedSha256": done.sha256},
                 )
             )

@@ -13,6 +13,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from hotswap.domain.auditing import AuditAction
 from hotswap.domain.errors import Conflict, NotFound, ValidationFailed
 from hotswap.domain.validation import OVERRIDABLE, CheckOutcome, ValidationReport
 from hotswap.persistence.audit import about_version
@@ -68,7 +69,7 @@ class PostgresValidations:
                 about_version(
                     version_id,
                     actor=by,
-                    action="override validation",
+                    action=AuditAction.OVERRIDE_VALIDATION,
                     why=why,
                     before=before,
                     after={"checks": let_pass},
@@ -84,7 +85,12 @@ class PostgresValidations:
             await session.execute(delete(ValidationOverride).where(ValidationOverride.version_id == version_id))
             session.add(
                 about_version(
-                    version_id, actor=by, action="withdraw override", why=why, before=_plain(row), after={"checks": []}
+                    version_id,
+                    actor=by,
+                    action=AuditAction.WITHDRAW_OVERRIDE,
+                    why=why,
+                    before=_plain(row),
+                    after={"checks": []},
                 )
             )
 

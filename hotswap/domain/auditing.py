@@ -1,0 +1,64 @@
+"""The words by which the audit log names what was done: those who write events and those who read them use these.
+
+They are stored, shown by `hotswap audit`, and asked for by people: a word stays as it is.
+"""
+
+from enum import StrEnum
+
+
+class AuditAction(StrEnum):
+    # Of a deployment
+    APPROVE = "approve"
+    BACKTEST = "backtest"
+    BAKE_EXTENDED = "bake extended"
+    CAPACITY_PLAN = "capacity plan"
+    CHANGE_ROUTE = "change route"
+    FIRST_VERSION = "first version"
+    MAKE_ACTIVE = "make active"
+    MAKE_INACTIVE = "make inactive"
+    SCALE = "scale"
+    WEIGHT_VERIFIED = "weight verified"
+    # Of a model or a version
+    ALERT_RESOLVED = "alert resolved"
+    ALIAS = "alias"
+    ARCHIVE = "archive"
+    CHANGE_MODEL = "change model"
+    DEPRECATE = "deprecate"
+    DESCRIBE = "describe"
+    OVERRIDE_VALIDATION = "override validation"
+    PUSH = "push"
+    REGISTER = "register"
+    RESTORE = "restore"
+    SET_MONITORING = "set monitoring"
+    WITHDRAW_OVERRIDE = "withdraw override"
+    # Of an environment, a token or an artifact
+    ABORT_UPLOAD = "abort upload"
+    COLLECT_GARBAGE = "collect garbage"
+    CREATE_TOKEN = "create token"  # noqa: S105 - a word, no secret
+    EXCHANGE_TOKEN = "exchange token"  # noqa: S105 - a word, no secret
+    FREEZE = "freeze"
+    REVOKE_TOKEN = "revoke token"  # noqa: S105 - a word, no secret
+    ROTATE_TOKEN = "rotate token"  # noqa: S105 - a word, no secret
+    THAW = "thaw"
+
+
+class AuditActions(StrEnum):
+    """Actions of one kind, of which each goes on with what it is about: `status Active`, `says abort`."""
+
+    ALERT = "alert"
+    """Goes on with the kind of an alert that was opened."""
+    REQUEST = "request"
+    """Goes on with the kind of a deployment that was asked for."""
+    SAYS = "says"
+    """Goes on with a verb that somebody whose name was checked is about to say to a deployment."""
+    STATUS = "status"
+    """Goes on with the new status of a deployment or a version."""
+
+    def of(self, what: str) -> str:
+        """Return the action that goes on with `what`."""
+        return f"{self} {what}"
+
+    def about(self, action: str) -> str | None:
+        """Return what an action of this kind goes on with, None for one of another kind."""
+        kind, _, what = action.partition(" ")
+        return what if kind == self and what else None
