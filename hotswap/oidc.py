@@ -10,7 +10,6 @@ import asyncio
 import binascii
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -23,6 +22,7 @@ from joserfc.jwk import KeySet, import_key
 
 from hotswap.domain.access import Grant, Principal
 from hotswap.domain.errors import Unauthorized, Unavailable
+from hotswap.files import write_atomically
 from hotswap.security import CLOCK_LEEWAY
 from hotswap.settings import OidcSettings, is_private_address
 
@@ -121,11 +121,8 @@ class IssuerKeys:
             return None
 
     def _to_file(self, jwks: Jwks) -> None:
-        file = self._settings.cache_file
-        draft = file.with_name(f".{file.name}.{os.getpid()}")
         try:
-            draft.write_text(json.dumps({"issuer": self._settings.issuer, **jwks}))
-            draft.replace(file)
+            write_atomically(self._settings.cache_file, json.dumps({"issuer": self._settings.issuer, **jwks}))
         except OSError as error:
             logger.warning("the issuer's keys can't be kept for the next start", extra={"why": str(error)})
 

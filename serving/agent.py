@@ -22,6 +22,7 @@ from redis.asyncio import Redis
 from hotswap.bus import RedisTrafficBus, decode_plan
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.traffic import Arm, ProxyReport, Route, TrafficPlan
+from hotswap.files import write_atomically
 from hotswap.lifetime import until_terminated
 from hotswap.oidc import IssuerKeys
 from hotswap.plain_http import plain_client
@@ -35,7 +36,7 @@ from serving.envoy.admin import EnvoyAdmin
 from serving.envoy.chosen import application_of, cluster_names
 from serving.envoy.clusters import clusters
 from serving.envoy.fallback import Fallback, composite_cluster, fallbacks
-from serving.envoy.files import api_address, current_jwt_filter, write_atomically, write_resources
+from serving.envoy.files import api_address, current_jwt_filter, write_resources
 from serving.envoy.gateway import CDS, ECDS, RDS
 from serving.envoy.routes import route_configuration
 from serving.rayserve import RayServeClient
@@ -75,6 +76,7 @@ class Agent:
         self._api = PlanEndpoint(settings)
         self._issuer = IssuerKeys(settings.oidc) if settings.oidc.issuer is not None else None
         self._known = self._read_known()
+        self._kept = b""
         self._active: dict[str, int] | None = None
         self._counts = GrowingCounts(self._directory / "counts.json")
         self._counting = asyncio.Lock()
@@ -175,7 +177,7 @@ class Agent:
         if keys is not None:
             await self._taken("ecds", keys)
         self._known.applied = applied
-        write_atomically(self._directory / "known.json", msgspec.json.encode(self._known).decode())
+        self._keep_known()
         return held
 
     def _write_keys(self) -> str | None:
@@ -285,6 +287,13 @@ class Agent:
         except Unavailable:
             with contextlib.suppress(httpx.HTTPError, OSError):
                 await self._api.report(report)
+
+    def _keep_known(self) -> None:
+        """Write down what the agent starts with, where that is something new."""
+        kept = msgspec.json.encode(self._known)
+        if kept != self._kept:
+            write_atomically(self._directory / "known.json", kept)
+            self._kept = kept
 
     def _read_known(self) -> Known:
         try:

@@ -23,6 +23,7 @@ from filelock import FileLock
 
 from hotswap.domain.application import ArtifactRef
 from hotswap.domain.errors import ValidationFailed
+from hotswap.files import sync
 from hotswap.storage import CHUNK_BYTES, ObjectStorage
 
 MOST_MEMBERS = 10_000
@@ -260,15 +261,7 @@ def _unpack_into_place(archive: Path, place: Path, *, scratch: Path) -> None:
     unpack(archive, unpacked)
     for directory, _, files in os.walk(unpacked):
         for name in files:
-            _sync(Path(directory, name))
-        _sync(Path(directory))
+            sync(Path(directory, name))
+        sync(Path(directory))
     unpacked.rename(place)
-    _sync(place.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(place.parent)

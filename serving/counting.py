@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 
 from hotswap.domain.traffic import Counts
+from hotswap.files import write_atomically
 from serving.envoy.admin import Tally
-from serving.envoy.files import write_atomically
 
 FORGET_SECONDS = 600.0
 
@@ -56,4 +56,4 @@ class GrowingCounts:
             if now - kept.touched.get(application, now) > FORGET_SECONDS:
                 for known in (kept.totals, kept.touched):
                     known.pop(application, None)
-        write_atomically(self._path, msgspec.json.encode(kept).decode())
+        write_atomically(self._path, msgspec.json.encode(kept))

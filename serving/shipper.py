@@ -18,6 +18,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from hotswap.files import write_atomically
 from hotswap.lifetime import until_terminated
 from hotswap.records import STREAM, encode_batch
 from hotswap.settings import SettingsError, ShipperSettings, load
@@ -156,9 +157,7 @@ def _read_position(spool: Path) -> Position:
 
 
 def _write_position(spool: Path, position: Position) -> None:
-    unnamed = spool / f".{OFFSET}"
-    unnamed.write_bytes(msgspec.json.encode(position))
-    unnamed.rename(spool / OFFSET)
+    write_atomically(spool / OFFSET, msgspec.json.encode(position))
 
 
 async def serve(settings: ShipperSettings) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hotswap.domain.traffic import TrafficPlan
+from hotswap.files import write_atomically
 from hotswap.settings import TrafficAgentSettings
 from serving.envoy.clusters import clusters
 from serving.envoy.gateway import CDS, ECDS, RDS, bootstrap
@@ -47,12 +48,6 @@ def write_resources(path: Path, resources: list[dict[str, Any]]) -> str:
     if not same:
         write_atomically(path, response)
     return version
-
-
-def write_atomically(path: Path, content: str) -> None:
-    unnamed = path.with_name(f".{path.name}")
-    unnamed.write_text(content)
-    unnamed.rename(path)
 
 
 def current_jwt_filter(settings: TrafficAgentSettings, issuer_jwks: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -7,7 +7,6 @@ the one by which workers ask for predictions.
 """
 
 import json
-import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from hotswap.cli.stack.layout import Layout
 from hotswap.cli.stack.ports import HOST, Ports
 from hotswap.domain.errors import Unauthorized
 from hotswap.domain.vocabulary import Role
+from hotswap.files import write_atomically
 
 ISSUER = AUDIENCE = "hotswap"
 TOKEN_LIFETIME = timedelta(days=30)
@@ -157,15 +157,8 @@ def _once(file: Path, make: Callable[[], str]) -> str:
 
 
 def _write(file: Path, content: str) -> None:
-    """Replace a file atomically; it is never readable by others, not even for a moment."""
-    draft = file.with_name(f"{file.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.replace(file)
+    """Replace a file that is never readable by others, not even for a moment."""
+    write_atomically(file, content, mode=0o600)
 
 
 def _alone(layout: Layout) -> FileLock:

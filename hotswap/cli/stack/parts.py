@@ -17,6 +17,7 @@ from hotswap.cli.stack.chores import ADMIN_URL
 from hotswap.cli.stack.environment import BUCKET, TLS_CERTIFICATE, Environments, binaries
 from hotswap.cli.stack.layout import Layout
 from hotswap.cli.stack.ports import HOST, Ports, last_of
+from hotswap.files import write_atomically
 
 OBJECT_STORE_BYTES = 100_000_000
 
@@ -204,8 +205,7 @@ def _valkey(environments: Environments) -> Part:
             "save": '""',
             "maxmemory-policy": "noeviction",
         }
-        config.touch(mode=0o600)
-        config.write_text("".join(f"{name} {value}\n" for name, value in lines.items()))
+        write_atomically(config, "".join(f"{name} {value}\n" for name, value in lines.items()), mode=0o600)
 
     return Part(
         name="valkey",

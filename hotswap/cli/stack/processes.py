@@ -19,6 +19,8 @@ from pathlib import Path
 
 import psutil
 
+from hotswap.files import write_atomically
+
 SWEEP_TIMEOUT_S = 10.0
 
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded here: between fork and exec it would be too late
@@ -88,9 +90,7 @@ def load(path: Path) -> list[Recorded]:
 
 
 def write_json(path: Path, content: object) -> None:
-    draft = path.with_suffix(".new")
-    draft.write_text(json.dumps(content, indent=1))
-    draft.replace(path)
+    write_atomically(path, json.dumps(content, indent=1))
 
 
 def sweep(processes: Iterable[Recorded], *, postgres_data: Path | None = None) -> int:
