@@ -54,6 +54,7 @@ from api.limits import RateLimits, impatient
 from api.orchestration import Orchestration
 from api.storage import StorageCalls
 from hotswap.bus import RedisTrafficBus
+from hotswap.lifetime import run_service
 from hotswap.oidc import IssuerKeys
 from hotswap.persistence.alerts import PostgresAlerts
 from hotswap.persistence.async_inference import PostgresAsyncInference
@@ -82,16 +83,15 @@ from hotswap.persistence.turns import PostgresTurns
 from hotswap.persistence.uploads import PostgresUploads
 from hotswap.persistence.validations import PostgresValidations
 from hotswap.planner import CapacityRules, Planner
-from hotswap.settings import Settings, SettingsError, load
+from hotswap.settings import Settings
 from hotswap.storage import IMPATIENT, ObjectStorage
-from hotswap.telemetry import configure_logging, mark_ready
+from hotswap.telemetry import mark_ready
 from hotswap.temporal import connect
 from hotswap.tracing import start_tracing
 from hotswap.uploads import MultipartUploads
 from hotswap.views import ErrorBody
 from serving.rayserve import RayServeClient
 
-EX_CONFIG = 78
 RAY_PATIENCE_SECONDS = 2.0
 """Of a caller who waits: what can't be looked at in this time is looked at by the workflow."""
 
@@ -258,13 +258,7 @@ class _Server(uvicorn.Server):
             mark_ready()
 
 
-def main() -> None:
-    configure_logging("api")
-    try:
-        settings = load(Settings)
-    except SettingsError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - what a supervisor shows
-        sys.exit(EX_CONFIG)
+def serve(settings: Settings) -> None:
     config = uvicorn.Config(
         create_app(settings),
         host=settings.gateway.api_host,
@@ -277,6 +271,10 @@ def main() -> None:
     # uvicorn stops in order and then raises the signal again, for who was there before it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     _Server(config).run()
+
+
+def main() -> None:
+    run_service("api", Settings, serve)
 
 
 if __name__ == "__main__":

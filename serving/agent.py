@@ -9,8 +9,6 @@ agent knows is kept in files, so Envoy and the agent may restart while everythin
 import asyncio
 import contextlib
 import logging
-import os
-import sys
 import time
 from typing import Any
 
@@ -23,12 +21,12 @@ from hotswap.bus import RedisTrafficBus, decode_plan
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.traffic import Arm, ProxyReport, Route, TrafficPlan
 from hotswap.files import write_atomically
-from hotswap.lifetime import until_terminated
+from hotswap.lifetime import run_service, until_terminated
 from hotswap.oidc import IssuerKeys
 from hotswap.plain_http import plain_client
 from hotswap.ports import ServeCluster, TrafficBus
-from hotswap.settings import SettingsError, TrafficAgentSettings, load
-from hotswap.telemetry import configure_logging, mark_ready
+from hotswap.settings import TrafficAgentSettings
+from hotswap.telemetry import mark_ready
 from serving.counting import GrowingCounts
 from serving.draining import Draining
 from serving.envoy import prepare
@@ -348,13 +346,7 @@ async def serve(settings: TrafficAgentSettings) -> None:
 
 
 def main() -> None:
-    configure_logging("agent")
-    try:
-        settings = load(TrafficAgentSettings)
-    except SettingsError as error:
-        logger.error("%s", error)
-        sys.exit(os.EX_CONFIG)
-    asyncio.run(serve(settings))
+    run_service("agent", TrafficAgentSettings, serve)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ can't be read or was dropped is counted and told, and stops nothing.
 
 import asyncio
 import logging
-import os
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -19,10 +17,10 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from hotswap.files import write_atomically
-from hotswap.lifetime import until_terminated
+from hotswap.lifetime import run_service, until_terminated
 from hotswap.records import STREAM, encode_batch
-from hotswap.settings import SettingsError, ShipperSettings, load
-from hotswap.telemetry import configure_logging, mark_ready
+from hotswap.settings import ShipperSettings
+from hotswap.telemetry import mark_ready
 from serving.spool import Found, dropped, has_writer, read_frames, segments
 
 POLL_SECONDS = 0.25
@@ -169,13 +167,7 @@ async def serve(settings: ShipperSettings) -> None:
 
 
 def main() -> None:
-    configure_logging("shipper")
-    try:
-        settings = load(ShipperSettings)
-    except SettingsError as error:
-        logger.error("%s", error)
-        sys.exit(os.EX_CONFIG)
-    asyncio.run(serve(settings))
+    run_service("shipper", ShipperSettings, serve)
 
 
 if __name__ == "__main__":

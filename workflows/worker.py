@@ -9,11 +9,9 @@ import gc
 gc.disable()  # until all is imported: that stays, and looking through it again and again takes a quarter of the start
 
 import asyncio
-import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -43,6 +41,7 @@ from hotswap.analysis.judge import Judging
 from hotswap.answering import Answering
 from hotswap.bus import RedisTrafficBus
 from hotswap.domain.analysis import Source
+from hotswap.lifetime import run_service
 from hotswap.messages import TASK_QUEUE, waiting_queue, watch_queue
 from hotswap.persistence.accuracy import PostgresAccuracy
 from hotswap.persistence.alerts import PostgresAlerts
@@ -71,9 +70,9 @@ from hotswap.providers.gateway import InferenceGateway
 from hotswap.providers.prometheus import PrometheusMeter
 from hotswap.providers.webhook import WebhookMeter
 from hotswap.rollbacks import Rollbacks
-from hotswap.settings import Settings, SettingsError, load
+from hotswap.settings import Settings
 from hotswap.storage import ObjectStorage
-from hotswap.telemetry import configure_logging, mark_ready
+from hotswap.telemetry import mark_ready
 from hotswap.temporal import connect
 from hotswap.tracing import start_tracing
 from serving.artifacts import ArtifactCache
@@ -91,8 +90,6 @@ from workflows.registration import RegistrationWorkflow
 from workflows.retirement import RetirementWorkflow
 from workflows.scaling import ScalingWorkflow
 from workflows.schedules import ensure_schedules
-
-logger = logging.getLogger(__name__)
 
 gc.enable()
 
@@ -339,13 +336,7 @@ async def answering(settings: Settings, sessions: Sessions, stop: asyncio.Event)
 
 
 def main() -> None:
-    configure_logging("worker")
-    try:
-        settings = load(Settings)
-    except SettingsError as error:
-        logger.error("%s", error)
-        sys.exit(os.EX_CONFIG)
-    asyncio.run(serve(settings))
+    run_service("worker", Settings, serve)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,10 @@ doubles a record, nor what the records add up to (`rollups.py`). A record that c
 a stream of its own, by itself: it is never retried for ever, and costs none of those beside it.
 """
 
-import asyncio
 import contextlib
 import logging
 import os
 import socket
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -28,14 +26,14 @@ from redis.exceptions import RedisError, ResponseError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
 from hotswap.bus import RedisTrafficBus
-from hotswap.lifetime import until_terminated
+from hotswap.lifetime import run_service, until_terminated
 from hotswap.persistence import rollups
 from hotswap.persistence.database import create_engine, create_sessions
 from hotswap.persistence.housekeeping import Housekeeper
 from hotswap.persistence.matcher import Matcher
 from hotswap.records import STREAM, InferenceRecord, decode_record, split_batch
-from hotswap.settings import Settings, SettingsError, load
-from hotswap.telemetry import configure_logging, mark_ready
+from hotswap.settings import Settings
+from hotswap.telemetry import mark_ready
 
 GROUP = "recorder"
 DEAD = f"{STREAM}:dead"
@@ -295,13 +293,7 @@ async def serve(settings: Settings) -> None:
 
 
 def main() -> None:
-    configure_logging("recorder")
-    try:
-        settings = load(Settings)
-    except SettingsError as error:
-        logger.error("%s", error)
-        sys.exit(os.EX_CONFIG)
-    asyncio.run(serve(settings))
+    run_service("recorder", Settings, serve)
 
 
 if __name__ == "__main__":

@@ -71,9 +71,9 @@ def test_it_serves_with_every_server_away_and_stops_on_sigterm(tmp_path: Path) -
 
 def test_a_missing_setting_stops_it_with_one_line_that_names_it(tmp_path: Path) -> None:
     process = start(tmp_path)
-    assert process.wait(patient(20)) == 78
+    assert process.wait(patient(20)) == os.EX_CONFIG
     (line,) = (tmp_path / "log").read_text().splitlines()
-    assert line.startswith("setting HOTSWAP_REDIS")
+    assert json.loads(line)["message"].startswith("setting HOTSWAP_REDIS")
 
 
 @pytest.fixture(autouse=True)
