@@ -350,7 +350,7 @@ def _refused(error: HotSwapError, form: Form, own: RawHeaders, headers: Headers)
 
 async def _body(receive: Receive) -> bytes | None:
     """The whole body, None when it is too large. Raises ClientGone when it ends early."""
-    body: bytes = b""
+    body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -359,7 +359,7 @@ async def _body(receive: Receive) -> bytes | None:
         if len(body) > MOST_BODY_BYTES:
             return None
         if not message.get("more_body"):
-            return body
+            return bytes(body)
 
 
 async def _unless_gone(found: "asyncio.Future[_Found]", receive: Receive) -> _Found:

@@ -226,6 +226,29 @@ async def test_nothing_else_is_answered(replica: Replica, method: str, path: str
     assert answer["error"]["traceId"]
 
 
+async def test_a_body_in_many_small_pieces_costs_no_more_than_in_one(replica: Replica) -> None:
+    """Were all of it copied with each piece, these would be some 700 GB."""
+    piece = b" " * 64
+    rest, end = 150_000, json.dumps({"features": row(2)}).encode()
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        nonlocal rest
+        rest -= 1
+        if rest % 1_000 == 0:
+            await asyncio.sleep(0)  # so that the time-out is heard
+        if rest >= 0:
+            return {"type": "http.request", "body": piece, "more_body": True}
+        return {"type": "http.request", "body": end}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": PATH, "headers": []}
+    await asyncio.wait_for(InferenceApp()(scope, receive, send), patient(20))
+    assert sent[0]["status"] == 200
+
+
 async def test_a_body_without_end_is_refused(replica: Replica) -> None:
     sent: list[dict[str, Any]] = []
 
