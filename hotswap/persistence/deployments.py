@@ -47,7 +47,7 @@ from hotswap.persistence.tables import (
     ModelVersion,
     TrafficRoute,
 )
-from hotswap.persistence.traffic import apply_change, epoch_of, lock_plan, to_arm
+from hotswap.persistence.traffic import apply_change, ensure_epoch, lock_plan, to_arm
 from hotswap.persistence.transitions import is_queued, locked, move
 from hotswap.telemetry import trace_id
 
@@ -81,7 +81,7 @@ class PostgresDeployments:
                 stable = await arm_of(session, before)
             if not status.is_terminal:
                 await _close_lost(session, deployment, active=active, is_weighted=is_weighted)
-                await epoch_of(session, environment, model.name, run_id=run_id)
+                await ensure_epoch(session, environment, model.name, run_id=run_id)
                 deployment.run_id = run_id
                 deployment.workflow_id = deployment_workflow_id(environment, model.name)
                 deployment.application = application_name(environment, model.name, deployment_id)

@@ -50,7 +50,7 @@ class PostgresTrafficPlans:
 async def apply_change(session: AsyncSession, change: TrafficChange, *, run_id: str) -> TrafficPlan:
     """Apply inside the caller's transaction. Raises StaleFence."""
     generation = await lock_plan(session)
-    epoch = await epoch_of(session, change.environment, change.model, run_id=run_id)
+    epoch = await ensure_epoch(session, change.environment, change.model, run_id=run_id)
     fence = Fence(epoch, change.sequence)
     known = await session.get(TrafficRoute, (change.environment, change.model))
     if known is not None:
@@ -116,8 +116,8 @@ async def renew_plan(session: AsyncSession) -> None:
     await session.execute(update(PlanGeneration).values(generation=generation + 1))
 
 
-async def epoch_of(session: AsyncSession, environment: Environment, model: str, *, run_id: str) -> int:
-    """The run's epoch, given now if it has none: higher than that of any run before it."""
+async def ensure_epoch(session: AsyncSession, environment: Environment, model: str, *, run_id: str) -> int:
+    """Return the run's epoch; write one if it has none, higher than that of any run before it."""
     epoch = await session.scalar(
         select(TrafficEpoch.epoch).where(
             TrafficEpoch.environment == environment, TrafficEpoch.model == model, TrafficEpoch.run_id == run_id
