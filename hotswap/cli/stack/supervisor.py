@@ -45,14 +45,13 @@ class Running:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     released: asyncio.Event = field(default_factory=asyncio.Event)
     """Set unless a person holds it down."""
-
-    def __post_init__(self) -> None:
-        self.released.set()
-
     process: asyncio.subprocess.Process | None = None
     recorded: processes.Recorded | None = None
     reason: str = "waits for others"
     """Why it isn't ready yet."""
+
+    def __post_init__(self) -> None:
+        self.released.set()
 
 
 class Supervisor:
