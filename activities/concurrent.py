@@ -45,11 +45,11 @@ class References:
         return Reference(
             subject,
             budget,
-            known or Concurrent(),
-            self._backtests,
-            Replicas(self._cluster, self._asker, subject.candidate, subject.model),
-            Replicas(self._cluster, self._asker, subject.stable, subject.model),
-            self._turns,
+            known=known or Concurrent(),
+            backtests=self._backtests,
+            candidate=Replicas(self._cluster, self._asker, subject.candidate, subject.model),
+            stable=Replicas(self._cluster, self._asker, subject.stable, subject.model),
+            turns=self._turns,
         )
 
 
@@ -60,6 +60,7 @@ class Reference:
         self,
         subject: Subject,
         budget: ReferenceBudget,
+        *,
         known: Concurrent,
         backtests: Backtests,
         candidate: Replicas,

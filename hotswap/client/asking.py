@@ -10,6 +10,7 @@ TESTER_HEADER = "X-HotSwap-Tester"
 
 def deployment_body(
     model: str,
+    *,
     version: str | None,
     environment: str,
     strategy: str | None,

@@ -46,15 +46,15 @@ class Deployments(Calls):
         """
         given = deployment_body(
             model,
-            version,
-            environment,
-            strategy,
-            config,
-            resources,
-            on_conflict,
-            start_at,
-            accept_contract_change,
-            emergency,
+            version=version,
+            environment=environment,
+            strategy=strategy,
+            config=config,
+            resources=resources,
+            on_conflict=on_conflict,
+            start_at=start_at,
+            accept_contract_change=accept_contract_change,
+            emergency=emergency,
         )
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         return read(Accepted, self._transport.send("POST", "/api/v1/deployments", body=given, headers=headers))
@@ -76,15 +76,15 @@ class Deployments(Calls):
         """What `deploy` with the same arguments would do, and what would refuse it; starts and writes nothing."""
         given = deployment_body(
             model,
-            version,
-            environment,
-            strategy,
-            config,
-            resources,
-            on_conflict,
-            start_at,
-            accept_contract_change,
-            emergency,
+            version=version,
+            environment=environment,
+            strategy=strategy,
+            config=config,
+            resources=resources,
+            on_conflict=on_conflict,
+            start_at=start_at,
+            accept_contract_change=accept_contract_change,
+            emergency=emergency,
         )
         query = {"dryRun": "true"}
         answer = self._transport.send("POST", "/api/v1/deployments", body=given, query=query, repeatable=True)

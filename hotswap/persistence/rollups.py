@@ -109,10 +109,11 @@ class _Sums:
 async def add(cursor: AsyncCursor[Any], records: Iterable[tuple[Any, ...]]) -> None:
     """Add inserted records (their columns as `RETURNED`) to the roll-ups, in the cursor's own transaction."""
     sums: dict[tuple[Any, ...], _Sums] = {}
-    for application, arm, environment, model, version, requested_at, *said in records:
+    for application, arm, environment, model, version, requested_at, *answer in records:
         for width in WIDTHS:
             begin = int(requested_at.timestamp() // width * width)
-            _count(sums.setdefault((application, arm, width, begin, environment, model, version), _Sums()), *said)
+            key = (application, arm, width, begin, environment, model, version)
+            _count(sums.setdefault(key, _Sums()), _Answer(*answer))
     rows = [
         (application, arm, width, datetime.fromtimestamp(begin, UTC), *place, *sums[key].columns())
         for key in sorted(sums)
@@ -122,25 +123,28 @@ async def add(cursor: AsyncCursor[Any], records: Iterable[tuple[Any, ...]]) -> N
         await cursor.executemany(_UPSERT, rows)
 
 
-def _count(
-    into: _Sums,
-    status: str,
-    error: str | None,
-    latency_ms: float,
-    confidence: float | None,
-    prediction: str | None,
-    is_batch: bool,
-) -> None:
+class _Answer(NamedTuple):
+    """What is counted of a record, in the order of `RETURNED`."""
+
+    status: str
+    error: str | None
+    latency_ms: float
+    confidence: float | None
+    prediction: str | None
+    is_batch: bool
+
+
+def _count(into: _Sums, answer: _Answer) -> None:
     into.requests += 1
-    if status == InferenceStatus.FAILED and (error or "").partition(":")[0] in _REFUSALS:
+    if answer.status == InferenceStatus.FAILED and (answer.error or "").partition(":")[0] in _REFUSALS:
         into.refused += 1
-    elif status in {InferenceStatus.FAILED, InferenceStatus.TIMEOUT}:
+    elif answer.status in {InferenceStatus.FAILED, InferenceStatus.TIMEOUT}:
         into.failures += 1
-    if (latency_bin := bin_of(latency_ms)) is not None:
+    if (latency_bin := bin_of(answer.latency_ms)) is not None:
         into.latency[latency_bin] += 1
-        into.latency_sum += latency_ms
-    into.confidence += _figures([confidence])
-    into.prediction += _figures(_values(prediction, is_batch=is_batch))
+        into.latency_sum += answer.latency_ms
+    into.confidence += _figures([answer.confidence])
+    into.prediction += _figures(_values(answer.prediction, is_batch=answer.is_batch))
 
 
 def _values(prediction: str | None, *, is_batch: bool) -> list[Any]:

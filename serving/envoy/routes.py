@@ -175,7 +175,12 @@ def _open_routes(route: Route, guard: Json) -> list[Json]:
     versions = f"{MODELS}/{route.model}/versions"
     named = [
         _to_arm(
-            {"path_separated_prefix": f"{versions}/{version}"}, [environment], route, name, arm, ChosenBy.VERSION, guard
+            {"path_separated_prefix": f"{versions}/{version}", "headers": [environment]},
+            route,
+            name=name,
+            arm=arm,
+            how=ChosenBy.VERSION,
+            guard=guard,
         )
         for name, arm, _ in route.arms
         for version in sorted({arm.version, quote(arm.version)})
@@ -188,7 +193,14 @@ def _model_routes(route: Route, root: str, guard: Json) -> list[Json]:
     prefix = {"path_separated_prefix": f"{root}/{route.model}"}
     environment = _environment_matcher(route.environment)
     by_version = [
-        _to_arm(prefix, [environment, _exactly(VERSION_HEADER, arm.version)], route, name, arm, ChosenBy.VERSION, guard)
+        _to_arm(
+            prefix | {"headers": [environment, _exactly(VERSION_HEADER, arm.version)]},
+            route,
+            name=name,
+            arm=arm,
+            how=ChosenBy.VERSION,
+            guard=guard,
+        )
         for name, arm, _ in route.arms
     ]
     wrong_version = _no_such_version(
@@ -245,14 +257,16 @@ def _share(route: Route, name: ArmName, arm: Arm, weight: int) -> Json:
 def _for_testers(path: Json, environment: Json, route: Route, guard: Json) -> list[Json]:
     if route.candidate is None or route.stable is None:
         return []
-    headers = [environment, is_tester()]
-    return [_to_arm(path, headers, route, ArmName.CANDIDATE, route.candidate, ChosenBy.TESTER, guard)]
+    match = path | {"headers": [environment, is_tester()]}
+    return [
+        _to_arm(match, route, name=ArmName.CANDIDATE, arm=route.candidate, how=ChosenBy.TESTER, guard=guard),
+    ]
 
 
-def _to_arm(path: Json, headers: list[Json], route: Route, name: ArmName, arm: Arm, how: ChosenBy, guard: Json) -> Json:
+def _to_arm(match: Json, route: Route, *, name: ArmName, arm: Arm, how: ChosenBy, guard: Json) -> Json:
     marks = _marks(name, arm)
     return {
-        "match": path | {"headers": headers},
+        "match": match,
         "route": {
             "cluster": chosen_cluster(route, arm.application),
             **_action(route, prefix=arm.application),
@@ -305,7 +319,10 @@ def _to_api(path: Json) -> Json:
 
 
 def _not_here(match: Json, error: type[NotFound], message: str, **more: Any) -> Json:
-    """404. The error's code travels as the route's name, which the gateway's error format shows (`_local_replies`)."""
+    """404. The error's code travels as the route's name, which the gateway's error format shows.
+
+    That format is `replies.local_replies`.
+    """
     return {
         "name": error.code,
         "match": match,

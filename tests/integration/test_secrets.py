@@ -1,7 +1,7 @@
 """What is secret goes where it must and nowhere else: not into logs, answers, rows, or a workflow's history.
 
 The API's own secrets and its callers' are told apart from everything by a mark, and real requests are made that go well
-and that go wrong; then whatever came of them is searched. tests/e2e/test_cli.py does the same to a whole stack.
+and that go wrong; then whatever came of them is searched. tests/e2e/test_secrets.py does the same to a whole stack.
 """
 
 import io

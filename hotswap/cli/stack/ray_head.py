@@ -8,7 +8,7 @@ which also arrives when our own parent is killed, kills it.
 
 Ray's state store is for a `gcs_server` that is started again. A head that starts drops it: all that it tells of is dead
 by then, and one whose writer died at the wrong moment keeps every later head from starting Serve
-(docs/decisions/0009-ray-starts-empty.md). What Serve ran comes back by `ray_applications`.
+(docs/decisions/0012-ray-starts-empty.md). What Serve ran comes back by `ray_applications`.
 
 Run as `python -m hotswap.cli.stack.ray_head -- <options of ray start>`.
 """
