@@ -43,6 +43,7 @@ from hotswap.bus import RedisTrafficBus
 from hotswap.domain.analysis import Source
 from hotswap.lifetime import run_service
 from hotswap.messages import TASK_QUEUE, waiting_queue, watch_queue
+from hotswap.monitor import ActiveVersionMonitor
 from hotswap.persistence.accuracy import PostgresAccuracy
 from hotswap.persistence.alerts import PostgresAlerts
 from hotswap.persistence.answers import PostgresAnswers
@@ -56,7 +57,7 @@ from hotswap.persistence.database import Sessions, create_engine, create_session
 from hotswap.persistence.deployments import PostgresDeployments
 from hotswap.persistence.drift import PostgresDrift
 from hotswap.persistence.looks import PostgresLooks
-from hotswap.persistence.monitor import PostgresMonitor
+from hotswap.persistence.monitor import PostgresMonitorData
 from hotswap.persistence.predictions import PostgresPredictions
 from hotswap.persistence.queries import Queries
 from hotswap.persistence.registry import PostgresRegistry
@@ -282,7 +283,7 @@ async def serve(settings: Settings) -> None:
         slots=PostgresSlots(sessions, limit=settings.deployments.max_concurrent),
         turns=PostgresTurns(sessions),
         bell=PostgresBell(engine),
-        monitor=PostgresMonitor(sessions, drift),
+        monitor=ActiveVersionMonitor(PostgresMonitorData(sessions), drift),
         alerts=PostgresAlerts(sessions),
         rollbacks=Rollbacks(Queries(sessions), settings),
         announcer=announcer,

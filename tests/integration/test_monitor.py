@@ -11,10 +11,11 @@ from hotswap.domain.errors import Conflict
 from hotswap.domain.monitoring import Active, Alert, AlertKind, Finding, MonitoringPolicy, OnDegraded
 from hotswap.domain.vocabulary import DeploymentKind
 from hotswap.messages import DeploymentInput, MonitoringConfig
+from hotswap.monitor import ActiveVersionMonitor
 from hotswap.persistence.alerts import PostgresAlerts
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.drift import PostgresDrift
-from hotswap.persistence.monitor import PostgresMonitor
+from hotswap.persistence.monitor import PostgresMonitorData
 from hotswap.persistence.monitoring import PostgresMonitoring
 from hotswap.persistence.queries import Queries
 from hotswap.persistence.rollups import WIDTHS
@@ -29,8 +30,10 @@ BEFORE, AFTER = "app-before", "app-after"
 
 
 @pytest.fixture
-def monitor(sessions: Sessions) -> PostgresMonitor:
-    return PostgresMonitor(sessions, PostgresDrift(sessions, clock=NOW.timestamp), clock=NOW.timestamp)
+def monitor(sessions: Sessions) -> ActiveVersionMonitor:
+    return ActiveVersionMonitor(
+        PostgresMonitorData(sessions), PostgresDrift(sessions, clock=NOW.timestamp), clock=NOW.timestamp
+    )
 
 
 @pytest.fixture
@@ -99,12 +102,14 @@ async def was(sessions: Sessions, application: str, ago: timedelta, right: int, 
             row.correct += right
 
 
-async def only(monitor: PostgresMonitor) -> Active:
+async def only(monitor: ActiveVersionMonitor) -> Active:
     (active,) = await monitor.active()
     return active
 
 
-async def test_what_is_active_is_known_with_what_was_before_it(sessions: Sessions, monitor: PostgresMonitor) -> None:
+async def test_what_is_active_is_known_with_what_was_before_it(
+    sessions: Sessions, monitor: ActiveVersionMonitor
+) -> None:
     _, second = await both_served(sessions)
     policy = MonitoringConfig(on_degraded=OnDegraded.ROLLBACK, accuracy_drop=0.1)
     assert await PostgresMonitoring(sessions).set("fraud", policy, by="ann") == "fraud"
@@ -116,7 +121,9 @@ async def test_what_is_active_is_known_with_what_was_before_it(sessions: Session
     assert "set monitoring" in await actions(sessions, active.model_id)
 
 
-async def test_a_drop_within_this_hour_is_found_by_the_minute(sessions: Sessions, monitor: PostgresMonitor) -> None:
+async def test_a_drop_within_this_hour_is_found_by_the_minute(
+    sessions: Sessions, monitor: ActiveVersionMonitor
+) -> None:
     await both_served(sessions)
     for minutes in (150, 100, 50, 20, 10):
         await was(sessions, AFTER, timedelta(minutes=minutes), right=98)
@@ -129,7 +136,7 @@ async def test_a_drop_within_this_hour_is_found_by_the_minute(sessions: Sessions
     assert timedelta(minutes=3) <= NOW - found.since < timedelta(minutes=10)
 
 
-async def test_a_version_is_measured_by_the_one_before_it(sessions: Sessions, monitor: PostgresMonitor) -> None:
+async def test_a_version_is_measured_by_the_one_before_it(sessions: Sessions, monitor: ActiveVersionMonitor) -> None:
     await both_served(sessions)
     await was(sessions, BEFORE, timedelta(hours=10), right=294, of=300)
     await was(sessions, BEFORE, timedelta(hours=5), right=196, of=200)
@@ -140,7 +147,7 @@ async def test_a_version_is_measured_by_the_one_before_it(sessions: Sessions, mo
 
 
 async def test_one_alert_is_open_until_it_is_over(
-    sessions: Sessions, monitor: PostgresMonitor, alerts: PostgresAlerts
+    sessions: Sessions, monitor: ActiveVersionMonitor, alerts: PostgresAlerts
 ) -> None:
     await both_served(sessions)
     await was(sessions, AFTER, timedelta(minutes=150), right=490, of=500)
@@ -167,7 +174,7 @@ async def test_one_alert_is_open_until_it_is_over(
 
 
 async def test_an_alert_of_what_serves_no_more_is_known(
-    sessions: Sessions, monitor: PostgresMonitor, alerts: PostgresAlerts
+    sessions: Sessions, monitor: ActiveVersionMonitor, alerts: PostgresAlerts
 ) -> None:
     await both_served(sessions)
     await alerts.open(await only(monitor), Finding(AlertKind.DRIFT, NOW, "moved"), rolls_back=False)
@@ -205,7 +212,7 @@ async def test_what_a_deployment_raised_is_open_for_as_long_as_its_version_is_ro
     assert await alerts.of_what_serves_no_more() == [alert]
 
 
-async def test_drift_is_found_not_found_or_not_known(sessions: Sessions, monitor: PostgresMonitor) -> None:
+async def test_drift_is_found_not_found_or_not_known(sessions: Sessions, monitor: ActiveVersionMonitor) -> None:
     await versions(sessions, TRAINING)
     await serves(sessions, "1.0.0", "app-a", since=timedelta(hours=3), until=None)
     active = await only(monitor)
