@@ -18,6 +18,7 @@ from api.routing import GuardedRoute
 from api.schemas import AskLater, ModelId, RequestId
 from hotswap.domain.access import Principal
 from hotswap.domain.errors import Unavailable
+from hotswap.domain.headers import ENTITY_HEADER, ENVIRONMENT_HEADER, TESTER_HEADER, VERSION_HEADER
 from hotswap.domain.vocabulary import Environment, InferenceStatus, Role
 from hotswap.persistence.async_inference import Limits, NewInference
 from hotswap.persistence.tables import AsyncInference
@@ -49,10 +50,10 @@ async def infer_later(
     if settings.token_file is None:
         raise Unavailable("asynchronous inference is off here: HOTSWAP_INFERENCE__TOKEN_FILE names no token for it")
     leading = {
-        "x-hotswap-environment": x_hotswap_environment,
-        "x-hotswap-version": x_hotswap_version,
-        "x-hotswap-tester": x_hotswap_tester,
-        "x-entity-id": x_entity_id,
+        ENVIRONMENT_HEADER: x_hotswap_environment,
+        VERSION_HEADER: x_hotswap_version,
+        TESTER_HEADER: x_hotswap_tester,
+        ENTITY_HEADER: x_entity_id,
     }
     new = NewInference(
         request_id=_derived(caller, key) if key is not None else request.state.request_id,

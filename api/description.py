@@ -16,6 +16,7 @@ from pydantic.alias_generators import to_camel
 from api import conditional, idempotency
 from api.auth import Anonymous, Rule, rule_of
 from api.errors import code_of
+from hotswap.domain.headers import REASON_HEADER
 
 S = HTTPStatus
 
@@ -91,7 +92,7 @@ def _complete(operation: dict[str, Any], route: APIRoute, method: str, readable:
     if is_conditional:
         parameters.append(_header("If-Match", "the ETag of what is to be changed; 412 when it is another by now"))
     if is_ruled and method != "GET":
-        parameters.append(_header("X-HotSwap-Reason", "why, for the audit log, where the body doesn't say"))
+        parameters.append(_header(REASON_HEADER, "why, for the audit log, where the body doesn't say"))
     if is_ruled and method == "GET" and "200" in responses:
         parameters.append(_header("If-None-Match", "the ETag of what the caller has already"))
         responses["304"] = {"description": "it is what If-None-Match names", "headers": _ETAG}

@@ -23,11 +23,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.errors import answer, answer_internal
 from hotswap import telemetry
 from hotswap.domain.errors import ValidationFailed
+from hotswap.domain.headers import REASON_HEADER, REQUEST_ID_HEADER
 
 MAX_BODY_BYTES = 1024 * 1024
 """A registration's metadata is the largest body there is; inference never comes here."""
 
-REASON_HEADER = "x-hotswap-reason"
 MOST_REASON = 2_000
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -80,7 +80,7 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = request_id
+                headers[REQUEST_ID_HEADER] = request_id
                 headers["x-content-type-options"] = "nosniff"
                 headers.setdefault("cache-control", "no-store")
             await send(message)
@@ -153,7 +153,7 @@ def _account(scope: Scope, status: int, seconds: float, span: Span) -> None:
 
 
 def _request_id(scope: Scope) -> str:
-    given = Headers(scope=scope).get("x-request-id", "")
+    given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
     return given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
 
 

@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 from api.errors import status_of
 from api.schemas import IDEMPOTENCY_KEY
 from hotswap.domain.errors import FieldProblem, HotSwapError, ValidationFailed
+from hotswap.domain.headers import ENTITY_HEADER, ENVIRONMENT_HEADER, TESTER_HEADER, VERSION_HEADER
 from hotswap.persistence.idempotency import Answered, Claim, PostgresIdempotencyKeys
 
 HEADER = "Idempotency-Key"
@@ -30,7 +31,7 @@ DESCRIPTION = (
     "the caller's own word for this request: sent again with it within 24 h, it is answered and not done again"
 )
 REPLAYED = "Idempotent-Replayed"
-DECIDING_HEADERS = ("x-entity-id", "x-hotswap-environment", "x-hotswap-tester", "x-hotswap-version")
+DECIDING_HEADERS = (ENTITY_HEADER, ENVIRONMENT_HEADER, TESTER_HEADER, VERSION_HEADER)
 """Of a request: by whom it is answered, which makes two requests of what else is the same."""
 KEPT_HEADERS = ("content-type", "location", "etag")
 

@@ -22,8 +22,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from hotswap.domain.errors import RateLimited, Unavailable
+from hotswap.domain.headers import CLIENT_ADDRESS_HEADER
 from hotswap.settings import LimitSettings
-from serving.envoy.headers import CLIENT_ADDRESS_HEADER
 
 PREFIX = "hotswap:limits"
 PATIENCE_SECONDS = 0.5

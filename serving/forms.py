@@ -15,6 +15,7 @@ import msgspec
 from hotswap.domain.application import ApplicationSpec
 from hotswap.domain.errors import Conflict, HotSwapError, ValidationFailed
 from hotswap.domain.errors import FieldProblem as Problem
+from hotswap.domain.headers import VERSION_HEADER
 from hotswap.domain.vocabulary import RequestForm
 from serving.runtimes import Prediction
 
@@ -165,7 +166,7 @@ class Batch(_Json):
 
 
 def json_headers(spec: ApplicationSpec) -> RawHeaders:
-    return [(b"content-type", b"application/json"), (b"x-hotswap-version", spec.version.encode())]
+    return [(b"content-type", b"application/json"), (VERSION_HEADER.encode(), spec.version.encode())]
 
 
 def decoded(body: bytes | memoryview, kind: type[Body]) -> Body:

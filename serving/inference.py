@@ -29,12 +29,12 @@ from hotswap.domain.errors import (
     ValidationFailed,
     nearest,
 )
+from hotswap.domain.headers import BACKTEST_HEADER, MODEL_SECONDS_HEADER, REFUSED_HEADER
 from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.vocabulary import InferenceStatus
 from hotswap.records import InferenceRecord, encode_record, to_json
 from serving import request_headers
 from serving.batching import Batcher
-from serving.envoy.headers import BACKTEST_HEADER, MODEL_SECONDS_HEADER, REFUSED_HEADER
 from serving.forms import (
     MOST_BODY_BYTES,
     MOST_INSTANCES,

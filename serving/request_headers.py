@@ -6,8 +6,16 @@ Whatever they hold is read, or taken for what is usual: a header is never a reas
 import hashlib
 import uuid
 
+from hotswap.domain.headers import (
+    ARM_HEADER,
+    ATTEMPT_HEADER,
+    AWAITED_HEADER,
+    CHOSEN_BY_HEADER,
+    ENTITY_HEADER,
+    FALLBACK_HEADER,
+    REQUEST_ID_HEADER,
+)
 from hotswap.domain.vocabulary import ArmName, ChosenBy
-from serving.envoy.headers import ARM_HEADER, CHOSEN_BY_HEADER, ENTITY_HEADER, FALLBACK_HEADER, REQUEST_ID_HEADER
 from serving.forms import Headers
 
 MOST_ATTEMPTS = 10_000
@@ -17,6 +25,7 @@ _WAYS = {way.encode(): way for way in ChosenBy}
 _ARM, _CHOSEN_BY, _ENTITY, _FALLBACK, _REQUEST_ID = (
     name.encode() for name in (ARM_HEADER, CHOSEN_BY_HEADER, ENTITY_HEADER, FALLBACK_HEADER, REQUEST_ID_HEADER)
 )
+_ATTEMPT, _AWAITED = ATTEMPT_HEADER.encode(), AWAITED_HEADER.encode()
 
 
 def request_id(headers: Headers) -> str:
@@ -48,13 +57,13 @@ def fallback_from(headers: Headers) -> str | None:
 
 
 def attempt(headers: Headers) -> int:
-    given = _whole(headers.get(b"x-envoy-attempt-count", b""))
+    given = _whole(headers.get(_ATTEMPT, b""))
     return given if given is not None and given < MOST_ATTEMPTS else 1
 
 
 def awaited_ms(headers: Headers) -> int | None:
     """How long the proxy waits for the answer, in milliseconds."""
-    return _whole(headers.get(b"x-envoy-expected-rq-timeout-ms", b""))
+    return _whole(headers.get(_AWAITED, b""))
 
 
 def _whole(given: bytes) -> int | None:

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-ENVIRONMENT_HEADER, VERSION_HEADER, ENTITY_HEADER = "X-HotSwap-Environment", "X-HotSwap-Version", "x-entity-id"
-TESTER_HEADER = "X-HotSwap-Tester"
+from hotswap.domain.headers import ENTITY_HEADER, ENVIRONMENT_HEADER, TESTER_HEADER, VERSION_HEADER
 
 
 def deployment_body(

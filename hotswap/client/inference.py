@@ -7,6 +7,7 @@ from typing import Any
 
 from hotswap.client.asking import routing_headers
 from hotswap.client.calls import Calls, quoted, read
+from hotswap.domain.headers import REQUEST_ID_HEADER
 from hotswap.views import AsyncInferenceView, BatchPredictionView, OutcomesTaken, PredictionView
 
 MOST_OUTCOMES = 1_000
@@ -84,7 +85,7 @@ class Inference(Calls):
                 "POST",
                 f"/api/v1/inference/{quoted(model)}/async",
                 body=body,
-                headers=headers | {"x-request-id": request_id or str(uuid.uuid4())},
+                headers=headers | {REQUEST_ID_HEADER: request_id or str(uuid.uuid4())},
                 repeatable=True,  # it is known by that id
             ),
         )

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from hotswap.domain.headers import REASON_HEADER, REQUEST_ID_HEADER
 from hotswap.views import ProblemView
 
 KEY = "Idempotency-Key"
@@ -52,7 +53,7 @@ class Transport:
     ) -> None:
         self._http = httpx.Client(
             base_url=url.rstrip("/"),
-            headers=[(b"X-HotSwap-Reason", " ".join(reason.split()).encode())] if reason else None,
+            headers=[(REASON_HEADER.encode(), " ".join(reason.split()).encode())] if reason else None,
             auth=_authentication(token, url.rstrip("/")) if token else None,
             timeout=timeout,
             transport=transport or httpx.HTTPTransport(retries=1),  # of what was never sent, whatever it is
@@ -174,7 +175,7 @@ def _error(answer: httpx.Response) -> ApiError:
             code="UNEXPECTED_ANSWER",
             message=f"{answer.request.url} answered {answer.status_code} {answer.reason_phrase}: {answer.text[:200]}",
             status=answer.status_code,
-            trace_id=answer.headers.get("x-request-id"),
+            trace_id=answer.headers.get(REQUEST_ID_HEADER),
             retry_after=_retry_after(answer),
         )
 

@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.errors import Conflict, InferenceNotFound, RateLimited, Unavailable
+from hotswap.domain.headers import ENVIRONMENT_HEADER, VERSION_HEADER
 from hotswap.domain.vocabulary import Environment, InferenceStatus
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.tables import AsyncInference, Now
@@ -212,8 +213,8 @@ def _question(taken: Taken) -> dict[str, Any] | None:
     if features == "null":  # or they weren't recorded
         return None
     return {
-        "environment": taken.headers.get("x-hotswap-environment", Environment.PRODUCTION),
-        "version": taken.headers.get("x-hotswap-version", body.get("version")),
+        "environment": taken.headers.get(ENVIRONMENT_HEADER, Environment.PRODUCTION),
+        "version": taken.headers.get(VERSION_HEADER, body.get("version")),
         "is_batch": taken.is_batch,
         "features": features,
     }

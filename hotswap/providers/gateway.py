@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 
 from hotswap.domain.errors import AnswerLost, Unavailable
+from hotswap.domain.headers import REQUEST_ID_HEADER
 
 ANSWERED_WITHIN = 65.0
 """Seconds; Envoy itself gives up after 60."""
@@ -46,7 +47,7 @@ class InferenceGateway:
         """
         try:
             token = self._token_file.read_text().strip()
-            own = {"authorization": f"Bearer {token}", "x-request-id": request_id}
+            own = {"authorization": f"Bearer {token}", REQUEST_ID_HEADER: request_id}
             answer = await self._http.post(
                 f"/api/v1/inference/{path}", content=body.encode(), headers={**headers, **own}
             )

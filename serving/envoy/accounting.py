@@ -11,7 +11,7 @@ themselves: they keep their arm, so one says little about the next.
 from collections.abc import Sequence
 from typing import Any
 
-from serving.envoy.headers import APPLICATION_HEADER, CAUSE_HEADER, ENTITY_HEADER, FALLBACK_HEADER
+from hotswap.domain.headers import APPLICATION_HEADER, CAUSE_HEADER, ENTITY_HEADER, FALLBACK_HEADER
 
 HISTOGRAM = "hotswap_latency"
 ANSWERS = "hotswap_answers"

@@ -12,10 +12,10 @@ token and roles as any other. Who must have a version and nothing else asks for 
 
 from typing import Any
 
+from hotswap.domain.headers import CHOSEN_BY_HEADER, TESTER_HEADER
 from hotswap.domain.traffic import Route, TrafficPlan
 from hotswap.domain.vocabulary import ChosenBy
 from serving.envoy.fallback import overwritten
-from serving.envoy.headers import CHOSEN_BY_HEADER, TESTER_HEADER
 
 _SUFFIX = "+chosen"
 

@@ -15,13 +15,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from hotswap.domain.traffic import Arm, Route, TrafficPlan
-from hotswap.domain.vocabulary import ArmName
-from serving.envoy import accounting
-from serving.envoy.clusters import RETRY
-from serving.envoy.headers import (
+from hotswap.domain.headers import (
     APPLICATION_HEADER,
     ARM_HEADER,
+    ATTEMPT_HEADER,
     CANDIDATE_REFUSED_HEADER,
     CANDIDATE_STATUS_HEADER,
     CAUSE_HEADER,
@@ -29,6 +26,10 @@ from serving.envoy.headers import (
     REFUSED_HEADER,
     VERSION_HEADER,
 )
+from hotswap.domain.traffic import Arm, Route, TrafficPlan
+from hotswap.domain.vocabulary import ArmName
+from serving.envoy import accounting
+from serving.envoy.clusters import RETRY
 from serving.envoy.limits import MOST_HEADER_KILOBYTES, MOST_HEADERS, MOST_REQUEST_BYTES
 
 INSIDE = "@"
@@ -127,14 +128,14 @@ local stable = {_lua_table(ArmName.STABLE, fallback.stable)}
 
 function envoy_on_request(handle)
   local headers = handle:headers()
-  local try = tonumber(headers:get("x-envoy-attempt-count"))
+  local try = tonumber(headers:get("{ATTEMPT_HEADER}"))
   local asked = candidate
   if try > 1 then
     asked = stable
     local cause = handle:streamInfo():dynamicMetadata():get("{_CAUSE}")
     headers:replace("{FALLBACK_HEADER}", candidate.version)
     headers:replace("{CAUSE_HEADER}", cause and cause["is"] or "failed")
-    headers:replace("x-envoy-attempt-count", tostring(try + {RETRY["num_retries"]}))
+    headers:replace("{ATTEMPT_HEADER}", tostring(try + {RETRY["num_retries"]}))
   end
   local path = headers:get(":path"):gsub("^/[^/]+", "/" .. asked.application, 1)
   headers:replace(":path", path)

@@ -12,13 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from hotswap.domain.errors import ModelNotFound, NotFound, VersionNotFound
-from hotswap.domain.traffic import Arm, Route, TrafficPlan
-from hotswap.domain.vocabulary import ArmName, ChosenBy, Environment
-from hotswap.settings import OidcSettings
-from serving.envoy.chosen import chosen_by, chosen_cluster, is_tester
-from serving.envoy.clusters import API
-from serving.envoy.fallback import RETRY_OR_FALL_BACK, fallback_of, overwritten
-from serving.envoy.headers import (
+from hotswap.domain.headers import (
     APPLICATION_HEADER,
     ARM_HEADER,
     BACKTEST_HEADER,
@@ -35,6 +29,12 @@ from serving.envoy.headers import (
     UNWATCHED_HEADER,
     VERSION_HEADER,
 )
+from hotswap.domain.traffic import Arm, Route, TrafficPlan
+from hotswap.domain.vocabulary import ArmName, ChosenBy, Environment
+from hotswap.settings import OidcSettings
+from serving.envoy.chosen import chosen_by, chosen_cluster, is_tester
+from serving.envoy.clusters import API
+from serving.envoy.fallback import RETRY_OR_FALL_BACK, fallback_of, overwritten
 from serving.envoy.open_inference import A_MODELS_PATH, METHODS, MODELS, OPEN, server_routes
 from serving.envoy.tokens import AUTHENTICATED, OPEN_TO_ALL, may_infer, of_team
 

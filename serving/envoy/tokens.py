@@ -9,12 +9,12 @@ import json
 from typing import Any
 
 from hotswap.domain.access import Grant
+from hotswap.domain.headers import SUBJECT_HEADER
 from hotswap.domain.vocabulary import Role
 from hotswap.settings import OidcSettings, SecuritySettings
 
 JWT_FILTER = "envoy.filters.http.jwt_authn"
 RBAC_FILTER = "envoy.filters.http.rbac"
-SUBJECT_HEADER = "x-hotswap-subject"
 
 Json = dict[str, Any]
 

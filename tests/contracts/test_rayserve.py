@@ -14,9 +14,9 @@ from redis.asyncio import Redis
 
 from hotswap.bus import GENERATION, PLAN, REPORTS, RedisTrafficBus
 from hotswap.domain.application import ApplicationHealth
+from hotswap.domain.headers import RAYS_HEADERS, REQUEST_ID_HEADER, UNWATCHED_HEADER
 from hotswap.domain.traffic import Arm, Fence, Route, TrafficPlan
 from hotswap.domain.vocabulary import Environment, Role
-from serving.envoy.headers import RAYS_HEADERS, REQUEST_ID_HEADER, UNWATCHED_HEADER
 from serving.rayserve import PATH, RayServeClient
 from tests.contracts.conftest import application, state_of
 from tests.contracts.toy import PID_HEADER, SECONDS_HEADER

@@ -12,10 +12,10 @@ from scipy.stats import binom
 
 from hotswap.bus import PLAN, RedisTrafficBus
 from hotswap.domain.access import Grant
+from hotswap.domain.headers import BACKTEST_HEADER, UNREAD_HEADERS
 from hotswap.domain.traffic import FULL, ProxyReport, TrafficPlan, total_counts
 from hotswap.domain.vocabulary import Role
 from serving import agent as agent_module
-from serving.envoy.headers import BACKTEST_HEADER, UNREAD_HEADERS
 from tests.fixtures import patience
 from tests.fixtures.envoy import Gateway, Upstream
 from tests.fixtures.patience import patient

@@ -13,6 +13,7 @@ from hotswap.analysis.judge import Judging
 from hotswap.bus import RedisTrafficBus
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, Source, Subject
 from hotswap.domain.concurrent import ReferenceBudget
+from hotswap.domain.headers import MODEL_SECONDS_HEADER
 from hotswap.domain.traffic import FULL, Counts
 from hotswap.domain.verdict import Outcome
 from hotswap.messages import VerifiedWeight
@@ -20,7 +21,6 @@ from hotswap.persistence.backtests import PostgresBacktests
 from hotswap.persistence.census import PostgresCensus
 from hotswap.persistence.database import Sessions
 from serving.backtest import HttpReplicaAsker
-from serving.envoy.headers import MODEL_SECONDS_HEADER
 from tests.fixtures.envoy import Gateway, Upstream
 from tests.fixtures.patience import patience, until
 from tests.fixtures.records import encoded, recorded

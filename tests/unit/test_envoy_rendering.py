@@ -8,14 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotswap.domain.traffic import FULL, Arm, Fence, Route, TrafficPlan
-from hotswap.domain.vocabulary import ArmName, ChosenBy, Environment
-from hotswap.settings import OidcSettings
-from serving.envoy.callers import limit_of_each_caller
-from serving.envoy.chosen import application_of, cluster_names
-from serving.envoy.clusters import API, clusters
-from serving.envoy.fallback import CANDIDATE, INSIDE, composite_cluster, fallbacks
-from serving.envoy.headers import (
+from hotswap.domain.headers import (
     APPLICATION_HEADER,
     ARM_HEADER,
     BACKTEST_HEADER,
@@ -24,6 +17,13 @@ from serving.envoy.headers import (
     FALLBACK_HEADER,
     TESTER_HEADER,
 )
+from hotswap.domain.traffic import FULL, Arm, Fence, Route, TrafficPlan
+from hotswap.domain.vocabulary import ArmName, ChosenBy, Environment
+from hotswap.settings import OidcSettings
+from serving.envoy.callers import limit_of_each_caller
+from serving.envoy.chosen import application_of, cluster_names
+from serving.envoy.clusters import API, clusters
+from serving.envoy.fallback import CANDIDATE, INSIDE, composite_cluster, fallbacks
 from serving.envoy.open_inference import MODELS, OPEN
 from serving.envoy.routes import INFERENCE, route_configuration
 from serving.envoy.tokens import AUTHENTICATED, OPEN_TO_ALL, RBAC_FILTER, may_infer, subjects

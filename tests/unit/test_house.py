@@ -7,6 +7,8 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
+from hotswap.domain import headers
+
 ROOT = Path(__file__).parents[2]
 ROOMS = ("activities", "api", "benchmarks", "hotswap", "serving", "tests", "workflows")
 PRODUCT = ("activities", "api", "hotswap", "serving", "workflows")
@@ -36,6 +38,17 @@ def test_every_file_that_a_comment_names_is_there() -> None:
         if not list(ROOT.glob(name))
     ]
     assert lost == []
+
+
+def test_headers_of_ours_are_named_in_one_module() -> None:
+    named = re.compile(r"""["'](x-(?:hotswap-[a-z-]+|entity-id|request-id))["']""", re.IGNORECASE)
+    elsewhere = [
+        f"{path.relative_to(ROOT)}: {found}"
+        for path in sources(*PRODUCT)
+        if path != Path(headers.__file__)
+        for found in named.findall(path.read_text())
+    ]
+    assert elsewhere == []
 
 
 def test_no_call_has_a_row_of_arguments_without_names() -> None:

@@ -16,10 +16,10 @@ from onnx import TensorProto
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.backtest import RecordedRequest, Reply, ReplyKind, TensorSpec
 from hotswap.domain.errors import Unavailable
+from hotswap.domain.headers import MODEL_SECONDS_HEADER
 from hotswap.domain.vocabulary import Framework, RequestForm
 from serving import inference
 from serving.backtest import HttpReplicaAsker
-from serving.envoy.headers import MODEL_SECONDS_HEADER
 from serving.inference import InferenceApp
 from serving.runtimes import Model, Prediction, load
 from serving.runtimes.rows import NUMBER_OR_MISSING, Columns

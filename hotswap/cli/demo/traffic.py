@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 import httpx
 
+from hotswap.domain.headers import FALLBACK_HEADER, VERSION_HEADER
+
 CLIENTS = 6
 PAUSE_SECONDS = 0.012
 TIMEOUT_SECONDS = 10.0
@@ -97,8 +99,8 @@ class Traffic:
             asked_at,
             time.time(),
             answer.status_code,
-            version=answer.headers.get("x-hotswap-version"),
-            fallback_from=answer.headers.get("x-hotswap-fallback"),
+            version=answer.headers.get(VERSION_HEADER),
+            fallback_from=answer.headers.get(FALLBACK_HEADER),
         )
         if not answer.is_success:
             return replace(marked, problem=answer.text[:300])

@@ -1,4 +1,4 @@
-"""The headers by which clients, Envoy and replicas speak of versions and arms.
+"""The headers by which clients, the API, Envoy and replicas speak of requests, versions and arms; all are named here.
 
 Envoy alone says `ARM`, `CHOSEN_BY`, `FALLBACK`, `CAUSE`, `APPLICATION` and `CLIENT_ADDRESS`, and only who asks replicas
 again, past Envoy, says `BACKTEST`: what a client sends under these names is overwritten or removed.
@@ -67,4 +67,17 @@ for a request from outside, but not its time limits: with 1 ms every version ans
 """
 STEERING_HEADERS = ("grpc-timeout",)
 """More that lead Envoy, by other names."""
+
+ATTEMPT_HEADER = "x-envoy-attempt-count"
+"""Envoy's own: which try of the request this is, counted from 1."""
+
+AWAITED_HEADER = "x-envoy-expected-rq-timeout-ms"
+"""Envoy's own: how long it waits for the answer."""
+
 REQUEST_ID_HEADER = "x-request-id"
+
+REASON_HEADER = "X-HotSwap-Reason"
+"""Of a request to the API: why, for the audit log, where its body doesn't say."""
+
+SUBJECT_HEADER = "x-hotswap-subject"
+"""Inside of Envoy: whom the token names."""
