@@ -29,7 +29,7 @@ from hotswap.settings import OidcSettings, is_private_address
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 PATIENCE_SECONDS = 5.0
 LEAST_SECONDS_BETWEEN = 10.0
-MOST_BYTES = 1024 * 1024
+MOST_KEYS_BYTES = 1024 * 1024
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class IssuerKeys:
     async def _get(self, url: str) -> dict[str, Any]:
         answer = await self._http.get(url, headers={"Accept": "application/json"})
         answer.raise_for_status()
-        if len(answer.content) > MOST_BYTES:
+        if len(answer.content) > MOST_KEYS_BYTES:
             raise ValueError(f"{url} answered {len(answer.content)} bytes")
         found: dict[str, Any] = answer.json()
         return found

@@ -27,7 +27,7 @@ from hotswap.files import sync
 from hotswap.storage import CHUNK_BYTES, ObjectStorage
 
 MOST_MEMBERS = 10_000
-MOST_BYTES = 8 * 1024**3
+MOST_UNPACKED_BYTES = 8 * 1024**3
 """Unpacked; an artifact itself is at most 2 GiB."""
 MOST_HEADER_BYTES = 1024**2
 MOST_XZ_BYTES = 80 * 1024**2
@@ -156,8 +156,8 @@ def _unpack_zip(package: zipfile.ZipFile, into: Path) -> None:
 def _check_bounds(count: int, total: int) -> None:
     if count > MOST_MEMBERS:
         raise refused(f"it has more than {MOST_MEMBERS} members")
-    if total > MOST_BYTES:
-        raise refused(f"it unpacks to more than {MOST_BYTES} bytes")
+    if total > MOST_UNPACKED_BYTES:
+        raise refused(f"it unpacks to more than {MOST_UNPACKED_BYTES} bytes")
 
 
 def _check_name(name: str) -> None:

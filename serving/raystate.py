@@ -25,7 +25,7 @@ STATE = "Ray's state API"
 
 _OUR_REPLICA = "#Replica#"
 
-Json = Mapping[str, Any]
+JsonObject = Mapping[str, Any]
 
 
 async def read_cluster(http: httpx.AsyncClient) -> Cluster:
@@ -37,22 +37,22 @@ async def read_cluster(http: httpx.AsyncClient) -> Cluster:
         return cluster(nodes, actors, groups)
 
 
-def rows(answer: Json) -> list[Json]:
+def rows(answer: JsonObject) -> list[JsonObject]:
     try:
-        found: list[Json] = answer["data"]["result"]["result"]
+        found: list[JsonObject] = answer["data"]["result"]["result"]
     except (KeyError, TypeError):
         raise ValueError(f"Ray's state API answers {answer.get('msg') or answer}") from None
     return found
 
 
-def cluster(nodes: Iterable[Json], actors: Iterable[Json], groups: Iterable[Json]) -> Cluster:
+def cluster(nodes: Iterable[JsonObject], actors: Iterable[JsonObject], groups: Iterable[JsonObject]) -> Cluster:
     held: dict[str | None, Amount] = {}
     for node, resources in (*_of_actors(actors), *_of_groups(groups)):
         held[node] = held.get(node, NOTHING) + _amount(resources)
     return Cluster(tuple(Node(_amount(node["resources_total"]), held.get(node["node_id"], NOTHING)) for node in nodes))
 
 
-def _of_actors(actors: Iterable[Json]) -> list[tuple[str | None, Json]]:
+def _of_actors(actors: Iterable[JsonObject]) -> list[tuple[str | None, JsonObject]]:
     """Those inside a placement group ask for `GPU_group_…` instead, so nothing is counted twice."""
     return [
         (actor["node_id"], actor.get("required_resources") or {})
@@ -61,7 +61,7 @@ def _of_actors(actors: Iterable[Json]) -> list[tuple[str | None, Json]]:
     ]
 
 
-def _of_groups(groups: Iterable[Json]) -> list[tuple[str | None, Json]]:
+def _of_groups(groups: Iterable[JsonObject]) -> list[tuple[str | None, JsonObject]]:
     return [
         (bundle.get("node_id"), bundle.get("unit_resources") or {})
         for group in groups
@@ -69,5 +69,5 @@ def _of_groups(groups: Iterable[Json]) -> list[tuple[str | None, Json]]:
     ]
 
 
-def _amount(resources: Json) -> Amount:
+def _amount(resources: JsonObject) -> Amount:
     return Amount.of(gpus=resources.get("GPU", 0.0), cpus=resources.get("CPU", 0.0))

@@ -18,7 +18,7 @@ from hotswap.domain.errors import ValidationFailed
 from hotswap.requirements import checked
 
 SECONDS = 300.0
-MOST_BYTES = 100_000
+MOST_LISTED_BYTES = 100_000
 _OURS = frozenset({"ray", "hotswap"})
 """What a replica itself is made of."""
 _OPTIONS = ("--disable-pip-version-check", "--no-input", "--quiet", "--only-binary", ":all:")
@@ -52,7 +52,7 @@ def said_by(directory: Path) -> tuple[str, ...]:
     found = []
     for path in sorted(directory.rglob("MLmodel"))[:1]:
         listed = path.with_name("requirements.txt")
-        if listed.is_file() and listed.stat().st_size < MOST_BYTES:
+        if listed.is_file() and listed.stat().st_size < MOST_LISTED_BYTES:
             for line in listed.read_text(errors="replace").splitlines():
                 try:
                     requirement = checked(line.partition("#")[0].strip())

@@ -16,7 +16,7 @@ from serving.runtimes import Model
 from serving.schemas import FeatureSchema
 
 MOST_ROWS = 10_000
-MOST_BYTES = 64 * 1024**2
+MOST_SAMPLE_BYTES = 64 * 1024**2
 BATCH = 100
 MOST_CALLS, MOST_SECONDS = 100, 1.0
 
@@ -44,8 +44,8 @@ def labelled_sample(directory: Path) -> list[Labelled]:
     Raises ValidationFailed naming `artifactPath`.
     """
     for path in sorted(directory.rglob("labelled.json")):
-        if path.stat().st_size > MOST_BYTES:
-            raise ValidationFailed.of("artifactPath", f"labelled.json is larger than {MOST_BYTES} bytes")
+        if path.stat().st_size > MOST_SAMPLE_BYTES:
+            raise ValidationFailed.of("artifactPath", f"labelled.json is larger than {MOST_SAMPLE_BYTES} bytes")
         try:
             rows = msgspec.json.decode(path.read_bytes(), type=list[Labelled])
         except (ValueError, RecursionError) as error:

@@ -16,7 +16,7 @@ from hotswap.manifests.schema import Manifest
 from hotswap.values import told
 
 ENDINGS = (".yaml", ".yml", ".json")
-MOST_BYTES = 1024 * 1024
+MOST_MANIFEST_BYTES = 1024 * 1024
 
 
 class Unreadable(Exception):
@@ -131,8 +131,8 @@ _Loader.yaml_implicit_resolvers = {
 
 def _documents(text: Text, problems: list[str]) -> Iterator[tuple[_Place, Any]]:
     """Each document with its place; the first that can't be read ends its file, and is among the problems."""
-    if len(text.content.encode()) > MOST_BYTES:
-        problems.append(f"{text.name}: is larger than {MOST_BYTES} bytes")
+    if len(text.content.encode()) > MOST_MANIFEST_BYTES:
+        problems.append(f"{text.name}: is larger than {MOST_MANIFEST_BYTES} bytes")
         return
     try:
         loader = _Loader(text.content)

@@ -12,7 +12,7 @@ import msgspec
 
 from hotswap.domain.errors import Unavailable
 
-MOST_BYTES = 1024**2
+MOST_ANSWER_BYTES = 1024**2
 
 
 async def asked(http: httpx.AsyncClient, request: httpx.Request, *, who: str) -> tuple[int, object]:
@@ -25,8 +25,8 @@ async def asked(http: httpx.AsyncClient, request: httpx.Request, *, who: str) ->
     try:
         async for chunk in response.aiter_bytes():
             body += chunk
-            if len(body) > MOST_BYTES:
-                raise Unavailable(f"{who} answers more than {MOST_BYTES} bytes")
+            if len(body) > MOST_ANSWER_BYTES:
+                raise Unavailable(f"{who} answers more than {MOST_ANSWER_BYTES} bytes")
     except httpx.HTTPError as error:
         raise Unavailable(f"{who} broke off its answer: {type(error).__name__}") from None
     finally:

@@ -14,7 +14,7 @@ from hotswap.domain.headers import REQUEST_ID_HEADER
 
 ANSWERED_WITHIN = 65.0
 """Seconds; Envoy itself gives up after 60."""
-MOST_BYTES = 16 * 1024**2
+MOST_PREDICTION_BYTES = 16 * 1024**2
 
 _AGAIN = frozenset({401, 403, 408, 429, 503})
 """What says nothing of the request: the replicas aren't there now, or the token is being changed."""
@@ -59,8 +59,8 @@ class InferenceGateway:
             raise Unavailable(f"the token for inference can't be read: {error.strerror}") from None
         if answer.status_code in _LOST:
             raise AnswerLost(f"the gateway answers {answer.status_code}")
-        if len(answer.content) > MOST_BYTES:
-            raise AnswerLost(f"the gateway answers more than {MOST_BYTES} bytes")
+        if len(answer.content) > MOST_PREDICTION_BYTES:
+            raise AnswerLost(f"the gateway answers more than {MOST_PREDICTION_BYTES} bytes")
         if answer.status_code in _AGAIN:
             raise Unavailable(f"the gateway answers {answer.status_code}")
         return Answer(answer.is_success, answer.text)

@@ -9,9 +9,9 @@ themselves: they keep their arm, so one says little about the next.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from hotswap.domain.headers import APPLICATION_HEADER, CAUSE_HEADER, ENTITY_HEADER, FALLBACK_HEADER
+from serving.envoy.config import Json
 
 HISTOGRAM = "hotswap_latency"
 ANSWERS = "hotswap_answers"
@@ -19,8 +19,6 @@ STICKY = "hotswap_sticky"
 FELL_BACK = "hotswap_fell_back"
 ACTIVE = "upstream_rq(_pending)?_active"
 """Of a cluster: its requests that are in flight, or wait for a connection."""
-
-Json = dict[str, Any]
 
 _APPLICATION = {"name": "application", "value_format": "%UPSTREAM_CLUSTER%"}
 _STATUS = {"name": "status", "value_format": "%RESPONSE_CODE%"}

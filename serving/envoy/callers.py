@@ -4,15 +4,12 @@ No other process is asked, so it costs no hop and fails open: a proxy that has j
 proxies let a caller make twice as many. Without a setting there is no limit, and no filter.
 """
 
-from typing import Any
-
+from serving.envoy.config import Json
 from serving.envoy.fallback import overwritten
 from serving.envoy.tokens import JWT_FILTER
 
 MOST_CALLERS = 10_000
 """Whose requests one proxy counts; beyond them the one that has been silent longest begins anew."""
-
-Json = dict[str, Any]
 
 _NO_LIMIT = 2**32 - 1
 

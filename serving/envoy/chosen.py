@@ -10,16 +10,13 @@ beside a stable the header means nothing, and whoever serves answers. It opens n
 token and roles as any other. Who must have a version and nothing else asks for it by `X-HotSwap-Version`.
 """
 
-from typing import Any
-
 from hotswap.domain.headers import CHOSEN_BY_HEADER, TESTER_HEADER
 from hotswap.domain.traffic import Route, TrafficPlan
 from hotswap.domain.vocabulary import ChosenBy
+from serving.envoy.config import Json
 from serving.envoy.fallback import overwritten
 
 _SUFFIX = "+chosen"
-
-Json = dict[str, Any]
 
 
 def chosen_cluster(route: Route, application: str) -> str:

@@ -5,11 +5,10 @@ was needed. Only local-origin failures eject, or a client that provokes three er
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+from serving.envoy.config import Json
 
 API = "api"
-
-Json = dict[str, Any]
 
 RETRY: Json = {
     "retry_on": "connect-failure,refused-stream,reset,retriable-status-codes",

@@ -13,7 +13,6 @@ asked for the candidate's version by name doesn't come here (`serving/envoy/rout
 import json
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from hotswap.domain.headers import (
     APPLICATION_HEADER,
@@ -30,6 +29,7 @@ from hotswap.domain.traffic import Arm, Route, TrafficPlan
 from hotswap.domain.vocabulary import ArmName
 from serving.envoy import accounting
 from serving.envoy.clusters import RETRY
+from serving.envoy.config import Json
 from serving.envoy.limits import MOST_HEADER_KILOBYTES, MOST_HEADERS, MOST_REQUEST_BYTES
 
 INSIDE = "@"
@@ -37,8 +37,6 @@ INSIDE = "@"
 
 CANDIDATE = f"{INSIDE}candidate"
 """The listener inside of Envoy, and the cluster that leads to it."""
-
-Json = dict[str, Any]
 
 _HTTP = "type.googleapis.com/envoy.extensions.filters.http"
 _NO_LIMIT = 65_536

@@ -5,12 +5,12 @@ for a short time, and other clients don't notice. Nothing is passed on before it
 """
 
 from datetime import timedelta
-from typing import Any
 
 from hotswap.domain.headers import REQUEST_ID_HEADER, STEERING_HEADERS, STEERING_PREFIX
 from hotswap.settings import TrafficAgentSettings
 from serving.envoy import accounting
 from serving.envoy.callers import limit_of_each_caller
+from serving.envoy.config import Json
 from serving.envoy.fallback import candidate_cluster, candidate_listener, internal_listeners
 from serving.envoy.limits import MOST_CONNECTIONS, MOST_HEADER_KILOBYTES, MOST_HEADERS, MOST_REQUEST_BYTES
 from serving.envoy.replies import local_replies
@@ -19,8 +19,6 @@ from serving.envoy.tls import transport_socket
 from serving.envoy.tokens import JWT_FILTER, RBAC_FILTER, subjects
 
 CDS, RDS, ECDS = "cds.json", "rds.json", "ecds.json"
-
-Json = dict[str, Any]
 
 _HTTP = "type.googleapis.com/envoy.extensions.filters.http"
 

@@ -6,8 +6,8 @@ else. A model's own paths lead to its replicas, by the same routes as the other 
 
 import json
 from importlib.metadata import version
-from typing import Any
 
+from serving.envoy.config import Json
 from serving.envoy.tokens import AUTHENTICATED, OPEN_TO_ALL
 
 OPEN = "/v2"
@@ -23,8 +23,6 @@ METHODS = {"GET": f"{_A_MODEL}(/ready)?{_QUERY}", "POST": f"{_A_MODEL}/infer{_QU
 
 ANY_PATH = f"(/[^/]*)?{OPEN}([/?].*)?"
 """Whatever belongs to the protocol, also after it was addressed to an application: then its name stands before it."""
-
-Json = dict[str, Any]
 
 
 def server_routes(*, is_ready: bool) -> list[Json]:

@@ -3,12 +3,9 @@
 None of it tells Envoy's inner reasons, and each says what the client can do.
 """
 
-from typing import Any
-
+from serving.envoy.config import Json
 from serving.envoy.limits import MOST_REQUEST_BYTES
 from serving.envoy.open_inference import ANY_PATH
-
-Json = dict[str, Any]
 
 MOST_PATH = 200
 """So much of what was asked for is told at most where there is nothing."""

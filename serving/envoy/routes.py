@@ -34,6 +34,7 @@ from hotswap.domain.vocabulary import ArmName, ChosenBy, Environment
 from hotswap.settings import OidcSettings
 from serving.envoy.chosen import chosen_by, chosen_cluster, is_tester
 from serving.envoy.clusters import API
+from serving.envoy.config import Json
 from serving.envoy.fallback import RETRY_OR_FALL_BACK, fallback_of, overwritten
 from serving.envoy.open_inference import A_MODELS_PATH, METHODS, MODELS, OPEN, server_routes
 from serving.envoy.tokens import AUTHENTICATED, OPEN_TO_ALL, may_infer, of_team
@@ -45,8 +46,6 @@ ROUTE_CONFIG = "gateway"
 OFF = OidcSettings()
 RETRY_AFTER_SECONDS = 1
 """Said to who is turned away: replicas come back within seconds, and every try is a new chance."""
-
-Json = dict[str, Any]
 
 
 def route_configuration(plan: TrafficPlan, oidc: OidcSettings = OFF, *, is_ready: bool = True) -> Json:

@@ -7,14 +7,12 @@ keeps the pair it has while the two don't fit; connections that are open go on w
 
 import ssl
 from pathlib import Path
-from typing import Any
 
 from hotswap.settings import GatewaySettings, SettingsError
+from serving.envoy.config import Json
 
 SDS = "sds.json"
 CERTIFICATE = "public"
-
-Json = dict[str, Any]
 
 _TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
 

@@ -6,17 +6,15 @@ forgotten is closed.
 """
 
 import json
-from typing import Any
 
 from hotswap.domain.access import Grant
 from hotswap.domain.headers import SUBJECT_HEADER
 from hotswap.domain.vocabulary import Role
 from hotswap.settings import OidcSettings, SecuritySettings
+from serving.envoy.config import Json
 
 JWT_FILTER = "envoy.filters.http.jwt_authn"
 RBAC_FILTER = "envoy.filters.http.rbac"
-
-Json = dict[str, Any]
 
 _HTTP = "type.googleapis.com/envoy.extensions.filters.http"
 _INFERRING = (Role.APPLICATION, Role.DATA_SCIENTIST, Role.ML_ENGINEER, Role.ADMIN)

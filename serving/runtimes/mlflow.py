@@ -19,7 +19,7 @@ from serving.runtimes import Model, Prediction
 from serving.runtimes.rows import DIALECT
 from serving.runtimes.tensors import TensorInput, TensorInputs
 
-MOST_BYTES = 1024**2
+MOST_MLMODEL_BYTES = 1024**2
 _FLAVOURS = {
     Framework.ONNX: ("onnx", ("data",)),
     Framework.SCIKIT_LEARN: ("sklearn", ("pickled_model",)),  # so named whatever its format
@@ -70,8 +70,8 @@ def described(framework: Framework, directory: Path) -> Described | None:
 
 
 def _read(framework: Framework, path: Path) -> Described:
-    if path.stat().st_size > MOST_BYTES:
-        raise _refused(f"MLmodel is larger than {MOST_BYTES} bytes")
+    if path.stat().st_size > MOST_MLMODEL_BYTES:
+        raise _refused(f"MLmodel is larger than {MOST_MLMODEL_BYTES} bytes")
     said = yaml.safe_load(path.read_text())
     name, keys = _FLAVOURS[framework]
     flavour = said["flavors"].get(name)

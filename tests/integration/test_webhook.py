@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from hotswap.domain.analysis import JudgeName, Metric, Reading, Source, Subject
 from hotswap.domain.errors import Unavailable
-from hotswap.providers.asking import MOST_BYTES
+from hotswap.providers.asking import MOST_ANSWER_BYTES
 from hotswap.providers.webhook import LONGEST_REASON, WebhookMeter
 from tests.fixtures.gate import Gate, opened
 
@@ -55,7 +55,7 @@ async def test_it_is_told_of_the_deployment_and_says_yes_or_no(gate: Gate, passe
         (200, b'{"passed": "true"}', "neither yes nor no"),
         (200, b'{"passed": 1}', "neither yes nor no"),
         (200, b'{"passed": null}', "neither yes nor no"),
-        (200, b" " * (MOST_BYTES + 1) + b'{"passed": true}', "answers more than"),
+        (200, b" " * (MOST_ANSWER_BYTES + 1) + b'{"passed": true}', "answers more than"),
     ],
 )
 async def test_what_is_neither_yes_nor_no_is_an_error(gate: Gate, status: int, answer: bytes, said: str) -> None:

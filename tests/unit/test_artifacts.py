@@ -144,7 +144,7 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, into: Path, content: byte
 
 
 def test_bombs_are_refused_before_they_are_written(tmp_path: Path, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(artifacts, "MOST_BYTES", 100)
+    monkeypatch.setattr(artifacts, "MOST_UNPACKED_BYTES", 100)
     with pytest.raises(ValidationFailed, match="more than 100 bytes"):
         unpack(tar(tmp_path / "big.tar.gz", member("big", size=101)), into)
     assert list(into.iterdir()) == []
@@ -199,7 +199,7 @@ def test_a_good_zip_is_unpacked(tmp_path: Path, into: Path) -> None:
 def test_a_zip_bomb_is_refused_before_it_is_written(
     tmp_path: Path, into: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(artifacts, "MOST_BYTES", 100)
+    monkeypatch.setattr(artifacts, "MOST_UNPACKED_BYTES", 100)
     with pytest.raises(ValidationFailed, match="more than 100 bytes"):
         unpack(zipped(tmp_path / "a.zip", "big", content="x" * 101), into)
     assert list(into.iterdir()) == []

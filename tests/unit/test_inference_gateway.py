@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from hotswap.domain.errors import AnswerLost, Unavailable
-from hotswap.providers.gateway import MOST_BYTES, Answer, InferenceGateway
+from hotswap.providers.gateway import MOST_PREDICTION_BYTES, Answer, InferenceGateway
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ async def test_what_no_replica_has_seen_is_asked_again(token_file: Path, answer:
     [
         httpx.Response(502),
         httpx.Response(504),
-        httpx.Response(200, content=b" " * (MOST_BYTES + 1)),
+        httpx.Response(200, content=b" " * (MOST_PREDICTION_BYTES + 1)),
         httpx.ReadError("a"),
         httpx.ReadTimeout("b"),
         httpx.WriteError("c"),

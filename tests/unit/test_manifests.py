@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hotswap.domain.vocabulary import Environment, Framework
-from hotswap.manifests.reading import MOST_BYTES, Text, Unreadable, files, read
+from hotswap.manifests.reading import MOST_MANIFEST_BYTES, Text, Unreadable, files, read
 
 GOOD = """\
 apiVersion: hotswap/v1
@@ -95,7 +95,7 @@ def test_a_model_is_described_once() -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        *("", "---\n---\n", "x" * (MOST_BYTES + 1), "\0", "name: \x01"),
+        *("", "---\n---\n", "x" * (MOST_MANIFEST_BYTES + 1), "\0", "name: \x01"),
         pytest.param("[" * 100_000, marks=pytest.mark.slow, id="deep"),
     ],
 )
