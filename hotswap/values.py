@@ -7,11 +7,14 @@ stores itself (histories, rows) is written so as well, so it stays readable.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Strict, TypeAdapter, ValidationError
+import semver
+from pydantic import AfterValidator, BeforeValidator, Strict, TypeAdapter, ValidationError
+
+from hotswap.domain.errors import ValidationFailed
 
 _DURATION = re.compile(r"[+-]?P")
 _MONTHS = re.compile(r"[+-]?P[^T]*M")
@@ -66,6 +69,25 @@ def _length(shown: str) -> timedelta | None:
     if not shown.startswith("datetime.timedelta("):
         return None
     return timedelta(**{unit: int(number) for unit, number in re.findall(r"(\w+)=(-?\d+)", shown)})
+
+
+def by_domain(check: Callable[[str], object]) -> AfterValidator:
+    """Return a check of the domain as pydantic takes it: its ValidationFailed is a ValueError of the field at hand."""
+
+    def run(value: str) -> str:
+        try:
+            return str(check(value))
+        except ValidationFailed as error:
+            raise ValueError(error.details[0].message) from None
+
+    return AfterValidator(run)
+
+
+def semantic_version(version: str) -> str:
+    """Return the version as it is. Raises ValueError saying what to write."""
+    if not semver.Version.is_valid(version):
+        raise ValueError("must be a semantic version such as 2.0.0 (see semver.org), without a leading 'v'")
+    return version
 
 
 Duration = Annotated[timedelta, BeforeValidator(read_duration)]

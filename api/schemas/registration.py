@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
-import semver
 from pydantic import (
     AfterValidator,
     ConfigDict,
@@ -23,7 +22,7 @@ from hotswap.domain.ids import ALIAS, MODEL_NAME, check_model_name, normalise_sh
 from hotswap.domain.registry import Registration
 from hotswap.domain.vocabulary import Framework, ModelType
 from hotswap.requirements import checked
-from hotswap.values import Flag, Number, Whole
+from hotswap.values import Flag, Number, Whole, by_domain, semantic_version
 
 _IDENTIFIER = "(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)"
 _NUMBER = "(0|[1-9][0-9]*)"
@@ -34,13 +33,7 @@ _ARTIFACT_PATH = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^?#\s]+")
 
 
 def _semver_or_alias(version: str) -> str:
-    return version if ALIAS.fullmatch(version) is not None else _semver(version)
-
-
-def _semver(version: str) -> str:
-    if not semver.Version.is_valid(version):
-        raise ValueError("must be a semantic version such as 2.0.0 (see semver.org), without a leading 'v'")
-    return version
+    return version if ALIAS.fullmatch(version) is not None else semantic_version(version)
 
 
 def _artifact_path(path: str) -> str:
@@ -49,28 +42,18 @@ def _artifact_path(path: str) -> str:
     return path
 
 
-def _told(check: Any) -> Any:
-    """A domain check as pydantic wants it: its ValidationFailed becomes a ValueError of the field at hand."""
-
-    def run(value: str) -> str:
-        try:
-            return str(check(value))
-        except ValidationFailed as error:
-            raise ValueError(error.details[0].message) from None
-
-    return AfterValidator(run)
-
-
 def _written(pattern: str, *, max_length: int | None = None) -> WithJsonSchema:
     """How the document words a check that is made here, with a message that says more."""
     limit = {} if max_length is None else {"maxLength": max_length}
     return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$", **limit})
 
 
-ModelName = Annotated[str, _told(check_model_name), _written(MODEL_NAME.pattern)]
+ModelName = Annotated[str, by_domain(check_model_name), _written(MODEL_NAME.pattern)]
 
 
-SemVer = Annotated[str, StringConstraints(max_length=50), AfterValidator(_semver), _written(_SEMVER, max_length=50)]
+SemVer = Annotated[
+    str, StringConstraints(max_length=50), AfterValidator(semantic_version), _written(_SEMVER, max_length=50)
+]
 
 
 SemVerOrAlias = Annotated[
@@ -81,7 +64,7 @@ SemVerOrAlias = Annotated[
 ]
 
 
-Package = Annotated[str, StringConstraints(max_length=200), _told(checked)]
+Package = Annotated[str, StringConstraints(max_length=200), by_domain(checked)]
 
 
 ArtifactPath = Annotated[
@@ -92,7 +75,7 @@ ArtifactPath = Annotated[
 ]
 
 
-Checksum = Annotated[str, _told(normalise_sha256), _written("(sha256:)?[0-9a-fA-F]{64}")]
+Checksum = Annotated[str, by_domain(normalise_sha256), _written("(sha256:)?[0-9a-fA-F]{64}")]
 
 
 Metadata = dict[str, Any]

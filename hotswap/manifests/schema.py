@@ -6,7 +6,6 @@ Fields are named as in the API, whose meaning they have; the API's own rules abo
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-import semver
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -15,29 +14,13 @@ from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.ids import check_alias, check_model_name, normalise_sha256
 from hotswap.domain.monitoring import OnDegraded
 from hotswap.domain.vocabulary import Environment, Framework, ModelType, OnConflict, Strategy
-from hotswap.values import Flag, Number, Whole, told
+from hotswap.values import Flag, Number, Whole, by_domain, semantic_version, told
 
 API_VERSION = "hotswap/v1"
 
 
-def _told(check: Any) -> Any:
-    def run(value: str) -> str:
-        try:
-            return str(check(value))
-        except ValidationFailed as error:
-            raise ValueError(error.details[0].message) from None
-
-    return AfterValidator(run)
-
-
-def _semver(version: str) -> str:
-    if not semver.Version.is_valid(version):
-        raise ValueError("must be a semantic version such as 2.0.0, without a leading 'v'")
-    return version
-
-
-Alias = Annotated[str, _told(check_alias)]
-SemVer = Annotated[str, AfterValidator(_semver)]
+Alias = Annotated[str, by_domain(check_alias)]
+SemVer = Annotated[str, AfterValidator(semantic_version)]
 
 
 class _Said(BaseModel):
@@ -55,7 +38,7 @@ class Version(_Said):
     artifact_path: str = Field(pattern=r"^s3://[^/]+/.+")
     framework: Framework | None = None
     """The model's when absent."""
-    checksum: Annotated[str, _told(normalise_sha256)] | None = None
+    checksum: Annotated[str, by_domain(normalise_sha256)] | None = None
     allows_non_finite: Flag | None = None
     training_metadata: dict[str, Any] | None = None
     performance_baseline: dict[str, Any] | None = None
@@ -117,7 +100,7 @@ class Manifest(_Said):
 
     api_version: Literal["hotswap/v1"]
     kind: Literal["Model"]
-    name: Annotated[str, _told(check_model_name)]
+    name: Annotated[str, by_domain(check_model_name)]
     framework: Framework
     type: ModelType | None = None
     description: str | None = None
