@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import typer
@@ -105,6 +106,11 @@ def table(*columns: str, rows: Sequence[Sequence[object]], title: str | None = N
     for row in rows:
         made.add_row(*(escape(str(cell)) if cell is not None else "-" for cell in row))
     return made
+
+
+def shown_at(at: datetime) -> str:
+    """Return a point in time as tables and sentences show it, in UTC to the second."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
 def facts(*pairs: tuple[str, object]) -> Table:

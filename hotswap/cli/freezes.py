@@ -1,11 +1,11 @@
 """`hotswap freeze`, `thaw` and `freezes`: times in which nothing new starts in an environment."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
 
-from hotswap.cli.console import CommandFailed, connect, out, show_json, show_table, table
+from hotswap.cli.console import CommandFailed, connect, out, show_json, show_table, shown_at, table
 from hotswap.cli.options import AsJson, moment, moment_or_duration
 from hotswap.client import HotSwap
 from hotswap.domain.vocabulary import Environment
@@ -73,8 +73,8 @@ def freezes(
             each.freeze_id,
             each.environment,
             "in force" if each.is_in_force else "planned",
-            _time(each.starts_at),
-            _time(each.until),
+            shown_at(each.starts_at),
+            shown_at(each.until),
             each.created_by,
             each.reason,
         )
@@ -93,9 +93,5 @@ def _meant(hotswap: HotSwap, what: str) -> list[str]:
 
 
 def _said(made: FreezeView) -> str:
-    when = "is" if made.is_in_force else f"is from {_time(made.starts_at)} on"
-    return f"{made.environment} {when} frozen until {_time(made.until)}"
-
-
-def _time(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
+    when = "is" if made.is_in_force else f"is from {shown_at(made.starts_at)} on"
+    return f"{made.environment} {when} frozen until {shown_at(made.until)}"

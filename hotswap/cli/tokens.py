@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hotswap.cli.console import connect, err, out, show_json, show_table, table
+from hotswap.cli.console import connect, err, out, show_json, show_table, shown_at, table
 from hotswap.cli.options import AsJson, duration, examples
 from hotswap.views import NewServiceTokenView, ServiceTokenView
 
@@ -65,10 +65,10 @@ def list_tokens(
             each.name,
             each.token_id,
             ", ".join(each.roles),
-            _time(each.created_at),
+            shown_at(each.created_at),
             each.created_by,
             _ends(each),
-            _time(each.last_used_at) if each.last_used_at else "never",
+            shown_at(each.last_used_at) if each.last_used_at else "never",
         )
         for each in page.items
     ]
@@ -108,16 +108,12 @@ def _shown_once(made: NewServiceTokenView, *, as_json: bool) -> None:
     if as_json:
         show_json(made)
         return
-    known = f"{made.name} ({made.token_id}), {', '.join(made.roles)}, until {_time(made.expires_at)}"
+    known = f"{made.name} ({made.token_id}), {', '.join(made.roles)}, until {shown_at(made.expires_at)}"
     err.print(f"{known}; it is not shown again:", markup=False, soft_wrap=True)
     print(made.token)  # noqa: T201 - alone on stdout, for $(...)
 
 
 def _ends(token: ServiceTokenView) -> str:
     if token.revoked_at is not None:
-        return f"revoked {_time(token.revoked_at)} by {token.revoked_by}"
-    return f"{'expired ' if token.expires_at <= datetime.now(UTC) else ''}{_time(token.expires_at)}"
-
-
-def _time(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
+        return f"revoked {shown_at(token.revoked_at)} by {token.revoked_by}"
+    return f"{'expired ' if token.expires_at <= datetime.now(UTC) else ''}{shown_at(token.expires_at)}"

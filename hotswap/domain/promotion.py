@@ -7,8 +7,9 @@ served before. Whether a rule applies at all (a rollback needs none) is asked wh
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from hotswap.domain.times import written
 from hotswap.domain.vocabulary import Environment
 
 
@@ -62,16 +63,12 @@ def unmet(rule: PromotionRule, seen: Tenure, *, model: str, version: str, to: En
         return f"{needs}; no version is active there, so deploy {version} to {rule.active_in} first"
     if seen.version != version:
         return (
-            f"{needs}; {seen.version} is active there since {_time(seen.since)}, not {version}, "
+            f"{needs}; {seen.version} is active there since {written(seen.since)}, not {version}, "
             f"so deploy {version} to {rule.active_in} first"
         )
     if seen.at - seen.since < rule.at_least:
         return (
-            f"{needs}; {version} is active there since {_time(seen.since)}, so ask again at "
-            f"{_time(seen.since + rule.at_least)}"
+            f"{needs}; {version} is active there since {written(seen.since)}, so ask again at "
+            f"{written(seen.since + rule.at_least)}"
         )
     return None
-
-
-def _time(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

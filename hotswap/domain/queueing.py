@@ -7,8 +7,9 @@ lets one deployment of a model run at a time, and that PostgreSQL gives each slo
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from hotswap.domain.times import written
 from hotswap.domain.vocabulary import DeploymentKind, Environment
 
 SEEN_LATELY = timedelta(seconds=20)
@@ -33,7 +34,7 @@ class Freeze:
         return self.starts_at <= at < self.until
 
     def __str__(self) -> str:
-        return f"{self.environment} is frozen until {_time(self.until)} ({self.reason})"
+        return f"{self.environment} is frozen until {written(self.until)} ({self.reason})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Standing:
     @property
     def place(self) -> Place:
         if not self.is_due and self.entry.start_at is not None:
-            return Place(None, f"starts at {_time(self.entry.start_at)}")
+            return Place(None, f"starts at {written(self.entry.start_at)}")
         position = len(self.before) + 1
         if self.freeze is not None:
             return Place(position, f"{self.freeze}; it waits for that, as number {position} in line")
@@ -178,7 +179,3 @@ def in_force(freezes: Iterable[Freeze], *, at: datetime) -> dict[Environment, Fr
     """What holds each environment at that time; of several the one that ends last."""
     held = sorted((freeze for freeze in freezes if freeze.covers(at)), key=lambda freeze: freeze.until)
     return {freeze.environment: freeze for freeze in held}
-
-
-def _time(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

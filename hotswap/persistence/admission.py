@@ -4,7 +4,7 @@ Asked in the transaction that inserts the row, so what is refused leaves nothing
 is not asked here: Temporal's workflow id is the lock for that, also where a row tells of a run that was lost.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from hotswap.domain.errors import Conflict, ValidationFailed
 from hotswap.domain.queueing import in_force
 from hotswap.domain.registry import VersionRef
+from hotswap.domain.times import written
 from hotswap.domain.vocabulary import DeploymentKind, Environment, OnConflict
 from hotswap.persistence.freezes import freezes_of
 from hotswap.persistence.tables import ENDED, Deployment, Model, ModelVersion
@@ -36,7 +37,7 @@ async def admit(
     now = await session.scalar(select(func.clock_timestamp()))
     assert now is not None
     if start_at is not None and start_at <= now:
-        raise ValidationFailed.of("startAt", f"{_time(start_at)} is past; leave it out to start now")
+        raise ValidationFailed.of("startAt", f"{written(start_at)} is past; leave it out to start now")
     freeze = in_force(await freezes_of(session, [environment]), at=start_at or now).get(environment)
     if freeze is not None and on_conflict is not OnConflict.QUEUE:
         raise Conflict(
@@ -83,7 +84,3 @@ async def _check_line(session: AsyncSession, wanted: VersionRef, environment: En
         f"{wanted.model} has {runs} in {environment}, and {len(line)} in line for it ({', '.join(line[:3])}"
         f"{', ...' if len(line) > 3 else ''}); {HOW_TO_WAIT}"
     )
-
-
-def _time(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

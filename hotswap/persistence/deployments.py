@@ -4,7 +4,6 @@ A status moves only along the domain's table, under the row's lock, with its aud
 it again does nothing. Promotion moves registry and route together, or neither.
 """
 
-from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -48,11 +47,8 @@ from hotswap.persistence.tables import (
     TrafficRoute,
 )
 from hotswap.persistence.traffic import apply_change, ensure_epoch, lock_plan, to_arm
-from hotswap.persistence.transitions import is_queued, locked, move
+from hotswap.persistence.transitions import STARTING, is_queued, locked, move
 from hotswap.telemetry import trace_id
-
-STARTING = timedelta(minutes=1)
-"""How long an accepted deployment is left to whoever accepted it: the API starts its workflow within seconds."""
 
 _OUT_OF_USE = (VersionStatus.DEPRECATED, VersionStatus.ARCHIVED)
 

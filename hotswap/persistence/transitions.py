@@ -4,6 +4,8 @@ The end of one is what others wait for, so it rings the bell: in the same transa
 rolled back, and nobody is left waiting by one that is not.
 """
 
+from datetime import timedelta
+
 from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,6 +15,10 @@ from hotswap.domain.lifecycle import DeploymentStatus, check_transition
 from hotswap.persistence.audit import about_deployment
 from hotswap.persistence.bell import ring
 from hotswap.persistence.tables import Deployment
+
+STARTING = timedelta(minutes=1)
+"""How long an accepted deployment, queued or not, is left to whoever accepted it: the API gives it its workflow within
+seconds."""
 
 
 async def locked(session: AsyncSession, deployment_id: str) -> Deployment:

@@ -5,7 +5,6 @@ opens it, or when it leaves: both are decided under the row's lock, so it can't 
 """
 
 from collections.abc import Collection
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import func, select, tuple_
@@ -18,10 +17,7 @@ from hotswap.domain.vocabulary import DeploymentKind, Environment
 from hotswap.persistence.database import Sessions
 from hotswap.persistence.freezes import freezes_of
 from hotswap.persistence.tables import ENDED, Deployment, Model
-from hotswap.persistence.transitions import is_queued, move
-
-STARTING = timedelta(minutes=1)
-"""How long a queued deployment is left to whoever accepted it: the API gives it its workflow within seconds."""
+from hotswap.persistence.transitions import STARTING, is_queued, move
 
 
 class PostgresTurns:

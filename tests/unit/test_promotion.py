@@ -45,9 +45,9 @@ def test_what_is_active_since_when_without_a_break(
     ("seen", "said"),
     [
         (Tenure(None, None, at(10)), "no version is active there, so deploy 2.0.0 to Staging first"),
-        (Tenure("1.0.0", at(1), at(10)), "1.0.0 is active there since 2030-01-01 01:00:00 UTC, not 2.0.0"),
-        (Tenure("2.0.0", at(9, 30), at(10)), "since 2030-01-01 09:30:00 UTC, so ask again at 2030-01-01 10:30:00"),
-        (Tenure("2.0.0", at(9, 1), at(10)), "ask again at 2030-01-01 10:01:00 UTC"),
+        (Tenure("1.0.0", at(1), at(10)), "1.0.0 is active there since 2030-01-01T01:00:00Z, not 2.0.0"),
+        (Tenure("2.0.0", at(9, 30), at(10)), "since 2030-01-01T09:30:00Z, so ask again at 2030-01-01T10:30:00Z"),
+        (Tenure("2.0.0", at(9, 1), at(10)), "ask again at 2030-01-01T10:01:00Z"),
         (Tenure("2.0.0", at(9), at(10)), None),
         (Tenure("2.0.0", at(1), at(10)), None),
     ],
