@@ -38,6 +38,7 @@ with workflow.unsafe.imports_passed_through():
         Run,
         Turn,
     )
+    from workflows.abandoning import abandoned_at_end
     from workflows.attributes import ENVIRONMENT, MODEL, VERSION
     from workflows.calls import until_done, waiting
     from workflows.inbox import verb
@@ -119,17 +120,14 @@ class QueueWorkflow:
             AwaitTurn(deployment_id=self._request.deployment_id, aborted=self._aborted),
             **waiting("wait for its turn", deadline=self._request.queue_deadline),
         )
-        call.add_done_callback(lambda done: done.cancelled() or done.exception())
-        try:
+        with abandoned_at_end(call):
             await workflow.wait_condition(lambda: call.done() or self._abort is not None)
-            return await call if call.done() else None
-        except ActivityError as error:
-            if isinstance(error.cause, ActivityTimeout):
-                return None
-            raise
-        finally:
-            if not call.done():
-                call.cancel()
+            try:
+                return await call if call.done() else None
+            except ActivityError as error:
+                if isinstance(error.cause, ActivityTimeout):
+                    return None
+                raise
 
     async def _abort_others(self, others: Sequence[Run]) -> None:
         """Each as its own run, so that this never reaches a later one under the same workflow id."""

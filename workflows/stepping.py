@@ -47,6 +47,7 @@ with workflow.unsafe.imports_passed_through():
         VerifiedWeight,
         Watch,
     )
+    from workflows.abandoning import abandoned_at_end
     from workflows.calls import BAKE_GRACE, GoBack, cause_of, forward, watching
     from workflows.compensation import Compensation
 
@@ -224,13 +225,9 @@ class Stepping(Compensation):
         watching_it = workflow.start_activity_method(
             AnalysisActivities.watch, watch, **watching(summary, deadline=remaining)
         )
-        watching_it.add_done_callback(lambda done: done.cancelled() or done.exception())
-        try:
+        with abandoned_at_end(watching_it):
             await self._until_asked_or(watching_it.done, within=remaining, summary=timer)
             return await watching_it if watching_it.done() else None
-        finally:
-            if not watching_it.done():
-                watching_it.cancel()
 
     def _watch(self, candidate: Arm, *, until: float, deadline: float, extends: bool = False) -> Watch:
         assert self._rollout is not None
@@ -328,15 +325,11 @@ class Stepping(Compensation):
         self._check_abort()
         options = options or forward(summary, deadline=self._request.config.progress_deadline)
         call: workflow.ActivityHandle[Result] = workflow.start_activity_method(method, args=[given], **options)
-        call.add_done_callback(lambda done: done.cancelled() or done.exception())
-        try:
+        with abandoned_at_end(call):
             await workflow.wait_condition(lambda: call.done() or self._asked.abort is not None)
             if not call.done():
                 self._check_abort()
             return await call
-        finally:
-            if not call.done():
-                call.cancel()
 
     def _check_abort(self) -> None:
         if self._asked.abort is not None:
