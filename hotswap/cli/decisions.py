@@ -17,6 +17,33 @@ Deployment = Annotated[str, typer.Argument(help="The deployment's id.", show_def
 Reason = Annotated[str | None, typer.Option(help="Why; it is kept with the deployment.")]
 
 
+Judge = Callable[[DeploymentView], outcome.Exit]
+
+
+def _verb(
+    name: str, word: Callable[[HotSwap, str, str | None], AnswerView], *, judge: Judge, summary: str
+) -> Callable[..., None]:
+    """Return the command of a verb that takes a reason and nothing more; `summary` is its help."""
+
+    def command(
+        deployment: Deployment,
+        *,
+        reason: Reason = None,
+        wait: Wait = False,
+        timeout: Timeout = None,
+        as_json: AsJson = False,
+    ) -> None:
+        _say(
+            lambda hotswap: word(hotswap, deployment, reason),
+            judge=judge if wait else None,
+            timeout=timeout,
+            as_json=as_json,
+        )
+
+    command.__name__, command.__doc__ = name, summary
+    return command
+
+
 def approve(
     deployment: Deployment,
     *,
@@ -37,55 +64,30 @@ def approve(
     )
 
 
-def reject(
-    deployment: Deployment,
-    *,
-    reason: Reason = None,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    as_json: AsJson = False,
-) -> None:
-    """Refuse the start or the step that waits for an approval, which ends the deployment."""
-    _say(
-        lambda hotswap: hotswap.reject(deployment, reason=reason),
-        judge=outcome.back if wait else None,
-        timeout=timeout,
-        as_json=as_json,
-    )
-
-
-def pause(
-    deployment: Deployment,
-    *,
-    reason: Reason = None,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    as_json: AsJson = False,
-) -> None:
-    """Stay at the present weight, watched for harm, until it is resumed."""
-    _say(
-        lambda hotswap: hotswap.pause(deployment, reason=reason),
-        judge=outcome.forward if wait else None,
-        timeout=timeout,
-        as_json=as_json,
-    )
-
-
-def resume(
-    deployment: Deployment,
-    *,
-    reason: Reason = None,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    as_json: AsJson = False,
-) -> None:
-    """End a pause; the present step begins anew."""
-    _say(
-        lambda hotswap: hotswap.resume(deployment, reason=reason),
-        judge=outcome.forward if wait else None,
-        timeout=timeout,
-        as_json=as_json,
-    )
+reject = _verb(
+    "reject",
+    lambda hotswap, deployment, reason: hotswap.reject(deployment, reason=reason),
+    judge=outcome.back,
+    summary="Refuse the start or the step that waits for an approval, which ends the deployment.",
+)
+pause = _verb(
+    "pause",
+    lambda hotswap, deployment, reason: hotswap.pause(deployment, reason=reason),
+    judge=outcome.forward,
+    summary="Stay at the present weight, watched for harm, until it is resumed.",
+)
+resume = _verb(
+    "resume",
+    lambda hotswap, deployment, reason: hotswap.resume(deployment, reason=reason),
+    judge=outcome.forward,
+    summary="End a pause; the present step begins anew.",
+)
+abort = _verb(
+    "abort",
+    lambda hotswap, deployment, reason: hotswap.abort(deployment, reason=reason),
+    judge=outcome.back,
+    summary="Take all traffic from the candidate, and end. Recorded even where no worker answers.",
+)
 
 
 def goto(
@@ -130,23 +132,6 @@ def promote(
     _say(
         lambda hotswap: hotswap.promote(deployment, reason=reason, full=full),
         judge=outcome.forward if wait else None,
-        timeout=timeout,
-        as_json=as_json,
-    )
-
-
-def abort(
-    deployment: Deployment,
-    *,
-    reason: Reason = None,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    as_json: AsJson = False,
-) -> None:
-    """Take all traffic from the candidate, and end. Recorded even where no worker answers."""
-    _say(
-        lambda hotswap: hotswap.abort(deployment, reason=reason),
-        judge=outcome.back if wait else None,
         timeout=timeout,
         as_json=as_json,
     )
@@ -200,7 +185,7 @@ def _tell_of_another(answer: AnswerView, deployment: str, *, as_json: bool) -> N
 def _say(
     word: Callable[[HotSwap], AnswerView],
     *,
-    judge: Callable[[DeploymentView], outcome.Exit] | None,
+    judge: Judge | None,
     timeout: timedelta | None,
     as_json: bool,
 ) -> AnswerView:
