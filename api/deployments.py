@@ -14,7 +14,7 @@ from api.auth import MAKERS, admitted_in
 from api.context import Reader, Starter, With
 from api.dry_run import dry_run
 from api.errors import invalid
-from api.idempotency import KeyName
+from api.idempotency import KeyName, LeaveOpen
 from api.launch import check_may_change, check_may_hurry, launch
 from api.limits import LIMITED
 from api.paging import Instant, Paged, Plain
@@ -52,6 +52,7 @@ async def create_deployment(
     body: CreateDeployment,
     response: Response,
     key: KeyName,
+    leave_open: LeaveOpen,
     is_dry_run: DryRun = False,
 ) -> Accepted | DryRunView:
     """Start a deployment, or let it wait for its turn. It goes on by itself; `GET` what Location names to watch it."""
@@ -83,9 +84,11 @@ async def create_deployment(
             response.status_code = 200
             return await dry_run(parts, new, config=config)
         await parts.limits.check_deployment(caller.subject, response)
-        row = await launch(parts, new, config=config)
-        response.headers["Location"] = f"/api/v1/deployments/{row.deployment.deployment_id}"
-        return accepted(row)
+        launched = await launch(parts, new, config=config)
+        if not launched.under_way:
+            leave_open()
+        response.headers["Location"] = f"/api/v1/deployments/{launched.row.deployment.deployment_id}"
+        return accepted(launched.row)
 
 
 @router.get("")

@@ -9,7 +9,6 @@ on from there. Handlers that begin something lasting note `KeyName` with it, to 
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -62,12 +61,15 @@ KeyName = Annotated[str | None, Depends(_key_name)]
 """The same for each attempt of one request under one key; None without a key."""
 
 
-_is_open: ContextVar[bool] = ContextVar("is_open", default=False)
+def _leave_open(request: Request) -> Callable[[], None]:
+    def leave_open() -> None:
+        request.state.idempotency_left_open = True
+
+    return leave_open
 
 
-def leave_open() -> None:
-    """What is answered now is a promise that is not in order yet: the same request again shall mend it."""
-    _is_open.set(True)
+LeaveOpen = Annotated[Callable[[], None], Depends(_leave_open)]
+"""A handler calls it where its answer is a promise that is not in order yet: the same request again shall mend it."""
 
 
 async def once(request: Request, handler: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -84,13 +86,13 @@ async def once(request: Request, handler: Callable[[Request], Awaitable[Response
     if isinstance(claim, Answered):
         return Response(claim.body, claim.status, {**claim.headers, REPLAYED: "true"})
     request.state.idempotency_name = claim.name
-    _is_open.set(False)
     try:
         answer = await handler(request)
     except BaseException as error:
         await _settle(keys.forget if _is_refusal(error) else keys.let_go, claim)
         raise
-    await _keep(keys, claim, answer)
+    is_open = getattr(request.state, "idempotency_left_open", False)
+    await _keep(keys, claim, answer, is_open=is_open)
     return answer
 
 
@@ -110,9 +112,9 @@ def _is_refusal(error: BaseException) -> bool:
             return isinstance(error, RequestValidationError)
 
 
-async def _keep(keys: PostgresIdempotencyKeys, claim: Claim, answer: Response) -> None:
+async def _keep(keys: PostgresIdempotencyKeys, claim: Claim, answer: Response, *, is_open: bool) -> None:
     body = getattr(answer, "body", None)
-    if _is_open.get() or answer.status_code >= HTTPStatus.BAD_REQUEST or not isinstance(body, bytes):
+    if is_open or answer.status_code >= HTTPStatus.BAD_REQUEST or not isinstance(body, bytes):
         await _settle(keys.let_go, claim)
         return
     headers = {name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers}

@@ -7,7 +7,7 @@ deployment runs.
 
 import asyncio
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,6 @@ from api.auth import ENGINEERS
 from api.capacity import check_capacity
 from api.context import Parts
 from api.contract import check_contract
-from api.idempotency import leave_open
 from api.orchestration import AlreadyRunning
 from api.promotion import check_promotion
 from hotswap.domain.access import Principal
@@ -53,7 +52,15 @@ def _check_engineer(caller: Principal, what: str, *, otherwise: str) -> None:
         raise Forbidden(f"{what} takes the role {roles}{place}; {caller.subject} {otherwise}")
 
 
-async def launch(parts: Parts, new: NewDeployment, *, config: CanaryConfig) -> DeploymentRow:
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """An accepted deployment. One that is not `under_way` has its row only: the same request again shall mend that."""
+
+    row: DeploymentRow
+    under_way: bool = True
+
+
+async def launch(parts: Parts, new: NewDeployment, *, config: CanaryConfig) -> Launched:
     """Write the row and start its workflow, or what waits for its turn; or answer what this key started before.
 
     Raises ModelNotFound, VersionNotFound, PolicyNotMet, ContractNarrowed, InsufficientCapacity and ValidationFailed for
@@ -68,10 +75,9 @@ async def launch(parts: Parts, new: NewDeployment, *, config: CanaryConfig) -> D
     row = await parts.queries.create_deployment(new)
     deployment = row.deployment
     if deployment.run_id is not None or deployment.status != DeploymentStatus.PENDING:
-        return row
+        return Launched(row)
     if deployment.queued_request is not None:
-        await _queue(parts, QueueInput.model_validate(deployment.queued_request))
-        return row
+        return Launched(row, under_way=await _queue(parts, QueueInput.model_validate(deployment.queued_request)))
     request = deployment_input(
         settings, new, config, deployment_id=deployment.deployment_id, model=row.model, version=row.version
     )
@@ -87,7 +93,7 @@ async def launch(parts: Parts, new: NewDeployment, *, config: CanaryConfig) -> D
                 continue
             await parts.queries.delete_unstarted_deployment(deployment.deployment_id)
             raise Conflict(await _who_runs(parts, new.environment, row.model, other.deployment_id)) from None
-        return row
+        return Launched(row)
 
 
 def _queued_request(
@@ -103,13 +109,17 @@ def _queued_request(
     return queued.model_dump(mode="json", by_alias=True)
 
 
-async def _queue(parts: Parts, queued: QueueInput) -> None:
-    """Its row is what was promised: while Temporal is away the reconciler, or the same request again, starts it."""
+async def _queue(parts: Parts, queued: QueueInput) -> bool:
+    """Return whether something waits for its turn now.
+
+    Its row is what was promised: while Temporal is away the reconciler, or the same request again, starts it.
+    """
     try:
         await parts.orchestration.start_queue(queued)
     except Unavailable:
-        leave_open()
         logger.warning("queued, but nothing waits for its turn yet", extra={"deployment": queued.request.deployment_id})
+        return False
+    return True
 
 
 async def check_free(parts: Parts, environment: Environment, model: str) -> None:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 
 from api.context import Maker, With
 from api.decisions import ask, ask_to_abort, without_workflow
-from api.idempotency import KeyName
+from api.idempotency import KeyName, LeaveOpen
 from api.launch import check_may_change, launch
 from api.limits import LIMITED
 from api.orchestration import Ended
@@ -37,6 +37,7 @@ async def rollback(
     deployment_id: DeploymentId,
     response: Response,
     key: KeyName,
+    leave_open: LeaveOpen,
     body: Say | None = None,
 ) -> AnswerView:
     """Undo a deployment: abort it while it runs; once it is Active, deploy the version before it again."""
@@ -56,7 +57,10 @@ async def rollback(
         raise Conflict(f"{deployment_id} is {status}: it serves nothing, so there is nothing to roll back")
     config = backward_config(row, parts.settings)
     new = await backward(parts.queries, row, by=caller.subject, idempotency_key=key, config=config)
-    back = await launch(parts, new, config=config)
+    launched = await launch(parts, new, config=config)
+    if not launched.under_way:
+        leave_open()
+    back = launched.row
     went = f"{row.model} goes back from {row.version} to {back.version} in {row.deployment.environment}"
     return _started(back, response, went)
 
@@ -74,6 +78,7 @@ async def retry(
     deployment_id: DeploymentId,
     response: Response,
     key: KeyName,
+    leave_open: LeaveOpen,
     body: Say | None = None,
 ) -> AnswerView:
     """Run the analysis again that holds a deployment; one that has ended without success is deployed again."""
@@ -85,11 +90,11 @@ async def retry(
     if row.deployment.status == DeploymentStatus.ACTIVE:
         raise Conflict(f"{deployment_id} is Active: it has succeeded, and there is nothing to try again")
     await parts.limits.check_deployment(caller.subject, response)
-    again = await launch(
-        parts,
-        _as_before(row, caller, key),
-        config=CanaryConfig.model_validate(row.deployment.strategy_config),
-    )
+    config = CanaryConfig.model_validate(row.deployment.strategy_config)
+    launched = await launch(parts, _as_before(row, caller, key), config=config)
+    if not launched.under_way:
+        leave_open()
+    again = launched.row
     return _started(
         again, response, f"{again.model} {again.version} is deployed to {again.deployment.environment} again"
     )
