@@ -54,6 +54,7 @@ from api.limits import RateLimits, impatient
 from api.orchestration import Orchestration
 from api.storage import StorageCalls
 from hotswap.bus import RedisTrafficBus
+from hotswap.drift import DriftMeter
 from hotswap.lifetime import run_service
 from hotswap.oidc import IssuerKeys
 from hotswap.persistence.alerts import PostgresAlerts
@@ -63,7 +64,7 @@ from hotswap.persistence.capacity import PostgresCapacity
 from hotswap.persistence.changes import PostgresChanges
 from hotswap.persistence.curation import PostgresCuration
 from hotswap.persistence.database import create_engine, create_sessions
-from hotswap.persistence.drift import PostgresDrift
+from hotswap.persistence.drift import PostgresDriftRecords
 from hotswap.persistence.freezes import PostgresFreezes
 from hotswap.persistence.garbage import PostgresGarbage
 from hotswap.persistence.gauges import PostgresGauges, RedisGauges
@@ -207,7 +208,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             outcomes=PostgresOutcomes(sessions),
             async_inference=PostgresAsyncInference(sessions),
             measures=PostgresMeasures(sessions, settings.retention),
-            drift=PostgresDrift(sessions),
+            drift=DriftMeter(PostgresDriftRecords(sessions)),
             orchestration=orchestration,
             planner=Planner(
                 PostgresCapacity(sessions),

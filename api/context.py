@@ -16,12 +16,12 @@ from api.orchestration import Orchestration
 from api.storage import StorageCalls
 from hotswap.domain.access import Principal
 from hotswap.domain.vocabulary import Role
+from hotswap.drift import DriftMeter
 from hotswap.persistence.alerts import PostgresAlerts
 from hotswap.persistence.async_inference import PostgresAsyncInference
 from hotswap.persistence.audit import PostgresAudit
 from hotswap.persistence.changes import PostgresChanges
 from hotswap.persistence.curation import PostgresCuration
-from hotswap.persistence.drift import PostgresDrift
 from hotswap.persistence.freezes import PostgresFreezes
 from hotswap.persistence.garbage import PostgresGarbage
 from hotswap.persistence.gauges import Gauge
@@ -84,7 +84,7 @@ class Parts:
     outcomes: PostgresOutcomes
     async_inference: PostgresAsyncInference
     measures: PostgresMeasures
-    drift: PostgresDrift
+    drift: DriftMeter
     orchestration: Orchestration
     planner: Planner
     probes: Mapping[str, Probe]

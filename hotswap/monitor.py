@@ -13,7 +13,7 @@ from hotswap.analysis.degradation import Bucket, degradation, has_recovered
 from hotswap.analysis.quality import Tally
 from hotswap.domain.errors import Conflict
 from hotswap.domain.monitoring import Active, Alert, AlertKind, Finding
-from hotswap.persistence.drift import PostgresDrift
+from hotswap.drift import DriftMeter
 from hotswap.persistence.monitor import PostgresMonitorData
 from hotswap.persistence.rollups import HOUR, MINUTE
 
@@ -28,9 +28,7 @@ LATELY = timedelta(minutes=15)
 
 
 class ActiveVersionMonitor:
-    def __init__(
-        self, data: PostgresMonitorData, drift: PostgresDrift, *, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, data: PostgresMonitorData, drift: DriftMeter, *, clock: Callable[[], float] = time.time) -> None:
         self._data = data
         self._drift = drift
         self._clock = clock

@@ -41,6 +41,7 @@ from hotswap.analysis.judge import Judging
 from hotswap.answering import Answering
 from hotswap.bus import RedisTrafficBus
 from hotswap.domain.analysis import Source
+from hotswap.drift import DriftMeter
 from hotswap.lifetime import run_service
 from hotswap.messages import TASK_QUEUE, waiting_queue, watch_queue
 from hotswap.monitor import ActiveVersionMonitor
@@ -55,7 +56,7 @@ from hotswap.persistence.capacity import PostgresCapacity
 from hotswap.persistence.census import PostgresCensus
 from hotswap.persistence.database import Sessions, create_engine, create_sessions
 from hotswap.persistence.deployments import PostgresDeployments
-from hotswap.persistence.drift import PostgresDrift
+from hotswap.persistence.drift import PostgresDriftRecords
 from hotswap.persistence.looks import PostgresLooks
 from hotswap.persistence.monitor import PostgresMonitorData
 from hotswap.persistence.predictions import PostgresPredictions
@@ -243,7 +244,7 @@ async def serve(settings: Settings) -> None:
     prometheus = PrometheusMeter(settings.analysis.prometheus_url, settings.analysis.prometheus_token_file)
     webhooks = WebhookMeter(settings.analysis.webhooks)
     announcer = WebhookAnnouncer(settings.notifications.webhooks)
-    drift = PostgresDrift(sessions)
+    drift = DriftMeter(PostgresDriftRecords(sessions))
     ports = Ports(
         registry=PostgresRegistry(sessions),
         deployments=PostgresDeployments(sessions),

@@ -6,9 +6,10 @@ from temporalio.worker import Worker
 
 from hotswap.domain.monitoring import AlertKind, Finding
 from hotswap.domain.vocabulary import Role
+from hotswap.drift import DriftMeter
 from hotswap.monitor import ActiveVersionMonitor
 from hotswap.persistence.alerts import PostgresAlerts
-from hotswap.persistence.drift import PostgresDrift
+from hotswap.persistence.drift import PostgresDriftRecords
 from hotswap.persistence.monitor import PostgresMonitorData
 from tests.integration.api_world import ApiWorld
 from tests.integration.test_api_deployments import error_of, made_active
@@ -35,7 +36,9 @@ async def test_a_policy_is_replaced_as_a_whole_by_engineers(world: ApiWorld) -> 
 
 async def test_alerts_are_listed_open_and_over(world: ApiWorld, worker: Worker) -> None:
     deployment_id = await made_active(world, "1.0.0")
-    monitor = ActiveVersionMonitor(PostgresMonitorData(world.sessions), PostgresDrift(world.sessions))
+    monitor = ActiveVersionMonitor(
+        PostgresMonitorData(world.sessions), DriftMeter(PostgresDriftRecords(world.sessions))
+    )
     alerts = PostgresAlerts(world.sessions)
     (active,) = [each for each in await monitor.active() if each.model == world.model]
     now = datetime.now(UTC)

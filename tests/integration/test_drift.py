@@ -12,8 +12,9 @@ import pytest
 from hotswap.domain.analysis import JudgeName, Metric, Reading, Source, Subject
 from hotswap.domain.errors import Conflict, ModelNotFound, ValidationFailed
 from hotswap.domain.vocabulary import ChosenBy, Environment
+from hotswap.drift import DriftMeter
 from hotswap.persistence.database import Sessions
-from hotswap.persistence.drift import PostgresDrift
+from hotswap.persistence.drift import PostgresDriftRecords
 from hotswap.persistence.tables import ActiveVersion, InferenceRequest, ModelVersion
 from tests.fixtures.records import GOOD
 from tests.fixtures.rows import deployment_of, registered
@@ -26,8 +27,8 @@ TRAINING = {"amount": {"edges": [-1, 0, 1], "counts": [0.1587, 0.3413, 0.3413, 0
 
 
 @pytest.fixture
-def drift(sessions: Sessions) -> PostgresDrift:
-    return PostgresDrift(sessions, clock=NOW.timestamp)
+def drift(sessions: Sessions) -> DriftMeter:
+    return DriftMeter(PostgresDriftRecords(sessions), clock=NOW.timestamp)
 
 
 def subject() -> Subject:
@@ -107,7 +108,7 @@ def told(reading: Reading) -> tuple[float, float]:
     return reading.candidate_value, reading.stable_value
 
 
-async def test_a_candidate_is_measured_by_its_training(sessions: Sessions, drift: PostgresDrift) -> None:
+async def test_a_candidate_is_measured_by_its_training(sessions: Sessions, drift: DriftMeter) -> None:
     await versions(sessions, TRAINING)
     await asked(sessions, "app-b", larger)
     await asked(sessions, "app-a", usual)
@@ -116,7 +117,7 @@ async def test_a_candidate_is_measured_by_its_training(sessions: Sessions, drift
     assert stable < 0.1
 
 
-async def test_without_training_the_stables_past_is_the_measure(sessions: Sessions, drift: PostgresDrift) -> None:
+async def test_without_training_the_stables_past_is_the_measure(sessions: Sessions, drift: DriftMeter) -> None:
     await versions(sessions)
     await asked(sessions, "app-a", usual, at=BEGUN - timedelta(hours=1))
     await asked(sessions, "app-b", usual)
@@ -128,7 +129,7 @@ async def test_without_training_the_stables_past_is_the_measure(sessions: Sessio
     assert reading.message.startswith("amount is ")
 
 
-async def test_too_few_values_are_no_distance(sessions: Sessions, drift: PostgresDrift) -> None:
+async def test_too_few_values_are_no_distance(sessions: Sessions, drift: DriftMeter) -> None:
     await versions(sessions, TRAINING)
     await asked(sessions, "app-b", larger, times=199)
     reading = await drift.read(DRIFT, subject())
@@ -136,7 +137,7 @@ async def test_too_few_values_are_no_distance(sessions: Sessions, drift: Postgre
     assert reading.message == "199 records with features are fewer than 200"
 
 
-async def test_too_short_a_past_is_no_measure(sessions: Sessions, drift: PostgresDrift) -> None:
+async def test_too_short_a_past_is_no_measure(sessions: Sessions, drift: DriftMeter) -> None:
     await versions(sessions)
     await asked(sessions, "app-b", larger)
     reading = await drift.read(DRIFT, subject())
@@ -144,7 +145,7 @@ async def test_too_short_a_past_is_no_measure(sessions: Sessions, drift: Postgre
     assert "no training reference" in reading.message
 
 
-async def test_only_what_the_weight_chose_since_the_step_began_counts(sessions: Sessions, drift: PostgresDrift) -> None:
+async def test_only_what_the_weight_chose_since_the_step_began_counts(sessions: Sessions, drift: DriftMeter) -> None:
     await versions(sessions, TRAINING)
     await asked(sessions, "app-b", usual)
     await asked(sessions, "app-b", larger, chosen_by=ChosenBy.TESTER)
@@ -157,7 +158,7 @@ async def test_only_what_the_weight_chose_since_the_step_began_counts(sessions: 
     assert reading.candidate_value < 0.2
 
 
-async def test_each_instance_of_a_batch_counts(sessions: Sessions, drift: PostgresDrift) -> None:
+async def test_each_instance_of_a_batch_counts(sessions: Sessions, drift: DriftMeter) -> None:
     await versions(sessions, TRAINING)
     await asked(sessions, "app-b", lambda: [larger() for _ in range(100)], times=3, is_batch=True, instances=100)
     reading = await drift.read(DRIFT, subject())
@@ -165,14 +166,14 @@ async def test_each_instance_of_a_batch_counts(sessions: Sessions, drift: Postgr
     assert reading.candidate_value > 0.3
 
 
-async def test_a_reference_that_cannot_be_read_is_told(sessions: Sessions, drift: PostgresDrift) -> None:
+async def test_a_reference_that_cannot_be_read_is_told(sessions: Sessions, drift: DriftMeter) -> None:
     await versions(sessions, {"amount": {"edges": [2, 1]}})
     await asked(sessions, "app-b", usual)
     with pytest.raises(ValidationFailed, match="must ascend"):
         await drift.read(DRIFT, subject())
 
 
-async def test_a_report_of_what_is_active_is_kept(sessions: Sessions, drift: PostgresDrift) -> None:
+async def test_a_report_of_what_is_active_is_kept(sessions: Sessions, drift: DriftMeter) -> None:
     await versions(sessions, TRAINING)
     await active(sessions)
     assert await drift.last("fraud", Environment.PRODUCTION) is None
@@ -188,7 +189,7 @@ async def test_a_report_of_what_is_active_is_kept(sessions: Sessions, drift: Pos
     assert await drift.last("fraud", Environment.STAGING) is None
 
 
-async def test_what_is_not_there_has_no_report(sessions: Sessions, drift: PostgresDrift) -> None:
+async def test_what_is_not_there_has_no_report(sessions: Sessions, drift: DriftMeter) -> None:
     with pytest.raises(ModelNotFound):
         await drift.report("fraud", Environment.PRODUCTION)
     with pytest.raises(ModelNotFound):

@@ -10,11 +10,12 @@ from sqlalchemy import select, update
 from hotswap.domain.errors import Conflict
 from hotswap.domain.monitoring import Active, Alert, AlertKind, Finding, MonitoringPolicy, OnDegraded
 from hotswap.domain.vocabulary import DeploymentKind
+from hotswap.drift import DriftMeter
 from hotswap.messages import DeploymentInput, MonitoringConfig
 from hotswap.monitor import ActiveVersionMonitor
 from hotswap.persistence.alerts import PostgresAlerts
 from hotswap.persistence.database import Sessions
-from hotswap.persistence.drift import PostgresDrift
+from hotswap.persistence.drift import PostgresDriftRecords
 from hotswap.persistence.monitor import PostgresMonitorData
 from hotswap.persistence.monitoring import PostgresMonitoring
 from hotswap.persistence.queries import Queries
@@ -32,7 +33,9 @@ BEFORE, AFTER = "app-before", "app-after"
 @pytest.fixture
 def monitor(sessions: Sessions) -> ActiveVersionMonitor:
     return ActiveVersionMonitor(
-        PostgresMonitorData(sessions), PostgresDrift(sessions, clock=NOW.timestamp), clock=NOW.timestamp
+        PostgresMonitorData(sessions),
+        DriftMeter(PostgresDriftRecords(sessions), clock=NOW.timestamp),
+        clock=NOW.timestamp,
     )
 
 

@@ -1,0 +1,71 @@
+"""How far what was asked lately is from what it is measured by: records read as columns, and compared. Pure.
+
+The measure is what was registered with a version as its training reference, else what was asked before. No feature's
+value is kept, only distances.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from hotswap.analysis.drift import FeatureDrift, compare, furthest
+from hotswap.analysis.reference import VALUES, Reference, columns, registered, summarised
+
+TRAINING, PAST = "training", "past"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Why nothing could be compared is in `message`; then there are no features."""
+
+    reference: str
+    samples: int
+    message: str
+    distance: float | None = None
+    features: Mapping[str, FeatureDrift] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Instances of one application, and what they are compared with: a registered reference, else earlier instances."""
+
+    recent: Sequence[str]
+    training: Mapping[str, Any]
+    past: Sequence[str]
+
+
+def compared(sampled: Sampled, *, least: int, alpha: float) -> Compared:
+    sample = _columns(sampled.recent)
+    samples = max(map(len, sample.values()), default=0)
+    reference: Mapping[str, Reference]
+    if sampled.training:
+        source, reference = TRAINING, registered(sampled.training)
+    else:
+        past = _columns(sampled.past)
+        known = max(map(len, past.values()), default=0)
+        source, reference = PAST, summarised(past)
+        if known < least:
+            why = f"no training reference, and {known} records from before are fewer than {least}"
+            return Compared(source, samples, why)
+    if samples < least:
+        return Compared(source, samples, f"{samples} records with features are fewer than {least}")
+    features = compare(reference, sample)
+    if not features:
+        return Compared(source, samples, "no feature in common with the reference")
+    name, distance = furthest(features, alpha=alpha)
+    message = f"{name} is {distance:.2f} from its {source} reference, the furthest of {len(features)} features"
+    return Compared(source, samples, message, distance, features)
+
+
+def _columns(records: Sequence[str]) -> dict[str, list[Any]]:
+    """Of at most `VALUES` instances; a batch's record has a list of them."""
+    instances: list[Any] = []
+    for record in records:
+        with suppress(msgspec.DecodeError, RecursionError):
+            instances += msgspec.json.decode(record)
+        if len(instances) >= VALUES:
+            break
+    return columns(instances[:VALUES])

@@ -1,0 +1,49 @@
+"""What records say of drift, without a database: which measure they are held to, and when there is none."""
+
+import json
+import random
+
+import pytest
+
+from hotswap.analysis.drift_of_records import PAST, TRAINING, Compared, Sampled, compared
+
+CHANCE = random.Random(7)
+TRAINED = {"amount": {"edges": [-1, 0, 1], "counts": [0.1587, 0.3413, 0.3413, 0.1587]}}
+
+
+def records(number: int, *, around: float = 0.0, name: str = "amount") -> list[str]:
+    return [json.dumps([{name: CHANCE.gauss(around, 1)}]) for _ in range(number)]
+
+
+def look(sampled: Sampled) -> Compared:
+    return compared(sampled, least=200, alpha=0.01)
+
+
+def test_what_was_registered_is_the_measure_before_what_was_asked_before() -> None:
+    assert look(Sampled(records(300), TRAINED, records(300))).reference == TRAINING
+    assert look(Sampled(records(300), {}, records(300))).reference == PAST
+
+
+@pytest.mark.parametrize("training", [TRAINED, {}])
+def test_what_moved_away_is_far_and_what_did_not_is_near(training: dict[str, object]) -> None:
+    moved = look(Sampled(records(300, around=2.0), training, records(300)))
+    stayed = look(Sampled(records(300), training, records(300)))
+    assert moved.distance is not None
+    assert stayed.distance is not None
+    assert moved.distance > 0.25 > stayed.distance
+    assert moved.message.startswith("amount is ")
+
+
+@pytest.mark.parametrize(
+    ("sampled", "why"),
+    [
+        (Sampled(records(199), TRAINED, []), "199 records with features are fewer than 200"),
+        (Sampled(records(300), {}, records(199)), "no training reference, and 199 records from before are fewer"),
+        (Sampled(records(300, name="other"), {}, []), "no training reference, and 0 records from before are fewer"),
+        (Sampled(["no JSON", "[" * 5_000], TRAINED, []), "0 records with features are fewer than 200"),
+    ],
+)
+def test_where_nothing_can_be_compared_it_says_why(sampled: Sampled, why: str) -> None:
+    found = look(sampled)
+    assert (found.distance, dict(found.features)) == (None, {})
+    assert found.message.startswith(why)
