@@ -1,6 +1,5 @@
 """The parts of the suite: what each runs, what may run beside it, and what it may cost."""
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,9 +30,7 @@ class Part:
 
 
 LINT = Part("lint", ("sh", "-c", f"{BIN}/ruff check . && {BIN}/ruff format --check ."))
-# One cache for all checkouts of a machine: without it mypy reads every library anew.
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hotswap" / "mypy"
-TYPES = Part("types", (str(BIN / "mypy"), f"--cache-dir={CACHE}"))
+TYPES = Part("types", (str(BIN / "mypy"),))
 CONTRACTS = Part("contracts", (str(BIN / "lint-imports"),))
 QUICK = Part("quick", tests=("tests/unit",), options=("--hypothesis-profile", "quick", "-m", "not slow"))
 

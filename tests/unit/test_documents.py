@@ -59,6 +59,15 @@ def test_every_test_that_is_named_exists(document: Path) -> None:
 
 
 @each_document
+def test_every_make_target_that_is_named_exists(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+(?: [a-z0-9-]+)*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    known = {target for line in targets for target in line.split()}
+    code = "\n".join([*inline_code(document), *(block.text for block in shell_blocks(document))])
+    for named in re.findall(r"^make ([a-z0-9-]+)", code, re.MULTILINE):
+        assert named in known, f"{document.name} names make {named}"
+
+
+@each_document
 def test_every_setting_that_is_named_exists(document: Path) -> None:
     known = {variable for variable, _ in settings_table.variables()}
     for named in re.findall(r"HOTSWAP_[A-Z]+__[A-Z_]+", document.read_text()):
