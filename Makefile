@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# MkDocs has an environment of its own: its packages shall not bind those that serve.
+DOCS_VENV ?= .docs-venv
 # uv keeps what it has unpacked, so that a second install on a machine takes seconds. It doesn't read pip's configuration,
 # so it is told what that says of indexes, find-links and certificates.
 LIKE_PIP := s/^[^=]*[.]index-url=/UV_DEFAULT_INDEX=/p; s/^[^=]*[.]extra-index-url=/UV_INDEX=/p; \
@@ -15,7 +17,7 @@ ROOTS := api.app, workflows.worker, serving.replica, serving.agent, serving.ship
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-frameworks demo bench bench-analysis bench-judgement check quick test frameworks unit light stack e2e slowed chaos lint types contracts format lock clean
+.PHONY: help install install-frameworks demo bench bench-analysis bench-judgement check quick test frameworks unit light stack e2e slowed chaos lint types contracts format docs docs-generate lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z0-9 -]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 34
@@ -77,6 +79,17 @@ format: install ## rewrite the sources as `make lint` wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(DOCS_VENV)/.installed ## the documents as a site in build/site; a warning, such as of a broken link, is an error
+	$(DOCS_VENV)/bin/mkdocs build
+
+$(DOCS_VENV)/.installed: requirements-docs.lock
+	$(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.lock
+	touch $@
+
+docs-generate: install ## write the tables in docs/ that are made from settings, routes and roles
+	$(BIN)/python -m tests.fixtures.generated
+
 EXTRAS := embedded demo scikit-learn xgboost lightgbm dev
 COMPILE := .lock-venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header
@@ -90,6 +103,7 @@ TORCH := torch triton $(addprefix cuda-,bindings pathfinder toolkit) $(addprefix
 lock: install ## resolve the lock files anew from pyproject.toml; then make chaos, which holds Ray to what is relied on
 	$(PYTHON) -m venv .lock-venv && .lock-venv/bin/pip install --quiet uv
 	echo uv | $(COMPILE) --output-file requirements-uv.lock -
+	$(COMPILE) --output-file requirements-docs.lock requirements-docs.in
 	$(COMPILE) $(addprefix --extra ,$(EXTRAS)) --output-file requirements.lock pyproject.toml requirements-build.in
 	$(COMPILE) --constraint requirements.lock --output-file docker/requirements.lock pyproject.toml requirements-build.in
 	$(LARGE) > .lock-venv/large.in
@@ -99,4 +113,4 @@ lock: install ## resolve the lock files anew from pyproject.toml; then make chao
 	rm -rf .lock-venv
 
 clean: ## remove the environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(DOCS_VENV) build .ruff_cache .pytest_cache .import_linter_cache .hypothesis

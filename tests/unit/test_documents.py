@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures import api_document, rules_table, settings_table
+from tests.fixtures import settings_table
 from tests.fixtures.cli import COMMAND
 from tests.fixtures.documents import ROOT, commands, documents, inline_code, shell_blocks
+from tests.fixtures.generated import GENERATORS
 
 each_document = pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -75,20 +76,10 @@ def test_every_setting_that_is_named_exists(document: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_reference_of_the_api_is_what_the_routes_say() -> None:
-    text = api_document.DOCUMENT.read_text()
-    assert text == api_document.replaced(text), "run `python -m tests.fixtures.api_document`"
-
-
-def test_the_table_of_settings_is_the_models_own() -> None:
-    text = settings_table.DOCUMENT.read_text()
-    assert text == settings_table.replaced(text), "run `python -m tests.fixtures.settings_table`"
-
-
-@pytest.mark.slow
-def test_the_table_of_who_may_do_what_is_the_routes_own() -> None:
-    text = rules_table.DOCUMENT.read_text()
-    assert text == rules_table.replaced(text), "run `python -m tests.fixtures.rules_table`"
+@pytest.mark.parametrize("name", GENERATORS)
+def test_what_is_generated_is_what_the_code_says(name: str) -> None:
+    text = GENERATORS[name].DOCUMENT.read_text()
+    assert text == GENERATORS[name].replaced(text), "run `make docs-generate`"
 
 
 def test_every_setting_has_a_meaning_and_a_reader() -> None:
