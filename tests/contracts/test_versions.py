@@ -1,15 +1,20 @@
-"""What we rely on beyond its documentation is there in the very version that it was tried with."""
+"""What we rely on beyond its documentation is there in the version that it was tried with, the rest within bounds."""
 
 import importlib.metadata
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
-PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 GROUPS = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
-REQUIRED = {found.name: found for found in map(Requirement, (line for group in GROUPS for line in group))}
+LINES = sorted({line for group in GROUPS for line in group})
+REQUIRED = {found.name: found for found in map(Requirement, LINES)}
 
 YOUNG = {
     "ray": "serving/rayserve.py, serving/loopback.py, hotswap/cli/stack/ray_head.py and ray_launcher.py",
@@ -42,3 +47,32 @@ def test_a_young_interface_is_pinned_and_installed_as_pinned(name: str) -> None:
 def test_every_exact_pin_is_known_here() -> None:
     exact = {name for name, found in REQUIRED.items() if any(each.operator == "==" for each in found.specifier)}
     assert exact == YOUNG.keys()
+
+
+def locked() -> dict[str, set[Version]]:
+    """Return each locked package's versions: there may be one for each version of Python."""
+    found: dict[str, set[Version]] = {}
+    for file in ("requirements.lock", "requirements-frameworks.lock", "requirements-torch-cuda.lock"):
+        for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / file).read_text(), re.MULTILINE):
+            found.setdefault(canonicalize_name(name), set()).add(Version(version))
+    return found
+
+
+LOCKED = locked()
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_every_dependency_is_bounded_and_locked_within_its_bounds(line: str) -> None:
+    required = Requirement(line)
+    operators = sorted(each.operator for each in required.specifier)
+    assert operators in (["=="], ["<", ">="]), f"{line}: give it a lower and an upper bound"
+    versions = LOCKED[canonicalize_name(required.name)]
+    assert versions
+    assert not [version for version in versions if version not in required.specifier], "run `make lock`"
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if "==" not in line])
+def test_an_upper_bound_is_the_next_version_that_may_break(line: str) -> None:
+    bounds = {each.operator: Version(each.version) for each in Requirement(line).specifier}
+    lower = bounds[">="]
+    assert bounds["<"] == Version(f"{lower.major + 1}" if lower.major else f"0.{lower.minor + 1}")
