@@ -1,5 +1,6 @@
 """The parts of the suite: what each runs, what may run beside it, and what it may cost."""
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,9 @@ class Part:
 
 
 LINT = Part("lint", ("sh", "-c", f"{BIN}/ruff check . && {BIN}/ruff format --check ."))
-TYPES = Part("types", (str(BIN / "mypy"),))
+# One cache for all checkouts of a machine: without it mypy reads every library anew. Two runs at once would spoil it.
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hotswap"
+TYPES = Part("types", ("sh", "-c", f"mkdir -p {CACHE} && flock {CACHE}/mypy.lock {BIN}/mypy --cache-dir={CACHE}/mypy"))
 CONTRACTS = Part("contracts", (str(BIN / "lint-imports"),))
 QUICK = Part("quick", tests=("tests/unit",), options=("--hypothesis-profile", "quick", "-m", "not slow"))
 
