@@ -7,7 +7,11 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from hotswap.domain import headers
+
+pytestmark = pytest.mark.slow  # it reads every file
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("activities", "api", "benchmarks", "hotswap", "serving", "tests", "workflows")

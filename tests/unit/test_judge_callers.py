@@ -310,6 +310,7 @@ def test_callers_who_came_in_an_earlier_step_are_no_further_evidence_in_the_next
     assert found[0] < 40
 
 
+@pytest.mark.slow
 def test_of_versions_that_fail_the_same_callers_few_are_rolled_back_in_a_rollout_of_many_steps() -> None:
     """Six of two hundred callers send what neither version can answer, through the steps of a rollout's default."""
     alpha, runs, harmed = 0.01, 600, 0

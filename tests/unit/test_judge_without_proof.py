@@ -128,6 +128,7 @@ def test_pairs_are_no_chance() -> None:
     assert not judging.verdict(is_over=True).is_chance
 
 
+@pytest.mark.slow
 def test_of_versions_that_fail_alike_few_are_unproven_at_the_deadline_and_of_worse_ones_all() -> None:
     draw, runs = np.random.default_rng(3), 400
 

@@ -184,6 +184,7 @@ async def place(request: pytest.FixtureRequest) -> AsyncIterator[str]:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [None, *ANSWERS], indirect=True, ids=["nobody", *ANSWERS])
 @pytest.mark.parametrize("port", ADAPTERS)
 async def test_what_a_server_does_is_told_in_the_words_of_the_domain(port: str, place: str, tmp_path: Path) -> None:
