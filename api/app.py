@@ -250,6 +250,10 @@ async def _has_bucket(storage: ObjectStorage, probing: Executor) -> None:
         raise LookupError("the bucket is not there")
 
 
+KEEP_ALIVE_SECONDS = 90
+"""Longer than Envoy keeps an idle connection (`serving/envoy/clusters.py`), or a request could meet its end."""
+
+
 class _Server(uvicorn.Server):
     """Says that it is ready when it listens, not before."""
 
@@ -268,6 +272,7 @@ def serve(settings: Settings) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=5,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     # uvicorn stops in order and then raises the signal again, for who was there before it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -29,6 +29,12 @@ RETRY: Json = {
 }
 """Of what no model has seen, at another replica of the same application."""
 
+IDLE_SECONDS = 60
+"""An idle connection is closed by Envoy, and so before its server closes it: a request that meets its end is lost.
+
+The API keeps its connections for 90 s (`api/app.py`), and so does Ray Serve by its default.
+"""
+
 
 def clusters(targets: Mapping[str, Sequence[str]], *, api: str) -> list[Json]:
     """`targets` are `host:port` by cluster; one without any answers 503 until it has some.
@@ -48,6 +54,13 @@ def _cluster(name: str, targets: Sequence[str]) -> Json:
         "load_assignment": {
             "cluster_name": name,
             "endpoints": [{"lb_endpoints": [_endpoint(target) for target in targets]}],
+        },
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "common_http_protocol_options": {"idle_timeout": f"{IDLE_SECONDS}s"},
+                "explicit_http_config": {"http_protocol_options": {}},
+            }
         },
         "circuit_breakers": {
             "thresholds": [

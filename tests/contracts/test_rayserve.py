@@ -17,6 +17,7 @@ from hotswap.domain.application import ApplicationHealth
 from hotswap.domain.headers import RAYS_HEADERS, REQUEST_ID_HEADER, UNWATCHED_HEADER
 from hotswap.domain.traffic import Arm, Fence, Route, TrafficPlan
 from hotswap.domain.vocabulary import Environment, Role
+from serving.envoy.clusters import IDLE_SECONDS
 from serving.rayserve import PATH, RayServeClient
 from tests.contracts.conftest import application, state_of
 from tests.contracts.toy import PID_HEADER, SECONDS_HEADER
@@ -52,6 +53,12 @@ async def is_refused(target: str, name: str) -> bool:
         return False  # it was accepted at the very end, and is retried by Envoy
     assert answer.status_code == 200
     return False
+
+
+@pytest.mark.relied_on_by("serving/envoy/clusters.py")
+def test_a_replica_keeps_an_idle_connection_for_longer_than_envoy_does() -> None:
+    assert constants.DEFAULT_UVICORN_KEEP_ALIVE_TIMEOUT_S > IDLE_SECONDS
+    assert constants.RAY_SERVE_HTTP_KEEP_ALIVE_TIMEOUT_S == 0, "0 leaves it at the default"
 
 
 @pytest.mark.relied_on_by("serving/rayserve.py", "serving/agent.py", "hotswap/cli/stack/ports.py")

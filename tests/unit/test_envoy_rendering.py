@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.app import KEEP_ALIVE_SECONDS
 from hotswap.domain.headers import (
     APPLICATION_HEADER,
     ARM_HEADER,
@@ -22,7 +23,7 @@ from hotswap.domain.vocabulary import ArmName, ChosenBy, Environment
 from hotswap.settings import OidcSettings
 from serving.envoy.callers import limit_of_each_caller
 from serving.envoy.chosen import application_of, cluster_names
-from serving.envoy.clusters import API, clusters
+from serving.envoy.clusters import API, IDLE_SECONDS, clusters
 from serving.envoy.fallback import CANDIDATE, INSIDE, composite_cluster, fallbacks
 from serving.envoy.open_inference import MODELS, OPEN
 from serving.envoy.routes import INFERENCE, route_configuration
@@ -343,6 +344,14 @@ def test_our_own_business_is_closed_and_an_unknown_model_never_reaches_the_api(p
         assert unknown["match"] == {"path_separated_prefix": root}
         assert unknown["direct_response"]["status"] == 404
     assert (everything_else["match"]["prefix"], everything_else["route"]["cluster"]) == ("/", API)
+
+
+def test_an_idle_connection_is_closed_here_before_its_server_closes_it() -> None:
+    """A request that met its end was answered 503: the API closed after 5 s what Envoy kept for an hour."""
+    for cluster in clusters({"app": ["127.0.0.1:1"]}, api="127.0.0.1:3"):
+        (options,) = cluster["typed_extension_protocol_options"].values()
+        assert options["common_http_protocol_options"]["idle_timeout"] == f"{IDLE_SECONDS}s"
+    assert IDLE_SECONDS < KEEP_ALIVE_SECONDS
 
 
 def test_a_clients_errors_cannot_eject_a_replica() -> None:
