@@ -23,7 +23,7 @@ async def test_what_was_replaced_while_it_waited_for_its_approval_is_not_begun(s
         await rollout.handle.signal("approve", {"by": "bob"})
         outcome = await rollout.handle.result()
     assert (outcome.status, outcome.reason) == (S.FAILED, Reason.POLICY_NOT_MET)
-    assert "2.1.0 is active there since 2030-01-01 10:00:00 UTC, not 2.0.0" in outcome.message
+    assert "2.1.0 is active there since 2030-01-01T10:00:00Z, not 2.0.0" in outcome.message
     assert rollout.world.statuses == [S.PENDING, S.AWAITING_APPROVAL, S.FAILED]
     assert rollout.world.samples == [], "neither replicas nor a route were touched"
 
