@@ -44,6 +44,7 @@ def test_the_tree_that_is_drawn_is_the_tree_of_the_classes() -> None:
     }
 
 
+@pytest.mark.slow
 def test_no_error_of_the_domain_is_defined_elsewhere() -> None:
     """It would be in no table, and Temporal would bring it back as another."""
     names = {kind.__name__ for kind in EVERY_ERROR}

@@ -1,6 +1,7 @@
 """`/metrics` where servers are away: what is known is told, and what is not is said to be unknown."""
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from hotswap.domain.vocabulary import Role
@@ -20,6 +21,7 @@ async def scraped(api: httpx.AsyncClient, settings: Settings) -> dict[str, dict[
     return found
 
 
+@pytest.mark.slow
 async def test_a_database_that_is_away_is_told_and_its_figures_are_not(
     api: httpx.AsyncClient, settings: Settings
 ) -> None:

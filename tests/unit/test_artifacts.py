@@ -225,6 +225,7 @@ ARCHIVES = archives()
 DAMAGE = st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ARCHIVES)
 @given(damage=DAMAGE, cut=st.integers(0, 10_000) | st.none())
 def test_whatever_is_damaged_is_unpacked_or_refused_and_stays_inside(

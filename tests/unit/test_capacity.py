@@ -301,6 +301,7 @@ def test_at_every_instant_each_arm_holds_what_it_gets_and_all_of_it_has_room(ask
     )
 
 
+@pytest.mark.slow
 @given(asked=demands(), jumps=st.lists(st.integers(0, FULL), max_size=5))
 def test_people_may_go_from_any_step_to_any_that_can_be_reached(asked: Demand, jumps: list[int]) -> None:
     planned = planned_or_not(asked)
@@ -318,6 +319,7 @@ def test_people_may_go_from_any_step_to_any_that_can_be_reached(asked: Demand, j
         assert (fleet.weight, fleet.shed) == (weight, 0)
 
 
+@pytest.mark.slow
 @given(asked=demands(), stop=st.integers(0, 40))
 def test_going_back_while_the_candidate_holds_its_share_ends_with_the_stable_in_full(asked: Demand, stop: int) -> None:
     planned = planned_or_not(asked)

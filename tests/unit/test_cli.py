@@ -39,6 +39,7 @@ def test_help_names_every_command_with_examples(cli: Cli) -> None:
     assert "hotswap deploy fraud-detection --version 2.0.0" in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [*LEAVES, *GROUPS])
 def test_every_command_explains_itself_with_an_example(cli: Cli, command: str) -> None:
     result = cli.run(*command.split(), "--help")
@@ -47,6 +48,7 @@ def test_every_command_explains_itself_with_an_example(cli: Cli, command: str) -
     assert f"hotswap {command}" in result.stdout.partition("Example")[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_every_command_can_be_typed_without_its_options(leaf: str) -> None:
     """Typer has an option's parser read its default too, which is no text."""

@@ -16,6 +16,7 @@ QUERIES = [*dashboards.rules(), *dashboards.panels()]
 PAGE = (ROOT / "docs" / "monitoring-setup.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(PROMTOOL is None, reason="needs promtool: apt-get install prometheus")
 def test_promtool_takes_rules_and_configuration() -> None:
     for check in (["rules", str(dashboards.RULES)], ["config", "--syntax-only", str(dashboards.CONFIG)]):

@@ -280,6 +280,7 @@ async def test_what_serves_and_needs_more_replicas_does_not_wait_for_a_build() -
     await start
 
 
+@pytest.mark.slow
 async def test_a_build_that_hangs_does_not_hold_up_the_others_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convergence, "PATIENCE_SECONDS", 0.1)
     rows, serve = Rows(), HeldServe()

@@ -154,6 +154,7 @@ def test_what_is_meant_is_taken(said: dict[str, Any]) -> None:
     config(**said).check()
 
 
+@pytest.mark.slow
 def test_too_many_steps_are_refused() -> None:
     with pytest.raises(ValidationFailed, match="steps: 1002 are more than 1000"):
         config(steps=[{"weight": 1}] * 1_001).plan()
