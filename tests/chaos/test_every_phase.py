@@ -173,8 +173,8 @@ def dashboard_of(stack: Stack) -> psutil.Process:
     port = stack.control["HOTSWAP_RAY__DASHBOARD_URL"].rpartition(":")[2]
     (found,) = [
         process
-        for process in psutil.process_iter()
-        if any(f"--port={port}" in word for word in process.cmdline()) and "dashboard.py" in " ".join(process.cmdline())
+        for process in psutil.process_iter(["cmdline"])  # None of one that has just ended
+        if f"--port={port}" in (line := " ".join(process.info["cmdline"] or ())) and "dashboard.py" in line
     ]
     return found
 

@@ -177,11 +177,11 @@ def processes_of(data: Path) -> list[str]:
     found = []
     for process in psutil.process_iter():
         try:
-            told = [*process.cmdline(), *process.environ().values()]
+            command, environment = process.cmdline(), process.environ()
         except (psutil.AccessDenied, psutil.NoSuchProcess):
             continue
-        if process.pid != os.getpid() and any(str(data) in text for text in told):
-            found.append(f"{process.pid} {' '.join(process.cmdline())[:100]}")
+        if process.pid != os.getpid() and any(str(data) in text for text in (*command, *environment.values())):
+            found.append(f"{process.pid} {' '.join(command)[:100]}")
     return found
 
 
