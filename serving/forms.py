@@ -2,7 +2,7 @@
 
 Here are the two of `/api/v1`: one instance, and a batch. That of `/v2` is in `serving/open_inference`. A form only
 reads and writes; the check against the schema, the prediction and the record are the same for all
-(`serving/inference.py`).
+(`serving/engine.py`).
 """
 
 import re

@@ -1,281 +1,17 @@
 """What a replica answers: a raw ASGI application over one loaded model.
 
-Raw, because frameworks cost more than a small model does. Every inference that is answered, with a prediction or with
-an error, has its record in the spool before the answer leaves, but for what is asked again, by a backtest or for the
-concurrent reference at 100%: that is no client's, and is in no figure. The model is this process's: it is put in place
-by `start` before Ray Serve counts the replica as ready, so no request ever meets a cold model.
+Raw, because frameworks cost more than a small model does. The engine (`serving/engine.py`) is this process's: it is put
+in place by `start` before Ray Serve counts the replica as ready, so no request ever meets a cold model.
 """
-
-import asyncio
-import itertools
-import logging
-import secrets
-import time
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
 
 import msgspec
 
-from hotswap.domain.application import ApplicationSpec
-from hotswap.domain.contract import allows_non_finite
-from hotswap.domain.errors import (
-    Conflict,
-    HotSwapError,
-    InferenceFailed,
-    MethodNotAllowed,
-    NotFound,
-    SchemaValidationFailed,
-    ValidationFailed,
-    nearest,
-)
-from hotswap.domain.headers import BACKTEST_HEADER, MODEL_SECONDS_HEADER, REFUSED_HEADER
-from hotswap.domain.registry import GoldenRequest
-from hotswap.domain.vocabulary import InferenceStatus
-from hotswap.records import InferenceRecord, encode_record, to_json
+from hotswap.domain.errors import HotSwapError, InferenceFailed, MethodNotAllowed, NotFound, ValidationFailed
 from serving import request_headers
-from serving.batching import Batcher
-from serving.forms import (
-    MOST_BODY_BYTES,
-    MOST_INSTANCES,
-    Asked,
-    Batch,
-    Form,
-    Headers,
-    OneInstance,
-    RawHeaders,
-    json_headers,
-)
-from serving.golden import attempt, made_up_request, problem_of
-from serving.open_inference import OpenInference, Resource
-from serving.pace import Pace
-from serving.runtimes import Model, Prediction
-from serving.schemas import FeatureSchema
-from serving.spool import SpoolWriter
-
-BAD_REQUEST = 400
-_REFUSED = (REFUSED_HEADER.encode(), b"1")
-_BACKTEST = BACKTEST_HEADER.encode()
-_MODEL_SECONDS = MODEL_SECONDS_HEADER.encode()
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Answer = tuple[int, RawHeaders, bytes]
-"""Status, headers but for the length, body."""
-_Found = TypeVar("_Found")
-
-logger = logging.getLogger(__name__)
-
-
-class ClientGone(Exception):
-    """The client left before it could be answered: nobody waits for an answer, and it is nobody's failure to record."""
-
-
-STATUS: dict[type[HotSwapError], int] = {
-    HotSwapError: 500,
-    ValidationFailed: BAD_REQUEST,
-    NotFound: 404,
-    MethodNotAllowed: 405,
-    Conflict: 409,
-}
-"""Each entry holds for the classes below it too: read it by `status_of`."""
-
-
-def status_of(error: HotSwapError) -> int:
-    """Return the status that a replica answers this error with."""
-    return nearest(STATUS, error) or STATUS[HotSwapError]
-
-
-class Engine:
-    """One model with what surrounds a prediction: schema check, timing, record."""
-
-    def __init__(self, spec: ApplicationSpec, model: Model, spool: SpoolWriter, golden: list[GoldenRequest]) -> None:
-        self.spec = spec
-        self._model = model
-        self._spool = spool
-        self._golden = golden
-        self._schema = FeatureSchema(spec.input_schema)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
-        self._pace = Pace(spec.input_schema)
-        self._batcher: Batcher | None = None
-        if spec.resources.max_batch_size > 1:
-            most, wait = spec.resources.max_batch_size, spec.resources.batch_wait_seconds
-            self._batcher = Batcher(self._gathered, most=most, wait=wait)
-        self._process = secrets.token_hex(8)
-        self._record = itertools.count()
-        self.headers = json_headers(spec)
-        self.device = model.device
-        self._allows_non_finite = allows_non_finite(spec.output_schema)
-        self.one, self.batch, self.tensors = OneInstance(spec), Batch(spec), OpenInference(spec, model)
-
-    def warm_up(self) -> int:
-        """Answer every golden request, or one made up from the schema; measure the model by it. How many are golden.
-
-        Raises InferenceFailed with what went wrong.
-        """
-        requests = self._golden or [made_up_request(self.spec.input_schema)]
-        kind = "a golden request" if self._golden else "a request made up from its schema"
-        for _ in range(2):  # the first round pays for lazy initialisation, the second is what counts
-            trials = [
-                attempt(self._model, self._schema, request, allows_non_finite=self._allows_non_finite)
-                for request in requests
-            ]
-            for trial in trials:
-                if trial.problem is not None:
-                    raise InferenceFailed(f"{self.spec.name} fails {kind}: {trial.problem}")
-        for request, trial in zip(requests, trials, strict=True):
-            self._pace.learn(self._pace.size([request.features]), trial.seconds)
-        answers = [trial.answer for trial in trials if trial.answer is not None]
-        self.tensors.learn(answers)
-        self._write_in_every_form(answers, kind)
-        return len(self._golden)
-
-    def _write_in_every_form(self, answers: Sequence[Prediction], kind: str) -> None:
-        """Raises InferenceFailed where one can't be written: then no client of that form could be answered."""
-        for form in (self.one, self.batch, self.tensors):
-            try:
-                for asked, answer in itertools.product(form.rehearsals(), answers):
-                    form.answer(asked, "warm-up", [answer], 0.0)
-            except Exception as error:
-                raise InferenceFailed(
-                    f"{self.spec.name} fails {kind}: its answer can't be written as {form.name}: {error}"
-                ) from error
-
-    async def warm_up_aside(self) -> int:
-        """`warm_up` while the event loop goes on answering."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self.warm_up)
-
-    async def infer(self, body: bytes, *, form: Form, headers: Headers, receive: Receive) -> Answer:
-        """The answer to one request, whose record is spooled by then, unless it is asked again.
-
-        Raises ClientGone, and records nothing, when the client leaves before its prediction is there.
-        """
-        requested_at, begun = time.time(), time.perf_counter()
-        request_id = request_headers.request_id(headers)
-        asked: Asked | None = None
-        instances: list[Any] = []
-        predictions: list[Prediction] = []
-        prediction: str | None = None
-        problem: HotSwapError | None = None
-        model_seconds: float | None = None
-        try:
-            asked = form.read(body, headers)
-            request_id = asked.request_id or request_id
-            self._check(asked.instances, form)
-            instances = asked.instances
-            predictions, model_seconds = await self._predict(instances, receive, form)
-            latency_ms = _milliseconds_since(begun)
-            answer, prediction = self._written(form, asked, request_id, predictions, latency_ms)
-        except HotSwapError as error:
-            problem, predictions, latency_ms = error, [], _milliseconds_since(begun)
-            status = status_of(problem)
-            # What this version can't take another may: the stable is asked what a candidate refuses.
-            marks = [*self.headers, _REFUSED] if status == BAD_REQUEST else self.headers
-            answer = status, marks, form.refuse(problem, request_id)
-        if _BACKTEST in headers:
-            return _with_time(answer, model_seconds)
-        outcome, why = _outcome(problem, latency_ms, headers)
-        self._spool.write(
-            encode_record(
-                InferenceRecord(
-                    record_id=f"{self._process}{next(self._record):016x}",
-                    request_id=request_id,
-                    environment=self.spec.environment,
-                    model=self.spec.model,
-                    version=self.spec.version,
-                    deployment_id=self.spec.deployment_id,
-                    application=self.spec.name,
-                    arm=request_headers.arm(headers),
-                    fallback_from=request_headers.fallback_from(headers),
-                    chosen_by=request_headers.chosen_by(headers),
-                    entity=request_headers.entity(headers, model=self.spec.model),
-                    form=form.kind,
-                    tensors=asked.tensors if asked is not None else None,
-                    attempt=request_headers.attempt(headers),
-                    batch=form.is_batch,
-                    instances=len(instances),
-                    features=to_json(instances if form.is_batch else instances[0] if instances else None),
-                    prediction=prediction,
-                    confidence=predictions[0].confidence if len(predictions) == 1 else None,
-                    latency_ms=latency_ms,
-                    status=outcome,
-                    error=why,
-                    requested_at=requested_at,
-                    completed_at=time.time(),
-                )
-            )
-        )
-        return answer
-
-    def _check(self, instances: list[Any], form: Form) -> None:
-        if not 0 < len(instances) <= MOST_INSTANCES:
-            raise ValidationFailed.of("instances", f"must be 1 to {MOST_INSTANCES}")
-        for position, instance in enumerate(instances):
-            self._schema.check_quickly(instance, form.field(position))
-
-    async def _predict(
-        self, instances: list[Any], receive: Receive, form: Form
-    ) -> tuple[list[Prediction], float | None]:
-        """The predictions, and how many seconds the model took; None where it answered other requests together."""
-        try:
-            if self._batcher is not None and len(instances) == 1:
-                return [await _unless_gone(self._batcher.add(instances[0]), receive)], None
-            if self._pace.is_quick(instances):
-                return self._timed(instances)
-            # What still waits for the model's thread when its client leaves is never computed.
-            return await _unless_gone(self._aside(instances), receive)
-        except (SchemaValidationFailed, ClientGone):
-            raise
-        except Exception as error:
-            if isinstance(error, ArithmeticError):
-                for position, instance in enumerate(instances):
-                    self._schema.check(instance, form.field(position))
-            raise self._failed(error) from error
-
-    def _written(
-        self, form: Form, asked: Asked, request_id: str, predictions: list[Prediction], latency_ms: float
-    ) -> tuple[Answer, str]:
-        """The answer, and the predictions as its record keeps them.
-
-        Raises InferenceFailed where they are no finite numbers, unless the version was registered as one that answers
-        so, or can't be written: a model may answer whatever it likes, and what no client can read is its failure.
-        """
-        if not self._allows_non_finite and (problem := next(filter(None, map(problem_of, predictions)), None)):
-            raise self._failed(problem, f": {problem}")
-        values = [row.value for row in predictions]
-        try:
-            answer = (200, *form.answer(asked, request_id, predictions, latency_ms))
-            return answer, to_json(values if form.is_batch else values[0])
-        except Exception as error:
-            raise self._failed(error) from error
-
-    def _failed(self, why: object, told: str = "") -> InferenceFailed:
-        """`told` is what its client may know of `why`."""
-        logger.warning("the model failed", extra={"model": self.spec.name, "error": str(why)[:1000]})
-        return InferenceFailed(f"{self.spec.model} {self.spec.version} failed on this input{told}")
-
-    def _one_for_each(self, instances: Sequence[Any]) -> list[Prediction]:
-        try:
-            predictions = self._model.predict(instances)
-        except StopIteration as error:  # no future carries it: who awaits it would wait for ever
-            raise RuntimeError("the model raised StopIteration") from error
-        if len(predictions) != len(instances):
-            raise ValueError(f"{len(predictions)} answers to {len(instances)} instances")
-        return predictions
-
-    async def _gathered(self, instances: list[Any]) -> list[Prediction]:
-        """Of a batch that was gathered from single requests."""
-        predictions, _ = self._timed(instances) if self._pace.is_quick(instances) else await self._aside(instances)
-        return predictions
-
-    def _timed(self, instances: list[Any]) -> tuple[list[Prediction], float]:
-        return self._pace.timed(self._one_for_each, instances)
-
-    def _aside(self, instances: list[Any]) -> "asyncio.Future[tuple[list[Prediction], float]]":
-        """On the model's thread, while the event loop goes on answering."""
-        return asyncio.get_running_loop().run_in_executor(self._thread, self._timed, instances)
-
+from serving.asgi import ClientGone, Receive, Scope, Send, lifespan, whole_body
+from serving.engine import Answer, Engine, status_of
+from serving.forms import MOST_BODY_BYTES, Form, Headers, RawHeaders
+from serving.open_inference import Resource
 
 _engine: Engine | None = None
 
@@ -292,7 +28,7 @@ class InferenceApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
+            await lifespan(receive, send)
         elif scope["type"] == "http":
             assert _engine is not None
             try:
@@ -321,7 +57,7 @@ async def _respond(engine: Engine, scope: Scope, receive: Receive) -> Answer:
     else:
         unknown = NotFound(f"{scope['method']} {path} is not answered here")
         return _refused(unknown, engine.one, engine.headers, headers)
-    body = await _body(receive)
+    body = await whole_body(receive, most=MOST_BODY_BYTES)
     if body is None:
         too_large = ValidationFailed.of("body", f"larger than {MOST_BODY_BYTES} bytes")
         return 413, engine.headers, form.refuse(too_large, request_headers.request_id(headers))
@@ -346,64 +82,3 @@ async def _warm_up(engine: Engine, headers: Headers) -> Answer:
 
 def _refused(error: HotSwapError, form: Form, own: RawHeaders, headers: Headers) -> Answer:
     return status_of(error), own, form.refuse(error, request_headers.request_id(headers))
-
-
-async def _body(receive: Receive) -> bytes | None:
-    """The whole body, None when it is too large. Raises ClientGone when it ends early."""
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        body += message.get("body", b"")
-        if len(body) > MOST_BODY_BYTES:
-            return None
-        if not message.get("more_body"):
-            return bytes(body)
-
-
-async def _unless_gone(found: "asyncio.Future[_Found]", receive: Receive) -> _Found:
-    """What is awaited. Raises ClientGone, and cancels it, when its client leaves before it is there."""
-    leaving = asyncio.ensure_future(_until_gone(receive))
-    try:
-        await asyncio.wait((found, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not found.done():
-            raise ClientGone
-        return await found
-    finally:
-        leaving.cancel()
-        found.cancel()
-
-
-async def _until_gone(receive: Receive) -> None:
-    """Ask on where the body has ended: the next message that comes is that its client has left."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    while (message := await receive())["type"] != "lifespan.shutdown":
-        await send({"type": f"{message['type']}.complete"})
-    await send({"type": "lifespan.shutdown.complete"})
-
-
-def _with_time(answer: Answer, model_seconds: float | None) -> Answer:
-    """The answer with a header that tells how long the model took, if that is known."""
-    if model_seconds is None:
-        return answer
-    status, headers, body = answer
-    return status, [*headers, (_MODEL_SECONDS, f"{model_seconds:.9f}".encode())], body
-
-
-def _milliseconds_since(begun: float) -> float:
-    return (time.perf_counter() - begun) * 1000
-
-
-def _outcome(problem: HotSwapError | None, latency_ms: float, headers: Headers) -> tuple[InferenceStatus, str | None]:
-    """What the record says; an answer that comes when the proxy has given it up is nobody's, another may have been."""
-    if problem is not None:
-        return InferenceStatus.FAILED, f"{problem.code}: {problem.message}"[:1000]
-    awaited_ms = request_headers.awaited_ms(headers)
-    if awaited_ms is not None and latency_ms > awaited_ms:
-        return InferenceStatus.TIMEOUT, f"TIMEOUT: took {latency_ms:.0f} ms, and was awaited for {awaited_ms} ms"
-    return InferenceStatus.COMPLETED, None

@@ -13,8 +13,9 @@ from hotswap.domain.application import ApplicationSpec
 from hotswap.settings import ReplicaSettings, load
 from hotswap.storage import ObjectStorage
 from serving.artifacts import ArtifactCache
+from serving.engine import Engine
 from serving.golden import golden_requests
-from serving.inference import Engine, InferenceApp, start
+from serving.inference import InferenceApp, start
 from serving.loopback import bind_replica_to_loopback
 from serving.runtimes import Terms
 from serving.runtimes import load as load_model

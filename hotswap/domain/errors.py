@@ -28,7 +28,7 @@
         └── AnswerLost              it may have done what was asked, and only its answer didn't come
 
 Each class has a stable `code`, which people and programs may rely on. What HTTP status it has is the business of who
-answers (`api/errors.py`, `serving/inference.py`); whether Temporal tries again is the activities'
+answers (`api/errors.py`, `serving/engine.py`); whether Temporal tries again is the activities'
 (`activities/acting.py`). A table over these classes is read by `nearest`, so that it holds for every class below the
 ones that it names. Never branch on a message.
 """

@@ -49,7 +49,7 @@ CLIENT_ADDRESS_HEADER = "x-hotswap-client-address"
 
 UNWATCHED_HEADER = "x-request-disconnect-disabled"
 """Ray Serve's own: with `?1` it has no task beside each request that watches for its client's leaving, an eighth of a
-small model's time. `serving/inference.py` watches itself, and only where a prediction takes long enough to be given up.
+small model's time. `serving/engine.py` watches itself, and only where a prediction takes long enough to be given up.
 """
 
 UNREAD_HEADERS = ("x-forwarded-for", "x-forwarded-proto", "x-envoy-external-address")

@@ -21,7 +21,8 @@ from hotswap.domain.traffic import FULL
 from hotswap.domain.vocabulary import Environment, Framework, Role
 from hotswap.records import InferenceRecord, decode_record
 from serving import inference
-from serving.inference import Engine, InferenceApp
+from serving.engine import Engine
+from serving.inference import InferenceApp
 from serving.runtimes import load
 from serving.spool import SpoolWriter, read_frames, segments
 from tests.fixtures.envoy import Gateway, Upstream

@@ -13,8 +13,9 @@ from hotswap.domain.contract import NON_FINITE
 from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.vocabulary import Environment, Framework
 from hotswap.records import InferenceRecord, decode_record
-from serving import inference
-from serving.inference import Engine, InferenceApp
+from serving.asgi import Receive
+from serving.engine import Engine
+from serving.inference import InferenceApp
 from serving.runtimes import Model, Prediction, load
 from serving.spool import SpoolWriter, read_frames, segments
 from tests.fixtures.models import save_table
@@ -39,7 +40,7 @@ class Slow:
         return [Prediction(each, None) for each in instances]
 
 
-def received(*messages: dict[str, Any]) -> inference.Receive:
+def received(*messages: dict[str, Any]) -> Receive:
     """The messages of a server's one request, and then nothing more: its client waits."""
     left = list(messages)
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fastapi import APIRouter
 
-import serving.inference
+import serving.engine
 from api import idempotency
 from api.errors import answer_domain, status_of
 from hotswap.domain import errors
@@ -70,7 +70,7 @@ def test_a_class_below_an_error_is_answered_as_that_error_is(kind: type[HotSwapE
     closer = type("Closer", (kind,), {})("what happened")
     known = kind("what happened")
     assert status_of(closer) == status_of(known)
-    assert serving.inference.status_of(closer) == serving.inference.status_of(known)
+    assert serving.engine.status_of(closer) == serving.engine.status_of(known)
     assert idempotency._is_refusal(closer) == idempotency._is_refusal(known) == (status_of(known) < 500)
     told, expected = answer_domain(closer, trace_id="t-1"), answer_domain(known, trace_id="t-1")
     assert told.status_code == expected.status_code == status_of(known)
