@@ -4,6 +4,7 @@ With xdist each worker counts its own process and what descends from it, and han
 tests of a file stay together in one worker, so the growth from one file to the next is what the file cost.
 """
 
+import gc
 import json
 import os
 import resource
@@ -53,6 +54,10 @@ class Report:
             self._count(file)
         return ended
 
+    def pytest_collection_finish(self) -> None:
+        """Leave what was imported and collected to no later collection: it is there until the end."""
+        gc.freeze()
+
     def _count(self, file: str) -> float:
         before, self._spent = self._spent, spent()
         self._files[file] += self._spent - before
@@ -78,5 +83,7 @@ class Report:
             Path(os.environ[REPORT]).write_text(json.dumps(content))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    config.add_cleanup(gc.freeze)  # the last of all cleanups: the process ends, and need not search what it leaves
     config.pluginmanager.register(Report(config), "hotswap-suite-report")

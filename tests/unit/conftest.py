@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from temporalio.testing import ActivityEnvironment
 
 import tests.fixtures.examples  # noqa: F401  it registers the profiles
+from activities import looking
 from api.orchestration import Orchestration
 from hotswap.persistence.database import create_sessions
 from hotswap.settings import Settings
@@ -37,5 +38,11 @@ async def api(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-def environment() -> ActivityEnvironment:
+def reads_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as a watch doesn't know whether the proxies' reports are fresh, it reads them without a pause."""
+    monkeypatch.setattr(looking, "AGAIN_SECONDS", 0.001)
+
+
+@pytest.fixture
+def environment(reads_again_at_once: None) -> ActivityEnvironment:
     return ActivityEnvironment()

@@ -148,6 +148,7 @@ def test_a_batch_is_one_request_and_differs_as_far_as_its_rows_do() -> None:
     assert [(each.name, each.hits, each.of) for each in seen.classes] == [("0", 50, 5_000)]
 
 
+@pytest.mark.slow
 def test_of_a_large_batch_the_first_rows_are_compared() -> None:
     theirs, mine = (0,) * 500, (*(0,) * 400, *(1,) * 100)
     seen = all_of(20, lambda n: Asked(recorded(n, *theirs), (answered(*mine),), (answered(*theirs),)))

@@ -70,6 +70,7 @@ def test_what_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path, mo
     assert list(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.slow
 def test_no_file_is_replaced_in_any_other_way() -> None:
     """Only directories get their names by a rename of their own."""
     renaming = {

@@ -226,6 +226,7 @@ async def test_nothing_else_is_answered(replica: Replica, method: str, path: str
     assert answer["error"]["traceId"]
 
 
+@pytest.mark.slow
 async def test_a_body_in_many_small_pieces_costs_no_more_than_in_one(replica: Replica) -> None:
     """Were all of it copied with each piece, these would be some 700 GB."""
     piece = b" " * 64

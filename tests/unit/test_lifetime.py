@@ -67,6 +67,7 @@ def test_a_setting_that_shows_to_be_wrong_later_ends_it_so_too(capsys: pytest.Ca
     assert "TLS_CERTIFICATE_FILE" in json.loads(line)["message"]
 
 
+@pytest.mark.slow
 def test_no_process_begins_in_a_way_of_its_own() -> None:
     begin = {
         str(path.relative_to(ROOT))

@@ -19,6 +19,8 @@ from hotswap.domain.verdict import Outcome, Verdict
 from tests.fixtures.patience import patient
 from tests.unit.watching import Bus, Census, Clock, Record, Seen, activities, step
 
+pytestmark = pytest.mark.usefixtures("reads_again_at_once")
+
 
 async def test_a_reading_from_before_the_step_is_not_shared_with_it(environment: ActivityEnvironment) -> None:
     watching = activities(Bus(100, 150))

@@ -95,6 +95,7 @@ def test_superseding_waits_for_its_own_time_and_for_a_rollback() -> None:
     assert (waiting.is_called, waiting.overtakes) == (False, ())
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.sampled_from([None, -1, 1]))))
 def test_at_most_one_of_a_line_is_called_and_never_beside_one_under_way(
     line: list[tuple[bool, bool, int | None]],

@@ -22,6 +22,8 @@ from hotswap.messages import VerifiedWeight
 from tests.fixtures.patience import until
 from tests.unit.watching import Bus, Census, Clock
 
+pytestmark = pytest.mark.usefixtures("reads_again_at_once")
+
 SUBJECT = Subject("dep", "Production", "m", "candidate", "stable", "2.0.0", "1.0.0", FULL, 1_000.0)
 LATENCY = Metric("latency", Source.LATENCY, JudgeName.QUANTILE, threshold=1.5)
 OFTEN = ReferenceBudget(share=0.1, per_second=500)

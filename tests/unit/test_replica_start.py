@@ -95,6 +95,7 @@ def test_a_model_may_answer_whatever_can_be_written(tmp_path: Path, value: Any) 
     Replica(tmp_path, Answers(value, 0.5)).engine.warm_up()
 
 
+@pytest.mark.slow
 def test_without_golden_requests_one_is_made_up(tmp_path: Path) -> None:
     model = Slow()
     assert Replica(tmp_path, model).engine.warm_up() == 0

@@ -152,7 +152,7 @@ def syncs(directory: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         if (path := file_behind(descriptor)).startswith(str(directory)):  # other tests' spools are synced too
             found.append(path)
 
-    monkeypatch.setattr(spool, "SYNC_SECONDS", 0.01)
+    monkeypatch.setattr(spool, "SYNC_SECONDS", 0.002)
     monkeypatch.setattr(os, "fdatasync", note)
     return found
 
@@ -163,12 +163,12 @@ def test_what_was_written_is_brought_to_the_disk_and_nothing_else_is(
     synced = syncs(tmp_path, monkeypatch)
     writer, _ = open_spool(tmp_path)
     assert writer.write(b"one")
-    wait_until(lambda: len(synced) > 0)
-    time.sleep(0.1)  # ten times as long as it takes
+    wait_until(lambda: len(synced) > 0, every=0.002)
+    time.sleep(0.02)  # ten times as long as it takes
     assert len(synced) == 1
     assert writer.write(b"two")
-    wait_until(lambda: len(synced) > 1)
-    time.sleep(0.1)
+    wait_until(lambda: len(synced) > 1, every=0.002)
+    time.sleep(0.02)
     assert len(synced) == 2
     writer.close()
 
@@ -186,8 +186,8 @@ def test_what_could_not_be_brought_to_the_disk_is_tried_again(tmp_path: Path, mo
 
         disk.setattr(os, "fdatasync", broken)
         assert writer.write(b"record")
-        wait_until(lambda: bool(failed))
-    wait_until(lambda: bool(synced))
+        wait_until(lambda: bool(failed), every=0.002)
+    wait_until(lambda: bool(synced), every=0.002)
     writer.close()
 
 
