@@ -16,14 +16,11 @@ from hotswap.views import AnswerView, DeploymentView
 Deployment = Annotated[str, typer.Argument(help="The deployment's id.", show_default=False)]
 Reason = Annotated[str | None, typer.Option(help="Why; it is kept with the deployment.")]
 
-
 Judge = Callable[[DeploymentView], outcome.Exit]
 
 
-def _verb(
-    name: str, word: Callable[[HotSwap, str, str | None], AnswerView], *, judge: Judge, summary: str
-) -> Callable[..., None]:
-    """Return the command of a verb that takes a reason and nothing more; `summary` is its help."""
+def _verb(word: Callable[..., AnswerView], *, judge: Judge, summary: str) -> Callable[..., None]:
+    """Return the command of a method of the client that takes a reason and nothing more; `summary` is its help."""
 
     def command(
         deployment: Deployment,
@@ -34,13 +31,13 @@ def _verb(
         as_json: AsJson = False,
     ) -> None:
         _say(
-            lambda hotswap: word(hotswap, deployment, reason),
+            lambda hotswap: word(hotswap, deployment, reason=reason),
             judge=judge if wait else None,
             timeout=timeout,
             as_json=as_json,
         )
 
-    command.__name__, command.__doc__ = name, summary
+    command.__name__, command.__doc__ = word.__name__, summary
     return command
 
 
@@ -65,26 +62,22 @@ def approve(
 
 
 reject = _verb(
-    "reject",
-    lambda hotswap, deployment, reason: hotswap.reject(deployment, reason=reason),
+    HotSwap.reject,
     judge=outcome.back,
     summary="Refuse the start or the step that waits for an approval, which ends the deployment.",
 )
 pause = _verb(
-    "pause",
-    lambda hotswap, deployment, reason: hotswap.pause(deployment, reason=reason),
+    HotSwap.pause,
     judge=outcome.forward,
     summary="Stay at the present weight, watched for harm, until it is resumed.",
 )
 resume = _verb(
-    "resume",
-    lambda hotswap, deployment, reason: hotswap.resume(deployment, reason=reason),
+    HotSwap.resume,
     judge=outcome.forward,
     summary="End a pause; the present step begins anew.",
 )
 abort = _verb(
-    "abort",
-    lambda hotswap, deployment, reason: hotswap.abort(deployment, reason=reason),
+    HotSwap.abort,
     judge=outcome.back,
     summary="Take all traffic from the candidate, and end. Recorded even where no worker answers.",
 )
@@ -189,7 +182,7 @@ def _say(
     timeout: timedelta | None,
     as_json: bool,
 ) -> AnswerView:
-    """Say it, and show the answer; with a judge follow the deployment, and exit with what he makes of its end."""
+    """Say it, and show the answer; with a judge, follow the deployment and exit with the judge's code for its end."""
     check_timeout(timeout, wait=judge is not None)
     with connect() as hotswap:
         answer = word(hotswap)

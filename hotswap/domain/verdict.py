@@ -79,8 +79,9 @@ class ConcurrentFigures:
 class MetricResult:
     """What the judge says of one metric, with the `numbers` that it used, by name.
 
-    `log_evidence` is the natural logarithm of its e-value so far, all steps before included; `early` says that the
-    candidate is shown to be within the threshold already. Where it `extends`, `on_no_verdict` waits for the deadline.
+    `log_evidence` is the natural logarithm of its e-value so far: of all steps, or of this step alone where callers
+    keep their arm and would be counted again in each. `early` says that the candidate is shown to be within the
+    threshold already. Where it `extends`, `on_no_verdict` waits for the deadline.
     `parts` has the evidence of each distribution, of a metric that judges several: then the steps go on from those.
     `is_chance` says that what keeps it from a pass is no more than versions that don't differ show at such a time.
     """

@@ -20,8 +20,6 @@ from hotswap.telemetry import reason, trace_id
 
 AUDIT_BY = (AuditEvent.id,)
 
-"""Before a verb, of what the API has checked the name of and is about to hand on; what came of it is another event."""
-
 
 @dataclass(frozen=True, slots=True)
 class Wanted:

@@ -49,7 +49,7 @@ class Issued:
     secret: str
 
 
-"""Actions of the audit log after which somebody was shown a secret."""
+SHOW_A_SECRET = (AuditAction.CREATE_TOKEN, AuditAction.ROTATE_TOKEN)
 
 May = Callable[[ServiceToken], None]
 """Raises Forbidden where the caller may not touch this one."""
@@ -169,7 +169,7 @@ def _makers(names: Sequence[str]) -> CompoundSelect[str]:
     named = ServiceTokenRow.name.in_(names)
     made = select(ServiceTokenRow.created_by).where(named)
     told = select(AuditEvent.actor).join(ServiceTokenRow, ServiceTokenRow.token_id == AuditEvent.target_id)
-    return made.union(told.where(named, AuditEvent.action.in_((AuditAction.CREATE_TOKEN, AuditAction.ROTATE_TOKEN))))
+    return made.union(told.where(named, AuditEvent.action.in_(SHOW_A_SECRET)))
 
 
 def _counts(row: ServiceTokenRow, shown: Presented, now: datetime) -> bool:

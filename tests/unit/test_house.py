@@ -2,6 +2,7 @@
 
 import ast
 import io
+import itertools
 import re
 import tokenize
 from collections.abc import Iterator
@@ -42,6 +43,26 @@ def test_every_file_that_a_comment_names_is_there() -> None:
         if not list(ROOT.glob(name))
     ]
     assert lost == []
+
+
+def test_a_string_that_explains_stands_right_below_what_it_explains() -> None:
+    """At the head of a module, class or function, or on the line after an assignment; elsewhere its subject is gone."""
+    dangling = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in sources(*ROOMS)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(body := getattr(node, "body", None), list)
+        for line in dangling_strings(body)
+    ]
+    assert dangling == []
+
+
+def dangling_strings(body: list[ast.stmt]) -> Iterator[int]:
+    for before, each in itertools.pairwise(body):
+        is_string = isinstance(each, ast.Expr) and isinstance(getattr(each.value, "value", None), str)
+        is_below = isinstance(before, ast.Assign | ast.AnnAssign) and each.lineno == (before.end_lineno or 0) + 1
+        if is_string and not is_below:
+            yield each.lineno
 
 
 def test_headers_of_ours_are_named_in_one_module() -> None:

@@ -11,9 +11,8 @@ from hotswap.settings import DatabaseSettings, load
 def run(**options: object) -> None:
     context.configure(target_metadata=Base.metadata, **options)  # type: ignore[arg-type]
     with context.begin_transaction():
-        context.execute(
-            f"SELECT pg_advisory_xact_lock({AdvisoryLock.MIGRATIONS.value})"
-        )  # one at a time, by script or not
+        # One at a time, by script or not.
+        context.execute(f"SELECT pg_advisory_xact_lock({AdvisoryLock.MIGRATIONS.value})")
         context.run_migrations()
 
 
