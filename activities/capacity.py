@@ -5,10 +5,10 @@ for, and a promise before what serves is scaled.
 from temporalio import activity
 
 from activities.acting import acting
+from hotswap.deployments.capacity import Planner, Wanted
 from hotswap.domain.errors import InsufficientCapacity, ValidationFailed
 from hotswap.domain.strategy import immediate_steps
 from hotswap.messages import PlanCapacity, PlannedCapacity, ResizeReplicas
-from hotswap.planner import Planner, Wanted
 
 
 class CapacityActivities:

@@ -6,7 +6,7 @@ from activities.acting import acting
 from hotswap.domain.registry import DeploymentBrief
 from hotswap.messages import ApprovalGiven, Decision, Leftovers, QueueInput, Transition
 from hotswap.ports import Deployments, DesiredApplications, Turns
-from hotswap.telemetry import traced
+from hotswap.telemetry.logs import traced
 
 
 class DeploymentActivities:

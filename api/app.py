@@ -53,45 +53,45 @@ from api.edge import Edge
 from api.limits import RateLimits, impatient
 from api.orchestration import Orchestration
 from api.storage import StorageCalls
-from hotswap.bus import RedisTrafficBus
-from hotswap.drift import DriftMeter
-from hotswap.lifetime import run_service
-from hotswap.oidc import IssuerKeys
-from hotswap.persistence.alerts import PostgresAlerts
-from hotswap.persistence.async_inference import PostgresAsyncInference
-from hotswap.persistence.audit import PostgresAudit
-from hotswap.persistence.capacity import PostgresCapacity
-from hotswap.persistence.changes import PostgresChanges
-from hotswap.persistence.curation import PostgresCuration
-from hotswap.persistence.database import create_engine, create_sessions
-from hotswap.persistence.drift import PostgresDriftRecords
-from hotswap.persistence.freezes import PostgresFreezes
-from hotswap.persistence.garbage import PostgresGarbage
-from hotswap.persistence.gauges import PostgresGauges, RedisGauges
-from hotswap.persistence.history import PostgresHistory
-from hotswap.persistence.idempotency import PostgresIdempotencyKeys
-from hotswap.persistence.lineage import PostgresLineage
-from hotswap.persistence.looks import PostgresLooks
-from hotswap.persistence.measures import PostgresMeasures
-from hotswap.persistence.monitoring import PostgresMonitoring
-from hotswap.persistence.outcomes import PostgresOutcomes
-from hotswap.persistence.queries import Queries
-from hotswap.persistence.service_tokens import PostgresServiceTokens
-from hotswap.persistence.teams import PostgresTeams
-from hotswap.persistence.tenures import PostgresTenures
-from hotswap.persistence.traffic import PostgresTrafficPlans
-from hotswap.persistence.turns import PostgresTurns
-from hotswap.persistence.uploads import PostgresUploads
-from hotswap.persistence.validations import PostgresValidations
-from hotswap.planner import CapacityRules, Planner
+from hotswap.deployments.capacity import CapacityRules, Planner
+from hotswap.monitoring.drift import DriftMeter
+from hotswap.persistence.analysis.looks import PostgresLooks
+from hotswap.persistence.deployments.capacity import PostgresCapacity
+from hotswap.persistence.deployments.freezes import PostgresFreezes
+from hotswap.persistence.deployments.history import PostgresHistory
+from hotswap.persistence.deployments.queries import Queries
+from hotswap.persistence.deployments.tenures import PostgresTenures
+from hotswap.persistence.deployments.turns import PostgresTurns
+from hotswap.persistence.monitoring.alerts import PostgresAlerts
+from hotswap.persistence.monitoring.drift import PostgresDriftRecords
+from hotswap.persistence.monitoring.gauges import PostgresGauges, RedisGauges
+from hotswap.persistence.monitoring.policies import PostgresMonitoring
+from hotswap.persistence.platform.audit import PostgresAudit
+from hotswap.persistence.platform.changes import PostgresChanges
+from hotswap.persistence.platform.database import create_engine, create_sessions
+from hotswap.persistence.platform.idempotency import PostgresIdempotencyKeys
+from hotswap.persistence.platform.service_tokens import PostgresServiceTokens
+from hotswap.persistence.records.async_inference import PostgresAsyncInference
+from hotswap.persistence.records.measures import PostgresMeasures
+from hotswap.persistence.records.outcomes import PostgresOutcomes
+from hotswap.persistence.registry.curation import PostgresCuration
+from hotswap.persistence.registry.garbage import PostgresGarbage
+from hotswap.persistence.registry.lineage import PostgresLineage
+from hotswap.persistence.registry.teams import PostgresTeams
+from hotswap.persistence.registry.uploads import PostgresUploads
+from hotswap.persistence.registry.validations import PostgresValidations
+from hotswap.persistence.traffic.plans import PostgresTrafficPlans
+from hotswap.process.lifetime import run_service
+from hotswap.process.temporal import connect
+from hotswap.schemas.responses import ErrorBody
+from hotswap.security.oidc import IssuerKeys
 from hotswap.settings import Settings
-from hotswap.storage import IMPATIENT, ObjectStorage
-from hotswap.telemetry import mark_ready
-from hotswap.temporal import connect
-from hotswap.tracing import start_tracing
-from hotswap.uploads import MultipartUploads
-from hotswap.views import ErrorBody
-from serving.rayserve import RayServeClient
+from hotswap.storage.multipart import MultipartUploads
+from hotswap.storage.objects import IMPATIENT, ObjectStorage
+from hotswap.telemetry.logs import mark_ready
+from hotswap.telemetry.tracing import start_tracing
+from hotswap.traffic.bus import RedisTrafficBus
+from serving.ray.client import RayServeClient
 
 RAY_PATIENCE_SECONDS = 2.0
 """Of a caller who waits: what can't be looked at in this time is looked at by the workflow."""

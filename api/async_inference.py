@@ -20,9 +20,9 @@ from hotswap.domain.access import Principal
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.headers import ENTITY_HEADER, ENVIRONMENT_HEADER, TESTER_HEADER, VERSION_HEADER
 from hotswap.domain.vocabulary import Environment, InferenceStatus, Role
-from hotswap.persistence.async_inference import Limits, NewInference
+from hotswap.persistence.records.async_inference import Limits, NewInference
 from hotswap.persistence.tables import AsyncInference
-from hotswap.views import AsyncInferenceView, BatchPredictionView, ErrorBody, ErrorView, PredictionView
+from hotswap.schemas.responses import AsyncInferenceView, BatchPredictionView, ErrorBody, ErrorView, PredictionView
 
 router = APIRouter(prefix="/api/v1/inference", tags=["inference"], route_class=GuardedRoute)
 

@@ -8,9 +8,9 @@ from api.context import Reader, With
 from api.paging import Number, Paged
 from api.routing import GuardedRoute
 from api.schemas import QueryWord, Since, Until
-from hotswap.persistence.audit import Wanted
+from hotswap.persistence.platform.audit import Wanted
 from hotswap.persistence.tables import AuditEvent
-from hotswap.views import AuditEventView, AuditPage
+from hotswap.schemas.responses import AuditEventView, AuditPage
 
 router = APIRouter(prefix="/api/v1/audit", tags=["audit"], route_class=GuardedRoute)
 

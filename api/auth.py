@@ -20,14 +20,14 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
 from api.limits import RateLimits, client_address
-from hotswap import service_tokens
 from hotswap.domain.access import Principal
 from hotswap.domain.errors import Forbidden, Unauthorized, Unavailable
 from hotswap.domain.vocabulary import Role
-from hotswap.oidc import IssuerKeys, unverified, verify_issued
-from hotswap.persistence.service_tokens import PostgresServiceTokens
-from hotswap.persistence.teams import PostgresTeams
-from hotswap.security import verify_token
+from hotswap.persistence.platform.service_tokens import PostgresServiceTokens
+from hotswap.persistence.registry.teams import PostgresTeams
+from hotswap.security import service_tokens
+from hotswap.security.jwt import verify_token
+from hotswap.security.oidc import IssuerKeys, unverified, verify_issued
 from hotswap.settings import OidcSettings, SecuritySettings
 
 ENGINEERS = (Role.ML_ENGINEER, Role.ADMIN)

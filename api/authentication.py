@@ -27,9 +27,9 @@ from api.routing import GuardedRoute
 from api.schemas import Login
 from hotswap.domain.access import Grant, Principal
 from hotswap.domain.errors import NotFound, Unauthorized, Unavailable
-from hotswap.security import issue_token
-from hotswap.signing import Jwk, read_keys, signing_key
-from hotswap.views import AccessTokenView, TokenView
+from hotswap.schemas.responses import AccessTokenView, TokenView
+from hotswap.security.jwt import issue_token
+from hotswap.security.signing import Jwk, read_keys, signing_key
 
 router = APIRouter(prefix="/api/v1/authentication", tags=["authentication"], route_class=GuardedRoute)
 published = APIRouter(tags=["authentication"], route_class=GuardedRoute)

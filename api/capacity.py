@@ -7,14 +7,14 @@ refused, since a deployment may well wait until it does. What waits for its turn
 import logging
 
 from api.context import Parts
+from hotswap.deployments.capacity import Wanted
 from hotswap.domain.capacity import CapacityPlan
 from hotswap.domain.errors import HotSwapError, InsufficientCapacity, Unavailable, ValidationFailed
 from hotswap.domain.registry import VersionRef
 from hotswap.domain.strategy import immediate_steps
 from hotswap.domain.vocabulary import DeploymentKind, Environment, OnConflict
-from hotswap.messages import CanaryConfig
-from hotswap.persistence.rows import NewDeployment
-from hotswap.planner import Wanted
+from hotswap.persistence.deployments.rows import NewDeployment
+from hotswap.schemas.strategy import CanaryConfig
 
 logger = logging.getLogger(__name__)
 

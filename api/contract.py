@@ -11,8 +11,8 @@ from hotswap.domain.contract import ContractChange, contract_changes, narrowing
 from hotswap.domain.errors import Conflict, ContractNarrowed, FieldProblem
 from hotswap.domain.registry import VersionRef
 from hotswap.domain.vocabulary import DeploymentKind
-from hotswap.persistence.rows import NewDeployment
-from hotswap.persistence.tenures import Serving
+from hotswap.persistence.deployments.rows import NewDeployment
+from hotswap.persistence.deployments.tenures import Serving
 
 
 async def check_contract(parts: Parts, new: NewDeployment) -> None:

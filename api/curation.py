@@ -13,7 +13,7 @@ from api.presentation import card_view, model_view, version_view
 from api.routing import GuardedRoute
 from api.schemas import AliasName, ChangeModel, Deprecate, GiveAlias, ModelId, Say, VersionId, WriteCard
 from hotswap.domain.errors import Unavailable
-from hotswap.views import CardView, ModelView, VersionView
+from hotswap.schemas.responses import CardView, ModelView, VersionView
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"], route_class=GuardedRoute)
 

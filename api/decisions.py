@@ -21,9 +21,9 @@ from hotswap.domain.errors import Conflict, Forbidden, Unavailable
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment
 from hotswap.messages import API, Abort, Answer, Approve, GoToStep, Pause, Promote, Reject, Request, Resume
-from hotswap.persistence.rows import DeploymentRow
-from hotswap.telemetry import reason
-from hotswap.views import AnswerView
+from hotswap.persistence.deployments.rows import DeploymentRow
+from hotswap.schemas.responses import AnswerView
+from hotswap.telemetry.logs import reason
 
 router = APIRouter(prefix="/api/v1/deployments/{deployment_id}", tags=["deployments"], route_class=GuardedRoute)
 

@@ -22,15 +22,15 @@ from api.presentation import accepted, deployment_view
 from api.registering import telling_of_registration
 from api.routing import GuardedRoute
 from api.schemas import CreateDeployment, DeploymentId, QueryWord, Since, Until, says_resources, split_resources
+from hotswap.deployments.request import with_defaults
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
-from hotswap.launching import with_defaults
-from hotswap.messages import CanaryConfig
-from hotswap.persistence.rows import NewDeployment, WantedDeployments
+from hotswap.persistence.deployments.rows import NewDeployment, WantedDeployments
+from hotswap.schemas.responses import Accepted, DeploymentView, DryRunView, Page
+from hotswap.schemas.strategy import CanaryConfig
 from hotswap.settings import Settings
-from hotswap.views import Accepted, DeploymentView, DryRunView, Page
 
 router = APIRouter(prefix="/api/v1/deployments", tags=["deployments"], route_class=GuardedRoute)
 

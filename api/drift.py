@@ -10,7 +10,7 @@ from api.routing import GuardedRoute
 from api.schemas import ModelId
 from hotswap.domain.errors import NotFound
 from hotswap.domain.vocabulary import Environment
-from hotswap.views import DriftView
+from hotswap.schemas.responses import DriftView
 
 router = APIRouter(prefix="/api/v1/models/{model}/drift", tags=["models"], route_class=GuardedRoute)
 

@@ -13,6 +13,7 @@ from api.contract import changes_of, contract_refusal, same_version_refusal
 from api.launch import check_free
 from api.presentation import step_view
 from api.promotion import promotion_refusal
+from hotswap.deployments.request import promotion_rule
 from hotswap.domain.backtest import HURRIED_SECONDS, backtest_seconds
 from hotswap.domain.capacity import CapacityPlan
 from hotswap.domain.contract import ContractChange
@@ -21,11 +22,9 @@ from hotswap.domain.errors import Conflict, HotSwapError, Unavailable
 from hotswap.domain.forecast import gpu_sum, length
 from hotswap.domain.registry import VersionRef
 from hotswap.domain.strategy import immediate_steps
-from hotswap.launching import promotion_rule
-from hotswap.messages import CanaryConfig
-from hotswap.persistence.rows import NewDeployment
-from hotswap.persistence.tenures import Serving
-from hotswap.views import (
+from hotswap.persistence.deployments.rows import NewDeployment
+from hotswap.persistence.deployments.tenures import Serving
+from hotswap.schemas.responses import (
     ContractChangeView,
     DifferenceView,
     DryRunView,
@@ -34,6 +33,7 @@ from hotswap.views import (
     ServingView,
     StepState,
 )
+from hotswap.schemas.strategy import CanaryConfig
 
 Check = Callable[[Parts, NewDeployment, VersionRef], Awaitable[HotSwapError | None]]
 """Answers the error with which the request would be refused now, or None."""

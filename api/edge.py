@@ -21,9 +21,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import answer, answer_internal
-from hotswap import telemetry
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.headers import REASON_HEADER, REQUEST_ID_HEADER
+from hotswap.telemetry import logs
 
 MAX_BODY_BYTES = 1024 * 1024
 """A registration's metadata is the largest body there is; inference never comes here."""
@@ -70,8 +70,8 @@ class Edge:
         request_id = _request_id(scope)
         trace_id = _trace_id(span) or request_id
         scope.setdefault("state", {}).update(trace_id=trace_id, request_id=request_id)
-        telemetry.trace_id.set(trace_id)
-        telemetry.reason.set(_reason(scope))
+        logs.trace_id.set(trace_id)
+        logs.reason.set(_reason(scope))
         _read_as_json(scope)
         begun, status = time.perf_counter(), 0
 

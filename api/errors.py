@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 
 from hotswap.domain import errors as domain
 from hotswap.domain.errors import FieldProblem, HotSwapError, Unavailable, ValidationFailed, nearest
-from hotswap.values import told
+from hotswap.schemas.fields import told
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from api.context import Reader, With
 from api.explanation import explanation_view
 from api.routing import GuardedRoute
 from api.schemas import DeploymentId
-from hotswap.views import ExplanationView
+from hotswap.schemas.responses import ExplanationView
 
 router = APIRouter(prefix="/api/v1/deployments", tags=["deployments"], route_class=GuardedRoute)
 

@@ -18,12 +18,12 @@ from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.verbs import BACKTEST, START
 from hotswap.domain.verdict import MetricResult
 from hotswap.domain.vocabulary import Environment
-from hotswap.messages import CanaryConfig
-from hotswap.persistence.backtests import backtest_of
-from hotswap.persistence.history import Analysis, Event, Record
-from hotswap.persistence.rows import DeploymentRow
+from hotswap.persistence.analysis.backtests import backtest_of
+from hotswap.persistence.deployments.history import Analysis, Event, Record
+from hotswap.persistence.deployments.rows import DeploymentRow
 from hotswap.persistence.tables import Deployment
-from hotswap.views import AnalysisView, ExplanationView, HappeningKind, HappeningView, RuledMetricView
+from hotswap.schemas.responses import AnalysisView, ExplanationView, HappeningKind, HappeningView, RuledMetricView
+from hotswap.schemas.strategy import CanaryConfig
 
 Rules = Mapping[tuple[str, JudgeName], Metric]
 """What metrics are judged by, by name and judge: a first version's by other judges than those of the next."""

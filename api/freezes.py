@@ -12,8 +12,8 @@ from api.schemas import CreateFreeze, FreezeId
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.queueing import Freeze
 from hotswap.domain.vocabulary import Environment
-from hotswap.persistence.paging import part
-from hotswap.views import FreezeView, Page
+from hotswap.persistence.platform.paging import part
+from hotswap.schemas.responses import FreezeView, Page
 
 router = APIRouter(prefix="/api/v1/freezes", tags=["freezes"], route_class=GuardedRoute)
 

@@ -9,8 +9,8 @@ from fastapi import APIRouter
 from api.context import Admin, Parts, With
 from api.routing import GuardedRoute
 from api.schemas import CollectGarbage
-from hotswap.storage import StoredObject
-from hotswap.views import GarbageItemView, GarbageView
+from hotswap.schemas.responses import GarbageItemView, GarbageView
+from hotswap.storage.objects import StoredObject
 
 MOST = 1_000
 """Of one call: so many are removed within a client's patience."""

@@ -22,7 +22,7 @@ from api.errors import status_of
 from api.schemas import IDEMPOTENCY_KEY
 from hotswap.domain.errors import FieldProblem, HotSwapError, ValidationFailed
 from hotswap.domain.headers import ENTITY_HEADER, ENVIRONMENT_HEADER, TESTER_HEADER, VERSION_HEADER
-from hotswap.persistence.idempotency import Answered, Claim, PostgresIdempotencyKeys
+from hotswap.persistence.platform.idempotency import Answered, Claim, PostgresIdempotencyKeys
 
 HEADER = "Idempotency-Key"
 PATTERN = "^[!-~]{1,255}$"

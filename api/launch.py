@@ -17,15 +17,16 @@ from api.context import Parts
 from api.contract import check_contract
 from api.orchestration import AlreadyRunning
 from api.promotion import check_promotion
+from hotswap.deployments.request import deployment_input
 from hotswap.domain.access import Principal
 from hotswap.domain.errors import Conflict, DeploymentNotFound, Forbidden, Unavailable
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.registry import VersionRef
 from hotswap.domain.vocabulary import Environment, OnConflict
-from hotswap.launching import deployment_input
-from hotswap.messages import CanaryConfig, QueueInput
-from hotswap.persistence.admission import HOW_TO_WAIT
-from hotswap.persistence.rows import DeploymentRow, NewDeployment
+from hotswap.messages import QueueInput
+from hotswap.persistence.deployments.admission import HOW_TO_WAIT
+from hotswap.persistence.deployments.rows import DeploymentRow, NewDeployment
+from hotswap.schemas.strategy import CanaryConfig
 from hotswap.settings import DeploymentSettings
 
 logger = logging.getLogger(__name__)

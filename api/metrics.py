@@ -10,8 +10,8 @@ from api.presentation import metrics_view
 from api.routing import GuardedRoute
 from api.schemas import ModelId
 from hotswap.domain.vocabulary import Environment
-from hotswap.values import Duration
-from hotswap.views import MetricsView
+from hotswap.schemas.fields import Duration
+from hotswap.schemas.responses import MetricsView
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"], route_class=GuardedRoute)
 

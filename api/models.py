@@ -18,8 +18,8 @@ from hotswap.domain.errors import Conflict, HotSwapError, ModelNotFound, Validat
 from hotswap.domain.ids import registration_workflow_id
 from hotswap.domain.vocabulary import Environment, Framework, ModelType, VersionStatus
 from hotswap.messages import RegistrationInput
-from hotswap.persistence.rows import WantedModels
-from hotswap.views import (
+from hotswap.persistence.deployments.rows import WantedModels
+from hotswap.schemas.responses import (
     LineageView,
     ModelView,
     Page,

@@ -10,8 +10,8 @@ from api.paging import Instant, Paged, Plain
 from api.routing import GuardedRoute
 from api.schemas import ModelId, QueryWord
 from hotswap.domain.vocabulary import Environment
-from hotswap.messages import MonitoringConfig
-from hotswap.views import AlertView, MonitoringView, Page
+from hotswap.schemas.monitoring import MonitoringConfig
+from hotswap.schemas.responses import AlertView, MonitoringView, Page
 
 router = APIRouter(prefix="/api/v1", tags=["monitoring"], route_class=GuardedRoute)
 

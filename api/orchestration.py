@@ -46,7 +46,7 @@ from hotswap.messages import (
     ScalingInput,
     ScalingOutcome,
 )
-from hotswap.views import RegistrationStatus
+from hotswap.schemas.responses import RegistrationStatus
 
 CALL_TIMEOUT = timedelta(seconds=5)
 UPDATE_TIMEOUT = timedelta(seconds=8)

@@ -12,8 +12,8 @@ from api.context import Caller, With
 from api.routing import GuardedRoute
 from api.schemas import ReportOutcome, ReportOutcomes, RequestId
 from hotswap.domain.access import Principal
-from hotswap.persistence.outcomes import Reported
-from hotswap.views import OutcomesTaken
+from hotswap.persistence.records.outcomes import Reported
+from hotswap.schemas.responses import OutcomesTaken
 
 router = APIRouter(prefix="/api/v1/inference", tags=["inference"], route_class=GuardedRoute)
 

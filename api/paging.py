@@ -15,9 +15,9 @@ from fastapi import Depends, Query, Request, Response
 
 from api.schemas import Limit, Offset
 from hotswap.domain.errors import ValidationFailed
-from hotswap.persistence.paging import Key, Listing, Window
-from hotswap.views import Page
-from hotswap.views.base import View
+from hotswap.persistence.platform.paging import Key, Listing, Window
+from hotswap.schemas.responses import Page
+from hotswap.schemas.responses.base import View
 
 Item = TypeVar("Item", bound=View)
 

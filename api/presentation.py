@@ -20,15 +20,14 @@ from hotswap.domain.traffic import Counts
 from hotswap.domain.validation import ValidationReport
 from hotswap.domain.verdict import ArmFigures, ConcurrentFigures, MetricResult, Outcome, Verdict
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType, Strategy, VersionStatus
-from hotswap.messages import CanaryConfig
-from hotswap.persistence.backtests import backtest_of
-from hotswap.persistence.drift import ReportRow
-from hotswap.persistence.lineage import Lineage
-from hotswap.persistence.measures import Window
-from hotswap.persistence.rows import DeploymentRow, ModelRow, StepVerdict, VersionRow
+from hotswap.persistence.analysis.backtests import backtest_of
+from hotswap.persistence.deployments.rows import DeploymentRow, ModelRow, StepVerdict, VersionRow
+from hotswap.persistence.monitoring.drift import ReportRow
+from hotswap.persistence.records.measures import Window
+from hotswap.persistence.registry.lineage import Lineage
+from hotswap.persistence.registry.validations import report_of
 from hotswap.persistence.tables import Deployment, Model
-from hotswap.persistence.validations import report_of
-from hotswap.views import (
+from hotswap.schemas.responses import (
     Accepted,
     ArmView,
     BacktestView,
@@ -55,6 +54,7 @@ from hotswap.views import (
     VerdictView,
     VersionView,
 )
+from hotswap.schemas.strategy import CanaryConfig
 
 _QUANTILES = (0.5, 0.95, 0.99)
 _STEPPING = frozenset({DeploymentStatus.PROGRESSING, DeploymentStatus.PAUSED})

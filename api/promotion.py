@@ -8,11 +8,11 @@ deployment isn't: it has to prove itself like any other.
 from dataclasses import replace
 
 from api.context import Parts
+from hotswap.deployments.request import promotion_rule
 from hotswap.domain.errors import FieldProblem, PolicyNotMet
 from hotswap.domain.promotion import PromotionRule, unmet
 from hotswap.domain.registry import VersionRef
-from hotswap.launching import promotion_rule
-from hotswap.persistence.rows import NewDeployment
+from hotswap.persistence.deployments.rows import NewDeployment
 
 
 async def check_promotion(parts: Parts, new: NewDeployment) -> None:

@@ -12,8 +12,8 @@ from hotswap.domain.errors import Conflict, Unavailable
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.verdict import Reason
 from hotswap.messages import Abort
-from hotswap.persistence.rows import DeploymentRow
-from hotswap.views import AnswerView
+from hotswap.persistence.deployments.rows import DeploymentRow
+from hotswap.schemas.responses import AnswerView
 
 
 def too_early(row: DeploymentRow, verb: str) -> Conflict:

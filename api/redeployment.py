@@ -14,15 +14,16 @@ from api.limits import LIMITED
 from api.orchestration import Ended
 from api.routing import GuardedRoute
 from api.schemas import DeploymentId, Say
+from hotswap.deployments.rollback import backward, backward_config
 from hotswap.domain.access import Principal
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.errors import Conflict
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
-from hotswap.messages import API, Abort, CanaryConfig, Retry
-from hotswap.persistence.rows import DeploymentRow, NewDeployment
-from hotswap.rollbacks import backward, backward_config
-from hotswap.views import AnswerView
+from hotswap.messages import API, Abort, Retry
+from hotswap.persistence.deployments.rows import DeploymentRow, NewDeployment
+from hotswap.schemas.responses import AnswerView
+from hotswap.schemas.strategy import CanaryConfig
 
 router = APIRouter(prefix="/api/v1/deployments/{deployment_id}", tags=["deployments"], route_class=GuardedRoute)
 

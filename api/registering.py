@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from api.context import Parts
 from api.orchestration import registration_path
 from hotswap.domain.errors import HotSwapError, ModelNotFound, Unavailable, VersionNotFound
-from hotswap.views import RegistrationStatus
+from hotswap.schemas.responses import RegistrationStatus
 
 
 @asynccontextmanager

@@ -21,10 +21,10 @@ from api.schemas import Body, DeploymentId
 from hotswap.domain.analysis import Bake
 from hotswap.domain.errors import Conflict
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.messages import CanaryConfig
-from hotswap.persistence.history import Analysis
-from hotswap.persistence.rows import DeploymentRow
-from hotswap.views import MetricView, ReplayedStepView, ReplayView
+from hotswap.persistence.deployments.history import Analysis
+from hotswap.persistence.deployments.rows import DeploymentRow
+from hotswap.schemas.responses import MetricView, ReplayedStepView, ReplayView
+from hotswap.schemas.strategy import CanaryConfig
 
 if TYPE_CHECKING:
     from hotswap.analysis.replay import Replayed

@@ -14,8 +14,8 @@ from hotswap.domain.errors import Conflict, ValidationFailed
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment
 from hotswap.messages import ScalingInput
-from hotswap.telemetry import reason
-from hotswap.views import AnswerView
+from hotswap.schemas.responses import AnswerView
+from hotswap.telemetry.logs import reason
 
 router = APIRouter(prefix="/api/v1/deployments/{deployment_id}", tags=["deployments"], route_class=GuardedRoute)
 

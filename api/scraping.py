@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.context import Gauges, Reader, With
 from api.routing import GuardedRoute
 from hotswap.domain.errors import HotSwapError
-from hotswap.persistence.gauges import Gauge
+from hotswap.persistence.monitoring.gauges import Gauge
 
 READ_SECONDS = 5.0
 """For one server; Prometheus itself gives up after ten."""

@@ -18,9 +18,9 @@ from api.schemas import CreateToken, RotateToken, Say, TokenId
 from hotswap.domain.access import Grant, Principal
 from hotswap.domain.errors import Forbidden
 from hotswap.domain.vocabulary import Role
-from hotswap.persistence.paging import part
-from hotswap.persistence.service_tokens import Issued, May, ServiceToken
-from hotswap.views import NewServiceTokenView, Page, ServiceTokenView
+from hotswap.persistence.platform.paging import part
+from hotswap.persistence.platform.service_tokens import Issued, May, ServiceToken
+from hotswap.schemas.responses import NewServiceTokenView, Page, ServiceTokenView
 
 router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"], route_class=GuardedRoute)
 

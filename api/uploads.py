@@ -15,11 +15,11 @@ from api.routing import GuardedRoute
 from api.schemas import BeginUpload, ModelId, UploadId
 from hotswap.domain.errors import Conflict, ModelNotFound, ValidationFailed
 from hotswap.domain.ids import check_model_name
+from hotswap.persistence.registry.uploads import Wanted
 from hotswap.persistence.tables import UploadRow
-from hotswap.persistence.uploads import Wanted
-from hotswap.storage import split_uri
-from hotswap.uploads import PartsRefused, PartsThere, sizes_of_parts
-from hotswap.views import PartView, UploadView
+from hotswap.schemas.responses import PartView, UploadView
+from hotswap.storage.multipart import PartsRefused, PartsThere, sizes_of_parts
+from hotswap.storage.objects import split_uri
 
 PREFIX = "uploads/"
 """What people push lies below it, so that garbage collection can tell it from what they put elsewhere themselves."""

@@ -6,8 +6,8 @@ from api.context import Admin, Parts, Reader, With
 from api.presentation import validation_view
 from api.routing import GuardedRoute
 from api.schemas import ModelId, OverrideValidation, Say, VersionId
-from hotswap.persistence.rows import VersionRow
-from hotswap.views import OverrideView, VersionValidationView
+from hotswap.persistence.deployments.rows import VersionRow
+from hotswap.schemas.responses import OverrideView, VersionValidationView
 
 router = APIRouter(
     prefix="/api/v1/models/{model}/versions/{version}/validation", tags=["models"], route_class=GuardedRoute

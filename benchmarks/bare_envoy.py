@@ -11,7 +11,7 @@ from typing import Any
 import envoy
 
 from benchmarks.load import HOST
-from hotswap.cli.stack.probes import listens
+from hotswap.stack.probes import listens
 from tests.fixtures.patience import wait_until
 from tests.fixtures.ports import free_port
 

@@ -16,7 +16,7 @@ from benchmarks.plain_serve import plain_serve
 from benchmarks.world import MODEL, World
 from hotswap.domain.application import application_name
 from hotswap.domain.vocabulary import Environment
-from serving.rayserve import RayServeClient
+from serving.ray.client import RayServeClient
 
 ROUNDS = 5
 SECONDS = 3.0

@@ -15,8 +15,8 @@ import psycopg
 from benchmarks.figure import Figure, percentile
 from benchmarks.world import MODEL, World
 from hotswap.domain.vocabulary import ArmName, InferenceStatus
+from hotswap.inference.records import InferenceRecord, encode_record
 from hotswap.persistence.recorder import Writable, make_partitions, write
-from hotswap.records import InferenceRecord, encode_record
 
 RECORDS, HOURS = 10_000_000, 700
 """Not quite a month, so that the longest window holds all of them."""

@@ -13,8 +13,8 @@ from temporalio.api.enums.v1 import EventType
 
 from benchmarks.figure import Figure, percentile
 from benchmarks.world import QUICK_CANARY, World
-from hotswap.cli.demo.history import weight_changes
-from hotswap.cli.stack.supervisor import SETTLED_S
+from hotswap.demo.history import weight_changes
+from hotswap.stack.supervisor import SETTLED_S
 from tests.fixtures.patience import wait_until
 
 ABORTS = 30

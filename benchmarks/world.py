@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 
 from temporalio.client import Client
 
-from hotswap.cli.demo.models import TrainedModels, train
-from hotswap.cli.demo.traffic import Traffic
+from hotswap.demo.models import TrainedModels, train
+from hotswap.demo.traffic import Traffic
 from hotswap.domain.ids import deployment_workflow_id
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment
-from hotswap.temporal import connect
-from hotswap.views import DeploymentView
+from hotswap.process.temporal import connect
+from hotswap.schemas.responses import DeploymentView
 from tests.fixtures.ports import free_base
 from tests.fixtures.stack import Stack, described, hotswap
 

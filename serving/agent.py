@@ -17,16 +17,16 @@ import msgspec
 from anyio import create_task_group
 from redis.asyncio import Redis
 
-from hotswap.bus import RedisTrafficBus, decode_plan
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.traffic import Arm, ProxyReport, Route, TrafficPlan
-from hotswap.files import write_atomically
-from hotswap.lifetime import run_service, until_terminated
-from hotswap.oidc import IssuerKeys
-from hotswap.plain_http import plain_client
 from hotswap.ports import ServeCluster, TrafficBus
+from hotswap.process.lifetime import run_service, until_terminated
+from hotswap.process.plain_http import plain_client
+from hotswap.security.oidc import IssuerKeys
 from hotswap.settings import TrafficAgentSettings
-from hotswap.telemetry import mark_ready
+from hotswap.storage.files import write_atomically
+from hotswap.telemetry.logs import mark_ready
+from hotswap.traffic.bus import RedisTrafficBus, decode_plan
 from serving.counting import GrowingCounts
 from serving.draining import Draining
 from serving.envoy import prepare
@@ -37,7 +37,7 @@ from serving.envoy.fallback import Fallback, composite_cluster, fallbacks
 from serving.envoy.files import api_address, current_jwt_filter, write_resources
 from serving.envoy.gateway import CDS, ECDS, RDS
 from serving.envoy.routes import route_configuration
-from serving.rayserve import RayServeClient
+from serving.ray.client import RayServeClient
 
 POLL_SECONDS = 0.5
 LOOK_SECONDS = 1.0

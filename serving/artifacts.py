@@ -23,8 +23,8 @@ from filelock import FileLock
 
 from hotswap.domain.application import ArtifactRef
 from hotswap.domain.errors import ValidationFailed
-from hotswap.files import sync
-from hotswap.storage import CHUNK_BYTES, ObjectStorage
+from hotswap.storage.files import sync
+from hotswap.storage.objects import CHUNK_BYTES, ObjectStorage
 
 MOST_MEMBERS = 10_000
 MOST_UNPACKED_BYTES = 8 * 1024**3

@@ -19,7 +19,7 @@ from hotswap.domain.backtest import RecordedRequest, Reply, ReplyKind
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.headers import BACKTEST_HEADER, MODEL_SECONDS_HEADER
 from hotswap.domain.vocabulary import RequestForm
-from hotswap.plain_http import plain_client
+from hotswap.process.plain_http import plain_client
 from serving.open_inference.signature import CONFIDENCE
 from serving.open_inference.tensors import BYTES
 

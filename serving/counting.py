@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from hotswap.domain.traffic import Counts
-from hotswap.files import write_atomically
+from hotswap.storage.files import write_atomically
 from serving.envoy.admin import Tally
 
 FORGET_SECONDS = 600.0

@@ -29,7 +29,7 @@ from hotswap.domain.errors import (
 from hotswap.domain.headers import BACKTEST_HEADER, MODEL_SECONDS_HEADER, REFUSED_HEADER
 from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.vocabulary import InferenceStatus
-from hotswap.records import InferenceRecord, encode_record, to_json
+from hotswap.inference.records import InferenceRecord, encode_record, to_json
 from serving import request_headers
 from serving.asgi import ClientGone, Receive, unless_gone
 from serving.batching import Batcher

@@ -14,7 +14,7 @@ import msgspec
 
 from hotswap.domain.errors import SchemaValidationFailed, ValidationFailed
 from hotswap.domain.registry import GoldenRequest
-from hotswap.records import to_json
+from hotswap.inference.records import to_json
 from serving.runtimes import Model, Prediction
 from serving.schemas import FeatureSchema, example
 

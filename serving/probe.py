@@ -7,7 +7,7 @@ import httpx
 
 from hotswap.domain.application import ApplicationSpec
 from hotswap.domain.errors import ReplicasFailed
-from hotswap.plain_http import plain_client
+from hotswap.process.plain_http import plain_client
 from serving.answers import answering, readable
 
 

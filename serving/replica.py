@@ -11,7 +11,7 @@ from ray import serve
 
 from hotswap.domain.application import ApplicationSpec
 from hotswap.settings import ReplicaSettings, load
-from hotswap.storage import ObjectStorage
+from hotswap.storage.objects import ObjectStorage
 from serving.artifacts import ArtifactCache
 from serving.engine import Engine
 from serving.golden import golden_requests

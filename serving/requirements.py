@@ -15,7 +15,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from hotswap.domain.errors import ValidationFailed
-from hotswap.requirements import checked
+from hotswap.schemas.requirements import checked
 
 SECONDS = 300.0
 MOST_LISTED_BYTES = 100_000

@@ -16,11 +16,11 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from hotswap.files import write_atomically
-from hotswap.lifetime import run_service, until_terminated
-from hotswap.records import STREAM, encode_batch
+from hotswap.inference.records import STREAM, encode_batch
+from hotswap.process.lifetime import run_service, until_terminated
 from hotswap.settings import ShipperSettings
-from hotswap.telemetry import mark_ready
+from hotswap.storage.files import write_atomically
+from hotswap.telemetry.logs import mark_ready
 from serving.spool import Found, dropped, has_writer, read_frames, segments
 
 POLL_SECONDS = 0.25

@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.policy import Fail, RollBack
     from hotswap.domain.verdict import Reason
     from hotswap.messages import DeploymentInput, DeploymentOutcome, RaiseAlert, Transition
-    from hotswap.telemetry import trace_id
+    from hotswap.telemetry.logs import trace_id
     from workflows.calls import cause_of
     from workflows.retreat import Retreat
 

@@ -35,7 +35,7 @@ with workflow.unsafe.imports_passed_through():
         Rollback,
         Scale,
     )
-    from hotswap.telemetry import trace_id
+    from hotswap.telemetry.logs import trace_id
     from workflows import story
     from workflows.inbox import malformed, verb
 

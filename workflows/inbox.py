@@ -13,8 +13,9 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from hotswap.domain.errors import ValidationFailed
-from hotswap.messages import Answer, Message
-from hotswap.temporal import describe
+from hotswap.messages import Answer
+from hotswap.process.temporal import describe
+from hotswap.schemas.base import Message
 
 Kind = TypeVar("Kind", bound=Message)
 

@@ -38,50 +38,50 @@ from activities.validation import ValidationActivities
 from hotswap import ports as port
 from hotswap.analysis.backtest import compare
 from hotswap.analysis.judge import Judging
-from hotswap.answering import Answering
-from hotswap.bus import RedisTrafficBus
+from hotswap.deployments.capacity import CapacityRules, Planner
+from hotswap.deployments.rollback import Rollbacks
 from hotswap.domain.analysis import Source
-from hotswap.drift import DriftMeter
-from hotswap.lifetime import run_service
+from hotswap.inference.gateway import InferenceGateway
+from hotswap.inference.worker import Answering
 from hotswap.messages import TASK_QUEUE, waiting_queue, watch_queue
-from hotswap.monitor import ActiveVersionMonitor
-from hotswap.persistence.accuracy import PostgresAccuracy
-from hotswap.persistence.alerts import PostgresAlerts
-from hotswap.persistence.answers import PostgresAnswers
-from hotswap.persistence.applications import PostgresApplications
-from hotswap.persistence.async_inference import PostgresAsyncInference
-from hotswap.persistence.backtests import PostgresBacktests
-from hotswap.persistence.bell import PostgresBell
-from hotswap.persistence.capacity import PostgresCapacity
-from hotswap.persistence.census import PostgresCensus
-from hotswap.persistence.database import Sessions, create_engine, create_sessions
-from hotswap.persistence.deployments import PostgresDeployments
-from hotswap.persistence.drift import PostgresDriftRecords
-from hotswap.persistence.looks import PostgresLooks
-from hotswap.persistence.monitor import PostgresMonitorData
-from hotswap.persistence.predictions import PostgresPredictions
-from hotswap.persistence.queries import Queries
-from hotswap.persistence.registry import PostgresRegistry
-from hotswap.persistence.slots import PostgresSlots
-from hotswap.persistence.tenures import PostgresTenures
-from hotswap.persistence.traffic import PostgresTrafficPlans
-from hotswap.persistence.turns import PostgresTurns
-from hotswap.planner import CapacityRules, Planner
-from hotswap.providers.announcer import WebhookAnnouncer
-from hotswap.providers.gateway import InferenceGateway
-from hotswap.providers.prometheus import PrometheusMeter
-from hotswap.providers.webhook import WebhookMeter
-from hotswap.rollbacks import Rollbacks
+from hotswap.metrics_sources.prometheus import PrometheusMeter
+from hotswap.metrics_sources.webhook import WebhookMeter
+from hotswap.monitoring.drift import DriftMeter
+from hotswap.monitoring.monitor import ActiveVersionMonitor
+from hotswap.notifications.webhooks import WebhookAnnouncer
+from hotswap.persistence.analysis.accuracy import PostgresAccuracy
+from hotswap.persistence.analysis.answers import PostgresAnswers
+from hotswap.persistence.analysis.backtests import PostgresBacktests
+from hotswap.persistence.analysis.census import PostgresCensus
+from hotswap.persistence.analysis.looks import PostgresLooks
+from hotswap.persistence.analysis.predictions import PostgresPredictions
+from hotswap.persistence.deployments.applications import PostgresApplications
+from hotswap.persistence.deployments.capacity import PostgresCapacity
+from hotswap.persistence.deployments.deployments import PostgresDeployments
+from hotswap.persistence.deployments.queries import Queries
+from hotswap.persistence.deployments.slots import PostgresSlots
+from hotswap.persistence.deployments.tenures import PostgresTenures
+from hotswap.persistence.deployments.turns import PostgresTurns
+from hotswap.persistence.monitoring.alerts import PostgresAlerts
+from hotswap.persistence.monitoring.drift import PostgresDriftRecords
+from hotswap.persistence.monitoring.monitor import PostgresMonitorData
+from hotswap.persistence.platform.bell import PostgresBell
+from hotswap.persistence.platform.database import Sessions, create_engine, create_sessions
+from hotswap.persistence.records.async_inference import PostgresAsyncInference
+from hotswap.persistence.registry.versions import PostgresRegistry
+from hotswap.persistence.traffic.plans import PostgresTrafficPlans
+from hotswap.process.lifetime import run_service
+from hotswap.process.temporal import connect
 from hotswap.settings import Settings
-from hotswap.storage import ObjectStorage
-from hotswap.telemetry import mark_ready
-from hotswap.temporal import connect
-from hotswap.tracing import start_tracing
+from hotswap.storage.objects import ObjectStorage
+from hotswap.telemetry.logs import mark_ready
+from hotswap.telemetry.tracing import start_tracing
+from hotswap.traffic.bus import RedisTrafficBus
 from serving.artifacts import ArtifactCache
 from serving.backtest import HttpReplicaAsker
 from serving.inspection import SubprocessInspector
 from serving.probe import HttpReplicaProbe
-from serving.rayserve import RayServeClient
+from serving.ray.client import RayServeClient
 from serving.runtimes import Terms
 from workflows.deployment import DeploymentWorkflow
 from workflows.monitor import AnnouncementWorkflow, MonitorWorkflow

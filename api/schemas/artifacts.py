@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from api.schemas.base import Body
 from api.schemas.registration import Checksum
-from hotswap.values import Flag, Whole
+from hotswap.schemas.fields import Flag, Whole
 
 UploadId = Annotated[str, Path(pattern=r"^upl-[a-z0-9]{1,40}$", description="the upload's id")]
 

@@ -17,7 +17,7 @@ from api.schemas.registration import SemVerOrAlias
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.errors import FieldProblem, ValidationFailed
 from hotswap.domain.vocabulary import Environment, OnConflict, Strategy
-from hotswap.values import Duration, Flag, Number, Whole
+from hotswap.schemas.fields import Duration, Flag, Number, Whole
 
 
 def _ray_gpus(gpus: float) -> float:

@@ -21,8 +21,8 @@ from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.ids import ALIAS, MODEL_NAME, check_model_name, normalise_sha256
 from hotswap.domain.registry import Registration
 from hotswap.domain.vocabulary import Framework, ModelType
-from hotswap.requirements import checked
-from hotswap.values import Flag, Number, Whole, by_domain, semantic_version
+from hotswap.schemas.fields import Flag, Number, Whole, by_domain, semantic_version
+from hotswap.schemas.requirements import checked
 
 _IDENTIFIER = "(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)"
 _NUMBER = "(0|[1-9][0-9]*)"

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, WithJ
 from api.schemas.base import Body, Text
 from hotswap.domain.access import MOST_TEAM_LENGTH, Grant
 from hotswap.domain.vocabulary import Role
-from hotswap.service_tokens import ID_PREFIX
-from hotswap.values import Duration
+from hotswap.schemas.fields import Duration
+from hotswap.security.service_tokens import ID_PREFIX
 
 LONGEST_LIFE, LONGEST_OVERLAP = timedelta(days=366), timedelta(days=30)
 

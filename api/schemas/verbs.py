@@ -4,7 +4,7 @@ from pydantic import ConfigDict, Field
 
 from api.schemas.base import Body, Text
 from api.schemas.deployments import Replicas
-from hotswap.values import Flag, Whole
+from hotswap.schemas.fields import Flag, Whole
 
 
 class Say(Body):

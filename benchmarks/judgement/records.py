@@ -9,8 +9,8 @@ import numpy as np
 from benchmarks.judgement.requests import LABELS, NOBODY, Bools, Floats, Ints
 from hotswap.domain.analysis import ANSWER, RESCUES, Entities, Moments, Reading
 from hotswap.domain.traffic import BUCKETS_PER_OCTAVE, bucket_bound
-from hotswap.persistence.census import MEDIAN
-from hotswap.persistence.draws import Values, reading
+from hotswap.persistence.analysis.census import MEDIAN
+from hotswap.persistence.analysis.draws import Values, reading
 
 PLACES = 24 * BUCKETS_PER_OCTAVE
 """Buckets of latency, up to 2^24 microseconds."""

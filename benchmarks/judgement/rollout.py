@@ -29,7 +29,8 @@ from hotswap.domain.fleet import Scale
 from hotswap.domain.traffic import FULL, Counts, total_counts
 from hotswap.domain.verdict import Reason, Verdict
 from hotswap.domain.vocabulary import Environment
-from hotswap.messages import BacktestVersion, CanaryConfig, VerifiedWeight, Watch
+from hotswap.messages import BacktestVersion, VerifiedWeight, Watch
+from hotswap.schemas.strategy import CanaryConfig
 
 
 class _NoLooks:

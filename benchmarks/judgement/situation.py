@@ -14,7 +14,7 @@ from benchmarks.judgement.requests import Begins
 from benchmarks.judgement.rollout import rolled_out, tried_on_records
 from benchmarks.judgement.world import Disturbs, World
 from hotswap.domain.policy import Asked
-from hotswap.messages import CanaryConfig
+from hotswap.schemas.strategy import CanaryConfig
 
 CONFIG: dict[str, Any] = {"canaryPercentage": 10, "incrementStep": 40, "monitoringDuration": "PT1M"}
 """10, 50, 90 and 100%, a minute each: all else is what a deployment has that says nothing."""

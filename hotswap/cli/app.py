@@ -28,10 +28,10 @@ from hotswap.cli import (
     validation,
     watch,
 )
+from hotswap.cli import stack as stack_commands
 from hotswap.cli.console import ErrorsToldGroup
-from hotswap.cli.demo import demo as run_demo
+from hotswap.cli.demo import demo
 from hotswap.cli.options import examples
-from hotswap.cli.stack import commands as stack_commands
 
 _ID = "dep-1a2b3c4d5e6f"
 
@@ -69,7 +69,7 @@ _add(
     STACK, stack_commands.env, "hotswap env", 'eval "$(hotswap env --shell)"', "hotswap env --json | jq -r .urls.public"
 )
 app.add_typer(keys.app, name="keys", rich_help_panel=STACK)
-_add(STACK, run_demo, "hotswap demo --port-base 30000", "hotswap demo --data-dir /var/lib/hotswap-demo --keep")
+_add(STACK, demo, "hotswap demo --port-base 30000", "hotswap demo --data-dir /var/lib/hotswap-demo --keep")
 app.add_typer(database.app, name="db", rich_help_panel=STACK)
 models.app.command(epilog=examples("hotswap models change fraud-detection --owner ann --tag fraud --tag tier-1"))(
     curation.change

@@ -15,7 +15,7 @@ from hotswap.cli.models import register_and_show
 from hotswap.cli.options import AsJson, examples, json_object
 from hotswap.client.packing import NotPackable, is_archive, pack
 from hotswap.domain.vocabulary import Framework, ModelType
-from hotswap.views import UploadView
+from hotswap.schemas.responses import UploadView
 
 GC = examples("hotswap artifacts gc", "hotswap artifacts gc --apply", 'hotswap artifacts gc --prefix "" --json')
 

@@ -18,10 +18,10 @@ from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperGroup
 
+from hotswap.bootstrap.layout import StackError
 from hotswap.cli.outcome import Exit
-from hotswap.cli.stack.layout import StackError
 from hotswap.client import ApiError, HotSwap, token_of
-from hotswap.views import View
+from hotswap.schemas.responses import View
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -68,9 +68,9 @@ def connect() -> HotSwap:
             return HotSwap(url, token_of(os.environ), reason=os.environ.get("HOTSWAP_REASON"))
         except ValueError as error:
             raise CommandFailed(str(error)) from None
-    from hotswap.cli.stack.layout import locate
-    from hotswap.cli.stack.lifecycle import read_state
-    from hotswap.cli.stack.ports import HOST
+    from hotswap.bootstrap.layout import locate
+    from hotswap.stack.lifecycle import read_state
+    from hotswap.stack.ports import HOST
 
     layout = locate(None)
     state = read_state(layout)

@@ -10,7 +10,7 @@ import typer
 from hotswap.cli.console import connect, err, out, show_json
 from hotswap.cli.models import Model, show_version
 from hotswap.cli.options import AsJson
-from hotswap.views import ModelView
+from hotswap.schemas.responses import ModelView
 
 
 def change(

@@ -11,7 +11,7 @@ from hotswap.cli.console import connect, err, out, show_json
 from hotswap.cli.options import AsJson, Timeout, Wait, check_timeout
 from hotswap.cli.watch import follow
 from hotswap.client import HotSwap
-from hotswap.views import AnswerView, DeploymentView
+from hotswap.schemas.responses import AnswerView, DeploymentView
 
 Deployment = Annotated[str, typer.Argument(help="The deployment's id.", show_default=False)]
 Reason = Annotated[str | None, typer.Option(help="Why; it is kept with the deployment.")]

@@ -11,7 +11,7 @@ from hotswap.cli.options import AsJson, Timeout, Wait, check_timeout, json_objec
 from hotswap.cli.watch import follow, report
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment, OnConflict, Strategy
-from hotswap.views import DeploymentView
+from hotswap.schemas.responses import DeploymentView
 
 
 def deploy(

@@ -7,7 +7,7 @@ import typer
 from hotswap.cli.console import connect, facts, out, show_json, show_table, table
 from hotswap.cli.options import AsJson
 from hotswap.domain.vocabulary import Environment
-from hotswap.views import DriftView
+from hotswap.schemas.responses import DriftView
 
 
 def drift(

@@ -11,7 +11,7 @@ from rich.text import Text
 from hotswap.cli.console import facts, show_json, show_table, table
 from hotswap.cli.outcome import Exit
 from hotswap.domain.strategy import OnLimit
-from hotswap.views import DryRunView, GpuSumView, PauseView, StepView
+from hotswap.schemas.responses import DryRunView, GpuSumView, PauseView, StepView
 
 
 def show(seen: DryRunView, *, as_json: bool) -> Exit:

@@ -7,7 +7,14 @@ import typer
 
 from hotswap.cli.console import connect, out, show_json
 from hotswap.cli.options import AsJson
-from hotswap.views import AnalysisView, ArmView, ConcurrentView, ExplanationView, HappeningView, RuledMetricView
+from hotswap.schemas.responses import (
+    AnalysisView,
+    ArmView,
+    ConcurrentView,
+    ExplanationView,
+    HappeningView,
+    RuledMetricView,
+)
 
 Deployment = Annotated[str, typer.Argument(help="The deployment's id.", show_default=False)]
 

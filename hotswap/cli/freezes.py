@@ -9,7 +9,7 @@ from hotswap.cli.console import CommandFailed, connect, out, show_json, show_tab
 from hotswap.cli.options import AsJson, moment, moment_or_duration
 from hotswap.client import HotSwap
 from hotswap.domain.vocabulary import Environment
-from hotswap.views import FreezeView
+from hotswap.schemas.responses import FreezeView
 
 
 def freeze(

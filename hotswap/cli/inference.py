@@ -12,7 +12,7 @@ from hotswap.cli.options import AsJson, check_timeout, duration, json_value
 from hotswap.cli.outcome import Exit
 from hotswap.client import HotSwap
 from hotswap.domain.vocabulary import Environment, InferenceStatus
-from hotswap.views import AsyncInferenceView, BatchPredictionView, PredictionView
+from hotswap.schemas.responses import AsyncInferenceView, BatchPredictionView, PredictionView
 
 INTERVAL_SECONDS = 0.5
 

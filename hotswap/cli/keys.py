@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
+from hotswap.bootstrap.layout import Layout, locate
 from hotswap.cli.console import CommandFailed, show_json, show_table, table
 from hotswap.cli.options import AsJson, duration, examples
-from hotswap.cli.stack.commands import DataDir
-from hotswap.cli.stack.layout import Layout, locate
+from hotswap.cli.stack import DataDir
 from hotswap.domain.errors import HotSwapError
 
 app = typer.Typer(
@@ -51,7 +51,7 @@ def rotate(
     as_json: AsJson = False,
 ) -> None:
     """Make a new signing key, published at once and used a minute later. Tokens of the old ones stay good."""
-    from hotswap.cli.stack import credentials
+    from hotswap.bootstrap import credentials
 
     layout = _place(data_dir)
     signs_at = datetime.now(UTC) + (timedelta() if now else after or PUBLISHED_BEFORE)
@@ -72,7 +72,7 @@ def retire(
     as_json: AsJson = False,
 ) -> None:
     """Take a key out of use that no longer signs: every token that it signed is refused within seconds."""
-    from hotswap.cli.stack import credentials
+    from hotswap.bootstrap import credentials
 
     layout = _place(data_dir)
     try:
@@ -92,8 +92,8 @@ def _place(data_dir: DataDir) -> Layout:
 
 
 def _show(layout: Layout, *, as_json: bool) -> None:
-    from hotswap import signing
-    from hotswap.cli.stack import credentials
+    from hotswap.bootstrap import credentials
+    from hotswap.security import signing
 
     now = datetime.now(UTC)
     keys = credentials.signing_keys(credentials.load(layout))

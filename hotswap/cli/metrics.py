@@ -11,7 +11,7 @@ from rich.text import Text
 from hotswap.cli.console import connect, facts, show_json, show_table, table
 from hotswap.cli.options import AsJson, duration
 from hotswap.domain.vocabulary import Environment
-from hotswap.views import LatencyView, MetricsView
+from hotswap.schemas.responses import LatencyView, MetricsView
 
 
 def metrics(

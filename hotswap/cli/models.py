@@ -10,7 +10,7 @@ import typer
 from hotswap.cli.console import connect, err, facts, out, show_json, show_table, table
 from hotswap.cli.options import AsJson, examples, json_object, moment
 from hotswap.domain.vocabulary import Environment, Framework, ModelType
-from hotswap.views import RegistrationView, VersionView
+from hotswap.schemas.responses import RegistrationView, VersionView
 
 LIST = examples("hotswap models list --framework ONNX", "hotswap models list --json | jq -r '.items[].name'")
 REGISTER = examples(

@@ -8,7 +8,7 @@ from hotswap.cli.console import connect, facts, show_json, show_table, table
 from hotswap.cli.options import AsJson
 from hotswap.domain.monitoring import OnDegraded
 from hotswap.domain.vocabulary import Environment
-from hotswap.views import AlertView
+from hotswap.schemas.responses import AlertView
 
 
 def monitoring(

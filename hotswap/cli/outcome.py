@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.verdict import Reason
-from hotswap.views import DeploymentView
+from hotswap.schemas.responses import DeploymentView
 
 
 class Exit(IntEnum):

@@ -7,7 +7,7 @@ import typer
 
 from hotswap.cli.console import connect, err, out, show_json, show_table, shown_at, table
 from hotswap.cli.options import AsJson, duration, examples
-from hotswap.views import NewServiceTokenView, ServiceTokenView
+from hotswap.schemas.responses import NewServiceTokenView, ServiceTokenView
 
 CREATE = examples(
     "hotswap tokens create checkout --role Application",

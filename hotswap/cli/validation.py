@@ -6,7 +6,7 @@ import typer
 
 from hotswap.cli.console import connect, err, out, show_json, show_table, table
 from hotswap.cli.options import AsJson
-from hotswap.views import VersionValidationView
+from hotswap.schemas.responses import VersionValidationView
 
 Model = Annotated[str, typer.Argument(help="The model's name or id.", show_default=False)]
 Version = Annotated[str, typer.Argument(help="Which version, or its alias.", show_default=False)]

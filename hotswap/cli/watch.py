@@ -22,7 +22,7 @@ from hotswap.cli.console import connect, err, facts, out, show_json, table
 from hotswap.cli.options import AsJson, Timeout
 from hotswap.client import ApiError, HotSwap
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.views import ArmView, DeploymentView, StepState, StepView, VerdictView
+from hotswap.schemas.responses import ArmView, DeploymentView, StepState, StepView, VerdictView
 
 INTERVAL_SECONDS = 0.5
 PATIENCE_SECONDS = 60.0

@@ -27,8 +27,8 @@ from hotswap.client.deployments import Deployments
 from hotswap.client.inference import Inference
 from hotswap.client.registry import Registry
 from hotswap.client.transport import ApiError, Transport
-from hotswap.views import AuditPage, Page
-from hotswap.views.base import Item
+from hotswap.schemas.responses import AuditPage, Page
+from hotswap.schemas.responses.base import Item
 
 __all__ = ["ApiError", "HotSwap", "token_of"]
 

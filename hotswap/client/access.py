@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from hotswap.client.calls import Calls, quoted, read, spelled
-from hotswap.views import NewServiceTokenView, Page, ServiceTokenView, TokenView
+from hotswap.schemas.responses import NewServiceTokenView, Page, ServiceTokenView, TokenView
 
 TOKENS = "/api/v1/tokens"
 

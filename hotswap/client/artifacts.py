@@ -15,7 +15,7 @@ import httpx
 from hotswap.client.calls import Calls, quoted, read
 from hotswap.client.packing import sha256_of
 from hotswap.client.transport import ApiError
-from hotswap.views import GarbageView, PartView, UploadView
+from hotswap.schemas.responses import GarbageView, PartView, UploadView
 
 CHUNK_BYTES = 256 * 1024
 AT_ONCE = 4

@@ -6,9 +6,9 @@ from urllib.parse import quote
 
 import httpx
 
-from hotswap import values
 from hotswap.client.transport import Transport
-from hotswap.views import View
+from hotswap.schemas import fields
+from hotswap.schemas.responses import View
 
 Answered = TypeVar("Answered", bound=View)
 
@@ -29,4 +29,4 @@ def quoted(name: str) -> str:
 
 def spelled(length: timedelta | None) -> str | None:
     """As ISO-8601 writes it; None of what isn't said."""
-    return None if length is None else values.spelled(length)
+    return None if length is None else fields.spelled(length)

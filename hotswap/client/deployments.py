@@ -8,7 +8,7 @@ from typing import Any
 
 from hotswap.client.asking import deployment_body
 from hotswap.client.calls import Calls, quoted, read, spelled
-from hotswap.views import (
+from hotswap.schemas.responses import (
     Accepted,
     AnswerView,
     DeploymentView,

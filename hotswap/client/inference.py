@@ -8,7 +8,7 @@ from typing import Any
 from hotswap.client.asking import routing_headers
 from hotswap.client.calls import Calls, quoted, read
 from hotswap.domain.headers import REQUEST_ID_HEADER
-from hotswap.views import AsyncInferenceView, BatchPredictionView, OutcomesTaken, PredictionView
+from hotswap.schemas.responses import AsyncInferenceView, BatchPredictionView, OutcomesTaken, PredictionView
 
 MOST_OUTCOMES = 1_000
 """In one call."""

@@ -9,7 +9,7 @@ import httpx
 
 from hotswap.client.calls import Calls, quoted, read, spelled
 from hotswap.client.transport import ApiError
-from hotswap.views import (
+from hotswap.schemas.responses import (
     AlertView,
     CardView,
     DriftView,

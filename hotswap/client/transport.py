@@ -10,7 +10,7 @@ import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from hotswap.domain.headers import REASON_HEADER, REQUEST_ID_HEADER
-from hotswap.views import ProblemView
+from hotswap.schemas.responses import ProblemView
 
 KEY = "Idempotency-Key"
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})

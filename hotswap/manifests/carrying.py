@@ -9,7 +9,7 @@ from itertools import groupby
 
 from hotswap.client import HotSwap
 from hotswap.manifests.planning import Action, Change, Plan
-from hotswap.views import RegistrationView
+from hotswap.schemas.responses import RegistrationView
 
 
 def carry_out(hotswap: HotSwap, plan: Plan) -> Iterator[tuple[Change, str | None]]:

@@ -14,7 +14,7 @@ from typing import Any
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import DeploymentKind, Environment, OnConflict
 from hotswap.manifests.schema import Manifest, Serving, Version
-from hotswap.views import DeploymentView, ModelView, MonitoringView, VersionView
+from hotswap.schemas.responses import DeploymentView, ModelView, MonitoringView, VersionView
 
 _OF_A_MODEL = ("type", "description", "owner", "team", "tags")
 _OF_A_VERSION = (

@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from hotswap.manifests.schema import Manifest
-from hotswap.values import told
+from hotswap.schemas.fields import told
 
 ENDINGS = (".yaml", ".yml", ".json")
 MOST_MANIFEST_BYTES = 1024 * 1024

@@ -14,7 +14,7 @@ from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.ids import check_alias, check_model_name, normalise_sha256
 from hotswap.domain.monitoring import OnDegraded
 from hotswap.domain.vocabulary import Environment, Framework, ModelType, OnConflict, Strategy
-from hotswap.values import Flag, Number, Whole, by_domain, semantic_version, told
+from hotswap.schemas.fields import Flag, Number, Whole, by_domain, semantic_version, told
 
 API_VERSION = "hotswap/v1"
 
@@ -65,7 +65,7 @@ class Serving(_Said):
 
 def _check_canary(config: Mapping[str, Any]) -> None:
     """Raises ValidationError, at its place in the manifest. What else the API takes there is for the API to judge."""
-    from hotswap.messages import CanaryConfig  # takes longer to import than all other commands run
+    from hotswap.schemas.strategy import CanaryConfig  # takes longer to import than all other commands run
 
     try:
         said = CanaryConfig.model_validate(config)

@@ -1,29 +1,12 @@
 """Every message that crosses Temporal: inputs and results of workflows and activities, and what people say to them.
 
-What a person writes (strategy configuration, approve, abort, ...) is strict: an unknown key or a wrong type is refused
-with the field named. All of it is JSON with camelCase names, so that it reads the same in the API, in the Temporal Web
-UI and behind `temporal workflow signal --input`.
+What a person says (approve, abort, ...) is strict: an unknown key or a wrong type is refused with the field named. All
+of it is JSON with camelCase names, so that it reads the same in the API, in the Temporal Web UI and behind `temporal
+workflow signal --input`.
 """
 
-from hotswap.messages.analysis import AnalysisConfig, MetricConfig
-from hotswap.messages.base import (
-    DEPLOYMENT_MEMO,
-    SEARCH_ATTRIBUTES,
-    TASK_QUEUE,
-    Duration,
-    Message,
-    waiting_queue,
-    watch_queue,
-)
-from hotswap.messages.monitoring import (
-    Announcement,
-    Event,
-    Found,
-    MonitoringConfig,
-    RaiseAlert,
-    RollbackRequest,
-    RollbackStarted,
-)
+from hotswap.messages.base import DEPLOYMENT_MEMO, SEARCH_ATTRIBUTES, TASK_QUEUE, waiting_queue, watch_queue
+from hotswap.messages.monitoring import Announcement, Event, Found, RaiseAlert, RollbackRequest, RollbackStarted
 from hotswap.messages.runs import (
     DeploymentInput,
     DeploymentOutcome,
@@ -33,7 +16,6 @@ from hotswap.messages.runs import (
     ScalingInput,
     ScalingOutcome,
 )
-from hotswap.messages.strategy import CanaryConfig, PauseConfig, RollbackThresholds, ScaleConfig, StepConfig
 from hotswap.messages.verbs import (
     API,
     Abort,
@@ -84,7 +66,6 @@ __all__ = [
     "TASK_QUEUE",
     "Abort",
     "AddVersion",
-    "AnalysisConfig",
     "Announcement",
     "Answer",
     "ApprovalGiven",
@@ -93,23 +74,17 @@ __all__ = [
     "AwaitTurn",
     "BacktestVersion",
     "Call",
-    "CanaryConfig",
     "Decision",
     "DeploymentInput",
     "DeploymentOutcome",
-    "Duration",
     "Event",
     "FindTenure",
     "Found",
     "GoToStep",
     "LeaveQueue",
     "Leftovers",
-    "Message",
-    "MetricConfig",
-    "MonitoringConfig",
     "Name",
     "Pause",
-    "PauseConfig",
     "PlanCapacity",
     "PlannedCapacity",
     "Promote",
@@ -125,15 +100,12 @@ __all__ = [
     "Rollback",
     "RollbackRequest",
     "RollbackStarted",
-    "RollbackThresholds",
     "Run",
     "Scale",
-    "ScaleConfig",
     "ScaleReplicas",
     "ScalingInput",
     "ScalingOutcome",
     "SetWeight",
-    "StepConfig",
     "Text",
     "Transition",
     "Turn",

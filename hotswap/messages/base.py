@@ -1,12 +1,4 @@
-"""What all messages have in common, and the names that both sides of Temporal must agree on."""
-
-from datetime import timedelta
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
-
-from hotswap.values import Duration as AnyDuration
+"""The names that both sides of Temporal must agree on."""
 
 TASK_QUEUE = "hotswap"
 
@@ -32,13 +24,3 @@ SEARCH_ATTRIBUTES = {
     "HotSwapWeight": "Double",
 }
 """Registered with the Temporal server before the first workflow starts; the weight is in percent."""
-
-
-class Message(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, allow_inf_nan=False
-    )
-
-
-Duration = Annotated[AnyDuration, Field(ge=timedelta(0), le=timedelta(days=30))]
-"""ISO-8601 in JSON."""

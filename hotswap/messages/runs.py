@@ -8,8 +8,8 @@ from hotswap.domain.promotion import PromotionRule
 from hotswap.domain.registry import Registration
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment
-from hotswap.messages.base import Message
-from hotswap.messages.strategy import CanaryConfig
+from hotswap.schemas.base import Message
+from hotswap.schemas.strategy.canary import CanaryConfig
 
 
 class DeploymentInput(Message):

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.messages.base import Message
+from hotswap.schemas.base import Message
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
 Text = Annotated[str, StringConstraints(max_length=2_000)]

@@ -13,9 +13,9 @@ from hotswap.domain.registry import Inspection, Registration, Unfinished, Versio
 from hotswap.domain.traffic import Counts, TrafficChange
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Environment
-from hotswap.messages.base import Message
 from hotswap.messages.runs import QueueInput
-from hotswap.messages.strategy import CanaryConfig
+from hotswap.schemas.base import Message
+from hotswap.schemas.strategy.canary import CanaryConfig
 
 
 class Transition(Message):

@@ -25,15 +25,15 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
-from hotswap.bus import RedisTrafficBus
-from hotswap.lifetime import run_service, until_terminated
-from hotswap.persistence import rollups
-from hotswap.persistence.database import create_engine, create_sessions
-from hotswap.persistence.housekeeping import Housekeeper
-from hotswap.persistence.matcher import Matcher
-from hotswap.records import STREAM, InferenceRecord, decode_record, split_batch
+from hotswap.inference.records import STREAM, InferenceRecord, decode_record, split_batch
+from hotswap.persistence.platform.database import create_engine, create_sessions
+from hotswap.persistence.records import rollups
+from hotswap.persistence.records.housekeeping import Housekeeper
+from hotswap.persistence.records.matcher import Matcher
+from hotswap.process.lifetime import run_service, until_terminated
 from hotswap.settings import Settings
-from hotswap.telemetry import mark_ready
+from hotswap.telemetry.logs import mark_ready
+from hotswap.traffic.bus import RedisTrafficBus
 
 GROUP = "recorder"
 DEAD = f"{STREAM}:dead"

@@ -12,6 +12,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from hotswap.schemas.fields import told
 from hotswap.settings.access import LimitSettings, OidcSettings, SecuritySettings, is_private_address
 from hotswap.settings.rollouts import (
     AnalysisSettings,
@@ -30,7 +31,6 @@ from hotswap.settings.stores import (
     StorageType,
 )
 from hotswap.settings.telemetry import TelemetrySettings
-from hotswap.values import told
 
 __all__ = [
     "AgentSettings",

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field, field_validator
 
 from hotswap.domain.access import Grant
 from hotswap.domain.vocabulary import Role
+from hotswap.schemas.fields import Duration
 from hotswap.settings.section import Section
-from hotswap.values import Duration
 
 
 class SecuritySettings(Section):

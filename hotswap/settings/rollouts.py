@@ -10,8 +10,8 @@ from hotswap.domain.analysis import LATENCY_FLOOR_MS
 from hotswap.domain.backtest import SAMPLES
 from hotswap.domain.promotion import PromotionRule
 from hotswap.domain.vocabulary import Environment, Strategy
+from hotswap.schemas.fields import Duration, Number
 from hotswap.settings.section import Section
-from hotswap.values import Duration, Number
 
 
 class PromotionSettings(Section):

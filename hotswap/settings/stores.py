@@ -6,8 +6,8 @@ from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
 
+from hotswap.schemas.fields import Duration
 from hotswap.settings.section import Section
-from hotswap.values import Duration
 
 
 class StorageType(StrEnum):

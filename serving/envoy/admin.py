@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from hotswap.domain.traffic import Counts
-from hotswap.plain_http import plain_client
+from hotswap.process.plain_http import plain_client
 from serving.envoy.accounting import ACTIVE, ANSWERS, FELL_BACK, HISTOGRAM, STICKY
 from serving.envoy.fallback import INSIDE
 from serving.envoy.routes import ROUTE_CONFIG

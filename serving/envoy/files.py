@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from hotswap.domain.traffic import TrafficPlan
-from hotswap.files import write_atomically
 from hotswap.settings import TrafficAgentSettings
+from hotswap.storage.files import write_atomically
 from serving.envoy.clusters import clusters
 from serving.envoy.gateway import CDS, ECDS, RDS, bootstrap
 from serving.envoy.routes import route_configuration

@@ -9,7 +9,7 @@ import msgspec
 from hotswap.domain.application import ApplicationSpec
 from hotswap.domain.errors import HotSwapError, ValidationFailed
 from hotswap.domain.vocabulary import RequestForm
-from hotswap.records import to_json
+from hotswap.inference.records import to_json
 from serving.forms import Asked, Headers, RawHeaders, decoded, json_headers
 from serving.open_inference import tensors
 from serving.open_inference.signature import Arrays, Signature

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hotswap.domain.errors import ValidationFailed
-from hotswap.records import to_json
+from hotswap.inference.records import to_json
 from serving.forms import MOST_BODY_BYTES, MOST_INSTANCES
 
 BYTES = "BYTES"

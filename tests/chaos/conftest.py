@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.cli.demo.models import TrainedModels
+from hotswap.demo.models import TrainedModels
 from hotswap.domain.lifecycle import DeploymentStatus
 from tests.fixtures import work
 from tests.fixtures.ports import free_base

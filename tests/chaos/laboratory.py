@@ -13,15 +13,15 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
-from hotswap.cli.demo.history import weight_changes
-from hotswap.cli.demo.models import TrainedModels
-from hotswap.cli.demo.traffic import Traffic
 from hotswap.client import ApiError
+from hotswap.demo.history import weight_changes
+from hotswap.demo.models import TrainedModels
+from hotswap.demo.traffic import Traffic
 from hotswap.domain.ids import deployment_workflow_id
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Environment
-from hotswap.temporal import DATA_CONVERTER
+from hotswap.process.temporal import DATA_CONVERTER
 from tests.chaos.holds import Hold, hold_in, triggers
 from tests.chaos.samples import Sampler, assert_audited, assert_invariants
 from tests.fixtures import work

@@ -9,10 +9,11 @@ from typing import Any
 import httpx
 import psutil
 
-from hotswap.cli.stack import processes
-from hotswap.cli.stack.layout import Layout
+from hotswap.bootstrap.layout import Layout
+from hotswap.process.sessions import session_members
+from hotswap.stack import processes
 from serving.envoy.fallback import INSIDE
-from serving.rayserve import PATH, read_applications
+from serving.ray.client import PATH, read_applications
 from tests.fixtures.patience import wait_until
 from tests.fixtures.stack import Stack
 
@@ -102,7 +103,7 @@ def everything(stack: Stack) -> set[int]:
     """Every process of a stack: its guardian, all sessions that its supervisor has recorded, PostgreSQL's backends."""
     layout = Layout(stack.data)
     recorded = processes.load(layout.processes)
-    members = {pid for entry in recorded for pid in processes.session_members(entry.session)}
+    members = {pid for entry in recorded for pid in session_members(entry.session)}
     [supervisor] = [entry.pid for entry in recorded if entry.name == "supervisor"]
     return members | {psutil.Process(supervisor).ppid()} | set(processes.postgres_on(layout.postgres))
 

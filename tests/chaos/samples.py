@@ -10,7 +10,7 @@ import psycopg
 
 from hotswap.domain.lifecycle import TRANSITIONS, DeploymentStatus
 from serving.envoy.fallback import INSIDE
-from serving.rayserve import PATH
+from serving.ray.client import PATH
 from tests.fixtures.stack import Stack
 
 INTERVAL_SECONDS = 1.0

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from hotswap.cli.demo.models import TrainedModels
-from hotswap.cli.stack import processes
-from hotswap.cli.stack.layout import Layout
+from hotswap.bootstrap.layout import Layout
+from hotswap.demo.models import TrainedModels
 from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.stack import processes
 from tests.chaos import looking
 from tests.chaos.conftest import REPLICAS
 from tests.fixtures.patience import wait_until

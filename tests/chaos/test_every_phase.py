@@ -22,8 +22,8 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
-from hotswap.cli.demo.models import TrainedModels
 from hotswap.client import ApiError
+from hotswap.demo.models import TrainedModels
 from hotswap.domain.verdict import Reason
 from tests.chaos.holds import hold_before_put
 from tests.chaos.laboratory import BAKING, DEPLOYING, LONG, PHASES, ROLLING_BACK, VERSIONS, Laboratory

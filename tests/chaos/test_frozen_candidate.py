@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from hotswap.cli.demo.models import TrainedModels
+from hotswap.demo.models import TrainedModels
 from hotswap.domain.application import application_name
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.vocabulary import Environment

@@ -17,9 +17,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from hotswap.cli.demo.models import TrainedModels, pack
+from hotswap.demo.models import TrainedModels, pack
 from hotswap.domain.lifecycle import DeploymentStatus as S
-from hotswap.views import DeploymentView
+from hotswap.schemas.responses import DeploymentView
 from tests.fixtures import work
 from tests.fixtures.models import save_graph
 from tests.fixtures.patience import patient, wait_until

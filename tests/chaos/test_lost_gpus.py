@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.cli.demo.models import TrainedModels
+from hotswap.demo.models import TrainedModels
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.verdict import Reason
 from tests.fixtures.ports import free_base

@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from hotswap.cli.demo.models import TrainedModels
-from hotswap.cli.stack.layout import Layout
+from hotswap.bootstrap.layout import Layout
+from hotswap.demo.models import TrainedModels
 from serving.spool import DROPPED, segments
 from tests.chaos import looking
 from tests.chaos.conftest import REPLICAS, SPOOL_BYTES

@@ -11,10 +11,10 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from hotswap.cli.demo.models import TrainedModels
-from hotswap.cli.demo.traffic import Traffic
+from hotswap.demo.models import TrainedModels
+from hotswap.demo.traffic import Traffic
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.views import Accepted
+from hotswap.schemas.responses import Accepted
 from tests.chaos import looking
 from tests.chaos.conftest import REPLICAS
 from tests.fixtures.patience import wait_until

@@ -21,8 +21,8 @@ from hotswap.domain.application import (
     ReplicaResources,
 )
 from hotswap.domain.vocabulary import Environment, Framework
-from serving import rayserve
-from serving.rayserve import RayServeClient
+from serving.ray import client as ray_client
+from serving.ray.client import RayServeClient
 from tests.fixtures.patience import patient, until
 from tests.fixtures.ports import free_base
 from tests.fixtures.stack import Stack, hotswap, start
@@ -63,7 +63,7 @@ async def serve(ray_head: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         port=int(told["HOTSWAP_RAY__HTTP_PORT"]),
         timeout=patient(10),
     )
-    ours = rayserve.application_config
+    ours = ray_client.application_config
 
     def toy_config(desired: Desired) -> dict[str, Any]:
         config = ours(desired) | {"import_path": "tests.contracts.toy:build"}
@@ -71,7 +71,7 @@ async def serve(ray_head: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
             scaling |= {"upscale_delay_s": 1, "downscale_delay_s": 3, "look_back_period_s": 2}  # or it takes minutes
         return config
 
-    monkeypatch.setattr(rayserve, "application_config", toy_config)
+    monkeypatch.setattr(ray_client, "application_config", toy_config)
     yield client
     await client.put([])
     await client.aclose()

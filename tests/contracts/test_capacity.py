@@ -11,7 +11,7 @@ import pytest
 
 from hotswap.domain.application import ApplicationHealth, ApplicationState
 from hotswap.domain.resources import Amount, Cluster
-from serving.rayserve import RayServeClient
+from serving.ray.client import RayServeClient
 from tests.contracts.conftest import application, state_of
 from tests.contracts.test_rayserve import ask, replicas
 from tests.fixtures.patience import patient, until
@@ -60,7 +60,7 @@ async def cluster_once(serve: RayServeClient, held: Amount) -> Cluster:
     return cluster
 
 
-@pytest.mark.relied_on_by("serving/raystate.py", "hotswap/cli/stack/ray_launcher.py")
+@pytest.mark.relied_on_by("serving/ray/state.py", "serving/ray/launcher.py")
 async def test_the_state_api_tells_what_nodes_have_and_what_others_hold_but_nothing_of_our_own(
     serve: RayServeClient, ray_head: Stack
 ) -> None:
@@ -73,7 +73,7 @@ async def test_the_state_api_tells_what_nodes_have_and_what_others_hold_but_noth
     await cluster_once(serve, Amount())
 
 
-@pytest.mark.relied_on_by("serving/rayserve.py", "activities/replicas.py")
+@pytest.mark.relied_on_by("serving/ray/client.py", "activities/replicas.py")
 async def test_replicas_come_and_go_and_those_that_stay_are_left_alone(serve: RayServeClient) -> None:
     await serve.put([application("grows", gpus=1)])
     await state_of(serve, "grows", replicas=1)
@@ -100,7 +100,7 @@ async def test_one_application_gets_the_gpus_that_another_gives_away_in_the_same
     assert "old" not in await serve.applications(), "desired with no replica, it isn't named"
 
 
-@pytest.mark.relied_on_by("activities/readiness.py", "hotswap/cli/stack/environment.py")
+@pytest.mark.relied_on_by("activities/readiness.py", "hotswap/stack/environment.py")
 async def test_ray_says_why_replicas_wait(serve: RayServeClient) -> None:
     await serve.put([application("waits", replicas=5, gpus=1)])
 
@@ -117,7 +117,7 @@ async def test_ray_says_why_replicas_wait(serve: RayServeClient) -> None:
 
 
 @pytest.mark.soak  # half a minute of waiting for Serve's autoscaler
-@pytest.mark.relied_on_by("serving/rayserve.py")
+@pytest.mark.relied_on_by("serving/ray/client.py")
 async def test_replicas_scale_by_the_load_at_their_own_ports(serve: RayServeClient) -> None:
     await serve.put([application("busy", most=3)])
     await state_of(serve, "busy", replicas=1)

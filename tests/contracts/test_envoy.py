@@ -10,9 +10,9 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from hotswap.bus import GENERATION, PLAN, REPORTS, RedisTrafficBus
 from hotswap.domain.traffic import FULL, Arm, Fence, Route, TrafficPlan
 from hotswap.domain.vocabulary import Environment
+from hotswap.traffic.bus import GENERATION, PLAN, REPORTS, RedisTrafficBus
 from serving.envoy.files import write_resources
 from tests.fixtures.envoy import Gateway, Upstream
 from tests.fixtures.patience import patient

@@ -9,9 +9,10 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from hotswap.cli.stack import processes, ray_applications
-from hotswap.cli.stack.layout import Layout
-from serving.rayserve import RayServeClient
+from hotswap.bootstrap.layout import Layout
+from hotswap.process.sessions import session_members
+from serving.ray import applications
+from serving.ray.client import RayServeClient
 from tests.contracts.conftest import application, state_of
 from tests.contracts.test_rayserve import ask
 from tests.contracts.toy import PID_HEADER
@@ -26,12 +27,12 @@ VERSIONS = [application(f"Production-fraud-{version}") for version in ("aaaa", "
 def kept(head: Stack) -> list[str]:
     """What the next head will read, the newest first."""
     with suppress(FileNotFoundError):
-        return ray_applications.names(json.loads((head.data / "ray" / "applications.json").read_text()))
+        return applications.names(json.loads((head.data / "ray" / "applications.json").read_text()))
     return []
 
 
 def raylet(head: Stack) -> int:
-    for pid in processes.session_members(head.pid("ray")):
+    for pid in session_members(head.pid("ray")):
         with suppress(psutil.Error):
             if any("/raylet/raylet" in word for word in psutil.Process(pid).cmdline()[:3]):
                 return pid
@@ -43,7 +44,7 @@ def is_another(head: Stack, before: int) -> bool:
     return head.parts.get("ray", {"pid": before})["pid"] != before and ready.exists()
 
 
-@pytest.mark.relied_on_by("hotswap/cli/stack/ray_applications.py", "hotswap/cli/stack/ray_head.py")
+@pytest.mark.relied_on_by("hotswap/stack/applications.py", "serving/ray/head.py")
 async def test_a_head_whose_state_is_spoiled_runs_again_what_it_ran(ray_head: Stack, serve: RayServeClient) -> None:
     for count in (1, 2, 3):
         await serve.put(VERSIONS[:count])

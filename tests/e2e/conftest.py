@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hotswap.cli.demo.models import TrainedModels
+from hotswap.demo.models import TrainedModels
 from tests.fixtures import work
 from tests.fixtures.stack import Stack
 

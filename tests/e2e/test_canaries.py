@@ -15,11 +15,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from hotswap.cli.demo.models import BAND_WIDTH, BANDS, TrainedModels
-from hotswap.cli.demo.traffic import CLIENTS, Answer, Traffic
 from hotswap.client import ApiError
+from hotswap.demo.models import BAND_WIDTH, BANDS, TrainedModels
+from hotswap.demo.traffic import CLIENTS, Answer, Traffic
 from hotswap.domain.lifecycle import DeploymentStatus as S
-from hotswap.views import DeploymentView
+from hotswap.schemas.responses import DeploymentView
 from tests.fixtures.patience import patient, wait_until
 from tests.fixtures.stack import Stack, hotswap, worker_to_oneself
 from tests.fixtures.work import PAUSE_SECONDS, UNTRIED, ended, reaches, under_load

@@ -9,10 +9,10 @@ import httpx
 import pytest
 from scipy.stats import binom
 
-from hotswap.cli.demo.models import TrainedModels
 from hotswap.client import ApiError
+from hotswap.demo.models import TrainedModels
 from hotswap.domain.lifecycle import DeploymentStatus as S
-from hotswap.views import DeploymentView
+from hotswap.schemas.responses import DeploymentView
 from tests.fixtures.patience import patient, wait_until
 from tests.fixtures.stack import Stack, worker_to_oneself
 from tests.fixtures.work import ended, reaches, under_load

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.cli.demo.models import TrainedModels
+from hotswap.demo.models import TrainedModels
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.monitoring import AlertKind
 from hotswap.domain.vocabulary import DeploymentKind
-from hotswap.views import AlertView
+from hotswap.schemas.responses import AlertView
 from tests.fixtures.gate import Gate
 from tests.fixtures.outcomes import asked_and_told
 from tests.fixtures.patience import wait_until

@@ -23,11 +23,11 @@ import psycopg
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from hotswap.cli.demo.models import TrainedModels
-from hotswap.cli.demo.traffic import Answer
 from hotswap.client import ApiError
+from hotswap.demo.models import TrainedModels
+from hotswap.demo.traffic import Answer
 from hotswap.domain.lifecycle import DeploymentStatus as S
-from hotswap.views import DeploymentView, RegistrationStatus, RegistrationView
+from hotswap.schemas.responses import DeploymentView, RegistrationStatus, RegistrationView
 from tests.fixtures.patience import patient, wait_until
 from tests.fixtures.stack import Stack, worker_to_oneself
 from tests.fixtures.work import ended, reaches, under_load

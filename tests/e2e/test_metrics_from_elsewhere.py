@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from hotswap.cli.demo.models import TrainedModels
+from hotswap.demo.models import TrainedModels
 from hotswap.domain.lifecycle import DeploymentStatus as S
-from hotswap.views import DeploymentView
-from hotswap.views.verdicts import MetricView
+from hotswap.schemas.responses import DeploymentView
+from hotswap.schemas.responses.verdicts import MetricView
 from tests.fixtures import dashboards, work
 from tests.fixtures.gate import Gate
 from tests.fixtures.otlp import Collector

@@ -14,10 +14,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from hotswap.cli.demo.models import GOLDEN, TrainedModels, export, pack
+from hotswap.demo.models import GOLDEN, TrainedModels, export, pack
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.vocabulary import InferenceStatus
-from hotswap.views import AsyncInferenceView, PredictionView
+from hotswap.schemas.responses import AsyncInferenceView, PredictionView
 from tests.fixtures import work
 from tests.fixtures.outcomes import asked_and_told
 from tests.fixtures.patience import wait_until

@@ -38,12 +38,12 @@ from hotswap.messages import (
     RegistrationInput,
     waiting_queue,
 )
-from hotswap.persistence.bell import PostgresBell
-from hotswap.persistence.database import Sessions
-from hotswap.persistence.deployments import PostgresDeployments
-from hotswap.persistence.registry import PostgresRegistry
-from hotswap.persistence.slots import PostgresSlots
-from hotswap.persistence.turns import PostgresTurns
+from hotswap.persistence.deployments.deployments import PostgresDeployments
+from hotswap.persistence.deployments.slots import PostgresSlots
+from hotswap.persistence.deployments.turns import PostgresTurns
+from hotswap.persistence.platform.bell import PostgresBell
+from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.registry.versions import PostgresRegistry
 from hotswap.settings import Settings
 from tests.fixtures.api import FakeRay, bearer
 from tests.fixtures.patience import patience, patient, until

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-from hotswap.answering import Answering
-from hotswap.persistence.async_inference import Limits, NewInference, PostgresAsyncInference
-from hotswap.providers.gateway import Answer
+from hotswap.inference.gateway import Answer
+from hotswap.inference.worker import Answering
+from hotswap.persistence.records.async_inference import Limits, NewInference, PostgresAsyncInference
 from tests.fixtures.patience import patient
 
 NEW = NewInference("r-1", "fraud", False, {"x-entity-id": "ann"}, '{"features": [1]}', "shop")

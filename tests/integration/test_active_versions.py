@@ -10,12 +10,12 @@ from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.traffic import FULL
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Environment
-from hotswap.persistence.database import Sessions
-from hotswap.persistence.deployments import PostgresDeployments
-from hotswap.persistence.paging import Window
-from hotswap.persistence.queries import Queries
+from hotswap.persistence.deployments.deployments import PostgresDeployments
+from hotswap.persistence.deployments.queries import Queries
+from hotswap.persistence.deployments.tenures import PostgresTenures
+from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.platform.paging import Window
 from hotswap.persistence.tables import ActiveVersion
-from hotswap.persistence.tenures import PostgresTenures
 from tests.fixtures.rows import CANDIDATE, STABLE, actions, deployment_of, registered, relabelled, status_of
 
 

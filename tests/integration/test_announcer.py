@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from hotswap.domain.errors import Unavailable
-from hotswap.providers.announcer import WebhookAnnouncer
+from hotswap.notifications.webhooks import WebhookAnnouncer
 from tests.fixtures.gate import Gate, opened
 from tests.fixtures.ports import free_port
 

@@ -20,12 +20,12 @@ import api.uploads
 from api.orchestration import Orchestration
 from hotswap.domain.errors import Conflict
 from hotswap.domain.vocabulary import Role
-from hotswap.persistence.database import Sessions
-from hotswap.persistence.garbage import PostgresGarbage
-from hotswap.persistence.registry import PostgresRegistry
+from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.registry.garbage import PostgresGarbage
+from hotswap.persistence.registry.versions import PostgresRegistry
 from hotswap.settings import Settings
-from hotswap.storage import ObjectStorage, StoredObject
-from hotswap.uploads import MultipartUploads
+from hotswap.storage.multipart import MultipartUploads
+from hotswap.storage.objects import ObjectStorage, StoredObject
 from tests.fixtures.api import bearer, make_app, make_settings
 from tests.fixtures.line import Line, line
 from tests.fixtures.listening import serving

@@ -10,8 +10,8 @@ from sqlalchemy import text
 
 from hotswap.domain.vocabulary import InferenceStatus as S
 from hotswap.domain.vocabulary import Role
-from hotswap.persistence.async_inference import PostgresAsyncInference
-from hotswap.persistence.database import Sessions
+from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.records.async_inference import PostgresAsyncInference
 from tests.fixtures.rows import registered
 from tests.integration.api_world import ApiWorld
 from tests.integration.async_answering import PREDICTION, FakeGateway, at_work, ended

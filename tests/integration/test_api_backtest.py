@@ -7,7 +7,7 @@ import pytest
 from hotswap.analysis.backtest import compare
 from hotswap.domain.backtest import Asked, Recorded, RecordedRequest, Reply, ReplyKind
 from hotswap.domain.vocabulary import RequestForm
-from hotswap.persistence.backtests import PostgresBacktests
+from hotswap.persistence.analysis.backtests import PostgresBacktests
 from tests.integration.api_world import ApiWorld
 from tests.integration.test_explanation import deployed
 

@@ -11,11 +11,11 @@ from temporalio.worker import Worker
 
 from activities.capacity import CapacityActivities
 from activities.replicas import ReplicaActivities
+from hotswap.deployments.capacity import Planner
 from hotswap.domain.application import ApplicationSpec, Desired, ReplicaResources
 from hotswap.domain.vocabulary import Environment, Framework, Role
-from hotswap.persistence.applications import PostgresApplications
-from hotswap.persistence.capacity import PostgresCapacity
-from hotswap.planner import Planner
+from hotswap.persistence.deployments.applications import PostgresApplications
+from hotswap.persistence.deployments.capacity import PostgresCapacity
 from tests.integration.api_world import INSPECTION, ApiWorld, fake_worker
 from tests.integration.test_api_deployments import error_of, made_active, started
 from tests.workflows.fake_serving import FakeProbe

@@ -5,7 +5,7 @@ import asyncio
 import httpx
 
 from hotswap.domain.vocabulary import Role
-from hotswap.persistence.registry import PostgresRegistry
+from hotswap.persistence.registry.versions import PostgresRegistry
 from tests.fixtures.patience import patient
 from tests.integration.api_world import INSPECTION, ApiWorld, registration
 from tests.integration.test_api_deployments import error_of

@@ -15,10 +15,10 @@ from hotswap.domain.traffic import Arm, TrafficChange
 from hotswap.domain.verdict import ArmFigures, MetricResult, Outcome, Verdict
 from hotswap.domain.vocabulary import Environment, Role
 from hotswap.messages import DeploymentInput
-from hotswap.persistence.deployments import PostgresDeployments
-from hotswap.persistence.looks import PostgresLooks
+from hotswap.persistence.analysis.looks import PostgresLooks
+from hotswap.persistence.deployments.deployments import PostgresDeployments
 from hotswap.persistence.tables import Deployment
-from hotswap.temporal import connect
+from hotswap.process.temporal import connect
 from tests.fixtures.api import make_app
 from tests.fixtures.patience import until
 from tests.integration.api_world import NOT_FOR_LONG, ApiWorld, fake_worker

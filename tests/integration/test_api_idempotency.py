@@ -9,8 +9,8 @@ from sqlalchemy import func, select, update
 from temporalio.worker import Worker
 
 from hotswap.domain.vocabulary import Role
-from hotswap.persistence.idempotency import CLAIMED, KEPT
-from hotswap.persistence.retention import let_go
+from hotswap.persistence.platform.idempotency import CLAIMED, KEPT
+from hotswap.persistence.records.retention import let_go
 from hotswap.persistence.tables import FreezeRow, IdempotencyKey
 from hotswap.settings import RetentionSettings
 from tests.fixtures.patience import patient

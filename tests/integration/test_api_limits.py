@@ -11,9 +11,9 @@ import pytest
 from argon2 import PasswordHasher
 
 from api.limits import RateLimits, impatient, network_of
-from hotswap import service_tokens
 from hotswap.domain.headers import CLIENT_ADDRESS_HEADER
 from hotswap.domain.vocabulary import Role
+from hotswap.security import service_tokens
 from hotswap.settings import LimitSettings
 from tests.fixtures.api import SIGNING_KEY, make_settings
 from tests.fixtures.valkey import ValkeyServer

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 
 from hotswap.domain.vocabulary import Framework, ModelType, Role
-from hotswap.persistence.registry import PostgresRegistry
+from hotswap.persistence.registry.versions import PostgresRegistry
 from hotswap.persistence.tables import Deployment, Model
 from tests.fixtures.rows import deployment_of
 from tests.integration.api_world import INSPECTION, ApiWorld, registration

@@ -6,11 +6,11 @@ from temporalio.worker import Worker
 
 from hotswap.domain.monitoring import AlertKind, Finding
 from hotswap.domain.vocabulary import Role
-from hotswap.drift import DriftMeter
-from hotswap.monitor import ActiveVersionMonitor
-from hotswap.persistence.alerts import PostgresAlerts
-from hotswap.persistence.drift import PostgresDriftRecords
-from hotswap.persistence.monitor import PostgresMonitorData
+from hotswap.monitoring.drift import DriftMeter
+from hotswap.monitoring.monitor import ActiveVersionMonitor
+from hotswap.persistence.monitoring.alerts import PostgresAlerts
+from hotswap.persistence.monitoring.drift import PostgresDriftRecords
+from hotswap.persistence.monitoring.monitor import PostgresMonitorData
 from tests.integration.api_world import ApiWorld
 from tests.integration.test_api_deployments import error_of, made_active
 

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from hotswap.domain.access import Grant
 from hotswap.domain.vocabulary import ArmName, Environment, InferenceStatus, Role
-from hotswap.persistence.registry import PostgresRegistry
+from hotswap.persistence.registry.versions import PostgresRegistry
 from hotswap.persistence.tables import InferenceRequest
 from tests.integration.api_world import INSPECTION, ApiWorld, registration
 from tests.integration.test_api_deployments import error_of

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hotswap.signing import public_jwks
+from hotswap.security.signing import public_jwks
 from tests.fixtures.api import SIGNING_KEY
 from tests.fixtures.patience import patient, wait_until
 from tests.fixtures.ports import free_port

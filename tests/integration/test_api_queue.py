@@ -13,7 +13,7 @@ from temporalio.worker import Worker
 from api.orchestration import Orchestration
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Role
-from hotswap.temporal import connect
+from hotswap.process.temporal import connect
 from tests.fixtures.patience import until
 from tests.integration.api_world import ApiWorld, fake_worker
 from tests.integration.test_api_deployments import error_of, started

@@ -18,9 +18,9 @@ from temporalio.worker import Worker
 
 from api.paging import write_cursor
 from hotswap.domain.vocabulary import Role
-from hotswap.persistence.paging import Key
-from hotswap.storage import ObjectStorage
-from hotswap.uploads import MultipartUploads
+from hotswap.persistence.platform.paging import Key
+from hotswap.storage.multipart import MultipartUploads
+from hotswap.storage.objects import ObjectStorage
 from tests.fixtures.listening import serving
 from tests.fixtures.s3 import S3Server
 from tests.integration.api_world import ApiWorld

@@ -6,11 +6,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 from temporalio.worker import Worker
 
-from hotswap.bus import RedisTrafficBus
 from hotswap.domain.traffic import ProxyReport
-from hotswap.persistence.gauges import RedisGauges
+from hotswap.inference.records import STREAM
+from hotswap.persistence.monitoring.gauges import RedisGauges
 from hotswap.persistence.recorder import DEAD
-from hotswap.records import STREAM
+from hotswap.traffic.bus import RedisTrafficBus
 from tests.fixtures.patience import until
 from tests.integration.api_world import ApiWorld
 

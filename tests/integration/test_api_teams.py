@@ -10,7 +10,7 @@ from temporalio.worker import Worker
 from hotswap.domain.access import Grant
 from hotswap.domain.traffic import TrafficPlan
 from hotswap.domain.vocabulary import Role
-from hotswap.persistence.registry import PostgresRegistry
+from hotswap.persistence.registry.versions import PostgresRegistry
 from tests.fixtures.patience import until
 from tests.integration.api_world import INSPECTION, ApiWorld, registration
 from tests.integration.test_api_deployments import error_of, made_active

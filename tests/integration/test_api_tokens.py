@@ -11,11 +11,11 @@ import httpx
 import pytest
 from sqlalchemy import select, text
 
-from hotswap import security, service_tokens
 from hotswap.domain.access import Grant
 from hotswap.domain.vocabulary import Role
 from hotswap.persistence.tables import ServiceTokenRow
-from hotswap.signing import public_jwks, write_keys
+from hotswap.security import jwt, service_tokens
+from hotswap.security.signing import public_jwks, write_keys
 from tests.fixtures.api import SIGNING_KEY
 from tests.fixtures.patience import patient, until
 from tests.integration.api_world import ApiWorld
@@ -59,7 +59,7 @@ async def test_a_token_is_shown_once_and_exchanged_for_ten_minutes(signing: ApiW
     answer = await exchange(signing, token)
     told = answer.json()
     assert (answer.status_code, told["token_type"], told["expires_in"]) == (200, "Bearer", 600)
-    caller = security.verify_token(
+    caller = jwt.verify_token(
         told["access_token"], jwks=public_jwks(SIGNING_KEY), issuer="hotswap", audience="hotswap", now=datetime.now(UTC)
     )
     assert caller.subject == f"service:{signing.model}"

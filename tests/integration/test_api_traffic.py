@@ -4,7 +4,7 @@ import msgspec
 
 from hotswap.domain.traffic import Arm, Counts, ProxyReport, TrafficChange, TrafficPlan
 from hotswap.domain.vocabulary import Environment, Role
-from hotswap.persistence.traffic import PostgresTrafficPlans
+from hotswap.persistence.traffic.plans import PostgresTrafficPlans
 from tests.integration.api_world import ApiWorld
 
 

@@ -7,7 +7,7 @@ from temporalio.worker import Worker
 from hotswap.domain.registry import VersionRef
 from hotswap.domain.validation import Check, CheckName, Override, completed
 from hotswap.domain.vocabulary import Role
-from hotswap.persistence.registry import PostgresRegistry
+from hotswap.persistence.registry.versions import PostgresRegistry
 from tests.integration.api_world import ApiWorld
 from tests.integration.test_api_deployments import error_of
 

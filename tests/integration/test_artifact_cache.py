@@ -16,7 +16,7 @@ import pytest
 from hotswap.domain.application import ArtifactRef
 from hotswap.domain.errors import ValidationFailed
 from hotswap.settings import StorageSettings
-from hotswap.storage import ObjectStorage
+from hotswap.storage.objects import ObjectStorage
 from serving.artifacts import ArtifactCache
 from tests.fixtures.patience import patient
 from tests.fixtures.s3 import S3Server

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from hotswap import answering as answering_module
 from hotswap.domain.errors import AnswerLost, Conflict, InferenceNotFound, RateLimited, Unavailable
 from hotswap.domain.vocabulary import InferenceStatus as S
-from hotswap.persistence import async_inference
-from hotswap.persistence.async_inference import PostgresAsyncInference
-from hotswap.persistence.database import Sessions
+from hotswap.inference import worker as answering_module
+from hotswap.inference.gateway import Answer
+from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.recorder import Writable, make_partitions, write
-from hotswap.persistence.retention import let_go
-from hotswap.providers.gateway import Answer
+from hotswap.persistence.records import async_inference
+from hotswap.persistence.records.async_inference import PostgresAsyncInference
+from hotswap.persistence.records.retention import let_go
 from hotswap.settings import RetentionSettings
 from tests.fixtures.patience import patience, patient
 from tests.fixtures.records import encoded

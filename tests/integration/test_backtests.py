@@ -12,10 +12,10 @@ from hotswap.domain.application import ArtifactRef
 from hotswap.domain.backtest import RecordedRequest, TensorSpec
 from hotswap.domain.registry import Inspection, Registration
 from hotswap.domain.vocabulary import ArmName, ChosenBy, Framework, InferenceStatus, RequestForm
-from hotswap.persistence import backtests
-from hotswap.persistence.backtests import LONGEST, PostgresBacktests
-from hotswap.persistence.database import Sessions
-from hotswap.persistence.registry import PostgresRegistry
+from hotswap.persistence.analysis import backtests
+from hotswap.persistence.analysis.backtests import LONGEST, PostgresBacktests
+from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.registry.versions import PostgresRegistry
 from tests.fixtures.records import encoded, recorded
 
 NOW = datetime.now(UTC).timestamp()

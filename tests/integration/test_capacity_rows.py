@@ -6,18 +6,18 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
+from hotswap.deployments.capacity import CapacityRules, Planner, Wanted
 from hotswap.domain.application import ApplicationSpec, Desired, ReplicaResources
 from hotswap.domain.capacity import Mode
 from hotswap.domain.errors import Conflict, InsufficientCapacity, ValidationFailed
 from hotswap.domain.strategy import canary_steps, immediate_steps
 from hotswap.domain.traffic import Arm
-from hotswap.persistence.applications import PostgresApplications
-from hotswap.persistence.capacity import PostgresCapacity
-from hotswap.persistence.database import Sessions
-from hotswap.persistence.deployments import PostgresDeployments
-from hotswap.persistence.queries import Queries
-from hotswap.persistence.traffic import PostgresTrafficPlans
-from hotswap.planner import CapacityRules, Planner, Wanted
+from hotswap.persistence.deployments.applications import PostgresApplications
+from hotswap.persistence.deployments.capacity import PostgresCapacity
+from hotswap.persistence.deployments.deployments import PostgresDeployments
+from hotswap.persistence.deployments.queries import Queries
+from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.traffic.plans import PostgresTrafficPlans
 from tests.fixtures.api import FakeRay
 from tests.fixtures.rows import change, deployment_of, registered, spec
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 from hotswap.domain.analysis import RESCUES, Entities, Subject
 from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus
-from hotswap.persistence.census import PostgresCensus
-from hotswap.persistence.database import Sessions
+from hotswap.persistence.analysis.census import PostgresCensus
+from hotswap.persistence.platform.database import Sessions
 from tests.fixtures.records import encoded, recorded
 
 NOW = datetime.now(UTC).timestamp()

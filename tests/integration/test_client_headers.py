@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from hotswap.bus import GENERATION, PLAN, REPORTS, RedisTrafficBus
 from hotswap.domain.headers import STEERING_HEADERS
 from hotswap.domain.traffic import FULL
 from hotswap.domain.vocabulary import Role
+from hotswap.traffic.bus import GENERATION, PLAN, REPORTS, RedisTrafficBus
 from tests.fixtures.envoy import Gateway, Upstream
 from tests.fixtures.traffic import CANDIDATE, STABLE, plan
 

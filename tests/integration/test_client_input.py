@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from hotswap.bus import RedisTrafficBus
 from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.traffic import Arm, Counts, Fence, Route, TrafficPlan
 from hotswap.domain.vocabulary import Environment, Role
+from hotswap.traffic.bus import RedisTrafficBus
 from serving import inference
 from serving.inference import InferenceApp
 from tests.fixtures.envoy import Gateway

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from scipy.stats import binom
 
-from hotswap.bus import RedisTrafficBus
 from hotswap.domain.traffic import FULL
+from hotswap.traffic.bus import RedisTrafficBus
 from tests.fixtures.envoy import Gateway
 from tests.fixtures.traffic import CANDIDATE, STABLE, answered_by, plan
 

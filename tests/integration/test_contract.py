@@ -8,7 +8,7 @@ from temporalio.worker import Worker
 
 from hotswap.domain.contract import Contract
 from hotswap.domain.lifecycle import DeploymentStatus as S
-from hotswap.persistence.registry import PostgresRegistry
+from hotswap.persistence.registry.versions import PostgresRegistry
 from serving.runtimes.rows import Columns
 from tests.fixtures.patience import until
 from tests.integration.api_world import INSPECTION, ApiWorld, registration

@@ -14,12 +14,12 @@ from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.traffic import FULL, Arm, TrafficChange
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Environment
-from hotswap.persistence.applications import PostgresApplications
-from hotswap.persistence.audit import PostgresAudit
-from hotswap.persistence.database import Sessions
-from hotswap.persistence.deployments import PostgresDeployments
-from hotswap.persistence.queries import Queries
-from hotswap.persistence.traffic import PostgresTrafficPlans
+from hotswap.persistence.deployments.applications import PostgresApplications
+from hotswap.persistence.deployments.deployments import PostgresDeployments
+from hotswap.persistence.deployments.queries import Queries
+from hotswap.persistence.platform.audit import PostgresAudit
+from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.traffic.plans import PostgresTrafficPlans
 from tests.fixtures.rows import (
     CANDIDATE,
     STABLE,

@@ -10,9 +10,9 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.replicas import ReplicaActivities
 from hotswap.domain.application import ApplicationHealth, ApplicationState, Desired
-from hotswap.persistence import applications
-from hotswap.persistence.applications import PostgresApplications
-from hotswap.persistence.database import Sessions
+from hotswap.persistence.deployments import applications
+from hotswap.persistence.deployments.applications import PostgresApplications
+from hotswap.persistence.platform.database import Sessions
 from tests.fixtures.patience import patient
 from tests.fixtures.rows import spec
 from tests.workflows.fake_serving import FakeProbe

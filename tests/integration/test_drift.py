@@ -12,9 +12,9 @@ import pytest
 from hotswap.domain.analysis import JudgeName, Metric, Reading, Source, Subject
 from hotswap.domain.errors import Conflict, ModelNotFound, ValidationFailed
 from hotswap.domain.vocabulary import ChosenBy, Environment
-from hotswap.drift import DriftMeter
-from hotswap.persistence.database import Sessions
-from hotswap.persistence.drift import PostgresDriftRecords
+from hotswap.monitoring.drift import DriftMeter
+from hotswap.persistence.monitoring.drift import PostgresDriftRecords
+from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import ActiveVersion, InferenceRequest, ModelVersion
 from tests.fixtures.records import GOOD
 from tests.fixtures.rows import deployment_of, registered

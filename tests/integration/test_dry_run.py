@@ -9,9 +9,9 @@ from temporalio.worker import Worker
 
 from api.orchestration import Orchestration
 from hotswap.domain.vocabulary import Role
-from hotswap.persistence.registry import PostgresRegistry
+from hotswap.persistence.registry.versions import PostgresRegistry
 from hotswap.persistence.tables import Base
-from hotswap.temporal import connect
+from hotswap.process.temporal import connect
 from tests.integration.api_world import INSPECTION, ApiWorld, registration
 from tests.integration.test_api_deployments import error_of, made_active, started
 from tests.integration.test_promotion import turn_on

@@ -6,8 +6,8 @@ from hotswap.domain.analysis import Bake, JudgeName
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.traffic import FULL
 from hotswap.domain.verdict import ArmFigures, ConcurrentFigures, MetricResult, Outcome, Reason, Verdict
-from hotswap.persistence.deployments import PostgresDeployments
-from hotswap.persistence.looks import PostgresLooks
+from hotswap.persistence.analysis.looks import PostgresLooks
+from hotswap.persistence.deployments.deployments import PostgresDeployments
 from tests.integration.api_world import ApiWorld
 
 S = DeploymentStatus

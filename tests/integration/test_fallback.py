@@ -9,9 +9,9 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from hotswap.bus import RedisTrafficBus
 from hotswap.domain.traffic import FULL, Arm, Counts
 from hotswap.domain.vocabulary import Role
+from hotswap.traffic.bus import RedisTrafficBus
 from tests.fixtures.envoy import Gateway, Manner, Upstream
 from tests.fixtures.patience import patience, patient
 from tests.fixtures.patience import until as patience_until

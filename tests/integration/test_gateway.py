@@ -10,11 +10,11 @@ import pytest
 from redis.asyncio import Redis
 from scipy.stats import binom
 
-from hotswap.bus import PLAN, RedisTrafficBus
 from hotswap.domain.access import Grant
 from hotswap.domain.headers import BACKTEST_HEADER, UNREAD_HEADERS
 from hotswap.domain.traffic import FULL, ProxyReport, TrafficPlan, total_counts
 from hotswap.domain.vocabulary import Role
+from hotswap.traffic.bus import PLAN, RedisTrafficBus
 from serving import agent as agent_module
 from tests.fixtures import patience
 from tests.fixtures.envoy import Gateway, Upstream

@@ -15,10 +15,10 @@ from argon2 import PasswordHasher
 import api.storage
 from api.orchestration import Orchestration
 from hotswap.domain.vocabulary import Role
-from hotswap.persistence.database import Sessions
+from hotswap.persistence.platform.database import Sessions
 from hotswap.settings import StorageSettings
-from hotswap.storage import ObjectStorage, Patience
-from hotswap.uploads import MultipartUploads
+from hotswap.storage.multipart import MultipartUploads
+from hotswap.storage.objects import ObjectStorage, Patience
 from tests.fixtures.api import SIGNING_KEY, bearer, make_app, make_settings
 from tests.fixtures.patience import patient
 from tests.integration.test_api_deployments import error_of

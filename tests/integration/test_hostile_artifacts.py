@@ -13,7 +13,7 @@ from onnx import TensorProto
 
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.vocabulary import Framework
-from hotswap.storage import ObjectStorage
+from hotswap.storage.objects import ObjectStorage
 from serving.artifacts import ArtifactCache
 from serving.inspection import SubprocessInspector
 from tests.fixtures.models import save_identity

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from hotswap.bus import RedisTrafficBus
 from hotswap.domain.access import Grant
 from hotswap.domain.traffic import TrafficPlan
 from hotswap.domain.vocabulary import Role
-from hotswap.files import write_atomically
-from hotswap.signing import generate_signing_key, public_jwks
+from hotswap.security.signing import generate_signing_key, public_jwks
+from hotswap.storage.files import write_atomically
+from hotswap.traffic.bus import RedisTrafficBus
 from tests.fixtures.envoy import Gateway
 from tests.fixtures.patience import patient
 from tests.fixtures.traffic import plan

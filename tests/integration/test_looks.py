@@ -8,10 +8,10 @@ from hotswap.analysis.judge import Judging
 from hotswap.domain.analysis import Bake, Checkpoint, Look, Reading
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import Outcome, Verdict
-from hotswap.messages import CanaryConfig
-from hotswap.persistence import looks as module
-from hotswap.persistence.looks import PostgresLooks
-from hotswap.persistence.retention import let_go
+from hotswap.persistence.analysis import looks as module
+from hotswap.persistence.analysis.looks import PostgresLooks
+from hotswap.persistence.records.retention import let_go
+from hotswap.schemas.strategy import CanaryConfig
 from hotswap.settings import RetentionSettings
 from tests.integration.api_world import ApiWorld
 from tests.integration.test_explanation import deployed

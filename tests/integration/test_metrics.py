@@ -11,12 +11,13 @@ from sqlalchemy import text
 
 from hotswap.domain.traffic import Counts, ProxyReport
 from hotswap.domain.vocabulary import ArmName, Environment, InferenceStatus, Role
-from hotswap.persistence import proxy_counts, recorder
-from hotswap.persistence.database import Sessions
-from hotswap.persistence.matcher import Matcher
-from hotswap.persistence.measures import Measures, PostgresMeasures
-from hotswap.persistence.outcomes import PostgresOutcomes, Reported
-from hotswap.persistence.retention import let_go
+from hotswap.persistence import recorder
+from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.records.matcher import Matcher
+from hotswap.persistence.records.measures import Measures, PostgresMeasures
+from hotswap.persistence.records.outcomes import PostgresOutcomes, Reported
+from hotswap.persistence.records.retention import let_go
+from hotswap.persistence.traffic import proxy_counts
 from hotswap.settings import RetentionSettings
 from tests.fixtures.records import encoded, record
 from tests.integration.api_world import ApiWorld

@@ -7,21 +7,22 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from hotswap.deployments.rollback import Rollbacks
 from hotswap.domain.errors import Conflict
 from hotswap.domain.monitoring import Active, Alert, AlertKind, Finding, MonitoringPolicy, OnDegraded
 from hotswap.domain.vocabulary import DeploymentKind
-from hotswap.drift import DriftMeter
-from hotswap.messages import DeploymentInput, MonitoringConfig
-from hotswap.monitor import ActiveVersionMonitor
-from hotswap.persistence.alerts import PostgresAlerts
-from hotswap.persistence.database import Sessions
-from hotswap.persistence.drift import PostgresDriftRecords
-from hotswap.persistence.monitor import PostgresMonitorData
-from hotswap.persistence.monitoring import PostgresMonitoring
-from hotswap.persistence.queries import Queries
-from hotswap.persistence.rollups import WIDTHS
+from hotswap.messages import DeploymentInput
+from hotswap.monitoring.drift import DriftMeter
+from hotswap.monitoring.monitor import ActiveVersionMonitor
+from hotswap.persistence.deployments.queries import Queries
+from hotswap.persistence.monitoring.alerts import PostgresAlerts
+from hotswap.persistence.monitoring.drift import PostgresDriftRecords
+from hotswap.persistence.monitoring.monitor import PostgresMonitorData
+from hotswap.persistence.monitoring.policies import PostgresMonitoring
+from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.records.rollups import WIDTHS
 from hotswap.persistence.tables import ActiveVersion, Deployment, ModelVersion, OutcomeRollup, TrafficRoute
-from hotswap.rollbacks import Rollbacks
+from hotswap.schemas.monitoring import MonitoringConfig
 from tests.fixtures.api import make_settings
 from tests.fixtures.rows import actions, deployment_of, registered
 from tests.integration.test_drift import TRAINING, asked, larger, usual, versions

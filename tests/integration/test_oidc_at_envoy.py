@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hotswap import oidc
-from hotswap.bus import RedisTrafficBus
 from hotswap.domain.traffic import TrafficPlan
 from hotswap.domain.vocabulary import Role
+from hotswap.security import oidc
+from hotswap.traffic.bus import RedisTrafficBus
 from tests.fixtures.envoy import Gateway, Upstream
 from tests.fixtures.issuer import Issuer, ec_key
 from tests.fixtures.patience import patient

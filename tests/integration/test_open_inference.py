@@ -15,11 +15,11 @@ from tritonclient.http import InferInput, InferRequestedOutput
 from tritonclient.http.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from hotswap.bus import RedisTrafficBus
 from hotswap.domain.application import ApplicationSpec, ArtifactRef
 from hotswap.domain.traffic import FULL
 from hotswap.domain.vocabulary import Environment, Framework, Role
-from hotswap.records import InferenceRecord, decode_record
+from hotswap.inference.records import InferenceRecord, decode_record
+from hotswap.traffic.bus import RedisTrafficBus
 from serving import inference
 from serving.engine import Engine
 from serving.inference import InferenceApp

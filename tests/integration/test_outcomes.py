@@ -12,13 +12,13 @@ from sqlalchemy import text
 from hotswap.analysis.quality import Quality
 from hotswap.domain.analysis import JudgeName, Metric, Moments, Reading, Source, Subject, Worse
 from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus
-from hotswap.persistence import matcher as matching
-from hotswap.persistence import retention
-from hotswap.persistence.accuracy import PostgresAccuracy
-from hotswap.persistence.database import Sessions
-from hotswap.persistence.matcher import Matcher
-from hotswap.persistence.outcomes import PostgresOutcomes, Reported
-from hotswap.persistence.quality import quality
+from hotswap.persistence.analysis.accuracy import PostgresAccuracy
+from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.records import matcher as matching
+from hotswap.persistence.records import retention
+from hotswap.persistence.records.matcher import Matcher
+from hotswap.persistence.records.outcomes import PostgresOutcomes, Reported
+from hotswap.persistence.records.quality import quality
 from hotswap.settings import RetentionSettings
 from tests.fixtures.patience import patient
 from tests.fixtures.records import encoded

@@ -9,9 +9,9 @@ import pytest
 from hotswap.domain.analysis import JudgeName, Metric, Moments, Source, Subject
 from hotswap.domain.traffic import FULL
 from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus
-from hotswap.persistence.answers import PostgresAnswers
-from hotswap.persistence.database import Sessions
-from hotswap.persistence.predictions import PostgresPredictions
+from hotswap.persistence.analysis.answers import PostgresAnswers
+from hotswap.persistence.analysis.predictions import PostgresPredictions
+from hotswap.persistence.platform.database import Sessions
 from tests.fixtures.records import encoded, recorded
 
 NOW = datetime.now(UTC).timestamp()

@@ -9,7 +9,7 @@ import pytest
 
 from hotswap.domain.analysis import JudgeName, Metric, Reading, Source, Subject
 from hotswap.domain.errors import Unavailable
-from hotswap.providers.prometheus import PrometheusMeter, written
+from hotswap.metrics_sources.prometheus import PrometheusMeter, written
 from tests.fixtures.patience import patient
 from tests.fixtures.ports import free_base
 from tests.fixtures.prometheus import PROMTOOL, needs_prometheus, running

@@ -13,11 +13,11 @@ from hotswap.domain.promotion import PromotionRule
 from hotswap.domain.traffic import Arm, TrafficChange
 from hotswap.domain.vocabulary import Environment, Strategy
 from hotswap.messages import DeploymentInput
-from hotswap.persistence.database import Sessions
-from hotswap.persistence.deployments import PostgresDeployments
-from hotswap.persistence.queries import Queries
-from hotswap.persistence.rows import NewDeployment
-from hotswap.persistence.tenures import PostgresTenures
+from hotswap.persistence.deployments.deployments import PostgresDeployments
+from hotswap.persistence.deployments.queries import Queries
+from hotswap.persistence.deployments.rows import NewDeployment
+from hotswap.persistence.deployments.tenures import PostgresTenures
+from hotswap.persistence.platform.database import Sessions
 from tests.fixtures.rows import registered
 from tests.integration.api_world import ApiWorld
 from tests.integration.test_api_deployments import error_of, made_active

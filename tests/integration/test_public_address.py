@@ -12,11 +12,11 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from hotswap.bus import GENERATION, PLAN, REPORTS, RedisTrafficBus
 from hotswap.client import ApiError, HotSwap
 from hotswap.domain.headers import CLIENT_ADDRESS_HEADER
 from hotswap.domain.traffic import FULL
 from hotswap.domain.vocabulary import Role
+from hotswap.traffic.bus import GENERATION, PLAN, REPORTS, RedisTrafficBus
 from serving.envoy import gateway as rendering
 from serving.envoy.limits import MOST_HEADERS
 from tests.fixtures.certificates import Authority

@@ -16,14 +16,14 @@ from hotswap.domain.queueing import Place
 from hotswap.domain.registry import VersionRef
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment, OnConflict, Strategy
-from hotswap.persistence.bell import PostgresBell
-from hotswap.persistence.database import Sessions
-from hotswap.persistence.deployments import PostgresDeployments
-from hotswap.persistence.freezes import PostgresFreezes
-from hotswap.persistence.queries import Queries
-from hotswap.persistence.rows import DeploymentRow, NewDeployment
-from hotswap.persistence.slots import PostgresSlots
-from hotswap.persistence.turns import PostgresTurns
+from hotswap.persistence.deployments.deployments import PostgresDeployments
+from hotswap.persistence.deployments.freezes import PostgresFreezes
+from hotswap.persistence.deployments.queries import Queries
+from hotswap.persistence.deployments.rows import DeploymentRow, NewDeployment
+from hotswap.persistence.deployments.slots import PostgresSlots
+from hotswap.persistence.deployments.turns import PostgresTurns
+from hotswap.persistence.platform.bell import PostgresBell
+from hotswap.persistence.platform.database import Sessions
 from tests.fixtures.patience import patient
 from tests.fixtures.rows import actions, deployment_of, registered
 

@@ -21,11 +21,11 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 
 from hotswap.domain.vocabulary import ChosenBy
-from hotswap.lifetime import until_terminated
+from hotswap.inference.records import STREAM, decode_record, encode_batch
 from hotswap.persistence import recorder
-from hotswap.persistence.database import Sessions
+from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.recorder import DEAD, GROUP, Recorder
-from hotswap.records import STREAM, decode_record, encode_batch
+from hotswap.process.lifetime import until_terminated
 from tests.fixtures.patience import patient
 from tests.fixtures.records import GOOD, encoded
 from tests.fixtures.valkey import ValkeyServer

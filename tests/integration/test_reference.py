@@ -10,16 +10,16 @@ import pytest
 from activities.concurrent import References
 from activities.looking import Sources, StepSources
 from hotswap.analysis.judge import Judging
-from hotswap.bus import RedisTrafficBus
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, Source, Subject
 from hotswap.domain.concurrent import ReferenceBudget
 from hotswap.domain.headers import MODEL_SECONDS_HEADER
 from hotswap.domain.traffic import FULL, Counts
 from hotswap.domain.verdict import Outcome
 from hotswap.messages import VerifiedWeight
-from hotswap.persistence.backtests import PostgresBacktests
-from hotswap.persistence.census import PostgresCensus
-from hotswap.persistence.database import Sessions
+from hotswap.persistence.analysis.backtests import PostgresBacktests
+from hotswap.persistence.analysis.census import PostgresCensus
+from hotswap.persistence.platform.database import Sessions
+from hotswap.traffic.bus import RedisTrafficBus
 from serving.backtest import HttpReplicaAsker
 from tests.fixtures.envoy import Gateway, Upstream
 from tests.fixtures.patience import patience, until

@@ -15,9 +15,10 @@ from hotswap.domain.analysis import Entities, Subject
 from hotswap.domain.traffic import FULL, Counts, ProxyReport
 from hotswap.domain.verdict import Verdict
 from hotswap.domain.vocabulary import Role
-from hotswap.messages import CanaryConfig, VerifiedWeight, Watch
-from hotswap.persistence.history import PostgresHistory
-from hotswap.persistence.looks import PostgresLooks
+from hotswap.messages import VerifiedWeight, Watch
+from hotswap.persistence.analysis.looks import PostgresLooks
+from hotswap.persistence.deployments.history import PostgresHistory
+from hotswap.schemas.strategy import CanaryConfig
 from tests.integration.api_world import ApiWorld
 from tests.integration.test_explanation import deployed
 

@@ -12,10 +12,10 @@ from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.registry import VersionRef
 from hotswap.domain.validation import Check, CheckName, CheckOutcome
 from hotswap.domain.vocabulary import Environment, Framework
-from hotswap.storage import ObjectStorage
+from hotswap.storage.objects import ObjectStorage
 from serving.artifacts import ArtifactCache
 from serving.inspection import SubprocessInspector
-from serving.rayserve import application_config
+from serving.ray.client import application_config
 from serving.requirements import lacking, resolve, said_by
 from serving.runtimes import Terms
 from tests.fixtures.s3 import Stored

@@ -17,10 +17,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio.worker import Worker
 
-from hotswap import service_tokens
+from hotswap.security import service_tokens
+from hotswap.security.signing import write_keys
 from hotswap.settings import Settings, SettingsError, load
-from hotswap.signing import write_keys
-from hotswap.telemetry import JsonFormatter
+from hotswap.telemetry.logs import JsonFormatter
 from tests.fixtures.api import SIGNING_KEY, make_settings
 from tests.integration.api_world import ApiWorld
 

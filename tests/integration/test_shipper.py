@@ -15,8 +15,8 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from hotswap.lifetime import until_terminated
-from hotswap.records import STREAM, decode_record, split_batch
+from hotswap.inference.records import STREAM, decode_record, split_batch
+from hotswap.process.lifetime import until_terminated
 from serving import shipper, spool
 from serving.shipper import Shipper
 from serving.spool import FRAME, SpoolWriter, segments

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hotswap.domain.errors import Unavailable, ValidationFailed
-from hotswap.storage import ObjectStorage
+from hotswap.storage.objects import ObjectStorage
 from tests.fixtures.s3 import S3Server
 
 URI = "s3://ml-models/fraud.tar.gz"

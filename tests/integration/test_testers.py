@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
-from hotswap.bus import RedisTrafficBus
 from hotswap.domain.traffic import Arm
 from hotswap.domain.vocabulary import Role
+from hotswap.traffic.bus import RedisTrafficBus
 from tests.fixtures.envoy import Gateway
 from tests.fixtures.traffic import CANDIDATE, STABLE, answered_by, plan, until
 

@@ -8,8 +8,8 @@ import pytest
 
 from hotswap.domain.errors import StaleFence
 from hotswap.domain.traffic import TrafficPlan
-from hotswap.persistence.database import Sessions
-from hotswap.persistence.traffic import PostgresTrafficPlans
+from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.traffic.plans import PostgresTrafficPlans
 from tests.fixtures.rows import (
     change,
     registered,

@@ -8,8 +8,8 @@ from pydantic import SecretStr
 
 from hotswap.domain.analysis import JudgeName, Metric, Reading, Source, Subject
 from hotswap.domain.errors import Unavailable
-from hotswap.providers.asking import MOST_ANSWER_BYTES
-from hotswap.providers.webhook import LONGEST_REASON, WebhookMeter
+from hotswap.metrics_sources.webhook import LONGEST_REASON, WebhookMeter
+from hotswap.process.bounded_http import MOST_ANSWER_BYTES
 from tests.fixtures.gate import Gate, opened
 
 SUBJECT = Subject("dep-1", "Production", "fraud", "prod-b", "prod-a", "2.0.0", "1.0.0", 1_250, 1_000.0)

@@ -22,7 +22,8 @@ from temporalio.client import WorkflowHandle
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.queueing import Entry, Standing
 from hotswap.domain.vocabulary import DeploymentKind, Environment
-from hotswap.messages import CanaryConfig, DeploymentInput, QueueInput
+from hotswap.messages import DeploymentInput, QueueInput
+from hotswap.schemas.strategy import CanaryConfig
 from tests.fixtures.temporal import temporal_server
 from tests.workflows.conftest import Rollout, Stage
 from tests.workflows.test_backtest import differing, refusing, trying

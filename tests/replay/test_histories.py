@@ -6,7 +6,7 @@ import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
-from hotswap.temporal import DATA_CONVERTER
+from hotswap.process.temporal import DATA_CONVERTER
 from tests.replay.record import HISTORIES, SCENARIOS
 from workflows.worker import SANDBOX, WORKFLOWS
 

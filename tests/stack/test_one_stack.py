@@ -19,8 +19,8 @@ import httpx
 import psutil
 import pytest
 
-from hotswap.cli.demo.models import TrainedModels
-from hotswap.cli.demo.run import MODEL as DEMOS_MODEL
+from hotswap.demo.models import TrainedModels
+from hotswap.demo.run import MODEL as DEMOS_MODEL
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from tests.fixtures import mc
 from tests.fixtures.patience import patient, wait_until

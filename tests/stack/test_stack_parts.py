@@ -28,9 +28,10 @@ from redis import Redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-from hotswap.cli.stack import control_environment, processes
-from hotswap.cli.stack.layout import Layout
-from hotswap.cli.stack.ports import at_base
+from hotswap.bootstrap.layout import Layout
+from hotswap.process.sessions import session_members
+from hotswap.stack import control_environment, processes
+from hotswap.stack.ports import at_base
 from tests.fixtures.patience import patient, wait_until
 from tests.fixtures.ports import free_base
 from tests.fixtures.stack import BUSY
@@ -233,7 +234,7 @@ def test_ray_is_repaired_in_parts_and_as_a_whole(with_ray: Stack) -> None:
         return answers(lambda: httpx.get(url, headers={"Authorization": f"Bearer {token}"}).status_code == 200)
 
     def daemon(mark: str) -> int:
-        for pid in processes.session_members(with_ray.pid("ray")):
+        for pid in session_members(with_ray.pid("ray")):
             with contextlib.suppress(psutil.Error):
                 if any(mark in word for word in psutil.Process(pid).cmdline()[:3]):
                     return pid
@@ -251,7 +252,7 @@ def test_ray_is_repaired_in_parts_and_as_a_whole(with_ray: Stack) -> None:
 
 def test_ray_loses_its_parents_and_is_swept(with_ray: Stack) -> None:
     head, state = with_ray.pid("ray"), with_ray.state()
-    tree = processes.session_members(head)
+    tree = session_members(head)
     assert len(tree) >= 6
     parents = (state["guardian"], state["supervisor"])
     for pid in parents:

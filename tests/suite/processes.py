@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from hotswap.cli.stack.processes import become_subreaper
+from hotswap.process.sessions import become_subreaper
 
 PART = "HOTSWAP_TEST_PART"
 SERVER = "HOTSWAP_TEST_SERVER"

@@ -11,7 +11,7 @@ from temporalio.testing import ActivityEnvironment
 import tests.fixtures.examples  # noqa: F401  it registers the profiles
 from activities import looking
 from api.orchestration import Orchestration
-from hotswap.persistence.database import create_sessions
+from hotswap.persistence.platform.database import create_sessions
 from hotswap.settings import Settings
 from tests.fixtures.api import make_app, make_settings
 from tests.fixtures.cli import Cli

@@ -12,7 +12,7 @@ from hotswap.domain.application import ApplicationSpec, ArtifactRef, ReplicaReso
 from hotswap.domain.contract import NON_FINITE
 from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.vocabulary import Environment, Framework
-from hotswap.records import InferenceRecord, decode_record
+from hotswap.inference.records import InferenceRecord, decode_record
 from serving.asgi import Receive
 from serving.engine import Engine
 from serving.inference import InferenceApp

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from hotswap.persistence import advisory
-from hotswap.persistence.advisory import AdvisoryLock
+from hotswap.persistence.platform import advisory
+from hotswap.persistence.platform.advisory import AdvisoryLock
 
 ROOT = Path(__file__).parents[2]
 MIGRATION = ROOT / "hotswap" / "persistence" / "migrations" / "env.py"

@@ -15,13 +15,13 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from api.app import assemble
 from api.auth import Anonymous, Exchange, Rule, rule_of
 from api.routing import GuardedRoute
-from hotswap import service_tokens
 from hotswap.domain.access import Grant
 from hotswap.domain.errors import Forbidden, Unauthorized
 from hotswap.domain.vocabulary import Role
-from hotswap.security import issue_token
+from hotswap.security import service_tokens
+from hotswap.security.jwt import issue_token
+from hotswap.security.signing import generate_signing_key, public_jwks
 from hotswap.settings import Settings
-from hotswap.signing import generate_signing_key, public_jwks
 from tests.fixtures.api import SIGNING_KEY, bearer
 
 ADMIN, ENGINEER, SCIENTIST, APPLICATION, VIEWER, AGENT = (

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from argon2 import PasswordHasher
 
-from hotswap.telemetry import JsonFormatter
+from hotswap.telemetry.logs import JsonFormatter
 from tests.fixtures.api import SIGNING_KEY, make_settings
 
 LOGIN = "/api/v1/authentication/login"

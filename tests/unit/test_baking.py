@@ -9,7 +9,7 @@ from hotswap.domain.baking import SECONDS_NEEDED, extended, is_decided, look_int
 from hotswap.domain.policy import Asked, Bake, Extend, GoTo, RollBack, Rollout, next_action
 from hotswap.domain.strategy import Step
 from hotswap.domain.verdict import MetricResult, Outcome, Verdict
-from hotswap.messages import CanaryConfig
+from hotswap.schemas.strategy import CanaryConfig
 
 BEGUN, UNTIL, DEADLINE = 1_000.0, 1_060.0, 1_180.0
 BAKING = Rollout((Step(1_000, 60, 180),)).verified(at=BEGUN)

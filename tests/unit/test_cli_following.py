@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from hotswap.cli import watch
-from hotswap.views import DeploymentView
+from hotswap.schemas.responses import DeploymentView
 from tests.fixtures.answers import accepted, answer, deployment, error
 from tests.fixtures.cli import BACK, FORWARD, VERBS, Cli
 

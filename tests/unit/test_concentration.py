@@ -10,7 +10,7 @@ from hotswap.analysis.judge import Judging
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Look, Metric, Moments, Reading, Source, Worse
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import Outcome
-from hotswap.messages import CanaryConfig
+from hotswap.schemas.strategy import CanaryConfig
 
 CONFIDENCE = Metric("confidence", Source.CONFIDENCE, JudgeName.MEAN, threshold=0.05, worse=Worse.LOWER)
 

@@ -1,8 +1,8 @@
 """What the demo makes of its clients' answers: nobody's failure is lost, and none is held against another."""
 
-from hotswap.cli.demo import account
-from hotswap.cli.demo.history import WeightChange
-from hotswap.cli.demo.traffic import Answer
+from hotswap.demo import account
+from hotswap.demo.history import WeightChange
+from hotswap.demo.traffic import Answer
 
 GOOD = Answer(10.0, 10.1, 200, "2.0.0")
 BY_STABLE = Answer(10.0, 10.1, 200, "1.0.0")

@@ -15,13 +15,13 @@ import yaml
 from fastapi.routing import APIRoute
 
 from api.app import create_app
-from hotswap.cli.stack.chores import ADMIN_URL, CHORES
-from hotswap.cli.stack.credentials import load as load_credentials
-from hotswap.cli.stack.environment import SECTIONS, Environments
-from hotswap.cli.stack.layout import Layout
-from hotswap.cli.stack.ports import at_base
+from hotswap.bootstrap.__main__ import TASKS
+from hotswap.bootstrap.credentials import load as load_credentials
+from hotswap.bootstrap.layout import ADMIN_URL, Layout
 from hotswap.messages import SEARCH_ATTRIBUTES
 from hotswap.settings import ReplicaSettings, Settings, ShipperSettings, TrafficAgentSettings, load
+from hotswap.stack.environment import SECTIONS, Environments
+from hotswap.stack.ports import at_base
 from tests.fixtures import settings_table
 from tests.fixtures.documents import ROOT
 
@@ -61,11 +61,13 @@ def test_every_command_is_an_entry_point(name: str) -> None:
     python, safe_path, as_module, module, *arguments = OURS[name]["command"]
     assert (python, safe_path, as_module) == ("python", "-P", "-m")
     found = importlib.util.find_spec(module)
+    if found is not None and found.submodule_search_locations:
+        found = importlib.util.find_spec(f"{module}.__main__")
     assert found is not None
     assert found.origin is not None
     assert 'if __name__ == "__main__":' in Path(found.origin).read_text()
-    if module.endswith(".chores"):
-        assert set(arguments) <= CHORES.keys()
+    if module == "hotswap.bootstrap":
+        assert set(arguments) <= set(TASKS)
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -3,7 +3,7 @@
 from temporalio.api.failure.v1 import Failure
 from temporalio.converter import PayloadConverter
 
-from hotswap.temporal import BriefFailures
+from hotswap.process.temporal import BriefFailures
 
 SHOWN_BYTES = 4 * 1024
 """Temporal's limit for the failure of an activity that is tried again."""

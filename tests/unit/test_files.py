@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.files import write_atomically
+from hotswap.storage.files import write_atomically
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,5 +79,5 @@ def test_no_file_is_replaced_in_any_other_way() -> None:
         for path in (ROOT / room).rglob("*.py")
         if re.search(r"\.rename\(|\bos\.(replace|rename)\(|\bdraft\.replace\(", path.read_text())
     }
-    directories = {"serving/artifacts.py", "serving/spool.py", "hotswap/cli/stack/postgres.py"}
-    assert renaming == {"hotswap/files.py", *directories}
+    directories = {"serving/artifacts.py", "serving/spool.py", "hotswap/stack/postgres.py"}
+    assert renaming == {"hotswap/storage/files.py", *directories}

@@ -15,8 +15,8 @@ from hotswap.domain.analysis import AnalysisPolicy, Entities, JudgeName, Look, M
 from hotswap.domain.backtest import Reply, ReplyKind
 from hotswap.domain.concurrent import Concurrent
 from hotswap.domain.traffic import FULL, Counts
-from hotswap.messages import CanaryConfig
 from hotswap.ports import Judging as Port
+from hotswap.schemas.strategy import CanaryConfig
 
 METRICS = (
     Metric("errors", Source.ERRORS, JudgeName.BETA_MIXTURE, threshold=0.01),

@@ -19,15 +19,16 @@ from pydantic import BaseModel, ValidationError
 from api import replaying
 from api.errors import problems
 from api.schemas import Body, split_resources
-from hotswap import service_tokens
 from hotswap.analysis.reference import registered
 from hotswap.cli.options import duration, moment
 from hotswap.domain.access import Grant
 from hotswap.domain.errors import HotSwapError, SchemaValidationFailed, ValidationFailed
 from hotswap.domain.ids import check_alias, check_model_name, normalise_sha256
 from hotswap.domain.vocabulary import Framework
-from hotswap.messages import CanaryConfig, MonitoringConfig
-from hotswap.requirements import checked
+from hotswap.schemas.monitoring import MonitoringConfig
+from hotswap.schemas.requirements import checked
+from hotswap.schemas.strategy import CanaryConfig
+from hotswap.security import service_tokens
 from serving.golden import golden_requests
 from serving.runtimes.mlflow import described
 from serving.schemas import FeatureSchema

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from hotswap.domain.errors import AnswerLost, Unavailable
-from hotswap.providers.gateway import MOST_PREDICTION_BYTES, Answer, InferenceGateway
+from hotswap.inference.gateway import MOST_PREDICTION_BYTES, Answer, InferenceGateway
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Look, Metric, NoV
 from hotswap.domain.baking import is_decided
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import Outcome, Reason, Verdict
-from hotswap.messages import CanaryConfig
+from hotswap.schemas.strategy import CanaryConfig
 
 
 @pytest.mark.parametrize(("hits", "misses", "share"), [(3, 2, 0.1), (0, 5, 0.5), (12, 40, 0.25), (1, 0, 0.9)])

@@ -16,7 +16,7 @@ from hotswap.domain.backtest import Reply, ReplyKind
 from hotswap.domain.concurrent import Concurrent
 from hotswap.domain.traffic import FULL, Counts, latency_bucket, quantile_of
 from hotswap.domain.verdict import Outcome, Reason, Verdict
-from hotswap.messages import CanaryConfig
+from hotswap.schemas.strategy import CanaryConfig
 
 ERRORS = Metric("errors", Source.ERRORS, JudgeName.BETA_MIXTURE, threshold=0.01, samples=1)
 EARLIER = Counts(completed=10_000, latency={"1000": 10_000})

@@ -10,7 +10,7 @@ from hotswap.analysis.judge import Judging
 from hotswap.domain.analysis import AnalysisPolicy, Look, NoVerdict, Reading, Source
 from hotswap.domain.traffic import FULL, Counts
 from hotswap.domain.verdict import Outcome, Verdict
-from hotswap.messages import CanaryConfig
+from hotswap.schemas.strategy import CanaryConfig
 
 POLICY = CanaryConfig().analysis_policy()
 GOOD = Counts(completed=100, latency={"5000": 100})

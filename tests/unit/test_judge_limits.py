@@ -8,7 +8,7 @@ from hotswap.analysis.judge import Judging
 from hotswap.domain.analysis import AnalysisPolicy, Entities, JudgeName, Look, Source
 from hotswap.domain.traffic import FULL, Counts
 from hotswap.domain.verdict import Outcome, Reason, Verdict
-from hotswap.messages import CanaryConfig
+from hotswap.schemas.strategy import CanaryConfig
 
 POLICY = CanaryConfig().first_policy()
 FAST, SLOW = "5000", "9000000"

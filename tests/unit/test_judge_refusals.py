@@ -9,7 +9,7 @@ from hotswap.analysis.judge import Judging
 from hotswap.domain.analysis import AnalysisPolicy, Entities, JudgeName, Look, Metric, Source
 from hotswap.domain.traffic import FULL, Counts
 from hotswap.domain.verdict import MetricResult, Outcome, Reason, Verdict
-from hotswap.messages import CanaryConfig
+from hotswap.schemas.strategy import CanaryConfig
 
 POLICY = replace(CanaryConfig().analysis_policy(), sample_ratio=False)
 REFUSALS = Metric("refusals", Source.REFUSALS, JudgeName.BETA_MIXTURE, threshold=0.01)

@@ -13,7 +13,7 @@ from hotswap.domain.policy import Asked, RollBack, Rollout, next_action
 from hotswap.domain.strategy import Step
 from hotswap.domain.traffic import FULL, Counts
 from hotswap.domain.verdict import Outcome, Reason, Verdict
-from hotswap.messages import CanaryConfig
+from hotswap.schemas.strategy import CanaryConfig
 
 POLICY = replace(CanaryConfig().analysis_policy(), sample_ratio=False)
 

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from hotswap.launching import with_defaults
-from hotswap.messages import CanaryConfig
-from hotswap.messages.strategy import PauseConfig
+from hotswap.deployments.request import with_defaults
+from hotswap.schemas.strategy import CanaryConfig
+from hotswap.schemas.strategy.canary import PauseConfig
 from hotswap.settings import DeploymentSettings, Settings
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.lifetime import run_service
+from hotswap.process.lifetime import run_service
 from hotswap.settings import DatabaseSettings, SettingsError
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +76,7 @@ def test_no_process_begins_in_a_way_of_its_own() -> None:
         if re.search(r"\bEX_CONFIG\b|run_service\(\n?", path.read_text())
     }
     assert begin == {
-        "hotswap/lifetime.py",
+        "hotswap/process/lifetime.py",
         "api/app.py",
         "hotswap/persistence/recorder.py",
         "serving/agent.py",

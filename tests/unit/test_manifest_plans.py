@@ -6,7 +6,7 @@ import pytest
 
 from hotswap.manifests.planning import Action, Actual, Change, plan
 from hotswap.manifests.schema import Manifest
-from hotswap.views import DeploymentView, ModelView, MonitoringView, VersionView
+from hotswap.schemas.responses import DeploymentView, ModelView, MonitoringView, VersionView
 from tests.fixtures.answers import deployment
 
 SHA = "ab" * 32

@@ -14,10 +14,10 @@ import pytest
 from pydantic import ValidationError
 
 from api.auth import Tokens
-from hotswap import oidc
 from hotswap.domain.errors import Unauthorized, Unavailable
 from hotswap.domain.vocabulary import Role
-from hotswap.oidc import IssuerKeys
+from hotswap.security import oidc
+from hotswap.security.oidc import IssuerKeys
 from hotswap.settings import OidcSettings, SecuritySettings, Settings
 from tests.fixtures.api import bearer
 from tests.fixtures.issuer import Issuer, ec_key, rsa_key

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from hotswap.plain_http import plain_client
+from hotswap.process.plain_http import plain_client
 from serving.probe import HttpReplicaProbe
 from tests.fixtures.certificates import Authority
 

@@ -10,22 +10,22 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from hotswap import ports
-from hotswap.bus import RedisTrafficBus
 from hotswap.domain.analysis import JudgeName, Metric, Source, Subject
 from hotswap.domain.application import ApplicationSpec, ArtifactRef, Desired
 from hotswap.domain.backtest import RecordedRequest, Reply
 from hotswap.domain.errors import HotSwapError
 from hotswap.domain.traffic import ProxyReport, TrafficPlan
 from hotswap.domain.vocabulary import Environment, Framework, RequestForm
-from hotswap.providers.announcer import WebhookAnnouncer
-from hotswap.providers.prometheus import PrometheusMeter
-from hotswap.providers.webhook import WebhookMeter
+from hotswap.metrics_sources.prometheus import PrometheusMeter
+from hotswap.metrics_sources.webhook import WebhookMeter
+from hotswap.notifications.webhooks import WebhookAnnouncer
 from hotswap.settings import StorageSettings
-from hotswap.storage import ObjectStorage, Patience
-from hotswap.uploads import MultipartUploads
+from hotswap.storage.multipart import MultipartUploads
+from hotswap.storage.objects import ObjectStorage, Patience
+from hotswap.traffic.bus import RedisTrafficBus
 from serving.backtest import HttpReplicaAsker
 from serving.probe import HttpReplicaProbe
-from serving.rayserve import RayServeClient
+from serving.ray.client import RayServeClient
 from tests.fixtures.ports import free_port
 
 Calls = list[Callable[[], Awaitable[object]]]

@@ -7,7 +7,7 @@ import pytest
 from api.presentation import deployment_view
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
-from hotswap.persistence.rows import DeploymentRow, StepVerdict
+from hotswap.persistence.deployments.rows import DeploymentRow, StepVerdict
 from hotswap.persistence.tables import Deployment
 
 VERIFIED = datetime(2030, 1, 1, tzinfo=UTC)

@@ -5,14 +5,14 @@ import contextvars
 import pytest
 from temporalio.api.common.v1 import Payload
 
-from hotswap import telemetry
-from hotswap.propagation import _sent, _take
+from hotswap.telemetry import logs
+from hotswap.telemetry.propagation import _sent, _take
 
 
 def arrived(headers: dict[str, Payload]) -> tuple[str | None, str | None]:
     def take() -> tuple[str | None, str | None]:
         _take(headers)
-        return telemetry.trace_id.get(), telemetry.reason.get()
+        return logs.trace_id.get(), logs.reason.get()
 
     return contextvars.copy_context().run(take)
 
@@ -20,8 +20,8 @@ def arrived(headers: dict[str, Payload]) -> tuple[str | None, str | None]:
 @pytest.mark.parametrize(("trace", "reason"), [("4bf92f35", "CHG-1: späte Etiketten"), ("mine", None), (None, None)])
 def test_what_a_request_says_arrives_beside_what_is_there(trace: str | None, reason: str | None) -> None:
     def send() -> dict[str, Payload]:
-        telemetry.trace_id.set(trace)
-        telemetry.reason.set(reason)
+        logs.trace_id.set(trace)
+        logs.reason.set(reason)
         return dict(_sent({"of-another": Payload(data=b"kept")}))
 
     sent = contextvars.copy_context().run(send)

@@ -12,7 +12,7 @@ import pytest
 from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ArtifactRef, Desired, ReplicaResources
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.vocabulary import Environment, Framework
-from serving.rayserve import RayServeClient, application_config, read_applications
+from serving.ray.client import RayServeClient, application_config, read_applications
 from tests.fixtures.patience import until
 
 SPEC = ApplicationSpec(

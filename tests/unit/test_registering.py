@@ -7,7 +7,7 @@ import pytest
 
 from api.registering import telling_of_registration
 from hotswap.domain.errors import Conflict, HotSwapError, ModelNotFound, Unavailable, ValidationFailed, VersionNotFound
-from hotswap.views import RegistrationStatus
+from hotswap.schemas.responses import RegistrationStatus
 
 PATH = "/api/v1/models/m/versions/2.0.0/registration"
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotswap.domain.traffic import Counts
-from hotswap.persistence.rollups import HOUR, MINUTE, SECOND, Piece, pieces
-from hotswap.persistence.sketches import bin_of, quantiles
+from hotswap.persistence.records.rollups import HOUR, MINUTE, SECOND, Piece, pieces
+from hotswap.persistence.records.sketches import bin_of, quantiles
 
 
 def test_whole_hours_are_taken_as_hours_and_only_the_ends_by_finer_ones() -> None:

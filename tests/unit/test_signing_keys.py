@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from hotswap import security, signing
+from hotswap.bootstrap import credentials
+from hotswap.bootstrap.layout import Layout
 from hotswap.cli.app import app
-from hotswap.cli.stack import credentials
-from hotswap.cli.stack.layout import Layout
 from hotswap.domain.errors import Conflict, NotFound, Unauthorized
+from hotswap.security import jwt, signing
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -64,7 +64,7 @@ def test_the_key_that_signs_is_not_retired_and_an_unknown_one_is_told() -> None:
 def believed(secret: credentials.Credentials, token: str) -> bool:
     jwks = json.loads(secret.jwks_file.read_text())
     try:
-        security.verify_token(token, jwks=jwks, issuer="hotswap", audience="hotswap", now=datetime.now(UTC))
+        jwt.verify_token(token, jwks=jwks, issuer="hotswap", audience="hotswap", now=datetime.now(UTC))
     except Unauthorized:
         return False
     return True

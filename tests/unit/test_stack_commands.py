@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from hotswap.bootstrap import layout as places
+from hotswap.bootstrap.layout import Layout, StackError
 from hotswap.cli.app import app
-from hotswap.cli.stack import layout as places
-from hotswap.cli.stack.layout import Layout, StackError
-from hotswap.cli.stack.lifecycle import acquire, choose_ports, is_running, locked, sweep_leftovers
-from hotswap.cli.stack.ports import at_base
+from hotswap.stack.lifecycle import acquire, choose_ports, is_running, locked, sweep_leftovers
+from hotswap.stack.ports import at_base
 
 runner = CliRunner()
 

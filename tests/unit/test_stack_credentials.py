@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.cli.stack import credentials
-from hotswap.cli.stack.layout import Layout
+from hotswap.bootstrap import credentials
+from hotswap.bootstrap.layout import Layout
 
 
 @pytest.mark.slow

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from hotswap import security
-from hotswap.cli.stack import control_environment, credentials, layout
-from hotswap.cli.stack.environment import TLS_CERTIFICATE, TLS_KEY, Environments, shell_exports
-from hotswap.cli.stack.layout import Layout, StackError
-from hotswap.cli.stack.ports import at_base
+from hotswap.bootstrap import credentials, layout
+from hotswap.bootstrap.layout import Layout, StackError
 from hotswap.domain.vocabulary import Environment, Role
+from hotswap.security import jwt
 from hotswap.settings import ReplicaSettings, Settings, ShipperSettings, TrafficAgentSettings, load
+from hotswap.stack import control_environment
+from hotswap.stack.environment import TLS_CERTIFICATE, TLS_KEY, Environments, shell_exports, write_curl_configuration
+from hotswap.stack.ports import at_base
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ def test_secrets_are_closed_and_stay(place: Layout) -> None:
     second = credentials.load(place)
     assert {file.name: file.read_text() for file in place.secrets.iterdir()} == before
     assert second == first
-    credentials.write_curl_configuration(place, first, public_port=5000)
+    write_curl_configuration(place, first, public_port=5000)
     for file in (*place.secrets.iterdir(), place.shell / ".curlrc"):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
     assert first.token not in repr(first)
@@ -123,7 +124,7 @@ def test_tokens_say_who_and_are_renewed_before_they_end(place: Layout) -> None:
     jwks = json.loads(secret.jwks_file.read_text())
 
     def roles(file: Path) -> frozenset[Role]:
-        return security.verify_token(
+        return jwt.verify_token(
             file.read_text(), jwks=jwks, issuer="hotswap", audience="hotswap", now=datetime.now(UTC)
         ).roles
 
@@ -131,7 +132,7 @@ def test_tokens_say_who_and_are_renewed_before_they_end(place: Layout) -> None:
     assert roles(secret.agent_token_file) == {Role.TRAFFIC_AGENT}
     assert roles(secret.metrics_token_file) == {Role.VIEWER}
     assert roles(secret.inference_token_file) == {Role.APPLICATION}
-    old = security.issue_token(
+    old = jwt.issue_token(
         key=credentials.signing_keys(secret)[0],
         issuer="hotswap",
         audience="hotswap",
@@ -149,7 +150,7 @@ def test_curl_finds_token_and_stack_wherever_its_ports_are(place: Layout) -> Non
     secret = credentials.load(place)
 
     def written(port: int) -> list[str]:
-        credentials.write_curl_configuration(place, secret, public_port=port)
+        write_curl_configuration(place, secret, public_port=port)
         return (place.shell / ".curlrc").read_text().splitlines()
 
     token = f'oauth2-bearer = "{secret.token}"'

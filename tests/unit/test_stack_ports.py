@@ -7,8 +7,8 @@ from dataclasses import asdict
 import psutil
 import pytest
 
-from hotswap.cli.stack import ports
-from hotswap.cli.stack.layout import StackError
+from hotswap.bootstrap.layout import StackError
+from hotswap.stack import ports
 
 
 @pytest.mark.parametrize("base", [None, 20000])

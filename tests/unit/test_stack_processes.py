@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.cli.stack import processes
-from hotswap.cli.stack.processes import Recorded
+from hotswap.process.sessions import kill_session, session_members
+from hotswap.stack import processes
+from hotswap.stack.processes import Recorded
 from tests.fixtures.patience import wait_until
 
 FAMILY = "import subprocess, sys, time; subprocess.Popen(['sleep', '60']); print('ready', flush=True); time.sleep(60)"
@@ -23,7 +24,7 @@ def leader() -> Iterator[subprocess.Popen[bytes]]:
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     yield process
-    processes.kill_session(process.pid)
+    kill_session(process.pid)
     process.wait()
     process.stdout.close()
 
@@ -37,7 +38,7 @@ def recorded(process: subprocess.Popen[bytes]) -> Recorded:
 
 def test_a_whole_session_is_swept(leader: subprocess.Popen[bytes]) -> None:
     assert processes.sweep([recorded(leader)]) == 2
-    assert processes.session_members(leader.pid) == []
+    assert session_members(leader.pid) == []
 
 
 def test_orphans_of_a_dead_leader_are_swept(leader: subprocess.Popen[bytes]) -> None:
@@ -45,7 +46,7 @@ def test_orphans_of_a_dead_leader_are_swept(leader: subprocess.Popen[bytes]) -> 
     leader.kill()
     leader.wait()
     assert processes.sweep([entry]) == 1
-    assert processes.session_members(leader.pid) == []
+    assert session_members(leader.pid) == []
 
 
 @pytest.mark.parametrize("change", [{"started": 1}, {"boot": "another"}])

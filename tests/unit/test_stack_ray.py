@@ -6,7 +6,7 @@ import sys
 import pytest
 
 CHECK = """
-from hotswap.cli.stack import ray_launcher
+from hotswap.stack import ray_launcher
 from ray._private import parameter, services
 before = services.start_ray_process
 assert ray_launcher.trim_dashboard(), "ray._private.services.start_ray_process or PROCESS_TYPE_DASHBOARD is gone"

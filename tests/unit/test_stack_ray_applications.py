@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from hotswap.cli.stack import ray_applications
-from hotswap.cli.stack.ray_applications import KeptApplications, configuration, first_of, names, serve_api
+from serving.ray import applications
+from serving.ray.applications import KeptApplications, configuration, first_of, names, serve_api
 from tests.fixtures.listening import listening
 
 
@@ -47,7 +47,7 @@ def serve() -> FakeServe:
 
 
 @pytest.fixture
-def api(serve: FakeServe, tmp_path: Path) -> Iterator[ray_applications.ServeApi]:
+def api(serve: FakeServe, tmp_path: Path) -> Iterator[applications.ServeApi]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self._answer(200, json.dumps(serve.details).encode())
@@ -60,7 +60,7 @@ def api(serve: FakeServe, tmp_path: Path) -> Iterator[ray_applications.ServeApi]
             self._answer(status, b"")
 
         def _answer(self, status: int, body: bytes) -> None:
-            if self.headers["Authorization"] != "Bearer secret" or self.path != ray_applications.PATH:
+            if self.headers["Authorization"] != "Bearer secret" or self.path != applications.PATH:
                 status = 401
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
@@ -83,8 +83,8 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_applications, "KEEP_SECONDS", 0.01)
-    monkeypatch.setattr(ray_applications, "ASK_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(applications, "KEEP_SECONDS", 0.01)
+    monkeypatch.setattr(applications, "ASK_AGAIN_SECONDS", 0.01)
 
 
 def keep(file: Path, *newest_first: str) -> None:
@@ -121,7 +121,7 @@ def test_two_of_each_model_and_environment_come_back_first() -> None:
 
 
 def test_a_head_asks_until_serve_takes_what_ran_before(
-    serve: FakeServe, api: ray_applications.ServeApi, file: Path
+    serve: FakeServe, api: applications.ServeApi, file: Path
 ) -> None:
     keep(file, *FRAUD)
     serve.answers = [500, 503]
@@ -130,7 +130,7 @@ def test_a_head_asks_until_serve_takes_what_ran_before(
 
 
 def test_a_head_goes_on_without_what_serve_refuses(
-    serve: FakeServe, api: ray_applications.ServeApi, file: Path, caplog: pytest.LogCaptureFixture
+    serve: FakeServe, api: applications.ServeApi, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     keep(file, *FRAUD)
     serve.answers = [400]
@@ -141,7 +141,7 @@ def test_a_head_goes_on_without_what_serve_refuses(
 
 @pytest.mark.parametrize("text", [None, "", "{half"])
 def test_a_head_that_knows_of_nothing_tells_serve_nothing(
-    serve: FakeServe, api: ray_applications.ServeApi, file: Path, text: str | None
+    serve: FakeServe, api: applications.ServeApi, file: Path, text: str | None
 ) -> None:
     if text is not None:
         file.write_text(text)
@@ -170,14 +170,14 @@ def replaced(serve: FakeServe) -> None:
 )
 def test_the_rest_comes_back_once_the_first_run_unless_somebody_else_says_what_should(
     serve: FakeServe,
-    api: ray_applications.ServeApi,
+    api: applications.ServeApi,
     file: Path,
     monkeypatch: pytest.MonkeyPatch,
     meanwhile: Callable[[FakeServe], None],
     seconds: float,
     told: list[list[str]],
 ) -> None:
-    monkeypatch.setattr(ray_applications, "FIRST_SECONDS", seconds)
+    monkeypatch.setattr(applications, "FIRST_SECONDS", seconds)
     keep(file, *FRAUD)
     kept = KeptApplications(file, api)
     kept.restore()
@@ -187,7 +187,7 @@ def test_the_rest_comes_back_once_the_first_run_unless_somebody_else_says_what_s
 
 
 def test_what_runs_is_kept_and_outlives_a_serve_without_controller(
-    serve: FakeServe, api: ray_applications.ServeApi, file: Path
+    serve: FakeServe, api: applications.ServeApi, file: Path
 ) -> None:
     kept = KeptApplications(file, api)
     kept.keep_what_runs()

@@ -14,14 +14,15 @@ from typing import Any
 
 import pytest
 
-from hotswap.cli.stack import holds, probes, processes, supervisor
-from hotswap.cli.stack.events import Event, Kind
-from hotswap.cli.stack.holds import Hold
-from hotswap.cli.stack.layout import Layout, StackError
-from hotswap.cli.stack.lifecycle import State
-from hotswap.cli.stack.parts import Part
-from hotswap.cli.stack.ports import Ports
-from hotswap.cli.stack.supervisor import Supervisor
+from hotswap.bootstrap.layout import Layout, StackError
+from hotswap.process.sessions import session_members
+from hotswap.stack import holds, probes, processes, supervisor
+from hotswap.stack.events import Event, Kind
+from hotswap.stack.holds import Hold
+from hotswap.stack.lifecycle import State
+from hotswap.stack.parts import Part
+from hotswap.stack.ports import Ports
+from hotswap.stack.supervisor import Supervisor
 from tests.fixtures.patience import patient
 
 pytestmark = pytest.mark.slow
@@ -109,7 +110,7 @@ async def test_parts_start_after_what_they_need_and_stop_in_order(place: Layout)
         assert json.loads(place.state.read_text())["ready"] is True
         sessions = [entry.session for entry in processes.load(place.processes) if entry.name != "supervisor"]
     assert heard.said(Kind.STOPPED) == ["api", "postgres"]
-    assert not [pid for session in sessions for pid in processes.session_members(session)]
+    assert not [pid for session in sessions for pid in session_members(session)]
     assert not place.state.exists()
 
 
@@ -125,7 +126,7 @@ async def test_a_dead_part_is_started_again_and_what_it_left_is_killed(place: La
         os.kill(first.pid, signal.SIGKILL)
         await until(lambda: len(heard.said(Kind.READY)) == 2)
         assert recorded(place, "s3").pid != first.pid
-        assert processes.session_members(first.session) == []
+        assert session_members(first.session) == []
         [died] = [event for event in heard.events if event.kind is Kind.DIED]
         assert "SIGKILL" in died.text
 
@@ -140,7 +141,7 @@ async def test_a_held_part_stays_down_alone_until_it_is_released(place: Layout, 
             assert not [name for name in ("api", "postgres") if processes.is_alive(before[name])]
             os.kill(before["s3"].pid, signal.SIGKILL)
             await until(lambda: recorded(place, "s3").pid != before["s3"].pid)
-            assert processes.session_members(recorded(place, "s3").session) != []
+            assert session_members(recorded(place, "s3").session) != []
             assert [recorded(place, name) for name in ("api", "postgres")] == [before["api"], before["postgres"]]
 
             releasing = asyncio.create_task(asyncio.to_thread(holds.release, place, ["api"]))
@@ -187,7 +188,7 @@ async def test_a_part_that_never_starts_stops_everything_and_shows_its_last_word
         async with running(place, broken, sleeper(place, "s3")) as heard:
             assert Kind.STACK_FAILED in [event.kind for event in heard.events]
     started = [entry for entry in processes.load(place.processes) if entry.name != "supervisor"]
-    assert not [entry for entry in started if processes.session_members(entry.session)]
+    assert not [entry for entry in started if session_members(entry.session)]
 
 
 async def test_somebody_elses_answer_is_not_ours(place: Layout) -> None:
@@ -214,12 +215,12 @@ async def test_a_part_that_ignores_the_signal_is_killed(place: Layout) -> None:
     part = sleeper(place, "temporal", command=(sys.executable, "-S", "-c", code), stop_timeout=0.2)
     async with running(place, part):
         session = recorded(place, "temporal").session
-    assert processes.session_members(session) == []
+    assert session_members(session) == []
 
 
 def beating(ready: Path) -> str:
     return (
-        "import asyncio, os; from hotswap.telemetry import mark_ready\n"
+        "import asyncio, os; from hotswap.telemetry.logs import mark_ready\n"
         f"os.environ['HOTSWAP_READY_FILE'] = {str(ready)!r}\n"
         "async def main():\n mark_ready()\n await asyncio.sleep(60)\n"
         "asyncio.run(main())"
@@ -252,7 +253,7 @@ async def test_a_frozen_part_is_started_again_and_one_that_wakes_up_in_time_is_n
         os.kill(first.pid, signal.SIGSTOP)
         await until(lambda: len(heard.said(Kind.READY)) == 2, 60)
         assert recorded(place, "worker").pid != first.pid
-        assert processes.session_members(first.session) == []
+        assert session_members(first.session) == []
         [died] = [event for event in heard.events if event.kind is Kind.DIED]
         assert "60 times in a row" in died.text
         assert "event loop" in died.text

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from hotswap import security, signing
 from hotswap.domain.access import Grant, Principal
 from hotswap.domain.errors import Unauthorized
 from hotswap.domain.vocabulary import Role
+from hotswap.security import jwt, signing
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = signing.generate_signing_key()
@@ -27,11 +27,11 @@ def issue(**changes: Any) -> str:
         "lifetime": timedelta(hours=1),
         "now": NOW,
     }
-    return security.issue_token(**{**arguments, **changes})
+    return jwt.issue_token(**{**arguments, **changes})
 
 
 def verify(token: str, *, jwks: dict[str, Any] = JWKS, now: datetime = NOW) -> Principal:
-    return security.verify_token(token, jwks=jwks, issuer="hotswap", audience="hotswap", now=now)
+    return jwt.verify_token(token, jwks=jwks, issuer="hotswap", audience="hotswap", now=now)
 
 
 def part(token: str, index: int) -> dict[str, Any]:

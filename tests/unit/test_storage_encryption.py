@@ -10,8 +10,8 @@ import urllib3
 from pydantic import ValidationError
 
 from hotswap.settings import StorageSettings
-from hotswap.storage import ObjectStorage
-from hotswap.uploads import MultipartUploads
+from hotswap.storage.multipart import MultipartUploads
+from hotswap.storage.objects import ObjectStorage
 
 BEGUN = b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
 COMPLETED = (

@@ -8,8 +8,8 @@ import pytest
 
 from hotswap.domain.errors import Unavailable
 from hotswap.settings import StorageSettings
-from hotswap.storage import IMPATIENT, ObjectStorage, Patience, s3_client
-from hotswap.uploads import MultipartUploads
+from hotswap.storage.multipart import MultipartUploads
+from hotswap.storage.objects import IMPATIENT, ObjectStorage, Patience, s3_client
 from tests.fixtures.listening import listening
 
 PATIENCE = Patience(connect=1, read=0.1, retries=1)

@@ -18,8 +18,8 @@ import pytest
 import urllib3
 
 from hotswap.settings import StorageSettings
-from hotswap.storage import ObjectStorage
-from hotswap.uploads import MultipartUploads
+from hotswap.storage.multipart import MultipartUploads
+from hotswap.storage.objects import ObjectStorage
 from tests.fixtures.documents import ROOT
 
 PAGE = (ROOT / "docs" / "model-storage.md").read_text()

@@ -27,8 +27,8 @@ from hotswap.domain.policy import (
 from hotswap.domain.strategy import OnLimit, Pause, Step, canary_steps
 from hotswap.domain.traffic import FULL
 from hotswap.domain.verdict import Outcome, Reason, Verdict
-from hotswap.messages import CanaryConfig
-from hotswap.temporal import describe
+from hotswap.process.temporal import describe
+from hotswap.schemas.strategy import CanaryConfig
 
 
 def config(**said: Any) -> CanaryConfig:

@@ -7,15 +7,17 @@ import pytest
 from pydantic import ValidationError
 
 from hotswap.settings import TelemetrySettings
-from hotswap.tracing import start_tracing
+from hotswap.telemetry.tracing import start_tracing
 
 
 @pytest.mark.slow
 def test_without_an_endpoint_nothing_is_traced_nor_imported() -> None:
     assert start_tracing("api", TelemetrySettings()) == []
     script = (
-        "import sys; from hotswap.tracing import start_tracing; from hotswap.settings import TelemetrySettings;"
-        "start_tracing('api', TelemetrySettings());"
+        "import sys\n"
+        "from hotswap.settings import TelemetrySettings\n"
+        "from hotswap.telemetry.tracing import start_tracing\n"
+        "start_tracing('api', TelemetrySettings())\n"
         "print([name for name in sys.modules if name.startswith(('opentelemetry', 'temporalio'))])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

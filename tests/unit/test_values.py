@@ -1,7 +1,7 @@
 """What people write has the kind that it looks like: a table over every field of every public schema.
 
 The table is made from the schemas, so a new field is in it without a word here: one that isn't made of the kinds in
-`hotswap.values` takes some of this nonsense, and fails.
+`hotswap.schemas.fields` takes some of this nonsense, and fails.
 """
 
 from collections.abc import Iterator
@@ -14,9 +14,11 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 import api.app  # noqa: F401 - every body is defined by the modules that it imports
 from api.schemas import Body
-from hotswap import values
 from hotswap.manifests.schema import _Said
-from hotswap.messages import CanaryConfig, MonitoringConfig
+from hotswap.schemas import fields
+from hotswap.schemas.fields import Duration, Flag, Number, Whole, read_duration, spelled
+from hotswap.schemas.monitoring import MonitoringConfig
+from hotswap.schemas.strategy import CanaryConfig
 from hotswap.settings import (
     ReplicaSettings,
     Settings,
@@ -26,7 +28,6 @@ from hotswap.settings import (
     load,
 )
 from hotswap.settings.section import Section
-from hotswap.values import Duration, Flag, Number, Whole, read_duration, spelled
 
 NO_DURATIONS = [
     5,
@@ -83,7 +84,7 @@ WRITTEN = with_what_they_hold(iter([CanaryConfig, MonitoringConfig, *subclasses(
 SECTIONS = list(subclasses(Section))
 
 
-def fields(models: list[type[BaseModel]], kinds: set[type]) -> list[Any]:
+def fields_of(models: list[type[BaseModel]], kinds: set[type]) -> list[Any]:
     return [
         pytest.param(model, name, kind, id=f"{model.__module__.rpartition('.')[2]}.{model.__name__}.{name}")
         for model in models
@@ -102,7 +103,7 @@ def in_its_place(annotation: Any, value: Any) -> Any:
     return [value, 5] if "tuple[" in text else [value] if "list[" in text else value
 
 
-@pytest.mark.parametrize(("model", "name", "kind"), fields(WRITTEN, set(NONSENSE)))
+@pytest.mark.parametrize(("model", "name", "kind"), fields_of(WRITTEN, set(NONSENSE)))
 def test_nonsense_is_refused_by_the_name_of_its_field(model: type[BaseModel], name: str, kind: type) -> None:
     field = model.model_fields[name]
     alias = field.validation_alias or field.alias or name
@@ -118,13 +119,13 @@ def test_nonsense_is_refused_by_the_name_of_its_field(model: type[BaseModel], na
 
 def test_the_table_has_the_fields_that_everybody_knows() -> None:
     """Guards the walk itself: an empty table would pass."""
-    ids = {param.id for param in fields(WRITTEN, set(NONSENSE))}
+    ids = {param.id for param in fields_of(WRITTEN, set(NONSENSE))}
     assert {
-        "strategy.CanaryConfig.monitoring_duration",
-        "strategy.CanaryConfig.bake_deadline",
-        "strategy.StepConfig.weight",
-        "strategy.StepConfig.bake",
-        "strategy.PauseConfig.limit",
+        "canary.CanaryConfig.monitoring_duration",
+        "canary.CanaryConfig.bake_deadline",
+        "canary.StepConfig.weight",
+        "canary.StepConfig.bake",
+        "canary.PauseConfig.limit",
         "analysis.MetricConfig.interval",
         "analysis.AnalysisConfig.latency_floor",
         "analysis.MetricConfig.bounds",
@@ -137,7 +138,7 @@ def test_the_table_has_the_fields_that_everybody_knows() -> None:
     } <= ids
 
 
-@pytest.mark.parametrize(("model", "name", "kind"), fields(SECTIONS, {timedelta}))
+@pytest.mark.parametrize(("model", "name", "kind"), fields_of(SECTIONS, {timedelta}))
 @pytest.mark.parametrize("value", [each for each in NO_DURATIONS if not isinstance(each, list)])
 def test_a_setting_that_is_a_duration_is_one(model: type[BaseModel], name: str, kind: type, value: Any) -> None:
     alias = model.model_fields[name].alias or name
@@ -146,7 +147,7 @@ def test_a_setting_that_is_a_duration_is_one(model: type[BaseModel], name: str, 
     assert any(each["loc"] == (alias,) for each in refusal.value.errors())
 
 
-@pytest.mark.parametrize(("model", "name", "kind"), fields(SECTIONS, {int, float}))
+@pytest.mark.parametrize(("model", "name", "kind"), fields_of(SECTIONS, {int, float}))
 def test_a_setting_that_is_a_number_is_read_from_the_text_of_a_variable(
     model: type[BaseModel], name: str, kind: type
 ) -> None:
@@ -160,7 +161,7 @@ def test_a_setting_that_is_a_number_is_read_from_the_text_of_a_variable(
     assert problems == []
 
 
-@pytest.mark.parametrize(("model", "name", "kind"), fields(SECTIONS, {int, float}))
+@pytest.mark.parametrize(("model", "name", "kind"), fields_of(SECTIONS, {int, float}))
 def test_true_is_no_number_among_settings(model: type[BaseModel], name: str, kind: type) -> None:
     annotation = model.model_fields[name].annotation
     value: Any = {"x": True} if "dict[" in str(annotation) else True
@@ -197,7 +198,7 @@ def test_a_wrong_setting_is_told_with_what_to_write(monkeypatch: pytest.MonkeyPa
 def test_a_refusal_says_what_to_write(kind: Any, value: Any, told: str) -> None:
     with pytest.raises(ValidationError) as refusal:
         TypeAdapter(kind, config={"allow_inf_nan": False}).validate_python(value)
-    assert values.told(refusal.value.errors()[0]) == told
+    assert fields.told(refusal.value.errors()[0]) == told
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from hotswap.domain.analysis import AnalysisPolicy, Bake, Checkpoint, Entities, 
 from hotswap.domain.concurrent import Concurrent
 from hotswap.domain.traffic import FULL, Counts, ProxyReport
 from hotswap.domain.verdict import Outcome, Verdict
-from hotswap.messages import CanaryConfig, VerifiedWeight, Watch
+from hotswap.messages import VerifiedWeight, Watch
 from hotswap.ports import Judge, Meter
+from hotswap.schemas.strategy import CanaryConfig
 
 
 class Bus:

@@ -12,14 +12,15 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Replayer
 
 from hotswap.analysis.backtest import compare
+from hotswap.deployments.capacity import CapacityRules, Planner
 from hotswap.domain.application import ApplicationSpec
 from hotswap.domain.approval import FourEyes
 from hotswap.domain.promotion import PromotionRule
 from hotswap.domain.registry import DeploymentBrief
 from hotswap.domain.traffic import Fence, Route, TrafficPlan
-from hotswap.messages import CanaryConfig, DeploymentInput, DeploymentOutcome, watch_queue
-from hotswap.planner import CapacityRules, Planner
-from hotswap.temporal import DATA_CONVERTER
+from hotswap.messages import DeploymentInput, DeploymentOutcome, watch_queue
+from hotswap.process.temporal import DATA_CONVERTER
+from hotswap.schemas.strategy import CanaryConfig
 from tests.fixtures.patience import scaled, until
 from tests.workflows.fake_serving import (
     FakeApplications,

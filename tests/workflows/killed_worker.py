@@ -11,7 +11,7 @@ from temporalio.client import Client
 
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.traffic import Fence, Route, TrafficPlan
-from hotswap.temporal import DATA_CONVERTER, INTERCEPTORS
+from hotswap.process.temporal import DATA_CONVERTER, INTERCEPTORS
 from tests.workflows.conftest import ports_of
 from tests.workflows.test_backtest import requests
 from tests.workflows.test_capacity import spec

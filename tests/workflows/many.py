@@ -15,27 +15,27 @@ from pydantic import SecretStr
 
 from hotswap.analysis.backtest import compare
 from hotswap.analysis.judge import Judging
+from hotswap.deployments.capacity import CapacityRules, Planner
 from hotswap.domain.application import ApplicationHealth, ApplicationState, ArtifactRef, Desired
 from hotswap.domain.registry import Inspection, Registration
 from hotswap.domain.verdict import Outcome, Verdict
 from hotswap.domain.vocabulary import Framework
-from hotswap.persistence.applications import PostgresApplications
-from hotswap.persistence.backtests import PostgresBacktests
-from hotswap.persistence.bell import PostgresBell
-from hotswap.persistence.capacity import PostgresCapacity
-from hotswap.persistence.census import PostgresCensus
-from hotswap.persistence.database import Sessions, create_engine, create_sessions
-from hotswap.persistence.deployments import PostgresDeployments
-from hotswap.persistence.looks import PostgresLooks
-from hotswap.persistence.registry import PostgresRegistry
-from hotswap.persistence.slots import PostgresSlots
-from hotswap.persistence.tenures import PostgresTenures
-from hotswap.persistence.traffic import PostgresTrafficPlans
-from hotswap.persistence.turns import PostgresTurns
-from hotswap.planner import CapacityRules, Planner
+from hotswap.persistence.analysis.backtests import PostgresBacktests
+from hotswap.persistence.analysis.census import PostgresCensus
+from hotswap.persistence.analysis.looks import PostgresLooks
+from hotswap.persistence.deployments.applications import PostgresApplications
+from hotswap.persistence.deployments.capacity import PostgresCapacity
+from hotswap.persistence.deployments.deployments import PostgresDeployments
+from hotswap.persistence.deployments.slots import PostgresSlots
+from hotswap.persistence.deployments.tenures import PostgresTenures
+from hotswap.persistence.deployments.turns import PostgresTurns
+from hotswap.persistence.platform.bell import PostgresBell
+from hotswap.persistence.platform.database import Sessions, create_engine, create_sessions
+from hotswap.persistence.registry.versions import PostgresRegistry
+from hotswap.persistence.traffic.plans import PostgresTrafficPlans
 from hotswap.ports import Judge, ServeCluster
+from hotswap.process.temporal import connect
 from hotswap.settings import PostgresSettings
-from hotswap.temporal import connect
 from tests.workflows.fake_serving import FakeAsker, FakeCluster, FakeInspector, FakeProbe
 from tests.workflows.fakes import FakeBus
 from tests.workflows.watchtower import FakeAlerts, FakeAnnouncer, FakeMonitor, FakeRollbacks

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.validation import Check, ValidationReport
-from hotswap.persistence.registry import PostgresRegistry
+from hotswap.persistence.registry.versions import PostgresRegistry
 from tests.fixtures.patience import patient
 from tests.integration import test_api_artifacts
 from tests.unit.test_api_authorization import RULES

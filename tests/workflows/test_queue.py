@@ -21,10 +21,10 @@ from api.orchestration import Orchestration
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Role
-from hotswap.persistence.database import Sessions
-from hotswap.persistence.queries import Queries
-from hotswap.persistence.rows import DeploymentRow
-from hotswap.temporal import DATA_CONVERTER
+from hotswap.persistence.deployments.queries import Queries
+from hotswap.persistence.deployments.rows import DeploymentRow
+from hotswap.persistence.platform.database import Sessions
+from hotswap.process.temporal import DATA_CONVERTER
 from tests.fixtures.api import bearer, make_app, make_settings
 from tests.fixtures.patience import patient
 from tests.workflows import many

@@ -25,13 +25,14 @@ from hotswap.domain.registry import DeploymentBrief
 from hotswap.domain.traffic import Route
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
-from hotswap.messages import CanaryConfig, DeploymentInput, DeploymentOutcome, StepConfig
-from hotswap.persistence.database import Sessions
-from hotswap.persistence.deployments import PostgresDeployments
-from hotswap.persistence.queries import Queries
-from hotswap.persistence.rows import NewDeployment
+from hotswap.messages import DeploymentInput, DeploymentOutcome
+from hotswap.persistence.deployments.deployments import PostgresDeployments
+from hotswap.persistence.deployments.queries import Queries
+from hotswap.persistence.deployments.rows import NewDeployment
+from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import Deployment
-from hotswap.persistence.traffic import PostgresTrafficPlans
+from hotswap.persistence.traffic.plans import PostgresTrafficPlans
+from hotswap.schemas.strategy import CanaryConfig, StepConfig
 from tests.fixtures.patience import until
 from tests.workflows.many import ports, register
 from tests.workflows.world import World, rollout_brief

@@ -8,7 +8,7 @@ import pytest
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.verdict import Outcome
 from hotswap.messages import SetWeight
-from hotswap.temporal import DATA_CONVERTER
+from hotswap.process.temporal import DATA_CONVERTER
 from tests.fixtures.patience import patient
 from tests.workflows.conftest import Rollout, Stage
 

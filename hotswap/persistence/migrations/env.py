@@ -3,7 +3,7 @@
 from alembic import context
 from sqlalchemy import create_engine, pool
 
-from hotswap.persistence.advisory import AdvisoryLock
+from hotswap.persistence.platform.advisory import AdvisoryLock
 from hotswap.persistence.tables import Base
 from hotswap.settings import DatabaseSettings, load
 

@@ -10,7 +10,7 @@ from hotswap.persistence.tables.base import Base, Now
 
 
 class AsyncInference(Base):
-    """A request that was accepted, and what became of it (`hotswap/persistence/async_inference.py`)."""
+    """A request that was accepted, and what became of it (`hotswap/persistence/records/async_inference.py`)."""
 
     __tablename__ = "async_inferences"
     __table_args__ = (

@@ -57,7 +57,7 @@ class InferenceRequest(Base):
 class RecordRollup(Base):
     """What the records of one application and arm add up to, by the second, the minute and the hour.
 
-    Written in the transaction that inserts the records (`hotswap/persistence/rollups.py`).
+    Written in the transaction that inserts the records (`hotswap/persistence/records/rollups.py`).
     """
 
     __tablename__ = "record_rollups"

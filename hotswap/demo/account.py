@@ -1,0 +1,91 @@
+"""The account of the demo: computed from every client's answers and from Temporal's history, never from hope.
+
+Pure. Each claim that the demo makes is a `Claim` here, with what was seen; the demo succeeds only if all of them hold.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from scipy.stats import binom
+
+from hotswap.demo.history import WeightChange
+from hotswap.demo.traffic import Answer
+from hotswap.domain.traffic import FULL
+
+CONFIDENCE = 0.9999
+LEAST_CANDIDATE_REQUESTS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    what: str
+    seen: str
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """How one step's requests were divided, from its weight's verification to the next change.
+
+    `lowest` and `highest` bound the candidate's requests with `CONFIDENCE` if the weight was honoured.
+    """
+
+    weight: int
+    requests: int
+    candidate: int
+    lowest: int
+    highest: int
+
+    @property
+    def is_honoured(self) -> bool:
+        return self.requests > 0 and self.lowest <= self.candidate <= self.highest
+
+
+def splits(answers: Sequence[Answer], changes: Sequence[WeightChange], *, candidate: str, end: float) -> list[Split]:
+    """One split per forward change; `end` (Unix time, seconds) ends the last."""
+    found = []
+    for change, until in pairwise([*((each, each.asked_at) for each in changes), (None, end)]):
+        step, next_at = change[0], until[1]
+        if step is None or step.share == 0:
+            continue
+        inside = [answer for answer in answers if step.verified_at < answer.asked_at and answer.answered_at < next_at]
+        mine = sum(candidate in (answer.version, answer.fallback_from) for answer in inside)
+        low, high = binom.interval(CONFIDENCE, len(inside), step.share / FULL)
+        found.append(Split(step.share, len(inside), mine, int(low), int(high)))
+    return found
+
+
+def failures(answers: Sequence[Answer], *, broken: str) -> list[Answer]:
+    """Answers other than 2xx, missing ones included, but for those that carry the broken version's mark."""
+    return [answer for answer in answers if not answer.succeeded and answer.version != broken]
+
+
+def errors_of(answers: Sequence[Answer], version: str) -> list[Answer]:
+    """What a version failed: by the mark of what the stable answered in its place, and what reached a client."""
+    return [
+        answer
+        for answer in answers
+        if answer.fallback_from == version or (answer.version == version and not answer.succeeded)
+    ]
+
+
+def rollback_seconds(answers: Sequence[Answer], changes: Sequence[WeightChange], *, broken: str) -> float | None:
+    """From the broken version's first error to its verified 0; None where either is missing."""
+    errors = errors_of(answers, broken)
+    withdrawn = [change for change in changes if change.activity == "withdraw_candidate"]
+    if not errors or not withdrawn:
+        return None
+    return withdrawn[0].verified_at - min(error.answered_at for error in errors)
+
+
+def longest_silence(answers: Sequence[Answer], *, begun: float, ended: float) -> float:
+    """Return for how many seconds at most no client was answered between two instants (Unix time, seconds)."""
+    instants = [begun, *sorted(answer.answered_at for answer in answers), ended]
+    return max(later - earlier for earlier, later in pairwise(instants))
+
+
+def was_taken_over(changes: Sequence[WeightChange]) -> bool:
+    """Whether a second worker set a weight after the first one had."""
+    workers = [change.worker for change in changes if change.activity == "set_weight"]
+    return len(set(workers)) > 1 and workers[0] != workers[-1]

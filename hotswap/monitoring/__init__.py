@@ -1,0 +1,1 @@
+"""Watches active versions: their outcomes, and the drift of what they are asked."""

@@ -1,0 +1,57 @@
+"""Drift from the records: of a candidate while it is judged, and of what is active whenever somebody asks.
+
+PostgreSQL says what was asked, `hotswap/analysis` in a thread how far that is from its measure. Implements
+`hotswap.ports.Meter`.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from hotswap.analysis.drift import ALPHA
+from hotswap.analysis.drift_of_records import compared
+from hotswap.domain.analysis import Metric, Reading, Subject
+from hotswap.domain.vocabulary import Environment
+from hotswap.persistence.monitoring.drift import PostgresDriftRecords, ReportRow
+
+WINDOW = timedelta(hours=1)
+LEAST = 200
+"""Of a report: fewer values make distances by themselves."""
+
+EVIDENCE = 0.01
+"""Of a candidate, which is rolled back on it, chance must explain a distance less often than of a report."""
+
+
+class DriftMeter:
+    def __init__(self, records: PostgresDriftRecords, *, clock: Callable[[], float] = time.time) -> None:
+        self._records = records
+        self._clock = clock
+
+    async def read(self, metric: Metric, subject: Subject) -> Reading:
+        """The candidate's distance, and the stable's from the same reference: what drifts alike is the world's."""
+        candidate, stable = [
+            await asyncio.to_thread(compared, sampled, least=metric.samples, alpha=EVIDENCE)
+            for sampled in await self._records.of_arms(subject)
+        ]
+        return Reading(
+            self._clock(),
+            candidate_value=candidate.distance,
+            stable_value=stable.distance,
+            message=candidate.message,
+        )
+
+    async def report(self, model: str, environment: Environment) -> ReportRow:
+        """Look at what is active now, over the last hour, and keep what was found.
+
+        Raises ModelNotFound, Conflict where nothing is active, and ValidationFailed for a reference that can't be read.
+        """
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        since = now - WINDOW
+        active = await self._records.of_active(model, environment, since=since)
+        found = await asyncio.to_thread(compared, active.sampled, least=LEAST, alpha=ALPHA)
+        return await self._records.keep(active, environment, found, since=since, at=now)
+
+    async def last(self, model: str, environment: Environment) -> ReportRow | None:
+        """Raises ModelNotFound; None where nobody has looked yet."""
+        return await self._records.last(model, environment)

@@ -1,0 +1,1 @@
+"""Tells people's own systems what happened."""

@@ -1,0 +1,1 @@
+"""What judges read of both arms, and what they said."""

@@ -1,0 +1,110 @@
+"""What every analysis saw and said, look by look; implements `hotswap.ports.Looks`.
+
+Verdicts are kept as long as their deployment, and so is the look that the last one was made on: what was decided can
+always be shown. The looks before it are thinned when they are old (`retention.py`).
+"""
+
+from dataclasses import asdict
+
+import msgspec
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hotswap.domain.analysis import Bake, Checkpoint, Look
+from hotswap.domain.proxies import Answered
+from hotswap.domain.traffic import Counts
+from hotswap.domain.verdict import Verdict
+from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.tables import AnalysisCheckpoint, AnalysisLook, AnalysisResult
+
+AT_ONCE = 200
+"""Looks that are read together: what else the process does has its turn after so many."""
+
+
+class PostgresLooks:
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def record(
+        self, deployment_id: str, bake: Bake, verdict: Verdict, checkpoint: Checkpoint | None = None
+    ) -> None:
+        key = {"deployment_id": deployment_id, "step": bake.step, "begun_at": bake.begun_at}
+        newest = {"verdict": msgspec.to_builtins(asdict(verdict)), "judged_at": func.now()}
+        reference = asdict(bake.reference) if bake.reference is not None else None
+        result = insert(AnalysisResult).values(**key, weight=bake.weight, reference=reference, **newest)
+        async with self._sessions.begin() as session:
+            await session.execute(
+                result.on_conflict_do_update(index_elements=["deployment_id", "step", "begun_at"], set_=newest)
+            )
+            for look in bake.looks:
+                seen = insert(AnalysisLook).values(**key, at=look.at, look=asdict(look))
+                await session.execute(seen.on_conflict_do_nothing())
+            if checkpoint is not None:
+                kept = asdict(checkpoint)
+                statement = insert(AnalysisCheckpoint).values(**key, **kept)
+                await session.execute(
+                    statement.on_conflict_do_update(
+                        constraint="pk_analysis_checkpoints",
+                        set_=kept,
+                        where=AnalysisCheckpoint.at < checkpoint.at,  # another watch, frozen meanwhile, knows less
+                    )
+                )
+
+    async def checkpoint(self, deployment_id: str, *, step: int, begun_at: float) -> Checkpoint | None:
+        async with self._sessions() as session:
+            row = await session.get(AnalysisCheckpoint, (deployment_id, step, begun_at))
+            return Checkpoint(row.at, row.judges, msgspec.convert(row.answered, Answered)) if row is not None else None
+
+    async def past(
+        self, deployment_id: str, *, step: int, begun_at: float, after: float | None = None, limit: int
+    ) -> list[Look]:
+        async with self._sessions() as session:
+            return await _looks(session, deployment_id, step, begun_at, after=after, limit=limit)
+
+    async def bakes(self, deployment_id: str) -> list[Bake]:
+        """Every analysis of a deployment with all that it saw, in the order they were begun.
+
+        Looks are read a few at a time, so that others of the process don't wait for the tens of thousands of a day.
+        """
+        async with self._sessions() as session:
+            results = await session.scalars(
+                select(AnalysisResult)
+                .where(AnalysisResult.deployment_id == deployment_id)
+                .order_by(AnalysisResult.begun_at)
+            )
+            return [
+                Bake(
+                    row.step,
+                    row.begun_at,
+                    row.weight,
+                    msgspec.convert(row.reference, Counts) if row.reference is not None else None,
+                    tuple(await _all_looks(session, deployment_id, row.step, row.begun_at)),
+                    row.thinned,
+                )
+                for row in results
+            ]
+
+
+async def _all_looks(session: AsyncSession, deployment_id: str, step: int, begun_at: float) -> list[Look]:
+    seen: list[Look] = []
+    while True:
+        after = seen[-1].at if seen else None
+        some = await _looks(session, deployment_id, step, begun_at, after=after, limit=AT_ONCE)
+        seen += some
+        if len(some) < AT_ONCE:
+            return seen
+
+
+async def _looks(
+    session: AsyncSession, deployment_id: str, step: int, begun_at: float, *, after: float | None, limit: int
+) -> list[Look]:
+    query = select(AnalysisLook.look).where(
+        AnalysisLook.deployment_id == deployment_id,
+        AnalysisLook.step == step,
+        AnalysisLook.begun_at == begun_at,
+    )
+    if after is not None:
+        query = query.where(AnalysisLook.at > after)
+    rows = await session.scalars(query.order_by(AnalysisLook.at).limit(limit))
+    return [msgspec.convert(row, Look) for row in rows]

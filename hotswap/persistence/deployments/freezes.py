@@ -1,0 +1,124 @@
+"""Freezes as rows: who froze which environment from when until when, and why.
+
+Each change is audited under its environment, and rings the bell, since it may be what somebody waits for.
+"""
+
+import secrets
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hotswap.domain.auditing import AuditAction
+from hotswap.domain.errors import Conflict, NotFound
+from hotswap.domain.queueing import Freeze
+from hotswap.domain.vocabulary import Environment
+from hotswap.persistence.platform.audit import about_environment
+from hotswap.persistence.platform.bell import ring
+from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.tables import FreezeRow
+from hotswap.telemetry import logs
+
+
+class PostgresFreezes:
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def add(
+        self, environment: Environment, *, reason: str, starts_at: datetime | None, until: datetime, by: str
+    ) -> Freeze:
+        """Without `starts_at` it begins now."""
+        row = FreezeRow(
+            freeze_id=f"frz-{secrets.token_hex(4)}",
+            environment=environment,
+            reason=reason,
+            starts_at=starts_at or func.now(),
+            until=until,
+            created_by=by,
+        )
+        async with self._sessions.begin() as session:
+            session.add(row)
+            await session.flush()
+            await session.refresh(row)
+            freeze = _freeze(row)
+            session.add(
+                about_environment(environment, actor=by, action=AuditAction.FREEZE, why=reason, after=_told(freeze)),
+            )
+            await ring(session)
+        return freeze
+
+    async def lift(self, freeze_id: str, *, by: str) -> Freeze:
+        """It ends now. Raises NotFound, and Conflict when it has ended already."""
+        async with self._sessions.begin() as session:
+            row = await session.get(FreezeRow, freeze_id, with_for_update=True)
+            if row is None:
+                raise _no_freeze(freeze_id)
+            now = await session.scalar(select(func.now()))
+            assert now is not None
+            if row.lifted_at is not None or row.until <= now:
+                raise Conflict(f"{freeze_id} of {row.environment} has ended already; nothing is left to thaw")
+            before = _told(_freeze(row))
+            row.lifted_by, row.lifted_at = by, now
+            freeze = _freeze(row)
+            session.add(
+                about_environment(
+                    row.environment,
+                    actor=by,
+                    action=AuditAction.THAW,
+                    why=logs.reason.get() or f"{row.reason}: lifted",
+                    before=before,
+                    after=_told(freeze),
+                )
+            )
+            await ring(session)
+        return freeze
+
+    async def get(self, freeze_id: str) -> Freeze:
+        """Raises NotFound."""
+        async with self._sessions() as session:
+            row = await session.get(FreezeRow, freeze_id)
+        if row is None:
+            raise _no_freeze(freeze_id)
+        return _freeze(row)
+
+    async def all(self, *, environment: Environment | None = None) -> list[Freeze]:
+        """Those that hold now or will, in the order in which they begin."""
+        wanted = select(FreezeRow).where(FreezeRow.lifted_at.is_(None), FreezeRow.until > func.now())
+        if environment is not None:
+            wanted = wanted.where(FreezeRow.environment == environment)
+        async with self._sessions() as session:
+            return [
+                _freeze(row) for row in await session.scalars(wanted.order_by(FreezeRow.starts_at, FreezeRow.freeze_id))
+            ]
+
+
+async def freezes_of(session: AsyncSession, environments: Collection[str]) -> list[Freeze]:
+    """Those of these environments that hold now or will."""
+    wanted = select(FreezeRow).where(
+        FreezeRow.environment.in_(environments), FreezeRow.lifted_at.is_(None), FreezeRow.until > func.now()
+    )
+    return [_freeze(row) for row in await session.scalars(wanted)]
+
+
+def _no_freeze(freeze_id: str) -> NotFound:
+    return NotFound(f"there is no freeze {freeze_id}; `hotswap freezes` lists those there are")
+
+
+def _freeze(row: FreezeRow) -> Freeze:
+    return Freeze(
+        freeze_id=row.freeze_id,
+        environment=Environment(row.environment),
+        reason=row.reason,
+        starts_at=row.starts_at,
+        until=row.lifted_at or row.until,
+        created_by=row.created_by,
+    )
+
+
+def _told(freeze: Freeze) -> dict[str, str]:
+    return {
+        "freezeId": freeze.freeze_id,
+        "startsAt": freeze.starts_at.isoformat(),
+        "until": freeze.until.isoformat(),
+    }

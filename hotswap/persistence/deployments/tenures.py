@@ -1,0 +1,137 @@
+"""What is active where, since when, and as what: implements `hotswap.ports.Tenures`. Reads only."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import Select, func, or_, select
+
+from hotswap.domain.application import ReplicaResources
+from hotswap.domain.differences import Setup
+from hotswap.domain.promotion import Tenure, Term, tenure
+from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, Strategy
+from hotswap.persistence.deployments.queries import check_model, names
+from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.platform.paging import FIRST, Listing, Window, page
+from hotswap.persistence.tables import ActiveVersion, Approval, Deployment, Model, ModelVersion
+
+HISTORY_BY = (ActiveVersion.since, ActiveVersion.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What is active now, by which deployment, and all that another deployment would be compared with."""
+
+    deployment_id: str
+    application: str
+    since: datetime
+    setup: Setup
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A stretch of time in which a version served; `until` is None while it does. Who put it there, and who let him."""
+
+    environment: Environment
+    version: str
+    deployment_id: str
+    kind: DeploymentKind
+    initiated_by: str
+    approved_by: tuple[str, ...]
+    since: datetime
+    until: datetime | None
+
+
+class PostgresTenures:
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def tenure(self, model: str, environment: Environment) -> Tenure:
+        async with self._sessions() as session:
+            at = (await session.scalars(select(func.now()))).one()
+            rows = await session.execute(_terms(model, environment))
+            return tenure((Term(row.version, row.since, row.until) for row in rows), at=at)
+
+    async def history(
+        self,
+        model: str,
+        *,
+        environment: Environment | None = None,
+        at: datetime | None = None,
+        window: Window = FIRST,
+    ) -> Listing[Served]:
+        """What has served, the newest first; with `at` what served then. Raises ModelNotFound."""
+        wanted = (
+            select(ActiveVersion, ModelVersion.version, Deployment)
+            .join(Model, Model.model_id == ActiveVersion.model_id)
+            .join(ModelVersion, ModelVersion.version_id == ActiveVersion.version_id)
+            .join(Deployment, Deployment.deployment_id == ActiveVersion.deployment_id)
+            .where(names(model))
+        )
+        if environment is not None:
+            wanted = wanted.where(ActiveVersion.environment == environment)
+        if at is not None:
+            ends_later = or_(ActiveVersion.until.is_(None), ActiveVersion.until > at)
+            wanted = wanted.where(ActiveVersion.since <= at, ends_later)
+        async with self._sessions() as session:
+            await check_model(session, model)
+            found = await page(session, wanted, HISTORY_BY, window)
+            rows = [(row[0], row[1], row[2]) for row in found.items]
+            approved = await session.execute(
+                select(Approval.deployment_id, Approval.approved_by)
+                .where(Approval.deployment_id.in_([deployment.deployment_id for _, _, deployment in rows]))
+                .order_by(Approval.approved_at)
+            )
+            by_deployment: dict[str, list[str]] = {}
+            for deployment_id, by in approved:
+                by_deployment.setdefault(deployment_id, []).append(by)
+        items = tuple(
+            Served(
+                Environment(active.environment),
+                version,
+                active.deployment_id,
+                DeploymentKind(deployment.kind),
+                deployment.initiated_by,
+                tuple(by_deployment.get(active.deployment_id, ())),
+                active.since,
+                active.until,
+            )
+            for active, version, deployment in rows
+        )
+        return Listing(items, found.total, found.next)
+
+    async def serving(self, model: str, environment: Environment) -> Serving | None:
+        """None where nothing is active yet."""
+        wanted = (
+            select(ActiveVersion, Deployment, ModelVersion)
+            .join(Deployment, Deployment.deployment_id == ActiveVersion.deployment_id)
+            .join(ModelVersion, ModelVersion.version_id == ActiveVersion.version_id)
+            .join(Model, Model.model_id == ActiveVersion.model_id)
+            .where(names(model), ActiveVersion.environment == environment, ActiveVersion.until.is_(None))
+        )
+        async with self._sessions() as session:
+            found = (await session.execute(wanted)).first()
+        if found is None:
+            return None
+        active, deployment, version = found
+        setup = Setup(
+            version=version.version,
+            framework=Framework(version.framework),
+            resources=msgspec.convert(deployment.resources, ReplicaResources),
+            input_schema=version.input_schema,
+            output_schema=version.output_schema,
+            strategy=Strategy(deployment.strategy),
+            strategy_config=deployment.strategy_config,
+        )
+        return Serving(deployment.deployment_id, active.application, active.since, setup)
+
+
+def _terms(model: str, environment: Environment) -> Select[str, datetime, datetime | None]:
+    return (
+        select(ModelVersion.version, ActiveVersion.since, ActiveVersion.until)
+        .join(ModelVersion, ModelVersion.version_id == ActiveVersion.version_id)
+        .join(Model, Model.model_id == ActiveVersion.model_id)
+        .where(names(model), ActiveVersion.environment == environment)
+        # The open one first: until it closes its end is nowhere, and its beginning may be another's end.
+        .order_by(ActiveVersion.until.desc().nulls_first(), ActiveVersion.id.desc())
+    )

@@ -1,0 +1,74 @@
+"""A deployment's row moves along the domain's table, under its lock, with its audit event in the same transaction.
+
+The end of one is what others wait for, so it rings the bell: in the same transaction, so nobody hears of an end that is
+rolled back, and nobody is left waiting by one that is not.
+"""
+
+from datetime import timedelta
+
+from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hotswap.domain.auditing import AuditActions
+from hotswap.domain.errors import DeploymentNotFound
+from hotswap.domain.lifecycle import DeploymentStatus, check_transition
+from hotswap.persistence.platform.audit import about_deployment
+from hotswap.persistence.platform.bell import ring
+from hotswap.persistence.tables import Deployment
+
+STARTING = timedelta(minutes=1)
+"""How long an accepted deployment, queued or not, is left to whoever accepted it: the API gives it its workflow within
+seconds."""
+
+
+async def locked(session: AsyncSession, deployment_id: str) -> Deployment:
+    deployment = await session.scalar(
+        select(Deployment).where(Deployment.deployment_id == deployment_id).with_for_update()
+    )
+    if deployment is None:
+        raise DeploymentNotFound(f"there is no deployment {deployment_id}")
+    return deployment
+
+
+async def move(
+    session: AsyncSession,
+    deployment: Deployment,
+    status: DeploymentStatus,
+    *,
+    message: str,
+    reason: str | None,
+    actor: str,
+) -> None:
+    before = DeploymentStatus(deployment.status)
+    if not check_transition(before, status):
+        return
+    deployment.status, deployment.reason, deployment.message = status, reason, message
+    if status.is_terminal:
+        deployment.completed_at = func.now()
+    if status is DeploymentStatus.ACTIVE:
+        deployment.progress_percentage = 100
+    if status is DeploymentStatus.ROLLED_BACK:
+        deployment.is_rolled_back, deployment.rolled_back_at = True, func.now()
+    if status in {DeploymentStatus.ROLLED_BACK, DeploymentStatus.FAILED}:
+        deployment.error_message = message
+    session.add(
+        about_deployment(
+            deployment.deployment_id,
+            actor=actor,
+            action=AuditActions.STATUS.of(status),
+            why=message,
+            before={"status": before},
+            after={"status": status, "reason": reason},
+        )
+    )
+    if status.is_terminal:
+        await ring(session)
+
+
+def is_queued() -> ColumnElement[bool]:
+    """Whether a row waits for its turn: it has no workflow of its own yet, and isn't about to be given one."""
+    return and_(
+        Deployment.queued_request.is_not(None),
+        Deployment.run_id.is_(None),
+        Deployment.status == DeploymentStatus.PENDING,
+    )

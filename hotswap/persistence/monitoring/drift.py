@@ -1,0 +1,161 @@
+"""The records in which drift is looked for, and the reports of it.
+
+Records are read newest first and boundedly. Requests that chose their arm themselves are not looked at
+(docs/decisions/0010).
+"""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hotswap.analysis.drift_of_records import Compared, Sampled
+from hotswap.analysis.reference import VALUES
+from hotswap.domain.analysis import Subject
+from hotswap.domain.errors import Conflict
+from hotswap.domain.vocabulary import ChosenBy, Environment, InferenceStatus
+from hotswap.persistence.deployments.queries import check_model, names
+from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.tables import ActiveVersion, DriftReport, InferenceRequest, Model, ModelVersion
+
+LONGEST = 20_000
+"""Characters of a record; longer ones (images, texts, large batches) are left out, as `VALUES` of them must fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRow:
+    report: DriftReport
+    model: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveRecords:
+    """The version that is active, and what its records are compared with."""
+
+    model_id: str
+    model: str
+    version_id: str
+    version: str
+    sampled: Sampled
+
+
+class PostgresDriftRecords:
+    """The records in which drift is looked for, and its reports; `hotswap/monitoring/drift.py` says what they mean."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def of_arms(self, subject: Subject) -> tuple[Sampled, Sampled]:
+        """Return what the candidate and the stable were asked since the step began, beside one measure of both."""
+        since = datetime.fromtimestamp(subject.since, UTC)
+        async with self._sessions() as session:
+            training = await _training(session, subject.model, subject.candidate_version)
+            candidate, stable = [
+                await _features(session, subject, arm, since=since) for arm in (subject.candidate, subject.stable)
+            ]
+            past = [] if training else await _features(session, subject, subject.stable, until=since)
+        return Sampled(candidate, training, past), Sampled(stable, training, past)
+
+    async def of_active(self, model: str, environment: Environment, *, since: datetime) -> ActiveRecords:
+        """Raises ModelNotFound, and Conflict where nothing is active."""
+        async with self._sessions() as session:
+            found = (await session.execute(_active(model, environment))).first()
+            if found is None:
+                await check_model(session, model)
+                raise Conflict(f"nothing of {model} is active in {environment}, so nothing can have drifted")
+            active, version, name = found
+            arm = Subject("", environment, name, active.application, "", version.version, "", 0, since.timestamp())
+            sampled = Sampled(
+                await _features(session, arm, active.application, since=since),
+                version.reference_distribution,
+                await _features(session, arm, active.application, until=since),
+            )
+        return ActiveRecords(version.model_id, name, version.version_id, version.version, sampled)
+
+    async def keep(
+        self, active: ActiveRecords, environment: Environment, found: Compared, *, since: datetime, at: datetime
+    ) -> ReportRow:
+        """Write the report of what was found of the active version."""
+        report = DriftReport(
+            model_id=active.model_id,
+            environment=environment,
+            version_id=active.version_id,
+            at=at,
+            since=since,
+            reference=found.reference,
+            samples=found.samples,
+            distance=found.distance,
+            is_drifted=any(each.is_drifted for each in found.features.values()) if found.features else None,
+            message=found.message,
+            features={
+                each: {**asdict(drift), "distance": drift.distance(), "is_drifted": drift.is_drifted}
+                for each, drift in found.features.items()
+            },
+        )
+        async with self._sessions.begin() as session:
+            session.add(report)
+        return ReportRow(report, active.model, active.version)
+
+    async def last(self, model: str, environment: Environment) -> ReportRow | None:
+        """Raises ModelNotFound; None where nobody has looked yet."""
+        newest = (
+            select(DriftReport, Model.name, ModelVersion.version)
+            .join(Model, Model.model_id == DriftReport.model_id)
+            .join(ModelVersion, ModelVersion.version_id == DriftReport.version_id)
+            .where(names(model), DriftReport.environment == environment)
+            .order_by(DriftReport.at.desc(), DriftReport.id.desc())
+            .limit(1)
+        )
+        async with self._sessions() as session:
+            found = (await session.execute(newest)).first()
+            if found is None:
+                await check_model(session, model)
+                return None
+            return ReportRow(*found)
+
+
+async def _training(session: AsyncSession, model: str, version: str) -> dict[str, Any]:
+    reference = await session.scalar(
+        select(ModelVersion.reference_distribution)
+        .join(Model, Model.model_id == ModelVersion.model_id)
+        .where(Model.name == model, ModelVersion.version == version)
+    )
+    return reference or {}
+
+
+async def _features(
+    session: AsyncSession,
+    subject: Subject,
+    application: str,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[str]:
+    """The instances of the newest records, as JSON lists."""
+    wanted = select(InferenceRequest.features, InferenceRequest.is_batch).where(
+        InferenceRequest.model_name == subject.model,
+        InferenceRequest.environment == subject.environment,
+        InferenceRequest.application == application,
+        InferenceRequest.chosen_by == ChosenBy.WEIGHT,
+        InferenceRequest.status == InferenceStatus.COMPLETED,
+        InferenceRequest.features != "null",
+        func.length(InferenceRequest.features) <= LONGEST,
+    )
+    if since is not None:
+        wanted = wanted.where(InferenceRequest.requested_at >= since)
+    if until is not None:
+        wanted = wanted.where(InferenceRequest.requested_at < until)
+    newest = wanted.order_by(InferenceRequest.requested_at.desc()).limit(VALUES)
+    return [row.features if row.is_batch else f"[{row.features}]" for row in await session.execute(newest)]
+
+
+def _active(model: str, environment: Environment) -> Any:
+    return (
+        select(ActiveVersion, ModelVersion, Model.name)
+        .join(ModelVersion, ModelVersion.version_id == ActiveVersion.version_id)
+        .join(Model, Model.model_id == ActiveVersion.model_id)
+        .where(names(model), ActiveVersion.environment == environment, ActiveVersion.until.is_(None))
+    )

@@ -1,0 +1,97 @@
+"""Audit events, as every change writes them in its own transaction (who did what to which, and why), and their search.
+
+Nothing is ever changed or deleted there (a trigger sees to it), so a page ends at an event's number and the next one
+begins there, whatever has come meanwhile.
+"""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from sqlalchemy import select
+
+from hotswap.domain.auditing import AuditActions
+from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.platform.paging import FIRST, Listing, Window, narrowed, page
+from hotswap.persistence.tables import AuditEvent
+from hotswap.telemetry.logs import reason, trace_id
+
+AUDIT_BY = (AuditEvent.id,)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is looked for; None is whatever there is. `since` is included, `until` is not."""
+
+    target: str | None = None
+    target_type: str | None = None
+    actor: str | None = None
+    action: str | None = None
+    trace_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class PostgresAudit:
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def events(self, wanted: Wanted, window: Window = FIRST) -> Listing[AuditEvent]:
+        """Newest first; nobody counts them all, which would take long."""
+        found = narrowed(
+            select(AuditEvent),
+            (AuditEvent.target_id, wanted.target),
+            (AuditEvent.target_type, wanted.target_type),
+            (AuditEvent.actor, wanted.actor),
+            (AuditEvent.action, wanted.action),
+            (AuditEvent.trace_id, wanted.trace_id),
+        )
+        if wanted.since is not None:
+            found = found.where(AuditEvent.at >= wanted.since)
+        if wanted.until is not None:
+            found = found.where(AuditEvent.at < wanted.until)
+        async with self._sessions() as session:
+            rows = await page(session, found, AUDIT_BY, window, is_counted=False)
+        return Listing(tuple(row[0] for row in rows.items), rows.total, rows.next)
+
+    async def vouch(self, deployment_id: str, *, by: str, verb: str, why: str | None) -> str:
+        """Put on record that somebody whose name was checked is about to say this; the key to find it by."""
+        event = about_deployment(deployment_id, actor=by, action=AuditActions.SAYS.of(verb), why=why)
+        event.event_key = f"{deployment_id}/{uuid.uuid4()}"
+        async with self._sessions.begin() as session:
+            session.add(event)
+        return event.event_key
+
+
+def _about(
+    target_type: str,
+    target_id: str,
+    *,
+    actor: str,
+    action: str,
+    why: str | None = None,
+    **change: dict[str, Any] | None,
+) -> AuditEvent:
+    """`change` has what it was `before` and is `after`, each as far as there is one.
+
+    Without a `why` it is what the caller of the request in hand says in its header.
+    """
+    return AuditEvent(
+        actor=actor,
+        action=action,
+        target_type=target_type,
+        target_id=target_id,
+        why=why if why is not None else reason.get(),
+        trace_id=trace_id.get(),
+        **change,
+    )
+
+
+about_deployment = partial(_about, "deployment")
+about_model = partial(_about, "model")
+about_version = partial(_about, "version")
+about_environment = partial(_about, "environment")
+about_token = partial(_about, "token")
+about_artifact = partial(_about, "artifact")

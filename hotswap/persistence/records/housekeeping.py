@@ -1,0 +1,60 @@
+"""What the recorder does beside recording: sample the proxies' counts, and let go each hour of what is old.
+
+What that is, and in which order, says `retention.py`. Whatever is away is tried again, and never holds up the records.
+"""
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import Protocol
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from hotswap.domain.errors import Unavailable
+from hotswap.domain.traffic import ProxyReport
+from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.records.retention import let_go
+from hotswap.persistence.traffic.proxy_counts import sample
+from hotswap.settings import RetentionSettings
+
+SAMPLE_SECONDS = 2.0
+RETENTION_SECONDS = 3600.0
+
+logger = logging.getLogger(__name__)
+
+
+class Reports(Protocol):
+    async def reports(self) -> list[ProxyReport]: ...
+
+
+class Housekeeper:
+    def __init__(self, sessions: Sessions, bus: Reports, retention: RetentionSettings) -> None:
+        self._sessions = sessions
+        self._bus = bus
+        self._retention = retention
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_sampling())
+            group.create_task(self._keep_letting_go())
+
+    async def _keep_sampling(self) -> None:
+        is_away = False
+        while True:
+            try:
+                await sample(self._sessions, await self._bus.reports())
+                is_away = False
+            except (Unavailable, SQLAlchemyError, OSError) as error:
+                if not is_away:
+                    logger.warning("the proxies' counts wait", extra={"error": str(error)[:500]})
+                is_away = True
+            await asyncio.sleep(SAMPLE_SECONDS)
+
+    async def _keep_letting_go(self) -> None:
+        while True:
+            try:
+                await let_go(self._sessions, self._retention, now=datetime.now(UTC))
+            except (SQLAlchemyError, OSError) as error:
+                logger.warning("what is old stays for another hour", extra={"error": str(error)[:500]})
+            await asyncio.sleep(RETENTION_SECONDS)

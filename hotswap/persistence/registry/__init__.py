@@ -1,0 +1,1 @@
+"""Models and versions, and what people say of them."""

@@ -1,0 +1,98 @@
+"""Uploads that were begun: who sends what for which model, and where it goes in S3.
+
+What somebody asks for twice is one upload, so a command that was killed goes on where it was. Each has a key of its
+own that nobody can guess, and is completed once, so nothing that a version may refer to is ever written over.
+"""
+
+import secrets
+from dataclasses import dataclass
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from hotswap.domain.auditing import AuditAction
+from hotswap.domain.errors import NotFound
+from hotswap.persistence.platform.audit import about_artifact
+from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.tables import UploadRow
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What somebody wants to send. `sha256` is as claimed; registration looks."""
+
+    model: str
+    sha256: str
+    size_bytes: int
+    by: str
+
+
+class PostgresUploads:
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def claim(self, wanted: Wanted, *, artifact_path: str) -> UploadRow:
+        """The upload of this content, made where it is new; `artifact_path` is then its place."""
+        values = {
+            "upload_id": f"upl-{secrets.token_hex(6)}",
+            "model": wanted.model,
+            "sha256": wanted.sha256,
+            "size_bytes": wanted.size_bytes,
+            "artifact_path": artifact_path,
+            "begun_by": wanted.by,
+        }
+        key = ["model", "sha256", "begun_by"]
+        async with self._sessions.begin() as session:
+            await session.execute(insert(UploadRow).values(**values).on_conflict_do_nothing(index_elements=key))
+            found = await session.scalar(
+                select(UploadRow).where(
+                    UploadRow.model == wanted.model,
+                    UploadRow.sha256 == wanted.sha256,
+                    UploadRow.begun_by == wanted.by,
+                )
+            )
+        assert found is not None
+        return found
+
+    async def place(self, row: UploadRow, *, artifact_path: str, s3_upload_id: str) -> UploadRow | None:
+        """Let it go to another place, by a new upload of S3; None where somebody else has done so meanwhile."""
+        async with self._sessions.begin() as session:
+            found: UploadRow | None = await session.scalar(
+                update(UploadRow)
+                .where(
+                    UploadRow.upload_id == row.upload_id,
+                    UploadRow.s3_upload_id.is_not_distinct_from(row.s3_upload_id),
+                )
+                .values(artifact_path=artifact_path, s3_upload_id=s3_upload_id, begun_at=func.now(), completed_at=None)
+                .returning(UploadRow)
+            )
+        return found
+
+    async def one(self, upload_id: str, *, model: str, by: str) -> UploadRow:
+        """Raises NotFound, also for another's."""
+        async with self._sessions() as session:
+            row = await session.get(UploadRow, upload_id)
+        if row is None or row.model != model or row.begun_by != by:
+            raise NotFound(f"{by} has no upload {upload_id} for {model}; `hotswap push` begins one")
+        return row
+
+    async def complete(self, row: UploadRow) -> UploadRow:
+        """Its object is there. Again is no error."""
+        async with self._sessions.begin() as session:
+            done: UploadRow | None = await session.scalar(
+                update(UploadRow)
+                .where(UploadRow.upload_id == row.upload_id, UploadRow.completed_at.is_(None))
+                .values(completed_at=func.now())
+                .returning(UploadRow)
+            )
+            if done is None:
+                return await session.get_one(UploadRow, row.upload_id)
+            session.add(
+                about_artifact(
+                    done.artifact_path,
+                    actor=done.begun_by,
+                    action=AuditAction.PUSH,
+                    after={"model": done.model, "sizeBytes": done.size_bytes, "claimedSha256": done.sha256},
+                )
+            )
+            return done

@@ -1,0 +1,1 @@
+"""The traffic plan, and what the proxies counted."""

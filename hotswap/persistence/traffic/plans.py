@@ -1,0 +1,166 @@
+"""The traffic plan's truth: implements `hotswap.ports.TrafficPlans`.
+
+Every change is one transaction that holds the generation row's lock, so generation N is exactly all changes up to N.
+The fence decides who may write: an older (epoch, sequence) is refused, the same one changes nothing.
+"""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hotswap.domain.auditing import AuditAction
+from hotswap.domain.errors import StaleFence
+from hotswap.domain.traffic import Arm, Fence, ProxyReport, Route, TrafficChange, TrafficPlan
+from hotswap.domain.vocabulary import Environment
+from hotswap.persistence.platform.audit import about_deployment
+from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.tables import AuditEvent, Model, PlanGeneration, ProxyReportRow, TrafficEpoch, TrafficRoute
+
+
+class PostgresTrafficPlans:
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def apply(self, change: TrafficChange, *, run_id: str) -> TrafficPlan:
+        async with self._sessions.begin() as session:
+            return await apply_change(session, change, run_id=run_id)
+
+    async def current(self) -> TrafficPlan:
+        async with self._sessions() as session:
+            # One statement's snapshot can't be had for two tables without it.
+            await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+            generation = await session.scalar(select(PlanGeneration.generation))
+            return await _plan(session, generation or 0)
+
+    async def proxy_reports(self) -> list[ProxyReport]:
+        async with self._sessions() as session:
+            rows = await session.scalars(select(ProxyReportRow.report))
+            return [msgspec.convert(row, ProxyReport) for row in rows]
+
+    async def store_proxy_report(self, report: ProxyReport) -> None:
+        values = {"report": msgspec.to_builtins(report), "at": func.now()}
+        statement = insert(ProxyReportRow).values(proxy=report.proxy, **values)
+        async with self._sessions.begin() as session:
+            await session.execute(statement.on_conflict_do_update(index_elements=["proxy"], set_=values))
+
+
+async def apply_change(session: AsyncSession, change: TrafficChange, *, run_id: str) -> TrafficPlan:
+    """Apply inside the caller's transaction. Raises StaleFence."""
+    generation = await lock_plan(session)
+    epoch = await ensure_epoch(session, change.environment, change.model, run_id=run_id)
+    fence = Fence(epoch, change.sequence)
+    known = await session.get(TrafficRoute, (change.environment, change.model))
+    if known is not None:
+        written = Fence(known.epoch, known.sequence)
+        if written.is_newer_than(fence):
+            raise StaleFence(
+                f"the route of {change.model} in {change.environment} was changed by a newer run: "
+                f"({written.epoch}, {written.sequence}) is after ({fence.epoch}, {fence.sequence})"
+            )
+        if written == fence:
+            return await _plan(session, generation)
+    session.add(_changed(known, change))
+    values: dict[str, Any] = {
+        "stable": _to_json(change.stable),
+        "candidate": _to_json(change.candidate),
+        "candidate_weight": change.candidate_weight,
+        "shed": change.shed,
+        "epoch": fence.epoch,
+        "sequence": fence.sequence,
+        "updated_at": func.now(),
+    }
+    statement = insert(TrafficRoute).values(environment=change.environment, model=change.model, **values)
+    await session.execute(statement.on_conflict_do_update(index_elements=["environment", "model"], set_=values))
+    await session.execute(update(PlanGeneration).values(generation=generation + 1))
+    return await _plan(session, generation + 1)
+
+
+def _changed(known: TrafficRoute | None, change: TrafficChange) -> AuditEvent:
+    def told(stable: Arm | None, candidate: Arm | None, weight: int, shed: int) -> dict[str, Any]:
+        return {
+            "stable": stable.application if stable is not None else None,
+            "candidate": candidate.application if candidate is not None else None,
+            "candidateWeight": weight,
+            "shed": shed,
+        }
+
+    before = None
+    if known is not None:
+        before = told(to_arm(known.stable), to_arm(known.candidate), known.candidate_weight, known.shed)
+    return about_deployment(
+        change.deployment_id,
+        actor="hotswap",
+        action=AuditAction.CHANGE_ROUTE,
+        why=f"the route of {change.model} in {change.environment}",
+        before=before,
+        after=told(change.stable, change.candidate, change.candidate_weight, change.shed),
+    )
+
+
+async def lock_plan(session: AsyncSession) -> int:
+    """The lock that orders epochs and changes; the generation so far.
+
+    Taken before any other in a transaction that touches more than one deployment, so that no two wait for each other.
+    """
+    generation = await session.scalar(select(PlanGeneration.generation).with_for_update())
+    assert generation is not None  # the first migration inserts it
+    return generation
+
+
+async def renew_plan(session: AsyncSession) -> None:
+    """A new generation without a change of any route, for what its routes are told beside their arms."""
+    generation = await lock_plan(session)
+    await session.execute(update(PlanGeneration).values(generation=generation + 1))
+
+
+async def ensure_epoch(session: AsyncSession, environment: Environment, model: str, *, run_id: str) -> int:
+    """Return the run's epoch; write one if it has none, higher than that of any run before it."""
+    epoch = await session.scalar(
+        select(TrafficEpoch.epoch).where(
+            TrafficEpoch.environment == environment, TrafficEpoch.model == model, TrafficEpoch.run_id == run_id
+        )
+    )
+    if epoch is not None:
+        return epoch
+    newest = await session.scalar(
+        select(func.max(TrafficEpoch.epoch)).where(TrafficEpoch.environment == environment, TrafficEpoch.model == model)
+    )
+    session.add(TrafficEpoch(environment=environment, model=model, run_id=run_id, epoch=(newest or 0) + 1))
+    await session.flush()
+    return (newest or 0) + 1
+
+
+async def _plan(session: AsyncSession, generation: int) -> TrafficPlan:
+    rows = await session.execute(
+        select(TrafficRoute, func.coalesce(Model.is_idempotent, True), Model.team)
+        .outerjoin(Model, Model.name == TrafficRoute.model)
+        .order_by(TrafficRoute.environment, TrafficRoute.model)
+        .execution_options(populate_existing=True)
+    )
+    routes = tuple(
+        Route(
+            environment=Environment(row.environment),
+            model=row.model,
+            stable=to_arm(row.stable),
+            candidate=to_arm(row.candidate),
+            candidate_weight=row.candidate_weight,
+            fence=Fence(row.epoch, row.sequence),
+            fallback=is_idempotent,
+            shed=row.shed,
+            team=team,
+        )
+        for row, is_idempotent, team in rows
+        if row.stable is not None or row.candidate is not None
+    )
+    return TrafficPlan(generation, routes)
+
+
+def _to_json(arm: Arm | None) -> dict[str, Any] | None:
+    return None if arm is None else msgspec.to_builtins(arm)
+
+
+def to_arm(row: dict[str, Any] | None) -> Arm | None:
+    return None if row is None else msgspec.convert(row, Arm)

@@ -1,0 +1,1 @@
+"""What crosses the API, one model for each thing, whoever writes or reads it."""

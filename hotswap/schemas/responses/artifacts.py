@@ -1,0 +1,44 @@
+"""Artifacts on their way into S3, and those that go from there."""
+
+from datetime import datetime
+
+from hotswap.schemas.responses.base import View
+
+
+class PartView(View):
+    """A part of the file, in order, `number` counting from 1. `url` takes it by PUT; None says that it is there."""
+
+    number: int
+    size_bytes: int
+    url: str | None
+
+
+class UploadView(View):
+    """An upload; once it is `completed`, `artifactPath` can be registered, with the `checksum` that was claimed."""
+
+    upload_id: str
+    model: str
+    artifact_path: str
+    checksum: str
+    size_bytes: int
+    completed: bool
+    parts: list[PartView]
+
+
+class GarbageItemView(View):
+    """What no version refers to: an object, or, with `isUpload`, an upload that was begun and left."""
+
+    artifact_path: str
+    size_bytes: int
+    modified_at: datetime
+    is_upload: bool = False
+
+
+class GarbageView(View):
+    """What was removed, or with `applied` false would be; `more` says that there is more than one call takes."""
+
+    applied: bool
+    prefix: str
+    items: list[GarbageItemView]
+    total_bytes: int
+    more: bool

@@ -1,0 +1,28 @@
+"""The audit log: who did what to which thing, when and why."""
+
+from datetime import datetime
+from typing import Any
+
+from hotswap.schemas.responses.base import View
+
+
+class AuditEventView(View):
+    """One change. `before` and `after` are what it changed, as far as there was one; `traceId` is its request's."""
+
+    number: int
+    at: datetime
+    actor: str
+    action: str
+    target_type: str
+    target: str
+    why: str | None
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    trace_id: str | None
+
+
+class AuditPage(View):
+    """Newest first. `next` is the `cursor` of the next page, null at the end; what comes meanwhile shifts nothing."""
+
+    items: list[AuditEventView]
+    next: str | None

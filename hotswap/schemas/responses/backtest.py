@@ -1,0 +1,63 @@
+"""What a backtest has found: the candidate asked what the stable was asked, before any client met it."""
+
+from datetime import datetime
+
+from hotswap.schemas.responses.base import View
+
+
+class TallyView(View):
+    """How many of how many; the evidence shows more than the share `atLeast`."""
+
+    hits: int
+    of: int
+    at_least: float
+
+
+class BacktestPartView(View):
+    """A field, a kind of failure, a class or a slice, with ids of some of its requests."""
+
+    name: str
+    hits: int
+    of: int
+    examples: list[str]
+
+
+class TimingView(View):
+    """How long both versions took for the same requests, `atOnce` of them at a time, in milliseconds."""
+
+    at_once: int
+    requests: int
+    candidate_p50_ms: float
+    candidate_p95_ms: float
+    stable_p50_ms: float
+    stable_p95_ms: float
+
+
+class BacktestView(View):
+    """`asked` requests were put to the candidate, of `found` on record. No feature's value is in it.
+
+    `leftOut` are not compared, since the stable doesn't answer them any more. `tolerance` is how far two scores may be
+    apart, null where answers are labels; `disagreeing` are ids of requests that were answered otherwise. `summary` and
+    `findings` are the same in words.
+    """
+
+    at: datetime
+    summary: str
+    findings: list[str]
+    asked: int
+    found: int
+    callers: int
+    left_out: int
+    refusals: TallyView
+    refused_fields: list[BacktestPartView]
+    failures: TallyView
+    failure_kinds: list[BacktestPartView]
+    disagreements: TallyView
+    tolerance: float | None
+    disagreeing: list[str]
+    classes: list[BacktestPartView]
+    slices: list[BacktestPartView]
+    collapse: str | None
+    shift: str | None
+    timings: list[TimingView]
+    notes: list[str]

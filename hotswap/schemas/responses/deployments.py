@@ -1,0 +1,134 @@
+"""A deployment: what was accepted, where it stands, what people said to it, and when nothing may start."""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.strategy import OnLimit
+from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
+from hotswap.schemas.responses.backtest import BacktestView
+from hotswap.schemas.responses.base import View
+from hotswap.schemas.responses.validation import ValidationView
+from hotswap.schemas.responses.verdicts import VerdictView
+
+
+class StepState(StrEnum):
+    DONE = "done"
+    CURRENT = "current"
+    WAITING = "waiting"
+
+
+class PauseView(View):
+    """A wait for an approval; without `limitSeconds` for as long as it takes, after it as `onLimit` says."""
+
+    limit_seconds: float | None
+    on_limit: OnLimit
+
+
+class StepView(View):
+    """`number` counts from 1, `weight` is in percent; a `pause` comes after the bake.
+
+    Of a deployment that was rolled back, only the steps that had passed are done.
+    """
+
+    number: int
+    weight: float
+    bake_seconds: float
+    judged: bool = True
+    pause: PauseView | None = None
+    state: StepState
+
+
+class ResourcesView(View):
+    """What each replica asks of the cluster, and how many all of the traffic needs; with bounds it scales by load.
+
+    With `maxBatchSize` a replica gathers single requests into one call of the model.
+    """
+
+    replicas: int
+    gpus: float
+    cpus: float
+    min_replicas: int | None = None
+    max_replicas: int | None = None
+    max_batch_size: int | None = None
+    batch_wait: timedelta | None = None
+
+
+class DeploymentView(View):
+    """`trafficPercentage` is what the proxies confirmed, never what was wished for.
+
+    `queuePosition` is the place in line of one that waits for its turn or for a slot: 1 is next. `emergency` is why it
+    skips its bakes, null where it doesn't.
+    """
+
+    deployment_id: str
+    model_id: str
+    model: str
+    version: str
+    environment: Environment
+    strategy: Strategy
+    strategy_config: dict[str, Any]
+    resources: ResourcesView
+    kind: DeploymentKind
+    status: DeploymentStatus
+    reason: str | None
+    message: str | None
+    progress_percentage: int
+    traffic_percentage: float
+    steps: list[StepView]
+    current_step: int | None
+    bake_ends_at: datetime | None
+    previous_version: str | None
+    validation: ValidationView | None
+    backtest: BacktestView | None = None
+    analysis: list[VerdictView]
+    workflow_id: str
+    run_id: str | None
+    initiated_by: str
+    started_at: datetime
+    completed_at: datetime | None
+    is_rolled_back: bool
+    queue_position: int | None = None
+    start_at: datetime | None = None
+    emergency: str | None = None
+
+
+class FreezeView(View):
+    """A time in which nothing new starts in an environment."""
+
+    freeze_id: str
+    environment: Environment
+    reason: str
+    starts_at: datetime
+    until: datetime
+    created_by: str
+    is_in_force: bool
+
+
+class Accepted(View):
+    """A deployment that was accepted; it goes on by itself. Where it waits first, `message` says for what."""
+
+    deployment_id: str
+    model: str
+    version: str
+    environment: Environment
+    kind: DeploymentKind
+    status: DeploymentStatus
+    workflow_id: str
+    queue_position: int | None = None
+    message: str | None = None
+
+
+class AnswerView(View):
+    """What came of approve, promote, abort or rollback.
+
+    `deploymentId` is another than the one asked about where a rollback started a new deployment. With `confirmed`
+    false no worker answered: what was said is recorded and takes effect as soon as one does.
+    """
+
+    deployment_id: str
+    status: DeploymentStatus
+    message: str
+    confirmed: bool = True
+    workflow_id: str

@@ -1,0 +1,105 @@
+"""How a model does: its figures over a time, and how far its features are from their reference."""
+
+from datetime import datetime
+
+from hotswap.domain.vocabulary import Environment
+from hotswap.schemas.responses.base import View
+
+
+class LatencyView(View):
+    """In milliseconds; each is None where nothing was measured."""
+
+    average: float | None
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class ClientView(View):
+    """What clients saw, by the proxies: every answer, also those that no replica gave.
+
+    `fellBack` are those that a version failed and its stable answered in its place; each is one of `failed`. The
+    latencies are bounds: no more than half of the answers took longer than `p50`.
+    """
+
+    total: int
+    failed: int
+    refused: int
+    fell_back: int
+    latency_ms: LatencyView
+
+
+class FeatureDriftView(View):
+    """`distance` is the larger of PSI and KS statistic that chance doesn't explain; the p-values say how well it does.
+
+    `ks` is None for categories.
+    """
+
+    kind: str
+    samples: int
+    distance: float
+    is_drifted: bool
+    psi: float
+    psi_p: float
+    ks: float | None
+    ks_p: float | None
+
+
+class DriftView(View):
+    """How far what an active version was asked since then is from its `reference`: its training, or its own past.
+
+    `distance` (of the feature that is the furthest) and `isDrifted` are None where it can't be told, as `message` says.
+    """
+
+    model: str
+    version: str
+    environment: Environment
+    at: datetime
+    since: datetime
+    reference: str
+    samples: int
+    distance: float | None
+    is_drifted: bool | None
+    message: str
+    features: dict[str, FeatureDriftView]
+
+
+class QualityView(View):
+    """By the outcomes known so far; each is None where nothing is known. Precision, recall and F1 are macro means."""
+
+    outcomes: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    mae: float | None
+    rmse: float | None
+
+
+class MetricsView(View):
+    """A model over `[begin, end)`, or one version of it. What only a shadow answered is no part of it.
+
+    By the replicas' records: `total` is `succeeded`, `failed` (the model's fault) and `refused` (the request's), a
+    batch being one; `successRate` leaves out what was refused. `latencyMs` is the time in the replica. `drift` is
+    the newest report on what is active there, None where nobody has looked yet.
+    """
+
+    model_id: str
+    model: str
+    environment: Environment
+    version: str | None
+    begin: datetime
+    end: datetime
+    total: int
+    succeeded: int
+    failed: int
+    refused: int
+    success_rate: float | None
+    requests_per_second: float
+    latency_ms: LatencyView
+    confidence: float | None
+    prediction: float | None
+    """The mean of the predictions, where they are numbers."""
+    clients: ClientView
+    accuracy: float | None
+    quality: QualityView
+    drift: DriftView | None

@@ -1,0 +1,125 @@
+"""Models, their versions and their registrations."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType, VersionStatus
+from hotswap.schemas.responses.base import View
+from hotswap.schemas.responses.errors import ProblemView
+
+
+class ModelView(View):
+    """`activeVersion` is Production's, `activeVersions` holds every environment's that has one.
+
+    `aliases` are names, such as `champion`, that are given from version to version.
+
+    `idempotent`: whether a request that a candidate fails is answered by the stable.
+    """
+
+    model_id: str
+    name: str
+    description: str | None
+    framework: Framework
+    type: ModelType
+    owner: str
+    team: str | None
+    tags: list[str]
+    idempotent: bool
+    active_version: str | None
+    active_versions: dict[Environment, str]
+    aliases: dict[str, str] = Field(default_factory=dict)
+    is_archived: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class ServedView(View):
+    """A stretch of time in which a version served; `until` is null while it does.
+
+    `initiatedBy` put it there, with the deployment named, and `approvedBy` are those who let him.
+    """
+
+    environment: Environment
+    version: str
+    deployment_id: str
+    kind: DeploymentKind
+    initiated_by: str
+    approved_by: list[str]
+    since: datetime
+    until: datetime | None
+
+
+class VersionView(View):
+    version_id: str
+    model_id: str
+    model: str
+    version: str
+    framework: Framework
+    artifact_path: str
+    checksum: str
+    artifact_size_bytes: int
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any]
+    training_metadata: dict[str, Any]
+    performance_baseline: dict[str, Any]
+    reference_distribution: dict[str, Any] = Field(default_factory=dict)
+    requirements: list[str] = Field(default_factory=list, description="exact versions of packages of its own")
+    allows_non_finite: bool = False
+    status: VersionStatus
+    approved_by: str | None
+    approved_at: datetime | None
+    is_deprecated: bool
+    deprecation: str | None = None
+    aliases: list[str] = Field(default_factory=list)
+    created_by: str
+    created_at: datetime
+
+
+class RelativeView(View):
+    """`distance` in generations, by the shortest way; `derivedFrom` are the ids of what it was made from."""
+
+    model: str
+    version: str
+    version_id: str
+    distance: int
+    derived_from: list[str]
+    training_metadata: dict[str, Any]
+
+
+class LineageView(View):
+    """Where a version comes from and what came from it, the nearest first; at most a thousand of each."""
+
+    model: str
+    version: str
+    version_id: str
+    ancestors: list[RelativeView]
+    descendants: list[RelativeView]
+
+
+class CardView(View):
+    """What people write of a version, in Markdown: None where nobody has."""
+
+    model: str
+    version: str
+    text: str | None
+
+
+class RegistrationStatus(StrEnum):
+    RUNNING = "Running"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+
+
+class RegistrationView(View):
+    """How far a registration is; a failed one says why, with the code that an error of the API would have."""
+
+    model: str
+    version: str
+    status: RegistrationStatus
+    workflow_id: str
+    code: str | None = None
+    message: str | None = None
+    details: list[ProblemView] = Field(default_factory=list)

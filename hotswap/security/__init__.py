@@ -1,0 +1,1 @@
+"""Tokens: how they are signed, and what makes one believable."""

@@ -1,0 +1,1 @@
+"""Files in S3, and files on the disk."""

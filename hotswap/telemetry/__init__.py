@@ -1,0 +1,1 @@
+"""Logs and traces, and what of them travels from process to process."""

@@ -1,0 +1,94 @@
+"""What every process of ours says about itself: its log, and that it is ready.
+
+Logs are JSON lines on stderr, one object a record, so that one directory of files from a dozen processes can be
+searched with one tool; whoever runs the process decides where stderr goes. Readiness is a file that the process
+creates when it can do its work, and touches as long as its event loop turns: "it runs" and "it works" are different
+facts, and a supervisor that takes the first for the second starts dependents too early, and a frozen process never
+again. Traces are `hotswap/telemetry/tracing.py`'s business, metrics that of the processes that have some.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+BEAT_SECONDS = 1.0
+
+trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
+"""Of the request in hand, where there is one: what is logged and audited meanwhile names it."""
+
+
+reason: ContextVar[str | None] = ContextVar("reason", default=None)
+"""Why the request in hand was made, as its caller says in a header: for what it changes, where nothing else says."""
+
+
+@contextlib.contextmanager
+def traced(told: str | None) -> Iterator[None]:
+    """Under this trace id, where there is one; else under the present one."""
+    token = trace_id.set(told or trace_id.get())
+    try:
+        yield
+    finally:
+        trace_id.reset(token)
+
+
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, part, logger, message, `extra=` fields, and a traceback if there is one."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__()
+        self._part = part
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "part": self._part,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if (traced := trace_id.get()) is not None:
+            line["trace_id"] = traced
+        line |= {name: value for name, value in record.__dict__.items() if name not in _STANDARD}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+def configure_logging(part: str, *, level: int = logging.INFO) -> None:
+    """Send this process's log to stderr as JSON lines; called once, at its start."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter(part))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for chatty in ("httpx", "httpcore", "urllib3"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+
+
+_next_beat: asyncio.TimerHandle | None = None
+
+
+def mark_ready() -> None:
+    """Tell whoever supervises this process that it can do its work: touch the file named by `HOTSWAP_READY_FILE`.
+
+    Within an event loop it goes on by itself, every second, until the loop ends or hangs.
+    """
+    global _next_beat  # one for the process, however often this is called
+    if not (path := os.environ.get("HOTSWAP_READY_FILE")):
+        return
+    Path(path).touch()
+    if _next_beat is not None:
+        _next_beat.cancel()
+    with contextlib.suppress(RuntimeError):  # no loop runs
+        _next_beat = asyncio.get_running_loop().call_later(BEAT_SECONDS, mark_ready)

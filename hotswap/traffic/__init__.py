@@ -1,0 +1,1 @@
+"""The traffic plan on its way between processes."""
