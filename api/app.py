@@ -54,12 +54,17 @@ from api.limits import RateLimits, impatient
 from api.orchestration import Orchestration
 from api.storage import StorageCalls
 from hotswap.deployments.capacity import CapacityRules, Planner
+from hotswap.deployments.dry_run import DryRun
+from hotswap.deployments.rollback import WayBack
+from hotswap.deployments.start import DeploymentStarter
+from hotswap.deployments.steer import Steering
 from hotswap.monitoring.drift import DriftMeter
 from hotswap.persistence.analysis.looks import PostgresLooks
+from hotswap.persistence.deployments.acceptance import acceptance
 from hotswap.persistence.deployments.capacity import PostgresCapacity
 from hotswap.persistence.deployments.freezes import PostgresFreezes
 from hotswap.persistence.deployments.history import PostgresHistory
-from hotswap.persistence.deployments.queries import Queries
+from hotswap.persistence.deployments.reading import PostgresDeploymentReader
 from hotswap.persistence.deployments.tenures import PostgresTenures
 from hotswap.persistence.deployments.turns import PostgresTurns
 from hotswap.persistence.monitoring.alerts import PostgresAlerts
@@ -77,6 +82,7 @@ from hotswap.persistence.records.outcomes import PostgresOutcomes
 from hotswap.persistence.registry.curation import PostgresCuration
 from hotswap.persistence.registry.garbage import PostgresGarbage
 from hotswap.persistence.registry.lineage import PostgresLineage
+from hotswap.persistence.registry.reading import PostgresRegistryReader
 from hotswap.persistence.registry.teams import PostgresTeams
 from hotswap.persistence.registry.uploads import PostgresUploads
 from hotswap.persistence.registry.validations import PostgresValidations
@@ -173,6 +179,10 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     ray = RayServeClient(
         settings.ray.dashboard_url, settings.ray.auth_token.get_secret_value(), timeout=RAY_PATIENCE_SECONDS
     )
+    rules = CapacityRules(settings.capacity.team_gpus, settings.capacity.cluster_grows)
+    planner = Planner(PostgresCapacity(sessions), ray, ray, rules)
+    deployments = PostgresDeploymentReader(sessions)
+    starter = DeploymentStarter(acceptance(sessions, settings.deployments, planner), deployments, orchestration)
     issuer_keys = IssuerKeys(settings.oidc) if settings.oidc.issuer is not None else None
     keeping = asyncio.create_task(issuer_keys.keep()) if issuer_keys is not None else None
     # A thread of its own: whoever waits for an S3 server that hangs must not hold up who asks whether it does.
@@ -182,7 +192,8 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             settings=settings,
             tokens=Tokens(settings.security, settings.oidc, issuer_keys),
             limits=RateLimits(counting, settings.limits),
-            queries=Queries(sessions),
+            registry=PostgresRegistryReader(sessions),
+            deployments=deployments,
             idempotency=PostgresIdempotencyKeys(sessions),
             changes=PostgresChanges(sessions, at_once=settings.postgres.pool_size),
             teams=PostgresTeams(sessions),
@@ -194,7 +205,6 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             tenures=PostgresTenures(sessions),
             plans=PostgresTrafficPlans(sessions),
             bus=RedisTrafficBus(redis),
-            turns=PostgresTurns(sessions),
             freezes=PostgresFreezes(sessions),
             audit=PostgresAudit(sessions),
             curation=PostgresCuration(sessions),
@@ -210,12 +220,10 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             measures=PostgresMeasures(sessions, settings.retention),
             drift=DriftMeter(PostgresDriftRecords(sessions)),
             orchestration=orchestration,
-            planner=Planner(
-                PostgresCapacity(sessions),
-                ray,
-                ray,
-                CapacityRules(settings.capacity.team_gpus, settings.capacity.cluster_grows),
-            ),
+            starter=starter,
+            dry_run=DryRun(starter),
+            steering=Steering(deployments, PostgresTurns(sessions), orchestration),
+            way_back=WayBack(settings, deployments),
             gauges={"postgresql": PostgresGauges(sessions).read, "redis": RedisGauges(redis).read},
             probes={
                 "postgresql": lambda: _select(engine),

@@ -57,7 +57,7 @@ async def infer_later(
     }
     new = NewInference(
         request_id=_derived(caller, key) if key is not None else request.state.request_id,
-        model=(await parts.queries.model(model)).model.name,
+        model=(await parts.registry.model(model)).model.name,
         is_batch=body.is_batch,
         headers={name: value for name, value in leading.items() if value is not None},
         body=body.as_asked(),

@@ -14,16 +14,18 @@ from api.auth import CALLERS, ENGINEERS, MAKERS, READERS, Tokens, requires
 from api.limits import RateLimits
 from api.orchestration import Orchestration
 from api.storage import StorageCalls
-from hotswap.deployments.capacity import Planner
+from hotswap.deployments.dry_run import DryRun
+from hotswap.deployments.rollback import WayBack
+from hotswap.deployments.start import DeploymentStarter
+from hotswap.deployments.steer import Steering
 from hotswap.domain.access import Principal
 from hotswap.domain.vocabulary import Role
 from hotswap.monitoring.drift import DriftMeter
 from hotswap.persistence.analysis.looks import PostgresLooks
 from hotswap.persistence.deployments.freezes import PostgresFreezes
 from hotswap.persistence.deployments.history import PostgresHistory
-from hotswap.persistence.deployments.queries import Queries
+from hotswap.persistence.deployments.reading import PostgresDeploymentReader
 from hotswap.persistence.deployments.tenures import PostgresTenures
-from hotswap.persistence.deployments.turns import PostgresTurns
 from hotswap.persistence.monitoring.alerts import PostgresAlerts
 from hotswap.persistence.monitoring.gauges import Gauge
 from hotswap.persistence.monitoring.policies import PostgresMonitoring
@@ -37,6 +39,7 @@ from hotswap.persistence.records.outcomes import PostgresOutcomes
 from hotswap.persistence.registry.curation import PostgresCuration
 from hotswap.persistence.registry.garbage import PostgresGarbage
 from hotswap.persistence.registry.lineage import PostgresLineage
+from hotswap.persistence.registry.reading import PostgresRegistryReader
 from hotswap.persistence.registry.teams import PostgresTeams
 from hotswap.persistence.registry.uploads import PostgresUploads
 from hotswap.persistence.registry.validations import PostgresValidations
@@ -58,7 +61,8 @@ class Parts:
     settings: Settings
     tokens: Tokens
     limits: RateLimits
-    queries: Queries
+    registry: PostgresRegistryReader
+    deployments: PostgresDeploymentReader
     idempotency: PostgresIdempotencyKeys
     changes: PostgresChanges
     teams: PostgresTeams
@@ -70,7 +74,6 @@ class Parts:
     tenures: PostgresTenures
     plans: PostgresTrafficPlans
     bus: TrafficBus
-    turns: PostgresTurns
     freezes: PostgresFreezes
     audit: PostgresAudit
     curation: PostgresCuration
@@ -86,7 +89,10 @@ class Parts:
     measures: PostgresMeasures
     drift: DriftMeter
     orchestration: Orchestration
-    planner: Planner
+    starter: DeploymentStarter
+    dry_run: DryRun
+    steering: Steering
+    way_back: WayBack
     probes: Mapping[str, Probe]
     gauges: Mapping[str, Gauges]
 

@@ -28,34 +28,34 @@ async def change_model(caller: Engineer, parts: With, model: ModelId, body: Chan
     if "team" in changes:
         with contextlib.suppress(Unavailable):  # without Redis the proxies' agents ask for the plan themselves
             await parts.bus.publish(await parts.plans.current())
-    return model_view(await parts.queries.model(model))
+    return model_view(await parts.registry.model(model))
 
 
 @router.put("/{model}/aliases/{alias}")
 async def give_alias(caller: Engineer, parts: With, model: ModelId, alias: AliasName, body: GiveAlias) -> ModelView:
     """Let a version be called so too; another one that was is not any more."""
     await parts.curation.name(model, alias, body.version, by=caller.subject)
-    return model_view(await parts.queries.model(model))
+    return model_view(await parts.registry.model(model))
 
 
 @router.delete("/{model}/aliases/{alias}")
 async def take_alias(caller: Engineer, parts: With, model: ModelId, alias: AliasName) -> ModelView:
     """Let no version be called so."""
     await parts.curation.unname(model, alias, by=caller.subject)
-    return model_view(await parts.queries.model(model))
+    return model_view(await parts.registry.model(model))
 
 
 @router.get("/{model}/versions/{version}/card")
 async def get_card(_: Reader, parts: With, model: ModelId, version: VersionId) -> CardView:
     """What people write of it: what it is for, what it was trained on, where it fails."""
-    return card_view(await parts.queries.version(model, version))
+    return card_view(await parts.registry.version(model, version))
 
 
 @router.put("/{model}/versions/{version}/card")
 async def write_card(caller: Maker, parts: With, model: ModelId, version: VersionId, body: WriteCard) -> CardView:
     """Write it anew, in Markdown; the audit log keeps what it said before."""
     await parts.curation.describe(model, version, body.text, by=caller.subject)
-    return card_view(await parts.queries.version(model, version))
+    return card_view(await parts.registry.version(model, version))
 
 
 @router.post("/{model}/versions/{version}/deprecate")
@@ -64,7 +64,7 @@ async def deprecate_version(
 ) -> VersionView:
     """No new deployment of it from now on; it can still be gone back to."""
     await parts.curation.deprecate(model, version, why=body.reason, by=caller.subject)
-    return version_view(await parts.queries.version(model, version))
+    return version_view(await parts.registry.version(model, version))
 
 
 @router.post("/{model}/versions/{version}/restore")
@@ -73,18 +73,18 @@ async def restore_version(
 ) -> VersionView:
     """Take a deprecated version back into use."""
     await parts.curation.restore_version(model, version, why=body.reason if body else None, by=caller.subject)
-    return version_view(await parts.queries.version(model, version))
+    return version_view(await parts.registry.version(model, version))
 
 
 @router.delete("/{model}")
 async def archive_model(caller: Admin, parts: With, model: ModelId, body: Say | None = None) -> ModelView:
     """Out of the lists, and nothing new of it; refused while anything of it serves or is under way."""
     await parts.curation.archive(model, why=body.reason if body else None, by=caller.subject)
-    return model_view(await parts.queries.model(model))
+    return model_view(await parts.registry.model(model))
 
 
 @router.post("/{model}/restore")
 async def restore_model(caller: Admin, parts: With, model: ModelId, body: Say | None = None) -> ModelView:
     """Take an archived model back into use."""
     await parts.curation.restore_model(model, why=body.reason if body else None, by=caller.subject)
-    return model_view(await parts.queries.model(model))
+    return model_view(await parts.registry.model(model))

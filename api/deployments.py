@@ -2,7 +2,7 @@
 
 The row is written before the workflow starts, so that a crash between the two loses nothing: asking again under the
 same Idempotency-Key starts what was not started, and starts nothing twice. What people say to a deployment that is
-under way is in `api.decisions`.
+under way is in `api/decisions.py`.
 """
 
 from typing import Annotated
@@ -12,22 +12,21 @@ from pydantic import ValidationError
 
 from api.auth import MAKERS, admitted_in
 from api.context import Reader, Starter, With
-from api.dry_run import dry_run
 from api.errors import invalid
 from api.idempotency import KeyName, LeaveOpen
-from api.launch import check_may_change, check_may_hurry, launch
 from api.limits import LIMITED
 from api.paging import Instant, Paged, Plain
-from api.presentation import accepted, deployment_view
+from api.permissions import check_may_change, check_may_hurry
 from api.registering import telling_of_registration
 from api.routing import GuardedRoute
 from api.schemas import CreateDeployment, DeploymentId, QueryWord, Since, Until, says_resources, split_resources
 from hotswap.deployments.request import with_defaults
+from hotswap.deployments.views import accepted, deployment_view
 from hotswap.domain.application import ReplicaResources
+from hotswap.domain.deployments import NewDeployment, WantedDeployments
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
-from hotswap.persistence.deployments.rows import NewDeployment, WantedDeployments
 from hotswap.schemas.responses import Accepted, DeploymentView, DryRunView, Page
 from hotswap.schemas.strategy import CanaryConfig
 from hotswap.settings import Settings
@@ -82,13 +81,13 @@ async def create_deployment(
         )
         if is_dry_run:
             response.status_code = 200
-            return await dry_run(parts, new, config=config)
+            return await parts.dry_run.run(new, config=config)
         await parts.limits.check_deployment(caller.subject, response)
-        launched = await launch(parts, new, config=config)
-        if not launched.under_way:
+        started = await parts.starter.start(new, config=config)
+        if not started.under_way:
             leave_open()
-        response.headers["Location"] = f"/api/v1/deployments/{launched.row.deployment.deployment_id}"
-        return accepted(launched.row)
+        response.headers["Location"] = f"/api/v1/deployments/{started.deployment.deployment_id}"
+        return accepted(started.deployment)
 
 
 @router.get("")
@@ -109,14 +108,14 @@ async def list_deployments(
 ) -> Page[DeploymentView]:
     """Newest first; without the verdicts, which `GET /deployments/{id}` has."""
     wanted = WantedDeployments(model, version, environment, status or (), kind, initiated_by, since, until)
-    found = await parts.queries.deployments(wanted, paging.window("deployments", Instant, Plain))
+    found = await parts.deployments.deployments(wanted, paging.window("deployments", Instant, Plain))
     return paging.page("deployments", [deployment_view(row) for row in found.items], found)
 
 
 @router.get("/{deployment_id}")
 async def get_deployment(_: Reader, parts: With, deployment_id: DeploymentId) -> DeploymentView:
     """Where it is, its verified share of the traffic, and what was judged so far."""
-    return deployment_view(await parts.queries.deployment(deployment_id))
+    return deployment_view(await parts.deployments.deployment(deployment_id))
 
 
 def plan(body: CreateDeployment, strategy: Strategy, settings: Settings) -> tuple[CanaryConfig, ReplicaResources]:

@@ -31,9 +31,9 @@ async def get_metrics(
     environment: Annotated[Environment, Query()] = Environment.PRODUCTION,
 ) -> MetricsView:
     """Totals, success, latency, throughput, confidence and accuracy over the last `window`; drift as seen last."""
-    found = (await parts.queries.model(model)).model
+    found = (await parts.registry.model(model)).model
     if version is not None:
-        version = (await parts.queries.version(model, version)).version.version
+        version = (await parts.registry.version(model, version)).version.version
     measured = await parts.measures.window(found.name, environment, version=version, span=window, now=datetime.now(UTC))
     drift = await parts.drift.last(found.model_id, environment)
     return metrics_view(found, environment, version, measured, drift)

@@ -18,7 +18,7 @@ from hotswap.domain.errors import Conflict, HotSwapError, ModelNotFound, Validat
 from hotswap.domain.ids import registration_workflow_id
 from hotswap.domain.vocabulary import Environment, Framework, ModelType, VersionStatus
 from hotswap.messages import RegistrationInput
-from hotswap.persistence.deployments.rows import WantedModels
+from hotswap.persistence.registry.reading import WantedModels
 from hotswap.schemas.responses import (
     LineageView,
     ModelView,
@@ -61,7 +61,7 @@ async def register_version(
         response.headers["Location"] = registration_path(body.name, body.version)
         return _registration(body.name, body.version, RegistrationStatus.RUNNING)
     response.headers["Location"] = f"/api/v1/models/{body.name}/versions/{body.version}"
-    return version_view(await parts.queries.version(body.name, body.version))
+    return version_view(await parts.registry.version(body.name, body.version))
 
 
 @router.get("")
@@ -79,14 +79,14 @@ async def list_models(
 ) -> Page[ModelView]:
     """The models in use, or those that were archived; the newest first."""
     wanted = WantedModels(framework, type, team, owner, tag, name, archived)
-    found = await parts.queries.models(wanted, paging.window("models", Instant, Plain))
+    found = await parts.registry.models(wanted, paging.window("models", Instant, Plain))
     return paging.page("models", [model_view(row) for row in found.items], found)
 
 
 @router.get("/{model}")
 async def get_model(_: Reader, parts: With, model: ModelId) -> ModelView:
     """One model, with what is active of it in each environment."""
-    return model_view(await parts.queries.model(model))
+    return model_view(await parts.registry.model(model))
 
 
 @router.get("/{model}/history")
@@ -114,14 +114,14 @@ async def list_versions(
 ) -> Page[VersionView]:
     """The newest first, by semantic version."""
     window = paging.window("versions", Plain)
-    found = await parts.queries.listed_versions(model, statuses=status or (), window=window)
+    found = await parts.registry.listed_versions(model, statuses=status or (), window=window)
     return paging.page("versions", [version_view(row) for row in found.items], found)
 
 
 @router.get("/{model}/versions/{version}")
 async def get_version(_: Reader, parts: With, model: ModelId, version: VersionId) -> VersionView:
     """One version, by its number, its id or an alias."""
-    return version_view(await parts.queries.version(model, version))
+    return version_view(await parts.registry.version(model, version))
 
 
 @router.get("/{model}/versions/{version}/registration")
@@ -138,7 +138,7 @@ async def get_registration(_: Reader, parts: With, model: ModelId, version: Vers
 @router.get("/{model}/versions/{version}/lineage")
 async def get_lineage(_: Reader, parts: With, model: ModelId, version: VersionId) -> LineageView:
     """What it was made from, and what was made from it, over all generations."""
-    row = await parts.queries.version(model, version)
+    row = await parts.registry.version(model, version)
     return lineage_view(row, await parts.lineage.of(row.version.version_id))
 
 
@@ -147,7 +147,7 @@ async def _parents(parts: With, body: RegisterVersion) -> list[str]:
     found = []
     for number, parent in enumerate(body.derived_from):
         try:
-            row = await parts.queries.version(parent.model or body.name, parent.version)
+            row = await parts.registry.version(parent.model or body.name, parent.version)
         except (ModelNotFound, VersionNotFound) as error:
             raise ValidationFailed.of(f"derivedFrom[{number}]", error.message) from None
         found.append(row.version.version_id)
@@ -169,7 +169,7 @@ async def _only_team(parts: With, body: RegisterVersion, caller: Principal) -> s
 
 async def _exists(parts: With, model: str, version: str) -> bool:
     try:
-        await parts.queries.version(model, version)
+        await parts.registry.version(model, version)
     except (ModelNotFound, VersionNotFound):
         return False
     return True

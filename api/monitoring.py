@@ -19,7 +19,7 @@ router = APIRouter(prefix="/api/v1", tags=["monitoring"], route_class=GuardedRou
 @router.get("/models/{model}/monitoring")
 async def get_monitoring(_: Reader, parts: With, model: ModelId) -> MonitoringView:
     """What is watched of a model while it serves, and what comes of it."""
-    found = (await parts.queries.model(model)).model
+    found = (await parts.registry.model(model)).model
     return _view(found.name, MonitoringConfig.model_validate(found.monitoring))
 
 

@@ -1,7 +1,7 @@
 """The API's side of Temporal: start workflows, speak to the one that is meant, and say what came of it.
 
 Invariants: a deployment is started at most once under its workflow id, which is the lock; what a person says reaches
-the deployment that he named and never a later one that took over the same workflow id (each run carries its deployment
+the deployment that was named and never a later one that took over the same workflow id (each run carries its deployment
 in its memo, which a reset keeps); every call has a time-out, so that a missing worker costs a caller seconds and never
 a hanging connection. No exception of Temporal's leaves this file: it is a domain error or an answer.
 """
@@ -25,6 +25,7 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, FailureError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from hotswap.deployments.workflows import AlreadyRunning, Ended, NoAnswer
 from hotswap.domain.errors import BY_CODE, Conflict, FieldProblem, HotSwapError, Unavailable, VersionNotFound
 from hotswap.domain.ids import (
     deployment_workflow_id,
@@ -62,23 +63,9 @@ def registration_path(model: str, version: str) -> str:
     return f"/api/v1/models/{model}/versions/{version}/registration"
 
 
-class AlreadyRunning(Exception):
-    """Another deployment holds the workflow id; `deployment_id` is None when its run doesn't say which it is."""
-
-    def __init__(self, deployment_id: str | None) -> None:
-        super().__init__(deployment_id)
-        self.deployment_id = deployment_id
-
-
-class Ended(Exception):
-    """The deployment's workflow is not running (any more)."""
-
-
-class NoAnswer(Exception):
-    """The workflow runs, but no worker took up what was said in time."""
-
-
 class Orchestration:
+    """Implements `hotswap.deployments.workflows.DeploymentWorkflows`."""
+
     def __init__(
         self,
         client: Client,

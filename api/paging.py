@@ -15,7 +15,7 @@ from fastapi import Depends, Query, Request, Response
 
 from api.schemas import Limit, Offset
 from hotswap.domain.errors import ValidationFailed
-from hotswap.persistence.platform.paging import Key, Listing, Window
+from hotswap.domain.paging import Key, Listing, Window
 from hotswap.schemas.responses import Page
 from hotswap.schemas.responses.base import View
 

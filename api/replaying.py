@@ -15,14 +15,13 @@ from pydantic import ConfigDict, Field, ValidationError
 from api.context import Maker, With
 from api.errors import invalid
 from api.idempotency import not_kept
-from api.presentation import metric_fields
 from api.routing import GuardedRoute
 from api.schemas import Body, DeploymentId
+from hotswap.deployments.views import metric_fields
 from hotswap.domain.analysis import Bake
+from hotswap.domain.deployments import Deployment
 from hotswap.domain.errors import Conflict
-from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.persistence.deployments.history import Analysis
-from hotswap.persistence.deployments.rows import DeploymentRow
+from hotswap.domain.history import Analysis
 from hotswap.schemas.responses import MetricView, ReplayedStepView, ReplayView
 from hotswap.schemas.strategy import CanaryConfig
 
@@ -47,12 +46,12 @@ class Replay(Body):
 @router.post("/{deployment_id}/replay", dependencies=[not_kept()])
 async def replay_deployment(_: Maker, parts: With, deployment_id: DeploymentId, body: Replay) -> ReplayView:
     """Where it would have ended under another policy, as far as what was seen tells."""
-    row = await parts.queries.deployment(deployment_id)
-    config = policy(row.deployment.strategy_config, body.strategy_config)
+    deployment = await parts.deployments.deployment(deployment_id)
+    config = policy(deployment.strategy_config, body.strategy_config)
     bakes = await parts.looks.bakes(deployment_id)
     record = await parts.history.record(deployment_id)
     # Some thousand looks are judged: that must not hold up who asks something else meanwhile.
-    return await asyncio.to_thread(_replayed, row, bakes, config, record.analyses)
+    return await asyncio.to_thread(_replayed, deployment, bakes, config, record.analyses)
 
 
 def policy(recorded: dict[str, Any], given: dict[str, Any]) -> CanaryConfig:
@@ -83,11 +82,13 @@ def policy(recorded: dict[str, Any], given: dict[str, Any]) -> CanaryConfig:
 
 
 def _replayed(
-    row: DeploymentRow, bakes: Sequence[Bake], config: CanaryConfig, analyses: Sequence[Analysis]
+    deployment: Deployment, bakes: Sequence[Bake], config: CanaryConfig, analyses: Sequence[Analysis]
 ) -> ReplayView:
     from hotswap.analysis.replay import conclusion, replay  # brings scipy, which nothing else here needs
 
-    is_first = row.previous_version is None and not any(look.stable.completed for bake in bakes for look in bake.looks)
+    is_first = deployment.previous_version is None and not any(
+        look.stable.completed for bake in bakes for look in bake.looks
+    )
     policy, steps = (
         (config.first_policy(), config.first_plan()) if is_first else (config.analysis_policy(), config.plan())
     )
@@ -97,8 +98,8 @@ def _replayed(
     end, message = conclusion(replayed)
     recorded = {(each.step, each.begun_at): each.verdict.outcome for each in analyses}
     return ReplayView(
-        deployment_id=row.deployment.deployment_id,
-        recorded_status=DeploymentStatus(row.deployment.status),
+        deployment_id=deployment.deployment_id,
+        recorded_status=deployment.status,
         end=end,
         message=message,
         steps=[_step(each, recorded[each.bake.step, each.bake.begun_at]) for each in replayed],

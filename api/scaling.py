@@ -7,12 +7,10 @@ while one goes back and waits for them, to say that fewer are enough is what end
 from fastapi import APIRouter, Response
 
 from api.context import Maker, With
-from api.launch import check_may_change
+from api.permissions import check_may_change
 from api.routing import GuardedRoute
 from api.schemas import DeploymentId, SayScale
 from hotswap.domain.errors import Conflict, ValidationFailed
-from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.domain.vocabulary import Environment
 from hotswap.messages import ScalingInput
 from hotswap.schemas.responses import AnswerView
 from hotswap.telemetry.logs import reason
@@ -25,15 +23,15 @@ async def scale(
     caller: Maker, parts: With, deployment_id: DeploymentId, body: SayScale, response: Response
 ) -> AnswerView:
     """Have so many replicas of what serves now; where it scales by load, no fewer than that."""
-    row = await parts.queries.deployment(deployment_id)
-    environment = Environment(row.deployment.environment)
+    deployment = await parts.deployments.deployment(deployment_id)
+    environment = deployment.environment
     check_may_change(caller, environment)
-    serving = await parts.tenures.serving(row.model, environment)
+    serving = await parts.tenures.serving(deployment.model, environment)
     if serving is None or serving.deployment_id != deployment_id:
         by = f"; {serving.deployment_id} does" if serving is not None else ""
         raise Conflict(
-            f"{deployment_id} is {row.deployment.status} and doesn't serve {row.model} in {environment}{by}: only what "
-            "serves is scaled"
+            f"{deployment_id} is {deployment.status} and doesn't serve {deployment.model} in {environment}{by}: only "
+            "what serves is scaled"
         )
     most = serving.setup.resources.max_replicas
     if most is not None and body.replicas > most:
@@ -53,8 +51,8 @@ async def scale(
     before = f", before {outcome.before}" if outcome is not None else ""
     return AnswerView(
         deployment_id=deployment_id,
-        status=DeploymentStatus(row.deployment.status),
-        message=f"{row.model} {row.version} {said}{before}",
+        status=deployment.status,
+        message=f"{deployment.model} {deployment.version} {said}{before}",
         confirmed=outcome is not None,
-        workflow_id=row.deployment.workflow_id,
+        workflow_id=deployment.workflow_id,
     )

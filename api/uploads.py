@@ -69,7 +69,7 @@ async def complete_upload(caller: Starter, parts: With, model: ModelId, upload_i
 async def _name(parts: Parts, model: str) -> str:
     """The model's, or what is to be one."""
     try:
-        return (await parts.queries.model(model)).model.name
+        return (await parts.registry.model(model)).model.name
     except ModelNotFound:
         return check_model_name(model)
 

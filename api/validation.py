@@ -3,10 +3,10 @@
 from fastapi import APIRouter
 
 from api.context import Admin, Parts, Reader, With
-from api.presentation import validation_view
 from api.routing import GuardedRoute
 from api.schemas import ModelId, OverrideValidation, Say, VersionId
-from hotswap.persistence.deployments.rows import VersionRow
+from hotswap.deployments.views import validation_view
+from hotswap.persistence.registry.reading import VersionRow
 from hotswap.schemas.responses import OverrideView, VersionValidationView
 
 router = APIRouter(
@@ -17,7 +17,7 @@ router = APIRouter(
 @router.get("")
 async def get_validation(_: Reader, parts: With, model: ModelId, version: VersionId) -> VersionValidationView:
     """Its newest report, of its newest deployment that was validated, and what is let pass from the next one on."""
-    return await _view(parts, await parts.queries.version(model, version))
+    return await _view(parts, await parts.registry.version(model, version))
 
 
 @router.post("/override")
@@ -25,7 +25,7 @@ async def override_validation(
     caller: Admin, parts: With, model: ModelId, version: VersionId, body: OverrideValidation
 ) -> VersionValidationView:
     """Let what failed pass from its next deployment on: schemas, memory, latency or accuracy, and nothing else."""
-    row = await parts.queries.version(model, version)
+    row = await parts.registry.version(model, version)
     await parts.validations.override(
         row.version.version_id, checks=tuple(body.checks), why=body.reason, by=caller.subject
     )
@@ -37,7 +37,7 @@ async def withdraw_override(
     caller: Admin, parts: With, model: ModelId, version: VersionId, body: Say | None = None
 ) -> VersionValidationView:
     """Let nothing of it pass any more."""
-    row = await parts.queries.version(model, version)
+    row = await parts.registry.version(model, version)
     await parts.validations.withdraw(row.version.version_id, why=body.reason if body else None, by=caller.subject)
     return await _view(parts, row)
 

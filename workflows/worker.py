@@ -39,7 +39,7 @@ from hotswap import ports as port
 from hotswap.analysis.backtest import compare
 from hotswap.analysis.judge import Judging
 from hotswap.deployments.capacity import CapacityRules, Planner
-from hotswap.deployments.rollback import Rollbacks
+from hotswap.deployments.rollback import AlertRollbacks, WayBack
 from hotswap.domain.analysis import Source
 from hotswap.inference.gateway import InferenceGateway
 from hotswap.inference.worker import Answering
@@ -55,10 +55,11 @@ from hotswap.persistence.analysis.backtests import PostgresBacktests
 from hotswap.persistence.analysis.census import PostgresCensus
 from hotswap.persistence.analysis.looks import PostgresLooks
 from hotswap.persistence.analysis.predictions import PostgresPredictions
+from hotswap.persistence.deployments.acceptance import acceptance
 from hotswap.persistence.deployments.applications import PostgresApplications
 from hotswap.persistence.deployments.capacity import PostgresCapacity
 from hotswap.persistence.deployments.deployments import PostgresDeployments
-from hotswap.persistence.deployments.queries import Queries
+from hotswap.persistence.deployments.reading import PostgresDeploymentReader
 from hotswap.persistence.deployments.slots import PostgresSlots
 from hotswap.persistence.deployments.tenures import PostgresTenures
 from hotswap.persistence.deployments.turns import PostgresTurns
@@ -245,6 +246,13 @@ async def serve(settings: Settings) -> None:
     webhooks = WebhookMeter(settings.analysis.webhooks)
     announcer = WebhookAnnouncer(settings.notifications.webhooks)
     drift = DriftMeter(PostgresDriftRecords(sessions))
+    planner = Planner(
+        PostgresCapacity(sessions),
+        cluster,
+        cluster,
+        CapacityRules(settings.capacity.team_gpus, settings.capacity.cluster_grows),
+    )
+    deployments = PostgresDeploymentReader(sessions)
     ports = Ports(
         registry=PostgresRegistry(sessions),
         deployments=PostgresDeployments(sessions),
@@ -253,12 +261,7 @@ async def serve(settings: Settings) -> None:
         bus=RedisTrafficBus(redis),
         applications=PostgresApplications(sessions),
         cluster=cluster,
-        planner=Planner(
-            PostgresCapacity(sessions),
-            cluster,
-            cluster,
-            CapacityRules(settings.capacity.team_gpus, settings.capacity.cluster_grows),
-        ),
+        planner=planner,
         inspector=SubprocessInspector(
             artifacts,
             max_memory_bytes=settings.serving.max_model_memory_bytes,
@@ -286,7 +289,11 @@ async def serve(settings: Settings) -> None:
         bell=PostgresBell(engine),
         monitor=ActiveVersionMonitor(PostgresMonitorData(sessions), drift),
         alerts=PostgresAlerts(sessions),
-        rollbacks=Rollbacks(Queries(sessions), settings),
+        rollbacks=AlertRollbacks(
+            WayBack(settings, deployments),
+            acceptance(sessions, settings.deployments, planner),
+            deployments,
+        ),
         announcer=announcer,
         settle_seconds=settings.gateway.candidate_timeout.total_seconds(),
     )

@@ -4,10 +4,10 @@ from datetime import timedelta
 from typing import Any
 
 from hotswap.domain.approval import FourEyes
+from hotswap.domain.deployments import NewDeployment
 from hotswap.domain.promotion import PromotionRule
 from hotswap.domain.vocabulary import DeploymentKind, Environment
 from hotswap.messages import DeploymentInput
-from hotswap.persistence.deployments.rows import NewDeployment
 from hotswap.schemas.strategy import CanaryConfig
 from hotswap.schemas.strategy.canary import PauseConfig, StepConfig
 from hotswap.settings import DeploymentSettings, Settings

@@ -9,6 +9,9 @@ from enum import StrEnum
 
 from hotswap.domain.vocabulary import DeploymentKind, Environment
 
+MONITOR = "monitor"
+"""Who acts when an alert does."""
+
 
 class OnDegraded(StrEnum):
     """What is done about an active version that predicts worse than before, beside telling people."""

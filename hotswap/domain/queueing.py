@@ -18,6 +18,9 @@ SEEN_LATELY = timedelta(seconds=20)
 GONE_AFTER = timedelta(seconds=30)
 """How long one must have looked himself before who wasn't seen counts as gone: a killed worker's come back in this."""
 
+HOW_TO_WAIT = "`--on-conflict queue` (onConflict) waits in line, `--on-conflict supersede` ends what is before it"
+"""What somebody is told who could wait."""
+
 
 @dataclass(frozen=True, slots=True)
 class Freeze:

@@ -1,4 +1,6 @@
-"""What the activities need of the world, each in a few methods; the adapters are wired in `workflows/worker.py`.
+"""What activities and `hotswap.deployments` need of the world, each in a few methods.
+
+Adapters are wired in `workflows/worker.py` and `api/app.py`.
 
 Every method may be called again with the same arguments and then does nothing more: activities are at-least-once.
 What is wrong with the *request* is a `hotswap.domain.errors.HotSwapError`, which Temporal does not try again. A server
@@ -8,7 +10,17 @@ PostgreSQL's adapters do: SQLAlchemy's errors propagate as they are, and Tempora
 
 from hotswap.ports.analysis import EntityCensus, Judge, Judging, Looks, Meter
 from hotswap.ports.backtest import Backtests, Comparison, ReplicaAsker
-from hotswap.ports.deployments import Bell, Deployments, Registry, Slots, Tenures, Turns
+from hotswap.ports.deployments import (
+    Admissions,
+    Bell,
+    DeploymentReader,
+    Deployments,
+    Registry,
+    Slots,
+    Tenures,
+    Turns,
+    Versions,
+)
 from hotswap.ports.monitoring import Alerts, Announcer, Monitor, Rollbacks
 from hotswap.ports.serving import (
     Capacity,
@@ -23,6 +35,7 @@ from hotswap.ports.serving import (
 from hotswap.ports.traffic import TrafficBus, TrafficPlans
 
 __all__ = [
+    "Admissions",
     "Alerts",
     "Announcer",
     "Backtests",
@@ -30,6 +43,7 @@ __all__ = [
     "Capacity",
     "ClusterState",
     "Comparison",
+    "DeploymentReader",
     "Deployments",
     "DesiredApplications",
     "EntityCensus",
@@ -50,5 +64,6 @@ __all__ = [
     "TrafficBus",
     "TrafficPlans",
     "Turns",
+    "Versions",
     "WriterLease",
 ]

@@ -1,11 +1,13 @@
 """Deployments as people read them and wait for them, and the models and versions that they are of."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from hotswap.domain.contract import Contract
+from hotswap.domain.deployments import ANY_DEPLOYMENT, Deployment, NewDeployment, Serving, WantedDeployments
 from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.paging import FIRST, Listing, Window
 from hotswap.domain.promotion import Tenure
 from hotswap.domain.queueing import Entry, Place, Standing
 from hotswap.domain.registry import DeploymentBrief, Inspection, Registration, Unfinished, VersionRef
@@ -41,6 +43,9 @@ class Tenures(Protocol):
 
     async def tenure(self, model: str, environment: Environment) -> Tenure:
         """Of a model by its name or id, by the registry's own clock; nothing is active of one that isn't there."""
+
+    async def serving(self, model: str, environment: Environment) -> Serving | None:
+        """What is active now; None where nothing is yet."""
 
 
 class Deployments(Protocol):
@@ -124,6 +129,57 @@ class Deployments(Protocol):
         """Undo `make_active` in one transaction: pointer and version status as before, and the route as told.
 
         A deployment that was never made active changes nothing but the route. Raises StaleFence.
+        """
+
+
+class DeploymentReader(Protocol):
+    """Deployments on record, as whoever starts, steers and explains them reads them."""
+
+    async def deployment(self, deployment_id: str) -> Deployment:
+        """With its verdicts, and where it waits. Raises DeploymentNotFound."""
+
+    async def deployments(
+        self, wanted: WantedDeployments = ANY_DEPLOYMENT, window: Window = FIRST
+    ) -> Listing[Deployment]:
+        """The newest first, without their verdicts."""
+
+    async def running_deployment(self, environment: Environment, model: str) -> Deployment | None:
+        """The one under way, if there is one: the newest that has not ended."""
+
+
+class Admissions(Protocol):
+    """Lets a deployment in by writing its row, in one transaction with what may refuse it."""
+
+    async def known(self, new: NewDeployment) -> Deployment | None:
+        """What the same caller has asked for before under this idempotency key; None without a key."""
+
+    async def check(self, new: NewDeployment, version: VersionRef) -> None:
+        """Whether `admit` would let it in now. Raises Conflict, and ValidationFailed for a start that is past."""
+
+    async def admit(
+        self,
+        new: NewDeployment,
+        version: VersionRef,
+        *,
+        deployment_id: str,
+        queued_request: Mapping[str, Any] | None = None,
+    ) -> Deployment:
+        """Insert the row; `queued_request` (`QueueInput`) starts it when its turn comes.
+
+        Answers what was asked for under the same key where another request with it was quicker. Raises Conflict where
+        the environment is frozen, others are in line or the version is out of use, and ValidationFailed for a start
+        that is past.
+        """
+
+    async def withdraw(self, deployment_id: str) -> None:
+        """Delete the row of one whose workflow was refused; nobody has been told of it yet."""
+
+
+class Versions(Protocol):
+    async def ref(self, id_or_name: str, version: str | None = None) -> VersionRef:
+        """The version of that number, id or alias; without one the newest that may be deployed.
+
+        Raises ModelNotFound and VersionNotFound.
         """
 
 

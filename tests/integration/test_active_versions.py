@@ -7,21 +7,22 @@ from sqlalchemy import text
 
 from hotswap.domain.errors import ModelNotFound, StaleFence
 from hotswap.domain.lifecycle import DeploymentStatus as S
+from hotswap.domain.paging import Window
 from hotswap.domain.traffic import FULL
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Environment
 from hotswap.persistence.deployments.deployments import PostgresDeployments
-from hotswap.persistence.deployments.queries import Queries
+from hotswap.persistence.deployments.reading import PostgresDeploymentReader
 from hotswap.persistence.deployments.tenures import PostgresTenures
 from hotswap.persistence.platform.database import Sessions
-from hotswap.persistence.platform.paging import Window
+from hotswap.persistence.registry.reading import PostgresRegistryReader
 from hotswap.persistence.tables import ActiveVersion
 from tests.fixtures.rows import CANDIDATE, STABLE, actions, deployment_of, registered, relabelled, status_of
 
 
 async def test_promotion_moves_pointer_and_route_together_and_back(sessions: Sessions) -> None:
     await registered(sessions, "1.0.0", "2.0.0")
-    deployments, queries = PostgresDeployments(sessions), Queries(sessions)
+    deployments, registry = PostgresDeployments(sessions), PostgresRegistryReader(sessions)
     first, second = await deployment_of(sessions, "1.0.0"), await deployment_of(sessions, "2.0.0")
 
     for _ in range(2):
@@ -29,14 +30,14 @@ async def test_promotion_moves_pointer_and_route_together_and_back(sessions: Ses
     for _ in range(2):
         plan = await deployments.make_active(second, relabelled(1, second, CANDIDATE), run_id="run-2")
     assert plan.routes[0].stable == CANDIDATE
-    assert (await queries.model("fraud")).model.active_version == "2.0.0"
+    assert (await registry.model("fraud")).model.active_version == "2.0.0"
     with pytest.raises(StaleFence):
         await deployments.make_active(first, relabelled(2, first, STABLE), run_id="run-1")
-    assert (await queries.model("fraud")).model.active_version == "2.0.0"
+    assert (await registry.model("fraud")).model.active_version == "2.0.0"
     for _ in range(2):
         plan = await deployments.make_inactive(second, relabelled(2, second, STABLE), run_id="run-2")
     assert plan.routes[0].stable == STABLE
-    assert (await queries.model("fraud")).active_versions == {Environment.PRODUCTION: "1.0.0"}
+    assert (await registry.model("fraud")).active_versions == {Environment.PRODUCTION: "1.0.0"}
 
 
 async def two_promoted(sessions: Sessions) -> tuple[str, str]:
@@ -58,11 +59,11 @@ async def two_promoted(sessions: Sessions) -> tuple[str, str]:
 
 async def test_a_deployment_says_what_it_has_of_the_traffic_also_after_its_end(sessions: Sessions) -> None:
     await registered(sessions, "1.0.0", "2.0.0")
-    deployments, queries = PostgresDeployments(sessions), Queries(sessions)
+    deployments, reader = PostgresDeployments(sessions), PostgresDeploymentReader(sessions)
     first, second = await deployment_of(sessions, "1.0.0"), await deployment_of(sessions, "2.0.0")
 
     async def shares() -> list[int]:
-        return [(await queries.deployment(each)).deployment.traffic_percentage for each in (first, second)]
+        return [(await reader.deployment(each)).traffic_percentage for each in (first, second)]
 
     await deployments.make_active(first, relabelled(1, first, STABLE), run_id="run-1")
     await deployments.record_weight(first, verified_weight=FULL, progress=100, message="m")
@@ -80,7 +81,7 @@ async def test_a_deployment_says_what_it_has_of_the_traffic_also_after_its_end(s
 
 async def test_what_was_replaced_says_by_what_and_its_version_can_be_deployed_again(sessions: Sessions) -> None:
     first, second = await two_promoted(sessions)
-    replaced = (await Queries(sessions).deployment(first)).deployment
+    replaced = await PostgresDeploymentReader(sessions).deployment(first)
     assert (replaced.status, replaced.reason, replaced.verified_weight) == (S.ACTIVE, Reason.REPLACED, 0)
     assert second in (replaced.message or "")
     assert (await status_of(sessions, "1.0.0"), await status_of(sessions, "2.0.0")) == ("Validated", "Deployed")
@@ -90,7 +91,7 @@ async def test_a_promotion_taken_back_leaves_its_history(sessions: Sessions) -> 
     first, second = await two_promoted(sessions)
     for _ in range(2):
         await PostgresDeployments(sessions).make_inactive(second, relabelled(2, second, STABLE), run_id="run-1")
-    again = (await Queries(sessions).deployment(first)).deployment
+    again = await PostgresDeploymentReader(sessions).deployment(first)
     assert (again.status, again.reason) == (S.ACTIVE, Reason.COMPLETED)
     assert (await status_of(sessions, "1.0.0"), await status_of(sessions, "2.0.0")) == ("Deployed", "Validated")
     async with sessions() as session:
@@ -104,7 +105,7 @@ async def test_a_promotion_taken_back_leaves_its_history(sessions: Sessions) -> 
 
 async def test_a_version_that_serves_elsewhere_stays_deployed(sessions: Sessions) -> None:
     first, second = await two_promoted(sessions)
-    version = (await Queries(sessions).version("fraud", "2.0.0")).version
+    version = (await PostgresRegistryReader(sessions).version("fraud", "2.0.0")).version
     async with sessions.begin() as session:
         session.add(
             ActiveVersion(

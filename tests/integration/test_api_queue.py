@@ -1,6 +1,5 @@
 """Waiting through the API: queue, supersede, a start at a time, freezes; over PostgreSQL and Temporal."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import ANY
@@ -14,6 +13,7 @@ from api.orchestration import Orchestration
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Role
 from hotswap.process.temporal import connect
+from tests.fixtures.api import with_orchestration
 from tests.fixtures.patience import until
 from tests.integration.api_world import ApiWorld, fake_worker
 from tests.integration.test_api_deployments import error_of, started
@@ -151,7 +151,7 @@ async def test_without_temporal_a_place_in_line_is_taken_and_given_up(
     parts = world.app.state.parts
     with monkeypatch.context() as away:
         away.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
-        world.app.state.parts = replace(parts, orchestration=Orchestration(await connect(lazy=True)))
+        world.app.state.parts = with_orchestration(parts, Orchestration(await connect(lazy=True)))
         first, second = [await accepted(world, onConflict="queue", key=key) for key in ("a", "b")]
         assert (await world.say(first["deploymentId"], "abort")).json()["status"] == "Cancelled"
     world.app.state.parts = parts

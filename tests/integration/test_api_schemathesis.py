@@ -17,8 +17,8 @@ import pytest
 from temporalio.worker import Worker
 
 from api.paging import write_cursor
+from hotswap.domain.paging import Key
 from hotswap.domain.vocabulary import Role
-from hotswap.persistence.platform.paging import Key
 from hotswap.storage.multipart import MultipartUploads
 from hotswap.storage.objects import ObjectStorage
 from tests.fixtures.listening import serving

@@ -15,7 +15,7 @@ from hotswap.domain.traffic import Arm
 from hotswap.persistence.deployments.applications import PostgresApplications
 from hotswap.persistence.deployments.capacity import PostgresCapacity
 from hotswap.persistence.deployments.deployments import PostgresDeployments
-from hotswap.persistence.deployments.queries import Queries
+from hotswap.persistence.deployments.reading import PostgresDeploymentReader
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.traffic.plans import PostgresTrafficPlans
 from tests.fixtures.api import FakeRay
@@ -127,7 +127,7 @@ async def test_what_serves_is_scaled_where_there_is_room_and_nobody_counts_on_it
     assert (before.replicas, before.full) == (1, 1)
     [now] = await PostgresApplications(sessions).all()
     assert (now.replicas, now.full) == (3, 3)
-    assert (await Queries(sessions).deployment(serves)).deployment.resources["replicas"] == 3
+    assert (await PostgresDeploymentReader(sessions).deployment(serves)).resources.replicas == 3
     with pytest.raises(ValidationFailed, match="4 x 1 GPU can never fit: the whole cluster has 3 GPUs"):
         await scale(stable.name, deployment_id=serves, replicas=4, by="ann")
     await PostgresApplications(sessions).add(Desired.at_rest(application("Production-churn-1", model="churn")))

@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -9,17 +12,21 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from hotswap.domain.application import Desired, ReplicaResources
+from hotswap.domain.deployments import NewDeployment
 from hotswap.domain.errors import Conflict, Forbidden, IllegalTransition, StaleFence
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.traffic import FULL, Arm, TrafficChange
 from hotswap.domain.verdict import Reason
-from hotswap.domain.vocabulary import Environment
+from hotswap.domain.vocabulary import Environment, Strategy
 from hotswap.persistence.deployments.applications import PostgresApplications
 from hotswap.persistence.deployments.deployments import PostgresDeployments
-from hotswap.persistence.deployments.queries import Queries
+from hotswap.persistence.deployments.reading import PostgresDeploymentReader
 from hotswap.persistence.platform.audit import PostgresAudit
 from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.registry.reading import PostgresRegistryReader
 from hotswap.persistence.traffic.plans import PostgresTrafficPlans
+from hotswap.schemas.strategy import CanaryConfig
+from tests.fixtures.api import make_acceptance, make_settings
 from tests.fixtures.rows import (
     CANDIDATE,
     STABLE,
@@ -43,18 +50,18 @@ async def test_a_version_never_changes(sessions: Sessions) -> None:
 
 async def test_who_says_that_a_model_is_idempotent_or_not_is_audited(sessions: Sessions) -> None:
     await registered(sessions, "1.0.0", idempotent=False)
-    model = (await Queries(sessions).model("fraud")).model
+    model = (await PostgresRegistryReader(sessions).model("fraud")).model
     assert (model.is_idempotent, await actions(sessions, model.model_id)) == (False, [])
     for _ in range(2):
         await registered(sessions, "1.1.0", idempotent=True)
         assert await actions(sessions, model.model_id) == ["change model"]
     await registered(sessions, "1.0.0", idempotent=False)
-    assert (await Queries(sessions).model("fraud")).model.is_idempotent, "that one was registered before"
+    assert (await PostgresRegistryReader(sessions).model("fraud")).model.is_idempotent, "that one was registered before"
 
 
 async def test_the_newest_version_is_by_semver_not_by_text(sessions: Sessions) -> None:
     await registered(sessions, "1.9.0", "1.10.0", "1.10.0-rc.1")
-    assert (await Queries(sessions).version("fraud")).ref.version == "1.10.0"
+    assert (await PostgresRegistryReader(sessions).version("fraud")).ref.version == "1.10.0"
 
 
 async def test_an_idempotency_key_answers_the_first_deployment(sessions: Sessions) -> None:
@@ -95,19 +102,19 @@ async def test_a_second_deployment_under_way_is_a_conflict(sessions: Sessions) -
 
 async def test_a_run_closes_what_lost_its_own(sessions: Sessions) -> None:
     await registered(sessions, "1.0.0")
-    deployments, queries = PostgresDeployments(sessions), Queries(sessions)
+    deployments, reader = PostgresDeployments(sessions), PostgresDeploymentReader(sessions)
     lost, waiting, following = [await deployment_of(sessions, "1.0.0") for _ in range(3)]
     await deployments.open(lost, run_id="run-1")
     await deployments.transition(lost, S.VALIDATING, message="m", reason=None, actor="ann")
     brief = await deployments.open(following, run_id="run-2")
     assert (brief.status, brief.is_split) == (S.PENDING, False)
     await deployments.transition(following, S.VALIDATING, message="m", reason=None, actor="ann")
-    row = (await queries.deployment(lost)).deployment
+    row = await reader.deployment(lost)
     assert (row.status, row.reason) == (S.FAILED, Reason.WORKFLOW_LOST)
-    assert (await queries.deployment(waiting)).deployment.status == S.PENDING
+    assert (await reader.deployment(waiting)).status == S.PENDING
     late = await deployments.open(lost, run_id="run-3")
     assert late.status == S.FAILED
-    assert (await queries.deployment(lost)).deployment.run_id == "run-1"
+    assert (await reader.deployment(lost)).run_id == "run-1"
 
 
 async def test_every_change_is_audited_once_however_often_it_is_written(sessions: Sessions) -> None:
@@ -170,7 +177,7 @@ async def test_a_cancelled_deployment_is_not_done(sessions: Sessions) -> None:
     await PostgresDeployments(sessions).transition(
         deployment, S.CANCELLED, message="m", reason=Reason.ABORTED, actor="ann"
     )
-    assert (await Queries(sessions).deployment(deployment)).deployment.progress_percentage == 0
+    assert (await PostgresDeploymentReader(sessions).deployment(deployment)).progress_percentage == 0
 
 
 async def test_runs_that_open_and_promote_at_once_never_wait_for_each_other(sessions: Sessions) -> None:
@@ -189,11 +196,23 @@ async def test_runs_that_open_and_promote_at_once_never_wait_for_each_other(sess
     await asyncio.gather(*(work(*each) for each in work_of))
 
 
-async def test_a_key_used_for_other_resources_is_a_conflict(sessions: Sessions) -> None:
+async def test_a_key_used_for_other_resources_is_a_conflict(sessions: Sessions, tmp_path: Path) -> None:
     await registered(sessions, "1.0.0")
-    await deployment_of(sessions, "1.0.0", key="k")
+    accept = partial(make_acceptance(sessions, make_settings(tmp_path)).accept, config=CanaryConfig())
+    new = NewDeployment(
+        model="fraud",
+        version="1.0.0",
+        environment=Environment.PRODUCTION,
+        strategy=Strategy.CANARY,
+        strategy_config={},
+        resources=ReplicaResources(),
+        initiated_by="ann",
+        idempotency_key="k",
+    )
+    first = await accept(new)
+    assert await accept(new) == first
     with pytest.raises(Conflict, match="Idempotency-Key"):
-        await deployment_of(sessions, "1.0.0", key="k", resources=ReplicaResources(replicas=3))
+        await accept(replace(new, resources=ReplicaResources(replicas=3)))
 
 
 async def test_a_run_reads_what_serves_and_what_is_warm(sessions: Sessions) -> None:

@@ -12,6 +12,7 @@ from hotswap.domain.vocabulary import Role
 from hotswap.persistence.registry.versions import PostgresRegistry
 from hotswap.persistence.tables import Base
 from hotswap.process.temporal import connect
+from tests.fixtures.api import with_orchestration
 from tests.integration.api_world import INSPECTION, ApiWorld, registration
 from tests.integration.test_api_deployments import error_of, made_active, started
 from tests.integration.test_promotion import turn_on
@@ -136,6 +137,6 @@ async def test_without_temporal_it_would_be_refused_and_says_so(
 ) -> None:
     await world.add_version()
     monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
-    world.app.state.parts = replace(world.app.state.parts, orchestration=Orchestration(await connect(lazy=True)))
+    world.app.state.parts = with_orchestration(world.app.state.parts, Orchestration(await connect(lazy=True)))
     seen = await dry(world)
     assert [refusal["code"] for refusal in seen["refusals"]] == ["SERVICE_UNAVAILABLE"]  # type: ignore[attr-defined]

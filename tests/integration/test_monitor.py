@@ -4,17 +4,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import select, update
 
-from hotswap.deployments.rollback import Rollbacks
-from hotswap.domain.errors import Conflict
+from hotswap.deployments.rollback import AlertRollbacks, WayBack
+from hotswap.domain.application import ReplicaResources
+from hotswap.domain.errors import Conflict, ValidationFailed
 from hotswap.domain.monitoring import Active, Alert, AlertKind, Finding, MonitoringPolicy, OnDegraded
 from hotswap.domain.vocabulary import DeploymentKind
 from hotswap.messages import DeploymentInput
 from hotswap.monitoring.drift import DriftMeter
 from hotswap.monitoring.monitor import ActiveVersionMonitor
-from hotswap.persistence.deployments.queries import Queries
+from hotswap.persistence.deployments.reading import PostgresDeploymentReader
 from hotswap.persistence.monitoring.alerts import PostgresAlerts
 from hotswap.persistence.monitoring.drift import PostgresDriftRecords
 from hotswap.persistence.monitoring.monitor import PostgresMonitorData
@@ -23,7 +25,8 @@ from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.records.rollups import WIDTHS
 from hotswap.persistence.tables import ActiveVersion, Deployment, ModelVersion, OutcomeRollup, TrafficRoute
 from hotswap.schemas.monitoring import MonitoringConfig
-from tests.fixtures.api import make_settings
+from hotswap.settings import Settings
+from tests.fixtures.api import FakeRay, make_acceptance, make_settings
 from tests.fixtures.rows import actions, deployment_of, registered
 from tests.integration.test_drift import TRAINING, asked, larger, usual, versions
 
@@ -236,9 +239,14 @@ def alert_of(deployment_id: str) -> Alert:
     return Alert("alr-1", AlertKind.ACCURACY, "fraud", active.environment, "2.0.0", deployment_id, NOW, NOW, "worse")
 
 
+def alert_rollbacks(sessions: Sessions, settings: Settings, ray: FakeRay | None = None) -> AlertRollbacks:
+    reader = PostgresDeploymentReader(sessions)
+    return AlertRollbacks(WayBack(settings, reader), make_acceptance(sessions, settings, ray), reader)
+
+
 async def test_the_deployment_that_goes_back_is_asked_for_once(sessions: Sessions, tmp_path: Path) -> None:
     _, second = await both_served(sessions)
-    rollbacks = Rollbacks(Queries(sessions), make_settings(tmp_path))
+    rollbacks = alert_rollbacks(sessions, make_settings(tmp_path))
     asked_for = DeploymentInput.model_validate(await rollbacks.ask(alert_of(second)))
     assert (asked_for.kind, asked_for.version, asked_for.initiated_by) == (DeploymentKind.ROLLBACK, "1.0.0", "monitor")
     assert not asked_for.approval_required, "the way back waits for nobody"
@@ -253,9 +261,18 @@ async def test_nobody_goes_back_beside_another_deployment_nor_past_the_first(
     sessions: Sessions, tmp_path: Path
 ) -> None:
     first, second = await both_served(sessions)
-    rollbacks = Rollbacks(Queries(sessions), make_settings(tmp_path))
+    rollbacks = alert_rollbacks(sessions, make_settings(tmp_path))
     with pytest.raises(Conflict, match=f"was deployed anew by {second}"):
         await rollbacks.ask(alert_of(first))
     under_way = await deployment_of(sessions, "2.0.0")
     with pytest.raises(Conflict, match=f"{under_way} is under way"):
         await rollbacks.ask(alert_of(second))
+
+
+async def test_nobody_goes_back_where_there_is_no_room(sessions: Sessions, tmp_path: Path) -> None:
+    """By the same checks as a rollback that a person asks for."""
+    _, second = await both_served(sessions)
+    async with sessions.begin() as session:
+        await session.execute(update(Deployment).values(resources=msgspec.to_builtins(ReplicaResources(gpus=1))))
+    with pytest.raises(ValidationFailed, match="GPU"):
+        await alert_rollbacks(sessions, make_settings(tmp_path), FakeRay(gpus=0)).ask(alert_of(second))

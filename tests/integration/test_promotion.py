@@ -9,16 +9,17 @@ from sqlalchemy import text
 from temporalio.worker import Worker
 
 from hotswap.domain.application import ReplicaResources
+from hotswap.domain.deployments import NewDeployment
 from hotswap.domain.promotion import PromotionRule
 from hotswap.domain.traffic import Arm, TrafficChange
 from hotswap.domain.vocabulary import Environment, Strategy
 from hotswap.messages import DeploymentInput
 from hotswap.persistence.deployments.deployments import PostgresDeployments
-from hotswap.persistence.deployments.queries import Queries
-from hotswap.persistence.deployments.rows import NewDeployment
 from hotswap.persistence.deployments.tenures import PostgresTenures
 from hotswap.persistence.platform.database import Sessions
-from tests.fixtures.rows import registered
+from hotswap.settings import DeploymentSettings
+from tests.fixtures.api import with_deployment_settings
+from tests.fixtures.rows import admitted, registered
 from tests.integration.api_world import ApiWorld
 from tests.integration.test_api_deployments import error_of, made_active
 
@@ -37,7 +38,7 @@ class Staging:
 
     async def activate(self, version: str) -> str:
         new = NewDeployment(self.model, version, STAGING, Strategy.CANARY, {}, ReplicaResources(), "ann")
-        deployment = (await Queries(self.sessions).create_deployment(new)).deployment.deployment_id
+        deployment = (await admitted(self.sessions, new)).deployment_id
         self.runs += 1
         await PostgresDeployments(self.sessions).make_active(
             deployment, self._change(deployment, version), run_id=f"staging-{self.runs}"
@@ -93,9 +94,8 @@ def strict(world: ApiWorld) -> ApiWorld:
 
 def turn_on(world: ApiWorld) -> None:
     parts = world.app.state.parts
-    settings: Any = parts.settings.model_dump()
-    settings["deployments"]["promotion_policy"] = POLICY
-    world.app.state.parts = replace(parts, settings=type(parts.settings).model_validate(settings))
+    settings: Any = parts.settings.deployments.model_dump() | {"promotion_policy": POLICY}
+    world.app.state.parts = with_deployment_settings(parts, DeploymentSettings.model_validate(settings))
 
 
 async def test_production_waits_for_an_hour_in_staging(strict: ApiWorld, worker: Worker) -> None:

@@ -10,22 +10,21 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from hotswap.domain.application import ReplicaResources
+from hotswap.domain.deployments import Deployment, NewDeployment
 from hotswap.domain.errors import Conflict, NotFound, ValidationFailed
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.queueing import Place
-from hotswap.domain.registry import VersionRef
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment, OnConflict, Strategy
 from hotswap.persistence.deployments.deployments import PostgresDeployments
 from hotswap.persistence.deployments.freezes import PostgresFreezes
-from hotswap.persistence.deployments.queries import Queries
-from hotswap.persistence.deployments.rows import DeploymentRow, NewDeployment
+from hotswap.persistence.deployments.reading import PostgresDeploymentReader
 from hotswap.persistence.deployments.slots import PostgresSlots
 from hotswap.persistence.deployments.turns import PostgresTurns
 from hotswap.persistence.platform.bell import PostgresBell
 from hotswap.persistence.platform.database import Sessions
 from tests.fixtures.patience import patient
-from tests.fixtures.rows import actions, deployment_of, registered
+from tests.fixtures.rows import actions, admitted, deployment_of, registered
 
 PRODUCTION = Environment.PRODUCTION
 
@@ -37,11 +36,12 @@ async def queued(
     start_at: datetime | None = None,
     kind: DeploymentKind = DeploymentKind.ROLLOUT,
 ) -> str:
-    def request(deployment_id: str, version: VersionRef) -> dict[str, object]:
-        return {"of": deployment_id, "version": version.version, "supersedes": on_conflict is OnConflict.SUPERSEDE}
+    def request(deployment_id: str) -> dict[str, object]:
+        return {"of": deployment_id, "supersedes": on_conflict is OnConflict.SUPERSEDE}
 
     waits = start_at is not None or on_conflict in {OnConflict.QUEUE, OnConflict.SUPERSEDE}
-    row = await Queries(sessions).create_deployment(
+    row = await admitted(
+        sessions,
         NewDeployment(
             model="fraud",
             version=None,
@@ -53,10 +53,10 @@ async def queued(
             kind=kind,
             on_conflict=on_conflict,
             start_at=start_at,
-            queued_request=request if waits else None,
-        )
+        ),
+        queued=request if waits else None,
     )
-    return row.deployment.deployment_id
+    return row.deployment_id
 
 
 async def running(sessions: Sessions) -> str:
@@ -74,8 +74,8 @@ async def moved(sessions: Sessions, deployment_id: str, *statuses: S, reason: st
         )
 
 
-async def row_of(sessions: Sessions, deployment_id: str) -> DeploymentRow:
-    return await Queries(sessions).deployment(deployment_id)
+async def row_of(sessions: Sessions, deployment_id: str) -> Deployment:
+    return await PostgresDeploymentReader(sessions).deployment(deployment_id)
 
 
 async def aged(sessions: Sessions, seconds: int) -> None:
@@ -105,7 +105,7 @@ async def test_who_is_queued_is_called_when_the_one_before_has_ended(sessions: S
     assert [each.is_called for each in seen.values() if each] == [True, False]
     brief = await PostgresDeployments(sessions).open(second, run_id="run-2")
     assert brief.status is S.PENDING
-    opened = (await row_of(sessions, second)).deployment
+    opened = await row_of(sessions, second)
     assert opened.workflow_id == "deployment/Production/fraud"
     assert (await turns.standings([second]))[second] is None
 
@@ -119,7 +119,7 @@ async def test_leaving_and_being_opened_exclude_each_other(sessions: Sessions) -
             turns.leave(contended, S.CANCELLED, reason=Reason.ABORTED, message="aborted", actor="bob"),
             deployments.open(contended, run_id=f"run-{contended}"),
         )
-        row = (await row_of(sessions, contended)).deployment
+        row = await row_of(sessions, contended)
         if left:
             assert (row.status, row.run_id, brief.status) == (S.CANCELLED, None, S.CANCELLED)
         else:
@@ -144,10 +144,10 @@ async def test_superseding_cancels_who_waited_before_and_names_the_run_to_abort(
     (under_way,) = await turns.make_way(superseding)
     assert (under_way.deployment_id, under_way.run_id) == (first, f"run-{first}")
     for ended in (waiting, later):
-        row = (await row_of(sessions, ended)).deployment
+        row = await row_of(sessions, ended)
         assert (row.status, row.reason) == (S.CANCELLED, Reason.SUPERSEDED)
         assert superseding in (row.message or "")
-    assert (await row_of(sessions, after)).deployment.status == S.PENDING
+    assert (await row_of(sessions, after)).status == S.PENDING
     await moved(sessions, first, S.CANCELLED, reason=Reason.SUPERSEDED)
     assert await turns.make_way(superseding) == ()
     seen = (await turns.standings([superseding]))[superseding]
@@ -179,7 +179,7 @@ async def test_without_a_word_on_conflict_nobody_jumps_the_line(sessions: Sessio
             await queued(sessions, on_conflict)
         assert all(word in refusal.value.message for word in (first, waiting, "--on-conflict queue"))
     back = await queued(sessions, None, kind=DeploymentKind.ROLLBACK)
-    assert (await row_of(sessions, back)).deployment.kind == "rollback"
+    assert (await row_of(sessions, back)).kind == "rollback"
 
 
 # --- slots ------------------------------------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ async def test_who_was_approved_and_waits_is_pending_again(sessions: Sessions) -
     await moved(sessions, second, S.AWAITING_APPROVAL)
     for _ in range(2):
         await slots.places([second])
-    assert (await row_of(sessions, second)).deployment.status == S.PENDING
+    assert (await row_of(sessions, second)).status == S.PENDING
     assert await actions(sessions, second) == ["request rollout", "status AwaitingApproval", "status Pending"]
 
 

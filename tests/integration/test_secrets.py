@@ -110,7 +110,7 @@ async def test_secrets_are_found_nowhere(marked: ApiWorld, worker: Worker, log: 
     await ask("GET", "/api/v1/audit", token, params={"limit": 200})
     await ask("GET", "/api/v1/tokens", token)
     await ask("DELETE", f"/api/v1/tokens/{made['tokenId']}", token)
-    broken = replace(marked.app.state.parts, queries=None)  # a bug: what is logged of it has a traceback
+    broken = replace(marked.app.state.parts, deployments=None)  # a bug: what is logged of it has a traceback
     whole, marked.app.state.parts = marked.app.state.parts, broken
     await ask("GET", "/api/v1/models", token)
     marked.app.state.parts = whole

@@ -67,7 +67,9 @@ def test_every_alert_says_what_is_wrong_and_the_page_what_to_do() -> None:
 
 
 def test_every_metric_of_ours_is_on_the_page() -> None:
-    told = (ROOT / "hotswap" / "persistence" / "monitoring" / "gauges.py").read_text() + (ROOT / "api" / "scraping.py").read_text()
+    told = (ROOT / "hotswap" / "persistence" / "monitoring" / "gauges.py").read_text() + (
+        ROOT / "api" / "scraping.py"
+    ).read_text()
     names = set(re.findall(r'"(hotswap_[a-z_]+)"', told))
     assert len(names) > 15
     assert {name for name in names if f"`{name}`" not in PAGE} == set()

@@ -1,27 +1,31 @@
-"""A row as the API shows it."""
+"""A deployment as the API shows it."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from api.presentation import deployment_view
+from hotswap.deployments.views import deployment_view
+from hotswap.domain.application import ReplicaResources
+from hotswap.domain.deployments import Deployment, StepVerdict
 from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.verdict import Outcome, Verdict
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
-from hotswap.persistence.deployments.rows import DeploymentRow, StepVerdict
-from hotswap.persistence.tables import Deployment
 
 VERIFIED = datetime(2030, 1, 1, tzinfo=UTC)
 PLANNED, EXTENDED = VERIFIED + timedelta(seconds=60), VERIFIED + timedelta(seconds=150)
 
 
-def row(*analysis: StepVerdict) -> DeploymentRow:
-    deployment = Deployment(
+def row(*analysis: StepVerdict) -> Deployment:
+    return Deployment(
         deployment_id="dep-1",
         model_id="mdl-1",
+        model="m",
+        version="2.0.0",
+        previous_version="1.0.0",
         environment=Environment.PRODUCTION,
         strategy=Strategy.CANARY,
         strategy_config={"steps": [{"weight": 10}, {"weight": 50}], "monitoringDuration": "PT60S"},
-        resources={},
+        resources=ReplicaResources(),
         kind=DeploymentKind.ROLLOUT,
         status=DeploymentStatus.PROGRESSING,
         progress_percentage=0,
@@ -31,14 +35,13 @@ def row(*analysis: StepVerdict) -> DeploymentRow:
         run_id="run-1",
         initiated_by="ann",
         started_at=VERIFIED,
-        is_rolled_back=False,
+        analysis=analysis,
     )
-    return DeploymentRow(deployment, "m", "2.0.0", "1.0.0", analysis)
 
 
 def judged(at: datetime, until: datetime | None, *, step: int = 0) -> StepVerdict:
-    verdict = {"outcome": "Inconclusive", "message": "m", "bake_until": None if until is None else until.timestamp()}
-    return StepVerdict(step, verdict, at)
+    bake_until = None if until is None else until.timestamp()
+    return StepVerdict(step, Verdict(Outcome.INCONCLUSIVE, message="m", bake_until=bake_until), at)
 
 
 BEFORE, AFTER = VERIFIED - timedelta(seconds=1), VERIFIED + timedelta(seconds=5)

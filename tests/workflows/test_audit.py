@@ -117,9 +117,9 @@ async def _steer(tour: Tour) -> None:
     canary = await deployed("2.0.0", strategyConfig=LONG)
     await site.until(canary, at_weight)
     await say("pause", canary)
-    await site.until(canary, lambda row: row.deployment.status == S.PAUSED)
+    await site.until(canary, lambda row: row.status == S.PAUSED)
     await say("resume", canary)
-    await site.until(canary, lambda row: row.deployment.status == S.PROGRESSING)
+    await site.until(canary, lambda row: row.status == S.PROGRESSING)
     await say("goto", canary, step=1)
     await say("promote", canary, full=True)
     await say("abort", canary)
@@ -136,9 +136,9 @@ async def _steer(tour: Tour) -> None:
     approved, rejected = [
         await deployed(version, environment="Staging", onConflict="queue") for version in ("1.0.0", "2.0.0")
     ]
-    await site.until(approved, lambda row: row.deployment.status == S.AWAITING_APPROVAL)
+    await site.until(approved, lambda row: row.status == S.AWAITING_APPROVAL)
     await say("approve", approved)
-    await site.until(rejected, lambda row: row.deployment.status == S.AWAITING_APPROVAL)
+    await site.until(rejected, lambda row: row.status == S.AWAITING_APPROVAL)
     await say("reject", rejected)
 
     freeze = {"environment": "Development", "duration": "PT1H", "reason": REASON}
@@ -161,7 +161,7 @@ async def _curate(tour: Tour) -> None:
     await tour.ask("POST", f"{of_version}/restore", **version)
 
     deployment = await site.deploy(model, environment="Staging")
-    ref = (await site.row(deployment)).deployment.version_id
+    ref = (await site.row(deployment)).version_id
     slow = ValidationReport((Check("latency", False, "25 ms, of a baseline of 20"),))
     await PostgresRegistry(site.sessions).store_validation(deployment, ref, slow)
     await tour.ask("POST", f"{of_version}/validation/override", {"reason": REASON}, created=True, **version)

@@ -18,11 +18,11 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.worker import Replayer
 
 from api.orchestration import Orchestration
+from hotswap.domain.deployments import Deployment
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Role
-from hotswap.persistence.deployments.queries import Queries
-from hotswap.persistence.deployments.rows import DeploymentRow
+from hotswap.persistence.deployments.reading import PostgresDeploymentReader
 from hotswap.persistence.platform.database import Sessions
 from hotswap.process.temporal import DATA_CONVERTER
 from tests.fixtures.api import bearer, make_app, make_settings
@@ -73,19 +73,19 @@ class Site:
     async def served(self) -> str:
         """A model whose 1.0.0 is active."""
         model = await self.model()
-        await self.until(await self.deploy(model), lambda row: row.deployment.status == S.ACTIVE)
+        await self.until(await self.deploy(model), lambda row: row.status == S.ACTIVE)
         return model
 
     async def say(self, deployment_id: str, verb: str, *, headers: Mapping[str, str] | None = None) -> httpx.Response:
         given = {**self.headers, **(headers or {})}
         return await self.http.post(f"/api/v1/deployments/{deployment_id}/{verb}", headers=given)
 
-    async def row(self, deployment_id: str) -> DeploymentRow:
-        return await Queries(self.sessions).deployment(deployment_id)
+    async def row(self, deployment_id: str) -> Deployment:
+        return await PostgresDeploymentReader(self.sessions).deployment(deployment_id)
 
     async def until(
-        self, deployment_id: str, condition: Callable[[DeploymentRow], bool], *, seconds: float = 40
-    ) -> DeploymentRow:
+        self, deployment_id: str, condition: Callable[[Deployment], bool], *, seconds: float = 40
+    ) -> Deployment:
         async with asyncio.timeout(patient(seconds)):
             while not condition(row := await self.row(deployment_id)):
                 await asyncio.sleep(0.05)
@@ -123,16 +123,16 @@ async def site(temporal_client: Client, sessions: Sessions, tmp_path: Path) -> A
     await replayer.replay_workflows(waited.map_histories())
 
 
-def at_weight(row: DeploymentRow) -> bool:
-    return row.deployment.verified_weight == 5_000
+def at_weight(row: Deployment) -> bool:
+    return row.verified_weight == 5_000
 
 
-def in_line(row: DeploymentRow) -> bool:
-    return row.place is not None and row.deployment.run_id is not None
+def in_line(row: Deployment) -> bool:
+    return row.place is not None and row.run_id is not None
 
 
-def has_ended(row: DeploymentRow) -> bool:
-    return S(row.deployment.status).is_terminal
+def has_ended(row: Deployment) -> bool:
+    return S(row.status).is_terminal
 
 
 async def test_who_finds_no_slot_waits_in_line_and_starts_when_one_is_free(site: Site) -> None:
@@ -141,14 +141,14 @@ async def test_who_finds_no_slot_waits_in_line_and_starts_when_one_is_free(site:
         await site.until(running, at_weight)
         waiting = await site.deploy(await site.model(), config=AT_ONCE)
         row = await site.until(waiting, in_line)
-        assert row.deployment.status == S.PENDING
+        assert row.status == S.PENDING
         assert row.place is not None
         assert (row.place.position, "1 deployments run" in row.place.message) == (1, True)
         async with asyncio.timeout(patient(15)):
-            while "number 1 in line" not in await site.heartbeat(row.deployment.workflow_id):
+            while "number 1 in line" not in await site.heartbeat(row.workflow_id):
                 await asyncio.sleep(0.2)
         assert (await site.say(running, "abort")).status_code == 200
-        assert (await site.until(waiting, has_ended)).deployment.status == S.ACTIVE
+        assert (await site.until(waiting, has_ended)).status == S.ACTIVE
 
 
 async def test_one_that_waits_for_a_slot_can_be_aborted_and_a_rollback_needs_none(site: Site) -> None:
@@ -163,27 +163,27 @@ async def test_one_that_waits_for_a_slot_can_be_aborted_and_a_rollback_needs_non
         answer = await site.say(newest, "rollback")
         assert answer.status_code == 202
         row = await site.until(answer.json()["deploymentId"], has_ended)
-        assert (row.deployment.status, row.version) == (S.ACTIVE, "1.0.0")
+        assert (row.status, row.version) == (S.ACTIVE, "1.0.0")
         assert (await site.say(waiting, "abort")).status_code == 200
         row = await site.until(waiting, has_ended)
-        assert (row.deployment.status, row.deployment.reason) == (S.CANCELLED, Reason.ABORTED)
+        assert (row.status, row.reason) == (S.CANCELLED, Reason.ABORTED)
         await site.say(running, "abort")
 
 
 async def test_one_that_awaits_its_approval_holds_no_slot_and_then_waits_for_one(site: Site) -> None:
     async with site.worker(limit=1):
         awaiting = await site.deploy(await site.model(), environment="Staging", config=AT_ONCE)
-        await site.until(awaiting, lambda row: row.deployment.status == S.AWAITING_APPROVAL)
+        await site.until(awaiting, lambda row: row.status == S.AWAITING_APPROVAL)
         running = await site.deploy(await site.served(), "2.0.0")
         await site.until(running, at_weight)
         assert (await site.say(awaiting, "approve")).status_code == 200
         row = await site.until(awaiting, in_line)
-        row = await site.until(awaiting, lambda row: row.deployment.status == S.PENDING)
+        row = await site.until(awaiting, lambda row: row.status == S.PENDING)
         assert row.place is not None
         late = await site.say(awaiting, "approve")
         assert late.status_code == 409
         await site.say(running, "abort")
-        assert (await site.until(awaiting, has_ended)).deployment.status == S.ACTIVE
+        assert (await site.until(awaiting, has_ended)).status == S.ACTIVE
 
 
 async def test_superseding_rolls_back_what_runs_and_then_starts(site: Site) -> None:
@@ -194,11 +194,11 @@ async def test_superseding_rolls_back_what_runs_and_then_starts(site: Site) -> N
         waiting = await site.deploy(model, "2.0.0", onConflict="queue")
         superseding = await site.deploy(model, "3.0.0", config=AT_ONCE, onConflict="supersede")
         row = await site.until(superseding, has_ended)
-        assert (row.deployment.status, row.previous_version) == (S.ACTIVE, "1.0.0")
+        assert (row.status, row.previous_version) == (S.ACTIVE, "1.0.0")
         for other, end in ((running, S.ROLLED_BACK), (waiting, S.CANCELLED)):
             row = await site.row(other)
-            assert (row.deployment.status, row.deployment.reason) == (end, Reason.SUPERSEDED)
-            assert superseding in (row.deployment.message or "")
+            assert (row.status, row.reason) == (end, Reason.SUPERSEDED)
+            assert superseding in (row.message or "")
 
 
 async def test_a_queue_workflow_that_was_lost_is_started_again_when_its_turn_has_come(site: Site) -> None:
@@ -211,12 +211,12 @@ async def test_a_queue_workflow_that_was_lost_is_started_again_when_its_turn_has
         async with site.sessions.begin() as session:
             await session.execute(text("UPDATE deployments SET started_at = started_at - interval '5 minutes'"))
         assert await site.reconcile() == [], "it waits as it should"
-        assert [(await site.row(each)).deployment.status for each in (lost, after)] == [S.PENDING, S.PENDING]
+        assert [(await site.row(each)).status for each in (lost, after)] == [S.PENDING, S.PENDING]
         await site.say(running, "abort")
         await site.until(running, has_ended)
         assert await site.reconcile() == [f"queue/{lost}"]
         for each in (lost, after):
-            assert (await site.until(each, has_ended)).deployment.status == S.ACTIVE
+            assert (await site.until(each, has_ended)).status == S.ACTIVE
 
 
 async def test_a_workflow_id_that_a_stranger_holds_is_waited_for(site: Site) -> None:
@@ -234,7 +234,7 @@ async def test_a_workflow_id_that_a_stranger_holds_is_waited_for(site: Site) -> 
             while not any(event.HasField(refusal) for event in (await handle.fetch_history()).events):
                 await asyncio.sleep(0.1)
         await stranger.terminate()
-        assert (await site.until(waiting, has_ended)).deployment.status == S.ACTIVE
+        assert (await site.until(waiting, has_ended)).status == S.ACTIVE
         assert (await handle.describe()).status is WorkflowExecutionStatus.COMPLETED
 
 
@@ -243,14 +243,16 @@ async def test_who_waits_too_long_is_given_up(site: Site) -> None:
         model = await site.served()
         running = await site.deploy(model, "2.0.0")
         await site.until(running, at_weight)
-        row = await Queries(site.sessions).deployment(await site.deploy(model, "3.0.0", onConflict="queue"))
-        late = row.deployment.deployment_id
+        row = await PostgresDeploymentReader(site.sessions).deployment(
+            await site.deploy(model, "3.0.0", onConflict="queue")
+        )
+        late = row.deployment_id
         await site.client.get_workflow_handle(f"queue/{late}").terminate()
-        queued = {**(row.deployment.queued_request or {})}
+        queued = {**(row.queued_request or {})}
         queued["request"] = {**queued["request"], "queueDeadline": "PT1S"}
         await site.client.start_workflow("Queue", queued, id=f"queue/{late}", task_queue=site.queue)
         row = await site.until(late, has_ended)
-        assert (row.deployment.status, row.deployment.reason) == (S.FAILED, Reason.DEADLINE_EXCEEDED)
+        assert (row.status, row.reason) == (S.FAILED, Reason.DEADLINE_EXCEEDED)
         await site.say(running, "abort")
 
 

@@ -20,6 +20,7 @@ from temporalio.service import RPCError
 from hotswap.analysis.judge import Judging
 from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState, Desired
 from hotswap.domain.application import ReplicaResources as Resources
+from hotswap.domain.deployments import NewDeployment
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.registry import DeploymentBrief
 from hotswap.domain.traffic import Route
@@ -27,13 +28,14 @@ from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
 from hotswap.messages import DeploymentInput, DeploymentOutcome
 from hotswap.persistence.deployments.deployments import PostgresDeployments
-from hotswap.persistence.deployments.queries import Queries
-from hotswap.persistence.deployments.rows import NewDeployment
+from hotswap.persistence.deployments.reading import PostgresDeploymentReader
 from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.registry.reading import PostgresRegistryReader
 from hotswap.persistence.tables import Deployment
 from hotswap.persistence.traffic.plans import PostgresTrafficPlans
 from hotswap.schemas.strategy import CanaryConfig, StepConfig
 from tests.fixtures.patience import until
+from tests.fixtures.rows import admitted
 from tests.workflows.many import ports, register
 from tests.workflows.world import World, rollout_brief
 from workflows.worker import workers
@@ -84,7 +86,8 @@ class Site:
         kind: DeploymentKind = DeploymentKind.ROLLOUT,
         config: CanaryConfig = CANARY,
     ) -> tuple[str, WorkflowHandle[Any, Any]]:
-        row = await Queries(self.sessions).create_deployment(
+        row = await admitted(
+            self.sessions,
             NewDeployment(
                 model=self.model,
                 version=version,
@@ -94,11 +97,11 @@ class Site:
                 resources=Resources(),
                 initiated_by="ann",
                 kind=kind,
-            )
+            ),
         )
-        deployment_id = row.deployment.deployment_id
+        deployment_id = row.deployment_id
         if not start:
-            return deployment_id, self.client.get_workflow_handle(row.deployment.workflow_id)
+            return deployment_id, self.client.get_workflow_handle(row.workflow_id)
         handle = await self.client.start_workflow(
             "Deployment",
             DeploymentInput(
@@ -111,7 +114,7 @@ class Site:
                 config=config,
                 keep_previous=timedelta(hours=1),
             ),
-            id=row.deployment.workflow_id,
+            id=row.workflow_id,
             task_queue=self.model,
             result_type=DeploymentOutcome,
         )
@@ -124,7 +127,7 @@ class Site:
         return started
 
     async def row(self, deployment_id: str) -> Deployment:
-        return (await Queries(self.sessions).deployment(deployment_id)).deployment
+        return await PostgresDeploymentReader(self.sessions).deployment(deployment_id)
 
     async def route(self) -> Route:
         return (await PostgresTrafficPlans(self.sessions).current()).routes[0]
@@ -284,7 +287,7 @@ async def test_a_deployment_lost_after_its_promotion_is_finished(site: Site, mon
     monkeypatch.setattr(PostgresDeployments, "transition", stuck)
     lost, handle = await site.deploy("2.0.0", kind=DeploymentKind.ROLLBACK)
     await site.until(lost, lambda row: row.status == S.PROMOTING and row.verified_weight == 10_000)
-    while (await Queries(site.sessions).model(site.model)).model.active_version != "2.0.0":
+    while (await PostgresRegistryReader(site.sessions).model(site.model)).model.active_version != "2.0.0":
         await asyncio.sleep(0.05)
     await site.lose(handle)
     never.set()

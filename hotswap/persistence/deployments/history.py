@@ -4,58 +4,13 @@ Every change wrote its event in its own transaction, so this is all that happene
 that works on the deployment is down.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
-
 import msgspec
 from sqlalchemy import select
 
+from hotswap.domain.history import Analysis, Approved, Event, Record
 from hotswap.domain.verdict import Verdict
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import AnalysisResult, Approval, AuditEvent
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """An audit event of the deployment."""
-
-    at: datetime
-    actor: str
-    action: str
-    why: str | None
-    before: dict[str, Any]
-    after: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Analysis:
-    """One analysis of one step (its position) with its newest verdict; `begun_at` is Unix time, `weight` hundredths."""
-
-    step: int
-    begun_at: float
-    weight: int
-    judged_at: datetime
-    verdict: Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Approved:
-    """`step` counts from 1, and 0 is the start; a claimed name is one that nobody checked."""
-
-    step: int
-    by: str
-    is_claimed: bool
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Each in the order in which it happened."""
-
-    events: tuple[Event, ...]
-    analyses: tuple[Analysis, ...]
-    approvals: tuple[Approved, ...]
 
 
 class PostgresHistory:

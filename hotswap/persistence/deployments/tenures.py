@@ -7,25 +7,17 @@ import msgspec
 from sqlalchemy import Select, func, or_, select
 
 from hotswap.domain.application import ReplicaResources
+from hotswap.domain.deployments import Serving
 from hotswap.domain.differences import Setup
+from hotswap.domain.paging import FIRST, Listing, Window
 from hotswap.domain.promotion import Tenure, Term, tenure
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, Strategy
-from hotswap.persistence.deployments.queries import check_model, names
 from hotswap.persistence.platform.database import Sessions
-from hotswap.persistence.platform.paging import FIRST, Listing, Window, page
+from hotswap.persistence.platform.paging import page
+from hotswap.persistence.registry.reading import check_model, names
 from hotswap.persistence.tables import ActiveVersion, Approval, Deployment, Model, ModelVersion
 
 HISTORY_BY = (ActiveVersion.since, ActiveVersion.id)
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """What is active now, by which deployment, and all that another deployment would be compared with."""
-
-    deployment_id: str
-    application: str
-    since: datetime
-    setup: Setup
 
 
 @dataclass(frozen=True, slots=True)

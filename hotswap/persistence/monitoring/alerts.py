@@ -11,15 +11,15 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.auditing import AuditAction, AuditActions
-from hotswap.domain.monitoring import Active, Alert, AlertKind, Finding
+from hotswap.domain.monitoring import MONITOR, Active, Alert, AlertKind, Finding
+from hotswap.domain.paging import FIRST, Listing, Window
 from hotswap.domain.vocabulary import Environment
-from hotswap.persistence.deployments.queries import names
 from hotswap.persistence.platform.audit import about_model
 from hotswap.persistence.platform.database import Sessions
-from hotswap.persistence.platform.paging import FIRST, Listing, Window, page
+from hotswap.persistence.platform.paging import page
+from hotswap.persistence.registry.reading import names
 from hotswap.persistence.tables import ActiveVersion, AlertRow, Deployment, Model, ModelVersion, TrafficRoute
 
-ACTOR = "monitor"
 ALERTS_BY = (AlertRow.at, AlertRow.alert_id)
 
 
@@ -41,7 +41,7 @@ class PostgresAlerts:
             "rolls_back": rolls_back,
         }
         async with self._sessions.begin() as session:
-            await _open(session, row, version=active.version, actor=ACTOR)
+            await _open(session, row, version=active.version, actor=MONITOR)
 
     async def open_of(self, deployment_id: str, kind: AlertKind, message: str) -> None:
         async with self._sessions.begin() as session:
@@ -72,7 +72,7 @@ class PostgresAlerts:
             if model_id is not None:
                 session.add(
                     about_model(
-                        model_id, actor=ACTOR, action=AuditAction.ALERT_RESOLVED, why=why, after={"alert": alert_id}
+                        model_id, actor=MONITOR, action=AuditAction.ALERT_RESOLVED, why=why, after={"alert": alert_id}
                     )
                 )
 

@@ -16,8 +16,8 @@ from hotswap.analysis.reference import VALUES
 from hotswap.domain.analysis import Subject
 from hotswap.domain.errors import Conflict
 from hotswap.domain.vocabulary import ChosenBy, Environment, InferenceStatus
-from hotswap.persistence.deployments.queries import check_model, names
 from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.registry.reading import check_model, names
 from hotswap.persistence.tables import ActiveVersion, DriftReport, InferenceRequest, Model, ModelVersion
 
 LONGEST = 20_000

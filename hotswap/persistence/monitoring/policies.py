@@ -4,9 +4,9 @@ from sqlalchemy import func, select
 
 from hotswap.domain.auditing import AuditAction
 from hotswap.domain.errors import ModelNotFound
-from hotswap.persistence.deployments.queries import names
 from hotswap.persistence.platform.audit import about_model
 from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.registry.reading import names
 from hotswap.persistence.tables import Model
 from hotswap.schemas.monitoring import MonitoringConfig
 

@@ -13,8 +13,9 @@ from typing import Any
 from sqlalchemy import select
 
 from hotswap.domain.auditing import AuditActions
+from hotswap.domain.paging import FIRST, Listing, Window
 from hotswap.persistence.platform.database import Sessions
-from hotswap.persistence.platform.paging import FIRST, Listing, Window, narrowed, page
+from hotswap.persistence.platform.paging import narrowed, page
 from hotswap.persistence.tables import AuditEvent
 from hotswap.telemetry.logs import reason, trace_id
 

@@ -7,9 +7,9 @@ from weakref import WeakValueDictionary
 
 from sqlalchemy import select, text
 
-from hotswap.persistence.deployments.queries import names
 from hotswap.persistence.platform import advisory
 from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.registry.reading import names
 from hotswap.persistence.tables import Model
 
 LONGEST = "30s"

@@ -5,38 +5,17 @@ A page goes on after the sort key of the last row that was shown, not after a nu
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from operator import gt, lt
-from typing import Any, Generic, TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
 
 from sqlalchemy import ColumnElement, Row, Select, func, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
+from hotswap.domain.paging import Key, Listing, Window
+
 Item = TypeVar("Item")
 Columns = TypeVarTuple("Columns")
-Key = tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Which part of a list: so many, `after` the row of that sort key, `offset` rows passed over."""
-
-    limit: int = 50
-    offset: int = 0
-    after: Key | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Listing(Generic[Item]):
-    """A part of a list that has `total` rows in all; `next` is the sort key to go on after, None at the end."""
-
-    items: tuple[Item, ...]
-    total: int
-    next: Key | None = None
-
-
-FIRST = Window()
 
 
 def narrowed(wanted: Select[*Columns], *filters: tuple[InstrumentedAttribute[Any], Any]) -> Select[*Columns]:

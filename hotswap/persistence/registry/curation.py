@@ -16,9 +16,9 @@ from hotswap.domain.errors import AliasNotFound, Conflict, VersionNotFound
 from hotswap.domain.ids import check_alias
 from hotswap.domain.vocabulary import VersionStatus
 from hotswap.persistence.deployments.active_versions import set_version_status
-from hotswap.persistence.deployments.queries import names, no_model
 from hotswap.persistence.platform.audit import about_model, about_version
 from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.registry.reading import names, no_model
 from hotswap.persistence.tables import ENDED, ActiveVersion, AuditEvent, Deployment, Model, ModelVersion, VersionAlias
 from hotswap.persistence.traffic.plans import renew_plan
 

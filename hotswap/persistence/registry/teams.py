@@ -3,8 +3,8 @@
 from sqlalchemy import select
 
 from hotswap.domain.errors import DeploymentNotFound
-from hotswap.persistence.deployments.queries import names, no_model
 from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.registry.reading import names, no_model
 from hotswap.persistence.tables import Deployment, Model
 
 

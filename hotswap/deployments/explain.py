@@ -10,18 +10,14 @@ from itertools import zip_longest
 
 from pydantic import ValidationError
 
-from api.presentation import arm_view, backtest_view, concurrent_view, metric_fields
+from hotswap.deployments.views import arm_view, backtest_view, concurrent_view, metric_fields
 from hotswap.domain.analysis import JudgeName, Metric
 from hotswap.domain.auditing import AuditAction, AuditActions
-from hotswap.domain.backtest import summarised
-from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.backtest import BacktestReport, summarised
+from hotswap.domain.deployments import Deployment
+from hotswap.domain.history import Analysis, Event, Record
 from hotswap.domain.verbs import BACKTEST, START
 from hotswap.domain.verdict import MetricResult
-from hotswap.domain.vocabulary import Environment
-from hotswap.persistence.analysis.backtests import backtest_of
-from hotswap.persistence.deployments.history import Analysis, Event, Record
-from hotswap.persistence.deployments.rows import DeploymentRow
-from hotswap.persistence.tables import Deployment
 from hotswap.schemas.responses import AnalysisView, ExplanationView, HappeningKind, HappeningView, RuledMetricView
 from hotswap.schemas.strategy import CanaryConfig
 
@@ -31,9 +27,8 @@ Rules = Mapping[tuple[str, JudgeName], Metric]
 _WAITS = {START: "the start", BACKTEST: "what its backtest has found"}
 
 
-def explanation_view(row: DeploymentRow, record: Record) -> ExplanationView:
-    deployment = row.deployment
-    rules = _rules(row)
+def explanation_view(deployment: Deployment, record: Record) -> ExplanationView:
+    rules = _rules(deployment)
     told = [_happening(event, record) for event in record.events if not _is_beside(event, deployment)]
     if deployment.backtest is not None:
         told.append(_backtest(deployment.backtest))
@@ -42,11 +37,11 @@ def explanation_view(row: DeploymentRow, record: Record) -> ExplanationView:
         told.append(_analysis(analysis, follower, rules))
     return ExplanationView(
         deployment_id=deployment.deployment_id,
-        model=row.model,
-        version=row.version,
-        previous_version=row.previous_version,
-        environment=Environment(deployment.environment),
-        status=DeploymentStatus(deployment.status),
+        model=deployment.model,
+        version=deployment.version,
+        previous_version=deployment.previous_version,
+        environment=deployment.environment,
+        status=deployment.status,
         reason=deployment.reason,
         message=deployment.message,
         # An analysis is told right before what came of it, which has the same time.
@@ -61,8 +56,7 @@ def _is_beside(event: Event, deployment: Deployment) -> bool:
     return event.action == AuditAction.CHANGE_ROUTE or AuditActions.SAYS.about(event.action) is not None
 
 
-def _backtest(stored: dict[str, object]) -> HappeningView:
-    report = backtest_of(stored)
+def _backtest(report: BacktestReport) -> HappeningView:
     seen = backtest_view(report)
     what = "the candidate was asked what the stable was asked of late"
     return HappeningView(
@@ -169,9 +163,9 @@ def _metric(result: MetricResult, rule: Metric | None) -> RuledMetricView:
     )
 
 
-def _rules(row: DeploymentRow) -> Rules:
+def _rules(deployment: Deployment) -> Rules:
     try:
-        config = CanaryConfig.model_validate(row.deployment.strategy_config)
+        config = CanaryConfig.model_validate(deployment.strategy_config)
     except ValidationError:  # written by a version of HotSwap whose configuration was another
         return {}
     judged = (*config.first_policy().metrics, *config.analysis_policy().metrics)

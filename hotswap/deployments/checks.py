@@ -1,0 +1,165 @@
+"""What may refuse a deployment before it is accepted: one list, for its start and for a dry run.
+
+A look promises nothing. The workflow holds a deployment to its promotion policy and to the contract once more when it
+begins, and plans its capacity right before replicas start, since what they rest on may change while it waits. What
+waits behind another deployment is only held to what doesn't depend on that one. A rollback is exempt from policy and
+contract: the way back must never be closed.
+"""
+
+import logging
+from dataclasses import dataclass, replace
+
+from hotswap.deployments.capacity import Planner, Wanted
+from hotswap.deployments.request import promotion_rule
+from hotswap.domain.capacity import CapacityPlan
+from hotswap.domain.contract import ContractChange, contract_changes, narrowing
+from hotswap.domain.deployments import NewDeployment, Serving
+from hotswap.domain.errors import (
+    Conflict,
+    ContractNarrowed,
+    FieldProblem,
+    HotSwapError,
+    InsufficientCapacity,
+    PolicyNotMet,
+    Unavailable,
+    ValidationFailed,
+)
+from hotswap.domain.promotion import unmet
+from hotswap.domain.registry import VersionRef
+from hotswap.domain.strategy import immediate_steps
+from hotswap.domain.vocabulary import DeploymentKind, Environment
+from hotswap.ports import DeploymentReader, Tenures, TrafficPlans
+from hotswap.schemas.strategy import CanaryConfig
+from hotswap.settings import DeploymentSettings
+
+logger = logging.getLogger(__name__)
+
+Planned = CapacityPlan | HotSwapError | None
+"""The plan as it would be now, or what refuses it; None where that can't be known, since Ray doesn't answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """Each check answers the error with which the request would be refused now, or None."""
+
+    settings: DeploymentSettings
+    deployments: DeploymentReader
+    tenures: Tenures
+    plans: TrafficPlans
+    planner: Planner
+
+    async def refusals(self, new: NewDeployment, version: VersionRef) -> list[HotSwapError]:
+        """All of them that stand against it now, but for the room that it needs."""
+        found = [await check(new, version) for check in (self._policy, self._same_version, self._contract)]
+        return [refusal for refusal in found if refusal is not None]
+
+    async def check(self, new: NewDeployment, version: VersionRef) -> None:
+        """Raise the first of them: PolicyNotMet, Conflict, ContractNarrowed, InsufficientCapacity, ValidationFailed."""
+        for check in (self._policy, self._same_version, self._contract, self._room):
+            if (refusal := await check(new, version)) is not None:
+                raise refusal
+
+    async def plan(self, new: NewDeployment, version: VersionRef) -> Planned:
+        """Plan its capacity as it would be now."""
+        try:
+            return await self.planner.look(await self._wanted(new, version))
+        except (InsufficientCapacity, ValidationFailed) as refusal:
+            return refusal
+        except Unavailable as error:
+            logger.warning("the capacity could not be looked at", extra={"error": error.message})
+            return None
+
+    async def _policy(self, new: NewDeployment, version: VersionRef) -> PolicyNotMet | None:
+        """By the time at which it is to begin, if that is later: until then a version may come to have its hour.
+
+        A model's first deployment isn't exempt: it has to prove itself like any other.
+        """
+        rule = promotion_rule(self.settings, new.environment, new.kind)
+        if rule is None:
+            return None
+        seen = await self.tenures.tenure(version.model, rule.active_in)
+        if new.start_at is not None and new.start_at > seen.at:
+            seen = replace(seen, at=new.start_at)
+        message = unmet(rule, seen, model=version.model, version=version.version, to=new.environment)
+        return None if message is None else PolicyNotMet(message, FieldProblem("environment", message))
+
+    async def _same_version(self, new: NewDeployment, version: VersionRef) -> Conflict | None:
+        """Nothing is gained by a canary of a version against itself, but by other replicas or resources of it."""
+        serving = await self._beside(new, version)
+        if serving is None or serving.setup.version != version.version:
+            return None
+        if new.says_resources and new.resources != serving.setup.resources:
+            return None
+        named = "" if new.version is not None else ", and it is the newest that can be deployed"
+        return Conflict(
+            f"{version.model} {version.version} serves {new.environment} already, by {serving.deployment_id}{named}; "
+            f"deploy another version, change its replicas by `hotswap scale {serving.deployment_id} N`, or give the "
+            "resources that it is to have"
+        )
+
+    async def _contract(self, new: NewDeployment, version: VersionRef) -> ContractNarrowed | None:
+        """A version that narrows the contract turns clients away whom the stable answers."""
+        serving = await self._beside(new, version)
+        if serving is None or new.accept_contract_change:
+            return None
+        changes = changes_of(serving, version)
+        told = narrowing(changes)
+        if told is None:
+            return None
+        details = [FieldProblem(change.field, change.message) for change in changes if change.narrows]
+        return ContractNarrowed(
+            f"{version.version} narrows the contract of {serving.setup.version}, which serves {new.environment}: "
+            f"{told}. Where clients are ready for that, say acceptContractChange (`--accept-contract-change`)",
+            *details,
+        )
+
+    async def _room(self, new: NewDeployment, version: VersionRef) -> HotSwapError | None:
+        """Where another runs, that is told first: it holds some of the room, and is why this one can't start."""
+        if not new.waits and await self.deployments.running_deployment(new.environment, version.model) is not None:
+            return None
+        return refusal_of(await self.plan(new, version), new)
+
+    async def _beside(self, new: NewDeployment, version: VersionRef) -> Serving | None:
+        """What it would stand beside; None where nothing serves, of a rollback, and while another is under way.
+
+        That other may come to serve, and what doesn't wait for it is refused because of it, by its name.
+        """
+        if new.kind is DeploymentKind.ROLLBACK:
+            return None
+        if await self.deployments.running_deployment(new.environment, version.model) is not None:
+            return None
+        return await self.tenures.serving(version.model, new.environment)
+
+    async def _wanted(self, new: NewDeployment, version: VersionRef) -> Wanted:
+        stable = await self._stable(new.environment, version.model)
+        config = CanaryConfig.model_validate(new.strategy_config)
+        is_rollback = new.kind is DeploymentKind.ROLLBACK
+        return Wanted(
+            application=None,
+            environment=new.environment,
+            model=version.model,
+            version=version.version,
+            resources=new.resources,
+            stable=stable,
+            steps=immediate_steps() if stable is None or is_rollback or new.emergency is not None else config.plan(),
+            allow_recreate=bool(config.allow_recreate),
+            may_be_warm=is_rollback,
+        )
+
+    async def _stable(self, environment: Environment, model: str) -> str | None:
+        routes = (await self.plans.current()).routes
+        arm = next((route.stable for route in routes if (route.environment, route.model) == (environment, model)), None)
+        return arm.application if arm is not None else None
+
+
+def refusal_of(planned: Planned, new: NewDeployment) -> HotSwapError | None:
+    """What waits may wait for room too, but not for what can never be had."""
+    if isinstance(planned, InsufficientCapacity) and new.waits:
+        return None
+    return planned if isinstance(planned, HotSwapError) else None
+
+
+def changes_of(serving: Serving, version: VersionRef) -> tuple[ContractChange, ...]:
+    """How the version's contract differs from that of what serves."""
+    now = serving.setup
+    return contract_changes(now.input_schema, version.input_schema, now.output_schema, version.output_schema)

@@ -1,0 +1,50 @@
+"""The workflows of deployments, as whoever starts and steers one needs them."""
+
+from typing import Protocol
+
+from hotswap.domain.vocabulary import Environment
+from hotswap.messages import Abort, Answer, DeploymentInput, QueueInput, Request
+
+
+class AlreadyRunning(Exception):
+    """Another deployment holds the workflow id; `deployment_id` is None when its run doesn't say which it is."""
+
+    def __init__(self, deployment_id: str | None) -> None:
+        super().__init__(deployment_id)
+        self.deployment_id = deployment_id
+
+
+class Ended(Exception):
+    """The deployment's workflow is not running (any more)."""
+
+
+class NoAnswer(Exception):
+    """The workflow runs, but no worker took up what was said in time."""
+
+
+class DeploymentWorkflows(Protocol):
+    """Every method raises Unavailable when Temporal doesn't answer."""
+
+    async def start_deployment(self, request: DeploymentInput) -> str:
+        """Start the deployment, or find that this very one was started before; its workflow's first run id.
+
+        Raises AlreadyRunning when another one runs, and Unavailable, after which it may or may not have started.
+        """
+
+    async def start_queue(self, queued: QueueInput) -> None:
+        """Let something wait for the deployment's turn; doing it again changes nothing."""
+
+    async def cancel_queue(self, deployment_id: str) -> None:
+        """Let nothing wait for it any more. Raises Ended."""
+
+    async def check_free(self, environment: Environment, model: str) -> None:
+        """Whether a deployment could be started now. Raises AlreadyRunning when another one runs."""
+
+    async def ask(self, workflow_id: str, deployment_id: str, verb: str, request: Request) -> Answer:
+        """Say something to a deployment, and wait for its answer.
+
+        Raises Ended, NoAnswer, and ValidationFailed when it can't read what was said.
+        """
+
+    async def abort_by_signal(self, workflow_id: str, deployment_id: str, request: Abort) -> None:
+        """Record an abort that the next worker to come acts on. Raises Ended."""

@@ -1,0 +1,28 @@
+"""A part of a list, and where it goes on."""
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+Item = TypeVar("Item")
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which part of a list: so many, `after` the row of that sort key, `offset` rows passed over."""
+
+    limit: int = 50
+    offset: int = 0
+    after: Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[Item]):
+    """A part of a list that has `total` rows in all; `next` is the sort key to go on after, None at the end."""
+
+    items: tuple[Item, ...]
+    total: int
+    next: Key | None = None
+
+
+FIRST = Window()
