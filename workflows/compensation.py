@@ -19,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.verdict import Reason
     from hotswap.messages import DeploymentInput, DeploymentOutcome, RaiseAlert, Transition
     from hotswap.telemetry.logs import trace_id
-    from workflows.calls import cause_of
+    from workflows.failures import cause_of
     from workflows.retreat import Retreat
 
 

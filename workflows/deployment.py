@@ -47,9 +47,10 @@ with workflow.unsafe.imports_passed_through():
         SetWeight,
         ValidateVersion,
     )
+    from workflows.activity_options import forward, waiting
     from workflows.attributes import ENVIRONMENT, MODEL, STATUS, VERSION
-    from workflows.calls import GoBack, cause_of, forward, waiting
-    from workflows.saga import is_outcome, uninterrupted
+    from workflows.failures import DeploymentStopped, cause_of, is_outcome
+    from workflows.shielding import uninterrupted
     from workflows.stepping import Stepping
 
 
@@ -72,7 +73,7 @@ class DeploymentWorkflow(Stepping):
         try:
             outcome = await self._go_forward()
         except BaseException as error:
-            if not (isinstance(error, GoBack) or is_outcome(error)):
+            if not is_outcome(error):
                 raise
             cause = cause_of(error)
             outcome = await uninterrupted(self._fail(cause) if isinstance(cause, Fail) else self._go_back(cause))
@@ -146,7 +147,7 @@ class DeploymentWorkflow(Stepping):
         self._promoted = brief.is_promoted
         if brief.warm is not None and brief.warm.application == spec.name:
             self._started = spec.name
-        raise GoBack(RollBack(Reason.WORKFLOW_LOST, "its workflow was terminated, or never started"))
+        raise DeploymentStopped(RollBack(Reason.WORKFLOW_LOST, "its workflow was terminated, or never started"))
 
     async def _take_back(self, left_behind: str | None) -> None:
         """A candidate that a lost run left in the route gets nothing more, before anything else is done."""
@@ -170,7 +171,9 @@ class DeploymentWorkflow(Stepping):
                 timeout_summary="approval must come until then",
             )
         except TimeoutError:
-            raise GoBack(RollBack(Reason.DEADLINE_EXCEEDED, f"nobody approved it within {within}: {message}")) from None
+            raise DeploymentStopped(
+                RollBack(Reason.DEADLINE_EXCEEDED, f"nobody approved it within {within}: {message}")
+            ) from None
         self._check_abort()
         assert self._approval is not None
         await self._record_approval(self._approval, step=gate)
@@ -199,7 +202,7 @@ class DeploymentWorkflow(Stepping):
             summary=f"what is active in {rule.active_in}",
         )
         if why := unmet(rule, seen, model=request.model, version=request.version, to=request.environment):
-            raise GoBack(RollBack(Reason.POLICY_NOT_MET, why))
+            raise DeploymentStopped(RollBack(Reason.POLICY_NOT_MET, why))
 
     async def _validate(self, brief: DeploymentBrief) -> None:
         await self._enter(DeploymentStatus.VALIDATING, "checks the artifact, its schemas and golden requests")
@@ -210,7 +213,7 @@ class DeploymentWorkflow(Stepping):
         )
         if not report.passed:
             failures = "; ".join(f"{check.name}: {check.detail}" for check in report.failures)
-            raise GoBack(RollBack(Reason.VALIDATION_FAILED, failures or "nothing could be validated"))
+            raise DeploymentStopped(RollBack(Reason.VALIDATION_FAILED, failures or "nothing could be validated"))
 
     async def _start(self, spec: ApplicationSpec, *, warm: bool, immediate: bool) -> CapacityPlan:
         """Plan GPUs and CPUs, and start the candidate replicas that there is room for before any weight."""
@@ -260,7 +263,7 @@ class DeploymentWorkflow(Stepping):
             spec, budget_seconds=backtest_seconds(config.progress_deadline), deadline=config.progress_deadline
         )
         if ruled.ruling is Ruling.FAIL:
-            raise GoBack(RollBack(Reason.BACKTEST_FAILED, ruled.message))
+            raise DeploymentStopped(RollBack(Reason.BACKTEST_FAILED, ruled.message))
         if ruled.ruling is Ruling.HOLD:
             await self._await_approval(BACKTEST, ruled.message, within=config.pause_deadline)
             await self._enter(DeploymentStatus.DEPLOYING, "goes on, as what its backtest has found is approved")

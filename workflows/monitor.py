@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.ids import announcement_workflow_id, deployment_workflow_id
     from hotswap.domain.monitoring import Alert, AlertKind
     from hotswap.messages import DEPLOYMENT_MEMO, Announcement, Event, RollbackStarted
-    from workflows.calls import forward
+    from workflows.activity_options import forward
 
 LOOK_DEADLINE = timedelta(minutes=10)
 STEP_DEADLINE = timedelta(minutes=1)

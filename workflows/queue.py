@@ -39,10 +39,10 @@ with workflow.unsafe.imports_passed_through():
         Turn,
     )
     from workflows.abandoning import abandoned_at_end
+    from workflows.activity_options import until_done, waiting
     from workflows.attributes import ENVIRONMENT, MODEL, VERSION
-    from workflows.calls import until_done, waiting
     from workflows.inbox import verb
-    from workflows.saga import uninterrupted
+    from workflows.shielding import uninterrupted
 
 AGAIN = timedelta(seconds=1)
 LATEST_AGAIN = timedelta(minutes=1)

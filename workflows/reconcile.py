@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.ids import deployment_workflow_id, queue_workflow_id, retirement_workflow_id
     from hotswap.domain.registry import Unfinished
     from hotswap.messages import DEPLOYMENT_MEMO, DeploymentInput, QueueInput, RetirementInput
-    from workflows.calls import forward
+    from workflows.activity_options import forward
 
 DEADLINE = timedelta(minutes=1)
 KEEP_ORPHANS = timedelta(minutes=30)

@@ -8,7 +8,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.registry import RegistryActivities
     from hotswap.domain.registry import VersionRef
     from hotswap.messages import AddVersion, RegistrationInput
-    from workflows.calls import forward
+    from workflows.activity_options import forward
 
 DEADLINE = timedelta(minutes=30)
 """A 2 GiB artifact over a slow line, and a storage outage in between."""

@@ -7,7 +7,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.replicas import ReplicaActivities
     from hotswap.domain.errors import Conflict
     from hotswap.messages import RetirementInput
-    from workflows.calls import until_done
+    from workflows.activity_options import until_done
 
 
 @workflow.defn(name="Retirement")

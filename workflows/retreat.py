@@ -30,8 +30,8 @@ with workflow.unsafe.imports_passed_through():
         WithdrawCandidate,
         Withdrawn,
     )
+    from workflows.activity_options import forward, until_done
     from workflows.attributes import STATUS, WEIGHT
-    from workflows.calls import forward, until_done
     from workflows.conversation import Conversation
 
 Given = TypeVar("Given")

@@ -14,7 +14,8 @@ with workflow.unsafe.imports_passed_through():
     from activities.replicas import ReplicaActivities
     from hotswap.domain.errors import ReplicasFailed
     from hotswap.messages import ResizeReplicas, ScaleReplicas, ScalingInput, ScalingOutcome
-    from workflows.calls import cause_of, forward, until_done
+    from workflows.activity_options import forward, until_done
+    from workflows.failures import cause_of
 
 PROMISE_DEADLINE = timedelta(minutes=1)
 

@@ -48,8 +48,12 @@ with workflow.unsafe.imports_passed_through():
         Watch,
     )
     from workflows.abandoning import abandoned_at_end
-    from workflows.calls import BAKE_GRACE, GoBack, cause_of, forward, watching
+    from workflows.activity_options import forward, watching
     from workflows.compensation import Compensation
+    from workflows.failures import DeploymentStopped, cause_of
+
+BAKE_GRACE = timedelta(seconds=15)
+"""How much later than the watch's own deadline the bake's timer ends it: twice its heartbeat time-out, and a retry."""
 
 LONGEST_WATCH = timedelta(days=1)
 """Of a hold without a limit: then it is watched anew."""
@@ -108,7 +112,7 @@ class Stepping(Compensation):
                 case GoTo():
                     self._go_to(action)
                 case RollBack() | Fail():
-                    raise GoBack(action)
+                    raise DeploymentStopped(action)
                 case Promote():
                     return
                 case never:
@@ -333,7 +337,7 @@ class Stepping(Compensation):
 
     def _check_abort(self) -> None:
         if self._asked.abort is not None:
-            raise GoBack(self._asked.abort)
+            raise DeploymentStopped(self._asked.abort)
 
     async def _enter(self, status: DeploymentStatus, message: str) -> None:
         self._show(status, message)

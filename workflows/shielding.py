@@ -1,4 +1,4 @@
-"""Compensation that nothing interrupts.
+"""Work that no cancel interrupts, such as a rollback.
 
 A second cancel, an abort or a deadline that arrives while things are being undone must not leave them half undone:
 `await asyncio.shield(compensate())` alone loses the rest of the compensation to a cancel, so the wait is taken up again
@@ -8,8 +8,6 @@ until the work has ended.
 import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
-
-from temporalio.exceptions import FailureError, is_cancelled_exception
 
 Result = TypeVar("Result")
 
@@ -27,8 +25,3 @@ async def uninterrupted(work: Coroutine[Any, Any, Result]) -> Result:
             if not task.done():  # not the work's own: the worker evicts this workflow
                 raise
     return task.result()
-
-
-def is_outcome(error: BaseException) -> bool:
-    """Whether this is something that happened to the deployment, rather than a bug or the worker's eviction."""
-    return isinstance(error, FailureError) or is_cancelled_exception(error)

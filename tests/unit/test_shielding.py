@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from workflows.saga import uninterrupted
+from workflows.shielding import uninterrupted
 
 
 async def test_cancels_change_nothing_and_the_work_has_the_last_word() -> None:

@@ -1,0 +1,71 @@
+"""How workflows call activities: time-outs, retries and task queues, by what is waited for.
+
+Forward, a phase has a deadline. Backward and for the last status there is none: the activity is tried until it has
+worked. Every call has a heartbeat time-out, since missing heartbeats are how Temporal notices that a worker was killed.
+What a failure means is `workflows/failures.py`.
+"""
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+
+with workflow.unsafe.imports_passed_through():
+    from hotswap.messages import waiting_queue, watch_queue
+
+HEARTBEAT_TIMEOUT = timedelta(seconds=3)
+WATCH_HEARTBEAT_TIMEOUT = timedelta(seconds=2)
+"""Shorter: a second watch beside the first does no harm, and this is how a rollout notices that its worker is dead."""
+
+WAIT_HEARTBEAT_TIMEOUT = timedelta(seconds=10)
+"""Longer: a deployment that waits keeps its place while its worker is dead, and there may be thousands of waits."""
+
+_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=5))
+# A second watch or wait beside the first does no harm, so the next attempt starts at once.
+_RETRY_AT_ONCE = RetryPolicy(initial_interval=timedelta(milliseconds=100), maximum_interval=timedelta(seconds=5))
+
+
+def forward(summary: str, *, deadline: timedelta) -> workflow.ActivityConfig:
+    """Give up after the deadline, or at once when the workflow is cancelled."""
+    # TRY_CANCEL: waiting for the cancelled activity can swallow a cancel that races a short one.
+    return workflow.ActivityConfig(
+        summary=summary,
+        schedule_to_close_timeout=deadline,
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
+        retry_policy=_RETRY,
+        cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
+    )
+
+
+def until_done(summary: str) -> workflow.ActivityConfig:
+    """Try again until it has worked."""
+    return workflow.ActivityConfig(
+        summary=summary,
+        start_to_close_timeout=timedelta(hours=1),
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
+        retry_policy=_RETRY,
+    )
+
+
+def watching(summary: str, *, deadline: timedelta) -> workflow.ActivityConfig:
+    """Run on the watches' own task queue, so that long watches don't take the place of what acts."""
+    return workflow.ActivityConfig(
+        task_queue=watch_queue(workflow.info().task_queue),
+        summary=summary,
+        schedule_to_close_timeout=deadline,
+        heartbeat_timeout=WATCH_HEARTBEAT_TIMEOUT,
+        retry_policy=_RETRY_AT_ONCE,
+        cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
+    )
+
+
+def waiting(summary: str, *, deadline: timedelta) -> workflow.ActivityConfig:
+    """Run on the waits' own task queue: it may wait for days, and heartbeats seldom, since there may be many."""
+    return workflow.ActivityConfig(
+        task_queue=waiting_queue(workflow.info().task_queue),
+        summary=summary,
+        schedule_to_close_timeout=deadline,
+        heartbeat_timeout=WAIT_HEARTBEAT_TIMEOUT,
+        retry_policy=_RETRY_AT_ONCE,
+        cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
+    )
