@@ -32,7 +32,6 @@ with workflow.unsafe.imports_passed_through():
         Promote,
         RollBack,
         Rollout,
-        SetWeight,
         Wait,
         next_action,
     )
@@ -61,7 +60,7 @@ LONGEST_WATCH = timedelta(days=1)
 NOTHING = Arm("", "", "")
 """What serves beside a model's first version."""
 
-Onward = SetWeight | Scale | Bake | Extend | Wait | GoTo
+Onward = Shift | Scale | Bake | Extend | Wait | GoTo
 """What ends a hold."""
 
 Given = TypeVar("Given")
@@ -97,8 +96,8 @@ class Stepping(Compensation):
                 await self._leave_hold(action)
                 continue  # chosen anew: it took an activity, and something else may have been said meanwhile
             match action:
-                case SetWeight(weight, shed):
-                    await self._set_weight(Shift(weight, shed))
+                case Shift():
+                    await self._set_weight(action)
                 case Scale():
                     await self._scale(spec, action)
                 case Bake():

@@ -25,7 +25,7 @@ from hotswap.domain import policy
 from hotswap.domain.analysis import Bake, Checkpoint, Look, Source, Subject
 from hotswap.domain.backtest import BacktestReport, Ruling, rule
 from hotswap.domain.errors import Unavailable
-from hotswap.domain.fleet import Scale
+from hotswap.domain.fleet import Scale, Shift
 from hotswap.domain.traffic import FULL, Counts, total_counts
 from hotswap.domain.verdict import Reason, Verdict
 from hotswap.domain.vocabulary import Environment
@@ -130,7 +130,7 @@ class _Driver:
     async def run(self) -> Ended:
         while True:
             match policy.next_action(self._rollout, self._asked, now=self._clock()):
-                case policy.SetWeight(weight):
+                case Shift(weight):
                     await self._set_weight(weight)
                 case policy.Bake(until, deadline):
                     await self._bake(until, deadline)

@@ -22,7 +22,10 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """Send the candidate this share of what isn't shed, and shed this share of all (hundredths of a percent)."""
+    """Send the candidate this share of what isn't shed, and shed this share of all (hundredths of a percent).
+
+    It is done when every proxy has confirmed it. Requests are shed only where replicas are exchanged for want of room.
+    """
 
     weight: int
     shed: int = 0

@@ -124,14 +124,6 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class SetWeight:
-    """Publish and verify it; `shed` is turned away before, where replicas are exchanged for want of room."""
-
-    weight: int
-    shed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Bake:
     """Watch the candidate until `until`, and while data is lacking until `deadline` (Unix time, seconds)."""
 
@@ -188,7 +180,7 @@ class Promote:
     pass
 
 
-Action = SetWeight | Scale | Bake | Extend | Wait | Hold | GoTo | RollBack | Fail | Promote
+Action = Shift | Scale | Bake | Extend | Wait | Hold | GoTo | RollBack | Fail | Promote
 
 
 def next_action(rollout: Rollout, asked: Asked, *, now: float) -> Action:
@@ -258,19 +250,13 @@ def _step(rollout: Rollout, step: Step, asked: Asked, *, now: float) -> Action:
 def _move(rollout: Rollout, step: Step) -> Action:
     """Towards the step's weight: at once where there is room, else a move at a time."""
     if rollout.fleet is None:
-        return SetWeight(step.weight)
+        return Shift(step.weight)
     try:
         move = rollout.fleet.move_to(step.weight, candidates=step.candidate_replicas)
     except Stuck:
         said = f"there is no room for both versions at {step.weight / 100:g}%: {rollout.fleet.plan.message}"
         return RollBack(Reason.INSUFFICIENT_CAPACITY, said)
-    match move:
-        case Scale():
-            return move
-        case Shift(weight, shed):
-            return SetWeight(weight, shed)
-        case None:
-            return SetWeight(step.weight)
+    return Shift(step.weight) if move is None else move
 
 
 def _passed(rollout: Rollout, step: Step, asked: Asked, why: str, *, now: float) -> Action:

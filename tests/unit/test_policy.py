@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotswap.domain.analysis import NoVerdict
+from hotswap.domain.fleet import Shift
 from hotswap.domain.policy import (
     Action,
     Asked,
@@ -17,7 +18,6 @@ from hotswap.domain.policy import (
     Promote,
     RollBack,
     Rollout,
-    SetWeight,
     Wait,
     next_action,
 )
@@ -40,7 +40,7 @@ def judged(outcome: Outcome, reason: Reason | None = None, *, of: Rollout = BAKI
     ("rollout", "asked", "now", "action"),
     [
         (Rollout(()), Asked(), 0, RollBack),
-        (Rollout(STEPS), Asked(), 0, SetWeight),
+        (Rollout(STEPS), Asked(), 0, Shift),
         (BAKING, Asked(), 1000, Bake),
         (judged(Outcome.PASS), Asked(), 1059, Wait),
         (judged(Outcome.PASS), Asked(), 1060, GoTo),
@@ -184,5 +184,5 @@ def test_full_promotion_goes_to_the_last_step_and_still_bakes_there() -> None:
     action = next_action(BAKING, Asked(promote_full=True), now=0)
     assert action == GoTo(len(STEPS) - 1, "promoted to 100% by request")
     last = Rollout(STEPS).at_step(len(STEPS) - 1)
-    assert next_action(last, Asked(), now=0) == SetWeight(FULL)
+    assert next_action(last, Asked(), now=0) == Shift(FULL)
     assert STEPS[-1] == Step(FULL, 60, 180)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from hotswap.domain import verbs
 from hotswap.domain.backtest import SAMPLES, BacktestLimits, OnBreach
 from hotswap.domain.errors import ValidationFailed
+from hotswap.domain.fleet import Shift
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.policy import (
     Asked,
@@ -20,7 +21,6 @@ from hotswap.domain.policy import (
     Promote,
     RollBack,
     Rollout,
-    SetWeight,
     Wait,
     next_action,
 )
@@ -256,7 +256,7 @@ class Play:
             case Promote():
                 assert self.weights[-1] == FULL, "never promoted below 100%"
                 return True
-            case SetWeight(weight):
+            case Shift(weight):
                 assert 0 <= weight <= FULL
                 self.weights.append(weight)
                 self.rollout, self.status = self.rollout.verified(at=self.now), S.PROGRESSING
