@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.approval import objection
     from hotswap.domain.backtest import BacktestReport
     from hotswap.domain.lifecycle import DeploymentStatus
-    from hotswap.domain.policy import Asked, RollBack, Rollout
+    from hotswap.domain.policy import Requests, RollBack, Rollout
     from hotswap.domain.verdict import Reason
     from hotswap.messages import (
         Abort,
@@ -51,7 +51,7 @@ class Conversation:
         self._request = request
         self._status = DeploymentStatus.PENDING
         self._message = "started"
-        self._asked = Asked()
+        self._asked = Requests()
         self._approval: Approve | None = None
         self._approved_under: str | None = None
         self._aborted_under: str | None = None
@@ -105,10 +105,10 @@ class Conversation:
             return Answer(accepted=False, message=answer.why, status=self._status)
         if isinstance(request, Approve):
             self._approval, self._approved_under = request, trace_id.get()
-        if self._asked.abort is None and answer.asked.abort is not None:
+        if self._asked.abort is None and answer.requests.abort is not None:
             self._aborted_under = trace_id.get()
-        change = verbs.difference(self._asked, answer.asked)
-        self._asked = answer.asked
+        change = verbs.difference(self._asked, answer.requests)
+        self._asked = answer.requests
         self._note(_said(f"{verb}: {answer.message}", request), kind=verb, actor=request.actor, change=change)
         return Answer(accepted=True, message=answer.message, status=self._status)
 

@@ -82,7 +82,7 @@ async def rolled_out(
     draw: np.random.Generator,
     config: CanaryConfig,
     *,
-    words: Sequence[tuple[float, policy.Asked]] = (),
+    words: Sequence[tuple[float, policy.Requests]] = (),
 ) -> Ended:
     """From the first weight to the end. `words` are what a person says, each so many seconds after the first weight."""
     return await _Driver(world, clock, draw, config, words).run()
@@ -108,13 +108,13 @@ class _Driver:
         clock: Clock,
         draw: np.random.Generator,
         config: CanaryConfig,
-        words: Sequence[tuple[float, policy.Asked]],
+        words: Sequence[tuple[float, policy.Requests]],
     ) -> None:
         self._world = world
         self._clock = clock
         self._config = config
         self._words = list(words)
-        self._asked = policy.Asked()
+        self._asked = policy.Requests()
         self._evidence: dict[str, float] = {}
         self._first: VerifiedWeight | None = None
         self._latest: VerifiedWeight | None = None
@@ -191,7 +191,7 @@ class _Driver:
         verdict: Verdict = await ActivityEnvironment().run(self._watching.watch, self._watch(until, deadline))
         return verdict
 
-    async def _spoken(self) -> policy.Asked:
+    async def _spoken(self) -> policy.Requests:
         if not self._words:
             await asyncio.Event().wait()
         at, word = self._words[0]

@@ -13,7 +13,7 @@ from benchmarks.judgement.ends import End, Ended
 from benchmarks.judgement.requests import Begins
 from benchmarks.judgement.rollout import rolled_out, tried_on_records
 from benchmarks.judgement.world import Disturbs, World
-from hotswap.domain.policy import Asked
+from hotswap.domain.policy import Requests
 from hotswap.schemas.strategy import CanaryConfig
 
 CONFIG: dict[str, Any] = {"canaryPercentage": 10, "incrementStep": 40, "monitoringDuration": "PT1M"}
@@ -46,7 +46,7 @@ class Situation:
     labels_after: float | None = None
     disturbs: Callable[[], Disturbs] | None = None
     proxies: int = 1
-    words: tuple[tuple[float, Asked], ...] = ()
+    words: tuple[tuple[float, Requests], ...] = ()
     case: str = ""
     live: str = ""
 

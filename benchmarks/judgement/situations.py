@@ -17,7 +17,7 @@ from benchmarks.judgement.machines import (
     while_rolled_out,
 )
 from benchmarks.judgement.situation import Situation, fault, fault_and_double, null
-from hotswap.domain.policy import Asked
+from hotswap.domain.policy import Requests
 
 STACKS = "tests/chaos/test_judgement.py::"
 UNTRIED = STACKS + "test_what_no_backtest_has_tried_is_rolled_back_and_no_client_is_turned_away"
@@ -119,11 +119,11 @@ NULLS: tuple[Situation, ...] = (
         case="fluxcd/flagger#639",
     ),
     null("the stable fails a third, the candidate mends it", effects=(machines.flaky(of_stable, 0.33),)),
-    null("back to the first step, by a word", words=((100.0, Asked(go_to=0)),)),
+    null("back to the first step, by a word", words=((100.0, Requests(go_to=0)),)),
     null(
         "back to the first step with long requests in flight",
         effects=(machines.slow(of_both, 250),),
-        words=((100.0, Asked(go_to=0)),),
+        words=((100.0, Requests(go_to=0)),),
     ),
 )
 
@@ -221,7 +221,7 @@ FAULTS: tuple[Situation, ...] = (
     fault(
         "3% errors after a word for the first step",
         effects=(machines.flaky(of_candidate, 0.03, when=after(100)),),
-        words=((100.0, Asked(go_to=0)),),
+        words=((100.0, Requests(go_to=0)),),
     ),
     # --- refusals
     *fault_and_double("it refuses everything", effects=(versions.refuses(1.0),), case="fluxcd/flagger#8"),

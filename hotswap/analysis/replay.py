@@ -15,7 +15,7 @@ from itertools import pairwise
 from hotswap.analysis.judge import Judging
 from hotswap.domain.analysis import AnalysisPolicy, Bake
 from hotswap.domain.baking import concluded, is_decided
-from hotswap.domain.policy import Asked, Extend, Fail, GoTo, Hold, RollBack, Rollout, next_action
+from hotswap.domain.policy import Extend, Fail, GoTo, Hold, Requests, RollBack, Rollout, next_action
 from hotswap.domain.strategy import Rules, Step
 from hotswap.domain.traffic import FULL
 from hotswap.domain.verdict import Outcome, Verdict
@@ -117,7 +117,7 @@ def _judged_again(
         elif verdict.outcome is Outcome.HARM:
             rollout = rollout.judged(verdict)  # what is held is watched for harm only
         after = look.at - bake.begun_at
-        match next_action(rollout, Asked(), now=look.at):
+        match next_action(rollout, Requests(), now=look.at):
             case Extend(later, _):
                 rollout, until = rollout.extended(until=later), later
             case Hold(why, _, message):

@@ -104,7 +104,7 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Requests:
     """What people have asked for and no action has answered yet.
 
     `go_to` is a position; `approved` the number of the step that an approval was given for, 0 for the start.
@@ -118,9 +118,9 @@ class Asked:
     go_to: int | None = None
     approved: int | None = None
 
-    def answered(self) -> "Asked":
+    def answered(self) -> "Requests":
         """What is left when a step has been reached: an abort, and a pause that is not ended yet."""
-        return Asked(abort=self.abort, pause=self.pause)
+        return Requests(abort=self.abort, pause=self.pause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +183,10 @@ class Promote:
 Action = Shift | Scale | Bake | Extend | Wait | Hold | GoTo | RollBack | Fail | Promote
 
 
-def next_action(rollout: Rollout, asked: Asked, *, now: float) -> Action:
+def next_action(rollout: Rollout, requests: Requests, *, now: float) -> Action:
     """The one next thing to do; `now` is Unix time in seconds."""
-    if asked.abort is not None:
-        return asked.abort
+    if requests.abort is not None:
+        return requests.abort
     if not rollout.steps:
         return RollBack(Reason.FAILED, "the strategy has no steps, and nothing is promoted by omission")
     step = rollout.step
@@ -196,9 +196,9 @@ def next_action(rollout: Rollout, asked: Asked, *, now: float) -> Action:
         return _harmed(step, rollout.verdict)
     if rollout.fleet is not None and rollout.fleet.shed:
         return _move(rollout, step)  # nobody's pause begins while requests are turned away
-    if asked.pause:
+    if requests.pause:
         return _hold(rollout, HoldReason.PAUSED, rollout.rules.pause, "paused; `resume` goes on", now=now)
-    return _asked_to_go(rollout, step, asked) or _step(rollout, step, asked, now=now)
+    return _go_where_requested(rollout, step, requests) or _step(rollout, step, requests, now=now)
 
 
 def _harmed(step: Step, verdict: Verdict) -> RollBack | Fail:
@@ -208,38 +208,38 @@ def _harmed(step: Step, verdict: Verdict) -> RollBack | Fail:
     return Fail(reason, f"{verdict.message}; {STILL_SERVES}")
 
 
-def _asked_to_go(rollout: Rollout, step: Step, asked: Asked) -> GoTo | None:
+def _go_where_requested(rollout: Rollout, step: Step, requests: Requests) -> GoTo | None:
     """Where people want it to be instead, if anywhere."""
-    if asked.go_to is not None:
-        return GoTo(asked.go_to, f"to step {asked.go_to + 1} by request")
-    if asked.promote_full and step.weight != FULL:
+    if requests.go_to is not None:
+        return GoTo(requests.go_to, f"to step {requests.go_to + 1} by request")
+    if requests.promote_full and step.weight != FULL:
         return GoTo(len(rollout.steps) - 1, "promoted to 100% by request")
-    if asked.retry:
+    if requests.retry:
         return GoTo(rollout.position, f"the analysis of step {rollout.number} runs again by request")
-    if rollout.hold is HoldReason.PAUSED and not asked.promote and not asked.promote_full:
+    if rollout.hold is HoldReason.PAUSED and not requests.promote and not requests.promote_full:
         return GoTo(rollout.position, f"resumed: step {rollout.number} begins anew")
     return None
 
 
-def _step(rollout: Rollout, step: Step, asked: Asked, *, now: float) -> Action:
+def _step(rollout: Rollout, step: Step, requests: Requests, *, now: float) -> Action:
     """The present step's own course: its weight, its bake, its judgement, its pause."""
     if rollout.weight_verified_at is None:
         return _move(rollout, step)
     began, deadline = rollout.weight_verified_at, rollout.weight_verified_at + step.deadline_seconds
     until = rollout.bake_until if rollout.bake_until is not None else began + step.bake_seconds
-    if asked.promote or asked.promote_full:
-        return _passed(rollout, step, asked, "bake ended as passed by request", now=now)
+    if requests.promote or requests.promote_full:
+        return _passed(rollout, step, requests, "bake ended as passed by request", now=now)
     if not step.judged:
-        return Wait(until) if now < until else _passed(rollout, step, asked, "nothing to judge against", now=now)
+        return Wait(until) if now < until else _passed(rollout, step, requests, "nothing to judge against", now=now)
     if rollout.verdict is None:
         return Bake(until=until, deadline=deadline)
     if rollout.verdict.outcome is Outcome.PASS:
         # A worker whose clock runs fast must not shorten a bake; only what is shown already may.
         waits = now < until and not rollout.verdict.early
-        return Wait(until) if waits else _passed(rollout, step, asked, rollout.verdict.message, now=now)
+        return Wait(until) if waits else _passed(rollout, step, requests, rollout.verdict.message, now=now)
     if step.is_first:
         told = f"it can't be told whether this first version does well: {rollout.verdict.message}"
-        return _passed(rollout, step, asked, told, now=now)
+        return _passed(rollout, step, requests, told, now=now)
     more = extended(rollout.verdict, at=now, begun_at=began, deadline=deadline)
     if more is not None:
         told = f"the bake of step {rollout.number} goes on for {more - now:.0f} s: {rollout.verdict.message}"
@@ -259,10 +259,10 @@ def _move(rollout: Rollout, step: Step) -> Action:
     return Shift(step.weight) if move is None else move
 
 
-def _passed(rollout: Rollout, step: Step, asked: Asked, why: str, *, now: float) -> Action:
+def _passed(rollout: Rollout, step: Step, requests: Requests, why: str, *, now: float) -> Action:
     if step.pause is None:
         return GoTo(rollout.position + 1, why)
-    if asked.approved == rollout.number:
+    if requests.approved == rollout.number:
         return GoTo(rollout.position + 1, f"step {rollout.number} is approved")
     message = f"step {rollout.number} has passed and waits for an approval"
     return _hold(rollout, HoldReason.APPROVAL, step.pause, message, now=now)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.domain.policy import Asked, HoldReason, RollBack, Rollout
+from hotswap.domain.policy import HoldReason, Requests, RollBack, Rollout
 from hotswap.domain.verdict import Reason
 
 _S = DeploymentStatus
@@ -27,14 +27,14 @@ class Situation:
     """Where a deployment is; `rollout` is None before it steps. `gate` is what waits where it is AwaitingApproval."""
 
     status: DeploymentStatus
-    asked: Asked = field(default_factory=Asked)
+    requests: Requests = field(default_factory=Requests)
     rollout: Rollout | None = None
     gate: int = START
 
     @property
     def is_over(self) -> bool:
         """Whether it goes back or has ended, or an abort is about to see to that: nothing goes forward any more."""
-        return self.status in OVER or self.asked.abort is not None
+        return self.status in OVER or self.requests.abort is not None
 
     @property
     def hold(self) -> HoldReason | None:
@@ -49,14 +49,14 @@ class Situation:
             number = self.rollout.number
         else:
             return None
-        return None if self.asked.approved == number else number
+        return None if self.requests.approved == number else number
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What is asked for from now on, and what that does, in a few words."""
+    """What is requested from now on, and what that does, in a few words."""
 
-    asked: Asked
+    requests: Requests
     message: str
 
 
@@ -80,7 +80,7 @@ def approve(now: Situation, *, step: int | None, objection: str | None = None) -
         return NoEffect(f"step {step} doesn't wait for one; {_wait(waiting)} does")
     if objection is not None:
         return NoEffect(objection)
-    return Effect(replace(now.asked, approved=waiting), f"{_wait(waiting)} is approved")
+    return Effect(replace(now.requests, approved=waiting), f"{_wait(waiting)} is approved")
 
 
 def reject(now: Situation, *, because: str) -> Answer:
@@ -90,32 +90,32 @@ def reject(now: Situation, *, because: str) -> Answer:
         return NoEffect("nothing waits for an approval; abort ends it in any phase")
     before_weight = {START: "it ends before it began", BACKTEST: "it ends before any client has met it"}
     effect = before_weight.get(waiting, "all traffic is taken from the candidate")
-    return Effect(_aborting(now.asked, RollBack(Reason.REJECTED, because)), effect)
+    return Effect(_aborting(now.requests, RollBack(Reason.REJECTED, because)), effect)
 
 
 def abort(now: Situation, cause: RollBack) -> Answer:
     if now.status in OVER:
         return NoEffect(f"it is {now.status} already")
-    return Effect(_aborting(now.asked, cause), "all traffic is taken from the candidate")
+    return Effect(_aborting(now.requests, cause), "all traffic is taken from the candidate")
 
 
 def pause(now: Situation) -> Answer:
     if now.is_over:
         return NoEffect("it goes back or has ended, and steps no more")
-    if now.asked.pause:
+    if now.requests.pause:
         return NoEffect("it is paused already; resume goes on")
     if now.hold is not None:
         return NoEffect(f"it waits already: {_how_to_end(now.hold)}")
     if now.status in BEFORE_WEIGHT:
-        return Effect(replace(now.asked, pause=True), "it pauses before its first weight")
+        return Effect(replace(now.requests, pause=True), "it pauses before its first weight")
     if now.status is _S.PROGRESSING:
-        return Effect(Asked(pause=True), "it stays at its present weight, watched for harm, until it is resumed")
+        return Effect(Requests(pause=True), "it stays at its present weight, watched for harm, until it is resumed")
     return NoEffect(f"it is {now.status} and steps no more")
 
 
 def resume(now: Situation) -> Answer:
-    if now.asked.pause and not now.is_over:
-        return Effect(replace(now.asked, pause=False), "it goes on; the present step begins anew")
+    if now.requests.pause and not now.is_over:
+        return Effect(replace(now.requests, pause=False), "it goes on; the present step begins anew")
     if now.hold is not None:
         return NoEffect(f"it isn't paused by a person: {_how_to_end(now.hold)}")
     return NoEffect("it isn't paused")
@@ -130,7 +130,7 @@ def promote(now: Situation) -> Answer:
         return NoEffect(f"its bake has passed: {_how_to_end(now.hold)}")
     if rollout.weight_verified_at is None:
         return NoEffect("its weight is being set and no bake has begun; say it again then")
-    return Effect(Asked(promote=True), "the present bake ends as passed")
+    return Effect(Requests(promote=True), "the present bake ends as passed")
 
 
 def promote_full(now: Situation) -> Answer:
@@ -140,7 +140,7 @@ def promote_full(now: Situation) -> Answer:
     last = len(rollout.steps) - 1
     if gate := _gate(rollout, last):
         return NoEffect(f"step {gate} needs an approval first, which can't be passed over")
-    return Effect(Asked(promote_full=True), "it goes to 100%")
+    return Effect(Requests(promote_full=True), "it goes to 100%")
 
 
 def go_to(now: Situation, *, step: int) -> Answer:
@@ -157,12 +157,12 @@ def go_to(now: Situation, *, step: int) -> Answer:
         return NoEffect(
             f"there is no room for both versions at {target.weight / 100:g}% ({rollout.fleet.plan.message})"
         )
-    return Effect(Asked(go_to=step - 1), f"it goes to step {step}, {rollout.steps[step - 1].weight / 100:g}%")
+    return Effect(Requests(go_to=step - 1), f"it goes to step {step}, {rollout.steps[step - 1].weight / 100:g}%")
 
 
 def retry(now: Situation) -> Answer:
     if now.hold is HoldReason.NO_VERDICT and not now.is_over:
-        return Effect(Asked(retry=True), "the analysis of the present step runs again")
+        return Effect(Requests(retry=True), "the analysis of the present step runs again")
     if now.is_over:
         return NoEffect(f"it is {now.status}; once it has ended, retry deploys it again")
     return NoEffect("no analysis of it has failed")
@@ -175,12 +175,12 @@ def scale(now: Situation) -> Answer:
     return NoEffect("its replicas are those of its plan until it is Active; `hotswap scale` has effect then")
 
 
-def difference(before: Asked, after: Asked) -> tuple[dict[str, Any], dict[str, Any]]:
+def difference(before: Requests, after: Requests) -> tuple[dict[str, Any], dict[str, Any]]:
     """What was asked for, and what is, where the two differ; an abort by its reason."""
 
-    def told(asked: Asked) -> dict[str, Any]:
-        return {name: getattr(asked, name) for name in Asked.__dataclass_fields__} | {
-            "abort": asked.abort.reason if asked.abort is not None else None
+    def told(requests: Requests) -> dict[str, Any]:
+        return {name: getattr(requests, name) for name in Requests.__dataclass_fields__} | {
+            "abort": requests.abort.reason if requests.abort is not None else None
         }
 
     was, is_now = told(before), told(after)
@@ -200,9 +200,9 @@ def _gate(rollout: Rollout, target: int) -> int | None:
     return None
 
 
-def _aborting(asked: Asked, cause: RollBack) -> Asked:
+def _aborting(requests: Requests, cause: RollBack) -> Requests:
     """The first abort is the one that counts."""
-    return asked if asked.abort is not None else replace(asked, abort=cause)
+    return requests if requests.abort is not None else replace(requests, abort=cause)
 
 
 def _wait(step: int) -> str:

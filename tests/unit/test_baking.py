@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, NoVerdict, Source
 from hotswap.domain.baking import SECONDS_NEEDED, extended, is_decided, look_interval
-from hotswap.domain.policy import Asked, Bake, Extend, GoTo, RollBack, Rollout, next_action
+from hotswap.domain.policy import Bake, Extend, GoTo, Requests, RollBack, Rollout, next_action
 from hotswap.domain.strategy import Step
 from hotswap.domain.verdict import MetricResult, Outcome, Verdict
 from hotswap.schemas.strategy import CanaryConfig
@@ -53,14 +53,14 @@ def test_a_bake_is_extended_in_proportion_to_what_its_evidence_needs(
 
 
 def test_the_policy_extends_and_then_bakes_until_its_new_end() -> None:
-    action = next_action(BAKING.judged(inconclusive(40)), Asked(), now=UNTIL)
+    action = next_action(BAKING.judged(inconclusive(40)), Requests(), now=UNTIL)
     assert action == Extend(1_100, "the bake of step 1 goes on for 40 s: may yet be chance")
     longer = BAKING.extended(until=1_100)
-    assert next_action(longer, Asked(), now=UNTIL) == Bake(until=1_100, deadline=DEADLINE)
+    assert next_action(longer, Requests(), now=UNTIL) == Bake(until=1_100, deadline=DEADLINE)
     passed = longer.judged(Verdict(Outcome.PASS, "fine"))
-    assert not isinstance(next_action(passed, Asked(), now=1_099), GoTo), "a look within its threshold is no end"
-    assert isinstance(next_action(passed, Asked(), now=1_100), GoTo)
-    assert isinstance(next_action(longer.judged(inconclusive(40)), Asked(), now=DEADLINE), RollBack)
+    assert not isinstance(next_action(passed, Requests(), now=1_099), GoTo), "a look within its threshold is no end"
+    assert isinstance(next_action(passed, Requests(), now=1_100), GoTo)
+    assert isinstance(next_action(longer.judged(inconclusive(40)), Requests(), now=DEADLINE), RollBack)
     assert longer.at_step(0).bake_until is None
 
 
@@ -75,7 +75,7 @@ def test_what_a_watch_returns_for_an_extension_is_extended_a_moment_later(later:
     ]
     assert 1_000 < len(returned) < len(looks)
     early = [
-        at for at in returned if not isinstance(next_action(BAKING.judged(verdict), Asked(), now=at + later), Extend)
+        at for at in returned if not isinstance(next_action(BAKING.judged(verdict), Requests(), now=at + later), Extend)
     ]
     assert early == [], "it has until its deadline"
 

@@ -9,7 +9,7 @@ from hotswap.analysis.figures import Outlook
 from hotswap.analysis.judge import Judging
 from hotswap.domain.analysis import Entities, Look, NoVerdict
 from hotswap.domain.baking import concluded
-from hotswap.domain.policy import Asked, RollBack, Rollout, next_action
+from hotswap.domain.policy import Requests, RollBack, Rollout, next_action
 from hotswap.domain.strategy import Step
 from hotswap.domain.traffic import FULL, Counts
 from hotswap.domain.verdict import Outcome, Reason, Verdict
@@ -73,7 +73,7 @@ def test_the_outlook_is_in_proportion_to_what_has_been_seen() -> None:
 )
 def test_a_deadline_without_proof_says_what_to_do_and_calls_chance_no_failure(outcome: Outcome, reason: Reason) -> None:
     rollout = Rollout((Step(1_000, 60, 180),), weight_verified_at=0.0, verdict=Verdict(outcome, "it says"))
-    action = next_action(rollout, Asked(), now=180.0)
+    action = next_action(rollout, Requests(), now=180.0)
     assert isinstance(action, RollBack)
     assert action.reason is reason
     for word in (str(outcome), "it says", "`promote`", "`bakeDeadline`", "`onNoVerdict: hold`"):

@@ -14,11 +14,11 @@ from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.fleet import Shift
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.policy import (
-    Asked,
     Bake,
     GoTo,
     Hold,
     Promote,
+    Requests,
     RollBack,
     Rollout,
     Wait,
@@ -233,23 +233,23 @@ class Play:
 
     def __init__(self, config: CanaryConfig) -> None:
         self.rollout = Rollout(config.plan(), rules=config.rules())
-        self.asked = Asked()
+        self.requests = Requests()
         self.now = 1_000.0
         self.status = S.PROGRESSING
         self.weights: list[int] = []
 
     def hear(self, word: str, number: int) -> None:
-        answer = say(word, verbs.Situation(self.status, self.asked, self.rollout), number)
+        answer = say(word, verbs.Situation(self.status, self.requests, self.rollout), number)
         if isinstance(answer, verbs.Effect):
-            self.asked = answer.asked
+            self.requests = answer.requests
         elif answer is not None:
             assert answer.why, "what has no effect says why"
 
     def step(self, word: str, outcome: Outcome) -> bool:
         """Do the one next thing; whether it has ended."""
-        action = next_action(self.rollout, self.asked, now=self.now)
-        if self.asked.abort is not None:
-            assert action == self.asked.abort
+        action = next_action(self.rollout, self.requests, now=self.now)
+        if self.requests.abort is not None:
+            assert action == self.requests.abort
         match action:
             case RollBack():
                 return True
@@ -278,12 +278,12 @@ class Play:
         if hold.until is not None:
             self.now = max(self.now, hold.until)
         elif word == "nothing":  # only a person ends a hold without a limit
-            self.asked = Asked(abort=RollBack(Reason.ABORTED, "somebody has to"))
+            self.requests = Requests(abort=RollBack(Reason.ABORTED, "somebody has to"))
 
     def go_to(self, position: int) -> None:
         if position > self.rollout.position:
-            _went_forward_for_a_reason(self.rollout, self.asked, position)
-        self.rollout, self.asked = self.rollout.at_step(position), self.asked.answered()
+            _went_forward_for_a_reason(self.rollout, self.requests, position)
+        self.rollout, self.requests = self.rollout.at_step(position), self.requests.answered()
         self.status = S.PROGRESSING
 
 
@@ -303,16 +303,16 @@ def test_no_config_and_nothing_said_moves_a_rollout_wrongly(
     pytest.fail("it never ends")
 
 
-def _went_forward_for_a_reason(rollout: Rollout, asked: Asked, position: int) -> None:
+def _went_forward_for_a_reason(rollout: Rollout, requests: Requests, position: int) -> None:
     step = rollout.step
     assert step is not None
     passed = rollout.verdict is not None and rollout.verdict.outcome is Outcome.PASS
-    person = asked.promote or asked.promote_full or asked.go_to == position
+    person = requests.promote or requests.promote_full or requests.go_to == position
     assert passed or person or not step.judged
     gates = [each.pause for each in rollout.steps[rollout.position : position] if each.pause is not None]
     if gates:
         assert len(gates) == 1, "no jump passes over an approval"
-        assert asked.approved == rollout.number or gates[0].on_limit is OnLimit.PROCEED
+        assert requests.approved == rollout.number or gates[0].on_limit is OnLimit.PROCEED
 
 
 def test_a_backtest_is_made_unless_it_is_left_out() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from hotswap.domain import verbs
 from hotswap.domain.lifecycle import DeploymentStatus as S
-from hotswap.domain.policy import Asked, HoldReason, RollBack, Rollout
+from hotswap.domain.policy import HoldReason, Requests, RollBack, Rollout
 from hotswap.domain.strategy import Pause, Step
 from hotswap.domain.traffic import FULL
 from hotswap.domain.verbs import Effect, NoEffect, Situation
@@ -22,18 +22,18 @@ ABORT = RollBack(Reason.ABORTED, "by ann")
 PHASES: dict[str, Situation] = {
     "pending": Situation(S.PENDING),
     "awaiting approval": Situation(S.AWAITING_APPROVAL),
-    "backtest awaits approval": Situation(S.AWAITING_APPROVAL, Asked(approved=verbs.START), gate=verbs.BACKTEST),
+    "backtest awaits approval": Situation(S.AWAITING_APPROVAL, Requests(approved=verbs.START), gate=verbs.BACKTEST),
     "validating": Situation(S.VALIDATING),
     "deploying": Situation(S.DEPLOYING),
     "setting a weight": Situation(S.PROGRESSING, rollout=SETTING),
     "baking": Situation(S.PROGRESSING, rollout=BAKING),
-    "paused": Situation(S.PAUSED, Asked(pause=True), BAKING.held(HoldReason.PAUSED, at=1010)),
+    "paused": Situation(S.PAUSED, Requests(pause=True), BAKING.held(HoldReason.PAUSED, at=1010)),
     "step awaits approval": Situation(
         S.PAUSED, rollout=Rollout(GATED, 1).verified(at=1000).held(HoldReason.APPROVAL, at=1060)
     ),
     "no verdict": Situation(S.PAUSED, rollout=BAKING.held(HoldReason.NO_VERDICT, at=1180)),
     "promoting": Situation(S.PROMOTING, rollout=Rollout(STEPS, 3)),
-    "aborting": Situation(S.PROGRESSING, Asked(abort=ABORT), BAKING),
+    "aborting": Situation(S.PROGRESSING, Requests(abort=ABORT), BAKING),
     "rolling back": Situation(S.ROLLING_BACK, rollout=BAKING),
     "ended": Situation(S.ACTIVE, rollout=Rollout(STEPS, 3)),
 }
@@ -55,7 +55,7 @@ STEPS_NOT = "it isn't stepping"
 NO_BAKE = "there is no bake to end"
 NO_WAIT = "nothing waits for an approval"
 NO_FAILURE = "no analysis of it has failed"
-PAUSES = Asked(pause=True)
+PAUSES = Requests(pause=True)
 BEFORE = {
     "approve": NO_WAIT,
     "reject": NO_WAIT,
@@ -65,7 +65,7 @@ BEFORE = {
     "promote full": NO_BAKE,
     "go to step 2": STEPS_NOT,
     "retry": NO_FAILURE,
-    "abort": Asked(abort=ABORT),
+    "abort": Requests(abort=ABORT),
     "scale": "until it is Active",
 }
 OVER = {
@@ -75,22 +75,26 @@ OVER = {
     "abort": "already",
     "scale": "what serves is scaled by",
 }
-FORWARD = {"promote": Asked(promote=True), "promote full": Asked(promote_full=True), "go to step 2": Asked(go_to=1)}
+FORWARD = {
+    "promote": Requests(promote=True),
+    "promote full": Requests(promote_full=True),
+    "go to step 2": Requests(go_to=1),
+}
 APPROVES = "approve or reject the step"
 
-TABLE: dict[str, dict[str, Asked | str]] = {
+TABLE: dict[str, dict[str, Requests | str]] = {
     "pending": BEFORE,
     "awaiting approval": {
         **BEFORE,
-        "approve": Asked(approved=0),
-        "reject": Asked(abort=RollBack(Reason.REJECTED, "rejected, by ann")),
+        "approve": Requests(approved=0),
+        "reject": Requests(abort=RollBack(Reason.REJECTED, "rejected, by ann")),
     },
     "backtest awaits approval": {
         **BEFORE,
-        "approve": Asked(approved=verbs.BACKTEST),
-        "reject": Asked(approved=verbs.START, abort=RollBack(Reason.REJECTED, "rejected, by ann")),
-        "pause": Asked(approved=verbs.START, pause=True),
-        "abort": Asked(approved=verbs.START, abort=ABORT),
+        "approve": Requests(approved=verbs.BACKTEST),
+        "reject": Requests(approved=verbs.START, abort=RollBack(Reason.REJECTED, "rejected, by ann")),
+        "pause": Requests(approved=verbs.START, pause=True),
+        "abort": Requests(approved=verbs.START, abort=ABORT),
     },
     "validating": BEFORE,
     "deploying": BEFORE,
@@ -100,28 +104,28 @@ TABLE: dict[str, dict[str, Asked | str]] = {
         **BEFORE,
         **FORWARD,
         "pause": "paused already",
-        "resume": Asked(),
-        "abort": Asked(pause=True, abort=ABORT),
+        "resume": Requests(),
+        "abort": Requests(pause=True, abort=ABORT),
     },
     "step awaits approval": {
         **BEFORE,
-        "approve": Asked(approved=2),
-        "reject": Asked(abort=RollBack(Reason.REJECTED, "rejected, by ann")),
+        "approve": Requests(approved=2),
+        "reject": Requests(abort=RollBack(Reason.REJECTED, "rejected, by ann")),
         "pause": APPROVES,
         "resume": APPROVES,
         "promote": APPROVES,
         "promote full": "step 2 needs an approval first",
-        "go to step 2": Asked(go_to=1),
+        "go to step 2": Requests(go_to=1),
     },
     "no verdict": {
         **BEFORE,
         **FORWARD,
         "pause": "retry judges again",
         "resume": "retry judges again",
-        "retry": Asked(retry=True),
+        "retry": Requests(retry=True),
     },
     "promoting": {**BEFORE, "pause": "steps no more"},
-    "aborting": {**OVER, "abort": Asked(abort=ABORT)},
+    "aborting": {**OVER, "abort": Requests(abort=ABORT)},
     "rolling back": OVER,
     "ended": OVER,
 }
@@ -132,9 +136,9 @@ TABLE: dict[str, dict[str, Asked | str]] = {
 def test_every_verb_in_every_phase(phase: str, verb: str) -> None:
     answer = VERBS[verb](PHASES[phase])
     expected = TABLE[phase][verb]
-    if isinstance(expected, Asked):
+    if isinstance(expected, Requests):
         assert isinstance(answer, Effect)
-        assert answer.asked == expected
+        assert answer.requests == expected
         assert answer.message
     else:
         assert isinstance(answer, NoEffect)
@@ -153,7 +157,7 @@ def test_an_approval_opens_the_wait_that_is_meant_and_once() -> None:
     assert isinstance(verbs.approve(waiting, step=3), NoEffect), "an early one"
     first = verbs.approve(waiting, step=2)
     assert isinstance(first, Effect)
-    assert isinstance(verbs.approve(replace(waiting, asked=first.asked), step=None), NoEffect), "a doubled one"
+    assert isinstance(verbs.approve(replace(waiting, requests=first.requests), step=None), NoEffect), "a doubled one"
 
 
 @pytest.mark.parametrize("step", [0, 4, 99])
@@ -174,14 +178,14 @@ def test_no_jump_passes_over_an_approval() -> None:
 def test_the_first_abort_counts() -> None:
     again = verbs.abort(PHASES["aborting"], RollBack(Reason.ABORTED, "by eve"))
     assert isinstance(again, Effect)
-    assert again.asked.abort == ABORT
+    assert again.requests.abort == ABORT
 
 
 def test_the_difference_is_what_a_word_has_changed_of_what_is_asked_for() -> None:
     cause = RollBack(Reason.ABORTED, "aborted, by ann")
-    assert verbs.difference(Asked(), Asked()) == ({}, {})
-    assert verbs.difference(Asked(pause=True), Asked(promote=True)) == (
+    assert verbs.difference(Requests(), Requests()) == ({}, {})
+    assert verbs.difference(Requests(pause=True), Requests(promote=True)) == (
         {"pause": True, "promote": False},
         {"pause": False, "promote": True},
     )
-    assert verbs.difference(Asked(), Asked(abort=cause)) == ({"abort": None}, {"abort": "Aborted"})
+    assert verbs.difference(Requests(), Requests(abort=cause)) == ({"abort": None}, {"abort": "Aborted"})
