@@ -9,12 +9,12 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import (
     ActivityError,
-    ApplicationError,
     FailureError,
     WorkflowAlreadyStartedError,
     is_cancelled_exception,
@@ -41,12 +41,14 @@ with workflow.unsafe.imports_passed_through():
     from workflows.abandoning import abandoned_at_end
     from workflows.activity_options import until_done, waiting
     from workflows.attributes import ENVIRONMENT, MODEL, VERSION
-    from workflows.inbox import verb
+    from workflows.command_inputs import read_abort
     from workflows.shielding import uninterrupted
 
 AGAIN = timedelta(seconds=1)
 LATEST_AGAIN = timedelta(minutes=1)
 """Something holds the workflow id that no row tells of: such as a run that a person started by hand."""
+
+ABORT = 'Ends it before it began: {"by": "ann", "reason": "..."}'
 
 
 @workflow.defn(name="Queue")
@@ -195,9 +197,16 @@ class QueueWorkflow:
             f"`{request.deployment_id}`. {what}"
         )
 
-    # --- verbs --------------------------------------------------------------------------------------------------------
+    # --- commands -----------------------------------------------------------------------------------------------------
 
-    abort_update, abort_signal = verb("abort", Abort, 'Ends it before it began: {"by": "ann", "reason": "..."}')
+    @workflow.update(name="abort", description=ABORT)
+    async def abort_update(self, *inputs: Any) -> Answer:
+        self._abort = self._abort or read_abort(Abort, inputs)
+        return Answer(accepted=True, message="it leaves the queue", status=DeploymentStatus.PENDING)
+
+    @workflow.signal(name="abort", description=ABORT)
+    async def abort_signal(self, *inputs: Any) -> None:
+        self._abort = self._abort or read_abort(Abort, inputs)
 
     @workflow.signal(dynamic=True, description="Any other word: too early, and without effect")
     async def other_signal(self, name: str, _: Sequence[RawValue]) -> None:
@@ -207,11 +216,3 @@ class QueueWorkflow:
     async def other_update(self, name: str, _: Sequence[RawValue]) -> Answer:
         why = f"it waits for its turn, so there is nothing to {name} yet; only an abort has an effect"
         return Answer(accepted=False, message=why, status=DeploymentStatus.PENDING)
-
-    def hear(self, _: str, request: Abort) -> Answer:
-        self._abort = self._abort or request
-        return Answer(accepted=True, message="it leaves the queue", status=DeploymentStatus.PENDING)
-
-    def could_not_read(self, _: str, problem: ApplicationError) -> Abort:
-        """Never refused, not even a malformed one."""
-        return Abort(reason=f"what was said could not be read ({problem.message[:1000]})")

@@ -100,7 +100,7 @@ _UNPROVEN = frozenset(
 
 
 class _Driver:
-    """What `workflows/stepping.py` does with an action, without Temporal."""
+    """What `workflows/deployment/rollout.py` does with an action, without Temporal."""
 
     def __init__(
         self,

@@ -1,40 +1,28 @@
-"""The story that the Temporal Web UI tells of a deployment, in Markdown. Pure; lists, since tables lose their borders.
+"""The details that the Temporal Web UI shows of a deployment, in Markdown.
 
-Kept far below the 10 KB at which the details get slow: the newest notes only.
+Pure. Lists, since tables lose their borders there; and far below the 10 KB at which the details get slow, so it has the
+newest notes only.
 """
 
-from collections.abc import Sequence
-
-from hotswap.domain.backtest import BacktestReport, findings, summarised
-from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.backtest import findings, summarised
 from hotswap.domain.policy import Rollout
 from hotswap.domain.verdict import ArmFigures, Verdict
+from workflows.deployment.state import Progress
 
 MOST_NOTES = 12
 
 
-def summary(model: str, version: str, environment: str) -> str:
-    return f"{model} {version} to {environment}"
-
-
-def details(
-    *,
-    status: DeploymentStatus,
-    message: str,
-    backtest: BacktestReport | None = None,
-    rollout: Rollout | None,
-    verified_weight: int,
-    notes: Sequence[str],
-) -> str:
-    lines = [f"## {status}", "", message, "", f"Verified traffic: **{verified_weight / 100:g}%**"]
-    if backtest is not None:
-        lines += ["", "### Backtest", "", *(f"- {each}" for each in (summarised(backtest), *findings(backtest)))]
-    if rollout is not None:
+def details(progress: Progress, *, verified_weight: int) -> str:
+    """Describe where the deployment is, its backtest, its steps, the last verdict and the newest notes."""
+    lines = [f"## {progress.status}", "", progress.message, "", f"Verified traffic: **{verified_weight / 100:g}%**"]
+    if (report := progress.backtest) is not None:
+        lines += ["", "### Backtest", "", *(f"- {each}" for each in (summarised(report), *findings(report)))]
+    if (rollout := progress.rollout) is not None:
         lines += ["", "### Steps", "", *(_step(rollout, position) for position in range(len(rollout.steps)))]
         if rollout.verdict is not None:
             lines += ["", "### Last verdict", "", *_verdict(rollout.verdict)]
-    if notes:
-        lines += ["", "### Notes", "", *(f"- {note}" for note in notes[-MOST_NOTES:])]
+    if progress.notes:
+        lines += ["", "### Notes", "", *(f"- {note}" for note in progress.notes[-MOST_NOTES:])]
     return "\n".join(lines)
 
 

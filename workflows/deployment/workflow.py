@@ -1,0 +1,155 @@
+"""A deployment from request to Active, or back: the phases in order, and what follows when one of them ends early.
+
+Each phase is a part that shares one `Context`: it observes, decides by pure rules of `hotswap/domain`, applies that by
+an activity, and waits. What may have to be undone is on the undo log before it is done, so whatever goes wrong, in any
+phase, ends in a rollback that nothing interrupts. The workflow closes when the deployment is Active; the old version's
+retirement is a workflow of its own.
+"""
+
+import asyncio
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from activities.deployments import DeploymentActivities
+    from hotswap.domain.application import ApplicationSpec
+    from hotswap.domain.lifecycle import DeploymentStatus
+    from hotswap.domain.monitoring import AlertKind
+    from hotswap.domain.policy import Fail, RollBack
+    from hotswap.domain.registry import DeploymentBrief
+    from hotswap.domain.strategy import Step, immediate_steps
+    from hotswap.domain.verbs import START
+    from hotswap.domain.verdict import Reason
+    from hotswap.domain.vocabulary import DeploymentKind
+    from hotswap.messages import DeploymentInput, DeploymentOutcome
+    from workflows.activity_options import forward
+    from workflows.attributes import ENVIRONMENT, MODEL, STATUS, VERSION
+    from workflows.deployment.approvals import await_approval
+    from workflows.deployment.backtest import backtest
+    from workflows.deployment.commands import CommandHandlers
+    from workflows.deployment.completion import activate, fail, outcome, promote, raise_alert
+    from workflows.deployment.context import Context
+    from workflows.deployment.preparation import (
+        check_promotion_rule,
+        let_testers_in,
+        start_candidate,
+        take_slot,
+        validate,
+    )
+    from workflows.deployment.rollback import Rollback
+    from workflows.deployment.rollout import RolloutLoop
+    from workflows.deployment.state import RemoveReplicas, WithdrawTraffic
+    from workflows.failures import DeploymentStopped, cause_of, is_outcome
+    from workflows.shielding import uninterrupted
+
+
+@workflow.defn(name="Deployment")
+class DeploymentWorkflow(CommandHandlers):
+    @workflow.init
+    def __init__(self, request: DeploymentInput) -> None:
+        super().__init__(Context(request))
+
+    @workflow.run
+    async def run(self, request: DeploymentInput) -> DeploymentOutcome:
+        context = self._context
+        workflow.upsert_search_attributes(
+            [
+                MODEL.value_set(request.model),
+                VERSION.value_set(request.version),
+                ENVIRONMENT.value_set(request.environment),
+                STATUS.value_set(context.progress.status),
+            ]
+        )
+        try:
+            result = await self._go_forward()
+        except BaseException as error:
+            if not is_outcome(error):
+                raise
+            cause = cause_of(error)
+            ending = fail(context, cause) if isinstance(cause, Fail) else Rollback(context).run(cause)
+            result = await uninterrupted(ending)
+            if result.reason is Reason.ROLLBACK_FAILED:
+                raise ApplicationError(result.message, type=Reason.ROLLBACK_FAILED, non_retryable=True) from error
+            was_aborted = context.commands.requests.abort is not None
+            if is_cancelled_exception(error) or (workflow.cancellation_reason() and not was_aborted):
+                raise asyncio.CancelledError from error
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return result
+
+    async def _go_forward(self) -> DeploymentOutcome:
+        context, request = self._context, self._context.request
+        brief = await self._open()
+        spec = brief.application_spec(warmup_timeout_seconds=request.warmup_timeout.total_seconds())
+        context.traffic.stable = brief.stable
+        if brief.status.is_terminal:
+            context.show_status(brief.status, f"it was {brief.status} already when this run began")
+            return outcome(context, Reason.WORKFLOW_LOST)
+        if request.recover:
+            return await self._recover(brief, spec)
+        if brief.is_split and brief.stable is not None:
+            context.undo.push(WithdrawTraffic())
+        if workflow.cancellation_reason() is not None:
+            raise asyncio.CancelledError
+        if context.undo.withdrawal is not None:
+            await Rollback(context).take_back(brief.left_behind)
+        if request.approval_required:
+            deadline = request.config.approval_deadline
+            await await_approval(context, START, "waits for an approval of its start", within=deadline)
+        is_emergency = request.emergency is not None
+        if request.kind is DeploymentKind.ROLLOUT:
+            if not is_emergency:
+                await take_slot(context)
+            if request.promotion is not None:
+                await check_promotion_rule(context, request.promotion)
+            await validate(context, brief)
+        immediate = brief.stable is None or request.kind is DeploymentKind.ROLLBACK or is_emergency
+        is_warm = brief.warm is not None and brief.warm.application == spec.name
+        plan = await start_candidate(context, spec, is_warm=is_warm, immediate=immediate)
+        await backtest(context, spec, plan, immediate=immediate)
+        if not immediate and plan.candidate > 0:
+            await let_testers_in(context)
+        await RolloutLoop(context, spec).run(self._steps(immediate=immediate), plan)
+        if is_emergency:
+            await raise_alert(context, AlertKind.EMERGENCY, self._skipped_bakes(spec))
+        return await promote(context, spec, plan)
+
+    async def _open(self) -> DeploymentBrief:
+        """Read what to deploy, and end what was lost here: no stop gives up the answer, which says what to undo."""
+        request = self._context.request
+        return await uninterrupted(
+            workflow.execute_activity_method(
+                DeploymentActivities.open_deployment,
+                request.deployment_id,
+                **forward("read what to deploy", deadline=request.config.progress_deadline),
+            )
+        )
+
+    async def _recover(self, brief: DeploymentBrief, spec: ApplicationSpec) -> DeploymentOutcome:
+        """End what a lost run began: forward where its version serves already, else back."""
+        context = self._context
+        if brief.is_promoted and brief.status is DeploymentStatus.PROMOTING:
+            return await uninterrupted(activate(context, spec))
+        if brief.warm is not None and brief.warm.application == spec.name:
+            context.undo.push(RemoveReplicas(spec.name))
+        if brief.status is not DeploymentStatus.PENDING:
+            published = brief.is_weighted or brief.was_verified or brief.is_promoted
+            context.undo.push(WithdrawTraffic(published=published, promoted=brief.is_promoted))
+        raise DeploymentStopped(RollBack(Reason.WORKFLOW_LOST, "its workflow was terminated, or never started"))
+
+    def _steps(self, *, immediate: bool) -> tuple[Step, ...]:
+        request = self._context.request
+        if not immediate:
+            return request.config.plan()
+        if request.emergency is not None:
+            return immediate_steps()
+        if request.kind is DeploymentKind.ROLLOUT and workflow.patched("watch-first-version"):
+            return request.config.first_plan()
+        return immediate_steps()
+
+    def _skipped_bakes(self, spec: ApplicationSpec) -> str:
+        request = self._context.request
+        return (
+            f"{spec.model} {spec.version} went to 100% of {request.environment} without a bake, asked for by "
+            f"{request.initiated_by}: {request.emergency}"
+        )
