@@ -1,23 +1,29 @@
 """Multipart uploads in S3, by which people send artifacts straight there: HotSwap signs each part, and sees none.
 
-What is there of an upload is asked of S3 each time, so neither side has to remember what a killed one had sent. The S3
-client keeps these calls to itself (their names begin with an underscore); the version is locked and tests make them.
+What is there of an upload is asked of S3 each time, so neither side has to remember what a killed one had sent.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from http import HTTPStatus
 
-from minio.datatypes import Part
-from minio.error import InvalidResponseError, S3Error
-
 from hotswap.settings import StorageSettings
-from hotswap.storage.objects import IMPATIENT, Patience, answering, encryption, s3_client, status_of
+from hotswap.storage.objects import IMPATIENT, Patience, S3Client, answering, encryption, is_found, s3_client, status_of
 
 URL_LIFETIME = timedelta(hours=1)
 COMPLETING_TAKES = 12
 """Times as long as anything else: S3 may put gigabytes together before it says a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What S3 has noted of a part: how large it is, and the tag by which it knows the content."""
+
+    size: int
+    etag: str
+
 
 PartsThere = Mapping[int, Part]
 """What S3 has of an upload, by number."""
@@ -32,44 +38,59 @@ class MultipartUploads:
 
     def __init__(self, settings: StorageSettings, patience: Patience = IMPATIENT) -> None:
         self._settings = settings
+        self._patience = patience
         self._bucket = settings.bucket
-        self._sse = encryption(settings)
-        self._client = s3_client(settings, patience=patience)
-        self._completing = s3_client(settings, patience=replace(patience, read=patience.read * COMPLETING_TAKES))
+
+    @cached_property
+    def _client(self) -> S3Client:
+        return s3_client(self._settings, patience=self._patience)
+
+    @cached_property
+    def _completing(self) -> S3Client:
+        longer = replace(self._patience, read=self._patience.read * COMPLETING_TAKES)
+        return s3_client(self._settings, patience=longer)
+
+    @cached_property
+    def _signer(self) -> S3Client:
         # The host is part of what is signed, so it is the one that they will ask who send.
-        self._signer = s3_client(settings, endpoint=settings.public_endpoint)
+        return s3_client(self._settings, endpoint=self._settings.public_endpoint)
 
     def begin(self, key: str) -> str:
         """The upload's id in S3; its parts are encrypted as it is begun."""
-        headers = dict(self._sse.headers()) if self._sse is not None else {}
         with answering(self._settings):
-            return str(self._client._create_multipart_upload(self._bucket, key, headers))
+            begun = self._client.create_multipart_upload(Bucket=self._bucket, Key=key, **encryption(self._settings))
+            return str(begun["UploadId"])
 
     def parts(self, key: str, upload_id: str) -> PartsThere | None:
         """What is there of it, by number (at most 1,000); None where S3 knows no such upload (any more)."""
+        from botocore.exceptions import ClientError
+
         with answering(self._settings):
             try:
-                found = self._client._list_parts(self._bucket, key, upload_id, max_parts=1000)
-            except (S3Error, InvalidResponseError) as error:
+                found = self._client.list_parts(Bucket=self._bucket, Key=key, UploadId=upload_id, MaxParts=1000)
+            except ClientError as error:
                 if status_of(error) == HTTPStatus.NOT_FOUND:
                     return None
                 raise
-        return {part.part_number: part for part in found.parts}
+            return {part["PartNumber"]: Part(part["Size"], part["ETag"]) for part in found.get("Parts", ())}
 
     def url(self, key: str, upload_id: str, number: int) -> str:
         """Where this part is PUT within the hour, by anybody who knows the address."""
-        query = {"partNumber": str(number), "uploadId": upload_id}
-        return str(
-            self._signer.get_presigned_url("PUT", self._bucket, key, expires=URL_LIFETIME, extra_query_params=query)
-        )
+        named = {"Bucket": self._bucket, "Key": key, "UploadId": upload_id, "PartNumber": number}
+        lifetime = int(URL_LIFETIME.total_seconds())
+        return str(self._signer.generate_presigned_url("upload_part", Params=named, ExpiresIn=lifetime))
 
     def complete(self, key: str, upload_id: str, parts: PartsThere) -> None:
         """Make one object of the parts. Raises PartsRefused where S3 has other parts, or none any more."""
-        ordered = [parts[number] for number in sorted(parts)]
+        from botocore.exceptions import ClientError
+
+        ordered = [{"PartNumber": number, "ETag": parts[number].etag} for number in sorted(parts)]
         with answering(self._settings):
             try:
-                self._completing._complete_multipart_upload(self._bucket, key, upload_id, ordered)
-            except (S3Error, InvalidResponseError) as error:
+                self._completing.complete_multipart_upload(
+                    Bucket=self._bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": ordered}
+                )
+            except ClientError as error:
                 if status_of(error) in {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND}:
                     raise PartsRefused from error
                 raise
@@ -77,26 +98,22 @@ class MultipartUploads:
     def abort(self, key: str, upload_id: str) -> None:
         """Throw away what is there of it; one that is gone already is no error."""
         with answering(self._settings):
-            try:
-                self._client._abort_multipart_upload(self._bucket, key, upload_id)
-            except (S3Error, InvalidResponseError) as error:
-                if status_of(error) != HTTPStatus.NOT_FOUND:
-                    raise
+            is_found(lambda: self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id))
 
     def abandoned(self, prefix: str, *, before: datetime) -> Iterator[tuple[str, str, datetime]]:
         """Key, id and beginning of those begun before then and neither completed nor aborted; at most 1,000."""
+        from botocore.exceptions import ClientError
+
         with answering(self._settings):
             try:
-                # Without a delimiter the client sends an empty one, by which rclone finds nothing; no key has a line's
-                # end.
-                found = self._client._list_multipart_uploads(self._bucket, prefix=prefix, delimiter="\n")
-            except (S3Error, InvalidResponseError) as error:
+                found = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=prefix)
+            except ClientError as error:
                 if status_of(error) == HTTPStatus.NOT_FOUND:  # rclone's way to say that there is none
                     return
                 raise
-        for upload in found.uploads:
-            if upload.initiated_time is not None and upload.initiated_time < before:
-                yield upload.object_name, upload.upload_id, upload.initiated_time
+            for upload in found.get("Uploads", ()):
+                if upload["Initiated"] < before:
+                    yield upload["Key"], upload["UploadId"], upload["Initiated"]
 
 
 def sizes_of_parts(size_bytes: int, *, least: int, most_parts: int = 1000) -> Iterable[int]:

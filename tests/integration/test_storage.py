@@ -1,5 +1,6 @@
 """What an S3 server refuses is told as what it is: a missing object, or credentials that it doesn't take."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,37 @@ from tests.fixtures.s3 import S3Server
 URI = "s3://ml-models/fraud.tar.gz"
 
 
-def test_what_is_uploaded_is_downloaded(s3: S3Server, tmp_path: Path) -> None:
+def test_what_is_uploaded_is_downloaded(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # S3 is one of our own servers
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
     storage = ObjectStorage(s3.settings())
     (tmp_path / "up").write_bytes(b"content")
     storage.upload(tmp_path / "up", URI)
     assert storage.download(URI, tmp_path / "down")[1] == 7
     assert (tmp_path / "down").read_bytes() == b"content"
+
+
+def test_a_bucket_is_made_once(s3: S3Server) -> None:
+    storage = ObjectStorage(s3.settings(bucket="other-models"))
+    assert not storage.is_reachable()
+    for _ in range(2):
+        storage.ensure_bucket()
+        assert storage.is_reachable()
+
+
+def test_objects_are_told_by_prefix_and_age_and_removed(s3: S3Server, tmp_path: Path) -> None:
+    storage = ObjectStorage(s3.settings())
+    (tmp_path / "up").write_bytes(b"content")
+    here, elsewhere = "s3://ml-models/uploads/a b/ü+1.tar", "s3://ml-models/other.tar"
+    for uri in (here, elsewhere):
+        storage.upload(tmp_path / "up", uri)
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    assert [(found.uri, found.size_bytes) for found in storage.objects("uploads/", before=later)] == [(here, 7)]
+    assert list(storage.objects("uploads/", before=later - timedelta(hours=1))) == []
+    for _ in range(2):
+        storage.remove(here)
+    assert [found.uri for found in storage.objects("", before=later)] == [elsewhere]
 
 
 @pytest.mark.parametrize("uri", [URI, "s3://no-such-bucket/fraud.tar.gz"])

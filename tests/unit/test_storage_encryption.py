@@ -1,5 +1,6 @@
 """What S3 is asked to encrypt by goes with every object that HotSwap writes: rclone, the tests' S3, ignores it."""
 
+import io
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -27,14 +28,15 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, dict[str, str]
     """Method, query and headers of each request that would go to S3."""
     seen: list[tuple[str, str, dict[str, str]]] = []
 
-    def answer(_: Any, method: str, url: str, headers: Mapping[str, str], **__: Any) -> urllib3.HTTPResponse:
+    def answer(_: Any, *, method: str, url: str, headers: Mapping[str, Any], **__: Any) -> urllib3.HTTPResponse:
         query = url.partition("?")[2]
-        seen.append((method, query.partition("=")[0], {name.lower(): value for name, value in headers.items()}))
+        texts = {name: value.decode() if isinstance(value, bytes) else value for name, value in headers.items()}
+        seen.append((method, query.partition("=")[0], {name.lower(): value for name, value in texts.items()}))
         body = BEGUN if query.startswith("uploads") else COMPLETED
         told = {"etag": "e", "content-type": "application/xml"}
-        return urllib3.HTTPResponse(body, headers=told, status=HTTPStatus.OK, preload_content=False)
+        return urllib3.HTTPResponse(io.BytesIO(body), headers=told, status=HTTPStatus.OK, preload_content=False)
 
-    monkeypatch.setattr(urllib3.PoolManager, "urlopen", answer)
+    monkeypatch.setattr(urllib3.HTTPConnectionPool, "urlopen", answer)
     return seen
 
 

@@ -1,15 +1,19 @@
 """How long who asks S3 for something waits for it."""
 
 import http.server
+import ssl
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from botocore.exceptions import SSLError
 
 from hotswap.domain.errors import Unavailable
 from hotswap.settings import StorageSettings
 from hotswap.storage.multipart import MultipartUploads
-from hotswap.storage.objects import IMPATIENT, ObjectStorage, Patience, s3_client
+from hotswap.storage.objects import ObjectStorage, Patience, s3_client
+from tests.fixtures.certificates import Authority
 from tests.fixtures.listening import listening
 
 PATIENCE = Patience(connect=1, read=0.1, retries=1)
@@ -39,6 +43,15 @@ class _Slow(http.server.BaseHTTPRequestHandler):
             """Who asked has given up, which is what is tested."""
 
 
+class _Quick(http.server.BaseHTTPRequestHandler):
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Nothing: the test's output is the test's."""
+
+
 @pytest.fixture
 def slow() -> Iterator[StorageSettings]:
     with listening(http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Slow)) as server:
@@ -56,16 +69,27 @@ def test_only_completing_an_upload_may_take_long(slow: StorageSettings) -> None:
     uploads.complete("m.tar", "u", {})
 
 
-@pytest.mark.parametrize("authority", [None, "/etc/hotswap/ca.pem"])
-def test_the_impatient_believe_the_same_certificates(authority: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    if authority is None:
-        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+@pytest.mark.slow
+@pytest.mark.parametrize("patience", [None, PATIENCE])
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_however_patient_it_believes_the_certificates_of_the_environment(
+    patience: Patience | None, is_trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, certificate, key = Authority(tmp_path), tmp_path / "tls.crt", tmp_path / "tls.key"
+    authority.issue(certificate, key)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    if is_trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
     else:
-        monkeypatch.setenv("SSL_CERT_FILE", authority)
-    settings = StorageSettings.model_validate({"access_key": "k", "secret_key": "s"})
-    patient, impatient = (
-        s3_client(settings, patience=patience)._http.connection_pool_kw for patience in (None, IMPATIENT)
-    )
-    said = {"timeout", "retries"}
-    assert {**impatient, **dict.fromkeys(said)} == {**patient, **dict.fromkeys(said)}
-    assert authority is None or impatient["ca_certs"] == authority
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Quick)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    with listening(server):
+        told = {"endpoint": f"127.0.0.1:{server.server_port}", "access_key": "k", "secret_key": "s", "use_tls": True}
+        client = s3_client(StorageSettings.model_validate(told), patience=patience)
+        if is_trusted:
+            client.head_bucket(Bucket="ml-models")
+        else:
+            with pytest.raises(SSLError, match="CERTIFICATE_VERIFY_FAILED"):
+                client.head_bucket(Bucket="ml-models")

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import urllib3
@@ -62,7 +63,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     """The rights that requests to S3 need, each with its resource."""
     seen: Asked = set()
 
-    def answer(_: Any, method: str, url: str, **__: Any) -> urllib3.HTTPResponse:
+    def answer(_: Any, *, method: str, url: str, **__: Any) -> urllib3.HTTPResponse:
         parts = urllib3.util.parse_url(url)
         bucket, _, key = (parts.path or "/").lstrip("/").partition("/")
         query = dict(each.partition("=")[::2] for each in (parts.query or "").split("&") if each)
@@ -71,10 +72,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
         body = ANSWERS.get(f"{method} {kind}", ANSWERS.get(kind, b""))
         if method == "POST" and kind == "uploadId":
             body = b"<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>"
-        told = {"etag": "e", "content-type": "application/xml", "last-modified": "Fri, 27 Nov 2026 12:00:00 GMT"}
+        told = {
+            "etag": "e",
+            "content-type": "application/xml",
+            "content-length": str(len(body)),
+            "last-modified": "Fri, 27 Nov 2026 12:00:00 GMT",
+        }
         return urllib3.HTTPResponse(io.BytesIO(body), headers=told, status=HTTPStatus.OK, preload_content=False)
 
-    monkeypatch.setattr(urllib3.PoolManager, "urlopen", answer)
+    monkeypatch.setattr(urllib3.HTTPConnectionPool, "urlopen", answer)
     return seen
 
 
@@ -97,7 +103,8 @@ def api(settings: StorageSettings, _: Path) -> None:
     storage.is_reachable()
     upload = uploads.begin(UPLOADED)
     there = uploads.parts(UPLOADED, upload) or {}
-    urllib3.PoolManager().request("PUT", uploads.url(UPLOADED, upload, 1))
+    address = urlsplit(uploads.url(UPLOADED, upload, 1))
+    urllib3.HTTPConnectionPool("s3").urlopen(method="PUT", url=f"{address.path}?{address.query}")
     uploads.complete(UPLOADED, upload, there)
     storage.size(f"s3://ml-models/{UPLOADED}")
     list(storage.objects("uploads/", before=now))
