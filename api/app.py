@@ -15,6 +15,10 @@ from functools import partial
 
 import uvicorn
 from fastapi import APIRouter, FastAPI
+from fastapi.telemetry import TelemetryConfig
+from hotswap.persistence.deployments.deployments.acceptance import acceptance
+from hotswap.persistence.deployments.deployments.reading import PostgresDeploymentReader
+from hotswap.persistence.registry.versions.reading import PostgresRegistryReader
 from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -49,7 +53,7 @@ from api import (
 from api.auth import Tokens
 from api.context import Parts
 from api.description import describe, operation_id
-from api.edge import Edge
+from api.edge import TELEMETRY, Edge
 from api.limits import RateLimits, impatient
 from api.orchestration import Orchestration
 from api.storage import StorageCalls
@@ -60,11 +64,9 @@ from hotswap.deployments.start import DeploymentStarter
 from hotswap.deployments.steer import Steering
 from hotswap.monitoring.drift import DriftMeter
 from hotswap.persistence.analysis.looks import PostgresLooks
-from hotswap.persistence.deployments.acceptance import acceptance
 from hotswap.persistence.deployments.capacity import PostgresCapacity
 from hotswap.persistence.deployments.freezes import PostgresFreezes
 from hotswap.persistence.deployments.history import PostgresHistory
-from hotswap.persistence.deployments.reading import PostgresDeploymentReader
 from hotswap.persistence.deployments.tenures import PostgresTenures
 from hotswap.persistence.deployments.turns import PostgresTurns
 from hotswap.persistence.monitoring.alerts import PostgresAlerts
@@ -82,7 +84,6 @@ from hotswap.persistence.records.outcomes import PostgresOutcomes
 from hotswap.persistence.registry.curation import PostgresCuration
 from hotswap.persistence.registry.garbage import PostgresGarbage
 from hotswap.persistence.registry.lineage import PostgresLineage
-from hotswap.persistence.registry.reading import PostgresRegistryReader
 from hotswap.persistence.registry.teams import PostgresTeams
 from hotswap.persistence.registry.uploads import PostgresUploads
 from hotswap.persistence.registry.validations import PostgresValidations
@@ -143,7 +144,7 @@ def create_app(settings: Settings) -> FastAPI:
     return assemble(lifespan=lifespan)
 
 
-def assemble(**options: object) -> FastAPI:
+def assemble(*, telemetry: TelemetryConfig = TELEMETRY, **options: object) -> FastAPI:
     """Routes, errors and the edge, without parts. Raises RuntimeError for a route that nobody guards."""
     app = FastAPI(
         title="HotSwap",
@@ -154,6 +155,7 @@ def assemble(**options: object) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=operation_id,
         responses={"default": {"model": ErrorBody}},  # so that the document has it; `describe` says when
+        telemetry=telemetry,
         **options,  # type: ignore[arg-type]
     )
     errors.install(app)

@@ -1,10 +1,10 @@
 """What every request meets first and every answer passes last: trace, reason, size limit, content type, the last net.
 
-Protects three rules: each answer names its trace id (of the caller's W3C `traceparent`, else of the trace that begins
-here where the API is traced, else his `x-request-id` if it is a decent one), and what is logged and audited meanwhile
-names it too; nobody can make the API hold more than a small body in memory; and no exception gets out as anything but
-the error format. JSON is read whatever content type was sent, as curl's `-d` does; that is safe since no route takes a
-cookie, so no other site's form can act for a user. Who may call what is left to `api.auth`.
+Protects three rules: each answer names its trace id (of the caller's W3C `traceparent`, else of the span that FastAPI
+began where the API is traced, else the caller's `x-request-id` if it is a decent one), and what is logged and audited
+meanwhile names it too; nobody can make the API hold more than a small body in memory; and no exception gets out as
+anything but the error format. JSON is read whatever content type was sent, as curl's `-d` does; that is safe since no
+route takes a cookie, so no other site's form can act for a user. Who may call what is left to `api.auth`.
 """
 
 import logging
@@ -12,8 +12,9 @@ import re
 import time
 import uuid
 
-from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, format_trace_id, get_current_span, get_tracer
+from fastapi.telemetry import TelemetryConfig
+from opentelemetry.context import get_current
+from opentelemetry.trace import format_trace_id, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import Histogram
 from starlette.datastructures import Headers, MutableHeaders
@@ -38,6 +39,15 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 UNTRACED = frozenset({"/health", "/health/ready", "/metrics"})
 """Asked every few seconds for ever, by nobody who would look at a trace."""
 
+TELEMETRY = TelemetryConfig(
+    exclude=lambda scope: scope["path"] in UNTRACED,
+    operation_spans=False,  # one span for a request: what is inside of it is Temporal's to tell
+    metrics=False,  # `REQUESTS`, by which alerts and dashboards go
+    logs=False,
+    auto_configure=False,  # `hotswap.telemetry.tracing` says where to, by our settings
+)
+"""What FastAPI tells of each request, within the trace of its caller; nothing where nobody set up tracing."""
+
 REQUESTS = Histogram(
     "hotswap_api_request_duration_seconds",
     "How long the API took for its answers.",
@@ -45,11 +55,10 @@ REQUESTS = Histogram(
 )
 
 logger = logging.getLogger(__name__)
-tracer = get_tracer(__name__)
 
 
 class Edge:
-    """Pure ASGI; outermost of all."""
+    """Pure ASGI; outermost of all but the span."""
 
     def __init__(self, app: ASGIApp, *, max_body_bytes: int = MAX_BODY_BYTES) -> None:
         self._app = app
@@ -59,16 +68,8 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        caller = _callers(scope)
-        if scope["path"] in UNTRACED:
-            await self._answer(scope, receive, send, get_current_span(caller))
-            return
-        with tracer.start_as_current_span("HTTP", caller, kind=SpanKind.SERVER) as span:
-            await self._answer(scope, receive, send, span)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, span: Span) -> None:
         request_id = _request_id(scope)
-        trace_id = _trace_id(span) or request_id
+        trace_id = _trace_id(scope) or request_id
         scope.setdefault("state", {}).update(trace_id=trace_id, request_id=request_id)
         logs.trace_id.set(trace_id)
         logs.reason.set(_reason(scope))
@@ -96,7 +97,7 @@ class Edge:
                 raise
             await answer_internal(trace_id=trace_id)(scope, receive, send_marked)
         finally:
-            _account(scope, status, time.perf_counter() - begun, span)
+            _account(scope, status, time.perf_counter() - begun)
 
     def _limited(self, receive: Receive) -> Receive:
         size = 0
@@ -121,35 +122,19 @@ class Edge:
         return answer(413, code=ValidationFailed.code, message=self._limit, trace_id=trace_id, headers=headers)
 
 
-def _callers(scope: Scope) -> Context:
-    """The trace that the caller is in, as W3C Trace Context words it."""
+def _trace_id(scope: Scope) -> str | None:
+    """Of the caller, as W3C Trace Context words it, else of our own span; None where neither of us traces."""
     headers = Headers(scope=scope)
-    return _TRACE_CONTEXT.extract({name: headers[name] for name in _TRACE_CONTEXT.fields if name in headers})
-
-
-def _trace_id(span: Span) -> str | None:
-    """None where nobody traces: neither the caller nor we."""
-    context = span.get_span_context()
+    carried = {name: headers[name] for name in _TRACE_CONTEXT.fields if name in headers}
+    context = get_current_span(_TRACE_CONTEXT.extract(carried, get_current())).get_span_context()
     return format_trace_id(context.trace_id) if context.is_valid else None
 
 
-def _account(scope: Scope, status: int, seconds: float, span: Span) -> None:
+def _account(scope: Scope, status: int, seconds: float) -> None:
     """By the route's template: what callers write as a path or method must not become a label."""
     route = getattr(scope.get("route"), "path", "")
     method = scope["method"] if scope["method"] in METHODS else "_OTHER"
     REQUESTS.labels(method, route, str(status)).observe(seconds)
-    if span.is_recording():
-        span.update_name(f"{method} {route}")
-        span.set_attributes(
-            {
-                "http.request.method": method,
-                "http.route": route,
-                "url.path": scope["path"],
-                "http.response.status_code": status,
-            }
-        )
-        if status >= 500:
-            span.set_status(Status(StatusCode.ERROR))
 
 
 def _request_id(scope: Scope) -> str:
