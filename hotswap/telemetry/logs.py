@@ -4,7 +4,7 @@ Logs are JSON lines on stderr, one object a record, so that one directory of fil
 searched with one tool; whoever runs the process decides where stderr goes. Readiness is a file that the process
 creates when it can do its work, and touches as long as its event loop turns: "it runs" and "it works" are different
 facts, and a supervisor that takes the first for the second starts dependents too early, and a frozen process never
-again. Traces are `hotswap/telemetry/tracing.py`'s business, metrics that of the processes that have some.
+again. Traces are `hotswap/telemetry/logs/tracing.py`'s business, metrics that of the processes that have some.
 """
 
 import asyncio
@@ -18,7 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.msgspec import MsgspecFormatter
 
 BEAT_SECONDS = 1.0
 
@@ -40,30 +41,26 @@ def traced(told: str | None) -> Iterator[None]:
         trace_id.reset(token)
 
 
-_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
-
-
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(MsgspecFormatter):
     """One JSON object a line: time, level, part, logger, message, `extra=` fields, and a traceback if there is one."""
 
     def __init__(self, part: str) -> None:
-        super().__init__()
+        super().__init__(
+            ["name", "message"],
+            rename_fields={"name": "logger", "exc_info": "exception", "stack_info": "stack"},
+            reserved_attrs=[*RESERVED_ATTRS, "color_message", "taskName"],
+            json_default=str,
+        )
         self._part = part
 
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "part": self._part,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
+    def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
+        """Begin the line with what every one of ours has."""
+        log_data["time"] = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        log_data["level"] = record.levelname.lower()
+        log_data["part"] = self._part
         if (traced := trace_id.get()) is not None:
-            line["trace_id"] = traced
-        line |= {name: value for name, value in record.__dict__.items() if name not in _STANDARD}
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line, enc_hook=str).decode()
+            log_data["trace_id"] = traced
+        super().add_fields(log_data, record, message_dict)
 
 
 def configure_logging(part: str, *, level: int = logging.INFO) -> None:
