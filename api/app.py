@@ -16,9 +16,6 @@ from functools import partial
 import uvicorn
 from fastapi import APIRouter, FastAPI
 from fastapi.telemetry import TelemetryConfig
-from hotswap.persistence.deployments.deployments.acceptance import acceptance
-from hotswap.persistence.deployments.deployments.reading import PostgresDeploymentReader
-from hotswap.persistence.registry.versions.reading import PostgresRegistryReader
 from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -64,9 +61,11 @@ from hotswap.deployments.start import DeploymentStarter
 from hotswap.deployments.steer import Steering
 from hotswap.monitoring.drift import DriftMeter
 from hotswap.persistence.analysis.looks import PostgresLooks
+from hotswap.persistence.deployments.acceptance import acceptance
 from hotswap.persistence.deployments.capacity import PostgresCapacity
 from hotswap.persistence.deployments.freezes import PostgresFreezes
 from hotswap.persistence.deployments.history import PostgresHistory
+from hotswap.persistence.deployments.reading import PostgresDeploymentReader
 from hotswap.persistence.deployments.tenures import PostgresTenures
 from hotswap.persistence.deployments.turns import PostgresTurns
 from hotswap.persistence.monitoring.alerts import PostgresAlerts
@@ -84,6 +83,7 @@ from hotswap.persistence.records.outcomes import PostgresOutcomes
 from hotswap.persistence.registry.curation import PostgresCuration
 from hotswap.persistence.registry.garbage import PostgresGarbage
 from hotswap.persistence.registry.lineage import PostgresLineage
+from hotswap.persistence.registry.reading import PostgresRegistryReader
 from hotswap.persistence.registry.teams import PostgresTeams
 from hotswap.persistence.registry.uploads import PostgresUploads
 from hotswap.persistence.registry.validations import PostgresValidations
