@@ -1,4 +1,4 @@
-"""The watch beside a bake: judges the candidate as often as `look_interval` says, and returns early on harm.
+"""The watch beside a bake: judges the candidate as often as `observation_interval` says, and returns early on harm.
 
 What it saw is stored with each verdict, and every few seconds what the judges have folded of it (the checkpoint). So a
 watch that is started again goes on from there: a killed worker loses nothing, a frozen one harms nothing, and the same
@@ -14,14 +14,14 @@ from dataclasses import replace
 
 from temporalio import activity
 
-from activities.acting import acting, note
-from activities.looking import Before, Sources, StepSources, Unseen
-from hotswap.domain.analysis import Bake, Checkpoint, Look
-from hotswap.domain.baking import concluded, is_decided, look_interval
+from activities.heartbeating import heartbeat_note, heartbeating
+from activities.observations import Before, NoObservation, Sources, StepSources
+from hotswap.domain.analysis import Bake, Checkpoint, Observation
+from hotswap.domain.baking import concluded, is_decided, observation_interval
 from hotswap.domain.proxies import Answered, Arms
 from hotswap.domain.verdict import Outcome, Verdict
 from hotswap.messages import Watch
-from hotswap.ports import Judge, Judging, Looks
+from hotswap.ports import Judge, Judging, Observations
 
 CHECKPOINT_SECONDS = 10.0
 SLICE = 100
@@ -29,13 +29,13 @@ SLICE = 100
 
 
 class AnalysisActivities:
-    def __init__(self, sources: Sources, looks: Looks, judge: Judge) -> None:
+    def __init__(self, sources: Sources, looks: Observations, judge: Judge) -> None:
         self._sources = sources
         self._looks = looks
         self._judge = judge
 
     @activity.defn
-    @acting
+    @heartbeating
     async def watch(self, step: Watch) -> Verdict:
         """Return on harm, when the bake has passed, or at the deadline with what is known by then."""
         judging = self._judge(
@@ -55,8 +55,8 @@ class AnalysisActivities:
                     begun_at=step.baseline.verified_at if step.extends else None,
                 ):
                     return verdict
-                note(f"{verdict.outcome}: {verdict.message}")
-                pause = look_interval(now - step.baseline.verified_at, step.policy)
+                heartbeat_note(f"{verdict.outcome}: {verdict.message}")
+                pause = observation_interval(now - step.baseline.verified_at, step.policy)
                 upcoming = (until for until in (step.bake_until, step.deadline) if until > now)
                 await asyncio.sleep(min(pause, *(until - now for until in upcoming)))
 
@@ -64,10 +64,10 @@ class AnalysisActivities:
         self, step: Watch, judging: Judging, sources: StepSources, past: "_Past"
     ) -> tuple[Verdict, float]:
         """What is known now, on record, and when that was: by the look itself, so that a replay decides alike."""
-        look: Look | None = None
+        look: Observation | None = None
         try:
             look = await sources.look()
-        except Unseen as why:
+        except NoObservation as why:
             at = self._sources.clock()
             verdict = judging.verdict(is_over=at >= step.bake_until)
             if verdict.outcome is not Outcome.HARM:
@@ -86,7 +86,7 @@ class AnalysisActivities:
 class _Past:
     """One analysis on record: what it saw, what it said of it, and what its judges had folded last."""
 
-    def __init__(self, looks: Looks, judging: Judging, step: Watch) -> None:
+    def __init__(self, looks: Observations, judging: Judging, step: Watch) -> None:
         self._looks = looks
         self._judging = judging
         self._deployment_id = step.subject.deployment_id
@@ -114,10 +114,10 @@ class _Past:
                     return None
                 return Before(answered, Arms(last.candidate, last.stable), self._judging.concurrent)
             after = some[-1].at
-            note(f"goes on from what was seen before, {after - begun_at:.0f} s of it so far")
+            heartbeat_note(f"goes on from what was seen before, {after - begun_at:.0f} s of it so far")
             await asyncio.sleep(0)
 
-    async def record(self, verdict: Verdict, look: Look | None = None, answered: Answered | None = None) -> None:
+    async def record(self, verdict: Verdict, look: Observation | None = None, answered: Answered | None = None) -> None:
         """Store the verdict, the look that it was made on, and from time to time a checkpoint.
 
         `answered` is what each proxy had counted by that look.

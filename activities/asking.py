@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from activities.acting import note
+from activities.heartbeating import heartbeat_note
 from hotswap.domain.backtest import RecordedRequest, Reply
 from hotswap.domain.errors import Unavailable
 from hotswap.ports import ReplicaAsker, ServeCluster
@@ -32,7 +32,7 @@ class Replicas:
                 self._targets = ()
                 if time.monotonic() >= until:
                     raise
-                note(f"waits for a replica: {error.message}")
+                heartbeat_note(f"waits for a replica: {error.message}")
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _next(self) -> str:

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from temporalio import activity
 
-from activities.acting import acting, note
 from activities.asking import POLL_SECONDS, Replicas
+from activities.heartbeating import heartbeat_note, heartbeating
 from hotswap.domain.backtest import AT_ONCE, Asked, BacktestReport, RecordedRequest, Reply, ReplyKind
 from hotswap.domain.errors import Unavailable
 from hotswap.messages import BacktestVersion
@@ -51,10 +51,10 @@ class BacktestActivities:
         self._clock = clock
 
     @activity.defn
-    @acting
+    @heartbeating
     async def backtest(self, request: BacktestVersion) -> BacktestReport:
         """Ask, compare, keep the report and answer it. What follows from it is the workflow's decision."""
-        note("reads what the stable was asked")
+        heartbeat_note("reads what the stable was asked")
         recorded = await self._backtests.sample(request.stable, model=request.model, most=request.samples)
         asking = _Asking(
             Replicas(self._cluster, self._asker, request.candidate, request.model),
@@ -88,7 +88,7 @@ class _Asking:
         for number, request in enumerate(requests):
             if time.monotonic() - begun > ALONE_SHARE * seconds:
                 break
-            note(f"has asked {number} of {len(requests)} recorded requests")
+            heartbeat_note(f"has asked {number} of {len(requests)} recorded requests")
             asked.append(await self._alone(request, candidate_first=number % 2 == 0))
         await self._ask_again(asked, until=begun + AGAIN_SHARE * seconds)
         # What either of them has not answered alone takes its time, and is known.
@@ -96,7 +96,7 @@ class _Asking:
         for start in range(0, len(fit), AT_ONCE):
             if time.monotonic() - begun > seconds:
                 break
-            note(f"asks {AT_ONCE} at a time, and has asked {start} of {len(fit)} so")
+            heartbeat_note(f"asks {AT_ONCE} at a time, and has asked {start} of {len(fit)} so")
             group = fit[start : start + AT_ONCE]
             together = await self._together([asked[each] for each in group], candidate_first=start // AT_ONCE % 2 == 0)
             for position, each in zip(group, together, strict=True):
@@ -118,7 +118,9 @@ class _Asking:
             for each in failures:
                 if time.monotonic() > until:
                     return
-                note(f"asks again what the candidate has failed, round {number}: {len(found)} of {len(failures)}")
+                heartbeat_note(
+                    f"asks again what the candidate has failed, round {number}: {len(found)} of {len(failures)}"
+                )
                 found.append(await self._alone(asked[each].request, candidate_first=(len(found) + number) % 2 == 0))
             for each, again in zip(failures, found, strict=True):
                 asked[each] = replace(asked[each], again=(*asked[each].again, again))

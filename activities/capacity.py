@@ -4,7 +4,7 @@ for, and a promise before what serves is scaled.
 
 from temporalio import activity
 
-from activities.acting import acting
+from activities.heartbeating import heartbeating
 from hotswap.deployments.capacity import Planner, Wanted
 from hotswap.domain.errors import InsufficientCapacity, ValidationFailed
 from hotswap.domain.strategy import immediate_steps
@@ -16,7 +16,7 @@ class CapacityActivities:
         self._planner = planner
 
     @activity.defn
-    @acting
+    @heartbeating
     async def plan_capacity(self, request: PlanCapacity) -> PlannedCapacity:
         """Return the plan with what it takes promised. Raises InsufficientCapacity with the sum."""
         spec = request.spec
@@ -38,7 +38,7 @@ class CapacityActivities:
         return PlannedCapacity(plan=planned.plan, retired=planned.retire, released=planned.scale_by_load)
 
     @activity.defn
-    @acting
+    @heartbeating
     async def resize_replicas(self, request: ResizeReplicas) -> None:
         """Promise what serves so many replicas. Raises InsufficientCapacity, ValidationFailed and Conflict."""
         await self._planner.scale(

@@ -17,7 +17,7 @@ import time
 
 from temporalio import activity
 
-from activities.acting import note
+from activities.heartbeating import heartbeat_note
 from hotswap.domain.application import ApplicationHealth, ApplicationState, Desired
 from hotswap.ports import DesiredApplications, ServeCluster
 
@@ -68,7 +68,7 @@ class Convergence:
                 return
             building = sorted(name for name, state in (found or {}).items() if state.is_building)
             if building and time.monotonic() < patient_until:
-                note(f"waits until Ray Serve has built {', '.join(building)}")
+                heartbeat_note(f"waits until Ray Serve has built {', '.join(building)}")
                 await asyncio.sleep(POLL_SECONDS)
                 continue
             async with self._turn:

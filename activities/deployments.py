@@ -2,27 +2,27 @@
 
 from temporalio import activity
 
-from activities.acting import acting
+from activities.heartbeating import heartbeating
 from hotswap.domain.registry import DeploymentBrief
 from hotswap.messages import ApprovalGiven, Decision, Leftovers, QueueInput, Transition
-from hotswap.ports import Deployments, DesiredApplications, Turns
+from hotswap.ports import DeploymentQueue, Deployments, DesiredApplications
 from hotswap.telemetry.logs import traced
 
 
 class DeploymentActivities:
-    def __init__(self, deployments: Deployments, applications: DesiredApplications, turns: Turns) -> None:
+    def __init__(self, deployments: Deployments, applications: DesiredApplications, turns: DeploymentQueue) -> None:
         self._deployments = deployments
         self._applications = applications
         self._turns = turns
 
     @activity.defn
-    @acting
+    @heartbeating
     async def open_deployment(self, deployment_id: str) -> DeploymentBrief:
         """Bind the row to this run, which gives the run its traffic epoch."""
         return await self._deployments.open(deployment_id, run_id=activity.info().workflow_run_id or "")
 
     @activity.defn
-    @acting
+    @heartbeating
     async def find_leftovers(self) -> Leftovers:
         """Whatever may have lost its workflow."""
         return Leftovers(
@@ -32,14 +32,14 @@ class DeploymentActivities:
         )
 
     @activity.defn
-    @acting
+    @heartbeating
     async def record_transition(self, to: Transition) -> None:
         await self._deployments.transition(
             to.deployment_id, to.status, message=to.message, reason=to.reason, actor=to.actor
         )
 
     @activity.defn
-    @acting
+    @heartbeating
     async def record_decision(self, decision: Decision) -> None:
         with traced(decision.trace_id):
             await self._deployments.record_decision(
@@ -53,7 +53,7 @@ class DeploymentActivities:
             )
 
     @activity.defn
-    @acting
+    @heartbeating
     async def record_approval(self, approval: ApprovalGiven) -> None:
         with traced(approval.trace_id):
             if approval.must_be_proven:

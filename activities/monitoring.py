@@ -8,7 +8,7 @@ import logging
 
 from temporalio import activity
 
-from activities.acting import acting
+from activities.heartbeating import heartbeating
 from hotswap.domain.errors import HotSwapError
 from hotswap.domain.monitoring import Active, Alert, AlertKind, Finding, rolls_back
 from hotswap.messages import Announcement, DeploymentInput, Found, RaiseAlert, RollbackRequest, RollbackStarted
@@ -25,36 +25,36 @@ class MonitoringActivities:
         self._announcer = announcer
 
     @activity.defn
-    @acting
+    @heartbeating
     async def look_at_accuracy(self) -> Found:
         """Whether what serves predicts worse than before."""
         return await self._look(AlertKind.ACCURACY)
 
     @activity.defn
-    @acting
+    @heartbeating
     async def look_for_drift(self) -> Found:
         """Whether what is asked of what serves is what it was trained on."""
         return await self._look(AlertKind.DRIFT)
 
     @activity.defn
-    @acting
+    @heartbeating
     async def announce(self, announcement: Announcement) -> None:
         event = announcement.event.model_dump(mode="json", by_alias=True)
         await self._announcer.announce(announcement.webhook, event)
 
     @activity.defn
-    @acting
+    @heartbeating
     async def raise_alert(self, alert: RaiseAlert) -> None:
         """Put it on record; the monitor's next look tells of it."""
         await self._alerts.open_of(alert.deployment_id, alert.kind, alert.message)
 
     @activity.defn
-    @acting
+    @heartbeating
     async def mark_told(self, alert_id: str) -> None:
         await self._alerts.told(alert_id)
 
     @activity.defn
-    @acting
+    @heartbeating
     async def ask_for_rollback(self, alert: Alert) -> RollbackRequest:
         try:
             deployment = DeploymentInput.model_validate(await self._rollbacks.ask(alert))
@@ -63,7 +63,7 @@ class MonitoringActivities:
         return RollbackRequest(deployment=deployment)
 
     @activity.defn
-    @acting
+    @heartbeating
     async def record_rollback(self, begun: RollbackStarted) -> None:
         if begun.started:
             await self._alerts.rolled_back_by(begun.alert_id, begun.deployment_id)

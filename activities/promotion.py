@@ -2,17 +2,17 @@
 
 from temporalio import activity
 
-from activities.acting import acting
-from hotswap.domain.promotion import Tenure
+from activities.heartbeating import heartbeating
+from hotswap.domain.promotion import ActivePeriod
 from hotswap.messages import FindTenure
-from hotswap.ports import Tenures
+from hotswap.ports import ActivationHistory
 
 
 class PromotionActivities:
-    def __init__(self, tenures: Tenures) -> None:
-        self._tenures = tenures
+    def __init__(self, activation_history: ActivationHistory) -> None:
+        self._activation_history = activation_history
 
     @activity.defn
-    @acting
-    async def find_tenure(self, wanted: FindTenure) -> Tenure:
-        return await self._tenures.tenure(wanted.model, wanted.environment)
+    @heartbeating
+    async def find_tenure(self, wanted: FindTenure) -> ActivePeriod:
+        return await self._activation_history.active_period(wanted.model, wanted.environment)

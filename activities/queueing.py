@@ -8,55 +8,57 @@ import asyncio
 
 from temporalio import activity
 
-from activities.acting import acting, note
-from activities.waiting_room import WaitingRoom
-from hotswap.domain.queueing import Entry, Place, Standing
-from hotswap.messages import AwaitTurn, Call, LeaveQueue, Run, Turn
-from hotswap.ports import Bell, Slots, Turns
+from activities.heartbeating import heartbeat_note, heartbeating
+from activities.shared_poll import SharedPoll
+from hotswap.domain.queueing import QueueEntry, QueuePosition, QueueState
+from hotswap.messages import AwaitTurn, LeaveQueue, QueueAction, QueueDecision, Run
+from hotswap.ports import ConcurrencySlots, DeploymentQueue, QueueNotifications
 
 CLOSING_SECONDS = 0.2
 """A deployment has ended by its row a moment before its workflow has closed, which is what lets the next one start."""
 
 
 class QueueActivities:
-    def __init__(self, slots: Slots, turns: Turns, bell: Bell) -> None:
+    def __init__(
+        self, slots: ConcurrencySlots, turns: DeploymentQueue, queue_notifications: QueueNotifications
+    ) -> None:
         self._turns = turns
-        self._for_slots: WaitingRoom[Place | None] = WaitingRoom(bell, slots.places)
-        self._for_turns: WaitingRoom[Standing | None] = WaitingRoom(bell, turns.standings)
+        self._for_slots: SharedPoll[QueuePosition | None] = SharedPoll(queue_notifications, slots.places)
+        self._for_turns: SharedPoll[QueueState | None] = SharedPoll(queue_notifications, turns.standings)
 
     @activity.defn
-    @acting
+    @heartbeating
     async def take_slot(self, deployment_id: str) -> None:
         """Return when the deployment may run; it keeps its slot until it has ended."""
 
-        def has_slot(place: Place | None) -> bool:
-            note(place.message if place is not None else "")
+        def has_slot(place: QueuePosition | None) -> bool:
+            heartbeat_note(place.message if place is not None else "")
             return place is None
 
         await self._for_slots.wait(deployment_id, until=has_slot)
 
     @activity.defn
-    @acting
-    async def await_turn(self, waiting: AwaitTurn) -> Turn:
+    @heartbeating
+    async def await_turn(self, waiting: AwaitTurn) -> QueueDecision:
         """Return when there is something to do for it: its turn has come, or it has to make others end."""
 
-        def has_to_act(standing: Standing | None) -> bool:
+        def has_to_act(standing: QueueState | None) -> bool:
             if standing is None or standing.is_called:
                 return True
-            note(standing.place.message)
+            heartbeat_note(standing.place.message)
             return bool(_to_abort(standing.overtakes, waiting)) or any(each.is_queued for each in standing.overtakes)
 
         standing = await self._for_turns.wait(waiting.deployment_id, until=has_to_act)
         if standing is None:
-            return Turn(call=Call.NOTHING)
+            return QueueDecision(call=QueueAction.NOTHING)
         if standing.is_called:
             await asyncio.sleep(CLOSING_SECONDS)
-            return Turn(call=Call.START)
+            return QueueDecision(call=QueueAction.START)
         others = _to_abort(await self._turns.make_way(waiting.deployment_id), waiting)
-        return Turn(call=Call.ABORT_OTHERS, others=others)
+        return QueueDecision(call=QueueAction.ABORT_OTHERS, others=others)
 
     @activity.defn
-    @acting
+    @heartbeating
     async def leave_queue(self, leaving: LeaveQueue) -> bool:
         """End what never began; False when it has begun."""
         return await self._turns.leave(
@@ -68,7 +70,7 @@ class QueueActivities:
         )
 
 
-def _to_abort(overtaken: tuple[Entry, ...], waiting: AwaitTurn) -> tuple[Run, ...]:
+def _to_abort(overtaken: tuple[QueueEntry, ...], waiting: AwaitTurn) -> tuple[Run, ...]:
     """Runs that were not told yet; one that is just being started is told when it has been."""
     return tuple(
         Run(deployment_id=each.deployment_id, workflow_id=each.workflow_id, run_id=each.run_id)

@@ -8,7 +8,7 @@ taken for one that isn't known yet, since its replicas may well answer.
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from activities.acting import note
+from activities.heartbeating import heartbeat_note
 from hotswap.domain.application import ApplicationHealth, ApplicationState
 from hotswap.domain.capacity import Readiness
 from hotswap.domain.errors import ReplicasFailed
@@ -45,7 +45,7 @@ class ReadyReplicas:
             for name, state in found.items():
                 if name in lacking and state.health is ApplicationHealth.FAILED:
                     raise ReplicasFailed(f"the replicas of {name} can't start: {state.message}")
-            note("; ".join(waiting_for(name, number, found.get(name)) for name, number in lacking.items()))
+            heartbeat_note("; ".join(waiting_for(name, number, found.get(name)) for name, number in lacking.items()))
             await asyncio.sleep(POLL_SECONDS)
 
     async def until_more(self, application: str, than: int) -> Readiness:
@@ -66,7 +66,7 @@ class ReadyReplicas:
         if desired is None:
             return None
         state = (await self._cluster.applications()).get(application)
-        note(waiting_for(application, desired.full, state))
+        heartbeat_note(waiting_for(application, desired.full, state))
         return Readiness(min(_ready(state), desired.replicas), desired.replicas, desired.full)
 
 

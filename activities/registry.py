@@ -2,7 +2,7 @@
 
 from temporalio import activity
 
-from activities.acting import acting
+from activities.heartbeating import heartbeating
 from hotswap.domain.registry import Inspection, Registration, VersionRef
 from hotswap.messages import AddVersion
 from hotswap.ports import Inspector, Registry
@@ -14,7 +14,7 @@ class RegistryActivities:
         self._inspector = inspector
 
     @activity.defn
-    @acting
+    @heartbeating
     async def inspect_artifact(self, registration: Registration) -> Inspection:
         """Fetch, hash, unpack and read the artifact; nothing is written to the registry."""
         return await self._inspector.inspect(
@@ -25,6 +25,6 @@ class RegistryActivities:
         )
 
     @activity.defn
-    @acting
+    @heartbeating
     async def add_version(self, request: AddVersion) -> VersionRef:
         return await self._registry.add_version(request.registration, request.inspection)

@@ -9,8 +9,8 @@ import logging
 
 from temporalio import activity
 
-from activities.acting import acting, note
 from activities.convergence import Convergence
+from activities.heartbeating import heartbeat_note, heartbeating
 from activities.readiness import ReadyReplicas, waiting_for
 from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState, Desired
 from hotswap.domain.capacity import Readiness
@@ -35,7 +35,7 @@ class ReplicaActivities:
         self._serve = Convergence(desired, cluster)
 
     @activity.defn
-    @acting
+    @heartbeating
     async def start_replicas(self, spec: ApplicationSpec) -> None:
         """Return when every replica runs. Its deadline is the workflow's: Serve itself waits for ever for a GPU.
 
@@ -56,11 +56,11 @@ class ReplicaActivities:
                 raise ReplicasFailed(f"the replicas of {spec.name} can't start: {state.message}")
             elif state.health is ApplicationHealth.RUNNING and len(state.targets) >= wanted:
                 return
-            note(waiting_for(spec.name, wanted, state))
+            heartbeat_note(waiting_for(spec.name, wanted, state))
             await asyncio.sleep(POLL_SECONDS)
 
     @activity.defn
-    @acting
+    @heartbeating
     async def warm_up(self, spec: ApplicationSpec) -> None:
         """Return when every replica has answered on the very port that the proxies will use."""
         wanted = await self._wanted(spec.name)
@@ -70,13 +70,13 @@ class ReplicaActivities:
         await self._probe.warm_up(spec, state.targets)
 
     @activity.defn
-    @acting
+    @heartbeating
     async def count_replicas(self, application: str) -> int:
         """Those that it should have now. Raises Conflict for one that nobody wants any more."""
         return await self._wanted(application)
 
     @activity.defn
-    @acting
+    @heartbeating
     async def scale_replicas(self, request: ScaleReplicas) -> None:
         """Write all these numbers at once, and return when what grows is ready, warmed up where that is asked for.
 
@@ -91,13 +91,13 @@ class ReplicaActivities:
             await self.warm_up(request.warm_up)
 
     @activity.defn
-    @acting
+    @heartbeating
     async def await_replicas(self, request: AwaitReplicas) -> Readiness:
         """Return when more replicas are ready than were, or all of them."""
         return await self._ready.until_more(request.application, than=request.more_than)
 
     @activity.defn
-    @acting
+    @heartbeating
     async def release_replicas(self, application: str) -> None:
         """Let an application do so again that scales by load; any other stays as it is."""
         desired = await self._desired.one(application)
@@ -106,7 +106,7 @@ class ReplicaActivities:
             await self._serve.converge()
 
     @activity.defn
-    @acting
+    @heartbeating
     async def retire_replicas(self, application: str) -> None:
         """Return when the application is gone.
 
@@ -117,11 +117,11 @@ class ReplicaActivities:
         await self._desired.remove(application)
         await self._serve.converge()
         while application in await self._cluster.applications():
-            note(f"{application} drains")
+            heartbeat_note(f"{application} drains")
             await asyncio.sleep(POLL_SECONDS)
 
     @activity.defn
-    @acting
+    @heartbeating
     async def repair_applications(self) -> list[str]:
         """Write the rows anew where Ray Serve has lost one of them, or runs another; answers what differed."""
         found = await self._cluster.applications()

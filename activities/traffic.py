@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from temporalio import activity
 
-from activities.acting import acting, note
+from activities.heartbeating import heartbeat_note, heartbeating
 from activities.readiness import ReadyReplicas
 from hotswap.domain.capacity import Readiness, taken_back
 from hotswap.domain.errors import Unavailable
@@ -49,7 +49,7 @@ class TrafficActivities:
         self._reported: dict[str, ProxyReport] = {}
 
     @activity.defn
-    @acting
+    @heartbeating
     async def set_weight(self, request: SetWeight) -> VerifiedWeight:
         """Forward: publish when the replicas are there that hold it, and return when the weight is verified."""
         await self._ready.until_ready(request.needs)
@@ -58,7 +58,7 @@ class TrafficActivities:
         return await self._settled(verified, request.change) if request.settles else verified
 
     @activity.defn
-    @acting
+    @heartbeating
     async def make_active(self, request: SetWeight) -> VerifiedWeight:
         """Promote by relabel: the registry's pointer and the route change in one transaction."""
         await self._ready.until_ready(request.needs)
@@ -66,7 +66,7 @@ class TrafficActivities:
         return await self._verify(plan, request.change, share=request.share, progress=request.progress)
 
     @activity.defn
-    @acting
+    @heartbeating
     async def withdraw_candidate(self, request: WithdrawCandidate) -> Withdrawn:
         """Backward: published first, then written down, and done when no proxy sends the candidate anything more.
 
@@ -123,7 +123,7 @@ class TrafficActivities:
         before = {each.proxy: each.reported_at for each in reports}
         waits = set(verified.proxies)
         while waits and self._clock() - verified.verified_at < longest:
-            note(f"what is in flight at {', '.join(sorted(waits))} ends, before counts of this weight begin")
+            heartbeat_note(f"what is in flight at {', '.join(sorted(waits))} ends, before counts of this weight begin")
             await asyncio.sleep(SETTLE_POLL_SECONDS)
             reports = await self._reports(from_api=False)
             newer = [each for each in reports if each.reported_at != before.get(each.proxy)]
@@ -143,7 +143,7 @@ class TrafficActivities:
             silent = [report for report in reports if report.generation < plan.generation or key in report.held]
             if reports and not silent:
                 return reports
-            note(_held_by(plan, silent, key))
+            heartbeat_note(_held_by(plan, silent, key))
             await asyncio.sleep(POLL_SECONDS)
 
     async def _publish(self, plan: TrafficPlan) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from temporalio import activity
 
-from activities.acting import acting
+from activities.heartbeating import heartbeating
 from hotswap.domain.contract import kept
 from hotswap.domain.validation import ValidationReport
 from hotswap.messages import ValidateVersion
@@ -17,7 +17,7 @@ class ValidationActivities:
         self._inspector = inspector
 
     @activity.defn
-    @acting
+    @heartbeating
     async def validate_version(self, request: ValidateVersion) -> ValidationReport:
         """Look at the version and at what it would stand beside, and let pass what an Admin said may."""
         version = request.version

@@ -60,14 +60,14 @@ from hotswap.deployments.rollback import WayBack
 from hotswap.deployments.start import DeploymentStarter
 from hotswap.deployments.steer import Steering
 from hotswap.monitoring.drift import DriftMeter
-from hotswap.persistence.analysis.looks import PostgresLooks
+from hotswap.persistence.analysis.observations import PostgresObservations
 from hotswap.persistence.deployments.acceptance import acceptance
+from hotswap.persistence.deployments.activation_history import PostgresActivationHistory
 from hotswap.persistence.deployments.capacity import PostgresCapacity
+from hotswap.persistence.deployments.deployment_queue import PostgresDeploymentQueue
 from hotswap.persistence.deployments.freezes import PostgresFreezes
 from hotswap.persistence.deployments.history import PostgresHistory
 from hotswap.persistence.deployments.reading import PostgresDeploymentReader
-from hotswap.persistence.deployments.tenures import PostgresTenures
-from hotswap.persistence.deployments.turns import PostgresTurns
 from hotswap.persistence.monitoring.alerts import PostgresAlerts
 from hotswap.persistence.monitoring.drift import PostgresDriftRecords
 from hotswap.persistence.monitoring.gauges import PostgresGauges, RedisGauges
@@ -201,10 +201,10 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             teams=PostgresTeams(sessions),
             service_tokens=PostgresServiceTokens(sessions),
             history=PostgresHistory(sessions),
-            looks=PostgresLooks(sessions),
+            looks=PostgresObservations(sessions),
             monitoring=PostgresMonitoring(sessions),
             alerts=PostgresAlerts(sessions),
-            tenures=PostgresTenures(sessions),
+            activation_history=PostgresActivationHistory(sessions),
             plans=PostgresTrafficPlans(sessions),
             bus=RedisTrafficBus(redis),
             freezes=PostgresFreezes(sessions),
@@ -224,7 +224,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             orchestration=orchestration,
             starter=starter,
             dry_run=DryRun(starter),
-            steering=Steering(deployments, PostgresTurns(sessions), orchestration),
+            steering=Steering(deployments, PostgresDeploymentQueue(sessions), orchestration),
             way_back=WayBack(settings, deployments),
             gauges={"postgresql": PostgresGauges(sessions).read, "redis": RedisGauges(redis).read},
             probes={

@@ -21,11 +21,11 @@ from hotswap.deployments.steer import Steering
 from hotswap.domain.access import Principal
 from hotswap.domain.vocabulary import Role
 from hotswap.monitoring.drift import DriftMeter
-from hotswap.persistence.analysis.looks import PostgresLooks
+from hotswap.persistence.analysis.observations import PostgresObservations
+from hotswap.persistence.deployments.activation_history import PostgresActivationHistory
 from hotswap.persistence.deployments.freezes import PostgresFreezes
 from hotswap.persistence.deployments.history import PostgresHistory
 from hotswap.persistence.deployments.reading import PostgresDeploymentReader
-from hotswap.persistence.deployments.tenures import PostgresTenures
 from hotswap.persistence.monitoring.alerts import PostgresAlerts
 from hotswap.persistence.monitoring.gauges import Gauge
 from hotswap.persistence.monitoring.policies import PostgresMonitoring
@@ -68,10 +68,10 @@ class Parts:
     teams: PostgresTeams
     service_tokens: PostgresServiceTokens
     history: PostgresHistory
-    looks: PostgresLooks
+    looks: PostgresObservations
     monitoring: PostgresMonitoring
     alerts: PostgresAlerts
-    tenures: PostgresTenures
+    activation_history: PostgresActivationHistory
     plans: PostgresTrafficPlans
     bus: TrafficBus
     freezes: PostgresFreezes

@@ -100,7 +100,7 @@ async def list_what_served(
 ) -> Page[ServedView]:
     """What has served and who put it there, the newest first."""
     window = paging.window("history", Instant, Number)
-    found = await parts.tenures.history(model, environment=environment, at=at, window=window)
+    found = await parts.activation_history.history(model, environment=environment, at=at, window=window)
     return paging.page("history", [ServedView.model_validate(asdict(served)) for served in found.items], found)
 
 

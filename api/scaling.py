@@ -26,7 +26,7 @@ async def scale(
     deployment = await parts.deployments.deployment(deployment_id)
     environment = deployment.environment
     check_may_change(caller, environment)
-    serving = await parts.tenures.serving(deployment.model, environment)
+    serving = await parts.activation_history.serving(deployment.model, environment)
     if serving is None or serving.deployment_id != deployment_id:
         by = f"; {serving.deployment_id} does" if serving is not None else ""
         raise Conflict(

@@ -24,8 +24,8 @@ from hotswap.analysis.concentration import Concentration
 from hotswap.analysis.evidence import log_evidence
 from hotswap.analysis.judge import Judging
 from hotswap.analysis.lumps import BOUNDS
-from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Look, Metric, Moments, Reading, Source
-from hotswap.domain.traffic import FULL, Counts
+from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, Moments, Observation, Reading, Source
+from hotswap.domain.traffic import TOTAL_WEIGHT, Counts
 from hotswap.domain.verdict import Outcome
 
 RUNS = 1_000
@@ -109,7 +109,7 @@ def _check_errors(failed: Ints, found: Ints) -> None:
         judging = _judging(ERRORS)
         for at in range(1, _until(found[run], failed.shape[-1]) + 1):
             mine, theirs = (Counts(completed=RATE * at, server_errors=int(failed[arm, run, at - 1])) for arm in (0, 1))
-            judging.add(Look(float(at), mine, theirs))
+            judging.add(Observation(float(at), mine, theirs))
             _compare(judging, at, int(found[run]))
 
 
@@ -168,7 +168,7 @@ def _check_latency(recorded: Sequence[NDArray[np.float64]], found: int) -> None:
         for arm in (0, 1):
             latency = {repr(float(BOUNDS[place])): int(new[arm, place]) for place in np.flatnonzero(new[arm])}
             arms[arm] += Counts(completed=RATE, latency=latency)
-        judging.add(Look(float(at), arms[0], arms[1]))
+        judging.add(Observation(float(at), arms[0], arms[1]))
         _compare(judging, at, found)
 
 
@@ -209,14 +209,14 @@ def ten_metrics(_: np.random.Generator) -> Figure:
         Metric("p95", Source.LATENCY, JudgeName.QUANTILE, threshold=RATIO, quantile=0.95),
         *(Metric(f"mean{number}", Source.CONFIDENCE, JudgeName.MEAN, threshold=0.1) for number in range(7)),
     )
-    judging = Judging(AnalysisPolicy(metrics), weight=FULL // 2, reference=None, prior_evidence={})
+    judging = Judging(AnalysisPolicy(metrics), weight=TOTAL_WEIGHT // 2, reference=None, prior_evidence={})
     latency = {str(1000 * place): 1 for place in range(1, 101)}
     took = []
     for at in range(1, 201):
         counts = Counts(completed=100 * at, latency=dict.fromkeys(latency, at))
         moments = Moments(100 * at, 50.0 * at, 30.0 * at)
         readings = {f"mean{number}": Reading(float(at), moments, moments) for number in range(7)}
-        look = Look(float(at), counts, counts, readings)
+        look = Observation(float(at), counts, counts, readings)
         began = time.perf_counter()
         judging.add(look)
         judging.verdict()
@@ -229,13 +229,13 @@ def ten_metrics(_: np.random.Generator) -> Figure:
 def hundred_deployments(_: np.random.Generator) -> Figure:
     """The judges' part of watching: a look and a verdict a second for each, of errors and latency."""
     policy = AnalysisPolicy((ERRORS, LATENCY))
-    watched = [Judging(policy, weight=FULL // 2, reference=None, prior_evidence={}) for _ in range(100)]
+    watched = [Judging(policy, weight=TOTAL_WEIGHT // 2, reference=None, prior_evidence={}) for _ in range(100)]
     seconds = 10
     began = time.process_time()
     for at in range(1, seconds + 1):
         counts = Counts(completed=100 * at, latency={str(1000 * place): at for place in range(1, 101)})
         for judging in watched:
-            judging.add(Look(float(at), counts, counts))
+            judging.add(Observation(float(at), counts, counts))
             judging.verdict()
     cores = (time.process_time() - began) / seconds
     return Figure(
@@ -260,7 +260,7 @@ def _false_alarms(name: str, found: Ints) -> Figure:
 
 def _judging(metric: Metric) -> Judging:
     policy = AnalysisPolicy((metric,), alpha=ALPHA)
-    return Judging(policy, weight=FULL // 2, reference=None, prior_evidence={})
+    return Judging(policy, weight=TOTAL_WEIGHT // 2, reference=None, prior_evidence={})
 
 
 def _some(found: Ints) -> list[int]:

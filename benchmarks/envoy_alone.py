@@ -41,14 +41,14 @@ async def _change_weights(place: Path) -> list[float]:
         await gateway.start_envoy()
         targets = {arm.application: ("127.0.0.1:9",) for arm in arms}
         version = write_resources(directory / CDS, clusters(targets, api="127.0.0.1:9"))
-        while (await admin.taken()).cds != version:
+        while (await admin.accepted_versions()).cds != version:
             pass
         seconds = []
         for weight in range(100, 100 * (CHANGES + 1), 100):
             plan = TrafficPlan(weight, (_route(*arms, weight),))
             begun = time.perf_counter()
             version = write_resources(directory / RDS, [route_configuration(plan)])
-            while (await admin.taken()).rds != version:
+            while (await admin.accepted_versions()).rds != version:
                 pass
             seconds.append(time.perf_counter() - begun)
         return seconds

@@ -31,11 +31,11 @@ from serving.counting import GrowingCounts
 from serving.draining import Draining
 from serving.envoy import prepare
 from serving.envoy.admin import EnvoyAdmin
-from serving.envoy.chosen import application_of, cluster_names
 from serving.envoy.clusters import clusters
 from serving.envoy.fallback import Fallback, composite_cluster, fallbacks
 from serving.envoy.files import api_address, current_jwt_filter, write_resources
 from serving.envoy.gateway import CDS, ECDS, RDS
+from serving.envoy.pinned_clusters import application_of, cluster_names
 from serving.envoy.routes import route_configuration
 from serving.ray.client import RayServeClient
 
@@ -50,7 +50,7 @@ DRAIN_SECONDS = 6.0
 logger = logging.getLogger(__name__)
 
 
-class Known(msgspec.Struct):
+class AgentState(msgspec.Struct):
     """What the agent starts with when nobody answers it; `applied` is what Envoy has taken of the plan."""
 
     plan: TrafficPlan = TrafficPlan()
@@ -58,7 +58,7 @@ class Known(msgspec.Struct):
     targets: dict[str, tuple[str, ...]] = {}
 
 
-class NotTaken(Exception):
+class ConfigNotAccepted(Exception):
     """Envoy didn't take a file in time; the message says why as far as Envoy tells."""
 
 
@@ -73,7 +73,7 @@ class Agent:
         self._admin = admin
         self._api = PlanEndpoint(settings)
         self._issuer = IssuerKeys(settings.oidc) if settings.oidc.issuer is not None else None
-        self._known = self._read_known()
+        self._state = self._read_state()
         self._kept = b""
         self._active: dict[str, int] | None = None
         self._counts = GrowingCounts(self._directory / "counts.json")
@@ -110,8 +110,8 @@ class Agent:
             await asyncio.sleep(POLL_SECONDS)
 
     def _learn_plan(self, plan: TrafficPlan) -> None:
-        if plan.generation > self._known.plan.generation:
-            self._known.plan = plan
+        if plan.generation > self._state.plan.generation:
+            self._state.plan = plan
             self._changed.set()
 
     async def _follow_replicas(self) -> None:
@@ -128,14 +128,14 @@ class Agent:
             # While Ray doesn't answer its replicas may well do: the last addresses stay.
             return False
         targets = {name: state.targets for name, state in states.items() if state.targets}
-        routed = self._known.plan.applications
+        routed = self._state.plan.applications
         # Unless its port was given to another's replica, as a restart may: that one would answer 404 in its name.
         taken = {target for found in targets.values() for target in found}
-        for name, last in self._known.targets.items():
+        for name, last in self._state.targets.items():
             if name in routed:
                 targets.setdefault(name, tuple(target for target in last if target not in taken))
-        changed = targets != self._known.targets
-        self._known.targets = targets
+        changed = targets != self._state.targets
+        self._state.targets = targets
         return changed
 
     # --- making it so -------------------------------------------------------------------------------------------------
@@ -146,12 +146,12 @@ class Agent:
                 async with asyncio.timeout(REPEAT_SECONDS):
                     await self._changed.wait()
             self._changed.clear()
-            plan, before = self._known.plan, (self._acknowledged, self._problem, self._held)
+            plan, before = self._state.plan, (self._acknowledged, self._problem, self._held)
             try:
                 self._held = await self._apply(plan)
                 self._acknowledged, self._problem = plan.generation, None
                 mark_ready()
-            except (httpx.HTTPError, NotTaken, OSError, ValueError) as error:
+            except (httpx.HTTPError, ConfigNotAccepted, OSError, ValueError) as error:
                 self._problem = f"plan {plan.generation} is not applied: {error}"
             if (self._acknowledged, self._problem, self._held) != before:
                 for said in filter(None, (self._problem, *self._held.values())):
@@ -167,15 +167,15 @@ class Agent:
             await self._learn_replicas()
         applied, held = self._with_held_routes(plan)
         cds = write_resources(self._directory / CDS, self._clusters(applied))
-        await self._taken("cds", cds)
+        await self._await_accepted("cds", cds)
         routes = route_configuration(applied, self._settings.oidc, is_ready=self._has_answers(applied))
         rds = write_resources(self._directory / RDS, [routes])
         keys = self._write_keys()
-        await self._taken("rds", rds)
+        await self._await_accepted("rds", rds)
         if keys is not None:
-            await self._taken("ecds", keys)
-        self._known.applied = applied
-        self._keep_known()
+            await self._await_accepted("ecds", keys)
+        self._state.applied = applied
+        self._keep_state()
         return held
 
     def _write_keys(self) -> str | None:
@@ -196,18 +196,18 @@ class Agent:
 
     def _clusters(self, applied: TrafficPlan) -> list[dict[str, Any]]:
         """Routes never name a cluster that Envoy doesn't have yet, nor lose one that a request may be on."""
-        before, now = self._known.applied, time.monotonic()
+        before, now = self._state.applied, time.monotonic()
         names = self._own_clusters.beside(cluster_names(applied), before=cluster_names(before), now=now)
         wanted = fallbacks(applied)
         kept = self._fallbacks.beside(wanted, before=fallbacks(before), now=now)
-        targets = {name: self._known.targets.get(application_of(name), ()) for name in names}
+        targets = {name: self._state.targets.get(application_of(name), ()) for name in names}
         by_cluster = {each.cluster: each for each in (*kept, *wanted)}
         composites = [composite_cluster(by_cluster[name]) for name in sorted(by_cluster)]
         return [*clusters(targets, api=api_address(self._settings)), *composites]
 
     def _with_held_routes(self, plan: TrafficPlan) -> tuple[TrafficPlan, dict[str, str]]:
         """The plan, but with each route as it was before whose candidate has weight and nobody to answer."""
-        before = {route.key: route for route in self._known.applied.routes}
+        before = {route.key: route for route in self._state.applied.routes}
         routes, held = [], {}
         for route in plan.routes:
             if reason := self._lacks_replicas(route):
@@ -229,13 +229,13 @@ class Agent:
         return not any(self._has_nobody(arm) for route in applied.routes for _, arm, weight in route.arms if weight)
 
     def _has_nobody(self, arm: Arm | None) -> bool:
-        return arm is not None and not self._known.targets.get(arm.application)
+        return arm is not None and not self._state.targets.get(arm.application)
 
-    async def _taken(self, file: str, version: str) -> None:
+    async def _await_accepted(self, file: str, version: str) -> None:
         deadline = time.monotonic() + TAKE_SECONDS
-        while getattr(await self._admin.taken(), file) != version:
+        while getattr(await self._admin.accepted_versions(), file) != version:
             if time.monotonic() > deadline:
-                raise NotTaken(f"Envoy has not taken {file}.json{self._rejection()}")
+                raise ConfigNotAccepted(f"Envoy has not taken {file}.json{self._rejection()}")
             await asyncio.sleep(0.002)
 
     def _rejection(self) -> str:
@@ -264,7 +264,7 @@ class Agent:
             try:
                 tally = await self._admin.tally()
                 self._active = tally.active
-                self._counts.add(tally, now=time.time(), serving=cluster_names(self._known.applied))
+                self._counts.add(tally, now=time.time(), serving=cluster_names(self._state.applied))
             except (httpx.HTTPError, OSError):
                 return False
         return True
@@ -277,7 +277,7 @@ class Agent:
             counts=self._counts.totals,
             problem=self._problem,
             held=self._held,
-            replicas={application: len(targets) for application, targets in self._known.targets.items()},
+            replicas={application: len(targets) for application, targets in self._state.targets.items()},
             active=self._active,
         )
         try:
@@ -286,18 +286,18 @@ class Agent:
             with contextlib.suppress(httpx.HTTPError, OSError):
                 await self._api.report(report)
 
-    def _keep_known(self) -> None:
+    def _keep_state(self) -> None:
         """Write down what the agent starts with, where that is something new."""
-        kept = msgspec.json.encode(self._known)
+        kept = msgspec.json.encode(self._state)
         if kept != self._kept:
             write_atomically(self._directory / "known.json", kept)
             self._kept = kept
 
-    def _read_known(self) -> Known:
+    def _read_state(self) -> AgentState:
         try:
-            return msgspec.json.decode((self._directory / "known.json").read_bytes(), type=Known)
+            return msgspec.json.decode((self._directory / "known.json").read_bytes(), type=AgentState)
         except (FileNotFoundError, msgspec.MsgspecError):
-            return Known()
+            return AgentState()
 
 
 class PlanEndpoint:

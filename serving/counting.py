@@ -10,7 +10,7 @@ import msgspec
 
 from hotswap.domain.traffic import Counts
 from hotswap.storage.files import write_atomically
-from serving.envoy.admin import Tally
+from serving.envoy.admin import AnswerCounters
 
 FORGET_SECONDS = 600.0
 
@@ -34,7 +34,7 @@ class GrowingCounts:
     def totals(self) -> dict[str, Counts]:
         return dict(self._kept.totals)
 
-    def add(self, tally: Tally, *, now: float, serving: Set[str]) -> None:
+    def add(self, tally: AnswerCounters, *, now: float, serving: Set[str]) -> None:
         """Take in Envoy's counters as they stand at `now` (Unix time, seconds).
 
         Envoy shows an application for as long as Envoy runs. What is not `serving` any more is forgotten after a while,

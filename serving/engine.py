@@ -33,7 +33,16 @@ from hotswap.inference.records import InferenceRecord, encode_record, to_json
 from serving import request_headers
 from serving.asgi import ClientGone, Receive, unless_gone
 from serving.batching import Batcher
-from serving.forms import MOST_INSTANCES, Asked, Batch, Form, Headers, OneInstance, RawHeaders, json_headers
+from serving.codecs import (
+    MOST_INSTANCES,
+    Batch,
+    OneInstance,
+    ParsedRequest,
+    RawHeaders,
+    RequestCodec,
+    RequestHeaders,
+    json_headers,
+)
 from serving.golden import attempt, made_up_request, problem_of
 from serving.open_inference import OpenInference
 from serving.pace import Pace
@@ -112,46 +121,46 @@ class Engine:
 
     def _write_in_every_form(self, answers: Sequence[Prediction], kind: str) -> None:
         """Raises InferenceFailed where one can't be written: then no client of that form could be answered."""
-        for form in (self.one, self.batch, self.tensors):
+        for codec in (self.one, self.batch, self.tensors):
             try:
-                for asked, answer in itertools.product(form.rehearsals(), answers):
-                    form.answer(asked, "warm-up", [answer], 0.0)
+                for asked, answer in itertools.product(codec.rehearsals(), answers):
+                    codec.answer(asked, "warm-up", [answer], 0.0)
             except Exception as error:
                 raise InferenceFailed(
-                    f"{self.spec.name} fails {kind}: its answer can't be written as {form.name}: {error}"
+                    f"{self.spec.name} fails {kind}: its answer can't be written as {codec.name}: {error}"
                 ) from error
 
     async def warm_up_aside(self) -> int:
         """`warm_up` while the event loop goes on answering."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self.warm_up)
 
-    async def infer(self, body: bytes, *, form: Form, headers: Headers, receive: Receive) -> Answer:
+    async def infer(self, body: bytes, *, codec: RequestCodec, headers: RequestHeaders, receive: Receive) -> Answer:
         """The answer to one request, whose record is spooled by then, unless it is asked again.
 
         Raises ClientGone, and records nothing, when the client leaves before its prediction is there.
         """
         requested_at, begun = time.time(), time.perf_counter()
         request_id = request_headers.request_id(headers)
-        asked: Asked | None = None
+        asked: ParsedRequest | None = None
         instances: list[Any] = []
         predictions: list[Prediction] = []
         prediction: str | None = None
         problem: HotSwapError | None = None
         model_seconds: float | None = None
         try:
-            asked = form.read(body, headers)
+            asked = codec.read(body, headers)
             request_id = asked.request_id or request_id
-            self._check(asked.instances, form)
+            self._check(asked.instances, codec)
             instances = asked.instances
-            predictions, model_seconds = await self._predict(instances, receive, form)
+            predictions, model_seconds = await self._predict(instances, receive, codec)
             latency_ms = _milliseconds_since(begun)
-            answer, prediction = self._written(form, asked, request_id, predictions, latency_ms)
+            answer, prediction = self._written(codec, asked, request_id, predictions, latency_ms)
         except HotSwapError as error:
             problem, predictions, latency_ms = error, [], _milliseconds_since(begun)
             status = status_of(problem)
             # What this version can't take another may: the stable is asked what a candidate refuses.
             marks = [*self.headers, _REFUSED] if status == BAD_REQUEST else self.headers
-            answer = status, marks, form.refuse(problem, request_id)
+            answer = status, marks, codec.refuse(problem, request_id)
         if _BACKTEST in headers:
             return _with_time(answer, model_seconds)
         outcome, why = _outcome(problem, latency_ms, headers)
@@ -169,12 +178,12 @@ class Engine:
                     fallback_from=request_headers.fallback_from(headers),
                     chosen_by=request_headers.chosen_by(headers),
                     entity=request_headers.entity(headers, model=self.spec.model),
-                    form=form.kind,
+                    form=codec.kind,
                     tensors=asked.tensors if asked is not None else None,
                     attempt=request_headers.attempt(headers),
-                    batch=form.is_batch,
+                    batch=codec.is_batch,
                     instances=len(instances),
-                    features=to_json(instances if form.is_batch else instances[0] if instances else None),
+                    features=to_json(instances if codec.is_batch else instances[0] if instances else None),
                     prediction=prediction,
                     confidence=predictions[0].confidence if len(predictions) == 1 else None,
                     latency_ms=latency_ms,
@@ -187,14 +196,14 @@ class Engine:
         )
         return answer
 
-    def _check(self, instances: list[Any], form: Form) -> None:
+    def _check(self, instances: list[Any], codec: RequestCodec) -> None:
         if not 0 < len(instances) <= MOST_INSTANCES:
             raise ValidationFailed.of("instances", f"must be 1 to {MOST_INSTANCES}")
         for position, instance in enumerate(instances):
-            self._schema.check_quickly(instance, form.field(position))
+            self._schema.check_quickly(instance, codec.field(position))
 
     async def _predict(
-        self, instances: list[Any], receive: Receive, form: Form
+        self, instances: list[Any], receive: Receive, codec: RequestCodec
     ) -> tuple[list[Prediction], float | None]:
         """The predictions, and how many seconds the model took; None where it answered other requests together."""
         try:
@@ -209,11 +218,16 @@ class Engine:
         except Exception as error:
             if isinstance(error, ArithmeticError):
                 for position, instance in enumerate(instances):
-                    self._schema.check(instance, form.field(position))
+                    self._schema.check(instance, codec.field(position))
             raise self._failed(error) from error
 
     def _written(
-        self, form: Form, asked: Asked, request_id: str, predictions: list[Prediction], latency_ms: float
+        self,
+        codec: RequestCodec,
+        asked: ParsedRequest,
+        request_id: str,
+        predictions: list[Prediction],
+        latency_ms: float,
     ) -> tuple[Answer, str]:
         """The answer, and the predictions as its record keeps them.
 
@@ -224,8 +238,8 @@ class Engine:
             raise self._failed(problem, f": {problem}")
         values = [row.value for row in predictions]
         try:
-            answer = (200, *form.answer(asked, request_id, predictions, latency_ms))
-            return answer, to_json(values if form.is_batch else values[0])
+            answer = (200, *codec.answer(asked, request_id, predictions, latency_ms))
+            return answer, to_json(values if codec.is_batch else values[0])
         except Exception as error:
             raise self._failed(error) from error
 
@@ -268,7 +282,9 @@ def _milliseconds_since(begun: float) -> float:
     return (time.perf_counter() - begun) * 1000
 
 
-def _outcome(problem: HotSwapError | None, latency_ms: float, headers: Headers) -> tuple[InferenceStatus, str | None]:
+def _outcome(
+    problem: HotSwapError | None, latency_ms: float, headers: RequestHeaders
+) -> tuple[InferenceStatus, str | None]:
     """What the record says; an answer that comes when the proxy has given it up is nobody's, another may have been."""
     if problem is not None:
         return InferenceStatus.FAILED, f"{problem.code}: {problem.message}"[:1000]

@@ -9,8 +9,8 @@ import msgspec
 from hotswap.domain.errors import HotSwapError, InferenceFailed, MethodNotAllowed, NotFound, ValidationFailed
 from serving import request_headers
 from serving.asgi import ClientGone, Receive, Scope, Send, lifespan, whole_body
+from serving.codecs import MOST_BODY_BYTES, RawHeaders, RequestCodec, RequestHeaders
 from serving.engine import Answer, Engine, status_of
-from serving.forms import MOST_BODY_BYTES, Form, Headers, RawHeaders
 from serving.open_inference import Resource
 
 _engine: Engine | None = None
@@ -43,13 +43,13 @@ class InferenceApp:
 async def _respond(engine: Engine, scope: Scope, receive: Receive) -> Answer:
     headers = dict(scope["headers"])
     path: str = scope["path"]
-    form: Form
+    codec: RequestCodec
     if scope["method"] == "POST" and path.endswith(f"/api/v1/inference/{engine.spec.model}"):
-        form = engine.one
+        codec = engine.one
     elif scope["method"] == "POST" and path.endswith(f"/api/v1/inference/{engine.spec.model}/batch"):
-        form = engine.batch
+        codec = engine.batch
     elif (resource := engine.tensors.resource(path)) is Resource.INFER and scope["method"] == "POST":
-        form = engine.tensors
+        codec = engine.tensors
     elif resource is not None:
         return _described(engine, resource, scope, headers)
     elif scope["method"] == "POST" and path == f"/{engine.spec.name}/warm-up":
@@ -60,11 +60,11 @@ async def _respond(engine: Engine, scope: Scope, receive: Receive) -> Answer:
     body = await whole_body(receive, most=MOST_BODY_BYTES)
     if body is None:
         too_large = ValidationFailed.of("body", f"larger than {MOST_BODY_BYTES} bytes")
-        return 413, engine.headers, form.refuse(too_large, request_headers.request_id(headers))
-    return await engine.infer(body, form=form, headers=headers, receive=receive)
+        return 413, engine.headers, codec.refuse(too_large, request_headers.request_id(headers))
+    return await engine.infer(body, codec=codec, headers=headers, receive=receive)
 
 
-def _described(engine: Engine, resource: Resource, scope: Scope, headers: Headers) -> Answer:
+def _described(engine: Engine, resource: Resource, scope: Scope, headers: RequestHeaders) -> Answer:
     """What the model is, and that it is ready: it is, since Ray Serve counts no replica that isn't."""
     if scope["method"] == "GET" and (told := engine.tensors.describe(resource)) is not None:
         return 200, engine.headers, told
@@ -72,7 +72,7 @@ def _described(engine: Engine, resource: Resource, scope: Scope, headers: Header
     return _refused(wrong, engine.tensors, engine.headers, headers)
 
 
-async def _warm_up(engine: Engine, headers: Headers) -> Answer:
+async def _warm_up(engine: Engine, headers: RequestHeaders) -> Answer:
     try:
         told = {"version": engine.spec.version, "golden": await engine.warm_up_aside(), "device": engine.device}
         return 200, engine.headers, msgspec.json.encode(told)
@@ -80,5 +80,5 @@ async def _warm_up(engine: Engine, headers: Headers) -> Answer:
         return _refused(error, engine.one, engine.headers, headers)
 
 
-def _refused(error: HotSwapError, form: Form, own: RawHeaders, headers: Headers) -> Answer:
-    return status_of(error), own, form.refuse(error, request_headers.request_id(headers))
+def _refused(error: HotSwapError, codec: RequestCodec, own: RawHeaders, headers: RequestHeaders) -> Answer:
+    return status_of(error), own, codec.refuse(error, request_headers.request_id(headers))

@@ -16,7 +16,7 @@ from hotswap.domain.headers import (
     REQUEST_ID_HEADER,
 )
 from hotswap.domain.vocabulary import ArmName, ChosenBy
-from serving.forms import Headers
+from serving.codecs import RequestHeaders
 
 MOST_ATTEMPTS = 10_000
 """More are no attempts of Envoy's."""
@@ -28,13 +28,13 @@ _ARM, _CHOSEN_BY, _ENTITY, _FALLBACK, _REQUEST_ID = (
 _ATTEMPT, _AWAITED = ATTEMPT_HEADER.encode(), AWAITED_HEADER.encode()
 
 
-def request_id(headers: Headers) -> str:
+def request_id(headers: RequestHeaders) -> str:
     """The one that its sender gave, if it can be told, else a new one."""
     given = headers.get(_REQUEST_ID, b"").decode("ascii", "replace")
     return given if 0 < len(given) <= 128 and given.isprintable() else str(uuid.uuid4())
 
 
-def entity(headers: Headers, *, model: str) -> int | None:
+def entity(headers: RequestHeaders, *, model: str) -> int | None:
     """Who asked, told apart from others and no more: a hash, of another key for each model."""
     given = headers.get(_ENTITY)
     if not given:
@@ -43,25 +43,25 @@ def entity(headers: Headers, *, model: str) -> int | None:
     return int.from_bytes(digest, "big", signed=True)
 
 
-def arm(headers: Headers) -> ArmName:
+def arm(headers: RequestHeaders) -> ArmName:
     return _ARMS.get(headers.get(_ARM, b""), ArmName.STABLE)
 
 
-def chosen_by(headers: Headers) -> ChosenBy:
+def chosen_by(headers: RequestHeaders) -> ChosenBy:
     return _WAYS.get(headers.get(_CHOSEN_BY, b""), ChosenBy.WEIGHT)
 
 
-def fallback_from(headers: Headers) -> str | None:
+def fallback_from(headers: RequestHeaders) -> str | None:
     """The version that failed or refused this request before it came here; only the proxy can say so."""
     return headers.get(_FALLBACK, b"").decode("ascii", "replace") or None
 
 
-def attempt(headers: Headers) -> int:
+def attempt(headers: RequestHeaders) -> int:
     given = _whole(headers.get(_ATTEMPT, b""))
     return given if given is not None and given < MOST_ATTEMPTS else 1
 
 
-def awaited_ms(headers: Headers) -> int | None:
+def awaited_ms(headers: RequestHeaders) -> int | None:
     """How long the proxy waits for the answer, in milliseconds."""
     return _whole(headers.get(_AWAITED, b""))
 

@@ -32,11 +32,11 @@ with workflow.unsafe.imports_passed_through():
         Abort,
         Answer,
         AwaitTurn,
-        Call,
         LeaveQueue,
+        QueueAction,
+        QueueDecision,
         QueueInput,
         Run,
-        Turn,
     )
     from workflows.abandoning import abandoned_at_end
     from workflows.activity_options import until_done, waiting
@@ -90,11 +90,11 @@ class QueueWorkflow:
             if turn is None:
                 break
             match turn.call:
-                case Call.NOTHING:
+                case QueueAction.NOTHING:
                     return f"{self._request.deployment_id} waits no more"
-                case Call.ABORT_OTHERS:
+                case QueueAction.ABORT_OTHERS:
                     await self._abort_others(turn.others)
-                case Call.START:
+                case QueueAction.START:
                     if await self._start():
                         return f"{self._request.deployment_id} was started"
                     with suppress(TimeoutError):
@@ -114,7 +114,7 @@ class QueueWorkflow:
                 lambda: self._abort is not None, timeout=seconds, timeout_summary="its time to start"
             )
 
-    async def _next_turn(self) -> Turn | None:
+    async def _next_turn(self) -> QueueDecision | None:
         """None when an abort came first, or nothing came until the deadline."""
         self._tell("Waits for its turn; what it waits for is in the heartbeat of the pending activity.")
         call = workflow.start_activity_method(

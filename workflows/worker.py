@@ -26,8 +26,8 @@ from activities.backtest import BacktestActivities
 from activities.capacity import CapacityActivities
 from activities.concurrent import References
 from activities.deployments import DeploymentActivities
-from activities.looking import Sources
 from activities.monitoring import MonitoringActivities
+from activities.observations import Sources
 from activities.promotion import PromotionActivities
 from activities.queueing import QueueActivities
 from activities.readiness import ReadyReplicas
@@ -52,22 +52,22 @@ from hotswap.notifications.webhooks import WebhookAnnouncer
 from hotswap.persistence.analysis.accuracy import PostgresAccuracy
 from hotswap.persistence.analysis.answers import PostgresAnswers
 from hotswap.persistence.analysis.backtests import PostgresBacktests
-from hotswap.persistence.analysis.census import PostgresCensus
-from hotswap.persistence.analysis.looks import PostgresLooks
+from hotswap.persistence.analysis.observations import PostgresObservations
 from hotswap.persistence.analysis.predictions import PostgresPredictions
+from hotswap.persistence.analysis.sticky_callers import PostgresStickyCallers
 from hotswap.persistence.deployments.acceptance import acceptance
+from hotswap.persistence.deployments.activation_history import PostgresActivationHistory
 from hotswap.persistence.deployments.applications import PostgresApplications
 from hotswap.persistence.deployments.capacity import PostgresCapacity
+from hotswap.persistence.deployments.deployment_queue import PostgresDeploymentQueue
 from hotswap.persistence.deployments.deployments import PostgresDeployments
 from hotswap.persistence.deployments.reading import PostgresDeploymentReader
-from hotswap.persistence.deployments.slots import PostgresSlots
-from hotswap.persistence.deployments.tenures import PostgresTenures
-from hotswap.persistence.deployments.turns import PostgresTurns
+from hotswap.persistence.deployments.slots import PostgresConcurrencySlots
 from hotswap.persistence.monitoring.alerts import PostgresAlerts
 from hotswap.persistence.monitoring.drift import PostgresDriftRecords
 from hotswap.persistence.monitoring.monitor import PostgresMonitorData
-from hotswap.persistence.platform.bell import PostgresBell
 from hotswap.persistence.platform.database import Sessions, create_engine, create_sessions
+from hotswap.persistence.platform.queue_notifications import PostgresQueueNotifications
 from hotswap.persistence.records.async_inference import PostgresAsyncInference
 from hotswap.persistence.registry.versions import PostgresRegistry
 from hotswap.persistence.traffic.plans import PostgresTrafficPlans
@@ -103,7 +103,7 @@ class Ports:
 
     registry: port.Registry
     deployments: port.Deployments
-    tenures: port.Tenures
+    activation_history: port.ActivationHistory
     plans: port.TrafficPlans
     bus: port.TrafficBus
     applications: port.DesiredApplications
@@ -115,12 +115,12 @@ class Ports:
     asker: port.ReplicaAsker
     compare: port.Comparison
     judge: port.Judge
-    looks: port.Looks
+    looks: port.Observations
     meters: Mapping[Source, port.Meter]
-    census: port.EntityCensus
-    slots: port.Slots
-    turns: port.Turns
-    bell: port.Bell
+    sticky_callers: port.StickyCallers
+    slots: port.ConcurrencySlots
+    turns: port.DeploymentQueue
+    queue_notifications: port.QueueNotifications
     monitor: port.Monitor
     alerts: port.Alerts
     rollbacks: port.Rollbacks
@@ -152,8 +152,8 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
     """The worker that acts, the one that watches, and the one that waits; all are to be run."""
     registry = RegistryActivities(ports.registry, ports.inspector)
     deployments = DeploymentActivities(ports.deployments, ports.applications, ports.turns)
-    queueing = QueueActivities(ports.slots, ports.turns, ports.bell)
-    promotion = PromotionActivities(ports.tenures)
+    queueing = QueueActivities(ports.slots, ports.turns, ports.queue_notifications)
+    promotion = PromotionActivities(ports.activation_history)
     validation = ValidationActivities(ports.registry, ports.inspector)
     replicas = ReplicaActivities(ports.applications, ports.cluster, ports.probe, ports.plans)
     backtest = BacktestActivities(ports.backtests, ports.cluster, ports.asker, ports.compare)
@@ -161,7 +161,9 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
     ready = ReadyReplicas(ports.applications, ports.cluster)
     traffic = TrafficActivities(ports.plans, ports.bus, ports.deployments, ready, settle_seconds=ports.settle_seconds)
     references = References(ports.backtests, ports.cluster, ports.asker)
-    analysis = AnalysisActivities(Sources(ports.bus, ports.meters, ports.census, references), ports.looks, ports.judge)
+    analysis = AnalysisActivities(
+        Sources(ports.bus, ports.meters, ports.sticky_callers, references), ports.looks, ports.judge
+    )
     monitoring = MonitoringActivities(ports.monitor, ports.alerts, ports.rollbacks, ports.announcer)
     acting = Worker(
         client,
@@ -256,7 +258,7 @@ async def serve(settings: Settings) -> None:
     ports = Ports(
         registry=PostgresRegistry(sessions),
         deployments=PostgresDeployments(sessions),
-        tenures=PostgresTenures(sessions),
+        activation_history=PostgresActivationHistory(sessions),
         plans=PostgresTrafficPlans(sessions),
         bus=RedisTrafficBus(redis),
         applications=PostgresApplications(sessions),
@@ -273,7 +275,7 @@ async def serve(settings: Settings) -> None:
         asker=asker,
         compare=compare,
         judge=Judging,
-        looks=PostgresLooks(sessions),
+        looks=PostgresObservations(sessions),
         meters={
             Source.ACCURACY: PostgresAccuracy(sessions),
             Source.CONFIDENCE: PostgresPredictions(sessions),
@@ -283,10 +285,10 @@ async def serve(settings: Settings) -> None:
             Source.WEBHOOK: webhooks,
             Source.DRIFT: drift,
         },
-        census=PostgresCensus(sessions),
-        slots=PostgresSlots(sessions, limit=settings.deployments.max_concurrent),
-        turns=PostgresTurns(sessions),
-        bell=PostgresBell(engine),
+        sticky_callers=PostgresStickyCallers(sessions),
+        slots=PostgresConcurrencySlots(sessions, limit=settings.deployments.max_concurrent),
+        turns=PostgresDeploymentQueue(sessions),
+        queue_notifications=PostgresQueueNotifications(engine),
         monitor=ActiveVersionMonitor(PostgresMonitorData(sessions), drift),
         alerts=PostgresAlerts(sessions),
         rollbacks=AlertRollbacks(

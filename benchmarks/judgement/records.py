@@ -1,7 +1,7 @@
 """What the records of one step tell, as PostgreSQL's queries tell it: callers, answers, outcomes.
 
-Each query's rule is that of its module in `hotswap/persistence`: `census.py`, `answers.py`, `accuracy.py`, `draws.py`.
-A request of nobody in particular weighs 1, and all of one caller's weigh 1 together.
+Each query's rule is that of its module in `hotswap/persistence/analysis`: `sticky_callers.py`, `answers.py`,
+`accuracy.py`, `draws.py`. A request of nobody in particular weighs 1, and all of one caller's weigh 1 together.
 """
 
 import numpy as np
@@ -9,8 +9,8 @@ import numpy as np
 from benchmarks.judgement.requests import LABELS, NOBODY, Bools, Floats, Ints
 from hotswap.domain.analysis import ANSWER, RESCUES, Entities, Moments, Reading
 from hotswap.domain.traffic import BUCKETS_PER_OCTAVE, bucket_bound
-from hotswap.persistence.analysis.census import MEDIAN
 from hotswap.persistence.analysis.draws import Values, reading
+from hotswap.persistence.analysis.sticky_callers import MEDIAN
 
 PLACES = 24 * BUCKETS_PER_OCTAVE
 """Buckets of latency, up to 2^24 microseconds."""

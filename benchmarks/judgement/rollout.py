@@ -14,7 +14,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.analysis import AnalysisActivities
 from activities.backtest import BacktestActivities
 from activities.concurrent import References
-from activities.looking import Sources
+from activities.observations import Sources
 from benchmarks.judgement.clock import Clock
 from benchmarks.judgement.ends import End, Ended
 from benchmarks.judgement.replicas import Before, Lately, Replicas
@@ -22,11 +22,11 @@ from benchmarks.judgement.world import BEGIN, CANDIDATE_APP, STABLE_APP, World
 from hotswap.analysis.backtest import compare
 from hotswap.analysis.judge import Judging
 from hotswap.domain import policy
-from hotswap.domain.analysis import Bake, Checkpoint, Look, Source, Subject
+from hotswap.domain.analysis import Bake, Checkpoint, Observation, Source, Subject
 from hotswap.domain.backtest import BacktestReport, Ruling, rule
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.fleet import Scale, Shift
-from hotswap.domain.traffic import FULL, Counts, total_counts
+from hotswap.domain.traffic import TOTAL_WEIGHT, Counts, total_counts
 from hotswap.domain.verdict import Reason, Verdict
 from hotswap.domain.vocabulary import Environment
 from hotswap.messages import BacktestVersion, VerifiedWeight, Watch
@@ -45,7 +45,7 @@ class _NoLooks:
 
     async def past(
         self, deployment_id: str, *, step: int, begun_at: float, after: float | None = None, limit: int
-    ) -> list[Look]:
+    ) -> list[Observation]:
         return []
 
 
@@ -203,7 +203,7 @@ class _Driver:
         assert self._latest is not None
         assert self._first is not None
         reference: Counts | None = None
-        if self._latest.weight == FULL:
+        if self._latest.weight == TOTAL_WEIGHT:
             reference = self._latest.stable - self._first.stable
             if reference.good < self._config.minimum_requests:
                 reference = self._latest.stable

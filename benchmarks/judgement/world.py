@@ -1,7 +1,7 @@
 """Stands for clients, Envoy, replicas and their records: the ports that a watch reads from, over drawn requests.
 
 Time is the driver's: whoever reads makes the seconds up to now pass first. A request is counted when it ends, at the
-arm that it was sent to, as `serving/envoy/accounting.py` counts.
+arm that it was sent to, as `serving/envoy/access_log_stats.py` counts.
 """
 
 from collections import defaultdict, deque
@@ -15,7 +15,7 @@ from benchmarks.judgement.records import CANDIDATE, STABLE, Callers, Outcomes, P
 from benchmarks.judgement.requests import Begins, Bools, Floats, Ints, Requests, fine
 from benchmarks.judgement.versions import MOST_CALLERS
 from hotswap.domain.analysis import Entities, Metric, Reading, Source, Subject
-from hotswap.domain.traffic import FULL, Counts, ProxyReport
+from hotswap.domain.traffic import TOTAL_WEIGHT, Counts, ProxyReport
 
 BEGIN = 1_800_000_000.0
 """Unix time of the first weight."""
@@ -116,7 +116,7 @@ class World:
         self._callers.end()
         self._callers, self._predictions = Callers(MOST_CALLERS, self._past), Predictions(MOST_CALLERS)
         self._outcomes.forget(CANDIDATE)
-        if self._weight < FULL:
+        if self._weight < TOTAL_WEIGHT:
             self._outcomes.forget(STABLE)
 
     def _pass(self) -> None:
@@ -136,12 +136,12 @@ class World:
         return requests
 
     def _send(self, second: int) -> None:
-        requests = self._drawn(float(second), self._weight / FULL)
+        requests = self._drawn(float(second), self._weight / TOTAL_WEIGHT)
         self.lately.append(requests)
         self._ask(requests, second, tries=0)
         again, self._again = self._again, []
         for tries, failed in again:
-            self._ask(replace(failed, at=float(second), weight=self._weight / FULL), second, tries=tries)
+            self._ask(replace(failed, at=float(second), weight=self._weight / TOTAL_WEIGHT), second, tries=tries)
 
     def _ask(self, requests: Requests, second: int, *, tries: int) -> None:
         if not len(requests):

@@ -21,7 +21,7 @@ import numpy as np
 
 from hotswap.analysis.evidence import log_evidence, log_mean
 from hotswap.analysis.figures import Setting, result, too_few
-from hotswap.domain.analysis import ANSWER, Look, Metric, Reading
+from hotswap.domain.analysis import ANSWER, Metric, Observation, Reading
 from hotswap.domain.verdict import MetricResult, Outcome
 
 MOST = 20
@@ -41,7 +41,7 @@ class CollapseJudge:
         self._setting = setting
         self._reading: Reading | None = None
 
-    def add(self, look: Look) -> None:
+    def add(self, look: Observation) -> None:
         self._reading = look.readings.get(self._metric.name, self._reading)
 
     def result(self, *, is_over: bool) -> MetricResult:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from hotswap.analysis.figures import OF_ANOTHER_TIME, Outlook, Setting, result, too_few
 from hotswap.analysis.lumps import Lumps
 from hotswap.analysis.quantiles import limit_ms, named, quantiles
-from hotswap.domain.analysis import Look, Metric
+from hotswap.domain.analysis import Metric, Observation
 from hotswap.domain.concurrent import Concurrent
 from hotswap.domain.traffic import quantile_of
 from hotswap.domain.verdict import MetricResult, Outcome
@@ -28,7 +28,7 @@ class ConcurrentJudge:
     KEPT: ClassVar[Mapping[str, Any]] = {
         "_answers": Lumps,
         "_models": Lumps,
-        "_look": Look | None,
+        "_look": Observation | None,
         "_seen": Concurrent,
         "_begun_at": float,
     }
@@ -37,11 +37,11 @@ class ConcurrentJudge:
         self._metric = metric
         self._setting = setting
         self._answers, self._models = Lumps(), Lumps()
-        self._look: Look | None = None
+        self._look: Observation | None = None
         self._seen = Concurrent()
         self._begun_at = 0.0
 
-    def add(self, look: Look) -> None:
+    def add(self, look: Observation) -> None:
         self._look = look
         if look.concurrent is None:
             return

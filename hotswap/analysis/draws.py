@@ -44,7 +44,7 @@ class Arm:
 
     @property
     def draws(self) -> Draws:
-        """Requests of nobody in particular, and the callers, each once; without a census those of callers are none."""
+        """Return the requests without an entity and the callers, each once; no callers where nobody counted them."""
         if not self.sticky.number:
             return self.requests
         callers = self.callers or Draws(0, 0)

@@ -20,7 +20,7 @@ from scipy.special import betainc
 from hotswap.analysis.draws import Arm, Draws, candidate_arm, excess_at_most, rate_within, stable_arm
 from hotswap.analysis.evidence import log_evidence, log_mean
 from hotswap.analysis.figures import OF_ANOTHER_TIME, Outlook, Setting, result
-from hotswap.domain.analysis import RESCUES, Entities, Look, Metric, Source
+from hotswap.domain.analysis import RESCUES, Entities, Metric, Observation, Source
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import MetricResult, Outcome
 
@@ -46,7 +46,7 @@ some four steps."""
 class ErrorsJudge:
     """Judges 5xx where the metric's source is errors, 4xx where it is refusals."""
 
-    KEPT: ClassVar[Mapping[str, Any]] = {"_look": Look | None, "_begun_at": float, "_entities": Entities | None}
+    KEPT: ClassVar[Mapping[str, Any]] = {"_look": Observation | None, "_begun_at": float, "_entities": Entities | None}
 
     def __init__(self, metric: Metric, setting: Setting) -> None:
         self._metric = metric
@@ -54,11 +54,11 @@ class ErrorsJudge:
         self._is_refusals = metric.source is Source.REFUSALS
         self._verb = "refused" if self._is_refusals else "failed"
         self._rate = "refusal rate" if self._is_refusals else "error rate"
-        self._look: Look | None = None
+        self._look: Observation | None = None
         self._begun_at = 0.0
         self._entities: Entities | None = None
 
-    def add(self, look: Look) -> None:
+    def add(self, look: Observation) -> None:
         self._begun_at = look.at if self._look is None else self._begun_at
         self._look = look
         self._entities = look.entities or self._entities

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from hotswap.analysis.folded import Folding
-from hotswap.domain.analysis import MINIMUM_CALLERS, JudgeName, Look, Metric, NoVerdict, Source
+from hotswap.domain.analysis import MINIMUM_CALLERS, JudgeName, Metric, NoVerdict, Observation, Source
 from hotswap.domain.baking import SECONDS_NEEDED
-from hotswap.domain.traffic import FULL, Counts
+from hotswap.domain.traffic import TOTAL_WEIGHT, Counts
 from hotswap.domain.verdict import ArmFigures, MetricResult, Outcome, Reason
 
 _REASONS = {
@@ -39,9 +39,9 @@ class Setting:
     @property
     def share(self) -> float | None:
         """The candidate's of the traffic; None where nothing runs beside it, or nothing comes to it."""
-        return self.weight / FULL if self.reference is None and 0 < self.weight < FULL else None
+        return self.weight / TOTAL_WEIGHT if self.reference is None and 0 < self.weight < TOTAL_WEIGHT else None
 
-    def stable(self, look: Look) -> Counts:
+    def stable(self, look: Observation) -> Counts:
         return look.stable if self.reference is None else self.reference
 
 
@@ -101,7 +101,7 @@ def too_few(callers: float | None, setting: Setting) -> str | None:
 class MetricJudge(Folding, Protocol):
     """Judges one metric of one step; folds looks as they come, in memory that doesn't grow with them."""
 
-    def add(self, look: Look) -> None:
+    def add(self, look: Observation) -> None:
         """The next look; newer than the one before."""
 
     def result(self, *, is_over: bool) -> MetricResult:

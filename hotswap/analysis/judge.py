@@ -21,7 +21,7 @@ from hotswap.analysis.limits import LimitJudge
 from hotswap.analysis.means import MeanJudge
 from hotswap.analysis.ratio import mismatch
 from hotswap.analysis.threshold import ThresholdJudge
-from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Look, Metric, NoVerdict, Source
+from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, NoVerdict, Observation, Source
 from hotswap.domain.concurrent import Concurrent
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import ConcurrentFigures, MetricResult, Outcome, Reason, Verdict
@@ -40,7 +40,7 @@ _JUDGES: dict[JudgeName, Callable[[Metric, Setting], MetricJudge]] = {
 class Judging:
     """Implements `hotswap.ports.Judging`."""
 
-    KEPT: ClassVar[Mapping[str, Any]] = {"_last": Look | None, "_concurrent": Concurrent | None}
+    KEPT: ClassVar[Mapping[str, Any]] = {"_last": Observation | None, "_concurrent": Concurrent | None}
 
     def __init__(
         self, policy: AnalysisPolicy, *, weight: int, reference: Counts | None, prior_evidence: Mapping[str, float]
@@ -55,11 +55,11 @@ class Judging:
 
     def _begin(self) -> None:
         self._metrics = [self._judge(metric) for metric in self._policy.metrics]
-        self._last: Look | None = None
+        self._last: Observation | None = None
         self._concurrent: Concurrent | None = None
 
     @property
-    def last(self) -> Look | None:
+    def last(self) -> Observation | None:
         return self._last
 
     @property
@@ -77,7 +77,7 @@ class Judging:
             return False
         return True
 
-    def add(self, look: Look) -> None:
+    def add(self, look: Observation) -> None:
         if self._last is not None and look.at <= self._last.at:
             return
         self._last = look
@@ -94,7 +94,7 @@ class Judging:
         told = f"{verdict.message}; judged without {', '.join(missing)}, of which nothing was heard lately"
         return replace(verdict, message=told, missing=missing)
 
-    def _judged(self, last: Look, *, is_over: bool) -> Verdict:
+    def _judged(self, last: Observation, *, is_over: bool) -> Verdict:
         stable = self._setting.stable(last)
         verdict = combined(
             self._comparable(tuple(metric.result(is_over=is_over) for metric in self._metrics), stable),

@@ -15,7 +15,7 @@ import numpy as np
 
 from hotswap.analysis.betting import Floats
 from hotswap.analysis.figures import Setting, result, value_of
-from hotswap.domain.analysis import FROM_PROXIES, Look, Metric, NoVerdict, Worse
+from hotswap.domain.analysis import FROM_PROXIES, Metric, NoVerdict, Observation, Worse
 from hotswap.domain.verdict import MetricResult, Outcome
 
 CONFIDENCE = 0.98
@@ -26,7 +26,7 @@ _POINTS = 1_000
 class KayentaJudge:
     KEPT: ClassVar[Mapping[str, Any]] = {
         "_points": tuple[list[float], list[float]],
-        "_folded": Look | None,
+        "_folded": Observation | None,
         "_error": str | None,
         "_is_read": bool,
         "_said": MetricResult | None,
@@ -36,12 +36,12 @@ class KayentaJudge:
         self._metric = metric
         self._setting = setting
         self._points: tuple[list[float], list[float]] = ([], [])
-        self._folded: Look | None = None
+        self._folded: Observation | None = None
         self._error: str | None = None
         self._is_read = False
         self._said: MetricResult | None = None
 
-    def add(self, look: Look) -> None:
+    def add(self, look: Observation) -> None:
         if self._metric.source in FROM_PROXIES:
             self._fold(look)
         elif (reading := look.readings.get(self._metric.name)) is not None:
@@ -50,7 +50,7 @@ class KayentaJudge:
             for points, seen in zip(self._points, (reading.candidate_points, reading.stable_points), strict=True):
                 points[:] = [each for each in seen if each is not None and math.isfinite(each)][-_POINTS:]
 
-    def _fold(self, look: Look) -> None:
+    def _fold(self, look: Observation) -> None:
         """One point an interval of each arm that answered in it."""
         self._is_read = True
         before = self._folded

@@ -2,9 +2,9 @@
 
 The evidence (`betting.py`) is on the share of answers slower than a bound, which is whichever of a grid set the arms
 apart before. It holds for any distribution and for load that both arms feel, but not for callers that keep their arm:
-one who asks for much that takes long makes an arm slow in every lump. Where there are such callers, each counts once,
-by the census, and harm needs both: evidence that it lasts, and evidence that slow answers fall on the candidate's
-callers more often than its share. Then the quantiles are of the callers too, by the time in the replica.
+one who asks for much that takes long makes an arm slow in every lump. Where there are such callers, each counts once
+(`hotswap.ports.StickyCallers`), and harm needs both: evidence that it lasts, and evidence that slow answers fall on the
+candidate's callers more often than its share. Then the quantiles are of the callers too, by the time in the replica.
 
 Few callers differ by who they are: of fifteen one is more than 5%, so the p95 of an arm is its slowest caller's. What
 they differ by was so before: so their answers are compared as multiples of what each caller took at the stable before
@@ -23,7 +23,7 @@ from hotswap.analysis.evidence import log_evidence, log_mean
 from hotswap.analysis.figures import MetricJudge, Outlook, Setting, result, too_few
 from hotswap.analysis.lumps import Lumps, slower_than
 from hotswap.analysis.quantiles import limit_ms, quantiles
-from hotswap.domain.analysis import Entities, Look, Metric
+from hotswap.domain.analysis import Entities, Metric, Observation
 from hotswap.domain.traffic import quantile_of
 from hotswap.domain.verdict import MetricResult, Outcome
 
@@ -41,7 +41,7 @@ class QuantileJudge:
 
     KEPT: ClassVar[Mapping[str, Any]] = {
         "_lumps": Lumps,
-        "_look": Look | None,
+        "_look": Observation | None,
         "_begun_at": float,
         "_entities": Entities | None,
     }
@@ -50,11 +50,11 @@ class QuantileJudge:
         self._metric = metric
         self._setting = setting
         self._lumps = Lumps()
-        self._look: Look | None = None
+        self._look: Observation | None = None
         self._begun_at = 0.0
         self._entities: Entities | None = None
 
-    def add(self, look: Look) -> None:
+    def add(self, look: Observation) -> None:
         self._begun_at = look.at if self._look is None else self._begun_at
         self._look = look
         self._entities = look.entities or self._entities

@@ -10,22 +10,22 @@ from typing import Any, ClassVar
 
 from hotswap.analysis.draws import Draws, candidate_arm, rate_within
 from hotswap.analysis.figures import Setting, result
-from hotswap.domain.analysis import Entities, Look, Metric, Source
+from hotswap.domain.analysis import Entities, Metric, Observation, Source
 from hotswap.domain.verdict import MetricResult, Outcome
 
 
 class LimitJudge:
     """Judges 5xx of errors, 4xx of refusals, and of latency what took longer than `maximum` milliseconds."""
 
-    KEPT: ClassVar[Mapping[str, Any]] = {"_look": Look | None, "_entities": Entities | None}
+    KEPT: ClassVar[Mapping[str, Any]] = {"_look": Observation | None, "_entities": Entities | None}
 
     def __init__(self, metric: Metric, setting: Setting) -> None:
         self._metric = metric
         self._setting = setting
-        self._look: Look | None = None
+        self._look: Observation | None = None
         self._entities: Entities | None = None
 
-    def add(self, look: Look) -> None:
+    def add(self, look: Observation) -> None:
         self._look = look
         self._entities = look.entities or self._entities
 
@@ -55,7 +55,7 @@ class LimitJudge:
             return f"took longer than {self._metric.maximum:g} ms"
         return "were refused" if self._metric.source is Source.REFUSALS else "failed"
 
-    def _draws(self, look: Look) -> Draws:
+    def _draws(self, look: Observation) -> Draws:
         counts, seen = look.candidate, self._entities
         if self._metric.source is not Source.LATENCY:
             return candidate_arm(counts, seen, self._metric.source).draws

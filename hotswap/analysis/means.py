@@ -17,7 +17,7 @@ from hotswap.analysis.betting import Betting
 from hotswap.analysis.concentration import Concentration
 from hotswap.analysis.evidence import log_evidence, log_evidence_of_values, log_mean
 from hotswap.analysis.figures import OF_ANOTHER_TIME, Outlook, Setting, result, too_few
-from hotswap.domain.analysis import Look, Metric, Moments, Reading, Source, Worse
+from hotswap.domain.analysis import Metric, Moments, Observation, Reading, Source, Worse
 from hotswap.domain.verdict import MetricResult, Outcome
 
 _SINGLE = frozenset({Source.CONFIDENCE, Source.PREDICTION})
@@ -43,7 +43,7 @@ class MeanJudge:
         self._reading: Reading | None = None
         self._begun_at = self._at = 0.0
 
-    def add(self, look: Look) -> None:
+    def add(self, look: Observation) -> None:
         self._begun_at = self._begun_at or look.at
         self._at = look.at
         reading = look.readings.get(self._metric.name)

@@ -9,7 +9,7 @@ import math
 from scipy.special import betaln
 
 from hotswap.analysis.figures import Setting
-from hotswap.domain.analysis import Look
+from hotswap.domain.analysis import Observation
 
 EVIDENCE = math.log(1_000)
 OFF = 0.1
@@ -22,7 +22,7 @@ def log_mismatch(hits: int, misses: int, *, share: float) -> float:
     return float(mixed - hits * math.log(share) - misses * math.log1p(-share))
 
 
-def mismatch(look: Look, setting: Setting) -> str | None:
+def mismatch(look: Observation, setting: Setting) -> str | None:
     """What is wrong with the split, or None."""
     share = setting.share
     if share is None:

@@ -17,7 +17,7 @@ from hotswap.domain.analysis import AnalysisPolicy, Bake
 from hotswap.domain.baking import concluded, is_decided
 from hotswap.domain.policy import Extend, Fail, GoTo, Hold, Requests, RollBack, Rollout, next_action
 from hotswap.domain.strategy import Rules, Step
-from hotswap.domain.traffic import FULL
+from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.verdict import Outcome, Verdict
 
 
@@ -76,7 +76,7 @@ def conclusion(replayed: Sequence[Replayed]) -> tuple[End, str]:
     back = next((each for each in replayed if each.end is End.ROLLED_BACK), None)
     last = back or replayed[-1]
     where = f"step {last.bake.step + 1} at {last.bake.weight / 100:g}%"
-    if last.end is End.PASSED and last.bake.weight != FULL:
+    if last.end is End.PASSED and last.bake.weight != TOTAL_WEIGHT:
         return End.NOT_KNOWN, f"{where} passes; it went on from there and nothing was seen"
     return last.end, f"{where}: {last.message}"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from hotswap.analysis.figures import OF_ANOTHER_TIME, Setting, result, value_of
-from hotswap.domain.analysis import FROM_PROXIES, Look, Metric, Moments, Reading
+from hotswap.domain.analysis import FROM_PROXIES, Metric, Moments, Observation, Reading
 from hotswap.domain.verdict import MetricResult, Outcome
 
 
@@ -27,16 +27,16 @@ class _Seen:
 
 
 class ThresholdJudge:
-    KEPT: ClassVar[Mapping[str, Any]] = {"_seen": _Seen | None, "_in_a_row": int, "_read": Look | None}
+    KEPT: ClassVar[Mapping[str, Any]] = {"_seen": _Seen | None, "_in_a_row": int, "_read": Observation | None}
 
     def __init__(self, metric: Metric, setting: Setting) -> None:
         self._metric = metric
         self._setting = setting
         self._seen: _Seen | None = None
         self._in_a_row = 0
-        self._read: Look | None = None
+        self._read: Observation | None = None
 
-    def add(self, look: Look) -> None:
+    def add(self, look: Observation) -> None:
         if self._metric.source in FROM_PROXIES:
             if (found := self._of_counts(look)) is None:
                 return
@@ -73,7 +73,7 @@ class ThresholdJudge:
             metric, outcome, f"{metric.name}: {told}", numbers=numbers, of_another_time=is_excess_of_another_time
         )
 
-    def _of_counts(self, look: Look) -> _Seen | None:
+    def _of_counts(self, look: Observation) -> _Seen | None:
         """A reading of what came since the one before, at least `interval` later; None while there is none to take."""
         metric, before = self._metric, self._read
         if before is not None and look.at - before.at < metric.interval_seconds:

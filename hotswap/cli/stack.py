@@ -16,7 +16,7 @@ import typer
 from hotswap.bootstrap.layout import Layout, StackError, locate
 from hotswap.cli.console import err, facts, out, show_json, show_table, table
 from hotswap.cli.options import AsJson, duration
-from hotswap.stack import holds, lifecycle
+from hotswap.stack import lifecycle, part_holds
 from hotswap.stack.events import Event, receive
 from hotswap.stack.lifecycle import Options
 from hotswap.stack.progress import Progress, urls
@@ -86,7 +86,7 @@ def stop(
     as_json: AsJson = False,
 ) -> None:
     """Stop single parts of the running stack and keep them down, until `hotswap start` or the next `hotswap up`."""
-    holds.hold(locate(data_dir), parts, holds.Hold.KILL if kill else holds.Hold.STOP)
+    part_holds.hold(locate(data_dir), parts, part_holds.PartHold.KILL if kill else part_holds.PartHold.STOP)
     if as_json:
         show_json({"held": parts})
     else:
@@ -95,7 +95,7 @@ def stop(
 
 def start(parts: Parts, *, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Start parts that `hotswap stop` keeps down, and wait until they are ready."""
-    holds.release(locate(data_dir), parts)
+    part_holds.release(locate(data_dir), parts)
     if as_json:
         show_json({"ready": parts})
     else:
@@ -147,7 +147,7 @@ def describe(layout: Layout, state: lifecycle.State) -> dict[str, Any]:
             }
             for entry in running
         },
-        "held": holds.held(state),
+        "held": part_holds.held(state),
         "urls": urls(state.ports),
     }
 

@@ -11,7 +11,7 @@ from scipy.stats import binom
 
 from hotswap.demo.history import WeightChange
 from hotswap.demo.traffic import Answer
-from hotswap.domain.traffic import FULL
+from hotswap.domain.traffic import TOTAL_WEIGHT
 
 CONFIDENCE = 0.9999
 LEAST_CANDIDATE_REQUESTS = 100
@@ -51,7 +51,7 @@ def splits(answers: Sequence[Answer], changes: Sequence[WeightChange], *, candid
             continue
         inside = [answer for answer in answers if step.verified_at < answer.asked_at and answer.answered_at < next_at]
         mine = sum(candidate in (answer.version, answer.fallback_from) for answer in inside)
-        low, high = binom.interval(CONFIDENCE, len(inside), step.share / FULL)
+        low, high = binom.interval(CONFIDENCE, len(inside), step.share / TOTAL_WEIGHT)
         found.append(Split(step.share, len(inside), mine, int(low), int(high)))
     return found
 

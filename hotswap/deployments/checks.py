@@ -13,7 +13,7 @@ from hotswap.deployments.capacity import Planner, Wanted
 from hotswap.deployments.request import promotion_rule
 from hotswap.domain.capacity import CapacityPlan
 from hotswap.domain.contract import ContractChange, contract_changes, narrowing
-from hotswap.domain.deployments import NewDeployment, Serving
+from hotswap.domain.deployments import ActiveDeployment, NewDeployment
 from hotswap.domain.errors import (
     Conflict,
     ContractNarrowed,
@@ -28,7 +28,7 @@ from hotswap.domain.promotion import unmet
 from hotswap.domain.registry import VersionRef
 from hotswap.domain.strategy import immediate_steps
 from hotswap.domain.vocabulary import DeploymentKind, Environment
-from hotswap.ports import DeploymentReader, Tenures, TrafficPlans
+from hotswap.ports import ActivationHistory, DeploymentReader, TrafficPlans
 from hotswap.schemas.strategy import CanaryConfig
 from hotswap.settings import DeploymentSettings
 
@@ -44,7 +44,7 @@ class Checks:
 
     settings: DeploymentSettings
     deployments: DeploymentReader
-    tenures: Tenures
+    activation_history: ActivationHistory
     plans: TrafficPlans
     planner: Planner
 
@@ -77,7 +77,7 @@ class Checks:
         rule = promotion_rule(self.settings, new.environment, new.kind)
         if rule is None:
             return None
-        seen = await self.tenures.tenure(version.model, rule.active_in)
+        seen = await self.activation_history.active_period(version.model, rule.active_in)
         if new.start_at is not None and new.start_at > seen.at:
             seen = replace(seen, at=new.start_at)
         message = unmet(rule, seen, model=version.model, version=version.version, to=new.environment)
@@ -119,7 +119,7 @@ class Checks:
             return None
         return refusal_of(await self.plan(new, version), new)
 
-    async def _beside(self, new: NewDeployment, version: VersionRef) -> Serving | None:
+    async def _beside(self, new: NewDeployment, version: VersionRef) -> ActiveDeployment | None:
         """What it would stand beside; None where nothing serves, of a rollback, and while another is under way.
 
         That other may come to serve, and what doesn't wait for it is refused because of it, by its name.
@@ -128,7 +128,7 @@ class Checks:
             return None
         if await self.deployments.running_deployment(new.environment, version.model) is not None:
             return None
-        return await self.tenures.serving(version.model, new.environment)
+        return await self.activation_history.serving(version.model, new.environment)
 
     async def _wanted(self, new: NewDeployment, version: VersionRef) -> Wanted:
         stable = await self._stable(new.environment, version.model)
@@ -159,7 +159,7 @@ def refusal_of(planned: Planned, new: NewDeployment) -> HotSwapError | None:
     return planned if isinstance(planned, HotSwapError) else None
 
 
-def changes_of(serving: Serving, version: VersionRef) -> tuple[ContractChange, ...]:
+def changes_of(serving: ActiveDeployment, version: VersionRef) -> tuple[ContractChange, ...]:
     """How the version's contract differs from that of what serves."""
     now = serving.setup
     return contract_changes(now.input_schema, version.input_schema, now.output_schema, version.output_schema)

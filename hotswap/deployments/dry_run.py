@@ -14,7 +14,7 @@ from hotswap.deployments.views import step_view
 from hotswap.domain.backtest import HURRIED_SECONDS, backtest_seconds
 from hotswap.domain.capacity import CapacityPlan
 from hotswap.domain.contract import ContractChange
-from hotswap.domain.deployments import NewDeployment, Serving
+from hotswap.domain.deployments import ActiveDeployment, NewDeployment
 from hotswap.domain.differences import Setup, differences
 from hotswap.domain.errors import Conflict, HotSwapError, Unavailable
 from hotswap.domain.forecast import gpu_sum, length
@@ -40,7 +40,7 @@ class DryRun:
         """Raises ModelNotFound, VersionNotFound, and ValidationFailed for a start that is past."""
         acceptance = self.starter.acceptance
         version = await acceptance.versions.ref(new.model, new.version)
-        serving = await acceptance.checks.tenures.serving(version.model, new.environment)
+        serving = await acceptance.checks.activation_history.serving(version.model, new.environment)
         steps = _steps(new, config, serving)
         planned = await acceptance.checks.plan(new, version)
         refusals = await self._refusals(new, version)
@@ -87,13 +87,13 @@ class DryRun:
         return refusals
 
 
-def _steps(new: NewDeployment, config: CanaryConfig, serving: Serving | None) -> tuple[Step, ...]:
+def _steps(new: NewDeployment, config: CanaryConfig, serving: ActiveDeployment | None) -> tuple[Step, ...]:
     if new.emergency is not None:
         return immediate_steps()
     return config.plan() if serving is not None else config.first_plan()
 
 
-def _backtest_seconds(config: CanaryConfig, serving: Serving | None, *, is_emergency: bool) -> float:
+def _backtest_seconds(config: CanaryConfig, serving: ActiveDeployment | None, *, is_emergency: bool) -> float:
     """How long the candidate may be asked what the stable was asked: not at all where nothing serves."""
     if serving is None or not config.backtest.samples:
         return 0.0
@@ -104,13 +104,13 @@ def _contract(changes: Iterable[ContractChange]) -> list[ContractChangeView]:
     return [ContractChangeView(field=each.field, message=each.message, narrows=each.narrows) for each in changes]
 
 
-def _serving(serving: Serving | None) -> ServingView | None:
+def _serving(serving: ActiveDeployment | None) -> ServingView | None:
     if serving is None:
         return None
     return ServingView(version=serving.setup.version, deployment_id=serving.deployment_id, since=serving.since)
 
 
-def _differences(serving: Serving | None, new: NewDeployment, version: VersionRef) -> list[DifferenceView]:
+def _differences(serving: ActiveDeployment | None, new: NewDeployment, version: VersionRef) -> list[DifferenceView]:
     if serving is None:
         return []
     then = Setup(

@@ -17,14 +17,14 @@ from hotswap.domain.errors import Conflict, Unavailable
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.verdict import Reason
 from hotswap.messages import Abort, Answer, Request
-from hotswap.ports import DeploymentReader, Turns
+from hotswap.ports import DeploymentQueue, DeploymentReader
 from hotswap.schemas.responses import AnswerView
 
 
 @dataclass(frozen=True, slots=True)
 class Steering:
     deployments: DeploymentReader
-    turns: Turns
+    turns: DeploymentQueue
     workflows: DeploymentWorkflows
 
     async def say(self, deployment: Deployment, verb: str, request: Request) -> AnswerView:

@@ -222,7 +222,7 @@ class Entities:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Observation:
     """What was seen at `at`, since the step's weight was verified. Stored: it is what a verdict was made on.
 
     `readings` are those that are new since the look before, by their metric's name. `missing` are the proxies that
@@ -263,7 +263,7 @@ class Bake:
     begun_at: float
     weight: int
     reference: Counts | None = None
-    looks: tuple[Look, ...] = ()
+    looks: tuple[Observation, ...] = ()
     thinned: bool = False
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, NoVerdict
 from hotswap.domain.verdict import Outcome, Verdict
 
-LOOK_SECONDS = 1.0
+OBSERVATION_SECONDS = 1.0
 LONGEST_LOOK_SECONDS = 5.0
 _PART = 600
 
@@ -22,7 +22,7 @@ _MARGIN = 1.5
 """A watch asks for an extension only while so much more than the least is left: who grants it looks a moment later."""
 
 
-def look_interval(lasted: float, policy: AnalysisPolicy) -> float:
+def observation_interval(lasted: float, policy: AnalysisPolicy) -> float:
     """Seconds from a look to the next, of an analysis that has lasted so long (seconds).
 
     A new weight is looked at each second, since harm shows soon. After ten minutes the interval grows with the time, up
@@ -31,7 +31,7 @@ def look_interval(lasted: float, policy: AnalysisPolicy) -> float:
     readings, and a look takes only the newest of each.
     """
     counted = (each.interval_seconds for each in policy.metrics if each.judge is JudgeName.THRESHOLD)
-    return max(LOOK_SECONDS, min([lasted / _PART, LONGEST_LOOK_SECONDS, *counted]))
+    return max(OBSERVATION_SECONDS, min([lasted / _PART, LONGEST_LOOK_SECONDS, *counted]))
 
 
 def is_decided(

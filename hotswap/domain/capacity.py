@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.resources import Amount
-from hotswap.domain.traffic import FULL
+from hotswap.domain.traffic import TOTAL_WEIGHT
 
 
 class Mode(StrEnum):
@@ -40,12 +40,12 @@ def held(replicas: int, full: int) -> int:
 
     Rounded up to the smallest weight there is, or the thirds of three replicas would not make a whole.
     """
-    return min(FULL, -(-FULL * replicas // full)) if full > 0 else FULL
+    return min(TOTAL_WEIGHT, -(-TOTAL_WEIGHT * replicas // full)) if full > 0 else TOTAL_WEIGHT
 
 
 def needed(share: int, full: int) -> int:
     """The fewest replicas that hold this share."""
-    return (share - 1) * full // FULL + 1 if share > 0 and full > 0 else 0
+    return (share - 1) * full // TOTAL_WEIGHT + 1 if share > 0 and full > 0 else 0
 
 
 def taken_back(weight: int, share: int, *, hold: bool) -> tuple[int, int]:
@@ -53,9 +53,9 @@ def taken_back(weight: int, share: int, *, hold: bool) -> tuple[int, int]:
 
     The candidate gets nothing more; with `hold` it keeps what the stable can't hold, as far as it had it.
     """
-    kept = min(weight, FULL - share) if hold else 0
-    left = FULL - kept
-    return kept, FULL - share * FULL // left if left > share else 0
+    kept = min(weight, TOTAL_WEIGHT - share) if hold else 0
+    left = TOTAL_WEIGHT - kept
+    return kept, TOTAL_WEIGHT - share * TOTAL_WEIGHT // left if left > share else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from hotswap.domain.application import ReplicaResources
 from hotswap.domain.backtest import BacktestReport
 from hotswap.domain.differences import Setup
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.domain.queueing import Place
+from hotswap.domain.queueing import QueuePosition
 from hotswap.domain.validation import ValidationReport
 from hotswap.domain.verdict import Verdict
 from hotswap.domain.vocabulary import DeploymentKind, Environment, OnConflict, Strategy
@@ -91,7 +91,7 @@ class Deployment:
     """What starts it when its turn comes (`QueueInput`); None for one that was started as soon as it was accepted."""
     analysis: tuple[StepVerdict, ...] = ()
     """The verdicts so far; lists leave them out."""
-    place: Place | None = None
+    place: QueuePosition | None = None
     """Where it waits; None where it doesn't."""
 
     @property
@@ -101,7 +101,7 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class ActiveDeployment:
     """What is active now, by which deployment, and all that another deployment would be compared with."""
 
     deployment_id: str

@@ -27,10 +27,9 @@
     └── Unavailable                 a part that is needed doesn't answer; trying again may help
         └── AnswerLost              it may have done what was asked, and only its answer didn't come
 
-Each class has a stable `code`, which people and programs may rely on. What HTTP status it has is the business of who
-answers (`api/errors.py`, `serving/engine.py`); whether Temporal tries again is the activities'
-(`activities/acting.py`). A table over these classes is read by `nearest`, so that it holds for every class below the
-ones that it names. Never branch on a message.
+Each class has a stable `code`, which people and programs may rely on. The HTTP status is decided where a request is
+answered (`api/errors.py`, `serving/engine.py`), and whether Temporal retries in `activities/heartbeating.py`. Read a
+table over these classes by `nearest`, so that an entry also holds for the subclasses. Never branch on a message.
 """
 
 from collections.abc import Mapping

@@ -9,7 +9,7 @@ deployment can take it. Where even that is not enough, the caller may allow shed
 from dataclasses import dataclass, replace
 
 from hotswap.domain.capacity import CapacityPlan, Mode, held, needed
-from hotswap.domain.traffic import FULL
+from hotswap.domain.traffic import TOTAL_WEIGHT
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,11 @@ class Fleet:
         plan = self.plan
         arms = (
             (self.weight, held(self.candidate, plan.candidate_full)),
-            (FULL - self.weight, held(self.stable, plan.stable_full)),
+            (TOTAL_WEIGHT - self.weight, held(self.stable, plan.stable_full)),
         )
-        return max(FULL - capacity * FULL // share if share > capacity else 0 for share, capacity in arms)
+        return max(
+            TOTAL_WEIGHT - capacity * TOTAL_WEIGHT // share if share > capacity else 0 for share, capacity in arms
+        )
 
     def after(self, move: Scale | Shift) -> "Fleet":
         match move:
@@ -69,7 +71,7 @@ class Fleet:
     def _needed_for(self, shift: Shift, *, candidate: bool) -> int:
         full = self.plan.candidate_full if candidate else self.plan.stable_full
         before, then = (
-            (FULL - shed) * (weight if candidate else FULL - weight) // FULL
+            (TOTAL_WEIGHT - shed) * (weight if candidate else TOTAL_WEIGHT - weight) // TOTAL_WEIGHT
             for weight, shed in ((self.weight, self.shed), (shift.weight, shift.shed))
         )
         return needed(then, full) if then > before else 0
@@ -81,7 +83,9 @@ class Fleet:
         """
         may_shed = self.plan.mode is Mode.RECREATE
         if weight < self.weight:
-            move = _mirrored_move(_grow(self._mirrored(), FULL - weight, self._stables_for(weight), may_shed=may_shed))
+            move = _mirrored_move(
+                _grow(self._mirrored(), TOTAL_WEIGHT - weight, self._stables_for(weight), may_shed=may_shed)
+            )
         else:
             wanted = candidates if candidates is not None else self._candidates_for(weight)
             move = _grow(self, weight, wanted, may_shed=may_shed)
@@ -89,7 +93,7 @@ class Fleet:
 
     def move_back(self) -> "Scale | Shift | None":
         """The next move towards a stable in full that has all traffic; until then the candidate holds what it can't."""
-        return _mirrored_move(_grow(self._mirrored(), FULL, self.plan.stable_full, may_shed=True))
+        return _mirrored_move(_grow(self._mirrored(), TOTAL_WEIGHT, self.plan.stable_full, may_shed=True))
 
     def once_at(self, weight: int, *, candidates: int | None = None) -> "Fleet | None":
         """How it is once this weight is reached; None where it can't be, or only with requests shed for good."""
@@ -116,7 +120,7 @@ class Fleet:
 
     def _stables_for(self, weight: int) -> int:
         full = self.plan.stable_full
-        return full if self.plan.mode is Mode.SURGE else needed(FULL - weight, full)
+        return full if self.plan.mode is Mode.SURGE else needed(TOTAL_WEIGHT - weight, full)
 
     def _mirrored(self) -> "Fleet":
         """The same with the arms' names exchanged, so that going back is going forward."""
@@ -126,7 +130,7 @@ class Fleet:
             for n in range(plan.stable_full + 1)
         )
         mirrored = replace(plan, candidate_full=plan.stable_full, stable_full=plan.candidate_full, beside=beside)
-        return Fleet(mirrored, self.stable, self.candidate, FULL - self.weight, self.shed)
+        return Fleet(mirrored, self.stable, self.candidate, TOTAL_WEIGHT - self.weight, self.shed)
 
 
 def _mirrored_move(move: Scale | Shift | None) -> Scale | Shift | None:
@@ -134,7 +138,7 @@ def _mirrored_move(move: Scale | Shift | None) -> Scale | Shift | None:
         case Scale(candidate, stable):
             return Scale(candidate=stable, stable=candidate)
         case Shift(weight, shed):
-            return Shift(FULL - weight, shed)
+            return Shift(TOTAL_WEIGHT - weight, shed)
         case None:
             return None
 
@@ -185,5 +189,5 @@ def _shedding_least(fleet: Fleet, *, most: int) -> Shift:
     """Each arm gets what it holds, nothing is shed that one could hold, and the weight goes no further than asked."""
     candidate = held(fleet.candidate, fleet.plan.candidate_full)
     both = candidate + held(fleet.stable, fleet.plan.stable_full)
-    weight = min(most, max(fleet.weight, FULL * candidate // both)) if both else fleet.weight
+    weight = min(most, max(fleet.weight, TOTAL_WEIGHT * candidate // both)) if both else fleet.weight
     return Shift(weight, replace(fleet, weight=weight).least_shed)

@@ -13,7 +13,7 @@ from hotswap.domain.analysis import NoVerdict
 from hotswap.domain.baking import extended
 from hotswap.domain.fleet import Fleet, Scale, Shift, Stuck
 from hotswap.domain.strategy import OnLimit, OnNoVerdict, Pause, Rules, Step
-from hotswap.domain.traffic import FULL
+from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.verdict import Outcome, Reason, Verdict
 
 _UNPROVEN = {
@@ -212,7 +212,7 @@ def _go_where_requested(rollout: Rollout, step: Step, requests: Requests) -> GoT
     """Where people want it to be instead, if anywhere."""
     if requests.go_to is not None:
         return GoTo(requests.go_to, f"to step {requests.go_to + 1} by request")
-    if requests.promote_full and step.weight != FULL:
+    if requests.promote_full and step.weight != TOTAL_WEIGHT:
         return GoTo(len(rollout.steps) - 1, "promoted to 100% by request")
     if requests.retry:
         return GoTo(rollout.position, f"the analysis of step {rollout.number} runs again by request")

@@ -22,7 +22,7 @@ class PromotionRule:
 
 
 @dataclass(frozen=True, slots=True)
-class Term:
+class Activation:
     """One stretch of a version as the active one of an environment; `until` is None while it lasts."""
 
     version: str
@@ -31,7 +31,7 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
-class Tenure:
+class ActivePeriod:
     """What is active in an environment at a time, and since when without a break; `version` None: nothing is."""
 
     version: str | None
@@ -39,22 +39,22 @@ class Tenure:
     at: datetime
 
 
-def tenure(terms: Iterable[Term], *, at: datetime) -> Tenure:
+def active_period(activations: Iterable[Activation], *, at: datetime) -> ActivePeriod:
     """From a model's terms in one environment, the newest first.
 
     A new deployment of the version that is active already follows without a break, so it doesn't start the time anew.
     """
     version: str | None = None
     since: datetime | None = None
-    for term in terms:
-        follows = term.until is None if since is None else term.until == since
-        if not follows or (version is not None and term.version != version):
+    for activation in activations:
+        follows = activation.until is None if since is None else activation.until == since
+        if not follows or (version is not None and activation.version != version):
             break
-        version, since = term.version, term.since
-    return Tenure(version, since, at)
+        version, since = activation.version, activation.since
+    return ActivePeriod(version, since, at)
 
 
-def unmet(rule: PromotionRule, seen: Tenure, *, model: str, version: str, to: Environment) -> str | None:
+def unmet(rule: PromotionRule, seen: ActivePeriod, *, model: str, version: str, to: Environment) -> str | None:
     """Why `version` may not go `to` an environment, or None when it may; `seen` is of the rule's environment."""
     needs = f"{to} takes a version of {model} that is Active in {rule.active_in}"
     if rule.at_least:

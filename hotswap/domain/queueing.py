@@ -41,7 +41,7 @@ class Freeze:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class QueueEntry:
     """A deployment that has not ended, by its row; `is_queued` until a workflow of its own has taken it up."""
 
     deployment_id: str
@@ -60,7 +60,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class QueuePosition:
     """Where one that waits is: 1 is next; None while its time hasn't come."""
 
     position: int | None
@@ -68,17 +68,17 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class QueueState:
     """What one that waits for its turn waits for.
 
     `overtakes` is what it ends if it supersedes, once it is due: what waits before it, and the rollout under way. A
     rollback under way is waited for: ending it halfway would bring back what somebody wanted gone.
     """
 
-    entry: Entry
-    under_way: tuple[Entry, ...] = ()
-    before: tuple[Entry, ...] = ()
-    overtakes: tuple[Entry, ...] = ()
+    entry: QueueEntry
+    under_way: tuple[QueueEntry, ...] = ()
+    before: tuple[QueueEntry, ...] = ()
+    overtakes: tuple[QueueEntry, ...] = ()
     freeze: Freeze | None = None
     is_due: bool = True
 
@@ -87,26 +87,26 @@ class Standing:
         return self.is_due and self.freeze is None and not self.under_way and not self.before
 
     @property
-    def place(self) -> Place:
+    def place(self) -> QueuePosition:
         if not self.is_due and self.entry.start_at is not None:
-            return Place(None, f"starts at {written(self.entry.start_at)}")
+            return QueuePosition(None, f"starts at {written(self.entry.start_at)}")
         position = len(self.before) + 1
         if self.freeze is not None:
-            return Place(position, f"{self.freeze}; it waits for that, as number {position} in line")
+            return QueuePosition(position, f"{self.freeze}; it waits for that, as number {position} in line")
         if self.under_way:
             whom = f"{self.under_way[0].deployment_id} is under way"
         elif self.before:
             whom = f"{self.before[0].deployment_id} is next"
         else:
-            return Place(position, "its turn has come")
-        return Place(position, f"waits for its turn, as number {position} in line: {whom}")
+            return QueuePosition(position, "its turn has come")
+        return QueuePosition(position, f"waits for its turn, as number {position} in line: {whom}")
 
 
 def standings_of(
-    entries: Iterable[Entry], *, freezes: Mapping[Environment, Freeze], now: datetime
-) -> dict[str, Standing]:
+    entries: Iterable[QueueEntry], *, freezes: Mapping[Environment, Freeze], now: datetime
+) -> dict[str, QueueState]:
     """Of each that is queued, among all that have not ended; `freezes` are those that hold now."""
-    lines: dict[tuple[Environment, str], list[Entry]] = {}
+    lines: dict[tuple[Environment, str], list[QueueEntry]] = {}
     for entry in sorted(entries, key=lambda entry: entry.ticket):
         lines.setdefault((entry.environment, entry.model), []).append(entry)
     return {
@@ -117,16 +117,16 @@ def standings_of(
     }
 
 
-def _standing(mine: Entry, line: Sequence[Entry], *, freeze: Freeze | None, now: datetime) -> Standing:
+def _standing(mine: QueueEntry, line: Sequence[QueueEntry], *, freeze: Freeze | None, now: datetime) -> QueueState:
     under_way = tuple(entry for entry in line if not entry.is_queued)
     before = tuple(entry for entry in line if entry.is_queued and entry.ticket < mine.ticket and entry.is_due(now))
-    overtakes: tuple[Entry, ...] = ()
+    overtakes: tuple[QueueEntry, ...] = ()
     if mine.supersedes and mine.is_due(now) and freeze is None:
         overtakes = tuple(entry for entry in line if _is_overtaken(entry, by=mine))
-    return Standing(mine, under_way, before, overtakes, freeze, mine.is_due(now))
+    return QueueState(mine, under_way, before, overtakes, freeze, mine.is_due(now))
 
 
-def _is_overtaken(entry: Entry, *, by: Entry) -> bool:
+def _is_overtaken(entry: QueueEntry, *, by: QueueEntry) -> bool:
     return entry.ticket < by.ticket and entry.kind is DeploymentKind.ROLLOUT
 
 
@@ -164,17 +164,19 @@ def granted(
     return tuple(given)
 
 
-def slot_places(line: Sequence[SlotRequest], *, freezes: Iterable[Freeze]) -> dict[str, Place]:
+def slot_places(line: Sequence[SlotRequest], *, freezes: Iterable[Freeze]) -> dict[str, QueuePosition]:
     """Where each stands that waits for a slot; `line` is by ticket, and `freezes` are those that hold now."""
     held = {freeze.environment: freeze for freeze in freezes}
     running = sum(request.has_slot for request in line)
-    places: dict[str, Place] = {}
+    places: dict[str, QueuePosition] = {}
     for request in line:
         if request.has_slot:
             continue
         position = len(places) + 1
         why = f"{held[request.environment]}" if request.environment in held else f"{running} deployments run"
-        places[request.deployment_id] = Place(position, f"waits for a slot, as number {position} in line: {why}")
+        places[request.deployment_id] = QueuePosition(
+            position, f"waits for a slot, as number {position} in line: {why}"
+        )
     return places
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hotswap.domain.errors import ValidationFailed
-from hotswap.domain.traffic import FULL
+from hotswap.domain.traffic import TOTAL_WEIGHT
 
 
 class OnLimit(StrEnum):
@@ -66,11 +66,11 @@ def canary_steps(
     Raises ValidationFailed naming the field.
     """
     first, increment = round(canary_percentage * 100), round(increment_step * 100)
-    if not 1 <= first <= FULL:
+    if not 1 <= first <= TOTAL_WEIGHT:
         raise ValidationFailed.of("canaryPercentage", f"{canary_percentage} is not within 0.01 to 100")
-    if not 1 <= increment <= FULL:
+    if not 1 <= increment <= TOTAL_WEIGHT:
         raise ValidationFailed.of("incrementStep", f"{increment_step} is not within 0.01 to 100")
-    weights = [*range(first, FULL, increment), FULL]
+    weights = [*range(first, TOTAL_WEIGHT, increment), TOTAL_WEIGHT]
     if len(weights) > MOST_STEPS:
         raise ValidationFailed.of("incrementStep", f"{len(weights)} steps are more than {MOST_STEPS}; take larger ones")
     return tuple(Step(weight, bake_seconds, deadline_seconds) for weight in weights)
@@ -84,8 +84,8 @@ def up_to_full(steps: Iterable[Step], *, bake_seconds: float, deadline_seconds: 
     listed = tuple(steps)
     if not listed:
         raise ValidationFailed.of("steps", "is empty; name at least one, such as {'weight': 10}")
-    if listed[-1].weight != FULL:
-        listed = (*listed, Step(FULL, bake_seconds, deadline_seconds))
+    if listed[-1].weight != TOTAL_WEIGHT:
+        listed = (*listed, Step(TOTAL_WEIGHT, bake_seconds, deadline_seconds))
     if len(listed) > MOST_STEPS:
         raise ValidationFailed.of("steps", f"{len(listed)} are more than {MOST_STEPS}; take fewer and larger ones")
     return listed
@@ -97,11 +97,11 @@ MOST_STEPS = 1_000
 
 def immediate_steps() -> tuple[Step, ...]:
     """All traffic at once, unjudged: a rollback, an emergency, and a first version that nobody watches."""
-    return (Step(FULL, bake_seconds=0, deadline_seconds=0, judged=False),)
+    return (Step(TOTAL_WEIGHT, bake_seconds=0, deadline_seconds=0, judged=False),)
 
 
 def first_steps(*, watch_seconds: float) -> tuple[Step, ...]:
     """All traffic at once, watched by absolute limits: a model's first version has nothing to be compared with."""
     if watch_seconds <= 0:
         return immediate_steps()
-    return (Step(FULL, watch_seconds, watch_seconds, is_first=True),)
+    return (Step(TOTAL_WEIGHT, watch_seconds, watch_seconds, is_first=True),)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.vocabulary import ArmName, Environment
 
-FULL = 10_000
+TOTAL_WEIGHT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +56,13 @@ class Route:
     team: str | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.shed <= FULL:
-            raise ValidationFailed.of("shed", f"{self.shed} is not within 0 to {FULL}")
+        if not 0 <= self.shed <= TOTAL_WEIGHT:
+            raise ValidationFailed.of("shed", f"{self.shed} is not within 0 to {TOTAL_WEIGHT}")
         if self.stable is None and self.candidate is None:
             raise ValidationFailed(f"the route of {self.model} in {self.environment} has no arm")
-        if not 0 <= self.candidate_weight <= FULL:
-            raise ValidationFailed.of("weight", f"{self.candidate_weight} is not within 0 to {FULL}")
-        if self.stable is None and self.candidate_weight != FULL:
+        if not 0 <= self.candidate_weight <= TOTAL_WEIGHT:
+            raise ValidationFailed.of("weight", f"{self.candidate_weight} is not within 0 to {TOTAL_WEIGHT}")
+        if self.stable is None and self.candidate_weight != TOTAL_WEIGHT:
             raise ValidationFailed.of("weight", "a candidate with no stable beside it takes all traffic")
         if self.candidate is None and self.candidate_weight != 0:
             raise ValidationFailed.of("weight", "there is no candidate to give weight to")
@@ -75,7 +75,7 @@ class Route:
         """
         arms = []
         if self.stable is not None:
-            arms.append((ArmName.STABLE, self.stable, FULL - self.candidate_weight))
+            arms.append((ArmName.STABLE, self.stable, TOTAL_WEIGHT - self.candidate_weight))
         if self.candidate is not None:
             arms.append((ArmName.CANDIDATE, self.candidate, self.candidate_weight))
         return tuple(arms)

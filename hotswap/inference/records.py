@@ -16,8 +16,8 @@ class InferenceRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     `fallback_from` is the candidate's version that failed or refused this request, where the stable answered instead.
     `entity` is who asked, as a salted hash of 64 bits, where the caller said so. `form` is how the request was spelled,
-    and `tensors` is the JSON that describes the tensors of one that was spelled so (`serving.forms.Asked`). Records of
-    older replicas have neither.
+    and `tensors` is the JSON that describes the tensors of one that was spelled so (`serving.codecs.ParsedRequest`).
+    Records of older replicas have neither.
     """
 
     record_id: str

@@ -50,7 +50,7 @@ class AwaitTurn(Message):
     aborted: tuple[str, ...] = ()
 
 
-class Call(StrEnum):
+class QueueAction(StrEnum):
     """What one that waited for its turn has to do now."""
 
     START = "start"
@@ -66,8 +66,8 @@ class Run(Message):
     run_id: str
 
 
-class Turn(Message):
-    call: Call
+class QueueDecision(Message):
+    call: QueueAction
     others: tuple[Run, ...] = ()
 
 

@@ -8,17 +8,17 @@ that doesn't answer as it should is `Unavailable`, which it does; an adapter let
 PostgreSQL's adapters do: SQLAlchemy's errors propagate as they are, and Temporal tries again after them too.
 """
 
-from hotswap.ports.analysis import EntityCensus, Judge, Judging, Looks, Meter
+from hotswap.ports.analysis import Judge, Judging, Meter, Observations, StickyCallers
 from hotswap.ports.backtest import Backtests, Comparison, ReplicaAsker
 from hotswap.ports.deployments import (
+    ActivationHistory,
     Admissions,
-    Bell,
+    ConcurrencySlots,
+    DeploymentQueue,
     DeploymentReader,
     Deployments,
+    QueueNotifications,
     Registry,
-    Slots,
-    Tenures,
-    Turns,
     Versions,
 )
 from hotswap.ports.monitoring import Alerts, Announcer, Monitor, Rollbacks
@@ -35,35 +35,35 @@ from hotswap.ports.serving import (
 from hotswap.ports.traffic import TrafficBus, TrafficPlans
 
 __all__ = [
+    "ActivationHistory",
     "Admissions",
     "Alerts",
     "Announcer",
     "Backtests",
-    "Bell",
     "Capacity",
     "ClusterState",
     "Comparison",
+    "ConcurrencySlots",
+    "DeploymentQueue",
     "DeploymentReader",
     "Deployments",
     "DesiredApplications",
-    "EntityCensus",
     "Inspector",
     "Judge",
     "Judging",
-    "Looks",
     "Meter",
     "Monitor",
+    "Observations",
     "Planning",
+    "QueueNotifications",
     "Registry",
     "ReplicaAsker",
     "ReplicaProbe",
     "Rollbacks",
     "ServeCluster",
-    "Slots",
-    "Tenures",
+    "StickyCallers",
     "TrafficBus",
     "TrafficPlans",
-    "Turns",
     "Versions",
     "WriterLease",
 ]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from hotswap.domain.analysis import AnalysisPolicy, Bake, Checkpoint, Entities, Look, Metric, Reading, Subject
+from hotswap.domain.analysis import AnalysisPolicy, Bake, Checkpoint, Entities, Metric, Observation, Reading, Subject
 from hotswap.domain.concurrent import Concurrent
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import Verdict
@@ -12,14 +12,14 @@ from hotswap.domain.verdict import Verdict
 class Judging(Protocol):
     """One step's analysis under way. The same looks in the same order give the same verdict, always."""
 
-    def add(self, look: Look) -> None:
+    def add(self, look: Observation) -> None:
         """The next look; its counts and moments are cumulative. One that isn't newer than the last is left out."""
 
     def verdict(self, *, is_over: bool = False) -> Verdict:
         """What is known by the last look; `is_over` says that the bake is, so what judges once judges now."""
 
     @property
-    def last(self) -> Look | None:
+    def last(self) -> Observation | None:
         """The newest look that was added."""
 
     @property
@@ -41,7 +41,7 @@ class Judge(Protocol):
     ) -> Judging: ...
 
 
-class Looks(Protocol):
+class Observations(Protocol):
     """What every analysis saw and said: the record that `explain` reads and `replay` judges again."""
 
     async def record(
@@ -57,7 +57,7 @@ class Looks(Protocol):
 
     async def past(
         self, deployment_id: str, *, step: int, begun_at: float, after: float | None = None, limit: int
-    ) -> list[Look]:
+    ) -> list[Observation]:
         """The first `limit` of those recorded of this analysis after that time, in order."""
 
 
@@ -71,6 +71,6 @@ class Meter(Protocol):
         """
 
 
-class EntityCensus(Protocol):
+class StickyCallers(Protocol):
     async def entities(self, subject: Subject) -> Entities:
         """Callers with an arm of their own that asked for this model since `subject.since`, each counted once."""

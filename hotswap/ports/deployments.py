@@ -5,11 +5,11 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from hotswap.domain.contract import Contract
-from hotswap.domain.deployments import ANY_DEPLOYMENT, Deployment, NewDeployment, Serving, WantedDeployments
+from hotswap.domain.deployments import ANY_DEPLOYMENT, ActiveDeployment, Deployment, NewDeployment, WantedDeployments
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.paging import FIRST, Listing, Window
-from hotswap.domain.promotion import Tenure
-from hotswap.domain.queueing import Entry, Place, Standing
+from hotswap.domain.promotion import ActivePeriod
+from hotswap.domain.queueing import QueueEntry, QueuePosition, QueueState
 from hotswap.domain.registry import DeploymentBrief, Inspection, Registration, Unfinished, VersionRef
 from hotswap.domain.traffic import TrafficChange, TrafficPlan
 from hotswap.domain.validation import Override, ValidationReport
@@ -38,13 +38,13 @@ class Registry(Protocol):
         """What an Admin let pass of this version, if somebody did."""
 
 
-class Tenures(Protocol):
+class ActivationHistory(Protocol):
     """What is active where, as a promotion policy asks it."""
 
-    async def tenure(self, model: str, environment: Environment) -> Tenure:
+    async def active_period(self, model: str, environment: Environment) -> ActivePeriod:
         """Of a model by its name or id, by the registry's own clock; nothing is active of one that isn't there."""
 
-    async def serving(self, model: str, environment: Environment) -> Serving | None:
+    async def serving(self, model: str, environment: Environment) -> ActiveDeployment | None:
         """What is active now; None where nothing is yet."""
 
 
@@ -62,7 +62,7 @@ class Deployments(Protocol):
     async def unfinished(self) -> list[Unfinished]:
         """Those that have not ended, but for the ones just accepted, whose workflow the API is about to start.
 
-        What is queued is not among them: it has no workflow to lose yet (`Turns.called`).
+        What is queued is not among them: it has no workflow to lose yet (`DeploymentQueue.called`).
         """
 
     async def transition(
@@ -183,10 +183,10 @@ class Versions(Protocol):
         """
 
 
-class Slots(Protocol):
+class ConcurrencySlots(Protocol):
     """A few deployments may run at once; the others wait for a slot, which is free again when its holder ends."""
 
-    async def places(self, deployment_ids: Collection[str]) -> dict[str, Place | None]:
+    async def places(self, deployment_ids: Collection[str]) -> dict[str, QueuePosition | None]:
         """Give the free slots to who is next, whoever asks, and say where these stand; None: nothing to wait for.
 
         In the order of their tickets, but nobody waits for one whose owner is gone or whose environment is frozen. One
@@ -194,13 +194,13 @@ class Slots(Protocol):
         """
 
 
-class Turns(Protocol):
+class DeploymentQueue(Protocol):
     """Queued deployments: one of a model may run in an environment at a time, and the others wait for their turn."""
 
-    async def standings(self, deployment_ids: Collection[str]) -> dict[str, Standing | None]:
+    async def standings(self, deployment_ids: Collection[str]) -> dict[str, QueueState | None]:
         """Where these stand; None: it is queued no more, so there is nothing to wait for."""
 
-    async def make_way(self, deployment_id: str) -> tuple[Entry, ...]:
+    async def make_way(self, deployment_id: str) -> tuple[QueueEntry, ...]:
         """End what waits before one that supersedes; answers what is under way and has to be aborted."""
 
     async def leave(
@@ -212,7 +212,7 @@ class Turns(Protocol):
         """What starts those (`QueueInput`) whose turn has come: whoever waits for it should have seen that."""
 
 
-class Bell(Protocol):
+class QueueNotifications(Protocol):
     """Rings when something has changed that others may wait for; what it was, they look up themselves."""
 
     def listening(self, heard: Callable[[], None]) -> AbstractAsyncContextManager[None]:

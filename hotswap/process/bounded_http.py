@@ -2,7 +2,7 @@
 
 Addresses come from the settings only, and redirects are not followed: a deployment's configuration can't make HotSwap
 call where it likes. No message holds the address or a header, since either may hold a secret. How long it may take is
-the metric's, and ended by who asks (`activities/looking.py`).
+the metric's, and ended by who asks (`activities/observations.py`).
 """
 
 from collections.abc import Mapping

@@ -21,7 +21,7 @@ from hotswap.bootstrap.layout import Layout, StackError
 from hotswap.process.sessions import die_with_parent
 from hotswap.stack import processes
 from hotswap.stack.events import Event, Kind, Sender
-from hotswap.stack.holds import Hold, PartState, wished
+from hotswap.stack.part_holds import PartHold, PartState, wished
 from hotswap.stack.parts import STOP_WAVES, Part
 from hotswap.stack.probes import listens
 from hotswap.storage.files import write_json
@@ -154,7 +154,7 @@ class Supervisor:
             for running in held:
                 running.released.clear()
             for running in held:
-                if holds[running.part.name] is Hold.KILL:
+                if holds[running.part.name] is PartHold.KILL:
                     self._kill(running)
             await self._stop_in_order(held)
             await asyncio.sleep(HOLD_INTERVAL_S)

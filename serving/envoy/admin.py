@@ -9,7 +9,7 @@ import httpx
 
 from hotswap.domain.traffic import Counts
 from hotswap.process.plain_http import plain_client
-from serving.envoy.accounting import ACTIVE, ANSWERS, FELL_BACK, HISTOGRAM, STICKY
+from serving.envoy.access_log_stats import ACTIVE, ANSWERS, FELL_BACK, HISTOGRAM, STICKY
 from serving.envoy.fallback import INSIDE
 from serving.envoy.routes import ROUTE_CONFIG
 from serving.envoy.tokens import JWT_FILTER
@@ -32,7 +32,7 @@ _WELL = {"2", "3"}
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class AcceptedVersions:
     """The versions that Envoy has taken of each file; clusters count only once they are warm."""
 
     cds: str | None
@@ -41,7 +41,7 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class AnswerCounters:
     """Envoy's counters since it started, `uptime` seconds ago, and each cluster's requests in flight.
 
     `active` is None where it shows none, as one does whose bootstrap is older.
@@ -58,15 +58,15 @@ class EnvoyAdmin:
     def __init__(self, url: str) -> None:
         self._http = plain_client(base_url=url, timeout=2.0)
 
-    async def taken(self) -> Taken:
+    async def accepted_versions(self) -> AcceptedVersions:
         answer = await self._http.get("/stats?usedonly&filter=version_text|warming_clusters")
         said = dict(line.split(": ", 1) for line in answer.text.splitlines() if ": " in line)
         said = {name: value.strip('"') for name, value in said.items()}
-        return Taken(
+        return AcceptedVersions(
             cds=said.get(_CDS) if said.get(_WARMING) == "0" else None, rds=said.get(_RDS), ecds=said.get(_ECDS)
         )
 
-    async def tally(self) -> Tally:
+    async def tally(self) -> AnswerCounters:
         query = f"{ANSWERS}|{STICKY}|{FELL_BACK}|server.uptime|{HISTOGRAM}|{ACTIVE}"
         answer = await self._http.get(f"/stats?format=json&histogram_buckets=detailed&filter={query}")
         return read_tally(answer.json())
@@ -81,7 +81,7 @@ class EnvoyAdmin:
         await self._http.aclose()
 
 
-def read_tally(said: dict[str, Any]) -> Tally:
+def read_tally(said: dict[str, Any]) -> AnswerCounters:
     """Counters and histograms of Envoy's JSON, by application.
 
     A candidate that falls back has its answers under its own cluster, and its latencies under the composite one.
@@ -107,7 +107,7 @@ def read_tally(said: dict[str, Any]) -> Tally:
             active[match["application"]] += stat["value"]
         elif match := _FELL_BACK.fullmatch(stat["name"]):
             pairs[match["application"]][match["cause"], match["class"] in _WELL] += stat["value"]
-    return Tally(
+    return AnswerCounters(
         uptime,
         {
             application: Counts(

@@ -27,7 +27,7 @@ from hotswap.domain.headers import (
 )
 from hotswap.domain.traffic import Arm, Route, TrafficPlan
 from hotswap.domain.vocabulary import ArmName
-from serving.envoy import accounting
+from serving.envoy import access_log_stats
 from serving.envoy.clusters import RETRY
 from serving.envoy.config import Json
 from serving.envoy.limits import MOST_HEADER_KILOBYTES, MOST_HEADERS, MOST_REQUEST_BYTES
@@ -211,7 +211,7 @@ def candidate_listener(*, timeout: timedelta, local_replies: Json) -> Json:
             },
             {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_HTTP}.router.v3.Router"}},
         ],
-        "access_log": accounting.inside(),
+        "access_log": access_log_stats.inside(),
         "local_reply_config": local_replies,
         "generate_request_id": False,
         "preserve_external_request_id": True,

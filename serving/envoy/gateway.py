@@ -8,12 +8,12 @@ from datetime import timedelta
 
 from hotswap.domain.headers import REQUEST_ID_HEADER, STEERING_HEADERS, STEERING_PREFIX
 from hotswap.settings import TrafficAgentSettings
-from serving.envoy import accounting
-from serving.envoy.callers import limit_of_each_caller
+from serving.envoy import access_log_stats
+from serving.envoy.caller_rate_limit import limit_of_each_caller
 from serving.envoy.config import Json
 from serving.envoy.fallback import candidate_cluster, candidate_listener, internal_listeners
 from serving.envoy.limits import MOST_CONNECTIONS, MOST_HEADER_KILOBYTES, MOST_HEADERS, MOST_REQUEST_BYTES
-from serving.envoy.replies import local_replies
+from serving.envoy.local_replies import local_replies
 from serving.envoy.routes import ROUTE_CONFIG
 from serving.envoy.tls import transport_socket
 from serving.envoy.tokens import JWT_FILTER, RBAC_FILTER, subjects
@@ -37,11 +37,11 @@ def bootstrap(settings: TrafficAgentSettings) -> Json:
                         {"safe_regex": {"regex": r".*(version_text|update_rejected|update_failure)"}},
                         {"prefix": "cluster_manager.warming_clusters"},
                         {"prefix": "server.uptime"},
-                        {"contains": accounting.ANSWERS},
-                        {"contains": accounting.STICKY},
-                        {"contains": accounting.FELL_BACK},
-                        {"contains": accounting.HISTOGRAM},
-                        {"safe_regex": {"regex": rf"cluster\..+\.{accounting.ACTIVE}"}},
+                        {"contains": access_log_stats.ANSWERS},
+                        {"contains": access_log_stats.STICKY},
+                        {"contains": access_log_stats.FELL_BACK},
+                        {"contains": access_log_stats.HISTOGRAM},
+                        {"safe_regex": {"regex": rf"cluster\..+\.{access_log_stats.ACTIVE}"}},
                     ]
                 }
             }
@@ -117,7 +117,7 @@ def _connection_manager(settings: TrafficAgentSettings) -> Json:
             },
             {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_HTTP}.router.v3.Router"}},
         ],
-        "access_log": accounting.at_the_gateway(),
+        "access_log": access_log_stats.at_the_gateway(),
         "local_reply_config": local_replies(),
         "normalize_path": True,
         "merge_slashes": True,

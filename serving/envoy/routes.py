@@ -32,11 +32,11 @@ from hotswap.domain.headers import (
 from hotswap.domain.traffic import Arm, Route, TrafficPlan
 from hotswap.domain.vocabulary import ArmName, ChosenBy, Environment
 from hotswap.settings import OidcSettings
-from serving.envoy.chosen import chosen_by, chosen_cluster, is_tester
 from serving.envoy.clusters import API
 from serving.envoy.config import Json
 from serving.envoy.fallback import RETRY_OR_FALL_BACK, fallback_of, overwritten
 from serving.envoy.open_inference import A_MODELS_PATH, METHODS, MODELS, OPEN, server_routes
+from serving.envoy.pinned_clusters import chosen_by, chosen_cluster, is_tester
 from serving.envoy.tokens import AUTHENTICATED, OPEN_TO_ALL, may_infer, of_team
 
 INFERENCE = "/api/v1/inference"

@@ -7,6 +7,6 @@ whole request and its answer. What belongs to no model (`/v2`, `/v2/health/*`) E
 (`serving/envoy/open_inference.py`).
 """
 
-from serving.open_inference.form import OpenInference, Resource
+from serving.open_inference.codec import OpenInference, Resource
 
 __all__ = ["OpenInference", "Resource"]

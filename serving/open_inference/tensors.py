@@ -13,7 +13,7 @@ import numpy as np
 
 from hotswap.domain.errors import ValidationFailed
 from hotswap.inference.records import to_json
-from serving.forms import MOST_BODY_BYTES, MOST_INSTANCES
+from serving.codecs import MOST_BODY_BYTES, MOST_INSTANCES
 
 BYTES = "BYTES"
 DTYPES: dict[str, np.dtype[Any]] = {

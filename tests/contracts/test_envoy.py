@@ -10,7 +10,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from hotswap.domain.traffic import FULL, Arm, Fence, Route, TrafficPlan
+from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, Fence, Route, TrafficPlan
 from hotswap.domain.vocabulary import Environment
 from hotswap.traffic.bus import GENERATION, PLAN, REPORTS, RedisTrafficBus
 from serving.envoy.files import write_resources
@@ -84,7 +84,7 @@ async def fallen(gateway: Gateway, bus: RedisTrafficBus) -> AsyncIterator[Fallen
         CANDIDATE.application: (good.target, failing.target),
     }
     async with gateway.agent(), httpx.AsyncClient(base_url=gateway.settings.agent.envoy_admin_url) as admin:
-        await gateway.publish(bus, plan(1, FULL))
+        await gateway.publish(bus, plan(1, TOTAL_WEIGHT))
         seen = [(await gateway.infer("fraud")).json() for _ in range(16)]
         for _ in range(2):  # latencies are merged by the first look, and told by the second
             stats = (await admin.get("/stats?usedonly&format=json&histogram_buckets=detailed")).json()["stats"]
@@ -134,7 +134,7 @@ async def test_the_names_of_what_it_has_counted(answering: Answering) -> None:
     assert uptime > 0
 
 
-@pytest.mark.relied_on_by("serving/envoy/accounting.py", "serving/counting.py")
+@pytest.mark.relied_on_by("serving/envoy/access_log_stats.py", "serving/counting.py")
 async def test_when_replicas_change_it_forgets_no_answer_and_no_latency(answering: Answering) -> None:
     await answering.ask(400)
     await answering.ask(500)

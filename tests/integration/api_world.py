@@ -19,7 +19,7 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner
 
-from activities.acting import application_error
+from activities.heartbeating import application_error
 from activities.queueing import QueueActivities
 from hotswap.domain.access import Grant
 from hotswap.domain.application import ArtifactRef
@@ -38,11 +38,11 @@ from hotswap.messages import (
     RegistrationInput,
     waiting_queue,
 )
+from hotswap.persistence.deployments.deployment_queue import PostgresDeploymentQueue
 from hotswap.persistence.deployments.deployments import PostgresDeployments
-from hotswap.persistence.deployments.slots import PostgresSlots
-from hotswap.persistence.deployments.turns import PostgresTurns
-from hotswap.persistence.platform.bell import PostgresBell
+from hotswap.persistence.deployments.slots import PostgresConcurrencySlots
 from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.platform.queue_notifications import PostgresQueueNotifications
 from hotswap.persistence.registry.versions import PostgresRegistry
 from hotswap.settings import Settings
 from tests.fixtures.api import FakeRay, bearer
@@ -215,8 +215,8 @@ async def fake_worker(
 ) -> AsyncIterator[Worker]:
     """Only what waits for a turn is real, since it is the API's business who waits for what; and what a test adds."""
     activities = Activities(sessions)
-    turns, bell = PostgresTurns(sessions), PostgresBell(sessions.kw["bind"])
-    queueing = QueueActivities(PostgresSlots(sessions, limit=5), turns, bell)
+    turns, queue_notifications = PostgresDeploymentQueue(sessions), PostgresQueueNotifications(sessions.kw["bind"])
+    queueing = QueueActivities(PostgresConcurrencySlots(sessions, limit=5), turns, queue_notifications)
     acting = Worker(
         client,
         task_queue=task_queue,

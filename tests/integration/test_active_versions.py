@@ -8,12 +8,12 @@ from sqlalchemy import text
 from hotswap.domain.errors import ModelNotFound, StaleFence
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.paging import Window
-from hotswap.domain.traffic import FULL
+from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Environment
+from hotswap.persistence.deployments.activation_history import PostgresActivationHistory
 from hotswap.persistence.deployments.deployments import PostgresDeployments
 from hotswap.persistence.deployments.reading import PostgresDeploymentReader
-from hotswap.persistence.deployments.tenures import PostgresTenures
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.registry.reading import PostgresRegistryReader
 from hotswap.persistence.tables import ActiveVersion
@@ -51,7 +51,7 @@ async def two_promoted(sessions: Sessions) -> tuple[str, str]:
         if deployment == second:
             await deployments.record_weight(second, verified_weight=2_500, progress=25, message="25%")
         await deployments.make_active(deployment, relabelled(1, deployment, arm), run_id=f"run-{run}")
-        await deployments.record_weight(deployment, verified_weight=FULL, progress=100, message="100%")
+        await deployments.record_weight(deployment, verified_weight=TOTAL_WEIGHT, progress=100, message="100%")
         if deployment == first:
             await deployments.transition(first, S.ACTIVE, message="serves", reason=Reason.COMPLETED, actor="ann")
     return first, second
@@ -66,13 +66,13 @@ async def test_a_deployment_says_what_it_has_of_the_traffic_also_after_its_end(s
         return [(await reader.deployment(each)).traffic_percentage for each in (first, second)]
 
     await deployments.make_active(first, relabelled(1, first, STABLE), run_id="run-1")
-    await deployments.record_weight(first, verified_weight=FULL, progress=100, message="m")
+    await deployments.record_weight(first, verified_weight=TOTAL_WEIGHT, progress=100, message="m")
     assert await shares() == [100, 0]
-    for weight, expected in ((2_500, [75, 25]), (0, [100, 0]), (FULL, [0, 100])):
+    for weight, expected in ((2_500, [75, 25]), (0, [100, 0]), (TOTAL_WEIGHT, [0, 100])):
         await deployments.record_weight(second, verified_weight=weight, progress=None, message="m")
         assert await shares() == expected
     await deployments.make_active(second, relabelled(1, second, CANDIDATE), run_id="run-2")
-    await deployments.record_weight(second, verified_weight=FULL, progress=100, message="m")
+    await deployments.record_weight(second, verified_weight=TOTAL_WEIGHT, progress=100, message="m")
     assert await shares() == [0, 100]
     await deployments.make_inactive(second, relabelled(2, second, STABLE), run_id="run-2")
     await deployments.record_weight(second, verified_weight=0, progress=None, message="m")
@@ -123,16 +123,16 @@ async def test_a_version_that_serves_elsewhere_stays_deployed(sessions: Sessions
 async def test_what_served_at_any_time_is_known_with_who_put_it_there(sessions: Sessions) -> None:
     first, second = await two_promoted(sessions)
     await PostgresDeployments(sessions).approve(second, step=0, by="bob", claimed=False)
-    tenures = PostgresTenures(sessions)
-    newest, oldest = (await tenures.history("fraud")).items
+    activation_history = PostgresActivationHistory(sessions)
+    newest, oldest = (await activation_history.history("fraud")).items
     assert (newest.version, newest.deployment_id, newest.initiated_by) == ("2.0.0", second, "ann")
     assert (newest.approved_by, newest.until) == (("bob",), None)
     assert (oldest.version, oldest.deployment_id, oldest.until) == ("1.0.0", first, newest.since)
     just_before = newest.since - timedelta(microseconds=1)
     for at, served in ((just_before, [oldest]), (newest.since, [newest]), (oldest.since - timedelta(days=1), [])):
-        assert list((await tenures.history("fraud", at=at)).items) == served
-    assert (await tenures.history("fraud", environment=Environment.STAGING)).total == 0
-    page = await tenures.history("fraud", window=Window(limit=1, offset=1))
+        assert list((await activation_history.history("fraud", at=at)).items) == served
+    assert (await activation_history.history("fraud", environment=Environment.STAGING)).total == 0
+    page = await activation_history.history("fraud", window=Window(limit=1, offset=1))
     assert (page.items, page.total) == ((oldest,), 2)
     with pytest.raises(ModelNotFound):
-        await tenures.history("nothing")
+        await activation_history.history("nothing")

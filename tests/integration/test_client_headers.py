@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from hotswap.domain.headers import STEERING_HEADERS
-from hotswap.domain.traffic import FULL
+from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.vocabulary import Role
 from hotswap.traffic.bus import GENERATION, PLAN, REPORTS, RedisTrafficBus
 from tests.fixtures.envoy import Gateway, Upstream
@@ -113,7 +113,7 @@ async def gateway(tmp_path_factory: pytest.TempPathFactory, valkey_url: str) -> 
         found.serve.targets |= {arm.application: (upstream.target,)}
     async with Redis.from_url(valkey_url) as redis, found.agent():
         await redis.delete(PLAN, GENERATION, REPORTS)
-        await found.publish(RedisTrafficBus(redis), plan(1, FULL))
+        await found.publish(RedisTrafficBus(redis), plan(1, TOTAL_WEIGHT))
         yield found
     await found.close()
     await api.kill()

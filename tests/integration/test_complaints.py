@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from scipy.stats import binom
 
-from hotswap.domain.traffic import FULL
+from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.traffic.bus import RedisTrafficBus
 from tests.fixtures.envoy import Gateway
 from tests.fixtures.traffic import CANDIDATE, STABLE, answered_by, plan
@@ -33,7 +33,7 @@ async def test_entities_move_to_the_candidate_as_it_grows_and_back_only_by_a_rol
             low, high = binom.interval(0.99999, ENTITIES, percent / 100)
             assert low <= len(found[0]) <= high, "nor does everybody drift there"
             before = found[0]
-        await gateway.publish(bus, plan(5, FULL))
+        await gateway.publish(bus, plan(5, TOTAL_WEIGHT))
         assert await with_candidate() == set(range(ENTITIES))
         await gateway.publish(bus, plan(6, None))
         assert await with_candidate() == set()
@@ -47,13 +47,13 @@ async def test_half_a_percent_is_half_a_percent(gateway: Gateway, bus: RedisTraf
     async with gateway.agent():
         await gateway.publish(bus, plan(1, weight))
         split = await answered_by(gateway, requests)
-    low, high = binom.interval(0.9999, requests, weight / FULL)
+    low, high = binom.interval(0.9999, requests, weight / TOTAL_WEIGHT)
     assert 0 < low <= split[CANDIDATE.application] <= high < requests / 100
 
 
 @pytest.mark.usefixtures("upstreams")
 async def test_100_to_0_leaves_the_other_nothing(gateway: Gateway, bus: RedisTrafficBus) -> None:
     async with gateway.agent():
-        for generation, (weight, arm) in enumerate([(0, STABLE), (FULL, CANDIDATE), (0, STABLE)], start=1):
+        for generation, (weight, arm) in enumerate([(0, STABLE), (TOTAL_WEIGHT, CANDIDATE), (0, STABLE)], start=1):
             await gateway.publish(bus, plan(generation, weight))
             assert await answered_by(gateway, 400) == {arm.application: 400}

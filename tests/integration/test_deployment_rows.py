@@ -15,7 +15,7 @@ from hotswap.domain.application import Desired, ReplicaResources
 from hotswap.domain.deployments import NewDeployment
 from hotswap.domain.errors import Conflict, Forbidden, IllegalTransition, StaleFence
 from hotswap.domain.lifecycle import DeploymentStatus as S
-from hotswap.domain.traffic import FULL, Arm, TrafficChange
+from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, TrafficChange
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Environment, Strategy
 from hotswap.persistence.deployments.applications import PostgresApplications
@@ -190,7 +190,7 @@ async def test_runs_that_open_and_promote_at_once_never_wait_for_each_other(sess
             await deployments.open(deployment, run_id=run_id)
             with contextlib.suppress(StaleFence):
                 await deployments.make_active(deployment, relabelled(sequence, deployment, arm), run_id=run_id)
-            await deployments.record_weight(deployment, verified_weight=FULL, progress=None, message="m")
+            await deployments.record_weight(deployment, verified_weight=TOTAL_WEIGHT, progress=None, message="m")
 
     work_of = [(first, STABLE, "run-1"), (second, CANDIDATE, "run-2"), (first, STABLE, "run-3")]
     await asyncio.gather(*(work(*each) for each in work_of))
@@ -223,6 +223,6 @@ async def test_a_run_reads_what_serves_and_what_is_warm(sessions: Sessions) -> N
     deployment = await deployment_of(sessions, "2.0.0")
     brief = await deployments.open(deployment, run_id="run")
     assert (brief.stable, brief.warm) == (STABLE, Arm("Production-fraud-warm", "2.0.0", "dep-w"))
-    assert weight_of(await plans.apply(change(1, FULL), run_id="run")) == FULL
+    assert weight_of(await plans.apply(change(1, TOTAL_WEIGHT), run_id="run")) == TOTAL_WEIGHT
     with pytest.raises(StaleFence):
         await plans.apply(change(2), run_id="before")

@@ -4,9 +4,9 @@ import time
 
 from hotswap.domain.analysis import Bake, JudgeName
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.domain.traffic import FULL
+from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.verdict import ArmFigures, ConcurrentFigures, MetricResult, Outcome, Reason, Verdict
-from hotswap.persistence.analysis.looks import PostgresLooks
+from hotswap.persistence.analysis.observations import PostgresObservations
 from hotswap.persistence.deployments.deployments import PostgresDeployments
 from tests.integration.api_world import ApiWorld
 
@@ -43,7 +43,7 @@ async def judged(world: ApiWorld, deployment_id: str, bake: Bake, outcome: Outco
     errors = MetricResult(
         "errors", JudgeName.BETA_MIXTURE, outcome, "as seen", {"excess": 0.02}, reason=reason, log_evidence=5.5
     )
-    concurrent = ConcurrentFigures(SEEN, SEEN, "the stable is gone") if bake.weight == FULL else None
+    concurrent = ConcurrentFigures(SEEN, SEEN, "the stable is gone") if bake.weight == TOTAL_WEIGHT else None
     verdict = Verdict(
         outcome,
         "as seen",
@@ -54,7 +54,7 @@ async def judged(world: ApiWorld, deployment_id: str, bake: Bake, outcome: Outco
         missing=("envoy-1",),
         concurrent=concurrent,
     )
-    await PostgresLooks(world.sessions).record(deployment_id, bake, verdict)
+    await PostgresObservations(world.sessions).record(deployment_id, bake, verdict)
 
 
 async def test_what_was_never_judged_is_told_too(world: ApiWorld) -> None:
@@ -126,7 +126,7 @@ async def test_an_analysis_that_nothing_has_come_of_says_so(world: ApiWorld) -> 
 async def test_at_100_percent_what_both_were_asked_again_is_told(world: ApiWorld) -> None:
     deployment_id = await deployed(world)
     await moved(world, deployment_id, S.VALIDATING, S.DEPLOYING, S.PROGRESSING)
-    for step, weight in enumerate((1_000, FULL)):
+    for step, weight in enumerate((1_000, TOTAL_WEIGHT)):
         begun = await weighted(world, deployment_id, weight)
         await judged(world, deployment_id, Bake(step, begun, weight), Outcome.PASS, None)
     told = (await world.get(f"/api/v1/deployments/{deployment_id}/explain")).json()

@@ -9,7 +9,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from hotswap.domain.traffic import FULL, Arm, Counts
+from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, Counts
 from hotswap.domain.vocabulary import Role
 from hotswap.traffic.bus import RedisTrafficBus
 from tests.fixtures.envoy import Gateway, Manner, Upstream
@@ -43,7 +43,7 @@ class Arms:
     async def serve(self, *candidate: str, stable: tuple[str, ...] = (), fallback: bool = True) -> None:
         stable = stable or (await self.replica(STABLE.application),)
         self.gateway.serve.targets = {STABLE.application: stable, CANDIDATE.application: candidate}
-        await self.gateway.publish(self.bus, plan(1, FULL, fallback=fallback))
+        await self.gateway.publish(self.bus, plan(1, TOTAL_WEIGHT, fallback=fallback))
 
     async def ask(self, requests: int = REQUESTS, **headers: str) -> list[httpx.Response]:
         return await asyncio.gather(*(self.gateway.infer("fraud", **headers) for _ in range(requests)))

@@ -12,7 +12,7 @@ from scipy.stats import binom
 
 from hotswap.domain.access import Grant
 from hotswap.domain.headers import BACKTEST_HEADER, UNREAD_HEADERS
-from hotswap.domain.traffic import FULL, ProxyReport, TrafficPlan, total_counts
+from hotswap.domain.traffic import TOTAL_WEIGHT, ProxyReport, TrafficPlan, total_counts
 from hotswap.domain.vocabulary import Role
 from hotswap.traffic.bus import PLAN, RedisTrafficBus
 from serving import agent as agent_module
@@ -35,7 +35,7 @@ async def test_a_weight_is_what_requests_see_from_its_acknowledgement_on(
         low, high = binom.interval(0.99999, 800, 0.3)
         assert low <= split[CANDIDATE.application] <= high
         for generation in range(2, 12):
-            weight = FULL if generation % 2 else 0
+            weight = TOTAL_WEIGHT if generation % 2 else 0
             await gateway.publish(bus, plan(generation, weight))
             expected = CANDIDATE if weight else STABLE
             assert await answered_by(gateway, 16) == {expected.application: 16}
@@ -50,7 +50,7 @@ async def test_an_acknowledgement_counts_what_was_answered_before_it(
     async with gateway.agent():
         before = await gateway.publish(bus, plan(1, 0))
         assert await answered_by(gateway, 40) == {STABLE.application: 40}
-        report = await gateway.publish(bus, plan(2, FULL))
+        report = await gateway.publish(bus, plan(2, TOTAL_WEIGHT))
     arm = STABLE.application
     assert total_counts([report], arm).completed - total_counts([before], arm).completed == 40
 
@@ -58,7 +58,7 @@ async def test_an_acknowledgement_counts_what_was_answered_before_it(
 @pytest.mark.usefixtures("upstreams")
 async def test_no_client_hides_from_the_records_by_a_backtests_mark(gateway: Gateway, bus: RedisTrafficBus) -> None:
     async with gateway.agent():
-        for generation, weight in ((1, 0), (2, FULL)):
+        for generation, weight in ((1, 0), (2, TOTAL_WEIGHT)):
             await gateway.publish(bus, plan(generation, weight))
             for path in ("fraud", "fraud/batch"):
                 seen = (await gateway.infer(path, x_hotswap_backtest="1", x_request_id="mine")).json()["headers"]
@@ -211,7 +211,7 @@ async def test_nothing_is_acknowledged_that_envoy_has_not_taken(gateway: Gateway
     async with gateway.agent():
         await gateway.publish(bus, plan(1, 0))
         gateway.kill_envoy()
-        await bus.publish(plan(2, FULL))
+        await bus.publish(plan(2, TOTAL_WEIGHT))
 
         async def with_problem() -> ProxyReport | None:
             report = await gateway.report(bus)
@@ -222,7 +222,7 @@ async def test_nothing_is_acknowledged_that_envoy_has_not_taken(gateway: Gateway
         assert report.problem is not None
         assert report.problem.startswith("plan 2 is not applied")
         await gateway.start_envoy()
-        assert (await gateway.publish(bus, plan(2, FULL))).problem is None
+        assert (await gateway.publish(bus, plan(2, TOTAL_WEIGHT))).problem is None
         assert await answered_by(gateway, 16) == {CANDIDATE.application: 16}
 
 
@@ -251,7 +251,7 @@ async def test_traffic_goes_on_when_agent_and_envoy_start_again_with_all_else_aw
         update={"agent": gateway.settings.agent.model_copy(update={"api_token_file": gateway.directory / "absent"})}
     )
     async with gateway.agent():
-        await gateway.publish(bus, plan(1, FULL))
+        await gateway.publish(bus, plan(1, TOTAL_WEIGHT))
     gateway.serve.is_away = True
     gateway.kill_envoy()
     await gateway.start_envoy()
@@ -285,7 +285,7 @@ async def test_what_is_no_plan_does_not_stop_the_agent(
             await redis.publish(PLAN, 2)
             await asyncio.sleep(0.1)
         assert await answered_by(gateway, 8) == {STABLE.application: 8}
-        await gateway.publish(bus, plan(3, FULL))
+        await gateway.publish(bus, plan(3, TOTAL_WEIGHT))
         assert await answered_by(gateway, 8) == {CANDIDATE.application: 8}
 
 

@@ -16,7 +16,7 @@ from tritonclient.http.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from hotswap.domain.application import ApplicationSpec, ArtifactRef
-from hotswap.domain.traffic import FULL
+from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.vocabulary import Environment, Framework, Role
 from hotswap.inference.records import InferenceRecord, decode_record
 from hotswap.traffic.bus import RedisTrafficBus
@@ -104,7 +104,7 @@ async def test_a_request_finds_its_arm_as_in_the_other_forms_and_by_the_version_
 @pytest.mark.usefixtures("upstreams")
 async def test_only_inference_is_counted(gateway: Gateway, bus: RedisTrafficBus) -> None:
     async with gateway.agent():
-        await gateway.publish(bus, plan(1, FULL))
+        await gateway.publish(bus, plan(1, TOTAL_WEIGHT))
         for _ in range(10):
             assert (await ask(gateway, "GET", "/v2/models/fraud/ready", Role.APPLICATION)).status_code == 200
         for method, path, allowed in (
@@ -129,7 +129,7 @@ async def test_a_candidates_failure_falls_back_here_too(gateway: Gateway, bus: R
     stable, broken = await gateway.upstream("stable"), await gateway.upstream("broken", status=500)
     gateway.serve.targets = {STABLE.application: (stable.target,), CANDIDATE.application: (broken.target,)}
     async with gateway.agent():
-        await gateway.publish(bus, plan(1, FULL))
+        await gateway.publish(bus, plan(1, TOTAL_WEIGHT))
         answer = await ask(gateway, "POST", "/v2/models/fraud/infer", Role.APPLICATION)
         assert (answer.status_code, answer.json()["from"]) == (200, "stable")
         assert answer.json()["path"] == f"/{STABLE.application}/v2/models/fraud/infer"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hotswap.domain.analysis import JudgeName, Metric, Moments, Source, Subject
-from hotswap.domain.traffic import FULL
+from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus
 from hotswap.persistence.analysis.answers import PostgresAnswers
 from hotswap.persistence.analysis.predictions import PostgresPredictions
@@ -28,7 +28,7 @@ ROWS: list[dict[str, Any]] = [
     {**THEIRS, "confidence": 0.1, "prediction": "9", "fallback_from": "2.0.0"},
     {**THEIRS, "confidence": 1.0, "prediction": "4", "requested_at": NOW - 3_600},
 ]
-AT_HALF = Subject("dep", "Production", "fraud", "new", "old", "2.0.0", "1.0.0", FULL // 2, NOW - 60)
+AT_HALF = Subject("dep", "Production", "fraud", "new", "old", "2.0.0", "1.0.0", TOTAL_WEIGHT // 2, NOW - 60)
 
 
 @pytest.fixture(autouse=True)
@@ -48,17 +48,17 @@ async def read(
 
 
 async def test_both_arms_confidence_since_the_weight_was_verified(sessions: Sessions) -> None:
-    mine, theirs = await read(sessions, Source.CONFIDENCE, weight=FULL // 2, bounds=(0, 1))
+    mine, theirs = await read(sessions, Source.CONFIDENCE, weight=TOTAL_WEIGHT // 2, bounds=(0, 1))
     assert (mine, theirs) == (Moments(2, 1.25, 0.8125), Moments(1, 0.25, 0.0625))
 
 
 async def test_numbers_are_cut_off_at_their_bounds(sessions: Sessions) -> None:
-    mine, theirs = await read(sessions, Source.PREDICTION, weight=FULL // 2, bounds=(-1, 5))
+    mine, theirs = await read(sessions, Source.PREDICTION, weight=TOTAL_WEIGHT // 2, bounds=(-1, 5))
     assert (mine, theirs) == (Moments(2, 1.0, 5.0), Moments(1, 5.0, 25.0))
 
 
 async def test_at_full_weight_the_stable_is_what_it_was_before(sessions: Sessions) -> None:
-    _, theirs = await read(sessions, Source.CONFIDENCE, weight=FULL, bounds=(0, 1))
+    _, theirs = await read(sessions, Source.CONFIDENCE, weight=TOTAL_WEIGHT, bounds=(0, 1))
     assert theirs == Moments(2, 1.25, 1.0625)
 
 

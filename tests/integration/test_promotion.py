@@ -14,8 +14,8 @@ from hotswap.domain.promotion import PromotionRule
 from hotswap.domain.traffic import Arm, TrafficChange
 from hotswap.domain.vocabulary import Environment, Strategy
 from hotswap.messages import DeploymentInput
+from hotswap.persistence.deployments.activation_history import PostgresActivationHistory
 from hotswap.persistence.deployments.deployments import PostgresDeployments
-from hotswap.persistence.deployments.tenures import PostgresTenures
 from hotswap.persistence.platform.database import Sessions
 from hotswap.settings import DeploymentSettings
 from tests.fixtures.api import with_deployment_settings
@@ -63,10 +63,10 @@ class Staging:
 
 async def test_active_is_counted_without_a_break(sessions: Sessions) -> None:
     await registered(sessions, "1.0.0", "2.0.0")
-    staging, tenures = Staging(sessions), PostgresTenures(sessions)
+    staging, activation_history = Staging(sessions), PostgresActivationHistory(sessions)
 
     async def active_for(environment: Environment = STAGING) -> tuple[str | None, timedelta | None]:
-        seen = await tenures.tenure("fraud", environment)
+        seen = await activation_history.active_period("fraud", environment)
         return seen.version, None if seen.since is None else timedelta(minutes=round((seen.at - seen.since) / MINUTE))
 
     assert await active_for() == (None, None)
@@ -83,7 +83,7 @@ async def test_active_is_counted_without_a_break(sessions: Sessions) -> None:
     await staging.take_back(other, "1.0.0")  # 2.0.0 is active again, and begins anew
     await staging.let_pass(timedelta(minutes=1))
     assert await active_for() == ("2.0.0", timedelta(minutes=1))
-    assert (await tenures.tenure("nobody-knows-it", STAGING)).version is None
+    assert (await activation_history.active_period("nobody-knows-it", STAGING)).version is None
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from hotswap.client import ApiError, HotSwap
 from hotswap.domain.headers import CLIENT_ADDRESS_HEADER
-from hotswap.domain.traffic import FULL
+from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.vocabulary import Role
 from hotswap.traffic.bus import GENERATION, PLAN, REPORTS, RedisTrafficBus
 from serving.envoy import gateway as rendering
@@ -61,7 +61,7 @@ async def edge(tmp_path_factory: pytest.TempPathFactory, valkey_url: str) -> Asy
         gateway.agent(),
     ):
         await redis.delete(PLAN, GENERATION, REPORTS)
-        await gateway.publish(RedisTrafficBus(redis), plan(1, FULL // 2))
+        await gateway.publish(RedisTrafficBus(redis), plan(1, TOTAL_WEIGHT // 2))
         yield Edge(gateway, authority, certificate, key, tls_port, https)
     await gateway.close()
     await api.kill()

@@ -1,4 +1,4 @@
-"""Turns, slots and freezes as rows: the limit holds, order is kept, and who waits hears at once what has changed."""
+"""The queue, slots and freezes as rows: the limit holds, order is kept, and what waits hears at once of a change."""
 
 import asyncio
 import contextlib
@@ -13,16 +13,16 @@ from hotswap.domain.application import ReplicaResources
 from hotswap.domain.deployments import Deployment, NewDeployment
 from hotswap.domain.errors import Conflict, NotFound, ValidationFailed
 from hotswap.domain.lifecycle import DeploymentStatus as S
-from hotswap.domain.queueing import Place
+from hotswap.domain.queueing import QueuePosition
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment, OnConflict, Strategy
+from hotswap.persistence.deployments.deployment_queue import PostgresDeploymentQueue
 from hotswap.persistence.deployments.deployments import PostgresDeployments
 from hotswap.persistence.deployments.freezes import PostgresFreezes
 from hotswap.persistence.deployments.reading import PostgresDeploymentReader
-from hotswap.persistence.deployments.slots import PostgresSlots
-from hotswap.persistence.deployments.turns import PostgresTurns
-from hotswap.persistence.platform.bell import PostgresBell
+from hotswap.persistence.deployments.slots import PostgresConcurrencySlots
 from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.platform.queue_notifications import PostgresQueueNotifications
 from tests.fixtures.patience import patient
 from tests.fixtures.rows import actions, admitted, deployment_of, registered
 
@@ -90,7 +90,7 @@ async def aged(sessions: Sessions, seconds: int) -> None:
 
 async def test_who_is_queued_is_called_when_the_one_before_has_ended(sessions: Sessions) -> None:
     await registered(sessions, "1.0.0")
-    turns = PostgresTurns(sessions)
+    turns = PostgresDeploymentQueue(sessions)
     first = await running(sessions)
     second, third = [await queued(sessions) for _ in range(2)]
     seen = await turns.standings([second, third, first])
@@ -112,7 +112,7 @@ async def test_who_is_queued_is_called_when_the_one_before_has_ended(sessions: S
 
 async def test_leaving_and_being_opened_exclude_each_other(sessions: Sessions) -> None:
     await registered(sessions, "1.0.0")
-    turns, deployments = PostgresTurns(sessions), PostgresDeployments(sessions)
+    turns, deployments = PostgresDeploymentQueue(sessions), PostgresDeployments(sessions)
     for _ in range(5):
         contended = await queued(sessions)
         left, brief = await asyncio.gather(
@@ -135,7 +135,7 @@ async def test_leaving_and_being_opened_exclude_each_other(sessions: Sessions) -
 
 async def test_superseding_cancels_who_waited_before_and_names_the_run_to_abort(sessions: Sessions) -> None:
     await registered(sessions, "1.0.0")
-    turns = PostgresTurns(sessions)
+    turns = PostgresDeploymentQueue(sessions)
     first = await running(sessions)
     waiting = await queued(sessions)
     later = await queued(sessions, start_at=datetime.now(UTC) + timedelta(hours=1))
@@ -159,7 +159,7 @@ async def test_the_reconciler_is_told_of_those_whose_turn_has_come_and_leaves_th
     sessions: Sessions,
 ) -> None:
     await registered(sessions, "1.0.0")
-    turns, deployments = PostgresTurns(sessions), PostgresDeployments(sessions)
+    turns, deployments = PostgresDeploymentQueue(sessions), PostgresDeployments(sessions)
     first = await running(sessions)
     second, _ = [await queued(sessions) for _ in range(2)]
     await queued(sessions, start_at=datetime.now(UTC) + timedelta(hours=1))
@@ -213,10 +213,10 @@ async def holders(sessions: Sessions) -> int:
 async def test_slots_go_round_in_order_and_their_holders_are_never_too_many(sessions: Sessions) -> None:
     """Asked by three workers, each for his own."""
     rest = await slot_seekers(sessions, 12)
-    workers = [PostgresSlots(sessions, limit=3) for _ in range(3)]
-    await PostgresSlots(sessions, limit=0).places(rest)
+    workers = [PostgresConcurrencySlots(sessions, limit=3) for _ in range(3)]
+    await PostgresConcurrencySlots(sessions, limit=0).places(rest)
     while rest:
-        places: dict[str, Place | None] = {}
+        places: dict[str, QueuePosition | None] = {}
         for _ in range(2):  # who asked first may not have seen what another was given
             asked = (worker.places(rest[number::3]) for number, worker in enumerate(workers) if rest[number::3])
             for answer in await asyncio.gather(*asked):
@@ -232,7 +232,7 @@ async def test_slots_go_round_in_order_and_their_holders_are_never_too_many(sess
 
 async def test_a_slot_is_kept_by_who_asks_again_and_by_nobody_who_has_ended(sessions: Sessions) -> None:
     first, second = await slot_seekers(sessions, 2)
-    slots = PostgresSlots(sessions, limit=1)
+    slots = PostgresConcurrencySlots(sessions, limit=1)
     assert await slots.places([first]) == {first: None}
     assert (await slots.places([first, second]))[first] is None
     place = (await row_of(sessions, second)).place
@@ -244,7 +244,7 @@ async def test_a_slot_is_kept_by_who_asks_again_and_by_nobody_who_has_ended(sess
 
 async def test_who_was_approved_and_waits_is_pending_again(sessions: Sessions) -> None:
     first, second = await slot_seekers(sessions, 2)
-    slots = PostgresSlots(sessions, limit=1)
+    slots = PostgresConcurrencySlots(sessions, limit=1)
     await slots.places([first])
     await moved(sessions, second, S.AWAITING_APPROVAL)
     for _ in range(2):
@@ -255,24 +255,24 @@ async def test_who_was_approved_and_waits_is_pending_again(sessions: Sessions) -
 
 async def test_the_owners_of_an_outage_come_back_in_any_order_and_are_served_in_theirs(sessions: Sessions) -> None:
     first, second, third = await slot_seekers(sessions, 3)
-    before = PostgresSlots(sessions, limit=1)
+    before = PostgresConcurrencySlots(sessions, limit=1)
     await before.places([first, second, third])
     await moved(sessions, first, S.FAILED)
     await aged(sessions, 60)
-    after = PostgresSlots(sessions, limit=1)
+    after = PostgresConcurrencySlots(sessions, limit=1)
     assert (await after.places([third]))[third] is not None, "the one before it may be about to come back"
     assert (await after.places([second]))[second] is None
     await moved(sessions, second, S.FAILED)
     assert (await after.places([third]))[third] is None
 
 
-# --- the bell ---------------------------------------------------------------------------------------------------------
+# --- notifications ----------------------------------------------------------------------------------------------------
 
 
 @contextlib.asynccontextmanager
 async def listening(engine: AsyncEngine) -> AsyncIterator[asyncio.Event]:
     heard = asyncio.Event()
-    async with PostgresBell(engine).listening(heard.set):
+    async with PostgresQueueNotifications(engine).listening(heard.set):
         await asyncio.wait_for(heard.wait(), patient(20))  # it listens
         heard.clear()
         yield heard
@@ -310,7 +310,7 @@ async def test_who_listens_hears_again_after_his_connection_was_lost(sessions: S
 
 async def test_a_freeze_lets_in_only_what_waits_for_its_end(sessions: Sessions, engine: AsyncEngine) -> None:
     await registered(sessions, "1.0.0")
-    freezes, turns = PostgresFreezes(sessions), PostgresTurns(sessions)
+    freezes, turns = PostgresFreezes(sessions), PostgresDeploymentQueue(sessions)
     until = datetime.now(UTC) + timedelta(hours=2)
     async with listening(engine) as heard:
         freeze = await freezes.add(PRODUCTION, reason="holidays", starts_at=None, until=until, by="ann")
@@ -343,7 +343,7 @@ async def test_a_freeze_lets_in_only_what_waits_for_its_end(sessions: Sessions, 
 
 async def test_nobody_gets_a_slot_in_a_frozen_environment_and_who_has_one_keeps_it(sessions: Sessions) -> None:
     first, second = await slot_seekers(sessions, 2)
-    slots = PostgresSlots(sessions, limit=5)
+    slots = PostgresConcurrencySlots(sessions, limit=5)
     assert await slots.places([first]) == {first: None}
     until = datetime.now(UTC) + timedelta(hours=1)
     await PostgresFreezes(sessions).add(PRODUCTION, reason="holidays", starts_at=None, until=until, by="ann")

@@ -8,16 +8,16 @@ from contextlib import asynccontextmanager
 import pytest
 
 from activities.concurrent import References
-from activities.looking import Sources, StepSources
+from activities.observations import Sources, StepSources
 from hotswap.analysis.judge import Judging
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, Source, Subject
 from hotswap.domain.concurrent import ReferenceBudget
 from hotswap.domain.headers import MODEL_SECONDS_HEADER
-from hotswap.domain.traffic import FULL, Counts
+from hotswap.domain.traffic import TOTAL_WEIGHT, Counts
 from hotswap.domain.verdict import Outcome
 from hotswap.messages import VerifiedWeight
 from hotswap.persistence.analysis.backtests import PostgresBacktests
-from hotswap.persistence.analysis.census import PostgresCensus
+from hotswap.persistence.analysis.sticky_callers import PostgresStickyCallers
 from hotswap.persistence.platform.database import Sessions
 from hotswap.traffic.bus import RedisTrafficBus
 from serving.backtest import HttpReplicaAsker
@@ -46,15 +46,17 @@ async def at_full(
     ]
     targets = [(replica.target,) for replica in replicas]
     gateway.serve.targets = {CANDIDATE.application: targets[0], STABLE.application: targets[1]}
-    baseline = VerifiedWeight(weight=FULL, verified_at=begun, proxies=(f"envoy-{gateway.port}",))
+    baseline = VerifiedWeight(weight=TOTAL_WEIGHT, verified_at=begun, proxies=(f"envoy-{gateway.port}",))
     subject = Subject(
         *("dep-bbbb", "Production", "fraud", CANDIDATE.application, STABLE.application),
-        *("2.0.0", "1.0.0", FULL, begun),
+        *("2.0.0", "1.0.0", TOTAL_WEIGHT, begun),
     )
-    sources = Sources(bus, {}, PostgresCensus(sessions), References(PostgresBacktests(sessions), gateway.serve, asker))
+    sources = Sources(
+        bus, {}, PostgresStickyCallers(sessions), References(PostgresBacktests(sessions), gateway.serve, asker)
+    )
     try:
         async with gateway.agent():
-            await gateway.publish(bus, plan(1, FULL))
+            await gateway.publish(bus, plan(1, TOTAL_WEIGHT))
             await asyncio.gather(*(gateway.infer("fraud") for _ in range(REQUESTS)))
             await counted(gateway, bus, REQUESTS, CANDIDATE.application)
             rows = [
@@ -83,7 +85,7 @@ async def test_both_are_asked_past_the_proxy_and_say_whose_fault_it_is(
     delays: tuple[float, float],
     outcome: Outcome,
 ) -> None:
-    judging = Judging(POLICY, weight=FULL, reference=BEFORE, prior_evidence={})
+    judging = Judging(POLICY, weight=TOTAL_WEIGHT, reference=BEFORE, prior_evidence={})
     async with at_full(gateway, bus, sessions, postgres_url, delays=delays) as looking:
         asked = 0
 

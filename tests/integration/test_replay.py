@@ -8,15 +8,15 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.analysis import AnalysisActivities
-from activities.looking import Sources
+from activities.observations import Sources
 from hotswap.analysis.judge import Judging
 from hotswap.analysis.replay import replay
 from hotswap.domain.analysis import Entities, Subject
-from hotswap.domain.traffic import FULL, Counts, ProxyReport
+from hotswap.domain.traffic import TOTAL_WEIGHT, Counts, ProxyReport
 from hotswap.domain.verdict import Verdict
 from hotswap.domain.vocabulary import Role
 from hotswap.messages import VerifiedWeight, Watch
-from hotswap.persistence.analysis.looks import PostgresLooks
+from hotswap.persistence.analysis.observations import PostgresObservations
 from hotswap.persistence.deployments.history import PostgresHistory
 from hotswap.schemas.strategy import CanaryConfig
 from tests.integration.api_world import ApiWorld
@@ -35,7 +35,7 @@ class Traffic:
     """Proxies that answer so many requests a second, split as the weight says, so many of the candidate's wrongly."""
 
     def __init__(self, *, rate: float, weight: int, wrong: float) -> None:
-        self.rate, self.share, self.wrong, self.begun = rate, weight / FULL, wrong, time.time()
+        self.rate, self.share, self.wrong, self.begun = rate, weight / TOTAL_WEIGHT, wrong, time.time()
 
     async def reports(self) -> list[ProxyReport]:
         now = time.time()
@@ -58,7 +58,7 @@ async def watched(world: ApiWorld, deployment_id: str, config: CanaryConfig, rat
         begun = time.time()
         watching = AnalysisActivities(
             Sources(Traffic(rate=rate, weight=step.weight, wrong=wrong), {}, Nobody()),  # type: ignore[arg-type]
-            PostgresLooks(world.sessions),
+            PostgresObservations(world.sessions),
             Judging,
         )
         subject = Subject(
@@ -70,7 +70,7 @@ async def watched(world: ApiWorld, deployment_id: str, config: CanaryConfig, rat
                 subject=subject,
                 step=position,
                 baseline=VerifiedWeight(weight=step.weight, verified_at=begun, proxies=("envoy-0",)),
-                reference=Counts(completed=500, latency={"4000": 500}) if step.weight == FULL else None,
+                reference=Counts(completed=500, latency={"4000": 500}) if step.weight == TOTAL_WEIGHT else None,
                 prior_evidence=evidence,
                 policy=config.analysis_policy(),
                 bake_until=begun + step.bake_seconds,
@@ -96,7 +96,7 @@ async def test_the_same_policy_comes_to_the_recorded_verdicts(
     config = CanaryConfig.model_validate(CONFIG)
     await watched(world, deployment_id, config, rates)
 
-    bakes = await PostgresLooks(world.sessions).bakes(deployment_id)
+    bakes = await PostgresObservations(world.sessions).bakes(deployment_id)
     again = replay(bakes, policy=config.analysis_policy(), steps=config.plan(), rules=config.rules())
     recorded = (await PostgresHistory(world.sessions).record(deployment_id)).analyses
 

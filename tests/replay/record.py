@@ -20,7 +20,7 @@ from typing import Any
 from temporalio.client import WorkflowHandle
 
 from hotswap.domain.lifecycle import DeploymentStatus as S
-from hotswap.domain.queueing import Entry, Standing
+from hotswap.domain.queueing import QueueEntry, QueueState
 from hotswap.domain.vocabulary import DeploymentKind, Environment
 from hotswap.messages import DeploymentInput, QueueInput
 from hotswap.schemas.strategy import CanaryConfig
@@ -91,10 +91,10 @@ async def queued_behind_what_it_superseded(stage: Stage) -> WorkflowHandle[Any, 
             _entry("dep-before", 1), is_queued=False, workflow_id=rollout.handle.id, run_id=rollout.handle.result_run_id
         )
         mine = replace(_entry("dep-candidate", 2), supersedes=True)
-        world.standing = Standing(mine, under_way=(under_way,), overtakes=(under_way,))
+        world.standing = QueueState(mine, under_way=(under_way,), overtakes=(under_way,))
         handle = await _queued(stage, rollout, QueueInput(request=_request(), supersedes=True))
         await _closed(rollout)
-        world.statuses, world.standing = [S.PENDING], Standing(mine)
+        world.statuses, world.standing = [S.PENDING], QueueState(mine)
         world.ring()
         await handle.result()
         await stage.client.get_workflow_handle("deployment/Production/fraud").result()
@@ -139,8 +139,8 @@ async def emergency(stage: Stage) -> WorkflowHandle[Any, Any]:
         return await _closed(rollout)
 
 
-def _entry(deployment_id: str, ticket: int) -> Entry:
-    return Entry(deployment_id, ticket, DeploymentKind.ROLLOUT, Environment.PRODUCTION, "fraud", is_queued=True)
+def _entry(deployment_id: str, ticket: int) -> QueueEntry:
+    return QueueEntry(deployment_id, ticket, DeploymentKind.ROLLOUT, Environment.PRODUCTION, "fraud", is_queued=True)
 
 
 def _request() -> DeploymentInput:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from temporalio.testing import ActivityEnvironment
 
 import tests.fixtures.examples  # noqa: F401  it registers the profiles
-from activities import looking
+from activities import observations
 from api.orchestration import Orchestration
 from hotswap.persistence.platform.database import create_sessions
 from hotswap.settings import Settings
@@ -40,7 +40,7 @@ async def api(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 def reads_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as a watch doesn't know whether the proxies' reports are fresh, it reads them without a pause."""
-    monkeypatch.setattr(looking, "AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr(observations, "AGAIN_SECONDS", 0.001)
 
 
 @pytest.fixture

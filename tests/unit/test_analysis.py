@@ -10,15 +10,15 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import analysis
 from activities.analysis import AnalysisActivities
-from activities.looking import Sources
+from activities.observations import Sources
 from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import Checkpoint, Look, NoVerdict
+from hotswap.domain.analysis import Checkpoint, NoVerdict, Observation
 from hotswap.domain.errors import Unavailable
-from hotswap.domain.traffic import FULL, Counts, ProxyReport
+from hotswap.domain.traffic import TOTAL_WEIGHT, Counts, ProxyReport
 from hotswap.domain.verdict import Outcome, Verdict
 from hotswap.messages import Watch
 from tests.fixtures.patience import patient
-from tests.unit.watching import Bus, Census, Clock, Record, Seen, activities, step
+from tests.unit.watching import Bus, Callers, Clock, Record, Seen, activities, step
 
 
 async def test_what_a_killed_watch_saw_is_judged_with_what_the_next_one_sees(environment: ActivityEnvironment) -> None:
@@ -38,9 +38,9 @@ BEGUN = Clock.now - 20_000.0
 """When the weight of a long hold was verified, whose watch starts again now."""
 
 
-def long_ago(number: int) -> list[Look]:
+def long_ago(number: int) -> list[Observation]:
     """Looks a second apart from then on, at which the stable's answers are as slow as the candidate's."""
-    return [Look(BEGUN + at, counts, counts) for at in range(1, number + 1) for counts in [seen(at)]]
+    return [Observation(BEGUN + at, counts, counts) for at in range(1, number + 1) for counts in [seen(at)]]
 
 
 def seen(second: int) -> Counts:
@@ -67,7 +67,7 @@ class Turns:
             self.added.append(0)
             await asyncio.sleep(0)
 
-    def add(self, look: Look) -> None:
+    def add(self, look: Observation) -> None:
         self.added[-1] += 1
         self.judging.add(look)  # type: ignore[union-attr]
 
@@ -93,7 +93,7 @@ async def test_a_hold_of_hours_is_folded_anew_a_few_looks_at_a_time(
     verdict, turns = await watched(environment, record, held())
     assert sum(turns.added) == 1_051
     assert max(turns.added) <= analysis.SLICE
-    whole = Judging(held().policy, weight=FULL // 2, reference=None, prior_evidence={})
+    whole = Judging(held().policy, weight=TOTAL_WEIGHT // 2, reference=None, prior_evidence={})
     for _, look in record.looks:
         whole.add(look)
     assert verdict == whole.verdict(is_over=True)
@@ -103,7 +103,7 @@ async def test_a_hold_of_hours_is_folded_anew_a_few_looks_at_a_time(
 async def test_a_watch_that_starts_again_folds_only_what_came_after_the_checkpoint(
     environment: ActivityEnvironment,
 ) -> None:
-    before = Judging(held().policy, weight=FULL // 2, reference=None, prior_evidence={})
+    before = Judging(held().policy, weight=TOTAL_WEIGHT // 2, reference=None, prior_evidence={})
     looks = long_ago(1_050)
     for look in looks[:-8]:
         before.add(look)
@@ -127,9 +127,9 @@ async def test_a_checkpoint_is_kept_every_few_seconds_and_no_look_is_missing_aft
         async def reports(self) -> list[ProxyReport]:
             return [replace(each, reported_at=clock.now) for each in await super().reports()]
 
-    monkeypatch.setattr(analysis, "look_interval", lambda *_: 0.001)
+    monkeypatch.setattr(analysis, "observation_interval", lambda *_: 0.001)
     record, clock = Record(), Ticking()
-    watching = AnalysisActivities(Sources(Live(100), {}, Census(), clock=clock), record, Judging)  # type: ignore[arg-type]
+    watching = AnalysisActivities(Sources(Live(100), {}, Callers(), clock=clock), record, Judging)  # type: ignore[arg-type]
     async with asyncio.timeout(patient(20)):
         await environment.run(watching.watch, step(baseline=0, verified_at=Clock.now - 5, metrics=(), lasts=100))
     (kept,) = record.checkpoints.values()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, NoVerdict, Source
-from hotswap.domain.baking import SECONDS_NEEDED, extended, is_decided, look_interval
+from hotswap.domain.baking import SECONDS_NEEDED, extended, is_decided, observation_interval
 from hotswap.domain.policy import Bake, Extend, GoTo, Requests, RollBack, Rollout, next_action
 from hotswap.domain.strategy import Step
 from hotswap.domain.verdict import MetricResult, Outcome, Verdict
@@ -111,11 +111,11 @@ def test_looks_become_rarer_the_longer_it_lasts_but_no_reading_of_a_threshold_is
     policy = AnalysisPolicy(
         tuple(Metric("queue", Source.PROMETHEUS, JudgeName.THRESHOLD, interval_seconds=each) for each in intervals)
     )
-    assert look_interval(lasted, policy) == pause
+    assert observation_interval(lasted, policy) == pause
 
 
 def test_a_day_of_a_hold_is_a_fifth_of_the_looks_of_one_a_second() -> None:
     at, number, policy = 0.0, 0, CanaryConfig().analysis_policy()
     while at < 86_400:
-        at, number = at + look_interval(at, policy), number + 1
+        at, number = at + observation_interval(at, policy), number + 1
     assert number < 86_400 / 4.5

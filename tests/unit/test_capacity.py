@@ -15,7 +15,7 @@ from hotswap.domain.fleet import Fleet, Scale, Shift, Stuck
 from hotswap.domain.planning import Planned, make_plan
 from hotswap.domain.resources import WHOLE, Amount, Cluster, Node, counted
 from hotswap.domain.strategy import Pause, Step, canary_steps
-from hotswap.domain.traffic import FULL
+from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.vocabulary import Environment
 
 MOST_MOVES = 50
@@ -168,7 +168,7 @@ def test_only_the_models_own_spare_versions_make_room() -> None:
 
 
 def test_recreating_passes_over_nobodys_approval() -> None:
-    steps = (Step(1_000, 1, 1, pause=Pause()), Step(FULL, 1, 1))
+    steps = (Step(1_000, 1, 1, pause=Pause()), Step(TOTAL_WEIGHT, 1, 1))
     with pytest.raises(InsufficientCapacity, match="approval"):
         make_plan(demand(**of(1), on=cluster(1), steps=steps, allow_recreate=True))
 
@@ -189,18 +189,18 @@ def test_a_stable_that_lost_its_gpus_does_not_keep_a_smaller_version_from_coming
 
 def test_one_gpu_is_exchanged_with_all_shed_meanwhile() -> None:
     plan = make_plan(demand(**of(1), on=cluster(1), allow_recreate=True)).plan
-    assert list(walk(Fleet(plan, plan.candidate, plan.stable), FULL)) == [
-        Shift(0, FULL),
+    assert list(walk(Fleet(plan, plan.candidate, plan.stable), TOTAL_WEIGHT)) == [
+        Shift(0, TOTAL_WEIGHT),
         Scale(candidate=1, stable=0),
-        Shift(FULL, 0),
+        Shift(TOTAL_WEIGHT, 0),
     ]
 
 
 def test_four_gpus_are_exchanged_one_by_one_and_a_quarter_is_shed_at_a_time() -> None:
     plan = make_plan(demand(**of(4), on=cluster(4), allow_recreate=True)).plan
-    moves = list(walk(Fleet(plan, plan.candidate, plan.stable), FULL))
+    moves = list(walk(Fleet(plan, plan.candidate, plan.stable), TOTAL_WEIGHT))
     assert moves[:4] == [Shift(0, 2_500), Scale(1, 3), Shift(2_500, 0), Shift(3_333, 2_501)]
-    assert moves[-2:] == [Scale(4, 0), Shift(FULL, 0)]
+    assert moves[-2:] == [Scale(4, 0), Shift(TOTAL_WEIGHT, 0)]
     assert max(move.shed for move in moves if isinstance(move, Shift)) <= 2_502
 
 
@@ -216,7 +216,7 @@ def walk(fleet: Fleet, weight: int, **options: int | None) -> Iterator[Scale | S
 # --- properties -------------------------------------------------------------------------------------------------------
 
 sizes = st.sampled_from([0.0, 0.1, 0.25, 0.4, 0.5, 0.6, 1.0, 2.0])
-weights = st.integers(1, FULL - 1)
+weights = st.integers(1, TOTAL_WEIGHT - 1)
 
 
 @st.composite
@@ -228,7 +228,7 @@ def demands(draw: st.DrawFn) -> Demand:
         holding(f"other-{number}", draw(st.integers(1, 2)), model=draw(st.sampled_from(["fraud", "ads"])), spare=True)
         for number in range(draw(st.integers(0, 2)))
     ]
-    steps = tuple(Step(weight, 1, 1) for weight in (*draw(st.lists(weights, max_size=4)), FULL))
+    steps = tuple(Step(weight, 1, 1) for weight in (*draw(st.lists(weights, max_size=4)), TOTAL_WEIGHT))
     if draw(st.booleans()):
         steps = tuple(
             replace(
@@ -256,8 +256,8 @@ def planned_or_not(asked: Demand) -> Planned | None:
 
 def loads(fleet: Fleet) -> tuple[float, float]:
     """The share of all requests that each arm gets, in hundredths of a percent."""
-    let_through = FULL - fleet.shed
-    return let_through * fleet.weight / FULL, let_through * (FULL - fleet.weight) / FULL
+    let_through = TOTAL_WEIGHT - fleet.shed
+    return let_through * fleet.weight / TOTAL_WEIGHT, let_through * (TOTAL_WEIGHT - fleet.weight) / TOTAL_WEIGHT
 
 
 def assert_holds(before: Fleet, move: Scale | Shift) -> None:
@@ -296,13 +296,13 @@ def test_at_every_instant_each_arm_holds_what_it_gets_and_all_of_it_has_room(ask
             if asked.quota is not None and any(size.gpus * number for size, number in arms):
                 assert sum(size.gpus * number for size, number in arms) <= asked.quota.gpus
         assert (fleet.weight, fleet.shed) == (step.weight, 0)
-    assert (fleet.weight, fleet.candidate) == (FULL, plan.candidate_full), (
+    assert (fleet.weight, fleet.candidate) == (TOTAL_WEIGHT, plan.candidate_full), (
         "the winner is promoted with all its replicas"
     )
 
 
 @pytest.mark.slow
-@given(asked=demands(), jumps=st.lists(st.integers(0, FULL), max_size=5))
+@given(asked=demands(), jumps=st.lists(st.integers(0, TOTAL_WEIGHT), max_size=5))
 def test_people_may_go_from_any_step_to_any_that_can_be_reached(asked: Demand, jumps: list[int]) -> None:
     planned = planned_or_not(asked)
     assume(planned is not None)
@@ -327,7 +327,7 @@ def test_going_back_while_the_candidate_holds_its_share_ends_with_the_stable_in_
     assert planned is not None
     plan = planned.plan
     fleet = Fleet(plan, plan.candidate, plan.stable)
-    for move in [*walk(fleet, FULL)][:stop]:
+    for move in [*walk(fleet, TOTAL_WEIGHT)][:stop]:
         fleet = fleet.after(move)
     for _ in range(MOST_MOVES):
         if (back := fleet.move_back()) is None:
@@ -344,11 +344,11 @@ def test_surge_whenever_it_fits(asked: Demand) -> None:
         assert planned.plan.mode is Mode.SURGE
 
 
-@given(full=st.integers(1, 100), replicas=st.integers(0, 100), share=st.integers(0, FULL))
+@given(full=st.integers(1, 100), replicas=st.integers(0, 100), share=st.integers(0, TOTAL_WEIGHT))
 def test_what_is_needed_and_what_is_held_agree(full: int, replicas: int, share: int) -> None:
     assert held(needed(share, full), full) >= share
     assert share == 0 or held(needed(share, full) - 1, full) < share
-    assert held(min(replicas, full), full) + held(full - min(replicas, full), full) >= FULL
+    assert held(min(replicas, full), full) + held(full - min(replicas, full), full) >= TOTAL_WEIGHT
 
 
 @given(full=st.integers(1, 20), replicas=st.lists(st.integers(0, 20), min_size=2, max_size=2))
@@ -360,4 +360,4 @@ def test_the_more_replicas_the_more_is_held(full: int, replicas: list[int]) -> N
 def test_there_is_no_move_without_room() -> None:
     plan = CapacityPlan(Mode.STEPWISE, 1, 1, (1, 0), candidate=0, stable=1)
     with pytest.raises(Stuck):
-        Fleet(plan, 0, 1).move_to(FULL)
+        Fleet(plan, 0, 1).move_to(TOTAL_WEIGHT)

@@ -7,7 +7,7 @@ import pytest
 
 from hotswap.analysis.concentration import Concentration
 from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Look, Metric, Moments, Reading, Source, Worse
+from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, Moments, Observation, Reading, Source, Worse
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import Outcome
 from hotswap.schemas.strategy import CanaryConfig
@@ -25,7 +25,7 @@ def test_confidence_that_is_gone_is_seen_within_a_hundred_requests_of_an_arm(eac
         sums = [sums[0] + 0.5 * each, sums[1] + float(draw.beta(8.8, 1.2, each).sum())]
         reading = Reading(float(number), Moments(number, sums[0]), Moments(number, sums[1]))
         counts = Counts(completed=number)
-        judging.add(Look(float(number), counts, counts, {"confidence": reading}))
+        judging.add(Observation(float(number), counts, counts, {"confidence": reading}))
     verdict = judging.verdict()
     assert verdict.outcome is Outcome.HARM, verdict.message
 
@@ -52,7 +52,7 @@ def test_a_slow_tail_is_harm_by_default_though_the_medians_are_alike() -> None:
         slow = int(draw.binomial(20, 0.08))
         candidate += Counts(completed=20, latency={"5000": 20 - slow, "150000": slow})
         stable += Counts(completed=20, latency={"5000": 20})
-        judging.add(Look(float(at), candidate, stable))
+        judging.add(Observation(float(at), candidate, stable))
         if at % 20 == 0 and judging.verdict().outcome is Outcome.HARM:
             break
     verdict = judging.verdict()

@@ -9,7 +9,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.traffic import TrafficActivities
 from hotswap.domain.proxies import Arms, begun, counts_of
-from hotswap.domain.traffic import FULL, Arm, Counts, ProxyReport, TrafficChange, TrafficPlan
+from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, Counts, ProxyReport, TrafficChange, TrafficPlan
 from hotswap.domain.vocabulary import Environment
 from hotswap.messages import SetWeight, VerifiedWeight
 from tests.fixtures.patience import patient
@@ -64,10 +64,10 @@ async def test_the_newest_report_counts_whatever_the_clock_of_the_proxy_says(
 ) -> None:
     world: Any = World(over_redis=over_redis, by_api=by_api)
     activities = TrafficActivities(world, world, world, world, clock=lambda: NOW + off)
-    change = TrafficChange(Environment.PRODUCTION, "m", "dep-2", 1, STABLE, CANDIDATE, FULL // 2)
+    change = TrafficChange(Environment.PRODUCTION, "m", "dep-2", 1, STABLE, CANDIDATE, TOTAL_WEIGHT // 2)
     async with asyncio.timeout(patient(20)):
         verified: VerifiedWeight = await ActivityEnvironment().run(
-            activities.set_weight, SetWeight(change=change, share=FULL // 2, progress=None, needs={})
+            activities.set_weight, SetWeight(change=change, share=TOTAL_WEIGHT // 2, progress=None, needs={})
         )
     assert verified.candidate.completed == 7
 
@@ -92,10 +92,10 @@ class Lately(World):
 async def test_what_a_new_proxy_counted_is_not_in_the_counts_of_those_that_confirmed() -> None:
     world: Any = Lately()
     activities = TrafficActivities(world, world, world, world, settle_seconds=patient(5))
-    change = TrafficChange(Environment.PRODUCTION, "m", "dep-2", 1, STABLE, CANDIDATE, FULL // 2)
+    change = TrafficChange(Environment.PRODUCTION, "m", "dep-2", 1, STABLE, CANDIDATE, TOTAL_WEIGHT // 2)
     async with asyncio.timeout(patient(5)):
         verified: VerifiedWeight = await ActivityEnvironment().run(
-            activities.set_weight, SetWeight(change=change, share=FULL // 2, progress=None, settles=True)
+            activities.set_weight, SetWeight(change=change, share=TOTAL_WEIGHT // 2, progress=None, settles=True)
         )
     assert world.looks >= 4, "it waited for the one that is in flight"
     assert (verified.proxies, verified.candidate.completed) == (("envoy-0",), 7)

@@ -6,7 +6,7 @@ import pytest
 
 from hotswap.domain.traffic import Counts
 from serving.counting import FORGET_SECONDS, GrowingCounts
-from serving.envoy.admin import Tally, read_tally
+from serving.envoy.admin import AnswerCounters, read_tally
 
 SERVING = frozenset({"a"})
 
@@ -17,10 +17,10 @@ def counting(tmp_path: Path) -> GrowingCounts:
 
 
 def test_a_restart_loses_nothing_even_if_more_is_answered_than_before(counting: GrowingCounts) -> None:
-    counting.add(Tally(100, {"a": Counts(10, 8, 0, latency={"50": 2})}), serving=SERVING, now=1_000)
+    counting.add(AnswerCounters(100, {"a": Counts(10, 8, 0, latency={"50": 2})}), serving=SERVING, now=1_000)
     # Envoy is back, and shows nothing of a cluster that nobody has asked yet.
-    counting.add(Tally(1, {}), serving=SERVING, now=1_010)
-    counting.add(Tally(2, {"a": Counts(24, 0, 0, latency={"50": 24})}), serving=SERVING, now=1_011)
+    counting.add(AnswerCounters(1, {}), serving=SERVING, now=1_010)
+    counting.add(AnswerCounters(2, {"a": Counts(24, 0, 0, latency={"50": 24})}), serving=SERVING, now=1_011)
     assert counting.totals["a"] == Counts(34, 8, 0, latency={"50": 26})
 
 
@@ -37,44 +37,44 @@ def test_a_figure_that_shrank_began_again_and_the_others_did_not(
     counting: GrowingCounts, again: Counts, since: Counts
 ) -> None:
     before = Counts(10, 8, 1, latency={"50": 2})
-    counting.add(Tally(100, {"a": before}), serving=SERVING, now=1_000)
-    counting.add(Tally(101, {"a": again}), serving=SERVING, now=1_001)
+    counting.add(AnswerCounters(100, {"a": before}), serving=SERVING, now=1_000)
+    counting.add(AnswerCounters(101, {"a": again}), serving=SERVING, now=1_001)
     assert counting.totals["a"] == before + since
 
 
 def test_a_cluster_that_was_gone_counts_from_0(counting: GrowingCounts) -> None:
-    counting.add(Tally(100, {"a": Counts(10, 8)}), serving=SERVING, now=1_000)
-    counting.add(Tally(101, {}), serving=SERVING, now=1_001)
-    counting.add(Tally(102, {"a": Counts(20, 1)}), serving=SERVING, now=1_002)
+    counting.add(AnswerCounters(100, {"a": Counts(10, 8)}), serving=SERVING, now=1_000)
+    counting.add(AnswerCounters(101, {}), serving=SERVING, now=1_001)
+    counting.add(AnswerCounters(102, {"a": Counts(20, 1)}), serving=SERVING, now=1_002)
     assert counting.totals["a"] == Counts(30, 9)
 
 
 def test_a_latency_that_envoy_merges_late_is_not_a_restart(counting: GrowingCounts) -> None:
-    counting.add(Tally(100, {"a": Counts(10)}), serving=SERVING, now=1_000)
-    counting.add(Tally(101, {"a": Counts(10, latency={"50": 10})}), serving=SERVING, now=1_001)
+    counting.add(AnswerCounters(100, {"a": Counts(10)}), serving=SERVING, now=1_000)
+    counting.add(AnswerCounters(101, {"a": Counts(10, latency={"50": 10})}), serving=SERVING, now=1_001)
     assert counting.totals["a"] == Counts(10, latency={"50": 10})
 
 
 def test_a_damaged_file_is_a_new_beginning(tmp_path: Path) -> None:
     (tmp_path / "counts.json").write_text("{")
     counting = GrowingCounts(tmp_path / "counts.json")
-    counting.add(Tally(1, {"a": Counts(1)}), serving=SERVING, now=1)
+    counting.add(AnswerCounters(1, {"a": Counts(1)}), serving=SERVING, now=1)
     assert GrowingCounts(tmp_path / "counts.json").totals == {"a": Counts(1)}
 
 
 def test_what_is_long_gone_is_forgotten_though_envoy_still_shows_it(counting: GrowingCounts) -> None:
     shown = {"a": Counts(1), "b": Counts(1)}
-    counting.add(Tally(100, shown), serving={"a", "b"}, now=1_000)
+    counting.add(AnswerCounters(100, shown), serving={"a", "b"}, now=1_000)
     for later in (1, int(FORGET_SECONDS), int(FORGET_SECONDS) + 1, int(FORGET_SECONDS) + 2):
-        counting.add(Tally(100 + later, shown), serving=SERVING, now=1_000 + later)
+        counting.add(AnswerCounters(100 + later, shown), serving=SERVING, now=1_000 + later)
         assert ("b" in counting.totals) == (later <= FORGET_SECONDS)
     assert counting.totals["a"] == Counts(1), "what serves is kept, however seldom it is asked"
 
 
 def test_what_comes_back_to_serve_is_counted_from_what_it_had(counting: GrowingCounts) -> None:
-    counting.add(Tally(100, {"a": Counts(5)}), serving=frozenset(), now=1_000)
+    counting.add(AnswerCounters(100, {"a": Counts(5)}), serving=frozenset(), now=1_000)
     assert counting.totals == {}
-    counting.add(Tally(101, {"a": Counts(7)}), serving=SERVING, now=1_001)
+    counting.add(AnswerCounters(101, {"a": Counts(7)}), serving=SERVING, now=1_001)
     assert counting.totals == {"a": Counts(7)}
 
 
@@ -105,4 +105,4 @@ def test_an_envoys_own_account_is_read_by_application_and_class_of_status() -> N
             },
         ]
     }  # fmt: skip
-    assert read_tally(told) == Tally(9, {"a": Counts(8, 3, 1, latency={"50": 3, "60": 1})})
+    assert read_tally(told) == AnswerCounters(9, {"a": Counts(8, 3, 1, latency={"50": 3, "60": 1})})

@@ -18,14 +18,14 @@ from hotswap.domain.headers import (
     FALLBACK_HEADER,
     TESTER_HEADER,
 )
-from hotswap.domain.traffic import FULL, Arm, Fence, Route, TrafficPlan
+from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, Fence, Route, TrafficPlan
 from hotswap.domain.vocabulary import ArmName, ChosenBy, Environment
 from hotswap.settings import OidcSettings
-from serving.envoy.callers import limit_of_each_caller
-from serving.envoy.chosen import application_of, cluster_names
+from serving.envoy.caller_rate_limit import limit_of_each_caller
 from serving.envoy.clusters import API, IDLE_SECONDS, clusters
 from serving.envoy.fallback import CANDIDATE, INSIDE, composite_cluster, fallbacks
 from serving.envoy.open_inference import MODELS, OPEN
+from serving.envoy.pinned_clusters import application_of, cluster_names
 from serving.envoy.routes import INFERENCE, route_configuration
 from serving.envoy.tokens import AUTHENTICATED, OPEN_TO_ALL, RBAC_FILTER, may_infer, subjects
 
@@ -43,9 +43,9 @@ def routes(draw: st.DrawFn) -> Route:
         case "stable":
             return Route(environment, model, stable, None, 0, Fence(1, 1))
         case "candidate":
-            return Route(environment, model, None, candidate, FULL, Fence(1, 1))
+            return Route(environment, model, None, candidate, TOTAL_WEIGHT, Fence(1, 1))
         case _:
-            weight = draw(st.integers(0, FULL))
+            weight = draw(st.integers(0, TOTAL_WEIGHT))
             return Route(environment, model, stable, candidate, weight, Fence(1, 1), fallback=draw(st.booleans()))
 
 
@@ -241,13 +241,13 @@ def test_weights_sum_to_10000_with_the_stable_first_and_the_candidate_last(plan:
     assert len(found) == len(plan.routes)
     for route, entry in zip(plan.routes, found, strict=True):
         shares = entry["route"]["weighted_clusters"]["clusters"]
-        assert sum(share["weight"] for share in shares) == FULL
+        assert sum(share["weight"] for share in shares) == TOTAL_WEIGHT
         assert [share["name"].partition(INSIDE)[0] for share in shares] == [
             each.application for _, each, _ in route.arms
         ]
 
 
-@given(weight=st.integers(0, FULL))
+@given(weight=st.integers(0, TOTAL_WEIGHT))
 def test_a_weight_changes_the_two_weights_and_nothing_else(weight: int) -> None:
     def without_weights(plan: TrafficPlan) -> str:
         (split,) = splits(plan)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hotswap.domain.errors import SchemaValidationFailed, ValidationFailed
-from serving import forms
+from serving import codecs
 from serving.runtimes.rows import NUMBER_OR_MISSING, Columns
 from serving.schemas import FeatureSchema
 
@@ -66,6 +66,6 @@ def test_other_schemas_say_what_they_want(schema: dict[str, Any], features: Any,
 )
 def test_what_is_no_json_is_told_with_what_to_write(body: bytes, told: str) -> None:
     with pytest.raises(ValidationFailed) as refusal:
-        forms.decoded(body, dict)  # type: ignore[type-var]
+        codecs.decoded(body, dict)  # type: ignore[type-var]
     assert told in refusal.value.message
     assert ("write null" in refusal.value.message) is ("write null" in told)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from hotswap.analysis import folded
 from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import AnalysisPolicy, Entities, JudgeName, Look, Metric, Moments, Reading, Source
+from hotswap.domain.analysis import AnalysisPolicy, Entities, JudgeName, Metric, Moments, Observation, Reading, Source
 from hotswap.domain.backtest import Reply, ReplyKind
 from hotswap.domain.concurrent import Concurrent
-from hotswap.domain.traffic import FULL, Counts
+from hotswap.domain.traffic import TOTAL_WEIGHT, Counts
 from hotswap.ports import Judging as Port
 from hotswap.schemas.strategy import CanaryConfig
 
@@ -86,9 +86,9 @@ def concurrents(draw: st.DrawFn, before: Concurrent) -> Concurrent:
 
 
 @st.composite
-def looks(draw: st.DrawFn) -> list[Look]:
+def looks(draw: st.DrawFn) -> list[Observation]:
     """A stream: cumulative counts that sometimes shrink, readings now and then, callers from some time on."""
-    seen: list[Look] = []
+    seen: list[Observation] = []
     asked = Concurrent()
     arms = [Counts(), Counts()]
     for second in range(1, draw(st.integers(1, 12)) + 1):
@@ -121,7 +121,7 @@ def looks(draw: st.DrawFn) -> list[Look]:
         is_asked = draw(st.booleans())
         asked = draw(concurrents(asked)) if is_asked else asked
         at = 1_000.0 + second * 1.1
-        look = Look(at, arms[0], arms[1], draw(readings(float(second))), entities)
+        look = Observation(at, arms[0], arms[1], draw(readings(float(second))), entities)
         seen.append(replace(look, concurrent=asked if is_asked else None))
     return seen
 
@@ -134,18 +134,18 @@ def judging(policy: AnalysisPolicy = POLICY, **given: Any) -> Judging:
     return Judging(policy, **({"weight": 3_000, "reference": None, "prior_evidence": {"latency": 0.7}} | given))
 
 
-def fed(judge: Port, seen: Sequence[Look]) -> Port:
+def fed(judge: Port, seen: Sequence[Observation]) -> Port:
     for each in seen:
         judge.add(each)
     return judge
 
 
 @pytest.mark.slow
-@given(looks(), st.data(), st.sampled_from([3_000, FULL]))
+@given(looks(), st.data(), st.sampled_from([3_000, TOTAL_WEIGHT]))
 def test_a_judging_that_was_given_back_says_what_the_one_that_saw_all_says(
-    seen: list[Look], data: st.DataObject, weight: int
+    seen: list[Observation], data: st.DataObject, weight: int
 ) -> None:
-    reference = Counts(completed=90, server_errors=2, latency={"5000": 88}) if weight == FULL else None
+    reference = Counts(completed=90, server_errors=2, latency={"5000": 88}) if weight == TOTAL_WEIGHT else None
     at = data.draw(st.integers(0, len(seen)))
     whole = fed(judging(weight=weight, reference=reference), seen[:at])
     again = judging(weight=weight, reference=reference)
@@ -163,8 +163,8 @@ def test_a_judging_that_was_given_back_says_what_the_one_that_saw_all_says(
 
 
 @pytest.mark.slow
-@given(looks(), st.sampled_from([3_000, FULL]))
-def test_whatever_a_look_or_a_verdict_changes_is_kept(seen: list[Look], weight: int) -> None:
+@given(looks(), st.sampled_from([3_000, TOTAL_WEIGHT]))
+def test_whatever_a_look_or_a_verdict_changes_is_kept(seen: list[Observation], weight: int) -> None:
     judge = judging(weight=weight)
     parts: list[Any] = [judge, *judge._metrics]
     parts += [part for each in judge._metrics for part in vars(each).values() if hasattr(type(part), "KEPT")]
@@ -184,13 +184,13 @@ def test_what_is_kept_does_not_grow_with_the_number_of_looks() -> None:
         judge = judging()
         for at in range(number):
             counts = Counts(completed=1_000 * at, latency=latency)
-            judge.add(Look(float(at), counts, counts, readings))
+            judge.add(Observation(float(at), counts, counts, readings))
         return len(judge.folded())
 
     assert size(4_000) < 1.1 * size(2_000)
 
 
-BEFORE = fed(judging(), [Look(1.0, Counts(completed=9), Counts(completed=9))]).folded()
+BEFORE = fed(judging(), [Observation(1.0, Counts(completed=9), Counts(completed=9))]).folded()
 
 
 @pytest.mark.parametrize(

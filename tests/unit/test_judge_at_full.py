@@ -11,10 +11,10 @@ from hotswap.analysis.draws import rate_within
 from hotswap.analysis.evidence import log_evidence
 from hotswap.analysis.family import ALWAYS_VALID, alpha_of
 from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Look, Metric, Moments, NoVerdict, Reading, Source
+from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, Moments, NoVerdict, Observation, Reading, Source
 from hotswap.domain.backtest import Reply, ReplyKind
 from hotswap.domain.concurrent import Concurrent
-from hotswap.domain.traffic import FULL, Counts, latency_bucket, quantile_of
+from hotswap.domain.traffic import TOTAL_WEIGHT, Counts, latency_bucket, quantile_of
 from hotswap.domain.verdict import Outcome, Reason, Verdict
 from hotswap.schemas.strategy import CanaryConfig
 
@@ -23,8 +23,8 @@ EARLIER = Counts(completed=10_000, latency={"1000": 10_000})
 
 
 def judged(candidate: Counts, policy: AnalysisPolicy) -> Verdict:
-    judging = Judging(policy, weight=FULL, reference=EARLIER, prior_evidence={})
-    judging.add(Look(1.0, candidate, Counts()))
+    judging = Judging(policy, weight=TOTAL_WEIGHT, reference=EARLIER, prior_evidence={})
+    judging.add(Observation(1.0, candidate, Counts()))
     return judging.verdict()
 
 
@@ -65,14 +65,14 @@ def test_a_candidate_that_fails_as_the_stable_does_is_seldom_harmed_at_full_weig
     policy = AnalysisPolicy((ERRORS,), 0.1)
     for _ in range(100):
         completed = failed = rescued = 0
-        judging = Judging(policy, weight=FULL, reference=EARLIER, prior_evidence={})
+        judging = Judging(policy, weight=TOTAL_WEIGHT, reference=EARLIER, prior_evidence={})
         for second in range(20):
             for _ in range(20):
                 completed += 1
                 if draw.random() < rate:
                     failed += 1
                     rescued += draw.random() >= rate
-            judging.add(Look(second + 1.0, Counts(completed, failed, rescued_errors=rescued), Counts()))
+            judging.add(Observation(second + 1.0, Counts(completed, failed, rescued_errors=rescued), Counts()))
             if judging.verdict().outcome is Outcome.HARM:
                 alarms += 1
                 break
@@ -95,11 +95,11 @@ class AtFull:
 
     def __init__(self, *metrics: Metric, reference: Counts = BEFORE, alpha: float = 0.01) -> None:
         policy = AnalysisPolicy(metrics or (LATENCY, TAIL), alpha)
-        self.judging = Judging(policy, weight=FULL, reference=reference, prior_evidence={})
+        self.judging = Judging(policy, weight=TOTAL_WEIGHT, reference=reference, prior_evidence={})
         self.draw = random.Random(4)
         self.candidate, self.at = Counts(), 0.0
         self.concurrent: Concurrent | None = None
-        self.looks: list[Look] = []
+        self.looks: list[Observation] = []
 
     def near(self, ms: float) -> float:
         return ms * self.draw.lognormvariate(0, 0.2)
@@ -110,7 +110,7 @@ class AtFull:
         for mine, theirs in pairs:
             self.concurrent = (self.concurrent or Concurrent()).after(mine, theirs, callers=callers)
         self.at += 1
-        look = Look(self.at, self.candidate, Counts(), concurrent=self.concurrent)
+        look = Observation(self.at, self.candidate, Counts(), concurrent=self.concurrent)
         self.looks.append(look)
         self.judging.add(look)
         return self.judging.verdict()
@@ -251,7 +251,7 @@ def test_what_is_stored_of_the_looks_gives_the_same_verdict() -> None:
     verdict = at_full.seconds(candidate_ms=40, stable_ms=10)
     again = AtFull()
     for look in at_full.looks:
-        again.judging.add(msgspec.convert(msgspec.json.decode(msgspec.json.encode(asdict(look))), Look))
+        again.judging.add(msgspec.convert(msgspec.json.decode(msgspec.json.encode(asdict(look))), Observation))
     assert again.judging.verdict() == verdict
 
 
@@ -286,9 +286,9 @@ ACCURACY = Metric("hits", Source.ACCURACY, JudgeName.THRESHOLD, relative=True, m
 def test_limits_relative_to_another_time_hold_and_roll_nothing_back(metric: Metric) -> None:
     reading = Reading(1.0, Moments(100, 50, 50), Moments(100, 90, 90))
     verdicts = []
-    for weight, reference in ((FULL // 2, None), (FULL, BEFORE)):
+    for weight, reference in ((TOTAL_WEIGHT // 2, None), (TOTAL_WEIGHT, BEFORE)):
         judging = Judging(AnalysisPolicy((metric,)), weight=weight, reference=reference, prior_evidence={})
-        judging.add(Look(1.0, Counts(completed=100, latency={"40000": 100}), BEFORE, {"hits": reading}))
+        judging.add(Observation(1.0, Counts(completed=100, latency={"40000": 100}), BEFORE, {"hits": reading}))
         verdicts.append(judging.verdict())
     beside, alone = verdicts
     assert beside.outcome is Outcome.HARM
@@ -300,10 +300,10 @@ def test_limits_relative_to_another_time_hold_and_roll_nothing_back(metric: Metr
 
 def test_kayenta_at_full_weight_is_held_since_the_stables_series_has_ended() -> None:
     kayenta = Metric("latency", Source.LATENCY, JudgeName.KAYENTA, threshold=1.0)
-    judging = Judging(AnalysisPolicy((kayenta,)), weight=FULL, reference=BEFORE, prior_evidence={})
+    judging = Judging(AnalysisPolicy((kayenta,)), weight=TOTAL_WEIGHT, reference=BEFORE, prior_evidence={})
     for second in range(30):
         answers = 100 * (second + 1)
-        judging.add(Look(float(second), Counts(completed=answers, latency={"40000": answers}), Counts()))
+        judging.add(Observation(float(second), Counts(completed=answers, latency={"40000": answers}), Counts()))
     verdict = judging.verdict(is_over=True)
     assert (verdict.outcome, verdict.action) == (Outcome.INSUFFICIENT_DATA, NoVerdict.HOLD)
     assert "nothing runs beside the candidate" in verdict.message

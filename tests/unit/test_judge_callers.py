@@ -16,14 +16,14 @@ from hotswap.domain.analysis import (
     AnalysisPolicy,
     Entities,
     JudgeName,
-    Look,
     Metric,
     Moments,
+    Observation,
     Reading,
     Source,
     Worse,
 )
-from hotswap.domain.traffic import FULL, Counts
+from hotswap.domain.traffic import TOTAL_WEIGHT, Counts
 from hotswap.domain.verdict import Outcome, Reason, Verdict
 
 LATENCY = Metric("latency", Source.LATENCY, JudgeName.QUANTILE, threshold=1.5)
@@ -49,7 +49,7 @@ class Caller:
             self.outcomes = Moments(self.outcomes.count + 1, self.outcomes.total + hit, self.outcomes.squares + hit)
 
 
-def look(at: float, callers: Sequence[Caller], *, are_counted: bool = True) -> Look:
+def look(at: float, callers: Sequence[Caller], *, are_counted: bool = True) -> Observation:
     counts, latencies, values, draws = [], [], [], []
     for side in (True, False):
         mine = [each for each in callers if each.is_candidates is side]
@@ -68,10 +68,10 @@ def look(at: float, callers: Sequence[Caller], *, are_counted: bool = True) -> L
         draws.append(Moments(len(mine), sum(means), sum(mean * mean for mean in means)))
     reading = Reading(at, candidate=values[0], stable=values[1])
     if not are_counted:
-        return Look(at, counts[0], counts[1], {"accuracy": reading})
+        return Observation(at, counts[0], counts[1], {"accuracy": reading})
     seen = Entities(draws[0].count, draws[1].count, candidate_latency=latencies[0], stable_latency=latencies[1])
     reading = replace(reading, candidate_draws=draws[0], stable_draws=draws[1])
-    return Look(at, counts[0], counts[1], {"accuracy": reading}, seen)
+    return Observation(at, counts[0], counts[1], {"accuracy": reading}, seen)
 
 
 def rollout(
@@ -133,7 +133,7 @@ def test_outcomes_that_fall_from_50_to_30_percent_for_every_caller_are_caught_in
     policy, draw = replace(POLICY, metrics=(ACCURACY,)), random.Random(11)
     callers = [Caller(draw, ms=5, each=2, right=0.5) for _ in range(number)]
     for place, caller in enumerate(callers):
-        caller.is_candidates = place < number * weight / FULL
+        caller.is_candidates = place < number * weight / TOTAL_WEIGHT
     judging = Judging(policy, weight=weight, reference=None, prior_evidence={})
     for at in range(1, 61):
         for caller in callers:
@@ -177,12 +177,12 @@ def test_at_full_weight_another_times_figures_hold_and_say_so(metric: Metric) ->
     stable = look(0.0, before).readings["accuracy"].stable
     now = Caller(draw, ms=200, each=20, right=0.4)
     now.is_candidates = True
-    judging = Judging(AnalysisPolicy((metric,)), weight=FULL, reference=reference, prior_evidence={})
+    judging = Judging(AnalysisPolicy((metric,)), weight=TOTAL_WEIGHT, reference=reference, prior_evidence={})
     for at in range(1, 31):
         now.ask()
         seen = look(float(at), [now], are_counted=False)
         reading = replace(seen.readings["accuracy"], stable=stable)
-        judging.add(Look(seen.at, seen.candidate, Counts(), {"accuracy": reading}))
+        judging.add(Observation(seen.at, seen.candidate, Counts(), {"accuracy": reading}))
     verdict = judging.verdict(is_over=True)
     assert (verdict.outcome, verdict.action.value) == (Outcome.INCONCLUSIVE, "hold")
     assert "of another time" in verdict.message
@@ -215,7 +215,7 @@ def relative(callers: int, times: float = 1.0, *, tail: float = 1.0) -> dict[str
 def of_callers(entities: Entities, metric: Metric = TAIL) -> Verdict:
     counts = Counts(completed=450, sticky=450, latency={"10000": 450})
     judging = Judging(AnalysisPolicy((metric,), sample_ratio=False), weight=5_000, reference=None, prior_evidence={})
-    judging.add(Look(1.0, counts, counts, entities=entities))
+    judging.add(Observation(1.0, counts, counts, entities=entities))
     return judging.verdict(is_over=True)
 
 
@@ -280,7 +280,7 @@ def test_what_callers_had_at_the_stable_is_no_harm_though_it_falls_on_the_candid
             AnalysisPolicy((LATENCY,), sample_ratio=False), weight=5_000, reference=None, prior_evidence={}
         )
         for at, (mine, theirs) in enumerate(zip(counts, others, strict=True)):
-            judging.add(Look(float(at), mine, theirs, entities=entities))
+            judging.add(Observation(float(at), mine, theirs, entities=entities))
         return judging.verdict().outcome
 
     assert outcome(seen) is Outcome.HARM
@@ -319,7 +319,7 @@ def test_of_versions_that_fail_the_same_callers_few_are_rolled_back_in_a_rollout
         places = [draw.random() for _ in range(6)]
         prior: dict[str, float] = {}
         for weight in (1_000, 2_500, 4_000, 5_500, 7_000, 8_500):
-            hit = sum(place < weight / FULL for place in places)
+            hit = sum(place < weight / TOTAL_WEIGHT for place in places)
             sides = (2 * weight // 100, hit), (200 - 2 * weight // 100, len(places) - hit)
             counts = [
                 Counts(10 * number, 9 * failed, sticky=10 * number, sticky_errors=9 * failed)
@@ -327,7 +327,7 @@ def test_of_versions_that_fail_the_same_callers_few_are_rolled_back_in_a_rollout
             ]
             entities = Entities(sides[0][0], sides[1][0], candidate_failed=hit, stable_failed=len(places) - hit)
             judging = Judging(policy, weight=weight, reference=None, prior_evidence=prior)
-            judging.add(Look(1.0, counts[0], counts[1], entities=entities))
+            judging.add(Observation(1.0, counts[0], counts[1], entities=entities))
             verdict = judging.verdict()
             prior = verdict.evidence
             if verdict.outcome is Outcome.HARM:

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import AnalysisPolicy, Look, NoVerdict, Reading, Source
-from hotswap.domain.traffic import FULL, Counts
+from hotswap.domain.analysis import AnalysisPolicy, NoVerdict, Observation, Reading, Source
+from hotswap.domain.traffic import TOTAL_WEIGHT, Counts
 from hotswap.domain.verdict import Outcome, Verdict
 from hotswap.schemas.strategy import CanaryConfig
 
@@ -20,14 +20,14 @@ def judged(
     mine: dict[str, list[str]],
     theirs: dict[str, list[str]],
     *,
-    weight: int = FULL // 2,
+    weight: int = TOTAL_WEIGHT // 2,
     callers: bool = False,
     policy: AnalysisPolicy = POLICY,
 ) -> Verdict:
     shares = [{name: dict(Counter(values)) for name, values in arm.items()} for arm in (mine, theirs)]
     reading = Reading(1.0, candidate_shares=shares[0], stable_shares=shares[1], has_callers=callers)
-    judging = Judging(policy, weight=weight, reference=GOOD if weight == FULL else None, prior_evidence={})
-    judging.add(Look(1.0, GOOD, GOOD, {"predictions": reading}))
+    judging = Judging(policy, weight=weight, reference=GOOD if weight == TOTAL_WEIGHT else None, prior_evidence={})
+    judging.add(Observation(1.0, GOOD, GOOD, {"predictions": reading}))
     return judging.verdict(is_over=True)
 
 
@@ -102,7 +102,7 @@ def test_answers_that_have_collapsed_hold_the_rollout_and_roll_nothing_back(
 
 def test_few_callers_and_another_time_are_no_collapse() -> None:
     many = {"answer": drawn(1, 100, SPREAD)}
-    assert judged({"answer": ["a"] * 100}, many, weight=FULL).outcome is Outcome.PASS
+    assert judged({"answer": ["a"] * 100}, many, weight=TOTAL_WEIGHT).outcome is Outcome.PASS
     few = {"answer": ["a"] * 60}
     assert judged(few, many, callers=True).outcome is Outcome.INCONCLUSIVE, "sixty callers are enough"
 
@@ -123,7 +123,7 @@ def test_versions_that_answer_alike_are_seldom_held_however_often_one_looks() ->
             reading = Reading(
                 float(at), candidate_shares={"answer": dict(arms[0])}, stable_shares={"answer": dict(arms[1])}
             )
-            judging.add(Look(float(at), GOOD, GOOD, {"p": reading}))
+            judging.add(Observation(float(at), GOOD, GOOD, {"p": reading}))
             if judging.verdict().outcome is Outcome.HARM:
                 held += 1
                 break
@@ -145,7 +145,7 @@ def test_what_a_step_has_shown_of_one_distribution_is_no_evidence_of_another() -
         shares = [{name: dict(Counter(values)) for name, values in arm.items()} for arm in (mine, theirs)]
         reading = Reading(1.0, candidate_shares=shares[0], stable_shares=shares[1], has_callers=callers)
         judging = Judging(POLICY, weight=weight, reference=None, prior_evidence=prior)
-        judging.add(Look(1.0, GOOD, GOOD, {"predictions": reading}))
+        judging.add(Observation(1.0, GOOD, GOOD, {"predictions": reading}))
         return judging.verdict(is_over=True)
 
     first = step(1_000, {}).evidence

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Look, Metric, Source
-from hotswap.domain.traffic import FULL, Counts
+from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, Observation, Source
+from hotswap.domain.traffic import TOTAL_WEIGHT, Counts
 from hotswap.domain.verdict import Outcome, Reason, Verdict
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ class Rollout:
     """Looks a second apart, at what a test says came between them."""
 
     def __init__(
-        self, policy: AnalysisPolicy = POLICY, *, weight: int = FULL // 2, reference: Counts | None = None
+        self, policy: AnalysisPolicy = POLICY, *, weight: int = TOTAL_WEIGHT // 2, reference: Counts | None = None
     ) -> None:
         self.draw = random.Random(1)
         self.judging = Judging(policy, weight=weight, reference=reference, prior_evidence={})
@@ -40,7 +40,7 @@ class Rollout:
         self.candidate += candidate
         self.stable += stable
         self.at += 1
-        self.judging.add(Look(self.at, self.candidate, self.stable))
+        self.judging.add(Observation(self.at, self.candidate, self.stable))
         return self.judging.verdict()
 
     def seconds(self, number: int, *, each: int = 20, candidate_ms: float = 5, stable_ms: float = 5) -> Verdict:
@@ -83,7 +83,7 @@ def test_evidence_without_excess_is_no_harm() -> None:
 
 @pytest.mark.parametrize(("candidate_ms", "outcome"), [(20, Outcome.INCONCLUSIVE), (10, Outcome.PASS)])
 def test_at_full_weight_what_the_stable_did_before_is_no_harm(candidate_ms: float, outcome: Outcome) -> None:
-    rollout = Rollout(weight=FULL, reference=answers(random.Random(2), 2_000, ms=10))
+    rollout = Rollout(weight=TOTAL_WEIGHT, reference=answers(random.Random(2), 2_000, ms=10))
     assert rollout.seconds(50, candidate_ms=candidate_ms, stable_ms=0).outcome is outcome
 
 

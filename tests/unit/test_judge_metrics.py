@@ -15,10 +15,10 @@ from hotswap.domain.analysis import (
     AnalysisPolicy,
     Entities,
     JudgeName,
-    Look,
     Metric,
     Moments,
     NoVerdict,
+    Observation,
     Reading,
     Source,
     Worse,
@@ -35,9 +35,9 @@ KAYENTA = Metric("cpu", Source.PROMETHEUS, JudgeName.KAYENTA, threshold=1.05)
 ERRORS = Metric("errors", Source.ERRORS, JudgeName.BETA_MIXTURE, threshold=0.01)
 
 
-def look(at: float, readings: dict[str, Reading] | None = None, entities: Entities | None = None) -> Look:
+def look(at: float, readings: dict[str, Reading] | None = None, entities: Entities | None = None) -> Observation:
     counts = Counts(completed=int(100 * at))
-    return Look(at, counts, counts, readings or {}, entities)
+    return Observation(at, counts, counts, readings or {}, entities)
 
 
 def judged(
@@ -179,7 +179,7 @@ def test_errors_and_latency_have_thresholds_too() -> None:
     dragging = Counts(completed=100, latency={"5000": 90, "200000": 10})
     for metric, bad, reason in ((rate, failing, Reason.ERROR_RATE), (slow, dragging, Reason.LATENCY)):
         judging = Judging(AnalysisPolicy((metric,)), weight=5_000, reference=None, prior_evidence={})
-        judging.add(Look(1, bad, bad))
+        judging.add(Observation(1, bad, bad))
         assert judging.verdict().reason is reason
 
 
@@ -193,7 +193,7 @@ def test_a_threshold_on_counts_reads_what_is_new_and_only_once_an_interval() -> 
     for at in range(1, 32):
         bad = at >= 11
         candidate += Counts(completed=10, server_errors=5 * bad, latency={"5000": 10 - 5 * bad})
-        judging.add(Look(float(at), candidate, Counts(completed=10 * at)))
+        judging.add(Observation(float(at), candidate, Counts(completed=10 * at)))
         outcomes[at] = judging.verdict().outcome
     first = [min(at for at, each in outcomes.items() if each is wanted) for wanted in (Outcome.PASS, Outcome.HARM)]
     assert first == [2, 22], outcomes  # read at 2, 7, and of what came after 10 at 12, 17 and 22
@@ -257,7 +257,7 @@ def test_a_split_that_is_not_the_commanded_one_holds(
     policy = AnalysisPolicy((replace(ERRORS, samples=1),))
     for each, expected in ((policy, is_off), (replace(policy, sample_ratio=False), False)):
         judging = Judging(each, weight=5_000, reference=None, prior_evidence={})
-        judging.add(Look(1, candidate, stable, entities=entities))
+        judging.add(Observation(1, candidate, stable, entities=entities))
         verdict = judging.verdict()
         if expected:
             assert (verdict.outcome, verdict.reason) == (Outcome.INCONCLUSIVE, Reason.SAMPLE_RATIO)
@@ -272,7 +272,7 @@ def test_one_caller_who_fails_often_is_one_failure() -> None:
     outcomes = []
     for failed in (1, 40):
         judging = Judging(AnalysisPolicy((ERRORS,)), weight=5_000, reference=None, prior_evidence={})
-        judging.add(Look(1, candidate, stable, entities=Entities(100, 100, failed, 0)))
+        judging.add(Observation(1, candidate, stable, entities=Entities(100, 100, failed, 0)))
         outcomes.append(judging.verdict().outcome)
     assert outcomes == [Outcome.PASS, Outcome.HARM]
 
@@ -281,7 +281,7 @@ def test_the_error_probability_is_divided_among_what_may_roll_back() -> None:
     one = AnalysisPolicy((ERRORS,))
     many = AnalysisPolicy((ERRORS, *(replace(ERRORS, name=f"errors{number}") for number in range(9))))
     free = AnalysisPolicy((ERRORS, *(replace(each, rolls_back=False) for each in many.metrics[1:])))
-    seen = Look(1, Counts(completed=200, server_errors=11), Counts(completed=200))
+    seen = Observation(1, Counts(completed=200, server_errors=11), Counts(completed=200))
     outcomes = []
     for policy in (one, many, free):
         judging = Judging(policy, weight=5_000, reference=None, prior_evidence={})
@@ -291,7 +291,7 @@ def test_the_error_probability_is_divided_among_what_may_roll_back() -> None:
 
 
 def test_evidence_goes_on_from_the_step_before() -> None:
-    seen = Look(1, Counts(completed=200, server_errors=6), Counts(completed=200))
+    seen = Observation(1, Counts(completed=200, server_errors=6), Counts(completed=200))
     outcomes = []
     for prior in ({}, {"errors": 2.0}):
         judging = Judging(AnalysisPolicy((ERRORS,)), weight=5_000, reference=None, prior_evidence=prior)
@@ -323,7 +323,7 @@ def test_the_same_looks_give_the_same_verdict_whenever_they_are_judged() -> None
     for at in range(1, 101):
         candidate += Counts(completed=20, server_errors=draw.randrange(3), latency={"5000": 20})
         stable += Counts(completed=20, latency={"5000": 20})
-        looks.append(Look(at, candidate, stable, {"accuracy": accuracy[at - 1]}))
+        looks.append(Observation(at, candidate, stable, {"accuracy": accuracy[at - 1]}))
     asked, unasked = (Judging(policy, weight=5_000, reference=None, prior_evidence={}) for _ in range(2))
     for each in looks:
         asked.add(each)

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import AnalysisPolicy, Entities, JudgeName, Look, Metric, Source
-from hotswap.domain.traffic import FULL, Counts
+from hotswap.domain.analysis import AnalysisPolicy, Entities, JudgeName, Metric, Observation, Source
+from hotswap.domain.traffic import TOTAL_WEIGHT, Counts
 from hotswap.domain.verdict import MetricResult, Outcome, Reason, Verdict
 from hotswap.schemas.strategy import CanaryConfig
 
@@ -20,13 +20,13 @@ def judged(
     candidate: Counts,
     stable: Counts,
     *,
-    weight: int = FULL // 2,
+    weight: int = TOTAL_WEIGHT // 2,
     entities: Entities | None = None,
     policy: AnalysisPolicy = POLICY,
 ) -> Verdict:
-    reference = stable if weight == FULL else None
+    reference = stable if weight == TOTAL_WEIGHT else None
     judging = Judging(policy, weight=weight, reference=reference, prior_evidence={})
-    judging.add(Look(1.0, candidate, stable, entities=entities))
+    judging.add(Observation(1.0, candidate, stable, entities=entities))
     return judging.verdict(is_over=True)
 
 
@@ -67,7 +67,7 @@ def test_an_excess_of_refusals_is_harm_as_one_of_errors_is(
     assert (verdict.candidate.refused, verdict.stable.refused) == (candidate.client_errors, stable.client_errors)
 
 
-@pytest.mark.parametrize("weight", [1_000, FULL], ids=["beside the stable", "at 100%"])
+@pytest.mark.parametrize("weight", [1_000, TOTAL_WEIGHT], ids=["beside the stable", "at 100%"])
 def test_a_few_refusals_that_the_stable_answered_are_harm_and_what_both_refuse_is_nobodys_failure(weight: int) -> None:
     stable = answered(900)
     rescued = judged(answered(100, refused=6, pairs=6, rescued_refusals=6), stable, weight=weight)
@@ -103,9 +103,9 @@ def test_callers_for_whom_everything_fails_here_and_nothing_there_are_harm_thoug
 
 def test_at_full_weight_only_what_the_stable_did_with_the_same_requests_rolls_back() -> None:
     stable = answered(900)
-    worse = judged(answered(1_000, server_errors=200, rescued_errors=200), stable, weight=FULL)
+    worse = judged(answered(1_000, server_errors=200, rescued_errors=200), stable, weight=TOTAL_WEIGHT)
     assert (worse.outcome, worse.reason) == (Outcome.HARM, Reason.ERROR_RATE), worse.message
-    alike = judged(answered(1_000, server_errors=200, rescued_errors=150), stable, weight=FULL)
+    alike = judged(answered(1_000, server_errors=200, rescued_errors=150), stable, weight=TOTAL_WEIGHT)
     assert alike.outcome is not Outcome.HARM, alike.message
 
 
@@ -158,7 +158,7 @@ def test_good_candidates_beside_clients_who_send_nonsense_are_seldom_harmed() ->
                 arm[3] += not nonsense and fails and draw.random() >= 0.1
             mine, theirs = totals["c"], totals["s"]
             candidate = Counts(mine[0], mine[2], mine[1], refused=mine[1], rescued_errors=mine[3])
-            judging.add(Look(float(at), candidate, Counts(theirs[0], theirs[2], theirs[1])))
+            judging.add(Observation(float(at), candidate, Counts(theirs[0], theirs[2], theirs[1])))
             if judging.verdict().outcome is Outcome.HARM:
                 harmed += 1
                 break
@@ -193,7 +193,7 @@ POISON = Counts(230, server_errors=10, fell_back=10, sticky=230, sticky_errors=1
         pytest.param(replace(POISON, fell_back=0), Outcome.INCONCLUSIVE, id="it must not be asked twice"),
     ],
 )
-@pytest.mark.parametrize("weight", [FULL // 2, FULL])
+@pytest.mark.parametrize("weight", [TOTAL_WEIGHT // 2, TOTAL_WEIGHT])
 def test_failures_that_the_stable_all_failed_as_well_keep_nobody_from_a_pass(
     candidate: Counts, outcome: Outcome, weight: int
 ) -> None:
@@ -226,5 +226,5 @@ def test_at_full_weight_a_few_pairs_hold_nobody_who_fails_no_more_than_the_stabl
     failed: int, rescued: int, before: int, outcome: Outcome
 ) -> None:
     mine = answered(1_800, server_errors=failed, fell_back=failed, rescued_errors=rescued)
-    errors = metric(judged(mine, answered(1_800, server_errors=before), weight=FULL), "errors")
+    errors = metric(judged(mine, answered(1_800, server_errors=before), weight=TOTAL_WEIGHT), "errors")
     assert errors.outcome is outcome, errors.message

@@ -7,11 +7,11 @@ import pytest
 
 from hotswap.analysis.figures import Outlook
 from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import Entities, Look, NoVerdict
+from hotswap.domain.analysis import Entities, NoVerdict, Observation
 from hotswap.domain.baking import concluded
 from hotswap.domain.policy import Requests, RollBack, Rollout, next_action
 from hotswap.domain.strategy import Step
-from hotswap.domain.traffic import FULL, Counts
+from hotswap.domain.traffic import TOTAL_WEIGHT, Counts
 from hotswap.domain.verdict import Outcome, Reason, Verdict
 from hotswap.schemas.strategy import CanaryConfig
 
@@ -24,9 +24,9 @@ def answered(completed: int, *, failed: int = 0) -> Counts:
 
 
 def judged(candidate: Counts, stable: Counts, *, weight: int = 1_000, seconds: int = 1) -> Verdict:
-    judging = Judging(POLICY, weight=weight, reference=stable if weight == FULL else None, prior_evidence={})
-    judging.add(Look(1.0, Counts(), Counts()))
-    judging.add(Look(1.0 + seconds, candidate, stable))
+    judging = Judging(POLICY, weight=weight, reference=stable if weight == TOTAL_WEIGHT else None, prior_evidence={})
+    judging.add(Observation(1.0, Counts(), Counts()))
+    judging.add(Observation(1.0 + seconds, candidate, stable))
     return judging.verdict(is_over=True)
 
 
@@ -40,7 +40,7 @@ def judged(candidate: Counts, stable: Counts, *, weight: int = 1_000, seconds: i
         pytest.param(answered(600), answered(20, failed=20), Outcome.INSUFFICIENT_DATA, id="unasked"),
     ],
 )
-@pytest.mark.parametrize("weight", [1_000, FULL])
+@pytest.mark.parametrize("weight", [1_000, TOTAL_WEIGHT])
 def test_a_candidate_that_evidently_answers_where_the_stable_is_down_passes(
     candidate: Counts, stable: Counts, outcome: Outcome, weight: int
 ) -> None:
@@ -92,7 +92,7 @@ def test_a_deadline_without_proof_says_what_to_do_and_calls_chance_no_failure(ou
         pytest.param(answered(4_802, failed=239), answered(522, failed=16), 9_000, True, id="the stable fails few"),
         pytest.param(answered(60, failed=5), answered(540, failed=27), 1_000, False, id="too few to see twice as many"),
         pytest.param(answered(200, failed=4), answered(200), 5_000, False, id="too few to see three in a hundred"),
-        pytest.param(answered(540, failed=36), answered(540, failed=27), FULL, False, id="of another time"),
+        pytest.param(answered(540, failed=36), answered(540, failed=27), TOTAL_WEIGHT, False, id="of another time"),
     ],
 )
 def test_an_excess_is_chance_where_a_stable_that_fails_itself_may_have_it_and_twice_that_would_show(
@@ -109,7 +109,7 @@ def test_callers_are_too_few_for_chance_to_be_told_from_a_version_that_fails_som
     ]
     entities = Entities(10, 10, candidate_failed=3, candidate_failures=90, stable_failures=0)
     judging = Judging(POLICY, weight=5_000, reference=None, prior_evidence={})
-    judging.add(Look(1.0, counts[0], counts[1], entities=entities))
+    judging.add(Observation(1.0, counts[0], counts[1], entities=entities))
     verdict = judging.verdict(is_over=True)
     assert (verdict.outcome, verdict.is_chance) == (Outcome.INCONCLUSIVE, False), verdict.message
 
@@ -117,14 +117,14 @@ def test_callers_are_too_few_for_chance_to_be_told_from_a_version_that_fails_som
 def test_what_only_lacks_data_beside_chance_is_no_pass() -> None:
     policy = CanaryConfig.model_validate({"rollbackThresholds": {"accuracyDrop": 0.05}}).analysis_policy()
     judging = Judging(policy, weight=1_000, reference=None, prior_evidence={})
-    judging.add(Look(1.0, answered(540, failed=36), answered(4_860, failed=243)))
+    judging.add(Observation(1.0, answered(540, failed=36), answered(4_860, failed=243)))
     assert not judging.verdict(is_over=True).is_chance
 
 
 def test_pairs_are_no_chance() -> None:
     refused = replace(answered(540), client_errors=60, refused=30, rescued_refusals=20)
     judging = Judging(POLICY, weight=1_000, reference=None, prior_evidence={})
-    judging.add(Look(1.0, refused, replace(answered(4_860), client_errors=270)))
+    judging.add(Observation(1.0, refused, replace(answered(4_860), client_errors=270)))
     assert not judging.verdict(is_over=True).is_chance
 
 

@@ -24,7 +24,7 @@ from benchmarks.judgement.situation import Situation
 from benchmarks.judgement.situations import FAULTS, NULLS, SITUATIONS
 from benchmarks.judgement.world import BEGIN, CANDIDATE_APP, STABLE_APP, World
 from hotswap.domain.analysis import Entities, JudgeName, Metric, Reading, Source, Subject
-from hotswap.domain.traffic import FULL, Counts
+from hotswap.domain.traffic import TOTAL_WEIGHT, Counts
 
 ROOT = Path(__file__).parents[2]
 SEED = 7
@@ -119,7 +119,7 @@ class Seen:
     outcomes: Reading
 
 
-def seen(clock: Clock, comes: Comes, *effects: Begins, weight: int = FULL // 2, **given: Any) -> Seen:
+def seen(clock: Clock, comes: Comes, *effects: Begins, weight: int = TOTAL_WEIGHT // 2, **given: Any) -> Seen:
     """What there is to see after 20 seconds."""
     world = World(np.random.default_rng(SEED), comes, effects, clock=clock, **given)
     subject = Subject("dep-1", "Production", "fraud", CANDIDATE_APP, STABLE_APP, "2", "1", weight, BEGIN)

@@ -18,7 +18,7 @@ from onnx import TensorProto
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.vocabulary import Framework, InferenceStatus
 from serving import inference
-from serving.open_inference.form import OpenInference
+from serving.open_inference.codec import OpenInference
 from serving.open_inference.tensors import DTYPES, from_bytes, from_json, to_bytes
 from serving.runtimes import Model, Prediction, load
 from serving.runtimes.rows import NUMBER_OR_MISSING, Columns

@@ -22,13 +22,13 @@ from hotswap.domain.policy import (
     next_action,
 )
 from hotswap.domain.strategy import OnLimit, OnNoVerdict, Pause, Rules, Step, canary_steps, immediate_steps
-from hotswap.domain.traffic import FULL
+from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.verdict import Outcome, Reason, Verdict
 
 STEPS = canary_steps(canary_percentage=10, increment_step=45, bake_seconds=60, deadline_seconds=180)
 ABORT = RollBack(Reason.ABORTED, "by ann")
 BAKING = Rollout(STEPS).verified(at=1000)
-GATED = Rollout((Step(1_000, 60, 180, pause=Pause(limit_seconds=600)), Step(FULL, 60, 180))).verified(at=1000)
+GATED = Rollout((Step(1_000, 60, 180, pause=Pause(limit_seconds=600)), Step(TOTAL_WEIGHT, 60, 180))).verified(at=1000)
 HOLDING = Rollout(STEPS, rules=Rules(pause=Pause(600), on_no_verdict=OnNoVerdict.HOLD)).verified(at=1000)
 
 
@@ -154,7 +154,7 @@ def test_a_gate_that_nobody_closes_opens_where_the_config_says_so() -> None:
 
 
 def test_an_unjudged_step_is_left_when_its_bake_is_over() -> None:
-    rollout = Rollout((Step(1_000, 60, 60, judged=False), Step(FULL, 60, 180))).verified(at=1000)
+    rollout = Rollout((Step(1_000, 60, 60, judged=False), Step(TOTAL_WEIGHT, 60, 180))).verified(at=1000)
     assert next_action(rollout, Requests(), now=1059) == Wait(1060)
     assert isinstance(next_action(rollout, Requests(), now=1060), GoTo)
 
@@ -186,5 +186,5 @@ def test_full_promotion_goes_to_the_last_step_and_still_bakes_there() -> None:
     action = next_action(BAKING, Requests(promote_full=True), now=0)
     assert action == GoTo(len(STEPS) - 1, "promoted to 100% by request")
     last = Rollout(STEPS).at_step(len(STEPS) - 1)
-    assert next_action(last, Requests(), now=0) == Shift(FULL)
-    assert STEPS[-1] == Step(FULL, 60, 180)
+    assert next_action(last, Requests(), now=0) == Shift(TOTAL_WEIGHT)
+    assert STEPS[-1] == Step(TOTAL_WEIGHT, 60, 180)

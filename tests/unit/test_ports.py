@@ -132,22 +132,22 @@ ADAPTERS = {
 
 PURE = {"Comparison", "Judge", "Judging"}
 BY_POSTGRES = {
+    "ActivationHistory",
     "Alerts",
     "Backtests",
-    "Bell",
     "Capacity",
+    "ConcurrencySlots",
+    "DeploymentQueue",
     "Deployments",
     "DesiredApplications",
-    "EntityCensus",
-    "Looks",
     "Monitor",
+    "Observations",
     "Planning",
+    "QueueNotifications",
     "Registry",
     "Rollbacks",
-    "Slots",
-    "Tenures",
+    "StickyCallers",
     "TrafficPlans",
-    "Turns",
     "WriterLease",
 }
 """Their errors are SQLAlchemy's: `hotswap.ports` says so."""

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import ValidationError
 
-from hotswap.domain.promotion import PromotionRule, Tenure, Term, tenure, unmet
+from hotswap.domain.promotion import Activation, ActivePeriod, PromotionRule, active_period, unmet
 from hotswap.domain.vocabulary import Environment
 from hotswap.settings import DeploymentSettings
 
@@ -18,41 +18,41 @@ def at(hour: int, minute: int = 0) -> datetime:
 
 
 @pytest.mark.parametrize(
-    ("terms", "expected"),
+    ("activations", "expected"),
     [
         ([], (None, None)),
-        ([Term("2.0.0", at(9), None)], ("2.0.0", at(9))),
+        ([Activation("2.0.0", at(9), None)], ("2.0.0", at(9))),
         # Deployed again while it was active: the time goes on.
-        ([Term("2.0.0", at(9), None), Term("2.0.0", at(7), at(9))], ("2.0.0", at(7))),
-        ([Term("2.0.0", at(9), None), Term("1.0.0", at(7), at(9))], ("2.0.0", at(9))),
+        ([Activation("2.0.0", at(9), None), Activation("2.0.0", at(7), at(9))], ("2.0.0", at(7))),
+        ([Activation("2.0.0", at(9), None), Activation("1.0.0", at(7), at(9))], ("2.0.0", at(9))),
         # Away and back again: what was before the break doesn't count.
         (
-            [Term("2.0.0", at(9), None), Term("1.0.0", at(8), at(9)), Term("2.0.0", at(1), at(8))],
+            [Activation("2.0.0", at(9), None), Activation("1.0.0", at(8), at(9)), Activation("2.0.0", at(1), at(8))],
             ("2.0.0", at(9)),
         ),
-        ([Term("2.0.0", at(9), None), Term("2.0.0", at(1), at(8))], ("2.0.0", at(9))),
+        ([Activation("2.0.0", at(9), None), Activation("2.0.0", at(1), at(8))], ("2.0.0", at(9))),
         # It served once, and nothing does now.
-        ([Term("2.0.0", at(1), at(8))], (None, None)),
+        ([Activation("2.0.0", at(1), at(8))], (None, None)),
     ],
 )
 def test_what_is_active_since_when_without_a_break(
-    terms: list[Term], expected: tuple[str | None, datetime | None]
+    activations: list[Activation], expected: tuple[str | None, datetime | None]
 ) -> None:
-    assert tenure(terms, at=at(10)) == Tenure(*expected, at(10))
+    assert active_period(activations, at=at(10)) == ActivePeriod(*expected, at(10))
 
 
 @pytest.mark.parametrize(
     ("seen", "said"),
     [
-        (Tenure(None, None, at(10)), "no version is active there, so deploy 2.0.0 to Staging first"),
-        (Tenure("1.0.0", at(1), at(10)), "1.0.0 is active there since 2030-01-01T01:00:00Z, not 2.0.0"),
-        (Tenure("2.0.0", at(9, 30), at(10)), "since 2030-01-01T09:30:00Z, so ask again at 2030-01-01T10:30:00Z"),
-        (Tenure("2.0.0", at(9, 1), at(10)), "ask again at 2030-01-01T10:01:00Z"),
-        (Tenure("2.0.0", at(9), at(10)), None),
-        (Tenure("2.0.0", at(1), at(10)), None),
+        (ActivePeriod(None, None, at(10)), "no version is active there, so deploy 2.0.0 to Staging first"),
+        (ActivePeriod("1.0.0", at(1), at(10)), "1.0.0 is active there since 2030-01-01T01:00:00Z, not 2.0.0"),
+        (ActivePeriod("2.0.0", at(9, 30), at(10)), "since 2030-01-01T09:30:00Z, so ask again at 2030-01-01T10:30:00Z"),
+        (ActivePeriod("2.0.0", at(9, 1), at(10)), "ask again at 2030-01-01T10:01:00Z"),
+        (ActivePeriod("2.0.0", at(9), at(10)), None),
+        (ActivePeriod("2.0.0", at(1), at(10)), None),
     ],
 )
-def test_production_needs_active_in_staging_for_an_hour(seen: Tenure, said: str | None) -> None:
+def test_production_needs_active_in_staging_for_an_hour(seen: ActivePeriod, said: str | None) -> None:
     why = unmet(RULE, seen, model="fraud", version="2.0.0", to=PRODUCTION)
     if said is None:
         assert why is None
@@ -64,7 +64,7 @@ def test_production_needs_active_in_staging_for_an_hour(seen: Tenure, said: str 
 
 def test_a_rule_without_a_time_asks_for_active_alone() -> None:
     rule = PromotionRule(STAGING, timedelta())
-    active, nothing = Tenure("2.0.0", at(10), at(10)), Tenure(None, None, at(10))
+    active, nothing = ActivePeriod("2.0.0", at(10), at(10)), ActivePeriod(None, None, at(10))
     assert unmet(rule, active, model="fraud", version="2.0.0", to=PRODUCTION) is None
     why = unmet(rule, nothing, model="fraud", version="2.0.0", to=PRODUCTION)
     assert why is not None

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hotswap.domain.queueing import (
     GONE_AFTER,
     SEEN_LATELY,
-    Entry,
     Freeze,
+    QueueEntry,
+    QueueState,
     SlotRequest,
-    Standing,
     granted,
     in_force,
     slot_places,
@@ -25,10 +25,10 @@ PRODUCTION, STAGING = Environment.PRODUCTION, Environment.STAGING
 LONG_AGO = timedelta(minutes=2)
 
 
-def entry(ticket: int, *, queued: bool = True, **more: object) -> Entry:
+def entry(ticket: int, *, queued: bool = True, **more: object) -> QueueEntry:
     values = {"kind": DeploymentKind.ROLLOUT, "environment": PRODUCTION, "model": "fraud", **more}
     run_id = None if queued else f"run-{ticket}"
-    return Entry(f"dep-{ticket}", ticket, is_queued=queued, run_id=run_id, **values)  # type: ignore[arg-type]
+    return QueueEntry(f"dep-{ticket}", ticket, is_queued=queued, run_id=run_id, **values)  # type: ignore[arg-type]
 
 
 def freeze(*, hours: float, environment: Environment = PRODUCTION, begins: float = -1) -> Freeze:
@@ -36,12 +36,12 @@ def freeze(*, hours: float, environment: Environment = PRODUCTION, begins: float
     return Freeze(f"frz-{hours}", environment, "holidays", starts, until, "ann")
 
 
-def standing(mine: int, *entries: Entry, frozen: bool = False) -> Standing:
+def standing(mine: int, *entries: QueueEntry, frozen: bool = False) -> QueueState:
     freezes = {PRODUCTION: freeze(hours=6)} if frozen else {}
     return standings_of(entries, freezes=freezes, now=NOW)[f"dep-{mine}"]
 
 
-def names(entries: tuple[Entry, ...]) -> list[str]:
+def names(entries: tuple[QueueEntry, ...]) -> list[str]:
     return [each.deployment_id for each in entries]
 
 

@@ -11,20 +11,20 @@ import pytest
 
 from activities import concurrent
 from activities.concurrent import References
-from activities.looking import Sources
+from activities.observations import Sources
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, Source, Subject
 from hotswap.domain.backtest import Recorded, RecordedRequest, Reply, ReplyKind
 from hotswap.domain.concurrent import Concurrent, ReferenceBudget
 from hotswap.domain.errors import Unavailable
-from hotswap.domain.traffic import FULL
+from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.vocabulary import RequestForm
 from hotswap.messages import VerifiedWeight
 from tests.fixtures.patience import until
-from tests.unit.watching import Bus, Census, Clock
+from tests.unit.watching import Bus, Callers, Clock
 
 pytestmark = pytest.mark.usefixtures("reads_again_at_once")
 
-SUBJECT = Subject("dep", "Production", "m", "candidate", "stable", "2.0.0", "1.0.0", FULL, 1_000.0)
+SUBJECT = Subject("dep", "Production", "m", "candidate", "stable", "2.0.0", "1.0.0", TOTAL_WEIGHT, 1_000.0)
 LATENCY = Metric("latency", Source.LATENCY, JudgeName.QUANTILE, threshold=1.5)
 OFTEN = ReferenceBudget(share=0.1, per_second=500)
 
@@ -245,9 +245,9 @@ async def test_all_watches_of_a_worker_have_few_in_work_together() -> None:
 async def test_a_look_has_why_nothing_is_asked_once_and_not_each_time_that_it_is_said() -> None:
     served = Served()
     served.recorded = Recorded()
-    sources = Sources(Bus(100), {}, Census(), served.references(), clock=Clock())  # type: ignore[arg-type]
+    sources = Sources(Bus(100), {}, Callers(), served.references(), clock=Clock())  # type: ignore[arg-type]
     subject = replace(SUBJECT, since=Clock.now - 1)
-    baseline = VerifiedWeight(weight=FULL, verified_at=Clock.now - 1, proxies=("envoy-0",))
+    baseline = VerifiedWeight(weight=TOTAL_WEIGHT, verified_at=Clock.now - 1, proxies=("envoy-0",))
     async with sources.of(subject, AnalysisPolicy((LATENCY,), reference=OFTEN), baseline) as looking:
         await looking.look()  # who has answered nothing yet is not asked
         await until(lambda: len(served.read_since) >= 2)
@@ -262,16 +262,16 @@ async def test_a_look_has_why_nothing_is_asked_once_and_not_each_time_that_it_is
 @pytest.mark.parametrize(
     ("weight", "metrics", "is_asked"),
     [
-        (FULL, (LATENCY,), True),
-        (FULL // 2, (LATENCY,), False),
-        (FULL, (Metric("errors", Source.ERRORS, JudgeName.BETA_MIXTURE),), False),
+        (TOTAL_WEIGHT, (LATENCY,), True),
+        (TOTAL_WEIGHT // 2, (LATENCY,), False),
+        (TOTAL_WEIGHT, (Metric("errors", Source.ERRORS, JudgeName.BETA_MIXTURE),), False),
     ],
 )
 async def test_looks_have_a_reference_at_full_weight_where_latency_is_judged(
     weight: int, metrics: tuple[Metric, ...], is_asked: bool
 ) -> None:
     served = Served()
-    sources = Sources(Bus(100), {}, Census(), served.references(), clock=Clock())  # type: ignore[arg-type]
+    sources = Sources(Bus(100), {}, Callers(), served.references(), clock=Clock())  # type: ignore[arg-type]
     subject = Subject("dep", "Production", "m", "candidate", "stable", "2.0.0", "1.0.0", weight, Clock.now - 1)
     baseline = VerifiedWeight(weight=weight, verified_at=Clock.now - 1, proxies=("envoy-0",))
     policy = AnalysisPolicy(metrics, reference=OFTEN)

@@ -7,25 +7,25 @@ import pytest
 
 from api.replaying import policy
 from hotswap.analysis.replay import End, Replayed, conclusion, replay
-from hotswap.domain.analysis import Bake, Look
+from hotswap.domain.analysis import Bake, Observation
 from hotswap.domain.errors import ValidationFailed
-from hotswap.domain.traffic import FULL, Counts
+from hotswap.domain.traffic import TOTAL_WEIGHT, Counts
 from hotswap.domain.verdict import Outcome, Reason
 
 RECORDED = {"canaryPercentage": 50, "monitoringDuration": "PT10S", "bakeDeadline": "PT20S", "minimumRequests": 50}
 BEGUN = 1_000.0
 
 
-def look(after: float, requests: int, errors: int = 0) -> Look:
+def look(after: float, requests: int, errors: int = 0) -> Observation:
     """Both arms have so many answers; the errors are the candidate's."""
-    return Look(BEGUN + after, counts(requests, errors), counts(requests))
+    return Observation(BEGUN + after, counts(requests, errors), counts(requests))
 
 
 def counts(requests: int, errors: int = 0) -> Counts:
     return Counts(completed=requests, server_errors=errors, latency={"5000": requests})
 
 
-def bake(*looks: Look, step: int = 0, weight: int = 5_000, reference: Counts | None = None) -> Bake:
+def bake(*looks: Observation, step: int = 0, weight: int = 5_000, reference: Counts | None = None) -> Bake:
     return Bake(step, BEGUN, weight, reference, looks)
 
 
@@ -63,7 +63,7 @@ def test_a_look_by_chance_within_its_threshold_passes_no_bake_whose_evidence_nee
 
 
 def test_chance_passes_at_the_deadline_as_it_does_in_a_rollout() -> None:
-    chance = bake(*(Look(BEGUN + after, counts(900, 63), counts(900, 45)) for after in (10, 15, 20)))
+    chance = bake(*(Observation(BEGUN + after, counts(900, 63), counts(900, 45)) for after in (10, 15, 20)))
     (one,) = replayed([chance])
     assert (one.end, one.after_seconds) == (End.PASSED, 20)
     assert one.verdict is not None
@@ -77,7 +77,7 @@ def test_chance_passes_at_the_deadline_as_it_does_in_a_rollout() -> None:
 
 def test_harm_rolls_back_at_the_look_that_shows_it_and_nothing_after_is_reached() -> None:
     bad = bake(look(1, 30), look(2, 100, 2), look(3, 200, 40), look(4, 300, 60))
-    later = bake(look(20, 100), step=1, weight=FULL, reference=counts(1_000))
+    later = bake(look(20, 100), step=1, weight=TOTAL_WEIGHT, reference=counts(1_000))
     first, second = replayed([bad, later])
     assert (first.end, first.after_seconds) == (End.ROLLED_BACK, 3)
     assert first.verdict is not None
@@ -141,13 +141,13 @@ def test_the_end_is_known_only_where_all_of_it_was_seen() -> None:
         End.NOT_KNOWN,
         "step 1 at 50% passes; it went on from there and nothing was seen",
     )
-    full = bake(look(20, 300), step=1, weight=FULL, reference=counts(1_000))
+    full = bake(look(20, 300), step=1, weight=TOTAL_WEIGHT, reference=counts(1_000))
     assert conclusion(replayed([GOOD, full]))[0] is End.PASSED
 
 
 def test_what_is_given_takes_the_place_of_what_was_recorded() -> None:
     assert policy(RECORDED, {}).plan() == policy(RECORDED, {"minimumRequests": 5}).plan()
-    assert [step.weight for step in policy(RECORDED, {"steps": [{"weight": 20}]}).plan()] == [2_000, FULL]
+    assert [step.weight for step in policy(RECORDED, {"steps": [{"weight": 20}]}).plan()] == [2_000, TOTAL_WEIGHT]
     listed = {"steps": [{"weight": 20}]}
     assert policy(listed, {"canaryPercentage": 60}).plan()[0].weight == 6_000
     with pytest.raises(ValidationFailed, match=r"strategyConfig\.minimumRequests"):

@@ -16,10 +16,10 @@ import pytest
 
 from hotswap.bootstrap.layout import Layout, StackError
 from hotswap.process.sessions import session_members
-from hotswap.stack import holds, probes, processes, supervisor
+from hotswap.stack import part_holds, probes, processes, supervisor
 from hotswap.stack.events import Event, Kind
-from hotswap.stack.holds import Hold
 from hotswap.stack.lifecycle import State
+from hotswap.stack.part_holds import PartHold
 from hotswap.stack.parts import Part
 from hotswap.stack.ports import Ports
 from hotswap.stack.supervisor import Supervisor
@@ -131,27 +131,27 @@ async def test_a_dead_part_is_started_again_and_what_it_left_is_killed(place: La
         assert "SIGKILL" in died.text
 
 
-@pytest.mark.parametrize("how", list(Hold))
-async def test_a_held_part_stays_down_alone_until_it_is_released(place: Layout, how: Hold) -> None:
+@pytest.mark.parametrize("how", list(PartHold))
+async def test_a_held_part_stays_down_alone_until_it_is_released(place: Layout, how: PartHold) -> None:
     needs = frozenset({"postgres"})
     async with running(place, sleeper(place, "api", after=needs), sleeper(place, "postgres"), sleeper(place, "s3")):
         before = {name: recorded(place, name) for name in ("api", "postgres", "s3")}
         with held_lock(place):
-            await asyncio.to_thread(holds.hold, place, ["api", "postgres"], how)
+            await asyncio.to_thread(part_holds.hold, place, ["api", "postgres"], how)
             assert not [name for name in ("api", "postgres") if processes.is_alive(before[name])]
             os.kill(before["s3"].pid, signal.SIGKILL)
             await until(lambda: recorded(place, "s3").pid != before["s3"].pid)
             assert session_members(recorded(place, "s3").session) != []
             assert [recorded(place, name) for name in ("api", "postgres")] == [before["api"], before["postgres"]]
 
-            releasing = asyncio.create_task(asyncio.to_thread(holds.release, place, ["api"]))
+            releasing = asyncio.create_task(asyncio.to_thread(part_holds.release, place, ["api"]))
             await asyncio.sleep(3 * supervisor.HOLD_INTERVAL_S)
             assert recorded(place, "api") == before["api"], "what it needs is held"
-            await asyncio.to_thread(holds.release, place, ["postgres"])
+            await asyncio.to_thread(part_holds.release, place, ["postgres"])
             await releasing
             assert all(processes.is_alive(recorded(place, name)) for name in ("api", "postgres"))
             with pytest.raises(StackError, match="no part nobody; its parts: "):
-                holds.hold(place, ["nobody"], how)
+                part_holds.hold(place, ["nobody"], how)
 
 
 async def test_a_part_that_fails_after_its_hold_takes_no_other_with_it(
@@ -164,8 +164,8 @@ async def test_a_part_that_fails_after_its_hold_takes_no_other_with_it(
     fails = sleeper(place, "api", command=(sys.executable, "-S", "-c", f"open({str(broken)!r}, 'x').close(); {code}"))
     async with running(place, fails, sleeper(place, "s3")) as heard:
         with held_lock(place):
-            await asyncio.to_thread(holds.hold, place, ["api"], Hold.STOP)
-            releasing = asyncio.create_task(asyncio.to_thread(holds.release, place, ["api"]))
+            await asyncio.to_thread(part_holds.hold, place, ["api"], PartHold.STOP)
+            releasing = asyncio.create_task(asyncio.to_thread(part_holds.release, place, ["api"]))
             await until(lambda: len(heard.said(Kind.DIED)) > supervisor.ATTEMPTS)
             assert heard.said(Kind.STACK_FAILED) == []
             broken.unlink()

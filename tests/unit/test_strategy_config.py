@@ -25,7 +25,7 @@ from hotswap.domain.policy import (
     next_action,
 )
 from hotswap.domain.strategy import OnLimit, Pause, Step, canary_steps
-from hotswap.domain.traffic import FULL
+from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.verdict import Outcome, Reason, Verdict
 from hotswap.process.temporal import describe
 from hotswap.schemas.strategy import CanaryConfig
@@ -57,12 +57,12 @@ def test_steps_say_weight_bake_analysis_and_pause() -> None:
         Step(5, 600, 1_800),
         Step(2_500, 60, 180, judged=False, pause=Pause(3_600, OnLimit.PROCEED)),
         Step(2_500, 300, 900),
-        Step(FULL, 60, 180),
+        Step(TOTAL_WEIGHT, 60, 180),
     ), "the weight before stays where none is said, and a last bake at 100% is added"
 
 
 def test_steps_that_end_at_100_get_no_other() -> None:
-    assert [step.weight for step in config(steps=[{"weight": 50}, {"weight": 100}]).plan()] == [5_000, FULL]
+    assert [step.weight for step in config(steps=[{"weight": 50}, {"weight": 100}]).plan()] == [5_000, TOTAL_WEIGHT]
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def test_a_ramp_only_grows_and_ends_at_100(first: float, increment: float) -> No
     steps = canary_steps(canary_percentage=first, increment_step=increment, bake_seconds=1, deadline_seconds=1)
     weights = [step.weight for step in steps]
     assert weights == sorted(set(weights))
-    assert weights[-1] == FULL
-    assert all(0 < weight <= FULL for weight in weights)
+    assert weights[-1] == TOTAL_WEIGHT
+    assert all(0 < weight <= TOTAL_WEIGHT for weight in weights)
 
 
 # --- any config, anything that may happen -----------------------------------------------------------------------------
@@ -178,7 +178,7 @@ STEPS = st.lists(
     st.fixed_dictionaries(
         {},
         optional={
-            "weight": st.integers(0, FULL).map(lambda hundredths: hundredths / 100),
+            "weight": st.integers(0, TOTAL_WEIGHT).map(lambda hundredths: hundredths / 100),
             "bake": SECONDS,
             "analysis": st.booleans(),
             "pause": st.booleans()
@@ -254,10 +254,10 @@ class Play:
             case RollBack():
                 return True
             case Promote():
-                assert self.weights[-1] == FULL, "never promoted below 100%"
+                assert self.weights[-1] == TOTAL_WEIGHT, "never promoted below 100%"
                 return True
             case Shift(weight):
-                assert 0 <= weight <= FULL
+                assert 0 <= weight <= TOTAL_WEIGHT
                 self.weights.append(weight)
                 self.rollout, self.status = self.rollout.verified(at=self.now), S.PROGRESSING
             case Bake(until, deadline):

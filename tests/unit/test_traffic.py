@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.lifecycle import TRANSITIONS, DeploymentStatus
-from hotswap.domain.traffic import FULL, Arm, Counts, Fence, Route, TrafficPlan
+from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, Counts, Fence, Route, TrafficPlan
 from hotswap.domain.vocabulary import ArmName, Environment
-from serving.envoy.admin import Tally
-from serving.envoy.chosen import cluster_names
+from serving.envoy.admin import AnswerCounters
 from serving.envoy.clusters import clusters
 from serving.envoy.fallback import fallbacks
 from serving.envoy.open_inference import OPEN
+from serving.envoy.pinned_clusters import cluster_names
 from serving.envoy.routes import INFERENCE, route_configuration
 from serving.envoy.tokens import AUTHENTICATED
 
@@ -28,18 +28,18 @@ def route(weight: int, *, stable: Arm | None = STABLE, candidate: Arm | None = C
     return Route(Environment.PRODUCTION, "m", stable, candidate, weight, Fence(1, 1))
 
 
-@given(weight=st.integers(0, FULL))
+@given(weight=st.integers(0, TOTAL_WEIGHT))
 def test_weights_sum_to_10000_with_the_stable_first(weight: int) -> None:
     arms = route(weight).arms
     assert [name for name, _, _ in arms] == [ArmName.STABLE, ArmName.CANDIDATE]
-    assert sum(share for _, _, share in arms) == FULL
+    assert sum(share for _, _, share in arms) == TOTAL_WEIGHT
 
 
 @pytest.mark.parametrize(
     "make",
     [
         lambda: route(-1),
-        lambda: route(FULL + 1),
+        lambda: route(TOTAL_WEIGHT + 1),
         lambda: route(5, candidate=None),
         lambda: route(5, stable=None),
         lambda: route(0, stable=None, candidate=None),
@@ -123,14 +123,14 @@ def test_counts_only_grow_over_restarts(tmp_path: Any) -> None:
 
     path = tmp_path / "counts.json"
     counting = GrowingCounts(path)
-    counting.add(Tally(100, {"a": Counts(50, 5)}), serving={"a"}, now=1_000)
-    counting.add(Tally(101, {"a": Counts(60, 6)}), serving={"a"}, now=1_001)
+    counting.add(AnswerCounters(100, {"a": Counts(50, 5)}), serving={"a"}, now=1_000)
+    counting.add(AnswerCounters(101, {"a": Counts(60, 6)}), serving={"a"}, now=1_001)
     again = GrowingCounts(path)
-    again.add(Tally(102, {"a": Counts(61, 6)}), serving={"a"}, now=1_002)
+    again.add(AnswerCounters(102, {"a": Counts(61, 6)}), serving={"a"}, now=1_002)
     assert again.totals["a"] == Counts(61, 6)
-    again.add(Tally(3, {"a": Counts(70, 0)}), serving={"a"}, now=1_010)
+    again.add(AnswerCounters(3, {"a": Counts(70, 0)}), serving={"a"}, now=1_010)
     assert again.totals["a"] == Counts(131, 6)
-    again.add(Tally(4, {"a": Counts(1, 0)}), serving={"a"}, now=1_011)
+    again.add(AnswerCounters(4, {"a": Counts(1, 0)}), serving={"a"}, now=1_011)
     assert again.totals["a"] == Counts(132, 6)
 
 

@@ -9,11 +9,11 @@ from hotswap.domain import verbs
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.policy import HoldReason, Requests, RollBack, Rollout
 from hotswap.domain.strategy import Pause, Step
-from hotswap.domain.traffic import FULL
+from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.verbs import Effect, NoEffect, Situation
 from hotswap.domain.verdict import Reason
 
-STEPS = (Step(1_000, 60, 180), Step(5_000, 60, 180), Step(FULL, 60, 180))
+STEPS = (Step(1_000, 60, 180), Step(5_000, 60, 180), Step(TOTAL_WEIGHT, 60, 180))
 GATED = (STEPS[0], replace(STEPS[1], pause=Pause()), STEPS[2])
 SETTING = Rollout(STEPS)
 BAKING = SETTING.verified(at=1000)

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from activities.analysis import AnalysisActivities
-from activities.looking import Sources
+from activities.observations import Sources
 from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import AnalysisPolicy, Bake, Checkpoint, Entities, Look, Metric, Source, Subject
+from hotswap.domain.analysis import AnalysisPolicy, Bake, Checkpoint, Entities, Metric, Observation, Source, Subject
 from hotswap.domain.concurrent import Concurrent
-from hotswap.domain.traffic import FULL, Counts, ProxyReport
+from hotswap.domain.traffic import TOTAL_WEIGHT, Counts, ProxyReport
 from hotswap.domain.verdict import Outcome, Verdict
 from hotswap.messages import VerifiedWeight, Watch
 from hotswap.ports import Judge, Meter
@@ -40,7 +40,7 @@ class Clock:
 
 
 class Record:
-    def __init__(self, *looks: Look, begun_at: float = 0.0) -> None:
+    def __init__(self, *looks: Observation, begun_at: float = 0.0) -> None:
         self.looks = [(begun_at, look) for look in looks]
         self.checkpoints: dict[float, list[Checkpoint]] = {}
 
@@ -56,12 +56,12 @@ class Record:
 
     async def past(
         self, deployment_id: str, *, step: int, begun_at: float, after: float | None = None, limit: int
-    ) -> list[Look]:
+    ) -> list[Observation]:
         own = (look for begun, look in self.looks if begun == begun_at)
         return [look for look in own if after is None or look.at > after][:limit]
 
 
-class Census:
+class Callers:
     async def entities(self, subject: Subject) -> Entities:
         return Entities()
 
@@ -70,17 +70,19 @@ def activities(
     bus: Bus, record: Record | None = None, *, judge: Judge = Judging, meter: Meter | None = None
 ) -> AnalysisActivities:
     meters = {Source.CONFIDENCE: meter} if meter is not None else {}
-    sources = Sources(bus, meters, Census(), clock=Clock())  # type: ignore[arg-type]
+    sources = Sources(bus, meters, Callers(), clock=Clock())  # type: ignore[arg-type]
     return AnalysisActivities(sources, record or Record(), judge)
 
 
 def step(*, baseline: int, verified_at: float, metrics: tuple[Metric, ...] | None = None, lasts: float = 0.0) -> Watch:
     counts = Counts(completed=baseline, latency={"1000": baseline})
     return Watch(
-        subject=Subject("dep", "Production", "m", "candidate", "stable", "2.0.0", "1.0.0", FULL // 2, verified_at),
+        subject=Subject(
+            "dep", "Production", "m", "candidate", "stable", "2.0.0", "1.0.0", TOTAL_WEIGHT // 2, verified_at
+        ),
         step=0,
         baseline=VerifiedWeight(
-            weight=FULL // 2, verified_at=verified_at, proxies=("envoy-0",), candidate=counts, stable=counts
+            weight=TOTAL_WEIGHT // 2, verified_at=verified_at, proxies=("envoy-0",), candidate=counts, stable=counts
         ),
         reference=None,
         policy=CanaryConfig(minimum_requests=10).analysis_policy() if metrics is None else AnalysisPolicy(metrics),
@@ -92,8 +94,10 @@ def step(*, baseline: int, verified_at: float, metrics: tuple[Metric, ...] | Non
 class Seen:
     """A judge that notes what it is shown; it passes, or when `until` is given, once it has seen that."""
 
-    def __init__(self, *, verdict: Verdict | None = None, until: Callable[[Look], bool] = lambda _: True) -> None:
-        self.looks: list[Look] = []
+    def __init__(
+        self, *, verdict: Verdict | None = None, until: Callable[[Observation], bool] = lambda _: True
+    ) -> None:
+        self.looks: list[Observation] = []
         self._verdict = verdict or Verdict(Outcome.PASS, "fine")
         self._until = until
 
@@ -101,7 +105,7 @@ class Seen:
         return self
 
     @property
-    def last(self) -> Look | None:
+    def last(self) -> Observation | None:
         return self.looks[-1] if self.looks else None
 
     @property
@@ -114,7 +118,7 @@ class Seen:
     def resume(self, folded: bytes) -> bool:
         return False
 
-    def add(self, look: Look) -> None:
+    def add(self, look: Observation) -> None:
         self.looks.append(look)
 
     def verdict(self, *, is_over: bool = False) -> Verdict:

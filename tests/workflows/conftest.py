@@ -31,16 +31,16 @@ from tests.workflows.fake_serving import (
     FakeProbe,
 )
 from tests.workflows.fakes import (
+    FakeActivationHistory,
     FakeBacktests,
-    FakeBell,
     FakeBus,
-    FakeCensus,
     FakeDeployments,
     FakeLooks,
     FakePlans,
+    FakeQueueNotifications,
     FakeRegistry,
     FakeSlots,
-    FakeTenures,
+    FakeStickyCallers,
     FakeTurns,
 )
 from tests.workflows.watchtower import FakeAnnouncer, FakeMonitor, FakeRollbacks
@@ -78,7 +78,7 @@ def ports_of(world: World) -> Ports:
     return Ports(
         registry=FakeRegistry(world),
         deployments=FakeDeployments(world, plans),
-        tenures=FakeTenures(world),
+        activation_history=FakeActivationHistory(world),
         plans=plans,
         bus=bus,
         applications=FakeApplications(world),
@@ -97,10 +97,10 @@ def ports_of(world: World) -> Ports:
         judge=world.judge,
         looks=FakeLooks(world),
         meters=world.meters,
-        census=FakeCensus(),
+        sticky_callers=FakeStickyCallers(),
         slots=FakeSlots(world),
         turns=FakeTurns(world),
-        bell=FakeBell(world),
+        queue_notifications=FakeQueueNotifications(world),
         monitor=FakeMonitor(),
         alerts=world.alerts,
         rollbacks=FakeRollbacks(),

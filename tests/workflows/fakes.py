@@ -4,13 +4,13 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 
-from hotswap.domain.analysis import Bake, Checkpoint, Entities, Look, Subject
+from hotswap.domain.analysis import Bake, Checkpoint, Entities, Observation, Subject
 from hotswap.domain.backtest import BacktestReport, Recorded
 from hotswap.domain.contract import Contract
 from hotswap.domain.errors import Forbidden, StaleFence
 from hotswap.domain.lifecycle import DeploymentStatus, check_transition
-from hotswap.domain.promotion import Tenure
-from hotswap.domain.queueing import Entry, Place, Standing
+from hotswap.domain.promotion import ActivePeriod
+from hotswap.domain.queueing import QueueEntry, QueuePosition, QueueState
 from hotswap.domain.registry import (
     DeploymentBrief,
     Inspection,
@@ -45,13 +45,13 @@ class FakeRegistry:
         return self.world.override
 
 
-class FakeTenures:
+class FakeActivationHistory:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    async def tenure(self, model: str, environment: Environment) -> Tenure:
-        assert self.world.tenure is not None
-        return self.world.tenure
+    async def active_period(self, model: str, environment: Environment) -> ActivePeriod:
+        assert self.world.active_period is not None
+        return self.world.active_period
 
 
 class FakePlans:
@@ -180,7 +180,7 @@ class FakeLooks:
 
     async def past(
         self, deployment_id: str, *, step: int, begun_at: float, after: float | None = None, limit: int
-    ) -> list[Look]:
+    ) -> list[Observation]:
         own = (look for bake, look in self.world.looks if (bake.step, bake.begun_at) == (step, begun_at))
         return [look for look in own if after is None or look.at > after][:limit]
 
@@ -204,7 +204,7 @@ class FakeBacktests:
         self.world.backtests.append(report)
 
 
-class FakeCensus:
+class FakeStickyCallers:
     async def entities(self, subject: Subject) -> Entities:
         return Entities()
 
@@ -215,11 +215,11 @@ class FakeSlots:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    async def places(self, deployment_ids: Collection[str]) -> dict[str, Place | None]:
+    async def places(self, deployment_ids: Collection[str]) -> dict[str, QueuePosition | None]:
         if not self.world.no_slots:
             return dict.fromkeys(deployment_ids)
         self.world.reached.set()
-        return dict.fromkeys(deployment_ids, Place(3, "waits for a slot, as number 3 in line"))
+        return dict.fromkeys(deployment_ids, QueuePosition(3, "waits for a slot, as number 3 in line"))
 
 
 class FakeTurns:
@@ -228,10 +228,10 @@ class FakeTurns:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    async def standings(self, deployment_ids: Collection[str]) -> dict[str, Standing | None]:
+    async def standings(self, deployment_ids: Collection[str]) -> dict[str, QueueState | None]:
         return dict.fromkeys(deployment_ids, self.world.standing)
 
-    async def make_way(self, deployment_id: str) -> tuple[Entry, ...]:
+    async def make_way(self, deployment_id: str) -> tuple[QueueEntry, ...]:
         return self.world.standing.overtakes if self.world.standing is not None else ()
 
     async def leave(
@@ -244,7 +244,7 @@ class FakeTurns:
         return []
 
 
-class FakeBell:
+class FakeQueueNotifications:
     """Rings as often as the world is changed by a test."""
 
     def __init__(self, world: World) -> None:

@@ -21,16 +21,16 @@ from hotswap.domain.registry import Inspection, Registration
 from hotswap.domain.verdict import Outcome, Verdict
 from hotswap.domain.vocabulary import Framework
 from hotswap.persistence.analysis.backtests import PostgresBacktests
-from hotswap.persistence.analysis.census import PostgresCensus
-from hotswap.persistence.analysis.looks import PostgresLooks
+from hotswap.persistence.analysis.observations import PostgresObservations
+from hotswap.persistence.analysis.sticky_callers import PostgresStickyCallers
+from hotswap.persistence.deployments.activation_history import PostgresActivationHistory
 from hotswap.persistence.deployments.applications import PostgresApplications
 from hotswap.persistence.deployments.capacity import PostgresCapacity
+from hotswap.persistence.deployments.deployment_queue import PostgresDeploymentQueue
 from hotswap.persistence.deployments.deployments import PostgresDeployments
-from hotswap.persistence.deployments.slots import PostgresSlots
-from hotswap.persistence.deployments.tenures import PostgresTenures
-from hotswap.persistence.deployments.turns import PostgresTurns
-from hotswap.persistence.platform.bell import PostgresBell
+from hotswap.persistence.deployments.slots import PostgresConcurrencySlots
 from hotswap.persistence.platform.database import Sessions, create_engine, create_sessions
+from hotswap.persistence.platform.queue_notifications import PostgresQueueNotifications
 from hotswap.persistence.registry.versions import PostgresRegistry
 from hotswap.persistence.traffic.plans import PostgresTrafficPlans
 from hotswap.ports import Judge, ServeCluster
@@ -98,13 +98,13 @@ def ports(
         asker=FakeAsker(proxies),
         compare=compare,
         judge=judge,
-        looks=PostgresLooks(sessions),
+        looks=PostgresObservations(sessions),
         meters={},
-        census=PostgresCensus(sessions),
-        slots=PostgresSlots(sessions, limit=limit),
-        turns=PostgresTurns(sessions),
-        bell=PostgresBell(sessions.kw["bind"]),
-        tenures=PostgresTenures(sessions),
+        sticky_callers=PostgresStickyCallers(sessions),
+        slots=PostgresConcurrencySlots(sessions, limit=limit),
+        turns=PostgresDeploymentQueue(sessions),
+        queue_notifications=PostgresQueueNotifications(sessions.kw["bind"]),
+        activation_history=PostgresActivationHistory(sessions),
         monitor=FakeMonitor(),
         alerts=FakeAlerts(),
         rollbacks=FakeRollbacks(),

@@ -8,7 +8,7 @@ import pytest
 from temporalio.client import WorkflowFailureError
 
 from hotswap.domain.lifecycle import DeploymentStatus as S
-from hotswap.domain.traffic import FULL, Arm
+from hotswap.domain.traffic import TOTAL_WEIGHT, Arm
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind
 from tests.fixtures.patience import patient
@@ -45,7 +45,7 @@ async def test_testers_have_it_before_the_first_weight_and_then_it_goes_its_way(
         await rollout.handle.signal("approve", {"by": "bob", "step": 1})
         outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert outcome.status is S.ACTIVE
-    assert rollout.world.weights == [5_000, FULL, FULL]
+    assert rollout.world.weights == [5_000, TOTAL_WEIGHT, TOTAL_WEIGHT]
     assert_testers_had_replicas(rollout.world)
 
 
@@ -101,7 +101,7 @@ async def test_what_goes_straight_to_100_is_not_held_up_by_testers(stage: Stage,
     async with stage.rollout(brief=brief) as rollout:
         outcome = await rollout.handle.result()
     assert outcome.status is S.ACTIVE
-    assert {weight for candidate, weight, _ in rollout.world.routed if candidate is not None} == {FULL}
+    assert {weight for candidate, weight, _ in rollout.world.routed if candidate is not None} == {TOTAL_WEIGHT}
 
 
 async def stop(rollout: Rollout, way: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import Bake, Checkpoint, Look, Source
+from hotswap.domain.analysis import Bake, Checkpoint, Observation, Source
 from hotswap.domain.application import (
     ApplicationSpec,
     ArtifactRef,
@@ -20,11 +20,11 @@ from hotswap.domain.backtest import BacktestReport, RecordedRequest, Reply, Repl
 from hotswap.domain.capacity import held, size_of
 from hotswap.domain.contract import Contract
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.domain.promotion import Tenure
-from hotswap.domain.queueing import Standing
+from hotswap.domain.promotion import ActivePeriod
+from hotswap.domain.queueing import QueueState
 from hotswap.domain.registry import DeploymentBrief, VersionRef
 from hotswap.domain.resources import Amount
-from hotswap.domain.traffic import FULL, Arm, Counts, Route, TrafficPlan
+from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, Counts, Route, TrafficPlan
 from hotswap.domain.validation import Check, Override, ValidationReport
 from hotswap.domain.verdict import Verdict
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework
@@ -95,14 +95,14 @@ class World:
     proxies_silent: bool = False
     withdraw_fails: int = 0
     no_slots: bool = False
-    standing: Standing | None = None
+    standing: QueueState | None = None
     gpus: float | None = None
     gpus_after_plan: float | None = None
     ray_says: str = ""
     ray_is_away: bool = False
     team: str | None = None
     ring: Callable[[], None] = lambda: None
-    tenure: Tenure | None = None
+    active_period: ActivePeriod | None = None
     """What is active where a promotion policy asks; set by the test that has one."""
     held_at: DeploymentStatus | None = None
     """The phase whose work gets stuck until `released`, which nothing but a test sets."""
@@ -119,7 +119,7 @@ class World:
     proofs: dict[str, str] = field(default_factory=dict)
     """What the API has put on record of approvals, by who gave them."""
     verdicts: dict[int, Verdict] = field(default_factory=dict)
-    looks: list[tuple[Bake, Look]] = field(default_factory=list)
+    looks: list[tuple[Bake, Observation]] = field(default_factory=list)
     checkpoints: dict[tuple[int, float], Checkpoint] = field(default_factory=dict)
     applications: dict[str, ApplicationSpec] = field(default_factory=dict)
     replicas: dict[str, int] = field(default_factory=dict)
@@ -184,7 +184,7 @@ class World:
         for _, arm, weight in self.route.arms if self.route else ():
             if arm.application not in self.full or self.route is None:
                 continue
-            gets = (FULL - self.route.shed) * weight / FULL
+            gets = (TOTAL_WEIGHT - self.route.shed) * weight / TOTAL_WEIGHT
             holds = held(self.running.get(arm.application, 0), self.full[arm.application])
             if gets > holds + 1:
                 self.overloads.append(f"{arm.application} gets {gets / 100:g}% and holds {holds / 100:g}%")
@@ -200,7 +200,7 @@ class World:
 
     @property
     def is_full(self) -> bool:
-        return self.route is not None and self.route.candidate_weight == FULL
+        return self.route is not None and self.route.candidate_weight == TOTAL_WEIGHT
 
     def arm_counts(self, application: str) -> Counts:
         total = int(self.counts.get(application, 0.0))

@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.lifecycle import DeploymentStatus
     from hotswap.domain.monitoring import AlertKind
     from hotswap.domain.policy import Fail
-    from hotswap.domain.traffic import FULL, Arm
+    from hotswap.domain.traffic import TOTAL_WEIGHT, Arm
     from hotswap.domain.verdict import Reason
     from hotswap.messages import DeploymentOutcome, RaiseAlert, RetirementInput, SetWeight
     from workflows.deployment.context import Context
@@ -34,7 +34,7 @@ async def promote(context: Context, spec: ApplicationSpec, plan: CapacityPlan) -
         TrafficActivities.make_active,
         SetWeight(
             change=context.traffic.change(stable=winner, candidate=None),
-            share=FULL,
+            share=TOTAL_WEIGHT,
             progress=100,
             needs={spec.name: plan.candidate_full},
         ),

@@ -50,12 +50,12 @@ async def take_slot(context: Context) -> None:
 async def check_promotion_rule(context: Context, rule: PromotionRule) -> None:
     """Check the rule again: it was met when this was accepted, and what it rests on may have changed meanwhile."""
     request = context.request
-    tenure = await context.run(
+    active_period = await context.run(
         PromotionActivities.find_tenure,
         FindTenure(model=request.model, environment=rule.active_in),
         summary=f"what is active in {rule.active_in}",
     )
-    if message := unmet(rule, tenure, model=request.model, version=request.version, to=request.environment):
+    if message := unmet(rule, active_period, model=request.model, version=request.version, to=request.environment):
         raise DeploymentStopped(RollBack(Reason.POLICY_NOT_MET, message))
 
 

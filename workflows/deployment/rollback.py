@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.fleet import Fleet, Scale, Shift
     from hotswap.domain.lifecycle import TRANSITIONS, DeploymentStatus
     from hotswap.domain.policy import RollBack
-    from hotswap.domain.traffic import FULL
+    from hotswap.domain.traffic import TOTAL_WEIGHT
     from hotswap.domain.verdict import Reason
     from hotswap.messages import (
         AwaitReplicas,
@@ -182,7 +182,7 @@ class Rollback:
                 AwaitReplicas(application=stable.application, more_than=readiness.ready),
                 summary=f"wait for replicas of {stable.application}, and shed {shed / 100:g}% until then",
             )
-            shed = FULL - readiness.share
+            shed = TOTAL_WEIGHT - readiness.share
             await run(
                 TrafficActivities.set_weight,
                 SetWeight(change=traffic.change(stable=stable, candidate=None, shed=shed), share=0, progress=None),

@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.lifecycle import DeploymentStatus
     from hotswap.domain.policy import Bake, Extend, Fail, GoTo, Hold, Promote, RollBack, Rollout, Wait, next_action
     from hotswap.domain.strategy import Step
-    from hotswap.domain.traffic import FULL, Arm, Counts
+    from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, Counts
     from hotswap.domain.verdict import Outcome, Verdict
     from hotswap.messages import ScaleReplicas, VerifiedWeight, Watch
     from workflows.abandoning import abandoned_at_end
@@ -262,7 +262,7 @@ class RolloutLoop:
         request, traffic, spec = self._context.request, self._context.traffic, self._spec
         config, stable = request.config, traffic.stable or NOTHING
         reference: Counts | None = None
-        if traffic.verified_weight == FULL and traffic.stable is not None:
+        if traffic.verified_weight == TOTAL_WEIGHT and traffic.stable is not None:
             reference = self._latest.stable - self._first.stable
             if reference.good < config.minimum_requests:
                 reference = self._latest.stable

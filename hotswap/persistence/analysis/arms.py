@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from sqlalchemy import ColumnElement, and_, or_
 
 from hotswap.domain.analysis import Subject
-from hotswap.domain.traffic import FULL
+from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.vocabulary import ChosenBy, InferenceStatus
 from hotswap.persistence.tables import InferenceRequest, OutcomeRow
 
@@ -15,7 +15,7 @@ LOOK_BACK_SECONDS = 24 * 3600.0
 
 def of_both_arms(rows: type[InferenceRequest] | type[OutcomeRow], subject: Subject) -> ColumnElement[bool]:
     """Since the step's weight was verified; of the stable since the day before, where it has no traffic any more."""
-    stable_since = subject.since - (LOOK_BACK_SECONDS if subject.weight >= FULL else 0.0)
+    stable_since = subject.since - (LOOK_BACK_SECONDS if subject.weight >= TOTAL_WEIGHT else 0.0)
     return or_(
         and_(rows.application == subject.candidate, rows.requested_at >= moment(subject.since)),
         and_(rows.application == subject.stable, rows.requested_at >= moment(stable_since)),

@@ -36,7 +36,7 @@ ASKED_ONCE = "the model is registered as one that must not be asked twice, so no
 
 
 class _Tensors(msgspec.Struct):
-    """As a replica describes them (`serving.forms.Asked`)."""
+    """As a replica describes them (`serving.codecs.ParsedRequest`)."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[str, ...] = ()

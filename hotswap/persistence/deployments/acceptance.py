@@ -3,9 +3,9 @@
 from hotswap.deployments.capacity import Planner
 from hotswap.deployments.checks import Checks
 from hotswap.deployments.start import Acceptance
+from hotswap.persistence.deployments.activation_history import PostgresActivationHistory
 from hotswap.persistence.deployments.admission import PostgresAdmissions
 from hotswap.persistence.deployments.reading import PostgresDeploymentReader
-from hotswap.persistence.deployments.tenures import PostgresTenures
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.registry.reading import PostgresRegistryReader
 from hotswap.persistence.traffic.plans import PostgresTrafficPlans
@@ -16,7 +16,7 @@ def acceptance(sessions: Sessions, settings: DeploymentSettings, planner: Planne
     checks = Checks(
         settings,
         PostgresDeploymentReader(sessions),
-        PostgresTenures(sessions),
+        PostgresActivationHistory(sessions),
         PostgresTrafficPlans(sessions),
         planner,
     )

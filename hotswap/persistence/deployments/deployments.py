@@ -19,7 +19,7 @@ from hotswap.domain.errors import Conflict, Forbidden
 from hotswap.domain.ids import deployment_workflow_id
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.registry import DeploymentBrief, Unfinished
-from hotswap.domain.traffic import FULL, Arm, TrafficChange, TrafficPlan
+from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, TrafficChange, TrafficPlan
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment, VersionStatus
 from hotswap.persistence.deployments.active_versions import (
@@ -158,7 +158,9 @@ class PostgresDeployments:
                 .with_for_update()
             )
             for other in others:
-                _verified(session, other, FULL - verified_weight if other.deployment_id == serving else 0, message)
+                _verified(
+                    session, other, TOTAL_WEIGHT - verified_weight if other.deployment_id == serving else 0, message
+                )
             _verified(session, deployment, verified_weight, message)
             deployment.message = message
             if progress is not None:

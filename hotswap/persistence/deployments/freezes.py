@@ -1,6 +1,6 @@
 """Freezes as rows: who froze which environment from when until when, and why.
 
-Each change is audited under its environment, and rings the bell, since it may be what somebody waits for.
+Each change is audited under its environment, and notifies the queue, since a deployment may wait for it.
 """
 
 import secrets
@@ -15,8 +15,8 @@ from hotswap.domain.errors import Conflict, NotFound
 from hotswap.domain.queueing import Freeze
 from hotswap.domain.vocabulary import Environment
 from hotswap.persistence.platform.audit import about_environment
-from hotswap.persistence.platform.bell import ring
 from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.platform.queue_notifications import notify_queue
 from hotswap.persistence.tables import FreezeRow
 from hotswap.telemetry import logs
 
@@ -45,7 +45,7 @@ class PostgresFreezes:
             session.add(
                 about_environment(environment, actor=by, action=AuditAction.FREEZE, why=reason, after=_told(freeze)),
             )
-            await ring(session)
+            await notify_queue(session)
         return freeze
 
     async def lift(self, freeze_id: str, *, by: str) -> Freeze:
@@ -71,7 +71,7 @@ class PostgresFreezes:
                     after=_told(freeze),
                 )
             )
-            await ring(session)
+            await notify_queue(session)
         return freeze
 
     async def get(self, freeze_id: str) -> Freeze:

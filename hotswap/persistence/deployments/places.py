@@ -6,15 +6,15 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.domain.queueing import Place, in_force, slot_places
+from hotswap.domain.queueing import QueuePosition, in_force, slot_places
 from hotswap.domain.vocabulary import Environment
+from hotswap.persistence.deployments.deployment_queue import standings
 from hotswap.persistence.deployments.freezes import freezes_of
 from hotswap.persistence.deployments.slots import slot_line
-from hotswap.persistence.deployments.turns import standings
 from hotswap.persistence.tables import Deployment
 
 
-async def places(session: AsyncSession, deployments: Iterable[Deployment]) -> dict[str, Place]:
+async def places(session: AsyncSession, deployments: Iterable[Deployment]) -> dict[str, QueuePosition]:
     """Of those that wait for their turn, or for a slot; the others are left out."""
     pending = [row for row in deployments if row.status == DeploymentStatus.PENDING]
     if not pending:

@@ -11,7 +11,7 @@ from hotswap.domain.deployments import ANY_DEPLOYMENT, Deployment, StepVerdict, 
 from hotswap.domain.errors import DeploymentNotFound
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.paging import FIRST, Listing, Window
-from hotswap.domain.queueing import Place
+from hotswap.domain.queueing import QueuePosition
 from hotswap.domain.verdict import Verdict
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
 from hotswap.persistence.analysis.backtests import backtest_of
@@ -108,7 +108,7 @@ def _joined() -> Select[Row, str, str, str | None]:
 
 
 def _deployment(
-    found: Found[*tuple[Any, ...]], *, analysis: tuple[StepVerdict, ...] = (), place: Place | None = None
+    found: Found[*tuple[Any, ...]], *, analysis: tuple[StepVerdict, ...] = (), place: QueuePosition | None = None
 ) -> Deployment:
     row: Row = found[0]
     return Deployment(

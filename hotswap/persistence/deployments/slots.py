@@ -1,4 +1,4 @@
-"""Slots as rows: implements `hotswap.ports.Slots`.
+"""Slots as rows: implements `hotswap.ports.ConcurrencySlots`.
 
 One transaction at a time looks at the whole line and gives what is free, under an advisory lock: there are never more
 holders than slots, however many workers ask. A holder is one that has taken a slot and hasn't ended: ending frees it,
@@ -14,24 +14,24 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.domain.queueing import SEEN_LATELY, Place, SlotRequest, granted, in_force, slot_places
+from hotswap.domain.queueing import SEEN_LATELY, QueuePosition, SlotRequest, granted, in_force, slot_places
 from hotswap.domain.vocabulary import Environment
 from hotswap.persistence.deployments.freezes import freezes_of
 from hotswap.persistence.deployments.transitions import move
 from hotswap.persistence.platform import advisory
 from hotswap.persistence.platform.advisory import AdvisoryLock
-from hotswap.persistence.platform.bell import ring
 from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.platform.queue_notifications import notify_queue
 from hotswap.persistence.tables import ENDED, Deployment, Slot
 
 
-class PostgresSlots:
+class PostgresConcurrencySlots:
     def __init__(self, sessions: Sessions, *, limit: int) -> None:
         self._sessions = sessions
         self._limit = limit
         self._watching_since = self._looked_at = float("-inf")
 
-    async def places(self, deployment_ids: Collection[str]) -> dict[str, Place | None]:
+    async def places(self, deployment_ids: Collection[str]) -> dict[str, QueuePosition | None]:
         async with self._sessions.begin() as session:
             await advisory.take(session, AdvisoryLock.SLOTS)
             await _seen(session, deployment_ids)
@@ -44,7 +44,7 @@ class PostgresSlots:
                 await session.execute(update(Slot).where(Slot.deployment_id.in_(given)).values(taken_at=now))
                 line = await slot_line(session)
             if set(given) - set(deployment_ids):
-                await ring(session)
+                await notify_queue(session)
             places = slot_places(line, freezes=held.values())
             await _show_waiting(session, places.keys() & set(deployment_ids))
         return {deployment_id: places.get(deployment_id) for deployment_id in deployment_ids}

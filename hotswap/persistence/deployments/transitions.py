@@ -13,7 +13,7 @@ from hotswap.domain.auditing import AuditActions
 from hotswap.domain.errors import DeploymentNotFound
 from hotswap.domain.lifecycle import DeploymentStatus, check_transition
 from hotswap.persistence.platform.audit import about_deployment
-from hotswap.persistence.platform.bell import ring
+from hotswap.persistence.platform.queue_notifications import notify_queue
 from hotswap.persistence.tables import Deployment
 
 STARTING = timedelta(minutes=1)
@@ -62,7 +62,7 @@ async def move(
         )
     )
     if status.is_terminal:
-        await ring(session)
+        await notify_queue(session)
 
 
 def is_queued() -> ColumnElement[bool]:

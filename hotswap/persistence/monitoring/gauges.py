@@ -15,7 +15,7 @@ from sqlalchemy import Select, extract, func, literal, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from hotswap.domain.proxies import Sightings
-from hotswap.domain.traffic import FULL
+from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.inference.records import STREAM
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.recorder import DEAD
@@ -99,7 +99,7 @@ _GAUGES: tuple[tuple[str, str, tuple[str, ...], Query], ...] = (
         "hotswap_deployment_weight_ratio",
         "The share of its model's requests that a deployment under way has, as every proxy confirmed.",
         ("environment", "model", "version", "deployment"),
-        _deployments(*_BY_MODEL, Deployment.verified_weight / float(FULL)).where(
+        _deployments(*_BY_MODEL, Deployment.verified_weight / float(TOTAL_WEIGHT)).where(
             _UNDER_WAY, Deployment.run_id.is_not(None)
         ),
     ),
@@ -156,7 +156,7 @@ _GAUGES: tuple[tuple[str, str, tuple[str, ...], Query], ...] = (
         "hotswap_route_shed_ratio",
         "The share of a model's requests that is turned away for want of replicas.",
         ("environment", "model"),
-        select(TrafficRoute.environment, TrafficRoute.model, TrafficRoute.shed / float(FULL)),
+        select(TrafficRoute.environment, TrafficRoute.model, TrafficRoute.shed / float(TOTAL_WEIGHT)),
     ),
     (
         "hotswap_alerts_open",

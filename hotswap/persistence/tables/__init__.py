@@ -5,7 +5,13 @@ have predictable names so that migrations can speak of them.
 """
 
 from hotswap.persistence.tables.access import ServiceTokenRow
-from hotswap.persistence.tables.analysis import AlertRow, AnalysisCheckpoint, AnalysisLook, AnalysisResult, DriftReport
+from hotswap.persistence.tables.analysis import (
+    AlertRow,
+    AnalysisCheckpoint,
+    AnalysisObservation,
+    AnalysisResult,
+    DriftReport,
+)
 from hotswap.persistence.tables.artifacts import RemovedArtifact, UploadRow
 from hotswap.persistence.tables.async_inference import AsyncInference
 from hotswap.persistence.tables.base import Base, Now
@@ -35,7 +41,7 @@ __all__ = [
     "ActiveVersion",
     "AlertRow",
     "AnalysisCheckpoint",
-    "AnalysisLook",
+    "AnalysisObservation",
     "AnalysisResult",
     "Approval",
     "AsyncInference",

@@ -31,7 +31,7 @@ class AnalysisResult(Base):
     """Whether of its looks only one a minute is left."""
 
 
-class AnalysisLook(Base):
+class AnalysisObservation(Base):
     """What an analysis saw at one time: what its verdicts were made on, and what judges the deployment again."""
 
     __tablename__ = "analysis_looks"

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import Bake, Checkpoint, Look, Reading
+from hotswap.domain.analysis import Bake, Checkpoint, Observation, Reading
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import Outcome, Verdict
-from hotswap.persistence.analysis import looks as module
-from hotswap.persistence.analysis.looks import PostgresLooks
+from hotswap.persistence.analysis import observations as module
+from hotswap.persistence.analysis.observations import PostgresObservations
 from hotswap.persistence.records.retention import let_go
 from hotswap.schemas.strategy import CanaryConfig
 from hotswap.settings import RetentionSettings
@@ -20,19 +20,21 @@ BEGUN = 1_000.5
 SAID = Verdict(Outcome.INCONCLUSIVE, "who knows")
 
 
-def look(after: float) -> Look:
+def look(after: float) -> Observation:
     counts = Counts(completed=int(10 * after), latency={"5000": int(10 * after)})
-    return Look(BEGUN + after, counts, counts, {"accuracy": Reading(BEGUN + after, error="not yet")})
+    return Observation(BEGUN + after, counts, counts, {"accuracy": Reading(BEGUN + after, error="not yet")})
 
 
-async def recorded(looks: PostgresLooks, deployment_id: str, *seen: Look, begun_at: float = BEGUN) -> None:
+async def recorded(
+    looks: PostgresObservations, deployment_id: str, *seen: Observation, begun_at: float = BEGUN
+) -> None:
     for each in seen:
         await looks.record(deployment_id, Bake(0, begun_at, 5_000, looks=(each,)), SAID)
 
 
 async def test_looks_are_read_on_from_any_of_them(world: ApiWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "AT_ONCE", 3)
-    deployment_id, looks = await deployed(world), PostgresLooks(world.sessions)
+    deployment_id, looks = await deployed(world), PostgresObservations(world.sessions)
     seen = [look(after) for after in (1, 2, 3.25, 4, 5, 6, 7)]
     await recorded(looks, deployment_id, *seen)
     await recorded(looks, deployment_id, look(99), begun_at=BEGUN + 90)
@@ -43,7 +45,7 @@ async def test_looks_are_read_on_from_any_of_them(world: ApiWorld, monkeypatch: 
 
 
 async def test_the_newest_checkpoint_of_an_analysis_is_there_to_the_last_bit(world: ApiWorld) -> None:
-    deployment_id, looks = await deployed(world), PostgresLooks(world.sessions)
+    deployment_id, looks = await deployed(world), PostgresObservations(world.sessions)
     judging, again = (
         Judging(CanaryConfig().analysis_policy(), weight=5_000, reference=None, prior_evidence={}) for _ in range(2)
     )
@@ -61,7 +63,7 @@ async def test_the_newest_checkpoint_of_an_analysis_is_there_to_the_last_bit(wor
 
 
 async def test_of_what_is_over_for_long_one_look_a_minute_is_left(world: ApiWorld) -> None:
-    deployment_id, looks = await deployed(world), PostgresLooks(world.sessions)
+    deployment_id, looks = await deployed(world), PostgresObservations(world.sessions)
     seen = [look(after) for after in (1, 2, 58, 60, 61, 119, 180, 181, 182)]
     await recorded(looks, deployment_id, *seen)
     await looks.record(deployment_id, Bake(0, BEGUN, 5_000), SAID, Checkpoint(BEGUN + 182, b"whatever"))

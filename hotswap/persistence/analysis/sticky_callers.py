@@ -1,4 +1,4 @@
-"""Callers that keep their arm, counted from the records; implements `hotswap.ports.EntityCensus`.
+"""Callers that keep their arm, counted from the records; implements `hotswap.ports.StickyCallers`.
 
 Counted is what the weight chose. Whom the stable answered in the failed candidate's place is the candidate's caller,
 and saw it fail. What the candidate refused is its doing unless the stable, asked in its place, refused it as well: then
@@ -25,7 +25,7 @@ MEDIAN = round(math.log2(1000) * BUCKETS_PER_OCTAVE)
 """The bucket of a millisecond, which a caller's own median is taken for."""
 
 
-class PostgresCensus:
+class PostgresStickyCallers:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 

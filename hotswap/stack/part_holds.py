@@ -17,7 +17,7 @@ TIMEOUT_S = 90.0
 POLL_S = 0.1
 
 
-class Hold(StrEnum):
+class PartHold(StrEnum):
     """How a held part is brought down."""
 
     STOP = "stop"
@@ -32,15 +32,15 @@ class PartState(StrEnum):
     HELD = "held"
 
 
-def wished(layout: Layout) -> dict[str, Hold]:
+def wished(layout: Layout) -> dict[str, PartHold]:
     """The parts that are to stay down."""
     try:
-        return {name: Hold(how) for name, how in json.loads(layout.holds.read_text()).items()}
+        return {name: PartHold(how) for name, how in json.loads(layout.holds.read_text()).items()}
     except (OSError, ValueError, AttributeError):  # what can't be read is no wish
         return {}
 
 
-def hold(layout: Layout, names: Collection[str], how: Hold) -> None:
+def hold(layout: Layout, names: Collection[str], how: PartHold) -> None:
     """Bring parts down, and return when they are; they stay down until `release` or the next start of the stack.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What every analysis saw and said, look by look; implements `hotswap.ports.Looks`.
+"""What every analysis saw and said, look by look; implements `hotswap.ports.Observations`.
 
 Verdicts are kept as long as their deployment, and so is the look that the last one was made on: what was decided can
 always be shown. The looks before it are thinned when they are old (`retention.py`).
@@ -11,18 +11,18 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from hotswap.domain.analysis import Bake, Checkpoint, Look
+from hotswap.domain.analysis import Bake, Checkpoint, Observation
 from hotswap.domain.proxies import Answered
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import Verdict
 from hotswap.persistence.platform.database import Sessions
-from hotswap.persistence.tables import AnalysisCheckpoint, AnalysisLook, AnalysisResult
+from hotswap.persistence.tables import AnalysisCheckpoint, AnalysisObservation, AnalysisResult
 
 AT_ONCE = 200
 """Looks that are read together: what else the process does has its turn after so many."""
 
 
-class PostgresLooks:
+class PostgresObservations:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
@@ -38,7 +38,7 @@ class PostgresLooks:
                 result.on_conflict_do_update(index_elements=["deployment_id", "step", "begun_at"], set_=newest)
             )
             for look in bake.looks:
-                seen = insert(AnalysisLook).values(**key, at=look.at, look=asdict(look))
+                seen = insert(AnalysisObservation).values(**key, at=look.at, look=asdict(look))
                 await session.execute(seen.on_conflict_do_nothing())
             if checkpoint is not None:
                 kept = asdict(checkpoint)
@@ -58,7 +58,7 @@ class PostgresLooks:
 
     async def past(
         self, deployment_id: str, *, step: int, begun_at: float, after: float | None = None, limit: int
-    ) -> list[Look]:
+    ) -> list[Observation]:
         async with self._sessions() as session:
             return await _looks(session, deployment_id, step, begun_at, after=after, limit=limit)
 
@@ -86,8 +86,8 @@ class PostgresLooks:
             ]
 
 
-async def _all_looks(session: AsyncSession, deployment_id: str, step: int, begun_at: float) -> list[Look]:
-    seen: list[Look] = []
+async def _all_looks(session: AsyncSession, deployment_id: str, step: int, begun_at: float) -> list[Observation]:
+    seen: list[Observation] = []
     while True:
         after = seen[-1].at if seen else None
         some = await _looks(session, deployment_id, step, begun_at, after=after, limit=AT_ONCE)
@@ -98,13 +98,13 @@ async def _all_looks(session: AsyncSession, deployment_id: str, step: int, begun
 
 async def _looks(
     session: AsyncSession, deployment_id: str, step: int, begun_at: float, *, after: float | None, limit: int
-) -> list[Look]:
-    query = select(AnalysisLook.look).where(
-        AnalysisLook.deployment_id == deployment_id,
-        AnalysisLook.step == step,
-        AnalysisLook.begun_at == begun_at,
+) -> list[Observation]:
+    query = select(AnalysisObservation.look).where(
+        AnalysisObservation.deployment_id == deployment_id,
+        AnalysisObservation.step == step,
+        AnalysisObservation.begun_at == begun_at,
     )
     if after is not None:
-        query = query.where(AnalysisLook.at > after)
-    rows = await session.scalars(query.order_by(AnalysisLook.at).limit(limit))
-    return [msgspec.convert(row, Look) for row in rows]
+        query = query.where(AnalysisObservation.at > after)
+    rows = await session.scalars(query.order_by(AnalysisObservation.at).limit(limit))
+    return [msgspec.convert(row, Observation) for row in rows]

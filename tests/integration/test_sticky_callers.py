@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from hotswap.domain.analysis import RESCUES, Entities, Subject
 from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus
-from hotswap.persistence.analysis.census import PostgresCensus
+from hotswap.persistence.analysis.sticky_callers import PostgresStickyCallers
 from hotswap.persistence.platform.database import Sessions
 from tests.fixtures.records import encoded, recorded
 
@@ -83,7 +83,7 @@ def _without_latency(found: Entities) -> Entities:
 async def _counted(seen: list[dict[str, object]], sessions: Sessions, postgres_url: str) -> Entities:
     made = [encoded(f"r{number}", **{"requested_at": NOW, **each}) for number, each in enumerate(seen)]
     await recorded(postgres_url, *made)
-    return await PostgresCensus(sessions).entities(SUBJECT)
+    return await PostgresStickyCallers(sessions).entities(SUBJECT)
 
 
 async def test_latency_has_each_caller_once_and_each_answer_to_nobody(sessions: Sessions, postgres_url: str) -> None:

@@ -1,4 +1,4 @@
-"""What wakes those who wait for a turn or a slot: PostgreSQL's NOTIFY. Implements `hotswap.ports.Bell`.
+"""What wakes those who wait for a turn or a slot: PostgreSQL's NOTIFY. Implements `hotswap.ports.QueueNotifications`.
 
 It says only that something has changed, never what: who hears it looks for himself. So a ring that is heard twice costs
 a look, and one that is lost (a connection that broke unseen) costs the seconds until the next look is due anyway.
@@ -20,12 +20,12 @@ AGAIN_SECONDS = 1.0
 logger = logging.getLogger(__name__)
 
 
-async def ring(session: AsyncSession) -> None:
+async def notify_queue(session: AsyncSession) -> None:
     """Heard when the transaction commits, and not at all when it doesn't."""
     await session.execute(select(func.pg_notify(CHANNEL, "")))
 
 
-class PostgresBell:
+class PostgresQueueNotifications:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 

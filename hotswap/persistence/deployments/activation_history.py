@@ -1,4 +1,4 @@
-"""What is active where, since when, and as what: implements `hotswap.ports.Tenures`. Reads only."""
+"""What is active where, since when, and as what: implements `hotswap.ports.ActivationHistory`. Reads only."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,10 +7,10 @@ import msgspec
 from sqlalchemy import Select, func, or_, select
 
 from hotswap.domain.application import ReplicaResources
-from hotswap.domain.deployments import Serving
+from hotswap.domain.deployments import ActiveDeployment
 from hotswap.domain.differences import Setup
 from hotswap.domain.paging import FIRST, Listing, Window
-from hotswap.domain.promotion import Tenure, Term, tenure
+from hotswap.domain.promotion import Activation, ActivePeriod, active_period
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, Strategy
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.platform.paging import page
@@ -34,15 +34,15 @@ class Served:
     until: datetime | None
 
 
-class PostgresTenures:
+class PostgresActivationHistory:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    async def tenure(self, model: str, environment: Environment) -> Tenure:
+    async def active_period(self, model: str, environment: Environment) -> ActivePeriod:
         async with self._sessions() as session:
             at = (await session.scalars(select(func.now()))).one()
-            rows = await session.execute(_terms(model, environment))
-            return tenure((Term(row.version, row.since, row.until) for row in rows), at=at)
+            rows = await session.execute(_activations(model, environment))
+            return active_period((Activation(row.version, row.since, row.until) for row in rows), at=at)
 
     async def history(
         self,
@@ -92,7 +92,7 @@ class PostgresTenures:
         )
         return Listing(items, found.total, found.next)
 
-    async def serving(self, model: str, environment: Environment) -> Serving | None:
+    async def serving(self, model: str, environment: Environment) -> ActiveDeployment | None:
         """None where nothing is active yet."""
         wanted = (
             select(ActiveVersion, Deployment, ModelVersion)
@@ -115,10 +115,10 @@ class PostgresTenures:
             strategy=Strategy(deployment.strategy),
             strategy_config=deployment.strategy_config,
         )
-        return Serving(deployment.deployment_id, active.application, active.since, setup)
+        return ActiveDeployment(deployment.deployment_id, active.application, active.since, setup)
 
 
-def _terms(model: str, environment: Environment) -> Select[str, datetime, datetime | None]:
+def _activations(model: str, environment: Environment) -> Select[str, datetime, datetime | None]:
     return (
         select(ModelVersion.version, ActiveVersion.since, ActiveVersion.until)
         .join(ModelVersion, ModelVersion.version_id == ActiveVersion.version_id)

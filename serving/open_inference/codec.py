@@ -10,7 +10,7 @@ from hotswap.domain.application import ApplicationSpec
 from hotswap.domain.errors import HotSwapError, ValidationFailed
 from hotswap.domain.vocabulary import RequestForm
 from hotswap.inference.records import to_json
-from serving.forms import Asked, Headers, RawHeaders, decoded, json_headers
+from serving.codecs import ParsedRequest, RawHeaders, RequestHeaders, decoded, json_headers
 from serving.open_inference import tensors
 from serving.open_inference.signature import Arrays, Signature
 from serving.runtimes import Model, Prediction
@@ -57,7 +57,7 @@ class _Request(msgspec.Struct):
         return (self.parameters or {}).get("binary_data_output") is True
 
 
-class _AskedTensors(Asked, kw_only=True):
+class _AskedTensors(ParsedRequest, kw_only=True):
     wanted: dict[str, bool]
     """The names of the outputs that are to be answered, none for all of them, and whether each shall be binary."""
     binary: bool
@@ -105,7 +105,7 @@ class OpenInference:
                 )
         return None
 
-    def read(self, body: bytes, headers: Headers) -> Asked:
+    def read(self, body: bytes, headers: RequestHeaders) -> ParsedRequest:
         text, binary = _parted(body, headers.get(JSON_LENGTH))
         request = decoded(text, _Request)
         self._signature.check_number(len(request.inputs))
@@ -122,7 +122,7 @@ class OpenInference:
         return f"row {position}"
 
     def answer(
-        self, asked: Asked, request_id: str, predictions: Sequence[Prediction], latency_ms: float
+        self, asked: ParsedRequest, request_id: str, predictions: Sequence[Prediction], latency_ms: float
     ) -> tuple[RawHeaders, bytes]:
         assert isinstance(asked, _AskedTensors)
         found = self._signature.answered(predictions)
@@ -142,7 +142,7 @@ class OpenInference:
     def refuse(self, error: HotSwapError, request_id: str) -> bytes:
         return msgspec.json.encode({"error": error.message})
 
-    def rehearsals(self) -> list[Asked]:
+    def rehearsals(self) -> list[ParsedRequest]:
         """Every output that the model is said to have, as JSON and binary."""
         names = [each.name for each in self._signature.outputs]
         return [_AskedTensors([], wanted=dict.fromkeys(names, binary), binary=binary) for binary in (False, True)]

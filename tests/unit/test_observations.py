@@ -10,14 +10,14 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import analysis
 from activities.analysis import AnalysisActivities
-from activities.looking import Sources
+from activities.observations import Sources
 from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Look, Metric, Reading, Source, Subject
+from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, Observation, Reading, Source, Subject
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.traffic import ProxyReport
 from hotswap.domain.verdict import Outcome, Verdict
 from tests.fixtures.patience import patient
-from tests.unit.watching import Bus, Census, Clock, Record, Seen, activities, step
+from tests.unit.watching import Bus, Callers, Clock, Record, Seen, activities, step
 
 pytestmark = pytest.mark.usefixtures("reads_again_at_once")
 
@@ -69,8 +69,8 @@ class Stopwatch:
         return self.now
 
 
-async def looked(bus: Bus, times: int, *, proxies: tuple[str, ...], baseline: int = 0) -> list[Look]:
-    sources = Sources(bus, {}, Census(), clock=Clock(), stopwatch=Stopwatch())  # type: ignore[arg-type]
+async def looked(bus: Bus, times: int, *, proxies: tuple[str, ...], baseline: int = 0) -> list[Observation]:
+    sources = Sources(bus, {}, Callers(), clock=Clock(), stopwatch=Stopwatch())  # type: ignore[arg-type]
     watch = step(baseline=baseline, verified_at=Clock.now - 5)
     verified = watch.baseline.model_copy(update={"proxies": proxies})
     async with sources.of(watch.subject, AnalysisPolicy(), verified) as looking:
@@ -102,7 +102,7 @@ async def test_the_sums_of_a_changing_set_of_proxies_only_grow_whatever_their_cl
 @pytest.mark.parametrize("off", [0.0, 1e6], ids=["right", "ahead"])
 async def test_nothing_is_judged_while_no_proxy_is_heard(environment: ActivityEnvironment, off: float) -> None:
     bus = Fleet(a=[500], b=[500], silent=("a", "b"), off=off)
-    sources = Sources(bus, {}, Census(), clock=Clock(), stopwatch=Stopwatch())  # type: ignore[arg-type]
+    sources = Sources(bus, {}, Callers(), clock=Clock(), stopwatch=Stopwatch())  # type: ignore[arg-type]
     watching = AnalysisActivities(sources, Record(), Judging)
     verdict = await environment.run(watching.watch, step(baseline=0, verified_at=Clock.now - 5))
     assert (verdict.outcome, verdict.message) == (Outcome.INCONCLUSIVE, "no fresh counts from a, b")
@@ -110,7 +110,7 @@ async def test_nothing_is_judged_while_no_proxy_is_heard(environment: ActivityEn
 
 async def test_a_verdict_names_the_proxies_that_it_was_made_without(environment: ActivityEnvironment) -> None:
     record, bus = Record(), Fleet(**{"envoy-0": [500], "envoy-1": [40], "envoy-2": [1]}, silent=("envoy-1", "envoy-2"))
-    sources = Sources(bus, {}, Census(), clock=Clock(), stopwatch=Stopwatch())  # type: ignore[arg-type]
+    sources = Sources(bus, {}, Callers(), clock=Clock(), stopwatch=Stopwatch())  # type: ignore[arg-type]
     verdict = await environment.run(
         AnalysisActivities(sources, record, Judging).watch, step(baseline=0, verified_at=Clock.now - 5)
     )
@@ -166,7 +166,7 @@ async def test_a_source_that_fails_is_an_error_and_holds_up_nothing(
     read: Callable[[Metric, Subject], Any] | None,
     error: str,
 ) -> None:
-    monkeypatch.setattr(analysis, "look_interval", lambda *_: 0.02)
+    monkeypatch.setattr(analysis, "observation_interval", lambda *_: 0.02)
 
     class Broken:
         async def read(self, metric: Metric, subject: Subject) -> Reading:

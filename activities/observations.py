@@ -18,19 +18,19 @@ from hotswap.domain.analysis import (
     AnalysisPolicy,
     Entities,
     JudgeName,
-    Look,
     Metric,
+    Observation,
     Reading,
     Source,
     Subject,
 )
-from hotswap.domain.baking import LOOK_SECONDS
+from hotswap.domain.baking import OBSERVATION_SECONDS
 from hotswap.domain.concurrent import Concurrent
 from hotswap.domain.errors import HotSwapError, Unavailable
 from hotswap.domain.proxies import Answered, Arms, Sightings, begun, counts_of, gone_on
-from hotswap.domain.traffic import FULL, ProxyReport
+from hotswap.domain.traffic import TOTAL_WEIGHT, ProxyReport
 from hotswap.messages import VerifiedWeight
-from hotswap.ports import EntityCensus, Meter, TrafficBus
+from hotswap.ports import Meter, StickyCallers, TrafficBus
 
 AGAIN_SECONDS = 0.1
 CENSUS_SECONDS = 5.0
@@ -38,7 +38,7 @@ CENSUS_SECONDS = 5.0
 logger = logging.getLogger(__name__)
 
 
-class Unseen(Exception):
+class NoObservation(Exception):
     """There is nothing to judge now; the message says why."""
 
 
@@ -66,7 +66,7 @@ class SharedReports:
         *,
         clock: Callable[[], float],
         stopwatch: Callable[[], float],
-        max_age: float = LOOK_SECONDS / 2,
+        max_age: float = OBSERVATION_SECONDS / 2,
     ) -> None:
         self._bus = bus
         self._clock = clock
@@ -102,7 +102,7 @@ class Sources:
         self,
         bus: TrafficBus,
         meters: Mapping[Source, Meter],
-        census: EntityCensus,
+        sticky_callers: StickyCallers,
         references: References | None = None,
         *,
         clock: Callable[[], float] = time.time,
@@ -112,7 +112,7 @@ class Sources:
         self._references = references
         self._reports = SharedReports(bus, clock=clock, stopwatch=stopwatch)
         self._meters = meters
-        self._census = census
+        self._sticky_callers = sticky_callers
 
     @asynccontextmanager
     async def of(
@@ -124,7 +124,7 @@ class Sources:
         if there was one.
         """
         reference: Reference | None = None
-        if self._references is not None and subject.weight == FULL and _compares_latency(policy):
+        if self._references is not None and subject.weight == TOTAL_WEIGHT and _compares_latency(policy):
             known = before.concurrent if before is not None else None
             reference = self._references.of(subject, policy.reference, known=known)
         step = StepSources(self, subject, baseline, before, reference)
@@ -141,16 +141,16 @@ class Sources:
             await asyncio.gather(*reading, return_exceptions=True)
 
     async def counts(self, step: "StepSources") -> tuple[Answered, tuple[str, ...]]:
-        """What was answered since the step's weight was verified, and the proxies that are silent. Raises Unseen."""
+        """Return the answers since the step's weight was verified, and the silent proxies. Raises NoObservation."""
         try:
             reports, silent = await self._reports.latest(since=step.baseline.verified_at)
         except Unavailable as error:
-            raise Unseen(f"the proxies' counts can't be read: {error.message}") from error
+            raise NoObservation(f"the proxies' counts can't be read: {error.message}") from error
         if len(silent) == len(reports):
-            raise Unseen(f"no fresh counts from {', '.join(silent) or 'any proxy'}")
+            raise NoObservation(f"no fresh counts from {', '.join(silent) or 'any proxy'}")
         now = counts_of(reports, candidate=step.subject.candidate, stable=step.subject.stable)
         if (answered := step.answered_by(now)) is None:
-            raise Unseen(
+            raise NoObservation(
                 "the proxies' counts are less than when this step's weight was verified: a report is from before, or "
                 "a proxy has lost its counts"
             )
@@ -172,7 +172,7 @@ class Sources:
             return Reading(self.clock(), error=f"{metric.source} failed: {type(error).__name__}")
 
     async def entities(self, subject: Subject) -> Entities:
-        return await self._census.entities(subject)
+        return await self._sticky_callers.entities(subject)
 
 
 class StepSources:
@@ -197,12 +197,12 @@ class StepSources:
         self.answered: Answered | None = None
         """What was answered by the newest look; None before the first."""
 
-    async def look(self) -> Look:
-        """Raises Unseen."""
+    async def look(self) -> Observation:
+        """Raises NoObservation."""
         self.answered, missing = await self._sources.counts(self)
         total = self.answered.total
         new, self._new = self._new, {}
-        return Look(
+        return Observation(
             self._sources.clock(), total.candidate, total.stable, new, self._entities, missing, self._newly_replied()
         )
 

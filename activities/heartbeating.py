@@ -24,12 +24,12 @@ Result = TypeVar("Result")
 _note: ContextVar[list[str]] = ContextVar("note")
 
 
-def note(text: str) -> None:
+def heartbeat_note(text: str) -> None:
     """Say what this activity waits for; it is sent with the next heartbeats and shown by the Temporal Web UI."""
     _note.get()[0] = text
 
 
-def acting(
+def heartbeating(
     method: Callable[Params, Coroutine[Any, Any, Result]],
 ) -> Callable[Params, Coroutine[Any, Any, Result]]:
     """Decorate an activity's method, below `activity.defn`."""

@@ -19,8 +19,8 @@ from hotswap.domain.headers import VERSION_HEADER
 from hotswap.domain.vocabulary import RequestForm
 from serving.runtimes import Prediction
 
-Body = TypeVar("Body")
-Headers = Mapping[bytes, bytes]
+DecodedBody = TypeVar("DecodedBody")
+RequestHeaders = Mapping[bytes, bytes]
 RawHeaders = list[tuple[bytes, bytes]]
 
 MOST_INSTANCES = 10_000
@@ -32,7 +32,7 @@ _NAMED_FIELD = re.compile(r"field `([^`]*)`")
 """How msgspec names a key that is missing or unknown."""
 
 
-class Asked(msgspec.Struct):
+class ParsedRequest(msgspec.Struct):
     """What a request asks: `request_id` where its body names one.
 
     `tensors`, where it was spelled in tensors, is what its record says of them without their elements, as JSON:
@@ -44,14 +44,14 @@ class Asked(msgspec.Struct):
     tensors: str | None = None
 
 
-class Form(Protocol):
+class RequestCodec(Protocol):
     kind: RequestForm
     name: str
     """As messages name it."""
     is_batch: bool
     """Whether features and predictions are recorded as lists, one of each instance."""
 
-    def read(self, body: bytes, headers: Headers) -> Asked:
+    def read(self, body: bytes, headers: RequestHeaders) -> ParsedRequest:
         """Instances that nobody has checked against the schema yet. Raises ValidationFailed or Conflict."""
         ...
 
@@ -60,7 +60,7 @@ class Form(Protocol):
         ...
 
     def answer(
-        self, asked: Asked, request_id: str, predictions: Sequence[Prediction], latency_ms: float
+        self, asked: ParsedRequest, request_id: str, predictions: Sequence[Prediction], latency_ms: float
     ) -> tuple[RawHeaders, bytes]:
         """One prediction for each instance, in their order."""
         ...
@@ -69,7 +69,7 @@ class Form(Protocol):
         """An error as this form words it, in JSON."""
         ...
 
-    def rehearsals(self) -> list[Asked]:
+    def rehearsals(self) -> list[ParsedRequest]:
         """What is to be asked of `answer` so that it writes all that this form can answer."""
         ...
 
@@ -94,8 +94,8 @@ class _Json:
     def refuse(self, error: HotSwapError, request_id: str) -> bytes:
         return error_body(error, request_id)
 
-    def rehearsals(self) -> list[Asked]:
-        return [Asked([])]
+    def rehearsals(self) -> list[ParsedRequest]:
+        return [ParsedRequest([])]
 
     def _check_version(self, asked: str | None) -> None:
         own = self._spec.version
@@ -114,16 +114,16 @@ class OneInstance(_Json):
     name = "one prediction"
     is_batch = False
 
-    def read(self, body: bytes, headers: Headers) -> Asked:
+    def read(self, body: bytes, headers: RequestHeaders) -> ParsedRequest:
         request = decoded(body, _One)
         self._check_version(request.version)
-        return Asked([request.features])
+        return ParsedRequest([request.features])
 
     def field(self, position: int) -> str:
         return "features"
 
     def answer(
-        self, asked: Asked, request_id: str, predictions: Sequence[Prediction], latency_ms: float
+        self, asked: ParsedRequest, request_id: str, predictions: Sequence[Prediction], latency_ms: float
     ) -> tuple[RawHeaders, bytes]:
         answer = {
             "requestId": request_id,
@@ -144,16 +144,16 @@ class Batch(_Json):
     name = "a batch"
     is_batch = True
 
-    def read(self, body: bytes, headers: Headers) -> Asked:
+    def read(self, body: bytes, headers: RequestHeaders) -> ParsedRequest:
         request = decoded(body, _Batch)
         self._check_version(request.version)
-        return Asked(request.instances)
+        return ParsedRequest(request.instances)
 
     def field(self, position: int) -> str:
         return f"instances[{position}]"
 
     def answer(
-        self, asked: Asked, request_id: str, predictions: Sequence[Prediction], latency_ms: float
+        self, asked: ParsedRequest, request_id: str, predictions: Sequence[Prediction], latency_ms: float
     ) -> tuple[RawHeaders, bytes]:
         answer = {
             "requestId": request_id,
@@ -169,7 +169,7 @@ def json_headers(spec: ApplicationSpec) -> RawHeaders:
     return [(b"content-type", b"application/json"), (VERSION_HEADER.encode(), spec.version.encode())]
 
 
-def decoded(body: bytes | memoryview, kind: type[Body]) -> Body:
+def decoded(body: bytes | memoryview, kind: type[DecodedBody]) -> DecodedBody:
     """Raises ValidationFailed that names what doesn't fit by its path."""
     try:
         return msgspec.json.decode(body, type=kind)

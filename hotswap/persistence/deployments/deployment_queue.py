@@ -1,4 +1,4 @@
-"""Turns as rows: implements `hotswap.ports.Turns`.
+"""Turns as rows: implements `hotswap.ports.DeploymentQueue`.
 
 A queued deployment is a row that holds all that is needed to start it. It stops being queued when a workflow of its own
 opens it, or when it leaves: both are decided under the row's lock, so it can't do both.
@@ -11,7 +11,7 @@ from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.domain.queueing import Entry, Standing, in_force, standings_of
+from hotswap.domain.queueing import QueueEntry, QueueState, in_force, standings_of
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment
 from hotswap.persistence.deployments.freezes import freezes_of
@@ -20,16 +20,16 @@ from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import ENDED, Deployment, Model
 
 
-class PostgresTurns:
+class PostgresDeploymentQueue:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    async def standings(self, deployment_ids: Collection[str]) -> dict[str, Standing | None]:
+    async def standings(self, deployment_ids: Collection[str]) -> dict[str, QueueState | None]:
         async with self._sessions() as session:
             found = await standings(session, deployment_ids)
         return {deployment_id: found.get(deployment_id) for deployment_id in deployment_ids}
 
-    async def make_way(self, deployment_id: str) -> tuple[Entry, ...]:
+    async def make_way(self, deployment_id: str) -> tuple[QueueEntry, ...]:
         async with self._sessions.begin() as session:
             found = (await standings(session, [deployment_id])).get(deployment_id)
             if found is None:
@@ -61,7 +61,7 @@ class PostgresTurns:
         return [waiting[name] for name, standing in found.items() if standing.is_called or standing.overtakes]
 
 
-async def standings(session: AsyncSession, deployment_ids: Collection[str]) -> dict[str, Standing]:
+async def standings(session: AsyncSession, deployment_ids: Collection[str]) -> dict[str, QueueState]:
     """Of those that are queued; the others are left out."""
     if not deployment_ids:
         return {}
@@ -93,8 +93,8 @@ async def standings(session: AsyncSession, deployment_ids: Collection[str]) -> d
     return {name: found[name] for name in deployment_ids if name in found}
 
 
-def _entry(row: Any) -> Entry:
-    return Entry(
+def _entry(row: Any) -> QueueEntry:
+    return QueueEntry(
         deployment_id=row.deployment_id,
         ticket=row.ticket,
         kind=DeploymentKind(row.kind),
