@@ -16,9 +16,9 @@ from temporalio import activity
 
 from activities.heartbeating import heartbeat_note, heartbeating
 from activities.observations import Before, NoObservation, Sources, StepSources
-from hotswap.domain.analysis import Bake, Checkpoint, Observation
+from hotswap.domain.analysis import BakeRecord, Checkpoint, Observation
 from hotswap.domain.baking import concluded, is_decided, observation_interval
-from hotswap.domain.proxies import Answered, Arms
+from hotswap.domain.proxies import AnswerCounts, Arms
 from hotswap.domain.verdict import Outcome, Verdict
 from hotswap.messages import Watch
 from hotswap.ports import Judge, Judging, Observations
@@ -90,7 +90,7 @@ class _Past:
         self._looks = looks
         self._judging = judging
         self._deployment_id = step.subject.deployment_id
-        self._bake = Bake(step.step, step.baseline.verified_at, step.subject.weight, step.reference)
+        self._bake = BakeRecord(step.step, step.baseline.verified_at, step.subject.weight, step.reference)
         self._folded_at = float("-inf")
 
     async def catch_up(self) -> Before | None:
@@ -117,7 +117,9 @@ class _Past:
             heartbeat_note(f"goes on from what was seen before, {after - begun_at:.0f} s of it so far")
             await asyncio.sleep(0)
 
-    async def record(self, verdict: Verdict, look: Observation | None = None, answered: Answered | None = None) -> None:
+    async def record(
+        self, verdict: Verdict, look: Observation | None = None, answered: AnswerCounts | None = None
+    ) -> None:
         """Store the verdict, the look that it was made on, and from time to time a checkpoint.
 
         `answered` is what each proxy had counted by that look.

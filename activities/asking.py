@@ -11,7 +11,7 @@ from hotswap.ports import ReplicaAsker, ServeCluster
 POLL_SECONDS = 0.25
 
 
-class Replicas:
+class ApplicationReplicas:
     """The replicas of one application, asked by turns."""
 
     def __init__(self, cluster: ServeCluster, asker: ReplicaAsker, application: str, model: str) -> None:

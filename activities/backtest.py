@@ -12,9 +12,9 @@ from dataclasses import replace
 
 from temporalio import activity
 
-from activities.asking import POLL_SECONDS, Replicas
+from activities.asking import POLL_SECONDS, ApplicationReplicas
 from activities.heartbeating import heartbeat_note, heartbeating
-from hotswap.domain.backtest import AT_ONCE, Asked, BacktestReport, RecordedRequest, Reply, ReplyKind
+from hotswap.domain.backtest import AT_ONCE, AskedRequest, BacktestReport, RecordedRequest, Reply, ReplyKind
 from hotswap.domain.errors import Unavailable
 from hotswap.messages import BacktestVersion
 from hotswap.ports import Backtests, Comparison, ReplicaAsker, ServeCluster
@@ -57,8 +57,8 @@ class BacktestActivities:
         heartbeat_note("reads what the stable was asked")
         recorded = await self._backtests.sample(request.stable, model=request.model, most=request.samples)
         asking = _Asking(
-            Replicas(self._cluster, self._asker, request.candidate, request.model),
-            Replicas(self._cluster, self._asker, request.stable, request.model),
+            ApplicationReplicas(self._cluster, self._asker, request.candidate, request.model),
+            ApplicationReplicas(self._cluster, self._asker, request.stable, request.model),
             allows_non_finite=request.allows_non_finite,
         )
         asked = await asking.ask(recorded.requests, seconds=request.budget_seconds)
@@ -75,16 +75,16 @@ class BacktestActivities:
 
 
 class _Asking:
-    def __init__(self, candidate: Replicas, stable: Replicas, *, allows_non_finite: bool) -> None:
+    def __init__(self, candidate: ApplicationReplicas, stable: ApplicationReplicas, *, allows_non_finite: bool) -> None:
         self._candidate = candidate
         self._allows_non_finite = allows_non_finite
         self._stable = stable
         self._stable_is_there = True
 
-    async def ask(self, requests: Sequence[RecordedRequest], *, seconds: float) -> list[Asked]:
+    async def ask(self, requests: Sequence[RecordedRequest], *, seconds: float) -> list[AskedRequest]:
         """As many as there is time for: one after the other, failures again, then some of them a few at a time."""
         begun = time.monotonic()
-        asked: list[Asked] = []
+        asked: list[AskedRequest] = []
         for number, request in enumerate(requests):
             if time.monotonic() - begun > ALONE_SHARE * seconds:
                 break
@@ -103,7 +103,7 @@ class _Asking:
                 asked[position] = each
         return asked
 
-    async def _ask_again(self, asked: list[Asked], *, until: float) -> None:
+    async def _ask_again(self, asked: list[AskedRequest], *, until: float) -> None:
         """Ask again, in rounds, what the candidate failed and the stable didn't: what fails by chance drops out.
 
         A round that can't be finished doesn't count, so each failure that is left was asked as often as the others.
@@ -114,7 +114,7 @@ class _Asking:
             left -= len(failures)
             if not failures or left < 0:
                 return
-            found: list[Asked] = []
+            found: list[AskedRequest] = []
             for each in failures:
                 if time.monotonic() > until:
                     return
@@ -125,15 +125,15 @@ class _Asking:
             for each, again in zip(failures, found, strict=True):
                 asked[each] = replace(asked[each], again=(*asked[each].again, again))
 
-    async def _alone(self, request: RecordedRequest, *, candidate_first: bool) -> Asked:
+    async def _alone(self, request: RecordedRequest, *, candidate_first: bool) -> AskedRequest:
         """By turns who is first: whatever both look up may be nearer for the second."""
         if candidate_first:
             mine = await self._of_candidate(request)
-            return Asked(request, (mine,), await self._of_stable(request))
+            return AskedRequest(request, (mine,), await self._of_stable(request))
         theirs = await self._of_stable(request)
-        return Asked(request, (await self._of_candidate(request),), theirs)
+        return AskedRequest(request, (await self._of_candidate(request),), theirs)
 
-    async def _together(self, group: Sequence[Asked], *, candidate_first: bool) -> list[Asked]:
+    async def _together(self, group: Sequence[AskedRequest], *, candidate_first: bool) -> list[AskedRequest]:
         """Of one version, and then of the other: they share a machine, perhaps."""
         requests = [each.request for each in group]
 
@@ -169,6 +169,6 @@ class _Asking:
             return ()
 
 
-def _is_answered(asked: Asked) -> bool:
+def _is_answered(asked: AskedRequest) -> bool:
     """Whether both have answered it when it was alone."""
     return bool(asked.stable) and asked.candidate[0].kind is asked.stable[0].kind is ReplyKind.ANSWERED

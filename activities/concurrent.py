@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from activities.asking import Replicas
+from activities.asking import ApplicationReplicas
 from hotswap.domain.analysis import Subject
 from hotswap.domain.backtest import RecordedRequest
 from hotswap.domain.concurrent import Concurrent, ReferenceBudget
@@ -40,20 +40,20 @@ class References:
         self._asker = asker
         self._turns = asyncio.Semaphore(AT_ONCE)
 
-    def of(self, subject: Subject, budget: ReferenceBudget, *, known: Concurrent | None) -> "Reference":
+    def of(self, subject: Subject, budget: ReferenceBudget, *, known: Concurrent | None) -> "RepeatedRequests":
         """The reference of one step, which goes on from what is `known` already."""
-        return Reference(
+        return RepeatedRequests(
             subject,
             budget,
             known=known or Concurrent(),
             backtests=self._backtests,
-            candidate=Replicas(self._cluster, self._asker, subject.candidate, subject.model),
-            stable=Replicas(self._cluster, self._asker, subject.stable, subject.model),
+            candidate=ApplicationReplicas(self._cluster, self._asker, subject.candidate, subject.model),
+            stable=ApplicationReplicas(self._cluster, self._asker, subject.stable, subject.model),
             turns=self._turns,
         )
 
 
-class Reference:
+class RepeatedRequests:
     """Asks both arms of one step; `seen` is what they have replied so far."""
 
     def __init__(
@@ -63,8 +63,8 @@ class Reference:
         *,
         known: Concurrent,
         backtests: Backtests,
-        candidate: Replicas,
-        stable: Replicas,
+        candidate: ApplicationReplicas,
+        stable: ApplicationReplicas,
         turns: asyncio.Semaphore,
     ) -> None:
         self.seen = known

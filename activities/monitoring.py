@@ -11,14 +11,21 @@ from temporalio import activity
 from activities.heartbeating import heartbeating
 from hotswap.domain.errors import HotSwapError
 from hotswap.domain.monitoring import Active, Alert, AlertKind, Finding, rolls_back
-from hotswap.messages import Announcement, DeploymentInput, Found, RaiseAlert, RollbackRequest, RollbackStarted
-from hotswap.ports import Alerts, Announcer, Monitor, Rollbacks
+from hotswap.messages import (
+    Announcement,
+    DeploymentInput,
+    MonitorFindings,
+    RaiseAlert,
+    RollbackRequest,
+    RollbackStarted,
+)
+from hotswap.ports import AlertRollbacks, Alerts, Announcer, Monitor
 
 logger = logging.getLogger(__name__)
 
 
 class MonitoringActivities:
-    def __init__(self, monitor: Monitor, alerts: Alerts, rollbacks: Rollbacks, announcer: Announcer) -> None:
+    def __init__(self, monitor: Monitor, alerts: Alerts, rollbacks: AlertRollbacks, announcer: Announcer) -> None:
         self._monitor = monitor
         self._alerts = alerts
         self._rollbacks = rollbacks
@@ -26,13 +33,13 @@ class MonitoringActivities:
 
     @activity.defn
     @heartbeating
-    async def look_at_accuracy(self) -> Found:
+    async def look_at_accuracy(self) -> MonitorFindings:
         """Whether what serves predicts worse than before."""
         return await self._look(AlertKind.ACCURACY)
 
     @activity.defn
     @heartbeating
-    async def look_for_drift(self) -> Found:
+    async def look_for_drift(self) -> MonitorFindings:
         """Whether what is asked of what serves is what it was trained on."""
         return await self._look(AlertKind.DRIFT)
 
@@ -70,7 +77,7 @@ class MonitoringActivities:
         else:
             await self._rollbacks.withdraw(begun.deployment_id)
 
-    async def _look(self, kind: AlertKind) -> Found:
+    async def _look(self, kind: AlertKind) -> MonitorFindings:
         for alert in await self._alerts.of_what_serves_no_more():
             await self._alerts.resolve(alert.alert_id, f"{alert.version} serves no more in {alert.environment}")
         opened = {
@@ -106,7 +113,7 @@ class MonitoringActivities:
     async def _open(self, active: Active, finding: Finding) -> None:
         await self._alerts.open(active, finding, rolls_back=rolls_back(active, finding.kind))
 
-    async def _found(self, kind: AlertKind) -> Found:
+    async def _found(self, kind: AlertKind) -> MonitorFindings:
         """Of this kind alone: the looks of another one run at the same time, and see to theirs.
 
         What deployments raise is told by the look that comes each minute.
@@ -117,7 +124,7 @@ class MonitoringActivities:
             for alerts in (await self._alerts.opened(), await self._alerts.untold())
         ]
         due = [alert for alert in opened if alert.rolls_back and alert.rollback_id is None]
-        return Found(
+        return MonitorFindings(
             alerts=tuple(untold),
             webhooks=tuple(self._announcer.names()),
             to_roll_back=tuple(due),

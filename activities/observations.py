@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from activities.concurrent import Reference, References
+from activities.concurrent import References, RepeatedRequests
 from hotswap.domain.analysis import (
     FROM_PROXIES,
     AnalysisPolicy,
@@ -27,7 +27,7 @@ from hotswap.domain.analysis import (
 from hotswap.domain.baking import OBSERVATION_SECONDS
 from hotswap.domain.concurrent import Concurrent
 from hotswap.domain.errors import HotSwapError, Unavailable
-from hotswap.domain.proxies import Answered, Arms, Sightings, begun, counts_of, gone_on
+from hotswap.domain.proxies import AnswerCounts, Arms, Sightings, begun, counts_of, gone_on
 from hotswap.domain.traffic import TOTAL_WEIGHT, ProxyReport
 from hotswap.messages import VerifiedWeight
 from hotswap.ports import Meter, StickyCallers, TrafficBus
@@ -49,7 +49,7 @@ class Before:
     `concurrent` is what both arms had been asked again by then.
     """
 
-    answered: Answered | None
+    answered: AnswerCounts | None
     total: Arms
     concurrent: Concurrent | None = None
 
@@ -123,7 +123,7 @@ class Sources:
         At 100% both arms are asked beside that, where latency is judged. `before` is what a watch before this one knew,
         if there was one.
         """
-        reference: Reference | None = None
+        reference: RepeatedRequests | None = None
         if self._references is not None and subject.weight == TOTAL_WEIGHT and _compares_latency(policy):
             known = before.concurrent if before is not None else None
             reference = self._references.of(subject, policy.reference, known=known)
@@ -140,7 +140,7 @@ class Sources:
                 task.cancel()
             await asyncio.gather(*reading, return_exceptions=True)
 
-    async def counts(self, step: "StepSources") -> tuple[Answered, tuple[str, ...]]:
+    async def counts(self, step: "StepSources") -> tuple[AnswerCounts, tuple[str, ...]]:
         """Return the answers since the step's weight was verified, and the silent proxies. Raises NoObservation."""
         try:
             reports, silent = await self._reports.latest(since=step.baseline.verified_at)
@@ -184,7 +184,7 @@ class StepSources:
         subject: Subject,
         baseline: VerifiedWeight,
         before: Before | None,
-        reference: Reference | None,
+        reference: RepeatedRequests | None,
     ) -> None:
         self._sources = sources
         self.subject = subject
@@ -194,7 +194,7 @@ class StepSources:
         self._new: dict[str, Reading] = {}
         self._entities: Entities | None = None
         self._replied: Concurrent | None = None
-        self.answered: Answered | None = None
+        self.answered: AnswerCounts | None = None
         """What was answered by the newest look; None before the first."""
 
     async def look(self) -> Observation:
@@ -211,7 +211,7 @@ class StepSources:
         before, self._replied = self._replied, self._reference.seen if self._reference is not None else None
         return None if self._replied == before else self._replied
 
-    def answered_by(self, now: Mapping[str, Arms]) -> Answered | None:
+    def answered_by(self, now: Mapping[str, Arms]) -> AnswerCounts | None:
         """What was answered by these counts of each proxy; None where they are from before the step."""
         if self.answered is not None:
             return self.answered.at(now)

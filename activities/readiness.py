@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from activities.heartbeating import heartbeat_note
 from hotswap.domain.application import ApplicationHealth, ApplicationState
-from hotswap.domain.capacity import Readiness
+from hotswap.domain.capacity import ReplicaReadiness
 from hotswap.domain.errors import ReplicasFailed
 from hotswap.domain.proxies import STALE_SECONDS
 from hotswap.domain.traffic import ProxyReport
@@ -26,14 +26,16 @@ class ReadyReplicas:
         self._desired = desired
         self._cluster = cluster
 
-    async def at_a_glance(self, application: str, reports: Sequence[ProxyReport], *, now: float) -> Readiness | None:
+    async def at_a_glance(
+        self, application: str, reports: Sequence[ProxyReport], *, now: float
+    ) -> ReplicaReadiness | None:
         """Without a question to Ray Serve; None for an application that no row wants. `now` is Unix time in seconds."""
         desired = await self._desired.one(application)
         if desired is None:
             return None
         routed = _routed(application, reports, now=now)
         ready = desired.replicas if routed is None else min(routed, desired.replicas)
-        return Readiness(ready, desired.replicas, desired.full)
+        return ReplicaReadiness(ready, desired.replicas, desired.full)
 
     async def until_ready(self, needed: Mapping[str, int]) -> None:
         """Return when each application has so many replicas that answer."""
@@ -48,12 +50,12 @@ class ReadyReplicas:
             heartbeat_note("; ".join(waiting_for(name, number, found.get(name)) for name, number in lacking.items()))
             await asyncio.sleep(POLL_SECONDS)
 
-    async def until_more(self, application: str, than: int) -> Readiness:
+    async def until_more(self, application: str, than: int) -> ReplicaReadiness:
         """Return when it has more ready replicas than that, or all that there should be, or no row any more."""
         while True:
             readiness = await self._of(application)
             if readiness is None:
-                return Readiness(0, 0, 0)
+                return ReplicaReadiness(0, 0, 0)
             if readiness.is_full:
                 return readiness
             if readiness.ready > than:
@@ -61,13 +63,13 @@ class ReadyReplicas:
                 return await self._of(application) or readiness
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _of(self, application: str) -> Readiness | None:
+    async def _of(self, application: str) -> ReplicaReadiness | None:
         desired = await self._desired.one(application)
         if desired is None:
             return None
         state = (await self._cluster.applications()).get(application)
         heartbeat_note(waiting_for(application, desired.full, state))
-        return Readiness(min(_ready(state), desired.replicas), desired.replicas, desired.full)
+        return ReplicaReadiness(min(_ready(state), desired.replicas), desired.replicas, desired.full)
 
 
 def waiting_for(application: str, replicas: int, state: ApplicationState | None) -> str:

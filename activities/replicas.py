@@ -13,7 +13,7 @@ from activities.convergence import Convergence
 from activities.heartbeating import heartbeat_note, heartbeating
 from activities.readiness import ReadyReplicas, waiting_for
 from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState, Desired
-from hotswap.domain.capacity import Readiness
+from hotswap.domain.capacity import ReplicaReadiness
 from hotswap.domain.errors import Conflict, ReplicasFailed, Unavailable, ValidationFailed
 from hotswap.messages import AwaitReplicas, ScaleReplicas
 from hotswap.ports import DesiredApplications, ReplicaProbe, ServeCluster, TrafficPlans
@@ -92,7 +92,7 @@ class ReplicaActivities:
 
     @activity.defn
     @heartbeating
-    async def await_replicas(self, request: AwaitReplicas) -> Readiness:
+    async def await_replicas(self, request: AwaitReplicas) -> ReplicaReadiness:
         """Return when more replicas are ready than were, or all of them."""
         return await self._ready.until_more(request.application, than=request.more_than)
 

@@ -15,7 +15,7 @@ from temporalio import activity
 
 from activities.heartbeating import heartbeat_note, heartbeating
 from activities.readiness import ReadyReplicas
-from hotswap.domain.capacity import Readiness, taken_back
+from hotswap.domain.capacity import ReplicaReadiness, taken_back
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.traffic import Arm, Counts, ProxyReport, TrafficChange, TrafficPlan, route_key, total_counts
 from hotswap.messages import SetWeight, VerifiedWeight, WithdrawCandidate, Withdrawn
@@ -185,7 +185,7 @@ def _is_idle(report: ProxyReport, applications: Iterable[str]) -> bool:
     return report.active is not None and not any(map(report.active.get, applications))
 
 
-def _withdrawal(change: TrafficChange, readiness: Readiness | None, *, hold: bool) -> TrafficChange:
+def _withdrawal(change: TrafficChange, readiness: ReplicaReadiness | None, *, hold: bool) -> TrafficChange:
     if readiness is None:
         return change
     weight, shed = taken_back(change.candidate_weight, readiness.share, hold=hold)

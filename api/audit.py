@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from api.context import Reader, With
-from api.paging import Number, Paged
+from api.paging import CursorNumber, Paged
 from api.routing import GuardedRoute
 from api.schemas import QueryWord, Since, Until
-from hotswap.persistence.platform.audit import Wanted
+from hotswap.persistence.platform.audit import AuditFilter
 from hotswap.persistence.tables import AuditEvent
 from hotswap.schemas.responses import AuditEventView, AuditPage
 
@@ -29,8 +29,8 @@ async def list_audit_events(
     until: Until = None,
 ) -> AuditPage:
     """Newest first."""
-    wanted = Wanted(target, target_type, actor, action, trace_id, since, until)
-    found = await parts.audit.events(wanted, paging.window("audit", Number))
+    wanted = AuditFilter(target, target_type, actor, action, trace_id, since, until)
+    found = await parts.audit.events(wanted, paging.window("audit", CursorNumber))
     return AuditPage(items=[_view(row) for row in found.items], next=paging.link("audit", found.next))
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from api.context import Parts
     from api.routing import GuardedRoute
 
-Handler = Callable[[Request], Awaitable[Response]]
+NextHandler = Callable[[Request], Awaitable[Response]]
 
 _TAG = re.compile('(?:W/)?"[!#-~]*"')
 _KEEP_BUT_ASK = "private, no-cache"
@@ -47,7 +47,7 @@ def read(request: Request, answer: Response) -> Response:
     return answer
 
 
-async def change(route: "GuardedRoute", request: Request, handler: Handler) -> Response:
+async def change(route: "GuardedRoute", request: Request, handler: NextHandler) -> Response:
     """The handler's answer, with the new ETag where it answers as a GET would. Raises ChangedMeanwhile."""
     reader = readers(request.app).get(route.path_format)
     if reader is None:

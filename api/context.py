@@ -115,4 +115,4 @@ Admin = Annotated[Principal, requires(Role.ADMIN)]
 AnyAdmin = Annotated[Principal, requires(Role.ADMIN, anywhere=True)]
 """Of whatever team: the handler asks which roles are at hand."""
 Anybody = Annotated[Principal, requires(*Role, anywhere=True)]
-Agent = Annotated[Principal, requires(Role.TRAFFIC_AGENT)]
+TrafficAgentPrincipal = Annotated[Principal, requires(Role.TRAFFIC_AGENT)]

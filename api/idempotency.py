@@ -22,7 +22,7 @@ from api.errors import status_of
 from api.schemas import IDEMPOTENCY_KEY
 from hotswap.domain.errors import FieldProblem, HotSwapError, ValidationFailed
 from hotswap.domain.headers import ENTITY_HEADER, ENVIRONMENT_HEADER, TESTER_HEADER, VERSION_HEADER
-from hotswap.persistence.platform.idempotency import Answered, Claim, PostgresIdempotencyKeys
+from hotswap.persistence.platform.idempotency import KeyClaim, PostgresIdempotencyKeys, StoredAnswer
 
 HEADER = "Idempotency-Key"
 PATTERN = "^[!-~]{1,255}$"
@@ -83,7 +83,7 @@ async def once(request: Request, handler: Callable[[Request], Awaitable[Response
         )
     keys: PostgresIdempotencyKeys = request.app.state.parts.idempotency
     claim = await keys.claim(request.state.caller.subject, key, await _fingerprint(request))
-    if isinstance(claim, Answered):
+    if isinstance(claim, StoredAnswer):
         return Response(claim.body, claim.status, {**claim.headers, REPLAYED: "true"})
     request.state.idempotency_name = claim.name
     try:
@@ -112,16 +112,16 @@ def _is_refusal(error: BaseException) -> bool:
             return isinstance(error, RequestValidationError)
 
 
-async def _keep(keys: PostgresIdempotencyKeys, claim: Claim, answer: Response, *, is_open: bool) -> None:
+async def _keep(keys: PostgresIdempotencyKeys, claim: KeyClaim, answer: Response, *, is_open: bool) -> None:
     body = getattr(answer, "body", None)
     if is_open or answer.status_code >= HTTPStatus.BAD_REQUEST or not isinstance(body, bytes):
         await _settle(keys.let_go, claim)
         return
     headers = {name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers}
-    await _settle(keys.keep, claim, Answered(answer.status_code, headers, body.decode()))
+    await _settle(keys.keep, claim, StoredAnswer(answer.status_code, headers, body.decode()))
 
 
-async def _settle(how: Callable[..., Awaitable[None]], claim: Claim, *told: Answered) -> None:
+async def _settle(how: Callable[..., Awaitable[None]], claim: KeyClaim, *told: StoredAnswer) -> None:
     """What was done is done, whether or not it can be noted: the claim runs out by itself."""
     try:
         await how(claim, *told)

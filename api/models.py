@@ -9,7 +9,7 @@ from api.auth import MAKERS, admitted_in
 from api.context import Reader, Starter, With
 from api.limits import LIMITED
 from api.orchestration import registration_path
-from api.paging import Instant, Number, Paged, Plain
+from api.paging import CursorNumber, Instant, Paged, Plain
 from api.presentation import lineage_view, model_view, version_view
 from api.routing import GuardedRoute
 from api.schemas import ModelId, QueryWord, RegisterVersion, Time, VersionId
@@ -99,7 +99,7 @@ async def list_what_served(
     at: Annotated[Time | None, Query(description="only what served then; with its time zone")] = None,
 ) -> Page[ServedView]:
     """What has served and who put it there, the newest first."""
-    window = paging.window("history", Instant, Number)
+    window = paging.window("history", Instant, CursorNumber)
     found = await parts.activation_history.history(model, environment=environment, at=at, window=window)
     return paging.page("history", [ServedView.model_validate(asdict(served)) for served in found.items], found)
 

@@ -15,7 +15,7 @@ from fastapi import Depends, Query, Request, Response
 
 from api.schemas import Limit, Offset
 from hotswap.domain.errors import ValidationFailed
-from hotswap.domain.paging import Key, Listing, Window
+from hotswap.domain.paging import Listing, PageKey, Window
 from hotswap.schemas.responses import Page
 from hotswap.schemas.responses.base import View
 
@@ -23,7 +23,7 @@ Item = TypeVar("Item", bound=View)
 
 Plain = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", max_length=255)]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
-Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+CursorNumber = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 Cursor = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,1000}$", description="`next` of the page before")]
 
@@ -50,7 +50,7 @@ class Paging:
         following = self.link(of, found.next)
         return Page(items=list(items), total=found.total, limit=self._limit, offset=self._offset, next=following)
 
-    def link(self, of: str, last: Key | None) -> str | None:
+    def link(self, of: str, last: PageKey | None) -> str | None:
         """The cursor of the next page, which the `Link` header leads to as well; None at the end."""
         url = self._request.url.remove_query_params(["offset", "cursor"])
         links = [f'<{url}>; rel="first"']
@@ -65,11 +65,11 @@ class Paging:
 Paged = Annotated[Paging, Depends()]
 
 
-def write_cursor(of: str, key: Key) -> str:
+def write_cursor(of: str, key: PageKey) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode((of, *key))).rstrip(b"=").decode()
 
 
-def read_cursor(cursor: str, of: str, *key: Any) -> Key:
+def read_cursor(cursor: str, of: str, *key: Any) -> PageKey:
     """Raises ValidationFailed for what is no cursor of this list."""
     try:
         decoded = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))

@@ -6,7 +6,7 @@ from hotswap.domain.contract import allows_non_finite
 from hotswap.domain.traffic import Counts
 from hotswap.domain.vocabulary import Environment, Framework, ModelType, VersionStatus
 from hotswap.persistence.monitoring.drift import ReportRow
-from hotswap.persistence.records.measures import Window
+from hotswap.persistence.records.measures import MeasureWindow
 from hotswap.persistence.registry.lineage import Lineage
 from hotswap.persistence.registry.reading import ModelRow, VersionRow
 from hotswap.persistence.tables import Model
@@ -92,7 +92,7 @@ def version_view(row: VersionRow) -> VersionView:
 
 
 def metrics_view(
-    model: Model, environment: Environment, version: str | None, seen: Window, drift: ReportRow | None
+    model: Model, environment: Environment, version: str | None, seen: MeasureWindow, drift: ReportRow | None
 ) -> MetricsView:
     measures = seen.measures
     judged = measures.requests - measures.refused

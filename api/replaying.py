@@ -18,7 +18,7 @@ from api.idempotency import not_kept
 from api.routing import GuardedRoute
 from api.schemas import Body, DeploymentId
 from hotswap.deployments.views import metric_fields
-from hotswap.domain.analysis import Bake
+from hotswap.domain.analysis import BakeRecord
 from hotswap.domain.deployments import Deployment
 from hotswap.domain.errors import Conflict
 from hotswap.domain.history import Analysis
@@ -82,7 +82,7 @@ def policy(recorded: dict[str, Any], given: dict[str, Any]) -> CanaryConfig:
 
 
 def _replayed(
-    deployment: Deployment, bakes: Sequence[Bake], config: CanaryConfig, analyses: Sequence[Analysis]
+    deployment: Deployment, bakes: Sequence[BakeRecord], config: CanaryConfig, analyses: Sequence[Analysis]
 ) -> ReplayView:
     from hotswap.analysis.replay import conclusion, replay  # brings scipy, which nothing else here needs
 

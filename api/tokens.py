@@ -19,7 +19,7 @@ from hotswap.domain.access import Grant, Principal
 from hotswap.domain.errors import Forbidden
 from hotswap.domain.vocabulary import Role
 from hotswap.persistence.platform.paging import part
-from hotswap.persistence.platform.service_tokens import Issued, May, ServiceToken
+from hotswap.persistence.platform.service_tokens import Issued, May, StoredServiceToken
 from hotswap.schemas.responses import NewServiceTokenView, Page, ServiceTokenView
 
 router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"], route_class=GuardedRoute)
@@ -91,7 +91,7 @@ def _administers(caller: Principal, grants: Iterable[Grant]) -> bool:
     return True
 
 
-def _view(token: ServiceToken) -> ServiceTokenView:
+def _view(token: StoredServiceToken) -> ServiceTokenView:
     return ServiceTokenView.model_validate(_told(token))
 
 
@@ -99,7 +99,7 @@ def _new(issued: Issued) -> NewServiceTokenView:
     return NewServiceTokenView.model_validate({**_told(issued.token), "token": issued.secret})
 
 
-def _told(token: ServiceToken) -> dict[str, object]:
+def _told(token: StoredServiceToken) -> dict[str, object]:
     return {
         "token_id": token.token_id,
         "name": token.name,

@@ -6,7 +6,7 @@ Envoy answers 404 for `/internal`; only the role TrafficAgent comes this far.
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from api.context import Agent, With
+from api.context import TrafficAgentPrincipal, With
 from api.routing import GuardedRoute
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.traffic import ProxyReport
@@ -17,13 +17,13 @@ _report = msgspec.json.Decoder(ProxyReport)
 
 
 @router.get("/plan")
-async def get_plan(_: Agent, parts: With) -> Response:
+async def get_plan(_: TrafficAgentPrincipal, parts: With) -> Response:
     """The plan as PostgreSQL has it, as JSON of `TrafficPlan`."""
     return Response(msgspec.json.encode(await parts.plans.current()), media_type="application/json")
 
 
 @router.post("/report", status_code=204)
-async def report(_: Agent, parts: With, request: Request) -> None:
+async def report(_: TrafficAgentPrincipal, parts: With, request: Request) -> None:
     try:
         said = _report.decode(await request.body())
     except (msgspec.DecodeError, RecursionError) as error:

@@ -15,7 +15,7 @@ from api.routing import GuardedRoute
 from api.schemas import BeginUpload, ModelId, UploadId
 from hotswap.domain.errors import Conflict, ModelNotFound, ValidationFailed
 from hotswap.domain.ids import check_model_name
-from hotswap.persistence.registry.uploads import Wanted
+from hotswap.persistence.registry.uploads import UploadRequest
 from hotswap.persistence.tables import UploadRow
 from hotswap.schemas.responses import PartView, UploadView
 from hotswap.storage.multipart import PartsRefused, PartsThere, sizes_of_parts
@@ -36,7 +36,9 @@ async def begin_upload(caller: Starter, parts: With, model: ModelId, body: Begin
         raise ValidationFailed.of("sizeBytes", f"{body.size_bytes:,} bytes are more than the {limit:,} allowed")
     name = await _name(parts, model)
     path = f"s3://{parts.settings.storage.bucket}/{PREFIX}{name}/{secrets.token_hex(16)}/{body.file_name}"
-    row = await parts.uploads.claim(Wanted(name, body.sha256, body.size_bytes, caller.subject), artifact_path=path)
+    row = await parts.uploads.claim(
+        UploadRequest(name, body.sha256, body.size_bytes, caller.subject), artifact_path=path
+    )
     there = await _there(parts, row) if row.completed_at is None else None
     if there is None and row.s3_upload_id is not None and await _is_stored(parts, row):
         return _view(await parts.uploads.complete(row))

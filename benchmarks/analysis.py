@@ -1,9 +1,9 @@
 """`python -m benchmarks.analysis [--seed N]`: how soon the judges see harm, and how seldom they see it where none is.
 
 Thousands of rollouts, each with a look every second, are drawn at once and folded by the product's own evidence
-(`hotswap/analysis/evidence.py`, `betting.py`), which take one run or many. What this finds is then judged again, look
-by look, by `Judging`: of each scenario some runs must come to harm in the same second there, or to none. So a figure is
-the product's, and a run of all takes minutes. Exits 1 when one falls short.
+(`hotswap/analysis/evidence.py`, `betting.py`), which take one run or many. What this finds is then judged again by
+`StepJudging`, one observation at a time: in each scenario some runs must come to harm in the same second there, or to
+none. So a figure is the product's, and a run of all takes minutes. Exits 1 when one falls short.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from benchmarks.figure import Figure, all_hold, line, table
 from hotswap.analysis.betting import Betting, Floats
 from hotswap.analysis.concentration import Concentration
 from hotswap.analysis.evidence import log_evidence
-from hotswap.analysis.judge import Judging
+from hotswap.analysis.judge import StepJudging
 from hotswap.analysis.lumps import BOUNDS
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, Moments, Observation, Reading, Source
 from hotswap.domain.traffic import TOTAL_WEIGHT, Counts
@@ -38,7 +38,7 @@ ALPHA = 0.01
 MOST = 0.01
 """The share of null runs that may see harm."""
 AGAIN = 6
-"""Runs of each scenario that `Judging` judges again."""
+"""Runs of each scenario that `StepJudging` judges again."""
 RATIO = 1.5
 
 ERRORS = Metric("errors", Source.ERRORS, JudgeName.BETA_MIXTURE, threshold=THRESHOLD, samples=1)
@@ -209,7 +209,7 @@ def ten_metrics(_: np.random.Generator) -> Figure:
         Metric("p95", Source.LATENCY, JudgeName.QUANTILE, threshold=RATIO, quantile=0.95),
         *(Metric(f"mean{number}", Source.CONFIDENCE, JudgeName.MEAN, threshold=0.1) for number in range(7)),
     )
-    judging = Judging(AnalysisPolicy(metrics), weight=TOTAL_WEIGHT // 2, reference=None, prior_evidence={})
+    judging = StepJudging(AnalysisPolicy(metrics), weight=TOTAL_WEIGHT // 2, reference=None, prior_evidence={})
     latency = {str(1000 * place): 1 for place in range(1, 101)}
     took = []
     for at in range(1, 201):
@@ -229,7 +229,7 @@ def ten_metrics(_: np.random.Generator) -> Figure:
 def hundred_deployments(_: np.random.Generator) -> Figure:
     """The judges' part of watching: a look and a verdict a second for each, of errors and latency."""
     policy = AnalysisPolicy((ERRORS, LATENCY))
-    watched = [Judging(policy, weight=TOTAL_WEIGHT // 2, reference=None, prior_evidence={}) for _ in range(100)]
+    watched = [StepJudging(policy, weight=TOTAL_WEIGHT // 2, reference=None, prior_evidence={}) for _ in range(100)]
     seconds = 10
     began = time.process_time()
     for at in range(1, seconds + 1):
@@ -258,9 +258,9 @@ def _false_alarms(name: str, found: Ints) -> Figure:
     )
 
 
-def _judging(metric: Metric) -> Judging:
+def _judging(metric: Metric) -> StepJudging:
     policy = AnalysisPolicy((metric,), alpha=ALPHA)
-    return Judging(policy, weight=TOTAL_WEIGHT // 2, reference=None, prior_evidence={})
+    return StepJudging(policy, weight=TOTAL_WEIGHT // 2, reference=None, prior_evidence={})
 
 
 def _some(found: Ints) -> list[int]:
@@ -273,7 +273,7 @@ def _until(found: int, seconds: int) -> int:
     return seconds if found == NEVER else found
 
 
-def _compare(judging: Judging, at: int, found: int) -> None:
+def _compare(judging: StepJudging, at: int, found: int) -> None:
     if (judging.verdict().outcome is Outcome.HARM) != (at == found):
         raise Disagreement(f"at second {at}: {judging.verdict().message}; all runs at once say {found}")
 

@@ -5,75 +5,77 @@ from collections.abc import Sequence
 from typing import Any
 
 from hotswap.domain.registry import VersionRef
-from hotswap.domain.validation import ACCURACY_FACTOR, LATENCY_FACTOR, Check, CheckName
+from hotswap.domain.validation import ACCURACY_FACTOR, LATENCY_FACTOR, CheckName, ValidationCheck
 
 
-def size(measured: int, limit: int) -> Check:
-    return Check(CheckName.SIZE, measured <= limit, f"{measured:,} bytes, of {limit:,} allowed")
+def size(measured: int, limit: int) -> ValidationCheck:
+    return ValidationCheck(CheckName.SIZE, measured <= limit, f"{measured:,} bytes, of {limit:,} allowed")
 
 
-def requirements(installed: Sequence[str], lacking: Sequence[str]) -> Check:
+def requirements(installed: Sequence[str], lacking: Sequence[str]) -> ValidationCheck:
     """What was brought for it; else what its artifact asks for and what is installed isn't."""
     if installed:
-        return Check(CheckName.REQUIREMENTS, True, f"installed: {', '.join(installed)}"[:1000])
+        return ValidationCheck(CheckName.REQUIREMENTS, True, f"installed: {', '.join(installed)}"[:1000])
     if lacking:
         told = f"not as its requirements.txt asks: {', '.join(lacking)}"[:1000]
-        return Check(CheckName.REQUIREMENTS, None, told)
-    return Check(CheckName.REQUIREMENTS, None, "it asks for nothing that isn't installed")
+        return ValidationCheck(CheckName.REQUIREMENTS, None, told)
+    return ValidationCheck(CheckName.REQUIREMENTS, None, "it asks for nothing that isn't installed")
 
 
-def schemas(version: VersionRef, found: dict[str, Any]) -> Check:
+def schemas(version: VersionRef, found: dict[str, Any]) -> ValidationCheck:
     """Requests that fitted when it was registered must fit still; what describes the answers is for people."""
     same = _as_stored(found["inputSchema"]) == _as_stored(version.input_schema)
     said = "as registered" if same else "the model's input schema differs from what was registered"
-    return Check(CheckName.SCHEMAS, same, said)
+    return ValidationCheck(CheckName.SCHEMAS, same, said)
 
 
-def golden(number: int, problems: list[str]) -> Check:
+def golden(number: int, problems: list[str]) -> ValidationCheck:
     """Of so many golden requests of the artifact; 0 says that one was made up."""
     if number:
         failed = f"{len(problems)} of {number} failed; {problems[0]}" if problems else ""
-        return Check(CheckName.GOLDEN, not problems, failed or f"{number} answered as expected")
+        return ValidationCheck(CheckName.GOLDEN, not problems, failed or f"{number} answered as expected")
     if problems:
         advice = "golden.json in the artifact would try what it is meant for"
-        return Check(CheckName.GOLDEN, False, f"one made up from the schema failed; {problems[0]}; {advice}")
-    return Check(CheckName.GOLDEN, True, "one made up from the schema was answered; the artifact has no golden.json")
+        return ValidationCheck(CheckName.GOLDEN, False, f"one made up from the schema failed; {problems[0]}; {advice}")
+    return ValidationCheck(
+        CheckName.GOLDEN, True, "one made up from the schema was answered; the artifact has no golden.json"
+    )
 
 
-def memory(measured: int, limit: int) -> Check:
+def memory(measured: int, limit: int) -> ValidationCheck:
     said = f"{measured / 1e6:.0f} MB at its peak, of {limit / 1e6:.0f} MB allowed"
-    return Check(CheckName.MEMORY, measured <= limit, said)
+    return ValidationCheck(CheckName.MEMORY, measured <= limit, said)
 
 
-def latency(measured: float | None, baseline: float | None) -> Check:
+def latency(measured: float | None, baseline: float | None) -> ValidationCheck:
     """Milliseconds: the median of one request at a time, against the baseline that was registered."""
     if measured is None:
-        return Check(CheckName.LATENCY, None, "not measured, since a golden request failed")
+        return ValidationCheck(CheckName.LATENCY, None, "not measured, since a golden request failed")
     if baseline is None:
-        return Check(
+        return ValidationCheck(
             CheckName.LATENCY, None, f"{measured:.3g} ms; no baseline latencyMs was registered to compare with"
         )
     limit = baseline * LATENCY_FACTOR
     compared = (
         f"{measured:.3g} ms, of less than {limit:.3g} ms allowed ({LATENCY_FACTOR:g} x the baseline's {baseline:g})"
     )
-    return Check(CheckName.LATENCY, measured < limit, compared)
+    return ValidationCheck(CheckName.LATENCY, measured < limit, compared)
 
 
-def accuracy(sample: dict[str, Any], baseline: float | None) -> Check:
-    """`sample` is a `serving.sample.Score`."""
+def accuracy(sample: dict[str, Any], baseline: float | None) -> ValidationCheck:
+    """`sample` is a `serving.sample.SampleScore`."""
     correct, total, problem = sample["correct"], sample["total"], sample["problem"]
     if problem is not None:
-        return Check(CheckName.ACCURACY, False, f"labelled.json can't be answered: {problem}")
+        return ValidationCheck(CheckName.ACCURACY, False, f"labelled.json can't be answered: {problem}")
     if not total:
-        return Check(CheckName.ACCURACY, None, "the artifact has no labelled.json")
+        return ValidationCheck(CheckName.ACCURACY, None, "the artifact has no labelled.json")
     measured = correct / total
     told = f"{measured:.4g} ({correct} of {total} in labelled.json)"
     if baseline is None:
-        return Check(CheckName.ACCURACY, None, f"{told}; no baseline accuracy was registered")
+        return ValidationCheck(CheckName.ACCURACY, None, f"{told}; no baseline accuracy was registered")
     limit = baseline * ACCURACY_FACTOR
     least = f"at least {limit:.4g} wanted ({ACCURACY_FACTOR:g} x the baseline's {baseline:g})"
-    return Check(CheckName.ACCURACY, measured >= limit, f"{told}, {least}")
+    return ValidationCheck(CheckName.ACCURACY, measured >= limit, f"{told}, {least}")
 
 
 def _as_stored(schema: dict[str, Any]) -> Any:

@@ -46,11 +46,11 @@ from serving.codecs import (
 from serving.golden import attempt, made_up_request, problem_of
 from serving.open_inference import OpenInference
 from serving.pace import Pace
-from serving.runtimes import Model, Prediction
+from serving.runtimes import LoadedModel, Prediction
 from serving.schemas import FeatureSchema
 from serving.spool import SpoolWriter
 
-Answer = tuple[int, RawHeaders, bytes]
+ReplicaAnswer = tuple[int, RawHeaders, bytes]
 """Status, headers but for the length, body."""
 
 BAD_REQUEST = 400
@@ -78,7 +78,9 @@ def status_of(error: HotSwapError) -> int:
 class Engine:
     """What a replica answers with; ready once it has warmed up."""
 
-    def __init__(self, spec: ApplicationSpec, model: Model, spool: SpoolWriter, golden: list[GoldenRequest]) -> None:
+    def __init__(
+        self, spec: ApplicationSpec, model: LoadedModel, spool: SpoolWriter, golden: list[GoldenRequest]
+    ) -> None:
         self.spec = spec
         self._model = model
         self._spool = spool
@@ -134,7 +136,9 @@ class Engine:
         """`warm_up` while the event loop goes on answering."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self.warm_up)
 
-    async def infer(self, body: bytes, *, codec: RequestCodec, headers: RequestHeaders, receive: Receive) -> Answer:
+    async def infer(
+        self, body: bytes, *, codec: RequestCodec, headers: RequestHeaders, receive: Receive
+    ) -> ReplicaAnswer:
         """The answer to one request, whose record is spooled by then, unless it is asked again.
 
         Raises ClientGone, and records nothing, when the client leaves before its prediction is there.
@@ -228,7 +232,7 @@ class Engine:
         request_id: str,
         predictions: list[Prediction],
         latency_ms: float,
-    ) -> tuple[Answer, str]:
+    ) -> tuple[ReplicaAnswer, str]:
         """The answer, and the predictions as its record keeps them.
 
         Raises InferenceFailed where they are no finite numbers, unless the version was registered as one that answers
@@ -270,7 +274,7 @@ class Engine:
         return asyncio.get_running_loop().run_in_executor(self._thread, self._timed, instances)
 
 
-def _with_time(answer: Answer, model_seconds: float | None) -> Answer:
+def _with_time(answer: ReplicaAnswer, model_seconds: float | None) -> ReplicaAnswer:
     """The answer with a header that tells how long the model took, if that is known."""
     if model_seconds is None:
         return answer

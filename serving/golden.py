@@ -15,7 +15,7 @@ import msgspec
 from hotswap.domain.errors import SchemaValidationFailed, ValidationFailed
 from hotswap.domain.registry import GoldenRequest
 from hotswap.inference.records import to_json
-from serving.runtimes import Model, Prediction
+from serving.runtimes import LoadedModel, Prediction
 from serving.schemas import FeatureSchema, example
 
 RELATIVE_TOLERANCE = 1e-4
@@ -57,7 +57,9 @@ def made_up_request(input_schema: dict[str, Any]) -> GoldenRequest:
         ) from None
 
 
-def attempt(model: Model, schema: FeatureSchema, request: GoldenRequest, *, allows_non_finite: bool = False) -> Trial:
+def attempt(
+    model: LoadedModel, schema: FeatureSchema, request: GoldenRequest, *, allows_non_finite: bool = False
+) -> Trial:
     """Answer one request, judging features and answer. Nothing is raised: a model may fail as it likes."""
     try:
         schema.check(request.features, "features")

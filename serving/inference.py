@@ -10,7 +10,7 @@ from hotswap.domain.errors import HotSwapError, InferenceFailed, MethodNotAllowe
 from serving import request_headers
 from serving.asgi import ClientGone, Receive, Scope, Send, lifespan, whole_body
 from serving.codecs import MOST_BODY_BYTES, RawHeaders, RequestCodec, RequestHeaders
-from serving.engine import Answer, Engine, status_of
+from serving.engine import Engine, ReplicaAnswer, status_of
 from serving.open_inference import Resource
 
 _engine: Engine | None = None
@@ -40,7 +40,7 @@ class InferenceApp:
             await send({"type": "http.response.body", "body": body})
 
 
-async def _respond(engine: Engine, scope: Scope, receive: Receive) -> Answer:
+async def _respond(engine: Engine, scope: Scope, receive: Receive) -> ReplicaAnswer:
     headers = dict(scope["headers"])
     path: str = scope["path"]
     codec: RequestCodec
@@ -64,7 +64,7 @@ async def _respond(engine: Engine, scope: Scope, receive: Receive) -> Answer:
     return await engine.infer(body, codec=codec, headers=headers, receive=receive)
 
 
-def _described(engine: Engine, resource: Resource, scope: Scope, headers: RequestHeaders) -> Answer:
+def _described(engine: Engine, resource: Resource, scope: Scope, headers: RequestHeaders) -> ReplicaAnswer:
     """What the model is, and that it is ready: it is, since Ray Serve counts no replica that isn't."""
     if scope["method"] == "GET" and (told := engine.tensors.describe(resource)) is not None:
         return 200, engine.headers, told
@@ -72,7 +72,7 @@ def _described(engine: Engine, resource: Resource, scope: Scope, headers: Reques
     return _refused(wrong, engine.tensors, engine.headers, headers)
 
 
-async def _warm_up(engine: Engine, headers: RequestHeaders) -> Answer:
+async def _warm_up(engine: Engine, headers: RequestHeaders) -> ReplicaAnswer:
     try:
         told = {"version": engine.spec.version, "golden": await engine.warm_up_aside(), "device": engine.device}
         return 200, engine.headers, msgspec.json.encode(told)
@@ -80,5 +80,5 @@ async def _warm_up(engine: Engine, headers: RequestHeaders) -> Answer:
         return _refused(error, engine.one, engine.headers, headers)
 
 
-def _refused(error: HotSwapError, codec: RequestCodec, own: RawHeaders, headers: RequestHeaders) -> Answer:
+def _refused(error: HotSwapError, codec: RequestCodec, own: RawHeaders, headers: RequestHeaders) -> ReplicaAnswer:
     return status_of(error), own, codec.refuse(error, request_headers.request_id(headers))

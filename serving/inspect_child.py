@@ -20,7 +20,7 @@ from hotswap.domain.errors import HotSwapError, ValidationFailed
 from hotswap.domain.vocabulary import Framework
 from serving.golden import attempt, golden_requests, made_up_request, problem_of
 from serving.open_inference.signature import Signature
-from serving.runtimes import Model, Prediction, Terms, load
+from serving.runtimes import LoadedModel, Prediction, Terms, load
 from serving.sample import labelled_sample, latency_ms, score
 from serving.schemas import FeatureSchema
 
@@ -64,7 +64,7 @@ def look(framework: Framework, directory: Path, terms: Terms) -> dict[str, Any]:
     }
 
 
-def outputs(model: Model, framework: Framework, answers: Sequence[Prediction | None]) -> dict[str, Any]:
+def outputs(model: LoadedModel, framework: Framework, answers: Sequence[Prediction | None]) -> dict[str, Any]:
     """What its answers are made of, which clients of the Open Inference Protocol name; nothing if it has answered none.
 
     Code of one's own may answer another kind of number each time, so of that only the names are kept.

@@ -15,7 +15,7 @@ from typing import Any
 from hotswap.domain.contract import allows_non_finite
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.registry import Inspection, VersionRef
-from hotswap.domain.validation import Check, CheckName, ValidationReport, completed
+from hotswap.domain.validation import CheckName, ValidationCheck, ValidationReport, completed
 from hotswap.domain.vocabulary import Framework
 from serving import checks
 from serving.artifacts import ArtifactCache
@@ -56,15 +56,15 @@ class SubprocessInspector:
     async def validate(self, version: VersionRef) -> ValidationReport:
         return completed([check async for check in self._checks(version)])
 
-    async def _checks(self, version: VersionRef) -> AsyncIterator[Check]:
+    async def _checks(self, version: VersionRef) -> AsyncIterator[ValidationCheck]:
         """Up to the first failure without which nothing more can be said."""
         artifact, storage = version.artifact, self._cache.storage
         try:
             size = await asyncio.to_thread(storage.size, artifact.uri)
         except ValidationFailed as problem:
-            yield Check(CheckName.ARTIFACT, False, problem.message)
+            yield ValidationCheck(CheckName.ARTIFACT, False, problem.message)
             return
-        yield Check(CheckName.ARTIFACT, True, f"{artifact.uri} is there")
+        yield ValidationCheck(CheckName.ARTIFACT, True, f"{artifact.uri} is there")
         yield (fits := checks.size(size, storage.max_artifact_bytes))
         if not fits.passed:
             return
@@ -72,24 +72,24 @@ class SubprocessInspector:
             directory = await asyncio.to_thread(self._cache.fetch, artifact)
         except ValidationFailed as problem:
             if any(detail.field == "checksum" for detail in problem.details):
-                yield Check(CheckName.CHECKSUM, False, problem.message)
+                yield ValidationCheck(CheckName.CHECKSUM, False, problem.message)
                 return
-            yield Check(CheckName.CHECKSUM, True, f"sha256 {artifact.sha256}")
-            yield Check(CheckName.ARCHIVE, False, problem.message)
+            yield ValidationCheck(CheckName.CHECKSUM, True, f"sha256 {artifact.sha256}")
+            yield ValidationCheck(CheckName.ARCHIVE, False, problem.message)
             return
-        yield Check(CheckName.CHECKSUM, True, f"sha256 {artifact.sha256}")
-        yield Check(CheckName.ARCHIVE, True, "safe to unpack: plain files below it, and bounded")
+        yield ValidationCheck(CheckName.CHECKSUM, True, f"sha256 {artifact.sha256}")
+        yield ValidationCheck(CheckName.ARCHIVE, True, "safe to unpack: plain files below it, and bounded")
         try:
             self._check_allowed(version.requirements)
             found = await self._look(version.framework, directory, version.requirements)
         except ValidationFailed as problem:
-            yield Check(CheckName.REQUIREMENTS, False, problem.message)
+            yield ValidationCheck(CheckName.REQUIREMENTS, False, problem.message)
             return
         yield checks.requirements(version.requirements, lacking(said_by(directory)))
         if "problem" in found:
-            yield Check(CheckName.LOADS, False, found["problem"])
+            yield ValidationCheck(CheckName.LOADS, False, found["problem"])
             return
-        yield Check(CheckName.LOADS, True, f"in {found['loadSeconds']:.2f} s")
+        yield ValidationCheck(CheckName.LOADS, True, f"in {found['loadSeconds']:.2f} s")
         yield checks.schemas(version, found)
         non_finite = [] if allows_non_finite(version.output_schema) else found["nonFinite"]
         yield checks.golden(found["golden"], found["problems"] + non_finite)

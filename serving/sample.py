@@ -12,7 +12,7 @@ import msgspec
 from hotswap.domain.errors import SchemaValidationFailed, ValidationFailed
 from hotswap.domain.registry import GoldenRequest
 from serving.golden import is_same
-from serving.runtimes import Model
+from serving.runtimes import LoadedModel
 from serving.schemas import FeatureSchema
 
 MOST_ROWS = 10_000
@@ -30,7 +30,7 @@ class Labelled:
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class SampleScore:
     """How many rows of the sample were answered with their label; `problem` is why it couldn't be told."""
 
     correct: int
@@ -58,7 +58,7 @@ def labelled_sample(directory: Path) -> list[Labelled]:
     return []
 
 
-def score(model: Model, schema: FeatureSchema, sample: Sequence[Labelled]) -> Score:
+def score(model: LoadedModel, schema: FeatureSchema, sample: Sequence[Labelled]) -> SampleScore:
     """Nothing is raised: a model may fail as it likes."""
     correct = 0
     for begin in range(0, len(sample), BATCH):
@@ -68,14 +68,14 @@ def score(model: Model, schema: FeatureSchema, sample: Sequence[Labelled]) -> Sc
                 schema.check(row.features, f"row {number}: features")
             answers = model.predict([row.features for row in rows])
         except SchemaValidationFailed as misfit:
-            return Score(correct, len(sample), misfit.message)
+            return SampleScore(correct, len(sample), misfit.message)
         except Exception as error:  # noqa: BLE001 - a model raises what it likes
-            return Score(correct, len(sample), f"rows {begin} to {begin + len(rows) - 1}: {str(error)[:300]}")
+            return SampleScore(correct, len(sample), f"rows {begin} to {begin + len(rows) - 1}: {str(error)[:300]}")
         correct += sum(is_same(answer.value, row.label) for answer, row in zip(answers, rows, strict=True))
-    return Score(correct, len(sample))
+    return SampleScore(correct, len(sample))
 
 
-def latency_ms(model: Model, requests: Sequence[GoldenRequest]) -> float | None:
+def latency_ms(model: LoadedModel, requests: Sequence[GoldenRequest]) -> float | None:
     """The median of answering one request at a time, in milliseconds; None where one of them isn't answered."""
     taken: list[float] = []
     deadline = time.perf_counter() + MOST_SECONDS

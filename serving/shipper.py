@@ -21,7 +21,7 @@ from hotswap.process.lifetime import run_service, until_terminated
 from hotswap.settings import ShipperSettings
 from hotswap.storage.files import write_atomically
 from hotswap.telemetry.logs import mark_ready
-from serving.spool import Found, dropped, has_writer, read_frames, segments
+from serving.spool import SpoolFrames, dropped, has_writer, read_frames, segments
 
 POLL_SECONDS = 0.25
 RETRY_SECONDS = 1.0
@@ -141,7 +141,7 @@ class Shipper:
             known.pop(spool, None)
 
 
-def _read(path: Path, offset: int, *, is_final: bool) -> Found:
+def _read(path: Path, offset: int, *, is_final: bool) -> SpoolFrames:
     with path.open("rb") as file:
         file.seek(offset)
         return read_frames(file.read(), is_final=is_final, most_bytes=BATCH_BYTES)

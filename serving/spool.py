@@ -175,7 +175,7 @@ def frame(record: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SpoolFrames:
     """Records, the bytes that are dealt with, and of these the ones that hold no record any more."""
 
     records: list[bytes]
@@ -183,7 +183,7 @@ class Found:
     unreadable: int
 
 
-def read_frames(data: bytes, *, is_final: bool, most_bytes: int | None = None) -> Found:
+def read_frames(data: bytes, *, is_final: bool, most_bytes: int | None = None) -> SpoolFrames:
     """The whole records at the start of `data`, `most_bytes` of them and the one that exceeds it.
 
     What is no frame is skipped as far as the next one. Unless `is_final`, what has none behind it is left: it may still
@@ -204,7 +204,7 @@ def read_frames(data: bytes, *, is_final: bool, most_bytes: int | None = None) -
         end = len(data) if following is None else following
         unreadable += end - position
         position = end
-    return Found(records, position, unreadable)
+    return SpoolFrames(records, position, unreadable)
 
 
 def _record_at(data: bytes, position: int) -> bytes | None:

@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.monitoring import MonitoringActivities
     from hotswap.domain.ids import announcement_workflow_id, deployment_workflow_id
     from hotswap.domain.monitoring import Alert, AlertKind
-    from hotswap.messages import DEPLOYMENT_MEMO, Announcement, Event, RollbackStarted
+    from hotswap.messages import DEPLOYMENT_MEMO, AlertEvent, Announcement, RollbackStarted
     from workflows.activity_options import forward
 
 LOOK_DEADLINE = timedelta(minutes=10)
@@ -64,7 +64,7 @@ class AnnouncementWorkflow:
         )
 
 
-def _events(alert: Alert) -> list[Event]:
+def _events(alert: Alert) -> list[AlertEvent]:
     """That there is an alert; and where it is of predictions that became worse, that the model wants training again."""
     types = [ALERT, RETRAINING] if alert.kind is AlertKind.ACCURACY else [ALERT]
     data = {
@@ -80,7 +80,7 @@ def _events(alert: Alert) -> list[Event]:
         "rollsBack": alert.rolls_back,
     }
     return [
-        Event(
+        AlertEvent(
             id=f"{alert.alert_id}/{type_.split('.')[1]}",
             source=f"/hotswap/{alert.environment}/{alert.model}",
             type=type_,
@@ -92,7 +92,7 @@ def _events(alert: Alert) -> list[Event]:
     ]
 
 
-async def _announce(webhook: str, event: Event) -> str | None:
+async def _announce(webhook: str, event: AlertEvent) -> str | None:
     workflow_id = announcement_workflow_id(webhook, event.id)
     try:
         await workflow.start_child_workflow(

@@ -37,9 +37,9 @@ from activities.traffic import TrafficActivities
 from activities.validation import ValidationActivities
 from hotswap import ports as port
 from hotswap.analysis.backtest import compare
-from hotswap.analysis.judge import Judging
+from hotswap.analysis.judge import StepJudging
 from hotswap.deployments.capacity import CapacityRules, Planner
-from hotswap.deployments.rollback import AlertRollbacks, WayBack
+from hotswap.deployments.rollback import MonitorRollbacks, WayBack
 from hotswap.domain.analysis import Source
 from hotswap.inference.gateway import InferenceGateway
 from hotswap.inference.worker import Answering
@@ -123,7 +123,7 @@ class Ports:
     queue_notifications: port.QueueNotifications
     monitor: port.Monitor
     alerts: port.Alerts
-    rollbacks: port.Rollbacks
+    rollbacks: port.AlertRollbacks
     announcer: port.Announcer
     settle_seconds: float = 0.0
     """How long a candidate may take for a request, and so may still be in flight after a change of its weight."""
@@ -274,7 +274,7 @@ async def serve(settings: Settings) -> None:
         backtests=PostgresBacktests(sessions),
         asker=asker,
         compare=compare,
-        judge=Judging,
+        judge=StepJudging,
         looks=PostgresObservations(sessions),
         meters={
             Source.ACCURACY: PostgresAccuracy(sessions),
@@ -291,7 +291,7 @@ async def serve(settings: Settings) -> None:
         queue_notifications=PostgresQueueNotifications(engine),
         monitor=ActiveVersionMonitor(PostgresMonitorData(sessions), drift),
         alerts=PostgresAlerts(sessions),
-        rollbacks=AlertRollbacks(
+        rollbacks=MonitorRollbacks(
             WayBack(settings, deployments),
             acceptance(sessions, settings.deployments, planner),
             deployments,

@@ -15,7 +15,7 @@ from pydantic import (
 
 from api.schemas.base import REQUEST_ID, Body, Time
 from hotswap.analysis.quality import LARGEST, LONGEST_LABEL, label
-from hotswap.analysis.quality import Label as Outcome
+from hotswap.analysis.quality import PredictionLabel as Outcome
 
 _FIRST_OUTCOME = datetime(2000, 1, 1, tzinfo=UTC)
 

@@ -5,7 +5,7 @@ import numpy as np
 from benchmarks.judgement.requests import LABELS, NOBODY, Answers, Requests
 from benchmarks.judgement.world import BEGIN, CANDIDATE_APP, STABLE_APP, World
 from hotswap.domain.application import ApplicationHealth, ApplicationState
-from hotswap.domain.backtest import BacktestReport, Recorded, RecordedRequest, Reply, ReplyKind, spread
+from hotswap.domain.backtest import BacktestReport, RecordedRequest, RecordedSample, Reply, ReplyKind, spread
 from hotswap.domain.vocabulary import RequestForm
 
 MOST_SECONDS = 3_600
@@ -58,8 +58,8 @@ class Before:
             answered = requests.at_places(requests.stable.statuses(draw) < 400)
             self._records += replicas.records(answered, answered.stable)
 
-    async def sample(self, application: str, *, model: str, most: int) -> Recorded:
-        return Recorded(tuple(spread(self._records, most, by=(lambda each: each.caller,))))
+    async def sample(self, application: str, *, model: str, most: int) -> RecordedSample:
+        return RecordedSample(tuple(spread(self._records, most, by=(lambda each: each.caller,))))
 
     async def store(self, deployment_id: str, report: BacktestReport) -> None: ...
 
@@ -71,7 +71,7 @@ class Lately:
         self._world = world
         self._replicas = replicas
 
-    async def recent(self, application: str, *, model: str, since: float, most: int) -> Recorded:
+    async def recent(self, application: str, *, model: str, since: float, most: int) -> RecordedSample:
         records: list[RecordedRequest] = []
         for requests in reversed(self._world.lately):
             if BEGIN + requests.at <= since or len(records) >= most:
@@ -79,7 +79,7 @@ class Lately:
             newest = np.arange(len(requests))[: most - len(records)]
             answered = requests.at_places(newest).at_places(requests.candidate.at(newest).status < 400)
             records += self._replicas.records(answered, answered.candidate)
-        return Recorded(tuple(records))
+        return RecordedSample(tuple(records))
 
 
 def _reply(answers: Answers, draw: np.random.Generator) -> Reply:

@@ -20,9 +20,9 @@ from benchmarks.judgement.ends import End, Ended
 from benchmarks.judgement.replicas import Before, Lately, Replicas
 from benchmarks.judgement.world import BEGIN, CANDIDATE_APP, STABLE_APP, World
 from hotswap.analysis.backtest import compare
-from hotswap.analysis.judge import Judging
+from hotswap.analysis.judge import StepJudging
 from hotswap.domain import policy
-from hotswap.domain.analysis import Bake, Checkpoint, Observation, Source, Subject
+from hotswap.domain.analysis import BakeRecord, Checkpoint, Observation, Source, Subject
 from hotswap.domain.backtest import BacktestReport, Ruling, rule
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.fleet import Scale, Shift
@@ -37,7 +37,7 @@ class _NoLooks:
     """Nobody asks to have this explained."""
 
     async def record(
-        self, deployment_id: str, bake: Bake, verdict: Verdict, checkpoint: Checkpoint | None = None
+        self, deployment_id: str, bake: BakeRecord, verdict: Verdict, checkpoint: Checkpoint | None = None
     ) -> None: ...
 
     async def checkpoint(self, deployment_id: str, *, step: int, begun_at: float) -> Checkpoint | None:
@@ -125,7 +125,7 @@ class _Driver:
         lately: Any = Lately(world, replicas)  # of each port what a reference asks
         references = References(lately, replicas, replicas)
         sources = Sources(bus, meters, world, references, clock=clock, stopwatch=clock.loop.time)
-        self._watching = AnalysisActivities(sources, _NoLooks(), Judging)
+        self._watching = AnalysisActivities(sources, _NoLooks(), StepJudging)
 
     async def run(self) -> Ended:
         while True:

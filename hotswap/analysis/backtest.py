@@ -27,13 +27,13 @@ from hotswap.domain.backtest import (
     FEW,
     MOST_EXAMPLES,
     MOST_PARTS,
-    Asked,
+    AskedRequest,
     BacktestReport,
-    Part,
-    Recorded,
+    DifferingPart,
+    RecordedSample,
     Reply,
     ReplyKind,
-    Tally,
+    ReplyTally,
     Timing,
     failure,
     leaves,
@@ -67,7 +67,7 @@ class _Row:
 
 
 def compare(
-    recorded: Recorded, asked: Sequence[Asked], *, wanted: int, tolerance: float | None, at: float
+    recorded: RecordedSample, asked: Sequence[AskedRequest], *, wanted: int, tolerance: float | None, at: float
 ) -> BacktestReport:
     """The report of these replies; `wanted` is how many requests should have been asked, `at` Unix time in seconds.
 
@@ -99,17 +99,17 @@ def compare(
     return _with_answers(report, [each for each in compared if _is_answered(each)], tolerance)
 
 
-def _is_comparable(asked: Asked) -> bool:
+def _is_comparable(asked: AskedRequest) -> bool:
     """Whether the stable still answers it: else it is the client's mistake, or everybody's failure."""
     return not asked.stable or asked.stable[0].kind is ReplyKind.ANSWERED
 
 
-def _is_mistake(asked: Asked) -> bool:
+def _is_mistake(asked: AskedRequest) -> bool:
     """Whether the stable refuses now what it answered before."""
     return bool(asked.stable) and asked.stable[0].kind is ReplyKind.REFUSED
 
 
-def _replies(asked: Asked) -> Iterator[Reply]:
+def _replies(asked: AskedRequest) -> Iterator[Reply]:
     """The candidate's, but for those of a time in which the stable didn't answer either."""
     for mine, theirs in zip_longest(asked.candidate, asked.stable):
         if mine is not None and (theirs is None or theirs.kind is ReplyKind.ANSWERED):
@@ -120,24 +120,24 @@ def _refused(reply: Reply) -> bool:
     return reply.kind is ReplyKind.REFUSED
 
 
-def _first(asked: Iterable[Asked], is_so: Callable[[Reply], bool]) -> Iterator[tuple[Asked, Reply]]:
+def _first(asked: Iterable[AskedRequest], is_so: Callable[[Reply], bool]) -> Iterator[tuple[AskedRequest, Reply]]:
     for each in asked:
         if (reply := next(filter(is_so, _replies(each)), None)) is not None:
             yield each, reply
 
 
-def _failure(asked: Asked) -> str | None:
+def _failure(asked: AskedRequest) -> str | None:
     """How the candidate failed this request, if it did."""
     return next((told for reply in _replies(asked) if (told := failure(asked.request, reply)) is not None), None)
 
 
-def _failures(failed: int, compared: int, asked: Sequence[Asked]) -> Tally:
+def _failures(failed: int, compared: int, asked: Sequence[AskedRequest]) -> ReplyTally:
     """With the lower bound of the share that the candidate fails more than the stable does, which chance makes both do.
 
     It is the higher one of two, so each holds at half of `ALPHA`.
     """
     if not failed:
-        return Tally(0, compared)
+        return ReplyTally(0, compared)
     always = [each for each in asked if each.is_candidates_failure]
     times = 1 + min((len(each.again) for each in always), default=0)
     pairs = [each for each in asked if each.stable]
@@ -152,10 +152,10 @@ def _failures(failed: int, compared: int, asked: Sequence[Asked]) -> Tally:
             alpha=ALPHA / 2,
         ),
     )
-    return Tally(failed, compared, shown)
+    return ReplyTally(failed, compared, shown)
 
 
-def _is_answered(asked: Asked) -> bool:
+def _is_answered(asked: AskedRequest) -> bool:
     return (
         bool(asked.candidate)
         and asked.candidate[0].kind is ReplyKind.ANSWERED
@@ -164,7 +164,7 @@ def _is_answered(asked: Asked) -> bool:
     )
 
 
-def _with_answers(report: BacktestReport, answered: Sequence[Asked], tolerance: float | None) -> BacktestReport:
+def _with_answers(report: BacktestReport, answered: Sequence[AskedRequest], tolerance: float | None) -> BacktestReport:
     """What the answers say beside being there."""
     if not answered:
         return report
@@ -186,7 +186,7 @@ def _with_answers(report: BacktestReport, answered: Sequence[Asked], tolerance: 
     )
 
 
-def _rows(asked: Asked, tolerance: float | None) -> list[_Row]:
+def _rows(asked: AskedRequest, tolerance: float | None) -> list[_Row]:
     reply = asked.candidate[0]
     assert reply.answers is not None
     pairs = islice(zip(asked.request.instances, asked.request.answers, reply.answers, strict=True), MOST_ROWS)
@@ -234,16 +234,16 @@ def _tolerance(answers: Sequence[Any]) -> float:
     return float(SPREADS * (deviation if deviation > 0 else np.std(numbers)))
 
 
-def _grouped(named: Sequence[tuple[str, str]], *, of: int) -> tuple[Part, ...]:
+def _grouped(named: Sequence[tuple[str, str]], *, of: int) -> tuple[DifferingPart, ...]:
     """Request ids by what they have in common, the commonest first."""
     ids: dict[str, list[str]] = defaultdict(list)
     for request_id, name in named:
         ids[name].append(request_id)
     ordered = sorted(ids.items(), key=lambda each: (-len(each[1]), each[0]))
-    return tuple(Part(name, len(each), of, tuple(each[:MOST_EXAMPLES])) for name, each in ordered[:MOST_PARTS])
+    return tuple(DifferingPart(name, len(each), of, tuple(each[:MOST_EXAMPLES])) for name, each in ordered[:MOST_PARTS])
 
 
-def _classes(rows: Sequence[_Row]) -> tuple[Part, ...]:
+def _classes(rows: Sequence[_Row]) -> tuple[DifferingPart, ...]:
     """By the stable's label; labels that are many or long may be the features themselves, and are not named."""
     labels = {_text(row.theirs) for row in rows}
     if len(labels) > MOST_CLASSES or any(len(each) > 60 for each in labels):
@@ -252,7 +252,7 @@ def _classes(rows: Sequence[_Row]) -> tuple[Part, ...]:
     return tuple(sorted(parts, key=lambda each: -each.hits / each.of))
 
 
-def _slices(rows: Sequence[_Row]) -> tuple[Part, ...]:
+def _slices(rows: Sequence[_Row]) -> tuple[DifferingPart, ...]:
     """Where the answers differ more than they do over all, with evidence; the share of chance is split among them."""
     overall = sum(row.differs for row in rows) / len(rows)
     if overall in (0.0, 1.0):
@@ -288,9 +288,9 @@ def _sliced(rows: Sequence[_Row]) -> Iterator[tuple[str, list[_Row]]]:
             yield f"{feature} at its value number {rank} by frequency", inside
 
 
-def _part(name: str, rows: Sequence[_Row]) -> Part:
+def _part(name: str, rows: Sequence[_Row]) -> DifferingPart:
     differing = [row.request_id for row in rows if row.differs]
-    return Part(name, len(differing), len(rows), tuple(dict.fromkeys(differing))[:MOST_EXAMPLES])
+    return DifferingPart(name, len(differing), len(rows), tuple(dict.fromkeys(differing))[:MOST_EXAMPLES])
 
 
 def _text(value: Any) -> str:
@@ -312,7 +312,7 @@ def _collapse(rows: Sequence[_Row]) -> str | None:
     return None
 
 
-def _lost_confidence(answered: Sequence[Asked]) -> str | None:
+def _lost_confidence(answered: Sequence[AskedRequest]) -> str | None:
     pairs = [
         (each.request.confidence, each.candidate[0].confidence or 0.0)
         for each in answered
@@ -341,7 +341,7 @@ def _shift(rows: Sequence[_Row]) -> str | None:
     return f"the distribution of answers has moved: PSI {drift.psi:.2f}{ks}"
 
 
-def _timings(asked: Sequence[Asked]) -> Iterator[Timing]:
+def _timings(asked: Sequence[AskedRequest]) -> Iterator[Timing]:
     """First of those that were asked one at a time, then of those that were asked among others."""
     for turn, at_once in ((0, 1), (1, AT_ONCE)):
         pairs = [
@@ -356,7 +356,9 @@ def _timings(asked: Sequence[Asked]) -> Iterator[Timing]:
             yield Timing(at_once, len(pairs), float(mine[0]), float(mine[1]), float(theirs[0]), float(theirs[1]))
 
 
-def _notes(recorded: Recorded, asked: Sequence[Asked], compared: Sequence[Asked], wanted: int) -> Iterator[str]:
+def _notes(
+    recorded: RecordedSample, asked: Sequence[AskedRequest], compared: Sequence[AskedRequest], wanted: int
+) -> Iterator[str]:
     if recorded.reason is not None:
         yield recorded.reason
     elif not recorded.requests:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hotswap.analysis.draws import rate_within
-from hotswap.analysis.quality import Tally
+from hotswap.analysis.quality import OutcomeTally
 from hotswap.domain.analysis import Moments
 from hotswap.domain.monitoring import MonitoringPolicy
 
@@ -27,7 +27,7 @@ class Bucket:
     """What outcomes said of the predictions answered from `begin` on (Unix time, seconds), until the next bucket."""
 
     begin: float
-    tally: Tally
+    tally: OutcomeTally
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def degradation(
     history: Sequence[Bucket],
     *,
     begins: Iterable[float],
-    predecessor: tuple[str, Tally] | None,
+    predecessor: tuple[str, OutcomeTally] | None,
     policy: MonitoringPolicy,
 ) -> Degradation | None:
     """The largest drop that chance doesn't explain, of those that began at one of `begins`; None without one.
@@ -66,13 +66,13 @@ def degradation(
     `history` is all that is known of the version, in order of time; `predecessor` names the version before it and says
     how good that was, if there was one.
     """
-    whole = Tally()
+    whole = OutcomeTally()
     for bucket in history:
         _merge(whole, bucket.tally)
     is_error = whole.numbers > whole.labels
     found = []
     for begin in begins:
-        since = Tally()
+        since = OutcomeTally()
         for bucket in history:
             if bucket.begin >= begin:
                 _merge(since, bucket.tally)
@@ -87,7 +87,7 @@ def degradation(
     return max(found, key=lambda each: abs(each.recent - each.before), default=None)
 
 
-def has_recovered(since: Tally, *, limit: float, is_error: bool, samples: int) -> bool:
+def has_recovered(since: OutcomeTally, *, limit: float, is_error: bool, samples: int) -> bool:
     """Whether what came lately, at least so many outcomes, is within the limit of a degradation again."""
     lately = badness(since, is_error=is_error)
     if lately.mean is None or lately.count < samples:
@@ -95,7 +95,7 @@ def has_recovered(since: Tally, *, limit: float, is_error: bool, samples: int) -
     return lately.mean <= limit if is_error else 1 - lately.mean >= limit
 
 
-def badness(tally: Tally, *, is_error: bool) -> Moments:
+def badness(tally: OutcomeTally, *, is_error: bool) -> Moments:
     """Of numbers their distances; of labels one for each that is wrong."""
     if is_error:
         return Moments(tally.numbers, max(tally.absolute, 0.0), max(tally.squared, 0.0))
@@ -103,7 +103,7 @@ def badness(tally: Tally, *, is_error: bool) -> Moments:
     return Moments(tally.labels, wrong, wrong)
 
 
-def _merge(into: Tally, tally: Tally) -> None:
+def _merge(into: OutcomeTally, tally: OutcomeTally) -> None:
     """Without the confusion of labels, which nothing here asks for."""
     into.labels += tally.labels
     into.correct += tally.correct

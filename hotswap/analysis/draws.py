@@ -34,7 +34,7 @@ class Draws:
 
 
 @dataclass(frozen=True, slots=True)
-class Arm:
+class ArmDraws:
     """One arm's counts of what the metric is about, and what is known of its callers; None of them: not counted yet."""
 
     requests: Draws
@@ -63,17 +63,17 @@ class Arm:
         return max(self.sticky.failed - told, 0) / self.requests.number
 
 
-def candidate_arm(counts: Counts, seen: Entities | None, source: Source) -> Arm:
+def candidate_arm(counts: Counts, seen: Entities | None, source: Source) -> ArmDraws:
     """Of refusals what both arms refuse is the client's mistake, so it is left out."""
     if source is not Source.REFUSALS:
-        return Arm(
+        return ArmDraws(
             Draws(counts.server_errors, counts.completed),
             Draws(counts.sticky_errors, counts.sticky),
             None if seen is None else Draws(seen.candidate_failed, seen.candidate),
             None if seen is None else seen.candidate_failures,
         )
     mistakes = max(counts.refused - counts.rescued_refusals, 0)
-    return Arm(
+    return ArmDraws(
         Draws(max(counts.client_errors - mistakes, 0), counts.completed),
         Draws(counts.sticky_refused, counts.sticky),
         None if seen is None else Draws(seen.candidate_refused, seen.candidate),
@@ -81,15 +81,15 @@ def candidate_arm(counts: Counts, seen: Entities | None, source: Source) -> Arm:
     )
 
 
-def stable_arm(counts: Counts, seen: Entities | None, source: Source) -> Arm:
+def stable_arm(counts: Counts, seen: Entities | None, source: Source) -> ArmDraws:
     if source is not Source.REFUSALS:
-        return Arm(
+        return ArmDraws(
             Draws(counts.server_errors, counts.completed),
             Draws(counts.sticky_errors, counts.sticky),
             None if seen is None else Draws(seen.stable_failed, seen.stable),
             None if seen is None else seen.stable_failures,
         )
-    return Arm(
+    return ArmDraws(
         Draws(counts.client_errors, counts.completed),
         Draws(counts.sticky_refused, counts.sticky),
         None if seen is None else Draws(seen.stable_refused, seen.stable),

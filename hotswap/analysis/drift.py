@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.special import chdtrc, kolmogorov
 
-from hotswap.analysis.reference import Categories, Histogram, Numbers, Reference, is_number, text_of
+from hotswap.analysis.reference import Categories, Histogram, Numbers, ReferenceDistribution, is_number, text_of
 
 PSI_ALERT = 0.2
 KS_FLOOR = 0.1
@@ -22,7 +22,7 @@ ALPHA = 0.05
 BINS = 10
 
 
-class Kind(StrEnum):
+class FeatureKind(StrEnum):
     NUMERIC = "numeric"
     CATEGORICAL = "categorical"
 
@@ -34,7 +34,7 @@ class FeatureDrift:
     The p-values are of the difference by chance, times the number of features compared.
     """
 
-    kind: Kind
+    kind: FeatureKind
     samples: int
     psi: float
     psi_p: float
@@ -54,7 +54,9 @@ class FeatureDrift:
         return self.ks is not None and self.ks_p is not None and self.ks >= KS_FLOOR and self.ks_p < ALPHA
 
 
-def compare(reference: Mapping[str, Reference], sample: Mapping[str, Sequence[Any]]) -> dict[str, FeatureDrift]:
+def compare(
+    reference: Mapping[str, ReferenceDistribution], sample: Mapping[str, Sequence[Any]]
+) -> dict[str, FeatureDrift]:
     """Of the features that both know. One that the reference has and no instance any more counts as missing in all.
 
     Nothing is compared where they have no feature in common: the one names them, perhaps, and the other numbers them.
@@ -107,7 +109,7 @@ def _shares(counts: Sequence[float]) -> Any:
     return filled / filled.sum()
 
 
-def _compared(reference: Reference, values: Sequence[Any]) -> FeatureDrift:
+def _compared(reference: ReferenceDistribution, values: Sequence[Any]) -> FeatureDrift:
     if isinstance(reference, Categories):
         return _categorical(reference, values)
     present = sorted(float(each) for each in values if is_number(each))
@@ -115,7 +117,11 @@ def _compared(reference: Reference, values: Sequence[Any]) -> FeatureDrift:
     histogram = _histogram(reference) if isinstance(reference, Numbers) else reference
     actual = _binned(histogram.edges, present)
     found = _by_psi(
-        Kind.NUMERIC, [*histogram.counts, histogram.missing], [*actual, missing], known=histogram.known, n=len(values)
+        FeatureKind.NUMERIC,
+        [*histogram.counts, histogram.missing],
+        [*actual, missing],
+        known=histogram.known,
+        n=len(values),
     )
     if not present:
         return found
@@ -154,10 +160,14 @@ def _categorical(reference: Categories, values: Sequence[Any]) -> FeatureDrift:
     missing = sum(each is None for each in values)
     new = len(values) - missing - sum(common) - rare
     expected = [*reference.counts.values(), reference.rest, 0, reference.missing]
-    return _by_psi(Kind.CATEGORICAL, expected, [*common, rare, new, missing], known=reference.known, n=len(values))
+    return _by_psi(
+        FeatureKind.CATEGORICAL, expected, [*common, rare, new, missing], known=reference.known, n=len(values)
+    )
 
 
-def _by_psi(kind: Kind, expected: Sequence[float], actual: Sequence[float], *, known: float, n: int) -> FeatureDrift:
+def _by_psi(
+    kind: FeatureKind, expected: Sequence[float], actual: Sequence[float], *, known: float, n: int
+) -> FeatureDrift:
     """PSI over the bins that either has. By chance, its product with the effective number of values is chi-squared
     with one degree of freedom less than bins (Yurdakul and Naranjo, J. Risk Model Validation 2020).
     """

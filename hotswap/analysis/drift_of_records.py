@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from hotswap.analysis.drift import FeatureDrift, compare, furthest
-from hotswap.analysis.reference import VALUES, Reference, columns, registered, summarised
+from hotswap.analysis.reference import VALUES, ReferenceDistribution, columns, registered, summarised
 
 TRAINING, PAST = "training", "past"
 
@@ -40,7 +40,7 @@ class Sampled:
 def compared(sampled: Sampled, *, least: int, alpha: float) -> Compared:
     sample = _columns(sampled.recent)
     samples = max(map(len, sample.values()), default=0)
-    reference: Mapping[str, Reference]
+    reference: Mapping[str, ReferenceDistribution]
     if sampled.training:
         source, reference = TRAINING, registered(sampled.training)
     else:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 from scipy.special import betainc
 
-from hotswap.analysis.draws import Arm, Draws, candidate_arm, excess_at_most, rate_within, stable_arm
+from hotswap.analysis.draws import ArmDraws, Draws, candidate_arm, excess_at_most, rate_within, stable_arm
 from hotswap.analysis.evidence import log_evidence, log_mean
 from hotswap.analysis.figures import OF_ANOTHER_TIME, Outlook, Setting, result
 from hotswap.domain.analysis import RESCUES, Entities, Metric, Observation, Source
@@ -153,7 +153,7 @@ class ErrorsJudge:
             and _as_many_by_chance(worse, theirs.number * rate, share=share) < alpha
         )
 
-    def _few_callers(self, arm: Arm) -> str | None:
+    def _few_callers(self, arm: ArmDraws) -> str | None:
         """Why this is no harm although there is evidence: it rests on too few callers."""
         hit, least = arm.draws, self._setting.minimum_callers
         if not arm.sticky.number or hit.suffice(least):

@@ -37,7 +37,7 @@ _JUDGES: dict[JudgeName, Callable[[Metric, Setting], MetricJudge]] = {
 }
 
 
-class Judging:
+class StepJudging:
     """Implements `hotswap.ports.Judging`."""
 
     KEPT: ClassVar[Mapping[str, Any]] = {"_last": Observation | None, "_concurrent": Concurrent | None}

@@ -1,9 +1,9 @@
 """How good a version's predictions were, by the outcomes that were reported: pure, from sums that can be added up.
 
-A prediction and its outcome make one `Score`; scores add up in a `Tally`, and tallies of any times and versions add up
-to the same `Quality` as their scores would. So what is kept is bounded, whatever the number of requests: a confusion
-matrix knows `MOST_LABELS` labels, and further ones together as `OTHER`. What can't be scored (a list of probabilities,
-a label for a number) is nobody's success and nobody's failure: it has no score.
+A prediction and its outcome make one `QualityScore`. Scores add up in an `OutcomeTally`, and tallies of any times and
+versions add up to the same `Quality` as their scores would. So the memory is bounded, whatever the number of requests:
+a confusion matrix knows `MOST_LABELS` labels, and counts further ones together as `OTHER`. A prediction that can't be
+scored (a list of probabilities, a label for a number) has no score: it is neither a success nor a failure.
 """
 
 import json
@@ -20,7 +20,7 @@ OTHER = "(other)"
 LARGEST = 1e15
 """Of a number that is scored: sums of squares stay exact enough, and finite for ever."""
 
-Label = str | bool | int | float
+PredictionLabel = str | bool | int | float
 Confusion = dict[str, dict[str, int]]
 """How often each label (first key) was predicted as which (second key)."""
 
@@ -41,7 +41,7 @@ _TASKS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class QualityScore:
     """One prediction beside its outcome. `error` is the outcome's distance from it, None of a label."""
 
     predicted: str
@@ -54,7 +54,7 @@ class Score:
         return -abs(self.error) if self.error is not None else float(self.predicted == self.actual)
 
 
-def label(value: Label) -> str:
+def label(value: PredictionLabel) -> str:
     """A label's one spelling, so that 1, 1.0 and "1" are the same one."""
     match value:
         case bool():
@@ -65,7 +65,7 @@ def label(value: Label) -> str:
             return str(value)
 
 
-def scored(prediction: str, outcome: str, *, model: str) -> Score | None:
+def scored(prediction: str, outcome: str, *, model: str) -> QualityScore | None:
     """Of a record's prediction (JSON), an outcome (a `label`) and the model's type; None where they make no score.
 
     Where the type doesn't say what the predictions are, they do: numbers with a fraction are a regression's.
@@ -81,14 +81,14 @@ def scored(prediction: str, outcome: str, *, model: str) -> Score | None:
     task = _TASKS.get(ModelType(model), Task.REGRESSION if isinstance(value, float) else Task.CLASSIFICATION)
     if task is Task.CLASSIFICATION:
         predicted = label(value)
-        return Score(predicted, outcome) if len(predicted) <= LONGEST_LABEL else None
+        return QualityScore(predicted, outcome) if len(predicted) <= LONGEST_LABEL else None
     numbers = _number(value), _number(outcome)
     if numbers[0] is None or numbers[1] is None:
         return None
-    return Score(label(value), outcome, numbers[1] - numbers[0])
+    return QualityScore(label(value), outcome, numbers[1] - numbers[0])
 
 
-def _number(value: Label) -> float | None:
+def _number(value: PredictionLabel) -> float | None:
     if isinstance(value, bool):
         return None
     try:
@@ -99,7 +99,7 @@ def _number(value: Label) -> float | None:
 
 
 @dataclass(slots=True)
-class Tally:
+class OutcomeTally:
     """Sums of scores. `labels` were scored as labels, `correct` of them rightly; `numbers` as numbers."""
 
     labels: int = 0
@@ -109,7 +109,7 @@ class Tally:
     squared: float = 0.0
     confusion: Confusion = field(default_factory=dict)
 
-    def add(self, score: Score, times: int = 1) -> None:
+    def add(self, score: QualityScore, times: int = 1) -> None:
         """Count a score; `times` is -1 for one that another outcome has replaced."""
         if score.error is not None:
             self.numbers += times
@@ -120,7 +120,7 @@ class Tally:
         self.correct += times * (score.predicted == score.actual)
         self._confuse(score.actual, score.predicted, times)
 
-    def merge(self, other: "Tally") -> None:
+    def merge(self, other: "OutcomeTally") -> None:
         self.labels += other.labels
         self.correct += other.correct
         self.numbers += other.numbers
@@ -179,9 +179,9 @@ class Quality:
         return self.labels + self.numbers
 
 
-def quality(tallies: Iterable[Tally]) -> Quality:
+def quality(tallies: Iterable[OutcomeTally]) -> Quality:
     """Of all of them together."""
-    total = Tally()
+    total = OutcomeTally()
     for tally in tallies:
         total.merge(tally)
     seen = {actual: {name: count for name, count in row.items() if count} for actual, row in total.confusion.items()}

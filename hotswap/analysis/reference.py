@@ -58,7 +58,7 @@ class Categories:
     """Most of its values were seen once: it tells callers apart, and has no distribution to keep."""
 
 
-Reference: TypeAlias = Numbers | Histogram | Categories
+ReferenceDistribution: TypeAlias = Numbers | Histogram | Categories
 
 
 def is_number(value: Any) -> bool:
@@ -89,12 +89,12 @@ def columns(instances: Iterable[Any]) -> dict[str, list[Any]]:
     return {name: values for name, values in found.items() if not any(isinstance(each, list | dict) for each in values)}
 
 
-def summarised(sample: Mapping[str, Sequence[Any]]) -> dict[str, Reference]:
+def summarised(sample: Mapping[str, Sequence[Any]]) -> dict[str, ReferenceDistribution]:
     """References from what was seen: a feature is numeric where every value that isn't missing is a number."""
     return {name: reference for name, values in sample.items() if (reference := _summary(values[:VALUES])) is not None}
 
 
-def registered(raw: Mapping[str, Any]) -> dict[str, Reference]:
+def registered(raw: Mapping[str, Any]) -> dict[str, ReferenceDistribution]:
     """The references of a version's `referenceDistribution`, by feature; each is one of
 
     - `[1.5, 2.0, …]` or `{"values": […]}`: a sample, of numbers or of categories
@@ -109,7 +109,7 @@ def registered(raw: Mapping[str, Any]) -> dict[str, Reference]:
     return {name: _registered(f"{FIELD}.{name}", said) for name, said in raw.items()}
 
 
-def _registered(field: str, said: Any) -> Reference:
+def _registered(field: str, said: Any) -> ReferenceDistribution:
     if isinstance(said, list):
         said = {"values": said}
     if not isinstance(said, Mapping):
@@ -123,7 +123,7 @@ def _registered(field: str, said: Any) -> Reference:
     raise ValidationFailed.of(field, "needs values, edges with counts, or categories")
 
 
-def _sampled(field: str, values: Any) -> Reference:
+def _sampled(field: str, values: Any) -> ReferenceDistribution:
     if not isinstance(values, list) or any(isinstance(each, list | dict) for each in values):
         raise ValidationFailed.of(field, "values must be a list of numbers or categories")
     if len(values) > VALUES:
@@ -165,7 +165,7 @@ def _known(field: str, counts: Sequence[Any], samples: Any) -> float:
     return math.inf if abs(sum(counts) - 1) < 0.01 else float(sum(counts))
 
 
-def _summary(values: Sequence[Any]) -> Reference | None:
+def _summary(values: Sequence[Any]) -> ReferenceDistribution | None:
     present = [each for each in values if each is not None]
     if not present:
         return None

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import AnalysisPolicy, Bake
+from hotswap.analysis.judge import StepJudging
+from hotswap.domain.analysis import AnalysisPolicy, BakeRecord
 from hotswap.domain.baking import concluded, is_decided
 from hotswap.domain.policy import Extend, Fail, GoTo, Hold, Requests, RollBack, Rollout, next_action
 from hotswap.domain.strategy import Rules, Step
@@ -37,7 +37,7 @@ class Replayed:
     `verdict` is the one that it ended by, or of the last look; None where nothing was judged.
     """
 
-    bake: Bake
+    bake: BakeRecord
     end: End
     message: str
     after_seconds: float | None = None
@@ -45,7 +45,7 @@ class Replayed:
 
 
 def replay(
-    bakes: Sequence[Bake], *, policy: AnalysisPolicy, steps: Sequence[Step], rules: Rules, extends: bool = True
+    bakes: Sequence[BakeRecord], *, policy: AnalysisPolicy, steps: Sequence[Step], rules: Rules, extends: bool = True
 ) -> tuple[Replayed, ...]:
     """Each recorded bake in order, with the evidence that it had from those before it.
 
@@ -82,7 +82,7 @@ def conclusion(replayed: Sequence[Replayed]) -> tuple[End, str]:
 
 
 def _judged_again(
-    bake: Bake,
+    bake: BakeRecord,
     *,
     policy: AnalysisPolicy,
     steps: Sequence[Step],
@@ -94,7 +94,7 @@ def _judged_again(
     if position is None:
         return Replayed(bake, End.NOT_KNOWN, f"the policy has no step at {bake.weight / 100:g}%")
     step = steps[position]
-    judging = Judging(policy, weight=bake.weight, reference=bake.reference, prior_evidence=prior)
+    judging = StepJudging(policy, weight=bake.weight, reference=bake.reference, prior_evidence=prior)
     until, deadline = bake.begun_at + step.bake_seconds, bake.begun_at + step.deadline_seconds
     rollout = Rollout(tuple(steps), position, weight_verified_at=bake.begun_at, rules=rules)
     verdict: Verdict | None = None
@@ -140,7 +140,7 @@ def _judged_again(
     return Replayed(bake, End.NOT_KNOWN, unknown, verdict=verdict)
 
 
-def _position(bake: Bake, steps: Sequence[Step]) -> int | None:
+def _position(bake: BakeRecord, steps: Sequence[Step]) -> int | None:
     """The policy's step for what was baked: the one in its place if the weight is the same, else one of that weight."""
     places = [number for number, step in enumerate(steps) if step.weight == bake.weight]
     if bake.step in places:

@@ -11,16 +11,16 @@ from scipy.special import betaincinv
 
 from hotswap.analysis.betting import STAKES
 from hotswap.analysis.evidence import log_mean
-from hotswap.domain.backtest import Tally
+from hotswap.domain.backtest import ReplyTally
 
 ALPHA = 0.005
 """The probability that a bound is wrong."""
 
 
-def tally(hits: float, of: int) -> Tally:
+def tally(hits: float, of: int) -> ReplyTally:
     """With the exact lower bound at `ALPHA` of the share; parts of hits are rounded down, so that it stays one."""
     whole = math.floor(hits + 1e-9)
-    return Tally(whole, of, at_least(whole, of, alpha=ALPHA))
+    return ReplyTally(whole, of, at_least(whole, of, alpha=ALPHA))
 
 
 def at_least(hits: int, of: int, *, alpha: float) -> float:

@@ -12,8 +12,8 @@ from hotswap.cli.outcome import Exit
 from hotswap.client import ApiError, HotSwap
 from hotswap.manifests.carrying import carry_out
 from hotswap.manifests.looking import look
-from hotswap.manifests.planning import Action, Change, Plan, plan
-from hotswap.manifests.reading import Text, Unreadable, files, read
+from hotswap.manifests.planning import Plan, PlannedAction, PlannedChange, plan
+from hotswap.manifests.reading import ManifestText, Unreadable, files, read
 from hotswap.manifests.schema import Manifest
 
 CODES = (
@@ -60,7 +60,7 @@ def apply(
 
 def _read(file: str) -> list[Manifest]:
     try:
-        return read([Text("stdin", sys.stdin.read())] if file == "-" else files(Path(file)))
+        return read([ManifestText("stdin", sys.stdin.read())] if file == "-" else files(Path(file)))
     except Unreadable as error:
         for problem in error.problems:
             err.print(problem, markup=False, soft_wrap=True)
@@ -97,12 +97,12 @@ def _show(found: Plan) -> None:
         err.print("nothing to do: it is as the files say", markup=False)
 
 
-def _line(change: Change) -> tuple[str, str, str, Any, Any]:
+def _line(change: PlannedChange) -> tuple[str, str, str, Any, Any]:
     return change.action.value, change.model, change.target, change.before, change.after
 
 
 def _counted(found: Plan) -> str:
-    deployments = sum(change.action is Action.DEPLOY for change in found.changes)
+    deployments = sum(change.action is PlannedAction.DEPLOY for change in found.changes)
     some = f", {deployments} of them deployments" if deployments else ""
     return f"these {len(found.changes)} changes{some}"
 

@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from hotswap.cli.console import connect, err, out, show_json
-from hotswap.cli.models import Model, show_version
-from hotswap.cli.options import AsJson
+from hotswap.cli.models import show_version
+from hotswap.cli.options import AsJson, ModelArgument
 from hotswap.schemas.responses import ModelView
 
 
 def change(
-    model: Model,
+    model: ModelArgument,
     *,
     description: Annotated[str | None, typer.Option(show_default=False)] = None,
     owner: Annotated[str | None, typer.Option(help="Who answers for it.", show_default=False)] = None,
@@ -35,7 +35,7 @@ def change(
 
 
 def alias(
-    model: Model,
+    model: ModelArgument,
     alias: Annotated[str, typer.Argument(help="Such as champion.", show_default=False)],
     version: Annotated[str | None, typer.Argument(help="Which version is called so.", show_default=False)] = None,
     *,
@@ -52,7 +52,7 @@ def alias(
 
 
 def card(
-    model: Model,
+    model: ModelArgument,
     version: Annotated[str, typer.Argument(help="Which version, or its alias.", show_default=False)],
     *,
     write: Annotated[
@@ -72,7 +72,7 @@ def card(
 
 
 def deprecate(
-    model: Model,
+    model: ModelArgument,
     version: Annotated[str, typer.Argument(help="Which version.", show_default=False)],
     *,
     reason: Annotated[str, typer.Option(help="Told to whoever wants to deploy it.", show_default=False)],
@@ -84,7 +84,7 @@ def deprecate(
 
 
 def archive(
-    model: Model,
+    model: ModelArgument,
     *,
     reason: Annotated[str | None, typer.Option(help="For the audit log.")] = None,
     as_json: AsJson = False,
@@ -96,7 +96,7 @@ def archive(
 
 
 def restore(
-    model: Model,
+    model: ModelArgument,
     version: Annotated[str | None, typer.Argument(help="A deprecated version of it.", show_default=False)] = None,
     *,
     reason: Annotated[str | None, typer.Option(help="For the audit log.")] = None,

@@ -8,26 +8,25 @@ import typer
 
 from hotswap.cli import outcome
 from hotswap.cli.console import connect, err, out, show_json
-from hotswap.cli.options import AsJson, Timeout, Wait, check_timeout
+from hotswap.cli.options import AsJson, DeploymentArgument, TimeoutOption, WaitOption, check_timeout
 from hotswap.cli.watch import follow
 from hotswap.client import HotSwap
 from hotswap.schemas.responses import AnswerView, DeploymentView
 
-Deployment = Annotated[str, typer.Argument(help="The deployment's id.", show_default=False)]
-Reason = Annotated[str | None, typer.Option(help="Why; it is kept with the deployment.")]
+ReasonOption = Annotated[str | None, typer.Option(help="Why; it is kept with the deployment.")]
 
-Judge = Callable[[DeploymentView], outcome.Exit]
+ExitOf = Callable[[DeploymentView], outcome.Exit]
 
 
-def _verb(word: Callable[..., AnswerView], *, judge: Judge, summary: str) -> Callable[..., None]:
+def _verb(word: Callable[..., AnswerView], *, judge: ExitOf, summary: str) -> Callable[..., None]:
     """Return the command of a method of the client that takes a reason and nothing more; `summary` is its help."""
 
     def command(
-        deployment: Deployment,
+        deployment: DeploymentArgument,
         *,
-        reason: Reason = None,
-        wait: Wait = False,
-        timeout: Timeout = None,
+        reason: ReasonOption = None,
+        wait: WaitOption = False,
+        timeout: TimeoutOption = None,
         as_json: AsJson = False,
     ) -> None:
         _say(
@@ -42,14 +41,14 @@ def _verb(word: Callable[..., AnswerView], *, judge: Judge, summary: str) -> Cal
 
 
 def approve(
-    deployment: Deployment,
+    deployment: DeploymentArgument,
     *,
-    reason: Reason = None,
+    reason: ReasonOption = None,
     step: Annotated[
         int | None, typer.Option(min=0, help="The wait that is meant; the present one when absent.")
     ] = None,
-    wait: Wait = False,
-    timeout: Timeout = None,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Approve the start or the step that waits."""
@@ -84,12 +83,12 @@ abort = _verb(
 
 
 def goto(
-    deployment: Deployment,
+    deployment: DeploymentArgument,
     step: Annotated[int, typer.Argument(min=1, help="The step, counted from 1.", show_default=False)],
     *,
-    reason: Reason = None,
-    wait: Wait = False,
-    timeout: Timeout = None,
+    reason: ReasonOption = None,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Go to a step: back, or forward as far as no approval is passed over."""
@@ -102,10 +101,10 @@ def goto(
 
 
 def scale(
-    deployment: Deployment,
+    deployment: DeploymentArgument,
     replicas: Annotated[int, typer.Argument(min=1, help="How many there are to be.", show_default=False)],
     *,
-    reason: Reason = None,
+    reason: ReasonOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Have so many replicas of what serves; where it scales by load, no fewer. Refused where they have no room."""
@@ -113,12 +112,12 @@ def scale(
 
 
 def promote(
-    deployment: Deployment,
+    deployment: DeploymentArgument,
     *,
     full: Annotated[bool, typer.Option("--full", help="Go to 100% at once.")] = False,
-    reason: Reason = None,
-    wait: Wait = False,
-    timeout: Timeout = None,
+    reason: ReasonOption = None,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = None,
     as_json: AsJson = False,
 ) -> None:
     """End the present bake as passed."""
@@ -131,11 +130,11 @@ def promote(
 
 
 def retry(
-    deployment: Deployment,
+    deployment: DeploymentArgument,
     *,
-    reason: Reason = None,
-    wait: Wait = False,
-    timeout: Timeout = None,
+    reason: ReasonOption = None,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the analysis again that holds it; one that ended without success is deployed again, by a new deployment."""
@@ -149,11 +148,11 @@ def retry(
 
 
 def rollback(
-    deployment: Deployment,
+    deployment: DeploymentArgument,
     *,
-    reason: Reason = None,
-    wait: Wait = False,
-    timeout: Timeout = None,
+    reason: ReasonOption = None,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Undo a deployment: abort it while it runs; after its end deploy the version before it, by a new deployment."""
@@ -178,7 +177,7 @@ def _tell_of_another(answer: AnswerView, deployment: str, *, as_json: bool) -> N
 def _say(
     word: Callable[[HotSwap], AnswerView],
     *,
-    judge: Judge | None,
+    judge: ExitOf | None,
     timeout: timedelta | None,
     as_json: bool,
 ) -> AnswerView:

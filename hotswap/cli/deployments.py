@@ -7,7 +7,7 @@ import typer
 
 from hotswap.cli import dry_run, outcome
 from hotswap.cli.console import connect, err, out, show_json, show_table, table
-from hotswap.cli.options import AsJson, Timeout, Wait, check_timeout, json_object, moment
+from hotswap.cli.options import AsJson, TimeoutOption, WaitOption, check_timeout, json_object, moment
 from hotswap.cli.watch import follow, report
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment, OnConflict, Strategy
@@ -68,8 +68,8 @@ def deploy(
     only_look: Annotated[
         bool, typer.Option("--dry-run", help="Start nothing; show the steps, and what differs from what serves now.")
     ] = False,
-    wait: Wait = False,
-    timeout: Timeout = None,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Start a deployment and print its id; it goes on by itself. A dry run that would be refused exits with 1."""

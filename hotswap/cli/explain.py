@@ -1,12 +1,9 @@
 """`hotswap explain`: why a deployment is where it is, in the order of time, for a person at 3 a.m."""
 
 from collections.abc import Iterator
-from typing import Annotated
-
-import typer
 
 from hotswap.cli.console import connect, out, show_json
-from hotswap.cli.options import AsJson
+from hotswap.cli.options import AsJson, DeploymentArgument
 from hotswap.schemas.responses import (
     AnalysisView,
     ArmView,
@@ -16,10 +13,8 @@ from hotswap.schemas.responses import (
     RuledMetricView,
 )
 
-Deployment = Annotated[str, typer.Argument(help="The deployment's id.", show_default=False)]
 
-
-def explain(deployment: Deployment, *, as_json: AsJson = False) -> None:
+def explain(deployment: DeploymentArgument, *, as_json: AsJson = False) -> None:
     """Tell what was seen, judged and decided, by whom and why. Needs no worker: it reads what is stored."""
     with connect() as hotswap:
         told = hotswap.explain(deployment)

@@ -16,8 +16,10 @@ from hotswap.schemas.responses import AsyncInferenceView, BatchPredictionView, P
 
 INTERVAL_SECONDS = 0.5
 
-Wait = Annotated[bool, typer.Option("--wait", help="Wait for the answer; the exit code says whether there is one.")]
-Timeout = Annotated[
+AnswerWaitOption = Annotated[
+    bool, typer.Option("--wait", help="Wait for the answer; the exit code says whether there is one.")
+]
+AnswerTimeoutOption = Annotated[
     timedelta | None,
     typer.Option(parser=duration, metavar="DURATION", help="Wait no longer than this (PT5M, or seconds)."),
 ]
@@ -33,8 +35,8 @@ def infer(
     entity: Annotated[str | None, typer.Option(help="Whose request it is: keeps its version in a rollout.")] = None,
     tester: Annotated[bool, typer.Option("--tester", help="Ask the candidate, whatever its weight.")] = False,
     later: Annotated[bool, typer.Option("--async", help="Hand it in; `hotswap inference` tells the answer.")] = False,
-    wait: Wait = False,
-    timeout: Timeout = None,
+    wait: AnswerWaitOption = False,
+    timeout: AnswerTimeoutOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a model for a prediction, or for a batch of them."""
@@ -67,8 +69,8 @@ def inference(
         str, typer.Argument(help="The requestId of one that was asked with --async.", show_default=False)
     ],
     *,
-    wait: Wait = False,
-    timeout: Timeout = None,
+    wait: AnswerWaitOption = False,
+    timeout: AnswerTimeoutOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what became of a request that is answered later."""

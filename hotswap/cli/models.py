@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from hotswap.cli.console import connect, err, facts, out, show_json, show_table, table
-from hotswap.cli.options import AsJson, examples, json_object, moment
+from hotswap.cli.options import AsJson, ModelArgument, examples, json_object, moment
 from hotswap.domain.vocabulary import Environment, Framework, ModelType
 from hotswap.schemas.responses import RegistrationView, VersionView
 
@@ -29,8 +29,6 @@ app = typer.Typer(
     epilog=examples("hotswap models list", "hotswap models show fraud-detection"),
     no_args_is_help=True,
 )
-
-Model = Annotated[str, typer.Argument(help="The model's name or id.", show_default=False)]
 
 
 @app.command("list", epilog=LIST)
@@ -138,7 +136,7 @@ def register_and_show(
 
 @app.command(epilog=SHOW)
 def show(
-    model: Model,
+    model: ModelArgument,
     version: Annotated[str | None, typer.Argument(help="One version of it, in full.", show_default=False)] = None,
     *,
     as_json: AsJson = False,
@@ -184,7 +182,7 @@ def show(
 
 @app.command(epilog=HISTORY)
 def history(
-    model: Model,
+    model: ModelArgument,
     *,
     environment: Annotated[Environment | None, typer.Option(help="Only there.")] = None,
     at: Annotated[
@@ -219,7 +217,7 @@ def history(
 
 @app.command(epilog=LINEAGE)
 def lineage(
-    model: Model,
+    model: ModelArgument,
     version: Annotated[str, typer.Argument(help="Which version, or its alias.", show_default=False)],
     *,
     as_json: AsJson = False,

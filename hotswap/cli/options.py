@@ -51,9 +51,11 @@ def moment_or_duration(text: str) -> datetime | timedelta:
     return duration(text) if text.startswith("P") else moment(text)
 
 
+DeploymentArgument = Annotated[str, typer.Argument(help="The deployment's id.", show_default=False)]
+ModelArgument = Annotated[str, typer.Argument(help="The model's name or id.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for programs.")]
-Wait = Annotated[bool, typer.Option("--wait", help="Follow it to its end; the exit code says how it ended.")]
-Timeout = Annotated[
+WaitOption = Annotated[bool, typer.Option("--wait", help="Follow it to its end; the exit code says how it ended.")]
+TimeoutOption = Annotated[
     timedelta | None,
     typer.Option(
         parser=duration,

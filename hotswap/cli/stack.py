@@ -17,11 +17,11 @@ from hotswap.bootstrap.layout import Layout, StackError, locate
 from hotswap.cli.console import err, facts, out, show_json, show_table, table
 from hotswap.cli.options import AsJson, duration
 from hotswap.stack import lifecycle, part_holds
-from hotswap.stack.events import Event, receive
+from hotswap.stack.events import StackEvent, receive
 from hotswap.stack.lifecycle import Options
-from hotswap.stack.progress import Progress, urls
+from hotswap.stack.progress import StartProgress, urls
 
-Parts = Annotated[list[str], typer.Argument(help="Names as in `hotswap env --json`.", show_default=False)]
+PartsArgument = Annotated[list[str], typer.Argument(help="Names as in `hotswap env --json`.", show_default=False)]
 DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Where the stack keeps everything.", envvar="HOTSWAP_DATA_DIR", show_default=False),
@@ -63,7 +63,7 @@ def up(
         num_gpus=num_gpus,
         start_seconds=timeout.total_seconds(),
     )
-    shown = _Shown(layout, Progress(err if as_json else out), as_json=as_json)
+    shown = _Shown(layout, StartProgress(err if as_json else out), as_json=as_json)
     raise typer.Exit(_detached(options, shown) if detach else _foreground(options, shown))
 
 
@@ -79,7 +79,7 @@ def down(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 
 def stop(
-    parts: Parts,
+    parts: PartsArgument,
     *,
     kill: Annotated[bool, typer.Option("--kill", help="By SIGKILL, as a crash would.")] = False,
     data_dir: DataDir = None,
@@ -93,7 +93,7 @@ def stop(
         out.print(f"down, and kept down: {', '.join(parts)}; `hotswap start` ends it", markup=False, soft_wrap=True)
 
 
-def start(parts: Parts, *, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+def start(parts: PartsArgument, *, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Start parts that `hotswap stop` keeps down, and wait until they are ready."""
     part_holds.release(locate(data_dir), parts)
     if as_json:
@@ -162,12 +162,12 @@ def _exports(layout: Layout, state: lifecycle.State) -> str:
 class _Shown:
     """What a start shows: a line per event, and when all is ready where the stack is."""
 
-    def __init__(self, layout: Layout, progress: Progress, *, as_json: bool) -> None:
+    def __init__(self, layout: Layout, progress: StartProgress, *, as_json: bool) -> None:
         self._layout = layout
         self._as_json = as_json
         self.progress = progress
 
-    def event(self, event: Event) -> None:
+    def event(self, event: StackEvent) -> None:
         was_ready = self.progress.ready
         self.progress.show(event)
         if self.progress.ready and not was_ready:

@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 
 Token = Annotated[str, typer.Argument(help="Its name or id.", show_default=False)]
-Reason = Annotated[str | None, typer.Option(help="Why; the audit log keeps it.", show_default=False)]
+TokenReasonOption = Annotated[str | None, typer.Option(help="Why; the audit log keeps it.", show_default=False)]
 
 
 @app.command(epilog=CREATE)
@@ -40,7 +40,7 @@ def create(
         timedelta | None,
         typer.Option(parser=duration, metavar="DURATION", help="At most P366D.", show_default="P90D"),
     ] = None,
-    reason: Reason = None,
+    reason: TokenReasonOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a service token. It goes to stdout, this once, and is kept nowhere."""
@@ -85,7 +85,7 @@ def rotate(
             parser=duration, metavar="DURATION", help="For how long the present secret counts.", show_default="P1D"
         ),
     ] = None,
-    reason: Reason = None,
+    reason: TokenReasonOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Give a token another secret, shown this once; the present one counts for another day."""
@@ -94,7 +94,7 @@ def rotate(
 
 
 @app.command(epilog=REVOKE)
-def revoke(token: Token, *, reason: Reason = None, as_json: AsJson = False) -> None:
+def revoke(token: Token, *, reason: TokenReasonOption = None, as_json: AsJson = False) -> None:
     """Take a token back: what it was exchanged for ends within ten minutes."""
     with connect() as hotswap:
         revoked = hotswap.revoke_token(token, reason=reason)

@@ -5,22 +5,21 @@ from typing import Annotated
 import typer
 
 from hotswap.cli.console import connect, err, out, show_json, show_table, table
-from hotswap.cli.options import AsJson
+from hotswap.cli.options import AsJson, ModelArgument
 from hotswap.schemas.responses import VersionValidationView
 
-Model = Annotated[str, typer.Argument(help="The model's name or id.", show_default=False)]
-Version = Annotated[str, typer.Argument(help="Which version, or its alias.", show_default=False)]
+VersionArgument = Annotated[str, typer.Argument(help="Which version, or its alias.", show_default=False)]
 
 
-def validation(model: Model, version: Version, *, as_json: AsJson = False) -> None:
+def validation(model: ModelArgument, version: VersionArgument, *, as_json: AsJson = False) -> None:
     """Show what validation last said of a version, one row per check."""
     with connect() as hotswap:
         _show(hotswap.validation(model, version), as_json=as_json)
 
 
 def override(
-    model: Model,
-    version: Version,
+    model: ModelArgument,
+    version: VersionArgument,
     *,
     reason: Annotated[str | None, typer.Option(help="Why it may pass; kept and audited.", show_default=False)] = None,
     check: Annotated[

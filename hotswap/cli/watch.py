@@ -19,7 +19,7 @@ from rich.text import Text
 
 from hotswap.cli import outcome
 from hotswap.cli.console import connect, err, facts, out, show_json, table
-from hotswap.cli.options import AsJson, Timeout
+from hotswap.cli.options import AsJson, TimeoutOption
 from hotswap.client import ApiError, HotSwap
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.schemas.responses import ArmView, DeploymentView, StepState, StepView, VerdictView
@@ -41,7 +41,7 @@ _MARK = {StepState.DONE: "done", StepState.CURRENT: "now", StepState.WAITING: ""
 def watch(
     deployment: Annotated[str, typer.Argument(help="The deployment's id.", show_default=False)],
     *,
-    timeout: Timeout = None,
+    timeout: TimeoutOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Follow a deployment to its end. With --json one document per change."""

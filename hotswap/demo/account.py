@@ -10,7 +10,7 @@ from itertools import pairwise
 from scipy.stats import binom
 
 from hotswap.demo.history import WeightChange
-from hotswap.demo.traffic import Answer
+from hotswap.demo.traffic import DemoAnswer
 from hotswap.domain.traffic import TOTAL_WEIGHT
 
 CONFIDENCE = 0.9999
@@ -42,7 +42,9 @@ class Split:
         return self.requests > 0 and self.lowest <= self.candidate <= self.highest
 
 
-def splits(answers: Sequence[Answer], changes: Sequence[WeightChange], *, candidate: str, end: float) -> list[Split]:
+def splits(
+    answers: Sequence[DemoAnswer], changes: Sequence[WeightChange], *, candidate: str, end: float
+) -> list[Split]:
     """One split per forward change; `end` (Unix time, seconds) ends the last."""
     found = []
     for change, until in pairwise([*((each, each.asked_at) for each in changes), (None, end)]):
@@ -56,12 +58,12 @@ def splits(answers: Sequence[Answer], changes: Sequence[WeightChange], *, candid
     return found
 
 
-def failures(answers: Sequence[Answer], *, broken: str) -> list[Answer]:
+def failures(answers: Sequence[DemoAnswer], *, broken: str) -> list[DemoAnswer]:
     """Answers other than 2xx, missing ones included, but for those that carry the broken version's mark."""
     return [answer for answer in answers if not answer.succeeded and answer.version != broken]
 
 
-def errors_of(answers: Sequence[Answer], version: str) -> list[Answer]:
+def errors_of(answers: Sequence[DemoAnswer], version: str) -> list[DemoAnswer]:
     """What a version failed: by the mark of what the stable answered in its place, and what reached a client."""
     return [
         answer
@@ -70,7 +72,7 @@ def errors_of(answers: Sequence[Answer], version: str) -> list[Answer]:
     ]
 
 
-def rollback_seconds(answers: Sequence[Answer], changes: Sequence[WeightChange], *, broken: str) -> float | None:
+def rollback_seconds(answers: Sequence[DemoAnswer], changes: Sequence[WeightChange], *, broken: str) -> float | None:
     """From the broken version's first error to its verified 0; None where either is missing."""
     errors = errors_of(answers, broken)
     withdrawn = [change for change in changes if change.activity == "withdraw_candidate"]
@@ -79,7 +81,7 @@ def rollback_seconds(answers: Sequence[Answer], changes: Sequence[WeightChange],
     return withdrawn[0].verified_at - min(error.answered_at for error in errors)
 
 
-def longest_silence(answers: Sequence[Answer], *, begun: float, ended: float) -> float:
+def longest_silence(answers: Sequence[DemoAnswer], *, begun: float, ended: float) -> float:
     """Return for how many seconds at most no client was answered between two instants (Unix time, seconds)."""
     instants = [begun, *sorted(answer.answered_at for answer in answers), ended]
     return max(later - earlier for earlier, later in pairwise(instants))

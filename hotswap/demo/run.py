@@ -25,7 +25,7 @@ from hotswap.demo import account
 from hotswap.demo.account import Claim, Split
 from hotswap.demo.history import WeightChange, weight_changes
 from hotswap.demo.models import TrainedModels, train
-from hotswap.demo.traffic import TIMEOUT_SECONDS, Answer, Traffic
+from hotswap.demo.traffic import TIMEOUT_SECONDS, DemoAnswer, Traffic
 from hotswap.domain.ids import deployment_workflow_id
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment
@@ -227,7 +227,7 @@ def _ended(errors: int, rollback: float | None) -> str:
     return f"{errors} errors, withdrawn {rollback:.2f} s after the first"
 
 
-def _told(failed: list[Answer]) -> str:
+def _told(failed: list[DemoAnswer]) -> str:
     """How many, and the first of them."""
     if not failed:
         return "none failed"

@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DemoAnswer:
     """`status` 0 is an answer that never came. Times are Unix time in seconds; `version` is who is marked to answer.
 
     `fallback_from` is the candidate's version that failed it, where the stable answered. `request_id` is what a
@@ -55,7 +55,7 @@ class Traffic:
         pause: float = PAUSE_SECONDS,
         ask_again_after: float | None = None,
     ) -> None:
-        self.answers: list[Answer] = []
+        self.answers: list[DemoAnswer] = []
         self._clients = clients
         self._pause = pause
         self._url = f"{url}/api/v1/inference/{model}"
@@ -89,13 +89,13 @@ class Traffic:
             self.answers.append(answer)
             await asyncio.sleep(self._pause)
 
-    async def _ask_once(self, client: httpx.AsyncClient, body: dict[str, list[float]]) -> Answer:
+    async def _ask_once(self, client: httpx.AsyncClient, body: dict[str, list[float]]) -> DemoAnswer:
         asked_at = time.time()
         try:
             answer = await client.post(self._url, json=body)
         except httpx.HTTPError as error:
-            return Answer(asked_at, time.time(), 0, None, repr(error))
-        marked = Answer(
+            return DemoAnswer(asked_at, time.time(), 0, None, repr(error))
+        marked = DemoAnswer(
             asked_at,
             time.time(),
             answer.status_code,

@@ -15,13 +15,13 @@ from hotswap.domain.analysis import JudgeName, Metric
 from hotswap.domain.auditing import AuditAction, AuditActions
 from hotswap.domain.backtest import BacktestReport, summarised
 from hotswap.domain.deployments import Deployment
-from hotswap.domain.history import Analysis, Event, Record
+from hotswap.domain.history import Analysis, DeploymentEvent, Record
 from hotswap.domain.verbs import BACKTEST, START
 from hotswap.domain.verdict import MetricResult
 from hotswap.schemas.responses import AnalysisView, ExplanationView, HappeningKind, HappeningView, RuledMetricView
 from hotswap.schemas.strategy import CanaryConfig
 
-Rules = Mapping[tuple[str, JudgeName], Metric]
+MetricRules = Mapping[tuple[str, JudgeName], Metric]
 """What metrics are judged by, by name and judge: a first version's by other judges than those of the next."""
 
 _WAITS = {START: "the start", BACKTEST: "what its backtest has found"}
@@ -49,7 +49,7 @@ def explanation_view(deployment: Deployment, record: Record) -> ExplanationView:
     )
 
 
-def _is_beside(event: Event, deployment: Deployment) -> bool:
+def _is_beside(event: DeploymentEvent, deployment: Deployment) -> bool:
     """Routes are told as weights, what was about to be said as what came of it, and a backtest by its report."""
     if event.action == AuditAction.BACKTEST:
         return deployment.backtest is not None
@@ -64,7 +64,7 @@ def _backtest(report: BacktestReport) -> HappeningView:
     )
 
 
-def _happening(event: Event, record: Record) -> HappeningView:
+def _happening(event: DeploymentEvent, record: Record) -> HappeningView:
     if (status := AuditActions.STATUS.about(event.action)) is not None:
         reason = event.after.get("reason")
         what = status + (f" ({reason})" if reason else "")
@@ -90,11 +90,11 @@ def _happening(event: Event, record: Record) -> HappeningView:
     )
 
 
-def _asked(event: Event) -> str | None:
+def _asked(event: DeploymentEvent) -> str | None:
     return ", ".join(f"{name} {value}" for name, value in event.after.items() if value is not None) or None
 
 
-def _followers(record: Record) -> Iterable[Event | None]:
+def _followers(record: Record) -> Iterable[DeploymentEvent | None]:
     """Of each analysis the first decision after its begin and before the next one: a status, or another weight."""
     for analysis, later in zip_longest(record.analyses, record.analyses[1:]):
         end = later.begun_at if later is not None else float("inf")
@@ -108,14 +108,14 @@ def _followers(record: Record) -> Iterable[Event | None]:
         )
 
 
-def _decides(event: Event, *, weight: int) -> bool:
+def _decides(event: DeploymentEvent, *, weight: int) -> bool:
     """Verifying its own weight is what an analysis begins with, not what came of it."""
     if event.action == AuditAction.WEIGHT_VERIFIED:
         return bool(event.after["weight"] != weight)
     return AuditActions.STATUS.about(event.action) is not None
 
 
-def _analysis(analysis: Analysis, follower: Event | None, rules: Rules) -> HappeningView:
+def _analysis(analysis: Analysis, follower: DeploymentEvent | None, rules: MetricRules) -> HappeningView:
     verdict = analysis.verdict
     # What is still watched for harm after it has led to something is judged later than that.
     at = analysis.judged_at if follower is None else min(analysis.judged_at, follower.at)
@@ -144,7 +144,7 @@ def _analysis(analysis: Analysis, follower: Event | None, rules: Rules) -> Happe
     )
 
 
-def _told(event: Event) -> str:
+def _told(event: DeploymentEvent) -> str:
     what = AuditActions.STATUS.about(event.action) or event.action
     if event.action == AuditAction.WEIGHT_VERIFIED:
         what = f"goes on to {event.after['weight'] / 100:g}%"
@@ -163,7 +163,7 @@ def _metric(result: MetricResult, rule: Metric | None) -> RuledMetricView:
     )
 
 
-def _rules(deployment: Deployment) -> Rules:
+def _rules(deployment: Deployment) -> MetricRules:
     try:
         config = CanaryConfig.model_validate(deployment.strategy_config)
     except ValidationError:  # written by a version of HotSwap whose configuration was another

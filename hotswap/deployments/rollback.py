@@ -69,7 +69,7 @@ class WayBack:
 
 
 @dataclass(frozen=True, slots=True)
-class AlertRollbacks:
+class MonitorRollbacks:
     """Implements `hotswap.ports.Rollbacks`."""
 
     way_back: WayBack

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hotswap.domain.concurrent import Concurrent, ReferenceBudget
-from hotswap.domain.proxies import Answered
+from hotswap.domain.proxies import AnswerCounts
 from hotswap.domain.traffic import Counts
 
 LATENCY_FLOOR_MS = 1.0
@@ -248,11 +248,11 @@ class Checkpoint:
 
     at: float
     judges: bytes
-    answered: Answered = field(default_factory=Answered)
+    answered: AnswerCounts = field(default_factory=AnswerCounts)
 
 
 @dataclass(frozen=True, slots=True)
-class Bake:
+class BakeRecord:
     """One analysis of one step: from `begun_at` (when its weight was verified) on, what was seen, in order.
 
     A step that is analysed again has one more. `weight` is in hundredths of a percent, `reference` what the stable had

@@ -69,7 +69,7 @@ class RecordedRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedSample:
     """What there is to ask again. `reason` says why there is nothing, where that is not for want of requests."""
 
     requests: tuple[RecordedRequest, ...] = ()
@@ -127,7 +127,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedRequest:
     """One request and the replies to it: the first was alone, those after it came among others at the same time.
 
     The stable may have none, where it can't be reached. What the candidate has failed alone was asked of both `again`,
@@ -137,7 +137,7 @@ class Asked:
     request: RecordedRequest
     candidate: tuple[Reply, ...]
     stable: tuple[Reply, ...] = ()
-    again: tuple["Asked", ...] = ()
+    again: tuple["AskedRequest", ...] = ()
 
     @property
     def is_candidates_failure(self) -> bool:
@@ -179,7 +179,7 @@ def leaves(value: Any) -> list[Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class ReplyTally:
     """How many of how many; `at_least` is the share that the evidence shows, not the share that was seen."""
 
     hits: int = 0
@@ -192,7 +192,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class DifferingPart:
     """A part of the requests or their rows: a field, a kind of failure, a class, a slice; with some request ids."""
 
     name: str
@@ -229,15 +229,15 @@ class BacktestReport:
     found: int = 0
     callers: int = 0
     left_out: int = 0
-    refusals: Tally = Tally()
-    refused_fields: tuple[Part, ...] = ()
-    failures: Tally = Tally()
-    failure_kinds: tuple[Part, ...] = ()
-    disagreements: Tally = Tally()
+    refusals: ReplyTally = ReplyTally()
+    refused_fields: tuple[DifferingPart, ...] = ()
+    failures: ReplyTally = ReplyTally()
+    failure_kinds: tuple[DifferingPart, ...] = ()
+    disagreements: ReplyTally = ReplyTally()
     tolerance: float | None = None
     disagreeing: tuple[str, ...] = ()
-    classes: tuple[Part, ...] = ()
-    slices: tuple[Part, ...] = ()
+    classes: tuple[DifferingPart, ...] = ()
+    slices: tuple[DifferingPart, ...] = ()
     collapse: str | None = None
     shift: str | None = None
     timings: tuple[Timing, ...] = ()
@@ -321,7 +321,7 @@ def findings(report: BacktestReport) -> tuple[str, ...]:
     return (*found, *map(_timing, report.timings))
 
 
-def _part(part: Part) -> str:
+def _part(part: DifferingPart) -> str:
     such_as = f", such as {', '.join(part.examples)}" if part.examples else ""
     return f"{part.name}: {part.hits} of {part.of}{such_as}"
 
@@ -356,10 +356,10 @@ def _differences(report: BacktestReport, limits: BacktestLimits) -> list[str]:
     return found
 
 
-def _over(tally: Tally, limit: float, setting: str) -> str:
+def _over(tally: ReplyTally, limit: float, setting: str) -> str:
     return f"{tally.hits} of {tally.of} (evidence for more than {tally.at_least:.1%}; `{setting}` is {limit:.4g})"
 
 
-def _parts(parts: tuple[Part, ...]) -> str:
+def _parts(parts: tuple[DifferingPart, ...]) -> str:
     told = [f"{each.name} {each.hits}" + (f" (request {each.examples[0]})" if each.examples else "") for each in parts]
     return f": {', '.join(told)}" if told else ""

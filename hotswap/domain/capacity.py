@@ -59,7 +59,7 @@ def taken_back(weight: int, share: int, *, hold: bool) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Readiness:
+class ReplicaReadiness:
     """Replicas of an application: `wanted` now, `ready` of those that are known to answer, `full` for all traffic."""
 
     ready: int

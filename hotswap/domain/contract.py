@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hotswap.domain.inclusion import Comparison, Gap, listed, text
+from hotswap.domain.inclusion import Gap, SchemaComparison, listed, text
 from hotswap.domain.schemas import Schema, same
-from hotswap.domain.validation import Check, CheckName
+from hotswap.domain.validation import CheckName, ValidationCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +36,20 @@ MOST_CHANGES = 20
 MOST_TOLD = 5
 
 
-def kept(contract: Contract | None, input_schema: Schema, output_schema: Schema) -> Check:
+def kept(contract: Contract | None, input_schema: Schema, output_schema: Schema) -> ValidationCheck:
     """Whether a candidate of these schemas keeps the contract of what serves: a row of its validation report."""
     if contract is None:
-        return Check(CheckName.CONTRACT, None, "nothing serves there yet that clients could rely on")
+        return ValidationCheck(CheckName.CONTRACT, None, "nothing serves there yet that clients could rely on")
     found = narrowing(contract_changes(contract.input_schema, input_schema, contract.output_schema, output_schema))
     if found is None:
-        return Check(CheckName.CONTRACT, True, f"takes and answers what {contract.version} does, which serves")
+        return ValidationCheck(
+            CheckName.CONTRACT, True, f"takes and answers what {contract.version} does, which serves"
+        )
     if contract.may_narrow:
-        return Check(CheckName.CONTRACT, True, f"narrower than {contract.version}, which serves, as accepted: {found}")
-    return Check(
+        return ValidationCheck(
+            CheckName.CONTRACT, True, f"narrower than {contract.version}, which serves, as accepted: {found}"
+        )
+    return ValidationCheck(
         CheckName.CONTRACT,
         False,
         f"narrower than {contract.version}, which serves: {found}; where clients are ready for that, deploy it with "
@@ -96,13 +100,13 @@ def narrowing(changes: Iterable[ContractChange]) -> str | None:
     return "; ".join([*told[:MOST_TOLD], *more]) or None
 
 
-_TAKING = Comparison(
+_TAKING = SchemaComparison(
     part="the stable takes",
     whole="the candidate takes",
     lacks="the candidate requires {names}, which the stable does without",
     unknown="the stable takes {names}, which the candidate doesn't know",
 )
-_ANSWERING = Comparison(
+_ANSWERING = SchemaComparison(
     part="the candidate answers",
     whole="the stable answers",
     lacks="the stable always answers {names}, the candidate doesn't",

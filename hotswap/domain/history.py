@@ -8,7 +8,7 @@ from hotswap.domain.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class DeploymentEvent:
     """An audit event of the deployment."""
 
     at: datetime
@@ -44,6 +44,6 @@ class Approved:
 class Record:
     """Each in the order in which it happened."""
 
-    events: tuple[Event, ...]
+    events: tuple[DeploymentEvent, ...]
     analyses: tuple[Analysis, ...]
     approvals: tuple[Approved, ...]

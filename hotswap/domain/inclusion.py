@@ -49,7 +49,7 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class SchemaComparison:
     """Whether each value of a schema (the part) is one of another (the whole), and in which words that is told."""
 
     part: str

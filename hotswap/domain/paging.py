@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
-Key = tuple[Any, ...]
+PageKey = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,7 @@ class Window:
 
     limit: int = 50
     offset: int = 0
-    after: Key | None = None
+    after: PageKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Listing(Generic[Item]):
 
     items: tuple[Item, ...]
     total: int
-    next: Key | None = None
+    next: PageKey | None = None
 
 
 FIRST = Window()

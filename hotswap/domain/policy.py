@@ -12,7 +12,7 @@ from enum import StrEnum
 from hotswap.domain.analysis import NoVerdict
 from hotswap.domain.baking import extended
 from hotswap.domain.fleet import Fleet, Scale, Shift, Stuck
-from hotswap.domain.strategy import OnLimit, OnNoVerdict, Pause, Rules, Step
+from hotswap.domain.strategy import OnLimit, OnNoVerdict, Rules, Step, StepPause
 from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.verdict import Outcome, Reason, Verdict
 
@@ -278,7 +278,7 @@ def _without_verdict(rollout: Rollout, verdict: Verdict, *, now: float) -> Actio
     return RollBack(reason, said)
 
 
-def _hold(rollout: Rollout, why: HoldReason, pause: Pause, message: str, *, now: float) -> Action:
+def _hold(rollout: Rollout, why: HoldReason, pause: StepPause, message: str, *, now: float) -> Action:
     since = rollout.held_since if rollout.hold is why and rollout.held_since is not None else now
     if pause.limit_seconds is None:
         return Hold(why, None, message)

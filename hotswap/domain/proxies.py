@@ -82,7 +82,7 @@ class Arms:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnswerCounts:
     """What both arms have answered at all proxies since the step's weight was verified, up to `marks`.
 
     `marks` are each proxy's own counts in its newest report: what its next one has more is what came since.
@@ -91,7 +91,7 @@ class Answered:
     total: Arms = Arms()
     marks: dict[str, Arms] = field(default_factory=dict)
 
-    def at(self, now: Mapping[str, Arms]) -> "Answered":
+    def at(self, now: Mapping[str, Arms]) -> "AnswerCounts":
         """By these counts of each proxy.
 
         A proxy that wasn't there before adds what comes from now on, since nobody knows how much of its counts is from
@@ -102,7 +102,7 @@ class Answered:
             before = self.marks.get(proxy)
             if before is not None and not counts.has_shrunk(before):
                 total += counts - before
-        return Answered(total, self.marks | dict(now))
+        return AnswerCounts(total, self.marks | dict(now))
 
 
 def counts_of(reports: Sequence[ProxyReport], *, candidate: str, stable: str) -> dict[str, Arms]:
@@ -112,19 +112,19 @@ def counts_of(reports: Sequence[ProxyReport], *, candidate: str, stable: str) ->
     }
 
 
-def begun(now: Mapping[str, Arms], *, baseline: Arms, proxies: Collection[str]) -> Answered | None:
+def begun(now: Mapping[str, Arms], *, baseline: Arms, proxies: Collection[str]) -> AnswerCounts | None:
     """What was answered by a step's first look; `baseline` is what `proxies` had counted together when they confirmed.
 
     None where they have counted less by now: then a report is from before. Where one of them isn't there any more,
     nobody knows its part of the baseline, and what is answered counts from now on.
     """
     if not all(proxy in now for proxy in proxies):
-        return Answered(marks=dict(now))
+        return AnswerCounts(marks=dict(now))
     total = sum((now[proxy] for proxy in proxies), Arms())
-    return None if total.has_shrunk(baseline) else Answered(total - baseline, dict(now))
+    return None if total.has_shrunk(baseline) else AnswerCounts(total - baseline, dict(now))
 
 
-def gone_on(now: Mapping[str, Arms], *, checkpoint: Answered | None, last: Arms) -> Answered:
+def gone_on(now: Mapping[str, Arms], *, checkpoint: AnswerCounts | None, last: Arms) -> AnswerCounts:
     """What was answered by the first look of a watch that goes on from `last`, the look before it.
 
     The checkpoint may be some seconds older than that look. Where a proxy has left since then, or there is no
@@ -132,4 +132,4 @@ def gone_on(now: Mapping[str, Arms], *, checkpoint: Answered | None, last: Arms)
     """
     if checkpoint is not None and not (answered := checkpoint.at(now)).total.has_shrunk(last):
         return answered
-    return Answered(last, dict(now))
+    return AnswerCounts(last, dict(now))

@@ -16,7 +16,7 @@ class OnLimit(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class StepPause:
     """A wait for a person. Without a limit (seconds) it waits for as long as it takes."""
 
     limit_seconds: float | None = None
@@ -34,7 +34,7 @@ class OnNoVerdict(StrEnum):
 class Rules:
     """What a strategy does where its steps don't say: one for the whole rollout."""
 
-    pause: Pause = field(default_factory=Pause)
+    pause: StepPause = field(default_factory=StepPause)
     """Of a pause that a person asked for, and of a hold."""
     on_no_verdict: OnNoVerdict = OnNoVerdict.ROLLBACK
 
@@ -53,7 +53,7 @@ class Step:
     bake_seconds: float
     deadline_seconds: float
     judged: bool = True
-    pause: Pause | None = None
+    pause: StepPause | None = None
     candidate_replicas: int | None = None
     is_first: bool = False
 

@@ -42,7 +42,7 @@ class CheckOutcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class ValidationCheck:
     """One row of a validation report. `passed` None says that the check does not apply, and the detail says why."""
 
     name: str
@@ -67,10 +67,10 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class ValidationReport:
-    checks: tuple[Check, ...]
+    checks: tuple[ValidationCheck, ...]
     override: Override | None = None
 
-    def with_check(self, check: Check) -> "ValidationReport":
+    def with_check(self, check: ValidationCheck) -> "ValidationReport":
         """The report with this row in the place of the one of its name."""
         return replace(self, checks=tuple(check if each.name == check.name else each for each in self.checks))
 
@@ -80,11 +80,11 @@ class ValidationReport:
         return any(check.passed for check in self.checks) and not self.failures
 
     @property
-    def failures(self) -> tuple[Check, ...]:
+    def failures(self) -> tuple[ValidationCheck, ...]:
         """What stands against the version: failed, and not let pass."""
         return tuple(check for check in self.checks if check.passed is False and not self.is_overridden(check))
 
-    def is_overridden(self, check: Check) -> bool:
+    def is_overridden(self, check: ValidationCheck) -> bool:
         return (
             self.override is not None
             and check.passed is False
@@ -93,9 +93,9 @@ class ValidationReport:
         )
 
 
-def completed(checks: Iterable[Check]) -> ValidationReport:
+def completed(checks: Iterable[ValidationCheck]) -> ValidationReport:
     """The report of these rows, in order; a check that wasn't made says which failure kept it from being made."""
     made = {check.name: check for check in checks}
     failed = next((check.name for check in made.values() if check.passed is False), None)
     why = f"not looked at, since this failed: {failed}" if failed is not None else "not looked at"
-    return ValidationReport(tuple(made.get(name) or Check(name, None, why) for name in CheckName))
+    return ValidationReport(tuple(made.get(name) or ValidationCheck(name, None, why) for name in CheckName))

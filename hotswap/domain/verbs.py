@@ -65,10 +65,10 @@ class NoEffect:
     why: str
 
 
-Answer = Effect | NoEffect
+VerbResult = Effect | NoEffect
 
 
-def approve(now: Situation, *, step: int | None, objection: str | None = None) -> Answer:
+def approve(now: Situation, *, step: int | None, objection: str | None = None) -> VerbResult:
     """`step` is the wait that is meant, None for the one that waits now: a late or doubled approval opens no other.
 
     `objection` is why who approves may not (`hotswap/domain/approval.py`).
@@ -83,7 +83,7 @@ def approve(now: Situation, *, step: int | None, objection: str | None = None) -
     return Effect(replace(now.requests, approved=waiting), f"{_wait(waiting)} is approved")
 
 
-def reject(now: Situation, *, because: str) -> Answer:
+def reject(now: Situation, *, because: str) -> VerbResult:
     """`because` becomes the message that the deployment ends with."""
     waiting = now.waiting_step
     if waiting is None or now.is_over:
@@ -93,13 +93,13 @@ def reject(now: Situation, *, because: str) -> Answer:
     return Effect(_aborting(now.requests, RollBack(Reason.REJECTED, because)), effect)
 
 
-def abort(now: Situation, cause: RollBack) -> Answer:
+def abort(now: Situation, cause: RollBack) -> VerbResult:
     if now.status in OVER:
         return NoEffect(f"it is {now.status} already")
     return Effect(_aborting(now.requests, cause), "all traffic is taken from the candidate")
 
 
-def pause(now: Situation) -> Answer:
+def pause(now: Situation) -> VerbResult:
     if now.is_over:
         return NoEffect("it goes back or has ended, and steps no more")
     if now.requests.pause:
@@ -113,7 +113,7 @@ def pause(now: Situation) -> Answer:
     return NoEffect(f"it is {now.status} and steps no more")
 
 
-def resume(now: Situation) -> Answer:
+def resume(now: Situation) -> VerbResult:
     if now.requests.pause and not now.is_over:
         return Effect(replace(now.requests, pause=False), "it goes on; the present step begins anew")
     if now.hold is not None:
@@ -121,7 +121,7 @@ def resume(now: Situation) -> Answer:
     return NoEffect("it isn't paused")
 
 
-def promote(now: Situation) -> Answer:
+def promote(now: Situation) -> VerbResult:
     """End the present bake as passed. It passes over no approval: that is somebody else's word."""
     rollout = now.rollout
     if not _steps(now) or rollout is None:
@@ -133,7 +133,7 @@ def promote(now: Situation) -> Answer:
     return Effect(Requests(promote=True), "the present bake ends as passed")
 
 
-def promote_full(now: Situation) -> Answer:
+def promote_full(now: Situation) -> VerbResult:
     rollout = now.rollout
     if not _steps(now) or rollout is None:
         return NoEffect("there is no bake to end")
@@ -143,7 +143,7 @@ def promote_full(now: Situation) -> Answer:
     return Effect(Requests(promote_full=True), "it goes to 100%")
 
 
-def go_to(now: Situation, *, step: int) -> Answer:
+def go_to(now: Situation, *, step: int) -> VerbResult:
     """`step` counts from 1."""
     rollout = now.rollout
     if not _steps(now) or rollout is None:
@@ -160,7 +160,7 @@ def go_to(now: Situation, *, step: int) -> Answer:
     return Effect(Requests(go_to=step - 1), f"it goes to step {step}, {rollout.steps[step - 1].weight / 100:g}%")
 
 
-def retry(now: Situation) -> Answer:
+def retry(now: Situation) -> VerbResult:
     if now.hold is HoldReason.NO_VERDICT and not now.is_over:
         return Effect(Requests(retry=True), "the analysis of the present step runs again")
     if now.is_over:
@@ -168,7 +168,7 @@ def retry(now: Situation) -> Answer:
     return NoEffect("no analysis of it has failed")
 
 
-def scale(now: Situation) -> Answer:
+def scale(now: Situation) -> VerbResult:
     """Never of what is under way: its replicas follow its weights, and were promised to it as a whole."""
     if now.is_over:
         return NoEffect(f"it is {now.status}; what serves is scaled by `hotswap scale`")

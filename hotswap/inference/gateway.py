@@ -23,7 +23,7 @@ _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class GatewayAnswer:
     """A prediction, or the error that asking again would only bring again."""
 
     is_prediction: bool
@@ -40,7 +40,7 @@ class InferenceGateway:
     async def aclose(self) -> None:
         await self._http.aclose()
 
-    async def ask(self, request_id: str, path: str, body: str, headers: Mapping[str, str]) -> Answer:
+    async def ask(self, request_id: str, path: str, body: str, headers: Mapping[str, str]) -> GatewayAnswer:
         """POST to a path below `/api/v1/inference`. Raises Unavailable where it should be asked again.
 
         That is AnswerLost where a replica may have seen it: its record tells, once it is written.
@@ -63,4 +63,4 @@ class InferenceGateway:
             raise AnswerLost(f"the gateway answers more than {MOST_PREDICTION_BYTES} bytes")
         if answer.status_code in _AGAIN:
             raise Unavailable(f"the gateway answers {answer.status_code}")
-        return Answer(answer.is_success, answer.text)
+        return GatewayAnswer(answer.is_success, answer.text)

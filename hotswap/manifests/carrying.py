@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from hotswap.client import HotSwap
-from hotswap.manifests.planning import Action, Change, Plan
+from hotswap.manifests.planning import Plan, PlannedAction, PlannedChange
 from hotswap.schemas.responses import RegistrationView
 
 
-def carry_out(hotswap: HotSwap, plan: Plan) -> Iterator[tuple[Change, str | None]]:
+def carry_out(hotswap: HotSwap, plan: Plan) -> Iterator[tuple[PlannedChange, str | None]]:
     """Each change when it is done; of a deployment its id, which goes on by itself.
 
     Raises:
@@ -22,10 +22,10 @@ def carry_out(hotswap: HotSwap, plan: Plan) -> Iterator[tuple[Change, str | None
     for (action, model), together in groupby(plan.changes, key=lambda change: (change.action, change.model)):
         changes = list(together)
         match action:
-            case Action.CHANGE:
+            case PlannedAction.CHANGE:
                 hotswap.change_model(model, {name: value for each in changes for name, value in each.call.items()})
                 yield from ((each, None) for each in changes)
-            case Action.MONITOR:
+            case PlannedAction.MONITOR:
                 hotswap.change_monitoring(model, {name: value for each in changes for name, value in each.call.items()})
                 yield from ((each, None) for each in changes)
             case _:
@@ -33,22 +33,22 @@ def carry_out(hotswap: HotSwap, plan: Plan) -> Iterator[tuple[Change, str | None
                     yield change, _do(hotswap, change)
 
 
-def _do(hotswap: HotSwap, change: Change) -> str | None:
+def _do(hotswap: HotSwap, change: PlannedChange) -> str | None:
     match change.action:
-        case Action.REGISTER:
+        case PlannedAction.REGISTER:
             _register(hotswap, change)
-        case Action.ALIAS if change.after is None:
+        case PlannedAction.ALIAS if change.after is None:
             hotswap.take_alias(change.model, change.target)
-        case Action.ALIAS:
+        case PlannedAction.ALIAS:
             hotswap.give_alias(change.model, change.target, change.after)
-        case Action.DEPLOY:
+        case PlannedAction.DEPLOY:
             return hotswap.deploy(change.model, **change.call).deployment_id
-        case Action.CHANGE | Action.MONITOR:
+        case PlannedAction.CHANGE | PlannedAction.MONITOR:
             raise AssertionError("those of one model are done together")
     return None
 
 
-def _register(hotswap: HotSwap, change: Change) -> None:
+def _register(hotswap: HotSwap, change: PlannedChange) -> None:
     body = dict(change.call)
     seen = hotswap.register_model(
         change.model,

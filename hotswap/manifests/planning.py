@@ -27,7 +27,7 @@ _OF_A_VERSION = (
 )
 
 
-class Action(StrEnum):
+class PlannedAction(StrEnum):
     REGISTER = "register"
     CHANGE = "change"
     ALIAS = "alias"
@@ -46,10 +46,10 @@ class Actual:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PlannedChange:
     """One thing to do: `target` is a version, a field, an alias or an environment; `call` what the API is told."""
 
-    action: Action
+    action: PlannedAction
     model: str
     target: str
     before: Any
@@ -61,14 +61,14 @@ class Change:
 class Plan:
     """In the order in which it is done. With a problem none of it is; `under_way` needs nothing but time."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[PlannedChange, ...]
     problems: tuple[str, ...] = ()
     under_way: tuple[str, ...] = ()
 
 
 def plan(wanted: Sequence[Manifest], actual: Mapping[str, Actual], *, again: bool = False) -> Plan:
     """`actual` has every model by name. With `again` a version may go where it was taken back from."""
-    changes: list[Change] = []
+    changes: list[PlannedChange] = []
     problems: list[str] = []
     under_way: list[str] = []
     for manifest in wanted:
@@ -78,13 +78,13 @@ def plan(wanted: Sequence[Manifest], actual: Mapping[str, Actual], *, again: boo
         problems += one.problems()
         for environment, serving in manifest.environments.items():
             match one.deployment(environment, serving, again=again):
-                case Change() as change:
+                case PlannedChange() as change:
                     changes.append(change)
                 case _Refused(why):
                     problems.append(why)
                 case _UnderWay(what):
                     under_way.append(what)
-    order = list(Action)
+    order = list(PlannedAction)
     return Plan(tuple(sorted(changes, key=lambda each: order.index(each.action))), tuple(problems), tuple(under_way))
 
 
@@ -104,7 +104,7 @@ class _Model:
         self._actual = actual
         self._name = wanted.name
 
-    def registrations(self) -> Iterator[Change]:
+    def registrations(self) -> Iterator[PlannedChange]:
         """Of a new model what describes it goes with each: whichever is first makes the model."""
         said = self._wanted.said()
         described = {name: said[name] for name in _OF_A_MODEL if said.get(name) is not None}
@@ -114,28 +114,30 @@ class _Model:
         for version in self._wanted.versions:
             if version.version not in self._actual.versions:
                 body = {**given, "framework": self._wanted.framework.value, **version.said()}
-                yield Change(Action.REGISTER, self._name, version.version, None, version.artifact_path, body)
+                yield PlannedChange(
+                    PlannedAction.REGISTER, self._name, version.version, None, version.artifact_path, body
+                )
 
-    def metadata(self) -> Iterator[Change]:
+    def metadata(self) -> Iterator[PlannedChange]:
         if self._actual.model is None:
             return
         said, so = self._wanted.said(), self._actual.model.to_json()
         for name in _OF_A_MODEL:
             if name in said and _differs(said[name], so[name]):
-                yield Change(Action.CHANGE, self._name, name, so[name], said[name], {name: said[name]})
+                yield PlannedChange(PlannedAction.CHANGE, self._name, name, so[name], said[name], {name: said[name]})
 
-    def aliases(self) -> Iterator[Change]:
+    def aliases(self) -> Iterator[PlannedChange]:
         so = self._actual.model.aliases if self._actual.model is not None else {}
         for alias, version in self._wanted.aliases.items():
             if so.get(alias) != version:
-                yield Change(Action.ALIAS, self._name, alias, so.get(alias), version)
+                yield PlannedChange(PlannedAction.ALIAS, self._name, alias, so.get(alias), version)
 
-    def monitoring(self) -> Iterator[Change]:
+    def monitoring(self) -> Iterator[PlannedChange]:
         said = self._wanted.monitoring.said() if self._wanted.monitoring is not None else {}
         so = self._actual.monitoring.to_json() if self._actual.monitoring is not None else {}
         for name, value in said.items():
             if so.get(name) != value:
-                yield Change(Action.MONITOR, self._name, name, so.get(name), value, {name: value})
+                yield PlannedChange(PlannedAction.MONITOR, self._name, name, so.get(name), value, {name: value})
 
     def problems(self) -> Iterator[str]:
         model = self._actual.model
@@ -166,7 +168,7 @@ class _Model:
 
     def deployment(
         self, environment: Environment, serving: Serving, *, again: bool
-    ) -> Change | _Refused | _UnderWay | None:
+    ) -> PlannedChange | _Refused | _UnderWay | None:
         where = f"{self._name}: {environment}"
         version = self._number(serving.version)
         if version is None or not self._is_known(version):
@@ -200,7 +202,7 @@ class _Model:
         }
         newest = theirs[0].deployment_id if theirs else None
         call["idempotency_key"] = _key({**call, "model": self._name, "after": newest})
-        return Change(Action.DEPLOY, self._name, environment.value, so, version, call)
+        return PlannedChange(PlannedAction.DEPLOY, self._name, environment.value, so, version, call)
 
     def _number(self, version: str) -> str | None:
         """Of an alias the number that it will have."""

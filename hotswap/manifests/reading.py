@@ -28,14 +28,14 @@ class Unreadable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class ManifestText:
     """One file's content under the name that people know it by."""
 
     name: str
     content: str
 
 
-def files(path: Path) -> list[Text]:
+def files(path: Path) -> list[ManifestText]:
     """A file, or those of a directory that look like manifests, in the order of their names; not below it.
 
     Raises:
@@ -45,14 +45,14 @@ def files(path: Path) -> list[Text]:
         found = sorted(each for each in path.iterdir() if each.suffix in ENDINGS) if path.is_dir() else [path]
         if not found:
             raise Unreadable([f"{path}: has no file that ends in {', '.join(ENDINGS)}"])
-        return [Text(str(each), each.read_text(encoding="utf-8")) for each in found]
+        return [ManifestText(str(each), each.read_text(encoding="utf-8")) for each in found]
     except OSError as error:
         raise Unreadable([f"{error.filename or path}: {error.strerror}"]) from None
     except UnicodeDecodeError:
         raise Unreadable([f"{path}: is not UTF-8"]) from None
 
 
-def read(texts: Sequence[Text]) -> list[Manifest]:
+def read(texts: Sequence[ManifestText]) -> list[Manifest]:
     """All manifests of all files.
 
     Raises:
@@ -129,7 +129,7 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def _documents(text: Text, problems: list[str]) -> Iterator[tuple[_Place, Any]]:
+def _documents(text: ManifestText, problems: list[str]) -> Iterator[tuple[_Place, Any]]:
     """Each document with its place; the first that can't be read ends its file, and is among the problems."""
     if len(text.content.encode()) > MOST_MANIFEST_BYTES:
         problems.append(f"{text.name}: is larger than {MOST_MANIFEST_BYTES} bytes")

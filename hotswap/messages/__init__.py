@@ -6,7 +6,14 @@ workflow signal --input`.
 """
 
 from hotswap.messages.base import DEPLOYMENT_MEMO, SEARCH_ATTRIBUTES, TASK_QUEUE, waiting_queue, watch_queue
-from hotswap.messages.monitoring import Announcement, Event, Found, RaiseAlert, RollbackRequest, RollbackStarted
+from hotswap.messages.monitoring import (
+    AlertEvent,
+    Announcement,
+    MonitorFindings,
+    RaiseAlert,
+    RollbackRequest,
+    RollbackStarted,
+)
 from hotswap.messages.runs import (
     DeploymentInput,
     DeploymentOutcome,
@@ -21,6 +28,7 @@ from hotswap.messages.verbs import (
     Abort,
     Answer,
     Approve,
+    CommandText,
     GoToStep,
     Name,
     Pause,
@@ -31,7 +39,6 @@ from hotswap.messages.verbs import (
     Retry,
     Rollback,
     Scale,
-    Text,
 )
 from hotswap.messages.work import (
     AddVersion,
@@ -66,6 +73,7 @@ __all__ = [
     "TASK_QUEUE",
     "Abort",
     "AddVersion",
+    "AlertEvent",
     "Announcement",
     "Answer",
     "ApprovalGiven",
@@ -73,15 +81,15 @@ __all__ = [
     "AwaitReplicas",
     "AwaitTurn",
     "BacktestVersion",
+    "CommandText",
     "Decision",
     "DeploymentInput",
     "DeploymentOutcome",
-    "Event",
     "FindTenure",
-    "Found",
     "GoToStep",
     "LeaveQueue",
     "Leftovers",
+    "MonitorFindings",
     "Name",
     "Pause",
     "PlanCapacity",
@@ -107,7 +115,6 @@ __all__ = [
     "ScalingInput",
     "ScalingOutcome",
     "SetWeight",
-    "Text",
     "Transition",
     "ValidateVersion",
     "VerifiedWeight",

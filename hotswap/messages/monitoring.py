@@ -8,7 +8,7 @@ from hotswap.messages.runs import DeploymentInput
 from hotswap.schemas.base import Message
 
 
-class Event(Message):
+class AlertEvent(Message):
     """CloudEvents 1.0 in JSON, which is what webhooks are sent (https://cloudevents.io)."""
 
     specversion: str = "1.0"
@@ -25,10 +25,10 @@ class Announcement(Message):
     """Starts workflow `Announcement` with id `announcement/{webhook}/{event id}`; the settings know the webhook."""
 
     webhook: str
-    event: Event
+    event: AlertEvent
 
 
-class Found(Message):
+class MonitorFindings(Message):
     """What people have to be told of, and by which webhooks; and what is to be rolled back."""
 
     alerts: tuple[Alert, ...] = ()

@@ -8,7 +8,7 @@ from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.schemas.base import Message
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
-Text = Annotated[str, StringConstraints(max_length=2_000)]
+CommandText = Annotated[str, StringConstraints(max_length=2_000)]
 
 API = "api"
 
@@ -17,7 +17,7 @@ class Request(Message):
     """`by` is who asks. It is proven only when it came through the API; from elsewhere it is recorded as claimed."""
 
     by: Name
-    reason: Text | None = None
+    reason: CommandText | None = None
     via: str | None = None
 
     @property

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from hotswap.domain.analysis import AnalysisPolicy, Subject
 from hotswap.domain.application import ApplicationSpec
-from hotswap.domain.capacity import CapacityPlan, Readiness
+from hotswap.domain.capacity import CapacityPlan, ReplicaReadiness
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.registry import Inspection, Registration, Unfinished, VersionRef
 from hotswap.domain.traffic import Counts, TrafficChange
@@ -183,7 +183,7 @@ class Withdrawn(VerifiedWeight):
     """`readiness` is the stable's, None where there is none or nobody wants it; `shed` what it couldn't hold."""
 
     shed: int = 0
-    readiness: Readiness | None = None
+    readiness: ReplicaReadiness | None = None
 
 
 class PlanCapacity(Message):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from hotswap.analysis.degradation import Bucket, degradation, has_recovered
-from hotswap.analysis.quality import Tally
+from hotswap.analysis.quality import OutcomeTally
 from hotswap.domain.errors import Conflict
 from hotswap.domain.monitoring import Active, Alert, AlertKind, Finding
 from hotswap.monitoring.drift import DriftMeter
@@ -92,8 +92,8 @@ class ActiveVersionMonitor:
         )
 
 
-def _sum(history: list[Bucket]) -> Tally:
-    total = Tally()
+def _sum(history: list[Bucket]) -> OutcomeTally:
+    total = OutcomeTally()
     for bucket in history:
         total.merge(bucket.tally)
     return total

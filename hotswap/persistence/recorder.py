@@ -63,7 +63,7 @@ _INSERT = (
 _UNWRITABLE = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)
 """What the database says of a value that it will never take: the latter of one too long for its index."""
 
-Entry = tuple[bytes, dict[bytes, bytes]]
+StreamEntry = tuple[bytes, dict[bytes, bytes]]
 
 logger = logging.getLogger(__name__)
 
@@ -146,14 +146,14 @@ class Recorder:
             await make_partitions(database, missing)
             self._partitioned |= missing
 
-    async def _left_behind(self) -> list[Entry]:
+    async def _left_behind(self) -> list[StreamEntry]:
         """What a recorder took and never finished."""
         claimed: Any = await self._redis.xautoclaim(
             STREAM, GROUP, self._consumer, min_idle_time=CLAIM_AFTER_MS, count=BATCH_ENTRIES
         )
         return [(key, fields) for key, fields in claimed[1] if fields]
 
-    async def _next(self) -> list[Entry]:
+    async def _next(self) -> list[StreamEntry]:
         taken: Any = await self._redis.xreadgroup(
             GROUP, self._consumer, {STREAM: ">"}, count=BATCH_ENTRIES, block=BLOCK_MS
         )
@@ -162,7 +162,7 @@ class Recorder:
         streams = taken.items() if isinstance(taken, dict) else taken
         return [entry for _, entries in streams for entry in (entries[0] if isinstance(taken, dict) else entries)]
 
-    async def _record(self, database: AsyncConnection[Any], entries: list[Entry]) -> None:
+    async def _record(self, database: AsyncConnection[Any], entries: list[StreamEntry]) -> None:
         writable, dead = _read(entries)
         oldest = datetime.now(UTC).date() - timedelta(days=DAYS_BACK)
         newest = datetime.now(UTC).date() + timedelta(days=DAYS_AHEAD)
@@ -221,7 +221,7 @@ async def make_partitions(database: AsyncConnection[Any], days: Iterable[date]) 
             )
 
 
-def _read(entries: list[Entry]) -> tuple[list[Writable], list[Dead]]:
+def _read(entries: list[StreamEntry]) -> tuple[list[Writable], list[Dead]]:
     """Every record by itself, so that one that makes no sense leaves the others be."""
     writable: list[Writable] = []
     dead: list[Dead] = []

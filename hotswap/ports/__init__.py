@@ -21,7 +21,7 @@ from hotswap.ports.deployments import (
     Registry,
     Versions,
 )
-from hotswap.ports.monitoring import Alerts, Announcer, Monitor, Rollbacks
+from hotswap.ports.monitoring import AlertRollbacks, Alerts, Announcer, Monitor
 from hotswap.ports.serving import (
     Capacity,
     ClusterState,
@@ -37,6 +37,7 @@ from hotswap.ports.traffic import TrafficBus, TrafficPlans
 __all__ = [
     "ActivationHistory",
     "Admissions",
+    "AlertRollbacks",
     "Alerts",
     "Announcer",
     "Backtests",
@@ -59,7 +60,6 @@ __all__ = [
     "Registry",
     "ReplicaAsker",
     "ReplicaProbe",
-    "Rollbacks",
     "ServeCluster",
     "StickyCallers",
     "TrafficBus",

@@ -3,7 +3,16 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from hotswap.domain.analysis import AnalysisPolicy, Bake, Checkpoint, Entities, Metric, Observation, Reading, Subject
+from hotswap.domain.analysis import (
+    AnalysisPolicy,
+    BakeRecord,
+    Checkpoint,
+    Entities,
+    Metric,
+    Observation,
+    Reading,
+    Subject,
+)
 from hotswap.domain.concurrent import Concurrent
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import Verdict
@@ -34,7 +43,7 @@ class Judging(Protocol):
 
 
 class Judge(Protocol):
-    """`hotswap.analysis.judge.Judging`: pure, but kept out of workflow modules since it brings scipy along."""
+    """`hotswap.analysis.judge.StepJudging`: pure, but kept out of workflow modules since it brings scipy along."""
 
     def __call__(
         self, policy: AnalysisPolicy, *, weight: int, reference: Counts | None, prior_evidence: Mapping[str, float]
@@ -45,7 +54,7 @@ class Observations(Protocol):
     """What every analysis saw and said: the record that `explain` reads and `replay` judges again."""
 
     async def record(
-        self, deployment_id: str, bake: Bake, verdict: Verdict, checkpoint: Checkpoint | None = None
+        self, deployment_id: str, bake: BakeRecord, verdict: Verdict, checkpoint: Checkpoint | None = None
     ) -> None:
         """Add the looks of `bake` that are not there yet, and let the verdict be the newest of this analysis.
 

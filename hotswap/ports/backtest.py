@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from hotswap.domain.backtest import Asked, BacktestReport, Recorded, RecordedRequest, Reply
+from hotswap.domain.backtest import AskedRequest, BacktestReport, RecordedRequest, RecordedSample, Reply
 
 
 class Backtests(Protocol):
-    async def sample(self, application: str, *, model: str, most: int) -> Recorded:
+    async def sample(self, application: str, *, model: str, most: int) -> RecordedSample:
         """The newest distinct requests that the application has answered in the last 24 hours, at most so many.
 
         They are spread over hours and callers. There are none of a model that must not be asked twice.
         """
 
-    async def recent(self, application: str, *, model: str, since: float, most: int) -> Recorded:
+    async def recent(self, application: str, *, model: str, since: float, most: int) -> RecordedSample:
         """The newest requests that the application has answered after `since` (Unix time), at most so many.
 
         They are spread over callers. There are none of a model that must not be asked twice.
@@ -35,6 +35,12 @@ class Comparison(Protocol):
     """`hotswap.analysis.backtest.compare`: pure, but kept out of workflow modules since it brings scipy along."""
 
     def __call__(
-        self, recorded: Recorded, asked: Sequence[Asked], *, wanted: int, tolerance: float | None, at: float
+        self,
+        recorded: RecordedSample,
+        asked: Sequence[AskedRequest],
+        *,
+        wanted: int,
+        tolerance: float | None,
+        at: float,
     ) -> BacktestReport:
         """The report of these replies; `wanted` is how many requests should have been asked, `at` Unix time."""

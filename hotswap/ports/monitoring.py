@@ -48,7 +48,7 @@ class Alerts(Protocol):
     async def rolled_back_by(self, alert_id: str, deployment_id: str) -> None: ...
 
 
-class Rollbacks(Protocol):
+class AlertRollbacks(Protocol):
     """The deployment that takes an alert's version back."""
 
     async def ask(self, alert: Alert) -> dict[str, Any]:

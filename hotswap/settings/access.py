@@ -36,7 +36,7 @@ def is_private_address(host: str) -> bool:
     return host in {"localhost", "127.0.0.1", "::1"}
 
 
-GrantText = Annotated[str, AfterValidator(lambda text: str(Grant.parse(text)))]
+ConfiguredGrant = Annotated[str, AfterValidator(lambda text: str(Grant.parse(text)))]
 
 
 class OidcSettings(Section):
@@ -52,7 +52,7 @@ class OidcSettings(Section):
         min_length=1,
         description='where its names of roles are: `["realm_access", "roles"]` is one in the other',
     )
-    roles: dict[str, tuple[GrantText, ...]] = Field(
+    roles: dict[str, tuple[ConfiguredGrant, ...]] = Field(
         {},
         description="what each of these names means here, everywhere or in a team: "
         '`{"ml-platform": ["Admin"], "payments-ds": ["Viewer", "payments:DataScientist"]}`; any other means nothing',

@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings
 from hotswap.bootstrap.credentials import AUDIENCE, ISSUER, Credentials
 from hotswap.bootstrap.layout import Layout
 from hotswap.settings import ReplicaSettings, Settings, ShipperSettings, TrafficAgentSettings
-from hotswap.stack.ports import HOST, Ports, last_of
+from hotswap.stack.ports import HOST, StackPorts, last_of
 from hotswap.storage.files import write_atomically
 
 SETTINGS: Mapping[str, type[BaseSettings]] = {
@@ -72,7 +72,7 @@ class Environments:
     """The environments of one stack's processes."""
 
     layout: Layout
-    ports: Ports
+    ports: StackPorts
     credentials: Credentials
     caller: Mapping[str, str]
 
@@ -233,8 +233,8 @@ def write_curl_configuration(layout: Layout, credentials: Credentials, *, public
     Documents and runbooks say `localhost:5000`; they hold as they are for a stack whose ports were moved.
     """
     lines = [f'oauth2-bearer = "{credentials.token}"']
-    if public_port != Ports().public:
-        lines.append(f'connect-to = "localhost:{Ports().public}:{HOST}:{public_port}"')
+    if public_port != StackPorts().public:
+        lines.append(f'connect-to = "localhost:{StackPorts().public}:{HOST}:{public_port}"')
     write_atomically(layout.shell / ".curlrc", "".join(f"{line}\n" for line in lines), mode=0o600)
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 
-class Kind(StrEnum):
+class EventKind(StrEnum):
     STARTING = "starting"
     READY = "ready"
     DIED = "died"
@@ -23,8 +23,8 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    kind: Kind
+class StackEvent:
+    kind: EventKind
     part: str = ""
     text: str = ""
     seconds: float = 0.0
@@ -38,7 +38,7 @@ class Sender:
         os.set_inheritable(descriptor, False)
         os.set_blocking(descriptor, False)  # a reader that has stopped reading must not stop us
 
-    def send(self, event: Event) -> None:
+    def send(self, event: StackEvent) -> None:
         if self._descriptor is None:
             return
         line = json.dumps(asdict(event)).encode() + b"\n"
@@ -52,9 +52,9 @@ class Sender:
             self._descriptor = None
 
 
-def receive(descriptor: int) -> Iterator[Event]:
+def receive(descriptor: int) -> Iterator[StackEvent]:
     """Events until the supervisor closes its end."""
     with os.fdopen(descriptor, encoding="utf-8") as stream:
         for line in stream:
             fields = json.loads(line)
-            yield Event(**{**fields, "kind": Kind(fields["kind"])})
+            yield StackEvent(**{**fields, "kind": EventKind(fields["kind"])})

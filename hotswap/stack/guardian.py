@@ -14,7 +14,7 @@ from types import FrameType
 from hotswap.bootstrap.layout import StackError
 from hotswap.process.sessions import become_subreaper, die_with_parent
 from hotswap.stack import lifecycle
-from hotswap.stack.events import Event, Kind, Sender
+from hotswap.stack.events import EventKind, Sender, StackEvent
 from hotswap.stack.lifecycle import Options
 
 
@@ -66,7 +66,7 @@ def main() -> int:
     try:
         return guard(options, events)
     except StackError as error:
-        Sender(events).send(Event(Kind.STACK_FAILED, text=str(error)))
+        Sender(events).send(StackEvent(EventKind.STACK_FAILED, text=str(error)))
         return 1
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from hotswap.bootstrap.layout import Layout, StackError, create
 from hotswap.process.sessions import start_ticks
 from hotswap.stack import processes
-from hotswap.stack.ports import Ports, at_base
+from hotswap.stack.ports import StackPorts, at_base
 from hotswap.storage.files import write_json
 
 LOCK_PATIENCE_S = 1.0
@@ -57,7 +57,7 @@ class State:
     supervisor: int
     guardian: int
     guardian_started: int
-    ports: Ports
+    ports: StackPorts
     addresses: dict[str, str]
     ready: bool
     parts: dict[str, str] = field(default_factory=dict)
@@ -70,12 +70,12 @@ class State:
 def read_state(layout: Layout) -> State | None:
     try:
         fields = json.loads(layout.state.read_text())
-        return State(**{**fields, "ports": Ports(**fields["ports"])})
+        return State(**{**fields, "ports": StackPorts(**fields["ports"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def choose_ports(layout: Layout, port_base: int | None) -> Ports:
+def choose_ports(layout: Layout, port_base: int | None) -> StackPorts:
     """The ports asked for (0: the defaults), else those of the last start, so that a second `up` finds everything."""
     if port_base is None:
         return at_base(last_port_base(layout))

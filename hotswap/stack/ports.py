@@ -19,7 +19,7 @@ SPAN = 900
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
+class StackPorts:
     """One number per listener. Default: the seed's port or the server's custom; in order, the offsets from the base."""
 
     public: int = 5000  # +0   Envoy: applications and people
@@ -62,34 +62,34 @@ def part_of(port_name: str) -> str:
     return {"public": "envoy", "serve": "ray"}.get(owner, owner)
 
 
-def at_base(base: int | None) -> Ports:
+def at_base(base: int | None) -> StackPorts:
     """The default ports, or all of them from `base` on.
 
     Raises:
         StackError: the base leaves no room.
     """
     if base is None:
-        return Ports()
+        return StackPorts()
     if not 1024 <= base <= 65535 - SPAN:
         raise StackError(f"--port-base {base}: must be between 1024 and {65535 - SPAN}")
-    names = [field.name for field in fields(Ports)]
-    return Ports(**{name: base + RANGES.get(name, (offset, 1))[0] for offset, name in enumerate(names)})
+    names = [field.name for field in fields(StackPorts)]
+    return StackPorts(**{name: base + RANGES.get(name, (offset, 1))[0] for offset, name in enumerate(names)})
 
 
-def last_of(ports: Ports, name: str) -> int:
+def last_of(ports: StackPorts, name: str) -> int:
     """The last port of a range."""
     return int(getattr(ports, name)) + RANGES[name][1] - 1
 
 
-def listeners(ports: Ports, *, tls: bool) -> Iterator[tuple[str, int]]:
+def listeners(ports: StackPorts, *, tls: bool) -> Iterator[tuple[str, int]]:
     """The single ports that must be free."""
     unchecked = UNCHECKED if tls else UNCHECKED | {"public_tls"}
-    for field in fields(Ports):
+    for field in fields(StackPorts):
         if field.name not in unchecked:
             yield field.name, getattr(ports, field.name)
 
 
-def require_free(ports: Ports, *, tls: bool = False) -> None:
+def require_free(ports: StackPorts, *, tls: bool = False) -> None:
     """Stop here if any port is taken, saying by whom; with `tls` there is one more.
 
     Raises:

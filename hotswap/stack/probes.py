@@ -15,7 +15,7 @@ from hotswap.process.plain_http import plain_client
 from hotswap.process.sessions import session_members
 from hotswap.stack.ports import HOST
 
-Probe = Callable[[], Awaitable[None]]
+PartProbe = Callable[[], Awaitable[None]]
 TIMEOUT_S = 2.0
 SILENT_S = 10.0
 """Ten of `hotswap.telemetry.logs`'s beats."""
@@ -25,7 +25,7 @@ class NotReady(Exception):
     """The part doesn't do its work yet; the message says what it answered."""
 
 
-def http(port: int, path: str, *, expect: frozenset[int] = frozenset({200}), bearer: str | None = None) -> Probe:
+def http(port: int, path: str, *, expect: frozenset[int] = frozenset({200}), bearer: str | None = None) -> PartProbe:
     """One GET on this machine, answered with one of the expected statuses."""
 
     async def probe() -> None:
@@ -38,7 +38,7 @@ def http(port: int, path: str, *, expect: frozenset[int] = frozenset({200}), bea
     return probe
 
 
-def valkey(port: int, password: str) -> Probe:
+def valkey(port: int, password: str) -> PartProbe:
     """PING, with our password; while it loads its file it answers with an error."""
 
     async def probe() -> None:
@@ -50,7 +50,7 @@ def valkey(port: int, password: str) -> Probe:
     return probe
 
 
-def postgres(port: int, password: str) -> Probe:
+def postgres(port: int, password: str) -> PartProbe:
     """Log in as the administrator; a server that still recovers refuses."""
 
     async def probe() -> None:
@@ -64,7 +64,7 @@ def postgres(port: int, password: str) -> Probe:
     return probe
 
 
-def file(path: Path) -> Probe:
+def file(path: Path) -> PartProbe:
     """The part has said that it is ready (`hotswap.telemetry.logs.mark_ready`)."""
 
     async def probe() -> None:
@@ -74,7 +74,7 @@ def file(path: Path) -> Probe:
     return probe
 
 
-def beats(path: Path) -> Probe:
+def beats(path: Path) -> PartProbe:
     """The part still says that it is ready: its event loop turns."""
 
     async def probe() -> None:
@@ -85,7 +85,7 @@ def beats(path: Path) -> Probe:
     return probe
 
 
-def both(first: Probe, second: Probe) -> Probe:
+def both(first: PartProbe, second: PartProbe) -> PartProbe:
     async def probe() -> None:
         await first()
         await second()

@@ -23,7 +23,7 @@ from hotswap.storage.files import write_json
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedProcess:
     """A process of ours as it was when it was started; `session` is the session that it leads or belongs to."""
 
     name: str
@@ -33,32 +33,32 @@ class Recorded:
     session: int
 
 
-def record(name: str, pid: int) -> Recorded | None:
+def record(name: str, pid: int) -> RecordedProcess | None:
     """Describe a running process; None if it is gone already."""
     started = start_ticks(pid)
     if started is None:
         return None
-    return Recorded(name=name, pid=pid, started=started, boot=boot_id(), session=os.getsid(pid))
+    return RecordedProcess(name=name, pid=pid, started=started, boot=boot_id(), session=os.getsid(pid))
 
 
-def is_alive(process: Recorded) -> bool:
+def is_alive(process: RecordedProcess) -> bool:
     return process.boot == boot_id() and start_ticks(process.pid) == process.started
 
 
-def save(path: Path, processes: Iterable[Recorded]) -> None:
+def save(path: Path, processes: Iterable[RecordedProcess]) -> None:
     """Replace the record on disk, atomically."""
     write_json(path, [asdict(process) for process in processes])
 
 
-def load(path: Path) -> list[Recorded]:
+def load(path: Path) -> list[RecordedProcess]:
     """What was recorded; a record that can't be read is no record."""
     try:
-        return [Recorded(**entry) for entry in json.loads(path.read_text())]
+        return [RecordedProcess(**entry) for entry in json.loads(path.read_text())]
     except (OSError, ValueError, TypeError):
         return []
 
 
-def sweep(processes: Iterable[Recorded], *, postgres_data: Path | None = None) -> int:
+def sweep(processes: Iterable[RecordedProcess], *, postgres_data: Path | None = None) -> int:
     """Kill every process of the recorded sessions, and any PostgreSQL on our data; return how many there were.
 
     A leader that is gone doesn't matter: its number stays taken as long as its session has members. A leader with
@@ -81,7 +81,7 @@ def sweep(processes: Iterable[Recorded], *, postgres_data: Path | None = None) -
     return len(killed)
 
 
-def _members(sessions: dict[int, Recorded]) -> Iterator[int]:
+def _members(sessions: dict[int, RecordedProcess]) -> Iterator[int]:
     """Living processes of the sessions, skipping sessions whose number was reused."""
     reused = {
         session

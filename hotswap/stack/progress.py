@@ -5,14 +5,19 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.text import Text
 
-from hotswap.stack.events import Event, Kind
-from hotswap.stack.ports import HOST, Ports
+from hotswap.stack.events import EventKind, StackEvent
+from hotswap.stack.ports import HOST, StackPorts
 
-STYLES = {Kind.READY: "green", Kind.DIED: "red", Kind.STACK_FAILED: "red", Kind.STACK_READY: "bold green"}
-QUIET = frozenset({Kind.STARTING, Kind.STOPPING})
+STYLES = {
+    EventKind.READY: "green",
+    EventKind.DIED: "red",
+    EventKind.STACK_FAILED: "red",
+    EventKind.STACK_READY: "bold green",
+}
+QUIET = frozenset({EventKind.STARTING, EventKind.STOPPING})
 
 
-class Progress:
+class StartProgress:
     """Prints events; remembers how the start went."""
 
     def __init__(self, console: Console) -> None:
@@ -20,16 +25,16 @@ class Progress:
         self.failed = False
         self.ready = False
 
-    def show(self, event: Event) -> None:
-        if event.kind is Kind.STACK_FAILED:
+    def show(self, event: StackEvent) -> None:
+        if event.kind is EventKind.STACK_FAILED:
             if self.failed:
                 return  # said before everything was stopped, and again at the end
             self.failed = True
             self._print(event.text, event.kind)
-        elif event.kind is Kind.STACK_READY:
+        elif event.kind is EventKind.STACK_READY:
             self.ready = True
             self._print(f"all parts ready after {event.seconds:.1f} s", event.kind)
-        elif event.kind is Kind.STACK_STOPPING:
+        elif event.kind is EventKind.STACK_STOPPING:
             self._print("stopping", event.kind)
         elif event.kind not in QUIET:
             took = f"{event.seconds:5.1f} s" if event.seconds else " " * 7
@@ -41,11 +46,11 @@ class Progress:
             self._console.print(Text(f"  {name:14} {url}"), soft_wrap=True)
         self._console.print(Text('  eval "$(hotswap env --shell)" sets what the runbooks use'), soft_wrap=True)
 
-    def _print(self, line: str, kind: Kind) -> None:
+    def _print(self, line: str, kind: EventKind) -> None:
         self._console.print(Text(line.rstrip(), style=STYLES.get(kind, "")), soft_wrap=True)
 
 
-def urls(ports: Ports) -> dict[str, str]:
+def urls(ports: StackPorts) -> dict[str, str]:
     """Where people and programs find the stack."""
     return {
         "public": f"http://{HOST}:{ports.public}",

@@ -15,7 +15,7 @@ from hotswap.bootstrap.layout import Layout, StackError, create
 from hotswap.process.sessions import start_ticks
 from hotswap.stack import parts
 from hotswap.stack.environment import TLS_CERTIFICATE, Environments, caller_environment, write_curl_configuration
-from hotswap.stack.events import Event, Kind, Sender
+from hotswap.stack.events import EventKind, Sender, StackEvent
 from hotswap.stack.lifecycle import Options, State, choose_ports, sweep_leftovers
 from hotswap.stack.ports import require_free
 from hotswap.stack.supervisor import Supervisor
@@ -83,7 +83,9 @@ def main() -> int:
     except Exception as error:  # the last word goes to the person who waits
         known = isinstance(error, StackError)
         log.error("%s", error, exc_info=None if known else error)
-        sender.send(Event(Kind.STACK_FAILED, text=str(error) if known else f"{type(error).__name__}: {error}"))
+        sender.send(
+            StackEvent(EventKind.STACK_FAILED, text=str(error) if known else f"{type(error).__name__}: {error}")
+        )
         return 1
     return 0
 

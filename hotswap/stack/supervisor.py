@@ -20,9 +20,9 @@ from datetime import UTC, datetime
 from hotswap.bootstrap.layout import Layout, StackError
 from hotswap.process.sessions import die_with_parent
 from hotswap.stack import processes
-from hotswap.stack.events import Event, Kind, Sender
+from hotswap.stack.events import EventKind, Sender, StackEvent
 from hotswap.stack.part_holds import PartHold, PartState, wished
-from hotswap.stack.parts import STOP_WAVES, Part
+from hotswap.stack.parts import STOP_WAVES, StackPart
 from hotswap.stack.probes import listens
 from hotswap.storage.files import write_json
 
@@ -43,12 +43,12 @@ class _StopAskedError(Exception):
 class Running:
     """One part's life: its present process, and whether it was ever ready since it was last held."""
 
-    part: Part
+    part: StackPart
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     released: asyncio.Event = field(default_factory=asyncio.Event)
     """Set unless a person holds it down."""
     process: asyncio.subprocess.Process | None = None
-    recorded: processes.Recorded | None = None
+    recorded: processes.RecordedProcess | None = None
     reason: str = "waits for others"
     """Why it isn't ready yet."""
 
@@ -66,7 +66,7 @@ class Supervisor:
     def __init__(
         self,
         layout: Layout,
-        parts: Sequence[Part],
+        parts: Sequence[StackPart],
         sender: Sender,
         *,
         state: Mapping[str, object],
@@ -107,7 +107,7 @@ class Supervisor:
             done, _ = await asyncio.wait(everything, return_when=asyncio.FIRST_EXCEPTION)
             for failed in filter(None, (task.exception() for task in done)):
                 if not isinstance(failed, _StopAskedError):
-                    self._sender.send(Event(Kind.STACK_FAILED, text=str(failed)))
+                    self._sender.send(StackEvent(EventKind.STACK_FAILED, text=str(failed)))
                     raise failed
         finally:
             self._stopping.set()
@@ -137,7 +137,7 @@ class Supervisor:
             ) from None
         self._was_ready = True
         self._save_state()
-        self._sender.send(Event(Kind.STACK_READY, seconds=time.monotonic() - self._begun))
+        self._sender.send(StackEvent(EventKind.STACK_READY, seconds=time.monotonic() - self._begun))
 
     async def _tend(self, upkeep: Callable[[], None]) -> None:
         while True:
@@ -186,7 +186,7 @@ class Supervisor:
             if failures >= ATTEMPTS and not self._was_ready:  # a stack that serves goes on without it
                 raise StackError(f"{part.name} doesn't start ({ending}):\n{self._last_words(part)}")
             delay = 0.0 if time.monotonic() - begun > SETTLED_S else delay
-            self._say(Kind.DIED, part, text=f"{ending}; starting it again in {delay:g} s")
+            self._say(EventKind.DIED, part, text=f"{ending}; starting it again in {delay:g} s")
             await asyncio.sleep(delay)
             delay = min(max(FIRST_DELAY_S, delay * 2), LAST_DELAY_S)
 
@@ -216,7 +216,7 @@ class Supervisor:
             raise StackError("not to be started any more")
         if part.ready_file is not None:
             part.ready_file.unlink(missing_ok=True)
-        self._say(Kind.STARTING, part)
+        self._say(EventKind.STARTING, part)
         self._save_part(running, PartState.STARTING)
         parent = os.getpid()
         with self._layout.log(part.name).open("ab") as log:
@@ -285,10 +285,10 @@ class Supervisor:
     def _ready(self, running: Running, begun: float) -> None:
         running.ready.set()
         self._save_part(running, PartState.READY)
-        self._say(Kind.READY, running.part, text=running.part.address or "", seconds=time.monotonic() - begun)
+        self._say(EventKind.READY, running.part, text=running.part.address or "", seconds=time.monotonic() - begun)
 
     async def _stop_all(self) -> None:
-        self._sender.send(Event(Kind.STACK_STOPPING))
+        self._sender.send(StackEvent(EventKind.STACK_STOPPING))
         await self._stop_in_order(self._running.values())
 
     async def _stop_in_order(self, some: Iterable[Running]) -> None:
@@ -303,14 +303,14 @@ class Supervisor:
         if process is None:
             return
         if process.returncode is None:
-            self._say(Kind.STOPPING, part)
+            self._say(EventKind.STOPPING, part)
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(part.stop_signal)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), part.stop_timeout)
         self._kill(running)
         await process.wait()
-        self._say(Kind.STOPPED, part)
+        self._say(EventKind.STOPPED, part)
 
     def _kill(self, running: Running) -> None:
         """Kill whatever is left of a part's session."""
@@ -329,10 +329,10 @@ class Supervisor:
             self._parts[running.part.name] = state
             self._save_state()
 
-    def _say(self, kind: Kind, part: Part, *, text: str = "", seconds: float = 0.0) -> None:
-        self._sender.send(Event(kind, part.name, text, round(seconds, 2)))
+    def _say(self, kind: EventKind, part: StackPart, *, text: str = "", seconds: float = 0.0) -> None:
+        self._sender.send(StackEvent(kind, part.name, text, round(seconds, 2)))
 
-    def _last_words(self, part: Part) -> str:
+    def _last_words(self, part: StackPart) -> str:
         log = self._layout.log(part.name)
         if not log.exists():
             return "    it came to no log of its own"

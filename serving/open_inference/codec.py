@@ -13,7 +13,7 @@ from hotswap.inference.records import to_json
 from serving.codecs import ParsedRequest, RawHeaders, RequestHeaders, decoded, json_headers
 from serving.open_inference import tensors
 from serving.open_inference.signature import Arrays, Signature
-from serving.runtimes import Model, Prediction
+from serving.runtimes import LoadedModel, Prediction
 
 JSON_LENGTH = b"inference-header-content-length"
 """How much of a body is JSON; what follows are binary tensors."""
@@ -71,7 +71,7 @@ class OpenInference:
     name = "tensors of the Open Inference Protocol"
     is_batch = True
 
-    def __init__(self, spec: ApplicationSpec, model: Model) -> None:
+    def __init__(self, spec: ApplicationSpec, model: LoadedModel) -> None:
         self._spec = spec
         self._signature = Signature(model, spec.input_schema)
         self._device = model.device

@@ -1,9 +1,9 @@
 """Which tensors a model takes and answers.
 
-A runtime that knows its tensors by name says so (`Model.inputs`, `Model.outputs`, as ONNX's does). Else they follow
-from the input schema: one tensor for each feature that has a name, else one of all features; and from what the model
-answered while it warmed up. Requests of one tensor are always understood, whatever it is called, as long as its rows
-are what an instance is.
+A runtime that knows its tensors by name says so (`LoadedModel.inputs` and `LoadedModel.outputs`; ONNX's does).
+Otherwise they follow from the input schema (one tensor for each feature that has a name, or one of all features) and
+from the model's answers during warm-up. A request of one tensor is always understood, whatever the tensor's name is, if
+each of its rows is an instance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,14 +14,14 @@ import numpy as np
 
 from hotswap.domain.errors import ValidationFailed
 from serving.open_inference.tensors import BYTES, DATATYPES, as_array, rows
-from serving.runtimes import Model, Prediction
+from serving.runtimes import LoadedModel, Prediction
 from serving.runtimes.tensors import TensorInput
 
 ONE_INPUT, ONE_OUTPUT, CONFIDENCE = "features", "prediction", "confidence"
 _DATATYPE_OF = {"boolean": "BOOL", "integer": "INT64", "number": "FP64", "string": BYTES}
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
-Schema = Mapping[str, Any]
+JsonSchema = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Tensor:
 class Signature:
     """One model's tensors. `outputs` are None until it has answered something, if its runtime doesn't know them."""
 
-    def __init__(self, model: Model, input_schema: dict[str, Any]) -> None:
+    def __init__(self, model: LoadedModel, input_schema: dict[str, Any]) -> None:
         self._by_name, self._alone = _forms(input_schema)
         declared: Sequence[TensorInput] = getattr(model, "inputs", ())
         self.inputs = tuple(map(_declared, declared)) or _from_schema(self._by_name, self._alone)
@@ -92,11 +92,11 @@ class Signature:
         wanted = ", ".join(each.name for each in self.inputs[:20])
         raise ValidationFailed.of("inputs", f"the model takes {wanted}; given are {', '.join(sorted(tensors)[:20])}")
 
-    def _named(self, tensors: Arrays) -> Schema | None:
+    def _named(self, tensors: Arrays) -> JsonSchema | None:
         """The features' schemas by name, where these tensors are a feature each."""
         if self._by_name is None:
             return None
-        features: Schema = self._by_name["properties"]
+        features: JsonSchema = self._by_name["properties"]
         required = self._by_name.get("required", ())
         return features if tensors.keys() <= features.keys() and tensors.keys() >= set(required) else None
 
@@ -113,7 +113,7 @@ class Signature:
         return found
 
 
-def _forms(schema: Schema) -> tuple[Schema | None, Schema | None]:
+def _forms(schema: JsonSchema) -> tuple[JsonSchema | None, JsonSchema | None]:
     """Of an instance with features by name, and of one that is no object; None where it can't be."""
     by_name, alone = None, None
     for form in schema.get("anyOf", [schema]):
@@ -124,7 +124,7 @@ def _forms(schema: Schema) -> tuple[Schema | None, Schema | None]:
     return by_name, alone
 
 
-def _from_schema(by_name: Schema | None, alone: Schema | None) -> tuple[Tensor, ...]:
+def _from_schema(by_name: JsonSchema | None, alone: JsonSchema | None) -> tuple[Tensor, ...]:
     named = by_name["properties"] if by_name is not None else {ONE_INPUT: alone or {}}
     return tuple(Tensor(name, *_described(schema)) for name, schema in named.items())
 

@@ -1,7 +1,7 @@
 """What a framework's runtime is: one small file here per framework, found by `load`.
 
-A runtime turns an unpacked artifact into a `Model`; everything else (HTTP, schema checks, records, warm-up) is the
-replica's. It is imported only when it is needed, so that an absent extra costs nothing.
+A runtime turns an unpacked artifact into a `LoadedModel`; the replica does everything else (HTTP, schema checks,
+records, warm-up). A runtime is imported only when it is needed, so that an absent extra costs nothing.
 """
 
 from collections.abc import Collection, Sequence
@@ -66,7 +66,7 @@ class Prediction:
 PLAIN = Terms()
 
 
-class Model(Protocol):
+class LoadedModel(Protocol):
     """A loaded model. The schemas are JSON Schema of one request's `features` and of one prediction.
 
     One that knows its tensors by name has them in `inputs` and `outputs` too, as
@@ -88,7 +88,7 @@ class Model(Protocol):
         ...
 
 
-def load(framework: Framework, directory: Path, terms: Terms = PLAIN) -> Model:
+def load(framework: Framework, directory: Path, terms: Terms = PLAIN) -> LoadedModel:
     """Raises ValidationFailed naming `framework` or `artifactPath`."""
     runtime = _runtime(framework)
     if framework is not Framework.CUSTOM:  # whose own code could unpickle whatever it likes
@@ -97,7 +97,7 @@ def load(framework: Framework, directory: Path, terms: Terms = PLAIN) -> Model:
 
     described = mlflow.described(framework, directory)
     if described is None:
-        model: Model = runtime.load(directory, terms)
+        model: LoadedModel = runtime.load(directory, terms)
         return model
     return mlflow.signed(runtime.load(described.place, replace(terms, takes=described.takes)), described.columns)
 

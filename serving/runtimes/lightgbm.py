@@ -10,7 +10,7 @@ import numpy as np
 
 from serving.runtimes import Prediction, Terms
 from serving.runtimes.files import not_loaded, the_model
-from serving.runtimes.rows import DIALECT, NUMBER_OR_MISSING, Columns, classified, of_two, valued
+from serving.runtimes.rows import DIALECT, NUMBER_OR_MISSING, RowColumns, classified, of_two, valued
 
 
 def load(directory: Path, terms: Terms) -> "LightGBMModel":
@@ -28,7 +28,7 @@ class LightGBMModel:
         self.device = "cpu"
         self._threads = int(os.environ.get("OMP_NUM_THREADS") or 1)
         self._objective = str(booster.dump_model(num_iteration=1).get("objective", ""))
-        self._columns = Columns(booster.num_feature(), _names(booster), NUMBER_OR_MISSING)
+        self._columns = RowColumns(booster.num_feature(), _names(booster), NUMBER_OR_MISSING)
         self.input_schema = self._columns.schema
         self.output_schema: dict[str, Any] = {**DIALECT, "title": "prediction", "description": self._objective}
 

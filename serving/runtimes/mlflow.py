@@ -15,7 +15,7 @@ import yaml
 
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.vocabulary import Framework
-from serving.runtimes import Model, Prediction
+from serving.runtimes import LoadedModel, Prediction
 from serving.runtimes.rows import DIALECT
 from serving.runtimes.tensors import TensorInput, TensorInputs
 
@@ -39,7 +39,7 @@ _KINDS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class SignatureColumn:
     name: str
     kind: str
     required: bool
@@ -50,7 +50,7 @@ class Described:
     """`place` is the model's file or folder, `columns` those that the signature names, `takes` its tensors."""
 
     place: Path
-    columns: tuple[Column, ...] = ()
+    columns: tuple[SignatureColumn, ...] = ()
     takes: TensorInputs | None = None
 
 
@@ -87,12 +87,14 @@ def _read(framework: Framework, path: Path) -> Described:
     return Described(place, *_signature(inputs))
 
 
-def _signature(inputs: list[dict[str, Any]]) -> tuple[tuple[Column, ...], TensorInputs | None]:
+def _signature(inputs: list[dict[str, Any]]) -> tuple[tuple[SignatureColumn, ...], TensorInputs | None]:
     if inputs and all(each["type"] == "tensor" for each in inputs):
         return (), TensorInputs(tuple(_tensor(each) for each in inputs))
     if not inputs or not all(each.get("name") for each in inputs):
         return (), None
-    return tuple(Column(str(each["name"]), str(each["type"]), each.get("required", True)) for each in inputs), None
+    return tuple(
+        SignatureColumn(str(each["name"]), str(each["type"]), each.get("required", True)) for each in inputs
+    ), None
 
 
 def _tensor(said: dict[str, Any]) -> TensorInput:
@@ -101,7 +103,7 @@ def _tensor(said: dict[str, Any]) -> TensorInput:
     return TensorInput(said.get("name") or "input", np.dtype(spec["dtype"]), sizes)
 
 
-def signed(model: Model, columns: Sequence[Column]) -> Model:
+def signed(model: LoadedModel, columns: Sequence[SignatureColumn]) -> LoadedModel:
     """The model with the signature's names and types. Raises ValidationFailed where it takes others."""
     if not columns:
         return model
@@ -117,7 +119,9 @@ def signed(model: Model, columns: Sequence[Column]) -> Model:
 class SignedModel:
     """A model whose columns have the names and types that a signature gave them."""
 
-    def __init__(self, model: Model, columns: Sequence[Column], *, order: Sequence[str], by_position: bool) -> None:
+    def __init__(
+        self, model: LoadedModel, columns: Sequence[SignatureColumn], *, order: Sequence[str], by_position: bool
+    ) -> None:
         self._model = model
         self._order = order
         self._by_position = by_position
@@ -134,7 +138,7 @@ class SignedModel:
 
 
 def _schema(
-    inner: dict[str, Any], columns: Sequence[Column], order: Sequence[str], *, by_position: bool
+    inner: dict[str, Any], columns: Sequence[SignatureColumn], order: Sequence[str], *, by_position: bool
 ) -> dict[str, Any]:
     said = {column.name: column for column in columns}
     values = {name: _value(said[name], _inner_value(inner, name)) for name in order}
@@ -152,7 +156,7 @@ def _schema(
     return {**DIALECT, "anyOf": [by_name, row]}
 
 
-def _value(column: Column, inner: dict[str, Any]) -> dict[str, Any]:
+def _value(column: SignatureColumn, inner: dict[str, Any]) -> dict[str, Any]:
     kinds = [each.get("type") for each in inner.get("anyOf", [inner])]
     if column.kind in _KINDS:
         kind = _KINDS[column.kind]

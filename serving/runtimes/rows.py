@@ -16,7 +16,7 @@ NUMBER_OR_MISSING: dict[str, Any] = {"anyOf": [{"type": "number"}, {"type": "nul
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class RowColumns:
     """The features of one instance, in their order; `value` is the JSON Schema of each. Without `names` by position."""
 
     number: int

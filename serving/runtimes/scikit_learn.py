@@ -16,7 +16,7 @@ import skops.io
 from hotswap.domain.errors import ValidationFailed
 from serving.runtimes import Prediction, Terms
 from serving.runtimes.files import not_loaded, the_model
-from serving.runtimes.rows import DIALECT, Columns, valued
+from serving.runtimes.rows import DIALECT, RowColumns, valued
 
 _OF_A_TABLE: dict[str, Any] = {"anyOf": [{"type": kind} for kind in ("number", "string", "boolean", "null")]}
 
@@ -45,7 +45,7 @@ class ScikitLearnModel:
         self._estimator = estimator
         self.device = "cpu"
         names = tuple(getattr(estimator, "feature_names_in_", ()))
-        self._columns = Columns(int(estimator.n_features_in_), names, _OF_A_TABLE if names else {"type": "number"})
+        self._columns = RowColumns(int(estimator.n_features_in_), names, _OF_A_TABLE if names else {"type": "number"})
         self._classes = [each.item() if isinstance(each, np.generic) else each for each in _classes(estimator)]
         self.input_schema = self._columns.schema
         self.output_schema: dict[str, Any] = {**DIALECT, "title": "prediction", "description": type(estimator).__name__}

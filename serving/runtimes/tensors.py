@@ -55,7 +55,7 @@ class TensorInput:
         return values.reshape(-1, 1) if self.sizes == (1,) else values
 
 
-Run = Callable[[list[Any]], list[Prediction]]
+RunModel = Callable[[list[Any]], list[Prediction]]
 """From the arrays of a batch, one for each input in their order, to a prediction per instance."""
 
 
@@ -80,7 +80,7 @@ class TensorInputs:
         (only,) = self.tensors
         return DIALECT | ({"anyOf": [only.schema, by_name]} if only.is_column else only.schema)
 
-    def predict(self, instances: Sequence[Any], run: Run) -> list[Prediction]:
+    def predict(self, instances: Sequence[Any], run: RunModel) -> list[Prediction]:
         """`run` by all of them at once where they make a batch, else by one after the other."""
         if len(instances) > 1 and self.takes_one:
             return self._one_by_one(instances, run)
@@ -92,7 +92,7 @@ class TensorInputs:
             raise SchemaValidationFailed.of("features", f"its rows must have one length: {error}") from None
         return run(arrays)
 
-    def _one_by_one(self, instances: Sequence[Any], run: Run) -> list[Prediction]:
+    def _one_by_one(self, instances: Sequence[Any], run: RunModel) -> list[Prediction]:
         return [prediction for instance in instances for prediction in self.predict([instance], run)]
 
     def _arrays(self, instances: Sequence[Any]) -> list[Any]:

@@ -11,7 +11,7 @@ import xgboost
 
 from serving.runtimes import Prediction, Terms
 from serving.runtimes.files import not_loaded, the_model
-from serving.runtimes.rows import DIALECT, NUMBER_OR_MISSING, Columns, classified, of_two, valued
+from serving.runtimes.rows import DIALECT, NUMBER_OR_MISSING, RowColumns, classified, of_two, valued
 
 
 def load(directory: Path, terms: Terms) -> "XGBoostModel":
@@ -31,7 +31,7 @@ class XGBoostModel:
         booster.set_param({"device": self.device})
         self._booster = booster
         self._objective = json.loads(booster.save_config())["learner"]["objective"]["name"]
-        self._columns = Columns(booster.num_features(), tuple(booster.feature_names or ()), NUMBER_OR_MISSING)
+        self._columns = RowColumns(booster.num_features(), tuple(booster.feature_names or ()), NUMBER_OR_MISSING)
         self.input_schema = self._columns.schema
         self.output_schema: dict[str, Any] = {**DIALECT, "title": "prediction", "description": self._objective}
 

@@ -17,7 +17,7 @@ import pytest
 
 from hotswap.client import ApiError
 from hotswap.demo.models import BAND_WIDTH, BANDS, TrainedModels
-from hotswap.demo.traffic import CLIENTS, Answer, Traffic
+from hotswap.demo.traffic import CLIENTS, DemoAnswer, Traffic
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.schemas.responses import DeploymentView
 from tests.fixtures.patience import patient, wait_until
@@ -137,7 +137,7 @@ def test_deploy_waits_and_says_how_it_ended(stack: Stack, model: str, trained: T
 
 # --- a candidate that fails half of its requests: it is rolled back for it, and no client saw an error ----------------
 
-Seen = tuple[DeploymentView, list[Answer]]
+Seen = tuple[DeploymentView, list[DemoAnswer]]
 
 
 @pytest.fixture(scope="module")

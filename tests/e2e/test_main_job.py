@@ -25,7 +25,7 @@ from sklearn.linear_model import LinearRegression
 
 from hotswap.client import ApiError
 from hotswap.demo.models import TrainedModels
-from hotswap.demo.traffic import Answer
+from hotswap.demo.traffic import DemoAnswer
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.schemas.responses import DeploymentView, RegistrationStatus, RegistrationView
 from tests.fixtures.patience import patient, wait_until
@@ -289,7 +289,7 @@ class Promoted:
 
     last: DeploymentView
     active_version: str | None
-    answers: list[Answer]
+    answers: list[DemoAnswer]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from hotswap.domain.application import ArtifactRef
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.registry import VersionRef
-from hotswap.domain.validation import Check
+from hotswap.domain.validation import ValidationCheck
 from hotswap.domain.vocabulary import Framework
 from hotswap.settings import ServingSettings
 from serving.artifacts import ArtifactCache
@@ -99,7 +99,7 @@ async def test_a_schema_that_no_request_can_be_made_up_from_needs_golden_ones(ar
     )  # fmt: skip
 
 
-async def validated(artifact: Path, terms: Terms) -> dict[str, Check]:
+async def validated(artifact: Path, terms: Terms) -> dict[str, ValidationCheck]:
     inspector = SubprocessInspector(ArtifactCache(artifact.parent, Stored()), max_memory_bytes=4 * 1024**3, terms=terms)
     ref = ArtifactRef("s3://ml-models/m.tar.gz", artifact.name, 1)
     report = await inspector.validate(VersionRef("v", "m", "m", "1.0.0", Framework.CUSTOM, ref, {}, {}))

@@ -20,7 +20,7 @@ from sklearn.svm import LinearSVC
 from hotswap.domain.errors import SchemaValidationFailed, ValidationFailed
 from hotswap.domain.vocabulary import Framework
 from serving.golden import attempt, made_up_request
-from serving.runtimes import Model, load
+from serving.runtimes import LoadedModel, load
 from serving.schemas import FeatureSchema, example
 from tests.fixtures.models import problem_of, save_graph, save_identity
 
@@ -30,7 +30,7 @@ CLASS = RANDOM.integers(0, 3, 60)
 OPSET = 17
 
 
-def loaded(directory: Path, graph: Any = None) -> Model:
+def loaded(directory: Path, graph: Any = None) -> LoadedModel:
     if graph is not None:
         (directory / "model.onnx").write_bytes(graph.SerializeToString())
     return load(Framework.ONNX, directory)

@@ -22,7 +22,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from hotswap.domain.application import ArtifactRef
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.registry import VersionRef
-from hotswap.domain.validation import Check
+from hotswap.domain.validation import ValidationCheck
 from hotswap.domain.vocabulary import Framework
 from serving.artifacts import ArtifactCache
 from serving.golden import attempt, made_up_request
@@ -219,7 +219,7 @@ async def test_what_the_operator_trusts_is_loaded_by_the_validation_too(
     assert (await loading(tmp_path, Framework.SCIKIT_LEARN, forest, trusted)).passed is bool(trusted)
 
 
-async def loading(cache: Path, framework: Framework, save: Save, trusted: Collection[str] = ()) -> Check:
+async def loading(cache: Path, framework: Framework, save: Save, trusted: Collection[str] = ()) -> ValidationCheck:
     """What validation says of loading what `save` puts into an artifact."""
     artifact = ArtifactRef("s3://ml-models/m.tar.gz", "a" * 64, 1)
     (directory := cache / artifact.sha256).mkdir()

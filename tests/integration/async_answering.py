@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-from hotswap.inference.gateway import Answer
+from hotswap.inference.gateway import GatewayAnswer
 from hotswap.inference.worker import Answering
 from hotswap.persistence.records.async_inference import Limits, NewInference, PostgresAsyncInference
 from tests.fixtures.patience import patient
@@ -16,17 +16,17 @@ NEW = NewInference("r-1", "fraud", False, {"x-entity-id": "ann"}, '{"features": 
 LIMITS = Limits(timedelta(minutes=10), waiting=100, waiting_of_caller=50)
 PREDICTION = {"requestId": "r-1", "modelName": "fraud", "version": "1.0.0", "prediction": 1, "confidence": 0.9}
 
-Asked = Callable[[str], Answer]
+Asked = Callable[[str], GatewayAnswer]
 
 
 class FakeGateway:
     """Answers as a test says, and remembers what it was asked."""
 
-    def __init__(self, answer: Asked = lambda _: Answer(True, json.dumps(PREDICTION))) -> None:
+    def __init__(self, answer: Asked = lambda _: GatewayAnswer(True, json.dumps(PREDICTION))) -> None:
         self.answer = answer
         self.asked: list[tuple[str, str, str, dict[str, str]]] = []
 
-    async def ask(self, request_id: str, path: str, body: str, headers: dict[str, str]) -> Answer:
+    async def ask(self, request_id: str, path: str, body: str, headers: dict[str, str]) -> GatewayAnswer:
         self.asked.append((request_id, path, body, headers))
         return self.answer(request_id)
 

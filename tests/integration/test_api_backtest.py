@@ -5,7 +5,7 @@ import time
 import pytest
 
 from hotswap.analysis.backtest import compare
-from hotswap.domain.backtest import Asked, Recorded, RecordedRequest, Reply, ReplyKind
+from hotswap.domain.backtest import AskedRequest, RecordedRequest, RecordedSample, Reply, ReplyKind
 from hotswap.domain.vocabulary import RequestForm
 from hotswap.persistence.analysis.backtests import PostgresBacktests
 from tests.integration.api_world import ApiWorld
@@ -18,13 +18,13 @@ async def test_a_report_is_kept_and_told_wherever_a_deployment_is(world: ApiWorl
     deployment_id = await deployed(world)
     assert (await world.get(f"/api/v1/deployments/{deployment_id}")).json()["backtest"] is None
     asked = [
-        Asked(
+        AskedRequest(
             RecordedRequest(f"r-{number}", RequestForm.INSTANCE, ([4_111],), (1,), NOW),
             (Reply(ReplyKind.REFUSED, 0.001, field="features.card"),),
         )
         for number in range(40)
     ]
-    recorded = Recorded(tuple(each.request for each in asked))
+    recorded = RecordedSample(tuple(each.request for each in asked))
     report = compare(recorded, asked, wanted=200, tolerance=None, at=NOW)
     await PostgresBacktests(world.sessions).store(deployment_id, report)
 

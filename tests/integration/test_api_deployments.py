@@ -9,7 +9,7 @@ from sqlalchemy import update
 from temporalio.worker import Worker
 
 from api.orchestration import Orchestration
-from hotswap.domain.analysis import Bake, JudgeName
+from hotswap.domain.analysis import BakeRecord, JudgeName
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.traffic import Arm, TrafficChange
 from hotswap.domain.verdict import ArmFigures, MetricResult, Outcome, Verdict
@@ -249,7 +249,7 @@ async def test_a_deployment_is_shown_with_steps_verdicts_and_time_left(world: Ap
     figures = ArmFigures(requests=200, errors=3, latency_p50_ms=1.5, latency_p95_ms=3.0)
     errors = MetricResult("errors", JudgeName.BETA_MIXTURE, Outcome.PASS, "fine", {"log-evidence": 0.1})
     verdict = Verdict(Outcome.PASS, "fine", candidate=figures, stable=figures, metrics=(errors,))
-    await PostgresObservations(world.sessions).record(deployment_id, Bake(0, 1_000.0, 1_250), verdict)
+    await PostgresObservations(world.sessions).record(deployment_id, BakeRecord(0, 1_000.0, 1_250), verdict)
     await deployments.record_weight(deployment_id, verified_weight=5_250, progress=33, message="52.5% verified")
     seen = (await world.get(f"/api/v1/deployments/{deployment_id}")).json()
     assert (seen["status"], seen["trafficPercentage"], seen["currentStep"]) == ("Progressing", 52.5, 2)

@@ -17,7 +17,7 @@ import pytest
 from temporalio.worker import Worker
 
 from api.paging import write_cursor
-from hotswap.domain.paging import Key
+from hotswap.domain.paging import PageKey
 from hotswap.domain.vocabulary import Role
 from hotswap.storage.multipart import MultipartUploads
 from hotswap.storage.objects import ObjectStorage
@@ -41,7 +41,7 @@ async def address(world: ApiWorld, s3: S3Server) -> AsyncIterator[str]:
         yield address
 
 
-KEYS: dict[str, Key] = {
+KEYS: dict[str, PageKey] = {
     "MODELS": (datetime.now(UTC), "mod-1"),
     "VERSIONS": ("2.0.0",),
     "HISTORY": (datetime.now(UTC), 1),

@@ -5,20 +5,20 @@ from typing import Any
 from temporalio.worker import Worker
 
 from hotswap.domain.registry import VersionRef
-from hotswap.domain.validation import Check, CheckName, Override, completed
+from hotswap.domain.validation import CheckName, Override, ValidationCheck, completed
 from hotswap.domain.vocabulary import Role
 from hotswap.persistence.registry.versions import PostgresRegistry
 from tests.integration.api_world import ApiWorld
 from tests.integration.test_api_deployments import error_of
 
 FAILED = (
-    Check(CheckName.LOADS, True, "in 0.1 s"),
-    Check(CheckName.GOLDEN, False, "1 of 2 failed"),
-    Check(CheckName.LATENCY, False, "30 ms, of less than 24 ms allowed"),
+    ValidationCheck(CheckName.LOADS, True, "in 0.1 s"),
+    ValidationCheck(CheckName.GOLDEN, False, "1 of 2 failed"),
+    ValidationCheck(CheckName.LATENCY, False, "30 ms, of less than 24 ms allowed"),
 )
 
 
-async def validated(world: ApiWorld, *checks: Check) -> VersionRef:
+async def validated(world: ApiWorld, *checks: ValidationCheck) -> VersionRef:
     """A version whose newest deployment was validated so."""
     version = await world.add_version()
     deployment = (await world.deploy(environment="Staging")).json()["deploymentId"]

@@ -17,7 +17,7 @@ from hotswap.domain.vocabulary import Role
 from hotswap.manifests.carrying import carry_out
 from hotswap.manifests.looking import look
 from hotswap.manifests.planning import plan
-from hotswap.manifests.reading import Text, read
+from hotswap.manifests.reading import ManifestText, read
 from tests.integration.api_world import ApiWorld
 
 MANIFEST = """\
@@ -112,7 +112,7 @@ async def test_who_is_killed_after_asking_and_starts_anew_starts_no_second_deplo
     """Two that looked before either had asked: what the second asks for is what the first has started."""
     await world.add_version()
     text = MANIFEST.partition("description")[0] + "environments: {{Staging: {{version: 1.0.0}}}}"
-    wanted = read([Text("model.yaml", text.format(name=world.model))])
+    wanted = read([ManifestText("model.yaml", text.format(name=world.model))])
 
     def twice() -> list[str | None]:
         with connect() as hotswap:

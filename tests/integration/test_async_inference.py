@@ -13,7 +13,7 @@ from sqlalchemy import text
 from hotswap.domain.errors import AnswerLost, Conflict, InferenceNotFound, RateLimited, Unavailable
 from hotswap.domain.vocabulary import InferenceStatus as S
 from hotswap.inference import worker as answering_module
-from hotswap.inference.gateway import Answer
+from hotswap.inference.gateway import GatewayAnswer
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.recorder import Writable, make_partitions, write
 from hotswap.persistence.records import async_inference
@@ -71,11 +71,11 @@ async def test_the_same_request_again_is_the_first_one_and_another_may_not_have_
 
 
 async def test_a_refusal_is_an_end_and_what_says_nothing_is_asked_again(waiting: PostgresAsyncInference) -> None:
-    said = iter([Unavailable("away"), Unavailable("away"), Answer(True, json.dumps(PREDICTION))])
+    said = iter([Unavailable("away"), Unavailable("away"), GatewayAnswer(True, json.dumps(PREDICTION))])
 
-    def answer(request_id: str) -> Answer:
+    def answer(request_id: str) -> GatewayAnswer:
         if request_id == "r-2":
-            return Answer(False, '{"error": {"code": "VALIDATION_ERROR"}}')
+            return GatewayAnswer(False, '{"error": {"code": "VALIDATION_ERROR"}}')
         found = next(said)
         if isinstance(found, Exception):
             raise found
@@ -95,7 +95,7 @@ async def test_what_a_replica_may_have_answered_waits_for_its_record(
     monkeypatch.setattr(answering_module, "LEASE", LONG)
     said = iter([AnswerLost("no answer came in time")])
 
-    def answer(request_id: str) -> Answer:
+    def answer(request_id: str) -> GatewayAnswer:
         raise next(said)
 
     await waiting.accept(NEW, LIMITS)
@@ -133,7 +133,7 @@ async def test_a_slow_answer_keeps_its_lease(waiting: PostgresAsyncInference, mo
     is_renewed = asyncio.Event()
 
     class Slow(FakeGateway):
-        async def ask(self, request_id: str, path: str, body: str, headers: dict[str, str]) -> Answer:
+        async def ask(self, request_id: str, path: str, body: str, headers: dict[str, str]) -> GatewayAnswer:
             await is_renewed.wait()
             return await super().ask(request_id, path, body, headers)
 
@@ -155,7 +155,7 @@ async def test_a_worker_that_is_given_its_own_request_again_asks_once_and_goes_o
     answered = asyncio.Event()
 
     class Slow(FakeGateway):
-        async def ask(self, request_id: str, path: str, body: str, headers: dict[str, str]) -> Answer:
+        async def ask(self, request_id: str, path: str, body: str, headers: dict[str, str]) -> GatewayAnswer:
             answer = await super().ask(request_id, path, body, headers)
             await answered.wait()
             return answer
@@ -278,10 +278,10 @@ async def test_answers_go_after_their_time_and_what_waits_stays(
 async def test_a_request_that_breaks_its_asking_ends_neither_the_worker_nor_the_others(
     waiting: PostgresAsyncInference,
 ) -> None:
-    def answer(request_id: str) -> Answer:
+    def answer(request_id: str) -> GatewayAnswer:
         if request_id == "r-1":
             raise RuntimeError("nobody thought of this")
-        return Answer(True, json.dumps(PREDICTION))
+        return GatewayAnswer(True, json.dumps(PREDICTION))
 
     await waiting.accept(NEW, LIMITS)
     async with at_work(waiting, FakeGateway(answer)):

@@ -9,7 +9,7 @@ from temporalio.worker import Worker
 from hotswap.domain.contract import Contract
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.persistence.registry.versions import PostgresRegistry
-from serving.runtimes.rows import Columns
+from serving.runtimes.rows import RowColumns
 from tests.fixtures.patience import until
 from tests.integration.api_world import INSPECTION, ApiWorld, registration
 from tests.integration.test_api_deployments import became, error_of, made_active, started
@@ -131,8 +131,8 @@ async def test_the_same_request_again_is_answered_though_its_version_serves_by_n
 
 
 async def test_columns_in_another_order_narrow(world: ApiWorld, worker: Worker) -> None:
-    await add(world, "1.0.0", Columns(2, ("amount", "age"), {"type": "number"}).schema)
-    await add(world, "2.0.0", Columns(2, ("age", "amount"), {"type": "number"}).schema)
+    await add(world, "1.0.0", RowColumns(2, ("amount", "age"), {"type": "number"}).schema)
+    await add(world, "2.0.0", RowColumns(2, ("age", "amount"), {"type": "number"}).schema)
     await made_active(world, "1.0.0")
     (refusal,) = (await dry(world, version="2.0.0"))["refusals"]  # type: ignore[misc]
     assert "the stable's is amount, age, the candidate's age, amount" in refusal["message"], "as PostgreSQL gives it"

@@ -2,7 +2,7 @@
 
 import time
 
-from hotswap.domain.analysis import Bake, JudgeName
+from hotswap.domain.analysis import BakeRecord, JudgeName
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.verdict import ArmFigures, ConcurrentFigures, MetricResult, Outcome, Reason, Verdict
@@ -39,7 +39,9 @@ async def weighted(world: ApiWorld, deployment_id: str, weight: int) -> float:
     return time.time()
 
 
-async def judged(world: ApiWorld, deployment_id: str, bake: Bake, outcome: Outcome, reason: Reason | None) -> None:
+async def judged(
+    world: ApiWorld, deployment_id: str, bake: BakeRecord, outcome: Outcome, reason: Reason | None
+) -> None:
     errors = MetricResult(
         "errors", JudgeName.BETA_MIXTURE, outcome, "as seen", {"excess": 0.02}, reason=reason, log_evidence=5.5
     )
@@ -72,15 +74,15 @@ async def test_a_rollout_that_went_back_is_told_in_order_with_numbers_and_reason
     await deployments.approve(deployment_id, step=0, by="carl", claimed=True)
     await moved(world, deployment_id, S.VALIDATING, S.DEPLOYING, S.PROGRESSING)
     begun = await weighted(world, deployment_id, 1_000)
-    await judged(world, deployment_id, Bake(0, begun, 1_000), Outcome.PASS, None)
+    await judged(world, deployment_id, BakeRecord(0, begun, 1_000), Outcome.PASS, None)
     begun = await weighted(world, deployment_id, 2_500)
     await deployments.record_decision(
         deployment_id, decision_id="1", kind="pause", actor="bob", message="pause: looking into p99"
     )
-    await judged(world, deployment_id, Bake(1, begun, 2_500), Outcome.HARM, Reason.ERROR_RATE)
+    await judged(world, deployment_id, BakeRecord(1, begun, 2_500), Outcome.HARM, Reason.ERROR_RATE)
     await moved(world, deployment_id, S.ROLLING_BACK, reason=Reason.ERROR_RATE)
     # A watch that is late changes what was judged, and not what came of it.
-    await judged(world, deployment_id, Bake(1, begun, 2_500), Outcome.HARM, Reason.ERROR_RATE)
+    await judged(world, deployment_id, BakeRecord(1, begun, 2_500), Outcome.HARM, Reason.ERROR_RATE)
     await weighted(world, deployment_id, 0)
     await moved(world, deployment_id, S.ROLLED_BACK, reason=Reason.ERROR_RATE)
 
@@ -117,7 +119,7 @@ async def test_an_analysis_that_nothing_has_come_of_says_so(world: ApiWorld) -> 
     deployment_id = await deployed(world)
     await moved(world, deployment_id, S.VALIDATING, S.DEPLOYING, S.PROGRESSING)
     begun = await weighted(world, deployment_id, 1_000)
-    await judged(world, deployment_id, Bake(0, begun, 1_000), Outcome.INSUFFICIENT_DATA, None)
+    await judged(world, deployment_id, BakeRecord(0, begun, 1_000), Outcome.INSUFFICIENT_DATA, None)
     told = (await world.get(f"/api/v1/deployments/{deployment_id}/explain")).json()
     assert told["happenings"][-1]["what"] == "step 1 judged at 10%: InsufficientData"
     assert told["happenings"][-1]["analysis"]["ledTo"] is None
@@ -128,7 +130,7 @@ async def test_at_100_percent_what_both_were_asked_again_is_told(world: ApiWorld
     await moved(world, deployment_id, S.VALIDATING, S.DEPLOYING, S.PROGRESSING)
     for step, weight in enumerate((1_000, TOTAL_WEIGHT)):
         begun = await weighted(world, deployment_id, weight)
-        await judged(world, deployment_id, Bake(step, begun, weight), Outcome.PASS, None)
+        await judged(world, deployment_id, BakeRecord(step, begun, weight), Outcome.PASS, None)
     told = (await world.get(f"/api/v1/deployments/{deployment_id}/explain")).json()
     canary, full = (each["analysis"]["concurrent"] for each in told["happenings"] if each["analysis"])
     assert canary is None

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from hotswap.domain.application import ArtifactRef
 from hotswap.domain.contract import NON_FINITE
 from hotswap.domain.registry import VersionRef
-from hotswap.domain.validation import Check, CheckName, CheckOutcome
+from hotswap.domain.validation import CheckName, CheckOutcome, ValidationCheck
 from hotswap.domain.vocabulary import Framework
 from serving.artifacts import ArtifactCache
 from serving.inspection import SubprocessInspector
@@ -57,7 +57,7 @@ class Inspection:
         baseline: dict[str, float] | None = None,
         loads: bool = True,
         allows_non_finite: bool = False,
-    ) -> dict[str, Check]:
+    ) -> dict[str, ValidationCheck]:
         model = load(Framework.ONNX, self.artifact) if loads else Unread
         version = VersionRef(
             version_id="v-1",
@@ -86,7 +86,7 @@ async def test_a_sound_artifact_passes_with_its_figures(inspection: Inspection) 
     inspection.golden({"features": ROW, "prediction": 10}, {"features": [2, 0, 0]})
     checks = await inspection.checks()
     assert {name for name, check in checks.items() if check.passed is False} == set()
-    assert checks["golden requests"] == Check("golden requests", True, "2 answered as expected")
+    assert checks["golden requests"] == ValidationCheck("golden requests", True, "2 answered as expected")
     assert checks["memory"].passed
     assert checks["memory"].detail.endswith(" MB at its peak, of 4295 MB allowed")
 
@@ -171,7 +171,7 @@ async def test_a_version_slower_than_its_baseline_fails_and_tells_both_figures(i
     assert "ms, of less than 1.2e-06 ms allowed (1.2 x the baseline's 1e-06)" in slow.detail
     checks = await inspection.checks(baseline={"latencyMs": 10_000})
     assert checks[CheckName.LATENCY].outcome is CheckOutcome.PASSED
-    assert checks[CheckName.ACCURACY] == Check(CheckName.ACCURACY, None, "the artifact has no labelled.json")
+    assert checks[CheckName.ACCURACY] == ValidationCheck(CheckName.ACCURACY, None, "the artifact has no labelled.json")
     unknown = (await inspection.checks())[CheckName.LATENCY]
     assert unknown.outcome is CheckOutcome.NOT_APPLICABLE
     assert "no baseline latencyMs was registered" in unknown.detail
@@ -214,5 +214,7 @@ async def test_an_artifact_over_the_limit_is_not_even_fetched(
 ) -> None:
     monkeypatch.setattr(Stored, "stored", 3 * 1024**3)
     checks = await inspection.checks(loads=False)
-    assert checks[CheckName.SIZE] == Check(CheckName.SIZE, False, "3,221,225,472 bytes, of 2,147,483,648 allowed")
+    assert checks[CheckName.SIZE] == ValidationCheck(
+        CheckName.SIZE, False, "3,221,225,472 bytes, of 2,147,483,648 allowed"
+    )
     assert checks[CheckName.CHECKSUM].outcome is CheckOutcome.NOT_APPLICABLE

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from sqlalchemy import select, update
 
-from hotswap.deployments.rollback import AlertRollbacks, WayBack
+from hotswap.deployments.rollback import MonitorRollbacks, WayBack
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.errors import Conflict, ValidationFailed
 from hotswap.domain.monitoring import Active, Alert, AlertKind, Finding, MonitoringPolicy, OnDegraded
@@ -239,9 +239,9 @@ def alert_of(deployment_id: str) -> Alert:
     return Alert("alr-1", AlertKind.ACCURACY, "fraud", active.environment, "2.0.0", deployment_id, NOW, NOW, "worse")
 
 
-def alert_rollbacks(sessions: Sessions, settings: Settings, ray: FakeRay | None = None) -> AlertRollbacks:
+def alert_rollbacks(sessions: Sessions, settings: Settings, ray: FakeRay | None = None) -> MonitorRollbacks:
     reader = PostgresDeploymentReader(sessions)
-    return AlertRollbacks(WayBack(settings, reader), make_acceptance(sessions, settings, ray), reader)
+    return MonitorRollbacks(WayBack(settings, reader), make_acceptance(sessions, settings, ray), reader)
 
 
 async def test_the_deployment_that_goes_back_is_asked_for_once(sessions: Sessions, tmp_path: Path) -> None:

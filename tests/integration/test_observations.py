@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import Bake, Checkpoint, Observation, Reading
+from hotswap.analysis.judge import StepJudging
+from hotswap.domain.analysis import BakeRecord, Checkpoint, Observation, Reading
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import Outcome, Verdict
 from hotswap.persistence.analysis import observations as module
@@ -29,7 +29,7 @@ async def recorded(
     looks: PostgresObservations, deployment_id: str, *seen: Observation, begun_at: float = BEGUN
 ) -> None:
     for each in seen:
-        await looks.record(deployment_id, Bake(0, begun_at, 5_000, looks=(each,)), SAID)
+        await looks.record(deployment_id, BakeRecord(0, begun_at, 5_000, looks=(each,)), SAID)
 
 
 async def test_looks_are_read_on_from_any_of_them(world: ApiWorld, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,14 +47,14 @@ async def test_looks_are_read_on_from_any_of_them(world: ApiWorld, monkeypatch: 
 async def test_the_newest_checkpoint_of_an_analysis_is_there_to_the_last_bit(world: ApiWorld) -> None:
     deployment_id, looks = await deployed(world), PostgresObservations(world.sessions)
     judging, again = (
-        Judging(CanaryConfig().analysis_policy(), weight=5_000, reference=None, prior_evidence={}) for _ in range(2)
+        StepJudging(CanaryConfig().analysis_policy(), weight=5_000, reference=None, prior_evidence={}) for _ in range(2)
     )
     assert await looks.checkpoint(deployment_id, step=0, begun_at=BEGUN) is None
     for after in range(1, 5):
         judging.add(look(after))
         kept = Checkpoint(BEGUN + after, judging.folded())
-        await looks.record(deployment_id, Bake(0, BEGUN, 5_000, looks=(look(after),)), SAID, kept)
-    await looks.record(deployment_id, Bake(0, BEGUN, 5_000), SAID, Checkpoint(BEGUN + 2, b"of a frozen watch"))
+        await looks.record(deployment_id, BakeRecord(0, BEGUN, 5_000, looks=(look(after),)), SAID, kept)
+    await looks.record(deployment_id, BakeRecord(0, BEGUN, 5_000), SAID, Checkpoint(BEGUN + 2, b"of a frozen watch"))
     found = await looks.checkpoint(deployment_id, step=0, begun_at=BEGUN)
     assert found == kept
     assert again.resume(found.judges)
@@ -66,7 +66,7 @@ async def test_of_what_is_over_for_long_one_look_a_minute_is_left(world: ApiWorl
     deployment_id, looks = await deployed(world), PostgresObservations(world.sessions)
     seen = [look(after) for after in (1, 2, 58, 60, 61, 119, 180, 181, 182)]
     await recorded(looks, deployment_id, *seen)
-    await looks.record(deployment_id, Bake(0, BEGUN, 5_000), SAID, Checkpoint(BEGUN + 182, b"whatever"))
+    await looks.record(deployment_id, BakeRecord(0, BEGUN, 5_000), SAID, Checkpoint(BEGUN + 182, b"whatever"))
 
     async def kept(*, days: int) -> tuple[list[float], bool]:
         await let_go(world.sessions, RetentionSettings(), now=datetime.now(UTC) + timedelta(days=days))

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from hotswap.analysis.quality import MOST_LABELS, OTHER, Score, Tally, label, quality, scored
+from hotswap.analysis.quality import MOST_LABELS, OTHER, OutcomeTally, QualityScore, label, quality, scored
 
 LABELS = st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcde")), min_size=1, max_size=60)
 NUMBERS = st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)), min_size=1, max_size=60)
 
 
-def tally(scores: list[Score]) -> Tally:
-    made = Tally()
+def tally(scores: list[QualityScore]) -> OutcomeTally:
+    made = OutcomeTally()
     for score in scores:
         made.add(score)
     return made
@@ -29,7 +29,7 @@ def test_labels_are_judged_as_scikit_learn_does(pairs: list[tuple[str, str]]) ->
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         macro = metrics.precision_recall_fscore_support(actual, predicted, average="macro", zero_division=0)
-    said = quality([tally([Score(p, a) for a, p in pairs])])
+    said = quality([tally([QualityScore(p, a) for a, p in pairs])])
     assert said.accuracy == pytest.approx(metrics.accuracy_score(actual, predicted))
     assert (said.precision, said.recall, said.f1) == pytest.approx(macro[:3])
     assert (said.labels, said.mae, said.rmse) == (len(pairs), None, None)
@@ -38,7 +38,7 @@ def test_labels_are_judged_as_scikit_learn_does(pairs: list[tuple[str, str]]) ->
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1))
 def test_two_labels_are_told_by_the_positive_one(pairs: list[tuple[bool, bool]]) -> None:
     actual, predicted = zip(*pairs, strict=True)
-    said = quality([tally([Score(label(p), label(a)) for a, p in pairs])])
+    said = quality([tally([QualityScore(label(p), label(a)) for a, p in pairs])])
     if len({*actual, *predicted}) < 2:
         assert said.binary is None
         return
@@ -51,7 +51,7 @@ def test_two_labels_are_told_by_the_positive_one(pairs: list[tuple[bool, bool]])
 @given(NUMBERS)
 def test_numbers_are_judged_as_scikit_learn_does(pairs: list[tuple[float, float]]) -> None:
     actual, predicted = zip(*pairs, strict=True)
-    said = quality([tally([Score(label(p), label(a), a - p) for a, p in pairs])])
+    said = quality([tally([QualityScore(label(p), label(a), a - p) for a, p in pairs])])
     assert said.mae == pytest.approx(metrics.mean_absolute_error(actual, predicted))
     assert said.rmse == pytest.approx(metrics.root_mean_squared_error(actual, predicted))
     assert (said.numbers, said.accuracy, said.f1) == (len(pairs), None, None)
@@ -59,17 +59,17 @@ def test_numbers_are_judged_as_scikit_learn_does(pairs: list[tuple[float, float]
 
 @given(LABELS, st.integers(0, 60))
 def test_parts_add_up_to_the_whole(pairs: list[tuple[str, str]], cut: int) -> None:
-    scores = [Score(p, a) for a, p in pairs]
+    scores = [QualityScore(p, a) for a, p in pairs]
     assert quality([tally(scores[:cut]), tally(scores[cut:])]) == quality([tally(scores)])
 
 
 @given(LABELS, st.sampled_from("abcd"))
 def test_a_replaced_outcome_leaves_nothing(pairs: list[tuple[str, str]], other: str) -> None:
-    scores = [Score(p, a) for a, p in pairs]
+    scores = [QualityScore(p, a) for a, p in pairs]
     made = tally(scores)
     made.add(scores[0], -1)
-    made.add(Score(scores[0].predicted, other))
-    assert quality([made]) == quality([tally([Score(scores[0].predicted, other), *scores[1:]])])
+    made.add(QualityScore(scores[0].predicted, other))
+    assert quality([made]) == quality([tally([QualityScore(scores[0].predicted, other), *scores[1:]])])
 
 
 def test_nothing_says_nothing() -> None:
@@ -78,8 +78,8 @@ def test_nothing_says_nothing() -> None:
 
 
 def test_a_confusion_matrix_stays_small_and_its_sums_right() -> None:
-    scores = [Score(f"label-{number}", f"label-{number}") for number in range(3 * MOST_LABELS)]
-    made = tally([*scores, Score("label-0", "new"), Score("newer", "label-0")])
+    scores = [QualityScore(f"label-{number}", f"label-{number}") for number in range(3 * MOST_LABELS)]
+    made = tally([*scores, QualityScore("label-0", "new"), QualityScore("newer", "label-0")])
     assert len(made.confusion) == MOST_LABELS + 1
     assert sum(sum(row.values()) for row in made.confusion.values()) == 3 * MOST_LABELS + 2
     assert made.confusion[OTHER][OTHER] == 2 * MOST_LABELS

@@ -9,7 +9,7 @@ import pytest
 
 from activities.concurrent import References
 from activities.observations import Sources, StepSources
-from hotswap.analysis.judge import Judging
+from hotswap.analysis.judge import StepJudging
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, Source, Subject
 from hotswap.domain.concurrent import ReferenceBudget
 from hotswap.domain.headers import MODEL_SECONDS_HEADER
@@ -85,7 +85,7 @@ async def test_both_are_asked_past_the_proxy_and_say_whose_fault_it_is(
     delays: tuple[float, float],
     outcome: Outcome,
 ) -> None:
-    judging = Judging(POLICY, weight=TOTAL_WEIGHT, reference=BEFORE, prior_evidence={})
+    judging = StepJudging(POLICY, weight=TOTAL_WEIGHT, reference=BEFORE, prior_evidence={})
     async with at_full(gateway, bus, sessions, postgres_url, delays=delays) as looking:
         asked = 0
 

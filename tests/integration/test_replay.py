@@ -9,7 +9,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.analysis import AnalysisActivities
 from activities.observations import Sources
-from hotswap.analysis.judge import Judging
+from hotswap.analysis.judge import StepJudging
 from hotswap.analysis.replay import replay
 from hotswap.domain.analysis import Entities, Subject
 from hotswap.domain.traffic import TOTAL_WEIGHT, Counts, ProxyReport
@@ -59,7 +59,7 @@ async def watched(world: ApiWorld, deployment_id: str, config: CanaryConfig, rat
         watching = AnalysisActivities(
             Sources(Traffic(rate=rate, weight=step.weight, wrong=wrong), {}, Nobody()),  # type: ignore[arg-type]
             PostgresObservations(world.sessions),
-            Judging,
+            StepJudging,
         )
         subject = Subject(
             deployment_id, "Production", world.model, "candidate", "stable", "2.0.0", "1.0.0", step.weight, begun

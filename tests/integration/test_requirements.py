@@ -10,7 +10,7 @@ from ray.runtime_env import RuntimeEnv
 from hotswap.domain.application import ApplicationSpec, ArtifactRef, Desired
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.registry import VersionRef
-from hotswap.domain.validation import Check, CheckName, CheckOutcome
+from hotswap.domain.validation import CheckName, CheckOutcome, ValidationCheck
 from hotswap.domain.vocabulary import Environment, Framework
 from hotswap.storage.objects import ObjectStorage
 from serving.artifacts import ArtifactCache
@@ -146,7 +146,9 @@ async def test_a_registration_with_them_is_looked_into_and_validated_with_what_t
         *("v", "m", "m", "1.0.0", Framework.CUSTOM), found.artifact, found.input_schema, {}, requirements=PINS
     )
     report = {check.name: check for check in (await looks.validate(version)).checks}
-    assert report[CheckName.REQUIREMENTS] == Check(CheckName.REQUIREMENTS, True, f"installed: {', '.join(PINS)}")
+    assert report[CheckName.REQUIREMENTS] == ValidationCheck(
+        CheckName.REQUIREMENTS, True, f"installed: {', '.join(PINS)}"
+    )
     assert report[CheckName.GOLDEN].outcome is CheckOutcome.PASSED
     off = {check.name: check for check in (await inspector(tmp_path, storage, allowed=False).validate(version)).checks}
     assert off[CheckName.REQUIREMENTS].outcome is CheckOutcome.FAILED

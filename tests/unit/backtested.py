@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hotswap.analysis.backtest import compare
-from hotswap.domain.backtest import Asked, BacktestReport, Recorded, RecordedRequest, Reply, ReplyKind
+from hotswap.domain.backtest import AskedRequest, BacktestReport, RecordedRequest, RecordedSample, Reply, ReplyKind
 from hotswap.domain.vocabulary import RequestForm
 
 
@@ -34,14 +34,14 @@ def failed(problem: str = "500") -> Reply:
     return Reply(ReplyKind.FAILED, 0.001, problem=problem)
 
 
-def report(asked: Sequence[Asked], *, wanted: int = 200, tolerance: float | None = None) -> BacktestReport:
-    found = Recorded(tuple(each.request for each in asked))
+def report(asked: Sequence[AskedRequest], *, wanted: int = 200, tolerance: float | None = None) -> BacktestReport:
+    found = RecordedSample(tuple(each.request for each in asked))
     return compare(found, asked, wanted=wanted, tolerance=tolerance, at=1.0)
 
 
-def all_of(number: int, one: Callable[[int], Asked]) -> BacktestReport:
+def all_of(number: int, one: Callable[[int], AskedRequest]) -> BacktestReport:
     return report([one(each) for each in range(number)])
 
 
-def as_good(number: int) -> Asked:
-    return Asked(recorded(number, number % 2), (answered(number % 2),), (answered(number % 2),))
+def as_good(number: int) -> AskedRequest:
+    return AskedRequest(recorded(number, number % 2), (answered(number % 2),), (answered(number % 2),))

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.runtimes.rows import Columns
+from serving.runtimes.rows import RowColumns
 from serving.runtimes.tensors import graph_inputs
 
 NUMBER = {"type": "number"}
@@ -12,11 +12,11 @@ FLOAT32, FLOAT64, INT32, INT64 = np.float32, np.float64, np.int32, np.int64
 
 
 def row(*names: str, value: dict[str, Any] = NUMBER) -> dict[str, Any]:
-    return Columns(len(names), names, value).schema
+    return RowColumns(len(names), names, value).schema
 
 
 def unnamed(number: int, value: dict[str, Any] = NUMBER) -> dict[str, Any]:
-    return Columns(number, (), value).schema
+    return RowColumns(number, (), value).schema
 
 
 def tensor(dtype: Any, *sizes: int | None) -> dict[str, Any]:

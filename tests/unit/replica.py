@@ -16,7 +16,7 @@ from hotswap.inference.records import InferenceRecord, decode_record
 from serving.asgi import Receive
 from serving.engine import Engine
 from serving.inference import InferenceApp
-from serving.runtimes import Model, Prediction, load
+from serving.runtimes import LoadedModel, Prediction, load
 from serving.spool import SpoolWriter, read_frames, segments
 from tests.fixtures.models import save_table
 
@@ -58,7 +58,7 @@ class Replica:
     def __init__(
         self,
         directory: Path,
-        model: Model | None = None,
+        model: LoadedModel | None = None,
         *,
         golden: Sequence[GoldenRequest] = (),
         resources: ReplicaResources = ReplicaResources(),  # noqa: B008 - it never changes

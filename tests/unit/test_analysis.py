@@ -11,7 +11,7 @@ from temporalio.testing import ActivityEnvironment
 from activities import analysis
 from activities.analysis import AnalysisActivities
 from activities.observations import Sources
-from hotswap.analysis.judge import Judging
+from hotswap.analysis.judge import StepJudging
 from hotswap.domain.analysis import Checkpoint, NoVerdict, Observation
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.traffic import TOTAL_WEIGHT, Counts, ProxyReport
@@ -56,10 +56,10 @@ class Turns:
 
     def __init__(self) -> None:
         self.added: list[int] = [0]
-        self.judging: Judging | None = None
+        self.judging: StepJudging | None = None
 
     def judge(self, *args: Any, **given: Any) -> "Turns":
-        self.judging = Judging(*args, **given)
+        self.judging = StepJudging(*args, **given)
         return self
 
     async def take(self) -> None:
@@ -93,7 +93,7 @@ async def test_a_hold_of_hours_is_folded_anew_a_few_looks_at_a_time(
     verdict, turns = await watched(environment, record, held())
     assert sum(turns.added) == 1_051
     assert max(turns.added) <= analysis.SLICE
-    whole = Judging(held().policy, weight=TOTAL_WEIGHT // 2, reference=None, prior_evidence={})
+    whole = StepJudging(held().policy, weight=TOTAL_WEIGHT // 2, reference=None, prior_evidence={})
     for _, look in record.looks:
         whole.add(look)
     assert verdict == whole.verdict(is_over=True)
@@ -103,7 +103,7 @@ async def test_a_hold_of_hours_is_folded_anew_a_few_looks_at_a_time(
 async def test_a_watch_that_starts_again_folds_only_what_came_after_the_checkpoint(
     environment: ActivityEnvironment,
 ) -> None:
-    before = Judging(held().policy, weight=TOTAL_WEIGHT // 2, reference=None, prior_evidence={})
+    before = StepJudging(held().policy, weight=TOTAL_WEIGHT // 2, reference=None, prior_evidence={})
     looks = long_ago(1_050)
     for look in looks[:-8]:
         before.add(look)
@@ -129,7 +129,7 @@ async def test_a_checkpoint_is_kept_every_few_seconds_and_no_look_is_missing_aft
 
     monkeypatch.setattr(analysis, "observation_interval", lambda *_: 0.001)
     record, clock = Record(), Ticking()
-    watching = AnalysisActivities(Sources(Live(100), {}, Callers(), clock=clock), record, Judging)  # type: ignore[arg-type]
+    watching = AnalysisActivities(Sources(Live(100), {}, Callers(), clock=clock), record, StepJudging)  # type: ignore[arg-type]
     async with asyncio.timeout(patient(20)):
         await environment.run(watching.watch, step(baseline=0, verified_at=Clock.now - 5, metrics=(), lasts=100))
     (kept,) = record.checkpoints.values()

@@ -16,11 +16,11 @@ from hotswap.analysis.backtest import compare
 from hotswap.analysis.shares import ALPHA, tally
 from hotswap.domain.backtest import (
     FEW,
-    Asked,
+    AskedRequest,
     BacktestLimits,
+    DifferingPart,
     OnBreach,
-    Part,
-    Recorded,
+    RecordedSample,
     Reply,
     ReplyKind,
     Ruling,
@@ -73,11 +73,11 @@ def test_the_bound_is_the_share_at_which_so_many_hits_are_as_rare_as_alpha(count
 
 
 def test_refusals_end_it_and_are_told_by_field_and_request() -> None:
-    def one(number: int) -> Asked:
+    def one(number: int) -> AskedRequest:
         if number % 5:
             return as_good(number)
         reply = refused("features.amount" if number % 2 else "features.channel")
-        return Asked(recorded(number, 0), (reply,), (answered(0),))
+        return AskedRequest(recorded(number, 0), (reply,), (answered(0),))
 
     seen = all_of(200, one)
     assert seen.refusals == tally(40, 200)
@@ -94,14 +94,14 @@ def test_refusals_end_it_and_are_told_by_field_and_request() -> None:
 @pytest.mark.parametrize("now", [refused(), failed()])
 @pytest.mark.parametrize("reply", [refused(), failed(), answered(7)])
 def test_what_the_stable_does_not_answer_any_more_says_nothing_of_the_candidate(now: Reply, reply: Reply) -> None:
-    seen = all_of(50, lambda number: Asked(recorded(number, 1), (reply,), (now,)))
+    seen = all_of(50, lambda number: AskedRequest(recorded(number, 1), (reply,), (now,)))
     assert (seen.left_out, seen.refusals.of, seen.failures.of, seen.disagreements.of) == (50, 0, 0, 0)
     assert "50 are left out, since the stable does not answer them any more" in seen.notes
     assert rule(seen, BacktestLimits(), environment=PRODUCTION).ruling is Ruling.GO_ON
 
 
 def test_a_stable_that_is_down_leaves_its_records_to_compare_with() -> None:
-    seen = all_of(50, lambda number: Asked(recorded(number, 1), (refused(),)))
+    seen = all_of(50, lambda number: AskedRequest(recorded(number, 1), (refused(),)))
     assert seen.refusals == tally(50, 50)
     assert seen.timings == ()
     assert "the stable could not be asked beside it, so latency is not compared" in seen.notes
@@ -129,21 +129,21 @@ def test_a_stable_that_is_down_leaves_its_records_to_compare_with() -> None:
 def test_answers_differ_as_labels_or_by_more_than_scores_are_spread(
     theirs: Callable[[int], Any], mine: Callable[[int], Any], differ: int
 ) -> None:
-    seen = all_of(200, lambda n: Asked(recorded(n, theirs(n)), (answered(mine(n)),), (answered(theirs(n)),)))
+    seen = all_of(200, lambda n: AskedRequest(recorded(n, theirs(n)), (answered(mine(n)),), (answered(theirs(n)),)))
     assert seen.disagreements == tally(differ, 200)
     assert len(seen.disagreeing) == min(3, differ)
 
 
 @pytest.mark.parametrize(("tolerance", "differ"), [(0.05, 100), (0.2, 0)])
 def test_the_tolerance_is_what_was_asked_for(tolerance: float, differ: int) -> None:
-    asked = [Asked(recorded(n, n / 100), (answered(n / 100 + 0.1),), (answered(n / 100),)) for n in range(100)]
+    asked = [AskedRequest(recorded(n, n / 100), (answered(n / 100 + 0.1),), (answered(n / 100),)) for n in range(100)]
     seen = report(asked, tolerance=tolerance)
     assert (seen.disagreements, seen.tolerance) == (tally(differ, 100), tolerance)
 
 
 def test_a_batch_is_one_request_and_differs_as_far_as_its_rows_do() -> None:
     theirs, mine = (0,) * 100, (*(0,) * 99, 1)
-    seen = all_of(50, lambda n: Asked(recorded(n, *theirs), (answered(*mine),), (answered(*theirs),)))
+    seen = all_of(50, lambda n: AskedRequest(recorded(n, *theirs), (answered(*mine),), (answered(*theirs),)))
     assert seen.disagreements == tally(0.5, 50), "one row of a hundred in each is half a request of fifty"
     assert [(each.name, each.hits, each.of) for each in seen.classes] == [("0", 50, 5_000)]
 
@@ -151,7 +151,7 @@ def test_a_batch_is_one_request_and_differs_as_far_as_its_rows_do() -> None:
 @pytest.mark.slow
 def test_of_a_large_batch_the_first_rows_are_compared() -> None:
     theirs, mine = (0,) * 500, (*(0,) * 400, *(1,) * 100)
-    seen = all_of(20, lambda n: Asked(recorded(n, *theirs), (answered(*mine),), (answered(*theirs),)))
+    seen = all_of(20, lambda n: AskedRequest(recorded(n, *theirs), (answered(*mine),), (answered(*theirs),)))
     assert (seen.disagreements, seen.classes[0].of) == (tally(0, 20), 2_000)
 
 
@@ -167,14 +167,14 @@ def test_of_a_large_batch_the_first_rows_are_compared() -> None:
 def test_other_answers_wait_for_a_person_in_production_and_are_told_elsewhere(
     environment: Environment, limit: float | None, ruling: Ruling
 ) -> None:
-    seen = all_of(200, lambda n: Asked(recorded(n, n % 2), (answered(0),), (answered(n % 2),)))
+    seen = all_of(200, lambda n: AskedRequest(recorded(n, n % 2), (answered(0),), (answered(n % 2),)))
     ruled = rule(replace(seen, collapse=None), BacktestLimits(disagreements=limit), environment=environment)
     assert ruled.ruling is ruling
     assert ("100 of 200" in ruled.message) is (limit == 0.3)
 
 
 def test_what_breaches_may_be_held_instead() -> None:
-    seen = all_of(50, lambda number: Asked(recorded(number, 1), (refused(),), (answered(1),)))
+    seen = all_of(50, lambda number: AskedRequest(recorded(number, 1), (refused(),), (answered(1),)))
     for environment in Environment:
         ruled = rule(seen, BacktestLimits(on_breach=OnBreach.HOLD), environment=environment)
         assert ruled.ruling is Ruling.HOLD
@@ -194,7 +194,7 @@ def test_what_breaches_may_be_held_instead() -> None:
 def test_answers_that_tell_nothing_apart_any_more_are_a_collapse(
     theirs: Callable[[int], Any], mine: Callable[[int], Any], told: str | None
 ) -> None:
-    seen = all_of(200, lambda n: Asked(recorded(n, theirs(n)), (answered(mine(n)),), (answered(theirs(n)),)))
+    seen = all_of(200, lambda n: AskedRequest(recorded(n, theirs(n)), (answered(mine(n)),), (answered(theirs(n)),)))
     assert (told is None) is (seen.collapse is None)
     if told is not None:
         assert told in (seen.collapse or "")
@@ -205,17 +205,19 @@ def test_answers_that_tell_nothing_apart_any_more_are_a_collapse(
 def test_confidence_that_is_gone_is_a_collapse(now: float | None, is_lost: bool) -> None:
     seen = all_of(
         100,
-        lambda n: Asked(recorded(n, n % 2, confidence=0.88), (answered(n % 2, confidence=now),), (answered(n % 2),)),
+        lambda n: AskedRequest(
+            recorded(n, n % 2, confidence=0.88), (answered(n % 2, confidence=now),), (answered(n % 2),)
+        ),
     )
     assert (seen.collapse is not None) is is_lost
     assert not is_lost or "less sure by more than 0.2 of 100 of 100 answers" in (seen.collapse or "")
 
 
 def test_where_answers_differ_is_told_by_class_and_by_slice_without_any_value() -> None:
-    def one(number: int) -> Asked:
+    def one(number: int) -> AskedRequest:
         amount, country = 1_000.125 + number, ("FR", "DE", "GB")[number % 3]
         mine = 1 if country == "FR" and number % 2 == 0 else 0
-        return Asked(
+        return AskedRequest(
             recorded(number, 0, features={"amount": amount, "country": country}), (answered(mine),), (answered(0),)
         )
 
@@ -230,22 +232,22 @@ def test_where_answers_differ_is_told_by_class_and_by_slice_without_any_value() 
 
 
 def test_labels_that_may_be_the_features_are_not_named() -> None:
-    seen = all_of(50, lambda n: Asked(recorded(n, f"card {n}"), (answered("x"),), (answered(f"card {n}"),)))
+    seen = all_of(50, lambda n: AskedRequest(recorded(n, f"card {n}"), (answered("x"),), (answered(f"card {n}"),)))
     assert (seen.disagreements, seen.classes) == (tally(50, 50), ())
 
 
 def test_the_shift_of_the_answers_is_told() -> None:
-    seen = all_of(200, lambda n: Asked(recorded(n, n / 200), (answered((n / 200) ** 4),), (answered(n / 200),)))
+    seen = all_of(200, lambda n: AskedRequest(recorded(n, n / 200), (answered((n / 200) ** 4),), (answered(n / 200),)))
     assert seen.shift is not None
     assert seen.shift.startswith("the distribution of answers has moved: PSI ")
 
 
 def test_latency_is_of_the_same_requests_alone_and_among_others() -> None:
-    def one(number: int) -> Asked:
+    def one(number: int) -> AskedRequest:
         slow = 0.004 if number < 10 else 0.001
         mine = (answered(1, seconds=slow), answered(1, seconds=0.008)) if number < 50 else (answered(1, seconds=slow),)
         theirs = (answered(1), answered(1, seconds=0.002)) if number < 50 else (answered(1),)
-        return Asked(recorded(number, 1), mine, theirs)
+        return AskedRequest(recorded(number, 1), mine, theirs)
 
     alone, together = all_of(100, one).timings
     assert (alone.at_once, alone.requests, alone.candidate_p50_ms, alone.stable_p50_ms) == (1, 100, 1.0, 1.0)
@@ -256,15 +258,15 @@ def test_latency_is_of_the_same_requests_alone_and_among_others() -> None:
 @pytest.mark.parametrize(
     ("found", "number", "told"),
     [
-        (Recorded(), 0, "the stable has answered no request of the last 24 hours"),
-        (Recorded(reason="it must not be asked twice"), 0, "it must not be asked twice"),
+        (RecordedSample(), 0, "the stable has answered no request of the last 24 hours"),
+        (RecordedSample(reason="it must not be asked twice"), 0, "it must not be asked twice"),
         (None, FEW - 1, "19 requests compared are too few to say that it answers well"),
         (None, 50, "there are 50 distinct requests of the last 24 hours, of 200 wanted"),
     ],
 )
-def test_too_few_records_are_said_and_hold_nothing_up(found: Recorded | None, number: int, told: str) -> None:
+def test_too_few_records_are_said_and_hold_nothing_up(found: RecordedSample | None, number: int, told: str) -> None:
     asked = [as_good(each) for each in range(number)]
-    found = found or Recorded(tuple(each.request for each in asked))
+    found = found or RecordedSample(tuple(each.request for each in asked))
     seen = compare(found, asked, wanted=200, tolerance=None, at=1.0)
     ruled = rule(seen, BacktestLimits(), environment=PRODUCTION)
     assert ruled.ruling is Ruling.GO_ON
@@ -272,7 +274,7 @@ def test_too_few_records_are_said_and_hold_nothing_up(found: Recorded | None, nu
 
 
 def test_few_records_that_are_all_refused_are_evidence_all_the_same() -> None:
-    seen = all_of(5, lambda number: Asked(recorded(number, 1), (refused(),), (answered(1),)))
+    seen = all_of(5, lambda number: AskedRequest(recorded(number, 1), (refused(),), (answered(1),)))
     assert rule(seen, BacktestLimits(), environment=STAGING).ruling is Ruling.FAIL
 
 
@@ -293,7 +295,7 @@ REPLIES = st.one_of(
 @given(st.lists(st.tuples(st.lists(ANSWERS, min_size=1, max_size=3), REPLIES, st.none() | REPLIES), max_size=8))
 def test_whatever_is_answered_comes_to_a_report(made: list[tuple[list[Any], Reply, Reply | None]]) -> None:
     asked = [
-        Asked(recorded(number, *theirs, features=theirs[0]), (mine,), (now,) if now is not None else ())
+        AskedRequest(recorded(number, *theirs, features=theirs[0]), (mine,), (now,) if now is not None else ())
         for number, (theirs, mine, now) in enumerate(made)
     ]
     seen = report(asked)
@@ -322,6 +324,6 @@ def test_the_newest_of_each_group_are_taken_first() -> None:
 
 
 def test_parts_name_what_is_most_of_it() -> None:
-    seen = all_of(60, lambda n: Asked(recorded(n, 1), (refused(f"features.f{n % 12}"),), (answered(1),)))
+    seen = all_of(60, lambda n: AskedRequest(recorded(n, 1), (refused(f"features.f{n % 12}"),), (answered(1),)))
     assert len(seen.refused_fields) == 5
-    assert seen.refused_fields[0] == Part("features.f0", 5, 60, ("r-0", "r-12", "r-24"))
+    assert seen.refused_fields[0] == DifferingPart("features.f0", 5, 60, ("r-0", "r-12", "r-24"))

@@ -15,8 +15,8 @@ from hotswap.domain.application import ApplicationHealth, ApplicationState
 from hotswap.domain.backtest import (
     BacktestLimits,
     BacktestReport,
-    Recorded,
     RecordedRequest,
+    RecordedSample,
     Reply,
     ReplyKind,
     Ruling,
@@ -42,10 +42,10 @@ class Laboratory:
         self._fails = {CANDIDATE: candidate, STABLE: stable}
         self.asked: Counter[tuple[str, int]] = Counter()
 
-    async def sample(self, application: str, *, model: str, most: int) -> Recorded:
+    async def sample(self, application: str, *, model: str, most: int) -> RecordedSample:
         assert application == STABLE
         one = [RecordedRequest(f"r-{n}", RequestForm.INSTANCE, ([n],), (1,), float(n)) for n in range(self._number)]
-        return Recorded(tuple(one[:most]))
+        return RecordedSample(tuple(one[:most]))
 
     async def store(self, deployment_id: str, report: BacktestReport) -> None: ...
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotswap.analysis.shares import ALPHA, always_at_least, excess_at_least, tally
-from hotswap.domain.backtest import Asked, BacktestLimits, Reply, Ruling, Tally, rule
+from hotswap.domain.backtest import AskedRequest, BacktestLimits, Reply, ReplyTally, Ruling, rule
 from hotswap.domain.vocabulary import Environment
 from tests.unit.backtested import all_of, answered, failed, recorded
 
@@ -27,35 +27,37 @@ PRODUCTION, STAGING = Environment.PRODUCTION, Environment.STAGING
     ],
 )
 def test_what_is_no_answer_is_a_failure(reply: Reply, problem: str) -> None:
-    seen = all_of(50, lambda number: Asked(recorded(number, 0.5 + number), (reply,), (answered(0.5),)))
+    seen = all_of(50, lambda number: AskedRequest(recorded(number, 0.5 + number), (reply,), (answered(0.5),)))
     assert (seen.failures.hits, seen.failures.of) == (50, 50)
     assert [(each.name, each.hits) for each in seen.failure_kinds] == [(problem, 50)]
-    assert seen.disagreements == Tally(), "it has answered nothing that could differ"
+    assert seen.disagreements == ReplyTally(), "it has answered nothing that could differ"
     assert rule(seen, BacktestLimits(), environment=STAGING).ruling is Ruling.FAIL
 
 
 def test_a_null_of_a_version_that_may_answer_so_is_another_answer_and_no_failure() -> None:
     reply = replace(answered(None), may_be_null=True)
-    seen = all_of(50, lambda number: Asked(recorded(number, 0.5 + number), (reply,), (answered(0.5),)))
+    seen = all_of(50, lambda number: AskedRequest(recorded(number, 0.5 + number), (reply,), (answered(0.5),)))
     assert seen.failures.hits == 0
     assert seen.disagreements.hits == 50
 
 
 def test_a_null_that_the_stable_answers_too_is_an_answer() -> None:
-    seen = all_of(50, lambda number: Asked(recorded(number, None), (answered(None),), (answered(None),)))
+    seen = all_of(50, lambda number: AskedRequest(recorded(number, None), (answered(None),), (answered(None),)))
     assert (seen.failures.hits, seen.disagreements) == (0, tally(0, 50))
 
 
 def test_what_fails_only_among_others_is_a_failure() -> None:
     seen = all_of(
-        50, lambda number: Asked(recorded(number, 1), (answered(1), failed("503")), (answered(1), answered(1)))
+        50, lambda number: AskedRequest(recorded(number, 1), (answered(1), failed("503")), (answered(1), answered(1)))
     )
     assert (seen.failures.hits, seen.failures.of) == (50, 50)
     assert rule(seen, BacktestLimits(), environment=STAGING).ruling is Ruling.FAIL
 
 
 def test_what_fails_while_the_stable_fails_too_is_everybodys() -> None:
-    seen = all_of(50, lambda n: Asked(recorded(n, 1), (answered(1), failed("503")), (answered(1), failed("503"))))
+    seen = all_of(
+        50, lambda n: AskedRequest(recorded(n, 1), (answered(1), failed("503")), (answered(1), failed("503")))
+    )
     assert (seen.failures, seen.left_out) == (tally(0, 50), 0)
 
 
@@ -76,12 +78,12 @@ def test_what_fails_now_and_then_counts_as_far_as_the_stable_fails_less(
 ) -> None:
     """Each was asked again once, and was answered then."""
 
-    def one(number: int) -> Asked:
+    def one(number: int) -> AskedRequest:
         request, mine = recorded(number, 1), number < worse + both
         theirs = worse <= number < worse + both + better
         replies = [failed() if each else answered(1) for each in (mine, theirs)]
-        good = Asked(request, (answered(1),), (answered(1),))
-        return Asked(request, (replies[0],), (replies[1],), again=(good,) if mine and not theirs else ())
+        good = AskedRequest(request, (answered(1),), (answered(1),))
+        return AskedRequest(request, (replies[0],), (replies[1],), again=(good,) if mine and not theirs else ())
 
     ruled = rule(all_of(200, one), BacktestLimits(), environment=PRODUCTION)
     assert ruled.ruling is ruling, ruled.message
@@ -104,10 +106,10 @@ def test_what_fails_now_and_then_counts_as_far_as_the_stable_fails_less(
 def test_what_fails_each_time_it_is_asked_is_evidence_by_itself(
     hits: int, of: int, again: int, is_over: bool, stable: tuple[Reply, ...]
 ) -> None:
-    def one(number: int) -> Asked:
+    def one(number: int) -> AskedRequest:
         if number >= hits:
-            return Asked(recorded(number, 1), (answered(1),), stable)
-        broken = Asked(recorded(number, 1), (failed(),), stable)
+            return AskedRequest(recorded(number, 1), (answered(1),), stable)
+        broken = AskedRequest(recorded(number, 1), (failed(),), stable)
         return replace(broken, again=(broken,) * again)
 
     seen = all_of(of, one)

@@ -14,7 +14,7 @@ from hotswap.domain.errors import InsufficientCapacity, ValidationFailed
 from hotswap.domain.fleet import Fleet, Scale, Shift, Stuck
 from hotswap.domain.planning import Planned, make_plan
 from hotswap.domain.resources import WHOLE, Amount, Cluster, Node, counted
-from hotswap.domain.strategy import Pause, Step, canary_steps
+from hotswap.domain.strategy import Step, StepPause, canary_steps
 from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.vocabulary import Environment
 
@@ -168,7 +168,7 @@ def test_only_the_models_own_spare_versions_make_room() -> None:
 
 
 def test_recreating_passes_over_nobodys_approval() -> None:
-    steps = (Step(1_000, 1, 1, pause=Pause()), Step(TOTAL_WEIGHT, 1, 1))
+    steps = (Step(1_000, 1, 1, pause=StepPause()), Step(TOTAL_WEIGHT, 1, 1))
     with pytest.raises(InsufficientCapacity, match="approval"):
         make_plan(demand(**of(1), on=cluster(1), steps=steps, allow_recreate=True))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hotswap.analysis.concentration import Concentration
-from hotswap.analysis.judge import Judging
+from hotswap.analysis.judge import StepJudging
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, Moments, Observation, Reading, Source, Worse
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import Outcome
@@ -18,7 +18,7 @@ CONFIDENCE = Metric("confidence", Source.CONFIDENCE, JudgeName.MEAN, threshold=0
 @pytest.mark.parametrize("each", [5, 20, 100], ids=["twenty readings", "five readings", "one reading"])
 def test_confidence_that_is_gone_is_seen_within_a_hundred_requests_of_an_arm(each: int) -> None:
     policy = AnalysisPolicy((CONFIDENCE,), alpha=0.002)
-    judging = Judging(policy, weight=5_000, reference=None, prior_evidence={})
+    judging = StepJudging(policy, weight=5_000, reference=None, prior_evidence={})
     draw = np.random.default_rng(3)
     sums = [0.0, 0.0]
     for number in range(each, 101, each):
@@ -45,7 +45,7 @@ def test_equal_means_that_wander_together_are_seldom_taken_for_different_ones() 
 
 def test_a_slow_tail_is_harm_by_default_though_the_medians_are_alike() -> None:
     policy = CanaryConfig().analysis_policy()
-    judging = Judging(policy, weight=5_000, reference=None, prior_evidence={})
+    judging = StepJudging(policy, weight=5_000, reference=None, prior_evidence={})
     draw = np.random.default_rng(9)
     candidate = stable = Counts()
     for at in range(1, 301):

@@ -9,19 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.paging import Instant, Number, Plain, read_cursor, write_cursor
+from api.paging import CursorNumber, Instant, Plain, read_cursor, write_cursor
 from hotswap.domain.errors import ValidationFailed
 
-KINDS: list[tuple[Any, ...]] = [(Number,), (Plain,), (Instant, Plain), (Instant, Number)]
+KINDS: list[tuple[Any, ...]] = [(CursorNumber,), (Plain,), (Instant, Plain), (Instant, CursorNumber)]
 
 instants = st.datetimes(timezones=st.just(UTC))
 plain = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=255)
 numbers = st.integers(0, 2**63 - 1)
 keys = st.one_of(
-    st.tuples(st.just((Number,)), st.tuples(numbers)),
+    st.tuples(st.just((CursorNumber,)), st.tuples(numbers)),
     st.tuples(st.just((Plain,)), st.tuples(plain)),
     st.tuples(st.just((Instant, Plain)), st.tuples(instants, plain)),
-    st.tuples(st.just((Instant, Number)), st.tuples(instants, numbers)),
+    st.tuples(st.just((Instant, CursorNumber)), st.tuples(instants, numbers)),
 )
 nothing_special = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda each: st.lists(each, max_size=4)
@@ -55,5 +55,5 @@ def test_what_looks_like_one_is_refused_or_as_it_should_be(kinds: tuple[Any, ...
         return
     assert len(last) == len(kinds)
     for kind, value in zip(kinds, last, strict=True):
-        assert isinstance(value, {Number: int, Plain: str, Instant: datetime}[kind])
+        assert isinstance(value, {CursorNumber: int, Plain: str, Instant: datetime}[kind])
         assert "\0" not in str(value)

@@ -6,28 +6,28 @@ import time
 import pytest
 
 from hotswap.analysis.degradation import Bucket, Degradation, degradation, has_recovered
-from hotswap.analysis.quality import Tally
+from hotswap.analysis.quality import OutcomeTally
 from hotswap.domain.monitoring import MonitoringPolicy
 
 POLICY = MonitoringPolicy(accuracy_drop=0.05, samples=50)
 MINUTE = 60.0
 
 
-def labels(number: int, right: int) -> Tally:
-    return Tally(labels=number, correct=right)
+def labels(number: int, right: int) -> OutcomeTally:
+    return OutcomeTally(labels=number, correct=right)
 
 
-def numbers(errors: list[float]) -> Tally:
-    return Tally(numbers=len(errors), absolute=sum(errors), squared=sum(error**2 for error in errors))
+def numbers(errors: list[float]) -> OutcomeTally:
+    return OutcomeTally(numbers=len(errors), absolute=sum(errors), squared=sum(error**2 for error in errors))
 
 
-def history(*tallies: Tally) -> list[Bucket]:
+def history(*tallies: OutcomeTally) -> list[Bucket]:
     """A minute each."""
     return [Bucket(at * MINUTE, tally) for at, tally in enumerate(tallies)]
 
 
 def found(
-    past: list[Bucket], predecessor: tuple[str, Tally] | None = None, policy: MonitoringPolicy = POLICY
+    past: list[Bucket], predecessor: tuple[str, OutcomeTally] | None = None, policy: MonitoringPolicy = POLICY
 ) -> Degradation | None:
     return degradation(past, begins=[bucket.begin for bucket in past], predecessor=predecessor, policy=policy)
 
@@ -54,7 +54,7 @@ def test_a_drop_is_found_with_when_it_began() -> None:
         [*[labels(100, 60)] * 10, labels(100, 97)],  # better
     ],
 )
-def test_what_is_no_degradation(tallies: list[Tally]) -> None:
+def test_what_is_no_degradation(tallies: list[OutcomeTally]) -> None:
     assert found(history(*tallies)) is None
 
 
@@ -80,9 +80,9 @@ def test_numbers_are_judged_by_their_mean_absolute_error() -> None:
 
 @pytest.mark.parametrize(
     ("lately", "is_over"),
-    [(labels(100, 97), True), (labels(100, 92), False), (labels(49, 49), False), (Tally(), False)],
+    [(labels(100, 97), True), (labels(100, 92), False), (labels(49, 49), False), (OutcomeTally(), False)],
 )
-def test_it_is_over_once_it_is_within_its_limit_again(lately: Tally, is_over: bool) -> None:
+def test_it_is_over_once_it_is_within_its_limit_again(lately: OutcomeTally, is_over: bool) -> None:
     assert has_recovered(lately, limit=0.93, is_error=False, samples=50) is is_over
 
 

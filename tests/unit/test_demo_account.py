@@ -2,14 +2,14 @@
 
 from hotswap.demo import account
 from hotswap.demo.history import WeightChange
-from hotswap.demo.traffic import Answer
+from hotswap.demo.traffic import DemoAnswer
 
-GOOD = Answer(10.0, 10.1, 200, "2.0.0")
-BY_STABLE = Answer(10.0, 10.1, 200, "1.0.0")
-RESCUED = Answer(11.0, 11.1, 200, "2.0.0", fallback_from="3.0.0")
-FELT = Answer(12.0, 12.1, 500, "3.0.0")
-BOTH_FAILED = Answer(13.0, 13.1, 500, "2.0.0", fallback_from="3.0.0")
-MISSING = Answer(14.0, 14.1, 0, None)
+GOOD = DemoAnswer(10.0, 10.1, 200, "2.0.0")
+BY_STABLE = DemoAnswer(10.0, 10.1, 200, "1.0.0")
+RESCUED = DemoAnswer(11.0, 11.1, 200, "2.0.0", fallback_from="3.0.0")
+FELT = DemoAnswer(12.0, 12.1, 500, "3.0.0")
+BOTH_FAILED = DemoAnswer(13.0, 13.1, 500, "2.0.0", fallback_from="3.0.0")
+MISSING = DemoAnswer(14.0, 14.1, 0, None)
 
 
 def test_a_versions_errors_are_what_it_failed_whoever_answered_then() -> None:

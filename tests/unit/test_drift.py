@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hotswap.analysis.drift import Kind, compare, furthest, ks, psi
+from hotswap.analysis.drift import FeatureKind, compare, furthest, ks, psi
 from hotswap.analysis.reference import columns, registered, summarised
 from hotswap.domain.errors import ValidationFailed
 
@@ -74,7 +74,7 @@ def test_a_category_that_is_new_is_a_bin_of_its_own() -> None:
     reference = registered({"payment": {"categories": {"card": 0.7, "cash": 0.3}, "samples": 1_000}})
     as_before = ["card"] * 210 + ["cash"] * 90
     found = compare(reference, {"payment": as_before})["payment"]
-    assert (found.kind, found.psi, found.ks) == (Kind.CATEGORICAL, pytest.approx(0), None)
+    assert (found.kind, found.psi, found.ks) == (FeatureKind.CATEGORICAL, pytest.approx(0), None)
     assert compare(reference, {"payment": [*as_before, *["crypto"] * 100]})["payment"].is_drifted
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from hotswap.domain.errors import SchemaValidationFailed, ValidationFailed
 from serving import codecs
-from serving.runtimes.rows import NUMBER_OR_MISSING, Columns
+from serving.runtimes.rows import NUMBER_OR_MISSING, RowColumns
 from serving.schemas import FeatureSchema
 
-ROW = Columns(2, ("amount", "age"), NUMBER_OR_MISSING).schema
+ROW = RowColumns(2, ("amount", "age"), NUMBER_OR_MISSING).schema
 SECRET = "4111-1111"
 
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotswap.analysis import folded
-from hotswap.analysis.judge import Judging
+from hotswap.analysis.judge import StepJudging
 from hotswap.domain.analysis import AnalysisPolicy, Entities, JudgeName, Metric, Moments, Observation, Reading, Source
 from hotswap.domain.backtest import Reply, ReplyKind
 from hotswap.domain.concurrent import Concurrent
 from hotswap.domain.traffic import TOTAL_WEIGHT, Counts
-from hotswap.ports import Judging as Port
+from hotswap.ports import StepJudging as Port
 from hotswap.schemas.strategy import CanaryConfig
 
 METRICS = (
@@ -130,8 +130,8 @@ def test_every_judge_is_among_them() -> None:
     assert {each.judge for each in METRICS} == set(JudgeName)
 
 
-def judging(policy: AnalysisPolicy = POLICY, **given: Any) -> Judging:
-    return Judging(policy, **({"weight": 3_000, "reference": None, "prior_evidence": {"latency": 0.7}} | given))
+def judging(policy: AnalysisPolicy = POLICY, **given: Any) -> StepJudging:
+    return StepJudging(policy, **({"weight": 3_000, "reference": None, "prior_evidence": {"latency": 0.7}} | given))
 
 
 def fed(judge: Port, seen: Sequence[Observation]) -> Port:
@@ -208,7 +208,7 @@ BEFORE = fed(judging(), [Observation(1.0, Counts(completed=9), Counts(completed=
     ],
     ids=["alpha", "metrics", "another policy", "weight", "prior", "reference", "nothing", "damaged", "something else"],
 )
-def test_what_was_folded_by_other_rules_is_refused_and_leaves_nothing_behind(judge: Judging, data: bytes) -> None:
+def test_what_was_folded_by_other_rules_is_refused_and_leaves_nothing_behind(judge: StepJudging, data: bytes) -> None:
     fresh = judge.folded()
     assert not judge.resume(data)
     assert (judge.last, judge.folded()) == (None, fresh)

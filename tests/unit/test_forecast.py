@@ -5,7 +5,7 @@ import pytest
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.capacity import CapacityPlan, Mode
 from hotswap.domain.forecast import GpuSum, Length, gpu_sum, length
-from hotswap.domain.strategy import Pause, Step, canary_steps, immediate_steps
+from hotswap.domain.strategy import Step, StepPause, canary_steps, immediate_steps
 
 CANARY = canary_steps(canary_percentage=10, increment_step=45, bake_seconds=300, deadline_seconds=900)
 
@@ -17,8 +17,8 @@ CANARY = canary_steps(canary_percentage=10, increment_step=45, bake_seconds=300,
         (immediate_steps(), Length(0, 0)),
         (CANARY, Length(900, 2700)),
         ((Step(100, 1, 3), Step(10_000, 60, 180, judged=False)), Length(61, 63)),
-        ((Step(0, 0, 0, judged=False, pause=Pause(3600)), Step(10_000, 60, 180)), Length(60, 3780)),
-        ((Step(100, 1, 3, pause=Pause()), Step(10_000, 60, 180)), Length(61, None)),
+        ((Step(0, 0, 0, judged=False, pause=StepPause(3600)), Step(10_000, 60, 180)), Length(60, 3780)),
+        ((Step(100, 1, 3, pause=StepPause()), Step(10_000, 60, 180)), Length(61, None)),
     ],
 )
 def test_how_long_the_steps_take(steps: tuple[Step, ...], expected: Length) -> None:
@@ -27,7 +27,7 @@ def test_how_long_the_steps_take(steps: tuple[Step, ...], expected: Length) -> N
 
 def test_a_backtest_comes_before_the_steps_and_may_find_nothing_to_ask() -> None:
     assert length(CANARY, backtest_seconds=120) == Length(900, 2820)
-    assert length((Step(100, 1, 3, pause=Pause()),), backtest_seconds=120) == Length(1, None)
+    assert length((Step(100, 1, 3, pause=StepPause()),), backtest_seconds=120) == Length(1, None)
 
 
 def plan(mode: Mode, *beside: int | None) -> CapacityPlan:

@@ -5,6 +5,7 @@ import io
 import itertools
 import re
 import tokenize
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,3 +88,42 @@ def test_no_call_has_a_row_of_arguments_without_names() -> None:
         and len([arg for arg in node.args.args if arg.arg not in {"cls", "self"}]) > MOST_POSITIONAL
     ]
     assert long == []
+
+
+SHARED_NAMES = {
+    "Deployments": "the port, and the client's resource: each is all of the deployments, seen from its own side",
+    "Duration": "in `schemas/fields.py` as a setting or option spells it, in `schemas/base.py` with the API's bounds",
+    "Promote": "a person's command, and the decision that follows from it",
+    "Registry": "the port, and the client's resource",
+    "Scale": "a person's command, and the move that follows from it",
+    "SemVer": "the same version number, read by the API and in a manifest",
+    "SetWeight": "the decision, and the message that carries it out",
+}
+"""Public names with more than one definition, each with its reason."""
+
+
+def public_types(path: Path) -> Iterator[str]:
+    """Classes and type aliases of a module; type variables mean nothing outside of theirs."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ClassDef):
+            name = node.name
+        elif isinstance(node, ast.AnnAssign) and "TypeAlias" in ast.unparse(node.annotation):
+            name = ast.unparse(node.target)
+        elif isinstance(node, ast.Assign) and isinstance(
+            node.value, ast.Subscript | ast.BinOp | ast.Name | ast.Attribute
+        ):
+            name = ast.unparse(node.targets[0])
+        else:
+            continue
+        if re.fullmatch(r"[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*", name):
+            yield name
+
+
+def test_a_public_type_s_name_has_one_meaning() -> None:
+    homes: dict[str, list[str]] = defaultdict(list)
+    for path in sources(*PRODUCT):
+        for name in public_types(path):
+            homes[name].append(str(path.relative_to(ROOT)))
+    again = {name: paths for name, paths in homes.items() if len(paths) > 1 and name not in SHARED_NAMES}
+    assert again == {}
+    assert len(SHARED_NAMES) < 10

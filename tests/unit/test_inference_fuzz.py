@@ -18,7 +18,7 @@ from hotswap.domain.registry import GoldenRequest
 from serving import inference
 from serving.inference import InferenceApp
 from serving.runtimes import Prediction
-from serving.runtimes.rows import NUMBER_OR_MISSING, Columns
+from serving.runtimes.rows import NUMBER_OR_MISSING, RowColumns
 from tests.fixtures.patience import patient
 from tests.unit.replica import PATH, Replica, received
 
@@ -26,7 +26,7 @@ ANYTHING: dict[str, Any] = {}
 SCHEMAS = {
     "anything": ANYTHING,
     "text": {"type": "string", "maxLength": 20},
-    "columns": Columns(2, ("a", "b"), NUMBER_OR_MISSING).schema,
+    "columns": RowColumns(2, ("a", "b"), NUMBER_OR_MISSING).schema,
     "rows": {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}},
 }
 GOLDEN = {"anything": [GoldenRequest("x")]}

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from hotswap.domain.errors import AnswerLost, Unavailable
-from hotswap.inference.gateway import MOST_PREDICTION_BYTES, Answer, InferenceGateway
+from hotswap.inference.gateway import MOST_PREDICTION_BYTES, GatewayAnswer, InferenceGateway
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def answering(token_file: Path, answer: httpx.Response | Exception) -> tuple[Inf
 async def test_it_asks_as_the_caller_wished_and_as_itself(token_file: Path) -> None:
     gateway, asked = answering(token_file, httpx.Response(200, text="{}"))
     headers = {"x-hotswap-version": "2.0.0", "authorization": "Bearer stolen", "x-request-id": "other"}
-    assert await gateway.ask("r-1", "fraud/batch", '{"instances": [[1]]}', headers) == Answer(True, "{}")
+    assert await gateway.ask("r-1", "fraud/batch", '{"instances": [[1]]}', headers) == GatewayAnswer(True, "{}")
     (request,) = asked
     assert str(request.url) == "http://envoy.test/api/v1/inference/fraud/batch"
     assert (request.headers["authorization"], request.headers["x-request-id"]) == ("Bearer a-token", "r-1")
@@ -44,7 +44,7 @@ async def test_it_asks_as_the_caller_wished_and_as_itself(token_file: Path) -> N
 @pytest.mark.parametrize("status", [400, 404, 409, 500])
 async def test_what_is_the_requests_own_fault_or_the_models_is_an_answer(token_file: Path, status: int) -> None:
     gateway, _ = answering(token_file, httpx.Response(status, text='{"error": {}}'))
-    assert await gateway.ask("r", "fraud", "{}", {}) == Answer(False, '{"error": {}}')
+    assert await gateway.ask("r", "fraud", "{}", {}) == GatewayAnswer(False, '{"error": {}}')
 
 
 @pytest.mark.parametrize(

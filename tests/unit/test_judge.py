@@ -9,7 +9,7 @@ from scipy.integrate import quad
 
 from hotswap.analysis.evidence import log_evidence
 from hotswap.analysis.figures import quantile_ms
-from hotswap.analysis.judge import Judging
+from hotswap.analysis.judge import StepJudging
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, NoVerdict, Observation, Source
 from hotswap.domain.baking import is_decided
 from hotswap.domain.traffic import Counts
@@ -51,7 +51,7 @@ def counts(requests: int, errors: int = 0, *, ms: float = 5.0) -> Counts:
 
 def verdict(candidate: Counts, stable: Counts, *, weight: int = 5_000, reference: Counts | None = None) -> Verdict:
     policy = replace(CanaryConfig().analysis_policy(), sample_ratio=False)
-    judging = Judging(policy, weight=weight, reference=reference, prior_evidence={})
+    judging = StepJudging(policy, weight=weight, reference=reference, prior_evidence={})
     judging.add(Observation(1.0, candidate, stable))
     return judging.verdict()
 
@@ -113,7 +113,7 @@ def test_an_excess_over_another_time_is_held_by_the_deadline_unless_the_metric_s
 ) -> None:
     """A minute may be a bad one of the world: what has until its deadline to pass is not held at the bake's end."""
     policy = AnalysisPolicy((replace(metric, on_no_verdict=said),))
-    judging = Judging(policy, weight=10_000, reference=counts(1_000), prior_evidence={})
+    judging = StepJudging(policy, weight=10_000, reference=counts(1_000), prior_evidence={})
     judging.add(Observation(1, candidate, counts(0)))
     worse = judging.verdict()
     assert (worse.outcome, worse.action, worse.extends) == (Outcome.INCONCLUSIVE, action, extends), worse.message
@@ -125,7 +125,7 @@ def test_a_hold_that_a_metric_asks_for_waits_for_no_other_metrics_deadline() -> 
     at_once = Metric("cpu", Source.LATENCY, JudgeName.QUANTILE, threshold=1.5, on_no_verdict=NoVerdict.HOLD)
     later = Metric("latency", Source.LATENCY, JudgeName.QUANTILE, threshold=1.5)
     for metrics in ((at_once, later), (later, at_once)):
-        judging = Judging(AnalysisPolicy(metrics), weight=10_000, reference=counts(1_000), prior_evidence={})
+        judging = StepJudging(AnalysisPolicy(metrics), weight=10_000, reference=counts(1_000), prior_evidence={})
         judging.add(Observation(1, counts(1_000, ms=20), counts(0)))
         assert (judging.verdict().action, judging.verdict().extends) == (NoVerdict.HOLD, False)
 

@@ -10,7 +10,7 @@ import pytest
 from hotswap.analysis.draws import rate_within
 from hotswap.analysis.evidence import log_evidence
 from hotswap.analysis.family import ALWAYS_VALID, alpha_of
-from hotswap.analysis.judge import Judging
+from hotswap.analysis.judge import StepJudging
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, Moments, NoVerdict, Observation, Reading, Source
 from hotswap.domain.backtest import Reply, ReplyKind
 from hotswap.domain.concurrent import Concurrent
@@ -23,7 +23,7 @@ EARLIER = Counts(completed=10_000, latency={"1000": 10_000})
 
 
 def judged(candidate: Counts, policy: AnalysisPolicy) -> Verdict:
-    judging = Judging(policy, weight=TOTAL_WEIGHT, reference=EARLIER, prior_evidence={})
+    judging = StepJudging(policy, weight=TOTAL_WEIGHT, reference=EARLIER, prior_evidence={})
     judging.add(Observation(1.0, candidate, Counts()))
     return judging.verdict()
 
@@ -65,7 +65,7 @@ def test_a_candidate_that_fails_as_the_stable_does_is_seldom_harmed_at_full_weig
     policy = AnalysisPolicy((ERRORS,), 0.1)
     for _ in range(100):
         completed = failed = rescued = 0
-        judging = Judging(policy, weight=TOTAL_WEIGHT, reference=EARLIER, prior_evidence={})
+        judging = StepJudging(policy, weight=TOTAL_WEIGHT, reference=EARLIER, prior_evidence={})
         for second in range(20):
             for _ in range(20):
                 completed += 1
@@ -95,7 +95,7 @@ class AtFull:
 
     def __init__(self, *metrics: Metric, reference: Counts = BEFORE, alpha: float = 0.01) -> None:
         policy = AnalysisPolicy(metrics or (LATENCY, TAIL), alpha)
-        self.judging = Judging(policy, weight=TOTAL_WEIGHT, reference=reference, prior_evidence={})
+        self.judging = StepJudging(policy, weight=TOTAL_WEIGHT, reference=reference, prior_evidence={})
         self.draw = random.Random(4)
         self.candidate, self.at = Counts(), 0.0
         self.concurrent: Concurrent | None = None
@@ -287,7 +287,7 @@ def test_limits_relative_to_another_time_hold_and_roll_nothing_back(metric: Metr
     reading = Reading(1.0, Moments(100, 50, 50), Moments(100, 90, 90))
     verdicts = []
     for weight, reference in ((TOTAL_WEIGHT // 2, None), (TOTAL_WEIGHT, BEFORE)):
-        judging = Judging(AnalysisPolicy((metric,)), weight=weight, reference=reference, prior_evidence={})
+        judging = StepJudging(AnalysisPolicy((metric,)), weight=weight, reference=reference, prior_evidence={})
         judging.add(Observation(1.0, Counts(completed=100, latency={"40000": 100}), BEFORE, {"hits": reading}))
         verdicts.append(judging.verdict())
     beside, alone = verdicts
@@ -300,7 +300,7 @@ def test_limits_relative_to_another_time_hold_and_roll_nothing_back(metric: Metr
 
 def test_kayenta_at_full_weight_is_held_since_the_stables_series_has_ended() -> None:
     kayenta = Metric("latency", Source.LATENCY, JudgeName.KAYENTA, threshold=1.0)
-    judging = Judging(AnalysisPolicy((kayenta,)), weight=TOTAL_WEIGHT, reference=BEFORE, prior_evidence={})
+    judging = StepJudging(AnalysisPolicy((kayenta,)), weight=TOTAL_WEIGHT, reference=BEFORE, prior_evidence={})
     for second in range(30):
         answers = 100 * (second + 1)
         judging.add(Observation(float(second), Counts(completed=answers, latency={"40000": answers}), Counts()))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotswap.analysis.evidence import log_evidence_of_values
-from hotswap.analysis.judge import Judging
+from hotswap.analysis.judge import StepJudging
 from hotswap.domain.analysis import (
     AnalysisPolicy,
     Entities,
@@ -90,7 +90,7 @@ def rollout(
     callers.append(Caller(draw, ms=40, each=15, right=0.5))
     for caller in callers:
         caller.is_candidates = draw.random() < 0.3
-    judging = Judging(policy, weight=3_000, reference=None, prior_evidence={})
+    judging = StepJudging(policy, weight=3_000, reference=None, prior_evidence={})
     for at in range(1, looks + 1):
         for caller in callers:
             caller.ask(slower=slower if caller.is_candidates else 1, worse=worse if caller.is_candidates else 1)
@@ -134,7 +134,7 @@ def test_outcomes_that_fall_from_50_to_30_percent_for_every_caller_are_caught_in
     callers = [Caller(draw, ms=5, each=2, right=0.5) for _ in range(number)]
     for place, caller in enumerate(callers):
         caller.is_candidates = place < number * weight / TOTAL_WEIGHT
-    judging = Judging(policy, weight=weight, reference=None, prior_evidence={})
+    judging = StepJudging(policy, weight=weight, reference=None, prior_evidence={})
     for at in range(1, 61):
         for caller in callers:
             caller.ask(worse=worse if caller.is_candidates else 1.0)
@@ -177,7 +177,7 @@ def test_at_full_weight_another_times_figures_hold_and_say_so(metric: Metric) ->
     stable = look(0.0, before).readings["accuracy"].stable
     now = Caller(draw, ms=200, each=20, right=0.4)
     now.is_candidates = True
-    judging = Judging(AnalysisPolicy((metric,)), weight=TOTAL_WEIGHT, reference=reference, prior_evidence={})
+    judging = StepJudging(AnalysisPolicy((metric,)), weight=TOTAL_WEIGHT, reference=reference, prior_evidence={})
     for at in range(1, 31):
         now.ask()
         seen = look(float(at), [now], are_counted=False)
@@ -214,7 +214,9 @@ def relative(callers: int, times: float = 1.0, *, tail: float = 1.0) -> dict[str
 
 def of_callers(entities: Entities, metric: Metric = TAIL) -> Verdict:
     counts = Counts(completed=450, sticky=450, latency={"10000": 450})
-    judging = Judging(AnalysisPolicy((metric,), sample_ratio=False), weight=5_000, reference=None, prior_evidence={})
+    judging = StepJudging(
+        AnalysisPolicy((metric,), sample_ratio=False), weight=5_000, reference=None, prior_evidence={}
+    )
     judging.add(Observation(1.0, counts, counts, entities=entities))
     return judging.verdict(is_over=True)
 
@@ -276,7 +278,7 @@ def test_what_callers_had_at_the_stable_is_no_harm_though_it_falls_on_the_candid
     others = [replace(each, latency={"10000": each.completed}) for each in counts]
 
     def outcome(entities: Entities) -> Outcome:
-        judging = Judging(
+        judging = StepJudging(
             AnalysisPolicy((LATENCY,), sample_ratio=False), weight=5_000, reference=None, prior_evidence={}
         )
         for at, (mine, theirs) in enumerate(zip(counts, others, strict=True)):
@@ -297,7 +299,7 @@ def test_callers_who_came_in_an_earlier_step_are_no_further_evidence_in_the_next
         callers = [Caller(draw, ms=5, each=2, right=0.5) for _ in range(60)]
         for place, caller in enumerate(callers):
             caller.is_candidates = place % 2 == 0
-        judging = Judging(policy, weight=5_000, reference=None, prior_evidence={name: prior})
+        judging = StepJudging(policy, weight=5_000, reference=None, prior_evidence={name: prior})
         for at in range(1, 4):
             for caller in callers:
                 caller.ask(slower=1.5 if caller.is_candidates else 1.0, worse=0.6 if caller.is_candidates else 1.0)
@@ -326,7 +328,7 @@ def test_of_versions_that_fail_the_same_callers_few_are_rolled_back_in_a_rollout
                 for number, failed in sides
             ]
             entities = Entities(sides[0][0], sides[1][0], candidate_failed=hit, stable_failed=len(places) - hit)
-            judging = Judging(policy, weight=weight, reference=None, prior_evidence=prior)
+            judging = StepJudging(policy, weight=weight, reference=None, prior_evidence=prior)
             judging.add(Observation(1.0, counts[0], counts[1], entities=entities))
             verdict = judging.verdict()
             prior = verdict.evidence

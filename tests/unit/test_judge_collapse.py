@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from hotswap.analysis.judge import Judging
+from hotswap.analysis.judge import StepJudging
 from hotswap.domain.analysis import AnalysisPolicy, NoVerdict, Observation, Reading, Source
 from hotswap.domain.traffic import TOTAL_WEIGHT, Counts
 from hotswap.domain.verdict import Outcome, Verdict
@@ -26,7 +26,7 @@ def judged(
 ) -> Verdict:
     shares = [{name: dict(Counter(values)) for name, values in arm.items()} for arm in (mine, theirs)]
     reading = Reading(1.0, candidate_shares=shares[0], stable_shares=shares[1], has_callers=callers)
-    judging = Judging(policy, weight=weight, reference=GOOD if weight == TOTAL_WEIGHT else None, prior_evidence={})
+    judging = StepJudging(policy, weight=weight, reference=GOOD if weight == TOTAL_WEIGHT else None, prior_evidence={})
     judging.add(Observation(1.0, GOOD, GOOD, {"predictions": reading}))
     return judging.verdict(is_over=True)
 
@@ -116,7 +116,7 @@ def test_versions_that_answer_alike_are_seldom_held_however_often_one_looks() ->
     assert policy.metrics[0].source is Source.ANSWERS
     for seed in range(runs):
         draw, arms = random.Random(seed), (Counter[str](), Counter[str]())
-        judging = Judging(policy, weight=1_000, reference=None, prior_evidence={})
+        judging = StepJudging(policy, weight=1_000, reference=None, prior_evidence={})
         for at in range(1, 7):
             for _ in range(60):
                 arms[draw.random() >= 0.1][str(math.floor(draw.random() ** 2 * 10))] += 1
@@ -144,7 +144,7 @@ def test_what_a_step_has_shown_of_one_distribution_is_no_evidence_of_another() -
         mine, theirs = both[weight]
         shares = [{name: dict(Counter(values)) for name, values in arm.items()} for arm in (mine, theirs)]
         reading = Reading(1.0, candidate_shares=shares[0], stable_shares=shares[1], has_callers=callers)
-        judging = Judging(POLICY, weight=weight, reference=None, prior_evidence=prior)
+        judging = StepJudging(POLICY, weight=weight, reference=None, prior_evidence=prior)
         judging.add(Observation(1.0, GOOD, GOOD, {"predictions": reading}))
         return judging.verdict(is_over=True)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from hotswap.analysis.judge import Judging
+from hotswap.analysis.judge import StepJudging
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, Observation, Source
 from hotswap.domain.traffic import TOTAL_WEIGHT, Counts
 from hotswap.domain.verdict import Outcome, Reason, Verdict
@@ -33,7 +33,7 @@ class Rollout:
         self, policy: AnalysisPolicy = POLICY, *, weight: int = TOTAL_WEIGHT // 2, reference: Counts | None = None
     ) -> None:
         self.draw = random.Random(1)
-        self.judging = Judging(policy, weight=weight, reference=reference, prior_evidence={})
+        self.judging = StepJudging(policy, weight=weight, reference=reference, prior_evidence={})
         self.candidate, self.stable, self.at = Counts(), Counts(), 0.0
 
     def second(self, candidate: Counts, stable: Counts) -> Verdict:

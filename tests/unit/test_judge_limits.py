@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hotswap.analysis.judge import Judging
+from hotswap.analysis.judge import StepJudging
 from hotswap.domain.analysis import AnalysisPolicy, Entities, JudgeName, Observation, Source
 from hotswap.domain.traffic import TOTAL_WEIGHT, Counts
 from hotswap.domain.verdict import Outcome, Reason, Verdict
@@ -16,7 +16,7 @@ FAST, SLOW = "5000", "9000000"
 
 
 def judged(candidate: Counts, *, policy: AnalysisPolicy = POLICY, entities: Entities | None = None) -> Verdict:
-    judging = Judging(policy, weight=TOTAL_WEIGHT, reference=None, prior_evidence={})
+    judging = StepJudging(policy, weight=TOTAL_WEIGHT, reference=None, prior_evidence={})
     judging.add(Observation(1.0, candidate, Counts(), entities=entities))
     return judging.verdict(is_over=True)
 

@@ -9,7 +9,7 @@ from scipy.stats import mannwhitneyu
 from ville import BernoulliCS
 
 from hotswap.analysis.draws import Draws, excess_at_most, rate_within
-from hotswap.analysis.judge import Judging
+from hotswap.analysis.judge import StepJudging
 from hotswap.analysis.kayenta import shift_interval
 from hotswap.domain.analysis import (
     AnalysisPolicy,
@@ -43,7 +43,7 @@ def look(at: float, readings: dict[str, Reading] | None = None, entities: Entiti
 def judged(
     metric: Metric, *readings: Reading | None, is_over: bool = False, policy: AnalysisPolicy | None = None
 ) -> Verdict:
-    judging = Judging(policy or AnalysisPolicy((metric,)), weight=5_000, reference=None, prior_evidence={})
+    judging = StepJudging(policy or AnalysisPolicy((metric,)), weight=5_000, reference=None, prior_evidence={})
     for at, reading in enumerate(readings, start=1):
         judging.add(look(at, {} if reading is None else {metric.name: reading}))
     return judging.verdict(is_over=is_over)
@@ -85,7 +85,7 @@ def to_and_fro(seconds: int) -> list[Reading]:
 
 def test_a_metric_that_is_not_required_is_no_pass_while_the_evidence_speaks_against_the_candidate() -> None:
     """It may lack data; where it has them, "73 more requests would show it" must not be promoted."""
-    judging = Judging(AnalysisPolicy((ERRORS, OPTIONAL)), weight=5_000, reference=None, prior_evidence={})
+    judging = StepJudging(AnalysisPolicy((ERRORS, OPTIONAL)), weight=5_000, reference=None, prior_evidence={})
     for at, reading in enumerate(labelled(15, candidate=0.6, stable=0.9), start=1):
         judging.add(look(at, {"accuracy": reading}))
     verdict = judging.verdict()
@@ -105,7 +105,7 @@ def test_a_metric_that_is_not_required_is_no_pass_while_the_evidence_speaks_agai
     ],
 )
 def test_a_metric_that_is_not_required_holds_nobody_up(metric: Metric, readings: list[Reading]) -> None:
-    judging = Judging(AnalysisPolicy((ERRORS, metric)), weight=5_000, reference=None, prior_evidence={})
+    judging = StepJudging(AnalysisPolicy((ERRORS, metric)), weight=5_000, reference=None, prior_evidence={})
     for at in range(1, 16):
         judging.add(look(at, {"accuracy": readings[at - 1]} if at <= len(readings) else {}))
     verdict = judging.verdict()
@@ -120,7 +120,9 @@ def test_a_mean_within_its_threshold_for_certain_may_be_promoted_early() -> None
 
 @pytest.mark.parametrize(("candidate", "outcome"), [(0.6, Outcome.INCONCLUSIVE), (0.9, Outcome.PASS)])
 def test_at_full_weight_the_mean_that_the_stable_had_is_no_harm(candidate: float, outcome: Outcome) -> None:
-    judging = Judging(AnalysisPolicy((ACCURACY,)), weight=10_000, reference=Counts(completed=500), prior_evidence={})
+    judging = StepJudging(
+        AnalysisPolicy((ACCURACY,)), weight=10_000, reference=Counts(completed=500), prior_evidence={}
+    )
     before = Moments(500, 450.0, 450.0)
     for at, reading in enumerate(labelled(100, candidate=candidate, stable=0.9), start=1):
         judging.add(look(at, {"accuracy": replace(reading, stable=before)}))
@@ -178,7 +180,7 @@ def test_errors_and_latency_have_thresholds_too() -> None:
     failing = Counts(completed=100, server_errors=10, latency={"5000": 100})
     dragging = Counts(completed=100, latency={"5000": 90, "200000": 10})
     for metric, bad, reason in ((rate, failing, Reason.ERROR_RATE), (slow, dragging, Reason.LATENCY)):
-        judging = Judging(AnalysisPolicy((metric,)), weight=5_000, reference=None, prior_evidence={})
+        judging = StepJudging(AnalysisPolicy((metric,)), weight=5_000, reference=None, prior_evidence={})
         judging.add(Observation(1, bad, bad))
         assert judging.verdict().reason is reason
 
@@ -188,7 +190,7 @@ def test_a_threshold_on_counts_reads_what_is_new_and_only_once_an_interval() -> 
     rate = Metric(
         "errors", Source.ERRORS, JudgeName.THRESHOLD, maximum=0.05, failures=3, samples=20, interval_seconds=5
     )
-    judging = Judging(AnalysisPolicy((rate,)), weight=5_000, reference=None, prior_evidence={})
+    judging = StepJudging(AnalysisPolicy((rate,)), weight=5_000, reference=None, prior_evidence={})
     candidate, outcomes = Counts(), {}
     for at in range(1, 32):
         bad = at >= 11
@@ -219,7 +221,7 @@ def test_kayenta_says_what_kayenta_says(candidate: list[float], stable: list[flo
 
 
 def test_kayenta_judges_once_at_the_end() -> None:
-    judging = Judging(AnalysisPolicy((KAYENTA,)), weight=5_000, reference=None, prior_evidence={})
+    judging = StepJudging(AnalysisPolicy((KAYENTA,)), weight=5_000, reference=None, prior_evidence={})
     judging.add(look(1, {"cpu": series([1] * 10, [1] * 10)}))
     assert judging.verdict().outcome is Outcome.INCONCLUSIVE
     assert judging.verdict(is_over=True).outcome is Outcome.PASS
@@ -256,7 +258,7 @@ def test_a_split_that_is_not_the_commanded_one_holds(
 ) -> None:
     policy = AnalysisPolicy((replace(ERRORS, samples=1),))
     for each, expected in ((policy, is_off), (replace(policy, sample_ratio=False), False)):
-        judging = Judging(each, weight=5_000, reference=None, prior_evidence={})
+        judging = StepJudging(each, weight=5_000, reference=None, prior_evidence={})
         judging.add(Observation(1, candidate, stable, entities=entities))
         verdict = judging.verdict()
         if expected:
@@ -271,7 +273,7 @@ def test_one_caller_who_fails_often_is_one_failure() -> None:
     stable = Counts(completed=1_000, sticky=1_000)
     outcomes = []
     for failed in (1, 40):
-        judging = Judging(AnalysisPolicy((ERRORS,)), weight=5_000, reference=None, prior_evidence={})
+        judging = StepJudging(AnalysisPolicy((ERRORS,)), weight=5_000, reference=None, prior_evidence={})
         judging.add(Observation(1, candidate, stable, entities=Entities(100, 100, failed, 0)))
         outcomes.append(judging.verdict().outcome)
     assert outcomes == [Outcome.PASS, Outcome.HARM]
@@ -284,7 +286,7 @@ def test_the_error_probability_is_divided_among_what_may_roll_back() -> None:
     seen = Observation(1, Counts(completed=200, server_errors=11), Counts(completed=200))
     outcomes = []
     for policy in (one, many, free):
-        judging = Judging(policy, weight=5_000, reference=None, prior_evidence={})
+        judging = StepJudging(policy, weight=5_000, reference=None, prior_evidence={})
         judging.add(seen)
         outcomes.append(judging.verdict().metrics[0].outcome)
     assert outcomes == [Outcome.HARM, Outcome.INCONCLUSIVE, Outcome.HARM]
@@ -294,7 +296,7 @@ def test_evidence_goes_on_from_the_step_before() -> None:
     seen = Observation(1, Counts(completed=200, server_errors=6), Counts(completed=200))
     outcomes = []
     for prior in ({}, {"errors": 2.0}):
-        judging = Judging(AnalysisPolicy((ERRORS,)), weight=5_000, reference=None, prior_evidence=prior)
+        judging = StepJudging(AnalysisPolicy((ERRORS,)), weight=5_000, reference=None, prior_evidence=prior)
         judging.add(seen)
         outcomes.append(judging.verdict().outcome)
     assert outcomes == [Outcome.INCONCLUSIVE, Outcome.HARM]
@@ -324,7 +326,7 @@ def test_the_same_looks_give_the_same_verdict_whenever_they_are_judged() -> None
         candidate += Counts(completed=20, server_errors=draw.randrange(3), latency={"5000": 20})
         stable += Counts(completed=20, latency={"5000": 20})
         looks.append(Observation(at, candidate, stable, {"accuracy": accuracy[at - 1]}))
-    asked, unasked = (Judging(policy, weight=5_000, reference=None, prior_evidence={}) for _ in range(2))
+    asked, unasked = (StepJudging(policy, weight=5_000, reference=None, prior_evidence={}) for _ in range(2))
     for each in looks:
         asked.add(each)
         asked.verdict()
@@ -336,7 +338,7 @@ def test_the_same_looks_give_the_same_verdict_whenever_they_are_judged() -> None
 @pytest.mark.parametrize("missing", [(), ("envoy-1",), ("envoy-1", "envoy-2")])
 def test_a_verdict_names_the_proxies_that_were_silent_and_is_the_same_otherwise(missing: tuple[str, ...]) -> None:
     def said(*missing: str) -> Verdict:
-        judging = Judging(AnalysisPolicy((ERRORS,)), weight=5_000, reference=None, prior_evidence={})
+        judging = StepJudging(AnalysisPolicy((ERRORS,)), weight=5_000, reference=None, prior_evidence={})
         judging.add(replace(look(1.0), missing=("envoy-9",)))
         judging.add(replace(look(2.0), missing=missing))
         return judging.verdict(is_over=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from hotswap.analysis.judge import Judging
+from hotswap.analysis.judge import StepJudging
 from hotswap.domain.analysis import AnalysisPolicy, Entities, JudgeName, Metric, Observation, Source
 from hotswap.domain.traffic import TOTAL_WEIGHT, Counts
 from hotswap.domain.verdict import MetricResult, Outcome, Reason, Verdict
@@ -25,7 +25,7 @@ def judged(
     policy: AnalysisPolicy = POLICY,
 ) -> Verdict:
     reference = stable if weight == TOTAL_WEIGHT else None
-    judging = Judging(policy, weight=weight, reference=reference, prior_evidence={})
+    judging = StepJudging(policy, weight=weight, reference=reference, prior_evidence={})
     judging.add(Observation(1.0, candidate, stable, entities=entities))
     return judging.verdict(is_over=True)
 
@@ -146,7 +146,7 @@ def test_good_candidates_beside_clients_who_send_nonsense_are_seldom_harmed() ->
     draw, harmed, runs = random.Random(20), 0, 40
     policy = AnalysisPolicy((replace(ERRORS, threshold=0.0), replace(REFUSALS, threshold=0.0)), alpha=0.05)
     for _ in range(runs):
-        judging = Judging(policy, weight=3_000, reference=None, prior_evidence={})
+        judging = StepJudging(policy, weight=3_000, reference=None, prior_evidence={})
         totals = {arm: [0, 0, 0, 0] for arm in "cs"}
         for at in range(1, 9):
             for _ in range(100):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hotswap.analysis.figures import Outlook
-from hotswap.analysis.judge import Judging
+from hotswap.analysis.judge import StepJudging
 from hotswap.domain.analysis import Entities, NoVerdict, Observation
 from hotswap.domain.baking import concluded
 from hotswap.domain.policy import Requests, RollBack, Rollout, next_action
@@ -24,7 +24,9 @@ def answered(completed: int, *, failed: int = 0) -> Counts:
 
 
 def judged(candidate: Counts, stable: Counts, *, weight: int = 1_000, seconds: int = 1) -> Verdict:
-    judging = Judging(POLICY, weight=weight, reference=stable if weight == TOTAL_WEIGHT else None, prior_evidence={})
+    judging = StepJudging(
+        POLICY, weight=weight, reference=stable if weight == TOTAL_WEIGHT else None, prior_evidence={}
+    )
     judging.add(Observation(1.0, Counts(), Counts()))
     judging.add(Observation(1.0 + seconds, candidate, stable))
     return judging.verdict(is_over=True)
@@ -108,7 +110,7 @@ def test_callers_are_too_few_for_chance_to_be_told_from_a_version_that_fails_som
         Counts(300, failed, sticky=300, sticky_errors=failed, latency={"5000": 300 - failed}) for failed in (90, 0)
     ]
     entities = Entities(10, 10, candidate_failed=3, candidate_failures=90, stable_failures=0)
-    judging = Judging(POLICY, weight=5_000, reference=None, prior_evidence={})
+    judging = StepJudging(POLICY, weight=5_000, reference=None, prior_evidence={})
     judging.add(Observation(1.0, counts[0], counts[1], entities=entities))
     verdict = judging.verdict(is_over=True)
     assert (verdict.outcome, verdict.is_chance) == (Outcome.INCONCLUSIVE, False), verdict.message
@@ -116,14 +118,14 @@ def test_callers_are_too_few_for_chance_to_be_told_from_a_version_that_fails_som
 
 def test_what_only_lacks_data_beside_chance_is_no_pass() -> None:
     policy = CanaryConfig.model_validate({"rollbackThresholds": {"accuracyDrop": 0.05}}).analysis_policy()
-    judging = Judging(policy, weight=1_000, reference=None, prior_evidence={})
+    judging = StepJudging(policy, weight=1_000, reference=None, prior_evidence={})
     judging.add(Observation(1.0, answered(540, failed=36), answered(4_860, failed=243)))
     assert not judging.verdict(is_over=True).is_chance
 
 
 def test_pairs_are_no_chance() -> None:
     refused = replace(answered(540), client_errors=60, refused=30, rescued_refusals=20)
-    judging = Judging(POLICY, weight=1_000, reference=None, prior_evidence={})
+    judging = StepJudging(POLICY, weight=1_000, reference=None, prior_evidence={})
     judging.add(Observation(1.0, refused, replace(answered(4_860), client_errors=270)))
     assert not judging.verdict(is_over=True).is_chance
 

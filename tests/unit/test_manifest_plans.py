@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hotswap.manifests.planning import Action, Actual, Change, plan
+from hotswap.manifests.planning import Actual, PlannedAction, PlannedChange, plan
 from hotswap.manifests.schema import Manifest
 from hotswap.schemas.responses import DeploymentView, ModelView, MonitoringView, VersionView
 from tests.fixtures.answers import deployment
@@ -99,7 +99,7 @@ def test_all_that_is_new_is_done_in_order() -> None:
     )
     found = plan([want], {"fraud": Actual()})
     assert [change.action for change in found.changes] == [
-        Action.REGISTER, Action.REGISTER, Action.ALIAS, Action.MONITOR, Action.DEPLOY
+        PlannedAction.REGISTER, PlannedAction.REGISTER, PlannedAction.ALIAS, PlannedAction.MONITOR, PlannedAction.DEPLOY
     ]  # fmt: skip
     assert found.changes[0].call == {"owner": "ann", "framework": "ONNX", **V1}
     deploy = found.changes[-1]
@@ -210,7 +210,7 @@ def test_what_cannot_be_is_told_before_anything_is_begun(want: Manifest, so: Act
 def test_the_key_is_the_same_for_the_same_wish_and_another_once_something_has_happened() -> None:
     def key(so: Actual, **more: Any) -> str:
         (change,) = plan([wanted(environments={"Production": {"version": "2.0.0", **more}})], {"fraud": so}).changes
-        assert isinstance(change, Change)
+        assert isinstance(change, PlannedChange)
         return str(change.call["idempotency_key"])
 
     before = actual(activeVersions={"Production": "1.0.0"})

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hotswap.domain.vocabulary import Environment, Framework
-from hotswap.manifests.reading import MOST_MANIFEST_BYTES, Text, Unreadable, files, read
+from hotswap.manifests.reading import MOST_MANIFEST_BYTES, ManifestText, Unreadable, files, read
 
 GOOD = """\
 apiVersion: hotswap/v1
@@ -26,12 +26,12 @@ environments:
 
 def problems(content: str) -> list[str]:
     with pytest.raises(Unreadable) as raised:
-        read([Text("models.yaml", content)])
+        read([ManifestText("models.yaml", content)])
     return list(raised.value.problems)
 
 
 def test_a_model_is_read_as_it_is_written() -> None:
-    (found,) = read([Text("models.yaml", GOOD)])
+    (found,) = read([ManifestText("models.yaml", GOOD)])
     assert (found.name, found.framework, found.aliases) == ("fraud", Framework.ONNX, {"champion": "1.0.0"})
     assert found.environments[Environment.PRODUCTION].strategy_config == {"canaryPercentage": 10}
     assert found.versions[0].training_metadata == {"trainedAt": "2026-12-01"}  # no date: JSON has none
@@ -40,7 +40,9 @@ def test_a_model_is_read_as_it_is_written() -> None:
 
 def test_a_file_may_hold_several_and_be_json() -> None:
     json = '{"apiVersion": "hotswap/v1", "kind": "Model", "name": "churn", "framework": "ONNX"}'
-    found = read([Text("a.yaml", f"---\n{GOOD}---\n---\n{GOOD.replace('fraud', 'spam')}"), Text("b.json", json)])
+    found = read(
+        [ManifestText("a.yaml", f"---\n{GOOD}---\n---\n{GOOD.replace('fraud', 'spam')}"), ManifestText("b.json", json)]
+    )
     assert [each.name for each in found] == ["fraud", "spam", "churn"]
 
 
@@ -84,7 +86,13 @@ def test_a_mistake_is_told_with_its_line(change: tuple[str, str], told: str) -> 
 
 def test_every_mistake_of_every_file_is_told_at_once() -> None:
     with pytest.raises(Unreadable) as raised:
-        read([Text("a.yaml", GOOD.replace("owner", "onwer")), Text("b.yaml", "a: [1, 2"), Text("c.yaml", "just text")])
+        read(
+            [
+                ManifestText("a.yaml", GOOD.replace("owner", "onwer")),
+                ManifestText("b.yaml", "a: [1, 2"),
+                ManifestText("c.yaml", "just text"),
+            ]
+        )
     assert [each.partition(": ")[0] for each in raised.value.problems] == ["a.yaml:5", "b.yaml:1", "c.yaml:1"]
 
 

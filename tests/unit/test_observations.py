@@ -11,7 +11,7 @@ from temporalio.testing import ActivityEnvironment
 from activities import analysis
 from activities.analysis import AnalysisActivities
 from activities.observations import Sources
-from hotswap.analysis.judge import Judging
+from hotswap.analysis.judge import StepJudging
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, Observation, Reading, Source, Subject
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.traffic import ProxyReport
@@ -103,7 +103,7 @@ async def test_the_sums_of_a_changing_set_of_proxies_only_grow_whatever_their_cl
 async def test_nothing_is_judged_while_no_proxy_is_heard(environment: ActivityEnvironment, off: float) -> None:
     bus = Fleet(a=[500], b=[500], silent=("a", "b"), off=off)
     sources = Sources(bus, {}, Callers(), clock=Clock(), stopwatch=Stopwatch())  # type: ignore[arg-type]
-    watching = AnalysisActivities(sources, Record(), Judging)
+    watching = AnalysisActivities(sources, Record(), StepJudging)
     verdict = await environment.run(watching.watch, step(baseline=0, verified_at=Clock.now - 5))
     assert (verdict.outcome, verdict.message) == (Outcome.INCONCLUSIVE, "no fresh counts from a, b")
 
@@ -112,7 +112,7 @@ async def test_a_verdict_names_the_proxies_that_it_was_made_without(environment:
     record, bus = Record(), Fleet(**{"envoy-0": [500], "envoy-1": [40], "envoy-2": [1]}, silent=("envoy-1", "envoy-2"))
     sources = Sources(bus, {}, Callers(), clock=Clock(), stopwatch=Stopwatch())  # type: ignore[arg-type]
     verdict = await environment.run(
-        AnalysisActivities(sources, record, Judging).watch, step(baseline=0, verified_at=Clock.now - 5)
+        AnalysisActivities(sources, record, StepJudging).watch, step(baseline=0, verified_at=Clock.now - 5)
     )
     assert (verdict.outcome, verdict.missing) == (Outcome.PASS, ("envoy-1", "envoy-2"))
     assert verdict.message.endswith("; judged without envoy-1, envoy-2, of which nothing was heard lately")

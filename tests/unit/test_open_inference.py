@@ -20,8 +20,8 @@ from hotswap.domain.vocabulary import Framework, InferenceStatus
 from serving import inference
 from serving.open_inference.codec import OpenInference
 from serving.open_inference.tensors import DTYPES, from_bytes, from_json, to_bytes
-from serving.runtimes import Model, Prediction, load
-from serving.runtimes.rows import NUMBER_OR_MISSING, Columns
+from serving.runtimes import LoadedModel, Prediction, load
+from serving.runtimes.rows import NUMBER_OR_MISSING, RowColumns
 from tests.fixtures.models import save_graph, save_identity
 from tests.unit.replica import PATH, Replica, row
 
@@ -33,7 +33,7 @@ Serve = Callable[..., Replica]
 
 @pytest.fixture
 def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
-    def put_in_place(model: Model | None = None) -> Replica:
+    def put_in_place(model: LoadedModel | None = None) -> Replica:
         replica = Replica(tmp_path, model)
         replica.engine.warm_up()
         monkeypatch.setattr(inference, "_engine", replica.engine)
@@ -49,7 +49,7 @@ def tensor(data: Any, shape: Sequence[int], datatype: str = "FP32", name: str = 
 class Scores:
     """A model of two named columns, one of which may be missing: their sum, or what was asked for."""
 
-    input_schema: ClassVar[dict[str, Any]] = Columns(2, ("a", "b"), NUMBER_OR_MISSING).schema
+    input_schema: ClassVar[dict[str, Any]] = RowColumns(2, ("a", "b"), NUMBER_OR_MISSING).schema
     output_schema: ClassVar[dict[str, Any]] = {}
     device = "cpu"
 

@@ -16,7 +16,7 @@ from hotswap.domain.vocabulary import Framework
 from serving import golden, inference, pace
 from serving.pace import MEMORY, QUICK_SECONDS, Pace, is_fixed, values_in
 from serving.runtimes import Prediction, load
-from serving.runtimes.rows import NUMBER_OR_MISSING, Columns
+from serving.runtimes.rows import NUMBER_OR_MISSING, RowColumns
 from tests.fixtures.models import save_identity
 from tests.fixtures.patience import patient, until
 from tests.unit.replica import PATH, Replica
@@ -30,8 +30,8 @@ ROWS = {"type": "array", "items": NUMBER}
     ("schema", "fixed"),
     [
         (NUMBER, True),
-        (Columns(3, ("a", "b", "c"), NUMBER_OR_MISSING).schema, True),
-        (Columns(3, (), NUMBER).schema, True),
+        (RowColumns(3, ("a", "b", "c"), NUMBER_OR_MISSING).schema, True),
+        (RowColumns(3, (), NUMBER).schema, True),
         (ROWS, False),
         ({"type": "array", "items": ROWS, "minItems": 2, "maxItems": 2}, False),
         ({"type": "array", "items": NUMBER, "minItems": 1, "maxItems": 2}, False),

@@ -21,15 +21,17 @@ from hotswap.domain.policy import (
     Wait,
     next_action,
 )
-from hotswap.domain.strategy import OnLimit, OnNoVerdict, Pause, Rules, Step, canary_steps, immediate_steps
+from hotswap.domain.strategy import OnLimit, OnNoVerdict, Rules, Step, StepPause, canary_steps, immediate_steps
 from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.verdict import Outcome, Reason, Verdict
 
 STEPS = canary_steps(canary_percentage=10, increment_step=45, bake_seconds=60, deadline_seconds=180)
 ABORT = RollBack(Reason.ABORTED, "by ann")
 BAKING = Rollout(STEPS).verified(at=1000)
-GATED = Rollout((Step(1_000, 60, 180, pause=Pause(limit_seconds=600)), Step(TOTAL_WEIGHT, 60, 180))).verified(at=1000)
-HOLDING = Rollout(STEPS, rules=Rules(pause=Pause(600), on_no_verdict=OnNoVerdict.HOLD)).verified(at=1000)
+GATED = Rollout((Step(1_000, 60, 180, pause=StepPause(limit_seconds=600)), Step(TOTAL_WEIGHT, 60, 180))).verified(
+    at=1000
+)
+HOLDING = Rollout(STEPS, rules=Rules(pause=StepPause(600), on_no_verdict=OnNoVerdict.HOLD)).verified(at=1000)
 
 
 def judged(outcome: Outcome, reason: Reason | None = None, *, of: Rollout = BAKING) -> Rollout:
@@ -69,14 +71,14 @@ UNDECIDED = judged(Outcome.INCONCLUSIVE, of=HOLDING)
         pytest.param(Rollout(STEPS), Requests(pause=True), 0, (HoldReason.PAUSED, None), id="before the first weight"),
         pytest.param(BAKING, Requests(pause=True), 1010, (HoldReason.PAUSED, None), id="in a bake"),
         pytest.param(
-            replace(PAUSED, rules=Rules(pause=Pause(600))),
+            replace(PAUSED, rules=Rules(pause=StepPause(600))),
             Requests(pause=True),
             1609,
             (HoldReason.PAUSED, 1610),
             id="paused, not for ever",
         ),
         pytest.param(
-            replace(PAUSED, rules=Rules(pause=Pause(600))),
+            replace(PAUSED, rules=Rules(pause=StepPause(600))),
             Requests(pause=True),
             1610,
             Reason.DEADLINE_EXCEEDED,
@@ -146,7 +148,7 @@ def test_only_what_is_shown_already_shortens_a_bake() -> None:
 
 
 def test_a_gate_that_nobody_closes_opens_where_the_config_says_so() -> None:
-    pause = Pause(limit_seconds=600, on_limit=OnLimit.PROCEED)
+    pause = StepPause(limit_seconds=600, on_limit=OnLimit.PROCEED)
     rollout = Rollout((replace(GATED.steps[0], pause=pause), GATED.steps[1])).verified(at=1000)
     waiting = judged(Outcome.PASS, of=rollout).held(HoldReason.APPROVAL, at=1060)
     assert isinstance(next_action(waiting, Requests(), now=1659), Hold)

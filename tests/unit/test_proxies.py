@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotswap.domain.proxies import STALE_SECONDS, Answered, Arms, Sightings, begun, counts_of, gone_on
+from hotswap.domain.proxies import STALE_SECONDS, AnswerCounts, Arms, Sightings, begun, counts_of, gone_on
 from hotswap.domain.traffic import Counts, ProxyReport
 
 HOUR = 3_600.0
@@ -119,7 +119,7 @@ def test_a_step_begins_with_what_was_answered_since_its_weight_was_verified(
     ],
 )
 def test_each_proxy_adds_what_it_has_more(now: dict[str, Arms], more: int) -> None:
-    before = Answered(both(100), {"envoy-0": both(10), "envoy-1": both(20)})
+    before = AnswerCounts(both(100), {"envoy-0": both(10), "envoy-1": both(20)})
     after = before.at(now)
     assert after.total == both(100 + more)
     assert after.marks == before.marks | now
@@ -127,7 +127,7 @@ def test_each_proxy_adds_what_it_has_more(now: dict[str, Arms], more: int) -> No
 
 
 def test_who_comes_back_adds_what_it_answered_meanwhile() -> None:
-    before = Answered(both(0), {"envoy-0": both(10), "envoy-1": both(20)})
+    before = AnswerCounts(both(0), {"envoy-0": both(10), "envoy-1": both(20)})
     away = before.at({"envoy-0": both(11)}).at({"envoy-0": both(12)})
     assert away.at({"envoy-0": both(13), "envoy-1": both(25)}).total == both(8)
 
@@ -135,14 +135,14 @@ def test_who_comes_back_adds_what_it_answered_meanwhile() -> None:
 @pytest.mark.parametrize(
     ("checkpoint", "total"),
     [
-        pytest.param(Answered(both(90), {"envoy-0": both(10)}), both(105), id="on from it"),
+        pytest.param(AnswerCounts(both(90), {"envoy-0": both(10)}), both(105), id="on from it"),
         pytest.param(
-            Answered(both(80), {"envoy-0": both(10)}), both(100), id="a proxy has left since: on from the look"
+            AnswerCounts(both(80), {"envoy-0": both(10)}), both(100), id="a proxy has left since: on from the look"
         ),
         pytest.param(None, both(100), id="there is none: on from the look"),
     ],
 )
-def test_a_watch_goes_on_from_what_the_one_before_knew(checkpoint: Answered | None, total: Arms) -> None:
+def test_a_watch_goes_on_from_what_the_one_before_knew(checkpoint: AnswerCounts | None, total: Arms) -> None:
     found = gone_on({"envoy-0": both(25)}, checkpoint=checkpoint, last=both(100))
     assert (found.total, found.marks) == (total, {"envoy-0": both(25)})
 

@@ -7,7 +7,7 @@ import pytest
 
 from activities.readiness import ReadyReplicas
 from hotswap.domain.application import ReplicaResources
-from hotswap.domain.capacity import Readiness
+from hotswap.domain.capacity import ReplicaReadiness
 from hotswap.domain.proxies import STALE_SECONDS
 from hotswap.domain.traffic import ProxyReport
 from tests.workflows.fake_serving import FakeApplications
@@ -56,7 +56,7 @@ def knows(number: int, *, proxy: str = "envoy-0", seconds_ago: float = 0.0) -> P
 async def test_a_glance_counts_what_the_proxies_can_route_to(
     ready: ReadyReplicas, reports: list[ProxyReport], count: int
 ) -> None:
-    assert await ready.at_a_glance(NAME, reports, now=NOW) == Readiness(ready=count, wanted=WANTED, full=FULL)
+    assert await ready.at_a_glance(NAME, reports, now=NOW) == ReplicaReadiness(ready=count, wanted=WANTED, full=FULL)
 
 
 async def test_what_nobody_wants_has_no_readiness(ready: ReadyReplicas) -> None:

@@ -13,7 +13,7 @@ from activities import concurrent
 from activities.concurrent import References
 from activities.observations import Sources
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, Source, Subject
-from hotswap.domain.backtest import Recorded, RecordedRequest, Reply, ReplyKind
+from hotswap.domain.backtest import RecordedRequest, RecordedSample, Reply, ReplyKind
 from hotswap.domain.concurrent import Concurrent, ReferenceBudget
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.traffic import TOTAL_WEIGHT
@@ -37,13 +37,15 @@ class Served:
     """Records, replicas of both arms and what was asked of them, in its order."""
 
     def __init__(self, *callers: int | None) -> None:
-        self.recorded = Recorded(tuple(request(number, caller=each) for number, each in enumerate(callers or [None])))
+        self.recorded = RecordedSample(
+            tuple(request(number, caller=each) for number, each in enumerate(callers or [None]))
+        )
         self.asked: list[tuple[str, str]] = []
         self.read_since: list[float] = []
         self.replies: Callable[[str], Reply] = lambda arm: answered(40 if arm == "candidate" else 10)
         self.targets = {"candidate": ("c:1",), "stable": ("s:1",)}
 
-    async def recent(self, application: str, *, model: str, since: float, most: int) -> Recorded:
+    async def recent(self, application: str, *, model: str, since: float, most: int) -> RecordedSample:
         assert (application, model) == ("candidate", "m")
         self.read_since.append(since)
         return self.recorded
@@ -71,7 +73,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def asking(
     served: Served, *, answers: int = 10_000, budget: ReferenceBudget = OFTEN, known: Concurrent | None = None
-) -> AsyncIterator[concurrent.Reference]:
+) -> AsyncIterator[concurrent.RepeatedRequests]:
     reference = served.references().of(SUBJECT, budget, known=known)
     task = asyncio.create_task(reference.keep_asking(lambda: answers))
     yield reference
@@ -156,7 +158,7 @@ async def test_callers_are_counted_where_any_is_known() -> None:
 
 async def test_a_model_that_must_not_be_asked_twice_is_never_asked() -> None:
     served = Served()
-    served.recorded = Recorded(reason="it must not be asked twice")
+    served.recorded = RecordedSample(reason="it must not be asked twice")
     async with asking(served) as reference:
         await until(lambda: reference.seen.reason is not None)
         await asyncio.sleep(0.05)
@@ -190,7 +192,7 @@ def _broken(served: Served) -> None:
 
 
 def _nothing(served: Served) -> None:
-    served.recorded = Recorded()
+    served.recorded = RecordedSample()
 
 
 @pytest.mark.parametrize(
@@ -244,7 +246,7 @@ async def test_all_watches_of_a_worker_have_few_in_work_together() -> None:
 
 async def test_a_look_has_why_nothing_is_asked_once_and_not_each_time_that_it_is_said() -> None:
     served = Served()
-    served.recorded = Recorded()
+    served.recorded = RecordedSample()
     sources = Sources(Bus(100), {}, Callers(), served.references(), clock=Clock())  # type: ignore[arg-type]
     subject = replace(SUBJECT, since=Clock.now - 1)
     baseline = VerifiedWeight(weight=TOTAL_WEIGHT, verified_at=Clock.now - 1, proxies=("envoy-0",))

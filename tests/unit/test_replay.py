@@ -7,7 +7,7 @@ import pytest
 
 from api.replaying import policy
 from hotswap.analysis.replay import End, Replayed, conclusion, replay
-from hotswap.domain.analysis import Bake, Observation
+from hotswap.domain.analysis import BakeRecord, Observation
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.traffic import TOTAL_WEIGHT, Counts
 from hotswap.domain.verdict import Outcome, Reason
@@ -25,11 +25,11 @@ def counts(requests: int, errors: int = 0) -> Counts:
     return Counts(completed=requests, server_errors=errors, latency={"5000": requests})
 
 
-def bake(*looks: Observation, step: int = 0, weight: int = 5_000, reference: Counts | None = None) -> Bake:
-    return Bake(step, BEGUN, weight, reference, looks)
+def bake(*looks: Observation, step: int = 0, weight: int = 5_000, reference: Counts | None = None) -> BakeRecord:
+    return BakeRecord(step, BEGUN, weight, reference, looks)
 
 
-def replayed(bakes: Sequence[Bake], **given: Any) -> tuple[Replayed, ...]:
+def replayed(bakes: Sequence[BakeRecord], **given: Any) -> tuple[Replayed, ...]:
     config = policy(RECORDED, given)
     return replay(bakes, policy=config.analysis_policy(), steps=config.plan(), rules=config.rules())
 
@@ -124,7 +124,7 @@ def test_a_weight_that_the_policy_has_no_step_for_is_not_known() -> None:
 
 
 def test_evidence_is_carried_on_from_a_step_that_passed_but_not_from_one_that_was_left() -> None:
-    def after(step: int, first: Bake) -> dict[str, float]:
+    def after(step: int, first: BakeRecord) -> dict[str, float]:
         following = bake(look(40, 100), look(51, 200), step=step, weight=5_000)
         *_, last = replayed([first, following], steps=[{"weight": 50}, {"weight": 50}])
         assert last.verdict is not None

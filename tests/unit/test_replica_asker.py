@@ -21,8 +21,8 @@ from hotswap.domain.vocabulary import Framework, RequestForm
 from serving import inference
 from serving.backtest import HttpReplicaAsker
 from serving.inference import InferenceApp
-from serving.runtimes import Model, Prediction, load
-from serving.runtimes.rows import NUMBER_OR_MISSING, Columns
+from serving.runtimes import LoadedModel, Prediction, load
+from serving.runtimes.rows import NUMBER_OR_MISSING, RowColumns
 from tests.fixtures.models import save_identity
 from tests.unit.replica import PATH, Replica, Slow, row
 
@@ -33,7 +33,7 @@ ONE, BATCH, TENSORS = RequestForm.INSTANCE, RequestForm.BATCH, RequestForm.TENSO
 class Columned:
     """A model of two named columns, one of which may be missing, that answers what it is told to."""
 
-    input_schema: ClassVar[dict[str, Any]] = Columns(2, ("a", "b"), NUMBER_OR_MISSING).schema
+    input_schema: ClassVar[dict[str, Any]] = RowColumns(2, ("a", "b"), NUMBER_OR_MISSING).schema
     output_schema: ClassVar[dict[str, Any]] = {}
     device = "cpu"
 
@@ -48,7 +48,7 @@ class Columned:
 
 @pytest.fixture
 def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Replica]:
-    def put_in_place(model: Model | None = None) -> Replica:
+    def put_in_place(model: LoadedModel | None = None) -> Replica:
         replica = Replica(tmp_path, model)
         replica.engine.warm_up()
         monkeypatch.setattr(inference, "_engine", replica.engine)

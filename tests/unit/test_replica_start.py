@@ -13,7 +13,7 @@ from hotswap.domain.errors import InferenceFailed
 from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.vocabulary import Framework
 from serving import inference, pace
-from serving.runtimes import Model, Prediction, load
+from serving.runtimes import LoadedModel, Prediction, load
 from serving.runtimes.tensors import TensorInput
 from tests.fixtures.models import save_logarithm
 from tests.unit.replica import Replica, Slow, received, row
@@ -84,7 +84,7 @@ class Declared(Answers):
     ],
 )
 def test_a_model_whose_answer_cannot_be_given_to_a_client_does_not_start(
-    tmp_path: Path, model: Model, why: str
+    tmp_path: Path, model: LoadedModel, why: str
 ) -> None:
     with pytest.raises(InferenceFailed, match=why):
         Replica(tmp_path, model).engine.warm_up()

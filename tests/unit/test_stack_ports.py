@@ -45,7 +45,7 @@ def test_a_taken_port_names_part_holder_and_the_way_out() -> None:
         holder.listen()
         number = holder.getsockname()[1]
         with pytest.raises(StackError) as refused:
-            ports.require_free(ports.Ports(public=number))
+            ports.require_free(ports.StackPorts(public=number))
     message = str(refused.value)
     assert f"port {number} (envoy: public) is taken by process {os.getpid()} (" in message
     assert psutil.Process().cmdline()[0] in message

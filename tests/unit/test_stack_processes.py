@@ -11,7 +11,7 @@ import pytest
 
 from hotswap.process.sessions import kill_session, session_members
 from hotswap.stack import processes
-from hotswap.stack.processes import Recorded
+from hotswap.stack.processes import RecordedProcess
 from tests.fixtures.patience import wait_until
 
 FAMILY = "import subprocess, sys, time; subprocess.Popen(['sleep', '60']); print('ready', flush=True); time.sleep(60)"
@@ -29,7 +29,7 @@ def leader() -> Iterator[subprocess.Popen[bytes]]:
     process.stdout.close()
 
 
-def recorded(process: subprocess.Popen[bytes]) -> Recorded:
+def recorded(process: subprocess.Popen[bytes]) -> RecordedProcess:
     found = processes.record("part", process.pid)
     assert found is not None
     assert found.session == process.pid
@@ -70,7 +70,7 @@ def test_the_dead_are_not_alive(leader: subprocess.Popen[bytes]) -> None:
 
 
 def test_the_record_survives_writing_and_reading_and_nonsense(tmp_path: Path) -> None:
-    entry = Recorded(name="a", pid=2, started=3, boot="b", session=2)
+    entry = RecordedProcess(name="a", pid=2, started=3, boot="b", session=2)
     processes.save(tmp_path / "processes.json", [entry])
     assert processes.load(tmp_path / "processes.json") == [entry]
     (tmp_path / "processes.json").write_text('[{"name": "a"}]')

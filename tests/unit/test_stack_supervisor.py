@@ -17,11 +17,11 @@ import pytest
 from hotswap.bootstrap.layout import Layout, StackError
 from hotswap.process.sessions import session_members
 from hotswap.stack import part_holds, probes, processes, supervisor
-from hotswap.stack.events import Event, Kind
+from hotswap.stack.events import EventKind, StackEvent
 from hotswap.stack.lifecycle import State
 from hotswap.stack.part_holds import PartHold
-from hotswap.stack.parts import Part
-from hotswap.stack.ports import Ports
+from hotswap.stack.parts import StackPart
+from hotswap.stack.ports import StackPorts
 from hotswap.stack.supervisor import Supervisor
 from tests.fixtures.patience import patient
 
@@ -33,12 +33,12 @@ class Heard:
     """A sender that remembers."""
 
     def __init__(self) -> None:
-        self.events: list[Event] = []
+        self.events: list[StackEvent] = []
 
-    def send(self, event: Event) -> None:
+    def send(self, event: StackEvent) -> None:
         self.events.append(event)
 
-    def said(self, kind: Kind) -> list[str]:
+    def said(self, kind: EventKind) -> list[str]:
         return [event.part for event in self.events if event.kind is kind]
 
 
@@ -50,7 +50,7 @@ def place(tmp_path: Path) -> Layout:
     return made
 
 
-def sleeper(place: Layout, name: str, **changes: Any) -> Part:
+def sleeper(place: Layout, name: str, **changes: Any) -> StackPart:
     ready = place.ready_file(name)
     code = f"import pathlib, time; pathlib.Path({str(ready)!r}).touch(); time.sleep(60)"
     fields: dict[str, Any] = {
@@ -60,7 +60,7 @@ def sleeper(place: Layout, name: str, **changes: Any) -> Part:
         "probe": probes.file(ready),
         "ready_file": ready,
     }
-    return Part(**{**fields, **changes})
+    return StackPart(**{**fields, **changes})
 
 
 @contextmanager
@@ -72,10 +72,10 @@ def held_lock(place: Layout) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def running(place: Layout, *parts: Part, start_seconds: float = 120) -> AsyncIterator[Heard]:
+async def running(place: Layout, *parts: StackPart, start_seconds: float = 120) -> AsyncIterator[Heard]:
     heard = Heard()
     state = State(
-        supervisor=os.getpid(), guardian=os.getpid(), guardian_started=0, ports=Ports(), addresses={}, ready=False
+        supervisor=os.getpid(), guardian=os.getpid(), guardian_started=0, ports=StackPorts(), addresses={}, ready=False
     )
     subject = Supervisor(
         place,
@@ -86,7 +86,7 @@ async def running(place: Layout, *parts: Part, start_seconds: float = 120) -> As
     )
     task = asyncio.create_task(subject.run(upkeep=lambda: None))
     try:
-        await until(lambda: Kind.STACK_READY in [event.kind for event in heard.events] or task.done())
+        await until(lambda: EventKind.STACK_READY in [event.kind for event in heard.events] or task.done())
         yield heard
     finally:
         subject.stop()
@@ -99,17 +99,17 @@ async def until(condition: Callable[[], object], limit: float = 10.0) -> None:
             await asyncio.sleep(0.02)
 
 
-def recorded(place: Layout, name: str) -> processes.Recorded:
+def recorded(place: Layout, name: str) -> processes.RecordedProcess:
     return next(entry for entry in processes.load(place.processes) if entry.name == name)
 
 
 async def test_parts_start_after_what_they_need_and_stop_in_order(place: Layout) -> None:
     needs = frozenset({"postgres"})
     async with running(place, sleeper(place, "api", after=needs), sleeper(place, "postgres")) as heard:
-        assert heard.said(Kind.READY) == ["postgres", "api"]
+        assert heard.said(EventKind.READY) == ["postgres", "api"]
         assert json.loads(place.state.read_text())["ready"] is True
         sessions = [entry.session for entry in processes.load(place.processes) if entry.name != "supervisor"]
-    assert heard.said(Kind.STOPPED) == ["api", "postgres"]
+    assert heard.said(EventKind.STOPPED) == ["api", "postgres"]
     assert not [pid for session in sessions for pid in session_members(session)]
     assert not place.state.exists()
 
@@ -124,10 +124,10 @@ async def test_a_dead_part_is_started_again_and_what_it_left_is_killed(place: La
     async with running(place, part) as heard:
         first = recorded(place, "s3")
         os.kill(first.pid, signal.SIGKILL)
-        await until(lambda: len(heard.said(Kind.READY)) == 2)
+        await until(lambda: len(heard.said(EventKind.READY)) == 2)
         assert recorded(place, "s3").pid != first.pid
         assert session_members(first.session) == []
-        [died] = [event for event in heard.events if event.kind is Kind.DIED]
+        [died] = [event for event in heard.events if event.kind is EventKind.DIED]
         assert "SIGKILL" in died.text
 
 
@@ -166,8 +166,8 @@ async def test_a_part_that_fails_after_its_hold_takes_no_other_with_it(
         with held_lock(place):
             await asyncio.to_thread(part_holds.hold, place, ["api"], PartHold.STOP)
             releasing = asyncio.create_task(asyncio.to_thread(part_holds.release, place, ["api"]))
-            await until(lambda: len(heard.said(Kind.DIED)) > supervisor.ATTEMPTS)
-            assert heard.said(Kind.STACK_FAILED) == []
+            await until(lambda: len(heard.said(EventKind.DIED)) > supervisor.ATTEMPTS)
+            assert heard.said(EventKind.STACK_FAILED) == []
             broken.unlink()
             await releasing
 
@@ -175,8 +175,8 @@ async def test_a_part_that_fails_after_its_hold_takes_no_other_with_it(
 async def test_a_chore_is_done_when_it_ended_well(place: Layout) -> None:
     chore = sleeper(place, "database", command=("/bin/true",), probe=None)
     async with running(place, chore, sleeper(place, "api", after=frozenset({"database"}))) as heard:
-        assert heard.said(Kind.READY) == ["database", "api"]
-        assert heard.said(Kind.DIED) == []
+        assert heard.said(EventKind.READY) == ["database", "api"]
+        assert heard.said(EventKind.DIED) == []
 
 
 async def test_a_part_that_never_starts_stops_everything_and_shows_its_last_words(
@@ -186,7 +186,7 @@ async def test_a_part_that_never_starts_stops_everything_and_shows_its_last_word
     broken = sleeper(place, "valkey", command=("/bin/sh", "-c", "echo no room; exit 3"))
     with pytest.raises(StackError, match=r"(?s)valkey doesn't start \(ended with 3\).*no room"):
         async with running(place, broken, sleeper(place, "s3")) as heard:
-            assert Kind.STACK_FAILED in [event.kind for event in heard.events]
+            assert EventKind.STACK_FAILED in [event.kind for event in heard.events]
     started = [entry for entry in processes.load(place.processes) if entry.name != "supervisor"]
     assert not [entry for entry in started if session_members(entry.session)]
 
@@ -201,7 +201,7 @@ async def test_somebody_elses_answer_is_not_ours(place: Layout) -> None:
         task = asyncio.create_task(subject.run(upkeep=lambda: None))
         await until(part.ready_file.exists if part.ready_file else bool)
         await asyncio.sleep(0.3)
-        assert heard.said(Kind.READY) == []
+        assert heard.said(EventKind.READY) == []
         subject.stop()
         await task
 
@@ -249,12 +249,12 @@ async def test_a_frozen_part_is_started_again_and_one_that_wakes_up_in_time_is_n
         await until(lambda: failed, 60)
         os.kill(first.pid, signal.SIGCONT)
         await until(lambda: not failed, 60)
-        assert heard.said(Kind.DIED) == []
+        assert heard.said(EventKind.DIED) == []
         os.kill(first.pid, signal.SIGSTOP)
-        await until(lambda: len(heard.said(Kind.READY)) == 2, 60)
+        await until(lambda: len(heard.said(EventKind.READY)) == 2, 60)
         assert recorded(place, "worker").pid != first.pid
         assert session_members(first.session) == []
-        [died] = [event for event in heard.events if event.kind is Kind.DIED]
+        [died] = [event for event in heard.events if event.kind is EventKind.DIED]
         assert "60 times in a row" in died.text
         assert "event loop" in died.text
 
@@ -274,8 +274,8 @@ async def test_a_part_that_answers_no_more_is_not_killed_while_it_is_being_stopp
         place, sleeper(place, "postgres", command=(sys.executable, "-S", "-c", code), patience=2)
     ) as heard:
         pass
-    assert heard.said(Kind.DIED) == []
-    assert heard.said(Kind.STOPPED) == ["postgres"]
+    assert heard.said(EventKind.DIED) == []
+    assert heard.said(EventKind.STOPPED) == ["postgres"]
 
 
 async def test_a_part_that_lives_and_never_gets_ready_is_started_anew(place: Layout) -> None:
@@ -287,7 +287,7 @@ async def test_a_part_that_lives_and_never_gets_ready_is_started_anew(place: Lay
     )
     part = sleeper(place, "ray", command=(sys.executable, "-S", "-c", code))
     async with running(place, part, start_seconds=patient(4)) as heard:
-        [died] = [event for event in heard.events if event.kind is Kind.DIED]
+        [died] = [event for event in heard.events if event.kind is EventKind.DIED]
     assert f"not ready after {patient(4) / 2:g} s" in died.text
 
 

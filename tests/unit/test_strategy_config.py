@@ -24,7 +24,7 @@ from hotswap.domain.policy import (
     Wait,
     next_action,
 )
-from hotswap.domain.strategy import OnLimit, Pause, Step, canary_steps
+from hotswap.domain.strategy import OnLimit, Step, StepPause, canary_steps
 from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.verdict import Outcome, Reason, Verdict
 from hotswap.process.temporal import describe
@@ -53,9 +53,9 @@ def test_steps_say_weight_bake_analysis_and_pause() -> None:
         ],
     ).plan()
     assert steps == (
-        Step(0, 60, 180, judged=False, pause=Pause(None)),
+        Step(0, 60, 180, judged=False, pause=StepPause(None)),
         Step(5, 600, 1_800),
-        Step(2_500, 60, 180, judged=False, pause=Pause(3_600, OnLimit.PROCEED)),
+        Step(2_500, 60, 180, judged=False, pause=StepPause(3_600, OnLimit.PROCEED)),
         Step(2_500, 300, 900),
         Step(TOTAL_WEIGHT, 60, 180),
     ), "the weight before stays where none is said, and a last bake at 100% is added"
@@ -204,7 +204,7 @@ SAID = st.sampled_from(["approve", "reject", "pause", "resume", "promote", "full
 HAPPENINGS = st.lists(st.tuples(SAID, st.sampled_from(Outcome)), max_size=30)
 
 
-def say(word: str, now: verbs.Situation, number: int) -> verbs.Answer | None:
+def say(word: str, now: verbs.Situation, number: int) -> verbs.VerbResult | None:
     match word:
         case "approve":
             return verbs.approve(now, step=None)

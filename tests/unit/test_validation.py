@@ -4,10 +4,10 @@ import pytest
 
 from hotswap.domain.validation import (
     OVERRIDABLE,
-    Check,
     CheckName,
     CheckOutcome,
     Override,
+    ValidationCheck,
     ValidationReport,
     completed,
 )
@@ -15,7 +15,9 @@ from serving import checks
 
 
 def test_every_check_has_its_row_and_says_why_it_was_not_made() -> None:
-    report = completed([Check(CheckName.ARTIFACT, True, ""), Check(CheckName.SIZE, False, "3 of 2")])
+    report = completed(
+        [ValidationCheck(CheckName.ARTIFACT, True, ""), ValidationCheck(CheckName.SIZE, False, "3 of 2")]
+    )
     assert [check.name for check in report.checks] == list(CheckName)
     assert {check.detail for check in report.checks[2:]} == {"not looked at, since this failed: size"}
     assert not report.passed
@@ -28,7 +30,7 @@ def test_an_empty_report_is_no_pass() -> None:
 
 @pytest.mark.parametrize("name", CheckName)
 def test_only_what_a_person_may_judge_can_be_let_pass(name: CheckName) -> None:
-    rows = (Check("something", True, ""), Check(name, False, "bad"))
+    rows = (ValidationCheck("something", True, ""), ValidationCheck(name, False, "bad"))
     report = ValidationReport(rows, Override(tuple(CheckName), by="root", reason="I say so"))
     assert report.passed is (name in OVERRIDABLE)
     assert report.is_overridden(rows[1]) is (name in OVERRIDABLE)
@@ -49,7 +51,11 @@ def test_what_makes_loading_unsafe_and_what_replicas_refuse_can_not_be_let_pass(
 
 
 def test_an_override_of_one_check_lets_no_other_pass() -> None:
-    rows = (Check(CheckName.LATENCY, False, ""), Check(CheckName.MEMORY, False, ""), Check(CheckName.LOADS, True, ""))
+    rows = (
+        ValidationCheck(CheckName.LATENCY, False, ""),
+        ValidationCheck(CheckName.MEMORY, False, ""),
+        ValidationCheck(CheckName.LOADS, True, ""),
+    )
     report = ValidationReport(rows, Override((CheckName.LATENCY,), by="root", reason=""))
     assert report.failures == (rows[1],)
 

@@ -8,13 +8,13 @@ import pytest
 from hotswap.domain import verbs
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.policy import HoldReason, Requests, RollBack, Rollout
-from hotswap.domain.strategy import Pause, Step
+from hotswap.domain.strategy import Step, StepPause
 from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.verbs import Effect, NoEffect, Situation
 from hotswap.domain.verdict import Reason
 
 STEPS = (Step(1_000, 60, 180), Step(5_000, 60, 180), Step(TOTAL_WEIGHT, 60, 180))
-GATED = (STEPS[0], replace(STEPS[1], pause=Pause()), STEPS[2])
+GATED = (STEPS[0], replace(STEPS[1], pause=StepPause()), STEPS[2])
 SETTING = Rollout(STEPS)
 BAKING = SETTING.verified(at=1000)
 ABORT = RollBack(Reason.ABORTED, "by ann")
@@ -38,7 +38,7 @@ PHASES: dict[str, Situation] = {
     "ended": Situation(S.ACTIVE, rollout=Rollout(STEPS, 3)),
 }
 
-VERBS: dict[str, Callable[[Situation], verbs.Answer]] = {
+VERBS: dict[str, Callable[[Situation], verbs.VerbResult]] = {
     "approve": lambda now: verbs.approve(now, step=None),
     "reject": lambda now: verbs.reject(now, because="rejected, by ann"),
     "pause": verbs.pause,

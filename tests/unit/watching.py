@@ -5,8 +5,17 @@ from typing import Any
 
 from activities.analysis import AnalysisActivities
 from activities.observations import Sources
-from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import AnalysisPolicy, Bake, Checkpoint, Entities, Metric, Observation, Source, Subject
+from hotswap.analysis.judge import StepJudging
+from hotswap.domain.analysis import (
+    AnalysisPolicy,
+    BakeRecord,
+    Checkpoint,
+    Entities,
+    Metric,
+    Observation,
+    Source,
+    Subject,
+)
 from hotswap.domain.concurrent import Concurrent
 from hotswap.domain.traffic import TOTAL_WEIGHT, Counts, ProxyReport
 from hotswap.domain.verdict import Outcome, Verdict
@@ -45,7 +54,7 @@ class Record:
         self.checkpoints: dict[float, list[Checkpoint]] = {}
 
     async def record(
-        self, deployment_id: str, bake: Bake, verdict: Verdict, checkpoint: Checkpoint | None = None
+        self, deployment_id: str, bake: BakeRecord, verdict: Verdict, checkpoint: Checkpoint | None = None
     ) -> None:
         self.looks += [(bake.begun_at, look) for look in bake.looks]
         if checkpoint is not None:
@@ -67,7 +76,7 @@ class Callers:
 
 
 def activities(
-    bus: Bus, record: Record | None = None, *, judge: Judge = Judging, meter: Meter | None = None
+    bus: Bus, record: Record | None = None, *, judge: Judge = StepJudging, meter: Meter | None = None
 ) -> AnalysisActivities:
     meters = {Source.CONFIDENCE: meter} if meter is not None else {}
     sources = Sources(bus, meters, Callers(), clock=Clock())  # type: ignore[arg-type]

@@ -4,8 +4,8 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 
-from hotswap.domain.analysis import Bake, Checkpoint, Entities, Observation, Subject
-from hotswap.domain.backtest import BacktestReport, Recorded
+from hotswap.domain.analysis import BakeRecord, Checkpoint, Entities, Observation, Subject
+from hotswap.domain.backtest import BacktestReport, RecordedSample
 from hotswap.domain.contract import Contract
 from hotswap.domain.errors import Forbidden, StaleFence
 from hotswap.domain.lifecycle import DeploymentStatus, check_transition
@@ -168,7 +168,7 @@ class FakeLooks:
         self.world = world
 
     async def record(
-        self, deployment_id: str, bake: Bake, verdict: Verdict, checkpoint: Checkpoint | None = None
+        self, deployment_id: str, bake: BakeRecord, verdict: Verdict, checkpoint: Checkpoint | None = None
     ) -> None:
         self.world.verdicts[bake.step] = verdict
         self.world.looks += [(bake, look) for look in bake.looks]
@@ -189,16 +189,16 @@ class FakeBacktests:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    async def sample(self, application: str, *, model: str, most: int) -> Recorded:
+    async def sample(self, application: str, *, model: str, most: int) -> RecordedSample:
         if self.world.records_fail:
             self.world.records_fail -= 1
             raise ConnectionError("the database is away")
-        return Recorded(self.world.recorded[:most])
+        return RecordedSample(self.world.recorded[:most])
 
-    async def recent(self, application: str, *, model: str, since: float, most: int) -> Recorded:
+    async def recent(self, application: str, *, model: str, since: float, most: int) -> RecordedSample:
         if self.world.asked_once is not None:
-            return Recorded(reason=self.world.asked_once)
-        return Recorded(self.world.recorded[:most])
+            return RecordedSample(reason=self.world.asked_once)
+        return RecordedSample(self.world.recorded[:most])
 
     async def store(self, deployment_id: str, report: BacktestReport) -> None:
         self.world.backtests.append(report)

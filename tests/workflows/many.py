@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from pydantic import SecretStr
 
 from hotswap.analysis.backtest import compare
-from hotswap.analysis.judge import Judging
+from hotswap.analysis.judge import StepJudging
 from hotswap.deployments.capacity import CapacityRules, Planner
 from hotswap.domain.application import ApplicationHealth, ApplicationState, ArtifactRef, Desired
 from hotswap.domain.registry import Inspection, Registration
@@ -65,7 +65,7 @@ def _addresses(replicas: int) -> tuple[str, ...]:
     return tuple(f"127.0.0.1:{number + 1}" for number in range(replicas))
 
 
-class Content(Judging):
+class Content(StepJudging):
     """Has nothing to complain of."""
 
     def verdict(self, *, is_over: bool = False) -> Verdict:

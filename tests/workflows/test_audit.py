@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from hotswap.domain.lifecycle import DeploymentStatus as S
-from hotswap.domain.validation import Check, ValidationReport
+from hotswap.domain.validation import ValidationCheck, ValidationReport
 from hotswap.persistence.registry.versions import PostgresRegistry
 from tests.fixtures.patience import patient
 from tests.integration import test_api_artifacts
@@ -162,7 +162,7 @@ async def _curate(tour: Tour) -> None:
 
     deployment = await site.deploy(model, environment="Staging")
     ref = (await site.row(deployment)).version_id
-    slow = ValidationReport((Check("latency", False, "25 ms, of a baseline of 20"),))
+    slow = ValidationReport((ValidationCheck("latency", False, "25 ms, of a baseline of 20"),))
     await PostgresRegistry(site.sessions).store_validation(deployment, ref, slow)
     await tour.ask("POST", f"{of_version}/validation/override", {"reason": REASON}, created=True, **version)
     await tour.ask("DELETE", f"{of_version}/validation/override", **version)

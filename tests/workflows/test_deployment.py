@@ -9,7 +9,7 @@ from temporalio.client import WorkflowFailureError
 from hotswap.domain.contract import Contract
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.traffic import Arm
-from hotswap.domain.validation import Check, CheckName, Override, ValidationReport, completed
+from hotswap.domain.validation import CheckName, Override, ValidationCheck, ValidationReport, completed
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind
 from tests.fixtures.patience import patient
@@ -111,7 +111,7 @@ async def test_without_enough_requests_the_bake_is_extended_and_then_rolls_back(
 
 
 async def test_a_failed_validation_ends_before_anything_is_started(stage: Stage) -> None:
-    report = ValidationReport((Check("model loads", False, "not a graph"),))
+    report = ValidationReport((ValidationCheck("model loads", False, "not a graph"),))
     async with stage.rollout(report=report) as rollout:
         outcome = await rollout.handle.result()
     assert (outcome.status, outcome.reason) == (S.FAILED, Reason.VALIDATION_FAILED)
@@ -125,7 +125,7 @@ async def test_a_narrower_contract_ends_before_anything_is_started_unless_it_was
     stage: Stage, may_narrow: bool, end: S
 ) -> None:
     wide = Contract("0.9.0", {}, {}, may_narrow=may_narrow)
-    report = completed([Check(CheckName.LOADS, True, "in 0.1 s")])
+    report = completed([ValidationCheck(CheckName.LOADS, True, "in 0.1 s")])
     async with stage.rollout(report=report, contract=wide) as rollout:
         outcome = await rollout.handle.result()
     assert outcome.status is end
@@ -138,7 +138,10 @@ async def test_a_narrower_contract_ends_before_anything_is_started_unless_it_was
 
 async def test_what_an_admin_let_pass_does_not_stop_it(stage: Stage) -> None:
     report = ValidationReport(
-        (Check(CheckName.LOADS, True, "in 0.1 s"), Check(CheckName.LATENCY, False, "30 ms, of less than 24 ms"))
+        (
+            ValidationCheck(CheckName.LOADS, True, "in 0.1 s"),
+            ValidationCheck(CheckName.LATENCY, False, "30 ms, of less than 24 ms"),
+        )
     )
     override = Override((CheckName.LATENCY,), by="root", reason="slower by design")
     async with stage.rollout(report=report, override=override) as rollout:

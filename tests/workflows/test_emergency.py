@@ -8,7 +8,7 @@ import pytest
 
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.monitoring import AlertKind
-from hotswap.domain.validation import Check, ValidationReport
+from hotswap.domain.validation import ValidationCheck, ValidationReport
 from hotswap.domain.verdict import Reason
 from tests.fixtures.patience import patient
 from tests.workflows.conftest import Rollout, Stage
@@ -62,7 +62,7 @@ async def test_it_waits_for_no_slot(stage: Stage) -> None:
 
 
 async def test_what_fails_its_validation_is_not_let_in(stage: Stage) -> None:
-    report = ValidationReport((Check("model loads", False, "not a graph"),))
+    report = ValidationReport((ValidationCheck("model loads", False, "not a graph"),))
     async with stage.rollout(report=report, emergency=WHY) as rollout:
         outcome = await rollout.handle.result()
     assert (outcome.status, outcome.reason) == (S.FAILED, Reason.VALIDATION_FAILED)

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
 
-from hotswap.analysis.judge import Judging
+from hotswap.analysis.judge import StepJudging
 from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState, Desired
 from hotswap.domain.application import ReplicaResources as Resources
 from hotswap.domain.deployments import NewDeployment
@@ -163,7 +163,7 @@ async def site(temporal_client: Client, sessions: Sessions) -> AsyncIterator[Sit
     model = f"fraud-{uuid.uuid4().hex[:6]}"
     cluster, proxies = Cluster(), World(brief=rollout_brief(), clock=time.time)
     await register(sessions, model, "1.0.0", "2.0.0", "3.0.0")
-    given = ports(sessions, limit=5, cluster=cluster, proxies=proxies, judge=Judging)
+    given = ports(sessions, limit=5, cluster=cluster, proxies=proxies, judge=StepJudging)
     async with contextlib.AsyncExitStack() as stack:
         for worker in workers(temporal_client, given, task_queue=model):
             await stack.enter_async_context(worker)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hotswap.analysis.judge import Judging
-from hotswap.domain.analysis import Bake, Checkpoint, Observation, Source
+from hotswap.analysis.judge import StepJudging
+from hotswap.domain.analysis import BakeRecord, Checkpoint, Observation, Source
 from hotswap.domain.application import (
     ApplicationSpec,
     ArtifactRef,
@@ -25,7 +25,7 @@ from hotswap.domain.queueing import QueueState
 from hotswap.domain.registry import DeploymentBrief, VersionRef
 from hotswap.domain.resources import Amount
 from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, Counts, Route, TrafficPlan
-from hotswap.domain.validation import Check, Override, ValidationReport
+from hotswap.domain.validation import Override, ValidationCheck, ValidationReport
 from hotswap.domain.verdict import Verdict
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework
 from hotswap.ports import Judge, Meter
@@ -81,14 +81,16 @@ class World:
     """So many of the candidate's requests are in flight whenever its weight changes, and fail `hang_seconds` later."""
     hang_seconds: float = 0.0
     tells_what_is_active: bool = True
-    report: ValidationReport = field(default_factory=lambda: ValidationReport((Check("model loads", True, ""),)))
+    report: ValidationReport = field(
+        default_factory=lambda: ValidationReport((ValidationCheck("model loads", True, ""),))
+    )
     override: Override | None = None
     contract: Contract | None = None
     replicas_fail: str | None = None
     replicas_hang: bool = False
     replicas_crash: bool = False
     """Each runs for a moment, and is dead when it is asked for something."""
-    judge: Judge = Judging
+    judge: Judge = StepJudging
     meters: Mapping[Source, Meter] = field(default_factory=dict)
     is_unwatched: bool = False
     """Nobody is there who would watch a bake."""
@@ -119,7 +121,7 @@ class World:
     proofs: dict[str, str] = field(default_factory=dict)
     """What the API has put on record of approvals, by who gave them."""
     verdicts: dict[int, Verdict] = field(default_factory=dict)
-    looks: list[tuple[Bake, Observation]] = field(default_factory=list)
+    looks: list[tuple[BakeRecord, Observation]] = field(default_factory=list)
     checkpoints: dict[tuple[int, float], Checkpoint] = field(default_factory=dict)
     applications: dict[str, ApplicationSpec] = field(default_factory=dict)
     replicas: dict[str, int] = field(default_factory=dict)

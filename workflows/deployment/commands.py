@@ -89,7 +89,7 @@ class Commands:
         context.note(_by(f"{verb}: {answer.message}", request), kind=verb, actor=request.actor, change=change)
         return Answer(accepted=True, message=answer.message, status=status)
 
-    def _decide(self, request: Request) -> verbs.Answer:
+    def _decide(self, request: Request) -> verbs.VerbResult:
         progress, commands = self._context.progress, self._context.commands
         now = verbs.Situation(progress.status, commands.requests, progress.rollout, commands.gate)
         match request:

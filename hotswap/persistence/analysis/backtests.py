@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Row, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from hotswap.domain.backtest import BacktestReport, Recorded, RecordedRequest, TensorSpec, spread
+from hotswap.domain.backtest import BacktestReport, RecordedRequest, RecordedSample, TensorSpec, spread
 from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus, RequestForm
 from hotswap.persistence.analysis.arms import moment
 from hotswap.persistence.platform.database import Sessions
@@ -57,10 +57,10 @@ class PostgresBacktests:
         self._sessions = sessions
         self._clock = clock
 
-    async def sample(self, application: str, *, model: str, most: int) -> Recorded:
+    async def sample(self, application: str, *, model: str, most: int) -> RecordedSample:
         async with self._sessions() as session:
             if await _is_asked_once(session, model):
-                return Recorded(reason=ASKED_ONCE)
+                return RecordedSample(reason=ASKED_ONCE)
             keys: dict[str, _Key] = {}
             now = self._clock()
             for hour in range(HOURS):
@@ -68,15 +68,15 @@ class PostgresBacktests:
                 for key in await _keys(session, application, hour, since=since, until=until):
                     keys.setdefault(key.digest, key)
             chosen = spread(list(keys.values()), most, by=(lambda key: key.hour, lambda key: key.caller))
-            return Recorded(tuple(await _requests(session, _that_fit(chosen))))
+            return RecordedSample(tuple(await _requests(session, _that_fit(chosen))))
 
-    async def recent(self, application: str, *, model: str, since: float, most: int) -> Recorded:
+    async def recent(self, application: str, *, model: str, since: float, most: int) -> RecordedSample:
         async with self._sessions() as session:
             if await _is_asked_once(session, model):
-                return Recorded(reason=ASKED_ONCE)
+                return RecordedSample(reason=ASKED_ONCE)
             keys = await _keys(session, application, 0, since=since, until=self._clock(), pool=RECENT)
             chosen = spread(keys, most, by=(lambda key: key.caller,))
-            return Recorded(tuple(await _requests(session, _that_fit(chosen))))
+            return RecordedSample(tuple(await _requests(session, _that_fit(chosen))))
 
     async def store(self, deployment_id: str, report: BacktestReport) -> None:
         async with self._sessions.begin() as session:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from hotswap.domain.analysis import Moments, Reading
 
-Column = ColumnElement[Any] | InstrumentedAttribute[Any]
+AnyColumn = ColumnElement[Any] | InstrumentedAttribute[Any]
 Condition = ColumnElement[bool] | InstrumentedAttribute[bool]
 
 
@@ -25,7 +25,7 @@ class Values:
     draws: Moments | None
 
 
-def summed(value: ColumnElement[Any], *where: Condition, entity: Column, groups: Sequence[Column]) -> Select[Any]:
+def summed(value: ColumnElement[Any], *where: Condition, entity: AnyColumn, groups: Sequence[AnyColumn]) -> Select[Any]:
     """A query of the groups' columns, and then of what `read` takes."""
     each = (
         select(
@@ -55,7 +55,7 @@ def summed(value: ColumnElement[Any], *where: Condition, entity: Column, groups:
     ).group_by(*by)
 
 
-def weighed(category: ColumnElement[Any], *where: Condition, entity: Column, arm: Column) -> Any:
+def weighed(category: ColumnElement[Any], *where: Condition, entity: AnyColumn, arm: AnyColumn) -> Any:
     """Columns of a row for each arm, caller and category: `arm`, `entity`, `category`, `weight`.
 
     A caller's values weigh 1 together, those of nobody in particular 1 each.

@@ -11,8 +11,8 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from hotswap.domain.analysis import Bake, Checkpoint, Observation
-from hotswap.domain.proxies import Answered
+from hotswap.domain.analysis import BakeRecord, Checkpoint, Observation
+from hotswap.domain.proxies import AnswerCounts
 from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import Verdict
 from hotswap.persistence.platform.database import Sessions
@@ -27,7 +27,7 @@ class PostgresObservations:
         self._sessions = sessions
 
     async def record(
-        self, deployment_id: str, bake: Bake, verdict: Verdict, checkpoint: Checkpoint | None = None
+        self, deployment_id: str, bake: BakeRecord, verdict: Verdict, checkpoint: Checkpoint | None = None
     ) -> None:
         key = {"deployment_id": deployment_id, "step": bake.step, "begun_at": bake.begun_at}
         newest = {"verdict": msgspec.to_builtins(asdict(verdict)), "judged_at": func.now()}
@@ -54,7 +54,9 @@ class PostgresObservations:
     async def checkpoint(self, deployment_id: str, *, step: int, begun_at: float) -> Checkpoint | None:
         async with self._sessions() as session:
             row = await session.get(AnalysisCheckpoint, (deployment_id, step, begun_at))
-            return Checkpoint(row.at, row.judges, msgspec.convert(row.answered, Answered)) if row is not None else None
+            return (
+                Checkpoint(row.at, row.judges, msgspec.convert(row.answered, AnswerCounts)) if row is not None else None
+            )
 
     async def past(
         self, deployment_id: str, *, step: int, begun_at: float, after: float | None = None, limit: int
@@ -62,7 +64,7 @@ class PostgresObservations:
         async with self._sessions() as session:
             return await _looks(session, deployment_id, step, begun_at, after=after, limit=limit)
 
-    async def bakes(self, deployment_id: str) -> list[Bake]:
+    async def bakes(self, deployment_id: str) -> list[BakeRecord]:
         """Every analysis of a deployment with all that it saw, in the order they were begun.
 
         Looks are read a few at a time, so that others of the process don't wait for the tens of thousands of a day.
@@ -74,7 +76,7 @@ class PostgresObservations:
                 .order_by(AnalysisResult.begun_at)
             )
             return [
-                Bake(
+                BakeRecord(
                     row.step,
                     row.begun_at,
                     row.weight,

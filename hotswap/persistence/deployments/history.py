@@ -7,7 +7,7 @@ that works on the deployment is down.
 import msgspec
 from sqlalchemy import select
 
-from hotswap.domain.history import Analysis, Approved, Event, Record
+from hotswap.domain.history import Analysis, Approved, DeploymentEvent, Record
 from hotswap.domain.verdict import Verdict
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import AnalysisResult, Approval, AuditEvent
@@ -25,7 +25,7 @@ class PostgresHistory:
         async with self._sessions() as session:
             return Record(
                 events=tuple(
-                    Event(row.at, row.actor, row.action, row.why, row.before or {}, row.after or {})
+                    DeploymentEvent(row.at, row.actor, row.action, row.why, row.before or {}, row.after or {})
                     for row in await session.scalars(events.order_by(AuditEvent.at, AuditEvent.id))
                 ),
                 analyses=tuple(

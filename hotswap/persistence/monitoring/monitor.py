@@ -10,7 +10,7 @@ from sqlalchemy import Row, and_, or_, select
 from sqlalchemy.orm import aliased
 
 from hotswap.analysis.degradation import Bucket
-from hotswap.analysis.quality import Tally
+from hotswap.analysis.quality import OutcomeTally
 from hotswap.domain.monitoring import Active
 from hotswap.domain.vocabulary import DeploymentKind, Environment
 from hotswap.persistence.platform.database import Sessions
@@ -59,7 +59,7 @@ class PostgresMonitorData:
         )
         async with self._sessions() as session:
             return [
-                Bucket(at.timestamp(), Tally(labels, correct, numbers, absolute, squared))
+                Bucket(at.timestamp(), OutcomeTally(labels, correct, numbers, absolute, squared))
                 for at, labels, correct, numbers, absolute, squared in await session.execute(wanted)
             ]
 

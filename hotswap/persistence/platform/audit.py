@@ -23,7 +23,7 @@ AUDIT_BY = (AuditEvent.id,)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class AuditFilter:
     """What is looked for; None is whatever there is. `since` is included, `until` is not."""
 
     target: str | None = None
@@ -39,7 +39,7 @@ class PostgresAudit:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    async def events(self, wanted: Wanted, window: Window = FIRST) -> Listing[AuditEvent]:
+    async def events(self, wanted: AuditFilter, window: Window = FIRST) -> Listing[AuditEvent]:
         """Newest first; nobody counts them all, which would take long."""
         found = narrowed(
             select(AuditEvent),

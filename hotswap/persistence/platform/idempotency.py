@@ -21,7 +21,7 @@ CLAIMED = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class KeyClaim:
     """The right to act on a request. `name` is the same each time that the same request claims its key."""
 
     name: str
@@ -30,7 +30,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class StoredAnswer:
     """What was answered the first time."""
 
     status: int
@@ -42,7 +42,7 @@ class PostgresIdempotencyKeys:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    async def claim(self, caller: str, key: str, fingerprint: str) -> Claim | Answered:
+    async def claim(self, caller: str, key: str, fingerprint: str) -> KeyClaim | StoredAnswer:
         """Raises KeyReused when the key stands for another request, and KeyInUse while the first one is acted on."""
         row = IdempotencyKey
         of_caller = (row.caller == caller, row.key == key)
@@ -58,7 +58,7 @@ class PostgresIdempotencyKeys:
             await session.execute(delete(row).where(*of_caller, row.created_at < Now - KEPT))
             claimed = (await session.execute(ours.returning(row.number, row.claimed_at))).first()
             if claimed is not None:
-                return Claim(f"{key}#{claimed.number}", claimed.number, claimed.claimed_at)
+                return KeyClaim(f"{key}#{claimed.number}", claimed.number, claimed.claimed_at)
             known = await session.scalar(select(row).where(*of_caller))
         if known is None:
             raise KeyInUse(f"a request with Idempotency-Key {key} has just been refused; send it again")
@@ -68,9 +68,9 @@ class PostgresIdempotencyKeys:
             )
         if known.status is None or known.headers is None or known.body is None:
             raise KeyInUse(f"the first request with Idempotency-Key {key} is still under way; ask again in a moment")
-        return Answered(known.status, known.headers, known.body)
+        return StoredAnswer(known.status, known.headers, known.body)
 
-    async def keep(self, claim: Claim, answer: Answered) -> None:
+    async def keep(self, claim: KeyClaim, answer: StoredAnswer) -> None:
         """Answer the same from now on; without effect when somebody else has claimed the key meanwhile."""
         async with self._sessions.begin() as session:
             await session.execute(
@@ -79,7 +79,7 @@ class PostgresIdempotencyKeys:
                 .values(status=answer.status, headers=answer.headers, body=answer.body)
             )
 
-    async def forget(self, claim: Claim) -> None:
+    async def forget(self, claim: KeyClaim) -> None:
         """Nothing was done: the key is free, for any request."""
         async with self._sessions.begin() as session:
             await session.execute(
@@ -88,7 +88,7 @@ class PostgresIdempotencyKeys:
                 )
             )
 
-    async def let_go(self, claim: Claim) -> None:
+    async def let_go(self, claim: KeyClaim) -> None:
         """It failed half-way, perhaps: the same request may claim the key at once, and goes on with its number."""
         async with self._sessions.begin() as session:
             await session.execute(

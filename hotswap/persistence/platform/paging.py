@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Row, Select, func, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
-from hotswap.domain.paging import Key, Listing, Window
+from hotswap.domain.paging import Listing, PageKey, Window
 
 Item = TypeVar("Item")
 Columns = TypeVarTuple("Columns")
@@ -55,7 +55,7 @@ async def page(
     return Listing(tuple(rows), total, None if is_last else tuple(rows[-1][-len(order) :]))
 
 
-def part(rows: Sequence[Item], key: Callable[[Item], Key], window: Window, *, falling: bool) -> Listing[Item]:
+def part(rows: Sequence[Item], key: Callable[[Item], PageKey], window: Window, *, falling: bool) -> Listing[Item]:
     """The same of rows that are all here, and in that order."""
     comes_later = lt if falling else gt
     left = [row for row in rows if window.after is None or comes_later(key(row), window.after)]

@@ -24,7 +24,7 @@ NOTED_EVERY = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceToken:
+class StoredServiceToken:
     token_id: str
     name: str
     grants: frozenset[Grant]
@@ -45,13 +45,13 @@ class ServiceToken:
 class Issued:
     """`secret` is to be shown once."""
 
-    token: ServiceToken
+    token: StoredServiceToken
     secret: str
 
 
 SHOW_A_SECRET = (AuditAction.CREATE_TOKEN, AuditAction.ROTATE_TOKEN)
 
-May = Callable[[ServiceToken], None]
+May = Callable[[StoredServiceToken], None]
 """Raises Forbidden where the caller may not touch this one."""
 
 
@@ -88,7 +88,7 @@ class PostgresServiceTokens:
             ) from None
         return Issued(made, secret)
 
-    async def all(self, *, with_ended: bool) -> list[ServiceToken]:
+    async def all(self, *, with_ended: bool) -> list[StoredServiceToken]:
         """Newest first; without those that are revoked or expired unless they are wanted."""
         wanted = select(ServiceTokenRow).order_by(ServiceTokenRow.created_at.desc(), ServiceTokenRow.token_id.desc())
         if not with_ended:
@@ -127,7 +127,7 @@ class PostgresServiceTokens:
                 programs = set(filter(is_program, new))
         return frozenset(found)
 
-    async def revoke(self, token: str, *, why: str | None, by: str, may: May) -> ServiceToken:
+    async def revoke(self, token: str, *, why: str | None, by: str, may: May) -> StoredServiceToken:
         """No exchange from now on; again changes nothing. Raises NotFound."""
         async with self._sessions.begin() as session:
             row = await _locked(session, token, may)
@@ -146,7 +146,7 @@ class PostgresServiceTokens:
                 )
             return _token(row)
 
-    async def of(self, shown: Presented) -> ServiceToken:
+    async def of(self, shown: Presented) -> StoredServiceToken:
         """Whose it is, if it counts now. Raises Unauthorized. Nothing is locked: programs may ask at the same time."""
         async with self._sessions() as session:
             row = await session.get(ServiceTokenRow, shown.token_id)
@@ -154,7 +154,7 @@ class PostgresServiceTokens:
                 raise Unauthorized("the service token is not valid: unknown, revoked, expired, or rotated away")
             return _token(row)
 
-    async def note_use(self, token: ServiceToken) -> None:
+    async def note_use(self, token: StoredServiceToken) -> None:
         """That it is exchanged, unless that was noted within the last minute: the audit log keeps every entry."""
         is_due = or_(ServiceTokenRow.last_used_at.is_(None), ServiceTokenRow.last_used_at < func.now() - NOTED_EVERY)
         noting = update(ServiceTokenRow).where(ServiceTokenRow.token_id == token.token_id, is_due)
@@ -198,8 +198,8 @@ def _named(token: str) -> ColumnElement[bool]:
     return or_(ServiceTokenRow.token_id == token, in_use)
 
 
-def _token(row: ServiceTokenRow) -> ServiceToken:
-    return ServiceToken(
+def _token(row: ServiceTokenRow) -> StoredServiceToken:
+    return StoredServiceToken(
         token_id=row.token_id,
         name=row.name,
         grants=frozenset(map(Grant.parse, row.grants)),
@@ -212,7 +212,7 @@ def _token(row: ServiceTokenRow) -> ServiceToken:
     )
 
 
-def _told(token: ServiceToken) -> dict[str, object]:
+def _told(token: StoredServiceToken) -> dict[str, object]:
     return {
         "name": token.name,
         "roles": sorted(map(str, token.grants)),

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
-from hotswap.analysis.quality import Score, scored
+from hotswap.analysis.quality import QualityScore, scored
 from hotswap.domain.vocabulary import ChosenBy, ModelType
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.records.quality import as_tally, begin_of
@@ -39,17 +39,17 @@ _RECORDS = text("""
     ORDER BY r.request_id, r.requested_at, r.record_id
 """)
 
-Key = tuple[str, int, datetime]
+OutcomeKey = tuple[str, int, datetime]
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class MatchedRecord:
     """The record that answered a request, and what its prediction is worth; None where that can't be said."""
 
     record: RowMapping
-    score: Score | None
+    score: QualityScore | None
 
 
 class Matcher:
@@ -87,25 +87,25 @@ class Matcher:
         return len(due)
 
 
-async def _found(session: AsyncSession, due: list[OutcomeRow]) -> dict[str, Found]:
+async def _found(session: AsyncSession, due: list[OutcomeRow]) -> dict[str, MatchedRecord]:
     outcomes = {row.request_id: row.outcome for row in due}
     records = await session.execute(_RECORDS, {"ids": list(outcomes)})
     return {
-        record["request_id"]: Found(record, _score(record, outcomes[record["request_id"]]))
+        record["request_id"]: MatchedRecord(record, _score(record, outcomes[record["request_id"]]))
         for record in records.mappings()
     }
 
 
-def _score(record: RowMapping, outcome: str) -> Score | None:
+def _score(record: RowMapping, outcome: str) -> QualityScore | None:
     if record["prediction"] is None:
         return None
     return scored(record["prediction"], outcome, model=record["type"] or ModelType.OTHER)
 
 
-async def _count(session: AsyncSession, due: list[OutcomeRow], found: dict[str, Found]) -> None:
+async def _count(session: AsyncSession, due: list[OutcomeRow], found: dict[str, MatchedRecord]) -> None:
     """Add the new scores to the roll-ups, and take out of them what had been counted of the same requests."""
-    changes: dict[Key, list[tuple[Score, int]]] = {}
-    named: dict[Key, RowMapping] = {}
+    changes: dict[OutcomeKey, list[tuple[QualityScore, int]]] = {}
+    named: dict[OutcomeKey, RowMapping] = {}
     for row in due:
         match = found.get(row.request_id)
         if match is None:
@@ -131,7 +131,7 @@ async def _count(session: AsyncSession, due: list[OutcomeRow], found: dict[str, 
         rollup.confusion = tally.confusion
 
 
-async def _locked(session: AsyncSession, keys: Iterable[Key]) -> list[OutcomeRollup]:
+async def _locked(session: AsyncSession, keys: Iterable[OutcomeKey]) -> list[OutcomeRollup]:
     """In one order, as they were inserted: two matchers never wait for each other."""
     identity = (OutcomeRollup.application, OutcomeRollup.width_seconds, OutcomeRollup.at)
     found = await session.scalars(
@@ -140,7 +140,7 @@ async def _locked(session: AsyncSession, keys: Iterable[Key]) -> list[OutcomeRol
     return list(found)
 
 
-async def _mark(session: AsyncSession, due: list[OutcomeRow], found: dict[str, Found]) -> None:
+async def _mark(session: AsyncSession, due: list[OutcomeRow], found: dict[str, MatchedRecord]) -> None:
     """Write down what was counted; what has no record is due again when a quarter of its age has passed once more."""
     now = await session.scalar(select(func.now()))
     assert now is not None
@@ -163,17 +163,17 @@ async def _mark(session: AsyncSession, due: list[OutcomeRow], found: dict[str, F
         )
 
 
-def _counted(row: OutcomeRow) -> Score | None:
+def _counted(row: OutcomeRow) -> QualityScore | None:
     if row.predicted is None or row.counted is None:
         return None
-    return Score(row.predicted, row.counted, row.error)
+    return QualityScore(row.predicted, row.counted, row.error)
 
 
-def _keys(application: str, at: datetime) -> list[Key]:
+def _keys(application: str, at: datetime) -> list[OutcomeKey]:
     return [(application, width, begin_of(at, width)) for width in WIDTHS]
 
 
-def _empty(key: Key, record: RowMapping) -> dict[str, Any]:
+def _empty(key: OutcomeKey, record: RowMapping) -> dict[str, Any]:
     application, width, at = key
     return {
         "application": application,

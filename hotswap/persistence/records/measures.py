@@ -58,7 +58,7 @@ class Measures:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class MeasureWindow:
     """What was asked about, from `begin` on and before `end`, and what was found."""
 
     begin: datetime
@@ -77,7 +77,7 @@ class PostgresMeasures:
 
     async def window(
         self, model: str, environment: Environment, *, version: str | None, span: timedelta, now: datetime
-    ) -> Window:
+    ) -> MeasureWindow:
         """Of a model by its name, or one version of it, without what only a shadow answered.
 
         It begins at a whole minute or hour where nothing finer is kept any more.
@@ -98,7 +98,7 @@ class PostgresMeasures:
             worth = await quality(
                 session, since=since, until=until, model=model, version=version, environment=environment
             )
-        return Window(since, until, measures, clients, worth)
+        return MeasureWindow(since, until, measures, clients, worth)
 
     def _kept_since(self, begin: int, *, now: int) -> int:
         if begin < now - self._retention.minutes.total_seconds():

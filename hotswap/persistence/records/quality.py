@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from hotswap.analysis.quality import Quality, Tally
+from hotswap.analysis.quality import OutcomeTally, Quality
 from hotswap.analysis.quality import quality as quality_of
 from hotswap.persistence.records.rollups import pieces
 from hotswap.persistence.tables import OutcomeRollup
@@ -55,9 +55,9 @@ def begin_of(at: datetime, width: int) -> datetime:
     return _moment(math.floor(at.timestamp()) // width * width)
 
 
-def as_tally(row: OutcomeRollup) -> Tally:
+def as_tally(row: OutcomeRollup) -> OutcomeTally:
     confusion = {actual: dict(predicted) for actual, predicted in row.confusion.items()}
-    return Tally(row.labels, row.correct, row.numbers, row.absolute, row.squared, confusion)
+    return OutcomeTally(row.labels, row.correct, row.numbers, row.absolute, row.squared, confusion)
 
 
 def _moment(seconds: int) -> datetime:

@@ -18,7 +18,7 @@ from hotswap.persistence.tables import UploadRow
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class UploadRequest:
     """What somebody wants to send. `sha256` is as claimed; registration looks."""
 
     model: str
@@ -31,7 +31,7 @@ class PostgresUploads:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    async def claim(self, wanted: Wanted, *, artifact_path: str) -> UploadRow:
+    async def claim(self, wanted: UploadRequest, *, artifact_path: str) -> UploadRow:
         """The upload of this content, made where it is new; `artifact_path` is then its place."""
         values = {
             "upload_id": f"upl-{secrets.token_hex(6)}",

@@ -54,7 +54,7 @@ class OutcomeRow(Base):
 
 
 class OutcomeRollup(Base):
-    """Sums of what the predictions of `width_seconds` from `at` on were worth (`hotswap.analysis.quality.Tally`)."""
+    """Sums of the outcomes of the predictions in `width_seconds` from `at` on (`analysis.quality.OutcomeTally`)."""
 
     __tablename__ = "outcome_rollups"
     __table_args__ = (

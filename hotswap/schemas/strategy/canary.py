@@ -14,9 +14,9 @@ from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.strategy import (
     OnLimit,
     OnNoVerdict,
-    Pause,
     Rules,
     Step,
+    StepPause,
     canary_steps,
     first_steps,
     up_to_full,
@@ -134,8 +134,8 @@ class PauseConfig(Message):
     limit: Duration | None = None
     on_limit: OnLimit = OnLimit.ABORT
 
-    def pause(self) -> Pause:
-        return Pause(self.limit.total_seconds() if self.limit is not None else None, self.on_limit)
+    def pause(self) -> StepPause:
+        return StepPause(self.limit.total_seconds() if self.limit is not None else None, self.on_limit)
 
 
 def _one_form(pause: Any) -> Any:
@@ -370,7 +370,7 @@ class CanaryConfig(Message):
 
     def rules(self) -> Rules:
         limit = self.pause_deadline.total_seconds() if self.pause_deadline is not None else None
-        return Rules(pause=Pause(limit), on_no_verdict=self.on_no_verdict)
+        return Rules(pause=StepPause(limit), on_no_verdict=self.on_no_verdict)
 
     def analysis_policy(self) -> AnalysisPolicy:
         defaults = self.rollback_thresholds.metrics(minimum_requests=self.minimum_requests)
