@@ -15,7 +15,7 @@ from hotswap.domain.analysis import AnalysisPolicy, Entities, JudgeName, Metric,
 from hotswap.domain.backtest import Reply, ReplyKind
 from hotswap.domain.concurrent import Concurrent
 from hotswap.domain.traffic import TOTAL_WEIGHT, Counts
-from hotswap.ports import StepJudging as Port
+from hotswap.ports import Judging as Port
 from hotswap.schemas.strategy import CanaryConfig
 
 METRICS = (

@@ -133,11 +133,14 @@ ADAPTERS = {
 PURE = {"Comparison", "Judge", "Judging"}
 BY_POSTGRES = {
     "ActivationHistory",
+    "Admissions",
+    "AlertRollbacks",
     "Alerts",
     "Backtests",
     "Capacity",
     "ConcurrencySlots",
     "DeploymentQueue",
+    "DeploymentReader",
     "Deployments",
     "DesiredApplications",
     "Monitor",
@@ -145,9 +148,9 @@ BY_POSTGRES = {
     "Planning",
     "QueueNotifications",
     "Registry",
-    "Rollbacks",
     "StickyCallers",
     "TrafficPlans",
+    "Versions",
     "WriterLease",
 }
 """Their errors are SQLAlchemy's: `hotswap.ports` says so."""
