@@ -67,11 +67,13 @@ class AnalysisActivities:
         look: Observation | None = None
         try:
             look = await sources.look()
-        except NoObservation as why:
+        except NoObservation as error:
             at = self._sources.clock()
             verdict = judging.verdict(is_over=at >= step.bake_until)
             if verdict.outcome is not Outcome.HARM:
-                verdict = replace(verdict, outcome=Outcome.INCONCLUSIVE, message=str(why), early=False, is_chance=False)
+                verdict = replace(
+                    verdict, outcome=Outcome.INCONCLUSIVE, message=str(error), early=False, is_chance=False
+                )
         else:
             at = look.at
             judging.add(look)

@@ -46,5 +46,5 @@ class CapacityActivities:
             deployment_id=request.deployment_id,
             replicas=request.replicas,
             by=request.by,
-            why=request.reason,
+            reason=request.reason,
         )

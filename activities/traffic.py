@@ -77,15 +77,19 @@ class TrafficActivities:
         if stable is not None:
             reports = await self._reports(from_api=False)
             readiness = await self._ready.at_a_glance(stable.application, reports, now=self._clock())
-        change, why = _withdrawal(request.change, readiness, hold=request.hold), request.why
+        change, transition = _withdrawal(request.change, readiness, hold=request.hold), request.why
         if request.promoted:
             plan = await self._deployments.make_inactive(change.deployment_id, change, run_id=_run_id())
         else:
             plan = await self._plans.apply(change, run_id=_run_id())
         await self._publish(plan)
-        if why is not None:
+        if transition is not None:
             await self._deployments.transition(
-                why.deployment_id, why.status, message=why.message, reason=why.reason, actor=why.actor
+                transition.deployment_id,
+                transition.status,
+                message=transition.message,
+                reason=transition.reason,
+                actor=transition.actor,
             )
         verified = await self._verify(plan, change, share=change.candidate_weight, progress=None)
         return Withdrawn(**dict(verified), shed=change.shed, readiness=readiness)
@@ -201,8 +205,8 @@ def _run_id() -> str:
 def _held_by(plan: TrafficPlan, silent: list[ProxyReport], key: str) -> str:
     if not silent:
         return f"plan {plan.generation} is published, and no proxy is registered to confirm it"
-    said = []
+    proxies = []
     for report in silent:
-        why = report.held.get(key) or report.problem
-        said.append(f"{report.proxy} (at {report.generation}{': ' + why if why else ''})")
-    return f"plan {plan.generation} waits for {', '.join(said)}"
+        problem = report.held.get(key) or report.problem
+        proxies.append(f"{report.proxy} (at {report.generation}{': ' + problem if problem else ''})")
+    return f"plan {plan.generation} waits for {', '.join(proxies)}"

@@ -63,7 +63,7 @@ async def deprecate_version(
     caller: Engineer, parts: With, model: ModelId, version: VersionId, body: Deprecate
 ) -> VersionView:
     """No new deployment of it from now on; it can still be gone back to."""
-    await parts.curation.deprecate(model, version, why=body.reason, by=caller.subject)
+    await parts.curation.deprecate(model, version, reason=body.reason, by=caller.subject)
     return version_view(await parts.registry.version(model, version))
 
 
@@ -72,19 +72,19 @@ async def restore_version(
     caller: Engineer, parts: With, model: ModelId, version: VersionId, body: Say | None = None
 ) -> VersionView:
     """Take a deprecated version back into use."""
-    await parts.curation.restore_version(model, version, why=body.reason if body else None, by=caller.subject)
+    await parts.curation.restore_version(model, version, reason=body.reason if body else None, by=caller.subject)
     return version_view(await parts.registry.version(model, version))
 
 
 @router.delete("/{model}")
 async def archive_model(caller: Admin, parts: With, model: ModelId, body: Say | None = None) -> ModelView:
     """Out of the lists, and nothing new of it; refused while anything of it serves or is under way."""
-    await parts.curation.archive(model, why=body.reason if body else None, by=caller.subject)
+    await parts.curation.archive(model, reason=body.reason if body else None, by=caller.subject)
     return model_view(await parts.registry.model(model))
 
 
 @router.post("/{model}/restore")
 async def restore_model(caller: Admin, parts: With, model: ModelId, body: Say | None = None) -> ModelView:
     """Take an archived model back into use."""
-    await parts.curation.restore_model(model, why=body.reason if body else None, by=caller.subject)
+    await parts.curation.restore_model(model, reason=body.reason if body else None, by=caller.subject)
     return model_view(await parts.registry.model(model))

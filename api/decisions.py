@@ -32,7 +32,7 @@ async def approve(
     deployment = await parts.deployments.deployment(deployment_id)
     if deployment.environment in parts.settings.deployments.four_eyes:
         await check_second_pair_of_eyes(caller, parts, deployment)
-    proof = await parts.audit.vouch(deployment_id, by=caller.subject, verb="approve", why=said.reason)
+    proof = await parts.audit.vouch(deployment_id, by=caller.subject, verb="approve", reason=said.reason)
     return await parts.steering.say(deployment, "approve", Approve(step=said.step, proof=proof, **_said(caller, said)))
 
 

@@ -30,7 +30,7 @@ async def create_token(caller: AnyAdmin, parts: With, body: CreateToken, respons
     """Make one; its `token` is shown this once, and kept nowhere."""
     _check_administers(caller, body.grants)
     made = await parts.service_tokens.add(
-        body.name, body.grants, expires_in=body.expires_in, why=body.reason, by=caller.subject
+        body.name, body.grants, expires_in=body.expires_in, reason=body.reason, by=caller.subject
     )
     response.headers["Location"] = f"/api/v1/tokens/{made.token.token_id}"
     return _new(made)
@@ -59,7 +59,7 @@ async def rotate_token(
     """Give it another secret, shown this once; the one before counts for another day, or as `overlap` says."""
     said = body or RotateToken()
     made = await parts.service_tokens.rotate(
-        token, overlap=said.overlap, why=said.reason, by=caller.subject, may=_may(caller)
+        token, overlap=said.overlap, reason=said.reason, by=caller.subject, may=_may(caller)
     )
     return _new(made)
 
@@ -68,7 +68,7 @@ async def rotate_token(
 async def revoke_token(caller: AnyAdmin, parts: With, token: TokenId, body: Say | None = None) -> ServiceTokenView:
     """No exchange from now on; what it was exchanged for before ends by itself, within ten minutes."""
     revoked = await parts.service_tokens.revoke(
-        token, why=body.reason if body else None, by=caller.subject, may=_may(caller)
+        token, reason=body.reason if body else None, by=caller.subject, may=_may(caller)
     )
     return _view(revoked)
 

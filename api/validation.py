@@ -27,7 +27,7 @@ async def override_validation(
     """Let what failed pass from its next deployment on: schemas, memory, latency or accuracy, and nothing else."""
     row = await parts.registry.version(model, version)
     await parts.validations.override(
-        row.version.version_id, checks=tuple(body.checks), why=body.reason, by=caller.subject
+        row.version.version_id, checks=tuple(body.checks), reason=body.reason, by=caller.subject
     )
     return await _view(parts, row)
 
@@ -38,7 +38,7 @@ async def withdraw_override(
 ) -> VersionValidationView:
     """Let nothing of it pass any more."""
     row = await parts.registry.version(model, version)
-    await parts.validations.withdraw(row.version.version_id, why=body.reason if body else None, by=caller.subject)
+    await parts.validations.withdraw(row.version.version_id, reason=body.reason if body else None, by=caller.subject)
     return await _view(parts, row)
 
 

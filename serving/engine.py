@@ -167,7 +167,7 @@ class Engine:
             answer = status, marks, codec.refuse(problem, request_id)
         if _BACKTEST in headers:
             return _with_time(answer, model_seconds)
-        outcome, why = _outcome(problem, latency_ms, headers)
+        outcome, error_text = _outcome(problem, latency_ms, headers)
         self._spool.write(
             encode_record(
                 InferenceRecord(
@@ -192,7 +192,7 @@ class Engine:
                     confidence=predictions[0].confidence if len(predictions) == 1 else None,
                     latency_ms=latency_ms,
                     status=outcome,
-                    error=why,
+                    error=error_text,
                     requested_at=requested_at,
                     completed_at=time.time(),
                 )
@@ -247,9 +247,9 @@ class Engine:
         except Exception as error:
             raise self._failed(error) from error
 
-    def _failed(self, why: object, told: str = "") -> InferenceFailed:
+    def _failed(self, error: object, told: str = "") -> InferenceFailed:
         """`told` is what its client may know of `why`."""
-        logger.warning("the model failed", extra={"model": self.spec.name, "error": str(why)[:1000]})
+        logger.warning("the model failed", extra={"model": self.spec.name, "error": str(error)[:1000]})
         return InferenceFailed(f"{self.spec.model} {self.spec.version} failed on this input{told}")
 
     def _one_for_each(self, instances: Sequence[Any]) -> list[Prediction]:

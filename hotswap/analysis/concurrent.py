@@ -86,10 +86,10 @@ class ConcurrentJudge:
         if both is None:
             answered = sum(seen.candidate.latency.values())
             reason = seen.reason or (NOTHING_YET if not seen.asked else "")
-            why = f": {reason}" if reason else ""
+            detail = f": {reason}" if reason else ""
             lacking = (
                 f"there is no reference of the same time, of {answered} requests that both were asked again and have "
-                f"answered, where {metric.samples} are needed{why}"
+                f"answered, where {metric.samples} are needed{detail}"
             )
             return Outcome.INSUFFICIENT_DATA, lacking, {}
         mine, theirs = both

@@ -48,8 +48,8 @@ def compared(sampled: Sampled, *, least: int, alpha: float) -> Compared:
         known = max(map(len, past.values()), default=0)
         source, reference = PAST, summarised(past)
         if known < least:
-            why = f"no training reference, and {known} records from before are fewer than {least}"
-            return Compared(source, samples, why)
+            problem = f"no training reference, and {known} records from before are fewer than {least}"
+            return Compared(source, samples, problem)
     if samples < least:
         return Compared(source, samples, f"{samples} records with features are fewer than {least}")
     features = compare(reference, sample)

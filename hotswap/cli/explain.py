@@ -45,8 +45,8 @@ def lines(told: ExplanationView) -> Iterator[str]:
 
 
 def _line(each: HappeningView) -> str:
-    why = f": {each.why}" if each.why and each.analysis is None else ""
-    return f"  {each.at:%H:%M:%S}  {each.actor}: {each.what}{why}"
+    detail = f": {each.why}" if each.why and each.analysis is None else ""
+    return f"  {each.at:%H:%M:%S}  {each.actor}: {each.what}{detail}"
 
 
 def _analysis(analysis: AnalysisView) -> Iterator[str]:
@@ -60,10 +60,10 @@ def _analysis(analysis: AnalysisView) -> Iterator[str]:
 
 
 def _concurrent(seen: ConcurrentView) -> str:
-    why = f"; {seen.reason}" if seen.reason else ""
+    detail = f"; {seen.reason}" if seen.reason else ""
     if not seen.candidate.requests:
-        return f"asked again beside that: nothing{why}"
-    return f"asked again beside that: candidate {_arm(seen.candidate)}; stable {_arm(seen.stable)}{why}"
+        return f"asked again beside that: nothing{detail}"
+    return f"asked again beside that: candidate {_arm(seen.candidate)}; stable {_arm(seen.stable)}{detail}"
 
 
 def _metric(metric: RuledMetricView) -> str:

@@ -71,14 +71,16 @@ class Planner:
         return planned
 
     async def scale(
-        self, application: str, *, deployment_id: str, replicas: int, by: str, why: str | None = None
+        self, application: str, *, deployment_id: str, replicas: int, by: str, reason: str | None = None
     ) -> Desired:
         """Promise an application that serves so many replicas, all others staying as they are; answers how it was.
 
         Raises as `look` does, Conflict while a deployment is under way there, and NotFound.
         """
         async with self._capacity.planning() as planning:
-            before = await planning.resize(application, deployment_id=deployment_id, replicas=replicas, by=by, why=why)
+            before = await planning.resize(
+                application, deployment_id=deployment_id, replicas=replicas, by=by, reason=reason
+            )
             held = {each.application: each for each in await self._as_many_as_run(await planning.holdings())}
             asked = held.pop(application)
             if replicas > before.replicas:

@@ -173,9 +173,9 @@ def slot_places(line: Sequence[SlotRequest], *, freezes: Iterable[Freeze]) -> di
         if request.has_slot:
             continue
         position = len(places) + 1
-        why = f"{held[request.environment]}" if request.environment in held else f"{running} deployments run"
+        cause = f"{held[request.environment]}" if request.environment in held else f"{running} deployments run"
         places[request.deployment_id] = QueuePosition(
-            position, f"waits for a slot, as number {position} in line: {why}"
+            position, f"waits for a slot, as number {position} in line: {cause}"
         )
     return places
 

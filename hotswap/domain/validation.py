@@ -97,5 +97,5 @@ def completed(checks: Iterable[ValidationCheck]) -> ValidationReport:
     """The report of these rows, in order; a check that wasn't made says which failure kept it from being made."""
     made = {check.name: check for check in checks}
     failed = next((check.name for check in made.values() if check.passed is False), None)
-    why = f"not looked at, since this failed: {failed}" if failed is not None else "not looked at"
-    return ValidationReport(tuple(made.get(name) or ValidationCheck(name, None, why) for name in CheckName))
+    message = f"not looked at, since this failed: {failed}" if failed is not None else "not looked at"
+    return ValidationReport(tuple(made.get(name) or ValidationCheck(name, None, message) for name in CheckName))

@@ -87,7 +87,9 @@ class Planning(Protocol):
         there. `stable` is how many replicas its stable keeps, and `retire` goes.
         """
 
-    async def resize(self, application: str, *, deployment_id: str, replicas: int, by: str, why: str | None) -> Desired:
+    async def resize(
+        self, application: str, *, deployment_id: str, replicas: int, by: str, reason: str | None
+    ) -> Desired:
         """Have so many replicas for all of the traffic, in the row of the deployment that serves by it as well.
 
         It is audited under that deployment. Answers how it was. Of what scales by load they are the fewest. Raises

@@ -18,5 +18,7 @@ def checked(requirement: str) -> Requirement:
     return found
 
 
-def _refused(requirement: str, why: str) -> ValidationFailed:
-    return ValidationFailed.of("requirements", f"{requirement[:100]!r} is none, such as 'lifelines>=0.27,<1': {why}")
+def _refused(requirement: str, problem: str) -> ValidationFailed:
+    return ValidationFailed.of(
+        "requirements", f"{requirement[:100]!r} is none, such as 'lifelines>=0.27,<1': {problem}"
+    )

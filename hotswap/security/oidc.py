@@ -81,7 +81,7 @@ class IssuerKeys:
             problem = f"{type(error).__name__}: {error}"
             if problem != self._problem:
                 logger.warning(
-                    "the issuer's keys can't be had", extra={"issuer": self._settings.issuer, "why": problem}
+                    "the issuer's keys can't be had", extra={"issuer": self._settings.issuer, "error": problem}
                 )
             self._problem = problem
             return
@@ -124,7 +124,7 @@ class IssuerKeys:
         try:
             write_atomically(self._settings.cache_file, json.dumps({"issuer": self._settings.issuer, **jwks}))
         except OSError as error:
-            logger.warning("the issuer's keys can't be kept for the next start", extra={"why": str(error)})
+            logger.warning("the issuer's keys can't be kept for the next start", extra={"error": str(error)})
 
 
 def usable(jwks: Mapping[str, Any]) -> Jwks:

@@ -130,9 +130,9 @@ class Supervisor:
             await asyncio.wait_for(everyone, self._start_seconds)
         except TimeoutError:
             late = [running for running in self._running.values() if not running.ready.is_set()]
-            why = "; ".join(f"{running.part.name} ({running.reason})" for running in late)
+            detail = "; ".join(f"{running.part.name} ({running.reason})" for running in late)
             raise StackError(
-                f"not ready after {self._start_seconds:.0f} s: {why}; logs: {self._layout.logs}; "
+                f"not ready after {self._start_seconds:.0f} s: {detail}; logs: {self._layout.logs}; "
                 "on a slow machine give it more time: hotswap up --timeout PT10M"
             ) from None
         self._was_ready = True

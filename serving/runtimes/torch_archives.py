@@ -118,5 +118,5 @@ def _members(path: Path, archive: zipfile.ZipFile) -> list[tuple[str, zipfile.Zi
     return list(members.items())
 
 
-def _refused(path: Path, why: str) -> ValidationFailed:
-    return ValidationFailed.of("artifactPath", f"{path.name} {why}")
+def _refused(path: Path, problem: str) -> ValidationFailed:
+    return ValidationFailed.of("artifactPath", f"{path.name} {problem}")

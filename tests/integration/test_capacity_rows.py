@@ -123,7 +123,7 @@ async def test_what_serves_is_scaled_where_there_is_room_and_nobody_counts_on_it
     stable = application("Production-fraud-a")
     await serving(sessions, stable)
     scale = planner(sessions, 3).scale
-    before = await scale(stable.name, deployment_id=serves, replicas=3, by="ann", why="a sale")
+    before = await scale(stable.name, deployment_id=serves, replicas=3, by="ann", reason="a sale")
     assert (before.replicas, before.full) == (1, 1)
     [now] = await PostgresApplications(sessions).all()
     assert (now.replicas, now.full) == (3, 3)

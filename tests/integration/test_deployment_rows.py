@@ -144,7 +144,7 @@ async def test_an_approval_is_proven_by_the_apis_own_record_of_it_and_for_one_st
     await registered(sessions, "1.0.0")
     deployments, audit = PostgresDeployments(sessions), PostgresAudit(sessions)
     deployment = await deployment_of(sessions, "1.0.0")
-    proof = await audit.vouch(deployment, by="bob", verb="approve", why="tested")
+    proof = await audit.vouch(deployment, by="bob", verb="approve", reason="tested")
     await deployments.check_proof(deployment, step=0, by="bob", proof=proof)
     for by, of, given in (
         ("eve", deployment, proof),

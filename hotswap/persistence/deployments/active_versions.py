@@ -53,11 +53,11 @@ async def activate(
     application: str,
     before: ActiveVersion | None,
     actor: str,
-    why: str,
+    reason: str,
 ) -> None:
     """Make a deployment's version the active one instead of another; the history keeps both."""
     if before is not None:
-        await deactivate(session, before, actor=actor, why=why)
+        await deactivate(session, before, actor=actor, reason=reason)
     session.add(
         ActiveVersion(
             model_id=deployment.model_id,
@@ -68,21 +68,21 @@ async def activate(
         )
     )
     version = await session.get_one(ModelVersion, deployment.version_id, with_for_update=True)
-    set_version_status(session, version, VersionStatus.DEPLOYED, actor=actor, why=why)
+    set_version_status(session, version, VersionStatus.DEPLOYED, actor=actor, reason=reason)
     await point_to(session, deployment, version.version)
     session.add(
         about_deployment(
             deployment.deployment_id,
             actor=actor,
             action=AuditAction.MAKE_ACTIVE,
-            why=why,
+            reason=reason,
             before={"deploymentId": before.deployment_id if before is not None else None},
             after={"deploymentId": deployment.deployment_id, "version": version.version},
         )
     )
 
 
-async def deactivate(session: AsyncSession, active: ActiveVersion, *, actor: str, why: str) -> None:
+async def deactivate(session: AsyncSession, active: ActiveVersion, *, actor: str, reason: str) -> None:
     """A version that serves nowhere any more is what it was before: it can be deployed again."""
     active.until = func.now()
     await session.flush()
@@ -91,7 +91,7 @@ async def deactivate(session: AsyncSession, active: ActiveVersion, *, actor: str
             active.deployment_id,
             actor=actor,
             action=AuditAction.MAKE_INACTIVE,
-            why=why,
+            reason=reason,
             before={"isActive": True},
             after={"isActive": False},
         )
@@ -105,7 +105,7 @@ async def deactivate(session: AsyncSession, active: ActiveVersion, *, actor: str
     if version.status == VersionStatus.DEPLOYED:
         status = VersionStatus.VALIDATED if version.approved_at is None else VersionStatus.APPROVED
         status = VersionStatus.DEPRECATED if version.is_deprecated else status
-        set_version_status(session, version, status, actor=actor, why=why)
+        set_version_status(session, version, status, actor=actor, reason=reason)
 
 
 async def mark_replaced(session: AsyncSession, deployment: Deployment, *, by: Deployment) -> None:
@@ -121,7 +121,7 @@ async def mark_replaced(session: AsyncSession, deployment: Deployment, *, by: De
 
 
 def set_version_status(
-    session: AsyncSession, version: ModelVersion, status: VersionStatus, *, actor: str, why: str | None
+    session: AsyncSession, version: ModelVersion, status: VersionStatus, *, actor: str, reason: str | None
 ) -> None:
     """With its audit event; nothing when it has that status already. The row must be locked."""
     if version.status == status:
@@ -131,7 +131,7 @@ def set_version_status(
             version.version_id,
             actor=actor,
             action=AuditActions.STATUS.of(status),
-            why=why,
+            reason=reason,
             before={"status": version.status},
             after={"status": status},
         )

@@ -102,7 +102,7 @@ def _asked(new: NewDeployment, version: VersionRef, deployment_id: str) -> Audit
         deployment_id,
         actor=new.initiated_by,
         action=AuditActions.REQUEST.of(new.kind),
-        why=None if new.emergency is None else f"emergency: {new.emergency}",
+        reason=None if new.emergency is None else f"emergency: {new.emergency}",
         after={
             "model": version.model,
             "version": version.version,
@@ -140,12 +140,12 @@ async def _check_in_use(session: AsyncSession, version: VersionRef) -> None:
         .where(ModelVersion.version_id == version.version_id)
         .with_for_update(read=True)
     )
-    is_archived, is_deprecated, why = found.one()
+    is_archived, is_deprecated, deprecation = found.one()
     if is_archived:
         raise Conflict(f"{version.model} is archived; `hotswap models restore {version.model}` takes it back into use")
     if is_deprecated:
         raise Conflict(
-            f"{version.model} {version.version} is deprecated: {why}; deploy another version, or"
+            f"{version.model} {version.version} is deprecated: {deprecation}; deploy another version, or"
             f" `hotswap models restore {version.model} {version.version}`"
         )
 

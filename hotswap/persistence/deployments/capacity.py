@@ -90,7 +90,9 @@ class _Planning:
             )
         await self._session.execute(delete(DesiredApplication).where(DesiredApplication.name.in_(retire)))
 
-    async def resize(self, application: str, *, deployment_id: str, replicas: int, by: str, why: str | None) -> Desired:
+    async def resize(
+        self, application: str, *, deployment_id: str, replicas: int, by: str, reason: str | None
+    ) -> Desired:
         row = await self._session.get(DesiredApplication, application, with_for_update=True)
         if row is None:
             raise NotFound(f"{application} is not wanted any more")
@@ -117,7 +119,7 @@ class _Planning:
                     deployment_id,
                     actor=by,
                     action=AuditAction.SCALE,
-                    why=f"{change}: {why}" if why else change,
+                    reason=f"{change}: {reason}" if reason else change,
                     before={"replicas": before.replicas},
                     after={"replicas": replicas},
                 )

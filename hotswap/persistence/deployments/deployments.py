@@ -182,7 +182,7 @@ class PostgresDeployments:
             action=kind,
             target_type="deployment",
             target_id=deployment_id,
-            why=message,
+            reason=message,
             before=before,
             after=after,
             event_key=f"{deployment_id}/{decision_id}",
@@ -227,14 +227,14 @@ class PostgresDeployments:
             version.approved_by, version.approved_at = by, func.now()
             if version.status != VersionStatus.DEPLOYED:
                 set_version_status(
-                    session, version, VersionStatus.APPROVED, actor=by, why=f"approved for {deployment_id}"
+                    session, version, VersionStatus.APPROVED, actor=by, reason=f"approved for {deployment_id}"
                 )
             session.add(
                 about_deployment(
                     deployment_id,
                     actor=by,
                     action=AuditAction.APPROVE,
-                    why=reason,
+                    reason=reason,
                     before=before,
                     after={"approvedBy": by, "step": step, "isClaimed": claimed},
                 )
@@ -254,7 +254,7 @@ class PostgresDeployments:
                 application=change.stable.application,
                 before=before,
                 actor=deployment.initiated_by,
-                why="promoted",
+                reason="promoted",
             )
             if before is not None:
                 await mark_replaced(session, await locked(session, before.deployment_id), by=deployment)
@@ -267,14 +267,16 @@ class PostgresDeployments:
             active = await active_version(session, deployment)
             if active is None or active.deployment_id != deployment_id:
                 return plan
-            before, why = await predecessor_of(session, active), f"{deployment_id} is taken back"
+            before, reason = await predecessor_of(session, active), f"{deployment_id} is taken back"
             if before is None:
-                await deactivate(session, active, actor="hotswap", why=why)
+                await deactivate(session, active, actor="hotswap", reason=reason)
                 await point_to(session, deployment, None)
                 return plan
             again = await locked(session, before.deployment_id)
-            await activate(session, again, application=before.application, before=active, actor="hotswap", why=why)
-            again.reason, again.message = Reason.COMPLETED, f"serves again, since {why}"
+            await activate(
+                session, again, application=before.application, before=active, actor="hotswap", reason=reason
+            )
+            again.reason, again.message = Reason.COMPLETED, f"serves again, since {reason}"
             again.is_rolled_back, again.rolled_back_at = False, None
             return plan
 
@@ -292,7 +294,7 @@ def _verified(session: AsyncSession, deployment: Deployment, weight: int, messag
                 deployment.deployment_id,
                 actor="hotswap",
                 action=AuditAction.WEIGHT_VERIFIED,
-                why=message,
+                reason=message,
                 before={"weight": before},
                 after={"weight": weight},
             )

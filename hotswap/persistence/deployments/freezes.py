@@ -43,7 +43,7 @@ class PostgresFreezes:
             await session.refresh(row)
             freeze = _freeze(row)
             session.add(
-                about_environment(environment, actor=by, action=AuditAction.FREEZE, why=reason, after=_told(freeze)),
+                about_environment(environment, actor=by, action=AuditAction.FREEZE, reason=reason, after=_told(freeze)),
             )
             await notify_queue(session)
         return freeze
@@ -66,7 +66,7 @@ class PostgresFreezes:
                     row.environment,
                     actor=by,
                     action=AuditAction.THAW,
-                    why=logs.reason.get() or f"{row.reason}: lifted",
+                    reason=logs.reason.get() or f"{row.reason}: lifted",
                     before=before,
                     after=_told(freeze),
                 )

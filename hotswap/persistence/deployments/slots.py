@@ -89,6 +89,6 @@ async def _show_waiting(session: AsyncSession, deployment_ids: Collection[str]) 
     approved = select(Deployment).where(
         Deployment.deployment_id.in_(deployment_ids), Deployment.status == DeploymentStatus.AWAITING_APPROVAL
     )
-    why = "approved, and waits for a slot"
+    message = "approved, and waits for a slot"
     for deployment in await session.scalars(approved.order_by(Deployment.ticket).with_for_update()):
-        await move(session, deployment, DeploymentStatus.PENDING, message=why, reason=None, actor="hotswap")
+        await move(session, deployment, DeploymentStatus.PENDING, message=message, reason=None, actor="hotswap")

@@ -56,7 +56,7 @@ async def move(
             deployment.deployment_id,
             actor=actor,
             action=AuditActions.STATUS.of(status),
-            why=message,
+            reason=message,
             before={"status": before},
             after={"status": status, "reason": reason},
         )

@@ -61,18 +61,22 @@ class PostgresAlerts:
             }
             await _open(session, row, version=version.version, actor="hotswap")
 
-    async def resolve(self, alert_id: str, why: str) -> None:
+    async def resolve(self, alert_id: str, message: str) -> None:
         async with self._sessions.begin() as session:
             model_id = await session.scalar(
                 update(AlertRow)
                 .where(AlertRow.alert_id == alert_id, AlertRow.resolved_at.is_(None))
-                .values(resolved_at=func.now(), resolution=why)
+                .values(resolved_at=func.now(), resolution=message)
                 .returning(AlertRow.model_id)
             )
             if model_id is not None:
                 session.add(
                     about_model(
-                        model_id, actor=MONITOR, action=AuditAction.ALERT_RESOLVED, why=why, after={"alert": alert_id}
+                        model_id,
+                        actor=MONITOR,
+                        action=AuditAction.ALERT_RESOLVED,
+                        reason=message,
+                        after={"alert": alert_id},
                     )
                 )
 
@@ -150,7 +154,7 @@ async def _open(session: AsyncSession, row: dict[str, Any], *, version: str, act
                 row["model_id"],
                 actor=actor,
                 action=AuditActions.ALERT.of(row["kind"]),
-                why=row["message"],
+                reason=row["message"],
                 after={"alert": opened, "version": version, "environment": row["environment"]},
             )
         )

@@ -17,7 +17,7 @@ from hotswap.domain.paging import FIRST, Listing, Window
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.platform.paging import narrowed, page
 from hotswap.persistence.tables import AuditEvent
-from hotswap.telemetry.logs import reason, trace_id
+from hotswap.telemetry import logs
 
 AUDIT_BY = (AuditEvent.id,)
 
@@ -57,9 +57,9 @@ class PostgresAudit:
             rows = await page(session, found, AUDIT_BY, window, is_counted=False)
         return Listing(tuple(row[0] for row in rows.items), rows.total, rows.next)
 
-    async def vouch(self, deployment_id: str, *, by: str, verb: str, why: str | None) -> str:
+    async def vouch(self, deployment_id: str, *, by: str, verb: str, reason: str | None) -> str:
         """Put on record that somebody whose name was checked is about to say this; the key to find it by."""
-        event = about_deployment(deployment_id, actor=by, action=AuditActions.SAYS.of(verb), why=why)
+        event = about_deployment(deployment_id, actor=by, action=AuditActions.SAYS.of(verb), reason=reason)
         event.event_key = f"{deployment_id}/{uuid.uuid4()}"
         async with self._sessions.begin() as session:
             session.add(event)
@@ -72,20 +72,20 @@ def _about(
     *,
     actor: str,
     action: str,
-    why: str | None = None,
+    reason: str | None = None,
     **change: dict[str, Any] | None,
 ) -> AuditEvent:
     """`change` has what it was `before` and is `after`, each as far as there is one.
 
-    Without a `why` it is what the caller of the request in hand says in its header.
+    `reason` is stored in the column `why`. It defaults to the reason in the header of the request that is served.
     """
     return AuditEvent(
         actor=actor,
         action=action,
         target_type=target_type,
         target_id=target_id,
-        why=why if why is not None else reason.get(),
-        trace_id=trace_id.get(),
+        why=reason if reason is not None else logs.reason.get(),
+        trace_id=logs.trace_id.get(),
         **change,
     )
 

@@ -60,7 +60,7 @@ class PostgresServiceTokens:
         self._sessions = sessions
 
     async def add(
-        self, name: str, grants: frozenset[Grant], *, expires_in: timedelta, why: str | None, by: str
+        self, name: str, grants: frozenset[Grant], *, expires_in: timedelta, reason: str | None, by: str
     ) -> Issued:
         """Raises Conflict where another in use has this name."""
         token_id = new_id()
@@ -80,7 +80,7 @@ class PostgresServiceTokens:
                 await session.refresh(row)
                 made = _token(row)
                 session.add(
-                    about_token(token_id, actor=by, action=AuditAction.CREATE_TOKEN, why=why, after=_told(made))
+                    about_token(token_id, actor=by, action=AuditAction.CREATE_TOKEN, reason=reason, after=_told(made))
                 )
         except IntegrityError:
             raise Conflict(
@@ -96,7 +96,7 @@ class PostgresServiceTokens:
         async with self._sessions() as session:
             return [_token(row) for row in await session.scalars(wanted)]
 
-    async def rotate(self, token: str, *, overlap: timedelta, why: str | None, by: str, may: May) -> Issued:
+    async def rotate(self, token: str, *, overlap: timedelta, reason: str | None, by: str, may: May) -> Issued:
         """Another secret for it; the present one counts as long as `overlap` says. Raises NotFound and Conflict."""
         async with self._sessions.begin() as session:
             row = await _locked(session, token, may)
@@ -110,7 +110,7 @@ class PostgresServiceTokens:
             after = {"previousUntil": row.previous_until.isoformat()}
             session.add(
                 about_token(
-                    row.token_id, actor=by, action=AuditAction.ROTATE_TOKEN, why=why, before=before, after=after
+                    row.token_id, actor=by, action=AuditAction.ROTATE_TOKEN, reason=reason, before=before, after=after
                 )
             )
             return Issued(_token(row), secret)
@@ -127,7 +127,7 @@ class PostgresServiceTokens:
                 programs = set(filter(is_program, new))
         return frozenset(found)
 
-    async def revoke(self, token: str, *, why: str | None, by: str, may: May) -> StoredServiceToken:
+    async def revoke(self, token: str, *, reason: str | None, by: str, may: May) -> StoredServiceToken:
         """No exchange from now on; again changes nothing. Raises NotFound."""
         async with self._sessions.begin() as session:
             row = await _locked(session, token, may)
@@ -139,7 +139,7 @@ class PostgresServiceTokens:
                         row.token_id,
                         actor=by,
                         action=AuditAction.REVOKE_TOKEN,
-                        why=why,
+                        reason=reason,
                         before=before,
                         after={"revokedAt": row.revoked_at.isoformat()},
                     )

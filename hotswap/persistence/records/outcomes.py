@@ -114,8 +114,8 @@ async def _check_reporters(session: AsyncSession, last: Mapping[str, Reported], 
     )
 
 
-def _refuse(requests: Iterable[str], why: str) -> None:
+def _refuse(requests: Iterable[str], problem: str) -> None:
     if refused := sorted(requests):
-        named = [FieldProblem("requestId", f"{each} {why}") for each in refused[:MOST_NAMED]]
+        named = [FieldProblem("requestId", f"{each} {problem}") for each in refused[:MOST_NAMED]]
         more = f", and so {len(refused) - 1} more" if len(refused) > 1 else ""
         raise Forbidden(f"{named[0].message}{more}; nothing of this was taken", *named)

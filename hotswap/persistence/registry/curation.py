@@ -93,26 +93,26 @@ class PostgresCuration:
                 )
             )
 
-    async def deprecate(self, model: str, version: str, *, why: str, by: str) -> None:
+    async def deprecate(self, model: str, version: str, *, reason: str, by: str) -> None:
         """No new deployment of it from now on. Again changes the reason. Raises ModelNotFound, VersionNotFound."""
         async with self._sessions.begin() as session:
             row = await _version(session, model, version)
             before = {"deprecation": row.deprecation}
-            row.is_deprecated, row.deprecation = True, why
+            row.is_deprecated, row.deprecation = True, reason
             if row.status != VersionStatus.DEPLOYED:
-                set_version_status(session, row, VersionStatus.DEPRECATED, actor=by, why=why)
+                set_version_status(session, row, VersionStatus.DEPRECATED, actor=by, reason=reason)
             session.add(
                 about_version(
                     row.version_id,
                     actor=by,
                     action=AuditAction.DEPRECATE,
-                    why=why,
+                    reason=reason,
                     before=before,
-                    after={"deprecation": why},
+                    after={"deprecation": reason},
                 )
             )
 
-    async def restore_version(self, model: str, version: str, *, why: str | None, by: str) -> None:
+    async def restore_version(self, model: str, version: str, *, reason: str | None, by: str) -> None:
         """It can be deployed again. Raises ModelNotFound, VersionNotFound, and Conflict for one in use."""
         async with self._sessions.begin() as session:
             row = await _version(session, model, version)
@@ -122,19 +122,19 @@ class PostgresCuration:
             row.is_deprecated, row.deprecation = False, None
             if row.status == VersionStatus.DEPRECATED:
                 known = VersionStatus.APPROVED if row.approved_at is not None else VersionStatus.REGISTERED
-                set_version_status(session, row, known, actor=by, why=why)
+                set_version_status(session, row, known, actor=by, reason=reason)
             session.add(
                 about_version(
                     row.version_id,
                     actor=by,
                     action=AuditAction.RESTORE,
-                    why=why,
+                    reason=reason,
                     before=before,
                     after={"deprecation": None},
                 )
             )
 
-    async def archive(self, model: str, *, why: str | None, by: str) -> None:
+    async def archive(self, model: str, *, reason: str | None, by: str) -> None:
         """Out of the lists, and nothing new of it. Raises ModelNotFound, and Conflict while it is in use."""
         async with self._sessions.begin() as session:
             row = await _model(session, model)
@@ -147,13 +147,13 @@ class PostgresCuration:
                     row.model_id,
                     actor=by,
                     action=AuditAction.ARCHIVE,
-                    why=why,
+                    reason=reason,
                     before={"isArchived": False},
                     after={"isArchived": True},
                 )
             )
 
-    async def restore_model(self, model: str, *, why: str | None, by: str) -> None:
+    async def restore_model(self, model: str, *, reason: str | None, by: str) -> None:
         """Raises ModelNotFound, and Conflict for one that is not archived."""
         async with self._sessions.begin() as session:
             row = await _model(session, model)
@@ -165,7 +165,7 @@ class PostgresCuration:
                     row.model_id,
                     actor=by,
                     action=AuditAction.RESTORE,
-                    why=why,
+                    reason=reason,
                     before={"isArchived": True},
                     after={"isArchived": False},
                 )

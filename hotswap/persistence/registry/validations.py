@@ -39,7 +39,7 @@ class PostgresValidations:
         async with self._sessions() as session:
             return await _newest(session, version_id)
 
-    async def override(self, version_id: str, *, checks: Collection[str], why: str, by: str) -> None:
+    async def override(self, version_id: str, *, checks: Collection[str], reason: str, by: str) -> None:
         """Let these checks pass from the next deployment on; without any, all that failed and may be let pass.
 
         Raises Conflict where nothing of that kind has failed, ValidationFailed for checks that can't be let pass.
@@ -62,7 +62,9 @@ class PostgresValidations:
                     "Register a version that is mended"
                 )
             before = _plain(seen.override)
-            given = insert(ValidationOverride).values(version_id=version_id, checks=let_pass, reason=why, created_by=by)
+            given = insert(ValidationOverride).values(
+                version_id=version_id, checks=let_pass, reason=reason, created_by=by
+            )
             fresh = {name: given.excluded[name] for name in ("checks", "reason", "created_by", "created_at")}
             await session.execute(given.on_conflict_do_update(index_elements=["version_id"], set_=fresh))
             session.add(
@@ -70,13 +72,13 @@ class PostgresValidations:
                     version_id,
                     actor=by,
                     action=AuditAction.OVERRIDE_VALIDATION,
-                    why=why,
+                    reason=reason,
                     before=before,
                     after={"checks": let_pass},
                 )
             )
 
-    async def withdraw(self, version_id: str, *, why: str | None, by: str) -> None:
+    async def withdraw(self, version_id: str, *, reason: str | None, by: str) -> None:
         """Let nothing pass any more. Raises NotFound."""
         async with self._sessions.begin() as session:
             row = await session.get(ValidationOverride, version_id, with_for_update=True)
@@ -88,7 +90,7 @@ class PostgresValidations:
                     version_id,
                     actor=by,
                     action=AuditAction.WITHDRAW_OVERRIDE,
-                    why=why,
+                    reason=reason,
                     before=_plain(row),
                     after={"checks": []},
                 )

@@ -164,7 +164,7 @@ def _with_idempotence(model: Model, registration: Registration) -> list[AuditEve
             model.model_id,
             actor=registration.requested_by,
             action=AuditAction.CHANGE_MODEL,
-            why=f"said so at the registration of {registration.version}",
+            reason=f"said so at the registration of {registration.version}",
             before={"idempotent": before},
             after={"idempotent": after},
         )

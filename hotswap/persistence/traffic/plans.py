@@ -94,7 +94,7 @@ def _changed(known: TrafficRoute | None, change: TrafficChange) -> AuditEvent:
         change.deployment_id,
         actor="hotswap",
         action=AuditAction.CHANGE_ROUTE,
-        why=f"the route of {change.model} in {change.environment}",
+        reason=f"the route of {change.model} in {change.environment}",
         before=before,
         after=told(change.stable, change.candidate, change.candidate_weight, change.shed),
     )
