@@ -115,7 +115,6 @@ class _Driver:
         self._config = config
         self._words = list(words)
         self._asked = policy.Requests()
-        self._evidence: dict[str, float] = {}
         self._first: VerifiedWeight | None = None
         self._latest: VerifiedWeight | None = None
         self._rollout = policy.Rollout(config.plan(), rules=config.rules())
@@ -139,8 +138,6 @@ class _Driver:
                 case policy.Wait(until):
                     await asyncio.sleep(until - self._clock())
                 case policy.GoTo(position):
-                    if self._rollout.verdict is not None:
-                        self._evidence = self._rollout.verdict.evidence
                     self._rollout = self._rollout.at_step(position)
                     self._asked = self._asked.answered()
                 case policy.Promote():
@@ -222,7 +219,7 @@ class _Driver:
             step=self._rollout.position,
             baseline=self._latest,
             reference=reference,
-            prior_evidence=self._evidence,
+            prior_evidence=dict(self._rollout.evidence),
             policy=self._config.analysis_policy(),
             bake_until=until,
             deadline=deadline,

@@ -6,6 +6,7 @@ forward (invariant 9); an abort beats everything else that is known at the same 
 people may ask for, and when, is `hotswap/domain/verbs.py`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -57,6 +58,8 @@ class Rollout:
     fleet: Fleet | None = None
     bake_until: float | None = None
     """When the present bake ends, where it was extended."""
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    """What the steps before this one have shown, from which its judges go on."""
 
     @property
     def step(self) -> Step | None:
@@ -98,9 +101,9 @@ class Rollout:
         return self if self.hold is why else replace(self, hold=why, held_since=at)
 
     def at_step(self, position: int) -> "Rollout":
-        return replace(
-            self, position=position, weight_verified_at=None, verdict=None, hold=None, held_since=None, bake_until=None
-        )
+        """Leave this step for that one, with the evidence of what was judged here."""
+        evidence = self.verdict.evidence if self.verdict is not None else self.evidence
+        return Rollout(self.steps, position, rules=self.rules, fleet=self.fleet, evidence=evidence)
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,3 +190,10 @@ def test_full_promotion_goes_to_the_last_step_and_still_bakes_there() -> None:
     last = Rollout(STEPS).at_step(len(STEPS) - 1)
     assert next_action(last, Requests(), now=0) == Shift(TOTAL_WEIGHT)
     assert STEPS[-1] == Step(TOTAL_WEIGHT, 60, 180)
+
+
+def test_a_step_goes_on_from_the_evidence_of_those_before() -> None:
+    passed = BAKING.judged(replace(Verdict(Outcome.PASS, "numbers"), evidence={"errorRate": 1.5}))
+    assert passed.at_step(1).evidence == {"errorRate": 1.5}
+    assert passed.at_step(1).verdict is None
+    assert passed.at_step(1).at_step(0).evidence == {"errorRate": 1.5}, "what was not judged adds none"

@@ -55,7 +55,6 @@ class RolloutLoop:
         self._spec = spec
         self._first: VerifiedWeight | None = None
         self._latest: VerifiedWeight | None = None
-        self._evidence: dict[str, float] = {}
         self._acted_on = context.commands.requests
         """The requests that the present action was chosen by."""
 
@@ -204,8 +203,6 @@ class RolloutLoop:
 
     def _go_to(self, action: GoTo) -> None:
         context, verdict = self._context, self._rollout.verdict
-        if verdict is not None:
-            self._evidence = verdict.evidence
         if self._is_first and verdict is not None:
             context.note(f"first version: {action.why}", kind=AuditAction.FIRST_VERSION, actor="hotswap")
         context.progress.message = action.why
@@ -281,7 +278,7 @@ class RolloutLoop:
             step=self._rollout.position,
             baseline=self._latest,
             reference=reference,
-            prior_evidence=self._evidence,
+            prior_evidence=dict(self._rollout.evidence),
             policy=config.first_policy() if self._is_first else config.analysis_policy(),
             bake_until=until,
             deadline=deadline,
@@ -295,7 +292,7 @@ class RolloutLoop:
         return step is not None and step.is_first
 
     def _no_verdict(self, message: str) -> Verdict:
-        return Verdict(Outcome.ERROR, message, evidence=self._evidence)
+        return Verdict(Outcome.ERROR, message, evidence=dict(self._rollout.evidence))
 
 
 def _until(end: float | None) -> str:
