@@ -4,6 +4,9 @@ Nothing is invented: a bake that the policy would have gone on with beyond what 
 a weight that it has no step for. What people said is taken as they said it, since nobody knows what they had said
 otherwise: a rollout that was held, and was seen again, went on. Under the policy that it ran by, it comes to the
 recorded verdicts. Pure.
+
+It decides by `next_action` and applies that, as `workflows/deployment/rollout.py` does; only time and the watch are
+those of a recording.
 """
 
 import math
@@ -11,11 +14,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
+from typing import assert_never
 
 from hotswap.analysis.judge import StepJudging
 from hotswap.domain.analysis import AnalysisPolicy, BakeRecord
 from hotswap.domain.baking import concluded, is_decided
-from hotswap.domain.policy import Extend, Fail, GoTo, Hold, Requests, RollBack, Rollout, next_action
+from hotswap.domain.fleet import Scale, Shift
+from hotswap.domain.policy import (
+    Bake,
+    Extend,
+    Fail,
+    GoTo,
+    Hold,
+    Promote,
+    Requests,
+    RollBack,
+    Rollout,
+    Wait,
+    next_action,
+)
 from hotswap.domain.strategy import Rules, Step
 from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.verdict import Outcome, Verdict
@@ -93,51 +110,114 @@ def _judged_again(
     position = _position(bake, steps)
     if position is None:
         return Replayed(bake, End.NOT_KNOWN, f"the policy has no step at {bake.weight / 100:g}%")
-    step = steps[position]
-    judging = StepJudging(policy, weight=bake.weight, reference=bake.reference, prior_evidence=prior)
-    until, deadline = bake.begun_at + step.bake_seconds, bake.begun_at + step.deadline_seconds
     rollout = Rollout(tuple(steps), position, weight_verified_at=bake.begun_at, rules=rules)
-    verdict: Verdict | None = None
+    recording = _Recording(bake, steps[position], policy, prior_evidence=prior, extends=extends)
     held = ""
-    for look in bake.looks:
-        judging.add(look)
-        verdict = judging.verdict(is_over=rollout.hold is None and look.at >= until)
-        if rollout.hold is None:
-            verdict = concluded(verdict, at=look.at, deadline=deadline if extends else math.inf)
-            if step.judged and not is_decided(
-                verdict,
-                at=look.at,
-                until=until,
-                deadline=deadline,
-                promotes_early=policy.promote_early,
-                begun_at=bake.begun_at if extends else None,
-            ):
-                continue
-            rollout = rollout.judged(verdict) if step.judged else rollout
-        elif verdict.outcome is Outcome.HARM:
-            rollout = rollout.judged(verdict)  # what is held is watched for harm only
-        after = look.at - bake.begun_at
-        match next_action(rollout, Requests(), now=look.at):
-            case Extend(later, _):
-                rollout, until = rollout.extended(until=later), later
-            case Hold(why, _, message):
-                rollout, held = rollout.held(why, at=look.at), message
-            case RollBack(reason, message):
-                said = f"rolled back after {after:.1f} s: {message} ({reason})"
-                return Replayed(bake, End.ROLLED_BACK, said, after, rollout.verdict)
-            case Fail(reason, message):
-                said = f"failed after {after:.1f} s: {message} ({reason})"
-                return Replayed(bake, End.FAILED, said, after, rollout.verdict)
+    while not recording.is_over:
+        match next_action(rollout, Requests(), now=recording.now):
+            case Bake(until):
+                verdict = recording.watch(until)
+                rollout = rollout.judged(verdict) if verdict is not None else rollout
+            case Extend(until):
+                rollout = rollout.extended(until=until)
+            case Wait(until):
+                recording.wait(until)
+            case Hold(why, limit, held):
+                rollout = rollout.held(why, at=recording.now)
+                harm = recording.watch_for_harm(limit)
+                rollout = rollout.judged(harm) if harm is not None else rollout
             case GoTo():
-                return Replayed(bake, End.PASSED, f"passed after {after:.1f} s", after, rollout.verdict)
-            case _:  # an unjudged step waits for its end
-                continue
+                said = f"passed after {recording.after:.1f} s"
+                return Replayed(bake, End.PASSED, said, recording.after, rollout.verdict)
+            case RollBack(reason, message):
+                said = f"rolled back after {recording.after:.1f} s: {message} ({reason})"
+                return Replayed(bake, End.ROLLED_BACK, said, recording.after, rollout.verdict)
+            case Fail(reason, message):
+                said = f"failed after {recording.after:.1f} s: {message} ({reason})"
+                return Replayed(bake, End.FAILED, said, recording.after, rollout.verdict)
+            case (Shift() | Scale() | Promote()) as never_here:
+                raise AssertionError(f"its weight is set and its step is not done, so never {never_here}")
+            case never:
+                assert_never(never)
     if rollout.held_since is not None:
         after = rollout.held_since - bake.begun_at
         return Replayed(bake, End.HELD, f"held after {after:.1f} s: {held}", after, rollout.verdict)
-    seen = f"{bake.looks[-1].at - bake.begun_at:.1f} s" if bake.looks else "the begin"
+    seen = f"{recording.after:.1f} s" if bake.looks else "the begin"
     unknown = f"not known: it goes on beyond {seen}, and nothing more was seen"
-    return Replayed(bake, End.NOT_KNOWN, unknown, verdict=verdict)
+    return Replayed(bake, End.NOT_KNOWN, unknown, verdict=recording.verdict)
+
+
+class _Recording:
+    """One recorded bake in the place of time and of a watch: it goes on from look to look, and no further."""
+
+    def __init__(
+        self,
+        bake: BakeRecord,
+        step: Step,
+        policy: AnalysisPolicy,
+        *,
+        prior_evidence: Mapping[str, float],
+        extends: bool,
+    ) -> None:
+        self.now = bake.begun_at
+        self.is_over = False
+        """Whether it would have to go on beyond what was seen."""
+        self.verdict: Verdict | None = None
+        """On all that was seen so far."""
+        self._judging = StepJudging(policy, weight=bake.weight, reference=bake.reference, prior_evidence=prior_evidence)
+        self._begun_at = bake.begun_at
+        self._looks = iter(bake.looks)
+        self._deadline = bake.begun_at + step.deadline_seconds
+        self._promotes_early = policy.promote_early
+        self._extends = extends
+        if not step.judged:  # then it is known of by its looks alone
+            self._next_verdict(bake.begun_at + step.bake_seconds)
+
+    @property
+    def after(self) -> float:
+        """Seconds since the weight was verified."""
+        return self.now - self._begun_at
+
+    def watch(self, until: float) -> Verdict | None:
+        """Answer the verdict of a bake that ends then, None where it goes on beyond what was seen."""
+        while (verdict := self._next_verdict(until)) is not None:
+            if is_decided(
+                verdict,
+                at=self.now,
+                until=until,
+                deadline=self._deadline,
+                promotes_early=self._promotes_early,
+                begun_at=self._begun_at if self._extends else None,
+            ):
+                return verdict
+        return None
+
+    def watch_for_harm(self, until: float | None) -> Verdict | None:
+        """Answer what shows harm before then, None where nothing does; what is held is judged for nothing else."""
+        while (verdict := self._next_verdict(math.inf)) is not None:
+            if verdict.outcome is Outcome.HARM:
+                return verdict
+            if until is not None and self.now >= until:
+                return None
+        return None
+
+    def wait(self, until: float) -> None:
+        while self.now < until and self._next_verdict(until) is not None:
+            pass
+
+    def _next_verdict(self, until: float) -> Verdict | None:
+        """Judge the next look, in a bake that ends then; None where there is none."""
+        look = next(self._looks, None)
+        if look is None:
+            self.is_over = True
+            return None
+        self.now = look.at
+        self._judging.add(look)
+        verdict = self._judging.verdict(is_over=look.at >= until)
+        if until < math.inf:
+            verdict = concluded(verdict, at=look.at, deadline=self._deadline if self._extends else math.inf)
+        self.verdict = verdict
+        return verdict
 
 
 def _position(bake: BakeRecord, steps: Sequence[Step]) -> int | None:
