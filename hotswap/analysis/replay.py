@@ -122,8 +122,8 @@ def _judged_again(
                 rollout = rollout.extended(until=until)
             case Wait(until):
                 recording.wait(until)
-            case Hold(why, limit, held):
-                rollout = rollout.held(why, at=recording.now)
+            case Hold(hold_reason, limit, held):
+                rollout = rollout.held(hold_reason, at=recording.now)
                 harm = recording.watch_for_harm(limit)
                 rollout = rollout.judged(harm) if harm is not None else rollout
             case GoTo():

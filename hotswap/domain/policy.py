@@ -96,9 +96,9 @@ class Rollout:
     def extended(self, *, until: float) -> "Rollout":
         return replace(self, bake_until=until, verdict=None)
 
-    def held(self, why: HoldReason, *, at: float) -> "Rollout":
+    def held(self, reason: HoldReason, *, at: float) -> "Rollout":
         """Held from now on; where it is held for that already, since then."""
-        return self if self.hold is why else replace(self, hold=why, held_since=at)
+        return self if self.hold is reason else replace(self, hold=reason, held_since=at)
 
     def at_step(self, position: int) -> "Rollout":
         """Leave this step for that one, with the evidence of what was judged here."""
@@ -139,7 +139,7 @@ class Extend:
     """Go on with the bake until then: its evidence needs more requests than came so far."""
 
     until: float
-    why: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class Wait:
 class Hold:
     """Stay at this weight, watched for harm, until somebody speaks, or `until` (None: for as long as it takes)."""
 
-    why: HoldReason
+    reason: HoldReason
     until: float | None
     message: str
 
@@ -161,7 +161,7 @@ class GoTo:
     """Leave this step for that one; `position` may be one past the last, from which there is only promotion."""
 
     position: int
-    why: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,13 +262,13 @@ def _move(rollout: Rollout, step: Step) -> Action:
     return Shift(step.weight) if move is None else move
 
 
-def _passed(rollout: Rollout, step: Step, requests: Requests, why: str, *, now: float) -> Action:
+def _passed(rollout: Rollout, step: Step, requests: Requests, message: str, *, now: float) -> Action:
     if step.pause is None:
-        return GoTo(rollout.position + 1, why)
+        return GoTo(rollout.position + 1, message)
     if requests.approved == rollout.number:
         return GoTo(rollout.position + 1, f"step {rollout.number} is approved")
-    message = f"step {rollout.number} has passed and waits for an approval"
-    return _hold(rollout, HoldReason.APPROVAL, step.pause, message, now=now)
+    waits = f"step {rollout.number} has passed and waits for an approval"
+    return _hold(rollout, HoldReason.APPROVAL, step.pause, waits, now=now)
 
 
 def _without_verdict(rollout: Rollout, verdict: Verdict, *, now: float) -> Action:
@@ -281,13 +281,13 @@ def _without_verdict(rollout: Rollout, verdict: Verdict, *, now: float) -> Actio
     return RollBack(reason, said)
 
 
-def _hold(rollout: Rollout, why: HoldReason, pause: StepPause, message: str, *, now: float) -> Action:
-    since = rollout.held_since if rollout.hold is why and rollout.held_since is not None else now
+def _hold(rollout: Rollout, reason: HoldReason, pause: StepPause, message: str, *, now: float) -> Action:
+    since = rollout.held_since if rollout.hold is reason and rollout.held_since is not None else now
     if pause.limit_seconds is None:
-        return Hold(why, None, message)
+        return Hold(reason, None, message)
     until = since + pause.limit_seconds
     if now < until:
-        return Hold(why, until, message)
-    if why is HoldReason.APPROVAL and pause.on_limit is OnLimit.PROCEED:
+        return Hold(reason, until, message)
+    if reason is HoldReason.APPROVAL and pause.on_limit is OnLimit.PROCEED:
         return GoTo(rollout.position + 1, f"nobody spoke against step {rollout.number} within its limit")
     return RollBack(Reason.DEADLINE_EXCEEDED, f"nobody spoke within {pause.limit_seconds:g} s: {message}")

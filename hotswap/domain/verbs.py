@@ -62,7 +62,7 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class NoEffect:
-    why: str
+    message: str
 
 
 VerbResult = Effect | NoEffect

@@ -243,7 +243,7 @@ class Play:
         if isinstance(answer, verbs.Effect):
             self.requests = answer.requests
         elif answer is not None:
-            assert answer.why, "what has no effect says why"
+            assert answer.message, "what has no effect says why"
 
     def step(self, word: str, outcome: Outcome) -> bool:
         """Do the one next thing; whether it has ended."""
@@ -274,7 +274,7 @@ class Play:
         return False
 
     def hold(self, hold: Hold, word: str) -> None:
-        self.rollout, self.status = self.rollout.held(hold.why, at=self.now), S.PAUSED
+        self.rollout, self.status = self.rollout.held(hold.reason, at=self.now), S.PAUSED
         if hold.until is not None:
             self.now = max(self.now, hold.until)
         elif word == "nothing":  # only a person ends a hold without a limit

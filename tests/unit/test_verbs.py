@@ -142,7 +142,7 @@ def test_every_verb_in_every_phase(phase: str, verb: str) -> None:
         assert answer.message
     else:
         assert isinstance(answer, NoEffect)
-        assert expected in answer.why
+        assert expected in answer.message
 
 
 def test_the_table_has_every_status() -> None:

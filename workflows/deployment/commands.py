@@ -78,8 +78,8 @@ class Commands:
         answer = self._decide(request)
         status = context.progress.status
         if isinstance(answer, verbs.NoEffect):
-            context.note(_by(f"{verb} had no effect: {answer.why}", request), kind=verb, actor=request.actor)
-            return Answer(accepted=False, message=answer.why, status=status)
+            context.note(_by(f"{verb} had no effect: {answer.message}", request), kind=verb, actor=request.actor)
+            return Answer(accepted=False, message=answer.message, status=status)
         if isinstance(request, Approve):
             commands.approval, commands.approval_trace_id = request, trace_id.get()
         if commands.requests.abort is None and answer.requests.abort is not None:

@@ -162,14 +162,14 @@ class RolloutLoop:
             self._rollout = self._rollout.judged(verdict)
 
     def _extend(self, extend: Extend) -> None:
-        self._context.progress.message = extend.why
-        self._context.note(extend.why, kind=AuditAction.BAKE_EXTENDED, actor="hotswap")
+        self._context.progress.message = extend.message
+        self._context.note(extend.message, kind=AuditAction.BAKE_EXTENDED, actor="hotswap")
         self._rollout = self._rollout.extended(until=extend.until)
 
     async def _hold(self, hold: Hold) -> None:
         """Wait for a word, and watch for harm meanwhile: a pause must not keep a bad version in front of people."""
         context = self._context
-        self._rollout = self._rollout.held(hold.why, at=workflow.time())
+        self._rollout = self._rollout.held(hold.reason, at=workflow.time())
         if context.progress.status is not DeploymentStatus.PAUSED:
             await context.enter(DeploymentStatus.PAUSED, hold.message + _until(hold.until))
         until = hold.until if hold.until is not None else workflow.time() + LONGEST_WATCH.total_seconds()
@@ -198,14 +198,14 @@ class RolloutLoop:
         """Say that it goes on, and put an approval that let it on record."""
         if self._context.commands.requests.approved == self._rollout.number:
             await record_approval(self._context, step=self._rollout.number)
-        message = action.why if isinstance(action, GoTo) else "goes on"
+        message = action.message if isinstance(action, GoTo) else "goes on"
         await self._context.enter(DeploymentStatus.PROGRESSING, message)
 
     def _go_to(self, action: GoTo) -> None:
         context, verdict = self._context, self._rollout.verdict
         if self._is_first and verdict is not None:
-            context.note(f"first version: {action.why}", kind=AuditAction.FIRST_VERSION, actor="hotswap")
-        context.progress.message = action.why
+            context.note(f"first version: {action.message}", kind=AuditAction.FIRST_VERSION, actor="hotswap")
+        context.progress.message = action.message
         self._rollout = self._rollout.at_step(action.position)
         context.commands.requests = context.commands.requests.answered()
 

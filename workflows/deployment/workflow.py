@@ -87,11 +87,12 @@ class DeploymentWorkflow(CommandHandlers):
             return outcome(context, Reason.WORKFLOW_LOST)
         if request.recover:
             return await self._recover(brief, spec)
-        if brief.is_split and brief.stable is not None:
+        found_split = brief.is_split and brief.stable is not None
+        if found_split:
             context.undo.push(WithdrawTraffic())
         if workflow.cancellation_reason() is not None:
             raise asyncio.CancelledError
-        if context.undo.withdrawal is not None:
+        if found_split:
             await Rollback(context).take_back(brief.left_behind)
         if request.approval_required:
             deadline = request.config.approval_deadline
