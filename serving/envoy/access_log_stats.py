@@ -79,7 +79,7 @@ def _logger(filters: Sequence[Json], **stats: list[Json]) -> Json:
         "filter": only,
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.access_loggers.stats.v3.Config",
-            "stat_prefix": "hotswap",
+            "stats_scope": {"prefix": "hotswap"},
             **stats,
         },
     }
