@@ -14,14 +14,15 @@ from pydantic import ValidationError
 from api.auth import CALLERS, READERS, requires
 from api.context import With
 from api.idempotency import KeyName
+from api.parameters import ModelId, RequestId
 from api.routing import GuardedRoute
-from api.schemas import AskLater, ModelId, RequestId
 from hotswap.domain.access import Principal
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.headers import ENTITY_HEADER, ENVIRONMENT_HEADER, TESTER_HEADER, VERSION_HEADER
 from hotswap.domain.vocabulary import Environment, InferenceStatus, Role
 from hotswap.persistence.records.async_inference import Limits, NewInference
 from hotswap.persistence.tables import AsyncInference
+from hotswap.schemas.requests import AskLater
 from hotswap.schemas.responses import AsyncInferenceView, BatchPredictionView, ErrorBody, ErrorView, PredictionView
 
 router = APIRouter(prefix="/api/v1/inference", tags=["inference"], route_class=GuardedRoute)

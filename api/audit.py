@@ -6,8 +6,8 @@ from fastapi import APIRouter, Query
 
 from api.context import Reader, With
 from api.paging import CursorNumber, Paged
+from api.parameters import QueryWord, Since, Until
 from api.routing import GuardedRoute
-from api.schemas import QueryWord, Since, Until
 from hotswap.persistence.platform.audit import AuditFilter
 from hotswap.persistence.tables import AuditEvent
 from hotswap.schemas.responses import AuditEventView, AuditPage

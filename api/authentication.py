@@ -24,9 +24,9 @@ from api.context import Anybody, With
 from api.idempotency import not_kept
 from api.limits import LIMITED, client_address
 from api.routing import GuardedRoute
-from api.schemas import Login
 from hotswap.domain.access import Grant, Principal
 from hotswap.domain.errors import NotFound, Unauthorized, Unavailable
+from hotswap.schemas.requests import Login
 from hotswap.schemas.responses import AccessTokenView, TokenView
 from hotswap.security.jwt import issue_token
 from hotswap.security.signing import Jwk, read_keys, signing_key

@@ -9,10 +9,11 @@ from fastapi import APIRouter
 
 from api.auth import ENGINEERS, admitted_in
 from api.context import Admin, Engineer, Maker, Reader, With
+from api.parameters import AliasName, ModelId, VersionId
 from api.presentation import card_view, model_view, version_view
 from api.routing import GuardedRoute
-from api.schemas import AliasName, ChangeModel, Deprecate, GiveAlias, ModelId, Say, VersionId, WriteCard
 from hotswap.domain.errors import Unavailable
+from hotswap.schemas.requests import ChangeModel, Deprecate, GiveAlias, Say, WriteCard
 from hotswap.schemas.responses import CardView, ModelView, VersionView
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"], route_class=GuardedRoute)

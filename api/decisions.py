@@ -9,14 +9,15 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from api.context import Engineer, Maker, Parts, With
+from api.parameters import DeploymentId
 from api.permissions import check_may_change, check_second_pair_of_eyes
 from api.routing import GuardedRoute
-from api.schemas import DeploymentId, Say, SayApprove, SayGoTo, SayPromote
 from hotswap.deployments.steer import without_workflow
 from hotswap.deployments.workflows import Ended
 from hotswap.domain.access import Principal
 from hotswap.domain.deployments import Deployment
 from hotswap.messages import API, Abort, Approve, GoToStep, Pause, Promote, Reject, Resume
+from hotswap.schemas.requests import Say, SayApprove, SayGoTo, SayPromote
 from hotswap.schemas.responses import AnswerView
 from hotswap.telemetry.logs import reason
 

@@ -16,10 +16,10 @@ from api.errors import invalid
 from api.idempotency import KeyName, LeaveOpen
 from api.limits import LIMITED
 from api.paging import Instant, Paged, Plain
+from api.parameters import DeploymentId, QueryWord, Since, Until
 from api.permissions import check_may_change, check_may_hurry
 from api.registering import telling_of_registration
 from api.routing import GuardedRoute
-from api.schemas import CreateDeployment, DeploymentId, QueryWord, Since, Until, says_resources, split_resources
 from hotswap.deployments.request import with_defaults
 from hotswap.deployments.views import accepted, deployment_view
 from hotswap.domain.application import ReplicaResources
@@ -27,6 +27,7 @@ from hotswap.domain.deployments import NewDeployment, WantedDeployments
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
+from hotswap.schemas.requests import CreateDeployment, says_resources, split_resources
 from hotswap.schemas.responses import Accepted, DeploymentView, DryRunView, Page
 from hotswap.schemas.strategy import CanaryConfig
 from hotswap.settings import Settings

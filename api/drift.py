@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from api.context import Maker, Reader, With
+from api.parameters import ModelId
 from api.presentation import drift_view
 from api.routing import GuardedRoute
-from api.schemas import ModelId
 from hotswap.domain.errors import NotFound
 from hotswap.domain.vocabulary import Environment
 from hotswap.schemas.responses import DriftView

@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 
 from hotswap.domain import errors as domain
 from hotswap.domain.errors import FieldProblem, HotSwapError, Unavailable, ValidationFailed, nearest
-from hotswap.schemas.fields import told
+from hotswap.schemas.problems import refusal
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +57,6 @@ _CODE_OF_STATUS = {
     HTTPStatus.TOO_MANY_REQUESTS: domain.RateLimited.code,
     HTTPStatus.INTERNAL_SERVER_ERROR: HotSwapError.code,
 }
-
-MOST_DETAILS = 20
 
 
 def answer(
@@ -121,19 +119,9 @@ def answer_internal(*, trace_id: str) -> JSONResponse:
     return answer(HTTPStatus.INTERNAL_SERVER_ERROR, code=HotSwapError.code, message=message, trace_id=trace_id)
 
 
-def problems(error: ValidationError | RequestValidationError, *, within: str = "") -> tuple[FieldProblem, ...]:
-    """Pydantic's problems by the name of the JSON field, such as `strategyConfig.canaryPercentage`.
-
-    What was put in isn't repeated. `within` is the field that holds what was validated.
-    """
-    found = error.errors() if isinstance(error, RequestValidationError) else error.errors(include_url=False)
-    return tuple(FieldProblem(_field(problem, within), _message(problem)) for problem in found[:MOST_DETAILS])
-
-
 def invalid(error: ValidationError | RequestValidationError, *, within: str = "") -> ValidationFailed:
-    details = problems(error, within=within)
-    said = "; ".join(f"{problem.field}: {problem.message}" for problem in details[:3])
-    return ValidationFailed(said + ("; ..." if len(details) > 3 else ""), *details)
+    """Return what is answered to what pydantic refused. `within` is the field that holds what was validated."""
+    return refusal(error.errors(), within=within)
 
 
 def install(app: FastAPI) -> None:
@@ -142,28 +130,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(DBAPIError, _on_database_error)
     app.add_exception_handler(PoolTimeout, _on_database_error)
-
-
-def _field(problem: Mapping[str, Any], within: str) -> str:
-    location = [str(part) for part in problem["loc"]]
-    if problem["type"] == "json_invalid":
-        return "body"
-    if not within and location and location[0] in {"body", "query", "path", "header"}:
-        place, *location = location
-        within = "" if location else place
-    return ".".join([within, *location] if within else location) or "body"
-
-
-def _message(problem: Mapping[str, Any]) -> str:
-    match problem["type"]:
-        case "json_invalid":
-            return f"is not JSON: {problem.get('ctx', {}).get('error', 'it can not be read')}"
-        case "missing":
-            return "is required"
-        case "extra_forbidden":
-            return "is not a known field"
-        case _:
-            return told(problem)
 
 
 def _on_domain_error(request: Request, error: Exception) -> JSONResponse:

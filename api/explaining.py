@@ -3,8 +3,8 @@
 from fastapi import APIRouter
 
 from api.context import Reader, With
+from api.parameters import DeploymentId
 from api.routing import GuardedRoute
-from api.schemas import DeploymentId
 from hotswap.deployments.explain import explanation_view
 from hotswap.schemas.responses import ExplanationView
 

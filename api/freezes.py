@@ -7,12 +7,13 @@ from fastapi import APIRouter, Query, Response
 
 from api.context import Engineer, Reader, With
 from api.paging import Instant, Paged, Plain
+from api.parameters import FreezeId
 from api.routing import GuardedRoute
-from api.schemas import CreateFreeze, FreezeId
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.queueing import Freeze
 from hotswap.domain.vocabulary import Environment
 from hotswap.persistence.platform.paging import part
+from hotswap.schemas.requests import CreateFreeze
 from hotswap.schemas.responses import FreezeView, Page
 
 router = APIRouter(prefix="/api/v1/freezes", tags=["freezes"], route_class=GuardedRoute)

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from api.context import Admin, Parts, With
 from api.routing import GuardedRoute
-from api.schemas import CollectGarbage
+from hotswap.schemas.requests import CollectGarbage
 from hotswap.schemas.responses import GarbageItemView, GarbageView
 from hotswap.storage.objects import StoredObject
 

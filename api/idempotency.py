@@ -19,10 +19,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from api.errors import status_of
-from api.schemas import IDEMPOTENCY_KEY
 from hotswap.domain.errors import FieldProblem, HotSwapError, ValidationFailed
 from hotswap.domain.headers import ENTITY_HEADER, ENVIRONMENT_HEADER, TESTER_HEADER, VERSION_HEADER
 from hotswap.persistence.platform.idempotency import KeyClaim, PostgresIdempotencyKeys, StoredAnswer
+from hotswap.schemas.requests import IDEMPOTENCY_KEY
 
 HEADER = "Idempotency-Key"
 PATTERN = "^[!-~]{1,255}$"

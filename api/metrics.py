@@ -6,9 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from api.context import Reader, With
+from api.parameters import ModelId
 from api.presentation import metrics_view
 from api.routing import GuardedRoute
-from api.schemas import ModelId
 from hotswap.domain.vocabulary import Environment
 from hotswap.schemas.fields import Duration
 from hotswap.schemas.responses import MetricsView

@@ -10,15 +10,16 @@ from api.context import Reader, Starter, With
 from api.limits import LIMITED
 from api.orchestration import registration_path
 from api.paging import CursorNumber, Instant, Paged, Plain
+from api.parameters import ModelId, QueryWord, VersionId
 from api.presentation import lineage_view, model_view, version_view
 from api.routing import GuardedRoute
-from api.schemas import ModelId, QueryWord, RegisterVersion, Time, VersionId
 from hotswap.domain.access import Principal
 from hotswap.domain.errors import Conflict, HotSwapError, ModelNotFound, ValidationFailed, VersionNotFound
 from hotswap.domain.ids import registration_workflow_id
 from hotswap.domain.vocabulary import Environment, Framework, ModelType, VersionStatus
 from hotswap.messages import RegistrationInput
 from hotswap.persistence.registry.reading import WantedModels
+from hotswap.schemas.requests import RegisterVersion, Time
 from hotswap.schemas.responses import (
     LineageView,
     ModelView,

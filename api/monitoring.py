@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query
 
 from api.context import Engineer, Reader, With
 from api.paging import Instant, Paged, Plain
+from api.parameters import ModelId, QueryWord
 from api.routing import GuardedRoute
-from api.schemas import ModelId, QueryWord
 from hotswap.domain.vocabulary import Environment
 from hotswap.schemas.monitoring import MonitoringConfig
 from hotswap.schemas.responses import AlertView, MonitoringView, Page

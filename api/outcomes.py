@@ -9,10 +9,11 @@ from fastapi import APIRouter
 
 from api.auth import CALLERS
 from api.context import Caller, With
+from api.parameters import RequestId
 from api.routing import GuardedRoute
-from api.schemas import ReportOutcome, ReportOutcomes, RequestId
 from hotswap.domain.access import Principal
 from hotswap.persistence.records.outcomes import Reported
+from hotswap.schemas.requests import ReportOutcome, ReportOutcomes
 from hotswap.schemas.responses import OutcomesTaken
 
 router = APIRouter(prefix="/api/v1/inference", tags=["inference"], route_class=GuardedRoute)

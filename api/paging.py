@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from fastapi import Depends, Query, Request, Response
 
-from api.schemas import Limit, Offset
+from api.parameters import Limit, Offset
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.paging import Listing, PageKey, Window
 from hotswap.schemas.responses import Page

@@ -11,9 +11,9 @@ from api.context import Maker, With
 from api.decisions import confirmed
 from api.idempotency import KeyName, LeaveOpen
 from api.limits import LIMITED
+from api.parameters import DeploymentId
 from api.permissions import check_may_change
 from api.routing import GuardedRoute
-from api.schemas import DeploymentId, Say
 from hotswap.deployments.start import Started
 from hotswap.deployments.steer import without_workflow
 from hotswap.deployments.workflows import Ended
@@ -22,6 +22,7 @@ from hotswap.domain.deployments import Deployment, NewDeployment
 from hotswap.domain.errors import Conflict
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.messages import API, Abort, Retry
+from hotswap.schemas.requests import Say
 from hotswap.schemas.responses import AnswerView
 from hotswap.schemas.strategy import CanaryConfig
 

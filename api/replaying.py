@@ -10,18 +10,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from api.context import Maker, With
 from api.errors import invalid
 from api.idempotency import not_kept
+from api.parameters import DeploymentId
 from api.routing import GuardedRoute
-from api.schemas import Body, DeploymentId
 from hotswap.deployments.views import metric_fields
 from hotswap.domain.analysis import BakeRecord
 from hotswap.domain.deployments import Deployment
 from hotswap.domain.errors import Conflict
 from hotswap.domain.history import Analysis
+from hotswap.schemas.requests import Replay
 from hotswap.schemas.responses import MetricView, ReplayedStepView, ReplayView
 from hotswap.schemas.strategy import CanaryConfig
 
@@ -33,14 +34,6 @@ router = APIRouter(prefix="/api/v1/deployments", tags=["deployments"], route_cla
 WEIGHTS = frozenset({"canary_percentage", "increment_step"})
 BAKES = frozenset({"steps", "monitoring_duration", "bake_deadline"})
 """What a policy says of its steps; the recorded ones are judged as they were, whatever rules there are by now."""
-
-
-class Replay(Body):
-    """The policy to judge by: of `strategyConfig` whatever shall be otherwise than it was."""
-
-    model_config = ConfigDict(json_schema_extra={"example": {"strategyConfig": {"canaryPercentage": 5}}})
-
-    strategy_config: dict[str, Any] = Field(default_factory=dict)
 
 
 @router.post("/{deployment_id}/replay", dependencies=[not_kept()])

@@ -7,11 +7,12 @@ while one goes back and waits for them, to say that fewer are enough is what end
 from fastapi import APIRouter, Response
 
 from api.context import Maker, With
+from api.parameters import DeploymentId
 from api.permissions import check_may_change
 from api.routing import GuardedRoute
-from api.schemas import DeploymentId, SayScale
 from hotswap.domain.errors import Conflict, ValidationFailed
 from hotswap.messages import ScalingInput
+from hotswap.schemas.requests import SayScale
 from hotswap.schemas.responses import AnswerView
 from hotswap.telemetry.logs import reason
 

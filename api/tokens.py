@@ -13,13 +13,14 @@ from api.auth import admitted_in
 from api.context import AnyAdmin, With
 from api.idempotency import not_kept
 from api.paging import Instant, Paged, Plain
+from api.parameters import TokenId
 from api.routing import GuardedRoute
-from api.schemas import CreateToken, RotateToken, Say, TokenId
 from hotswap.domain.access import Grant, Principal
 from hotswap.domain.errors import Forbidden
 from hotswap.domain.vocabulary import Role
 from hotswap.persistence.platform.paging import part
 from hotswap.persistence.platform.service_tokens import Issued, May, StoredServiceToken
+from hotswap.schemas.requests import CreateToken, RotateToken, Say
 from hotswap.schemas.responses import NewServiceTokenView, Page, ServiceTokenView
 
 router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"], route_class=GuardedRoute)

@@ -11,12 +11,13 @@ from fastapi import APIRouter
 
 from api.context import Parts, Starter, With
 from api.idempotency import not_kept
+from api.parameters import ModelId, UploadId
 from api.routing import GuardedRoute
-from api.schemas import BeginUpload, ModelId, UploadId
 from hotswap.domain.errors import Conflict, ModelNotFound, ValidationFailed
 from hotswap.domain.ids import check_model_name
 from hotswap.persistence.registry.uploads import UploadRequest
 from hotswap.persistence.tables import UploadRow
+from hotswap.schemas.requests import BeginUpload
 from hotswap.schemas.responses import PartView, UploadView
 from hotswap.storage.multipart import PartsRefused, PartsThere, sizes_of_parts
 from hotswap.storage.objects import split_uri

@@ -3,10 +3,11 @@
 from fastapi import APIRouter
 
 from api.context import Admin, Parts, Reader, With
+from api.parameters import ModelId, VersionId
 from api.routing import GuardedRoute
-from api.schemas import ModelId, OverrideValidation, Say, VersionId
 from hotswap.deployments.views import validation_view
 from hotswap.persistence.registry.reading import VersionRow
+from hotswap.schemas.requests import OverrideValidation, Say
 from hotswap.schemas.responses import OverrideView, VersionValidationView
 
 router = APIRouter(

@@ -20,7 +20,6 @@ import numpy as np
 
 from hotswap.analysis.drift import compare as distances
 from hotswap.analysis.drift import furthest
-from hotswap.analysis.reference import columns, is_number, summarised
 from hotswap.analysis.shares import ALPHA, always_at_least, at_least, excess_at_least, tally
 from hotswap.domain.backtest import (
     AT_ONCE,
@@ -38,6 +37,7 @@ from hotswap.domain.backtest import (
     failure,
     leaves,
 )
+from hotswap.domain.distributions import columns, is_number, summarised
 
 MOST_CLASSES = 20
 """Integral answers of more values than this are scores, and are compared by their distance."""

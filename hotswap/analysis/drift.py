@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.special import chdtrc, kolmogorov
 
-from hotswap.analysis.reference import Categories, Histogram, Numbers, ReferenceDistribution, is_number, text_of
+from hotswap.domain.distributions import Categories, Histogram, Numbers, ReferenceDistribution, is_number, text_of
 
 PSI_ALERT = 0.2
 KS_FLOOR = 0.1

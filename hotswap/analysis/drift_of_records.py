@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from hotswap.analysis.drift import FeatureDrift, compare, furthest
-from hotswap.analysis.reference import VALUES, ReferenceDistribution, columns, registered, summarised
+from hotswap.domain.distributions import VALUES, ReferenceDistribution, columns, registered, summarised
 
 TRAINING, PAST = "training", "past"
 

@@ -12,15 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from hotswap.domain.outcomes import LARGEST, LONGEST_LABEL, PredictionLabel, label
 from hotswap.domain.vocabulary import ModelType
 
 MOST_LABELS = 100
-LONGEST_LABEL = 128
 OTHER = "(other)"
-LARGEST = 1e15
-"""Of a number that is scored: sums of squares stay exact enough, and finite for ever."""
-
-PredictionLabel = str | bool | int | float
 Confusion = dict[str, dict[str, int]]
 """How often each label (first key) was predicted as which (second key)."""
 
@@ -52,17 +48,6 @@ class QualityScore:
     def value(self) -> float:
         """What is compared between versions, more is better: 1 or 0 of a label, minus the distance of a number."""
         return -abs(self.error) if self.error is not None else float(self.predicted == self.actual)
-
-
-def label(value: PredictionLabel) -> str:
-    """A label's one spelling, so that 1, 1.0 and "1" are the same one."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case float() if value.is_integer() and abs(value) <= LARGEST:
-            return str(int(value))
-        case _:
-            return str(value)
 
 
 def scored(prediction: str, outcome: str, *, model: str) -> QualityScore | None:

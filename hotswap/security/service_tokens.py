@@ -14,8 +14,9 @@ import string
 import zlib
 from dataclasses import dataclass
 
+from hotswap.domain.ids import SERVICE_ID_PREFIX
+
 PREFIX = "hst"
-ID_PREFIX = "tok-"
 
 _ALPHABET = string.digits + string.ascii_letters
 _FORM = re.compile(rf"({PREFIX}_([0-9a-f]{{12}})_[0-9A-Za-z]{{40}})([0-9A-Za-z]{{6}})")
@@ -35,13 +36,13 @@ class Presented:
 
 
 def new_id() -> str:
-    return f"{ID_PREFIX}{secrets.token_hex(6)}"
+    return f"{SERVICE_ID_PREFIX}{secrets.token_hex(6)}"
 
 
 def mint(token_id: str) -> str:
     """A new secret of this id: to be shown once."""
     secret = "".join(secrets.choice(_ALPHABET) for _ in range(40))
-    body = f"{PREFIX}_{token_id.removeprefix(ID_PREFIX)}_{secret}"
+    body = f"{PREFIX}_{token_id.removeprefix(SERVICE_ID_PREFIX)}_{secret}"
     return body + _checksum(body)
 
 
@@ -58,7 +59,7 @@ def read(text: str) -> Presented | None:
     found = _FORM.fullmatch(text)
     if found is None or found[3] != _checksum(found[1]):
         return None
-    return Presented(f"{ID_PREFIX}{found[2]}", digest(text))
+    return Presented(f"{SERVICE_ID_PREFIX}{found[2]}", digest(text))
 
 
 def _checksum(text: str) -> str:

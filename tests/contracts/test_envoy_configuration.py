@@ -13,12 +13,12 @@ from typing import Any
 
 import envoy
 import pytest
+from hotswap.signing import generate_signing_key, public_jwks
+from serving.envoy.chosen import cluster_names
 
 from hotswap.domain.traffic import FULL, Arm, Fence, Route, TrafficPlan
 from hotswap.domain.vocabulary import Environment
 from hotswap.settings import TrafficAgentSettings
-from hotswap.signing import generate_signing_key, public_jwks
-from serving.envoy.chosen import cluster_names
 from serving.envoy.clusters import clusters
 from serving.envoy.fallback import composite_cluster, fallbacks
 from serving.envoy.files import current_jwt_filter

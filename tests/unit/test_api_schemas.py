@@ -7,9 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from api.deployments import plan
-from api.schemas import CreateDeployment, RegisterVersion
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.vocabulary import Role, Strategy
+from hotswap.schemas.requests import CreateDeployment, RegisterVersion
 from hotswap.settings import Settings
 from tests.fixtures.api import bearer
 

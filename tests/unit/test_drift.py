@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from hotswap.analysis.drift import FeatureKind, compare, furthest, ks, psi
-from hotswap.analysis.reference import columns, registered, summarised
+from hotswap.domain.distributions import columns, registered, summarised
 from hotswap.domain.errors import ValidationFailed
 
 

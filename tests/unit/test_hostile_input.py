@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from api import replaying
-from api.errors import problems
-from api.schemas import Body, split_resources
-from hotswap.analysis.reference import registered
 from hotswap.cli.options import duration, moment
 from hotswap.domain.access import Grant
+from hotswap.domain.distributions import registered
 from hotswap.domain.errors import HotSwapError, SchemaValidationFailed, ValidationFailed
 from hotswap.domain.ids import check_alias, check_model_name, normalise_sha256
 from hotswap.domain.vocabulary import Framework
+from hotswap.schemas import problems
 from hotswap.schemas.monitoring import MonitoringConfig
+from hotswap.schemas.requests import Body, split_resources
 from hotswap.schemas.requirements import checked
 from hotswap.schemas.strategy import CanaryConfig
 from hotswap.security import service_tokens
@@ -74,7 +74,7 @@ def test_a_body_fits_or_is_refused_by_its_fields(kind: type[BaseModel], data: st
     said = data.draw(anything | near(kind))
     refused = refusal((ValidationError, HotSwapError), lambda: kind.model_validate(said))
     if isinstance(refused, ValidationError):
-        assert problems(refused)[0].field
+        assert problems.refusal(refused.errors()).details[0].field
 
 
 @given(config=near(CanaryConfig))

@@ -13,11 +13,11 @@ import pytest
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 import api.app  # noqa: F401 - every body is defined by the modules that it imports
-from api.schemas import Body
 from hotswap.manifests.schema import _Said
 from hotswap.schemas import fields
 from hotswap.schemas.fields import Duration, Flag, Number, Whole, read_duration, spelled
 from hotswap.schemas.monitoring import MonitoringConfig
+from hotswap.schemas.requests import Body
 from hotswap.schemas.strategy import CanaryConfig
 from hotswap.settings import (
     ReplicaSettings,

@@ -12,8 +12,8 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.analysis.drift_of_records import Compared, Sampled
-from hotswap.analysis.reference import VALUES
 from hotswap.domain.analysis import Subject
+from hotswap.domain.distributions import VALUES
 from hotswap.domain.errors import Conflict
 from hotswap.domain.vocabulary import ChosenBy, Environment, InferenceStatus
 from hotswap.persistence.platform.database import Sessions

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from api.schemas.base import Body
+from hotswap.schemas.requests.base import Body
 
 
 class AskLater(Body):

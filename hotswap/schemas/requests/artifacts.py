@@ -2,14 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import Path
 from pydantic import ConfigDict, Field, StringConstraints
 
-from api.schemas.base import Body
-from api.schemas.registration import Checksum
 from hotswap.schemas.fields import Flag, Whole
-
-UploadId = Annotated[str, Path(pattern=r"^upl-[a-z0-9]{1,40}$", description="the upload's id")]
+from hotswap.schemas.requests.base import Body
+from hotswap.schemas.requests.registration import Checksum
 
 
 class BeginUpload(Body):

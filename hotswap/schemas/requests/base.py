@@ -1,17 +1,15 @@
-"""What every body has in common, and the words, ids and numbers that paths and queries take."""
+"""What every body has in common, and the text and times that several hold."""
 
 import math
 import re
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import Path, Query
 from pydantic import (
     AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Field,
     StringConstraints,
     ValidationError,
     model_validator,
@@ -66,37 +64,7 @@ Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, ma
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-# What stands in a path goes into a query as it is, so its form is checked like a body's.
-ModelId = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$", description="the model's id or its name")]
-
-
-VersionId = Annotated[
-    str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,99}$", description="the version's number, its id or an alias")
-]
-
-
-AliasName = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="a version's name, such as champion")]
-
-
-DeploymentId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,99}$")]
-
-
 REQUEST_ID = r"^[\x20-\x7e]{1,128}$"
-
-
-RequestId = Annotated[str, Path(pattern=REQUEST_ID, description="as the prediction names it")]
-
-
-FreezeId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,99}$")]
-
-
-Limit = Annotated[int, Query(ge=1, le=200)]
-
-
-Offset = Annotated[int, Query(ge=0, le=1_000_000)]
-
-
-QueryWord = Annotated[str | None, Query(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
 
 
 def _iso_time(value: Any) -> Any:
@@ -107,12 +75,6 @@ def _iso_time(value: Any) -> Any:
 
 # Pydantic takes numbers too, as seconds since 1970; nobody who sends one means that.
 Time = Annotated[AwareDatetime, BeforeValidator(_iso_time)]
-
-
-Since = Annotated[Time | None, Query(description="with its time zone; included")]
-
-
-Until = Annotated[Time | None, Query(description="with its time zone; not included")]
 
 
 class Body(BaseModel):
@@ -133,12 +95,3 @@ class Body(BaseModel):
             )
             raise ValidationError.from_exception_data(cls.__name__, [problem]) from None
         return value
-
-
-class Login(Body):
-    model_config = ConfigDict(json_schema_extra={"example": {"user": "ann", "password": "correct horse battery"}})
-
-    user: Annotated[str, StringConstraints(min_length=1, max_length=255)]
-    password: Annotated[str, StringConstraints(min_length=1, max_length=1_024)] = Field(
-        json_schema_extra={"format": "password"}
-    )

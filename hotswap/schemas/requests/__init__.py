@@ -5,29 +5,18 @@ wherever they stand, also deep in free-form metadata, so that they can't become 
 keep a row readable. What is sent is only checked for its form here; whether it exists is asked later.
 """
 
-from api.schemas.artifacts import BeginUpload, CollectGarbage, UploadId
-from api.schemas.base import (
+from hotswap.schemas.requests.access import Login
+from hotswap.schemas.requests.artifacts import BeginUpload, CollectGarbage
+from hotswap.schemas.requests.base import (
     IDEMPOTENCY_KEY,
     MOST_NESTING,
     REQUEST_ID,
-    AliasName,
     Body,
-    DeploymentId,
-    FreezeId,
     Label,
-    Limit,
-    Login,
-    ModelId,
-    Offset,
-    QueryWord,
-    RequestId,
-    Since,
     Text,
     Time,
-    Until,
-    VersionId,
 )
-from api.schemas.deployments import (
+from hotswap.schemas.requests.deployments import (
     ConfigResources,
     Cpus,
     CreateDeployment,
@@ -38,9 +27,9 @@ from api.schemas.deployments import (
     says_resources,
     split_resources,
 )
-from api.schemas.inference import AskLater
-from api.schemas.outcomes import ObservedAt, OutcomeLabel, OutcomeOf, ReportOutcome, ReportOutcomes
-from api.schemas.registration import (
+from hotswap.schemas.requests.inference import AskLater
+from hotswap.schemas.requests.outcomes import ObservedAt, OutcomeLabel, OutcomeOf, ReportOutcome, ReportOutcomes
+from hotswap.schemas.requests.registration import (
     ArtifactPath,
     ChangeModel,
     Checksum,
@@ -54,14 +43,14 @@ from api.schemas.registration import (
     SemVer,
     WriteCard,
 )
-from api.schemas.tokens import CreateToken, RotateToken, TokenId
-from api.schemas.verbs import Say, SayApprove, SayGoTo, SayPromote, SayScale
+from hotswap.schemas.requests.replays import Replay
+from hotswap.schemas.requests.tokens import CreateToken, RotateToken
+from hotswap.schemas.requests.verbs import Say, SayApprove, SayGoTo, SayPromote, SayScale
 
 __all__ = [
     "IDEMPOTENCY_KEY",
     "MOST_NESTING",
     "REQUEST_ID",
-    "AliasName",
     "ArtifactPath",
     "AskLater",
     "BeginUpload",
@@ -74,29 +63,23 @@ __all__ = [
     "CreateDeployment",
     "CreateFreeze",
     "CreateToken",
-    "DeploymentId",
     "Deprecate",
-    "FreezeId",
     "GiveAlias",
     "Gpus",
     "Label",
-    "Limit",
     "Login",
     "Metadata",
-    "ModelId",
     "ModelName",
     "ObservedAt",
-    "Offset",
     "OutcomeLabel",
     "OutcomeOf",
     "OverrideValidation",
     "PerformanceBaseline",
-    "QueryWord",
     "RegisterVersion",
+    "Replay",
     "Replicas",
     "ReportOutcome",
     "ReportOutcomes",
-    "RequestId",
     "Resources",
     "RotateToken",
     "Say",
@@ -105,13 +88,8 @@ __all__ = [
     "SayPromote",
     "SayScale",
     "SemVer",
-    "Since",
     "Text",
     "Time",
-    "TokenId",
-    "Until",
-    "UploadId",
-    "VersionId",
     "WriteCard",
     "says_resources",
     "split_resources",

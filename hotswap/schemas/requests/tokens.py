@@ -3,20 +3,15 @@
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import Path
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
-from api.schemas.base import Body, Text
 from hotswap.domain.access import MOST_TEAM_LENGTH, Grant
+from hotswap.domain.ids import SERVICE_ID_PREFIX
 from hotswap.domain.vocabulary import Role
 from hotswap.schemas.fields import Duration
-from hotswap.security.service_tokens import ID_PREFIX
+from hotswap.schemas.requests.base import Body, Text
 
 LONGEST_LIFE, LONGEST_OVERLAP = timedelta(days=366), timedelta(days=30)
-
-TokenId = Annotated[
-    str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="the token's id, or its name while it is in use")
-]
 
 
 def _grant(text: str) -> str:
@@ -26,8 +21,8 @@ def _grant(text: str) -> str:
 
 
 def _no_id(name: str) -> str:
-    if name.startswith(ID_PREFIX):
-        raise ValueError(f"begins with {ID_PREFIX}, as ids do; take another name")
+    if name.startswith(SERVICE_ID_PREFIX):
+        raise ValueError(f"begins with {SERVICE_ID_PREFIX}, as ids do; take another name")
     return name
 
 

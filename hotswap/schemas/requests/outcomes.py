@@ -13,9 +13,9 @@ from pydantic import (
     StringConstraints,
 )
 
-from api.schemas.base import REQUEST_ID, Body, Time
-from hotswap.analysis.quality import LARGEST, LONGEST_LABEL, label
-from hotswap.analysis.quality import PredictionLabel as Outcome
+from hotswap.domain.outcomes import LARGEST, LONGEST_LABEL, label
+from hotswap.domain.outcomes import PredictionLabel as Outcome
+from hotswap.schemas.requests.base import REQUEST_ID, Body, Time
 
 _FIRST_OUTCOME = datetime(2000, 1, 1, tzinfo=UTC)
 

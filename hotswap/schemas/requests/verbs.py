@@ -2,9 +2,9 @@
 
 from pydantic import ConfigDict, Field
 
-from api.schemas.base import Body, Text
-from api.schemas.deployments import Replicas
 from hotswap.schemas.fields import Flag, Whole
+from hotswap.schemas.requests.base import Body, Text
+from hotswap.schemas.requests.deployments import Replicas
 
 
 class Say(Body):

@@ -15,13 +15,13 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
-from api.schemas.base import Body, Label, Text
-from hotswap.analysis.reference import registered
+from hotswap.domain.distributions import registered
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.ids import ALIAS, MODEL_NAME, check_model_name, normalise_sha256
 from hotswap.domain.registry import Registration
 from hotswap.domain.vocabulary import Framework, ModelType
 from hotswap.schemas.fields import Flag, Number, Whole, by_domain, semantic_version
+from hotswap.schemas.requests.base import Body, Label, Text
 from hotswap.schemas.requirements import checked
 
 _IDENTIFIER = "(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)"

@@ -12,12 +12,12 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from api.schemas.base import Body, Text, Time
-from api.schemas.registration import SemVerOrAlias
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.errors import FieldProblem, ValidationFailed
 from hotswap.domain.vocabulary import Environment, OnConflict, Strategy
 from hotswap.schemas.fields import Duration, Flag, Number, Whole
+from hotswap.schemas.requests.base import Body, Text, Time
+from hotswap.schemas.requests.registration import SemVerOrAlias
 
 
 def _ray_gpus(gpus: float) -> float:

@@ -1,0 +1,21 @@
+"""What a prediction should have been: a label or a number, and its one spelling.
+
+Scores of predictions by their outcomes are in `hotswap/analysis/quality.py`.
+"""
+
+LONGEST_LABEL = 128
+LARGEST = 1e15
+"""Of a number that is scored: sums of squares stay exact enough, and finite for ever."""
+
+PredictionLabel = str | bool | int | float
+
+
+def label(value: PredictionLabel) -> str:
+    """A label's one spelling, so that 1, 1.0 and "1" are the same one."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case float() if value.is_integer() and abs(value) <= LARGEST:
+            return str(int(value))
+        case _:
+            return str(value)
