@@ -5,6 +5,9 @@ answer, and a caller must not have to wait for it. Saying one again does no harm
 Whose roles all are in teams says nothing of other teams' requests, and replaces nothing that another caller said.
 """
 
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
 from fastapi import APIRouter
 
 from api.auth import CALLERS
@@ -12,16 +15,21 @@ from api.context import Caller, With
 from api.parameters import RequestId
 from api.routing import GuardedRoute
 from hotswap.domain.access import Principal
+from hotswap.domain.errors import FieldProblem
 from hotswap.persistence.records.outcomes import Reported
+from hotswap.schemas.problems import refused
 from hotswap.schemas.requests import ReportOutcome, ReportOutcomes
 from hotswap.schemas.responses import OutcomesTaken
 
 router = APIRouter(prefix="/api/v1/inference", tags=["inference"], route_class=GuardedRoute)
 
+FIRST_OUTCOME = datetime(2000, 1, 1, tzinfo=UTC)
+
 
 @router.post("/outcomes", status_code=202)
 async def report_outcomes(caller: Caller, parts: With, body: ReportOutcomes) -> OutcomesTaken:
     """Say what up to 1,000 predictions should have been. Of several of one request the last one counts."""
+    _check_times({f"outcomes.{number}.observedAt": each.observed_at for number, each in enumerate(body.outcomes)})
     said = [Reported(each.request_id, each.label, each.observed_at) for each in body.outcomes]
     await parts.outcomes.report(said, by=caller.subject, teams=_only_teams(caller))
     return OutcomesTaken(accepted=len(said))
@@ -30,10 +38,23 @@ async def report_outcomes(caller: Caller, parts: With, body: ReportOutcomes) -> 
 @router.post("/{request_id}/outcome", status_code=202)
 async def report_outcome(caller: Caller, parts: With, request_id: RequestId, body: ReportOutcome) -> OutcomesTaken:
     """Say what one prediction should have been; another outcome of the same request replaces the one before."""
+    _check_times({"observedAt": body.observed_at})
     await parts.outcomes.report(
         [Reported(request_id, body.label, body.observed_at)], by=caller.subject, teams=_only_teams(caller)
     )
     return OutcomesTaken(accepted=1)
+
+
+def _check_times(times: Mapping[str, datetime | None]) -> None:
+    """Raises ValidationFailed naming the fields. By the server's clock: the callers' may be wrong."""
+    latest = datetime.now(UTC) + timedelta(days=1)
+    wrong = [
+        FieldProblem(field, "is no time at which an outcome can have been seen")
+        for field, at in times.items()
+        if at is not None and not FIRST_OUTCOME <= at <= latest
+    ]
+    if wrong:
+        raise refused(wrong)
 
 
 def _only_teams(caller: Principal) -> frozenset[str] | None:

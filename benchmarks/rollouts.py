@@ -14,6 +14,7 @@ from temporalio.api.enums.v1 import EventType
 from benchmarks.figure import Figure, percentile
 from benchmarks.world import QUICK_CANARY, World
 from hotswap.demo.history import weight_changes
+from hotswap.schemas.requests import CreateDeployment
 from hotswap.stack.supervisor import SETTLED_S
 from tests.fixtures.patience import wait_until
 
@@ -28,7 +29,9 @@ def abort(world: World) -> list[Figure]:
     with world.under_load() as traffic:
         for _ in range(ABORTS):
             begun, candidate = len(traffic.answers), world.candidate
-            accepted = world.stack.api.deploy(world.active.model, version=candidate, config=HALF)
+            accepted = world.stack.api.deployments.start(
+                CreateDeployment(model_id=world.active.model, version=candidate, strategy_config=HALF)
+            )
             world.reaches(accepted.deployment_id, 50)
             time.sleep(0.5)
             asked_at = time.time()
@@ -88,7 +91,9 @@ def killed_worker(world: World) -> list[Figure]:
     with world.under_load():
         for _ in range(KILLS):
             _let_settle(world)
-            accepted = world.stack.api.deploy(world.active.model, version=world.candidate, config=QUICK_CANARY)
+            accepted = world.stack.api.deployments.start(
+                CreateDeployment(model_id=world.active.model, version=world.candidate, strategy_config=QUICK_CANARY)
+            )
             world.reaches(accepted.deployment_id, QUICK_CANARY["canaryPercentage"])
             killed_at = time.time()
             os.kill(world.stack.pid("worker"), signal.SIGKILL)

@@ -18,6 +18,7 @@ from hotswap.domain.ids import deployment_workflow_id
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment
 from hotswap.process.temporal import connect
+from hotswap.schemas.requests import CreateDeployment, RegisterVersion
 from hotswap.schemas.responses import DeploymentView
 from tests.fixtures.ports import free_base
 from tests.fixtures.stack import Stack, described, hotswap
@@ -81,18 +82,20 @@ class World:
 
     def deploy(self, version: str, config: dict[str, Any] | None = None) -> DeploymentView:
         """Deploy and follow to the end."""
-        accepted = self.stack.api.deploy(MODEL, version=version, config=config)
+        accepted = self.stack.api.deployments.start(
+            CreateDeployment(model_id=MODEL, version=version, strategy_config=config or {})
+        )
         return self.ended(accepted.deployment_id)
 
     def ended(self, deployment_id: str) -> DeploymentView:
-        *_, last = self.stack.api.follow(deployment_id, interval=0.1)
+        *_, last = self.stack.api.deployments.follow(deployment_id, interval=0.1)
         if last.status is DeploymentStatus.ACTIVE:
             self.active = last
         return last
 
     def reaches(self, deployment_id: str, percentage: float) -> None:
         """Return when the weight is verified."""
-        for deployment in self.stack.api.follow(deployment_id, interval=0.05):
+        for deployment in self.stack.api.deployments.follow(deployment_id, interval=0.05):
             if deployment.traffic_percentage == percentage:
                 return
         raise RuntimeError(f"{deployment_id} ended {deployment.status} before {percentage}%: {deployment.message}")
@@ -143,8 +146,8 @@ def world() -> Iterator[World]:
         for version in VERSIONS:
             uri = f"s3://ml-models/{MODEL}/{version}.tar.gz"
             stack.storage.upload(trained.archives[version], uri)
-            stack.api.register_model(name=MODEL, version=version, framework="ONNX", artifact_path=uri)
-            stack.api.await_registration(MODEL, version)
+            stack.api.models.register(RegisterVersion(name=MODEL, version=version, framework="ONNX", artifact_path=uri))
+            stack.api.versions.await_registration(MODEL, version)
         found = World(stack, trained)
         try:
             found.deploy(VERSIONS[0], {"firstVersion": {"monitoringDuration": "PT0S"}})

@@ -15,6 +15,7 @@ from hotswap.cli.models import register_and_show
 from hotswap.cli.options import AsJson, examples, json_object
 from hotswap.client.packing import NotPackable, is_archive, pack
 from hotswap.domain.vocabulary import Framework, ModelType
+from hotswap.schemas.requests import RegisterVersion
 from hotswap.schemas.responses import UploadView
 
 GC = examples("hotswap artifacts gc", "hotswap artifacts gc --apply", 'hotswap artifacts gc --prefix "" --json')
@@ -44,8 +45,15 @@ def push(
         _show(upload, as_json=as_json)
         return
     err.print(f"sent to {upload.artifact_path}", markup=False, soft_wrap=True)
-    given = {"type": type.value, "checksum": upload.checksum, **optional}
-    register_and_show(model, version, framework=framework, artifact=upload.artifact_path, given=given, as_json=as_json)
+    described = {
+        "name": model,
+        "version": version,
+        "framework": framework,
+        "artifactPath": upload.artifact_path,
+        "type": type,
+        "checksum": upload.checksum,
+    }
+    register_and_show(RegisterVersion(**described | optional), as_json=as_json)
 
 
 @app.command(epilog=GC)
@@ -59,10 +67,10 @@ def gc(
 ) -> None:
     """Tell which artifacts no version refers to, and remove them with --apply. Needs the role Admin."""
     with connect() as hotswap:
-        found = hotswap.collect_garbage(prefix=prefix, apply=apply)
+        found = hotswap.artifacts.collect_garbage(prefix=prefix, apply=apply)
         while apply and found.more and not as_json:
             err.print(f"removed {len(found.items)}, there are more ...", markup=False)
-            found = hotswap.collect_garbage(prefix=prefix, apply=True)
+            found = hotswap.artifacts.collect_garbage(prefix=prefix, apply=True)
     if as_json:
         show_json(found)
         return
@@ -114,7 +122,7 @@ def _send(archive: Path, model: str) -> UploadView:
     )
     with connect() as hotswap, bar:
         task = bar.add_task("sending", total=archive.stat().st_size)
-        return hotswap.push(archive, model, progress=lambda done: bar.update(task, completed=done))
+        return hotswap.artifacts.push(archive, model, progress=lambda done: bar.update(task, completed=done))
 
 
 def _show(upload: UploadView, *, as_json: bool) -> None:

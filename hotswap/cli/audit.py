@@ -30,7 +30,7 @@ def audit(
     if isinstance(begin, timedelta):
         begin = datetime.now(UTC) - begin
     with connect() as hotswap:
-        page = hotswap.audit(
+        page = hotswap.audit.list(
             target=target, actor=actor, action=action, trace_id=trace_id, since=begin, limit=limit, cursor=cursor
         )
     if as_json:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -21,6 +22,7 @@ from typer.core import TyperGroup
 from hotswap.bootstrap.layout import StackError
 from hotswap.cli.outcome import Exit
 from hotswap.client import ApiError, HotSwap, token_of
+from hotswap.client.resources import refused
 from hotswap.schemas.responses import View
 
 out = Console(highlight=False)
@@ -53,6 +55,9 @@ class ErrorsToldGroup(TyperGroup):
             return super().invoke(ctx)
         except ApiError as error:
             tell(error)
+            raise typer.Exit(Exit.NOT_DONE) from None
+        except ValidationError as error:
+            tell(refused(error))
             raise typer.Exit(Exit.NOT_DONE) from None
         except (CommandFailed, StackError, TimeoutError) as error:
             _say(str(error))

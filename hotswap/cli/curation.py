@@ -30,7 +30,7 @@ def change(
     if not changes:
         raise typer.BadParameter("nothing is to be changed; give --description, --owner, --team or --tag")
     with connect() as hotswap:
-        changed = hotswap.change_model(model, changes)
+        changed = hotswap.models.change(model, changes)
     _tell(changed, f"{changed.name} has another {', '.join(changes)}", as_json=as_json)
 
 
@@ -46,7 +46,11 @@ def alias(
     if (version is None) != delete:
         raise typer.BadParameter("give a version, or --delete")
     with connect() as hotswap:
-        named = hotswap.take_alias(model, alias) if version is None else hotswap.give_alias(model, alias, version)
+        named = (
+            hotswap.models.take_alias(model, alias)
+            if version is None
+            else hotswap.models.give_alias(model, alias, version)
+        )
     said = f"{named.name} {named.aliases[alias]}" if version is not None else f"no version of {named.name}"
     _tell(named, f"{said} is called {alias}", as_json=as_json)
 
@@ -62,7 +66,11 @@ def card(
 ) -> None:
     """Show what people write of a version, or write it."""
     with connect() as hotswap:
-        found = hotswap.card(model, version) if write is None else hotswap.write_card(model, version, write.read())
+        found = (
+            hotswap.versions.card(model, version)
+            if write is None
+            else hotswap.versions.write_card(model, version, write.read())
+        )
     if as_json:
         show_json(found)
     elif found.text is None:
@@ -80,7 +88,7 @@ def deprecate(
 ) -> None:
     """Let nobody deploy a version any more; where it serves it goes on serving."""
     with connect() as hotswap:
-        show_version(hotswap.deprecate(model, version, reason=reason), as_json=as_json)
+        show_version(hotswap.versions.deprecate(model, version, reason=reason), as_json=as_json)
 
 
 def archive(
@@ -91,7 +99,7 @@ def archive(
 ) -> None:
     """Take a model out of use; refused while anything of it serves or is under way."""
     with connect() as hotswap:
-        archived = hotswap.archive(model, reason=reason)
+        archived = hotswap.models.archive(model, reason=reason)
     _tell(archived, f"{archived.name} is archived", as_json=as_json)
 
 
@@ -105,9 +113,9 @@ def restore(
     """Take an archived model, or a deprecated version of one, back into use."""
     with connect() as hotswap:
         if version is not None:
-            show_version(hotswap.restore_version(model, version, reason=reason), as_json=as_json)
+            show_version(hotswap.versions.restore(model, version, reason=reason), as_json=as_json)
             return
-        restored = hotswap.restore_model(model, reason=reason)
+        restored = hotswap.models.restore(model, reason=reason)
     _tell(restored, f"{restored.name} can be used again", as_json=as_json)
 
 

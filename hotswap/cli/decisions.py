@@ -18,8 +18,8 @@ ReasonOption = Annotated[str | None, typer.Option(help="Why; it is kept with the
 ExitOf = Callable[[DeploymentView], outcome.Exit]
 
 
-def _verb(word: Callable[..., AnswerView], *, judge: ExitOf, summary: str) -> Callable[..., None]:
-    """Return the command of a method of the client that takes a reason and nothing more; `summary` is its help."""
+def _verb(name: str, *, judge: ExitOf, summary: str) -> Callable[..., None]:
+    """Return the command of a method of `deployments` that takes a reason and no more; `summary` is its help."""
 
     def command(
         deployment: DeploymentArgument,
@@ -30,13 +30,13 @@ def _verb(word: Callable[..., AnswerView], *, judge: ExitOf, summary: str) -> Ca
         as_json: AsJson = False,
     ) -> None:
         _say(
-            lambda hotswap: word(hotswap, deployment, reason=reason),
+            lambda hotswap: getattr(hotswap.deployments, name)(deployment, reason=reason),
             judge=judge if wait else None,
             timeout=timeout,
             as_json=as_json,
         )
 
-    command.__name__, command.__doc__ = word.__name__, summary
+    command.__name__, command.__doc__ = name, summary
     return command
 
 
@@ -53,7 +53,7 @@ def approve(
 ) -> None:
     """Approve the start or the step that waits."""
     _say(
-        lambda hotswap: hotswap.approve(deployment, reason=reason, step=step),
+        lambda hotswap: hotswap.deployments.approve(deployment, reason=reason, step=step),
         judge=outcome.forward if wait else None,
         timeout=timeout,
         as_json=as_json,
@@ -61,22 +61,22 @@ def approve(
 
 
 reject = _verb(
-    HotSwap.reject,
+    "reject",
     judge=outcome.back,
     summary="Refuse the start or the step that waits for an approval, which ends the deployment.",
 )
 pause = _verb(
-    HotSwap.pause,
+    "pause",
     judge=outcome.forward,
     summary="Stay at the present weight, watched for harm, until it is resumed.",
 )
 resume = _verb(
-    HotSwap.resume,
+    "resume",
     judge=outcome.forward,
     summary="End a pause; the present step begins anew.",
 )
 abort = _verb(
-    HotSwap.abort,
+    "abort",
     judge=outcome.back,
     summary="Take all traffic from the candidate, and end. Recorded even where no worker answers.",
 )
@@ -93,7 +93,7 @@ def goto(
 ) -> None:
     """Go to a step: back, or forward as far as no approval is passed over."""
     _say(
-        lambda hotswap: hotswap.go_to(deployment, step, reason=reason),
+        lambda hotswap: hotswap.deployments.goto(deployment, step, reason=reason),
         judge=outcome.forward if wait else None,
         timeout=timeout,
         as_json=as_json,
@@ -108,7 +108,12 @@ def scale(
     as_json: AsJson = False,
 ) -> None:
     """Have so many replicas of what serves; where it scales by load, no fewer. Refused where they have no room."""
-    _say(lambda hotswap: hotswap.scale(deployment, replicas, reason=reason), judge=None, timeout=None, as_json=as_json)
+    _say(
+        lambda hotswap: hotswap.deployments.scale(deployment, replicas, reason=reason),
+        judge=None,
+        timeout=None,
+        as_json=as_json,
+    )
 
 
 def promote(
@@ -122,7 +127,7 @@ def promote(
 ) -> None:
     """End the present bake as passed."""
     _say(
-        lambda hotswap: hotswap.promote(deployment, reason=reason, full=full),
+        lambda hotswap: hotswap.deployments.promote(deployment, reason=reason, full=full),
         judge=outcome.forward if wait else None,
         timeout=timeout,
         as_json=as_json,
@@ -139,7 +144,7 @@ def retry(
 ) -> None:
     """Run the analysis again that holds it; one that ended without success is deployed again, by a new deployment."""
     answer = _say(
-        lambda hotswap: hotswap.retry(deployment, reason=reason),
+        lambda hotswap: hotswap.deployments.retry(deployment, reason=reason),
         judge=outcome.forward if wait else None,
         timeout=timeout,
         as_json=as_json,
@@ -161,7 +166,7 @@ def rollback(
         return outcome.back(ended) if ended.deployment_id == deployment else outcome.forward(ended)
 
     answer = _say(
-        lambda hotswap: hotswap.rollback(deployment, reason=reason),
+        lambda hotswap: hotswap.deployments.rollback(deployment, reason=reason),
         judge=undone if wait else None,
         timeout=timeout,
         as_json=as_json,

@@ -1,16 +1,17 @@
 """`hotswap deploy`, also as a dry run, and `hotswap get`."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from hotswap.cli import dry_run, outcome
 from hotswap.cli.console import connect, err, out, show_json, show_table, table
-from hotswap.cli.options import AsJson, TimeoutOption, WaitOption, check_timeout, json_object, moment
+from hotswap.cli.options import AsJson, TimeoutOption, WaitOption, check_timeout, given, json_object, moment
 from hotswap.cli.watch import follow, report
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment, OnConflict, Strategy
+from hotswap.schemas.requests import CreateDeployment
 from hotswap.schemas.responses import DeploymentView
 
 
@@ -78,38 +79,37 @@ def deploy(
         raise typer.BadParameter("--emergency and --reason come together: why can't it wait for its bakes?")
     if only_look and wait:
         raise typer.BadParameter("--wait has nothing to wait for in a --dry-run: it starts nothing")
-    chosen: dict[str, Any] = {
-        "canaryPercentage": canary_percentage,
-        "incrementStep": increment_step,
-        "monitoringDuration": monitoring_duration,
-    }
-    resources = {
-        "replicas": replicas,
-        "minReplicas": min_replicas,
-        "maxReplicas": max_replicas,
-        "gpus": gpus,
-        "cpus": cpus,
-        "maxBatchSize": max_batch_size,
-        "batchWait": batch_wait,
-    }
-    asked: dict[str, Any] = {
-        "version": version,
-        "environment": environment.value,
-        "strategy": strategy.value if strategy else None,
-        "config": {
-            **(json_object(config, name="--config") if config else {}),
-            **{name: value for name, value in chosen.items() if value is not None},
-        },
-        "resources": {name: value for name, value in resources.items() if value is not None} or None,
-        "on_conflict": on_conflict.value if on_conflict else None,
-        "start_at": start_at,
-        "accept_contract_change": accept_contract_change,
-        "emergency": reason,
-    }
+    chosen = given(
+        canaryPercentage=canary_percentage, incrementStep=increment_step, monitoringDuration=monitoring_duration
+    )
+    resources = given(
+        replicas=replicas,
+        minReplicas=min_replicas,
+        maxReplicas=max_replicas,
+        gpus=gpus,
+        cpus=cpus,
+        maxBatchSize=max_batch_size,
+        batchWait=batch_wait,
+    )
+    request = CreateDeployment(
+        **given(
+            model_id=model,
+            version=version,
+            environment=environment,
+            strategy=strategy,
+            strategy_config={**(json_object(config, name="--config") if config else {}), **chosen},
+            resources=resources or None,
+            on_conflict=on_conflict,
+            start_at=start_at,
+            accept_contract_change=accept_contract_change or None,
+            emergency=emergency or None,
+            reason=reason,
+        )
+    )
     with connect() as hotswap:
         if only_look:
-            raise typer.Exit(dry_run.show(hotswap.dry_run(model, **asked), as_json=as_json))
-        accepted = hotswap.deploy(model, **asked, idempotency_key=idempotency_key)
+            raise typer.Exit(dry_run.show(hotswap.deployments.dry_run(request), as_json=as_json))
+        accepted = hotswap.deployments.start(request, idempotency_key=idempotency_key)
         if not wait:
             if as_json:
                 show_json(accepted)
@@ -143,13 +143,13 @@ def get(
     """Show one deployment, or list the newest."""
     with connect() as hotswap:
         if deployment is not None:
-            one = hotswap.deployment(deployment)
+            one = hotswap.deployments.get(deployment)
             if as_json:
                 show_json(one)
             else:
                 show_table(report(one))
             return
-        page = hotswap.deployments(
+        page = hotswap.deployments.list(
             model=model,
             environment=environment.value if environment else None,
             status=status.value if status else None,

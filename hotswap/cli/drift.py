@@ -19,7 +19,7 @@ def drift(
 ) -> None:
     """Show how far each feature of a model's requests is from its reference."""
     with connect() as hotswap:
-        seen = hotswap.drift(model, environment=environment.value, now=now)
+        seen = hotswap.monitoring.drift(model, environment=environment.value, now=now)
     if as_json:
         show_json(seen)
         return

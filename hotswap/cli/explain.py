@@ -17,7 +17,7 @@ from hotswap.schemas.responses import (
 def explain(deployment: DeploymentArgument, *, as_json: AsJson = False) -> None:
     """Tell what was seen, judged and decided, by whom and why. Needs no worker: it reads what is stored."""
     with connect() as hotswap:
-        told = hotswap.explain(deployment)
+        told = hotswap.deployments.explain(deployment)
     if as_json:
         show_json(told)
         return

@@ -29,7 +29,7 @@ def freeze(
     """Start no rollout in an environment until then. What has started goes on; aborts and rollbacks are possible."""
     end = moment_or_duration(until)
     with connect() as hotswap:
-        made = hotswap.freeze(
+        made = hotswap.freezes.create(
             environment.value,
             until=end if isinstance(end, datetime) else None,
             duration=end if isinstance(end, timedelta) else None,
@@ -49,7 +49,7 @@ def thaw(
 ) -> None:
     """End the freezes of an environment that are in force, or one by its id; what waited for that starts."""
     with connect() as hotswap:
-        lifted = [hotswap.thaw(each) for each in _meant(hotswap, what)]
+        lifted = [hotswap.freezes.thaw(each) for each in _meant(hotswap, what)]
     if as_json:
         show_json([each.to_json() for each in lifted])
         return
@@ -64,7 +64,7 @@ def freezes(
 ) -> None:
     """List the freezes in force and those planned."""
     with connect() as hotswap:
-        page = hotswap.freezes(environment=environment.value if environment else None)
+        page = hotswap.freezes.list(environment=environment.value if environment else None)
     if as_json:
         show_json(page)
         return
@@ -86,7 +86,7 @@ def freezes(
 def _meant(hotswap: HotSwap, what: str) -> list[str]:
     if what not in set(Environment):
         return [what]
-    found = [each.freeze_id for each in hotswap.freezes(environment=what).items if each.is_in_force]
+    found = [each.freeze_id for each in hotswap.freezes.list(environment=what).items if each.is_in_force]
     if not found:
         raise CommandFailed(f"{what} is not frozen; `hotswap freezes` shows what is, and what is planned")
     return found

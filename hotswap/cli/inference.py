@@ -54,10 +54,10 @@ def infer(
     }
     with connect() as hotswap:
         if not later:
-            asked = hotswap.infer_batch if batch else hotswap.infer
+            asked = hotswap.inference.infer_batch if batch else hotswap.inference.infer
             _show_answer(asked(model, value, **leading), as_json=as_json)
             return
-        accepted = hotswap.infer_later(model, **{"instances" if batch else "features": value}, **leading)
+        accepted = hotswap.inference.infer_later(model, **{"instances" if batch else "features": value}, **leading)
         if not wait:
             show_json(accepted) if as_json else out.print(accepted.request_id, markup=False)
             return
@@ -76,7 +76,7 @@ def inference(
     """Show what became of a request that is answered later."""
     check_timeout(timeout, wait=wait)
     with connect() as hotswap:
-        seen = hotswap.inference_status(request)
+        seen = hotswap.inference.status(request)
         if wait:
             _end(hotswap, seen, timeout=timeout, as_json=as_json)
         else:
@@ -88,7 +88,7 @@ def _end(hotswap: HotSwap, seen: AsyncInferenceView, *, timeout: timedelta | Non
     until = math.inf if timeout is None else time.monotonic() + timeout.total_seconds()
     while not seen.is_over and time.monotonic() < until:
         time.sleep(INTERVAL_SECONDS)
-        seen = hotswap.inference_status(seen.request_id)
+        seen = hotswap.inference.status(seen.request_id)
     _show(seen, as_json=as_json)
     if not seen.is_over:
         raise typer.Exit(Exit.TIMED_OUT)

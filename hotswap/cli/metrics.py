@@ -26,7 +26,7 @@ def metrics(
 ) -> None:
     """Show how a model does: answers, failures, latency, throughput and confidence."""
     with connect() as hotswap:
-        seen = hotswap.metrics(model, window=window, version=version, environment=environment.value)
+        seen = hotswap.monitoring.metrics(model, window=window, version=version, environment=environment.value)
     if as_json:
         show_json(seen)
     else:

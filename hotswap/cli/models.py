@@ -1,6 +1,5 @@
 """`hotswap models`: list, register, show, history and lineage. What people say of them is `curation.py`."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from hotswap.cli.console import connect, err, facts, out, show_json, show_table, table
-from hotswap.cli.options import AsJson, ModelArgument, examples, json_object, moment
+from hotswap.cli.options import AsJson, ModelArgument, examples, given, json_object, moment
 from hotswap.domain.vocabulary import Environment, Framework, ModelType
+from hotswap.schemas.requests import RegisterVersion
 from hotswap.schemas.responses import RegistrationView, VersionView
 
 LIST = examples("hotswap models list --framework ONNX", "hotswap models list --json | jq -r '.items[].name'")
@@ -41,7 +41,7 @@ def list_models(
 ) -> None:
     """List the models and what serves of each."""
     with connect() as hotswap:
-        page = hotswap.models(framework=framework, type=type, limit=limit)
+        page = hotswap.models.list(framework=framework, type=type, limit=limit)
     if as_json:
         show_json(page)
         return
@@ -105,32 +105,35 @@ def register(
     as_json: AsJson = False,
 ) -> None:
     """Register a version: its artifact is fetched, hashed and looked into; wait for the end."""
-    optional: dict[str, Any] = {
-        "type": type.value,
-        "description": description,
-        "owner": owner,
-        "team": team,
-        "tags": tag or None,
-        "checksum": checksum,
-        "derivedFrom": [_made_from(each) for each in derived_from or ()] or None,
-        "idempotent": idempotent,
-        "requirements": requirement or None,
-        "allowsNonFinite": allows_non_finite or None,
-        **(json_object(f"@{metadata}", name="--metadata") if metadata else {}),
-    }
-    given = {name: value for name, value in optional.items() if value is not None}
-    register_and_show(model, version, framework=framework, artifact=artifact, given=given, as_json=as_json)
+    described = given(
+        name=model,
+        version=version,
+        framework=framework,
+        artifactPath=artifact,
+        type=type,
+        description=description,
+        owner=owner,
+        team=team,
+        tags=tag or None,
+        checksum=checksum,
+        derivedFrom=[_made_from(each) for each in derived_from or ()] or None,
+        idempotent=idempotent,
+        requirements=requirement or None,
+        allowsNonFinite=allows_non_finite or None,
+    )
+    more = json_object(f"@{metadata}", name="--metadata") if metadata else {}
+    register_and_show(RegisterVersion(**described | more), as_json=as_json)
 
 
-def register_and_show(
-    model: str, version: str, *, framework: Framework, artifact: str, given: Mapping[str, Any], as_json: bool
-) -> None:
-    """Register, wait for the end, and show the version; `given` are the API's further fields."""
+def register_and_show(request: RegisterVersion, *, as_json: bool) -> None:
+    """Register, wait for the end, and show the version."""
     with connect() as hotswap:
-        seen = hotswap.register_model(model, version, framework=framework.value, artifact_path=artifact, **given)
+        seen = hotswap.models.register(request)
         if isinstance(seen, RegistrationView):
-            err.print(f"{model} {version} is being registered by workflow {seen.workflow_id} ...", markup=False)
-            seen = hotswap.await_registration(model, version)
+            err.print(
+                f"{request.name} {request.version} is being registered by workflow {seen.workflow_id} ...", markup=False
+            )
+            seen = hotswap.versions.await_registration(request.name, request.version)
     show_version(seen, as_json=as_json)
 
 
@@ -144,9 +147,9 @@ def show(
     """Show a model with its versions, or one version in full."""
     with connect() as hotswap:
         if version is not None:
-            show_version(hotswap.version(model, version), as_json=as_json)
+            show_version(hotswap.versions.get(model, version), as_json=as_json)
             return
-        found, versions = hotswap.model(model), hotswap.versions(model, limit=200)
+        found, versions = hotswap.models.get(model), hotswap.versions.list(model, limit=200)
     if as_json:
         show_json({**found.to_json(), "versions": [each.to_json() for each in versions.items]})
         return
@@ -196,7 +199,7 @@ def history(
 ) -> None:
     """Show what has served, from when until when, and who put it there."""
     with connect() as hotswap:
-        page = hotswap.history(model, environment=environment, at=at, limit=limit)
+        page = hotswap.models.history(model, environment=environment, at=at, limit=limit)
     if as_json:
         show_json(page)
         return
@@ -224,7 +227,7 @@ def lineage(
 ) -> None:
     """Show what a version was made from, and what was made from it."""
     with connect() as hotswap:
-        found = hotswap.lineage(model, version)
+        found = hotswap.versions.lineage(model, version)
     if as_json:
         show_json(found)
         return

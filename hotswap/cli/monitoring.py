@@ -29,7 +29,7 @@ def monitoring(
     said = {"onDegraded": on_degraded, "accuracyDrop": accuracy_drop, "samples": samples, "drift": drift}
     changes = {name: value for name, value in said.items() if value is not None}
     with connect() as hotswap:
-        policy = hotswap.change_monitoring(model, changes) if changes else hotswap.monitoring(model)
+        policy = hotswap.monitoring.change(model, changes) if changes else hotswap.monitoring.get(model)
     if as_json:
         show_json(policy)
         return
@@ -52,7 +52,7 @@ def alerts(
 ) -> None:
     """List what was found of active versions: open alerts, or all."""
     with connect() as hotswap:
-        page = hotswap.alerts(
+        page = hotswap.monitoring.alerts(
             model=model, environment=environment.value if environment else None, is_open=None if every else True
         )
     if as_json:

@@ -90,6 +90,11 @@ def json_object(text: str, *, name: str) -> dict[str, Any]:
     return value
 
 
+def given(**values: Any) -> dict[str, Any]:
+    """Return what was given of these; what is None wasn't."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def examples(*commands: str) -> str:
     """The end of a command's help: each example is a paragraph, which keeps it on a line of its own."""
     return "\n\n".join(["Example:" if len(commands) == 1 else "Examples:", *commands])

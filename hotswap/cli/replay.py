@@ -26,7 +26,7 @@ def replay(
     """Judge a past deployment again under another policy, and show where it would have ended. Starts nothing."""
     config = policy(with_policy) if with_policy is not None else {}
     with connect() as hotswap:
-        seen = hotswap.replay(deployment, config)
+        seen = hotswap.deployments.replay(deployment, config)
     if as_json:
         show_json(seen)
         return

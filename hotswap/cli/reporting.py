@@ -23,7 +23,7 @@ def outcome(
 ) -> None:
     """Report what a prediction should have been. Said again it changes nothing; another outcome replaces it."""
     with connect() as hotswap:
-        taken = hotswap.report_outcome(request, _number(label), observed_at=observed_at)
+        taken = hotswap.inference.report_outcome(request, _number(label), observed_at=observed_at)
     if as_json:
         show_json(taken)
     else:

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from hotswap.cli.console import connect, err, out, show_json, show_table, shown_at, table
-from hotswap.cli.options import AsJson, duration, examples
+from hotswap.cli.options import AsJson, duration, examples, given
+from hotswap.schemas.requests import CreateToken
 from hotswap.schemas.responses import NewServiceTokenView, ServiceTokenView
 
 CREATE = examples(
@@ -45,7 +46,10 @@ def create(
 ) -> None:
     """Make a service token. It goes to stdout, this once, and is kept nowhere."""
     with connect() as hotswap:
-        _shown_once(hotswap.create_token(name, *role, expires_in=expires_in, reason=reason), as_json=as_json)
+        _shown_once(
+            hotswap.tokens.create(CreateToken(**given(name=name, roles=role, expires_in=expires_in, reason=reason))),
+            as_json=as_json,
+        )
 
 
 @app.command("list", epilog=LIST)
@@ -56,7 +60,7 @@ def list_tokens(
 ) -> None:
     """List the service tokens, and when each was last used."""
     with connect() as hotswap:
-        page = hotswap.tokens(with_ended=with_ended, limit=200)
+        page = hotswap.tokens.list(with_ended=with_ended, limit=200)
     if as_json:
         show_json(page)
         return
@@ -90,14 +94,14 @@ def rotate(
 ) -> None:
     """Give a token another secret, shown this once; the present one counts for another day."""
     with connect() as hotswap:
-        _shown_once(hotswap.rotate_token(token, overlap=overlap, reason=reason), as_json=as_json)
+        _shown_once(hotswap.tokens.rotate(token, overlap=overlap, reason=reason), as_json=as_json)
 
 
 @app.command(epilog=REVOKE)
 def revoke(token: Token, *, reason: TokenReasonOption = None, as_json: AsJson = False) -> None:
     """Take a token back: what it was exchanged for ends within ten minutes."""
     with connect() as hotswap:
-        revoked = hotswap.revoke_token(token, reason=reason)
+        revoked = hotswap.tokens.revoke(token, reason=reason)
     if as_json:
         show_json(revoked)
         return

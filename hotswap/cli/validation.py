@@ -14,7 +14,7 @@ VersionArgument = Annotated[str, typer.Argument(help="Which version, or its alia
 def validation(model: ModelArgument, version: VersionArgument, *, as_json: AsJson = False) -> None:
     """Show what validation last said of a version, one row per check."""
     with connect() as hotswap:
-        _show(hotswap.validation(model, version), as_json=as_json)
+        _show(hotswap.versions.validation(model, version), as_json=as_json)
 
 
 def override(
@@ -36,9 +36,12 @@ def override(
         raise typer.BadParameter("say why it may pass, with --reason")
     with connect() as hotswap:
         if withdraw:
-            _show(hotswap.withdraw_override(model, version, reason=reason), as_json=as_json)
+            _show(hotswap.versions.withdraw_override(model, version, reason=reason), as_json=as_json)
         else:
-            _show(hotswap.override_validation(model, version, reason=reason or "", checks=check or ()), as_json=as_json)
+            _show(
+                hotswap.versions.override_validation(model, version, reason=reason or "", checks=check or ()),
+                as_json=as_json,
+            )
 
 
 def _show(seen: VersionValidationView, *, as_json: bool) -> None:

@@ -164,7 +164,7 @@ def _seen(hotswap: HotSwap, deployment_id: str, *, timeout: timedelta | None) ->
     away_since: float | None = None
     while True:
         try:
-            seen = hotswap.deployment(deployment_id)
+            seen = hotswap.deployments.get(deployment_id)
         except ApiError as error:
             is_away = error.status in {0, 502, 503, 504}
             away_since = away_since or time.monotonic()

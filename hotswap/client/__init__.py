@@ -1,39 +1,74 @@
-"""The Python client of HotSwap: one method per thing one can ask, typed answers, one kind of error.
+"""The Python client of HotSwap: resources as the API has them, typed answers, one kind of error.
 
     with HotSwap("http://127.0.0.1:5000", token) as hotswap:
-        hotswap.register_model("fraud-detection", "2.0.0", framework="ONNX", artifact_path="s3://ml-models/...")
-        deployment = hotswap.deploy("fraud-detection", version="2.0.0", config={"canaryPercentage": 10})
-        for seen in hotswap.follow(deployment.deployment_id):
+        hotswap.models.register(RegisterVersion(name="fraud", version="2.0.0", framework="ONNX", artifact_path=there))
+        started = hotswap.deployments.start(CreateDeployment(model_id="fraud", version="2.0.0"))
+        for seen in hotswap.deployments.follow(started.deployment_id):
             print(seen.status, seen.traffic_percentage)
+
+`AsyncHotSwap` has the same resources, whose calls are awaited. Both are made from one declaration of each call.
 
 Where a connection breaks, what may be sent twice is (three times at most): readings, and whatever changes something,
 for that goes under an idempotency key and is done once. Inference that was sent is not sent again, nor is anything
-after a time-out: that is the caller's decision. May be used by several threads at once, all of them the same caller.
+after a time-out: that is the caller's decision. `HotSwap` may be used by several threads at once, and `AsyncHotSwap` by
+several tasks, all of them the same caller.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self
 
 import httpx
 
-from hotswap.client.access import Access
 from hotswap.client.artifacts import Artifacts
-from hotswap.client.calls import read
 from hotswap.client.deployments import Deployments
+from hotswap.client.freezes import Freezes
 from hotswap.client.inference import Inference
-from hotswap.client.registry import Registry
-from hotswap.client.transport import ApiError, Transport
-from hotswap.schemas.responses import AuditPage, Page
+from hotswap.client.models import Models
+from hotswap.client.monitoring import Monitoring
+from hotswap.client.platform import Audit, Health
+from hotswap.client.resources import T
+from hotswap.client.tokens import Authentication, Tokens
+from hotswap.client.transport import ApiError, AsyncTransport, Transport
+from hotswap.client.versions import Versions
+from hotswap.schemas.requests import CreateDeployment, CreateToken, RegisterVersion
+from hotswap.schemas.responses import Page
 from hotswap.schemas.responses.base import Item
 
-__all__ = ["ApiError", "HotSwap", "token_of"]
+__all__ = [
+    "ApiError",
+    "AsyncHotSwap",
+    "CreateDeployment",
+    "CreateToken",
+    "HotSwap",
+    "RegisterVersion",
+    "token_of",
+]
+
+MOST_IN_A_PAGE = 200
 
 
-class HotSwap(Access, Registry, Artifacts, Deployments, Inference):
+class _Resources(Generic[T]):
+    """All that can be asked, over one transport."""
+
+    def __init__(self, transport: T) -> None:
+        self._transport = transport
+        self.artifacts = Artifacts(transport)
+        self.audit = Audit(transport)
+        self.authentication = Authentication(transport)
+        self.deployments = Deployments(transport)
+        self.freezes = Freezes(transport)
+        self.health = Health(transport)
+        self.inference = Inference(transport)
+        self.models = Models(transport)
+        self.monitoring = Monitoring(transport)
+        self.tokens = Tokens(transport)
+        self.versions = Versions(transport)
+
+
+class HotSwap(_Resources[Transport]):
     """`url` is the public address; `timeout` in seconds is for one call, and `transport` is httpx's.
 
     `reason`, such as the number of a ticket, is put on record with what this client changes; a call's own goes before.
@@ -50,7 +85,7 @@ class HotSwap(Access, Registry, Artifacts, Deployments, Inference):
         reason: str | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._transport = Transport(url, token, timeout=timeout, reason=reason, transport=transport)
+        super().__init__(Transport(url, token, timeout=timeout, reason=reason, transport=transport))
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ, *, timeout: float = 30.0) -> Self:
@@ -59,10 +94,8 @@ class HotSwap(Access, Registry, Artifacts, Deployments, Inference):
 
         Raises ValueError, naming the variable, where there is no address or the file can't be read.
         """
-        url = environment.get("HOTSWAP_URL")
-        if not url:
-            raise ValueError('HOTSWAP_URL is not set: the address of HotSwap; `eval "$(hotswap env --shell)"` sets it')
-        return cls(url, token_of(environment), timeout=timeout, reason=environment.get("HOTSWAP_REASON"))
+        url, token, reason = _told(environment)
+        return cls(url, token, timeout=timeout, reason=reason)
 
     def __enter__(self) -> Self:
         return self
@@ -76,44 +109,64 @@ class HotSwap(Access, Registry, Artifacts, Deployments, Inference):
         self._transport.close()
 
     def every(self, listing: Callable[..., Page[Item]], *arguments: Any, **filters: Any) -> Iterator[Item]:
-        """All that a list holds, page by page as it is asked for: `every(hotswap.models, framework="ONNX")`."""
-        page = listing(*arguments, limit=200, **filters)
+        """All that a list holds, page by page as it is asked for: `every(hotswap.models.list, framework="ONNX")`."""
+        page = listing(*arguments, limit=MOST_IN_A_PAGE, **filters)
         yield from page.items
         while page.next is not None:
-            page = listing(*arguments, limit=200, cursor=page.next, **filters)
+            page = listing(*arguments, limit=MOST_IN_A_PAGE, cursor=page.next, **filters)
             yield from page.items
 
-    def audit(
-        self,
-        *,
-        target: str | None = None,
-        target_type: str | None = None,
-        actor: str | None = None,
-        action: str | None = None,
-        trace_id: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> AuditPage:
-        """Who did what, newest first; `cursor` is the `next` of the page before. Times have their time zone."""
-        query = {
-            "target": target,
-            "targetType": target_type,
-            "actor": actor,
-            "action": action,
-            "traceId": trace_id,
-            "since": since.isoformat() if since is not None else None,
-            "until": until.isoformat() if until is not None else None,
-            "limit": limit,
-            "cursor": cursor,
-        }
-        return read(AuditPage, self._transport.send("GET", "/api/v1/audit", query=query))
 
-    def readiness(self) -> dict[str, Any]:
-        """Whether each server behind the API answers; an answer also where one doesn't."""
-        answer: dict[str, Any] = self._transport.request("GET", "/health/ready").json()
-        return answer
+class AsyncHotSwap(_Resources[AsyncTransport]):
+    """The asynchronous twin of `HotSwap`: calls are awaited, and `async for` goes through `follow` and `every`."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        timeout: float = 30.0,
+        reason: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        super().__init__(AsyncTransport(url, token, timeout=timeout, reason=reason, transport=transport))
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ, *, timeout: float = 30.0) -> Self:
+        """As `HotSwap.from_environment`."""
+        url, token, reason = _told(environment)
+        return cls(url, token, timeout=timeout, reason=reason)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    async def every(
+        self, listing: Callable[..., Awaitable[Page[Item]]], *arguments: Any, **filters: Any
+    ) -> AsyncIterator[Item]:
+        """All that a list holds, page by page as it is asked for."""
+        page = await listing(*arguments, limit=MOST_IN_A_PAGE, **filters)
+        for item in page.items:
+            yield item
+        while page.next is not None:
+            page = await listing(*arguments, limit=MOST_IN_A_PAGE, cursor=page.next, **filters)
+            for item in page.items:
+                yield item
+
+
+def _told(environment: Mapping[str, str]) -> tuple[str, str | None, str | None]:
+    """Return the address, the token and the reason. Raises ValueError."""
+    url = environment.get("HOTSWAP_URL")
+    if not url:
+        raise ValueError('HOTSWAP_URL is not set: the address of HotSwap; `eval "$(hotswap env --shell)"` sets it')
+    return url, token_of(environment), environment.get("HOTSWAP_REASON")
 
 
 def token_of(environment: Mapping[str, str]) -> str | None:

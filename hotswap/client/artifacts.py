@@ -3,6 +3,7 @@
 What is there already is asked of S3 before anything is sent, so sending the same file again goes on where it was.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,9 +13,12 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from hotswap.client.calls import Calls, quoted, read
+from hotswap.client.calls import Call, Steps, Work, ask, post, quoted, said
+from hotswap.client.models import model_path
 from hotswap.client.packing import sha256_of
+from hotswap.client.resources import Resource, T, call, steps
 from hotswap.client.transport import ApiError
+from hotswap.schemas.requests import BeginUpload, CollectGarbage
 from hotswap.schemas.responses import GarbageView, PartView, UploadView
 
 CHUNK_BYTES = 256 * 1024
@@ -29,44 +33,52 @@ Progress = Callable[[int], None]
 """Is told how many bytes are there by now."""
 
 
-class Artifacts(Calls):
-    def push(self, path: Path, model: str, *, progress: Progress = lambda _: None) -> UploadView:
+class Artifacts(Resource[T]):
+    @steps
+    def push(self, path: Path, model: str, *, progress: Progress = lambda _: None) -> Steps[UploadView]:
         """Send an archive to where the model's artifacts lie, and answer its path there and its sha256.
 
         Sent again, also after this process was killed, it is only what is missing. Raises ApiError.
         """
-        sha256, size = sha256_of(path), path.stat().st_size
+        sha256, size = (yield Work(lambda: sha256_of(path))), path.stat().st_size
         sender = _Sender(path, progress)
         for left in range(ROUNDS, 0, -1):
-            upload = self.begin_upload(model, sha256=sha256, size_bytes=size, file_name=path.name)
+            upload = yield from ask(_begin(model, sha256=sha256, size_bytes=size, file_name=path.name))
             if upload.completed:
                 progress(size)
                 return upload
-            problem = sender.send(upload)
-            if problem is None:
-                try:
-                    return self.complete_upload(model, upload.upload_id)
-                except ApiError as error:
-                    problem = error
+            try:
+                yield Work(functools.partial(sender.send, upload))
+                return (yield from ask(_complete(model, upload.upload_id)))
+            except ApiError as error:
+                problem = error
             if left == 1 or problem.code not in _GOES_ON:
                 raise problem
         raise AssertionError("unreachable")
 
-    def begin_upload(self, model: str, *, sha256: str, size_bytes: int, file_name: str) -> UploadView:
+    @call
+    def begin_upload(self, model: str, *, sha256: str, size_bytes: int, file_name: str) -> Call[UploadView]:
         """Which parts of a file S3 lacks, and where each is to be PUT within the hour; the model may be new."""
-        body = {"sha256": sha256, "sizeBytes": size_bytes, "fileName": file_name}
-        path = f"/api/v1/models/{quoted(model)}/uploads"
-        return read(UploadView, self._transport.send("POST", path, body=body, repeatable=True))
+        return _begin(model, sha256=sha256, size_bytes=size_bytes, file_name=file_name)
 
-    def complete_upload(self, model: str, upload_id: str) -> UploadView:
+    @call
+    def complete_upload(self, model: str, upload_id: str) -> Call[UploadView]:
         """Make the artifact of its parts."""
-        path = f"/api/v1/models/{quoted(model)}/uploads/{quoted(upload_id)}/complete"
-        return read(UploadView, self._transport.send("POST", path))
+        return _complete(model, upload_id)
 
-    def collect_garbage(self, *, prefix: str | None = None, apply: bool = False) -> GarbageView:
+    @call
+    def collect_garbage(self, *, prefix: str | None = None, apply: bool = False) -> Call[GarbageView]:
         """What no version refers to; with `apply` it is removed, up to 1,000 artifacts in one call."""
-        body = {"apply": apply} if prefix is None else {"apply": apply, "prefix": prefix}
-        return read(GarbageView, self._transport.send("POST", "/api/v1/artifacts/gc", body=body))
+        return post(GarbageView, "/api/v1/artifacts/gc", CollectGarbage(apply=apply, **said({"prefix": prefix})))
+
+
+def _begin(model: str, *, sha256: str, size_bytes: int, file_name: str) -> Call[UploadView]:
+    body = BeginUpload(sha256=sha256, size_bytes=size_bytes, file_name=file_name)
+    return post(UploadView, f"{model_path(model)}/uploads", body, repeatable=True)
+
+
+def _complete(model: str, upload_id: str) -> Call[UploadView]:
+    return post(UploadView, f"{model_path(model)}/uploads/{quoted(upload_id)}/complete")
 
 
 class _Sender:
@@ -78,8 +90,8 @@ class _Sender:
         self._lock = Lock()
         self._done = 0
 
-    def send(self, upload: UploadView) -> ApiError | None:
-        """What is missing; the first problem, where not all got through."""
+    def send(self, upload: UploadView) -> None:
+        """Send what is missing. Raises ApiError for the first part that didn't get through."""
         offsets, offset = {}, 0
         for part in upload.parts:
             offsets[part.number] = offset
@@ -92,7 +104,9 @@ class _Sender:
             ThreadPoolExecutor(AT_ONCE, thread_name_prefix="push") as pool,
         ):
             problems = list(pool.map(lambda part: self._put(http, part, offsets[part.number]), missing))
-        return next((problem for problem in problems if problem is not None), None)
+        for problem in problems:
+            if problem is not None:
+                raise problem
 
     def _put(self, http: httpx.Client, part: PartView, offset: int) -> ApiError | None:
         assert part.url is not None

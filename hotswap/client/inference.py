@@ -5,16 +5,25 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from hotswap.client.asking import routing_headers
-from hotswap.client.calls import Calls, quoted, read
-from hotswap.domain.headers import REQUEST_ID_HEADER
+from hotswap.client.calls import Call, Steps, ask, get, kind_of, post, quoted
+from hotswap.client.resources import Resource, T, call, steps
+from hotswap.domain.headers import (
+    ENTITY_HEADER,
+    ENVIRONMENT_HEADER,
+    REQUEST_ID_HEADER,
+    TESTER_HEADER,
+    VERSION_HEADER,
+)
+from hotswap.schemas.requests import AskLater, OutcomeOf, ReportOutcome, ReportOutcomes
 from hotswap.schemas.responses import AsyncInferenceView, BatchPredictionView, OutcomesTaken, PredictionView
 
+INFERENCE = "/api/v1/inference"
 MOST_OUTCOMES = 1_000
 """In one call."""
 
 
-class Inference(Calls):
+class Inference(Resource[T]):
+    @call
     def infer(
         self,
         model: str,
@@ -24,22 +33,21 @@ class Inference(Calls):
         version: str | None = None,
         entity: str | None = None,
         tester: bool = False,
-    ) -> PredictionView:
+    ) -> Call[PredictionView]:
         """One prediction; `entity` (a user, an account) keeps its arm during a rollout.
 
         A `tester` is answered by the candidate whatever its weight, and by the stable where there is no candidate.
         """
-        return read(
-            PredictionView,
-            self._transport.send(
-                "POST",
-                f"/api/v1/inference/{quoted(model)}",
-                body={"features": features},
-                headers=routing_headers(environment, version, entity, tester=tester),
-                repeatable=False,
-            ),
+        return Call(
+            "POST",
+            f"{INFERENCE}/{quoted(model)}",
+            kind_of(PredictionView),
+            body={"features": features},
+            headers=_routing(environment, version, entity, tester=tester),
+            repeatable=False,
         )
 
+    @call
     def infer_batch(
         self,
         model: str,
@@ -49,18 +57,18 @@ class Inference(Calls):
         version: str | None = None,
         entity: str | None = None,
         tester: bool = False,
-    ) -> BatchPredictionView:
-        return read(
-            BatchPredictionView,
-            self._transport.send(
-                "POST",
-                f"/api/v1/inference/{quoted(model)}/batch",
-                body={"instances": instances},
-                headers=routing_headers(environment, version, entity, tester=tester),
-                repeatable=False,
-            ),
+    ) -> Call[BatchPredictionView]:
+        """One prediction for each instance, in their order."""
+        return Call(
+            "POST",
+            f"{INFERENCE}/{quoted(model)}/batch",
+            kind_of(BatchPredictionView),
+            body={"instances": instances},
+            headers=_routing(environment, version, entity, tester=tester),
+            repeatable=False,
         )
 
+    @call
     def infer_later(
         self,
         model: str,
@@ -72,46 +80,56 @@ class Inference(Calls):
         entity: str | None = None,
         tester: bool = False,
         request_id: str | None = None,
-    ) -> AsyncInferenceView:
-        """Have one prediction (`features`) or a batch of them (`instances`) made later; `inference_status` tells it.
+    ) -> Call[AsyncInferenceView]:
+        """Have one prediction (`features`) or a batch of them (`instances`) made later; `status` tells it.
 
         Asked again under the same `request_id` it is the first request, and is answered once.
         """
-        headers = routing_headers(environment, version, entity, tester=tester)
-        body = {"features": features} if instances is None else {"instances": instances}
-        return read(
-            AsyncInferenceView,
-            self._transport.send(
-                "POST",
-                f"/api/v1/inference/{quoted(model)}/async",
-                body=body,
-                headers=headers | {REQUEST_ID_HEADER: request_id or str(uuid.uuid4())},
-                repeatable=True,  # it is known by that id
-            ),
+        headers = _routing(environment, version, entity, tester=tester)
+        body = AskLater(features=features) if instances is None else AskLater(instances=list(instances))
+        return Call(
+            "POST",
+            f"{INFERENCE}/{quoted(model)}/async",
+            kind_of(AsyncInferenceView),
+            body=body.to_json(),
+            headers=headers | {REQUEST_ID_HEADER: request_id or str(uuid.uuid4())},
+            repeatable=True,  # it is known by that id
         )
 
-    def inference_status(self, request_id: str) -> AsyncInferenceView:
+    @call
+    def status(self, request_id: str) -> Call[AsyncInferenceView]:
         """What became of a request that is answered later."""
-        path = f"/api/v1/inference/{quoted(request_id)}/status"
-        return read(AsyncInferenceView, self._transport.send("GET", path))
+        return get(AsyncInferenceView, f"{INFERENCE}/{quoted(request_id)}/status")
 
+    @call
     def report_outcome(
         self, request_id: str, outcome: str | float, *, observed_at: datetime | None = None
-    ) -> OutcomesTaken:
+    ) -> Call[OutcomesTaken]:
         """What a prediction should have been, a label or a number; another one replaces it, the same changes nothing.
 
         `observed_at` has its time zone; one that was observed before the outcome already known doesn't replace it.
         """
-        body = {"outcome": outcome} | ({"observedAt": observed_at.isoformat()} if observed_at is not None else {})
-        path = f"/api/v1/inference/{quoted(request_id)}/outcome"
-        return read(OutcomesTaken, self._transport.send("POST", path, body=body, repeatable=True))
+        body = ReportOutcome(outcome=outcome, observed_at=observed_at)
+        return post(OutcomesTaken, f"{INFERENCE}/{quoted(request_id)}/outcome", body, repeatable=True)
 
-    def report_outcomes(self, outcomes: Mapping[str, str | float]) -> OutcomesTaken:
+    @steps
+    def report_outcomes(self, outcomes: Mapping[str, str | float]) -> Steps[OutcomesTaken]:
         """The same of many requests, by their ids; as many calls as it takes, which may all be made again."""
-        said = [{"requestId": request_id, "outcome": outcome} for request_id, outcome in outcomes.items()]
+        said = [OutcomeOf(request_id=request_id, outcome=outcome) for request_id, outcome in outcomes.items()]
         accepted = 0
         for begin in range(0, len(said), MOST_OUTCOMES):
-            body = {"outcomes": said[begin : begin + MOST_OUTCOMES]}
-            answer = self._transport.send("POST", "/api/v1/inference/outcomes", body=body, repeatable=True)
-            accepted += read(OutcomesTaken, answer).accepted
+            body = ReportOutcomes(outcomes=said[begin : begin + MOST_OUTCOMES])
+            taken = yield from ask(post(OutcomesTaken, f"{INFERENCE}/outcomes", body, repeatable=True))
+            accepted += taken.accepted
         return OutcomesTaken(accepted=accepted)
+
+
+def _routing(environment: str | None, version: str | None, entity: str | None, *, tester: bool) -> dict[str, str]:
+    """Return the headers that lead a request to one version."""
+    wanted = {
+        ENVIRONMENT_HEADER: environment,
+        VERSION_HEADER: version,
+        ENTITY_HEADER: entity,
+        TESTER_HEADER: "true" if tester else None,
+    }
+    return {name: value for name, value in wanted.items() if value is not None}

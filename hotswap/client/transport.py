@@ -1,16 +1,24 @@
-"""How the client speaks HTTP: one call, one answer, and one kind of error for whatever else came of it."""
+"""How the client speaks HTTP, synchronously and asynchronously: one call, one answer, and one kind of error for
+whatever else came of it.
+"""
 
 import time
 import uuid
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+import anyio
+import anyio.to_thread
 import httpx
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import AsyncRetrying, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from hotswap.client.calls import Call, Found, Pause, Step, Steps, Stream, Work
 from hotswap.domain.headers import REASON_HEADER, REQUEST_ID_HEADER
 from hotswap.schemas.responses import ProblemView
+
+A = TypeVar("A")
 
 KEY = "Idempotency-Key"
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
@@ -40,7 +48,7 @@ class ApiError(Exception):
 
 
 class Transport:
-    """A connection to one address, as one caller."""
+    """A connection to one address, as one caller. Each of its calls returns when it is answered."""
 
     def __init__(
         self,
@@ -52,68 +60,184 @@ class Transport:
         reason: str | None = None,
     ) -> None:
         self._http = httpx.Client(
-            base_url=url.rstrip("/"),
-            headers=[(REASON_HEADER.encode(), " ".join(reason.split()).encode())] if reason else None,
-            auth=_authentication(token, url.rstrip("/")) if token else None,
-            timeout=timeout,
             transport=transport or httpx.HTTPTransport(retries=1),  # of what was never sent, whatever it is
-            trust_env=False,  # a proxy of the environment is not meant for one's own platform, nor is a .netrc
+            **_settings(url, token, timeout=timeout, reason=reason),
         )
 
     def close(self) -> None:
         self._http.close()
 
-    def send(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Any = None,
-        query: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-        repeatable: bool | None = None,
-    ) -> httpx.Response:
+    def answer(self, call: Call[A]) -> A:
         """Raises ApiError for every answer that is not a success."""
-        answer = self.request(method, path, body=body, query=query, headers=headers, repeatable=repeatable)
-        if not answer.is_success:
-            raise _error(answer)
-        return answer
+        with _told_as_one_kind(self._http.base_url):
+            return _read(call, Retrying(**_retries(call))(self._http.request, **_request(call)))
 
-    def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Any = None,
-        query: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-        repeatable: bool | None = None,
-    ) -> httpx.Response:
-        """Ask, and again where the connection broke and that is `repeatable`.
+    def carry_out(self, steps: Steps[A]) -> A:
+        """Take all steps, one after the other, and return their end."""
+        resume: Callable[[], Step] = lambda: next(steps)  # noqa: E731 - it is another one after each step
+        while True:
+            try:
+                step = resume()
+            except StopIteration as end:
+                found: A = end.value
+                return found
+            resume = _resumed(steps, self._outcome(step))
 
-        Absent: what HTTP calls idempotent is, and a POST by a key, which is made where none is given. So neither false,
-        of what must not happen twice and heeds no key, nor true, of what may, gets one.
-        """
-        given = {name: value for name, value in (query or {}).items() if value is not None}
-        told = dict(headers or {})
-        if repeatable is None:
-            if method == "POST":
-                told.setdefault(KEY, str(uuid.uuid4()))
-            repeatable = method in IDEMPOTENT or KEY in told
-        attempts = Retrying(
-            retry=retry_if_exception_type(BROKEN),
-            stop=stop_after_attempt(ATTEMPTS if repeatable else 1),
-            wait=wait_random_exponential(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS),
-            reraise=True,
-        )
+    def stream(self, stream: Stream[A]) -> Iterator[A]:
+        """Take the steps as far as somebody wants what they find."""
+        result: Any = None
+        while True:
+            try:
+                step = stream.send(result)
+            except StopIteration:
+                return
+            if isinstance(step, Found):
+                yield step.value
+                result = None
+            else:
+                result = self._take(step)
+
+    def _outcome(self, step: Step) -> "Any | ApiError":
         try:
-            return attempts(self._http.request, method, path, json=body, params=given or None, headers=told)
-        except httpx.TimeoutException:
-            raise ApiError(
-                "TIMEOUT", f"{self._http.base_url} did not answer in time; it may still do what was asked"
-            ) from None
-        except httpx.HTTPError as error:
-            raise ApiError("UNREACHABLE", f"{self._http.base_url} can't be reached: {error}") from error
+            return self._take(step)
+        except ApiError as error:
+            return error
+
+    def _take(self, step: Step) -> Any:
+        match step:
+            case Call():
+                return self.answer(step)
+            case Pause(seconds=seconds):
+                time.sleep(seconds)
+            case Work(run=run):
+                return run()
+        return None
+
+
+class AsyncTransport:
+    """The same, whose calls are awaited."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None,
+        *,
+        timeout: float,
+        transport: httpx.AsyncBaseTransport | None,
+        reason: str | None = None,
+    ) -> None:
+        self._http = httpx.AsyncClient(
+            transport=transport or httpx.AsyncHTTPTransport(retries=1),
+            **_settings(url, token, timeout=timeout, reason=reason),
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def answer(self, call: Call[A]) -> A:
+        """Raises ApiError for every answer that is not a success."""
+        with _told_as_one_kind(self._http.base_url):
+            return _read(call, await AsyncRetrying(**_retries(call))(self._http.request, **_request(call)))
+
+    async def carry_out(self, steps: Steps[A]) -> A:
+        """Take all steps, one after the other, and return their end."""
+        resume: Callable[[], Step] = lambda: next(steps)  # noqa: E731 - it is another one after each step
+        while True:
+            try:
+                step = resume()
+            except StopIteration as end:
+                found: A = end.value
+                return found
+            resume = _resumed(steps, await self._outcome(step))
+
+    async def stream(self, stream: Stream[A]) -> AsyncIterator[A]:
+        """Take the steps as far as somebody wants what they find."""
+        result: Any = None
+        while True:
+            try:
+                step = stream.send(result)
+            except StopIteration:
+                return
+            if isinstance(step, Found):
+                yield step.value
+                result = None
+            else:
+                result = await self._take(step)
+
+    async def _outcome(self, step: Step) -> "Any | ApiError":
+        try:
+            return await self._take(step)
+        except ApiError as error:
+            return error
+
+    async def _take(self, step: Step) -> Any:
+        match step:
+            case Call():
+                return await self.answer(step)
+            case Pause(seconds=seconds):
+                await anyio.sleep(seconds)
+            case Work(run=run):
+                return await anyio.to_thread.run_sync(run)
+        return None
+
+
+def _resumed(steps: Steps[Any], outcome: Any) -> Callable[[], Step]:
+    if isinstance(outcome, ApiError):
+        return lambda: steps.throw(outcome)
+    return lambda: steps.send(outcome)
+
+
+def _settings(url: str, token: str | None, *, timeout: float, reason: str | None) -> dict[str, Any]:
+    base = url.rstrip("/")
+    return {
+        "base_url": base,
+        "headers": [(REASON_HEADER.encode(), " ".join(reason.split()).encode())] if reason else None,
+        "auth": _authentication(token, base) if token else None,
+        "timeout": timeout,
+        "trust_env": False,  # a proxy of the environment is not meant for one's own platform, nor is a .netrc
+    }
+
+
+def _request(call: Call[Any]) -> dict[str, Any]:
+    """Return what httpx is told. All attempts of one call have the same key."""
+    headers = dict(call.headers)
+    if call.repeatable is None and call.method == "POST":
+        headers.setdefault(KEY, str(uuid.uuid4()))
+    return {
+        "method": call.method,
+        "url": call.path,
+        "json": call.body,
+        "params": dict(call.query) or None,
+        "headers": headers,
+    }
+
+
+def _retries(call: Call[Any]) -> dict[str, Any]:
+    repeatable = call.repeatable
+    if repeatable is None:
+        repeatable = call.method in IDEMPOTENT or call.method == "POST"
+    return {
+        "retry": retry_if_exception_type(BROKEN),
+        "stop": stop_after_attempt(ATTEMPTS if repeatable else 1),
+        "wait": wait_random_exponential(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS),
+        "reraise": True,
+    }
+
+
+def _read(call: Call[A], answer: httpx.Response) -> A:
+    if not (answer.is_success or call.takes_refusals):
+        raise _error(answer)
+    return call.read(answer)
+
+
+@contextmanager
+def _told_as_one_kind(address: httpx.URL) -> Iterator[None]:
+    try:
+        yield
+    except httpx.TimeoutException:
+        raise ApiError("TIMEOUT", f"{address} did not answer in time; it may still do what was asked") from None
+    except httpx.HTTPError as error:
+        raise ApiError("UNREACHABLE", f"{address} can't be reached: {error}") from error
 
 
 def _authentication(token: str, url: str) -> httpx.Auth:

@@ -30,6 +30,7 @@ from hotswap.domain.ids import deployment_workflow_id
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment
 from hotswap.process.temporal import connect
+from hotswap.schemas.requests import CreateDeployment, RegisterVersion
 from hotswap.schemas.responses import DeploymentView
 from hotswap.settings import StorageSettings
 from hotswap.stack import control_environment
@@ -91,7 +92,11 @@ class _Demo:
     def run(self) -> tuple[dict[str, Any], list[Claim]]:
         models = self._register()
         self._say(f"deploying {FIRST}, the first version: straight to 100% after validation and warm-up")
-        first = self._until_ended(self._api.deploy(MODEL, version=FIRST, config=BRIEFLY).deployment_id)
+        first = self._until_ended(
+            self._api.deployments.start(
+                CreateDeployment(model_id=MODEL, version=FIRST, strategy_config=BRIEFLY)
+            ).deployment_id
+        )
         traffic = Traffic(self._url, self._token, MODEL, models.requests, pause=PAUSE_SECONDS)
         begun = time.time()
         traffic.start()
@@ -99,7 +104,11 @@ class _Demo:
             good, killed = self._canary_with_a_killed_worker()
             promoted_at = time.time()
             self._say(f"canary of {BROKEN}, which fails on inputs that are not among its golden requests")
-            broken = self._until_ended(self._api.deploy(MODEL, version=BROKEN, config=UNTRIED).deployment_id)
+            broken = self._until_ended(
+                self._api.deployments.start(
+                    CreateDeployment(model_id=MODEL, version=BROKEN, strategy_config=UNTRIED)
+                ).deployment_id
+            )
             time.sleep(1)
         finally:
             traffic.stop()
@@ -168,17 +177,17 @@ class _Demo:
         for version, archive in models.archives.items():
             uri = f"s3://ml-models/{MODEL}/{archive.name}"
             storage.upload(archive, uri)
-            self._api.register_model(name=MODEL, version=version, framework="ONNX", artifact_path=uri)
-            self._api.await_registration(MODEL, version)
+            self._api.models.register(RegisterVersion(name=MODEL, version=version, framework="ONNX", artifact_path=uri))
+            self._api.versions.await_registration(MODEL, version)
             self._say(f"registered {MODEL} {version} from {uri}")
         return models
 
     def _canary_with_a_killed_worker(self) -> tuple[DeploymentView, bool]:
         self._say(f"canary of {GOOD} under load; the worker is killed with -9 in the middle")
-        accepted = self._api.deploy(MODEL, version=GOOD, config=CANARY)
+        accepted = self._api.deployments.start(CreateDeployment(model_id=MODEL, version=GOOD, strategy_config=CANARY))
         killed = False
         shown = None
-        for deployment in self._api.follow(accepted.deployment_id, interval=0.2):
+        for deployment in self._api.deployments.follow(accepted.deployment_id, interval=0.2):
             if (deployment.status, deployment.traffic_percentage) != shown:
                 shown = (deployment.status, deployment.traffic_percentage)
                 self._show_progress(deployment)
@@ -191,7 +200,7 @@ class _Demo:
 
     def _until_ended(self, deployment_id: str) -> DeploymentView:
         shown = None
-        for deployment in self._api.follow(deployment_id, interval=0.2):
+        for deployment in self._api.deployments.follow(deployment_id, interval=0.2):
             if (deployment.status, deployment.traffic_percentage) != shown:
                 shown = (deployment.status, deployment.traffic_percentage)
                 self._show_progress(deployment)

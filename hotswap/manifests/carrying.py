@@ -4,11 +4,13 @@ Whatever ends it half-way (a failure, a kill), the same files lead to a plan of 
 Nothing is tried again here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
 from hotswap.client import HotSwap
 from hotswap.manifests.planning import Plan, PlannedAction, PlannedChange
+from hotswap.schemas.requests import CreateDeployment, RegisterVersion
 from hotswap.schemas.responses import RegistrationView
 
 
@@ -23,39 +25,33 @@ def carry_out(hotswap: HotSwap, plan: Plan) -> Iterator[tuple[PlannedChange, str
         changes = list(together)
         match action:
             case PlannedAction.CHANGE:
-                hotswap.change_model(model, {name: value for each in changes for name, value in each.call.items()})
+                hotswap.models.change(model, _merged(changes))
                 yield from ((each, None) for each in changes)
             case PlannedAction.MONITOR:
-                hotswap.change_monitoring(model, {name: value for each in changes for name, value in each.call.items()})
+                hotswap.monitoring.change(model, _merged(changes))
                 yield from ((each, None) for each in changes)
             case _:
                 for change in changes:
                     yield change, _do(hotswap, change)
 
 
+def _merged(changes: Sequence[PlannedChange]) -> dict[str, Any]:
+    """What is changed of one model is changed together."""
+    requests = [each.request for each in changes if isinstance(each.request, Mapping)]
+    return {name: value for request in requests for name, value in request.items()}
+
+
 def _do(hotswap: HotSwap, change: PlannedChange) -> str | None:
-    match change.action:
-        case PlannedAction.REGISTER:
-            _register(hotswap, change)
-        case PlannedAction.ALIAS if change.after is None:
-            hotswap.take_alias(change.model, change.target)
-        case PlannedAction.ALIAS:
-            hotswap.give_alias(change.model, change.target, change.after)
-        case PlannedAction.DEPLOY:
-            return hotswap.deploy(change.model, **change.call).deployment_id
-        case PlannedAction.CHANGE | PlannedAction.MONITOR:
-            raise AssertionError("those of one model are done together")
+    match change.action, change.request:
+        case PlannedAction.REGISTER, RegisterVersion() as request:
+            if isinstance(hotswap.models.register(request), RegistrationView):
+                hotswap.versions.await_registration(change.model, change.target)
+        case PlannedAction.ALIAS, _ if change.after is None:
+            hotswap.models.take_alias(change.model, change.target)
+        case PlannedAction.ALIAS, _:
+            hotswap.models.give_alias(change.model, change.target, change.after)
+        case PlannedAction.DEPLOY, CreateDeployment() as request:
+            return hotswap.deployments.start(request, idempotency_key=change.idempotency_key).deployment_id
+        case _:
+            raise AssertionError("the changes of one model are done together, and the others have a request")
     return None
-
-
-def _register(hotswap: HotSwap, change: PlannedChange) -> None:
-    body = dict(change.call)
-    seen = hotswap.register_model(
-        change.model,
-        body.pop("version"),
-        framework=body.pop("framework"),
-        artifact_path=body.pop("artifactPath"),
-        **body,
-    )
-    if isinstance(seen, RegistrationView):
-        hotswap.await_registration(change.model, change.target)

@@ -17,7 +17,7 @@ def look(hotswap: HotSwap, wanted: Sequence[Manifest]) -> Mapping[str, Actual]:
 
 def _look(hotswap: HotSwap, manifest: Manifest) -> Actual:
     try:
-        model = hotswap.model(manifest.name)
+        model = hotswap.models.get(manifest.name)
     except ApiError as error:
         if error.code == "MODEL_NOT_FOUND":
             return Actual()
@@ -25,8 +25,10 @@ def _look(hotswap: HotSwap, manifest: Manifest) -> Actual:
     deployments = [
         each
         for environment in manifest.environments
-        for each in hotswap.deployments(model=model.name, environment=environment.value, limit=NEWEST_DEPLOYMENTS).items
+        for each in hotswap.deployments.list(
+            model=model.name, environment=environment.value, limit=NEWEST_DEPLOYMENTS
+        ).items
     ]
-    versions = {each.version: each for each in hotswap.every(hotswap.versions, model.name)}
-    monitoring = hotswap.monitoring(model.name) if manifest.monitoring is not None else None
+    versions = {each.version: each for each in hotswap.every(hotswap.versions.list, model.name)}
+    monitoring = hotswap.monitoring.get(model.name) if manifest.monitoring is not None else None
     return Actual(model, versions, monitoring, deployments)

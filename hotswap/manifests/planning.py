@@ -9,14 +9,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import DeploymentKind, Environment, OnConflict
-from hotswap.manifests.schema import Manifest, Serving, Version
+from hotswap.manifests.schema import DESCRIPTION, Manifest, Serving, Version
+from hotswap.schemas.requests import CreateDeployment, RegisterVersion
 from hotswap.schemas.responses import DeploymentView, ModelView, MonitoringView, VersionView
 
-_OF_A_MODEL = ("type", "description", "owner", "team", "tags")
 _OF_A_VERSION = (
     "artifactPath",
     "framework",
@@ -25,6 +25,10 @@ _OF_A_VERSION = (
     "performanceBaseline",
     "allowsNonFinite",
 )
+
+
+Request: TypeAlias = RegisterVersion | CreateDeployment | Mapping[str, Any]
+"""A body of the API, or what is to be changed of one thing, by the fields' names in JSON."""
 
 
 class PlannedAction(StrEnum):
@@ -47,14 +51,15 @@ class Actual:
 
 @dataclass(frozen=True, slots=True)
 class PlannedChange:
-    """One thing to do: `target` is a version, a field, an alias or an environment; `call` what the API is told."""
+    """One thing to do: `target` is a version, a field, an alias or an environment; the API is told `request`."""
 
     action: PlannedAction
     model: str
     target: str
     before: Any
     after: Any
-    call: Mapping[str, Any] = field(default_factory=dict)
+    request: Request = field(default_factory=dict)
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,23 +111,19 @@ class _Model:
 
     def registrations(self) -> Iterator[PlannedChange]:
         """Of a new model what describes it goes with each: whichever is first makes the model."""
-        said = self._wanted.said()
-        described = {name: said[name] for name in _OF_A_MODEL if said.get(name) is not None}
-        given = described if self._actual.model is None else {}
-        if "idempotent" in said:
-            given = {**given, "idempotent": said["idempotent"]}
+        is_new = self._actual.model is None
         for version in self._wanted.versions:
             if version.version not in self._actual.versions:
-                body = {**given, "framework": self._wanted.framework.value, **version.said()}
+                request = self._wanted.registration(version, is_new=is_new)
                 yield PlannedChange(
-                    PlannedAction.REGISTER, self._name, version.version, None, version.artifact_path, body
+                    PlannedAction.REGISTER, self._name, version.version, None, version.artifact_path, request
                 )
 
     def metadata(self) -> Iterator[PlannedChange]:
         if self._actual.model is None:
             return
         said, so = self._wanted.said(), self._actual.model.to_json()
-        for name in _OF_A_MODEL:
+        for name in DESCRIPTION:
             if name in said and _differs(said[name], so[name]):
                 yield PlannedChange(PlannedAction.CHANGE, self._name, name, so[name], said[name], {name: said[name]})
 
@@ -158,7 +159,7 @@ class _Model:
 
     def _same(self, version: Version, there: VersionView) -> Iterator[str]:
         """A version never changes: where the file says something else of it, one of the two is wrong."""
-        said, so = {"framework": self._wanted.framework.value, **version.said()}, there.to_json()
+        said, so = self._wanted.registration(version, is_new=False).to_json(), there.to_json()
         for name in _OF_A_VERSION:
             if said.get(name) is not None and said[name] != so[name]:
                 yield (
@@ -191,18 +192,12 @@ class _Model:
             )
         if not again and (back := _taken_back(theirs, version)) is not None:
             return _Refused(f"{where}: {version} {back}; say --again if it shall go there all the same")
-        call = {
-            "version": version,
-            "environment": environment.value,
-            "strategy": serving.strategy.value if serving.strategy is not None else None,
-            "config": serving.strategy_config,
-            "resources": serving.resources,
-            "on_conflict": serving.on_conflict.value,
-            **({"accept_contract_change": True} if serving.accept_contract_change else {}),
-        }
+        request = self._wanted.deployment(environment, version=version)
         newest = theirs[0].deployment_id if theirs else None
-        call["idempotency_key"] = _key({**call, "model": self._name, "after": newest})
-        return PlannedChange(PlannedAction.DEPLOY, self._name, environment.value, so, version, call)
+        key = _key({**request.to_json(), "after": newest})
+        return PlannedChange(
+            PlannedAction.DEPLOY, self._name, environment.value, so, version, request, idempotency_key=key
+        )
 
     def _number(self, version: str) -> str | None:
         """Of an alias the number that it will have."""

@@ -1,26 +1,36 @@
 """What a manifest may hold: one kind of document, a model with its versions, aliases and where what is to serve.
 
-Fields are named as in the API, whose meaning they have; the API's own rules about their values are not said twice here.
+Fields are named as in the API, whose meaning they have. A version and what serves hold the fields of the requests that
+they become (`hotswap.schemas.requests`), and those say what is right in them: no rule and no field is written twice.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from hotswap.domain.errors import ValidationFailed
-from hotswap.domain.ids import check_alias, check_model_name, normalise_sha256
+from hotswap.domain.ids import check_alias
 from hotswap.domain.monitoring import OnDegraded
 from hotswap.domain.vocabulary import Environment, Framework, ModelType, OnConflict, Strategy
-from hotswap.schemas.fields import Flag, Number, Whole, by_domain, semantic_version, told
+from hotswap.schemas.fields import Flag, Number, Whole, by_domain, told
+from hotswap.schemas.requests import CreateDeployment, ModelName, RegisterVersion, SemVer
 
 API_VERSION = "hotswap/v1"
 
+DESCRIPTION = ("type", "description", "owner", "team", "tags")
+"""What describes a model, and is said with the version that makes it."""
+
+_OF_THE_MODEL = frozenset({*DESCRIPTION, "name", "idempotent"})
+_OF_THE_PLAN = frozenset({"modelId", "versionId", "environment", "startAt", "emergency", "reason"})
+"""Fields of a request that a version, or what serves, doesn't say by itself."""
+
+Place: TypeAlias = tuple[int | str, ...]
 
 Alias = Annotated[str, by_domain(check_alias)]
-SemVer = Annotated[str, AfterValidator(semantic_version)]
 
 
 class _Said(BaseModel):
@@ -34,26 +44,25 @@ class _Said(BaseModel):
 
 
 class Version(_Said):
+    """A version of the model. Beside these, it may have any field by which the API registers one."""
+
+    model_config = ConfigDict(extra="allow")
+
     version: SemVer
-    artifact_path: str = Field(pattern=r"^s3://[^/]+/.+")
+    artifact_path: str
     framework: Framework | None = None
     """The model's when absent."""
-    checksum: Annotated[str, by_domain(normalise_sha256)] | None = None
-    allows_non_finite: Flag | None = None
-    training_metadata: dict[str, Any] | None = None
-    performance_baseline: dict[str, Any] | None = None
-    reference_distribution: dict[str, Any] | None = None
 
 
 class Serving(_Said):
-    """What serves in one environment, and how it comes there if something else does."""
+    """What serves in one environment. Beside these, it may have any field by which the API deploys."""
+
+    model_config = ConfigDict(extra="allow")
 
     version: str
     strategy: Strategy | None = None
     strategy_config: dict[str, Any] = Field(default_factory=dict)
-    resources: dict[str, Any] | None = None
     on_conflict: OnConflict = OnConflict.REJECT
-    accept_contract_change: Flag = False
 
     @model_validator(mode="after")
     def _reads_as_a_configuration(self) -> Self:
@@ -100,7 +109,7 @@ class Manifest(_Said):
 
     api_version: Literal["hotswap/v1"]
     kind: Literal["Model"]
-    name: Annotated[str, by_domain(check_model_name)]
+    name: ModelName
     framework: Framework
     type: ModelType | None = None
     description: str | None = None
@@ -114,6 +123,24 @@ class Manifest(_Said):
     """By alias the version that is called so; null: none is."""
     environments: Mapping[Environment, Serving] = Field(default_factory=dict)
 
+    def registration(self, version: Version, *, is_new: bool) -> RegisterVersion:
+        """Return what registers a version; what describes a new model goes along, for whichever is first makes it.
+
+        Raises pydantic's ValidationError.
+        """
+        said = self.said()
+        described = {name: said[name] for name in DESCRIPTION if is_new and said.get(name) is not None}
+        if "idempotent" in said:
+            described["idempotent"] = said["idempotent"]
+        here = {"name": self.name, "framework": self.framework.value}
+        return RegisterVersion.model_validate({**described, **here, **version.said()})
+
+    def deployment(self, environment: Environment, *, version: str) -> CreateDeployment:
+        """Return what lets this version serve there. Raises pydantic's ValidationError."""
+        serving = self.environments[environment]
+        said = {**serving.said(), "onConflict": serving.on_conflict.value, "version": version}
+        return CreateDeployment.model_validate({**said, "modelId": self.name, "environment": environment.value})
+
     @model_validator(mode="after")
     def _says_nothing_twice(self) -> Self:
         numbers = [each.version for each in self.versions]
@@ -123,3 +150,46 @@ class Manifest(_Said):
             if getattr(self, name) is None:
                 raise ValueError(f"{name} can be changed, and not taken away")
         return self
+
+    @model_validator(mode="after")
+    def _becomes_requests(self) -> Self:
+        """What the API would refuse is told with its line, before anything of the plan is carried out."""
+        found: list[InitErrorDetails] = []
+        place: Place
+        for number, version in enumerate(self.versions):
+            place = ("versions", number)
+            found += _foreign(version, _OF_THE_MODEL, place)
+            found += _refused(partial(self.registration, version, is_new=number == 0), place)
+        for environment, serving in self.environments.items():
+            place = ("environments", environment.value)
+            found += _foreign(serving, _OF_THE_PLAN, place)
+            is_called = self.aliases.get(serving.version) or serving.version
+            found += _refused(partial(self.deployment, environment, version=is_called), place)
+        if found:
+            raise ValidationError.from_exception_data("Manifest", found)
+        return self
+
+
+def _foreign(part: _Said, names: frozenset[str], place: Place) -> Iterator[InitErrorDetails]:
+    """Fields of the request that are not said here."""
+    for name in sorted(names & (part.model_extra or {}).keys()):
+        problem = PydanticCustomError("extra_forbidden", "there is no such field")
+        yield InitErrorDetails(type=problem, loc=(*place, name), input=None)
+
+
+def _refused(build: Callable[[], object], place: Place) -> Iterator[InitErrorDetails]:
+    """What a request refuses, at its place in the file; what describes the model stands outside of versions."""
+    try:
+        build()
+    except ValidationError as error:
+        for problem in error.errors(include_url=False):
+            at, message = problem["loc"], {"message": told(problem)}
+            match problem["type"]:
+                case "extra_forbidden":
+                    told_as = PydanticCustomError("extra_forbidden", "{message}", message)
+                case "string_type":
+                    told_as = PydanticCustomError("string_type", "{message}", message)
+                case _:
+                    told_as = PydanticCustomError("refused", "{message}", message)
+            is_the_models = bool(at) and at[0] in _OF_THE_MODEL
+            yield InitErrorDetails(type=told_as, loc=at if is_the_models else (*place, *at), input=problem["input"])

@@ -18,7 +18,12 @@ def refusal(found: Iterable[Mapping[str, Any]], *, within: str = "") -> Validati
 
     `within` is the field that holds what was validated.
     """
-    details = [FieldProblem(_field(problem, within), _message(problem)) for problem in islice(found, MOST_DETAILS)]
+    return refused(FieldProblem(_field(problem, within), _message(problem)) for problem in found)
+
+
+def refused(problems: Iterable[FieldProblem]) -> ValidationFailed:
+    """Return one error of several problems; the first of them are in its message."""
+    details = list(islice(problems, MOST_DETAILS))
     said = "; ".join(f"{problem.field}: {problem.message}" for problem in details[:3])
     return ValidationFailed(said + ("; ..." if len(details) > 3 else ""), *details)
 

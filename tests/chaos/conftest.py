@@ -8,6 +8,7 @@ import pytest
 
 from hotswap.demo.models import TrainedModels
 from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.schemas.requests import CreateDeployment
 from tests.fixtures import work
 from tests.fixtures.ports import free_base
 from tests.fixtures.stack import Stack, hotswap, start
@@ -37,7 +38,9 @@ def served(victim: Stack, trained: TrainedModels) -> str:
     model = "served"
     for version in ("1.0.0", "2.0.0"):
         work.register(victim, trained, model, version)
-    accepted = victim.api.deploy(model, version="1.0.0", resources={"replicas": REPLICAS})
+    accepted = victim.api.deployments.start(
+        CreateDeployment(model_id=model, version="1.0.0", resources={"replicas": REPLICAS})
+    )
     first = work.ended(victim, accepted.deployment_id)
     assert first.status is DeploymentStatus.ACTIVE, first.message
     return model

@@ -22,6 +22,7 @@ from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Environment
 from hotswap.process.temporal import DATA_CONVERTER
+from hotswap.schemas.requests import CreateDeployment
 from tests.chaos.holds import Hold, hold_in, triggers
 from tests.chaos.samples import Sampler, assert_audited, assert_invariants
 from tests.fixtures import work
@@ -102,17 +103,23 @@ class Laboratory:
             assert work.ended(self.stack, deployment_id).status is S.ACTIVE
 
     def deploy(self, phase: Phase, version: str, config: dict[str, Any]) -> str:
-        return self.stack.api.deploy(
-            phase.model, version=version, environment=phase.environment, config=config, resources={"cpus": 0.05}
+        return self.stack.api.deployments.start(
+            CreateDeployment(
+                model_id=phase.model,
+                version=version,
+                environment=phase.environment,
+                strategy_config=config,
+                resources={"cpus": 0.05},
+            )
         ).deployment_id
 
     def next_version(self, phase: Phase) -> str:
         """The one that doesn't serve now."""
-        active = self.stack.api.model(phase.model).active_version
+        active = self.stack.api.models.get(phase.model).active_version
         return VERSIONS[1] if active == VERSIONS[0] else VERSIONS[0]
 
     def status(self, case: Case) -> S:
-        return self.stack.api.deployment(case.deployment_id).status
+        return self.stack.api.deployments.get(case.deployment_id).status
 
     # --- bringing every phase about -----------------------------------------------------------------------------------
 
@@ -146,10 +153,10 @@ class Laboratory:
     def end_all(self) -> None:
         """What a round that failed has left under way would be in the way of the next."""
         for phase in PHASES:
-            for left in self.stack.api.deployments(model=phase.model).items:
+            for left in self.stack.api.deployments.list(model=phase.model).items:
                 if not left.status.is_terminal:
                     with suppress(ApiError):
-                        self.stack.api.abort(left.deployment_id, reason="the round is over")
+                        self.stack.api.deployments.abort(left.deployment_id, reason="the round is over")
                     work.ended(self.stack, left.deployment_id)
 
     @contextmanager
@@ -183,7 +190,7 @@ class Laboratory:
             work.reaches(self.stack, case.deployment_id, 20)
         if case.phase is ROLLING_BACK:
             work.reaches(self.stack, case.deployment_id, 20)
-            self.stack.api.abort(case.deployment_id, reason="to be stopped while it is undone")
+            self.stack.api.deployments.abort(case.deployment_id, reason="to be stopped while it is undone")
         wait_until(lambda: case.is_in_hand, seconds=90, what=f"{case.phase.model} in hand")
         wait_until(lambda: self.status(case) is case.phase.status, what=f"{case.phase.model} is {case.phase.status}")
 
@@ -204,7 +211,7 @@ class Laboratory:
             for case in open_cases:
                 if self.status(case) is S.PROGRESSING:
                     with suppress(ApiError):
-                        self.stack.api.promote(case.deployment_id)
+                        self.stack.api.deployments.promote(case.deployment_id)
             return not open_cases
 
         wait_until(
@@ -216,7 +223,7 @@ class Laboratory:
 
     def assert_ended(self, case: Case, *, forward: bool, reason: Reason | None = None) -> None:
         """`forward`: nobody called it back, so only what was being undone is undone."""
-        seen = self.stack.api.deployment(case.deployment_id)
+        seen = self.stack.api.deployments.get(case.deployment_id)
         path = assert_audited(self.database, case.deployment_id)
         assert path[-1] is seen.status
         assert case.phase.status in path

@@ -12,6 +12,7 @@ import pytest
 from hotswap.bootstrap.layout import Layout
 from hotswap.demo.models import TrainedModels
 from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.schemas.requests import CreateDeployment
 from hotswap.stack import processes
 from tests.chaos import looking
 from tests.chaos.conftest import REPLICAS
@@ -88,11 +89,13 @@ def test_inference_outlives_the_control_loop(victim: Stack, served: str, trained
                 looking.kill_replica(victim, served)
             time.sleep(max(0.0, begun + SECONDS - time.time()))
         hotswap("start", *CONTROL_LOOP, "--data-dir", str(victim.data))
-        deployment = victim.api.deploy(
-            served,
-            version="2.0.0" if victim.api.model(served).active_version == "1.0.0" else "1.0.0",
-            config=CONFIG,
-            resources={"replicas": REPLICAS},
+        deployment = victim.api.deployments.start(
+            CreateDeployment(
+                model_id=served,
+                version="2.0.0" if victim.api.models.get(served).active_version == "1.0.0" else "1.0.0",
+                strategy_config=CONFIG,
+                resources={"replicas": REPLICAS},
+            )
         )
         last = ended(victim, deployment.deployment_id)
     assert absence.present == []

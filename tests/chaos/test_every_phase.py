@@ -90,7 +90,7 @@ def test_abort_in_every_phase(laboratory: Laboratory, way: str) -> None:
                     assert refusal.value.status == 409
                     assert case.deployment_id in str(refusal.value), "the refusal names the one that runs"
                     with suppress(ApiError) if case.phase is ROLLING_BACK else nullcontext():
-                        laboratory.stack.api.abort(case.deployment_id, reason="test")
+                        laboratory.stack.api.deployments.abort(case.deployment_id, reason="test")
         laboratory.finish(cases)
     kind = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
     if way != "signal":

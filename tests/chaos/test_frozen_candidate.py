@@ -10,6 +10,7 @@ from hotswap.demo.models import TrainedModels
 from hotswap.domain.application import application_name
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.vocabulary import Environment
+from hotswap.schemas.requests import CreateDeployment
 from tests.chaos import looking
 from tests.chaos.test_records import ANSWERING, count, database
 from tests.fixtures.patience import wait_until
@@ -25,7 +26,9 @@ def test_a_candidate_that_freezes_costs_no_answer_and_is_rolled_back(
     victim: Stack, served: str, trained: TrainedModels
 ) -> None:
     with under_load(victim, served, trained) as traffic:
-        deployment_id = victim.api.deploy(served, version="2.0.0", config=CANARY).deployment_id
+        deployment_id = victim.api.deployments.start(
+            CreateDeployment(model_id=served, version="2.0.0", strategy_config=CANARY)
+        ).deployment_id
         reaches(victim, deployment_id, 50)
         [frozen] = looking.replicas_of(victim, {application_name(Environment.PRODUCTION, served, deployment_id)})
         os.kill(frozen, signal.SIGSTOP)

@@ -19,6 +19,7 @@ from onnx import TensorProto, helper
 
 from hotswap.demo.models import TrainedModels, pack
 from hotswap.domain.lifecycle import DeploymentStatus as S
+from hotswap.schemas.requests import CreateDeployment
 from hotswap.schemas.responses import DeploymentView
 from tests.fixtures import work
 from tests.fixtures.models import save_graph
@@ -98,13 +99,15 @@ def registered(
     archives = {version: pack(tmp_path / f"{version}.tar.gz", each, GOLDEN) for version, each in graphs.items()}
     for version in graphs:
         work.register(stack, TrainedModels([], archives), model, version)
-    first = ended(stack, stack.api.deploy(model, version=STABLE).deployment_id)
+    first = ended(stack, stack.api.deployments.start(CreateDeployment(model_id=model, version=STABLE)).deployment_id)
     assert first.status is S.ACTIVE, first.message
 
 
 def rolled_out(stack: Stack, model: str, config: dict[str, Any]) -> DeploymentView:
     """The candidate's deployment, which somebody lets narrow the contract, once it has ended."""
-    accepted = stack.api.deploy(model, version=CANDIDATE, config=config, accept_contract_change=True)
+    accepted = stack.api.deployments.start(
+        CreateDeployment(model_id=model, version=CANDIDATE, strategy_config=config, accept_contract_change=True)
+    )
     return ended(stack, accepted.deployment_id)
 
 
@@ -174,7 +177,11 @@ def test_an_emergency_brings_the_fix_without_a_bake(victim: Stack, tmp_path: Pat
     registered(victim, tmp_path, "down", stable={"logarithm": True})
     with asked(victim, "down") as answers:
         wait_until(lambda: bad_ones(answers), seconds=60, what="a failure of the stable")
-        accepted = victim.api.deploy("down", version=CANDIDATE, emergency="every tenth answer is an error")
+        accepted = victim.api.deployments.start(
+            CreateDeployment(
+                model_id="down", version=CANDIDATE, emergency=True, reason="every tenth answer is an error"
+            )
+        )
         last = ended(victim, accepted.deployment_id)
         assert last.status is S.ACTIVE, last.message
         assert [step.weight for step in last.steps] == [100]
@@ -186,17 +193,19 @@ def test_an_emergency_brings_the_fix_without_a_bake(victim: Stack, tmp_path: Pat
 def test_a_busy_machine_at_full_weight_rolls_nothing_back(victim: Stack, tmp_path: Path) -> None:
     registered(victim, tmp_path, "crowded")
     with ExitStack() as until_then, asked(victim, "crowded"):
-        deployment_id = victim.api.deploy("crowded", version=CANDIDATE, config=CANARY).deployment_id
+        deployment_id = victim.api.deployments.start(
+            CreateDeployment(model_id="crowded", version=CANDIDATE, strategy_config=CANARY)
+        ).deployment_id
         reaches(victim, deployment_id, 100)
         until_then.enter_context(busy(6))
 
         def is_over() -> bool:
-            seen = victim.api.deployment(deployment_id)
+            seen = victim.api.deployments.get(deployment_id)
             return seen.status is S.PAUSED or seen.status.is_terminal
 
         wait_until(is_over, seconds=180, what="the end of the bake at 100%")
-        last = victim.api.deployment(deployment_id)
+        last = victim.api.deployments.get(deployment_id)
         if last.status is S.PAUSED:  # a person is asked, and takes it as it is
-            victim.api.promote(deployment_id)
+            victim.api.deployments.promote(deployment_id)
             last = ended(victim, deployment_id)
     assert last.status is S.ACTIVE, last.message

@@ -10,6 +10,7 @@ import pytest
 from hotswap.demo.models import TrainedModels
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.verdict import Reason
+from hotswap.schemas.requests import CreateDeployment
 from tests.fixtures.ports import free_base
 from tests.fixtures.stack import hotswap, start
 from tests.fixtures.work import ended, reaches, register, under_load
@@ -36,9 +37,16 @@ def test_a_canary_whose_cluster_loses_a_gpu_goes_back_and_the_stable_holds_all(t
         try:
             for version in ("1.0.0", "2.0.0"):
                 register(stack, trained, MODEL, version)
-            first = ended(stack, stack.api.deploy(MODEL, version="1.0.0", resources=TWO).deployment_id)
+            first = ended(
+                stack,
+                stack.api.deployments.start(
+                    CreateDeployment(model_id=MODEL, version="1.0.0", resources=TWO)
+                ).deployment_id,
+            )
             assert first.status is S.ACTIVE, first.message
-            asked = stack.api.deploy(MODEL, version="2.0.0", config=CANARY, resources=TWO)
+            asked = stack.api.deployments.start(
+                CreateDeployment(model_id=MODEL, version="2.0.0", strategy_config=CANARY, resources=TWO)
+            )
             reaches(stack, asked.deployment_id, 50)
             stack.close()
             hotswap("down", "--data-dir", str(data))
@@ -49,7 +57,7 @@ def test_a_canary_whose_cluster_loses_a_gpu_goes_back_and_the_stable_holds_all(t
             # Three replicas are wanted on two GPUs. If the candidate's finds none, it fails all that it is asked; else
             # its next step waits in vain for a second one.
             assert last.reason in {Reason.ERROR_RATE, Reason.DEADLINE_EXCEEDED}
-            assert stack.api.deployment(first.deployment_id).traffic_percentage == 100
+            assert stack.api.deployments.get(first.deployment_id).traffic_percentage == 100
             answer = stack.http.post(f"/api/v1/inference/{MODEL}", json={"features": trained.requests[0]})
             assert answer.headers["x-hotswap-version"] == "1.0.0"
             assert {each.version for each in traffic.answers if each.succeeded} <= {"1.0.0", "2.0.0"}

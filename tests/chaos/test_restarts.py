@@ -14,6 +14,7 @@ import pytest
 from hotswap.demo.models import TrainedModels
 from hotswap.demo.traffic import Traffic
 from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.schemas.requests import CreateDeployment
 from hotswap.schemas.responses import Accepted
 from tests.chaos import looking
 from tests.chaos.conftest import REPLICAS
@@ -37,8 +38,10 @@ CANARY = {
 
 def begin_canary(stack: Stack, model: str) -> Accepted:
     """Of whichever version isn't active; returns when its first weight is verified."""
-    other = {"1.0.0": "2.0.0", "2.0.0": "1.0.0"}[str(stack.api.model(model).active_version)]
-    accepted = stack.api.deploy(model, version=other, config=CANARY, resources={"replicas": REPLICAS})
+    other = {"1.0.0": "2.0.0", "2.0.0": "1.0.0"}[str(stack.api.models.get(model).active_version)]
+    accepted = stack.api.deployments.start(
+        CreateDeployment(model_id=model, version=other, strategy_config=CANARY, resources={"replicas": REPLICAS})
+    )
     reaches(stack, accepted.deployment_id, FIRST)
     return accepted
 
@@ -64,7 +67,7 @@ def goes_on_as_it_was(
     back_at = time.time()
     last = ended(stack, accepted.deployment_id)
     assert last.status is DeploymentStatus.ACTIVE, last.message
-    assert stack.api.model(model).active_version == accepted.version
+    assert stack.api.models.get(model).active_version == accepted.version
     assert not [answer for answer in traffic.answers if answer.asked_at > back_at and not answer.succeeded]
 
 

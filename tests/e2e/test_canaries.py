@@ -19,6 +19,7 @@ from hotswap.client import ApiError
 from hotswap.demo.models import BAND_WIDTH, BANDS, TrainedModels
 from hotswap.demo.traffic import CLIENTS, DemoAnswer, Traffic
 from hotswap.domain.lifecycle import DeploymentStatus as S
+from hotswap.schemas.requests import CreateDeployment
 from hotswap.schemas.responses import DeploymentView
 from tests.fixtures.patience import patient, wait_until
 from tests.fixtures.stack import Stack, hotswap, worker_to_oneself
@@ -57,7 +58,12 @@ def test_what_clients_have_asked_shows_a_broken_version_before_they_meet_it(
 
         with under_load(stack, model, trained) as traffic:
             wait_until(lambda: recorded()[0] >= 200, seconds=60, what="records to ask again")
-            broken = ended(stack, stack.api.deploy(model, version="3.0.0", config=canary).deployment_id)
+            broken = ended(
+                stack,
+                stack.api.deployments.start(
+                    CreateDeployment(model_id=model, version="3.0.0", strategy_config=canary)
+                ).deployment_id,
+            )
         assert (broken.status, broken.reason) == (S.FAILED, "BacktestFailed"), broken.message
         assert broken.validation is not None
         assert broken.validation.passed, "its golden requests show nothing of it"
@@ -83,21 +89,29 @@ def test_a_tester_finds_the_broken_version_and_nobody_else_ever_met_it(
 ) -> None:
     breaks = next(row for row in trained.requests if row[0] >= BAND_WIDTH * BANDS)
     works = next(row for row in trained.requests if row[0] < BAND_WIDTH * BANDS)
-    foreseen = stack.api.dry_run(model, version="3.0.0", config=TESTERS_FIRST)
+    foreseen = stack.api.deployments.dry_run(
+        CreateDeployment(model_id=model, version="3.0.0", strategy_config=TESTERS_FIRST)
+    )
     assert foreseen.would_be_accepted
     assert [(step.weight, step.pause is not None) for step in foreseen.steps] == [(0, True), (50, False), (100, False)]
     assert "version" in {each.path for each in foreseen.differences}
     with under_load(stack, model, trained) as traffic:
-        deployment_id = stack.api.deploy(model, version="3.0.0", config=TESTERS_FIRST).deployment_id
-        wait_until(lambda: stack.api.deployment(deployment_id).status is S.PAUSED, seconds=60, what="the pause at 0")
-        good = stack.api.infer(model, works, tester=True)
+        deployment_id = stack.api.deployments.start(
+            CreateDeployment(model_id=model, version="3.0.0", strategy_config=TESTERS_FIRST)
+        ).deployment_id
+        wait_until(
+            lambda: stack.api.deployments.get(deployment_id).status is S.PAUSED, seconds=60, what="the pause at 0"
+        )
+        good = stack.api.inference.infer(model, works, tester=True)
         assert good.version == "3.0.0"
         with pytest.raises(ApiError) as found:
-            stack.api.infer(model, breaks, tester=True)
+            stack.api.inference.infer(model, breaks, tester=True)
         assert found.value.code == "INFERENCE_ERROR"
-        stack.api.abort(deployment_id, reason="a tester found it broken")
+        stack.api.deployments.abort(deployment_id, reason="a tester found it broken")
         last = ended(stack, deployment_id)
-        assert stack.api.infer(model, breaks, tester=True).version == "1.0.0", "there is no candidate any more"
+        assert stack.api.inference.infer(model, breaks, tester=True).version == "1.0.0", (
+            "there is no candidate any more"
+        )
     assert (last.status, last.reason, last.analysis) == (S.CANCELLED, "Aborted", [])
     assert {answer.version for answer in traffic.answers} == {"1.0.0"}
     assert all(answer.succeeded for answer in traffic.answers)
@@ -122,14 +136,14 @@ def test_deploy_waits_and_says_how_it_ended(stack: Stack, model: str, trained: T
         assert promoted[-1]["status"] == "Active"
         assert {0, 30, 100} <= {seen["trafficPercentage"] for seen in promoted}
 
-        tried = stack.api.deployment(promoted[-1]["deploymentId"]).backtest
+        tried = stack.api.deployments.get(promoted[-1]["deploymentId"]).backtest
         assert tried is not None
         assert (tried.refusals.hits, tried.failures.hits) == (0, 0)
         assert [timing.at_once for timing in tried.timings] == [1, 8]
 
         undone = hotswap("rollback", promoted[-1]["deploymentId"], "--wait", data=stack.data)
         assert "Active" in undone.stdout.splitlines()[-1]
-    assert stack.api.model(model).active_version == "1.0.0"
+    assert stack.api.models.get(model).active_version == "1.0.0"
     parts = hotswap("env", data=stack.data).stdout
     assert all(name in parts for name in ("envoy", "worker", stack.url))
     assert not [each for each in traffic.answers if not each.succeeded]
@@ -158,7 +172,7 @@ def rolled_back(stack: Stack, model: str, trained: TrainedModels) -> Seen:
     assert "RolledBack" in last
     shown = json.loads(hotswap("get", identifier, "--json", data=stack.data).stdout)
     assert (shown["status"], shown["reason"]) == ("RolledBack", "ErrorRateIncreased")
-    return stack.api.deployment(identifier), traffic.answers
+    return stack.api.deployments.get(identifier), traffic.answers
 
 
 def test_it_is_rolled_back_for_its_errors_and_no_client_saw_one(rolled_back: Seen) -> None:
@@ -215,16 +229,18 @@ def test_a_canary_goes_as_people_say(stack: Stack, model: str, trained: TrainedM
         hotswap(words[0], deployment_id, *words[1:], data=stack.data)
 
     def is_now(status: S) -> None:
-        wait_until(lambda: stack.api.deployment(deployment_id).status is status, seconds=60, what=f"{status}")
+        wait_until(lambda: stack.api.deployments.get(deployment_id).status is status, seconds=60, what=f"{status}")
 
     with worker_to_oneself(stack), under_load(stack, model, trained) as traffic:
-        deployment_id = stack.api.deploy(model, version="2.0.0", config={**BAKE, "steps": STEPS}).deployment_id
+        deployment_id = stack.api.deployments.start(
+            CreateDeployment(model_id=model, version="2.0.0", strategy_config={**BAKE, "steps": STEPS})
+        ).deployment_id
         is_now(S.PAUSED)
-        seen = stack.api.deployment(deployment_id)
+        seen = stack.api.deployments.get(deployment_id)
         assert (seen.traffic_percentage, seen.current_step) == (20, 1)
         assert "waits for an approval" in (seen.message or "")
         with pytest.raises(ApiError, match="approve or reject the step"):
-            stack.api.promote(deployment_id)
+            stack.api.deployments.promote(deployment_id)
         say("approve", "--step", "1", "--reason", "looks good")
         reaches(stack, deployment_id, 60)
         is_now(S.PROGRESSING)
@@ -232,7 +248,7 @@ def test_a_canary_goes_as_people_say(stack: Stack, model: str, trained: TrainedM
         is_now(S.PAUSED)
         say("resume")
         is_now(S.PROGRESSING)
-        wait_until(lambda: stack.api.deployment(deployment_id).bake_ends_at is not None, what="the bake")
+        wait_until(lambda: stack.api.deployments.get(deployment_id).bake_ends_at is not None, what="the bake")
         say("goto", "3")
         reaches(stack, deployment_id, 100)
         last = ended(stack, deployment_id)

@@ -12,6 +12,7 @@ from scipy.stats import binom
 from hotswap.client import ApiError
 from hotswap.demo.models import TrainedModels
 from hotswap.domain.lifecycle import DeploymentStatus as S
+from hotswap.schemas.requests import CreateDeployment
 from hotswap.schemas.responses import DeploymentView
 from tests.fixtures.patience import patient, wait_until
 from tests.fixtures.stack import Stack, worker_to_oneself
@@ -30,7 +31,10 @@ def scarce(stack: Stack, register: Callable[[str, str], None]) -> Stack:
     """The stack, where the first version serves by two of its three GPUs."""
     for version in ("1.0.0", "2.0.0"):
         register(MODEL, version)
-    first = ended(stack, stack.api.deploy(MODEL, version="1.0.0", resources=TWO).deployment_id)
+    first = ended(
+        stack,
+        stack.api.deployments.start(CreateDeployment(model_id=MODEL, version="1.0.0", resources=TWO)).deployment_id,
+    )
     assert first.status is S.ACTIVE, first.message
     return stack
 
@@ -52,7 +56,7 @@ def replicas(stack: Stack) -> dict[str, int]:
         for name, found in applications.items()
         if found["status"] != "DELETING"
     }
-    asked = stack.api.deployments(model=MODEL).items
+    asked = stack.api.deployments.list(model=MODEL).items
     return {
         each.version: running[short]
         for each in asked
@@ -62,13 +66,15 @@ def replicas(stack: Stack) -> dict[str, int]:
 
 def serving(stack: Stack) -> DeploymentView:
     """Whichever version it is: each of these tests can be run by itself."""
-    [found] = [each for each in stack.api.deployments(model=MODEL).items if each.traffic_percentage == 100]
+    [found] = [each for each in stack.api.deployments.list(model=MODEL).items if each.traffic_percentage == 100]
     return found
 
 
 def test_two_get_past_two_on_three_gpus_and_no_answer_is_lost(scarce: Stack, trained: TrainedModels) -> None:
     with under_load(scarce, MODEL, trained) as traffic:
-        asked = scarce.api.deploy(MODEL, version="2.0.0", config=QUICK, resources=TWO)
+        asked = scarce.api.deployments.start(
+            CreateDeployment(model_id=MODEL, version="2.0.0", strategy_config=QUICK, resources=TWO)
+        )
         last = ended(scarce, asked.deployment_id)
     assert last.status is S.ACTIVE, last.message
     assert not [answer for answer in traffic.answers if not answer.succeeded]
@@ -79,9 +85,9 @@ def test_two_get_past_two_on_three_gpus_and_no_answer_is_lost(scarce: Stack, tra
 def test_what_has_no_room_is_refused_with_the_sum(scarce: Stack, register: Callable[[str, str], None]) -> None:
     register("other", "1.0.0")
     with pytest.raises(ApiError, match=r"4 x 1 GPU can never fit: the whole cluster has 3 GPUs"):
-        scarce.api.deploy("other", resources={"replicas": 4, "gpus": 1})
+        scarce.api.deployments.start(CreateDeployment(model_id="other", resources={"replicas": 4, "gpus": 1}))
     with pytest.raises(ApiError) as refused:
-        scarce.api.deploy("other", resources={"replicas": 2, "gpus": 1})
+        scarce.api.deployments.start(CreateDeployment(model_id="other", resources={"replicas": 2, "gpus": 1}))
     assert refused.value.code == "INSUFFICIENT_CAPACITY"
     assert f"Production-{MODEL}-" in str(refused.value)
 
@@ -89,16 +95,18 @@ def test_what_has_no_room_is_refused_with_the_sum(scarce: Stack, register: Calla
 def test_an_abort_sheds_what_the_stable_can_not_hold_until_it_can(scarce: Stack, trained: TrainedModels) -> None:
     stable = serving(scarce).version
     candidate = "1.0.0" if stable == "2.0.0" else "2.0.0"
-    asked = scarce.api.deploy(MODEL, version=candidate, config=LONG, resources=TWO)  # what was kept warm makes room
+    asked = scarce.api.deployments.start(
+        CreateDeployment(model_id=MODEL, version=candidate, strategy_config=LONG, resources=TWO)
+    )  # what was kept warm makes room
     with worker_to_oneself(scarce), under_load(scarce, MODEL, trained) as traffic:
         reaches(scarce, asked.deployment_id, 50)
         wait_until(lambda: len(traffic.answers) > 200, what="some answers")
-        scarce.api.promote(asked.deployment_id)
+        scarce.api.deployments.promote(asked.deployment_id)
         reaches(scarce, asked.deployment_id, 100)
         assert not [answer for answer in traffic.answers if not answer.succeeded]
         assert replicas(scarce) == {candidate: 2, stable: 1}
         aborted_at = time.time()
-        scarce.api.abort(asked.deployment_id, reason="the test")
+        scarce.api.deployments.abort(asked.deployment_id, reason="the test")
         shed = first_refusal(scarce, trained)
         last = ended(scarce, asked.deployment_id)
         over_at = time.time()
@@ -127,9 +135,9 @@ def first_refusal(stack: Stack, trained: TrainedModels) -> httpx.Response:
 
 def test_what_serves_is_scaled(scarce: Stack) -> None:
     stable = serving(scarce)
-    scarce.api.scale(stable.deployment_id, 3, reason="the test")
+    scarce.api.deployments.scale(stable.deployment_id, 3, reason="the test")
     wait_until(lambda: replicas(scarce) == {stable.version: 3}, what="three replicas")
     with pytest.raises(ApiError, match="4 x 1 GPU can never fit"):
-        scarce.api.scale(stable.deployment_id, 4)
-    scarce.api.scale(stable.deployment_id, 1)
+        scarce.api.deployments.scale(stable.deployment_id, 4)
+    scarce.api.deployments.scale(stable.deployment_id, 1)
     wait_until(lambda: replicas(scarce) == {stable.version: 1}, what="one replica")

@@ -14,6 +14,7 @@ from hotswap.demo.models import TrainedModels
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.monitoring import AlertKind
 from hotswap.domain.vocabulary import DeploymentKind
+from hotswap.schemas.requests import CreateDeployment
 from hotswap.schemas.responses import AlertView
 from tests.fixtures.gate import Gate
 from tests.fixtures.outcomes import asked_and_told
@@ -48,10 +49,15 @@ def serving(
     """2.0.0 in place of 1.0.0, asked and told of all the time: its deployment, and what changes the world."""
     for version in ("1.0.0", "2.0.0"):
         register(model, version)
-    first = ended(stack, stack.api.deploy(model, version="1.0.0").deployment_id)
+    first = ended(stack, stack.api.deployments.start(CreateDeployment(model_id=model, version="1.0.0")).deployment_id)
     assert first.status is S.ACTIVE, first.message
     with asked_and_told(stack, model, trained.requests) as changed:
-        second = ended(stack, stack.api.deploy(model, version="2.0.0", config=CANARY).deployment_id)
+        second = ended(
+            stack,
+            stack.api.deployments.start(
+                CreateDeployment(model_id=model, version="2.0.0", strategy_config=CANARY)
+            ).deployment_id,
+        )
         assert second.status is S.ACTIVE, second.message
         yield second.deployment_id, changed
 
@@ -60,7 +66,7 @@ def alert_of(stack: Stack, model: str) -> AlertView:
     """The one that is open, once there is one."""
 
     def opened() -> list[AlertView]:
-        return list(stack.api.alerts(model=model, is_open=True).items)
+        return list(stack.api.monitoring.alerts(model=model, is_open=True).items)
 
     wait_until(lambda: bool(opened()), seconds=NOTICED_WITHIN, what="an alert")
     (only,) = opened()
@@ -76,7 +82,7 @@ def test_a_drop_in_accuracy_is_handled_as_the_runbook_says(
 ) -> None:
     shell, model = Shell(stack, tmp_path), "ageing"
     with serving(stack, register, trained, model) as (deployment_id, changed):
-        model_id = stack.api.model(model).model_id
+        model_id = stack.api.models.get(model).model_id
         assert shell.type(DETECT.replace("model-123", model_id))["accuracy"] > 0.9
         changed.set()
         noticed = alert_of(stack, model)
@@ -108,9 +114,15 @@ def test_a_policy_takes_it_back_by_itself(
         changed.set()
         noticed = alert_of(stack, model)
         assert noticed.rolls_back
-        wait_until(lambda: stack.api.model(model).active_version == "1.0.0", seconds=150, what="the version before")
-    (over,) = stack.api.alerts(model=model).items
+        wait_until(
+            lambda: stack.api.models.get(model).active_version == "1.0.0", seconds=150, what="the version before"
+        )
+    (over,) = stack.api.monitoring.alerts(model=model).items
     assert over.rollback_id is not None
-    went = stack.api.deployment(over.rollback_id)
+    went = stack.api.deployments.get(over.rollback_id)
     assert (went.kind, went.initiated_by) == (DeploymentKind.ROLLBACK, "monitor")
-    wait_until(lambda: not stack.api.alerts(model=model, is_open=True).items, seconds=150, what="the end of the alert")
+    wait_until(
+        lambda: not stack.api.monitoring.alerts(model=model, is_open=True).items,
+        seconds=150,
+        what="the end of the alert",
+    )

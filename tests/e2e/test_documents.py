@@ -20,6 +20,7 @@ from skl2onnx import to_onnx
 from sklearn.linear_model import LogisticRegression
 
 from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.schemas.requests import CreateDeployment, RegisterVersion
 from tests.fixtures import mc
 from tests.fixtures.documents import ROOT, ShellBlock, documents, shell_blocks
 from tests.fixtures.patience import patient, wait_until
@@ -86,8 +87,8 @@ def test_what_a_document_types_works(
         assert shutil.which(needed), f"the documents type `{needed}`: apt-get install curl jq"
     if path.name == "README.md":
         run(blocks, stack=stack, place=place)
-        assert stack.api.model(MODEL).active_version == "2.0.0"
-        assert stack.api.infer(MODEL, [0.1, 0.2]).version == "2.0.0"
+        assert stack.api.models.get(MODEL).active_version == "2.0.0"
+        assert stack.api.inference.infer(MODEL, [0.1, 0.2]).version == "2.0.0"
         return
     as_the_readme_leaves_it(stack, place)
     run(blocks, stack=stack, place=place)
@@ -96,16 +97,16 @@ def test_what_a_document_types_works(
 
 def as_the_readme_leaves_it(stack: Stack, place: Path) -> None:
     """Also where this document is tested alone: 2.0.0 serves, 2.1.0 is registered."""
-    if any(model.name == MODEL and model.active_version for model in stack.api.models(limit=200).items):
+    if any(model.name == MODEL and model.active_version for model in stack.api.models.list(limit=200).items):
         return
     uri = f"s3://ml-models/{MODEL}/{ARCHIVE}"
     stack.storage.upload(place / ARCHIVE, uri)
     for version in ("2.0.0", "2.1.0"):
-        stack.api.register_model(MODEL, version, framework="ONNX", artifact_path=uri)
-        stack.api.await_registration(MODEL, version)
-    first = ended(stack, stack.api.deploy(MODEL, version="2.0.0").deployment_id)
+        stack.api.models.register(RegisterVersion(name=MODEL, version=version, framework="ONNX", artifact_path=uri))
+        stack.api.versions.await_registration(MODEL, version)
+    first = ended(stack, stack.api.deployments.start(CreateDeployment(model_id=MODEL, version="2.0.0")).deployment_id)
     assert first.status is DeploymentStatus.ACTIVE, first.message
 
 
 def under_way(stack: Stack) -> bool:
-    return any(not each.status.is_terminal for each in stack.api.deployments(model=MODEL).items)
+    return any(not each.status.is_terminal for each in stack.api.deployments.list(model=MODEL).items)

@@ -27,6 +27,7 @@ from hotswap.client import ApiError
 from hotswap.demo.models import TrainedModels
 from hotswap.demo.traffic import DemoAnswer
 from hotswap.domain.lifecycle import DeploymentStatus as S
+from hotswap.schemas.requests import CreateDeployment, RegisterVersion
 from hotswap.schemas.responses import DeploymentView, RegistrationStatus, RegistrationView
 from tests.fixtures.patience import patient, wait_until
 from tests.fixtures.stack import Stack, worker_to_oneself
@@ -45,7 +46,9 @@ def served(stack: Stack, register: Register) -> str:
     """A model whose first version serves and whose second is registered."""
     for version in ("1.0.0", "2.0.0"):
         register("served", version)
-    first = ended(stack, stack.api.deploy("served", version="1.0.0").deployment_id)
+    first = ended(
+        stack, stack.api.deployments.start(CreateDeployment(model_id="served", version="1.0.0")).deployment_id
+    )
     assert first.status is S.ACTIVE, first.message
     return "served"
 
@@ -70,7 +73,7 @@ def refusal(stack: Stack, **fields: Any) -> tuple[str | None, list[str]]:
         return error["code"], [detail["field"] for detail in error["details"]]
 
     def failed() -> RegistrationView | None:
-        seen = stack.api.registration("bad", "1.0.0")
+        seen = stack.api.versions.registration("bad", "1.0.0")
         return seen if seen.status is RegistrationStatus.FAILED else None
 
     seen = wait_until(failed, seconds=60, what="the end of a registration that is refused")
@@ -126,7 +129,7 @@ def test_a_version_is_registered_once(stack: Stack, register: Register) -> None:
     with pytest.raises(ApiError) as refusal:
         register("once", "1.0.0")
     assert refusal.value.status == 409
-    version = stack.api.version("once", "1.0.0")
+    version = stack.api.versions.get("once", "1.0.0")
     assert version.input_schema["minItems"] == 30
     assert len(version.checksum) == 64
 
@@ -163,9 +166,11 @@ def test_models_of_other_frameworks_are_served_also_in_batches(stack: Stack, tmp
                 archive.add(tmp_path / name, f"model/{name}")
         uri = f"s3://ml-models/{model}/1.0.0.tar.gz"
         stack.storage.upload(tmp_path / "archive", uri)
-        stack.api.register_model(name=model, version="1.0.0", framework=framework, artifact_path=uri)
-        stack.api.await_registration(model, "1.0.0")
-        started[model] = stack.api.deploy(model, version="1.0.0", resources=resources).deployment_id
+        stack.api.models.register(RegisterVersion(name=model, version="1.0.0", framework=framework, artifact_path=uri))
+        stack.api.versions.await_registration(model, "1.0.0")
+        started[model] = stack.api.deployments.start(
+            CreateDeployment(model_id=model, version="1.0.0", resources=resources)
+        ).deployment_id
     for deployment_id in started.values():
         last = ended(stack, deployment_id)
         assert last.status is S.ACTIVE, last.message
@@ -251,9 +256,9 @@ def test_two_deployments_at_once_are_refused_and_an_abort_by_the_temporal_cli_en
     stack: Stack, served: str, trained: TrainedModels
 ) -> None:
     with under_load(stack, served, trained) as traffic:
-        first = stack.api.deploy(served, version="2.0.0", config=LONG)
+        first = stack.api.deployments.start(CreateDeployment(model_id=served, version="2.0.0", strategy_config=LONG))
         with pytest.raises(ApiError) as refusal:
-            stack.api.deploy(served, version="2.0.0", config=LONG)
+            stack.api.deployments.start(CreateDeployment(model_id=served, version="2.0.0", strategy_config=LONG))
         assert refusal.value.status == 409
         assert first.deployment_id in str(refusal.value)
         reaches(stack, first.deployment_id, 20)
@@ -266,7 +271,9 @@ def test_two_deployments_at_once_are_refused_and_an_abort_by_the_temporal_cli_en
 
 def test_a_malformed_abort_by_the_temporal_cli_aborts_too(stack: Stack, served: str, trained: TrainedModels) -> None:
     with under_load(stack, served, trained):
-        deployment = stack.api.deploy(served, version="2.0.0", config=LONG)
+        deployment = stack.api.deployments.start(
+            CreateDeployment(model_id=served, version="2.0.0", strategy_config=LONG)
+        )
         reaches(stack, deployment.deployment_id, 20)
         abort_by_temporal(stack, served, given='"not an object"')
         last = ended(stack, deployment.deployment_id)
@@ -295,11 +302,13 @@ class Promoted:
 @pytest.fixture(scope="module")
 def promoted(stack: Stack, served: str, trained: TrainedModels) -> Promoted:
     with worker_to_oneself(stack), under_load(stack, served, trained) as traffic:
-        deployment = stack.api.deploy(served, version="2.0.0", config=SHORT)
+        deployment = stack.api.deployments.start(
+            CreateDeployment(model_id=served, version="2.0.0", strategy_config=SHORT)
+        )
         reaches(stack, deployment.deployment_id, 30)
         os.kill(stack.pid("worker"), signal.SIGKILL)
         last = ended(stack, deployment.deployment_id)
-    return Promoted(last, stack.api.model(served).active_version, traffic.answers)
+    return Promoted(last, stack.api.models.get(served).active_version, traffic.answers)
 
 
 def test_a_killed_worker_costs_a_rollout_nothing(promoted: Promoted) -> None:
@@ -312,10 +321,10 @@ def test_rollback_after_the_end_goes_to_the_warm_version(
     stack: Stack, served: str, promoted: Promoted, trained: TrainedModels
 ) -> None:
     with under_load(stack, served, trained) as traffic:
-        answer = stack.api.rollback(promoted.last.deployment_id, reason="test")
+        answer = stack.api.deployments.rollback(promoted.last.deployment_id, reason="test")
         assert answer.deployment_id != promoted.last.deployment_id
         last = ended(stack, answer.deployment_id)
         time.sleep(0.3)
     assert (last.status, last.version) == (S.ACTIVE, "1.0.0")
-    assert stack.api.model(served).active_version == "1.0.0"
+    assert stack.api.models.get(served).active_version == "1.0.0"
     assert not [each for each in traffic.answers if not each.succeeded]

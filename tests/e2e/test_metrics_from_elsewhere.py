@@ -13,6 +13,7 @@ import pytest
 
 from hotswap.demo.models import TrainedModels
 from hotswap.domain.lifecycle import DeploymentStatus as S
+from hotswap.schemas.requests import CreateDeployment
 from hotswap.schemas.responses import DeploymentView
 from hotswap.schemas.responses.verdicts import MetricView
 from tests.fixtures import dashboards, work
@@ -40,7 +41,7 @@ def asked(stack: Stack, register: Callable[[str, str], None], trained: TrainedMo
     register(MODEL, "1.0.0")
     register(MODEL, "3.0.0")
     work.register(stack, trained, MODEL, "2.0.0", referenceDistribution={"0": first_feature})
-    first = ended(stack, stack.api.deploy(MODEL, version="1.0.0").deployment_id)
+    first = ended(stack, stack.api.deployments.start(CreateDeployment(model_id=MODEL, version="1.0.0")).deployment_id)
     assert first.status is S.ACTIVE, first.message
     with under_load(stack, MODEL, trained):
         yield stack
@@ -63,7 +64,9 @@ def prometheus(stack: Stack, listeners: Listeners, tmp_path_factory: pytest.Temp
 
 def canary(stack: Stack, version: str, *metrics: dict[str, Any]) -> str:
     config = {"canaryPercentage": 50, "monitoringDuration": "PT60S", "analysis": {"metrics": metrics}, **work.UNTRIED}
-    return stack.api.deploy(MODEL, version=version, config=config).deployment_id
+    return stack.api.deployments.start(
+        CreateDeployment(model_id=MODEL, version=version, strategy_config=config)
+    ).deployment_id
 
 
 def judged(deployment: DeploymentView, name: str) -> MetricView | None:
@@ -157,7 +160,7 @@ def test_a_trace_goes_from_the_request_through_temporal_to_the_activity(
     assert "StartWorkflow:Registration" in way
     assert way[-1] == "POST /api/v1/models"
     assert at.parent_id == caller
-    assert asked.api.audit(trace_id=trace).items  # under the same id
+    assert asked.api.audit.list(trace_id=trace).items  # under the same id
 
 
 def test_a_webhook_that_says_no_rolls_back_and_its_reason_is_told(asked: Stack, gate: Gate) -> None:
@@ -165,7 +168,7 @@ def test_a_webhook_that_says_no_rolls_back_and_its_reason_is_told(asked: Stack, 
     deployment_id = canary(asked, "2.0.0", {"name": "fair", "source": "webhook", "webhook": "gate", "interval": "PT1S"})
 
     def passes() -> bool:
-        seen = judged(asked.api.deployment(deployment_id), "fair")
+        seen = judged(asked.api.deployments.get(deployment_id), "fair")
         return seen is not None and seen.outcome == "Pass" and "as fair as before" in seen.message
 
     wait_until(passes, what="the webhook's yes")

@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from hotswap.demo.models import GOLDEN, TrainedModels, export, pack
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.vocabulary import InferenceStatus
+from hotswap.schemas.requests import CreateDeployment
 from hotswap.schemas.responses import AsyncInferenceView, PredictionView
 from tests.fixtures import work
 from tests.fixtures.outcomes import asked_and_told
@@ -56,10 +57,15 @@ def test_a_candidate_that_is_wrong_more_often_is_rolled_back(
 ) -> None:
     register(MODEL, "1.0.0")
     work.register(stack, mistaken, MODEL, "2.0.0")
-    first = ended(stack, stack.api.deploy(MODEL, version="1.0.0").deployment_id)
+    first = ended(stack, stack.api.deployments.start(CreateDeployment(model_id=MODEL, version="1.0.0")).deployment_id)
     assert first.status is S.ACTIVE, first.message
     with asked_and_told(stack, MODEL, mistaken.requests):
-        last = ended(stack, stack.api.deploy(MODEL, version="2.0.0", config=CANARY).deployment_id)
+        last = ended(
+            stack,
+            stack.api.deployments.start(
+                CreateDeployment(model_id=MODEL, version="2.0.0", strategy_config=CANARY)
+            ).deployment_id,
+        )
     assert (last.status, last.reason) == (S.ROLLED_BACK, "AccuracyDropped"), last.message
     accuracy = {version: correct / labels for version, labels, correct in _counted(stack)}
     assert accuracy["1.0.0"] > 0.9
@@ -69,13 +75,18 @@ def test_a_candidate_that_is_wrong_more_often_is_rolled_back(
 @pytest.fixture(scope="module")
 def labelled(stack: Stack, register: Callable[[str, str], None]) -> str:
     register("labelled", "1.0.0")
-    assert ended(stack, stack.api.deploy("labelled", version="1.0.0").deployment_id).status is S.ACTIVE
+    assert (
+        ended(
+            stack, stack.api.deployments.start(CreateDeployment(model_id="labelled", version="1.0.0")).deployment_id
+        ).status
+        is S.ACTIVE
+    )
     return "labelled"
 
 
 @pytest.mark.usefixtures("labelled")
 def test_a_label_reported_by_hand_is_counted(stack: Stack, trained: TrainedModels) -> None:
-    answer = stack.api.infer("labelled", trained.requests[0])
+    answer = stack.api.inference.infer("labelled", trained.requests[0])
     said = hotswap("outcome", answer.request_id, json.dumps(answer.prediction), "--json", data=stack.data)
     assert json.loads(said.stdout) == {"accepted": 1}
     wait_until(lambda: _counted(stack, "labelled") == [("1.0.0", 1, 1)], what="the outcome to be counted")
@@ -85,13 +96,13 @@ def test_what_was_accepted_is_answered_once_though_its_worker_is_killed(
     stack: Stack, labelled: str, trained: TrainedModels
 ) -> None:
     rows = trained.requests[:60]
-    expected = [each["prediction"] for each in stack.api.infer_batch(labelled, rows).predictions]
+    expected = [each["prediction"] for each in stack.api.inference.infer_batch(labelled, rows).predictions]
 
     def hand_in(some: Sequence[list[float]]) -> list[str]:
-        return [stack.api.infer_later(labelled, features=row).request_id for row in some]
+        return [stack.api.inference.infer_later(labelled, features=row).request_id for row in some]
 
     def answers() -> list[AsyncInferenceView]:
-        return [stack.api.inference_status(request_id) for request_id in accepted]
+        return [stack.api.inference.status(request_id) for request_id in accepted]
 
     with worker_to_oneself(stack):
         accepted = hand_in(rows[:40])

@@ -11,6 +11,7 @@ from psycopg import sql
 from temporalio.client import Client
 
 from hotswap.client import ApiError, HotSwap
+from hotswap.schemas.requests import CreateToken
 from tests.fixtures.stack import Stack, hotswap
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -21,11 +22,11 @@ SHOWN = {"token", "s3_access_key", "s3_secret_key"}
 
 def test_a_stacks_secrets_are_in_its_files_and_processes_and_nowhere_else(stack: Stack) -> None:
     """Whatever the tests before have done to it is searched as well."""
-    made = stack.api.create_token("leaky", "Viewer").token
+    made = stack.api.tokens.create(CreateToken(name="leaky", roles=["Viewer"])).token
     for token, is_good in ((made, True), (f"{made}x", False), (f"{stack.token}x", False)):
         with HotSwap(stack.url, token) as caller, contextlib.nullcontext() if is_good else pytest.raises(ApiError):
             caller.models()
-    stack.api.revoke_token("leaky")
+    stack.api.tokens.revoke("leaky")
 
     files = {file.name: file.read_text().strip() for file in (stack.data / "secrets").iterdir()}
     private = [key["d"] for key in json.loads(files.pop("signing_key.json"))["keys"]]

@@ -81,7 +81,7 @@ async def test_https_is_answered_beside_plain_http(edge: Edge) -> None:
 async def test_the_client_trusts_an_authority_by_its_file(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
     def asked() -> dict[str, object]:
         with HotSwap(f"https://127.0.0.1:{edge.tls_port}") as client:
-            return client.readiness()
+            return client.health.ready()
 
     with pytest.raises(ApiError, match="CERTIFICATE_VERIFY_FAILED"):
         await asyncio.to_thread(asked)

@@ -22,6 +22,7 @@ import pytest
 from hotswap.demo.models import TrainedModels
 from hotswap.demo.run import MODEL as DEMOS_MODEL
 from hotswap.domain.lifecycle import DeploymentStatus as S
+from hotswap.schemas.requests import CreateDeployment
 from tests.fixtures import mc
 from tests.fixtures.patience import patient, wait_until
 from tests.fixtures.ports import free_base
@@ -115,17 +116,17 @@ ROLL_BACK = "curl -X POST http://localhost:5000/api/v1/deployments/{deployment-i
 def serve_first(stack: Stack, trained: TrainedModels) -> str:
     """What the runbook finds: version 1.0.0 in production. Returns the model's id."""
     register(stack, trained, MODEL, "1.0.0")
-    first = ended(stack, stack.api.deploy(MODEL, version="1.0.0").deployment_id)
+    first = ended(stack, stack.api.deployments.start(CreateDeployment(model_id=MODEL, version="1.0.0")).deployment_id)
     assert first.status is S.ACTIVE, first.message
-    return stack.api.model(MODEL).model_id
+    return stack.api.models.get(MODEL).model_id
 
 
 def has_traffic(stack: Stack, deployment_id: str) -> None:
     """Starting replicas beside others takes as long as it takes; an end before any traffic says why."""
-    seen = [stack.api.deployment(deployment_id)]
+    seen = [stack.api.deployments.get(deployment_id)]
 
     def begun() -> bool:
-        seen.append(stack.api.deployment(deployment_id))
+        seen.append(stack.api.deployments.get(deployment_id))
         return seen[-1].traffic_percentage >= 10 or seen[-1].status.is_terminal
 
     wait_until(begun, seconds=150, what="the first weight")
@@ -148,7 +149,7 @@ def test_the_runbook_holds_as_it_stands(own: Own, trained: TrainedModels, tmp_pa
         shell.type(UPLOAD)
         registered = shell.type(REGISTER.replace("TensorFlow", "ONNX"))
         assert (registered["model"], registered["version"]) == (MODEL, "2.0.0")
-        stack.api.await_registration(MODEL, "2.0.0")
+        stack.api.versions.await_registration(MODEL, "2.0.0")
 
         rolled_back = deploy(shell, model_id)
         has_traffic(stack, rolled_back)
@@ -157,7 +158,7 @@ def test_the_runbook_holds_as_it_stands(own: Own, trained: TrainedModels, tmp_pa
         assert answer["deploymentId"] == rolled_back, "under way, it is this one that goes back"
         last = ended(stack, rolled_back)
         assert (last.status, last.traffic_percentage) == (S.ROLLED_BACK, 0)
-        assert stack.api.model(MODEL).active_version == "1.0.0"
+        assert stack.api.models.get(MODEL).active_version == "1.0.0"
 
         promoted = deploy(shell, model_id)
         last = ended(stack, promoted)
@@ -166,7 +167,7 @@ def test_the_runbook_holds_as_it_stands(own: Own, trained: TrainedModels, tmp_pa
     assert traffic.answers
     assert not [answer for answer in traffic.answers if not answer.succeeded], "no client noticed what was typed"
     assert [step.weight for step in last.steps] == [10, 25, 40, 55, 70, 85, 100]
-    assert stack.api.model(MODEL).active_version == "2.0.0"
+    assert stack.api.models.get(MODEL).active_version == "2.0.0"
 
 
 # --- stopped, started again and killed --------------------------------------------------------------------------------
@@ -194,7 +195,7 @@ def answers(stack: Stack, trained: TrainedModels) -> bool:
 
 
 def deployments(stack: Stack) -> list[tuple[str, S]]:
-    return [(each.version, each.status) for each in stack.api.deployments(model=DEMOS_MODEL).items]
+    return [(each.version, each.status) for each in stack.api.deployments.list(model=DEMOS_MODEL).items]
 
 
 def test_a_second_start_serves_again_and_a_stop_leaves_nothing(own: Own, trained: TrainedModels) -> None:
@@ -205,7 +206,7 @@ def test_a_second_start_serves_again_and_a_stop_leaves_nothing(own: Own, trained
 
     second = start(own.data, own.port_base, SETTINGS)
     wait_until(lambda: answers(second, trained), what="an answer after the second start")
-    assert second.api.model(DEMOS_MODEL).active_version == own.summary["promoted"]
+    assert second.api.models.get(DEMOS_MODEL).active_version == own.summary["promoted"]
     assert deployments(second) == before
     second.close()
 

@@ -238,7 +238,7 @@ def test_an_outcome_is_passed_on_as_the_label_or_number_it_is(cli: Cli, label: s
     cli.on("POST", "/api/v1/inference/r-1/outcome", (202, {"accepted": 1}))
     result = cli.run("outcome", "r-1", "--observed-at", "2026-12-27T06:00:00Z", "--", label)
     assert (result.exit_code, result.stdout) == (0, f"r-1: {label} is taken\n")
-    assert json.loads(cli.asked[0].content) == {"outcome": said, "observedAt": "2026-12-27T06:00:00+00:00"}
+    assert json.loads(cli.asked[0].content) == {"outcome": said, "observedAt": "2026-12-27T06:00:00Z"}
     assert json.loads(cli.run("outcome", "r-1", "spam", "--json").stdout) == {"accepted": 1}
 
 
@@ -294,7 +294,7 @@ def test_the_stacks_token_is_not_sent_to_another_address(monkeypatch: pytest.Mon
     transport = httpx.MockTransport(empty)
     monkeypatch.setattr(console, "HotSwap", partial(HotSwap, transport=transport))
     with console.connect() as hotswap:
-        hotswap.models()
+        hotswap.models.list()
     assert "authorization" not in asked[0].headers
     assert asked[0].headers["x-hotswap-reason"] == "CHG-1"
 
@@ -366,3 +366,9 @@ def test_colour_is_for_terminals_and_not_where_it_is_not_wanted(tmp_path: Path) 
     colour = re.compile(rb"\x1b\[[0-9;]*[39][0-7]")
     assert colour.search(on_a_terminal(*words, HOTSWAP_DATA_DIR=str(tmp_path)))
     assert not colour.search(on_a_terminal(*words, HOTSWAP_DATA_DIR=str(tmp_path), NO_COLOR="1"))
+
+
+def test_what_the_api_would_refuse_is_told_in_its_words_and_not_sent(cli: Cli) -> None:
+    result = cli.run("deploy", "fraud", "--gpus", "1.5")
+    assert (result.exit_code, cli.asked) == (1, [])
+    assert result.stderr == "hotswap: resources.gpus: must be whole above 1; below, fractions share a GPU\n"

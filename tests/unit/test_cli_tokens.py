@@ -87,6 +87,6 @@ def test_a_token_that_is_refused_is_told_as_any_error() -> None:
     error = {"error": {"code": "UNAUTHORIZED", "message": "the service token is not valid"}}
     transport = httpx.MockTransport(lambda _: httpx.Response(401, json=error))
     with HotSwap("http://hotswap.test/", SECRET, transport=transport) as hotswap, pytest.raises(ApiError) as told:
-        hotswap.models()
+        hotswap.models.list()
     assert (told.value.code, told.value.status) == ("UNAUTHORIZED", 401)
     assert SECRET not in str(told.value)

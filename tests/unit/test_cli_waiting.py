@@ -48,8 +48,8 @@ def test_an_environment_is_frozen_until_a_time_or_for_a_while(cli: Cli) -> None:
     assert (result.exit_code, result.stdout) == (0, "frz-1: Production is frozen until 2026-12-27 00:00:00Z\n")
     cli.run("freeze", "Production", "--until", "P3DT2H", "--reason", "r", "--from", "2026-12-20T00:00:00Z")
     first, second = (json.loads(request.content) for request in cli.asked)
-    assert first == {"environment": "Production", "reason": "holidays", "until": "2026-12-27T00:00:00+00:00"}
-    assert (second["duration"], second["startsAt"]) == ("P3DT2H", "2026-12-20T00:00:00+00:00")
+    assert first == {"environment": "Production", "reason": "holidays", "until": "2026-12-27T00:00:00Z"}
+    assert (second["duration"], second["startsAt"]) == ("P3DT2H", "2026-12-20T00:00:00Z")
 
 
 def test_thaw_ends_what_is_in_force_and_nothing_that_is_planned(cli: Cli) -> None:

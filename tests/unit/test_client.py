@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from hotswap.client import ApiError, HotSwap
+from hotswap.schemas.requests import CreateDeployment
 from tests.fixtures.answers import accepted, deployment, error
 
 
@@ -24,10 +25,15 @@ def test_a_deployment_is_asked_for_with_token_key_and_only_what_was_said() -> No
         return httpx.Response(202, json=accepted())
 
     with client(answer) as hotswap:
-        assert hotswap.deploy("fraud", config={"canaryPercentage": 5}).deployment_id == "dep-1"
-        hotswap.deploy("fraud")
+        assert (
+            hotswap.deployments.start(
+                CreateDeployment(model_id="fraud", strategy_config={"canaryPercentage": 5})
+            ).deployment_id
+            == "dep-1"
+        )
+        hotswap.deployments.start(CreateDeployment(model_id="fraud"))
     body = json.loads(seen[0].content)
-    assert body == {"modelId": "fraud", "environment": "Production", "strategyConfig": {"canaryPercentage": 5}}
+    assert body == {"modelId": "fraud", "strategyConfig": {"canaryPercentage": 5}}
     assert str(seen[0].url) == "http://hotswap.test/api/v1/deployments"
     assert seen[0].headers["authorization"] == "Bearer a-token"
     assert seen[0].headers["idempotency-key"] != seen[1].headers["idempotency-key"]
@@ -41,7 +47,7 @@ def test_names_in_paths_cannot_leave_their_place() -> None:
         return httpx.Response(404, json=error("MODEL_NOT_FOUND", "no"))
 
     with client(answer) as hotswap, pytest.raises(ApiError):
-        hotswap.version("../../internal/x?y", "1.0.0+a b")
+        hotswap.versions.get("../../internal/x?y", "1.0.0+a b")
     assert paths == [b"/api/v1/models/..%2F..%2Finternal%2Fx%3Fy/versions/1.0.0%2Ba%20b"]
 
 
@@ -56,7 +62,9 @@ def test_inference_is_routed_by_headers() -> None:
         )
 
     with client(answer) as hotswap:
-        assert hotswap.infer("fraud", [1.0], environment="Staging", entity="user-7", tester=True).prediction == [1]
+        assert hotswap.inference.infer(
+            "fraud", [1.0], environment="Staging", entity="user-7", tester=True
+        ).prediction == [1]
 
 
 def test_outcomes_are_reported_a_thousand_at_a_time() -> None:
@@ -69,8 +77,10 @@ def test_outcomes_are_reported_a_thousand_at_a_time() -> None:
         return httpx.Response(202, json={"accepted": len(said)})
 
     with client(answer) as hotswap:
-        assert hotswap.report_outcomes({}).accepted == 0
-        assert hotswap.report_outcomes({f"r-{number}": number % 2 for number in range(2_001)}).accepted == 2_001
+        assert hotswap.inference.report_outcomes({}).accepted == 0
+        assert (
+            hotswap.inference.report_outcomes({f"r-{number}": number % 2 for number in range(2_001)}).accepted == 2_001
+        )
     assert sizes == [1_000, 1_000, 1]
 
 
@@ -82,11 +92,11 @@ def test_a_late_outcome_says_when_it_was_observed() -> None:
         return httpx.Response(202, json={"accepted": 1})
 
     with client(answer) as hotswap:
-        hotswap.report_outcome("a/b", "spam")
-        hotswap.report_outcome("r", -1.5, observed_at=datetime(2026, 12, 27, tzinfo=UTC))
+        hotswap.inference.report_outcome("a/b", "spam")
+        hotswap.inference.report_outcome("r", -1.5, observed_at=datetime(2026, 12, 27, tzinfo=UTC))
     assert seen == [
         (b"/api/v1/inference/a%2Fb/outcome", {"outcome": "spam"}),
-        (b"/api/v1/inference/r/outcome", {"outcome": -1.5, "observedAt": "2026-12-27T00:00:00+00:00"}),
+        (b"/api/v1/inference/r/outcome", {"outcome": -1.5, "observedAt": "2026-12-27T00:00:00Z"}),
     ]
 
 
@@ -94,7 +104,7 @@ def test_follow_yields_each_change_until_the_end() -> None:
     states = [deployment("Progressing", 10.0), deployment("Progressing", 10.0), deployment("Active", 100.0)]
 
     with client(lambda _: httpx.Response(200, json=states.pop(0))) as hotswap:
-        seen = [(each.status, each.traffic_percentage) for each in hotswap.follow("dep-1", interval=0)]
+        seen = [(each.status, each.traffic_percentage) for each in hotswap.deployments.follow("dep-1", interval=0)]
     assert seen == [("Progressing", 10.0), ("Active", 100.0)]
 
 
@@ -109,7 +119,7 @@ def test_a_failed_registration_is_raised_with_its_own_error() -> None:
         "details": [{"field": "artifactPath", "message": "not there"}],
     }
     with client(lambda _: httpx.Response(200, json=state)) as hotswap, pytest.raises(ApiError) as raised:
-        hotswap.await_registration("fraud", "1.0.0")
+        hotswap.versions.await_registration("fraud", "1.0.0")
     assert (raised.value.code, raised.value.details[0].field) == ("VALIDATION_ERROR", "artifactPath")
 
 
@@ -123,7 +133,7 @@ def test_a_failed_registration_is_raised_with_its_own_error() -> None:
 )
 def test_every_refusal_is_an_api_error(answer: httpx.Response, code: str, status: int) -> None:
     with client(lambda _: answer) as hotswap, pytest.raises(ApiError) as raised:
-        hotswap.models()
+        hotswap.models.list()
     assert (raised.value.code, raised.value.status) == (code, status)
 
 
@@ -133,14 +143,14 @@ def test_no_answer_at_all_is_an_api_error_too(failure: type[httpx.HTTPError], co
         raise failure("no")
 
     with client(answer) as hotswap, pytest.raises(ApiError) as raised:
-        hotswap.model("fraud")
+        hotswap.models.get("fraud")
     assert (raised.value.code, raised.value.status) == (code, 0)
 
 
 def test_a_newer_servers_unknown_fields_are_ignored() -> None:
     future: dict[str, Any] = {**deployment("Active", 100.0), "colour": "green"}
     with client(lambda _: httpx.Response(200, json=future)) as hotswap:
-        assert hotswap.deployment("dep-1").model == "fraud"
+        assert hotswap.deployments.get("dep-1").model == "fraud"
 
 
 def test_why_is_said_with_every_call_on_one_line() -> None:
@@ -153,5 +163,5 @@ def test_why_is_said_with_every_call_on_one_line() -> None:
     for reason in ("CHG-1:\nspäte Etiketten", None):
         transport = httpx.MockTransport(answer)
         with HotSwap("http://hotswap.test", "a-token", reason=reason, transport=transport) as hotswap:
-            hotswap.deploy("fraud")
+            hotswap.deployments.start(CreateDeployment(model_id="fraud"))
     assert seen == ["CHG-1: späte Etiketten".encode(), b""]

@@ -2,8 +2,9 @@
 
 import inspect
 import json
+import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from pydantic import ValidationError
 
 from api.app import assemble
 from api.description import described_routes
-from hotswap.client import ApiError, HotSwap, transport
-from tests.fixtures.answers import accepted
+from hotswap.client import ApiError, AsyncHotSwap, HotSwap, transport
+from hotswap.client.resources import Method, StreamMethod
+from hotswap.schemas.requests import CreateDeployment, CreateToken, RegisterVersion
+from tests.fixtures.answers import accepted, deployment
 
 NOT_OURS = {
     "POST /api/v1/authentication/token": "the client exchanges a service token by itself",
@@ -24,10 +27,30 @@ NOT_OURS = {
     "GET /metrics": "for Prometheus",
 }
 CALLS = [f"{method} {path}" for path, method, _ in described_routes(assemble())]
-METHODS = [name for name, _ in inspect.getmembers(HotSwap, inspect.isfunction) if not name.startswith("_")]
-NO_CALLS = {"close", "every"}
+RESOURCES = sorted(name for name in vars(HotSwap("http://hotswap.test")) if not name.startswith("_"))
+METHODS = [
+    f"{resource}.{name}"
+    for resource in RESOURCES
+    for name, _ in inspect.getmembers(
+        type(getattr(HotSwap("http://hotswap.test"), resource)), lambda each: isinstance(each, Method | StreamMethod)
+    )
+]
 
+NAMED: dict[str, Any] = {
+    "models.change.changes": {"type": "Other"},
+    "monitoring.change.changes": {"samples": 60},
+    "environment": "Staging",
+    "checks": ["latency"],
+    "sha256": "ab" * 32,
+    "upload_id": "upl-1",
+}
+"""By a parameter's name, or by its method's and its own."""
+NEEDED, EXCLUDED = {("freezes.create", "until")}, {("freezes.create", "duration")}
+"""Of two parameters one is needed."""
 VALUES: list[tuple[str, Any]] = [
+    ("CreateDeployment", CreateDeployment(model_id="x-1")),
+    ("CreateToken", CreateToken(name="x-1", roles=["Viewer"])),
+    ("RegisterVersion", RegisterVersion(name="x-1", version="1.0.0", framework="ONNX", artifact_path="s3://abc/k")),
     ("timedelta", timedelta(minutes=1)),
     ("datetime", datetime(2030, 1, 1, tzinfo=UTC)),
     ("Mapping", {"a": 1}),
@@ -38,7 +61,7 @@ VALUES: list[tuple[str, Any]] = [
     ("str", "x-1"),
 ]
 """By what stands in an annotation, the first that does."""
-MONITORING = {"model": "m", "accuracyDrop": 0.1, "samples": 5, "onDegraded": "alert", "drift": True}
+MONITORING = {"model": "m", "accuracyDrop": 0.1, "samples": 50, "onDegraded": "alert", "drift": True}
 UPLOAD = {
     "uploadId": "x-1",
     "model": "m",
@@ -49,47 +72,109 @@ UPLOAD = {
 }
 
 
-def arguments(method: Callable[..., Any], file: Path, *, everything: bool) -> tuple[list[Any], dict[str, Any]]:
+def arguments(name: str, file: Path, *, everything: bool) -> tuple[list[Any], dict[str, Any]]:
+    """Values for a method's parameters: those that it needs, or all."""
     positional, named = [], {}
-    for parameter in list(inspect.signature(method).parameters.values())[1:]:
-        if parameter.kind is parameter.VAR_KEYWORD or not (everything or parameter.default is parameter.empty):
+    for parameter in list(inspect.signature(described(name)).parameters.values())[1:]:
+        if not (everything or parameter.default is parameter.empty or (name, parameter.name) in NEEDED):
             continue
         annotation = str(parameter.annotation)
-        value = file if "Path" in annotation else next((v for name, v in VALUES if name in annotation), None)
-        if "Callable" in annotation:
+        if "Callable" in annotation or (name, parameter.name) in EXCLUDED:
             continue
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD, parameter.VAR_POSITIONAL):
+        at = f"{name}.{parameter.name}"
+        value = (
+            NAMED.get(at) or NAMED.get(parameter.name) or next((v for kind, v in VALUES if kind in annotation), None)
+        )
+        value = file if "Path" in annotation else value
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
             positional.append(value)
         else:
             named[parameter.name] = value
     return positional, named
 
 
-@pytest.fixture
-def asked(tmp_path: Path) -> set[tuple[str, str]]:
-    """Method and path of all that every method asks, once with what it needs and once with all that it takes."""
-    file = tmp_path / "archive.tar"
-    file.write_bytes(b"x")
-    seen: set[tuple[str, str]] = set()
+def described(name: str) -> Callable[..., Any]:
+    """The declaration of a method."""
+    resource, _, method = name.partition(".")
+    declared: Callable[..., Any] = getattr(type(getattr(HotSwap("http://hotswap.test"), resource)), method).describe
+    return declared
 
-    def answer(request: httpx.Request) -> httpx.Response:
-        seen.add((request.method, request.url.path))
+
+class Asked:
+    """What was sent, without what is drawn by lot."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str, bytes, list[str]]] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append((request.method, str(request.url), request.content, sorted(request.headers)))
         told = UPLOAD if request.url.path.endswith("/uploads") else MONITORING
         return httpx.Response(200, json=told if request.method == "GET" or told is UPLOAD else {})
 
-    with HotSwap("http://hotswap.test", "t", transport=httpx.MockTransport(answer)) as hotswap:
-        for name in METHODS:
-            for everything in (False, True):
-                if name in NO_CALLS:
-                    continue
-                positional, named = arguments(getattr(HotSwap, name), file, everything=everything)
-                try:
-                    result = getattr(hotswap, name)(*positional, **named)
-                    if inspect.isgenerator(result):
-                        next(result)
-                except (ValidationError, ApiError):
-                    pass  # what is asked is of interest here, not what is answered
+
+def by_one(name: str, /, *arguments: Any, **named: Any) -> tuple[Asked, Any]:
+    """What the synchronous client asks, and what comes of it."""
+    asked = Asked()
+    with HotSwap("http://hotswap.test", "t", reason="r", transport=httpx.MockTransport(asked)) as hotswap:
+        try:
+            result = operator.attrgetter(name)(hotswap)(*arguments, **named)
+            return asked, next(result) if inspect.isgenerator(result) else result
+        except (ValidationError, ApiError) as error:
+            return asked, (type(error), str(error))
+
+
+async def by_other(name: str, /, *arguments: Any, **named: Any) -> tuple[Asked, Any]:
+    """The same of the asynchronous one."""
+    asked = Asked()
+    transport = httpx.MockTransport(asked)
+    async with AsyncHotSwap("http://hotswap.test", "t", reason="r", transport=transport) as hotswap:
+        try:
+            result = operator.attrgetter(name)(hotswap)(*arguments, **named)
+            return asked, await (anext(result) if inspect.isasyncgen(result) else result)
+        except (ValidationError, ApiError) as error:
+            return asked, (type(error), str(error))
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    file = tmp_path / "archive.tar"
+    file.write_bytes(b"x")
+    return file
+
+
+@pytest.fixture
+def asked(archive: Path) -> set[tuple[str, str]]:
+    """Method and path of all that every method asks, once with what it needs and once with all that it takes."""
+    seen: set[tuple[str, str]] = set()
+    for name in METHODS:
+        for everything in (False, True):
+            positional, named = arguments(name, archive, everything=everything)
+            sent = by_one(name, *positional, **named)[0].requests
+            assert sent, f"{name} asks nothing"
+            seen |= {(method, httpx.URL(url).path) for method, url, _, _ in sent}
     return seen
+
+
+@pytest.mark.parametrize("everything", [False, True])
+@pytest.mark.parametrize("name", METHODS)
+async def test_both_clients_ask_the_same_and_make_the_same_of_the_answer(
+    name: str, archive: Path, *, everything: bool
+) -> None:
+    positional, named = arguments(name, archive, everything=everything)
+    one, result = by_one(name, *positional, **named)
+    other, its_result = await by_other(name, *positional, **named)
+    assert [(method, url, body) for method, url, body, _ in other.requests] == [
+        (method, url, body) for method, url, body, _ in one.requests
+    ]
+    assert [headers for *_, headers in other.requests] == [headers for *_, headers in one.requests]
+    assert its_result == result
+
+
+def test_both_clients_have_the_same_resources() -> None:
+    resources = {name: type(value) for name, value in vars(HotSwap("http://hotswap.test")).items() if name[0] != "_"}
+    others = vars(AsyncHotSwap("http://hotswap.test"))
+    assert {name: type(value) for name, value in others.items() if name[0] != "_"} == resources
+    assert set(resources) == set(RESOURCES)
 
 
 def test_every_call_of_the_api_has_a_method(asked: set[tuple[str, str]]) -> None:
@@ -102,8 +187,8 @@ def test_every_call_of_the_api_has_a_method(asked: set[tuple[str, str]]) -> None
     assert NOT_OURS.keys() <= set(CALLS)
 
 
-def breaking(times: int, failure: type[httpx.TransportError]) -> tuple[HotSwap, list[httpx.Request]]:
-    """A client whose connection breaks so often, and what it sent."""
+def breaking(times: int, failure: type[httpx.TransportError]) -> tuple[httpx.MockTransport, list[httpx.Request]]:
+    """A connection that breaks so often, and what was sent by it."""
     sent: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -112,7 +197,23 @@ def breaking(times: int, failure: type[httpx.TransportError]) -> tuple[HotSwap, 
             raise failure("broke")
         return httpx.Response(200, json={**accepted(), "accepted": 1})
 
-    return HotSwap("http://hotswap.test", "t", transport=httpx.MockTransport(answer)), sent
+    return httpx.MockTransport(answer), sent
+
+
+Ask = Callable[[Any], Any]
+
+
+async def ask_by_one(call: Ask, connection: httpx.MockTransport) -> Any:
+    with HotSwap("http://hotswap.test", "t", transport=connection) as hotswap:
+        return call(hotswap)
+
+
+async def ask_by_other(call: Ask, connection: httpx.MockTransport) -> Any:
+    async with AsyncHotSwap("http://hotswap.test", "t", transport=connection) as hotswap:
+        return await call(hotswap)
+
+
+of_both = pytest.mark.parametrize("ask", [ask_by_one, ask_by_other])
 
 
 @pytest.fixture(autouse=True)
@@ -125,49 +226,52 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        lambda hotswap: hotswap.deploy("fraud"),
-        lambda hotswap: hotswap.report_outcome("r-1", "spam"),
-        lambda hotswap: hotswap.readiness(),
+        lambda hotswap: hotswap.deployments.start(CreateDeployment(model_id="fraud")),
+        lambda hotswap: hotswap.inference.report_outcome("r-1", "spam"),
+        lambda hotswap: hotswap.health.ready(),
     ],
 )
-def test_what_may_be_sent_twice_is_where_the_connection_breaks(
-    call: Callable[[HotSwap], Any], failure: type[httpx.TransportError]
+@of_both
+async def test_what_may_be_sent_twice_is_where_the_connection_breaks(
+    ask: Callable[[Ask, httpx.MockTransport], Awaitable[Any]], call: Ask, failure: type[httpx.TransportError]
 ) -> None:
-    hotswap, sent = breaking(2, failure)
-    call(hotswap)
+    connection, sent = breaking(2, failure)
+    await ask(call, connection)
     assert len(sent) == 3
     assert len({request.headers.get("idempotency-key") for request in sent}) == 1
-    hotswap, sent = breaking(9, failure)
+    connection, sent = breaking(9, failure)
     with pytest.raises(ApiError, match="UNREACHABLE"):
-        call(hotswap)
+        await ask(call, connection)
     assert len(sent) == 3
 
 
 @pytest.mark.parametrize(
     ("call", "failure"),
     [
-        (lambda hotswap: hotswap.infer("fraud", [1]), httpx.ReadError),
-        (lambda hotswap: hotswap.create_token("ci", "Viewer"), httpx.ReadError),
-        (lambda hotswap: hotswap.change_model("fraud", {"owner": "ann"}), httpx.ReadError),
-        (lambda hotswap: hotswap.deploy("fraud"), httpx.ReadTimeout),
-        (lambda hotswap: hotswap.models(), httpx.ReadTimeout),
+        (lambda hotswap: hotswap.inference.infer("fraud", [1]), httpx.ReadError),
+        (lambda hotswap: hotswap.tokens.create(CreateToken(name="ci", roles=["Viewer"])), httpx.ReadError),
+        (lambda hotswap: hotswap.models.change("fraud", {"owner": "ann"}), httpx.ReadError),
+        (lambda hotswap: hotswap.deployments.start(CreateDeployment(model_id="fraud")), httpx.ReadTimeout),
+        (lambda hotswap: hotswap.models.list(), httpx.ReadTimeout),
     ],
 )
-def test_what_may_not_be_sent_twice_is_not_nor_anything_after_a_time_out(
-    call: Callable[[HotSwap], Any], failure: type[httpx.TransportError]
+@of_both
+async def test_what_may_not_be_sent_twice_is_not_nor_anything_after_a_time_out(
+    ask: Callable[[Ask, httpx.MockTransport], Awaitable[Any]], call: Ask, failure: type[httpx.TransportError]
 ) -> None:
-    hotswap, sent = breaking(1, failure)
+    connection, sent = breaking(1, failure)
     with pytest.raises(ApiError):
-        call(hotswap)
+        await ask(call, connection)
     assert len(sent) == 1
 
 
 def test_what_changes_something_has_a_key_and_what_heeds_none_has_none() -> None:
-    hotswap, sent = breaking(0, httpx.ReadError)
-    for call in (hotswap.abort, hotswap.explain, hotswap.revoke_token):
+    connection, sent = breaking(0, httpx.ReadError)
+    hotswap = HotSwap("http://hotswap.test", "t", transport=connection)
+    for call in (hotswap.deployments.abort, hotswap.deployments.explain, hotswap.tokens.revoke):
         with pytest.raises(ValidationError):
             call("x-1")
-    hotswap.report_outcome("r-1", "spam")
+    hotswap.inference.report_outcome("r-1", "spam")
     assert [bool(request.headers.get("idempotency-key")) for request in sent] == [True, False, False, False]
 
 
@@ -184,7 +288,7 @@ def test_every_page_of_a_list_is_gone_through() -> None:
         return httpx.Response(200, json={"items": items, "total": 3, "limit": 200, "offset": 0, **next_page})
 
     with HotSwap("http://hotswap.test", transport=httpx.MockTransport(answer)) as hotswap:
-        assert [each.freeze_id for each in hotswap.every(hotswap.freezes, environment="Staging")] == [
+        assert [each.freeze_id for each in hotswap.every(hotswap.freezes.list, environment="Staging")] == [
             "frz-1", "frz-2", "frz-3"
         ]  # fmt: skip
 
@@ -199,7 +303,7 @@ def test_a_refusal_says_when_to_come_again() -> None:
         HotSwap("http://hotswap.test", transport=httpx.MockTransport(answer)) as hotswap,
         pytest.raises(ApiError) as at,
     ):
-        hotswap.models()
+        hotswap.models.list()
     assert (at.value.retry_after, at.value.code, at.value.trace_id) == (17, "RATE_LIMIT_EXCEEDED", "t")
 
 
@@ -222,3 +326,27 @@ def transport_token(hotswap: HotSwap) -> str | None:
     if http.auth is None:
         return None
     return next(http.auth.sync_auth_flow(request)).headers["authorization"]
+
+
+async def test_the_asynchronous_client_goes_through_pages_and_follows() -> None:
+    states = [deployment("Progressing", 10.0), deployment("Progressing", 10.0), deployment("Active", 100.0)]
+    listed = {"items": [deployment("Active", 100.0)], "total": 2, "limit": 200, "offset": 0}
+    pages = {None: {**listed, "next": "c1"}, "c1": listed}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        is_list = request.url.path.endswith("/deployments")
+        return httpx.Response(200, json=pages[request.url.params.get("cursor")] if is_list else states.pop(0))
+
+    async with AsyncHotSwap("http://hotswap.test", transport=httpx.MockTransport(answer)) as hotswap:
+        seen = [each.status async for each in hotswap.deployments.follow("dep-1", interval=0)]
+        everything = [each.model async for each in hotswap.every(hotswap.deployments.list, model="fraud")]
+    assert (seen, everything) == (["Progressing", "Active"], ["fraud", "fraud"])
+
+
+def test_what_the_api_would_refuse_is_refused_before_it_is_sent() -> None:
+    connection, sent = breaking(0, httpx.ReadError)
+    hotswap = HotSwap("http://hotswap.test", transport=connection)
+    with pytest.raises(ApiError) as at:
+        hotswap.freezes.create("Nowhere", reason="", duration=timedelta(days=1))
+    assert (at.value.code, at.value.status, sent) == ("VALIDATION_ERROR", 0, [])
+    assert [problem.field for problem in at.value.details] == ["environment", "reason"]

@@ -6,6 +6,7 @@ import pytest
 
 from hotswap.manifests.planning import Actual, PlannedAction, PlannedChange, plan
 from hotswap.manifests.schema import Manifest
+from hotswap.schemas.requests import Body
 from hotswap.schemas.responses import DeploymentView, ModelView, MonitoringView, VersionView
 from tests.fixtures.answers import deployment
 
@@ -18,6 +19,12 @@ def wanted(**said: Any) -> Manifest:
     return Manifest.model_validate(
         {"apiVersion": "hotswap/v1", "kind": "Model", "name": "fraud", "framework": "ONNX", **said}
     )
+
+
+def asked(change: PlannedChange) -> dict[str, Any]:
+    """The body that the API gets."""
+    assert isinstance(change.request, Body)
+    return change.request.to_json()
 
 
 def model(**so: Any) -> ModelView:
@@ -101,9 +108,9 @@ def test_all_that_is_new_is_done_in_order() -> None:
     assert [change.action for change in found.changes] == [
         PlannedAction.REGISTER, PlannedAction.REGISTER, PlannedAction.ALIAS, PlannedAction.MONITOR, PlannedAction.DEPLOY
     ]  # fmt: skip
-    assert found.changes[0].call == {"owner": "ann", "framework": "ONNX", **V1}
+    assert asked(found.changes[0]) == {"name": "fraud", "owner": "ann", "framework": "ONNX", **V1}
     deploy = found.changes[-1]
-    assert (deploy.before, deploy.after, deploy.call["config"]) == (None, "2.0.0", {"canaryPercentage": 5})
+    assert (deploy.before, deploy.after, asked(deploy)["strategyConfig"]) == (None, "2.0.0", {"canaryPercentage": 5})
 
 
 def test_the_second_time_there_is_nothing_to_do() -> None:
@@ -161,7 +168,7 @@ def test_where_another_is_on_its_way_it_is_asked_for_only_if_the_file_says_how(c
     assert "1.0.0 is on its way there by dep-1" in refused(wanted(environments=PRODUCTION), so)
     said = {"Production": {"version": "2.0.0", "onConflict": conflict}}
     (change,) = plan([wanted(environments=said)], {"fraud": so}).changes
-    assert change.call["on_conflict"] == conflict
+    assert asked(change)["onConflict"] == conflict
 
 
 @pytest.mark.parametrize(
@@ -211,7 +218,7 @@ def test_the_key_is_the_same_for_the_same_wish_and_another_once_something_has_ha
     def key(so: Actual, **more: Any) -> str:
         (change,) = plan([wanted(environments={"Production": {"version": "2.0.0", **more}})], {"fraud": so}).changes
         assert isinstance(change, PlannedChange)
-        return str(change.call["idempotency_key"])
+        return str(change.idempotency_key)
 
     before = actual(activeVersions={"Production": "1.0.0"})
     assert key(before) == key(before)
@@ -222,7 +229,17 @@ def test_the_key_is_the_same_for_the_same_wish_and_another_once_something_has_ha
 
 def test_a_contract_change_that_is_accepted_is_asked_for_so() -> None:
     said = {"version": "2.0.0"}
-    for accepted, asked in ((False, {}), (True, {"accept_contract_change": True})):
+    for accepted in (False, True):
         want = wanted(environments={"Production": {**said, "acceptContractChange": accepted}})
         (change,) = plan([want], {want.name: actual(versions=(version(V1), version(V2)))}).changes
-        assert {name: value for name, value in change.call.items() if name == "accept_contract_change"} == asked
+        assert asked(change)["acceptContractChange"] is accepted
+
+
+def test_a_version_may_say_whatever_registers_one() -> None:
+    more = {"derivedFrom": [{"version": "1.0.0"}], "requirements": ["lifelines>=0.27"], "checksum": f"sha256:{SHA}"}
+    (change,) = plan([wanted(versions=[{**V2, **more}])], {"fraud": actual(versions=())}).changes
+    assert asked(change) == {"name": "fraud", "framework": "ONNX", **V2, **more, "checksum": SHA}
+
+
+def test_the_same_checksum_may_be_written_otherwise() -> None:
+    assert planned(wanted(versions=[{**V1, "checksum": f"sha256:{SHA.upper()}"}]), actual()) == []

@@ -34,7 +34,7 @@ def test_a_model_is_read_as_it_is_written() -> None:
     (found,) = read([ManifestText("models.yaml", GOOD)])
     assert (found.name, found.framework, found.aliases) == ("fraud", Framework.ONNX, {"champion": "1.0.0"})
     assert found.environments[Environment.PRODUCTION].strategy_config == {"canaryPercentage": 10}
-    assert found.versions[0].training_metadata == {"trainedAt": "2026-12-01"}  # no date: JSON has none
+    assert found.versions[0].said()["trainingMetadata"] == {"trainedAt": "2026-12-01"}  # no date: JSON has none
     assert "description" not in found.said()  # what isn't written stays as it is
 
 
@@ -53,10 +53,16 @@ def test_a_file_may_hold_several_and_be_json() -> None:
         (("framework: ONNX\n", ""), "models.yaml:1: framework: Field required"),
         (("version: 1.0.0", "version: 1.0"), "models.yaml:8: versions.0.version: must be text: write it in quotes"),
         (("version: 1.0.0", "version: v1"), "models.yaml:8: versions.0.version: must be a semantic version"),
-        (("s3://ml-models", "http://ml-models"), "models.yaml:9: versions.0.artifactPath: String should match"),
+        (("s3://ml-models", "http://ml-models"), "models.yaml:9: versions.0.artifactPath: must be of the form"),
         (("owner: ann", "owner: no"), "models.yaml:5: owner: must be text: write it in quotes"),
         (("owner: ann", "owner: null"), "models.yaml:1: owner can be changed, and not taken away"),
         (("Production:", "production:"), "models.yaml:13: environments.production: Input should be 'Development'"),
+        (("owner: ann", f"owner: {'a' * 256}"), "models.yaml:5: owner: String should have at most 255 characters"),
+        (("trainingMetadata:", "teaM:"), "models.yaml:10: versions.0.teaM: there is no such field"),
+        (("trainingMetadata: {trainedAt: 2026-12-01}", "team: a"), "models.yaml:10: versions.0.team: there is no"),
+        (("trainingMetadata: {", "trainingMetadata: {run: 1, "), "models.yaml:10: versions.0.trainingMetadata.run: "),
+        (("champion, ", "champion, startAt: 2030-01-01T00:00:00Z, "), "models.yaml:13: environments.Production.start"),
+        (("champion, ", "champion, resources: {gpus: 1.5}, "), "models.yaml:13: environments.Production.resources.gp"),
         (("champion: 1.0.0", "Champion: 1.0.0"), "models.yaml:11: aliases.Champion: 'Champion' must be"),
         (("hotswap/v1", "hotswap/v2"), "models.yaml:1: apiVersion: Input should be 'hotswap/v1'"),
         (("name: fraud", "name: Fraud!"), "models.yaml:3: name: 'Fraud!' must be"),

@@ -28,7 +28,7 @@ from hotswap.schemas.requests.deployments import (
     split_resources,
 )
 from hotswap.schemas.requests.inference import AskLater
-from hotswap.schemas.requests.outcomes import ObservedAt, OutcomeLabel, OutcomeOf, ReportOutcome, ReportOutcomes
+from hotswap.schemas.requests.outcomes import OutcomeLabel, OutcomeOf, ReportOutcome, ReportOutcomes
 from hotswap.schemas.requests.registration import (
     ArtifactPath,
     ChangeModel,
@@ -70,7 +70,6 @@ __all__ = [
     "Login",
     "Metadata",
     "ModelName",
-    "ObservedAt",
     "OutcomeLabel",
     "OutcomeOf",
     "OverrideValidation",

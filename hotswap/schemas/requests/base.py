@@ -84,6 +84,19 @@ class Body(BaseModel):
         alias_generator=to_camel, validate_by_name=False, extra="forbid", frozen=True, allow_inf_nan=False
     )
 
+    def __init__(self, **fields: Any) -> None:
+        """Take the fields by their names in Python, or in JSON. What is read has JSON's names only."""
+        known = type(self).model_fields
+        spelled = {(known[name].alias or name) if name in known else name: value for name, value in fields.items()}
+        self.__pydantic_validator__.validate_python(spelled, self_instance=self)
+
+    # Says to pydantic that reading doesn't go through here: the API takes JSON's names only.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was said, as it travels; what was left out, or is None, isn't there."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
+
     @model_validator(mode="before")
     @classmethod
     def _is_plain(cls, value: Any) -> Any:

@@ -27,6 +27,10 @@ class AskLater(Body):
     def is_batch(self) -> bool:
         return "instances" in self.model_fields_set
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what was said, as it travels; an instance may be null, or have nulls."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
     def as_asked(self) -> str:
         """The body that replicas take."""
         return json.dumps(self.model_dump(exclude_unset=True))

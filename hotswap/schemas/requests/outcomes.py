@@ -1,6 +1,5 @@
 """What a prediction should have been."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from pydantic import (
@@ -17,19 +16,11 @@ from hotswap.domain.outcomes import LARGEST, LONGEST_LABEL, label
 from hotswap.domain.outcomes import PredictionLabel as Outcome
 from hotswap.schemas.requests.base import REQUEST_ID, Body, Time
 
-_FIRST_OUTCOME = datetime(2000, 1, 1, tzinfo=UTC)
-
 
 def _outcome(value: Outcome) -> Outcome:
     if not isinstance(value, str | bool) and abs(value) > LARGEST:
         raise ValueError(f"must be a number from {-LARGEST:g} to {LARGEST:g}")
     return value
-
-
-def _observed(at: datetime) -> datetime:
-    if not _FIRST_OUTCOME <= at <= datetime.now(UTC) + timedelta(days=1):
-        raise ValueError("is no time at which an outcome can have been seen")
-    return at
 
 
 OutcomeLabel = Annotated[
@@ -38,12 +29,9 @@ OutcomeLabel = Annotated[
 ]
 
 
-ObservedAt = Annotated[Time, AfterValidator(_observed)]
-
-
 class _Outcome(Body):
     outcome: OutcomeLabel = Field(description="the label, or the number, that the prediction should have been")
-    observed_at: ObservedAt | None = Field(
+    observed_at: Time | None = Field(
         None, description="when that was seen; one seen before the outcome already known doesn't replace it"
     )
 

@@ -226,6 +226,10 @@ class ChangeModel(Body):
     tags: Annotated[list[Label], Field(max_length=50)] | SkipJsonSchema[None] = None
     type: ModelType | SkipJsonSchema[None] = None
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what was said, as it travels; null takes away."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
     @model_validator(mode="after")
     def _keeps_what_it_needs(self) -> Self:
         for name in self.model_fields_set & {"owner", "tags", "type"}:

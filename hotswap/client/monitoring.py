@@ -1,0 +1,81 @@
+"""How what serves does: metrics, drift, what is watched and what was found."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from hotswap.client.calls import Call, Steps, ask, get, kind_of
+from hotswap.client.models import model_path
+from hotswap.client.resources import Resource, T, call, refused, steps
+from hotswap.schemas.monitoring import MonitoringConfig
+from hotswap.schemas.responses import AlertView, DriftView, MetricsView, MonitoringView, Page
+
+
+class Monitoring(Resource[T]):
+    @call
+    def get(self, model: str) -> Call[MonitoringView]:
+        """What is watched of it once it serves."""
+        return _get(model)
+
+    @steps
+    def change(self, model: str, changes: Mapping[str, Any]) -> Steps[MonitoringView]:
+        """Change some of it, by the fields' names in JSON; the rest stays as it is."""
+        policy = {**(yield from ask(_get(model))).to_json(), **changes}
+        del policy["model"]
+        try:
+            body = MonitoringConfig.model_validate(policy)
+        except ValidationError as error:
+            raise refused(error) from None
+        call = Call("PUT", _path(model), kind_of(MonitoringView), body=body.model_dump(mode="json", by_alias=True))
+        return (yield from ask(call))
+
+    @call
+    def metrics(
+        self,
+        model: str,
+        *,
+        window: timedelta = timedelta(hours=1),
+        version: str | None = None,
+        environment: str = "Production",
+    ) -> Call[MetricsView]:
+        """How the model did over the last `window`, or one version of it."""
+        wanted = {"window": window, "version": version, "environment": environment}
+        return get(MetricsView, f"{model_path(model)}/metrics", wanted)
+
+    @call
+    def drift(self, model: str, *, environment: str | None = None, now: bool = False) -> Call[DriftView]:
+        """The newest report on what is active there, Production when absent; with `now` one made on the spot."""
+        query = {} if environment is None else {"environment": environment}
+        return Call("POST" if now else "GET", f"{model_path(model)}/drift", kind_of(DriftView), query=query)
+
+    @call
+    def alerts(
+        self,
+        *,
+        model: str | None = None,
+        environment: str | None = None,
+        is_open: bool | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        cursor: str | None = None,
+    ) -> Call[Page[AlertView]]:
+        """What was found of active versions, newest first; `is_open` leaves out those that are over, or those not."""
+        query = {
+            "model": model,
+            "environment": environment,
+            "open": is_open,
+            "limit": limit,
+            "offset": offset,
+            "cursor": cursor,
+        }
+        return get(Page[AlertView], "/api/v1/alerts", query)
+
+
+def _get(model: str) -> Call[MonitoringView]:
+    return get(MonitoringView, _path(model))
+
+
+def _path(model: str) -> str:
+    return f"{model_path(model)}/monitoring"

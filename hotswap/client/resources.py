@@ -1,0 +1,106 @@
+"""What the client is made of: resources, whose methods declare calls, and the transport that each resource takes.
+
+A method that is marked here returns a description of what to ask. Called on a resource of the synchronous client it
+returns the answer, and on one of the asynchronous client it returns what is awaited for the same answer; type checkers
+see both.
+"""
+
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+
+from pydantic import ValidationError
+
+from hotswap.client.calls import Call, Steps, Stream
+from hotswap.client.transport import ApiError, AsyncTransport, Transport
+from hotswap.schemas.problems import refusal
+from hotswap.schemas.responses import ProblemView
+
+P = ParamSpec("P")
+A = TypeVar("A")
+T = TypeVar("T", bound=Transport | AsyncTransport)
+
+
+class Resource(Generic[T]):
+    """One part of what can be asked. All parts of a client share its connection."""
+
+    def __init__(self, transport: T) -> None:
+        self._transport = transport
+
+
+class _Described(Generic[P, A]):
+    """A method that only describes; which transport carries it out is seen where it is called."""
+
+    def __init__(self, describe: Callable[Concatenate[Any, P], Any], carry_out: str) -> None:
+        self.describe = describe
+        self._carry_out = carry_out
+        self.__doc__ = describe.__doc__
+
+    def bound(self, resource: Resource[Any]) -> Callable[..., Any]:
+        carry_out = getattr(resource._transport, self._carry_out)
+
+        @functools.wraps(self.describe)
+        def method(*arguments: Any, **named: Any) -> Any:
+            return carry_out(self._description(resource, *arguments, **named))
+
+        del method.__wrapped__  # whose first parameter is the resource
+        return method
+
+    def _description(self, resource: Resource[Any], *arguments: Any, **named: Any) -> Any:
+        """Raises ApiError for what the API would refuse, before it is sent."""
+        try:
+            return self.describe(resource, *arguments, **named)
+        except ValidationError as error:
+            raise refused(error) from None
+
+
+class Method(_Described[P, A]):
+    """A method that has one answer."""
+
+    @overload
+    def __get__(self, resource: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, resource: Resource[Transport], owner: type | None = None) -> Callable[P, A]: ...
+    @overload
+    def __get__(
+        self, resource: Resource[AsyncTransport], owner: type | None = None
+    ) -> Callable[P, Coroutine[Any, Any, A]]: ...
+    def __get__(self, resource: Resource[Any] | None, owner: type | None = None) -> Any:
+        return self if resource is None else self.bound(resource)
+
+
+class StreamMethod(_Described[P, A]):
+    """A method that has many answers."""
+
+    @overload
+    def __get__(self, resource: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, resource: Resource[Transport], owner: type | None = None) -> Callable[P, Iterator[A]]: ...
+    @overload
+    def __get__(
+        self, resource: Resource[AsyncTransport], owner: type | None = None
+    ) -> Callable[P, AsyncIterator[A]]: ...
+    def __get__(self, resource: Resource[Any] | None, owner: type | None = None) -> Any:
+        return self if resource is None else self.bound(resource)
+
+
+def call(describe: Callable[Concatenate[Any, P], Call[A]]) -> Method[P, A]:
+    """Mark a method that describes one call."""
+    return Method(describe, "answer")
+
+
+def steps(describe: Callable[Concatenate[Any, P], Steps[A]]) -> Method[P, A]:
+    """Mark a method that takes several calls for one answer."""
+    return Method(describe, "carry_out")
+
+
+def stream(describe: Callable[Concatenate[Any, P], Stream[A]]) -> StreamMethod[P, A]:
+    """Mark a method that yields what its calls find."""
+    return StreamMethod(describe, "stream")
+
+
+def refused(error: ValidationError) -> ApiError:
+    """Return what pydantic refuses as the API would have told it, with status 0: nothing was sent."""
+    found = refusal(error.errors(include_url=False))
+    details = tuple(ProblemView(field=each.field, message=each.message) for each in found.details)
+    return ApiError(found.code, found.message, details)
