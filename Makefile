@@ -90,7 +90,7 @@ $(DOCS_VENV)/.installed: requirements-docs.lock
 docs-generate: install ## write the tables in docs/ that are made from settings, routes and roles
 	$(BIN)/python -m tests.fixtures.generated
 
-EXTRAS := embedded demo scikit-learn xgboost lightgbm dev
+EXTRAS := server embedded demo scikit-learn xgboost lightgbm dev
 COMPILE := .lock-venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header
 # The large ones have files of their own: without PyTorch, and with it. PyPI doesn't have its build without CUDA, so
@@ -105,7 +105,7 @@ lock: install ## resolve the lock files anew from pyproject.toml; then make chao
 	echo uv | $(COMPILE) --output-file requirements-uv.lock -
 	$(COMPILE) --output-file requirements-docs.lock requirements-docs.in
 	$(COMPILE) $(addprefix --extra ,$(EXTRAS)) --output-file requirements.lock pyproject.toml requirements-build.in
-	$(COMPILE) --constraint requirements.lock --output-file docker/requirements.lock pyproject.toml requirements-build.in
+	$(COMPILE) --extra server --constraint requirements.lock --output-file docker/requirements.lock pyproject.toml requirements-build.in
 	$(LARGE) > .lock-venv/large.in
 	$(COMPILE) --constraint requirements.lock --output-file requirements-torch-cuda.lock .lock-venv/large.in
 	$(COMPILE) --constraint requirements.lock --output-file requirements-frameworks.lock .lock-venv/large.in \

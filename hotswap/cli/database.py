@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from hotswap.cli.console import CommandFailed, out, show_json
+from hotswap.cli.extras import need
 from hotswap.cli.options import AsJson, examples
 
 MIGRATE = examples("hotswap db migrate", "hotswap db migrate --json | jq -r .revision")
@@ -21,6 +22,7 @@ app = typer.Typer(
 @app.command(epilog=MIGRATE)
 def migrate(*, as_json: AsJson = False) -> None:
     """Bring the database of HOTSWAP_POSTGRES__URL up to the newest schema; its data is kept."""
+    need("server")
     from sqlalchemy.exc import OperationalError
 
     from hotswap.persistence.migrations import migrate
@@ -54,6 +56,7 @@ def sql(
     ] = None,
 ) -> None:
     """Print what `hotswap db migrate` would do as SQL for psql, all of it in one transaction; asks no database."""
+    need("server")
     from alembic.util import CommandError
 
     from hotswap.persistence.migrations import write_script

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from hotswap.cli.console import CommandFailed
+from hotswap.cli.extras import need
 from hotswap.cli.options import AsJson
 
 
@@ -21,10 +22,12 @@ def demo(
     Prints a table of what it claims and saw, and one line of JSON, with --json only this; exits 0 only if all of it is
     true.
     """
+    need("server", "embedded")
     try:
         from hotswap.demo.run import run
     except ModuleNotFoundError as error:
-        needs = "the demo needs the extras `embedded` and `demo` of this package"
-        raise CommandFailed(f"{needs}: there is no module {error.name}") from None
+        raise CommandFailed(
+            f"the demo needs the extra `demo`, since there is no module {error.name}: pip install 'hotswap[demo]'"
+        ) from None
     if not run(port_base=port_base, data_dir=data_dir, keep=keep, table=not as_json):
         raise typer.Exit(1)

@@ -11,6 +11,7 @@ import typer
 
 from hotswap.bootstrap.layout import Layout, locate
 from hotswap.cli.console import CommandFailed, show_json, show_table, table
+from hotswap.cli.extras import need
 from hotswap.cli.options import AsJson, duration, examples
 from hotswap.cli.stack import DataDir
 from hotswap.domain.errors import HotSwapError
@@ -51,6 +52,7 @@ def rotate(
     as_json: AsJson = False,
 ) -> None:
     """Make a new signing key, published at once and used a minute later. Tokens of the old ones stay good."""
+    need("server")
     from hotswap.bootstrap import credentials
 
     layout = _place(data_dir)
@@ -72,6 +74,7 @@ def retire(
     as_json: AsJson = False,
 ) -> None:
     """Take a key out of use that no longer signs: every token that it signed is refused within seconds."""
+    need("server")
     from hotswap.bootstrap import credentials
 
     layout = _place(data_dir)
@@ -92,6 +95,7 @@ def _place(data_dir: DataDir) -> Layout:
 
 
 def _show(layout: Layout, *, as_json: bool) -> None:
+    need("server")
     from hotswap.bootstrap import credentials
     from hotswap.security import signing
 

@@ -15,6 +15,7 @@ import typer
 
 from hotswap.bootstrap.layout import Layout, StackError, locate
 from hotswap.cli.console import err, facts, out, show_json, show_table, table
+from hotswap.cli.extras import need
 from hotswap.cli.options import AsJson, duration
 from hotswap.stack import lifecycle, part_holds
 from hotswap.stack.events import StackEvent, receive
@@ -55,6 +56,7 @@ def up(
     """Start every server, supervised, and wait until all are ready; --json prints what `hotswap env --json` does."""
     if sys.platform != "linux":
         raise StackError("the embedded stack runs on Linux; elsewhere point the settings at real servers")
+    need("server", "embedded")
     layout = locate(data_dir)
     options = Options(
         data_dir=str(layout.data),
@@ -153,6 +155,7 @@ def describe(layout: Layout, state: lifecycle.State) -> dict[str, Any]:
 
 
 def _exports(layout: Layout, state: lifecycle.State) -> str:
+    need("server")
     from hotswap.bootstrap import credentials
     from hotswap.stack.environment import Environments, shell_exports
 

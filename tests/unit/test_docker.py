@@ -194,7 +194,8 @@ def test_the_large_frameworks_change_no_package_that_is_there_without_them(name:
 def test_the_images_packages_are_those_of_the_lock() -> None:
     image, everything = pins(DOCKER / "requirements.lock"), pins(ROOT / "requirements.lock")
     assert image.items() <= everything.items()
-    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["server"]]
     names = {pin.partition("==")[0] for pin in image}
     assert {re.split(r"[\[=<>~]", each)[0] for each in wanted} <= names
     assert "pytest" not in names
