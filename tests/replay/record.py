@@ -21,13 +21,15 @@ from temporalio.client import WorkflowHandle
 
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.queueing import QueueEntry, QueueState
+from hotswap.domain.traffic import Arm
 from hotswap.domain.vocabulary import DeploymentKind, Environment
 from hotswap.messages import DeploymentInput, QueueInput
 from hotswap.schemas.strategy import CanaryConfig
 from tests.fixtures.temporal import temporal_server
 from tests.workflows.conftest import Rollout, Stage
 from tests.workflows.test_backtest import differing, refusing, trying
-from tests.workflows.world import rollout_brief
+from tests.workflows.test_capacity import of, spec, stage_of
+from tests.workflows.world import STABLE, rollout_brief
 
 HISTORIES = Path(__file__).parent / "histories"
 LONG = {"monitoringDuration": "PT60S", "bakeDeadline": "PT120S"}
@@ -139,6 +141,62 @@ async def emergency(stage: Stage) -> WorkflowHandle[Any, Any]:
         return await _closed(rollout)
 
 
+async def shed_after_an_abort(stage: Stage) -> WorkflowHandle[Any, Any]:
+    """Four replicas on five GPUs: what the stable's two can't hold is shed until it has its own back."""
+    return await _aborted_at_three_quarters(stage)
+
+
+async def held_back_after_an_abort(stage: Stage) -> WorkflowHandle[Any, Any]:
+    return await _aborted_at_three_quarters(stage, onAbort="hold")
+
+
+async def _aborted_at_three_quarters(stage: Stage, **config: Any) -> WorkflowHandle[Any, Any]:
+    config = {**LONG, "canaryPercentage": 75, "incrementStep": 25, **config}
+    async with stage_of(stage, of(4), gpus=5, config=config) as rollout:
+        await rollout.until(lambda world: world.weights[-1:] == [7_500])
+        await rollout.handle.signal("abort", {"by": "ann", "reason": "errors at checkout"})
+        return await _closed(rollout)
+
+
+async def went_back_to_a_warm_version(stage: Stage) -> WorkflowHandle[Any, Any]:
+    warm = Arm("Production-fraud-warm", "2.0.0", "dep-before")
+    brief = replace(rollout_brief(), resources=of(4), kind=DeploymentKind.ROLLBACK, warm=warm)
+    serving = [spec(STABLE, of(4)), spec(warm, of(1))]
+    async with stage.rollout(brief=brief, serving=serving, gpus=5, config=LONG) as rollout:
+        return await _closed(rollout)
+
+
+async def took_back_what_a_lost_run_left(stage: Stage) -> WorkflowHandle[Any, Any]:
+    brief = replace(rollout_brief(), is_split=True, is_weighted=True, left_behind="Production-fraud-lost")
+    async with stage.rollout(brief=brief) as rollout:
+        return await _closed(rollout)
+
+
+async def steered(stage: Stage) -> WorkflowHandle[Any, Any]:
+    """By words of every kind: with and without effect, malformed and unknown."""
+    async with stage.rollout(config={**LONG, "steps": [{"weight": 10}, {"weight": 50, "pause": True}]}) as rollout:
+        handle = rollout.handle
+        await rollout.bakes_at(1_000)
+        await handle.execute_update("pause", {"by": "ann"})
+        await rollout.until(lambda world: world.statuses[-1] is S.PAUSED)
+        for verb, said in (
+            ("approve", {"by": "ann"}),
+            ("retry", {"by": "ann"}),
+            ("scale", {"by": "ann", "replicas": 2}),
+        ):
+            await handle.execute_update(verb, said)
+        await handle.signal("resume", {"by": 7})
+        await handle.signal("resum", {"by": "ann"})
+        await handle.signal("resume", {"by": "ann"})
+        await rollout.until(lambda world: world.statuses[-1] is S.PROGRESSING)
+        await handle.execute_update("goto", {"by": "ann", "step": 2})
+        await rollout.bakes_at(1_000, 1_000, 5_000)
+        await handle.execute_update("promote", {"by": "ann"})
+        await rollout.until(lambda world: world.statuses[-1] is S.PAUSED)
+        await handle.signal("rollback")
+        return await _closed(rollout)
+
+
 def _entry(deployment_id: str, ticket: int) -> QueueEntry:
     return QueueEntry(deployment_id, ticket, DeploymentKind.ROLLOUT, Environment.PRODUCTION, "fraud", is_queued=True)
 
@@ -176,6 +234,11 @@ SCENARIOS: tuple[Callable[[Stage], Awaitable[WorkflowHandle[Any, Any]]], ...] = 
     approved_after_its_backtest,
     extended,
     emergency,
+    shed_after_an_abort,
+    held_back_after_an_abort,
+    went_back_to_a_warm_version,
+    took_back_what_a_lost_run_left,
+    steered,
 )
 
 
