@@ -77,7 +77,6 @@ RULES: dict[tuple[str, str], Needs | str] = {
     ("GET", "/health/ready"): ANYBODY,
     ("GET", "/metrics"): READ,
     ("GET", "/swagger"): ANYBODY,
-    ("GET", "/swagger/start.js"): ANYBODY,
     ("GET", "/swagger/openapi.json"): ANYBODY,
     ("GET", "/swagger/{asset}"): ANYBODY,
     ("POST", "/api/v1/models"): START,

@@ -190,6 +190,7 @@ def test_a_wrong_setting_is_told_with_what_to_write(monkeypatch: pytest.MonkeyPa
         (Number, float("nan"), "must be a finite number, such as 10 or 0.5"),
         (Whole, "3", "must be a whole number, such as 3"),
         (Whole, True, "must be a whole number, such as 3"),
+        (Whole, 3.0, "must be a whole number, such as 3"),
         (Flag, 1, "must be true or false"),
         (Annotated[Duration, Field(ge=timedelta(0))], "-PT5M", "must be at least PT0S"),
         (Annotated[Duration, Field(le=timedelta(days=1, seconds=90))], "P2D", "must be at most P1DT1M30S"),
