@@ -74,6 +74,7 @@ class Deployments(Resource[T]):
 
     @call
     def get(self, deployment_id: str) -> Call[DeploymentView]:
+        """One deployment as it is now."""
         return _get(deployment_id)
 
     @call

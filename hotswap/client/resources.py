@@ -6,6 +6,7 @@ see both.
 """
 
 import functools
+import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
@@ -44,7 +45,15 @@ class _Described(Generic[P, A]):
             return carry_out(self._description(resource, *arguments, **named))
 
         del method.__wrapped__  # whose first parameter is the resource
+        method.__signature__ = self._signature  # type: ignore[attr-defined]
         return method
+
+    @functools.cached_property
+    def _signature(self) -> inspect.Signature:
+        """What `help` and editors show of a bound method."""
+        declared = inspect.signature(self.describe)
+        _, *parameters = declared.parameters.values()
+        return declared.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
 
     def _description(self, resource: Resource[Any], *arguments: Any, **named: Any) -> Any:
         """Raises ApiError for what the API would refuse, before it is sent."""

@@ -350,3 +350,30 @@ def test_what_the_api_would_refuse_is_refused_before_it_is_sent() -> None:
         hotswap.freezes.create("Nowhere", reason="", duration=timedelta(days=1))
     assert (at.value.code, at.value.status, sent) == ("VALIDATION_ERROR", 0, [])
     assert [problem.field for problem in at.value.details] == ["environment", "reason"]
+
+
+def test_a_method_shows_its_parameters_and_what_it_is_for() -> None:
+    method = HotSwap("http://hotswap.test").versions.card
+    assert str(inspect.signature(method)) == "(model: str, version: str)"
+    assert method.__doc__ == "What people write of a version."
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_says_what_it_is_for(name: str) -> None:
+    assert described(name).__doc__
+
+
+async def test_the_asynchronous_client_exchanges_a_service_token_too() -> None:
+    seen: list[tuple[str, str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append((request.url.path, request.headers["authorization"]))
+        if request.url.path.endswith("/authentication/token"):
+            return httpx.Response(200, json={"access_token": "short", "expires_in": 600})
+        return httpx.Response(200, json=deployment("Active", 100.0))
+
+    async with AsyncHotSwap("http://hotswap.test", "hst_long", transport=httpx.MockTransport(answer)) as hotswap:
+        for _ in range(2):
+            await hotswap.deployments.get("dep-1")
+    asked = ("/api/v1/deployments/dep-1", "Bearer short")
+    assert seen == [("/api/v1/authentication/token", "Bearer hst_long"), asked, asked]
