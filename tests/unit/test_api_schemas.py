@@ -1,15 +1,16 @@
 """Hostile and mistaken input is refused, with the field named as it stands in the JSON."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from api.deployments import plan
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.vocabulary import Role, Strategy
-from hotswap.schemas.requests import CreateDeployment, RegisterVersion
+from hotswap.schemas.requests import Body, CreateDeployment, RegisterVersion
 from hotswap.settings import Settings
 from tests.fixtures.api import bearer
 
@@ -252,3 +253,36 @@ def test_a_registration_carries_what_was_said() -> None:
     registration = RegisterVersion.model_validate(given).registration(requested_by="dora")
     assert registration.idempotent is False
     assert (registration.owner, registration.checksum, registration.tags) == ("dora", "ab" * 32, ("x",))
+
+
+def bodies(kind: type[Body] = Body) -> Iterator[type[Body]]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from bodies(each)
+
+
+BODIES = [each for each in bodies() if each.__module__.startswith("hotswap.schemas.requests")]
+SPELLED = [
+    pytest.param(kind, name, field.alias, id=f"{kind.__name__}.{name}")
+    for kind in BODIES
+    for name, field in kind.model_fields.items()
+    if field.alias != name and kind.model_config["extra"] == "forbid"
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "alias"), SPELLED)
+def test_what_is_read_has_the_names_of_json_and_what_is_made_may_have_pythons(
+    kind: type[Body], name: str, alias: str
+) -> None:
+    """As FastAPI reads it, and as the client makes it."""
+
+    def unknown(make: Callable[[], object]) -> set[tuple[int | str, ...]]:
+        with pytest.raises(ValidationError) as refused:
+            make()
+        return {each["loc"] for each in refused.value.errors() if each["type"] == "extra_forbidden"}
+
+    strange = {"noSuchField": 1}
+    assert unknown(lambda: TypeAdapter(kind).validate_python({name: None, **strange})) == {(name,), ("noSuchField",)}
+    assert unknown(lambda: TypeAdapter(kind).validate_python({alias: None, **strange})) == {("noSuchField",)}
+    assert unknown(lambda: kind(**{name: None}, **strange)) == {("noSuchField",)}
+    assert unknown(lambda: kind(**{alias: None}, **strange)) == {("noSuchField",)}
