@@ -1,12 +1,12 @@
-"""The watch beside a bake: judges the candidate as often as `observation_interval` says, and returns early on harm.
+"""The watch beside a bake: it judges the candidate every few seconds, and returns early on harm.
 
-What it saw is stored with each verdict, and every few seconds what the judges have folded of it (the checkpoint). So a
-watch that is started again goes on from there: a killed worker loses nothing, a frozen one harms nothing, and the same
-looks judge a past deployment again. It never decides: the workflow's policy does. Missing or stale counts are never a
-pass.
+Each observation is stored with its verdict, and every few seconds the state that the judges have folded of them (the
+checkpoint). A watch that is restarted continues from there: a killed worker loses nothing, a frozen one harms nothing,
+and the same observations judge a past deployment again. A watch never decides: the workflow's policy does. Missing or
+stale counts are never a pass.
 
-All watches of a worker, and its other activities, share one event loop. So past looks are folded a few at a time,
-however many there are, and never in one go: else the heartbeats of all of them would be missed.
+All watches of a worker, and its other activities, share one event loop. So past observations are folded a few at a
+time, however many there are: otherwise the heartbeats of all of them would be missed.
 """
 
 import asyncio
@@ -63,7 +63,10 @@ class AnalysisActivities:
     async def _judged(
         self, step: Watch, judging: Judging, sources: StepSources, past: "_Past"
     ) -> tuple[Verdict, float]:
-        """What is known now, on record, and when that was: by the look itself, so that a replay decides alike."""
+        """Judge now, store the verdict, and return it with its time.
+
+        The time is the observation's own, so that a replay decides alike.
+        """
         look: Observation | None = None
         try:
             look = await sources.look()
@@ -86,7 +89,7 @@ class AnalysisActivities:
 
 
 class _Past:
-    """One analysis on record: what it saw, what it said of it, and what its judges had folded last."""
+    """The record of one analysis: its observations, its verdicts, and its newest checkpoint."""
 
     def __init__(self, looks: Observations, judging: Judging, step: Watch) -> None:
         self._looks = looks
@@ -96,9 +99,10 @@ class _Past:
         self._folded_at = float("-inf")
 
     async def catch_up(self) -> Before | None:
-        """Fold what was seen before, and say what the next look goes on from; None where nothing was seen.
+        """Fold the stored observations, and return what the next one continues from; None where none is stored.
 
-        It begins at the checkpoint. Where another version or another policy wrote that one, all looks are folded.
+        It begins at the checkpoint. Where another version or another policy wrote that one, all observations are
+        folded.
         """
         of, step, begun_at = self._deployment_id, self._bake.step, self._bake.begun_at
         after: float | None = None
@@ -122,9 +126,9 @@ class _Past:
     async def record(
         self, verdict: Verdict, look: Observation | None = None, answered: AnswerCounts | None = None
     ) -> None:
-        """Store the verdict, the look that it was made on, and from time to time a checkpoint.
+        """Store the verdict, the observation that it was made on, and from time to time a checkpoint.
 
-        `answered` is what each proxy had counted by that look.
+        `answered` is what each proxy had counted by that observation.
         """
         checkpoint = None
         if look is not None and answered is not None and look.at - self._folded_at >= CHECKPOINT_SECONDS:

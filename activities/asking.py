@@ -1,4 +1,4 @@
-"""Asks an application's replicas again what clients have asked, past the proxies."""
+"""Sends requests that clients have sent before to an application's replicas again, past the proxies."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ POLL_SECONDS = 0.25
 
 
 class ApplicationReplicas:
-    """The replicas of one application, asked by turns."""
+    """The replicas of one application, asked in turn."""
 
     def __init__(self, cluster: ServeCluster, asker: ReplicaAsker, application: str, model: str) -> None:
         self._cluster = cluster
@@ -23,7 +23,7 @@ class ApplicationReplicas:
         self._turn = 0
 
     async def ask(self, request: RecordedRequest, *, patience: float) -> Reply:
-        """The reply of a replica that is there now. Raises Unavailable when none is for `patience` seconds."""
+        """Return the reply of a replica that is there now. Raises Unavailable after `patience` seconds without one."""
         until = time.monotonic() + patience
         while True:
             try:

@@ -126,7 +126,7 @@ class _Asking:
                 asked[each] = replace(asked[each], again=(*asked[each].again, again))
 
     async def _alone(self, request: RecordedRequest, *, candidate_first: bool) -> AskedRequest:
-        """By turns who is first: whatever both look up may be nearer for the second."""
+        """Ask both versions, in alternating order: a cache may favour the version that is asked second."""
         if candidate_first:
             mine = await self._of_candidate(request)
             return AskedRequest(request, (mine,), await self._of_stable(request))
@@ -134,7 +134,7 @@ class _Asking:
         return AskedRequest(request, (await self._of_candidate(request),), theirs)
 
     async def _together(self, group: Sequence[AskedRequest], *, candidate_first: bool) -> list[AskedRequest]:
-        """Of one version, and then of the other: they share a machine, perhaps."""
+        """Ask one version and then the other, since they may share a machine."""
         requests = [each.request for each in group]
 
         async def of_candidate() -> list[Reply]:
@@ -153,7 +153,7 @@ class _Asking:
         ]
 
     async def _of_candidate(self, request: RecordedRequest) -> Reply:
-        """What may have come of a busy moment is asked once more."""
+        """Ask the candidate; a failure that a busy moment may have caused is asked once more."""
         reply = await self._candidate.ask(request, patience=PATIENCE_SECONDS)
         if reply.kind is ReplyKind.FAILED and not reply.certain:
             reply = await self._candidate.ask(request, patience=PATIENCE_SECONDS)
@@ -170,5 +170,5 @@ class _Asking:
 
 
 def _is_answered(asked: AskedRequest) -> bool:
-    """Whether both have answered it when it was alone."""
+    """Return whether both versions answered the request when it was asked alone."""
     return bool(asked.stable) and asked.candidate[0].kind is asked.stable[0].kind is ReplyKind.ANSWERED

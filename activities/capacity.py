@@ -1,5 +1,6 @@
-"""What replicas may be had: a plan before a deployment's start, since the cluster may be another than when it was asked
-for, and a promise before what serves is scaled.
+"""Capacity for replicas: a plan before a deployment starts, and a promise before a version that serves is scaled.
+
+The plan is made again at the start, since the cluster may have changed since the deployment was asked for.
 """
 
 from temporalio import activity
@@ -18,7 +19,10 @@ class CapacityActivities:
     @activity.defn
     @heartbeating
     async def plan_capacity(self, request: PlanCapacity) -> PlannedCapacity:
-        """Return the plan with what it takes promised. Raises InsufficientCapacity with the sum."""
+        """Return the plan, with its replicas promised.
+
+        Raises InsufficientCapacity with the sum that shows why it doesn't fit.
+        """
         spec = request.spec
         wanted = Wanted(
             application=spec.name,
@@ -40,7 +44,10 @@ class CapacityActivities:
     @activity.defn
     @heartbeating
     async def resize_replicas(self, request: ResizeReplicas) -> None:
-        """Promise what serves so many replicas. Raises InsufficientCapacity, ValidationFailed and Conflict."""
+        """Promise so many replicas to an application that serves.
+
+        Raises InsufficientCapacity, ValidationFailed and Conflict.
+        """
         await self._planner.scale(
             request.application,
             deployment_id=request.deployment_id,

@@ -41,7 +41,7 @@ class References:
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     def of(self, subject: Subject, budget: ReferenceBudget, *, known: Concurrent | None) -> "RepeatedRequests":
-        """The reference of one step, which goes on from what is `known` already."""
+        """Return the repeated requests of one step, which continue from what is `known` already."""
         return RepeatedRequests(
             subject,
             budget,
@@ -54,7 +54,7 @@ class References:
 
 
 class RepeatedRequests:
-    """Asks both arms of one step; `seen` is what they have replied so far."""
+    """Asks both arms of one step what clients have asked; `seen` holds their replies so far."""
 
     def __init__(
         self,
@@ -82,9 +82,10 @@ class RepeatedRequests:
         self._callers_before = known.callers or 0
 
     async def keep_asking(self, answered: Callable[[], int]) -> None:
-        """Within the budget; `answered` says how many requests of clients the candidate has answered by now.
+        """Ask both arms within the budget.
 
-        What only one of both could be asked counts against the budget as well.
+        `answered` returns how many client requests the candidate has answered by now. A request that only one of the
+        arms could be asked counts against the budget too.
         """
         if not self._budget.share:
             self._say(TURNED_OFF)
@@ -109,7 +110,7 @@ class RepeatedRequests:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _read(self) -> bool:
-        """The newest requests that the candidate has answered since; False where nothing must be asked twice."""
+        """Read the newest requests that the candidate has answered. Return False where nothing must be asked twice."""
         recorded = await self._backtests.recent(
             self._subject.candidate, model=self._subject.model, since=self._newest, most=MOST_READ
         )
@@ -136,7 +137,10 @@ class RepeatedRequests:
         self.seen = self.seen.after(mine, theirs, callers=self._number_of_callers())
 
     def _number_of_callers(self) -> int | None:
-        """None where none is known. What an earlier watch has counted may be the same callers, so it isn't added."""
+        """Return the number of known callers, or None.
+
+        Callers that an earlier watch counted may be the same ones, so the numbers are not added.
+        """
         if not self._callers and not self._callers_before:
             return None
         return max(self._callers_before, len(self._callers) + self._nobodies)

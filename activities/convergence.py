@@ -43,10 +43,10 @@ class Convergence:
         self._working: set[asyncio.Future[None]] = set()
 
     async def converge(self, *, at_once: bool = False, anew: bool = False) -> None:
-        """Return when Ray Serve was told what the rows said when this was called, or say now; `anew` tells it again.
+        """Return when Ray Serve was sent the rows as they were when this was called, or newer; `anew` sends them again.
 
-        A cancel ends the waiting and not the work: who was frozen with a PUT in hand is cancelled as soon as he wakes,
-        and has to repair what he then wrote.
+        A cancel ends the waiting, not the work. A worker that was frozen during a PUT is cancelled as soon as it wakes,
+        and must still repair what it then wrote.
         """
         work = asyncio.ensure_future(self._until_told(at_once=at_once, anew=anew))
         self._working.add(work)
@@ -85,7 +85,10 @@ class Convergence:
             return None
 
     async def _write(self) -> bool:
-        """Whether nobody else may have written meanwhile. Who changes the rows meanwhile converges after that."""
+        """Send the rows, and return whether the lease was held throughout, so that no other writer can have written.
+
+        Whoever changes the rows meanwhile converges after that.
+        """
         async with self._desired.writer_lease(activity.info().task_queue) as lease:
             wanted = await self._desired.all()
             if await lease.remaining() < LEASE_NEEDED_SECONDS:
@@ -103,6 +106,6 @@ class Convergence:
 
 
 def was_told(found: dict[str, ApplicationState], wanted: list[Desired]) -> bool:
-    """Whether the last configuration that Serve took is what these rows make."""
+    """Return whether the last configuration that Serve accepted is the one that these rows make."""
     told = {name: state.told for name, state in found.items() if state.health is not ApplicationHealth.STOPPING}
     return told == {each.spec.name: each.replicas for each in wanted if each.replicas > 0}

@@ -1,4 +1,4 @@
-"""The deployment's row: where people and the API read what the workflow does, with who, what, when and why."""
+"""The deployment's row: people and the API read there what the workflow does, who did it, when and why."""
 
 from temporalio import activity
 
@@ -24,7 +24,7 @@ class DeploymentActivities:
     @activity.defn
     @heartbeating
     async def find_leftovers(self) -> Leftovers:
-        """Whatever may have lost its workflow."""
+        """Return whatever may have lost its workflow."""
         return Leftovers(
             deployments=tuple(await self._deployments.unfinished()),
             orphans=tuple(await self._applications.orphans()),

@@ -1,7 +1,7 @@
-"""What every activity does the same: heartbeat while it works, and say in Temporal's terms what the domain says.
+"""What every activity does: it heartbeats while it works, and raises domain errors as Temporal's.
 
-A heartbeat is how a killed worker is noticed within seconds, and how a cancel reaches an activity that waits. A domain
-error is final (trying the same again can't help), except `Unavailable`; everything else propagates and is retried.
+By the heartbeats a killed worker is noticed within seconds, and a cancel reaches an activity that waits. A domain error
+is final, since a retry can't help, except for `Unavailable`. Every other error propagates and is retried.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ _note: ContextVar[list[str]] = ContextVar("note")
 
 
 def heartbeat_note(text: str) -> None:
-    """Say what this activity waits for; it is sent with the next heartbeats and shown by the Temporal Web UI."""
+    """Set the text of the next heartbeats: what this activity waits for. The Temporal Web UI shows it."""
     _note.get()[0] = text
 
 
 def heartbeating(
     method: Callable[Params, Coroutine[Any, Any, Result]],
 ) -> Callable[Params, Coroutine[Any, Any, Result]]:
-    """Decorate an activity's method, below `activity.defn`."""
+    """Heartbeat while an activity's method runs; decorates it, below `activity.defn`."""
 
     @wraps(method)
     async def run(*args: Params.args, **kwargs: Params.kwargs) -> Result:
@@ -51,7 +51,7 @@ def heartbeating(
 
 
 def application_error(error: HotSwapError) -> ApplicationError:
-    """The same error as Temporal carries it: `type` is its code, the first detail its field problems."""
+    """Convert a domain error to Temporal's: `type` is its code, and the first detail its field problems."""
     details: list[dict[str, Any]] = [asdict(problem) for problem in error.details]
     return ApplicationError(error.message, details, type=error.code, non_retryable=not isinstance(error, Unavailable))
 

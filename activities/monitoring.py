@@ -1,7 +1,7 @@
-"""Looks after what serves: raises alerts, and lays down what is to come of them. The monitor's workflow sees to it.
+"""Monitors active versions: raises alerts, and prepares what follows from them. The monitor's workflow carries it out.
 
-An alert is a row before anybody acts on it, and a row that nobody was told of is found again: so a look that is cut off
-anywhere loses nothing, and one that is repeated says nothing twice.
+An alert is a row before anything acts on it, and a row that was not announced is found again: so a check that is
+interrupted loses nothing, and one that is repeated announces nothing twice.
 """
 
 import logging
@@ -34,13 +34,13 @@ class MonitoringActivities:
     @activity.defn
     @heartbeating
     async def look_at_accuracy(self) -> MonitorFindings:
-        """Whether what serves predicts worse than before."""
+        """Check whether active versions predict worse than before."""
         return await self._look(AlertKind.ACCURACY)
 
     @activity.defn
     @heartbeating
     async def look_for_drift(self) -> MonitorFindings:
-        """Whether what is asked of what serves is what it was trained on."""
+        """Check whether the requests to active versions still look like their training data."""
         return await self._look(AlertKind.DRIFT)
 
     @activity.defn
@@ -52,7 +52,7 @@ class MonitoringActivities:
     @activity.defn
     @heartbeating
     async def raise_alert(self, alert: RaiseAlert) -> None:
-        """Put it on record; the monitor's next look tells of it."""
+        """Store an alert; the monitor's next check announces it."""
         await self._alerts.open_of(alert.deployment_id, alert.kind, alert.message)
 
     @activity.defn
@@ -114,9 +114,9 @@ class MonitoringActivities:
         await self._alerts.open(active, finding, rolls_back=rolls_back(active, finding.kind))
 
     async def _found(self, kind: AlertKind) -> MonitorFindings:
-        """Of this kind alone: the looks of another one run at the same time, and see to theirs.
+        """Return the findings of this kind alone: checks of the other kind run at the same time, and handle theirs.
 
-        What deployments raise is told by the look that comes each minute.
+        Alerts that deployments raise are announced by the check that runs each minute.
         """
         seen_to = {kind} if kind is AlertKind.DRIFT else set(AlertKind) - {AlertKind.DRIFT}
         opened, untold = [

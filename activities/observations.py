@@ -1,8 +1,8 @@
-"""What a watch looks at: the proxies' counts, and beside them whatever else its metrics ask for.
+"""What a watch observes: the proxies' counts, and the figures of the other sources that its metrics name.
 
-All watches of a worker share one reader of the counts. It names the proxies that are silent, and the others are judged
-as long as there is one (`hotswap/domain/proxies.py`). Every other source is read in its own time, so that a slow one
-holds up nothing: a look takes the readings that are there.
+All watches of a worker share one reader of the counts. It names the silent proxies; the others are judged as long as
+there is one (`hotswap/domain/proxies.py`). Every other source is read at its own interval, so that a slow one delays
+nothing: an observation takes the readings that are there.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ class NoObservation(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What a watch knew that another goes on from: its checkpoint's counts, if it came to one, and its last look's.
+    """What the watch before this one knew: the counts of its checkpoint, if it wrote one, and of its last observation.
 
     `concurrent` is what both arms had been asked again by then.
     """
@@ -55,9 +55,10 @@ class Before:
 
 
 class SharedReports:
-    """One reader of the proxies' reports for all watches of a worker: a thousand of them ask Redis no more than one.
+    """One reader of the proxies' reports for all watches of a worker: a thousand watches ask Redis as often as one.
 
-    `stopwatch` tells how old a reading and a report are, `clock` (Unix time) only whether a reading is from before.
+    `stopwatch` measures the age of a reading and of a report. `clock` (Unix time) only tells whether a reading is from
+    before the step.
     """
 
     def __init__(
@@ -77,9 +78,9 @@ class SharedReports:
         self._read_at = self._last_read = float("-inf")
 
     async def latest(self, *, since: float) -> tuple[list[ProxyReport], tuple[str, ...]]:
-        """The reports, read at `since` (Unix time) or later, and the proxies that are silent.
+        """Return the reports, read at `since` (Unix time) or later, and the silent proxies.
 
-        Where a report may be fresh or old it is read again until that is known, a second and a half at most.
+        A report that may be fresh or old is read again until that is known, for a second and a half at most.
         """
         async with self._lock:
             if self._read_at < since or self._stopwatch() - self._last_read > self._max_age:
@@ -96,7 +97,7 @@ class SharedReports:
 
 
 class Sources:
-    """Where looks come from; one for all watches of a worker."""
+    """The sources of observations, shared by all watches of a worker."""
 
     def __init__(
         self,
@@ -118,10 +119,10 @@ class Sources:
     async def of(
         self, subject: Subject, policy: AnalysisPolicy, baseline: VerifiedWeight, before: Before | None = None
     ) -> AsyncIterator["StepSources"]:
-        """Inside the block every metric's own source is read as often as the metric says.
+        """Read every metric's own source, inside the block, as often as the metric says.
 
-        At 100% both arms are asked beside that, where latency is judged. `before` is what a watch before this one knew,
-        if there was one.
+        At 100% both arms are also asked again, where latency is judged. `before` is what an earlier watch of this step
+        knew, if there was one.
         """
         reference: RepeatedRequests | None = None
         if self._references is not None and subject.weight == TOTAL_WEIGHT and _compares_latency(policy):
@@ -157,7 +158,7 @@ class Sources:
         return answered, silent
 
     async def read(self, metric: Metric, subject: Subject) -> Reading:
-        """What the metric's source says; that it says nothing in time, or fails, is an answer too."""
+        """Return what the metric's source says; a failure, or no answer in time, is an answer too."""
         meter = self._meters.get(metric.source)
         if meter is None:
             return Reading(self.clock(), error=f"nothing here reads {metric.source}")
@@ -176,7 +177,7 @@ class Sources:
 
 
 class StepSources:
-    """One step's; made by `Sources.of`."""
+    """The sources of one step; `Sources.of` makes it."""
 
     def __init__(
         self,
@@ -198,7 +199,7 @@ class StepSources:
         """What was answered by the newest look; None before the first."""
 
     async def look(self) -> Observation:
-        """Raises NoObservation."""
+        """Return an observation of now. Raises NoObservation."""
         self.answered, missing = await self._sources.counts(self)
         total = self.answered.total
         new, self._new = self._new, {}
@@ -207,12 +208,12 @@ class StepSources:
         )
 
     def _newly_replied(self) -> Concurrent | None:
-        """What both arms have replied, if that isn't what the look before has: looks are stored."""
+        """Return the replies of both arms if they differ from the previous observation's: observations are stored."""
         before, self._replied = self._replied, self._reference.seen if self._reference is not None else None
         return None if self._replied == before else self._replied
 
     def answered_by(self, now: Mapping[str, Arms]) -> AnswerCounts | None:
-        """What was answered by these counts of each proxy; None where they are from before the step."""
+        """Return the answers by these counts of each proxy; None where the counts are from before the step."""
         if self.answered is not None:
             return self.answered.at(now)
         if self._before is not None:
@@ -222,7 +223,7 @@ class StepSources:
 
     @property
     def answered_by_candidate(self) -> int:
-        """How many requests of clients, by the newest look."""
+        """The number of client requests that the candidate had answered by the newest observation."""
         return self.answered.total.candidate.completed if self.answered is not None else 0
 
     async def keep_reading(self, metric: Metric) -> None:
@@ -231,7 +232,7 @@ class StepSources:
             await asyncio.sleep(metric.interval_seconds)
 
     async def keep_counting_entities(self) -> None:
-        """Only where there are any: then a request says less than who sent it."""
+        """Count the callers with an arm of their own again and again, where there are any."""
         while True:
             if self._has_callers:
                 try:

@@ -1,7 +1,7 @@
-"""Waiting: for a slot, which limits how many deployments run, and for a turn, since one of a model runs at a time.
+"""Waiting for a slot, which limits how many deployments run, and for a turn: one of a model runs at a time.
 
-A wait may take days and costs no history: it is one activity that heartbeats, and its heartbeat says where in line it
-is. It holds nothing but its place, which is its row's ticket, so a killed worker costs it nothing.
+A wait may take days and costs no history: it is one activity that heartbeats, and its heartbeat says its position in
+line. It holds nothing but its place, which is its row's ticket, so a killed worker doesn't lose it.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class QueueActivities:
     @activity.defn
     @heartbeating
     async def take_slot(self, deployment_id: str) -> None:
-        """Return when the deployment may run; it keeps its slot until it has ended."""
+        """Return when the deployment may run; it keeps its slot until it ends."""
 
         def has_slot(place: QueuePosition | None) -> bool:
             heartbeat_note(place.message if place is not None else "")
@@ -40,7 +40,7 @@ class QueueActivities:
     @activity.defn
     @heartbeating
     async def await_turn(self, waiting: AwaitTurn) -> QueueDecision:
-        """Return when there is something to do for it: its turn has come, or it has to make others end."""
+        """Return when the workflow must act: its turn has come, or it has to make other deployments end."""
 
         def has_to_act(standing: QueueState | None) -> bool:
             if standing is None or standing.is_called:
@@ -60,7 +60,7 @@ class QueueActivities:
     @activity.defn
     @heartbeating
     async def leave_queue(self, leaving: LeaveQueue) -> bool:
-        """End what never began; False when it has begun."""
+        """End a deployment that never began. Return False when it has begun."""
         return await self._turns.leave(
             leaving.deployment_id,
             leaving.status,
@@ -71,7 +71,7 @@ class QueueActivities:
 
 
 def _to_abort(overtaken: tuple[QueueEntry, ...], waiting: AwaitTurn) -> tuple[Run, ...]:
-    """Runs that were not told yet; one that is just being started is told when it has been."""
+    """Return the runs that were not told to abort yet. A run that is just being started is told once it has started."""
     return tuple(
         Run(deployment_id=each.deployment_id, workflow_id=each.workflow_id, run_id=each.run_id)
         for each in overtaken

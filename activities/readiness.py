@@ -29,7 +29,10 @@ class ReadyReplicas:
     async def at_a_glance(
         self, application: str, reports: Sequence[ProxyReport], *, now: float
     ) -> ReplicaReadiness | None:
-        """Without a question to Ray Serve; None for an application that no row wants. `now` is Unix time in seconds."""
+        """Return the readiness without asking Ray Serve; None for an application without a row.
+
+        `now` is Unix time in seconds.
+        """
         desired = await self._desired.one(application)
         if desired is None:
             return None
@@ -73,7 +76,7 @@ class ReadyReplicas:
 
 
 def waiting_for(application: str, replicas: int, state: ApplicationState | None) -> str:
-    """How far it is, with what Ray says of it."""
+    """Return how far an application is, with Ray's own message about it."""
     if state is None:
         return f"{application} is not listed by Ray Serve yet"
     ready = f"{len(state.targets)} of {replicas} replicas of {application} are ready"
@@ -85,7 +88,7 @@ def _ready(state: ApplicationState | None) -> int:
 
 
 def _routed(application: str, reports: Sequence[ProxyReport], *, now: float) -> int | None:
-    """How many replicas the proxy knows that reported last; None where none has said anything of late."""
+    """Return how many replicas the proxy knows that reported last; None where no proxy has reported lately."""
     fresh = [report for report in reports if now - report.reported_at <= STALE_SECONDS]
     newest = max(fresh, key=lambda report: report.reported_at, default=None)
     return newest.replicas.get(application) if newest is not None else None

@@ -72,7 +72,7 @@ class ReplicaActivities:
     @activity.defn
     @heartbeating
     async def count_replicas(self, application: str) -> int:
-        """Those that it should have now. Raises Conflict for one that nobody wants any more."""
+        """Return how many replicas an application should have now. Raises Conflict for one that has no row any more."""
         return await self._wanted(application)
 
     @activity.defn
@@ -142,5 +142,8 @@ class ReplicaActivities:
 
 
 def _was_told_otherwise(state: ApplicationState, desired: Desired) -> bool:
-    """Of what scales by load, how many there are is Serve's own affair."""
+    """Return whether Serve was sent another configuration than this.
+
+    Where replicas scale by load their number is Serve's own affair, so it is not compared.
+    """
     return state.wanted not in (None, desired.replicas) and not desired.spec.resources.scales_by_load

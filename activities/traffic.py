@@ -1,8 +1,8 @@
 """Traffic: publish a plan, and report a weight only when every registered proxy has confirmed it.
 
 The plan in PostgreSQL is the truth, and its fence lets no late writer bring an old weight back. Redis only carries it;
-where it is away the proxies' agents ask the API, and their answers are found in PostgreSQL too. A silent proxy holds
-the step, and the heartbeat says which it is.
+while Redis is away the proxies' agents ask the API, and their reports are found in PostgreSQL too. A silent proxy holds
+the step, and the heartbeat says which one it is.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ class TrafficActivities:
         settle_seconds: float = 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`settle_seconds` is how long a candidate may take for a request."""
+        """Set up; `settle_seconds` is how long a candidate may take for a request."""
         self._settle_seconds = settle_seconds
         self._plans = plans
         self._bus = bus
@@ -51,7 +51,7 @@ class TrafficActivities:
     @activity.defn
     @heartbeating
     async def set_weight(self, request: SetWeight) -> VerifiedWeight:
-        """Forward: publish when the replicas are there that hold it, and return when the weight is verified."""
+        """Go forward: publish once the replicas for it are ready; return when every proxy has confirmed the weight."""
         await self._ready.until_ready(request.needs)
         plan = await self._plans.apply(request.change, run_id=_run_id())
         verified = await self._verify(plan, request.change, share=request.share, progress=request.progress)
@@ -68,9 +68,9 @@ class TrafficActivities:
     @activity.defn
     @heartbeating
     async def withdraw_candidate(self, request: WithdrawCandidate) -> Withdrawn:
-        """Backward: published first, then written down, and done when no proxy sends the candidate anything more.
+        """Go back: publish first, then store it, and return when no proxy sends the candidate anything more.
 
-        What the stable's replicas can't hold is shed, or where it is to hold on, stays with the candidate.
+        Requests that the stable's replicas can't hold are shed; with `hold` they stay with the candidate.
         """
         stable = request.change.stable
         readiness = None
@@ -114,11 +114,11 @@ class TrafficActivities:
         return verified
 
     async def _settled(self, verified: VerifiedWeight, change: TrafficChange) -> VerifiedWeight:
-        """The same with the counts of when nothing is in flight any more that was sent by the weight before.
+        """Wait until no request of the weight before is in flight, and return the weight with the counts of then.
 
-        At each proxy that is so once it has had none in flight at one moment since the change, and for all of them once
-        the time is over that a request may take: a busy one always has some. The counts are those of the proxies that
-        have confirmed: one that came meanwhile was never led by that weight.
+        A proxy has settled once it had no request in flight at one moment since the change, and all of them once a
+        request's longest time is over: a busy proxy always has some. The counts are those of the proxies that have
+        confirmed: a proxy that registered meanwhile never used the weight before.
         """
         applications = {arm.application for arm in _arms(change).values()}
         limit = activity.info().schedule_to_close_timeout
@@ -136,7 +136,10 @@ class TrafficActivities:
         return verified.model_copy(update={**_counts(confirmed, change), "verified_at": self._clock()})
 
     async def _confirmed(self, plan: TrafficPlan, change: TrafficChange) -> list[ProxyReport]:
-        """The reports of all registered proxies, once each has confirmed this change in this plan or a newer one."""
+        """Return the reports of all registered proxies once each has confirmed this change.
+
+        A proxy confirms it with this plan or a newer one.
+        """
         key = route_key(change.environment, change.model)
         published_at = 0.0
         while True:
@@ -157,9 +160,9 @@ class TrafficActivities:
             logger.warning("redis is away; agents ask the API for the plan", extra={"error": error.message})
 
     async def _reports(self, *, from_api: bool) -> list[ProxyReport]:
-        """The newest report of each proxy; those to the API are asked for seldom, since they come seldom.
+        """Return the newest report of each proxy; `from_api` reads those to the API too, which is needed seldom.
 
-        The generation tells first which is newer: the clock of the proxy's machine may have been set meanwhile.
+        The generation decides first which one is newer: the clock of the proxy's machine may have been set meanwhile.
         """
         if from_api:
             self._reported = {report.proxy: report for report in await self._plans.proxy_reports()}
@@ -175,7 +178,7 @@ class TrafficActivities:
 
 
 def _arms(change: TrafficChange) -> dict[str, Arm]:
-    """Those that there are, by what `VerifiedWeight` calls them."""
+    """Return the arms that there are, by their names in `VerifiedWeight`."""
     both = {"stable": change.stable, "candidate": change.candidate}
     return {name: arm for name, arm in both.items() if arm is not None}
 
@@ -185,7 +188,7 @@ def _counts(reports: list[ProxyReport], change: TrafficChange) -> dict[str, Coun
 
 
 def _is_idle(report: ProxyReport, applications: Iterable[str]) -> bool:
-    """Whether a proxy has nothing in flight for these; one that doesn't tell may have."""
+    """Return whether a proxy has no request in flight for these; one that doesn't report it may have."""
     return report.active is not None and not any(map(report.active.get, applications))
 
 

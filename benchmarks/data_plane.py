@@ -100,7 +100,6 @@ def _gateway(world: World) -> Target:
 
 def _replica(world: World) -> Target:
     """Of the version that serves; Serve's REST API says where its replica listens."""
-
     name = application_name(Environment.PRODUCTION, MODEL, world.active.deployment_id)
 
     async def ask() -> str:

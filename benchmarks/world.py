@@ -72,7 +72,6 @@ class World:
 
     def history(self, run_id: str | None) -> list[Any]:
         """The events of one deployment."""
-
         handle = self.temporal.get_workflow_handle(self.workflow_id, run_id=run_id)
 
         async def fetch() -> list[Any]:

@@ -12,9 +12,11 @@ logger = logging.getLogger(__name__)
 
 
 class Worker(SdkWorker):
-    """Of some hundred ends of the SDK's own one never comes back from its core's last step (seen with 1.35.0, where an
-    activity had just been cancelled). All that was in hand has been given back by then, so the step is given up
-    `patience` after the grace for what is in hand.
+    """A worker that ends also where the SDK's own doesn't.
+
+    Of some hundred ends of the SDK's own worker one never comes back from its core's last step (seen with 1.35.0, where
+    an activity had just been cancelled). All work has been given back by then, so the step is given up `patience` after
+    the grace for work in hand.
     """
 
     patience = timedelta(seconds=10)

@@ -28,7 +28,6 @@ def leaves(*, begin: float) -> Disturbs:
 
 def is_stale(*, begin: float, lasting: float) -> Disturbs:
     """One proxy's agent says nothing for a while."""
-
     last: dict[str, ProxyReport] = {}
 
     def disturbs(at: float, reports: list[ProxyReport]) -> list[ProxyReport]:

@@ -168,8 +168,10 @@ def _categorical(reference: Categories, values: Sequence[Any]) -> FeatureDrift:
 def _by_psi(
     kind: FeatureKind, expected: Sequence[float], actual: Sequence[float], *, known: float, n: int
 ) -> FeatureDrift:
-    """PSI over the bins that either has. By chance, its product with the effective number of values is chi-squared
-    with one degree of freedom less than bins (Yurdakul and Naranjo, J. Risk Model Validation 2020).
+    """Compare by PSI (population stability index) over the bins that either side has.
+
+    By chance, its product with the effective number of values is chi-squared with one degree of freedom less than bins
+    (Yurdakul and Naranjo, J. Risk Model Validation 2020).
     """
     scale = known / sum(expected) if math.isfinite(known) else 1.0
     bins = [(p * scale, q) for p, q in zip(expected, actual, strict=True) if p or q]

@@ -1,7 +1,7 @@
-"""Who may do what, as far as it is a matter of words: a grant is a role, everywhere or in one team.
+"""Grants: a grant is a role, everywhere or in one team.
 
-A grant is spelled `Viewer`, or `payments:MLEngineer` for one team, in tokens, files, settings and on the command line
-alike. A role in a team counts for that team's models only; a role without one counts for all.
+It is spelled `Viewer`, or `payments:MLEngineer` for one team, in tokens, files, settings and on the command line alike.
+A role in a team counts for that team's models only; a role without a team counts for all models.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ class Grant:
 
     @classmethod
     def parse(cls, text: str) -> "Grant":
-        """Raises ValueError for a role that there is not, and for an agent's, which is no team's."""
+        """Parse a grant. Raises ValueError for an unknown role, and for an agent's role, which belongs to no team."""
         team, in_team, role = text.rpartition(":")
         if role not in set(Role):
             known = ", ".join(role for role in Role if role is not Role.TRAFFIC_AGENT)
@@ -37,7 +37,10 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls. `team` is that of the models at hand: its roles count beside those that count everywhere."""
+    """The caller of a request.
+
+    `team` is the team of the models that the request is about: roles in it count beside those that count everywhere.
+    """
 
     subject: str
     grants: frozenset[Grant]
@@ -45,7 +48,7 @@ class Principal:
 
     @property
     def is_program(self) -> bool:
-        """Whether it is a service token that calls, which whoever made it holds."""
+        """Whether a service token calls: its owner can be any program or person that holds it."""
         return is_program(self.subject)
 
     @property
@@ -57,7 +60,7 @@ class Principal:
         return any(grant.team is not None for grant in self.grants)
 
     def within(self, team: str | None) -> "Principal":
-        """The same caller where a model of this team is at hand, or of none."""
+        """Return the same caller, for a model of this team or of none."""
         return replace(self, team=team)
 
     def has_anywhere(self, roles: frozenset[Role]) -> bool:
@@ -65,5 +68,5 @@ class Principal:
 
 
 def is_program(subject: str) -> bool:
-    """Whether this names a service token."""
+    """Return whether this names a service token."""
     return subject.startswith(PROGRAM)

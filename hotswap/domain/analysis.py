@@ -1,8 +1,8 @@
-"""What is judged, and on what: metrics and their rules, and what one look at the world saw.
+"""Metrics and their rules, and the observations that they are judged on.
 
-Data only, so that it crosses Temporal, is stored with the deployment, and judges a past deployment again. Figures are
-cumulative since the step's weight was verified: a look that was missed makes the next one coarser, and loses nothing.
-How they are judged is `hotswap/analysis/`; what comes of a verdict is `hotswap/domain/policy.py`.
+Data only: it crosses Temporal, is stored with the deployment, and judges a past deployment again. Figures are
+cumulative since the step's weight was verified: a missed observation makes the next one coarser, and loses nothing. The
+judging is in `hotswap/analysis/`; what follows from a verdict is in `hotswap/domain/policy.py`.
 """
 
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ ANSWER = "answer"
 
 
 class Source(StrEnum):
-    """Where a metric's figures come from."""
+    """The source of a metric's figures."""
 
     ERRORS = "errors"
     """Requests that failed, as clients (or, where the stable stepped in, the proxies) saw it."""
@@ -59,7 +59,7 @@ class JudgeName(StrEnum):
 
 
 class Worse(StrEnum):
-    """Which way a metric goes when the candidate is worse."""
+    """The direction in which a metric goes when the candidate is worse."""
 
     HIGHER = "higher"
     LOWER = "lower"
@@ -78,7 +78,9 @@ class NoVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric and its rule. Which of the fields count is the judge's:
+    """One metric and its rule.
+
+    Which of the fields count depends on the judge:
 
     - `betaMixture` (errors, refusals): harm beyond `threshold` more of them per request than the stable.
     - `quantile` (latency): harm beyond `threshold` times the stable's `quantile`, and `floor_ms` above it.
@@ -92,7 +94,7 @@ class Metric:
     - `collapse` (answers): harm where one answer, or one class of sizes or confidences, is `threshold` more of all
       than it is of the stable's; where answers are labels, `label_shift` more of one of them (None: `threshold`).
 
-    `samples` is the least of each arm for a verdict. A metric that isn't `required` passes for want of data only, and
+    `samples` is the least of each arm for a verdict. A metric that isn't `required` passes if it only lacks data, and
     says so; one that doesn't `rolls_back` never harms. `share` is its weight when the error probability is divided.
     """
 
@@ -121,7 +123,7 @@ class Metric:
 
     @property
     def is_absolute(self) -> bool:
-        """Whether it is judged by limits of its own, with no stable beside it."""
+        """Whether the metric is judged by limits of its own, without a stable beside the candidate."""
         return self.judge is JudgeName.THRESHOLD and not self.relative and self.source is not Source.DRIFT
 
 
@@ -241,9 +243,9 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a watch that starts again goes on from: what was known by the look at `at`.
+    """The state that a restarted watch continues from, as of the observation at `at`.
 
-    `judges` is what its judges had folded of all looks up to that one, `answered` what each proxy had counted.
+    `judges` is what its judges had folded of all observations up to that one, `answered` what each proxy had counted.
     """
 
     at: float
@@ -253,10 +255,11 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class BakeRecord:
-    """One analysis of one step: from `begun_at` (when its weight was verified) on, what was seen, in order.
+    """One analysis of one step: its observations in order, from `begun_at` on, when its weight was verified.
 
-    A step that is analysed again has one more. `weight` is in hundredths of a percent, `reference` what the stable had
-    done before nothing ran beside the candidate any more. Of an old one that is `thinned` one look a minute is left.
+    A step that is analysed again has another record. `weight` is in hundredths of a percent. `reference` holds the
+    stable's counts from before the candidate got all traffic. Of an old record that is `thinned`, one observation a
+    minute is left.
     """
 
     step: int
@@ -269,7 +272,7 @@ class BakeRecord:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whom a source is asked about. `since` is when the step's weight was verified (Unix time, seconds)."""
+    """The arms that a source is asked about. `since` is when the step's weight was verified (Unix time, seconds)."""
 
     deployment_id: str
     environment: str

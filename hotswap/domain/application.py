@@ -61,8 +61,8 @@ class ApplicationSpec:
 class Desired:
     """An application that should exist: `replicas` of it now, where all of the traffic needs `full`.
 
-    Of one that scales by load, `replicas` are the fewest it may have now. One that is desired with none keeps its name
-    and its place, and runs nowhere.
+    Of one that scales by load, `replicas` are the fewest it may have now. One that is desired with 0 replicas keeps its
+    name and its place, and runs nowhere.
     """
 
     spec: ApplicationSpec
@@ -71,13 +71,13 @@ class Desired:
 
     @classmethod
     def at_rest(cls, spec: ApplicationSpec) -> "Desired":
-        """As it is outside of deployments."""
+        """Return the application as it is outside of deployments."""
         fewest = spec.resources.min_replicas if spec.resources.min_replicas is not None else spec.resources.replicas
         return cls(spec, fewest, spec.resources.replicas)
 
 
 def application_name(environment: Environment, model: str, deployment_id: str) -> str:
-    """`Production-fraud-detection-1a2b3c4d`: unique, and short enough to type."""
+    """Return the application's name, `Production-fraud-detection-1a2b3c4d`: unique, and short enough to type."""
     return f"{environment}-{model}-{deployment_id.removeprefix('dep-')[:8]}"
 
 

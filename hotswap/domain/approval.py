@@ -1,7 +1,7 @@
-"""Four eyes: in some environments whoever asked for a deployment can't approve it, nor a name that nobody has checked.
+"""Four eyes: in some environments nobody approves their own deployment, and an approver's name must be proven.
 
-Pure. A name is proven where it came through the API, whose token named it; in a Temporal signal or update it is only
-claimed. Where four eyes are not asked for, a claimed name is on record as such and counts.
+Pure. A name is proven if it came through the API, whose token named it; in a Temporal signal or update it is only
+claimed. Where four eyes are not asked for, a claimed name counts, and is recorded as claimed.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class FourEyes:
 
 
 def objection(rule: FourEyes | None, *, by: str, asked_for_by: str, is_claimed: bool) -> str | None:
-    """Why this approval doesn't count, or None."""
+    """Return why this approval doesn't count, or None if it does."""
     if rule is None:
         return None
     if is_claimed and not rule.count_claimed:

@@ -1,9 +1,8 @@
-"""A backtest: what the stable was really asked is asked of the candidate, before any client meets it.
+"""A backtest: the candidate is asked what clients really asked the stable, before any client meets it.
 
-Here are the recorded request, which requests are chosen, and the replies to them, the report of what differed, and what
-follows from a report. How replies are compared, and which evidence there is, says `hotswap/analysis/backtest.py`. A
-report crosses Temporal and is shown to people, so it holds request ids, names of fields and counts, and no value of any
-feature.
+This module has the recorded requests and their selection, the replies, the report of the differences, and what follows
+from a report. `hotswap/analysis/backtest.py` compares replies and weighs the evidence. A report crosses Temporal and is
+shown to people, so it holds request ids, names of fields and counts, but no value of any feature.
 """
 
 from collections import defaultdict
@@ -35,7 +34,7 @@ _Item = TypeVar("_Item")
 
 
 def backtest_seconds(progress_deadline: timedelta) -> float:
-    """How long it may ask: a quarter of what the deployment gives a phase, so that there is time to try again."""
+    """Return how long a backtest may ask: a quarter of a phase's deadline, so that there is time for a retry."""
     return min(MOST_SECONDS, progress_deadline.total_seconds() / 4)
 
 
@@ -70,16 +69,17 @@ class RecordedRequest:
 
 @dataclass(frozen=True, slots=True)
 class RecordedSample:
-    """What there is to ask again. `reason` says why there is nothing, where that is not for want of requests."""
+    """The requests that can be asked again. `reason` says why there are none, if it isn't for lack of requests."""
 
     requests: tuple[RecordedRequest, ...] = ()
     reason: str | None = None
 
 
 def spread(items: Sequence[_Item], most: int, *, by: Sequence[Callable[[_Item], Hashable]]) -> list[_Item]:
-    """At most `most` of them, by turns from the groups of the first key, in each by turns of the second, and so on.
+    """Choose at most `most` items, in turn from the groups of the first key.
 
-    Within its group an item keeps its place, so of items that are sorted by age the newest are taken.
+    In each group the items come in turn from the groups of the second key, and so on. An item keeps its place within
+    its group, so of items that are sorted by age the newest are taken.
     """
     return list(_by_turns(items, by))[:most]
 
@@ -141,7 +141,7 @@ class AskedRequest:
 
     @property
     def is_candidates_failure(self) -> bool:
-        """Whether the candidate failed it each time that it was alone, and the stable, if it was there, never did."""
+        """Whether the candidate failed each time that it was asked alone, and the stable never did, if it was there."""
         return all(
             failure(each.request, each.candidate[0]) is not None
             and (not each.stable or each.stable[0].kind is ReplyKind.ANSWERED)
@@ -150,7 +150,7 @@ class AskedRequest:
 
 
 def failure(request: RecordedRequest, reply: Reply) -> str | None:
-    """How this reply to the request is a failure, if it is: also an answer that is none where the stable had one."""
+    """Return how this reply is a failure, or None: a null answer where the stable had one is a failure too."""
     if reply.kind is ReplyKind.FAILED:
         return reply.problem
     if reply.kind is not ReplyKind.ANSWERED or reply.answers is None:
@@ -165,12 +165,12 @@ def failure(request: RecordedRequest, reply: Reply) -> str | None:
 
 
 def _lacks(mine: Any, theirs: Any) -> bool:
-    """JSON has no NaN and no infinity: a number that is none is written as null."""
+    """Return whether my answer lacks what the other has: JSON writes NaN and infinity as null."""
     return None in leaves(mine) and None not in leaves(theirs)
 
 
 def leaves(value: Any) -> list[Any]:
-    """What an answer of lists and objects is made of."""
+    """Return the values that an answer of lists and objects is made of."""
     if isinstance(value, Mapping):
         return list(chain.from_iterable(map(leaves, value.values())))
     if isinstance(value, list | tuple):
@@ -180,20 +180,20 @@ def leaves(value: Any) -> list[Any]:
 
 @dataclass(frozen=True, slots=True)
 class ReplyTally:
-    """How many of how many; `at_least` is the share that the evidence shows, not the share that was seen."""
+    """A count of `hits` among all; `at_least` is the share that the evidence shows, not the share that was observed."""
 
     hits: int = 0
     of: int = 0
     at_least: float = 0.0
 
     def is_over(self, limit: float) -> bool:
-        """Whether there is evidence for more than this share."""
+        """Return whether there is evidence for more than this share."""
         return self.hits > 0 and self.at_least > limit
 
 
 @dataclass(frozen=True, slots=True)
 class DifferingPart:
-    """A part of the requests or their rows: a field, a kind of failure, a class, a slice; with some request ids."""
+    """A part of the requests or their rows: a field, a kind of failure, a class or a slice, with some request ids."""
 
     name: str
     hits: int
@@ -203,8 +203,9 @@ class DifferingPart:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long both versions took for the same `requests`, `at_once` of them at a time; milliseconds, as the worker
-    that asked has measured it.
+    """How long both versions took for the same `requests`, with `at_once` of them at a time.
+
+    The times are milliseconds, measured by the worker that asked.
     """
 
     at_once: int
@@ -245,7 +246,7 @@ class BacktestReport:
 
 
 class OnBreach(StrEnum):
-    """What becomes of a candidate that refuses or fails too much of what the stable has answered."""
+    """What happens to a candidate that refuses or fails too many of the requests that the stable has answered."""
 
     FAIL = "fail"
     HOLD = "hold"
@@ -253,7 +254,7 @@ class OnBreach(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BacktestLimits:
-    """The shares that may be; `disagreements` None holds nobody up, whatever the answers are."""
+    """The shares that are allowed. If `disagreements` is None, different answers hold no deployment."""
 
     refusals: float = 0.01
     failures: float = 0.01
@@ -269,16 +270,17 @@ class Ruling(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ruled:
-    """What follows from a report, and why, in a few sentences for people."""
+    """The decision that follows from a report, with its reasons in a few sentences for people."""
 
     ruling: Ruling
     message: str
 
 
 def rule(report: BacktestReport, limits: BacktestLimits, *, environment: Environment) -> Ruled:
-    """A share is over its limit only if the evidence is. Refusals and failures end a deployment, or hold it.
+    """Decide by a report: a share is over its limit only if the evidence is.
 
-    Other answers may be why a version was trained: they wait for a person in Production, and are told elsewhere.
+    Refusals and failures end a deployment, or hold it. Different answers may be the very reason why a version was
+    trained: they wait for a person in Production, and are only reported elsewhere.
     """
     breaches = _breaches(report, limits)
     differences = _differences(report, limits)
@@ -291,7 +293,7 @@ def rule(report: BacktestReport, limits: BacktestLimits, *, environment: Environ
 
 
 def summarised(report: BacktestReport) -> str:
-    """A report in one sentence."""
+    """Return a report in one sentence."""
     notes = "; ".join(report.notes)
     if not report.asked:
         return notes or "no recorded request was asked"
@@ -308,7 +310,7 @@ def summarised(report: BacktestReport) -> str:
 
 
 def findings(report: BacktestReport) -> tuple[str, ...]:
-    """What a person may want to look at, a line each, with requests to begin at."""
+    """Return what a person may want to look at, one line each, with requests to begin with."""
     found = [
         *(f"refused for {_part(each)}" for each in report.refused_fields),
         *(f"failed: {_part(each)}" for each in report.failure_kinds),

@@ -1,6 +1,6 @@
-"""How often a bake is looked at, and when it has its verdict: one rule for who watches it and for who judges it again.
+"""The interval of a bake's observations, and the end of a bake: one rule for the watch and for the replay.
 
-Only what was seen and when counts, never who looked: the same looks end a bake at the same one of them.
+Only the observations and their times count, never the observer: the same observations end a bake at the same one.
 """
 
 from dataclasses import replace
@@ -23,12 +23,12 @@ _MARGIN = 1.5
 
 
 def observation_interval(lasted: float, policy: AnalysisPolicy) -> float:
-    """Seconds from a look to the next, of an analysis that has lasted so long (seconds).
+    """Return the seconds until the next observation, of an analysis that has lasted `lasted` seconds.
 
-    A new weight is looked at each second, since harm shows soon. After ten minutes the interval grows with the time, up
-    to five seconds: what was fine for an hour doesn't need a look a second, and a hold of a day is stored as some
-    18,000 looks and not 86,400. Figures are cumulative, so a longer interval loses nothing; but a threshold counts its
-    readings, and a look takes only the newest of each.
+    A new weight is observed each second, since harm shows soon. After ten minutes the interval grows with the time, up
+    to five seconds: a weight that was fine for an hour needs no observation a second, and a hold of a day is stored as
+    some 18,000 observations instead of 86,400. Figures are cumulative, so a longer interval loses nothing. But a
+    threshold counts its readings, and an observation takes only the newest reading of each metric.
     """
     counted = (each.interval_seconds for each in policy.metrics if each.judge is JudgeName.THRESHOLD)
     return max(OBSERVATION_SECONDS, min([lasted / _PART, LONGEST_LOOK_SECONDS, *counted]))
@@ -37,10 +37,11 @@ def observation_interval(lasted: float, policy: AnalysisPolicy) -> float:
 def is_decided(
     verdict: Verdict, *, at: float, until: float, deadline: float, promotes_early: bool, begun_at: float | None = None
 ) -> bool:
-    """Whether this verdict, made on what was seen `at`, is the bake's: harm always, a pass not before its end.
+    """Return whether this verdict, on the observation at `at`, ends the bake: harm always, a pass not before its end.
 
-    Times are Unix time in seconds. Without a verdict a bake is looked at until its deadline, unless its metrics say
-    else; one that began at `begun_at` returns where it is to be extended in proportion (None: it isn't).
+    Times are Unix time in seconds. Without a verdict a bake goes on until its deadline, unless its metrics say
+    otherwise. One that began at `begun_at` ends where it is to be extended in proportion; None means that it isn't
+    extended.
     """
     if verdict.outcome is Outcome.HARM or at >= deadline:
         return True
@@ -57,9 +58,10 @@ def is_decided(
 
 
 def concluded(verdict: Verdict, *, at: float, deadline: float) -> Verdict:
-    """The verdict on what was seen `at`, as a bake ends by it: at its deadline what is no more than chance passes.
+    """Return the verdict that the bake ends with: at its deadline a difference that may be chance is a pass.
 
-    Before that it may yet be shown to be more, and the evidence of this step counts in the next one all the same.
+    Before the deadline it may still prove to be more, and the evidence of this step counts in the next one all the
+    same.
     """
     if at < deadline or not verdict.is_chance or verdict.action is not NoVerdict.EXTEND:
         return verdict
@@ -67,12 +69,12 @@ def concluded(verdict: Verdict, *, at: float, deadline: float) -> Verdict:
 
 
 def extended(verdict: Verdict, *, at: float, begun_at: float, deadline: float, margin: float = 1.0) -> float | None:
-    """Until when a bake goes on that is over `at` without a verdict; None where nobody knows what it takes.
+    """Return until when a bake is extended that is over at `at` without a verdict; None where that is unknown.
 
-    What is inconclusive has the time that its evidence needs at the rate so far, the metric that needs longest: else
-    the first look by chance within its threshold would pass it. It is at least a tenth of the time so far, so that
-    there are few extensions, and never beyond the deadline: where less than `margin` times the least is left, it isn't
-    extended.
+    An inconclusive bake gets the time that its evidence needs at the rate so far, by the metric that needs longest;
+    otherwise the first observation that happens to be within its threshold would pass it. The extension is at least a
+    tenth of the time so far, so that there are few extensions, and never goes beyond the deadline. Where less than
+    `margin` times the minimum is left, there is none.
     """
     if verdict.outcome is not Outcome.INCONCLUSIVE or verdict.action is not NoVerdict.EXTEND:
         return None

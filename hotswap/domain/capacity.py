@@ -1,8 +1,8 @@
-"""How many replicas a share of the traffic needs, and the plan by which two versions get past each other. Pure.
+"""How many replicas a share of the traffic needs, and the plan by which one version replaces another. Pure.
 
-An arm's capacity is its ready replicas over those that all of the traffic needs; forward, no arm's weight is ever above
-it (invariant 8). The plan is made before anything starts (`hotswap/domain/planning.py`), and followed one move at a
-time (`hotswap/domain/fleet.py`).
+An arm's capacity is its ready replicas, divided by those that all of the traffic needs; forward, no arm's weight is
+ever above it (invariant 8). The plan is made before anything starts (`hotswap/domain/planning.py`), and followed one
+move at a time (`hotswap/domain/fleet.py`).
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,11 @@ from hotswap.domain.traffic import TOTAL_WEIGHT
 
 
 class Mode(StrEnum):
-    """How two versions share the room there is.
+    """How two versions share the capacity there is.
 
-    `SURGE` has both up in full. `STEPWISE` takes the stable down as the candidate comes up, never below what the
-    weights need. `RECREATE` has too little room for that: what can't be held while replicas are exchanged is shed.
+    `SURGE` runs both in full. `STEPWISE` takes the stable down as the candidate comes up, never below what the weights
+    need. `RECREATE` has too little capacity for that: requests that can't be held while replicas are exchanged are
+    shed.
     """
 
     SURGE = "surge"
@@ -26,7 +27,7 @@ class Mode(StrEnum):
 
 
 class OnAbort(StrEnum):
-    """What becomes of the share that the stable can't hold when a candidate is taken out.
+    """What happens to the share that the stable can't hold when a candidate is withdrawn.
 
     It is shed until the stable is back, or the candidate holds it until then.
     """
@@ -36,22 +37,22 @@ class OnAbort(StrEnum):
 
 
 def held(replicas: int, full: int) -> int:
-    """The share (hundredths of a percent) that so many replicas hold, where all of the traffic needs `full`.
+    """Return the share (hundredths of a percent) that `replicas` hold, where all of the traffic needs `full`.
 
-    Rounded up to the smallest weight there is, or the thirds of three replicas would not make a whole.
+    It is rounded up to the smallest weight there is; otherwise the thirds of three replicas would not make a whole.
     """
     return min(TOTAL_WEIGHT, -(-TOTAL_WEIGHT * replicas // full)) if full > 0 else TOTAL_WEIGHT
 
 
 def needed(share: int, full: int) -> int:
-    """The fewest replicas that hold this share."""
+    """Return the fewest replicas that hold this share."""
     return (share - 1) * full // TOTAL_WEIGHT + 1 if share > 0 and full > 0 else 0
 
 
 def taken_back(weight: int, share: int, *, hold: bool) -> tuple[int, int]:
-    """The candidate's weight and what is shed, where it goes back from this weight to a stable that holds this share.
+    """Return the candidate's new weight and what is shed, when it goes back to a stable that holds only `share`.
 
-    The candidate gets nothing more; with `hold` it keeps what the stable can't hold, as far as it had it.
+    The candidate gets nothing more. With `hold` it keeps what the stable can't hold, as far as it had it before.
     """
     kept = min(weight, TOTAL_WEIGHT - share) if hold else 0
     left = TOTAL_WEIGHT - kept
@@ -60,7 +61,7 @@ def taken_back(weight: int, share: int, *, hold: bool) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaReadiness:
-    """Replicas of an application: `wanted` now, `ready` of those that are known to answer, `full` for all traffic."""
+    """An application's replicas: `wanted` now, `ready` of those, which are known to answer, `full` for all traffic."""
 
     ready: int
     wanted: int
@@ -68,7 +69,7 @@ class ReplicaReadiness:
 
     @property
     def share(self) -> int:
-        """Of the traffic that is held, in hundredths of a percent."""
+        """The share of the traffic that the ready replicas hold, in hundredths of a percent."""
         return held(self.ready, self.full)
 
     @property
@@ -77,15 +78,15 @@ class ReplicaReadiness:
 
 
 def size_of(resources: ReplicaResources) -> Amount:
-    """Of one replica."""
+    """Return what one replica takes."""
     return Amount.of(gpus=resources.gpus, cpus=resources.cpus)
 
 
 @dataclass(frozen=True, slots=True)
 class CapacityPlan:
-    """By which way, and how many stable replicas there is room for beside each number of candidate replicas.
+    """The mode, and how many stable replicas there is room for beside each number of candidate replicas.
 
-    `beside[n]` is for n candidate replicas, None where not even those find room. `candidate` and `stable` are the
+    `beside[n]` is for n candidate replicas, None where not even those have room. `candidate` and `stable` are the
     replicas to begin with. A model's first deployment has no stable: `stable_full` is 0.
     """
 
@@ -102,5 +103,5 @@ class CapacityPlan:
         return most is not None and stable <= most
 
     def most_candidates(self, *, stable: int) -> int:
-        """That there is room for beside so many stable ones."""
+        """Return how many candidate replicas there is room for beside so many stable ones."""
         return max((n for n in range(len(self.beside)) if self.has_room(candidate=n, stable=stable)), default=0)

@@ -14,9 +14,9 @@ from hotswap.domain.traffic import Counts, latency_bucket
 
 @dataclass(frozen=True, slots=True)
 class ReferenceBudget:
-    """How much is asked at most: a share of the clients' requests, and so many a second. A share of 0 is nothing.
+    """The most that is asked again: a share of the clients' requests, and so many a second. A share of 0 asks nothing.
 
-    Each is put to both arms once.
+    Each request is put to both arms once.
     """
 
     share: float = 0.02
@@ -43,7 +43,7 @@ class Concurrent:
     reason: str | None = None
 
     def after(self, mine: Reply, theirs: Reply, *, callers: int | None) -> "Concurrent":
-        """With one more request, that the candidate and the stable have replied to."""
+        """Return the same with one more request, which the candidate and the stable have replied to."""
         both = mine.kind is theirs.kind is ReplyKind.ANSWERED
         candidate_model, stable_model = self.candidate_model, self.stable_model
         if both and mine.model_seconds is not None and theirs.model_seconds is not None:

@@ -1,10 +1,10 @@
-"""What clients rely on: which requests a version takes and what its answers are made of, compared between two. Pure.
+"""The contract with clients: the requests that a version accepts and the answers that it gives. Pure.
 
-Both sides are JSON Schemas as the runtimes make them, or as a model of framework Custom gives its own. A change narrows
-the contract if a request that the stable takes would be refused by the candidate, or if an answer would lack what
-clients read from the stable's. The comparison is safe rather than sharp: what it can't compare narrows, so whatever is
-accepted by the one and refused by the other is always told. The order of columns belongs to the contract wherever rows
-are lists, since a list is taken by position and no schema would refuse it.
+Two versions' contracts are compared. Both sides are JSON Schemas as the runtimes make them, or as a model of framework
+Custom gives its own. A change narrows the contract if the candidate would refuse a request that the stable accepts, or
+if an answer would lack what clients read from the stable's. The comparison is safe rather than sharp: what it can't
+compare counts as narrowing, so a request that one accepts and the other refuses is always reported. The order of
+columns belongs to the contract wherever rows are lists, since a list is read by position and no schema would refuse it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +18,7 @@ from hotswap.domain.validation import CheckName, ValidationCheck
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """What serves where a deployment goes to; `may_narrow` says that this was accepted when it was asked for."""
+    """The contract of what serves where a deployment goes; `may_narrow` says that narrowing it was accepted."""
 
     version: str
     input_schema: Schema
@@ -37,7 +37,7 @@ MOST_TOLD = 5
 
 
 def kept(contract: Contract | None, input_schema: Schema, output_schema: Schema) -> ValidationCheck:
-    """Whether a candidate of these schemas keeps the contract of what serves: a row of its validation report."""
+    """Return the row of the validation report that says whether a candidate of these schemas keeps the contract."""
     if contract is None:
         return ValidationCheck(CheckName.CONTRACT, None, "nothing serves there yet that clients could rely on")
     found = narrowing(contract_changes(contract.input_schema, input_schema, contract.output_schema, output_schema))
@@ -69,19 +69,19 @@ class ContractChange:
 def contract_changes(
     now_input: Schema, then_input: Schema, now_output: Schema, then_output: Schema
 ) -> tuple[ContractChange, ...]:
-    """What differs for clients, those that narrow the contract first; many of a kind are counted."""
+    """Return what changes for clients, first what narrows the contract; many changes of one kind are only counted."""
     found = [*input_changes(now_input, then_input), *output_changes(now_output, then_output)]
     return tuple(sorted(found, key=lambda change: not change.narrows))
 
 
 def input_changes(now: Schema, then: Schema) -> tuple[ContractChange, ...]:
-    """What the stable takes (`now`) and the candidate (`then`) doesn't, or takes for something else."""
+    """Return what the stable accepts (`now`) and the candidate (`then`) refuses or reads differently."""
     gaps = [*_TAKING.gaps(now, then, "features"), *_order(now, then)]
     return tuple(_changes(gaps, narrows=True))
 
 
 def output_changes(now: Schema, then: Schema) -> tuple[ContractChange, ...]:
-    """What of the stable's answers goes, or changes its name or type."""
+    """Return the parts of the stable's answers that disappear, or change their name or type."""
     gaps = [*_ANSWERING.gaps(then, now, "prediction")]
     if allows_non_finite(then) and not allows_non_finite(now):
         gaps.append(Gap("prediction", "the candidate may answer null for a number, which the stable never does"))
@@ -89,12 +89,12 @@ def output_changes(now: Schema, then: Schema) -> tuple[ContractChange, ...]:
 
 
 def allows_non_finite(output_schema: Schema) -> bool:
-    """Whether the version was registered as one whose answers may hold NaN or infinity."""
+    """Return whether the version was registered with answers that may hold NaN or infinity."""
     return isinstance(output_schema, Mapping) and output_schema.get(NON_FINITE) is True
 
 
 def narrowing(changes: Iterable[ContractChange]) -> str | None:
-    """What narrows the contract, in a sentence; None where nothing does."""
+    """Return a sentence about what narrows the contract; None where nothing does."""
     told = [f"{change.field}: {change.message}" for change in changes if change.narrows]
     more = [f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else []
     return "; ".join([*told[:MOST_TOLD], *more]) or None
@@ -124,7 +124,7 @@ def _changes(gaps: Iterable[Gap], *, narrows: bool) -> list[ContractChange]:
 
 
 def columns(schema: Schema) -> tuple[str, ...]:
-    """The names of a row's values in their order, where rows are taken as lists and by name; else none.
+    """Return the names of a row's values in their order, if a row may be a list or an object; otherwise none.
 
     The order is that of `required`: a list keeps its order wherever it is stored, an object doesn't.
     """
@@ -172,7 +172,7 @@ def _tensors(now: Schema, then: Schema) -> Iterator[ContractChange]:
 
 
 def _outputs(schema: Schema) -> dict[str, Mapping[str, Any]] | None:
-    """By name; None of a version that was registered before they were noted."""
+    """Return the outputs by name; None for a version that was registered before they were recorded."""
     said = schema.get(OUTPUTS) if isinstance(schema, Mapping) else None
     return None if said is None else {str(each["name"]): each for each in said}
 

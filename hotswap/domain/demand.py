@@ -1,4 +1,4 @@
-"""What a deployment asks of the cluster, beside what is there and what others hold of it. Pure data."""
+"""What a deployment needs of the cluster, what the cluster has, and what other deployments hold of it. Pure data."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from hotswap.domain.vocabulary import Environment
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """An application of HotSwap's: the replicas that it has, or is promised while it is deployed.
+    """An application of HotSwap: the replicas that it has, or is promised while it is deployed.
 
-    All traffic of its model needs `full` of them. A `spare` one takes part in no route and is only kept warm.
+    All traffic of its model needs `full` of them. A `spare` one is in no route and is only kept warm.
     """
 
     application: str
@@ -49,10 +49,10 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Two versions that have to get past each other in these steps; without a stable at a model's first deployment.
+    """Two versions that replace each other in these steps; a model's first deployment has no stable.
 
-    The candidate's `replicas` are those that run already, such as of a version that was kept warm. A `cluster` of None
-    has room for everything: it grows as it is asked to.
+    The candidate's `replicas` are those that run already, for example of a version that was kept warm. If `cluster` is
+    None there is room for everything: the cluster grows as needed.
     """
 
     candidate: Holding
@@ -65,11 +65,14 @@ class Demand:
 
     @property
     def spare(self) -> tuple[Holding, ...]:
-        """Of the same model and environment: the only ones that this deployment may take the room of."""
+        """The spare applications of the same model and environment: only their room may this deployment take."""
         mine = (self.candidate.environment, self.candidate.model)
         return tuple(each for each in self.others if each.spare and (each.environment, each.model) == mine)
 
     @property
     def has_approvals_on_the_way(self) -> bool:
-        """Recreating goes to the last step at once, and nobody's approval may be passed over by it."""
+        """Whether a step on the way waits for an approval.
+
+        Recreating goes to the last step at once, and must not skip an approval.
+        """
         return any(step.pause is not None for step in self.steps[:-1])

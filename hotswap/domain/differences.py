@@ -1,8 +1,8 @@
-"""What differs between what serves now and what would serve after a deployment. Pure.
+"""The differences between what serves now and what would serve after a deployment. Pure.
 
-Both sides are compared field by field, each difference with its path in the names that the API uses, so that a person
-sees in a line what a release changes, and a pipeline can refuse a change that it doesn't expect. It judges nothing:
-whether a difference matters is for who reads it.
+Both sides are compared field by field, each difference with its path in the names that the API uses. So a person sees
+in one line what a release changes, and a pipeline can refuse a change that it doesn't expect. Nothing is judged here:
+whether a difference matters is up to the reader.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ _UNORDERED = frozenset({"required", "enum", "type"})
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a deployment puts in place, and how it does."""
+    """What a deployment puts in place, and by which strategy."""
 
     version: str
     framework: Framework
@@ -40,7 +40,7 @@ class Difference:
 
 
 def differences(now: Setup, then: Setup) -> tuple[Difference, ...]:
-    """Every field in which the two differ, in the order of `Setup` and, within, of what would be."""
+    """Return every field in which the two differ, in the order of `Setup` and then of the new side."""
     return tuple(_walk("", _as_json(now), _as_json(then)))
 
 
@@ -57,7 +57,10 @@ def _as_json(setup: Setup) -> dict[str, Any]:
 
 
 def _walk(path: str, now: Any, then: Any, *, in_order: bool = False) -> Iterator[Difference]:
-    """`in_order`: beside these forms a row is taken as a list, so its columns' order says what a list means."""
+    """Yield the differences below `path`.
+
+    `in_order`: beside these schemas a row may be a list, so the order of the columns decides what the list means.
+    """
     if isinstance(now, Mapping) and isinstance(then, Mapping):
         in_order = in_order or bool(columns(now) and columns(then))
         for key in (*then, *(key for key in now if key not in then)):
@@ -70,7 +73,10 @@ def _walk(path: str, now: Any, then: Any, *, in_order: bool = False) -> Iterator
 
 
 def _are_lists_of_objects(now: Any, then: Any) -> bool:
-    """Of the same length; where one was put in or taken out, only the whole lists say what is new."""
+    """Return whether both are lists of objects of one length.
+
+    If an element was added or removed, only the whole lists show what is new.
+    """
     return (
         isinstance(now, list)
         and isinstance(then, list)

@@ -95,14 +95,16 @@ def summarised(sample: Mapping[str, Sequence[Any]]) -> dict[str, ReferenceDistri
 
 
 def registered(raw: Mapping[str, Any]) -> dict[str, ReferenceDistribution]:
-    """The references of a version's `referenceDistribution`, by feature; each is one of
+    """Return the reference distributions of a version's `referenceDistribution`, by feature.
+
+    Each is one of
 
     - `[1.5, 2.0, …]` or `{"values": […]}`: a sample, of numbers or of categories
     - `{"edges": [e1, …, ek], "counts": [k + 1 of them]}`: numbers by bin, as counts or shares
     - `{"categories": {"card": 0.7, "cash": 0.3}}`: counts or shares by category
 
     with `samples` (how many values shares are of) and `missing` (counted or a share, as the rest). Raises
-    ValidationFailed naming the feature.
+    ValidationFailed with the feature's name.
     """
     if len(raw) > FEATURES:
         raise ValidationFailed.of(FIELD, f"has {len(raw)} features; at most {FEATURES} are watched")

@@ -41,7 +41,7 @@ Entry = TypeVar("Entry")
 
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
-    """What is wrong with one field of a request."""
+    """A problem with one field of a request."""
 
     field: str
     message: str
@@ -61,7 +61,7 @@ class ValidationFailed(HotSwapError):
 
     @classmethod
     def of(cls, field: str, message: str) -> "ValidationFailed":
-        """One field's problem, with a message that stands by itself."""
+        """Create an error about one field, whose message is understood without the field's name."""
         return cls(f"{field}: {message}", FieldProblem(field, message))
 
 

@@ -1,7 +1,7 @@
-"""What a deployment would take, said before it is started: time and GPUs. Pure.
+"""A forecast of a deployment before it is started: its time and its GPUs. Pure.
 
-It forecasts the backtest and the steps. Validation, the start of replicas, the approval of the start and whatever
-people say on the way come on top, since nobody knows how long they take; whether the cluster has the GPUs is asked
+It covers the backtest and the steps. Validation, the start of replicas, the approval of the start and whatever people
+say on the way come on top, since nobody knows how long they take. Whether the cluster has the GPUs is checked
 elsewhere.
 """
 
@@ -51,7 +51,7 @@ def _most(step: Step) -> float | None:
 
 
 def gpu_sum(candidate: ReplicaResources, stable: ReplicaResources | None, plan: CapacityPlan | None) -> GpuSum:
-    """By the capacity plan; without one as if there were room for all replicas at one time."""
+    """Return the GPUs by the capacity plan; without a plan, as if there were room for all replicas at one time."""
     beside = stable.gpus if stable is not None else 0.0
     if plan is None:
         mine, theirs = candidate.replicas * candidate.gpus, stable.replicas * beside if stable is not None else 0.0
@@ -69,5 +69,5 @@ def gpu_sum(candidate: ReplicaResources, stable: ReplicaResources | None, plan: 
 
 
 def _plain(gpus: float) -> float:
-    """Three times 0.1 would show as 0.30000000000000004."""
+    """Round, since three times 0.1 would show as 0.30000000000000004."""
     return round(gpus, 6)

@@ -1,4 +1,4 @@
-"""Names and identifiers, and the one place where each is spelled."""
+"""Names and identifiers: each is spelled here and nowhere else."""
 
 import re
 
@@ -17,7 +17,7 @@ SHA256 = re.compile(r"(?:sha256:)?([0-9a-f]{64})", re.IGNORECASE)
 
 
 def check_model_name(name: str) -> str:
-    """Raises ValidationFailed, naming the rule."""
+    """Raise ValidationFailed, with the rule, for a name that isn't allowed."""
     if MODEL_NAME.fullmatch(name) is None:
         raise ValidationFailed.of(
             "name", f"{name!r} must be 1 to 63 lower-case letters, digits or hyphens, with no hyphen at either end"
@@ -32,7 +32,7 @@ def check_model_name(name: str) -> str:
 
 
 def check_alias(alias: str) -> str:
-    """Raises ValidationFailed, naming the rule."""
+    """Raise ValidationFailed, with the rule, for an alias that isn't allowed."""
     if ALIAS.fullmatch(alias) is None:
         raise ValidationFailed.of(
             "alias",
@@ -43,7 +43,7 @@ def check_alias(alias: str) -> str:
 
 
 def normalise_sha256(checksum: str) -> str:
-    """64 lower-case hex digits, with or without a `sha256:` prefix before. Raises ValidationFailed."""
+    """Return 64 lower-case hex digits; a prefix `sha256:` is removed. Raises ValidationFailed."""
     match = SHA256.fullmatch(checksum)
     if match is None:
         raise ValidationFailed.of("checksum", "must be a sha256 in 64 hex digits, with or without 'sha256:' before it")
@@ -51,12 +51,15 @@ def normalise_sha256(checksum: str) -> str:
 
 
 def deployment_workflow_id(environment: Environment, model: str) -> str:
-    """One open deployment per model and environment: Temporal itself is the lock, and a person can type it."""
+    """Return the workflow id of the one open deployment per model and environment.
+
+    So Temporal itself is the lock, and a person can type the id.
+    """
     return f"deployment/{environment}/{model}"
 
 
 def queue_workflow_id(deployment_id: str) -> str:
-    """What waits for a deployment's turn, and then starts it."""
+    """Return the id of the workflow that waits for a deployment's turn and then starts it."""
     return f"queue/{deployment_id}"
 
 
@@ -73,5 +76,5 @@ def retirement_workflow_id(application: str) -> str:
 
 
 def announcement_workflow_id(webhook: str, event_id: str) -> str:
-    """One event to one webhook."""
+    """Return the id of the workflow that sends one event to one webhook."""
     return f"announcement/{webhook}/{event_id}"

@@ -1,8 +1,8 @@
-"""Whether every value of one JSON Schema (the part) is one of another (the whole), and in words which isn't. Pure.
+"""Whether every value of one JSON Schema (the part) is a value of another (the whole); the gaps in words. Pure.
 
-The comparison is safe rather than sharp: what it can't compare counts as a gap, so whatever the part takes and the
-whole refuses is always told. The part is split into alternatives of one type each (`anyOf`, lists of types). Each of
-them has to keep every keyword of the whole, or of one branch of its `anyOf`. To leave out a keyword of the part makes
+The comparison is safe rather than sharp: what it can't compare counts as a gap, so whatever the part accepts and the
+whole refuses is always reported. The part is split into alternatives of one type each (`anyOf`, lists of types). Each
+of them has to keep every keyword of the whole, or of one branch of its `anyOf`. Leaving out a keyword of the part makes
 it larger, which is always safe; no keyword of the whole is ever left out.
 """
 
@@ -41,7 +41,7 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Why a value of the part may be none of the whole's; with `kind` all values of that type, or all but a few."""
+    """A reason why a value of the part may not be one of the whole; with `kind`, (almost) all values of that type."""
 
     field: str
     message: str
@@ -60,7 +60,7 @@ class SchemaComparison:
     """Of names that the part may have and the whole doesn't know; None where nobody minds these."""
 
     def gaps(self, part: Schema, whole: Schema, at: str) -> list[Gap]:
-        """None: every value of the part is one of the whole's."""
+        """Return the gaps; without one every value of the part is a value of the whole."""
         now, then = bare(part), bare(whole)
         if same(now, then):
             return []
@@ -84,7 +84,7 @@ class SchemaComparison:
             yield Gap(at, f"{self.part} {_and(_KINDS[kind] for kind in gone)}, {self.whole} {wanted}")
 
     def _each(self, part: dict[str, Any], whole: Schema, at: str) -> Iterator[Gap]:
-        """Of an alternative: it has one type."""
+        """Return the gaps of one alternative, which has one type."""
         if not isinstance(whole, Mapping):
             if whole is False:
                 yield Gap(at, "nothing", kind=part["type"])
@@ -100,7 +100,7 @@ class SchemaComparison:
             yield from self._nearest(part, whole["anyOf"], at)
 
     def _nearest(self, part: dict[str, Any], branches: Sequence[Schema], at: str) -> list[Gap]:
-        """The gaps to the branch with the fewest, and none to one of another type as long as there is one of this."""
+        """Return the gaps to the branch with the fewest; a branch of the same type is preferred."""
         found = [list(self._each(part, branch, at)) for branch in branches]
         alike = [gaps for gaps in found if not any(gap.kind is not None and gap.field == at for gap in gaps)]
         if alike:
@@ -109,7 +109,7 @@ class SchemaComparison:
         return [Gap(at, _only(wanted), kind=part["type"])]
 
     def _keeps(self, part: dict[str, Any], whole: dict[str, Any], at: str) -> Iterator[Gap]:
-        """Whether values of one type keep what the keywords of the whole say of that type."""
+        """Yield the gaps between values of one type and the whole's keywords about that type."""
         kind, known, wanted = part["type"], values(part), kinds(whole)
         if not _holds(wanted, kind, known):
             yield Gap(at, _only(wanted), kind=kind)
@@ -232,14 +232,14 @@ class _List:
 
 
 def _holds(wanted: Sequence[str], kind: str, known: list[Any] | None) -> bool:
-    """Whether the values of this type are all of one that is wanted."""
+    """Return whether all values of this type are values of a wanted one."""
     if kind in wanted or (kind == "integer" and "number" in wanted):
         return True
     return "integer" in wanted and known is not None and all(is_of(value, "integer") for value in known)
 
 
 def _limit(schema: Mapping[str, Any], names: tuple[str, str], sign: int) -> tuple[float, bool] | None:
-    """The stricter of a bound and an exclusive one, as a lower bound is compared; true where it is itself excluded."""
+    """Return the stricter of a bound and an exclusive one, compared as a lower bound; true if it is excluded itself."""
     return max(((sign * schema[name], name != names[0]) for name in names if name in schema), default=None)
 
 
@@ -262,7 +262,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def text(value: Any) -> str:
-    """Short, and as JSON would have it."""
+    """Return the value as JSON, shortened."""
     shown = (
         {True: "true", False: "false"}[value] if isinstance(value, bool) else "null" if value is None else str(value)
     )

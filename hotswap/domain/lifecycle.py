@@ -1,4 +1,4 @@
-"""The status of a deployment, and the one table of what may follow what."""
+"""The status of a deployment, and the one table of allowed transitions."""
 
 from enum import StrEnum
 
@@ -48,10 +48,9 @@ TRANSITIONS: dict[DeploymentStatus, frozenset[DeploymentStatus]] = {
 
 
 def check_transition(current: DeploymentStatus, target: DeploymentStatus) -> bool:
-    """Whether anything is to be done: a status that is reached already is no transition.
+    """Return whether anything is to be done: moving to the current status is no transition.
 
-    Raises:
-        IllegalTransition: when `target` can't follow `current`.
+    Raises IllegalTransition when `target` can't follow `current`.
     """
     if current == target:
         return False

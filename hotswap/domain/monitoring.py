@@ -1,6 +1,6 @@
-"""What becomes of a version once it serves: what is watched of it, and what is found.
+"""Active versions: what is monitored about them, and what is done about a finding.
 
-How a drop is told from chance is `hotswap/analysis/degradation.py`; what is then done is decided here.
+`hotswap/analysis/degradation.py` tells a drop from chance; the action that follows is decided here.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ MONITOR = "monitor"
 
 
 class OnDegraded(StrEnum):
-    """What is done about an active version that predicts worse than before, beside telling people."""
+    """The action about an active version that predicts worse than before, beside telling people."""
 
     ALERT = "alert"
     ROLLBACK = "rollback"
@@ -31,10 +31,10 @@ class AlertKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MonitoringPolicy:
-    """A model's, in every environment.
+    """A model's monitoring policy, the same in every environment.
 
-    `accuracy_drop` is relative: of the accuracy before, or, of predictions that are numbers, of their mean absolute
-    error before. `samples` is the least number of outcomes on either side.
+    `accuracy_drop` is relative: of the accuracy before or, if predictions are numbers, of their mean absolute error
+    before. `samples` is the least number of outcomes on either side.
     """
 
     accuracy_drop: float = 0.05
@@ -45,7 +45,7 @@ class MonitoringPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Active:
-    """What serves a model in an environment, since when, and the version and application that served before it."""
+    """The application that serves a model in an environment, since when, and the version that served before it."""
 
     model_id: str
     model: str
@@ -63,7 +63,7 @@ class Active:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong with an active version: since about when, and by which figures."""
+    """A problem of an active version: since about when, and by which figures."""
 
     kind: AlertKind
     since: datetime
@@ -73,7 +73,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A finding on record, open until `resolved_at`. Nobody is told twice of one."""
+    """A recorded finding, open until `resolved_at`. Each alert is announced once."""
 
     alert_id: str
     kind: AlertKind
@@ -92,10 +92,10 @@ class Alert:
 
 
 def rolls_back(active: Active, kind: AlertKind) -> bool:
-    """Whether a finding takes an active version back.
+    """Return whether a finding rolls an active version back.
 
-    Not one that a rollback has made active: where the version before does badly too, it is the world that has changed,
-    and going to and fro between them helps nobody.
+    A version that a rollback made active is not rolled back again: if the version before does badly too, the world has
+    changed, and switching between them helps nobody.
     """
     return (
         kind is AlertKind.ACCURACY

@@ -1,8 +1,8 @@
-"""The plan before anything starts: what the cluster has, what runs, and what is needed at the peak. Pure.
+"""The capacity plan before anything starts: the cluster's size, what runs, and the need at the peak. Pure.
 
-What needs least of people's patience is chosen: surge, else stepwise, else recreate where that is allowed. Versions of
-the same model that are only kept warm make room where it is needed; nobody else's ever do. What fits in no way is
-refused with the sum that shows it, which is all that can be done about it: Ray itself would wait for ever.
+The least disruptive mode that fits is chosen: surge, then stepwise, then recreate where that is allowed. Versions of
+the same model that are only kept warm make room where it is needed, but never those of another model. A deployment that
+fits in no mode is refused with the sum that shows why: Ray itself would wait for ever.
 """
 
 from collections import Counter
@@ -20,9 +20,9 @@ from hotswap.domain.strategy import Step
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """`retire` are applications that were only kept warm and have to go first, to make room.
+    """A plan. `retire` are applications that were only kept warm and must go first, to make room.
 
-    Those that `scale_by_load` keep a fixed number of replicas while they are exchanged.
+    Those in `scale_by_load` keep a fixed number of replicas during the exchange.
     """
 
     plan: CapacityPlan
@@ -31,7 +31,10 @@ class Planned:
 
 
 def make_plan(demand: Demand) -> Planned:
-    """Raises ValidationFailed for what could never fit, and InsufficientCapacity for what doesn't fit now."""
+    """Return the plan.
+
+    Raises ValidationFailed for a demand that could never fit, and InsufficientCapacity for one that doesn't fit now.
+    """
     check_ever_fits(demand)
     found = _best(demand, demand.others)
     if demand.spare and (found is None or found.mode is not Mode.SURGE):
@@ -61,7 +64,7 @@ def _best(demand: Demand, others: Sequence[Holding]) -> CapacityPlan | None:
 
 
 def _as(mode: Mode, demand: Demand, beside: tuple[int | None, ...]) -> CapacityPlan | None:
-    """The plan of this mode, None where it can't reach every step."""
+    """Return the plan of this mode, None where it can't reach every step."""
     if mode is Mode.RECREATE and (not demand.allow_recreate or demand.has_approvals_on_the_way):
         return None
     steps = demand.steps[-1:] if mode is Mode.RECREATE else demand.steps
@@ -78,7 +81,7 @@ def _as(mode: Mode, demand: Demand, beside: tuple[int | None, ...]) -> CapacityP
 
 
 def _to_begin_with(plan: CapacityPlan, first: Step) -> int:
-    """Candidate replicas before there is any weight; none where there is no room for even one."""
+    """Return the candidate replicas before there is any weight; 0 where there is no room for even one."""
     wanted = first.candidate_replicas
     if wanted is None:
         surges = plan.mode is Mode.SURGE
@@ -94,7 +97,7 @@ def _reaches_all(plan: CapacityPlan, steps: Iterable[Step]) -> bool:
 
 
 def _room(demand: Demand, others: Sequence[Holding]) -> tuple[int | None, ...]:
-    """`CapacityPlan.beside`, where these others stay."""
+    """Return `CapacityPlan.beside`, where these other applications stay."""
     # What already waits for room in vain holds none; it must not keep others from what is left.
     placed = demand.cluster.laid_out(counted((each.size, each.counted) for each in others)) if demand.cluster else None
     most: int | None = demand.stable.full if demand.stable is not None else 0

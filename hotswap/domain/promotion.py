@@ -1,8 +1,8 @@
-"""A promotion policy: where a version must be Active, and for how long, before it may go to an environment.
+"""A promotion policy: where, and for how long, a version must be Active before it may go to an environment.
 
-Pure: what was active when, and what time it is, comes from the registry. *Active for an hour* means now and without
-a break: a version that was replaced or rolled back where it had to prove itself has proven nothing, however long it
-served before. Whether a rule applies at all (a rollback needs none) is asked where deployments are accepted and begun.
+Pure: the registry gives the activations and the time. *Active for an hour* means now and without a break: a version
+that was replaced or rolled back where it had to prove itself has proven nothing, however long it served before. Whether
+a rule applies at all (a rollback needs none) is decided where deployments are accepted and begun.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ class PromotionRule:
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """One stretch of a version as the active one of an environment; `until` is None while it lasts."""
+    """One stretch of time in which a version was active in an environment; `until` is None while it lasts."""
 
     version: str
     since: datetime
@@ -32,7 +32,7 @@ class Activation:
 
 @dataclass(frozen=True, slots=True)
 class ActivePeriod:
-    """What is active in an environment at a time, and since when without a break; `version` None: nothing is."""
+    """The version that is active in an environment at a time, and since when without a break; None if there is none."""
 
     version: str | None
     since: datetime | None
@@ -40,9 +40,9 @@ class ActivePeriod:
 
 
 def active_period(activations: Iterable[Activation], *, at: datetime) -> ActivePeriod:
-    """From a model's terms in one environment, the newest first.
+    """Return the present active period, from a model's activations in one environment, the newest first.
 
-    A new deployment of the version that is active already follows without a break, so it doesn't start the time anew.
+    A new deployment of the version that is already active follows without a break, so it doesn't start the time anew.
     """
     version: str | None = None
     since: datetime | None = None
@@ -55,7 +55,7 @@ def active_period(activations: Iterable[Activation], *, at: datetime) -> ActiveP
 
 
 def unmet(rule: PromotionRule, seen: ActivePeriod, *, model: str, version: str, to: Environment) -> str | None:
-    """Why `version` may not go `to` an environment, or None when it may; `seen` is of the rule's environment."""
+    """Return why `version` may not go `to` an environment, or None if it may; `seen` is of the rule's environment."""
     needs = f"{to} takes a version of {model} that is Active in {rule.active_in}"
     if rule.at_least:
         needs += f" for {rule.at_least} without a break"

@@ -1,12 +1,12 @@
-"""Which proxies still report, by the reader's own clock, and what they have answered since a weight was verified.
+"""The proxies that still report, by the reader's own clock, and their answers since a weight was verified.
 
-No clock of another machine is compared with one's own: a report that isn't the one that was read before has been made
-since then. So a proxy whose clock is wrong is heard like any other, and one that is silent blinds nobody: its last
-counts stay, the judges go on by those of the others, and who was missing is told (invariant 9: that none is fresh is
-never a pass).
+No clock of another machine is compared with the reader's: a report that differs from the one read before has been made
+since then. So a proxy with a wrong clock is read like any other, and a silent proxy doesn't stop the judges: its last
+counts stay, the judges continue with the others, and the missing ones are named (if no report is fresh, that is never a
+pass: invariant 9).
 
-What was answered is summed up by what each proxy's counts have grown. So it never shrinks and never jumps, whichever
-proxies come, leave, fall silent or begin anew.
+The answers are the sum of what each proxy's counts have grown by. So it never shrinks and never jumps, whichever
+proxies come, leave, fall silent or restart.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -29,7 +29,7 @@ class _Sighting:
 
 
 class Sightings:
-    """The proxies' newest reports and how old they are at most. Times are seconds of a clock that is never set."""
+    """The proxies' newest reports and their greatest possible age, in seconds of a monotonic clock."""
 
     def __init__(self) -> None:
         self._seen: dict[str, _Sighting] = {}
@@ -46,20 +46,20 @@ class Sightings:
 
     @property
     def reports(self) -> list[ProxyReport]:
-        """The newest of each proxy, old ones too."""
+        """The newest report of each proxy, old ones too."""
         return [each.report for each in self._seen.values()]
 
     def silent(self, *, now: float) -> tuple[str, ...]:
-        """The proxies whose report isn't known to be fresh, in order."""
+        """Return the proxies whose report isn't known to be fresh, in order."""
         return tuple(sorted(name for name, each in self._seen.items() if now - each.after > STALE_SECONDS))
 
     def is_undecided(self, *, now: float) -> bool:
-        """Whether some report may be fresh or old, and reading again soon will tell."""
+        """Return whether some report may be fresh or old, so that it must be read again soon."""
         late = (self._seen[name] for name in self.silent(now=now))
         return any(now - each.since < PATIENCE_SECONDS for each in late)
 
     def unchanged(self, *, now: float) -> dict[str, float]:
-        """For how many seconds each proxy's report has been there, at least."""
+        """Return for how many seconds, at least, each proxy's report has been unchanged."""
         return {name: now - each.since for name, each in self._seen.items()}
 
 
@@ -77,25 +77,25 @@ class Arms:
         return Arms(self.candidate - other.candidate, self.stable - other.stable)
 
     def has_shrunk(self, before: "Arms") -> bool:
-        """Whether any figure is below what it was `before`."""
+        """Return whether any figure is below its value `before`."""
         return self.candidate.has_shrunk(before.candidate) or self.stable.has_shrunk(before.stable)
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerCounts:
-    """What both arms have answered at all proxies since the step's weight was verified, up to `marks`.
+    """The answers of both arms at all proxies since the step's weight was verified, up to `marks`.
 
-    `marks` are each proxy's own counts in its newest report: what its next one has more is what came since.
+    `marks` are each proxy's own counts in its newest report: whatever its next report has more has come since.
     """
 
     total: Arms = Arms()
     marks: dict[str, Arms] = field(default_factory=dict)
 
     def at(self, now: Mapping[str, Arms]) -> "AnswerCounts":
-        """By these counts of each proxy.
+        """Return the answers by these counts of each proxy.
 
-        A proxy that wasn't there before adds what comes from now on, since nobody knows how much of its counts is from
-        before the step; so does one whose counts have shrunk, which began anew.
+        A proxy that is new adds only what comes from now on, since nobody knows how much of its counts is from before
+        the step. The same holds for a proxy whose counts have shrunk: it restarted.
         """
         total = self.total
         for proxy, counts in now.items():
@@ -106,17 +106,17 @@ class AnswerCounts:
 
 
 def counts_of(reports: Sequence[ProxyReport], *, candidate: str, stable: str) -> dict[str, Arms]:
-    """Of each proxy, by the names of both arms' applications."""
+    """Return both arms' counts of each proxy, by the names of their applications."""
     return {
         each.proxy: Arms(each.counts.get(candidate, Counts()), each.counts.get(stable, Counts())) for each in reports
     }
 
 
 def begun(now: Mapping[str, Arms], *, baseline: Arms, proxies: Collection[str]) -> AnswerCounts | None:
-    """What was answered by a step's first look; `baseline` is what `proxies` had counted together when they confirmed.
+    """Return the answers at a step's first observation; `baseline` is what `proxies` had counted when they confirmed.
 
-    None where they have counted less by now: then a report is from before. Where one of them isn't there any more,
-    nobody knows its part of the baseline, and what is answered counts from now on.
+    Return None where they have counted less by now: then a report is from before the step. Where one of them is gone,
+    its part of the baseline is unknown, so only answers from now on count.
     """
     if not all(proxy in now for proxy in proxies):
         return AnswerCounts(marks=dict(now))
@@ -125,10 +125,10 @@ def begun(now: Mapping[str, Arms], *, baseline: Arms, proxies: Collection[str]) 
 
 
 def gone_on(now: Mapping[str, Arms], *, checkpoint: AnswerCounts | None, last: Arms) -> AnswerCounts:
-    """What was answered by the first look of a watch that goes on from `last`, the look before it.
+    """Return the answers at the first observation of a watch that continues from `last`, the observation before it.
 
-    The checkpoint may be some seconds older than that look. Where a proxy has left since then, or there is no
-    checkpoint, what was answered while nobody looked isn't known and doesn't count.
+    The checkpoint may be some seconds older than that observation. Where a proxy has left since then, or there is no
+    checkpoint, the answers between the two are unknown and don't count.
     """
     if checkpoint is not None and not (answered := checkpoint.at(now)).total.has_shrunk(last):
         return answered

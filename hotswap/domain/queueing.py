@@ -1,8 +1,9 @@
-"""Who may start now, and who waits behind whom: the turns of one model in one environment, and the slots of all.
+"""The queue: the turns of one model in one environment, and the slots that all deployments share.
 
-Pure: rows and a clock go in, places come out. Order is by ticket, which is drawn when a request is accepted. What can't
-start now (its time hasn't come, its environment is frozen, its owner is gone) keeps nobody else waiting. That Temporal
-lets one deployment of a model run at a time, and that PostgreSQL gives each slot once, is ensured where they are asked.
+Pure: it takes rows and a clock, and returns positions. The order is by ticket, which is drawn when a request is
+accepted. A deployment that can't start now (its time hasn't come, its environment is frozen, its owner is gone) holds
+up no other. Temporal ensures that one deployment of a model runs at a time, and PostgreSQL that each slot is given
+once.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,10 +14,10 @@ from hotswap.domain.times import written
 from hotswap.domain.vocabulary import DeploymentKind, Environment
 
 SEEN_LATELY = timedelta(seconds=20)
-"""Who waits is seen at every look, at the latest each five seconds."""
+"""A waiting owner is seen at every poll, at least every five seconds."""
 
 GONE_AFTER = timedelta(seconds=30)
-"""How long one must have looked himself before who wasn't seen counts as gone: a killed worker's come back in this."""
+"""An owner that wasn't seen counts as gone once the observer has observed for so long: time for a worker to restart."""
 
 HOW_TO_WAIT = "`--on-conflict queue` (onConflict) waits in line, `--on-conflict supersede` ends what is before it"
 """What somebody is told who could wait."""
@@ -24,7 +25,7 @@ HOW_TO_WAIT = "`--on-conflict queue` (onConflict) waits in line, `--on-conflict 
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """From `starts_at` until `until` no rollout starts in its environment; what has started goes on."""
+    """A freeze: between `starts_at` and `until` no rollout starts in its environment; one that has started goes on."""
 
     freeze_id: str
     environment: Environment
@@ -42,7 +43,7 @@ class Freeze:
 
 @dataclass(frozen=True, slots=True)
 class QueueEntry:
-    """A deployment that has not ended, by its row; `is_queued` until a workflow of its own has taken it up."""
+    """A deployment that has not ended, by its row; it `is_queued` until its own workflow has started."""
 
     deployment_id: str
     ticket: int
@@ -61,7 +62,7 @@ class QueueEntry:
 
 @dataclass(frozen=True, slots=True)
 class QueuePosition:
-    """Where one that waits is: 1 is next; None while its time hasn't come."""
+    """The position of a waiting deployment: 1 is next; None while its time hasn't come."""
 
     position: int | None
     message: str
@@ -69,10 +70,10 @@ class QueuePosition:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """What one that waits for its turn waits for.
+    """What a queued deployment waits for.
 
-    `overtakes` is what it ends if it supersedes, once it is due: what waits before it, and the rollout under way. A
-    rollback under way is waited for: ending it halfway would bring back what somebody wanted gone.
+    `overtakes` lists what it ends if it supersedes, once it is due: what waits before it, and the rollout that runs. It
+    waits for a rollback that runs: ending that halfway would bring back what somebody wanted gone.
     """
 
     entry: QueueEntry
@@ -105,7 +106,7 @@ class QueueState:
 def standings_of(
     entries: Iterable[QueueEntry], *, freezes: Mapping[Environment, Freeze], now: datetime
 ) -> dict[str, QueueState]:
-    """Of each that is queued, among all that have not ended; `freezes` are those that hold now."""
+    """Return the state of each queued entry among all that have not ended; `freezes` are those in force now."""
     lines: dict[tuple[Environment, str], list[QueueEntry]] = {}
     for entry in sorted(entries, key=lambda entry: entry.ticket):
         lines.setdefault((entry.environment, entry.model), []).append(entry)
@@ -135,7 +136,7 @@ def _is_overtaken(entry: QueueEntry, *, by: QueueEntry) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SlotRequest:
-    """One that wants to run; `seen` is how long ago its owner last asked."""
+    """A deployment that wants a slot; `seen` is how long ago its owner last asked."""
 
     deployment_id: str
     environment: Environment
@@ -146,10 +147,10 @@ class SlotRequest:
 def granted(
     line: Sequence[SlotRequest], *, limit: int, frozen: Collection[Environment], watched: timedelta
 ) -> tuple[str, ...]:
-    """Who gets a slot now; `line` is by ticket, `watched` how long this observer has been looking.
+    """Return the deployments that get a slot now; `line` is by ticket, `watched` how long this observer has observed.
 
-    After an outage nobody has been seen lately. Whoever comes back first must not overtake the others, so he waits
-    for those before him, until the observer has looked for long enough to know that they are gone.
+    After an outage nobody has been seen lately. The owner that comes back first must not overtake the others, so it
+    waits for those before it until the observer has observed long enough to know that they are gone.
     """
     free = limit - sum(request.has_slot for request in line)
     given: list[str] = []
@@ -165,7 +166,7 @@ def granted(
 
 
 def slot_places(line: Sequence[SlotRequest], *, freezes: Iterable[Freeze]) -> dict[str, QueuePosition]:
-    """Where each stands that waits for a slot; `line` is by ticket, and `freezes` are those that hold now."""
+    """Return the positions of all that wait for a slot; `line` is by ticket, and `freezes` are those in force now."""
     held = {freeze.environment: freeze for freeze in freezes}
     running = sum(request.has_slot for request in line)
     places: dict[str, QueuePosition] = {}
@@ -181,6 +182,6 @@ def slot_places(line: Sequence[SlotRequest], *, freezes: Iterable[Freeze]) -> di
 
 
 def in_force(freezes: Iterable[Freeze], *, at: datetime) -> dict[Environment, Freeze]:
-    """What holds each environment at that time; of several the one that ends last."""
+    """Return the freeze of each environment at that time; if there are several, the one that ends last."""
     held = sorted((freeze for freeze in freezes if freeze.covers(at)), key=lambda freeze: freeze.until)
     return {freeze.environment: freeze for freeze in held}

@@ -1,4 +1,4 @@
-"""Models, versions and deployments as the control loop speaks of them."""
+"""Models, versions and deployments, in the words of the control loop."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,7 +103,7 @@ class DeploymentBrief:
     left_behind: str | None = None
 
     def application_spec(self, *, warmup_timeout_seconds: float) -> ApplicationSpec:
-        """This deployment's own application; for a rollback the warm one of the version that it goes back to."""
+        """Return this deployment's own application; for a rollback, that of the version that it goes back to."""
         name = application_name(self.environment, self.candidate.model, self.deployment_id)
         deployment_id = self.deployment_id
         if self.kind is DeploymentKind.ROLLBACK and self.warm is not None:

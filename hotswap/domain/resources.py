@@ -61,12 +61,12 @@ class Cluster:
         return sum((node.held_by_others for node in self.nodes), NOTHING)
 
     def has_room_for(self, replicas: Mapping[Amount, int]) -> bool:
-        """Whether so many replicas of each size can be laid out on the nodes, all at one time."""
+        """Return whether so many replicas of each size fit on the nodes at one time."""
         asked = sum((size * number for size, number in replicas.items()), self.held_by_others)
         return asked.is_within(self.total) and self.laid_out(replicas) == Counter(replicas)
 
     def laid_out(self, replicas: Mapping[Amount, int]) -> Counter[Amount]:
-        """Those of these replicas that find room: fewer than all where some wait in Ray for ever."""
+        """Return those of these replicas that find room: fewer than all where some would wait in Ray for ever."""
         spaces = [_Space(node) for node in self.nodes]
         placed: Counter[Amount] = Counter()
         for size in sorted(replicas, reverse=True):
@@ -81,14 +81,14 @@ class Cluster:
 
 
 def in_words(amount: Amount) -> str:
-    """`2 GPUs and 0.5 CPUs`, without what there is none of."""
+    """Return the amount as `2 GPUs and 0.5 CPUs`, without a unit that is 0."""
     said = ((amount.gpus, "GPU"), (amount.cpus, "CPU"))
     units = [f"{number / WHOLE:g} {unit}{'' if number == WHOLE else 's'}" for number, unit in said if number]
     return " and ".join(units) or "nothing"
 
 
 def counted(sizes: Iterable[tuple[Amount, int]]) -> Counter[Amount]:
-    """Replicas by their size."""
+    """Count replicas by their size."""
     found: Counter[Amount] = Counter()
     for size, number in sizes:
         found[size] += number
@@ -106,7 +106,7 @@ class _Space:
         self._hold(node.held_by_others.gpus)
 
     def has_room_for(self, size: Amount) -> bool:
-        """Whole GPUs for itself, or a part of one."""
+        """Return whether a replica fits: with whole GPUs of its own, or on a part of one."""
         if size.cpus > self.cpus:
             return False
         if size.gpus >= WHOLE:
@@ -114,7 +114,7 @@ class _Space:
         return size.gpus == 0 or max(self.gpus, default=0) >= size.gpus
 
     def take(self, size: Amount) -> None:
-        """Of a part, that of the fullest GPU that has it."""
+        """Take the room of a replica; a part of a GPU comes from the fullest GPU that has it."""
         self.cpus -= size.cpus
         if size.gpus >= WHOLE:
             for _ in range(size.gpus // WHOLE):
@@ -125,7 +125,7 @@ class _Space:
             self.gpus.append(fullest - size.gpus)
 
     def _hold(self, gpus: int) -> None:
-        """On which of its GPUs others are isn't known: as few of them as can be."""
+        """Take what others hold. Since it is unknown which GPUs they use, assume as few of them as possible."""
         while gpus > 0 and self.gpus:
             largest = max(self.gpus)
             self.gpus.remove(largest)

@@ -135,7 +135,7 @@ KINDS = ("null", "boolean", "integer", "number", "string", "array", "object")
 
 
 def alternatives(schema: Schema) -> Iterator[dict[str, Any]]:
-    """Schemas of one type each, which together hold at least what this one does."""
+    """Return schemas of one type each, which together hold at least what this one does."""
     if schema is False:
         return
     said = schema if isinstance(schema, Mapping) else {}
@@ -158,7 +158,7 @@ def alternatives(schema: Schema) -> Iterator[dict[str, Any]]:
 
 
 def kinds(schema: Schema) -> list[str]:
-    """The types of what it may hold, without those that another of them holds already."""
+    """Return the types of a schema's values, without those that another of the types includes."""
     if schema is False:
         return []
     said = schema.get("type") if isinstance(schema, Mapping) else None
@@ -184,7 +184,7 @@ def is_of(value: Any, kind: str) -> bool:
 
 
 def values(schema: Mapping[str, Any]) -> list[Any] | None:
-    """Where it names every value that it holds."""
+    """Return all values of a schema that lists them, otherwise None."""
     if "const" in schema:
         alone = schema["const"]
         return [alone] if any(same(alone, each) for each in schema.get("enum", [alone])) else []
@@ -196,7 +196,7 @@ def values(schema: Mapping[str, Any]) -> list[Any] | None:
 
 
 def bare(schema: Schema) -> Schema:
-    """Without what only describes it."""
+    """Return the schema without keywords that only describe it."""
     if not isinstance(schema, Mapping):
         return schema
     found: dict[str, Any] = {}
@@ -217,14 +217,14 @@ def bare(schema: Schema) -> Schema:
 
 
 def refers(schema: Any) -> bool:
-    """Whether a reference is anywhere in it; a property that is so named counts too, which is safe."""
+    """Return whether a reference is anywhere in it; a property with that name counts too, which is safe."""
     if isinstance(schema, Mapping):
         return bool(schema.keys() & _REFERENCES) or any(map(refers, schema.values()))
     return isinstance(schema, list | tuple) and any(map(refers, schema))
 
 
 def same(one: Any, other: Any) -> bool:
-    """As JSON: true isn't 1, and 1 is 1.0."""
+    """Return whether two values are equal as JSON: true isn't 1, and 1 is 1.0."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, Mapping) and isinstance(other, Mapping):

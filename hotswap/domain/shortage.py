@@ -1,4 +1,4 @@
-"""What is said of a plan and of what doesn't fit: the sum that shows it, term by term, and what can be done. Pure."""
+"""Messages about a plan and about a shortage: the sum that shows it, term by term, and what can be done. Pure."""
 
 from collections.abc import Callable, Iterable
 
@@ -9,7 +9,7 @@ from hotswap.domain.resources import NOTHING, Amount, Cluster, Node, counted, in
 
 
 def check_ever_fits(demand: Demand) -> None:
-    """Raises ValidationFailed where the candidate alone is more than the whole cluster, or than its team may have."""
+    """Raise ValidationFailed if the candidate alone needs more than the whole cluster, or than its team may have."""
     candidate, quota = demand.candidate, demand.quota
     total = candidate.size * candidate.full
     if quota is not None and total.gpus > quota.gpus:
@@ -30,7 +30,7 @@ def _never_fits(candidate: Holding, has: str, *, only: Callable[[Amount], Amount
 
 
 def refusal(demand: Demand) -> str:
-    """The sum that shows why it doesn't fit, and what can be done."""
+    """Return the message of a refusal: the sum that shows why it doesn't fit, and what can be done."""
     said = [f"{demand.candidate.model} doesn't fit: {_sum(demand, candidates=demand.candidate.full)}"]
     if demand.stable is not None:
         first = demand.steps[0].candidate_replicas or 1
@@ -47,7 +47,7 @@ def refusal(demand: Demand) -> str:
 
 
 def _sum(demand: Demand, *, candidates: int) -> str:
-    """`candidate 2 x 1 GPU + stable 2 x 1 GPU + Production-other-1a2b 1 GPU = 5 GPUs of 4`, in the unit that lacks."""
+    """Return the sum in the unit that lacks: `candidate 2 x 1 GPU + stable 2 x 1 GPU + ... = 5 GPUs of 4`."""
     arms = [("candidate " if demand.stable is not None else "", demand.candidate.size, candidates)]
     if demand.stable is not None:
         arms.append(("stable ", demand.stable.size, demand.stable.full))
@@ -86,7 +86,7 @@ def _terms(
 
 
 def _lacking(asked: Amount, total: Amount) -> Callable[[Amount], Amount]:
-    """The unit to tell of: GPUs, but where only CPUs are too few."""
+    """Return the unit to report: GPUs, unless only CPUs are too few."""
     return _cpus if asked.gpus <= total.gpus and (asked.cpus > total.cpus or not asked.gpus) else _gpus
 
 

@@ -9,7 +9,7 @@ from hotswap.domain.traffic import TOTAL_WEIGHT
 
 
 class OnLimit(StrEnum):
-    """What becomes of a pause that nobody ended in time."""
+    """What happens after a pause that nobody ended in time."""
 
     ABORT = "abort"
     PROCEED = "proceed"
@@ -17,14 +17,14 @@ class OnLimit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StepPause:
-    """A wait for a person. Without a limit (seconds) it waits for as long as it takes."""
+    """A wait for a person, with a limit in seconds; without a limit it waits for as long as it takes."""
 
     limit_seconds: float | None = None
     on_limit: OnLimit = OnLimit.ABORT
 
 
 class OnNoVerdict(StrEnum):
-    """What becomes of a bake at whose deadline there is neither a pass nor harm."""
+    """What happens to a bake that has neither a pass nor harm at its deadline."""
 
     ROLLBACK = "rollback"
     HOLD = "hold"
@@ -32,7 +32,7 @@ class OnNoVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a strategy does where its steps don't say: one for the whole rollout."""
+    """A strategy's defaults for steps that don't say otherwise, one for the whole rollout."""
 
     pause: StepPause = field(default_factory=StepPause)
     """Of a pause that a person asked for, and of a hold."""
@@ -61,9 +61,9 @@ class Step:
 def canary_steps(
     *, canary_percentage: float, increment_step: float, bake_seconds: float, deadline_seconds: float
 ) -> tuple[Step, ...]:
-    """The first weight, then ever `increment_step` percent more, and last a bake at 100%.
+    """Return steps from the first weight on, each `increment_step` percent more, and last a bake at 100%.
 
-    Raises ValidationFailed naming the field.
+    Raises ValidationFailed with the name of the field.
     """
     first, increment = round(canary_percentage * 100), round(increment_step * 100)
     if not 1 <= first <= TOTAL_WEIGHT:
@@ -77,9 +77,9 @@ def canary_steps(
 
 
 def up_to_full(steps: Iterable[Step], *, bake_seconds: float, deadline_seconds: float) -> tuple[Step, ...]:
-    """These steps, and where they end below 100% a last bake there: no version is retired before that.
+    """Return these steps and, if they end below 100%, a last bake there: no version is retired before that.
 
-    Raises ValidationFailed naming the field.
+    Raises ValidationFailed with the name of the field.
     """
     listed = tuple(steps)
     if not listed:
@@ -96,12 +96,12 @@ MOST_STEPS = 1_000
 
 
 def immediate_steps() -> tuple[Step, ...]:
-    """All traffic at once, unjudged: a rollback, an emergency, and a first version that nobody watches."""
+    """Return one step of all traffic, unjudged: for a rollback, an emergency, or an unwatched first version."""
     return (Step(TOTAL_WEIGHT, bake_seconds=0, deadline_seconds=0, judged=False),)
 
 
 def first_steps(*, watch_seconds: float) -> tuple[Step, ...]:
-    """All traffic at once, watched by absolute limits: a model's first version has nothing to be compared with."""
+    """Return one step of all traffic, judged by absolute limits: a first version has nothing to compare with."""
     if watch_seconds <= 0:
         return immediate_steps()
     return (Step(TOTAL_WEIGHT, watch_seconds, watch_seconds, is_first=True),)

@@ -1,4 +1,4 @@
-"""How a point in time is written in a message, for everybody alike whatever their zone."""
+"""The spelling of a point in time in messages: the same for every reader, whatever the time zone."""
 
 from datetime import UTC, datetime
 

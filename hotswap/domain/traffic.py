@@ -17,7 +17,7 @@ TOTAL_WEIGHT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One version that takes part: its application is also the name of its cluster at the proxies."""
+    """One version in a route: its application is also the name of its cluster at the proxies."""
 
     application: str
     version: str
@@ -26,7 +26,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """Orders all writers of one route: the epoch grows with each workflow run, the sequence within one."""
+    """The order of all writers of one route: the epoch grows with each workflow run, the sequence within a run."""
 
     epoch: int
     sequence: int
@@ -86,7 +86,7 @@ class Route:
 
     @property
     def salt(self) -> str:
-        """What sticky hashing is salted with: else the same entities were every model's guinea pigs."""
+        """The salt of sticky hashing: without it the same entities would get every model's candidate first."""
         deployment = self.candidate or self.stable
         assert deployment is not None
         return f"{self.model}:{deployment.deployment_id}"
@@ -110,9 +110,9 @@ class TrafficPlan:
 
 @dataclass(frozen=True, slots=True)
 class TrafficChange:
-    """What a workflow wants of one route: the whole of it, so that applying it twice is applying it once.
+    """A change of one route by a workflow: it describes the whole route, so applying it twice is applying it once.
 
-    No arm at all takes the route away.
+    A change without any arm removes the route.
     """
 
     environment: Environment
@@ -154,7 +154,7 @@ class Counts:
 
     @property
     def good(self) -> int:
-        """The requests that were answered well: by 2xx or 3xx."""
+        """The number of requests that were answered well, with 2xx or 3xx."""
         return self.completed - self.server_errors - self.client_errors
 
     def __add__(self, other: "Counts") -> "Counts":
@@ -164,17 +164,17 @@ class Counts:
         return self._combined(other, sign=-1)
 
     def latency_quantile_ms(self, quantile: float) -> float | None:
-        """The upper bound, in milliseconds, of the bucket that holds it (0 to 1); None without an answer."""
+        """Return the upper bound (milliseconds) of the bucket with that quantile (0 to 1); None without answers."""
         return quantile_of(self.latency, quantile)
 
     def has_shrunk(self, before: "Counts") -> bool:
-        """Whether any figure is below what it was `before`: then they aren't counts of the same proxies."""
+        """Return whether any figure is below its value `before`: then the counts are not of the same proxies."""
         if any(getattr(self, name) < getattr(before, name) for name in _FIGURES):
             return True
         return any(self.latency.get(bound, 0) < count for bound, count in before.latency.items())
 
     def since(self, before: "Counts") -> "Counts":
-        """What came after `before`, each figure by itself: one that shrank began at 0 again."""
+        """Return what came after `before`, each figure by itself: a figure that shrank began at 0 again."""
         grown = self - before
         figures = {name: getattr(self, name) if getattr(grown, name) < 0 else getattr(grown, name) for name in _FIGURES}
         forgot_latency = any(self.latency.get(bound, 0) < count for bound, count in before.latency.items())
@@ -194,17 +194,17 @@ BUCKETS_PER_OCTAVE = 12
 
 
 def latency_bucket(seconds: float) -> str:
-    """The upper bound, as `Counts.latency` has it, of the bucket that a latency lies in."""
+    """Return the upper bound, as `Counts.latency` has it, of the bucket that contains a latency."""
     return bucket_bound(math.ceil(math.log2(max(seconds * 1_000_000, 1.0)) * BUCKETS_PER_OCTAVE))
 
 
 def bucket_bound(place: int) -> str:
-    """The upper bound in microseconds of the bucket at this place, of `BUCKETS_PER_OCTAVE` from 1 on."""
+    """Return the upper bound in microseconds of a bucket; there are `BUCKETS_PER_OCTAVE` to an octave, from 1 on."""
     return f"{2 ** (place / BUCKETS_PER_OCTAVE):.6g}"
 
 
 def quantile_of(latency: Mapping[str, float], quantile: float) -> float | None:
-    """The upper bound, in milliseconds, of the bucket that holds it (0 to 1); None without an answer."""
+    """Return the upper bound (milliseconds) of the bucket with that quantile (0 to 1); None without answers."""
     total = sum(latency.values())
     seen = 0.0
     for bound, count in sorted((float(bound), count) for bound, count in latency.items()):
@@ -238,7 +238,7 @@ class ProxyReport:
 
 
 def total_counts(reports: list[ProxyReport], application: str) -> Counts:
-    """One application's counts over all proxies."""
+    """Return one application's counts, summed over all proxies."""
     total = Counts()
     for report in reports:
         total += report.counts.get(application, Counts())

@@ -1,8 +1,8 @@
-"""What is known of a version before it sees traffic: one row per check, and what an Admin let pass.
+"""The validation report of a version before it sees traffic: one row per check, and the checks that an Admin overrode.
 
-A report always has every row. What nothing could be said of is NotApplicable with the reason why, and a report in which
-nothing passed is no pass. What can be let pass is what a person may judge better than a number; what makes loading
-unsafe (another content, a hostile archive, a pickle), and what every replica refuses by itself, can't be.
+A report always has every row. A check that says nothing is NotApplicable, with the reason, and a report in which
+nothing passed is no pass. An Admin can override what a person may judge better than a number. Nobody can override what
+makes loading unsafe (other content, a hostile archive, a pickle), or what every replica refuses by itself.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ ACCURACY_FACTOR = 0.95
 
 
 class CheckName(StrEnum):
-    """In the order in which they are made: what comes after a failure that loading depends on is not made."""
+    """The checks, in the order in which they are made; after a failure that loading depends on the rest is not made."""
 
     ARTIFACT = "artifact"
     SIZE = "size"
@@ -58,7 +58,7 @@ class ValidationCheck:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What an Admin let pass of a version, and why."""
+    """The checks of a version that an Admin overrode, and the reason."""
 
     checks: tuple[str, ...]
     by: str
@@ -71,17 +71,17 @@ class ValidationReport:
     override: Override | None = None
 
     def with_check(self, check: ValidationCheck) -> "ValidationReport":
-        """The report with this row in the place of the one of its name."""
+        """Return the report with this row in place of the one of its name."""
         return replace(self, checks=tuple(check if each.name == check.name else each for each in self.checks))
 
     @property
     def passed(self) -> bool:
-        """Nothing stands against it and something was looked at: an empty report is never a pass."""
+        """Whether no check failed and at least one passed: an empty report is never a pass."""
         return any(check.passed for check in self.checks) and not self.failures
 
     @property
     def failures(self) -> tuple[ValidationCheck, ...]:
-        """What stands against the version: failed, and not let pass."""
+        """The checks that failed and were not overridden."""
         return tuple(check for check in self.checks if check.passed is False and not self.is_overridden(check))
 
     def is_overridden(self, check: ValidationCheck) -> bool:
@@ -94,7 +94,7 @@ class ValidationReport:
 
 
 def completed(checks: Iterable[ValidationCheck]) -> ValidationReport:
-    """The report of these rows, in order; a check that wasn't made says which failure kept it from being made."""
+    """Return the report of these rows, in order; a check that wasn't made names the failure that prevented it."""
     made = {check.name: check for check in checks}
     failed = next((check.name for check in made.values() if check.passed is False), None)
     message = f"not looked at, since this failed: {failed}" if failed is not None else "not looked at"

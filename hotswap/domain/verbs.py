@@ -1,7 +1,8 @@
-"""What people may ask of a deployment, and what comes of it where it is: a table of verbs by phase, as functions.
+"""Commands of people to a deployment, and their effect in its present phase: a table of verbs by phase, as functions.
 
-Each takes the situation and answers either what is asked for from now on, or why it has no effect: nothing that a
-person says is ignored. Pure; who may speak at all is the API's business, and what is then done is the policy's.
+Each function takes the situation, and returns either what is requested from now on or why the command has no effect:
+nothing that a person says is ignored. Pure: whether a person may give the command is decided by the API, and what is
+then done by the policy.
 """
 
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ START, BACKTEST = 0, -1
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """Where a deployment is; `rollout` is None before it steps. `gate` is what waits where it is AwaitingApproval."""
+    """The present state of a deployment; `rollout` is None before its steps. `gate` is the wait of AwaitingApproval."""
 
     status: DeploymentStatus
     requests: Requests = field(default_factory=Requests)
@@ -33,7 +34,7 @@ class Situation:
 
     @property
     def is_over(self) -> bool:
-        """Whether it goes back or has ended, or an abort is about to see to that: nothing goes forward any more."""
+        """Whether it goes back or has ended, or an abort is about to make it: nothing goes forward any more."""
         return self.status in OVER or self.requests.abort is not None
 
     @property
@@ -42,7 +43,7 @@ class Situation:
 
     @property
     def waiting_step(self) -> int | None:
-        """The number of the wait that an approval would end; None where nothing waits for one."""
+        """The number of the wait that an approval would end; None where nothing waits for an approval."""
         if self.status is _S.AWAITING_APPROVAL:
             number = self.gate
         elif self.hold is HoldReason.APPROVAL and self.rollout is not None:
@@ -54,7 +55,7 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What is requested from now on, and what that does, in a few words."""
+    """What is requested from now on, and its effect in a few words."""
 
     requests: Requests
     message: str
@@ -69,9 +70,10 @@ VerbResult = Effect | NoEffect
 
 
 def approve(now: Situation, *, step: int | None, objection: str | None = None) -> VerbResult:
-    """`step` is the wait that is meant, None for the one that waits now: a late or doubled approval opens no other.
+    """Approve a wait.
 
-    `objection` is why who approves may not (`hotswap/domain/approval.py`).
+    `step` is the wait that is meant, None for the present one: a late or repeated approval opens no other. `objection`
+    is why the approver may not approve (`hotswap/domain/approval.py`).
     """
     waiting = now.waiting_step
     if waiting is None or now.is_over:
@@ -84,7 +86,7 @@ def approve(now: Situation, *, step: int | None, objection: str | None = None) -
 
 
 def reject(now: Situation, *, because: str) -> VerbResult:
-    """`because` becomes the message that the deployment ends with."""
+    """Reject the deployment; `because` becomes the message that it ends with."""
     waiting = now.waiting_step
     if waiting is None or now.is_over:
         return NoEffect("nothing waits for an approval; abort ends it in any phase")
@@ -144,7 +146,7 @@ def promote_full(now: Situation) -> VerbResult:
 
 
 def go_to(now: Situation, *, step: int) -> VerbResult:
-    """`step` counts from 1."""
+    """Go to a step; `step` counts from 1."""
     rollout = now.rollout
     if not _steps(now) or rollout is None:
         return NoEffect("it isn't stepping")
@@ -169,14 +171,14 @@ def retry(now: Situation) -> VerbResult:
 
 
 def scale(now: Situation) -> VerbResult:
-    """Never of what is under way: its replicas follow its weights, and were promised to it as a whole."""
+    """Refuse to scale a deployment under way: its replicas follow its weights, and were promised to it as a whole."""
     if now.is_over:
         return NoEffect(f"it is {now.status}; what serves is scaled by `hotswap scale`")
     return NoEffect("its replicas are those of its plan until it is Active; `hotswap scale` has effect then")
 
 
 def difference(before: Requests, after: Requests) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What was asked for, and what is, where the two differ; an abort by its reason."""
+    """Return what was requested and what is now, where the two differ; an abort by its reason."""
 
     def told(requests: Requests) -> dict[str, Any]:
         return {name: getattr(requests, name) for name in Requests.__dataclass_fields__} | {
@@ -193,7 +195,7 @@ def _steps(now: Situation) -> bool:
 
 
 def _gate(rollout: Rollout, target: int) -> int | None:
-    """The number of the first step before `target` that goes on by approval only."""
+    """Return the number of the first step before `target` that only an approval ends."""
     for position in range(rollout.position, target):
         if rollout.steps[position].pause is not None:
             return position + 1
@@ -201,8 +203,8 @@ def _gate(rollout: Rollout, target: int) -> int | None:
 
 
 def _aborting(requests: Requests, cause: RollBack) -> Requests:
-    """The first abort is the one that counts."""
-    return requests if requests.abort is not None else replace(requests, abort=cause)
+    """Request an abort; the first one counts."""
+    return requests if requests.abort is not None else replace(asked, abort=cause)
 
 
 def _wait(step: int) -> str:

@@ -1,4 +1,4 @@
-"""What a judge says about a candidate, with the numbers it was said on."""
+"""The verdict of a judge about a candidate, with the numbers that it is based on."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,7 +17,7 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a deployment ended or went back: documented, stable, for programs to branch on."""
+    """The reason why a deployment ended or went back: documented and stable, so programs may branch on it."""
 
     COMPLETED = "Completed"
     ERROR_RATE = "ErrorRateIncreased"

@@ -54,7 +54,7 @@ class DeploymentKind(StrEnum):
 
 
 class OnConflict(StrEnum):
-    """What becomes of a deployment that is asked for while another of its model is under way in the environment."""
+    """What happens to a deployment that is asked for while another of its model is under way in the environment."""
 
     REJECT = "reject"
     QUEUE = "queue"

@@ -1,6 +1,7 @@
-"""The recorder: moves inference records from the Redis stream into PostgreSQL. `python -m hotswap.persistence.recorder`
+"""The recorder moves inference records from the Redis stream into PostgreSQL.
 
-Beside it, in the same process, outcomes are matched with them (`matcher.py`), and what is old goes (`housekeeping.py`).
+It is started by `python -m hotswap.persistence.recorder`. Beside it, in the same process, outcomes are matched with the
+records (`matcher.py`), and old records are deleted (`housekeeping.py`).
 
 A batch is copied into a staging table and inserted from there, doing nothing for keys that are there already; it is
 acknowledged and deleted from the stream only after the commit. So a crash anywhere repeats a batch and never loses or

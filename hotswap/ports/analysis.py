@@ -1,4 +1,4 @@
-"""What a bake looks at, and who judges it."""
+"""The figures that a bake observes, and the judge of them."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -22,24 +22,30 @@ class Judging(Protocol):
     """One step's analysis under way. The same looks in the same order give the same verdict, always."""
 
     def add(self, look: Observation) -> None:
-        """The next look; its counts and moments are cumulative. One that isn't newer than the last is left out."""
+        """Add the next observation, cumulative in counts and times; one that isn't newer than the last is ignored."""
 
     def verdict(self, *, is_over: bool = False) -> Verdict:
-        """What is known by the last look; `is_over` says that the bake is, so what judges once judges now."""
+        """Return the verdict on the observations so far.
+
+        If `is_over` the bake has ended, so judges that judge once judge now.
+        """
 
     @property
     def last(self) -> Observation | None:
-        """The newest look that was added."""
+        """The newest observation that was added."""
 
     @property
     def concurrent(self) -> Concurrent | None:
-        """The newest reference that a look had."""
+        """The newest concurrent reference that an observation had."""
 
     def folded(self) -> bytes:
-        """All that it needs to go on from the last look; it doesn't grow with the number of looks."""
+        """Return the whole state after the last observation; its size doesn't grow with their number."""
 
     def resume(self, folded: bytes) -> bool:
-        """Go on from there, before any look is added. False where another version or policy folded it: begin anew."""
+        """Continue from a folded state, before any observation is added.
+
+        Return False where another version or policy folded it: then begin anew.
+        """
 
 
 class Judge(Protocol):
@@ -51,35 +57,35 @@ class Judge(Protocol):
 
 
 class Observations(Protocol):
-    """What every analysis saw and said: the record that `explain` reads and `replay` judges again."""
+    """The observations and verdicts of every analysis: `explain` reads this record, and `replay` judges it again."""
 
     async def record(
         self, deployment_id: str, bake: BakeRecord, verdict: Verdict, checkpoint: Checkpoint | None = None
     ) -> None:
-        """Add the looks of `bake` that are not there yet, and let the verdict be the newest of this analysis.
+        """Add those observations of `bake` that are not stored yet, and store the verdict as this analysis's newest.
 
-        The checkpoint, if there is one, takes the place of an older one.
+        The checkpoint, if there is one, replaces an older one.
         """
 
     async def checkpoint(self, deployment_id: str, *, step: int, begun_at: float) -> Checkpoint | None:
-        """The newest of this analysis, from which a watch that starts again goes on."""
+        """Return the newest checkpoint of this analysis, from which a restarted watch continues."""
 
     async def past(
         self, deployment_id: str, *, step: int, begun_at: float, after: float | None = None, limit: int
     ) -> list[Observation]:
-        """The first `limit` of those recorded of this analysis after that time, in order."""
+        """Return the first `limit` recorded observations of this analysis after that time, in order."""
 
 
 class Meter(Protocol):
     """Reads the figures of one source."""
 
     async def read(self, metric: Metric, subject: Subject) -> Reading:
-        """Of both arms since `subject.since`.
+        """Return the figures of both arms since `subject.since`.
 
-        What can't be read is an answer as well (`Reading.error`), but whatever is raised counts as one too.
+        A source that can't be read is an answer as well (`Reading.error`); an exception counts as one too.
         """
 
 
 class StickyCallers(Protocol):
     async def entities(self, subject: Subject) -> Entities:
-        """Callers with an arm of their own that asked for this model since `subject.since`, each counted once."""
+        """Count the callers that keep their arm and asked this model since `subject.since`, each of them once."""

@@ -1,4 +1,4 @@
-"""What a backtest asks again, of whom, and how it is compared and kept."""
+"""The requests that a backtest repeats, the replicas that answer them, and the comparison of the replies."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,26 +8,26 @@ from hotswap.domain.backtest import AskedRequest, BacktestReport, RecordedReques
 
 class Backtests(Protocol):
     async def sample(self, application: str, *, model: str, most: int) -> RecordedSample:
-        """The newest distinct requests that the application has answered in the last 24 hours, at most so many.
+        """Return the newest distinct requests that the application answered in the last 24 hours, at most `most`.
 
-        They are spread over hours and callers. There are none of a model that must not be asked twice.
+        They are spread over hours and callers. A model that must not be asked twice has none.
         """
 
     async def recent(self, application: str, *, model: str, since: float, most: int) -> RecordedSample:
-        """The newest requests that the application has answered after `since` (Unix time), at most so many.
+        """Return the newest requests that the application answered after `since` (Unix time), at most `most`.
 
-        They are spread over callers. There are none of a model that must not be asked twice.
+        They are spread over callers. A model that must not be asked twice has none.
         """
 
     async def store(self, deployment_id: str, report: BacktestReport) -> None:
-        """Keep the report with the deployment; a newer one takes its place."""
+        """Store the report with the deployment; a newer report replaces it."""
 
 
 class ReplicaAsker(Protocol):
     async def ask(self, application: str, model: str, target: str, request: RecordedRequest) -> Reply:
-        """Put one request to the replica at `target` (`host:port`), in its own form, and so that it counts nowhere.
+        """Send one request to the replica at `target` (`host:port`), in its own form, marked so that nothing counts it.
 
-        What a replica does with it is in the reply. Raises Unavailable where nobody is there who could be asked.
+        The reply says what the replica did with it. Raises Unavailable where no replica can be reached.
         """
 
 
@@ -43,4 +43,7 @@ class Comparison(Protocol):
         tolerance: float | None,
         at: float,
     ) -> BacktestReport:
-        """The report of these replies; `wanted` is how many requests should have been asked, `at` Unix time."""
+        """Return the report on these replies.
+
+        `wanted` is how many requests should have been asked, `at` is Unix time.
+        """

@@ -1,4 +1,4 @@
-"""Deployments as people read them and wait for them, and the models and versions that they are of."""
+"""The rows of deployments that people read and wait for, and their models and versions."""
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -32,17 +32,23 @@ class Registry(Protocol):
         """Keep the report with the deployment, and mark the version Validated when it passed."""
 
     async def contract_beside(self, deployment_id: str) -> Contract | None:
-        """What serves where this deployment goes to, and whether it may narrow that; None where nothing does."""
+        """Return the contract of the version that serves in this deployment's environment; None where nothing serves.
+
+        It also says whether the deployment may narrow the contract.
+        """
 
     async def validation_override(self, version_id: str) -> Override | None:
-        """What an Admin let pass of this version, if somebody did."""
+        """Return the failed checks that an Admin accepted for this version, if there are any."""
 
 
 class ActivationHistory(Protocol):
-    """What is active where, as a promotion policy asks it."""
+    """The active versions of each environment, as a promotion policy needs them."""
 
     async def active_period(self, model: str, environment: Environment) -> ActivePeriod:
-        """Of a model by its name or id, by the registry's own clock; nothing is active of one that isn't there."""
+        """Return what is active in the environment, and since when, by the database's clock.
+
+        The model is given by its name or id. A model that doesn't exist has no active version.
+        """
 
     async def serving(self, model: str, environment: Environment) -> ActiveDeployment | None:
         """What is active now; None where nothing is yet."""
@@ -60,9 +66,9 @@ class Deployments(Protocol):
         """
 
     async def unfinished(self) -> list[Unfinished]:
-        """Those that have not ended, but for the ones just accepted, whose workflow the API is about to start.
+        """Return the deployments that have not ended, without those whose workflow the API is about to start.
 
-        What is queued is not among them: it has no workflow to lose yet (`DeploymentQueue.called`).
+        Queued deployments are left out: they have no workflow to lose yet (`DeploymentQueue.called`).
         """
 
     async def transition(
@@ -77,10 +83,11 @@ class Deployments(Protocol):
     async def record_weight(
         self, deployment_id: str, *, verified_weight: int, progress: int | None, message: str
     ) -> None:
-        """What the proxies confirmed (hundredths of a percent), and how far the rollout is in percent (None: as was).
+        """Store the weight that the proxies confirmed (hundredths of a percent).
 
-        The deployment that is active beside this one has the rest, and any other nothing. One that has ended has said
-        its last word: what comes late for it is left out.
+        `progress` is how far the rollout is, in percent; None leaves it as it was. The deployment that is active beside
+        this one gets the remaining weight, and any other deployment gets none. For a deployment that has ended nothing
+        is stored.
         """
 
     async def record_decision(
@@ -94,10 +101,10 @@ class Deployments(Protocol):
         before: dict[str, Any] | None = None,
         after: dict[str, Any] | None = None,
     ) -> None:
-        """An audit event that changes no status, such as a message that could not be read; one by its id."""
+        """Store an audit event that changes no status, such as a message that could not be read; each id once."""
 
     async def check_proof(self, deployment_id: str, *, step: int, by: str, proof: str | None) -> None:
-        """Raises Forbidden unless the API has put on record, under this key, that `by` said it to this deployment.
+        """Raise Forbidden unless the API has recorded, under this key, that `by` approved this deployment.
 
         One record proves one step.
         """
@@ -120,7 +127,8 @@ class Deployments(Protocol):
     async def make_active(self, deployment_id: str, change: TrafficChange, *, run_id: str) -> TrafficPlan:
         """Promote by relabel in one transaction: the registry's pointer, the versions' status and the route.
 
-        The deployment that it replaces ended as Active and stays so; its reason and message say what came of it.
+        The deployment that it replaces has ended as Active and stays so; its reason and message say that it was
+        replaced.
 
         Raises StaleFence.
         """
@@ -187,10 +195,11 @@ class ConcurrencySlots(Protocol):
     """A few deployments may run at once; the others wait for a slot, which is free again when its holder ends."""
 
     async def places(self, deployment_ids: Collection[str]) -> dict[str, QueuePosition | None]:
-        """Give the free slots to who is next, whoever asks, and say where these stand; None: nothing to wait for.
+        """Give the free slots to the deployments that are next, and return these deployments' positions.
 
-        In the order of their tickets, but nobody waits for one whose owner is gone or whose environment is frozen. One
-        that was approved and waits all the same is shown as Pending again.
+        None means that there is nothing to wait for. The order is that of the tickets, but no deployment waits for one
+        whose owner is gone or whose environment is frozen. A deployment that was approved and still waits is shown as
+        Pending again.
         """
 
 
@@ -198,22 +207,22 @@ class DeploymentQueue(Protocol):
     """Queued deployments: one of a model may run in an environment at a time, and the others wait for their turn."""
 
     async def standings(self, deployment_ids: Collection[str]) -> dict[str, QueueState | None]:
-        """Where these stand; None: it is queued no more, so there is nothing to wait for."""
+        """Return the queue states of these deployments; None is one that is no longer queued."""
 
     async def make_way(self, deployment_id: str) -> tuple[QueueEntry, ...]:
-        """End what waits before one that supersedes; answers what is under way and has to be aborted."""
+        """End the deployments that wait before one that supersedes them; return the running ones to abort."""
 
     async def leave(
         self, deployment_id: str, status: DeploymentStatus, *, reason: Reason, message: str, actor: str
     ) -> bool:
-        """End one that is queued still; False when it isn't, and so nothing was done."""
+        """End a deployment that is still queued. Return False, and change nothing, when it isn't."""
 
     async def called(self) -> list[dict[str, Any]]:
-        """What starts those (`QueueInput`) whose turn has come: whoever waits for it should have seen that."""
+        """Return the input (`QueueInput`) of the queued deployments whose turn has come but that nothing started."""
 
 
 class QueueNotifications(Protocol):
-    """Rings when something has changed that others may wait for; what it was, they look up themselves."""
+    """PostgreSQL's NOTIFY: something has changed that others may wait for. They read the rows to see what it was."""
 
     def listening(self, heard: Callable[[], None]) -> AbstractAsyncContextManager[None]:
-        """Inside the block `heard` is called at each ring, and whenever rings may have been missed."""
+        """Call `heard` inside the block at each notification, and whenever notifications may have been lost."""

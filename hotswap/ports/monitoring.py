@@ -1,4 +1,4 @@
-"""How what serves does, and who is told of it."""
+"""How active versions do, and where alerts about them are sent."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -7,43 +7,46 @@ from hotswap.domain.monitoring import Active, Alert, AlertKind, Finding
 
 
 class Monitor(Protocol):
-    """How what serves does, by what is known of it now."""
+    """What is known now about how well active versions predict."""
 
     async def active(self) -> list[Active]:
-        """Every active version of every environment, with its model's policy."""
+        """Return every active version of every environment, with its model's policy."""
 
     async def degradation(self, active: Active) -> Finding | None:
-        """Whether its predictions have become worse than before, by the outcomes reported of them."""
+        """Return a finding if its predictions became worse than before, judged by the reported outcomes."""
 
     async def has_recovered(self, active: Active, alert: Alert) -> bool:
-        """Whether lately they were as good again as before that alert."""
+        """Return whether its predictions are lately as good again as before that alert."""
 
     async def drift(self, active: Active) -> Finding | bool:
-        """Look for drift now, and keep the report: what has drifted, else whether enough was seen to tell."""
+        """Compare with the reference now, and store the report.
+
+        Return what has drifted; otherwise return whether there was enough data to tell.
+        """
 
 
 class Alerts(Protocol):
     async def open(self, active: Active, finding: Finding, *, rolls_back: bool) -> None:
-        """Unless one of that kind is open for that application."""
+        """Open an alert, unless one of that kind is open for that application."""
 
     async def open_of(self, deployment_id: str, kind: AlertKind, message: str) -> None:
-        """Open one for what a deployment let serve, whether that is active or not, since its weight was verified.
+        """Open an alert about the application of a deployment, active or not, since its weight was verified.
 
-        There is none where one of that kind is open for its application.
+        Nothing happens where an alert of that kind is open for the application.
         """
 
     async def opened(self) -> list[Alert]:
-        """All that are not resolved."""
+        """Return all alerts that are not resolved."""
 
     async def of_what_serves_no_more(self) -> list[Alert]:
-        """Those of the open ones whose application is neither active nor routed to any more."""
+        """Return the open alerts whose application is neither active nor in a route any more."""
 
     async def resolve(self, alert_id: str, message: str) -> None: ...
 
     async def untold(self) -> list[Alert]: ...
 
     async def told(self, alert_id: str) -> None:
-        """Its announcements are under way."""
+        """Note that the alert's announcements have been started."""
 
     async def rolled_back_by(self, alert_id: str, deployment_id: str) -> None: ...
 
@@ -59,7 +62,7 @@ class AlertRollbacks(Protocol):
 
 
 class Announcer(Protocol):
-    """Other people's servers, by the names that the settings have for them."""
+    """The webhooks of other people's servers, by the names that the settings give them."""
 
     def names(self) -> Sequence[str]: ...
 

@@ -1,4 +1,4 @@
-"""What serves: artifacts, applications, and the cluster with its room."""
+"""Artifacts, applications, and the cluster with its capacity."""
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -13,7 +13,7 @@ from hotswap.domain.vocabulary import Framework
 
 
 class Inspector(Protocol):
-    """Looks into an artifact without trusting it: fetched as a stream, unpacked safely, loaded in its own process."""
+    """Inspects an artifact without trusting it: streams it, unpacks it safely, and loads it in a process of its own."""
 
     async def inspect(
         self, uri: str, *, framework: Framework, expected_sha256: str | None, requirements: Sequence[str] = ()
@@ -31,27 +31,27 @@ class Inspector(Protocol):
 
 
 class DesiredApplications(Protocol):
-    """The applications that should exist, as rows; what Ray Serve is told is always all of them."""
+    """The applications that should exist, as rows. Ray Serve is always sent all of them."""
 
     async def add(self, desired: Desired) -> None:
-        """One that is there already stays as it is."""
+        """Add an application; an existing row stays as it is."""
 
     async def remove(self, name: str) -> None: ...
 
     async def scale(self, replicas: Mapping[str, int]) -> None:
-        """Have so many replicas of each of these, all in one transaction; one that isn't there is left out."""
+        """Set the number of replicas of each of these in one transaction; one without a row is skipped."""
 
     async def one(self, name: str) -> Desired | None:
-        """Also one that is set aside."""
+        """Return one application, also if it is set aside."""
 
     async def all(self) -> list[Desired]:
-        """In the order of their names, without those set aside."""
+        """Return the applications in the order of their names, without those that are set aside."""
 
     async def orphans(self) -> list[ApplicationSpec]:
-        """Those that take part in no route, of models with no open deployment in that environment."""
+        """Return the applications in no route, of models with no open deployment in that environment."""
 
     async def set_aside(self, name: str, reason: str) -> None:
-        """Leave a row out of what is PUT, since it makes the whole PUT fail."""
+        """Leave a row out of the PUT, since it makes the whole PUT fail."""
 
     def writer_lease(self, holder: str) -> AbstractAsyncContextManager["WriterLease"]:
         """Wait for the lease on the Serve configuration and hold it inside the block."""
@@ -59,18 +59,21 @@ class DesiredApplications(Protocol):
 
 class WriterLease(Protocol):
     async def remaining(self) -> float:
-        """Seconds this holder still has by the database's clock, 0 when lost; asked right before each PUT."""
+        """Return for how many seconds the lease is still valid by the database's clock, 0 when lost.
+
+        It is called right before each PUT.
+        """
 
 
 class Capacity(Protocol):
-    """Who holds what of the cluster, by the rows, and what is promised to whom."""
+    """What each deployment holds of the cluster by the rows, and what is promised to it."""
 
     async def holdings(self) -> list[Holding]: ...
 
     async def team(self, model: str) -> str | None: ...
 
     def planning(self) -> AbstractAsyncContextManager["Planning"]:
-        """One plan at a time: what is promised inside the block is seen by whoever plans next."""
+        """Allow one plan at a time: a promise made inside the block is seen by the next planner."""
 
 
 class Planning(Protocol):
@@ -81,19 +84,20 @@ class Planning(Protocol):
     async def promise(
         self, candidate: Desired, *, reserved: int, stable: Mapping[str, int], retire: Collection[str]
     ) -> None:
-        """Write down what a plan takes, before anything of it starts.
+        """Store what a plan takes, before anything of it starts.
 
-        `reserved` candidate replicas are counted from now on while the deployment is under way, also before they are
-        there. `stable` is how many replicas its stable keeps, and `retire` goes.
+        `reserved` candidate replicas are counted from now on while the deployment is under way, also before they exist.
+        `stable` is how many replicas its stable keeps, and `retire` lists the applications that are removed.
         """
 
     async def resize(
         self, application: str, *, deployment_id: str, replicas: int, by: str, reason: str | None
     ) -> Desired:
-        """Have so many replicas for all of the traffic, in the row of the deployment that serves by it as well.
+        """Set how many replicas carry all of the traffic, also in the row of the deployment that serves with them.
 
-        It is audited under that deployment. Answers how it was. Of what scales by load they are the fewest. Raises
-        Conflict while a deployment of its model is under way there, but for one that only goes back, and NotFound.
+        It is audited under that deployment. Return the application as it was before. Where the replicas scale by load,
+        the number is their minimum. Raises NotFound, and Conflict while a deployment of the model is under way in the
+        environment, except for one that only goes back.
         """
 
 
@@ -101,9 +105,9 @@ class ServeCluster(Protocol):
     """Ray Serve's REST API. Every method raises Unavailable while it does not answer as it should."""
 
     async def put(self, applications: Sequence[Desired]) -> None:
-        """PUT the whole configuration: it deletes every application that it doesn't name.
+        """Send the whole configuration: it deletes every application that it doesn't name.
 
-        Raises ValidationFailed when Serve refuses the configuration, with Serve's reason.
+        Raises ValidationFailed with Serve's reason when Serve refuses the configuration.
         """
 
     async def applications(self) -> dict[str, ApplicationState]: ...
@@ -113,12 +117,12 @@ class ClusterState(Protocol):
     """Ray's state API. It raises Unavailable while it does not answer as it should."""
 
     async def resources(self) -> Cluster:
-        """What its nodes have, and what others than HotSwap hold of it."""
+        """Return what the nodes have, and what other programs than HotSwap hold of it."""
 
 
 class ReplicaProbe(Protocol):
     async def warm_up(self, spec: ApplicationSpec, targets: Sequence[str]) -> None:
-        """Send every replica its golden requests, straight to its own port, until each has answered all.
+        """Send every replica its golden requests, directly to its port, until each has answered all of them.
 
-        Raises ReplicasFailed with the answer that was not sane, and Unavailable where none came.
+        Raises ReplicasFailed with the answer that was wrong, and Unavailable where there was no answer.
         """

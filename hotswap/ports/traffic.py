@@ -1,4 +1,4 @@
-"""The traffic plan, and its way to the proxies and back."""
+"""The traffic plan, its way to the proxies, and their reports on the way back."""
 
 from collections.abc import AsyncIterator
 from typing import Protocol
@@ -10,16 +10,16 @@ class TrafficPlans(Protocol):
     """The plan in PostgreSQL: the truth, fenced."""
 
     async def apply(self, change: TrafficChange, *, run_id: str) -> TrafficPlan:
-        """Write one route under its fence and answer the whole plan, with the generation that contains it.
+        """Write one route under its fence, and return the whole plan with the generation that contains it.
 
-        The epoch is the run's: given in this transaction when the run has none yet. The same (epoch, sequence) again
-        changes nothing and answers the present plan. Raises StaleFence when a newer writer has been here.
+        The epoch belongs to the run: a run that has none yet gets it in this transaction. The same (epoch, sequence)
+        again changes nothing and returns the present plan. Raises StaleFence when a newer writer has written the route.
         """
 
     async def current(self) -> TrafficPlan: ...
 
     async def proxy_reports(self) -> list[ProxyReport]:
-        """What agents reported through the API while Redis was away, the newest of each proxy."""
+        """Return the newest report of each proxy that its agent sent to the API while Redis was away."""
 
 
 class TrafficBus(Protocol):
@@ -29,20 +29,23 @@ class TrafficBus(Protocol):
     """
 
     async def publish(self, plan: TrafficPlan) -> None:
-        """Make the plan the published one unless a newer generation is."""
+        """Publish the plan unless a newer generation is already published."""
 
     async def published(self) -> TrafficPlan | None: ...
 
     def plans(self) -> AsyncIterator[TrafficPlan]:
-        """The published plan now, and then each newer one, within milliseconds of its publication.
+        """Yield the published plan now, and then each newer one within milliseconds of its publication.
 
-        Raises Unavailable when Redis goes away; ask again then.
+        Raises Unavailable when Redis goes away; then call it again.
         """
 
     async def report(self, report: ProxyReport) -> None:
         """Store a proxy's newest report; the first one registers the proxy."""
 
     async def reports(self) -> list[ProxyReport]:
-        """The newest report of every registered proxy: until it shut down cleanly or a person removed it."""
+        """Return the newest report of every registered proxy.
+
+        A proxy stays registered until it shuts down cleanly or a person removes it.
+        """
 
     async def remove_proxy(self, proxy: str) -> None: ...

@@ -1,9 +1,8 @@
-"""The values that people write in requests, manifests and settings: durations, numbers and truth values, each read in
-one way.
+"""The values that people write in requests, manifests and settings: durations, numbers and truth values.
 
-Pydantic by itself reads more than anybody means: 5 and "00:05:00" as durations, true and "10" as numbers, 1 and "yes"
-as truth values. Here a value is what it looks like, or it is refused with an example of what to write. What HotSwap
-stores itself (histories, rows) is written so as well, so it stays readable.
+Each is read in one way. Pydantic by itself reads more than anybody means: 5 and "00:05:00" as durations, true and "10"
+as numbers, 1 and "yes" as truth values. Here a value is what it looks like, or it is refused with an example of what to
+write. What HotSwap stores itself (histories, rows) is written in the same way, so it stays readable.
 """
 
 import re

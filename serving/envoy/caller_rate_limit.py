@@ -15,8 +15,10 @@ _NO_LIMIT = 2**32 - 1
 
 
 def limit_of_each_caller(a_second: int, subjects: list[list[str]]) -> list[Json]:
-    """To stand behind the token filter, which keeps at `subjects` who calls where a route wants a token: only inference
-    does here."""
+    """Return the rate limit filter, to be placed behind the token filter.
+
+    The token filter stores the caller at `subjects` where a route needs a token, which only inference does here.
+    """
     if a_second == 0:
         return []
     kept = [{"key": JWT_FILTER, "path": [{"key": name} for name in path]} for path in subjects]

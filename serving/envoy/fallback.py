@@ -119,7 +119,6 @@ def _address_each_try(fallback: Fallback) -> str:
 
     Tries are numbered through, as records have them: the candidate's are 1 to 4, inside, and the stable's begin at 5.
     """
-
     return f"""
 local candidate = {_lua_table(ArmName.CANDIDATE, fallback.candidate)}
 local stable = {_lua_table(ArmName.STABLE, fallback.stable)}

@@ -66,8 +66,10 @@ class RayServeClient:
             answer.raise_for_status()
 
     async def applications(self) -> dict[str, ApplicationState]:
-        """As seen after this was called. All who wait at one time share one answer: each costs Serve a look at every
-        replica, and a dozen deployments that ask at once would keep it from starting any.
+        """Return the applications, as seen after this was called.
+
+        All callers that wait at one time share one answer: each answer makes Serve look at every replica, and a dozen
+        deployments that ask at once would keep it from starting any.
         """
         asked = time.monotonic()
         async with self._reading:
