@@ -89,7 +89,7 @@ class Agent:
         self._fallbacks = Draining[Fallback](drain)
 
     async def run(self) -> None:
-        """Until cancelled. The proxy stays registered: its Envoy may well go on routing without this agent."""
+        """Run until cancelled. The proxy stays registered: its Envoy may well continue to route without this agent."""
         self._changed.set()
         async with create_task_group() as group:
             for loop in (self._follow_plans, self._follow_replicas, self._keep_applied, self._keep_reporting):
@@ -121,7 +121,7 @@ class Agent:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _learn_replicas(self) -> bool:
-        """Whether any replica came or went."""
+        """Read the replicas, and return whether any came or went."""
         try:
             states = await self._cluster.applications()
         except Unavailable:
@@ -179,7 +179,10 @@ class Agent:
         return held
 
     def _write_keys(self) -> str | None:
-        """Whom Envoy believes. What can't be read changes nothing: it must not stand between an abort and Envoy."""
+        """Write the keys that Envoy trusts.
+
+        An unreadable key file changes nothing: it must not keep an abort from Envoy.
+        """
         try:
             version = write_resources(
                 self._directory / ECDS,
@@ -195,7 +198,10 @@ class Agent:
         return version
 
     def _clusters(self, applied: TrafficPlan) -> list[dict[str, Any]]:
-        """Routes never name a cluster that Envoy doesn't have yet, nor lose one that a request may be on."""
+        """Return the clusters for this plan, and those that must stay beside them.
+
+        A route never names a cluster that Envoy doesn't have yet, and no cluster goes while a request may be on it.
+        """
         before, now = self._state.applied, time.monotonic()
         names = self._own_clusters.beside(cluster_names(applied), before=cluster_names(before), now=now)
         wanted = fallbacks(applied)
@@ -206,7 +212,7 @@ class Agent:
         return [*clusters(targets, api=api_address(self._settings)), *composites]
 
     def _with_held_routes(self, plan: TrafficPlan) -> tuple[TrafficPlan, dict[str, str]]:
-        """The plan, but with each route as it was before whose candidate has weight and nobody to answer."""
+        """Return the plan, but with the old route wherever a candidate has weight and no replica that answers."""
         before = {route.key: route for route in self._state.applied.routes}
         routes, held = [], {}
         for route in plan.routes:
@@ -225,7 +231,7 @@ class Agent:
         return f"{candidate.application} is to have {route.candidate_weight / 100:g}% but has no ready replica"
 
     def _has_answers(self, applied: TrafficPlan) -> bool:
-        """Whether somebody answers for every arm that has weight."""
+        """Return whether every arm with weight has a replica that answers."""
         return not any(self._has_nobody(arm) for route in applied.routes for _, arm, weight in route.arms if weight)
 
     def _has_nobody(self, arm: Arm | None) -> bool:
@@ -239,7 +245,7 @@ class Agent:
             await asyncio.sleep(0.002)
 
     def _rejection(self) -> str:
-        """Envoy tells why it rejects a file only in its log."""
+        """Return why Envoy rejected a file, which it tells only in its log."""
         log = self._settings.agent.envoy_log
         if log is None or not log.exists():
             return ""
@@ -259,7 +265,10 @@ class Agent:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _count(self) -> bool:
-        """Whether Envoy said what it has answered so far. One at a time: an older tally would look like a restart."""
+        """Read Envoy's counters, and return whether that worked.
+
+        Only one reading is made at a time: an older one would look like a restart.
+        """
         async with self._counting:
             try:
                 tally = await self._admin.tally()

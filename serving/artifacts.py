@@ -96,7 +96,7 @@ def _is_tar(archive: Path) -> bool:
 
 @contextmanager
 def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
-    """By how the file begins: what is none of these isn't guessed at."""
+    """Open an archive by its first bytes; a file of an unknown kind is refused, not guessed at."""
     with archive.open("rb") as file:
         beginning = file.read(6)
         file.seek(0)
@@ -119,7 +119,7 @@ class _Xz:
         self._ended = False
 
     def read(self, size: int) -> bytes:
-        """Up to so many bytes; fewer only at the end."""
+        """Read up to `size` bytes; fewer only at the end."""
         found = bytearray()
         while len(found) < size and not self._ended:
             more = self._file.read(CHUNK_BYTES) if self._stream.needs_input else b""
@@ -179,9 +179,9 @@ class ArtifactCache:
         return self._storage
 
     def fetch(self, artifact: ArtifactRef) -> Path:
-        """The directory of the unpacked artifact.
+        """Return the directory of the unpacked artifact.
 
-        Raises ValidationFailed naming `checksum` when the object's content is another than was registered.
+        Raises ValidationFailed naming `checksum` when the object's content differs from the registered one.
         """
         place = self._directory / artifact.sha256
         if place.is_dir():
@@ -192,7 +192,7 @@ class ArtifactCache:
         return place
 
     def add(self, uri: str, *, expected_sha256: str | None) -> tuple[Path, ArtifactRef]:
-        """Download what nobody knows yet: its directory, and what it turned out to be."""
+        """Download an artifact that is new, and return its directory and its description."""
         with self.scratch() as scratch:
             archive = scratch / "archive"
             sha256, size = self._storage.download(uri, archive)
@@ -217,7 +217,7 @@ class ArtifactCache:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A directory of one's own, locked while its process lives; those of killed ones are removed first."""
+        """Create a locked directory for this process; those of killed processes are removed first."""
         with self._alone("scratch"):
             for left in self._directory.glob(f"{SCRATCH}*"):
                 _remove_if_dead(left)
@@ -255,7 +255,7 @@ def _remove_if_dead(scratch: Path) -> None:
 
 
 def _unpack_into_place(archive: Path, place: Path, *, scratch: Path) -> None:
-    """The name is given last, to what is on the disk: after a power cut it must not stand for half an artifact."""
+    """Unpack, sync to disk, and rename last: after a power cut the name must not stand for half an artifact."""
     unpacked = scratch / "unpacked"
     unpacked.mkdir()
     unpack(archive, unpacked)

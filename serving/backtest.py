@@ -77,7 +77,7 @@ class HttpReplicaAsker:
 
 
 def _seconds(told: str | None) -> float | None:
-    """Raises ValueError for what is no time."""
+    """Parse seconds. Raises ValueError for what is no time."""
     if told is None:
         return None
     seconds = float(told)
@@ -91,7 +91,7 @@ def _failed(begun: float, problem: str) -> Reply:
 
 
 def _spelled(request: RecordedRequest, model: str) -> tuple[str, bytes]:
-    """Path below the application, and body."""
+    """Return the path below the application, and the body."""
     root = f"/api/v1/inference/{model}"
     if request.form is RequestForm.INSTANCE:
         return root, msgspec.json.encode({"features": request.instances[0]})
@@ -104,9 +104,9 @@ def _spelled(request: RecordedRequest, model: str) -> tuple[str, bytes]:
 
 
 def _tensors(request: RecordedRequest) -> list[dict[str, Any]] | None:
-    """The tensors as they came, of the instances that were made of them.
+    """Return the tensors as they came, from the instances that were made of them.
 
-    None where they can't be told from those: what was missing in a binary tensor has no spelling in a tensor of JSON.
+    Return None where that is impossible: a missing value in a binary tensor has no spelling in a tensor of JSON.
     """
     named = all(
         isinstance(each, dict) and all(spec.name in each for spec in request.inputs) for each in request.instances
@@ -131,7 +131,7 @@ def _flat(values: Sequence[Any]) -> list[Any]:
 
 
 def _answered(request: RecordedRequest, path: str, content: bytes, seconds: float) -> Reply:
-    """Raises what shows that it is no answer."""
+    """Return the answer. Raises the error that shows that it is none."""
     told = msgspec.json.decode(content)
     if path.endswith("/infer"):
         return Reply(ReplyKind.ANSWERED, seconds, _rows(told["outputs"]))
@@ -141,7 +141,7 @@ def _answered(request: RecordedRequest, path: str, content: bytes, seconds: floa
 
 
 def _rows(outputs: Sequence[dict[str, Any]]) -> tuple[Any, ...] | None:
-    """The predictions, a row of the one output that holds them each; None where several might."""
+    """Return the predictions, one row each of the one output that holds them; None where several outputs might."""
     holding = [each for each in outputs if each["name"] != CONFIDENCE]
     if len(holding) != 1:
         return None
@@ -161,7 +161,7 @@ def _nested(elements: list[Any], shape: Sequence[int]) -> list[Any]:
 
 
 def _from_text(element: str) -> Any:
-    """What is no tensor is written as JSON in one of text."""
+    """Parse an element of a text tensor: a value that is no tensor is written there as JSON."""
     if not element.startswith(("{", "[")):
         return element
     try:
@@ -171,7 +171,7 @@ def _from_text(element: str) -> Any:
 
 
 def _field(request: RecordedRequest, content: bytes) -> str | None:
-    """Which field a refusal names, without the position of its row."""
+    """Return the field that a refusal names, without the position of its row."""
     try:
         error = msgspec.json.decode(content)["error"]
         if isinstance(error, str):

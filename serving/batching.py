@@ -28,7 +28,7 @@ class Batcher:
         self._work: asyncio.Task[None] | None = None
 
     def add(self, instance: Any) -> "asyncio.Future[Prediction]":
-        """The prediction to be, or what `predict` raised for this instance alone; cancel it to leave."""
+        """Return the future prediction, or the error of `predict` for this instance alone; cancel it to leave."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Prediction] = loop.create_future()
         self._waiting.append((instance, future, loop.time()))

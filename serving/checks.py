@@ -13,7 +13,7 @@ def size(measured: int, limit: int) -> ValidationCheck:
 
 
 def requirements(installed: Sequence[str], lacking: Sequence[str]) -> ValidationCheck:
-    """What was brought for it; else what its artifact asks for and what is installed isn't."""
+    """Check the requirements: those that were installed, or those of the artifact that are missing."""
     if installed:
         return ValidationCheck(CheckName.REQUIREMENTS, True, f"installed: {', '.join(installed)}"[:1000])
     if lacking:
@@ -23,14 +23,14 @@ def requirements(installed: Sequence[str], lacking: Sequence[str]) -> Validation
 
 
 def schemas(version: VersionRef, found: dict[str, Any]) -> ValidationCheck:
-    """Requests that fitted when it was registered must fit still; what describes the answers is for people."""
+    """Check that requests that fitted at the registration still fit; the answers' descriptions are for people."""
     same = _as_stored(found["inputSchema"]) == _as_stored(version.input_schema)
     said = "as registered" if same else "the model's input schema differs from what was registered"
     return ValidationCheck(CheckName.SCHEMAS, same, said)
 
 
 def golden(number: int, problems: list[str]) -> ValidationCheck:
-    """Of so many golden requests of the artifact; 0 says that one was made up."""
+    """Check the artifact's golden requests, `number` of them; 0 means that one was made up."""
     if number:
         failed = f"{len(problems)} of {number} failed; {problems[0]}" if problems else ""
         return ValidationCheck(CheckName.GOLDEN, not problems, failed or f"{number} answered as expected")
@@ -48,7 +48,7 @@ def memory(measured: int, limit: int) -> ValidationCheck:
 
 
 def latency(measured: float | None, baseline: float | None) -> ValidationCheck:
-    """Milliseconds: the median of one request at a time, against the baseline that was registered."""
+    """Compare the median latency of single requests with the registered baseline, both in milliseconds."""
     if measured is None:
         return ValidationCheck(CheckName.LATENCY, None, "not measured, since a golden request failed")
     if baseline is None:
@@ -63,7 +63,7 @@ def latency(measured: float | None, baseline: float | None) -> ValidationCheck:
 
 
 def accuracy(sample: dict[str, Any], baseline: float | None) -> ValidationCheck:
-    """`sample` is a `serving.sample.SampleScore`."""
+    """Compare the accuracy on the sample, a `serving.sample.SampleScore`, with the registered baseline."""
     correct, total, problem = sample["correct"], sample["total"], sample["problem"]
     if problem is not None:
         return ValidationCheck(CheckName.ACCURACY, False, f"labelled.json can't be answered: {problem}")
@@ -79,12 +79,12 @@ def accuracy(sample: dict[str, Any], baseline: float | None) -> ValidationCheck:
 
 
 def _as_stored(schema: dict[str, Any]) -> Any:
-    """Numbers as one kind: PostgreSQL writes the bound 3.4e38 as an integer, rounded to a float's digits."""
+    """Convert numbers to one kind: PostgreSQL writes the bound 3.4e38 as an integer, rounded to a float's digits."""
     return _in_order(json.loads(json.dumps(schema), parse_int=float))
 
 
 def _in_order(schema: Any) -> Any:
-    """Names that are required are a set; their order is another in what was registered before lists were told by it."""
+    """Sort the required names: they are a set, and older registrations have them in another order."""
     if isinstance(schema, list):
         return [_in_order(each) for each in schema]
     if not isinstance(schema, dict):

@@ -1,7 +1,7 @@
-"""The forms in which inference is asked for and answered.
+"""The codecs of inference: the forms in which requests and answers are written.
 
-Here are the two of `/api/v1`: one instance, and a batch. That of `/v2` is in `serving/open_inference`. A form only
-reads and writes; the check against the schema, the prediction and the record are the same for all
+This module has the two of `/api/v1`: one instance, and a batch. That of `/v2` is in `serving/open_inference`. A codec
+only reads and writes; the check against the schema, the prediction and the record are the same for all
 (`serving/engine.py`).
 """
 
@@ -52,25 +52,25 @@ class RequestCodec(Protocol):
     """Whether features and predictions are recorded as lists, one of each instance."""
 
     def read(self, body: bytes, headers: RequestHeaders) -> ParsedRequest:
-        """Instances that nobody has checked against the schema yet. Raises ValidationFailed or Conflict."""
+        """Read the instances, unchecked against the schema. Raises ValidationFailed or Conflict."""
         ...
 
     def field(self, position: int) -> str:
-        """How an instance is named to its client."""
+        """Return the name by which the client knows an instance."""
         ...
 
     def answer(
         self, asked: ParsedRequest, request_id: str, predictions: Sequence[Prediction], latency_ms: float
     ) -> tuple[RawHeaders, bytes]:
-        """One prediction for each instance, in their order."""
+        """Write one prediction for each instance, in their order."""
         ...
 
     def refuse(self, error: HotSwapError, request_id: str) -> bytes:
-        """An error as this form words it, in JSON."""
+        """Write an error in this form, as JSON."""
         ...
 
     def rehearsals(self) -> list[ParsedRequest]:
-        """What is to be asked of `answer` so that it writes all that this form can answer."""
+        """Return requests for which `answer` writes everything that this form can answer."""
         ...
 
 
@@ -170,7 +170,7 @@ def json_headers(spec: ApplicationSpec) -> RawHeaders:
 
 
 def decoded(body: bytes | memoryview, kind: type[DecodedBody]) -> DecodedBody:
-    """Raises ValidationFailed that names what doesn't fit by its path."""
+    """Decode JSON. Raises ValidationFailed with the path of what doesn't fit."""
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
@@ -182,7 +182,7 @@ def decoded(body: bytes | memoryview, kind: type[DecodedBody]) -> DecodedBody:
 
 
 def _advice(body: bytes) -> str:
-    """What to write instead of what other writers of JSON put in."""
+    """Return what to write instead of an invalid spelling that some JSON writers produce."""
     if body.startswith(b"\xef\xbb\xbf"):
         return "; it begins with a byte order mark, which JSON doesn't have: leave it out"
     return "; JSON has no NaN and no Infinity: write null" if _NO_NUMBER.search(body) else ""

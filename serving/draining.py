@@ -14,7 +14,7 @@ class Draining(Generic[Kept]):
         self._until: dict[Kept, float] = {}
 
     def beside(self, wanted: Set[Kept], *, before: Set[Kept], now: float) -> set[Kept]:
-        """What is wanted, and what must be kept beside it; `now` is a monotonic clock's."""
+        """Return what is wanted, and what must be kept beside it; `now` is the time of a monotonic clock."""
         for each in before - wanted:
             self._until.setdefault(each, now + self._seconds)
         self._until = {each: until for each, until in self._until.items() if until > now and each not in wanted}

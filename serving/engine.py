@@ -122,7 +122,10 @@ class Engine:
         return len(self._golden)
 
     def _write_in_every_form(self, answers: Sequence[Prediction], kind: str) -> None:
-        """Raises InferenceFailed where one can't be written: then no client of that form could be answered."""
+        """Write the answers in every form.
+
+        Raises InferenceFailed where one can't be written: no client could be answered in that form.
+        """
         for codec in (self.one, self.batch, self.tensors):
             try:
                 for asked, answer in itertools.product(codec.rehearsals(), answers):
@@ -133,13 +136,13 @@ class Engine:
                 ) from error
 
     async def warm_up_aside(self) -> int:
-        """`warm_up` while the event loop goes on answering."""
+        """Run `warm_up` while the event loop continues to answer."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self.warm_up)
 
     async def infer(
         self, body: bytes, *, codec: RequestCodec, headers: RequestHeaders, receive: Receive
     ) -> ReplicaAnswer:
-        """The answer to one request, whose record is spooled by then, unless it is asked again.
+        """Answer one request; its record is spooled by then, unless a backtest asks it again.
 
         Raises ClientGone, and records nothing, when the client leaves before its prediction is there.
         """
@@ -209,7 +212,10 @@ class Engine:
     async def _predict(
         self, instances: list[Any], receive: Receive, codec: RequestCodec
     ) -> tuple[list[Prediction], float | None]:
-        """The predictions, and how many seconds the model took; None where it answered other requests together."""
+        """Return the predictions and the model's seconds.
+
+        The seconds are None where the model answered other requests at the same time.
+        """
         try:
             if self._batcher is not None and len(instances) == 1:
                 return [await unless_gone(self._batcher.add(instances[0]), receive)], None
@@ -233,10 +239,10 @@ class Engine:
         predictions: list[Prediction],
         latency_ms: float,
     ) -> tuple[ReplicaAnswer, str]:
-        """The answer, and the predictions as its record keeps them.
+        """Return the answer, and the predictions as its record keeps them.
 
-        Raises InferenceFailed where they are no finite numbers, unless the version was registered as one that answers
-        so, or can't be written: a model may answer whatever it likes, and what no client can read is its failure.
+        Raises InferenceFailed where they aren't finite numbers, unless the version was registered with such answers, or
+        where they can't be written: an answer that no client can read is the model's failure.
         """
         if not self._allows_non_finite and (problem := next(filter(None, map(problem_of, predictions)), None)):
             raise self._failed(problem, f": {problem}")
@@ -248,7 +254,7 @@ class Engine:
             raise self._failed(error) from error
 
     def _failed(self, error: object, told: str = "") -> InferenceFailed:
-        """`told` is what its client may know of `why`."""
+        """Return the error for the client, who may know `told` of it; the log has the rest."""
         logger.warning("the model failed", extra={"model": self.spec.name, "error": str(error)[:1000]})
         return InferenceFailed(f"{self.spec.model} {self.spec.version} failed on this input{told}")
 
@@ -262,7 +268,7 @@ class Engine:
         return predictions
 
     async def _gathered(self, instances: list[Any]) -> list[Prediction]:
-        """Of a batch that was gathered from single requests."""
+        """Predict a batch that was gathered from single requests."""
         predictions, _ = self._timed(instances) if self._pace.is_quick(instances) else await self._aside(instances)
         return predictions
 
@@ -270,12 +276,12 @@ class Engine:
         return self._pace.timed(self._one_for_each, instances)
 
     def _aside(self, instances: list[Any]) -> "asyncio.Future[tuple[list[Prediction], float]]":
-        """On the model's thread, while the event loop goes on answering."""
+        """Predict on the model's thread, while the event loop continues to answer."""
         return asyncio.get_running_loop().run_in_executor(self._thread, self._timed, instances)
 
 
 def _with_time(answer: ReplicaAnswer, model_seconds: float | None) -> ReplicaAnswer:
-    """The answer with a header that tells how long the model took, if that is known."""
+    """Return the answer with a header that says how long the model took, if that is known."""
     if model_seconds is None:
         return answer
     status, headers, body = answer
@@ -289,7 +295,10 @@ def _milliseconds_since(begun: float) -> float:
 def _outcome(
     problem: HotSwapError | None, latency_ms: float, headers: RequestHeaders
 ) -> tuple[InferenceStatus, str | None]:
-    """What the record says; an answer that comes when the proxy has given it up is nobody's, another may have been."""
+    """Return the record's status and error.
+
+    An answer that comes after the proxy has given up reaches no client; another replica's may have.
+    """
     if problem is not None:
         return InferenceStatus.FAILED, f"{problem.code}: {problem.message}"[:1000]
     awaited_ms = request_headers.awaited_ms(headers)

@@ -33,7 +33,10 @@ class Trial:
 
 
 def golden_requests(directory: Path) -> list[GoldenRequest]:
-    """The artifact's own golden requests, or none: `golden.json`, a list of {"features": ..., "prediction"?: ...}."""
+    """Read the artifact's own golden requests: `golden.json`, a list of {"features": ..., "prediction"?: ...}.
+
+    An artifact may have none.
+    """
     for path in sorted(directory.rglob("golden.json")):
         try:
             return msgspec.json.decode(path.read_bytes(), type=list[GoldenRequest])
@@ -45,7 +48,7 @@ def golden_requests(directory: Path) -> list[GoldenRequest]:
 
 
 def made_up_request(input_schema: dict[str, Any]) -> GoldenRequest:
-    """The request that stands in for golden ones: it fits the schema, and any answer will do.
+    """Make up the request that stands in for golden ones: it fits the schema, and any answer is accepted.
 
     Raises ValidationFailed naming `artifactPath` for a schema that no runtime has made.
     """
@@ -87,9 +90,9 @@ def _answer_problem(prediction: Prediction, expected: Any) -> str | None:
 
 
 def problem_of(prediction: Prediction) -> str | None:
-    """What is wrong with this prediction, whatever was asked; None where it can be given to a client.
+    """Return what is wrong with this prediction for any request; None where a client can get it.
 
-    JSON has no word for what is no finite number: it would leave as `null`, which looks like an answer.
+    JSON has no spelling for a number that isn't finite: it would leave as `null`, which looks like an answer.
     """
     if not is_finite(prediction.value):
         return f"it answered {_shown(prediction.value)}, which is no finite number"
@@ -99,7 +102,7 @@ def problem_of(prediction: Prediction) -> str | None:
 
 
 def is_finite(value: Any) -> bool:
-    """Whether every number in it is finite; what is no number is."""
+    """Return whether every number in it is finite; a value that is no number counts as finite."""
     match value:
         case float():
             return math.isfinite(value)
@@ -111,7 +114,7 @@ def is_finite(value: Any) -> bool:
 
 
 def _has_finite_sum(values: Sequence[Any]) -> bool:
-    """Then every one of them is finite. It takes a tenth of the time of looking at each, and isn't true of text."""
+    """Return whether the sum is finite, and so all of them: ten times quicker than each by itself, but not for text."""
     try:
         return math.isfinite(sum(values))
     except (TypeError, ValueError, OverflowError):
@@ -119,7 +122,7 @@ def _has_finite_sum(values: Sequence[Any]) -> bool:
 
 
 def is_same(answer: Any, expected: Any) -> bool:
-    """Whether an answer is the expected one, numbers with a fraction as nearly as hardware allows."""
+    """Return whether an answer is the expected one; fractions are compared as exactly as hardware allows."""
     match answer, expected:
         case (int(), int()):
             return answer == expected

@@ -65,7 +65,7 @@ async def _respond(engine: Engine, scope: Scope, receive: Receive) -> ReplicaAns
 
 
 def _described(engine: Engine, resource: Resource, scope: Scope, headers: RequestHeaders) -> ReplicaAnswer:
-    """What the model is, and that it is ready: it is, since Ray Serve counts no replica that isn't."""
+    """Describe the model; it is always ready, since Ray Serve counts no replica that isn't."""
     if scope["method"] == "GET" and (told := engine.tensors.describe(resource)) is not None:
         return 200, engine.headers, told
     wrong = MethodNotAllowed(f"{scope['method']} is not something that {scope['path']} does")

@@ -65,9 +65,10 @@ def look(framework: Framework, directory: Path, terms: Terms) -> dict[str, Any]:
 
 
 def outputs(model: LoadedModel, framework: Framework, answers: Sequence[Prediction | None]) -> dict[str, Any]:
-    """What its answers are made of, which clients of the Open Inference Protocol name; nothing if it has answered none.
+    """Return the tensors of its answers, which clients of the Open Inference Protocol name.
 
-    Code of one's own may answer another kind of number each time, so of that only the names are kept.
+    There are none if it has answered nothing. Custom code may answer another kind of number each time, so of that only
+    the names are kept.
     """
     given = [answer for answer in answers if answer is not None]
     if not given:
@@ -83,7 +84,7 @@ def outputs(model: LoadedModel, framework: Framework, answers: Sequence[Predicti
 
 
 def peak_memory() -> int:
-    """The most bytes that were resident, libraries included. `getrusage` won't do: it remembers the parent's peak."""
+    """Return the peak of resident bytes, libraries included. `getrusage` won't do: it remembers the parent's peak."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 

@@ -57,7 +57,7 @@ class SubprocessInspector:
         return completed([check async for check in self._checks(version)])
 
     async def _checks(self, version: VersionRef) -> AsyncIterator[ValidationCheck]:
-        """Up to the first failure without which nothing more can be said."""
+        """Yield the checks, up to the first failure after which no other can be made."""
         artifact, storage = version.artifact, self._cache.storage
         try:
             size = await asyncio.to_thread(storage.size, artifact.uri)

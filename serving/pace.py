@@ -28,11 +28,14 @@ class Pace:
         self._quick_since = 0
 
     def size(self, instances: Sequence[Any]) -> int:
-        """The number of instances, where all have one size; else that of the values in them, and of texts' letters."""
+        """Return the number of instances if all have one size.
+
+        Otherwise it is the number of their values, and of the letters in texts.
+        """
         return len(instances) if self._is_fixed else values_in(instances)
 
     def is_quick(self, instances: Sequence[Any]) -> bool:
-        """Whether this prediction may be made on the event loop."""
+        """Return whether this prediction may be made on the event loop."""
         size = self.size(instances)
         return size <= self._most_quick and size < self._least_slow
 
@@ -47,9 +50,9 @@ class Pace:
             self._least_slow = math.inf
 
     def timed(self, predict: Callable[[Sequence[Any]], _Found], instances: Sequence[Any]) -> tuple[_Found, float]:
-        """What it predicts, and how many seconds it took, which is learnt.
+        """Predict, and learn how many seconds it took; both are returned.
 
-        An error that came quickly says nothing of its size.
+        An error that came quickly says nothing about its size.
         """
         begun = time.perf_counter()
         has_answered = False
@@ -64,7 +67,7 @@ class Pace:
 
 
 def is_fixed(schema: Any) -> bool:
-    """Whether all that fits this JSON Schema has one size. What can't be told has none."""
+    """Return whether all values of this JSON Schema have one size; where that is unknown, they don't."""
     if not isinstance(schema, dict):
         return False
     if "anyOf" in schema:
@@ -82,7 +85,10 @@ def is_fixed(schema: Any) -> bool:
 
 
 def values_in(instances: Sequence[Any]) -> int:
-    """Without recursion, since a client's JSON may be nested deeper than Python goes. A list of numbers is one look."""
+    """Count the values, without recursion: a client's JSON may be nested deeper than Python goes.
+
+    A list of numbers is counted at once.
+    """
     left: list[Any] = [instances]
     found = 0
     while left:

@@ -39,7 +39,7 @@ compiled, which no Python runs."""
 
 
 def refuse_pickles(directory: Path) -> None:
-    """Raises ValidationFailed naming `artifactPath`, the file, and the first opcode that could run code."""
+    """Raise ValidationFailed naming `artifactPath`, the file, and the first opcode that could run code."""
     for path in sorted(directory.rglob("*")):
         if path.is_file():
             with path.open("rb") as file:
@@ -47,7 +47,7 @@ def refuse_pickles(directory: Path) -> None:
 
 
 def _look(name: str, file: IO[bytes], *, depth: int) -> None:
-    """`name` tells a member of an archive as `archive!member`."""
+    """Look for dangers; `name` is `archive!member` for a member of an archive."""
     by_ending = PurePosixPath(name).suffix in _ENDINGS
     beginning = file.read(len(_ARRAY))
     file.seek(0)
@@ -75,7 +75,7 @@ def _look_into_archive(name: str, file: IO[bytes], *, depth: int) -> None:
 
 
 def _look_into_array(name: str, file: IO[bytes]) -> None:
-    """Numbers are data; an array of objects is a pickle behind a header."""
+    """Look into an array: numbers are data, but an array of objects is a pickle behind a header."""
     try:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -104,7 +104,10 @@ def _refused(problem: str) -> ValidationFailed:
 
 
 def _dangers(file: IO[bytes], *, names_of_tensors: bool) -> Iterator[str]:
-    """Positions count from where the pickle begins. With `names_of_tensors` what only makes tensors is none."""
+    """Yield dangers with their positions from the pickle's begin.
+
+    With `names_of_tensors`, opcodes that only make tensors are none.
+    """
     dangerous = _CALLS_OF_NAMES if names_of_tensors else _CALLS
     texts: list[str] = []
     memo: dict[int, str] = {}
@@ -120,7 +123,7 @@ def _dangers(file: IO[bytes], *, names_of_tensors: bool) -> Iterator[str]:
 
 
 def _remember(opcode: str, argument: object, texts: list[str], memo: dict[int, str]) -> None:
-    """The texts in the order in which they were put on the stack, for telling what STACK_GLOBAL takes from there."""
+    """Remember texts in the order of the stack, to tell which of them STACK_GLOBAL takes."""
     if opcode == "MEMOIZE":
         memo[len(memo)] = texts[-1] if texts else ""
     elif opcode.endswith("PUT") and isinstance(argument, int):

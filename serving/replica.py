@@ -42,5 +42,5 @@ class Replica:
 
 
 def build(args: dict[str, Any]) -> serve.Application:
-    """What Ray Serve calls with the args of the application's configuration."""
+    """Build the application; Ray Serve calls this with the args of the application's configuration."""
     return Replica.bind(args)  # type: ignore[attr-defined]

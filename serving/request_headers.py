@@ -29,13 +29,13 @@ _ATTEMPT, _AWAITED = ATTEMPT_HEADER.encode(), AWAITED_HEADER.encode()
 
 
 def request_id(headers: RequestHeaders) -> str:
-    """The one that its sender gave, if it can be told, else a new one."""
+    """Return the request id of the sender if it is usable, otherwise a new one."""
     given = headers.get(_REQUEST_ID, b"").decode("ascii", "replace")
     return given if 0 < len(given) <= 128 and given.isprintable() else str(uuid.uuid4())
 
 
 def entity(headers: RequestHeaders, *, model: str) -> int | None:
-    """Who asked, told apart from others and no more: a hash, of another key for each model."""
+    """Return a hash of the caller, with another key for each model: callers can be told apart, and no more."""
     given = headers.get(_ENTITY)
     if not given:
         return None
@@ -52,7 +52,7 @@ def chosen_by(headers: RequestHeaders) -> ChosenBy:
 
 
 def fallback_from(headers: RequestHeaders) -> str | None:
-    """The version that failed or refused this request before it came here; only the proxy can say so."""
+    """Return the version that failed or refused this request before; only the proxy can set it."""
     return headers.get(_FALLBACK, b"").decode("ascii", "replace") or None
 
 
@@ -62,10 +62,10 @@ def attempt(headers: RequestHeaders) -> int:
 
 
 def awaited_ms(headers: RequestHeaders) -> int | None:
-    """How long the proxy waits for the answer, in milliseconds."""
+    """Return how long the proxy waits for the answer, in milliseconds."""
     return _whole(headers.get(_AWAITED, b""))
 
 
 def _whole(given: bytes) -> int | None:
-    """None for what is no number, or longer than any that Envoy writes: Python refuses thousands of digits."""
+    """Parse a whole number; None for other text, and for more digits than Envoy writes: Python refuses thousands."""
     return int(given) if given.isdigit() and len(given) < 10 else None

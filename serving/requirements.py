@@ -27,9 +27,9 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", 
 
 
 async def resolve(requirements: Sequence[str]) -> tuple[str, ...]:
-    """`name==version` of everything that would have to be installed; nothing is.
+    """Return `name==version` of all packages that would have to be installed; nothing is installed.
 
-    Raises ValidationFailed naming `requirements` where that can't be had.
+    Raises ValidationFailed naming `requirements` where they can't be resolved.
     """
     asked = [str(checked(each)) for each in requirements]
     report = await _pip("--dry-run", "--report", "-", *_OPTIONS, "--", *asked)
@@ -43,12 +43,12 @@ async def resolve(requirements: Sequence[str]) -> tuple[str, ...]:
 
 
 async def install(pins: Sequence[str], into: Path) -> None:
-    """Exactly these, as a folder for PYTHONPATH. Raises ValidationFailed naming `requirements`."""
+    """Install exactly these into a folder for PYTHONPATH. Raises ValidationFailed naming `requirements`."""
     await _pip("--target", str(into), "--no-deps", *_OPTIONS, "--", *pins)
 
 
 def said_by(directory: Path) -> tuple[str, ...]:
-    """What `requirements.txt` beside an `MLmodel` asks for; MLflow itself is not needed to serve."""
+    """Return what `requirements.txt` beside an `MLmodel` asks for; MLflow itself is not needed to serve."""
     found = []
     for path in sorted(directory.rglob("MLmodel"))[:1]:
         listed = path.with_name("requirements.txt")
@@ -64,7 +64,7 @@ def said_by(directory: Path) -> tuple[str, ...]:
 
 
 def lacking(requirements: Sequence[str]) -> list[str]:
-    """Which of these what is installed here isn't, with what is."""
+    """Return those of these requirements that the installed packages don't meet, with what is installed."""
     found = []
     for each in map(checked, requirements):
         try:

@@ -39,9 +39,9 @@ class SampleScore:
 
 
 def labelled_sample(directory: Path) -> list[Labelled]:
-    """The artifact's labelled sample, or none: `labelled.json`, a list of {"features": ..., "label": ...}.
+    """Read the artifact's labelled sample: `labelled.json`, a list of {"features": ..., "label": ...}.
 
-    Raises ValidationFailed naming `artifactPath`.
+    An artifact may have none. Raises ValidationFailed naming `artifactPath`.
     """
     for path in sorted(directory.rglob("labelled.json")):
         if path.stat().st_size > MOST_SAMPLE_BYTES:
@@ -59,7 +59,7 @@ def labelled_sample(directory: Path) -> list[Labelled]:
 
 
 def score(model: LoadedModel, schema: FeatureSchema, sample: Sequence[Labelled]) -> SampleScore:
-    """Nothing is raised: a model may fail as it likes."""
+    """Score the model on the sample. It raises nothing: a model may fail in any way."""
     correct = 0
     for begin in range(0, len(sample), BATCH):
         rows = sample[begin : begin + BATCH]
@@ -76,7 +76,7 @@ def score(model: LoadedModel, schema: FeatureSchema, sample: Sequence[Labelled])
 
 
 def latency_ms(model: LoadedModel, requests: Sequence[GoldenRequest]) -> float | None:
-    """The median of answering one request at a time, in milliseconds; None where one of them isn't answered."""
+    """Return the median latency of single requests, in milliseconds; None where one of them isn't answered."""
     taken: list[float] = []
     deadline = time.perf_counter() + MOST_SECONDS
     while len(taken) < MOST_CALLS and time.perf_counter() < deadline:

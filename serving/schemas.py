@@ -22,11 +22,11 @@ class FeatureSchema:
         self._all_but_ranges = jsonschema_rs.validator_for(_without_ranges(schema), mask="it")
 
     def check(self, features: Any, field: str) -> None:
-        """Raises SchemaValidationFailed that names what doesn't fit by its path below `field`."""
+        """Check the features. Raises SchemaValidationFailed with the path of a misfit below `field`."""
         self._check(self._all, features, field)
 
     def check_quickly(self, features: Any, field: str) -> None:
-        """`check` without the ranges of fractions, for a model that raises ArithmeticError instead.
+        """Check all but the ranges of fractions, for a model that raises ArithmeticError instead.
 
         Comparing with such bounds takes longer than the whole rest of an inference by a small model.
         """
@@ -45,7 +45,7 @@ class FeatureSchema:
 
 
 def _meant(misfit: Any) -> list[Any]:
-    """Of forms that features may have, what is wrong with the one that they come nearest to: what their type says."""
+    """Return the misfit to the form that the features come nearest to, by their types."""
     if not isinstance(misfit.kind, Kind.AnyOf):
         return [misfit]
     forms = [[each for one in form for each in _meant(one)] for form in misfit.kind.context]
@@ -58,7 +58,7 @@ def _is_other_kind(each: Any, misfit: Any) -> bool:
 
 
 def _told(misfit: Any) -> tuple[str, str]:
-    """Where it doesn't fit, and why; of what was sent only names, which say where."""
+    """Return where and why the features don't fit; of their content only names are told."""
     at, kind = _path(misfit.instance_path), misfit.kind
     match kind:
         case Kind.Required():
@@ -110,7 +110,7 @@ def _path(parts: Iterable[str | int]) -> str:
 
 
 def example(schema: dict[str, Any]) -> Any:
-    """Features that fit a schema which a runtime has made; sizes that are free come out as one.
+    """Make up features that fit a schema of a runtime; free sizes become 1.
 
     Numbers are 1 and integers 0: a vector of zeros has no direction, and an index of 0 exists in every table.
     """

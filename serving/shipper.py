@@ -66,7 +66,7 @@ class Shipper:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def ship_all(self) -> int:
-        """One batch of every spool; how many records that was."""
+        """Ship one batch of every spool, and return how many records that were."""
         total = 0
         self._is_behind = False
         for spool in sorted(self._directory.glob("*/*")):
@@ -123,7 +123,7 @@ class Shipper:
             self._dropped[spool] = now
 
     def _tell(self, spool: Path, message: str, **more: object) -> bool:
-        """Warn of a trouble that lasts, once in a while; whether it was said."""
+        """Warn about a lasting trouble once in a while, and return whether it was logged now."""
         now = time.monotonic()
         if now - self._told_at.get(spool, -TELL_SECONDS) < TELL_SECONDS:
             return False

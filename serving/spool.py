@@ -63,7 +63,7 @@ class SpoolWriter:
         self._syncing.start()
 
     def write(self, record: bytes) -> bool:
-        """Whether the record was kept; a dropped one is counted."""
+        """Write a record, and return whether it was kept; a dropped one is counted."""
         size = FRAME.size + len(record)
         try:
             if self._used + size > self._max_bytes and self._measure() + size > self._max_bytes:
@@ -105,7 +105,7 @@ class SpoolWriter:
         self._number += 1
 
     def _measure(self) -> int:
-        """What the shipper has left of the spool; asked at most ten times a second."""
+        """Measure what the shipper has left of the spool, at most ten times a second."""
         now = time.monotonic()
         if now - self._measured_at > 0.1:
             self._measured_at = now
@@ -143,12 +143,12 @@ def _size(segment: Path) -> int:
 
 
 def segments(directory: Path) -> list[Path]:
-    """A replica's segments, oldest first."""
+    """Return a replica's segments, oldest first."""
     return sorted(directory.glob("*.seg"))
 
 
 def has_writer(directory: Path) -> bool:
-    """Whether the process that writes this spool lives."""
+    """Return whether the process that writes this spool is alive."""
     try:
         lock = os.open(directory / LOCK, os.O_RDWR)
     except FileNotFoundError:
@@ -163,7 +163,7 @@ def has_writer(directory: Path) -> bool:
 
 
 def dropped(directory: Path) -> int:
-    """How many records this spool's writer has dropped."""
+    """Return how many records this spool's writer has dropped."""
     try:
         return int((directory / DROPPED).read_bytes() or 0)
     except (FileNotFoundError, ValueError):
@@ -184,10 +184,10 @@ class SpoolFrames:
 
 
 def read_frames(data: bytes, *, is_final: bool, most_bytes: int | None = None) -> SpoolFrames:
-    """The whole records at the start of `data`, `most_bytes` of them and the one that exceeds it.
+    """Return the whole records at the start of `data`: `most_bytes` of them, and the one that exceeds it.
 
-    What is no frame is skipped as far as the next one. Unless `is_final`, what has none behind it is left: it may still
-    be being written.
+    Bytes that are no frame are skipped up to the next frame. Unless `is_final`, they are left if no frame follows: they
+    may still be being written.
     """
     records: list[bytes] = []
     position = taken = unreadable = 0

@@ -69,9 +69,10 @@ class _Row:
 def compare(
     recorded: RecordedSample, asked: Sequence[AskedRequest], *, wanted: int, tolerance: float | None, at: float
 ) -> BacktestReport:
-    """The report of these replies; `wanted` is how many requests should have been asked, `at` Unix time in seconds.
+    """Return the report of these replies.
 
-    `tolerance` is how far two scores may be apart; None takes half a standard deviation of the stable's.
+    `wanted` is how many requests should have been asked, `at` Unix time in seconds. `tolerance` is how far two scores
+    may be apart; None takes half a standard deviation of the stable's.
     """
     compared = [each for each in asked if _is_comparable(each)]
     report = BacktestReport(
@@ -100,17 +101,17 @@ def compare(
 
 
 def _is_comparable(asked: AskedRequest) -> bool:
-    """Whether the stable still answers it: else it is the client's mistake, or everybody's failure."""
+    """Return whether the stable still answers it; otherwise it is the client's mistake, or everybody's failure."""
     return not asked.stable or asked.stable[0].kind is ReplyKind.ANSWERED
 
 
 def _is_mistake(asked: AskedRequest) -> bool:
-    """Whether the stable refuses now what it answered before."""
+    """Return whether the stable refuses now what it answered before."""
     return bool(asked.stable) and asked.stable[0].kind is ReplyKind.REFUSED
 
 
 def _replies(asked: AskedRequest) -> Iterator[Reply]:
-    """The candidate's, but for those of a time in which the stable didn't answer either."""
+    """Return the candidate's replies, without those of a time in which the stable didn't answer either."""
     for mine, theirs in zip_longest(asked.candidate, asked.stable):
         if mine is not None and (theirs is None or theirs.kind is ReplyKind.ANSWERED):
             yield mine
@@ -127,14 +128,14 @@ def _first(asked: Iterable[AskedRequest], is_so: Callable[[Reply], bool]) -> Ite
 
 
 def _failure(asked: AskedRequest) -> str | None:
-    """How the candidate failed this request, if it did."""
+    """Return how the candidate failed this request, if it did."""
     return next((told for reply in _replies(asked) if (told := failure(asked.request, reply)) is not None), None)
 
 
 def _failures(failed: int, compared: int, asked: Sequence[AskedRequest]) -> ReplyTally:
-    """With the lower bound of the share that the candidate fails more than the stable does, which chance makes both do.
+    """Return the failures, with the lower bound of the share that the candidate fails more than the stable does.
 
-    It is the higher one of two, so each holds at half of `ALPHA`.
+    Both fail some by chance. The bound is the higher one of two, so each of them holds at half of `ALPHA`.
     """
     if not failed:
         return ReplyTally(0, compared)
@@ -165,7 +166,7 @@ def _is_answered(asked: AskedRequest) -> bool:
 
 
 def _with_answers(report: BacktestReport, answered: Sequence[AskedRequest], tolerance: float | None) -> BacktestReport:
-    """What the answers say beside being there."""
+    """Return the report, completed by what the answers' values show."""
     if not answered:
         return report
     theirs = [_plain(each) for asked in answered for each in asked.request.answers]
@@ -203,7 +204,7 @@ def _rows(asked: AskedRequest, tolerance: float | None) -> list[_Row]:
 
 
 def _plain(answer: Any) -> Any:
-    """A list of one is that one: tensors have a dimension that JSON's answers may lack."""
+    """Unpack a list of one: tensors have a dimension that JSON's answers may lack."""
     return answer[0] if isinstance(answer, list | tuple) and len(answer) == 1 else answer
 
 
@@ -227,7 +228,7 @@ def _are_labels(answers: Sequence[Any]) -> bool:
 
 
 def _tolerance(answers: Sequence[Any]) -> float:
-    """Half a standard deviation of the stable's scores: as the quartiles tell it, which no outlier moves."""
+    """Return half a standard deviation of the stable's scores, estimated from the quartiles, which no outlier moves."""
     numbers = [float(each) for answer in answers for each in leaves(answer) if is_number(each)]
     low, high = np.quantile(numbers, [0.25, 0.75])
     deviation = (high - low) / 1.349
@@ -244,7 +245,10 @@ def _grouped(named: Sequence[tuple[str, str]], *, of: int) -> tuple[DifferingPar
 
 
 def _classes(rows: Sequence[_Row]) -> tuple[DifferingPart, ...]:
-    """By the stable's label; labels that are many or long may be the features themselves, and are not named."""
+    """Return the differences by the stable's label.
+
+    Labels that are many or long may be the features themselves, and are not named.
+    """
     labels = {_text(row.theirs) for row in rows}
     if len(labels) > MOST_CLASSES or any(len(each) > 60 for each in labels):
         return ()
@@ -253,7 +257,7 @@ def _classes(rows: Sequence[_Row]) -> tuple[DifferingPart, ...]:
 
 
 def _slices(rows: Sequence[_Row]) -> tuple[DifferingPart, ...]:
-    """Where the answers differ more than they do over all, with evidence; the share of chance is split among them."""
+    """Return slices in which the answers differ more than overall, with evidence; they share the error probability."""
     overall = sum(row.differs for row in rows) / len(rows)
     if overall in (0.0, 1.0):
         return ()
@@ -298,7 +302,7 @@ def _text(value: Any) -> str:
 
 
 def _collapse(rows: Sequence[_Row]) -> str | None:
-    """Whether the candidate answers all alike what the stable told apart; one row of each request."""
+    """Return whether the candidate answers all requests alike that the stable told apart; each request counts once."""
     theirs, mine = Counter(_text(row.theirs) for row in rows), Counter(_text(row.mine) for row in rows)
     others = len(rows) - max(theirs.values())
     if len(mine) == 1 and 2.0**-others < ALPHA:
@@ -327,7 +331,7 @@ def _lost_confidence(answered: Sequence[AskedRequest]) -> str | None:
 
 
 def _shift(rows: Sequence[_Row]) -> str | None:
-    """How far the distribution of answers has moved, where chance doesn't explain it."""
+    """Return how far the distribution of answers has moved, where chance doesn't explain it."""
     found = distances(
         summarised(columns({"answer": row.theirs} for row in rows)), columns({"answer": row.mine} for row in rows)
     )
@@ -342,7 +346,7 @@ def _shift(rows: Sequence[_Row]) -> str | None:
 
 
 def _timings(asked: Sequence[AskedRequest]) -> Iterator[Timing]:
-    """First of those that were asked one at a time, then of those that were asked among others."""
+    """Return the times of requests that were asked one at a time, then those of requests asked among others."""
     for turn, at_once in ((0, 1), (1, AT_ONCE)):
         pairs = [
             (each.candidate[turn].seconds * 1000, each.stable[turn].seconds * 1000)

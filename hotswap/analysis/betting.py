@@ -43,7 +43,10 @@ class Betting:
         self._span = np.ones(runs)
 
     def add(self, sums: Floats, counts: Floats) -> None:
-        """What came since the last look: of the candidate and then the stable, each feature's sum, and how many."""
+        """Add what came since the last observation.
+
+        For the candidate and then the stable it has each feature's sum, and the number of answers.
+        """
         self._sums += sums
         self._counts += counts
         self._looks += 1
@@ -68,7 +71,7 @@ class Betting:
         return np.asarray(np.logaddexp.reduce(self._capital, axis=-1)) - math.log(len(STAKES))
 
     def _difference(self) -> tuple[Floats, NDArray[np.bool_]]:
-        """D of the lump for the chosen feature, and whether there was a past to choose it by."""
+        """Return the lump's difference in the chosen feature, and whether there was a past to choose it by."""
         means = self._sums / np.maximum(self._counts, 1)[..., None]
         chosen, known = self._choice()
         mine = np.take_along_axis(means[..., 0, :], chosen[..., None], axis=-1)[..., 0]
@@ -76,7 +79,7 @@ class Betting:
         return np.clip(mine - theirs, -1.0, 1.0), known
 
     def _choice(self) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """The feature by which the candidate was worse most clearly, in standard deviations."""
+        """Return the feature by which the candidate was worse most clearly, in standard deviations."""
         counts = np.maximum(self._past_counts, 1)
         means = self._past_sums / counts[..., None]
         if means.shape[-1] == 1:

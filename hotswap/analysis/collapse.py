@@ -93,13 +93,13 @@ class CollapseJudge:
         parts: Mapping[str, float] | None = None,
         numbers: Mapping[str, float] | None = None,
     ) -> MetricResult:
-        """With the evidence of each distribution by itself; of the metric the most of them is shown."""
+        """Return the result with the evidence of each distribution; the metric shows the largest."""
         known = {**self._setting.prior_parts, **(parts or {})}
         found = result(metric, outcome, message, numbers=numbers, evidence=max(known.values(), default=0.0))
         return replace(found, parts=known)
 
     def _prior(self, name: str, reading: Reading) -> float:
-        """What the steps before have shown of this distribution.
+        """Return what the steps before have shown of this distribution.
 
         Callers that keep their arm were at the candidate in the steps before as well: to count them again for each step
         would be no evidence.
@@ -107,7 +107,7 @@ class CollapseJudge:
         return 0.0 if reading.has_callers else self._setting.prior_parts.get(name, 0.0)
 
     def _limit(self, name: str, mine: Mapping[str, float], theirs: Mapping[str, float]) -> float:
-        """How much more of all answers one category may be: of labels less than of anything else."""
+        """Return how much larger one category's share may be; the limit is lower for labels than for anything else."""
         shift = self._metric.label_shift
         if shift is None or name != ANSWER or len({*mine, *theirs}) > MOST:
             return self._metric.threshold
@@ -115,7 +115,10 @@ class CollapseJudge:
 
 
 def _evidence(mine: Mapping[str, float], theirs: Mapping[str, float], *, share: float) -> float:
-    """The mean of the commonest categories' e-values, in either direction; both arms together say which they are."""
+    """Return the mean of the commonest categories' e-values, in either direction.
+
+    Both arms together decide which categories are the commonest.
+    """
     together = {each: mine.get(each, 0) + theirs.get(each, 0) for each in {*mine, *theirs}}
     commonest = sorted(together, key=lambda each: (-together[each], each))[:MOST]
     here = np.array([mine.get(each, 0.0) for each in commonest])

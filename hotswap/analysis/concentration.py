@@ -29,7 +29,10 @@ class Concentration:
         self._capital = np.zeros((*runs, len(TILTS)))
 
     def add(self, sums: Floats, counts: Floats) -> None:
-        """What came since the last reading: of the candidate and then the stable, the sum of values, and how many."""
+        """Add what came since the last reading.
+
+        For the candidate and then the stable it is the sum of the values, and their number.
+        """
         counts_or_one = np.maximum(counts, 1)
         means = sums[..., 0] / counts_or_one
         both = np.where((counts > 0).all(axis=-1), counts_or_one.prod(axis=-1) / counts_or_one.sum(axis=-1), 0.0)

@@ -80,7 +80,7 @@ class ConcurrentJudge:
         )
 
     def _concurrently(self, evidence: float) -> tuple[Outcome, str, dict[str, float]]:
-        """What the reference says, in words and in numbers."""
+        """Return what the reference says, in words and in numbers."""
         metric, seen = self._metric, self._seen
         both = self._quantiles(seen.candidate.latency, seen.stable.latency)
         if both is None:
@@ -121,7 +121,7 @@ class ConcurrentJudge:
         return Outcome.HARM, told, numbers
 
     def _quantiles(self, candidate: Mapping[str, int], stable: Mapping[str, int]) -> tuple[float, float] | None:
-        """Of what both have answered; None where that is too few."""
+        """Return the quantiles of requests that both have answered; None where they are too few."""
         if min(sum(candidate.values()), sum(stable.values())) < self._metric.samples:
             return None
         mine, theirs = (quantile_of(latency, self._metric.quantile) for latency in (candidate, stable))

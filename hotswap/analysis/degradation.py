@@ -61,10 +61,10 @@ def degradation(
     predecessor: tuple[str, OutcomeTally] | None,
     policy: MonitoringPolicy,
 ) -> Degradation | None:
-    """The largest drop that chance doesn't explain, of those that began at one of `begins`; None without one.
+    """Return the largest drop that chance doesn't explain, of those that began at one of `begins`; None without one.
 
-    `history` is all that is known of the version, in order of time; `predecessor` names the version before it and says
-    how good that was, if there was one.
+    `history` is all that is known of the version, in order of time. `predecessor` names the version before it and how
+    good that was, if there was one.
     """
     whole = OutcomeTally()
     for bucket in history:
@@ -88,7 +88,7 @@ def degradation(
 
 
 def has_recovered(since: OutcomeTally, *, limit: float, is_error: bool, samples: int) -> bool:
-    """Whether what came lately, at least so many outcomes, is within the limit of a degradation again."""
+    """Return whether the latest outcomes, at least `samples` of them, are within a degradation's limit again."""
     lately = badness(since, is_error=is_error)
     if lately.mean is None or lately.count < samples:
         return False
@@ -96,7 +96,7 @@ def has_recovered(since: OutcomeTally, *, limit: float, is_error: bool, samples:
 
 
 def badness(tally: OutcomeTally, *, is_error: bool) -> Moments:
-    """Of numbers their distances; of labels one for each that is wrong."""
+    """Return the badness: the distances of numbers, or one for each wrong label."""
     if is_error:
         return Moments(tally.numbers, max(tally.absolute, 0.0), max(tally.squared, 0.0))
     wrong = float(tally.labels - tally.correct)
@@ -104,7 +104,7 @@ def badness(tally: OutcomeTally, *, is_error: bool) -> Moments:
 
 
 def _merge(into: OutcomeTally, tally: OutcomeTally) -> None:
-    """Without the confusion of labels, which nothing here asks for."""
+    """Add a tally, without the confusion of labels, which isn't needed here."""
     into.labels += tally.labels
     into.correct += tally.correct
     into.numbers += tally.numbers
@@ -123,7 +123,7 @@ def _is_worse(recent: Moments, before: Moments, *, is_error: bool, policy: Monit
 
 
 def _limit(before: float, *, is_error: bool, policy: MonitoringPolicy) -> float:
-    """The worst badness that is let pass."""
+    """Return the worst badness that is allowed."""
     return before * (1 + policy.accuracy_drop) if is_error else before + policy.accuracy_drop * (1 - before)
 
 
@@ -139,7 +139,7 @@ def _told(
 
 
 def _bounds(badness: Moments, *, is_error: bool) -> tuple[float, float]:
-    """Of its expectation, at all times."""
+    """Return bounds of the badness's expectation that hold at all times."""
     if not is_error:
         wrong = round(badness.total)
         return rate_within(wrong, badness.count - wrong, alpha=ALPHA / 2)

@@ -29,7 +29,7 @@ class Draws:
         return self.failed / self.number if self.number else 0.0
 
     def suffice(self, least: int) -> bool:
-        """Whether these callers are enough for harm: at least so many, and more than one of them hit."""
+        """Return whether these callers are enough for harm: at least `least` of them, and more than one was hit."""
         return self.number >= least and self.failed > 1
 
 
@@ -64,7 +64,7 @@ class ArmDraws:
 
 
 def candidate_arm(counts: Counts, seen: Entities | None, source: Source) -> ArmDraws:
-    """Of refusals what both arms refuse is the client's mistake, so it is left out."""
+    """Return the candidate's draws; requests that both arms refuse are the client's mistake and left out."""
     if source is not Source.REFUSALS:
         return ArmDraws(
             Draws(counts.server_errors, counts.completed),
@@ -98,14 +98,20 @@ def stable_arm(counts: Counts, seen: Entities | None, source: Source) -> ArmDraw
 
 
 def excess_at_most(candidate: Draws, stable: Draws, *, alpha: float) -> float:
-    """What the candidate's rate is above the stable's at most, at all times with probability 1 - alpha."""
+    """Return an upper bound of the candidate's rate above the stable's.
+
+    It holds at all times with probability 1 - alpha.
+    """
     _, upper = rate_within(candidate.failed, candidate.good, alpha=alpha / 2)
     lower, _ = rate_within(stable.failed, stable.good, alpha=alpha / 2)
     return upper - lower
 
 
 def rate_within(hits: float, misses: float, *, alpha: float) -> tuple[float, float]:
-    """A rate's bounds at all times: where the Beta mixture's likelihood ratio stays below 1/alpha (Robbins)."""
+    """Return a rate's bounds, valid at all times.
+
+    They are where the Beta mixture's likelihood ratio stays below 1/alpha (Robbins).
+    """
     from scipy.optimize import brentq  # It takes 0.3 s to import, which a restarted worker has not to spare.
 
     if hits + misses == 0:

@@ -42,7 +42,7 @@ class FeatureDrift:
     ks_p: float | None = None
 
     def distance(self, *, alpha: float = ALPHA) -> float:
-        """The larger of those that chance explains less often than `alpha`; 0 where it explains both."""
+        """Return the larger distance that chance explains less often than `alpha`; 0 where it explains both."""
         psi = self.psi if self.psi_p < alpha else 0.0
         ks = self.ks if self.ks is not None and self.ks_p is not None and self.ks_p < alpha else 0.0
         return max(psi, ks)
@@ -57,9 +57,9 @@ class FeatureDrift:
 def compare(
     reference: Mapping[str, ReferenceDistribution], sample: Mapping[str, Sequence[Any]]
 ) -> dict[str, FeatureDrift]:
-    """Of the features that both know. One that the reference has and no instance any more counts as missing in all.
+    """Compare the features that both know. A feature that no instance has any more counts as missing in all.
 
-    Nothing is compared where they have no feature in common: the one names them, perhaps, and the other numbers them.
+    Nothing is compared where they have no feature in common: one side may name them, and the other number them.
     """
     known = {
         name: each for name, each in reference.items() if not (isinstance(each, Categories) and each.is_identifier)
@@ -79,22 +79,22 @@ def compare(
 
 
 def furthest(features: Mapping[str, FeatureDrift], *, alpha: float = ALPHA) -> tuple[str, float]:
-    """The feature that is the furthest from its reference, and how far. Raises ValueError without a feature."""
+    """Return the feature that is furthest from its reference, and how far. Raises ValueError without a feature."""
     name = max(features, key=lambda each: features[each].distance(alpha=alpha))
     return name, features[name].distance(alpha=alpha)
 
 
 def psi(expected: Sequence[float], actual: Sequence[float]) -> float:
-    """The population stability index of two rows of counts, bin by bin: sum of (q - p) ln(q / p).
+    """Return the population stability index of two rows of counts, bin by bin: the sum of (q - p) ln(q / p).
 
-    An empty bin counts as half a value: the fewer there are, the less does it say that one is empty.
+    An empty bin counts as half a value: the fewer values there are, the less it means that a bin is empty.
     """
     p, q = _shares(expected), _shares(actual)
     return float(np.sum((q - p) * np.log(q / p)))
 
 
 def ks(reference: Iterable[float], sample: Iterable[float]) -> float:
-    """The two-sample Kolmogorov-Smirnov statistic: the largest difference between the distribution functions."""
+    """Return the two-sample Kolmogorov-Smirnov statistic: the largest difference of the distribution functions."""
     first, second = (np.sort(np.asarray(list(each), dtype=float)) for each in (reference, sample))
     at = np.concatenate([first, second])
     below = [np.searchsorted(each, at, side="right") / len(each) for each in (first, second)]
@@ -134,7 +134,7 @@ def _compared(reference: ReferenceDistribution, values: Sequence[Any]) -> Featur
 
 
 def _histogram(numbers: Numbers) -> Histogram:
-    """Bins by quantiles, so that each holds about as many; values that are much repeated make fewer of them."""
+    """Return bins by quantiles, each with about as many values; values that repeat often make fewer bins."""
     quantiles = np.quantile(numbers.values, [each / BINS for each in range(1, BINS)], method="inverted_cdf")
     edges = tuple(sorted({float(each) for each in quantiles}))
     known = len(numbers.values) + numbers.missing
@@ -147,13 +147,13 @@ def _binned(edges: Sequence[float], values: Sequence[float]) -> tuple[float, ...
 
 
 def _ks_of_bins(histogram: Histogram, actual: Sequence[float]) -> float:
-    """As far as the bins tell: at their edges, so never more than it is."""
+    """Return the statistic at the bins' edges, so it is never larger than the true one."""
     first, second = (np.cumsum(each) / np.sum(each) for each in (histogram.counts, actual))
     return float(np.max(np.abs(first - second)))
 
 
 def _categorical(reference: Categories, values: Sequence[Any]) -> FeatureDrift:
-    """Each category is a bin, and so are the rare ones together, those that are new, and what is missing."""
+    """Compare categories: each is a bin, and so are the rare ones together, the new ones, and the missing values."""
     seen = Counter(text_of(each) for each in values if each is not None)
     rare = sum(count for name, count in seen.items() if name in reference.rare)
     common = [seen.get(name, 0) for name in reference.counts]

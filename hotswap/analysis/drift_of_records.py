@@ -61,7 +61,7 @@ def compared(sampled: Sampled, *, least: int, alpha: float) -> Compared:
 
 
 def _columns(records: Sequence[str]) -> dict[str, list[Any]]:
-    """Of at most `VALUES` instances; a batch's record has a list of them."""
+    """Return the features of at most `VALUES` instances; a batch's record has a list of them."""
     instances: list[Any] = []
     for record in records:
         with suppress(msgspec.DecodeError, RecursionError):

@@ -136,7 +136,7 @@ class ErrorsJudge:
         )
 
     def _is_chance(self, mine: Draws, theirs: Draws) -> bool:
-        """Whether versions that don't differ have such an excess, and a plainly worse one would stand out by now.
+        """Return whether equal versions have such an excess, where a plainly worse one would stand out by now.
 
         Where the stable itself fails a part of all requests and a step has few of them, a candidate's excess is over
         the threshold by chance, however good it is. That counts once, at the step's deadline, so the test is the exact
@@ -154,7 +154,7 @@ class ErrorsJudge:
         )
 
     def _few_callers(self, arm: ArmDraws) -> str | None:
-        """Why this is no harm although there is evidence: it rests on too few callers."""
+        """Return why there is no harm although there is evidence: it rests on too few callers."""
         hit, least = arm.draws, self._setting.minimum_callers
         if not arm.sticky.number or hit.suffice(least):
             return None
@@ -164,7 +164,7 @@ class ErrorsJudge:
         )
 
     def _evidence(self, mine: Draws, theirs: Draws, rescued: float) -> float:
-        """The mean of two bets: that failures fall on the candidate more often than its share, and on the pairs."""
+        """Return the mean of two bets: on failures that fall on the candidate beyond its share, and on the pairs."""
         assert self._look is not None
         found: list[float] = []
         if (share := self._setting.share) is not None:
@@ -183,7 +183,7 @@ class ErrorsJudge:
         return log_mean(found)
 
     def _rescued(self, counts: Counts, mine: Draws) -> float:
-        """By how much the candidate's rate is above what the stable did when it was asked the same requests."""
+        """Return how far the candidate's rate is above the stable's for the same requests."""
         if self._is_refusals:
             # Of callers each is one draw, and those whom both arms refuse are none.
             hits = min(counts.rescued_refusals, mine.failed)
@@ -194,12 +194,12 @@ class ErrorsJudge:
 
 
 def _as_many_by_chance(mine: float, theirs: float, *, share: float) -> float:
-    """How likely as many of all failures or more fall on the candidate as these, by its share of the traffic."""
+    """Return how likely as many failures, or more, fall on the candidate by its share of the traffic."""
     return float(betainc(mine, theirs + 1, share)) if mine > 0 else 1.0
 
 
 def _worse_than_its_stand_in(counts: Counts, threshold: float, *, alpha: float) -> float:
-    """Evidence that the candidate fails more often than the stable does when it is asked what the candidate failed.
+    """Return the evidence that the candidate fails more often than the stable, asked what the candidate failed.
 
     If no request is failed by the candidate with a greater probability than by the stable, then the stable fails what
     the candidate failed at least as often as the candidate fails altogether (Cauchy and Schwarz): so the least that the
@@ -216,18 +216,19 @@ def _worse_than_its_stand_in(counts: Counts, threshold: float, *, alpha: float) 
 
 
 def are_all_shared(candidate: Counts) -> bool:
-    """Whether the stable, asked in its place, failed every single request that the candidate failed.
+    """Return whether the stable, asked in its place, failed every request that the candidate failed.
 
-    Then no version could answer them, or nobody could at that time: nothing in it speaks against the candidate.
+    Then no version could answer them, or none could at that time: nothing in it speaks against the candidate.
     """
     asked_again = candidate.fell_back - candidate.refused
     return candidate.server_errors > 0 == candidate.rescued_errors and asked_again >= candidate.server_errors
 
 
 def stable_is_down(candidate: Counts, stable: Counts, samples: int, *, alpha: float) -> bool:
-    """Whether the stable fails so much that it can't be compared with, while the candidate evidently answers.
+    """Return whether the stable fails too much for a comparison, while the candidate evidently answers.
 
-    Then there is nothing to lose by going on, and a rollout that waits for the stable's good answers waits for ever.
+    Then there is nothing to lose by going on, and a rollout that waits for the stable's good answers would wait for
+    ever.
     """
     if candidate.good < samples or stable.good >= samples or stable.completed < samples:
         return False

@@ -19,12 +19,12 @@ TILTS = 2.0 ** np.arange(-1, 5)
 def log_evidence(
     hits: ArrayLike, misses: ArrayLike, *, share: float, a: float = 1.0, b: float = 1.0
 ) -> NDArray[np.float64]:
-    """Natural logarithm of the one-sided e-value for 'a hit is more likely than `share`', of one run or of many.
+    """Return the natural logarithm of the one-sided e-value for 'a hit is more likely than `share`'.
 
-    For errors with both arms side by side: `hits` are the candidate's errors, `misses` the stable's, `share` is the
-    candidate's share of the traffic. For one arm against a known rate: its errors, its successes, and that rate.
-    A draw that is bad by a part of 1 counts for that part: as x^b is concave, its bet is no better than fair. `a`, `b`
-    shape the Beta prior, cut off at `share`.
+    It takes one run or many. For errors with both arms side by side: `hits` are the candidate's errors, `misses` the
+    stable's, `share` is the candidate's share of the traffic. For one arm against a known rate: its errors, its
+    successes, and that rate. A draw that is bad by a part of 1 counts for that part: as x^b is concave, its bet is no
+    better than fair. `a`, `b` shape the Beta prior, cut off at `share`.
 
     Raises ValueError unless 0 < share < 1, and for negative counts.
     """
@@ -39,26 +39,26 @@ def log_evidence(
 
 
 def log_evidence_of_values(worse: float, squares: float) -> float:
-    """Natural logarithm of the e-value for 'worse values fall on the candidate more often', of values within a width.
+    """Return the natural logarithm of the e-value for 'worse values fall on the candidate more often'.
 
-    Each value fell on the candidate with the same probability, by itself. `squares` is the sum of the squared distances
-    of all values from their mean, `worse` the sum of the candidate's distances, in widths. Where arms don't differ, any
-    set of values may have fallen so or otherwise: exp(t worse - t^2 squares / 8) is 1 on average at most by
-    Hoeffding's lemma, whatever the values are, and so is the mean over t. Unlike the Beta mixture, for which a value of
-    a half is a coin that fell, it knows how little values differ from each other.
+    The values are within a width, and each fell on the candidate with the same probability, by itself. `squares` is the
+    sum of the squared distances of all values from their mean, `worse` the sum of the candidate's distances, in widths.
+    Where arms don't differ, any set of values may have fallen so or otherwise: exp(t worse - t^2 squares / 8) is 1 on
+    average at most by Hoeffding's lemma, whatever the values are, and so is the mean over t. Unlike the Beta mixture,
+    for which a value of a half is a coin that fell, it knows how little values differ from each other.
     """
     return log_mean(TILTS * worse - TILTS**2 * max(squares, 0.0) / 8)
 
 
 def log_mean(found: Sequence[float] | NDArray[np.float64]) -> float:
-    """Logarithm of the mean of these e-values, which is one itself, whatever they have to do with each other."""
+    """Return the logarithm of the mean of these e-values, an e-value itself, however they depend on each other."""
     if not len(found):
         return 0.0
     return float(np.logaddexp.reduce(found)) - math.log(len(found))
 
 
 def _log_upper_beta(a: NDArray[np.float64], b: NDArray[np.float64], x: float) -> NDArray[np.float64]:
-    """Logarithm of the incomplete Beta integral from x to 1, also where it is too small for a float."""
+    """Return the logarithm of the incomplete Beta integral from x to 1, also where it is too small for a float."""
     tail = betaincc(a, b, x)
     # Far right of the mode the integrand falls off like an exponential: its value at x over its slope there.
     slope = (b - 1) / (1 - x) - (a - 1) / x

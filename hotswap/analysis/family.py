@@ -14,7 +14,10 @@ _STRICTEST = (NoVerdict.ROLLBACK, NoVerdict.HOLD, NoVerdict.EXTEND)
 
 
 def alpha_of(metric: Metric, policy: AnalysisPolicy) -> float:
-    """By Bonferroni, in proportion to `share`, over the metrics that could roll a good candidate back by chance."""
+    """Return the metric's part of alpha: by Bonferroni, in proportion to `share`.
+
+    It is divided over the metrics that could roll a good candidate back by chance.
+    """
     risky = [each for each in policy.metrics if each.rolls_back and each.judge in ALWAYS_VALID]
     if metric not in risky:
         return policy.alpha
@@ -22,7 +25,7 @@ def alpha_of(metric: Metric, policy: AnalysisPolicy) -> float:
 
 
 def prior_parts(metric: Metric, prior: Mapping[str, float]) -> dict[str, float]:
-    """What earlier steps have shown of each part of a metric, by the part's name."""
+    """Return what earlier steps have shown of each part of a metric, by the part's name."""
     mark = f"{metric.name}."
     return {name.removeprefix(mark): found for name, found in prior.items() if name.startswith(mark)}
 
@@ -32,7 +35,7 @@ def _evidence(of: MetricResult) -> dict[str, float]:
 
 
 def combined(metrics: tuple[MetricResult, ...], *, candidate: ArmFigures, stable: ArmFigures) -> Verdict:
-    """Harm of any metric is harm; else the worst that a required one came to, and nothing judged is no pass."""
+    """Combine the metrics: harm of any is harm, otherwise the worst of the required ones; nothing judged is no pass."""
     counted = [each for each in metrics if each.required or each.outcome in (Outcome.HARM, Outcome.PASS)]
     if not counted:
         outcome, told = Outcome.INSUFFICIENT_DATA, list(metrics)

@@ -89,7 +89,7 @@ class Outlook:
 
 
 def too_few(callers: float | None, setting: Setting) -> str | None:
-    """Why evidence that rests on so many callers is no harm; None where it is, or where no caller is known."""
+    """Return why evidence of so few callers is no harm; None where it is harm, or where no caller is known."""
     if callers is None or callers >= setting.minimum_callers:
         return None
     return (
@@ -102,7 +102,7 @@ class MetricJudge(Folding, Protocol):
     """Judges one metric of one step; folds looks as they come, in memory that doesn't grow with them."""
 
     def add(self, look: Observation) -> None:
-        """The next look; newer than the one before."""
+        """Add the next observation, newer than the one before."""
 
     def result(self, *, is_over: bool) -> MetricResult:
         """At least one look was added."""
@@ -119,10 +119,11 @@ def result(
     of_another_time: bool = False,
     is_chance: bool = False,
 ) -> MetricResult:
-    """What a metric came to: harm has the reason of its source, and one that doesn't roll back never harms.
+    """Return a metric's result: harm has the reason of its source, and a metric that doesn't roll back never harms.
 
-    One that isn't required passes for want of data, and not while the evidence speaks against the candidate. An excess
-    over another time's figures has until the deadline to go, and then a person decides, unless the metric says else.
+    A metric that isn't required passes if it only lacks data, but not while the evidence speaks against the candidate.
+    An excess over another time's figures has until the deadline to go away, and then a person decides, unless the
+    metric says otherwise.
     """
     if outcome is Outcome.HARM and not metric.rolls_back:
         outcome, message = Outcome.INCONCLUSIVE, f"worse, but {metric.name} rolls nothing back: {message}"
@@ -156,12 +157,12 @@ def figures(counts: Counts) -> ArmFigures:
 
 
 def quantile_ms(counts: Counts, q: float) -> float | None:
-    """The upper bound, in milliseconds, of the bucket that holds the q-quantile; None without an answer."""
+    """Return the upper bound, in milliseconds, of the bucket that holds the q-quantile; None without an answer."""
     return counts.latency_quantile_ms(q)
 
 
 def value_of(metric: Metric, counts: Counts) -> float | None:
-    """Counts as one number: a latency's quantile, else the share that failed or was refused; None without an answer."""
+    """Return counts as one number: a latency's quantile, or the failed or refused share; None without answers."""
     if metric.source is Source.LATENCY:
         return quantile_ms(counts, metric.quantile)
     bad = counts.client_errors if metric.source is Source.REFUSALS else counts.server_errors

@@ -28,12 +28,12 @@ class NotOurs(Exception):
 
 
 def fingerprint(*rules: object) -> str:
-    """A mark of the rules that a judging follows: what was folded under other rules is refused by it."""
+    """Return a mark of the judging's rules, by which a state that was folded under other rules is refused."""
     return sha256(msgspec.json.encode((VERSION, rules), order="deterministic")).hexdigest()
 
 
 def dump(parts: Sequence[Folding], *, mark: str) -> bytes:
-    """The bytes of all that the parts keep; `mark` is the fingerprint of their rules."""
+    """Return the bytes of all that the parts keep; `mark` is the fingerprint of their rules."""
     return msgspec.msgpack.encode([mark, [_kept(part) for part in parts]], enc_hook=_plain)
 
 

@@ -125,7 +125,7 @@ class StepJudging:
         )
 
     def _comparable(self, results: tuple[MetricResult, ...], stable: Counts) -> tuple[MetricResult, ...]:
-        """Where the stable is down, what can't be compared with it holds nobody up: errors have shown who is better."""
+        """Leave out what needs a comparison where the stable is down: errors have shown which version is better."""
         assert self._last is not None
         judged = (each for each in self._policy.metrics if each.source is Source.ERRORS)
         samples = max((each.samples for each in judged), default=None)

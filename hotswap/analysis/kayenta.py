@@ -51,7 +51,7 @@ class KayentaJudge:
                 points[:] = [each for each in seen if each is not None and math.isfinite(each)][-_POINTS:]
 
     def _fold(self, look: Observation) -> None:
-        """One point an interval of each arm that answered in it."""
+        """Fold an observation: one point an interval of each arm that answered in it."""
         self._is_read = True
         before = self._folded
         if before is None:
@@ -110,7 +110,7 @@ def mean_ratio(candidate: Floats, stable: Floats) -> float:
 
 
 def shift_interval(candidate: Sequence[float] | Floats, stable: Sequence[float] | Floats) -> tuple[float, float, float]:
-    """By how much the candidate's values are above the stable's: lower and upper end, and Hodges and Lehmann's."""
+    """Return how far the candidate's values are above the stable's: both ends, and the Hodges-Lehmann estimate."""
     from scipy.optimize import brentq  # It takes 0.3 s to import, which a restarted worker has not to spare.
 
     mine, theirs = np.asarray(candidate, dtype=float), np.asarray(stable, dtype=float)
@@ -131,7 +131,7 @@ def shift_interval(candidate: Sequence[float] | Floats, stable: Sequence[float] 
 
 
 def _wilcoxon(mine: Floats, theirs: Floats) -> float:
-    """The standardised rank sum, corrected for ties and continuity; 0 where all values are one."""
+    """Return the standardised rank sum, corrected for ties and continuity; 0 where all values are equal."""
     m, n = len(mine), len(theirs)
     both = np.concatenate([mine, theirs])
     _, place, ties = np.unique(both, return_inverse=True, return_counts=True)

@@ -32,7 +32,7 @@ ALL_BUT = 0.99
 
 
 def latency_judge(metric: Metric, setting: Setting) -> MetricJudge:
-    """Beside the stable by the clients' latencies, and where nothing runs beside the candidate by a reference."""
+    """Return the judge: it compares clients' latencies or, with nothing beside the candidate, the reference's."""
     return QuantileJudge(metric, setting) if setting.share is not None else ConcurrentJudge(metric, setting)
 
 
@@ -102,16 +102,17 @@ class QuantileJudge:
         return self._look.candidate.sticky + self._look.stable.sticky > 0
 
     def _by_callers(self) -> tuple[Mapping[str, float], Mapping[str, float]] | None:
-        """Both arms' answers with each caller once; None where there is no caller, or none was counted yet."""
+        """Return both arms' answers with each caller once; None where there is no caller, or none was counted yet."""
         seen = self._entities
         if not self._are_sticky or seen is None:
             return None
         return (seen.candidate_latency, seen.stable_latency) if seen.candidate_latency or seen.stable_latency else None
 
     def _usual(self, mine: float) -> float | None:
-        """What the candidate's quantile would be if its callers differed from their past as the stable's callers do.
+        """Return the candidate's quantile if its callers differed from their past as the stable's callers do.
 
-        None where that isn't known, or where others than callers ask as well: of those nothing is known from before.
+        Return None where that isn't known, or where others than callers ask as well: of those nothing is known from
+        before.
         """
         seen, quantile = self._entities, self._metric.quantile
         assert seen is not None
@@ -122,9 +123,9 @@ class QuantileJudge:
         return mine * there / here if here and there else None
 
     def _evidence(self, candidate: Mapping[str, float], stable: Mapping[str, float]) -> float:
-        """That slow answers fall on the candidate's callers more often than its share: the mean over the bounds.
+        """Return the evidence that slow answers fall on the candidate's callers beyond its share.
 
-        Which bounds are asked is read from both arms together, so it says nothing of either.
+        It is the mean over the bounds, which are chosen by both arms together, so the choice says nothing about either.
         """
         assert self._setting.share is not None
         slower = np.stack([slower_than(candidate), slower_than(stable)])

@@ -35,7 +35,7 @@ class Lumps:
 
 
 def slower_than(latency: Mapping[str, float]) -> Floats:
-    """All answers, and then those slower than each of `BOUNDS`."""
+    """Return the number of all answers, and then of those slower than each of `BOUNDS`."""
     histogram = np.zeros(len(BOUNDS) + 1)
     for bound, count in latency.items():
         histogram[_index(bound)] += count

@@ -65,7 +65,7 @@ class MeanJudge:
             )
 
     def _badness(self, moments: Moments) -> float:
-        """The sum of the values, each from 0 (the best of `bounds`) to 1 (the worst)."""
+        """Return the sum of the values, each from 0 (the best of `bounds`) to 1 (the worst)."""
         least, most = self._metric.bounds
         share = (moments.total - least * moments.count) / (most - least)
         share = min(max(share, 0.0), float(moments.count))
@@ -81,7 +81,7 @@ class MeanJudge:
         return min(lasting, log_mean([as_coins, self._evidence_of_values(*self._draws)]))
 
     def _evidence_of_values(self, candidate: Moments, stable: Moments) -> float:
-        """That the callers whose values are worse are the candidate's."""
+        """Return the evidence that the callers with worse values are the candidate's."""
         both = candidate + stable
         mean = both.mean or 0.0
         width = self._metric.bounds[1] - self._metric.bounds[0]
@@ -140,7 +140,10 @@ class MeanJudge:
 
 
 def _margin(count: int, metric: Metric, setting: Setting) -> float:
-    """How far a mean is from its expectation at most, at all times (Robbins' normal mixture; Hoeffding's lemma)."""
+    """Return how far a mean is from its expectation at most, at all times.
+
+    The bound is Robbins' normal mixture with Hoeffding's lemma.
+    """
     rho, variance = 100.0, count / 4
     width = metric.bounds[1] - metric.bounds[0]
     return width * math.sqrt((variance + rho) * (math.log1p(variance / rho) + 2 * math.log(4 / setting.alpha))) / count

@@ -51,7 +51,7 @@ class QualityScore:
 
 
 def scored(prediction: str, outcome: str, *, model: str) -> QualityScore | None:
-    """Of a record's prediction (JSON), an outcome (a `label`) and the model's type; None where they make no score.
+    """Score a record's prediction (JSON) by an outcome (a `label`) and the model's type; None where that is impossible.
 
     Where the type doesn't say what the predictions are, they do: numbers with a fraction are a regression's.
     """
@@ -165,7 +165,7 @@ class Quality:
 
 
 def quality(tallies: Iterable[OutcomeTally]) -> Quality:
-    """Of all of them together."""
+    """Return the quality of all tallies together."""
     total = OutcomeTally()
     for tally in tallies:
         total.merge(tally)
@@ -189,7 +189,7 @@ def quality(tallies: Iterable[OutcomeTally]) -> Quality:
 
 
 def _told(confusion: Confusion, name: str) -> tuple[float, float, float]:
-    """Precision, recall and F1 of one label; 0 where its denominator is, as scikit-learn has it."""
+    """Return precision, recall and F1 of one label; 0 where the denominator is 0, as scikit-learn does."""
     right = confusion.get(name, {}).get(name, 0)
     predicted = sum(row.get(name, 0) for row in confusion.values())
     actual = sum(confusion.get(name, {}).values())

@@ -42,9 +42,9 @@ class Quantiles:
 def quantiles(
     metric: Metric, candidate: Mapping[str, float], stable: Mapping[str, float], *, alpha: float
 ) -> Quantiles | None:
-    """Of answers by the upper bound of their bucket in microseconds; None where an arm has none.
+    """Compare quantiles of answers by their buckets' upper bounds in microseconds; None where an arm has no answer.
 
-    Each interval is wrong with probability `alpha` at most, whenever one looks.
+    Each interval is wrong with probability `alpha` at most, at whatever time it is read.
     """
     mine, theirs = (quantile_of(latency, metric.quantile) for latency in (candidate, stable))
     if mine is None or theirs is None:
@@ -56,17 +56,17 @@ def quantiles(
 
 
 def named(metric: Metric, candidate_ms: float) -> str:
-    """The candidate's quantile in words."""
+    """Return the candidate's quantile in words."""
     return f"latency p{metric.quantile * 100:g} {candidate_ms:.1f} ms"
 
 
 def limit_ms(metric: Metric, stable_ms: float) -> float:
-    """Up to where the candidate's quantile is no slower than the stable's."""
+    """Return the largest quantile of the candidate that counts as no slower than the stable's."""
     return max(metric.threshold * stable_ms, stable_ms + metric.floor_ms)
 
 
 def _interval(arm: str, latency: Mapping[str, float], quantile: float, alpha: float) -> dict[str, float]:
-    """Where the quantile lies at all times, with probability 1 - alpha; an end that isn't known yet is left out."""
+    """Return where the quantile lies at all times, with probability 1 - alpha; an unknown end is left out."""
     answers = sum(latency.values())
     if answers < 2:
         return {}

@@ -17,13 +17,13 @@ OFF = 0.1
 
 
 def log_mismatch(hits: int, misses: int, *, share: float) -> float:
-    """Natural logarithm of the e-value for 'the share isn't that'."""
+    """Return the natural logarithm of the e-value for 'the share isn't that'."""
     mixed = betaln(1 + hits, 1 + misses) - betaln(1, 1)
     return float(mixed - hits * math.log(share) - misses * math.log1p(-share))
 
 
 def mismatch(look: Observation, setting: Setting) -> str | None:
-    """What is wrong with the split, or None."""
+    """Return what is wrong with the split, or None."""
     share = setting.share
     if share is None:
         return None

@@ -18,28 +18,29 @@ ALPHA = 0.005
 
 
 def tally(hits: float, of: int) -> ReplyTally:
-    """With the exact lower bound at `ALPHA` of the share; parts of hits are rounded down, so that it stays one."""
+    """Count, with the exact lower bound of the share at `ALPHA`; parts of hits are rounded down to be safe."""
     whole = math.floor(hits + 1e-9)
     return ReplyTally(whole, of, at_least(whole, of, alpha=ALPHA))
 
 
 def at_least(hits: int, of: int, *, alpha: float) -> float:
-    """The exact lower bound of the share, which is wrong with probability `alpha` at most."""
+    """Return the exact lower bound of the share, which is wrong with probability `alpha` at most."""
     return float(betaincinv(hits, of - hits + 1, alpha)) if hits else 0.0
 
 
 def always_at_least(hits: int, of: int, *, times: int, alpha: float) -> float:
-    """The share of requests that the candidate is worse at, if it failed `hits` so many `times`, and the stable never.
+    """Return a lower bound of the share of requests that the candidate is worse at.
 
-    A request that two versions fail with the same probability q comes to that by a coincidence: in q(1 - q) of the
-    times, a quarter at most, and so often in a row in 0.25^times at most.
+    The candidate failed `hits` requests so many `times` each, and the stable never. A request that two versions fail
+    with the same probability q comes to that by a coincidence: in q(1 - q) of the times, a quarter at most, and so
+    often in a row in 0.25^times at most.
     """
     coincidence = 0.25**times
     return max((at_least(hits, of, alpha=alpha) - coincidence) / (1 - coincidence), 0.0)
 
 
 def excess_at_least(worse: int, better: int, of: int, *, alpha: float) -> float:
-    """By how much the share that the candidate fails is above the stable's, at least, of requests that both were asked.
+    """Return a lower bound of the candidate's failure share above the stable's, of requests that both were asked.
 
     `worse` are those that the candidate alone has failed, `better` those that the stable alone has. Were an excess the
     true one, a bet on each request that the candidate alone fails it would be fair. So capital above 1/alpha has a

@@ -74,7 +74,7 @@ class ThresholdJudge:
         )
 
     def _of_counts(self, look: Observation) -> _Seen | None:
-        """A reading of what came since the one before, at least `interval` later; None while there is none to take."""
+        """Return a reading of what came since the last one, at least `interval` later; None if there is none yet."""
         metric, before = self._metric, self._read
         if before is not None and look.at - before.at < metric.interval_seconds:
             return None

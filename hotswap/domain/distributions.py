@@ -62,19 +62,20 @@ ReferenceDistribution: TypeAlias = Numbers | Histogram | Categories
 
 
 def is_number(value: Any) -> bool:
-    """Within what arithmetic on them still gives numbers; JSON may hold any."""
+    """Return whether it is a number within the range in which arithmetic still gives numbers; JSON may hold any."""
     return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST
 
 
 def text_of(value: Any) -> str:
-    """A category's name; true and false are those of JSON."""
+    """Return a category's name; true and false are spelled as in JSON."""
     return str(value).lower() if isinstance(value, bool) else str(value)[:LONGEST_NAME]
 
 
 def columns(instances: Iterable[Any]) -> dict[str, list[Any]]:
-    """The values of each feature over all instances, None where one is missing; a list's features are named 0, 1, ….
+    """Return each feature's values over all instances, with None where one is missing.
 
-    Features that are lists or objects themselves, such as images, are left out; so is all beyond `FEATURES`.
+    The features of a list are named 0, 1, …. Features that are lists or objects themselves, such as images, are left
+    out; so is all beyond `FEATURES`.
     """
     named: list[Mapping[str, Any]] = []
     for instance in instances:
@@ -90,7 +91,7 @@ def columns(instances: Iterable[Any]) -> dict[str, list[Any]]:
 
 
 def summarised(sample: Mapping[str, Sequence[Any]]) -> dict[str, ReferenceDistribution]:
-    """References from what was seen: a feature is numeric where every value that isn't missing is a number."""
+    """Make references of a sample: a feature is numeric if every value that isn't missing is a number."""
     return {name: reference for name, values in sample.items() if (reference := _summary(values[:VALUES])) is not None}
 
 

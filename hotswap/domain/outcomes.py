@@ -11,7 +11,7 @@ PredictionLabel = str | bool | int | float
 
 
 def label(value: PredictionLabel) -> str:
-    """A label's one spelling, so that 1, 1.0 and "1" are the same one."""
+    """Return the one spelling of a label, so that 1, 1.0 and "1" are the same."""
     match value:
         case bool():
             return "true" if value else "false"

@@ -204,7 +204,7 @@ def _gate(rollout: Rollout, target: int) -> int | None:
 
 def _aborting(requests: Requests, cause: RollBack) -> Requests:
     """Request an abort; the first one counts."""
-    return requests if requests.abort is not None else replace(asked, abort=cause)
+    return requests if requests.abort is not None else replace(requests, abort=cause)
 
 
 def _wait(step: int) -> str:

@@ -1,11 +1,11 @@
-"""What Envoy counts of its answers: how many of each status an application gave, and how long the good ones took.
+"""Envoy's statistics of answers: how many of each status an application gave, and how long the good ones took.
 
-Pure. By access loggers, since a cluster's own counters forget its errors, and only those, when its replicas change: a
-candidate that crashes again and again would look like one that answers well. These forget nothing until Envoy ends.
-Where a candidate falls back its answers are counted inside, once for all its tries, and its latencies and rescues where
-its client is served (`serving/envoy/fallback.py`), with what the candidate had done and what the stable made of it.
-Requests that name their entity are counted a second time, by
-themselves: they keep their arm, so one says little about the next.
+Pure. Access loggers count them, since a cluster's own counters forget its errors, and only those, when its replicas
+change: a candidate that crashes again and again would look like one that answers well. Access loggers forget nothing
+until Envoy ends. Where a candidate falls back, its answers are counted inside, once for all its tries. Its latencies
+and rescues are counted where its client is served (`serving/envoy/fallback.py`), with the candidate's error and the
+stable's answer. Requests that name their entity are counted a second time by themselves: they keep their arm, so one of
+them says little about the next.
 """
 
 from collections.abc import Sequence
@@ -49,10 +49,10 @@ def _counter(name: str, *tags: Json) -> Json:
 
 
 def _latencies() -> Json:
-    """Microseconds: Envoy's own `upstream_rq_time` has whole milliseconds, useless for a fast model.
+    """Return the histogram, in microseconds: Envoy's own `upstream_rq_time` has whole milliseconds.
 
-    Of answers only: a refusal that Envoy makes up by itself is quick and says nothing about a model. Nor does the time
-    that two took for one answer: a fallback is counted as the candidate's error.
+    It counts answers only: a refusal that Envoy makes up itself is quick and says nothing about a model. A fallback
+    isn't counted either, since two versions took that time for one answer: it counts as the candidate's error.
     """
     good = {"comparison": {"op": "LE", "value": {"default_value": 299, "runtime_key": "hotswap.latency.most"}}}
     histogram = {
@@ -64,7 +64,7 @@ def _latencies() -> Json:
 
 
 def _with(header: str) -> Json:
-    """Requests that have it in the end."""
+    """Match requests that have the header at the end."""
     return {"header_filter": {"header": {"name": header, "present_match": True}}}
 
 

@@ -1,4 +1,4 @@
-"""What Envoy says of itself, over its admin port: which versions it has taken, and what it has answered."""
+"""Envoy's admin port: the versions of the files that it has accepted, and its counters of answers."""
 
 import re
 from collections import Counter, defaultdict
@@ -33,7 +33,7 @@ _WELL = {"2", "3"}
 
 @dataclass(frozen=True, slots=True)
 class AcceptedVersions:
-    """The versions that Envoy has taken of each file; clusters count only once they are warm."""
+    """The version of each file that Envoy has accepted; that of the clusters counts only once they are warm."""
 
     cds: str | None
     rds: str | None
@@ -82,7 +82,7 @@ class EnvoyAdmin:
 
 
 def read_tally(said: dict[str, Any]) -> AnswerCounters:
-    """Counters and histograms of Envoy's JSON, by application.
+    """Read the counters and histograms of Envoy's JSON, by application.
 
     A candidate that falls back has its answers under its own cluster, and its latencies under the composite one.
     """

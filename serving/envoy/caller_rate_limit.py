@@ -1,7 +1,7 @@
-"""How many requests a second one caller may make for inference, counted at each proxy by itself. Pure.
+"""A limit on the inference requests per second of each caller, counted by each proxy. Pure.
 
-No other process is asked, so it costs no hop and fails open: a proxy that has just started has counted nobody yet. Two
-proxies let a caller make twice as many. Without a setting there is no limit, and no filter.
+No other process is asked, so it costs no hop and fails open: a proxy that has just started has counted no request yet.
+Two proxies let a caller make twice as many. Without a setting there is no limit, and no filter.
 """
 
 from serving.envoy.config import Json

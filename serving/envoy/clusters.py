@@ -37,7 +37,7 @@ The API keeps its connections for 90 s (`api/app.py`), and so does Ray Serve by 
 
 
 def clusters(targets: Mapping[str, Sequence[str]], *, api: str) -> list[Json]:
-    """`targets` are `host:port` by cluster; one without any answers 503 until it has some.
+    """Return the clusters; `targets` are `host:port` by cluster, and a cluster without a target answers 503.
 
     A fallback's cluster stands beside these (`serving/envoy/fallback.py`).
     """

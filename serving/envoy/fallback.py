@@ -77,7 +77,10 @@ def fallbacks(plan: TrafficPlan) -> frozenset[Fallback]:
 
 
 def composite_cluster(fallback: Fallback) -> Json:
-    """The young extension `envoy.clusters.composite`: try N goes to its Nth entry. Held by tests/contracts."""
+    """Return a cluster of the new extension `envoy.clusters.composite`: try N goes to its Nth entry.
+
+    tests/contracts holds Envoy to it.
+    """
     entries = [CANDIDATE, *[fallback.stable.application] * RETRY["num_retries"]]
     return {
         "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
@@ -115,9 +118,9 @@ def composite_cluster(fallback: Fallback) -> Json:
 
 
 def _address_each_try(fallback: Fallback) -> str:
-    """Lua, since a try must be addressed anew: the two applications have prefixes of their own.
+    """Return Lua that addresses each try anew: the two applications have prefixes of their own.
 
-    Tries are numbered through, as records have them: the candidate's are 1 to 4, inside, and the stable's begin at 5.
+    Tries are numbered in sequence, as in the records: the candidate's are 1 to 4, inside, and the stable's begin at 5.
     """
     return f"""
 local candidate = {_lua_table(ArmName.CANDIDATE, fallback.candidate)}
@@ -155,7 +158,7 @@ def _lua_table(name: ArmName, arm: Arm) -> str:
 
 
 def candidate_cluster() -> Json:
-    """The way to the listener inside, for all candidates: which one is meant is in the request's header."""
+    """Return the cluster of the listener inside, shared by all candidates: the request's header says which is meant."""
     address = {"envoy_internal_address": {"server_listener_name": CANDIDATE}}
     return {
         "name": CANDIDATE,
@@ -170,7 +173,7 @@ def candidate_cluster() -> Json:
 
 
 def candidate_listener(*, timeout: timedelta, local_replies: Json) -> Json:
-    """Where a candidate is tried, by its own cluster's retries and within `timeout` for all of them."""
+    """Return the listener that tries a candidate, with its cluster's retries and within `timeout` for all of them."""
     routes = {
         "name": CANDIDATE,
         "virtual_hosts": [
@@ -230,7 +233,7 @@ def candidate_listener(*, timeout: timedelta, local_replies: Json) -> Json:
 
 
 def internal_listeners() -> Json:
-    """The bootstrap extension that listeners inside of Envoy need."""
+    """Return the bootstrap extension that listeners inside of Envoy need."""
     return {
         "name": "envoy.bootstrap.internal_listener",
         "typed_config": {
@@ -240,11 +243,11 @@ def internal_listeners() -> Json:
 
 
 def overwritten(key: str, value: str) -> Json:
-    """A header that is set, whatever was there; one without a value is left out."""
+    """Return a header that replaces an existing one; without a value the header is removed."""
     return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
 def _unlimited() -> Json:
-    """The limits that count are those of the applications' own clusters; one more here would cost answers."""
+    """Return no limits: the applications' own clusters have them, and a second one here would cost answers."""
     most = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), _NO_LIMIT)
     return {"thresholds": [most]}

@@ -51,7 +51,7 @@ def write_resources(path: Path, resources: list[dict[str, Any]]) -> str:
 
 
 def current_jwt_filter(settings: TrafficAgentSettings, issuer_jwks: dict[str, Any] | None = None) -> dict[str, Any]:
-    """With the keys of our own as their file has them now. Raises OSError and ValueError."""
+    """Return the filter with our own keys as their file has them now. Raises OSError and ValueError."""
     jwks = json.loads(settings.security.jwks_file.read_text())
     return jwt_filter(jwks, settings.security, settings.oidc, issuer_jwks)
 

@@ -71,7 +71,7 @@ def bootstrap(settings: TrafficAgentSettings) -> Json:
 
 
 def _listeners(settings: TrafficAgentSettings) -> list[Json]:
-    """One for each public port; beyond it they are the same."""
+    """Return one listener for each public port; apart from the port they are the same."""
     gateway = settings.gateway
     plain = [_listener(settings, "gateway", gateway.listen_port)] if gateway.plaintext else []
     if not gateway.has_tls:
@@ -146,7 +146,10 @@ def _connection_manager(settings: TrafficAgentSettings) -> Json:
 
 
 def _nobody_steers() -> Json:
-    """Takes out what a client sends to lead Envoy, before Envoy reads it. A filter would come too late for some."""
+    """Remove headers by which a client could steer Envoy, before Envoy reads them.
+
+    A filter would be too late for some of them.
+    """
     removals: list[Json] = [{"remove": name} for name in STEERING_HEADERS]
     removals.append({"remove_on_match": {"key_matcher": {"prefix": STEERING_PREFIX, "ignore_case": True}}})
     return {
@@ -160,10 +163,10 @@ def _nobody_steers() -> Json:
 
 
 def _readable_request_id() -> Json:
-    """Lua, since nothing else changes a header by its value.
+    """Return Lua that makes a request id readable, since nothing else changes a header by its value.
 
-    Ray Serve decodes the id before our application is asked, and answers 500 where it isn't UTF-8. Every try of a
-    request has the same id, so it is made readable here and not made anew.
+    Ray Serve decodes the id before our application is called, and answers 500 where it isn't UTF-8. Every try of a
+    request has the same id, so it is made readable here and not created anew.
     """
     code = f"""
 function envoy_on_request(handle)

@@ -1,6 +1,6 @@
-"""What Envoy answers itself: in HotSwap's error format, and for the Open Inference Protocol in its own. Pure.
+"""The answers that Envoy makes itself: in HotSwap's error format, and for the Open Inference Protocol in its own. Pure.
 
-None of it tells Envoy's inner reasons, and each says what the client can do.
+None of them tells Envoy's inner reasons, and each says what the client can do.
 """
 
 from serving.envoy.config import Json
@@ -30,7 +30,7 @@ _SAID: dict[int, tuple[str, str]] = {
 
 
 def local_replies() -> Json:
-    """The first mapper that matches counts."""
+    """Return the mappers; Envoy takes the first one that matches."""
     is_open = {"header_filter": {"header": {"name": ":path", "string_match": {"safe_regex": {"regex": ANY_PATH}}}}}
     in_the_protocol = [
         _reply({"and_filter": {"filters": [_status(status), is_open]}}, message)

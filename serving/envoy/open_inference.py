@@ -26,7 +26,7 @@ ANY_PATH = f"(/[^/]*)?{OPEN}([/?].*)?"
 
 
 def server_routes(*, is_ready: bool) -> list[Json]:
-    """Only health is anybody's."""
+    """Return the server's routes; only its health is open to everybody."""
     told = {"name": "hotswap", "version": version("hotswap"), "extensions": ["binary_tensor_data"]}
     ready = _told(f"{OPEN}/health/ready", {"ready": True})
     if not is_ready:

@@ -1,13 +1,14 @@
-"""Requests that chose their arm themselves, by its version or as a tester: answered by it, and not held against it.
+"""The clusters of requests that chose their version themselves: they are answered by it, but not judged.
 
-Pure. While a model's traffic is split, what was chosen goes through clusters of its own (`NAME+chosen`) that lead to
-the same replicas. The judge's evidence rests on requests falling on the candidate with the probability that its weight
-says; what people send there on purpose would make a good version look bad, or hide a bad one behind the stable's
-errors. The judge counts by cluster, so what has another cluster is never counted, whatever is late or restarts.
+Pure. While a model's traffic is split, a request that names its version or comes from a tester goes through a cluster
+of its own (`NAME+chosen`) that leads to the same replicas. The judge's evidence rests on requests reaching the
+candidate with the probability of its weight; requests that people send there on purpose would make a good version look
+bad, or hide a bad one behind the stable's errors. The judge counts by cluster, so a request in another cluster is never
+counted, whatever is late or restarts.
 
-A tester (`X-HotSwap-Tester: true`) reaches the candidate whatever its weight, also at none. Where there is no candidate
-beside a stable the header means nothing, and whoever serves answers. It opens no door: the route asks for the same
-token and roles as any other. Who must have a version and nothing else asks for it by `X-HotSwap-Version`.
+A tester (`X-HotSwap-Tester: true`) reaches the candidate whatever its weight, also at 0. Without a candidate beside a
+stable the header means nothing, and the version that serves answers. The header opens no door: the route asks for the
+same token and roles as any other. A client that needs one version and no other asks for it by `X-HotSwap-Version`.
 """
 
 from hotswap.domain.headers import CHOSEN_BY_HEADER, TESTER_HEADER
@@ -20,23 +21,23 @@ _SUFFIX = "+chosen"
 
 
 def chosen_cluster(route: Route, application: str) -> str:
-    """Where a request goes that chose this application: its own cluster, unless that is being judged."""
+    """Return the cluster of requests that chose this application: its own one, unless that is being judged."""
     return f"{application}{_SUFFIX}" if _is_split(route) else application
 
 
 def application_of(cluster: str) -> str:
-    """Whose replicas a cluster leads to."""
+    """Return the application to whose replicas a cluster leads."""
     return cluster.removesuffix(_SUFFIX)
 
 
 def cluster_names(plan: TrafficPlan) -> frozenset[str]:
-    """The clusters of a plan's applications, each once, and the second one of those that are judged."""
+    """Return the clusters of a plan's applications, and the second cluster of those that are judged."""
     chosen = {chosen_cluster(route, arm.application) for route in plan.routes for _, arm, _ in route.arms}
     return plan.applications | chosen
 
 
 def is_tester() -> Json:
-    """Matches the header that asks for the candidate, however `true` is written."""
+    """Match the header that asks for the candidate, in any spelling of `true`."""
     return {"name": TESTER_HEADER, "string_match": {"exact": "true", "ignore_case": True}}
 
 

@@ -49,10 +49,10 @@ RETRY_AFTER_SECONDS = 1
 
 
 def route_configuration(plan: TrafficPlan, oidc: OidcSettings = OFF, *, is_ready: bool = True) -> Json:
-    """Every model's routes, and everything else to the API; what is HotSwap's own business is answered 404.
+    """Return every model's routes, and those to the API; HotSwap's internal paths are answered 404.
 
-    `is_ready` is what `/v2/health/ready` says: whether every arm that has weight has somebody to answer. The routes of
-    `/v2` stand behind those of `/api/v1`, which they must not slow down.
+    `is_ready` is the answer of `/v2/health/ready`: whether every arm with weight has a replica that answers. The routes
+    of `/v2` stand behind those of `/api/v1`, which they must not slow down.
     """
 
     def guard(route: Route) -> Json:
@@ -99,7 +99,7 @@ def route_configuration(plan: TrafficPlan, oidc: OidcSettings = OFF, *, is_ready
 
 
 def _no_grpc() -> Json:
-    """415. To such a client Envoy writes its own errors as 200, so that a version that is down would look good."""
+    """Answer gRPC with 415: Envoy writes its own errors to such a client as 200, which would hide a broken version."""
     grpc = {"name": "content-type", "string_match": {"safe_regex": {"regex": "application/grpc(\\+.*)?"}}}
     return {
         "match": {"prefix": "/", "headers": [grpc]},
@@ -109,7 +109,7 @@ def _no_grpc() -> Json:
 
 
 def _nothing_but_inference() -> Json:
-    """Replicas answer more than inference on their own ports, such as warm-up: none of it is the public's."""
+    """Answer 404 to paths other than inference, such as warm-up, which replicas serve on their own ports only."""
     return _nothing_but(
         INFERENCE,
         f"{INFERENCE}/[^/?]+(/batch)?(\\?.*)?",
@@ -123,7 +123,7 @@ def _nothing_but_the_protocol() -> Json:
 
 
 def _no_other_method(method: str, paths: str) -> Json:
-    """405. A replica's own would be counted as an answer of its version, which hides the errors among them."""
+    """Answer other methods with 405: a replica's own 405 would count as its version's answer, and hide errors."""
     asked = {"name": ":path", "string_match": {"safe_regex": {"regex": paths}}}
     return {
         "match": {
@@ -153,7 +153,10 @@ def _no_such_model(root: str) -> Json:
 
 
 def _not_in_this_environment(plan: TrafficPlan, root: str, guard: Callable[[Route], Json]) -> Iterator[Json]:
-    """Of models that serve, but not where they were asked for: behind the routes of where they do."""
+    """Answer 404 for models that serve, but not in this environment.
+
+    These routes stand behind those of the models that serve in it.
+    """
     models: dict[str, list[Route]] = {}
     for route in plan.routes:
         models.setdefault(route.model, []).append(route)
@@ -169,7 +172,7 @@ def _not_in_this_environment(plan: TrafficPlan, root: str, guard: Callable[[Rout
 
 
 def _open_routes(route: Route, guard: Json) -> list[Json]:
-    """The same where a path names the version, which then is who answers."""
+    """Return the same routes for the Open Inference Protocol, whose path may name the version that is to answer."""
     environment = _environment_matcher(route.environment)
     versions = f"{MODELS}/{route.model}/versions"
     named = [
@@ -278,7 +281,7 @@ def _to_arm(match: Json, route: Route, *, name: ArmName, arm: Arm, how: ChosenBy
 
 
 def _action(route: Route, *, prefix: str = "%UPSTREAM_CLUSTER%") -> Json:
-    """`prefix` is the application's name, which its replicas expect before the path."""
+    """Return the route's action; `prefix` is the application's name, which its replicas expect before the path."""
     return {
         "timeout": "60s",
         "path_rewrite": f"/{prefix}%PATH(NQ:PATH)%",
@@ -295,7 +298,7 @@ def _action(route: Route, *, prefix: str = "%UPSTREAM_CLUSTER%") -> Json:
 
 
 def _marks(name: ArmName, arm: Arm) -> Json:
-    """Headers that tell replica and client which arm answers; a client can't send its own."""
+    """Return headers that tell replica and client which arm answers; a client can't send its own."""
     return {
         "request_headers_to_add": [overwritten(ARM_HEADER, name)],
         "response_headers_to_add": [overwritten(VERSION_HEADER, arm.version), overwritten(ARM_HEADER, name)],
@@ -303,7 +306,7 @@ def _marks(name: ArmName, arm: Arm) -> Json:
 
 
 def _marks_of_who_answers() -> Json:
-    """The same where only the last try tells who answers: each try has written its own into the request."""
+    """Return the same headers where only the last try knows the arm: each try writes its own into the request."""
     told = (VERSION_HEADER, ARM_HEADER, FALLBACK_HEADER, CAUSE_HEADER)
     return {"response_headers_to_add": [overwritten(name, f"%REQ({name})%") for name in told]}
 
@@ -318,9 +321,9 @@ def _to_api(path: Json) -> Json:
 
 
 def _not_here(match: Json, error: type[NotFound], message: str, **more: Any) -> Json:
-    """404. The error's code travels as the route's name, which the gateway's error format shows.
+    """Answer 404. The error's code travels as the route's name, which the gateway's error format shows.
 
-    That format is `replies.local_replies`.
+    That format is `local_replies.local_replies`.
     """
     return {
         "name": error.code,

@@ -18,10 +18,9 @@ _TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
 
 
 def check_certificate(settings: GatewaySettings) -> None:
-    """Whether certificate and key can be read and belong together; nothing where none is set.
+    """Check that certificate and key can be read and belong together; without them nothing is checked.
 
-    Raises:
-        SettingsError: they don't.
+    Raises SettingsError if they don't.
     """
     if settings.tls_certificate_file is None:
         return
@@ -37,7 +36,7 @@ def check_certificate(settings: GatewaySettings) -> None:
 
 
 def secret(settings: GatewaySettings) -> Json:
-    """The resource of `sds.json`."""
+    """Return the resource of `sds.json`."""
     return {
         "@type": f"{_TLS}.Secret",
         "name": CERTIFICATE,
@@ -49,7 +48,7 @@ def secret(settings: GatewaySettings) -> Json:
 
 
 def transport_socket(directory: Path) -> Json:
-    """HTTP/2 where the client can, and nothing older than TLS 1.2; `directory` has Envoy's files."""
+    """Return TLS: HTTP/2 if the client can, and nothing older than TLS 1.2; `directory` has Envoy's files."""
     sds = {"path_config_source": {"path": str(directory / SDS)}, "resource_api_version": "V3"}
     return {
         "name": "envoy.transport_sockets.tls",

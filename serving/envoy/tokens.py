@@ -29,9 +29,9 @@ OPEN_TO_ALL: Json = {RBAC_FILTER: {"@type": f"{_HTTP}.rbac.v3.RBACPerRoute"}}
 
 
 def jwt_filter(jwks: Json, security: SecuritySettings, oidc: OidcSettings, issuer_jwks: Json | None) -> Json:
-    """The filter with its keys inline: a watched key file would not be read again.
+    """Return the filter with its keys inline: Envoy would not read a watched key file again.
 
-    `issuer_jwks` is what the other issuer gave, if it ever did; before that its tokens are unknown.
+    `issuer_jwks` are the other issuer's keys; as long as they are None its tokens are unknown.
     """
     providers = {_OURS: _provider(jwks, security.issuer, security.audience, _OURS, "sub")}
     if oidc.issuer is not None and issuer_jwks is not None:
@@ -51,7 +51,7 @@ def jwt_filter(jwks: Json, security: SecuritySettings, oidc: OidcSettings, issue
 
 
 def may_infer(oidc: OidcSettings, team: str | None = None) -> Json:
-    """Who may: by a role that counts everywhere, or in this team; a role of ours, or what the issuer's names mean."""
+    """Return the policy of inference: a role that counts everywhere or in this team, ours or the issuer's."""
     grants = [str(Grant(role, whose)) for whose in dict.fromkeys((None, team)) for role in _INFERRING]
     roles = [_says([_OURS, "roles"], grant) for grant in grants]
     meant = [name for name in sorted(oidc.roles) if not set(grants).isdisjoint(oidc.roles[name])]
@@ -62,12 +62,12 @@ def may_infer(oidc: OidcSettings, team: str | None = None) -> Json:
 
 
 def of_team(oidc: OidcSettings, team: str | None) -> Json:
-    """Filters of a route to a model of this team; where it has none the virtual host's are enough."""
+    """Return the filters of a route to a model of this team; without a team those of the virtual host are enough."""
     return AUTHENTICATED if team is None else AUTHENTICATED | may_infer(oidc, team)
 
 
 def subjects(oidc: OidcSettings) -> list[list[str]]:
-    """Where it is kept who calls, by each issuer."""
+    """Return where the token filter stores the caller, for each issuer."""
     return [[_OURS, "sub"], *([[_THEIRS, oidc.subject_claim]] if oidc.issuer is not None else [])]
 
 
@@ -83,7 +83,7 @@ def _provider(jwks: Json, issuer: str, audience: str, kept_as: str, subject: str
 
 
 def _says(path: list[str], word: str) -> Json:
-    """One of a claim's words, or all of it, is this one."""
+    """Match a claim that is this word, or a list that contains it."""
     exactly = {"string_match": {"exact": word}}
     either = {"or_match": {"value_matchers": [{"list_match": {"one_of": exactly}}, exactly]}}
     matcher = {"filter": JWT_FILTER, "path": [{"key": name} for name in path], "value": either}

@@ -88,7 +88,7 @@ class OpenInference:
         self._signature.learn(predictions)
 
     def describe(self, resource: Resource) -> bytes | None:
-        """None where there is nothing to describe."""
+        """Describe a resource; None where there is nothing to describe."""
         match resource:
             case Resource.READY:
                 return msgspec.json.encode({"name": self._spec.model, "ready": True})
@@ -163,14 +163,14 @@ class OpenInference:
 
 
 def _description(request: _Request) -> str:
-    """Which tensors it has and which outputs it names, without any element."""
+    """Describe the tensors of a request and the outputs that it names, without any element."""
     inputs = [{"name": each.name, "datatype": each.datatype, "shape": each.shape} for each in request.inputs]
     outputs = [each.name for each in request.outputs or ()]
     return to_json({"inputs": inputs, "outputs": outputs} if outputs else {"inputs": inputs})
 
 
 def _parted(body: bytes, length: bytes | None) -> tuple[memoryview, memoryview]:
-    """The JSON, and the bytes behind it."""
+    """Split a body into its JSON and the bytes behind it."""
     whole = memoryview(body)
     if length is None:
         return whole, whole[len(whole) :]
@@ -202,7 +202,7 @@ def _arrays(inputs: list[_Input], binary: memoryview) -> Arrays:
 
 
 def _written(found: Arrays, asked: _AskedTensors) -> tuple[list[dict[str, Any]], list[bytes]]:
-    """The outputs that were asked for in the order in which they were, and the bytes of those that are binary."""
+    """Write the requested outputs in the requested order, and return them with the bytes of the binary ones."""
     outputs: list[dict[str, Any]] = []
     binary: list[bytes] = []
     for name in asked.wanted or found:
@@ -218,7 +218,7 @@ def _written(found: Arrays, asked: _AskedTensors) -> tuple[list[dict[str, Any]],
 
 
 def _checked_id(given: str | None) -> str | None:
-    """It becomes the id of the request's record, by which outcomes are reported."""
+    """Check the request's id, which becomes its record's: outcomes are reported by it."""
     if not given:
         return None
     if len(given) > MOST_ID or not (given.isascii() and given.isprintable()):

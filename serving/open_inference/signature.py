@@ -45,7 +45,7 @@ class Signature:
         self._learned: tuple[Tensor, ...] = ()
 
     def learn(self, predictions: Sequence[Prediction]) -> None:
-        """What the model answers is what it has just answered."""
+        """Learn the model's outputs from the answers that it has just given."""
         if predictions:
             self._learned = tuple(
                 Tensor(name, DATATYPES[array.dtype], (-1, *array.shape[1:]))
@@ -59,9 +59,9 @@ class Signature:
         return (_declared(self._answer), *(each for each in self._learned if each.name == CONFIDENCE))
 
     def described(self) -> list[dict[str, Any]]:
-        """The tensors that are answered, as an output schema keeps them (`hotswap.domain.contract.OUTPUTS`).
+        """Return the tensors of the answers, as an output schema keeps them (`hotswap.domain.contract.OUTPUTS`).
 
-        Sizes that were only learned belong to the requests that were made; how many dimensions there are doesn't.
+        Sizes that were only learned depend on the requests that were made; the number of dimensions doesn't.
         """
         declared = None if self._answer is None else self._answer.name
         return [
@@ -74,12 +74,12 @@ class Signature:
         ]
 
     def check_number(self, tensors: int) -> None:
-        """Before any is looked at. Raises ValidationFailed."""
+        """Check the number of tensors before any is read. Raises ValidationFailed."""
         if not 0 < tensors <= len(self.inputs):
             raise ValidationFailed.of("inputs", f"must be 1 to {len(self.inputs)} tensors; there are {tensors}")
 
     def instances(self, tensors: Arrays) -> list[Any]:
-        """What the rows of a request's tensors are to the model. Raises ValidationFailed."""
+        """Convert the rows of a request's tensors to the model's instances. Raises ValidationFailed."""
         sizes = {array.shape[0] for array in tensors.values()}
         if len(sizes) != 1:
             raise ValidationFailed.of("inputs", "must be tensors of one batch, whose size is the first of their shapes")
@@ -93,7 +93,7 @@ class Signature:
         raise ValidationFailed.of("inputs", f"the model takes {wanted}; given are {', '.join(sorted(tensors)[:20])}")
 
     def _named(self, tensors: Arrays) -> JsonSchema | None:
-        """The features' schemas by name, where these tensors are a feature each."""
+        """Return the features' schemas by name, if each of these tensors is one feature."""
         if self._by_name is None:
             return None
         features: JsonSchema = self._by_name["properties"]
@@ -101,7 +101,7 @@ class Signature:
         return features if tensors.keys() <= features.keys() and tensors.keys() >= set(required) else None
 
     def answered(self, predictions: Sequence[Prediction]) -> dict[str, np.ndarray[Any, Any]]:
-        """The tensors of an answer, by name."""
+        """Return the tensors of an answer, by name."""
         values = [each.value for each in predictions]
         if self._answer is None:
             found = {ONE_OUTPUT: as_array(values)}
@@ -114,7 +114,7 @@ class Signature:
 
 
 def _forms(schema: JsonSchema) -> tuple[JsonSchema | None, JsonSchema | None]:
-    """Of an instance with features by name, and of one that is no object; None where it can't be."""
+    """Return the schemas of an instance with named features, and of one that is no object; None where it can't be."""
     by_name, alone = None, None
     for form in schema.get("anyOf", [schema]):
         if isinstance(form, Mapping) and "properties" in form:
@@ -130,7 +130,7 @@ def _from_schema(by_name: JsonSchema | None, alone: JsonSchema | None) -> tuple[
 
 
 def _described(schema: Any) -> tuple[str, tuple[int, ...]]:
-    """Datatype and shape; FP64 of what a schema leaves open."""
+    """Return datatype and shape; FP64 where a schema leaves it open."""
     shape = [-1]
     while isinstance(schema, Mapping) and schema.get("type") == "array":
         least, most = schema.get("minItems"), schema.get("maxItems")
@@ -154,11 +154,11 @@ def _declared(tensor: TensorInput) -> Tensor:
 
 
 def _column(array: np.ndarray[Any, Any], schema: Any) -> list[Any]:
-    """One value for each row; where that is a bare one, it may have a dimension of its own."""
+    """Return one value for each row; a bare value may have a dimension of its own."""
     is_bare = isinstance(schema, Mapping) and schema.keys() & {"type", "anyOf"} and schema.get("type") != "array"
     return rows(array.reshape(-1) if is_bare and array.shape[1:] == (1,) else array)
 
 
 def _shaped(array: np.ndarray[Any, Any], declared: TensorInput) -> np.ndarray[Any, Any]:
-    """What was one value in JSON has the dimension again that the model gives it."""
+    """Restore the dimension that the model gives a value which was a single one in JSON."""
     return array.reshape(-1, 1) if declared.sizes == (1,) and array.ndim == 1 else array

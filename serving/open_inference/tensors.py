@@ -47,7 +47,7 @@ _ELEMENTS: dict[str, frozenset[type]] = {
 
 
 def check_shape(shape: Sequence[int], field: str) -> None:
-    """Before any element is looked at. None of the sizes is 0: nothing is then larger than the elements that came."""
+    """Check a shape before any element is read; a size of 0 is refused, so no tensor is larger than its elements."""
     if shape and shape[0] > MOST_INSTANCES:
         raise ValidationFailed.of(f"{field}.shape", f"must be of 1 to {MOST_INSTANCES} rows")
     if not 0 < len(shape) <= MOST_DIMENSIONS or min(shape) < 1:
@@ -60,7 +60,7 @@ def check_shape(shape: Sequence[int], field: str) -> None:
 
 
 def from_json(data: Any, datatype: str, shape: Sequence[int], field: str) -> np.ndarray[Any, Any]:
-    """Flat or nested, as JSON's lists are. Raises ValidationFailed."""
+    """Read a tensor from JSON's lists, flat or nested. Raises ValidationFailed."""
     dtype = _dtype(datatype, field)
     elements = _flat(data, field)
     _check_count(len(elements), shape, field)
@@ -74,7 +74,7 @@ def from_json(data: Any, datatype: str, shape: Sequence[int], field: str) -> np.
 
 
 def from_bytes(data: memoryview, datatype: str, shape: Sequence[int], field: str) -> np.ndarray[Any, Any]:
-    """Raises ValidationFailed."""
+    """Read a tensor from its binary form. Raises ValidationFailed."""
     dtype = _dtype(datatype, field)
     if datatype == BYTES:
         elements = _texts(data, field)
@@ -97,7 +97,10 @@ def to_bytes(array: np.ndarray[Any, Any]) -> bytes:
 
 
 def as_array(values: Sequence[Any], dtype: np.dtype[Any] | None = None) -> np.ndarray[Any, Any]:
-    """A model's answers as one tensor of `dtype`, else of what they are; what is no tensor becomes JSON, row by row."""
+    """Convert a model's answers to one tensor of `dtype`, or of their own type.
+
+    Values that are no tensor become JSON, row by row.
+    """
     try:
         found = np.asarray(values, dtype=dtype)
     except (ValueError, TypeError, OverflowError):
@@ -110,7 +113,7 @@ def as_array(values: Sequence[Any], dtype: np.dtype[Any] | None = None) -> np.nd
 
 
 def rows(array: np.ndarray[Any, Any]) -> list[Any]:
-    """One for each of the batch, in plain Python; what is no number is missing, as None is."""
+    """Return one plain Python value for each row of the batch; a value that is no number becomes None."""
     if array.dtype.kind == "f" and (missing := np.isnan(array)).any():
         array = array.astype(object)
         array[missing] = None

@@ -54,7 +54,7 @@ class ServeApi:
         return found
 
     def put(self, wanted: Configuration) -> None:
-        """Raises Refused."""
+        """Send the configuration. Raises Refused."""
         self._ask("PUT", json.dumps(wanted).encode())
 
     def _ask(self, method: str, body: bytes | None) -> bytes:
@@ -72,7 +72,7 @@ class ServeApi:
 
 
 def serve_api(options: Sequence[str], environment: Mapping[str, str]) -> ServeApi:
-    """As the options of `ray start` and Ray's own variables say."""
+    """Return the address of Serve's API, by the options of `ray start` and Ray's own variables."""
     told = dict(option.removeprefix("--").split("=", 1) for option in options if "=" in option)
     token = environment.get("RAY_AUTH_TOKEN") or Path(environment["RAY_AUTH_TOKEN_PATH"]).read_text().strip()
     return ServeApi(told["dashboard-host"], int(told["dashboard-port"]), token)
@@ -105,7 +105,7 @@ class KeptApplications:
                 return
 
     def restore_rest(self) -> None:
-        """Once the first ones run; nothing when somebody else has told Serve by then what should."""
+        """Restore the rest once the first ones run, unless somebody else has configured Serve by then."""
         if self._kept is None or names(self._kept) == (first := names(first_of(self._kept))):
             return
         deadline = time.monotonic() + FIRST_SECONDS
@@ -123,7 +123,7 @@ class KeptApplications:
                     return
 
     def keep(self) -> None:
-        """For as long as this process lives."""
+        """Save what Serve runs, again and again, as long as this process lives."""
         while True:
             time.sleep(KEEP_SECONDS)
             # Whoever supervises us asks Serve the same, and tells when it falls silent.
@@ -145,9 +145,9 @@ class KeptApplications:
 
 
 def configuration(details: dict[str, Any], *, before: Configuration | None = None) -> Configuration | None:
-    """What to PUT for Serve to run what these details say; None when no controller has said them.
+    """Return what to PUT for Serve to run what these details say; None when no controller has written them.
 
-    Those that were there `before` keep their order, and new ones come in front of them.
+    Applications that were there `before` keep their order, and new ones come in front of them.
     """
     if not (details.get("controller_info") or {}).get("actor_id"):
         return None
@@ -166,7 +166,7 @@ def configuration(details: dict[str, Any], *, before: Configuration | None = Non
 
 
 def first_of(kept: Configuration) -> Configuration:
-    """The newest applications of each model in each environment."""
+    """Return the newest applications of each model in each environment."""
     seen: Counter[str] = Counter()
     first = []
     for application in kept["applications"]:

@@ -89,7 +89,7 @@ class RayServeClient:
 
 
 def _args(spec: ApplicationSpec) -> dict[str, Any]:
-    """Of what came later only what is asked for, so that an upgrade of HotSwap restarts no replica."""
+    """Return the arguments; newer ones only if they are used, so that an upgrade of HotSwap restarts no replica."""
     args: dict[str, Any] = msgspec.to_builtins(spec)
     if not spec.requirements:
         del args["requirements"]
@@ -99,7 +99,10 @@ def _args(spec: ApplicationSpec) -> dict[str, Any]:
 
 
 def application_config(desired: Desired) -> dict[str, Any]:
-    """All but the number of replicas stays for as long as the application lives: any other change restarts them all."""
+    """Return the configuration.
+
+    Only the number of replicas may change later: any other change restarts them all.
+    """
     spec = desired.spec
     return {
         "name": spec.name,
@@ -128,14 +131,17 @@ def application_config(desired: Desired) -> dict[str, Any]:
 
 
 def _runtime_env(requirements: Sequence[str]) -> dict[str, Any]:
-    """Exact versions, which validation has seen together: pip needn't look at what depends on what."""
+    """Return exact versions that validation has seen together, so pip needn't resolve dependencies."""
     options = ["--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
     pip = {"packages": list(requirements), "pip_check": False, "pip_install_options": options}
     return {"runtime_env": {"pip": pip}} if requirements else {}
 
 
 def _replicas(desired: Desired) -> dict[str, Any]:
-    """A fixed number, or bounds; going from one to the other would restart them all, so an application never does."""
+    """Return a fixed number or bounds.
+
+    A change from one to the other would restart all replicas, so an application never makes it.
+    """
     most = desired.spec.resources.max_replicas
     if most is None:
         return {"num_replicas": desired.replicas}
@@ -143,7 +149,7 @@ def _replicas(desired: Desired) -> dict[str, Any]:
 
 
 def read_applications(details: dict[str, Any]) -> dict[str, ApplicationState]:
-    """Every application of Serve's answer, with the addresses of the replicas that can be sent requests."""
+    """Return every application of Serve's answer, with the addresses of the replicas that can be sent requests."""
     listen = (details.get("http_options") or {}).get("host")
     targets: dict[str, list[str]] = {}
     for group in details.get("target_groups") or []:
@@ -182,7 +188,7 @@ def _told(application: dict[str, Any]) -> int | None:
 
 
 def _reason(application: dict[str, Any]) -> str:
-    """Why it isn't running, in Serve's words: the application's message, else its deployments'."""
+    """Return why it isn't running, in Serve's words: the application's message, or its deployments'."""
     said = [application.get("message") or ""]
     said += [deployment.get("message") or "" for deployment in (application.get("deployments") or {}).values()]
     reason = "; ".join(dict.fromkeys(text for text in said if text))

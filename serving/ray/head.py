@@ -56,7 +56,7 @@ REPAIRABLE = ("gcs_server", "dashboard")
 
 
 def _empty_state() -> Path | None:
-    """Where `gcs_server` keeps its state, empty; None where that is no directory of this machine."""
+    """Return the directory of `gcs_server`'s state, emptied; None where it is no directory of this machine."""
     if not (path := os.environ.get(STATE)):
         return None
     shutil.rmtree(path, ignore_errors=True)
@@ -88,7 +88,7 @@ def start(options: list[str]) -> dict[str, Daemon]:
 
 
 def watch(daemons: dict[str, Daemon]) -> None:
-    """Bury the dead and repair; returns when the head can't go on."""
+    """Reap dead processes and repair; return when the head can't go on."""
     while True:
         pid, status = os.waitpid(-1, 0)
         dead = next((daemon for daemon in daemons.values() if daemon.pid == pid), None)
@@ -123,7 +123,7 @@ def _may_repair(daemon: Daemon) -> bool:
 
 
 def _kill_orphaned_modules(daemons: set[int]) -> None:
-    """The dashboard's own children, which are ours now, hold ports that the new one may want."""
+    """Kill the dashboard's children, which are ours now: they hold ports that the new dashboard may want."""
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error):
             line = " ".join(child.cmdline()[:4])
@@ -132,7 +132,7 @@ def _kill_orphaned_modules(daemons: set[int]) -> None:
 
 
 def _bring_back(state: Path | None, options: list[str]) -> None:
-    """Ready is a head that was told what the last one ran."""
+    """Restore the last state: a head is ready once it runs what the last one ran."""
     if state is None:
         mark_ready()
         return

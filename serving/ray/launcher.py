@@ -31,7 +31,7 @@ def trim_dashboard() -> bool:
 
 
 def without_client_server(params: Any, head: bool) -> None:
-    """`RAY_START_HOOK`: no port for the client's server means no such server."""
+    """Start no client server where it has no port; this is a `RAY_START_HOOK`."""
     if head and hasattr(params, "ray_client_server_port"):
         params.ray_client_server_port = None
 

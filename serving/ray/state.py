@@ -29,7 +29,7 @@ JsonObject = Mapping[str, Any]
 
 
 async def read_cluster(http: httpx.AsyncClient) -> Cluster:
-    """Raises Unavailable, also for an answer that is none."""
+    """Read the cluster. Raises Unavailable, also for an answer that is none."""
     with answering(STATE):
         answers = [(await http.get(path)).raise_for_status() for path in (NODES, ACTORS, GROUPS)]
     with readable(STATE):
@@ -53,7 +53,7 @@ def cluster(nodes: Iterable[JsonObject], actors: Iterable[JsonObject], groups: I
 
 
 def _of_actors(actors: Iterable[JsonObject]) -> list[tuple[str | None, JsonObject]]:
-    """Those inside a placement group ask for `GPU_group_…` instead, so nothing is counted twice."""
+    """Return the resources of actors. Those in a placement group ask for `GPU_group_…`, so nothing is counted twice."""
     return [
         (actor["node_id"], actor.get("required_resources") or {})
         for actor in actors

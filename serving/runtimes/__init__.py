@@ -80,16 +80,17 @@ class LoadedModel(Protocol):
     device: str
 
     def predict(self, instances: Sequence[Any]) -> list[Prediction]:
-        """One prediction per instance, in their order; each instance fits `input_schema`, ranges of fractions aside.
+        """Return one prediction per instance, in their order.
 
-        Raises ArithmeticError when a number is beyond its range, SchemaValidationFailed when an instance doesn't fit in
-        a way that no schema can say. Whatever else is raised is the model's failure.
+        Each instance fits `input_schema`, except for the ranges of fractions. Raises ArithmeticError when a number is
+        beyond its range, and SchemaValidationFailed when an instance doesn't fit in a way that no schema can express.
+        Any other exception is the model's failure.
         """
         ...
 
 
 def load(framework: Framework, directory: Path, terms: Terms = PLAIN) -> LoadedModel:
-    """Raises ValidationFailed naming `framework` or `artifactPath`."""
+    """Load a model. Raises ValidationFailed naming `framework` or `artifactPath`."""
     runtime = _runtime(framework)
     if framework is not Framework.CUSTOM:  # whose own code could unpickle whatever it likes
         refuse_pickles(directory)

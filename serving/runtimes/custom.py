@@ -18,7 +18,10 @@ from serving.runtimes.rows import DIALECT
 
 
 def load(directory: Path, terms: Terms) -> "CustomModel":
-    """Raises ValidationFailed naming `framework` where it isn't allowed, `artifactPath` when it can't be loaded."""
+    """Load custom code.
+
+    Raises ValidationFailed naming `framework` where it isn't allowed, `artifactPath` when it can't be loaded.
+    """
     if not terms.custom_code:
         raise ValidationFailed.of(
             "framework",

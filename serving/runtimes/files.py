@@ -9,7 +9,7 @@ _BESIDE = frozenset({"golden.json", "labelled.json", "requirements.txt", "python
 
 
 def the_model(place: Path, *wanted: str) -> Path:
-    """The only file there, or the file that it is, of these endings or names.
+    """Return the only file of these endings or names in a directory, or the file itself.
 
     Raises ValidationFailed naming `artifactPath`.
     """
@@ -23,5 +23,8 @@ def the_model(place: Path, *wanted: str) -> Path:
 
 
 def not_loaded(path: Path, error: Exception) -> ValidationFailed:
-    """Runtimes raise what they like on a hostile file; what they say is shown."""
+    """Return the error of a file that can't be loaded, with the runtime's own text.
+
+    Runtimes raise any exception on a hostile file.
+    """
     return ValidationFailed.of("artifactPath", f"{path.name} can't be loaded: {str(error)[:500]}")

@@ -14,7 +14,7 @@ from serving.runtimes.rows import DIALECT, NUMBER_OR_MISSING, RowColumns, classi
 
 
 def load(directory: Path, terms: Terms) -> "LightGBMModel":
-    """Raises ValidationFailed naming `artifactPath` when there is no model or it can't be loaded."""
+    """Load a model. Raises ValidationFailed naming `artifactPath` when there is none or it can't be loaded."""
     path = the_model(directory, ".txt", ".lgb")
     try:
         return LightGBMModel(lightgbm.Booster(model_file=str(path)))
@@ -44,7 +44,7 @@ class LightGBMModel:
 
 
 def _names(booster: Any) -> tuple[str, ...]:
-    """None of those that LightGBM makes up itself."""
+    """Return the feature names, without those that LightGBM makes up itself."""
     names = tuple(booster.feature_name())
     made_up = tuple(f"Column_{number}" for number in range(len(names)))
     return () if names == made_up else names

@@ -55,7 +55,7 @@ class Described:
 
 
 def described(framework: Framework, directory: Path) -> Described | None:
-    """What `MLmodel` says; None where there is none. Raises ValidationFailed naming `artifactPath`."""
+    """Return what `MLmodel` says; None where there is none. Raises ValidationFailed naming `artifactPath`."""
     files = sorted(directory.rglob("MLmodel"))
     if not files or framework not in _FLAVOURS:
         return None
@@ -104,7 +104,7 @@ def _tensor(said: dict[str, Any]) -> TensorInput:
 
 
 def signed(model: LoadedModel, columns: Sequence[SignatureColumn]) -> LoadedModel:
-    """The model with the signature's names and types. Raises ValidationFailed where it takes others."""
+    """Return the model with the signature's names and types. Raises ValidationFailed where the model takes others."""
     if not columns:
         return model
     shapes = (model.input_schema, *model.input_schema.get("anyOf", ()))
@@ -168,7 +168,7 @@ def _value(column: SignatureColumn, inner: dict[str, Any]) -> dict[str, Any]:
 
 
 def _may_lack(value: dict[str, Any]) -> bool:
-    """Whether the model knows what to do where the value is missing."""
+    """Return whether the model accepts a missing value."""
     return {"type": "null"} in value.get("anyOf", ())
 
 

@@ -40,7 +40,10 @@ _ROUNDING = 0.01
 
 
 def load(directory: Path, terms: Terms) -> "OnnxModel":
-    """Raises ValidationFailed naming `artifactPath` when there is no model or it can't be loaded or served."""
+    """Load a model.
+
+    Raises ValidationFailed naming `artifactPath` when there is none or it can't be loaded or served.
+    """
     path = the_model(directory, ".onnx")
     options = ort.SessionOptions()
     # Replicas share a machine: each takes the threads that Ray gives it (OMP_NUM_THREADS), one unless told.
@@ -90,9 +93,10 @@ class OnnxModel:
         return [Prediction(label, self._confidence(label, row)) for label, row in rows]
 
     def _confidence(self, label: Any, row: Any) -> float | None:
-        """The label's own part of a distribution over the classes; None where the row is none, such as raw scores.
+        """Return the label's own part of a distribution over the classes.
 
-        NaN where the row has one: whatever else it is, the label was not chosen by it.
+        It is None for a row that is no distribution, such as raw scores, and NaN where the row has NaN: then the label
+        was not chosen by the row.
         """
         try:
             if isinstance(row, dict):
@@ -115,7 +119,7 @@ def _dtype(node: Any) -> np.dtype[Any]:
 
 
 def _known_output(node: Any) -> list[TensorInput]:
-    """The tensor that is answered; none where it isn't one of rows, or is of a type that only ONNX has."""
+    """Return the tensor of the answers; None where it has no rows, or a type that only ONNX has."""
     if node.type not in _DTYPES or not node.shape:
         return []
     return [TensorInput(node.name, _DTYPES[node.type], tuple(_shape(node)[1:]))]
@@ -130,10 +134,10 @@ def _is_classifier(outputs: Sequence[Any]) -> bool:
 
 
 def _positions(path: Path, labels: Any, probabilities: Any) -> dict[Hashable, int]:
-    """Where each label's probability is in a row: by the classes that the graph names, else a label is its position.
+    """Return the place of each label's probability in a row: by the graph's classes, or a label is its own position.
 
     The runtime doesn't show what is inside a graph. Exporters put the classes into the classifier's attributes, or into
-    a table that the position of the highest probability is looked up in.
+    a table in which the position of the highest probability is looked up.
     """
     import onnx
 
@@ -160,7 +164,7 @@ def _positions(path: Path, labels: Any, probabilities: Any) -> dict[Hashable, in
 
 
 def _as_list(output: Any) -> Any:
-    """In plain Python: of a tensor its rows; of a sequence, which has one entry for each instance, each of them."""
+    """Convert to plain Python: the rows of a tensor, or each entry of a sequence, one for each instance."""
     if isinstance(output, list):
         return [_as_list(each) for each in output]
     return output.tolist() if isinstance(output, np.ndarray | np.generic) else output

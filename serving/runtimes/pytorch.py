@@ -35,7 +35,10 @@ _DTYPES: dict[torch.dtype, np.dtype[Any]] = {
 
 
 def load(directory: Path, terms: Terms) -> "TorchModel":
-    """Raises ValidationFailed naming `artifactPath` when there is no model or it can't be loaded or served."""
+    """Load a model.
+
+    Raises ValidationFailed naming `artifactPath` when there is none or it can't be loaded or served.
+    """
     path = the_model(directory, ".pt2", ".pt", ".pth")
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
     device = "cuda" if terms.gpu and torch.cuda.is_available() else "cpu"

@@ -38,12 +38,12 @@ class RowColumns:
         return {**DIALECT, "anyOf": [by_name, row]}
 
     def rows(self, instances: Sequence[Any]) -> list[list[Any]]:
-        """Each instance as a list, in the model's order."""
+        """Return each instance as a list, in the model's order."""
         return [[each[name] for name in self.names] if isinstance(each, dict) else each for each in instances]
 
 
 def classified(probabilities: Sequence[Sequence[float]], labels: Sequence[Any] | None = None) -> list[Prediction]:
-    """The likeliest label of each row with its probability; without `labels` a label is its position."""
+    """Return the likeliest label of each row with its probability; without `labels` a label is its position."""
     found = []
     for row in probabilities:
         best = max(range(len(row)), key=row.__getitem__)
@@ -52,7 +52,7 @@ def classified(probabilities: Sequence[Sequence[float]], labels: Sequence[Any] |
 
 
 def of_two(probabilities: Sequence[float]) -> list[Prediction]:
-    """1 where it is likelier than 0, else 0."""
+    """Return 1 where it is likelier than 0, otherwise 0."""
     return [Prediction(1, each) if each > 0.5 else Prediction(0, 1 - each) for each in probabilities]
 
 

@@ -40,7 +40,7 @@ _ITS_OWN = _SAVES | {"Restore", "RestoreV2", "RestoreSlice"}
 
 
 def refuse_dangers(path: Path) -> None:
-    """Raises ValidationFailed naming `artifactPath` and the operation."""
+    """Raise ValidationFailed naming `artifactPath` and the dangerous operation, if there is one."""
     saved = SavedModel.FromString(path.read_bytes())
     for meta in saved.meta_graphs:
         graph = _Graph(meta.graph_def)
@@ -62,7 +62,7 @@ def _refuse(path: Path, dangers: Iterator[Any]) -> None:
 
 
 def _run_by_name(meta: Any) -> Iterator[str]:
-    """What is run at the load or by a request: signatures, and TensorFlow 1's collections, such as `main_op`."""
+    """Return what a load or a request runs: signatures, and TensorFlow 1's collections, such as `main_op`."""
     for signature in meta.signature_def.values():
         for output in signature.outputs.values():
             yield from _tensors(output)
@@ -71,7 +71,7 @@ def _run_by_name(meta: Any) -> Iterator[str]:
 
 
 def _tensors(output: Any) -> Iterator[str]:
-    """A sparse or ragged output is several."""
+    """Return the tensors of an output: a sparse or ragged one has several."""
     sparse = output.coo_sparse
     yield from (output.name, sparse.values_tensor_name, sparse.indices_tensor_name, sparse.dense_shape_tensor_name)
     for component in output.composite_tensor.components:
@@ -79,7 +79,7 @@ def _tensors(output: Any) -> Iterator[str]:
 
 
 def _named_by_objects(objects: Any) -> Iterator[str]:
-    """Functions of TensorFlow 2's objects, among them what sets up resources at the load."""
+    """Return the functions of TensorFlow 2's objects, including those that set up resources at the load."""
     yield from objects.concrete_functions
     for node in objects.nodes:
         yield from node.function.concrete_functions
@@ -106,7 +106,7 @@ class _Graph:
         return known.is_stateful and operation not in _ITS_OWN and _STATEFUL.fullmatch(operation) is None
 
     def reached(self, names: Iterable[str], functions: Iterable[str] = ()) -> list[Any]:
-        """The nodes that these are made of and those of the functions, those of all that they call included."""
+        """Return the nodes of these functions, including those of all functions that they call."""
         found: list[Any] = []
         waiting, called = list(names), list(functions)
         seen: set[str] = set()
@@ -131,7 +131,7 @@ class _Graph:
 
 
 def _functions_in(attributes: Any) -> Iterator[str]:
-    """Also those that are handed on to a function by its own attributes."""
+    """Return the functions in attributes, including those that are passed on in a function's own attributes."""
     for value in attributes.values():
         for each in [value.func] if value.HasField("func") else value.list.func:
             yield each.name

@@ -22,7 +22,10 @@ _OF_A_TABLE: dict[str, Any] = {"anyOf": [{"type": kind} for kind in ("number", "
 
 
 def load(directory: Path, terms: Terms) -> "ScikitLearnModel":
-    """Raises ValidationFailed naming `artifactPath` when there is no model or it can't be loaded or served."""
+    """Load a model.
+
+    Raises ValidationFailed naming `artifactPath` when there is none or it can't be loaded or served.
+    """
     path = the_model(directory, ".skops")
     try:
         untrusted = set(skops.io.get_untrusted_types(file=path)) - set(terms.trusted_types)
@@ -63,7 +66,7 @@ class ScikitLearnModel:
 
 
 def _classes(estimator: Any) -> Sequence[Any]:
-    """Where it tells how likely each of one label's classes is; else none."""
+    """Return the classes of one label if the estimator gives their probabilities, otherwise none."""
     classes = getattr(estimator, "classes_", ())
     several_labels = isinstance(classes, list)
     return () if several_labels or not hasattr(estimator, "predict_proba") else classes

@@ -23,7 +23,10 @@ from serving.runtimes.tensors import graph_inputs, single
 
 
 def load(directory: Path, terms: Terms) -> "TensorFlowModel":
-    """Raises ValidationFailed naming `artifactPath` when there is no model or it can't be loaded or served."""
+    """Load a model.
+
+    Raises ValidationFailed naming `artifactPath` when there is none or it can't be loaded or served.
+    """
     path = the_model(directory, "saved_model.pb")
     _configure(gpu=terms.gpu)
     try:

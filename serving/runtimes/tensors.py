@@ -47,7 +47,7 @@ class TensorInput:
 
     @np.errstate(over="raise")  # as a decorator: a `with` costs more than the array
     def array(self, instances: Sequence[Any]) -> Any:
-        """The batch of instances that fit the schema, ranges of fractions aside.
+        """Return the batch of instances, which fit the schema except for the ranges of fractions.
 
         Raises ArithmeticError when a number is beyond the type's range, ValueError when rows have different lengths.
         """
@@ -81,7 +81,7 @@ class TensorInputs:
         return DIALECT | ({"anyOf": [only.schema, by_name]} if only.is_column else only.schema)
 
     def predict(self, instances: Sequence[Any], run: RunModel) -> list[Prediction]:
-        """`run` by all of them at once where they make a batch, else by one after the other."""
+        """Call `run` with all instances if they make a batch, otherwise with one after the other."""
         if len(instances) > 1 and self.takes_one:
             return self._one_by_one(instances, run)
         try:
@@ -105,7 +105,7 @@ class TensorInputs:
 
 
 def graph_inputs(tensors: Sequence[tuple[str, np.dtype[Any], Sequence[int | None]]]) -> TensorInputs:
-    """Of names, types and shapes with their batch dimension; None is a free size.
+    """Return the inputs of names, types and shapes with their batch dimension; None is a free size.
 
     Raises ValidationFailed naming `artifactPath` for a shape that can't answer one request.
     """
@@ -123,7 +123,7 @@ def graph_inputs(tensors: Sequence[tuple[str, np.dtype[Any], Sequence[int | None
 
 
 def single(value: Any) -> Any:
-    """The value itself where a list holds one."""
+    """Return the value itself where a list holds a single one."""
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 

@@ -41,7 +41,7 @@ _QUOTED = frozenset({"as_string", "as_strings", "metadata", "guards_code", "in_s
 
 
 def refuse_what_is_no_script(path: Path) -> None:
-    """Of TorchScript. Raises ValidationFailed naming `artifactPath`."""
+    """Refuse a file that is no TorchScript. Raises ValidationFailed naming `artifactPath`."""
     with _opened(path) as archive:
         sources = [member for name, member in _members(path, archive) if "/code/" in name and name.endswith(".py")]
         if not sources:
@@ -54,7 +54,7 @@ def refuse_what_is_no_script(path: Path) -> None:
 
 
 def refuse_what_is_no_graph(path: Path) -> None:
-    """Of `torch.export`. Raises ValidationFailed naming `artifactPath`."""
+    """Refuse a file that is no graph of `torch.export`. Raises ValidationFailed naming `artifactPath`."""
     with _opened(path) as archive:
         for _, member in _members(path, archive):
             place = member.filename.partition("/")[2]
@@ -77,7 +77,7 @@ def _refuse_more_than_tensors(path: Path, content: bytes) -> None:
 
 
 def _problems(found: Any, key: str = "") -> Iterator[str]:
-    """What of a graph's JSON could be more than numbers and operations."""
+    """Yield the parts of a graph's JSON that could be more than numbers and operations."""
     if key in _QUOTED:
         return
     match found:
@@ -108,7 +108,7 @@ def _opened(path: Path) -> zipfile.ZipFile:
 
 
 def _members(path: Path, archive: zipfile.ZipFile) -> list[tuple[str, zipfile.ZipInfo]]:
-    """By their names in lower case: PyTorch finds them whatever their case, and of two of one name its own choice."""
+    """Return the members by their names in lower case: PyTorch ignores the case, and picks one of two equal names."""
     members = {}
     for member in archive.infolist():
         name = member.filename.lower()

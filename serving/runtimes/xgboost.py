@@ -15,7 +15,7 @@ from serving.runtimes.rows import DIALECT, NUMBER_OR_MISSING, RowColumns, classi
 
 
 def load(directory: Path, terms: Terms) -> "XGBoostModel":
-    """Raises ValidationFailed naming `artifactPath` when there is no model or it can't be loaded."""
+    """Load a model. Raises ValidationFailed naming `artifactPath` when there is none or it can't be loaded."""
     path = the_model(directory, ".json", ".ubj", ".xgb")
     booster = xgboost.Booster({"nthread": int(os.environ.get("OMP_NUM_THREADS") or 1)})
     try:
