@@ -78,7 +78,7 @@ class Writable:
 
     @classmethod
     def of(cls, raw: bytes) -> "Writable":
-        """Raises msgspec.MsgspecError, ValueError or OverflowError for what is no record."""
+        """Decode a record. Raises msgspec.MsgspecError, ValueError or OverflowError for bytes that are none."""
         return cls(raw, _row(decode_record(raw)))
 
     @property
@@ -102,7 +102,7 @@ class Recorder:
         self._partitioned: set[date] = set()
 
     async def run(self) -> None:
-        """Until cancelled; whatever is away is waited for, a little longer each time."""
+        """Run until cancelled; while a server is away, wait a little longer each time."""
         try:
             while True:
                 await AsyncRetrying(
@@ -148,7 +148,7 @@ class Recorder:
             self._partitioned |= missing
 
     async def _left_behind(self) -> list[StreamEntry]:
-        """What a recorder took and never finished."""
+        """Return the entries that a recorder took and never finished."""
         claimed: Any = await self._redis.xautoclaim(
             STREAM, GROUP, self._consumer, min_idle_time=CLAIM_AFTER_MS, count=BATCH_ENTRIES
         )
@@ -204,7 +204,7 @@ async def write(database: AsyncConnection[Any], records: Sequence[Writable]) -> 
 
 
 async def make_partitions(database: AsyncConnection[Any], days: Iterable[date]) -> None:
-    """A partition for each of these days in UTC; where that can't be, its records go to the default one."""
+    """Create a partition for each of these days in UTC; without one, records go to the default partition."""
     for day in sorted(days):
         try:
             async with database.transaction():
@@ -223,7 +223,7 @@ async def make_partitions(database: AsyncConnection[Any], days: Iterable[date]) 
 
 
 def _read(entries: list[StreamEntry]) -> tuple[list[Writable], list[Dead]]:
-    """Every record by itself, so that one that makes no sense leaves the others be."""
+    """Read every record by itself, so that a malformed one doesn't affect the others."""
     writable: list[Writable] = []
     dead: list[Dead] = []
     for _, fields in entries:
@@ -271,7 +271,7 @@ def _row(record: InferenceRecord) -> tuple[Any, ...]:
 
 
 def _text(value: str | None) -> str | None:
-    """PostgreSQL's text can't hold NUL, which a client may well send."""
+    """Remove NUL, which a client may send and PostgreSQL's text can't hold."""
     return None if value is None else value.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 

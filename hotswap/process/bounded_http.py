@@ -16,7 +16,7 @@ MOST_ANSWER_BYTES = 1024**2
 
 
 async def asked(http: httpx.AsyncClient, request: httpx.Request, *, who: str) -> tuple[int, object]:
-    """The status and the JSON that was answered. Raises Unavailable."""
+    """Send a request, and return the status and the JSON of the answer. Raises Unavailable."""
     try:
         response = await http.send(request, stream=True)
     except httpx.HTTPError as error:
@@ -38,5 +38,5 @@ async def asked(http: httpx.AsyncClient, request: httpx.Request, *, who: str) ->
 
 
 def client(*, headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
-    """No proxy and no `.netrc` of the environment: what is sent goes where the settings say."""
+    """Create a client that ignores the environment's proxy and `.netrc`: requests go where the settings say."""
     return httpx.AsyncClient(headers=headers, timeout=60, follow_redirects=False, trust_env=False)

@@ -19,7 +19,7 @@ def plain_client(
     limits: httpx.Limits = httpx.Limits(),  # noqa: B008 - it never changes
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> httpx.AsyncClient:
-    """A client that gives each step of a request `timeout` seconds."""
+    """Create a client that gives each step of a request `timeout` seconds."""
     return httpx.AsyncClient(
         timeout=timeout, base_url=base_url, limits=limits, transport=transport, verify=_TRUSTS_NOBODY, trust_env=False
     )

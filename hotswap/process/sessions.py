@@ -20,7 +20,7 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def become_subreaper() -> None:
-    """Orphans below this process become its children instead of init's, so that it sees and can end them."""
+    """Adopt orphans below this process in place of init, so that it sees and can end them."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
@@ -36,7 +36,7 @@ def boot_id() -> str:
 
 
 def start_ticks(pid: int) -> int | None:
-    """When a process started, in ticks since boot; None if there is no such process (a zombie counts as none)."""
+    """Return when a process started, in ticks since boot; None for no process (a zombie counts as none)."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -46,7 +46,7 @@ def start_ticks(pid: int) -> int | None:
 
 
 def session_members(session: int) -> list[int]:
-    """The living processes of one session."""
+    """Return the living processes of one session."""
     members = []
     for pid in psutil.pids():
         with contextlib.suppress(OSError):
@@ -56,7 +56,7 @@ def session_members(session: int) -> list[int]:
 
 
 def kill_session(session: int) -> None:
-    """SIGKILL a session until nobody is left; the caller knows that it is ours."""
+    """Kill a session's processes by SIGKILL until none is left; the caller knows that the session is ours."""
     deadline = time.monotonic() + END_TIMEOUT_S
     while time.monotonic() < deadline and (members := session_members(session)):
         for pid in members:

@@ -84,7 +84,7 @@ INTERCEPTORS = (Propagation(),)
 
 
 def describe(error: ValidationError) -> str:
-    """The first problems of a pydantic error, each with its field, without what was put in."""
+    """Return the first problems of a pydantic error, each with its field, but without the values."""
     problems = error.errors(include_input=False, include_url=False)[:5]
     return "; ".join(f"{'.'.join(map(str, problem['loc'])) or 'input'}: {told(problem)}" for problem in problems)
 
@@ -96,10 +96,10 @@ async def connect(
     interceptors: Sequence[Interceptor] = (),
     metrics: str | None = None,
 ) -> Client:
-    """A client for the server that Temporal's environment names.
+    """Connect to the server that Temporal's environment names.
 
     `lazy` leaves the connection to the first call, so that a process can start while Temporal is away. At `metrics`
-    (host:port) Prometheus is shown what the SDK counts, of this client and of the workers that use it.
+    (host:port) Prometheus can read the SDK's metrics, of this client and of the workers that use it.
     """
     config = ClientConfig.load_client_connect_config()
     config.setdefault("target_host", "127.0.0.1:7233")

@@ -59,7 +59,7 @@ class IssuerKeys:
             await asyncio.sleep(known if self._problem is None else min(known, LEAST_SECONDS_BETWEEN))
 
     async def having(self, kid: str | None) -> Jwks:
-        """The keys, with this one if the issuer has it. Raises Unavailable where it never gave any."""
+        """Return the keys, with this one if the issuer has it. Raises Unavailable where it never gave any."""
         if not self._has(kid):  # who has a known key never waits for those who make keys up
             async with self._asking:
                 if not self._has(kid) and time.monotonic() - self._asked_at >= LEAST_SECONDS_BETWEEN:
@@ -128,7 +128,7 @@ class IssuerKeys:
 
 
 def usable(jwks: Mapping[str, Any]) -> Jwks:
-    """The public keys that may sign, without what we can't read. Raises ValueError where there is none."""
+    """Return the public keys that may sign, without unreadable ones. Raises ValueError where there is none."""
     found = []
     for key in jwks["keys"]:
         if key.get("use", "sig") != "sig" or key.get("kty") not in {"RSA", "EC"}:
@@ -143,7 +143,7 @@ def usable(jwks: Mapping[str, Any]) -> Jwks:
 
 
 def unverified(token: str) -> tuple[Any, Any]:
-    """What a token says of its issuer and its key, believed by nobody yet; None each where it says nothing."""
+    """Return a token's issuer and key id, both unverified; None each where the token has none."""
     try:
         signed = jws.extract_compact(token.encode())
         claims = json.loads(signed.payload)
@@ -173,7 +173,7 @@ def verify_issued(token: str, *, jwks: Jwks, settings: OidcSettings, now: dateti
 
 
 def grants_of(claims: Mapping[str, Any], settings: OidcSettings) -> frozenset[Grant]:
-    """What the setting says of the names that the claim holds; a name that it doesn't know means nothing."""
+    """Return the grants that the settings give the names in the claim; unknown names give none."""
     found: Any = claims
     for name in settings.roles_claim:
         found = found.get(name) if isinstance(found, Mapping) else None

@@ -30,7 +30,7 @@ class Presented:
     digest: str
 
     def is_any_of(self, *stored: str | None) -> bool:
-        """In a time that doesn't depend on how much of it is right."""
+        """Compare in a time that doesn't depend on how much of it is right."""
         matches = [hmac.compare_digest(self.digest, each or "") for each in stored]
         return any(matches)
 
@@ -40,7 +40,7 @@ def new_id() -> str:
 
 
 def mint(token_id: str) -> str:
-    """A new secret of this id: to be shown once."""
+    """Create a new secret of this id, which is shown once."""
     secret = "".join(secrets.choice(_ALPHABET) for _ in range(40))
     body = f"{PREFIX}_{token_id.removeprefix(SERVICE_ID_PREFIX)}_{secret}"
     return body + _checksum(body)
@@ -55,7 +55,7 @@ def looks_like_one(text: str) -> bool:
 
 
 def read(text: str) -> Presented | None:
-    """None for what is no service token, or one with a letter wrong."""
+    """Parse a service token; None for other text, or one with a wrong letter."""
     found = _FORM.fullmatch(text)
     if found is None or found[3] != _checksum(found[1]):
         return None

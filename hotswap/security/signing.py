@@ -32,13 +32,13 @@ def generate_signing_key(*, signs_from: datetime | None = None) -> Jwk:
 
 
 def public_jwks(*private: Mapping[str, Any]) -> dict[str, Any]:
-    """The key set that tokens of these private keys are checked with."""
+    """Return the key set by which tokens of these private keys are verified."""
     public = (ECKey.import_key(dict(key)).as_dict(private=False) for key in private)
     return {"keys": [{name: value for name, value in key.items() if name != "nbf"} for key in public]}
 
 
 def read_keys(content: str | bytes) -> list[Jwk]:
-    """The private keys of a file, the oldest first. Raises ValueError for what is neither a key nor a set of some."""
+    """Read the private keys of a file, the oldest first. Raises ValueError for what is neither a key nor a key set."""
     found = json.loads(content)
     keys = found.get("keys", [found]) if isinstance(found, dict) else None
     if not isinstance(keys, list) or not keys or not all(isinstance(key, dict) and "kid" in key for key in keys):
@@ -55,20 +55,20 @@ def signs_from(key: Mapping[str, Any]) -> datetime:
 
 
 def signing_key(keys: Sequence[Jwk], *, now: datetime) -> Jwk:
-    """The newest of those whose time has come; where there is none, the first that will."""
+    """Return the newest key whose time has come; if there is none, the next one."""
     ready = [key for key in keys if signs_from(key) <= now]
     return max(ready, key=signs_from) if ready else min(keys, key=signs_from)
 
 
 def rotated(keys: Iterable[Jwk], *, signs_at: datetime) -> list[Jwk]:
-    """With a new key, which signs from that moment on."""
+    """Return the keys with a new one, which signs from that time on."""
     return [*keys, generate_signing_key(signs_from=signs_at)]
 
 
 def retired(keys: Sequence[Jwk], kid: str, *, now: datetime) -> list[Jwk]:
-    """Without this key: tokens that it signed are refused from then on.
+    """Return the keys without this one: tokens that it signed are refused from then on.
 
-    Raises NotFound, and Conflict for the one that signs.
+    Raises NotFound, and Conflict for the key that signs.
     """
     if kid not in {key["kid"] for key in keys}:
         raise NotFound(f"there is no key {kid}; `hotswap keys list` shows those there are")

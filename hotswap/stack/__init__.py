@@ -11,12 +11,11 @@ __all__ = ["control_environment"]
 
 
 def control_environment(data_dir: Path) -> dict[str, str]:
-    """The control loop's settings (`HOTSWAP_*`, `TEMPORAL_*`) for the stack on a data directory, **with** secrets.
+    """Return the control loop's settings (`HOTSWAP_*`, `TEMPORAL_*`) for a data directory's stack, **with** secrets.
 
     Add them to an environment: `{**os.environ, **control_environment(data_dir)}`.
 
-    Raises:
-        StackError: no stack was ever started there.
+    Raises StackError if no stack was ever started there.
     """
     from hotswap.bootstrap import credentials
     from hotswap.bootstrap.layout import StackError, locate

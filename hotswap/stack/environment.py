@@ -77,16 +77,19 @@ class Environments:
     caller: Mapping[str, str]
 
     def server(self) -> dict[str, str]:
-        """For a third-party server: what any process needs, and no setting of ours."""
+        """Return the environment of a third-party server: what any process needs, and no setting of ours."""
         inherited = {name: value for name, value in self.caller.items() if name in INHERITED}
         return {**inherited, "PATH": f"{binaries()}:{inherited.get('PATH', os.defpath)}"}
 
     def ours(self, kind: str) -> dict[str, str]:
-        """For a Python process of ours that isn't part of the control loop."""
+        """Return the environment of a Python process of ours that isn't part of the control loop."""
         return {**self.server(), **self._settings(kind), "PYTHONUNBUFFERED": "1"}
 
     def control(self, *, signs: bool = False) -> dict[str, str]:
-        """For the API (which signs tokens), the worker and the recorder; they may call out, through a proxy if any."""
+        """Return the environment of the API (which signs tokens), the worker and the recorder.
+
+        They may call out, through a proxy if there is one.
+        """
         proxies = {name: self.caller[name] for name in PROXIES if name in self.caller}
         if proxies:
             beside = self.caller.get("NO_PROXY") or self.caller.get("no_proxy")
@@ -102,7 +105,7 @@ class Environments:
         return settings
 
     def temporal(self) -> dict[str, str]:
-        """Temporal's own variables; the empty file keeps a person's profiles for other servers out of it."""
+        """Return Temporal's own variables; the empty file keeps a person's profiles for other servers out."""
         return {
             "TEMPORAL_ADDRESS": f"{HOST}:{self.ports.temporal}",
             "TEMPORAL_NAMESPACE": "default",
@@ -110,7 +113,7 @@ class Environments:
         }
 
     def ray(self) -> dict[str, str]:
-        """For Ray's head and so for every replica. Its state is its own; everything listens on this machine only."""
+        """Return the environment of Ray's head and so of every replica. It listens on this machine only."""
         ports = self.ports
         return {
             **self.ours("ray"),
@@ -140,7 +143,7 @@ class Environments:
         return {name: value for name, value in settings.items() if _section(name) in SECTIONS[kind]}
 
     def _own(self) -> dict[str, str]:
-        """What the stack decides: nobody's setting can point one of its processes elsewhere."""
+        """Return what the stack decides: nobody's setting can point one of its processes elsewhere."""
         layout, ports, secret = self.layout, self.ports, self.credentials
         sections: dict[str, dict[str, object]] = {
             "POSTGRES": {"URL": self.postgres_url()},
@@ -194,18 +197,18 @@ class Environments:
 
 
 def caller_environment() -> dict[str, str]:
-    """The caller's variables over those of the `.env` in the current directory."""
+    """Return the caller's variables over those of the `.env` in the current directory."""
     from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
     return {**{name: value for name, value in from_file.items() if name.startswith("HOTSWAP_")}, **os.environ}
 
 
 def binaries() -> Path:
-    """Where the environment's commands are (`temporal`, `rclone`)."""
+    """Return where the environment's commands are (`temporal`, `rclone`)."""
     return Path(sys.executable).parent
 
 
 def shell_exports(environments: Environments) -> str:
-    """`export` lines for the runbooks' commands: made for `eval`, and so with the development token and S3's keys."""
+    """Return `export` lines for the runbooks' commands, for `eval`: with the development token and S3's keys."""
     ports, secret = environments.ports, environments.credentials
     s3 = f"{HOST}:{ports.s3}"
     public = f"http://{HOST}:{ports.public}"
@@ -228,9 +231,9 @@ def shell_exports(environments: Environments) -> str:
 
 
 def write_curl_configuration(layout: Layout, credentials: Credentials, *, public_port: int) -> None:
-    """What `CURL_HOME` leads curl to: the development token where a command names none, and the stack's address.
+    """Write the configuration to which `CURL_HOME` leads curl: a default token, and the stack's address.
 
-    Documents and runbooks say `localhost:5000`; they hold as they are for a stack whose ports were moved.
+    Documents and runbooks say `localhost:5000`; their commands also work with a stack whose ports were moved.
     """
     lines = [f'oauth2-bearer = "{credentials.token}"']
     if public_port != StackPorts().public:
@@ -246,6 +249,6 @@ def _theirs(caller: Mapping[str, str]) -> dict[str, str]:
 
 
 def _section(name: str) -> str | None:
-    """`HOTSWAP_POSTGRES__URL` and `HOTSWAP_POSTGRES` (JSON) belong to `POSTGRES`."""
+    """Return the section: `HOTSWAP_POSTGRES__URL` and `HOTSWAP_POSTGRES` (JSON) belong to `POSTGRES`."""
     prefix, _, rest = name.partition("_")
     return rest.partition("__")[0] if prefix == "HOTSWAP" else None

@@ -53,7 +53,7 @@ class Sender:
 
 
 def receive(descriptor: int) -> Iterator[StackEvent]:
-    """Events until the supervisor closes its end."""
+    """Yield events until the supervisor closes its end."""
     with os.fdopen(descriptor, encoding="utf-8") as stream:
         for line in stream:
             fields = json.loads(line)

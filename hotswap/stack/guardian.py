@@ -53,7 +53,7 @@ def guard(options: Options, events: int) -> int:
 
 
 def _wait(supervisor: int) -> int:
-    """Bury orphans until the supervisor is among the dead."""
+    """Reap orphans until the supervisor is among the dead."""
     while True:
         pid, status = os.waitpid(-1, 0)
         if pid == supervisor:
@@ -61,7 +61,7 @@ def _wait(supervisor: int) -> int:
 
 
 def main() -> int:
-    """The detached form: `python -m hotswap.stack.guardian OPTIONS EVENTS`."""
+    """Run the detached form: `python -m hotswap.stack.guardian OPTIONS EVENTS`."""
     options, events = Options.decode(sys.argv[1]), int(sys.argv[2])
     try:
         return guard(options, events)

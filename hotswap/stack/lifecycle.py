@@ -76,7 +76,7 @@ def read_state(layout: Layout) -> State | None:
 
 
 def choose_ports(layout: Layout, port_base: int | None) -> StackPorts:
-    """The ports asked for (0: the defaults), else those of the last start, so that a second `up` finds everything."""
+    """Return the requested ports (0: the defaults), or the last start's, so that a second `up` finds everything."""
     if port_base is None:
         return at_base(last_port_base(layout))
     ports = at_base(port_base or None)
@@ -93,7 +93,7 @@ def last_port_base(layout: Layout) -> int | None:
 
 
 def is_running(layout: Layout) -> bool:
-    """Whether somebody holds the lock."""
+    """Return whether a process holds the lock."""
     try:
         with layout.lock.open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -141,7 +141,7 @@ def sweep_leftovers(layout: Layout) -> int:
 
 
 def _remove_ray_temp(layout: Layout) -> None:
-    """What Ray leaves outside of the data directory; its last logs, the replicas' too, stay with the others."""
+    """Remove what Ray leaves outside of the data directory; its last logs, the replicas' too, are kept."""
     logs = layout.ray_temp / "session_latest" / "logs"
     if logs.is_dir():
         with contextlib.suppress(OSError):
@@ -175,7 +175,7 @@ def end(layout: Layout) -> tuple[bool, int]:
 
 
 def _ask_to_stop(layout: Layout) -> None:
-    """SIGTERM to the guardian, or to the supervisor that has lost it; SIGKILL to both if they hang."""
+    """Send SIGTERM to the guardian, or to a supervisor without one; SIGKILL to both if they hang."""
     deadline = time.monotonic() + STOP_TIMEOUT_S
     asked: dict[int, int] = {}
     while is_running(layout) or any(start_ticks(pid) == started for pid, started in asked.items()):
@@ -192,7 +192,7 @@ def _ask_to_stop(layout: Layout) -> None:
 
 
 def _holders(layout: Layout) -> list[tuple[int, int]]:
-    """Who may hold the lock, the guardian first: pid and start."""
+    """Return the processes that may hold the lock, the guardian first: pid and start."""
     state = read_state(layout)
     holders = []
     if state and start_ticks(state.guardian) == state.guardian_started:

@@ -1,7 +1,7 @@
-"""Parts that a person holds down: a wish in a file, which the supervisor makes true.
+"""Parts that a person keeps down: a request in a file, which the supervisor carries out.
 
-For maintenance, and to rehearse a failure: a part that is merely killed is started again at once. Invariant: a hold
-ends with its stack; the next `up` starts everything.
+It is for maintenance, and to rehearse a failure: a part that is merely killed is started again at once. Invariant: a
+hold ends with its stack; the next `up` starts everything.
 """
 
 import json
@@ -33,7 +33,7 @@ class PartState(StrEnum):
 
 
 def wished(layout: Layout) -> dict[str, PartHold]:
-    """The parts that are to stay down."""
+    """Return the parts that are to stay down."""
     try:
         return {name: PartHold(how) for name, how in json.loads(layout.holds.read_text()).items()}
     except (OSError, ValueError, AttributeError):  # what can't be read is no wish

@@ -67,7 +67,7 @@ STOP_WAVES: tuple[tuple[str, ...], ...] = (
 
 
 def build(environments: Environments, ray: RayOptions) -> list[StackPart]:
-    """All parts, in the order in which they are shown."""
+    """Return all parts, in the order in which they are shown."""
     layout, ports, secret = environments.layout, environments.ports, environments.credentials
     server = environments.server()
     return [
@@ -160,7 +160,7 @@ def _public(environments: Environments) -> str:
 
 
 def _module(name: str, *arguments: str) -> tuple[str, ...]:
-    """`-P`: what lies in the current directory must not shadow a module."""
+    """Return a module's command; `-P` keeps files of the current directory from shadowing a module."""
     return (sys.executable, "-P", "-m", name, *arguments)
 
 

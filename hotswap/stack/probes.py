@@ -26,7 +26,7 @@ class NotReady(Exception):
 
 
 def http(port: int, path: str, *, expect: frozenset[int] = frozenset({200}), bearer: str | None = None) -> PartProbe:
-    """One GET on this machine, answered with one of the expected statuses."""
+    """Probe by one GET on this machine, answered with one of the expected statuses."""
 
     async def probe() -> None:
         headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
@@ -39,7 +39,7 @@ def http(port: int, path: str, *, expect: frozenset[int] = frozenset({200}), bea
 
 
 def valkey(port: int, password: str) -> PartProbe:
-    """PING, with our password; while it loads its file it answers with an error."""
+    """Probe by PING, with our password; while it loads its file it answers with an error."""
 
     async def probe() -> None:
         from redis.asyncio import Redis
@@ -51,7 +51,7 @@ def valkey(port: int, password: str) -> PartProbe:
 
 
 def postgres(port: int, password: str) -> PartProbe:
-    """Log in as the administrator; a server that still recovers refuses."""
+    """Probe by a log-in as the administrator; a server that still recovers refuses it."""
 
     async def probe() -> None:
         import psycopg
@@ -65,7 +65,7 @@ def postgres(port: int, password: str) -> PartProbe:
 
 
 def file(path: Path) -> PartProbe:
-    """The part has said that it is ready (`hotswap.telemetry.logs.mark_ready`)."""
+    """Probe whether the part has said that it is ready (`hotswap.telemetry.logs.mark_ready`)."""
 
     async def probe() -> None:
         if not path.exists():  # noqa: ASYNC240  one stat of a local file
@@ -75,7 +75,7 @@ def file(path: Path) -> PartProbe:
 
 
 def beats(path: Path) -> PartProbe:
-    """The part still says that it is ready: its event loop turns."""
+    """Probe whether the part still says that it is ready: its event loop turns."""
 
     async def probe() -> None:
         silent = time.time() - path.stat().st_mtime  # noqa: ASYNC240  one stat of a local file
@@ -94,7 +94,7 @@ def both(first: PartProbe, second: PartProbe) -> PartProbe:
 
 
 def listens(session: int, port: int) -> bool:
-    """Whether a process of this session is the one that listens on the port."""
+    """Return whether a process of this session listens on the port."""
     for pid in session_members(session):
         with contextlib.suppress(psutil.Error):
             for connection in psutil.Process(pid).net_connections("tcp"):

@@ -51,7 +51,7 @@ def save(path: Path, processes: Iterable[RecordedProcess]) -> None:
 
 
 def load(path: Path) -> list[RecordedProcess]:
-    """What was recorded; a record that can't be read is no record."""
+    """Return the recorded processes; a record that can't be read counts as none."""
     try:
         return [RecordedProcess(**entry) for entry in json.loads(path.read_text())]
     except (OSError, ValueError, TypeError):
@@ -82,7 +82,7 @@ def sweep(processes: Iterable[RecordedProcess], *, postgres_data: Path | None = 
 
 
 def _members(sessions: dict[int, RecordedProcess]) -> Iterator[int]:
-    """Living processes of the sessions, skipping sessions whose number was reused."""
+    """Return living processes of the sessions, without sessions whose number was reused."""
     reused = {
         session
         for session, entry in sessions.items()
@@ -96,7 +96,10 @@ def _members(sessions: dict[int, RecordedProcess]) -> Iterator[int]:
 
 
 def postgres_on(data: Path) -> Iterator[int]:
-    """PostgreSQL's processes on a data directory: its backends leave the session, but all work in that directory."""
+    """Return PostgreSQL's processes on a data directory.
+
+    Its backends leave the session, but all of them work in that directory.
+    """
     for pid in psutil.pids():
         with contextlib.suppress(OSError):
             here = Path(f"/proc/{pid}/cwd").readlink() == data

@@ -41,7 +41,7 @@ class StartProgress:
             self._print(f"{event.part:12} {event.kind:8} {took}  {event.text}", event.kind)
 
     def addresses(self, urls: Mapping[str, str]) -> None:
-        """The table at the end."""
+        """Return the table of addresses that is shown at the end."""
         for name, url in urls.items():
             self._console.print(Text(f"  {name:14} {url}"), soft_wrap=True)
         self._console.print(Text('  eval "$(hotswap env --shell)" sets what the runbooks use'), soft_wrap=True)
@@ -51,7 +51,7 @@ class StartProgress:
 
 
 def urls(ports: StackPorts) -> dict[str, str]:
-    """Where people and programs find the stack."""
+    """Return the addresses of the stack for people and programs."""
     return {
         "public": f"http://{HOST}:{ports.public}",
         "api": f"http://{HOST}:{ports.api}",

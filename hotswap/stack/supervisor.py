@@ -160,7 +160,7 @@ class Supervisor:
             await asyncio.sleep(HOLD_INTERVAL_S)
 
     async def _until_may_start(self, running: Running) -> None:
-        """Until nobody holds it down any more, and what it needs is there."""
+        """Wait until nobody holds it down any more, and the parts that it needs are there."""
         if not running.released.is_set():
             running.ready.clear()
             self._save_part(running, PartState.HELD)
@@ -170,7 +170,7 @@ class Supervisor:
             await self._running[needed].ready.wait()
 
     async def _keep(self, running: Running) -> None:
-        """One part's loop: start, wait until ready, wait until dead, clear up, again."""
+        """Keep one part running: start it, wait until it is ready, wait until it ends, clean up, and repeat."""
         part, failures, delay = running.part, 0, FIRST_DELAY_S
         await self._until_may_start(running)
         while not self._stopping.is_set():
@@ -191,7 +191,7 @@ class Supervisor:
             delay = min(max(FIRST_DELAY_S, delay * 2), LAST_DELAY_S)
 
     async def _live(self, running: Running, begun: float) -> str | None:
-        """One process of a part from start to end; None when a chore is done, else how it ended."""
+        """Run one process of a part from start to end; return how it ended, or None when a chore is done."""
         try:
             process = await self._start(running)
         except (OSError, StackError) as error:
@@ -292,7 +292,7 @@ class Supervisor:
         await self._stop_in_order(self._running.values())
 
     async def _stop_in_order(self, some: Iterable[Running]) -> None:
-        """Chores, which are in no wave, first."""
+        """Stop these in order; chores, which are in no wave, come first."""
         left = {running.part.name: running for running in some}
         waves = [[left.pop(name) for name in wave if name in left] for wave in STOP_WAVES]
         for wave in [list(left.values()), *waves]:

@@ -96,7 +96,7 @@ class MultipartUploads:
                 raise
 
     def abort(self, key: str, upload_id: str) -> None:
-        """Throw away what is there of it; one that is gone already is no error."""
+        """Throw away its uploaded parts; an upload that is gone already is no error."""
         with answering(self._settings):
             is_found(lambda: self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id))
 
@@ -117,7 +117,10 @@ class MultipartUploads:
 
 
 def sizes_of_parts(size_bytes: int, *, least: int, most_parts: int = 1000) -> Iterable[int]:
-    """How a file is cut: parts of one size, at least `least`, and the rest. S3 wants 5 MiB of all but the last."""
+    """Return the sizes of a file's parts: equal ones of at least `least`, and the rest.
+
+    S3 needs 5 MiB for all but the last.
+    """
     each = max(least, -(-size_bytes // most_parts))
     whole, rest = divmod(size_bytes, each)
     return [each] * whole + ([rest] if rest else [])

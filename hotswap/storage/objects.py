@@ -83,7 +83,10 @@ class ObjectStorage:
         return self._settings.max_artifact_bytes
 
     def size(self, uri: str) -> int:
-        """Of an object, in bytes, without reading it. Raises as `download` does, but for what is too large."""
+        """Return an object's size in bytes, without reading it.
+
+        Raises like `download`, except for one that is too large.
+        """
         bucket, key = split_uri(uri)
         with answering(self._settings), self._refusals_told(uri):
             return int(self._client.head_object(Bucket=bucket, Key=key)["ContentLength"])
@@ -95,7 +98,7 @@ class ObjectStorage:
             self._client.put_object(Bucket=bucket, Key=key, Body=file, **encryption(self._settings))
 
     def objects(self, prefix: str, *, before: datetime) -> Iterator[StoredObject]:
-        """Those of the settings' bucket below `prefix` that were written before then."""
+        """Return the objects of the settings' bucket below `prefix` that were written before then."""
         bucket = self._settings.bucket
         with answering(self._settings):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
@@ -105,16 +108,16 @@ class ObjectStorage:
                         yield StoredObject(f"s3://{bucket}/{found['Key']}", found["Size"], found["LastModified"])
 
     def remove(self, uri: str) -> None:
-        """One that is gone already is no error; where the bucket keeps versions, S3 keeps it as an older one."""
+        """Remove an object; one that is gone already is no error. A bucket with versions keeps it as an older one."""
         bucket, key = split_uri(uri)
         with answering(self._settings):
             self._client.delete_object(Bucket=bucket, Key=key)
 
     def download(self, uri: str, path: Path) -> tuple[str, int]:
-        """Stream an object into a file; its sha256 in hex and its size in bytes.
+        """Stream an object into a file, and return its sha256 in hex and its size in bytes.
 
         Raises ValidationFailed naming `artifactPath` when it isn't there or is larger than the settings allow, and
-        Unavailable when the credentials are refused: that is nobody's request's fault, and may be mended.
+        Unavailable when the credentials are refused: that is not the request's fault, and may be mended.
         """
         bucket, key = split_uri(uri)
         with answering(self._settings):
@@ -231,7 +234,7 @@ def encryption(settings: StorageSettings) -> Mapping[str, str]:
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """`s3://bucket/key` as (bucket, key). Raises ValidationFailed naming `artifactPath`."""
+    """Split `s3://bucket/key` into (bucket, key). Raises ValidationFailed naming `artifactPath`."""
     parts = urlsplit(uri)
     key = parts.path.lstrip("/")
     # Whoever sends a path with dots in place of a name may shorten it, and then asks for another object.

@@ -33,7 +33,7 @@ reason: ContextVar[str | None] = ContextVar("reason", default=None)
 
 @contextlib.contextmanager
 def traced(told: str | None) -> Iterator[None]:
-    """Under this trace id, where there is one; else under the present one."""
+    """Use this trace id inside the block, if there is one; otherwise the present one."""
     token = trace_id.set(told or trace_id.get())
     try:
         yield

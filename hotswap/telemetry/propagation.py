@@ -108,7 +108,7 @@ def _sent(headers: Headers) -> Headers:
 
 
 def _take(headers: Headers) -> None:
-    """For the task that this is called in, and whatever it starts."""
+    """Read the headers for the task that calls this, and for whatever it starts."""
     for name, (variable, decent) in CARRIED.items():
         payload = headers.get(name)
         said = payload.data.decode(errors="replace") if payload is not None else ""

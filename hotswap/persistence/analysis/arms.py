@@ -14,7 +14,7 @@ LOOK_BACK_SECONDS = 24 * 3600.0
 
 
 def of_both_arms(rows: type[InferenceRequest] | type[OutcomeRow], subject: Subject) -> ColumnElement[bool]:
-    """Since the step's weight was verified; of the stable since the day before, where it has no traffic any more."""
+    """Match records since the step's weight was verified; the stable's since the day before, if it has no traffic."""
     stable_since = subject.since - (LOOK_BACK_SECONDS if subject.weight >= TOTAL_WEIGHT else 0.0)
     return or_(
         and_(rows.application == subject.candidate, rows.requested_at >= moment(subject.since)),
@@ -23,7 +23,7 @@ def of_both_arms(rows: type[InferenceRequest] | type[OutcomeRow], subject: Subje
 
 
 def answered_by_weight() -> ColumnElement[bool]:
-    """Good answers to requests that the weight led there, but not the stable's in the candidate's place."""
+    """Match good answers to requests that the weight led there, without the stable's in the candidate's place."""
     record = InferenceRequest
     return and_(
         record.chosen_by == ChosenBy.WEIGHT,
@@ -33,5 +33,5 @@ def answered_by_weight() -> ColumnElement[bool]:
 
 
 def moment(at: float) -> datetime:
-    """Unix time, as a column has it."""
+    """Convert Unix time to a column's value."""
     return datetime.fromtimestamp(at, UTC)

@@ -88,7 +88,7 @@ class PostgresBacktests:
 
 
 def backtest_of(stored: dict[str, object]) -> BacktestReport:
-    """As `PostgresBacktests.store` wrote it."""
+    """Read a report as `PostgresBacktests.store` wrote it."""
     return msgspec.convert(stored, BacktestReport)
 
 
@@ -99,7 +99,7 @@ async def _is_asked_once(session: AsyncSession, model: str) -> bool:
 async def _keys(
     session: AsyncSession, application: str, hour: int, *, since: float, until: float, pool: int = POOL
 ) -> list[_Key]:
-    """The newest of those that were asked after `since` and not after `until`, so many `hour`s ago."""
+    """Return the keys of the newest records after `since` and not after `until`, so many `hour`s ago."""
     record = InferenceRequest
     digest = func.md5(func.concat_ws(" ", record.is_batch, record.tensors, record.features))
     size = func.length(record.features) + func.length(record.prediction)
@@ -121,7 +121,7 @@ async def _keys(
 
 
 def _that_fit(keys: list[_Key]) -> list[_Key]:
-    """In their order, as many as there is room for."""
+    """Return as many as there is room for, in their order."""
     sizes = accumulate(key.size for key in keys)
     return [key for key, size in zip(keys, sizes, strict=True) if size <= MOST_CHARACTERS]
 
@@ -159,7 +159,7 @@ async def _requests(session: AsyncSession, keys: list[_Key]) -> list[RecordedReq
 
 
 def _request(row: Row[*tuple[Any, ...]]) -> RecordedRequest | None:
-    """None where its instances and answers don't go together."""
+    """Return the request; None where its instances and answers don't go together."""
     features, answers = msgspec.json.decode(row.features), msgspec.json.decode(row.prediction)
     instances, answers = (features, answers) if row.is_batch else ([features], [answers])
     if len(instances) != len(answers):

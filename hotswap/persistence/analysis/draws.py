@@ -26,7 +26,7 @@ class Values:
 
 
 def summed(value: ColumnElement[Any], *where: Condition, entity: AnyColumn, groups: Sequence[AnyColumn]) -> Select[Any]:
-    """A query of the groups' columns, and then of what `read` takes."""
+    """Return a query of the groups' columns, and then of the columns that `read` takes."""
     each = (
         select(
             *(group.label(f"group{number}") for number, group in enumerate(groups)),
@@ -56,9 +56,9 @@ def summed(value: ColumnElement[Any], *where: Condition, entity: AnyColumn, grou
 
 
 def weighed(category: ColumnElement[Any], *where: Condition, entity: AnyColumn, arm: AnyColumn) -> Any:
-    """Columns of a row for each arm, caller and category: `arm`, `entity`, `category`, `weight`.
+    """Return the columns of a row for each arm, caller and category: `arm`, `entity`, `category`, `weight`.
 
-    A caller's values weigh 1 together, those of nobody in particular 1 each.
+    A caller's values weigh 1 together, and each value without a caller weighs 1.
     """
     each = (
         select(arm.label("arm"), entity.label("entity"), category.label("category"), func.count().label("number"))
@@ -73,7 +73,7 @@ def weighed(category: ColumnElement[Any], *where: Condition, entity: AnyColumn, 
 
 
 def read(number: Any, total: Any, squares: Any, callers: Any, *draws: Any) -> Values:
-    """The columns of `summed` after its groups."""
+    """Read the columns of `summed` after its groups."""
     of_all = Moments(int(number), float(total or 0.0), float(squares or 0.0))
     if not callers:
         return Values(of_all, None)
@@ -82,7 +82,7 @@ def read(number: Any, total: Any, squares: Any, callers: Any, *draws: Any) -> Va
 
 
 def reading(at: float, candidate: Values | None, stable: Values | None) -> Reading:
-    """What is said of two arms; of draws something only where either has callers."""
+    """Return the reading of two arms; it has draws only where either has callers."""
     mine, theirs = (each or Values(Moments(), None) for each in (candidate, stable))
     if mine.draws is None and theirs.draws is None:
         return Reading(at, candidate=mine.all, stable=theirs.all)

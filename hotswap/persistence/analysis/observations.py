@@ -65,9 +65,9 @@ class PostgresObservations:
             return await _looks(session, deployment_id, step, begun_at, after=after, limit=limit)
 
     async def bakes(self, deployment_id: str) -> list[BakeRecord]:
-        """Every analysis of a deployment with all that it saw, in the order they were begun.
+        """Return every analysis of a deployment with all its observations, in the order in which they were begun.
 
-        Looks are read a few at a time, so that others of the process don't wait for the tens of thousands of a day.
+        Observations are read a few at a time, so that the process needn't wait for the tens of thousands of a day.
         """
         async with self._sessions() as session:
             results = await session.scalars(

@@ -46,5 +46,5 @@ class PostgresPredictions:
 
 
 def number_of(text: InstrumentedAttribute[str | None]) -> ColumnElement[Any]:
-    """The prediction where it is a number, else null."""
+    """Return the prediction if it is a number, otherwise null."""
     return case((text.regexp_match(_NUMBER), text.cast(Double)), else_=None)

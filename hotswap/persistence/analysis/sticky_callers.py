@@ -1,8 +1,8 @@
 """Callers that keep their arm, counted from the records; implements `hotswap.ports.StickyCallers`.
 
-Counted is what the weight chose. Whom the stable answered in the failed candidate's place is the candidate's caller,
-and saw it fail. What the candidate refused is its doing unless the stable, asked in its place, refused it as well: then
-it was the client's mistake.
+Only requests that the weight led to an arm are counted. A caller that the stable answered in the failed candidate's
+place is the candidate's caller, and has met its failure. A refusal counts against the candidate unless the stable,
+asked in its place, refused the request as well: then it was the client's mistake.
 """
 
 import math
@@ -100,7 +100,7 @@ class PostgresStickyCallers:
 
 
 def _latency(subject: Subject) -> Select[Any]:
-    """How much weight lies in each bucket: a caller's good answers weigh 1 together, those of nobody 1 each."""
+    """Return the weight in each bucket: a caller's good answers weigh 1 together, and each one without a caller 1."""
     record = InferenceRequest
     weighed = draws.weighed(
         _place(),
@@ -114,10 +114,10 @@ def _latency(subject: Subject) -> Select[Any]:
 
 
 def _relative_latency(subject: Subject) -> Select[Any]:
-    """The same of callers alone, in buckets away from each caller's own median at the stable before this step.
+    """Return the same for callers alone, in buckets away from each caller's own median at the stable before this step.
 
-    A caller of whom nothing is on record has the middle of the others' medians. Only the newest records are looked at,
-    however many there are: the callers who matter are few, and ask often.
+    A caller without records has the median of the others' medians. Only the newest records are read, however many there
+    are: the callers that matter are few, and ask often.
     """
     record = InferenceRequest
     newest = (
@@ -157,6 +157,6 @@ def _relative_latency(subject: Subject) -> Select[Any]:
 
 
 def _place() -> ColumnElement[Any]:
-    """The bucket of a record's latency."""
+    """Return the bucket of a record's latency."""
     octaves = func.ln(func.greatest(InferenceRequest.latency_ms * 1000, 1.0)) / math.log(2)
     return func.ceil(octaves * BUCKETS_PER_OCTAVE).cast(BigInteger)

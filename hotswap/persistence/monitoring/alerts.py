@@ -83,7 +83,7 @@ class PostgresAlerts:
     async def page(
         self, *, model: str | None, environment: Environment | None, is_open: bool | None, window: Window = FIRST
     ) -> Listing[Alert]:
-        """Newest first."""
+        """Return a page of alerts, newest first."""
         wanted = _ALERTS.order_by(None)
         if model is not None:
             wanted = wanted.where(names(model))

@@ -60,7 +60,7 @@ class PostgresDriftRecords:
         return Sampled(candidate, training, past), Sampled(stable, training, past)
 
     async def of_active(self, model: str, environment: Environment, *, since: datetime) -> ActiveRecords:
-        """Raises ModelNotFound, and Conflict where nothing is active."""
+        """Return the report on the active version. Raises ModelNotFound, and Conflict where nothing is active."""
         async with self._sessions() as session:
             found = (await session.execute(_active(model, environment))).first()
             if found is None:
@@ -100,7 +100,7 @@ class PostgresDriftRecords:
         return ReportRow(report, active.model, active.version)
 
     async def last(self, model: str, environment: Environment) -> ReportRow | None:
-        """Raises ModelNotFound; None where nobody has looked yet."""
+        """Return the last report; None where there is none yet. Raises ModelNotFound."""
         newest = (
             select(DriftReport, Model.name, ModelVersion.version)
             .join(Model, Model.model_id == DriftReport.model_id)
@@ -134,7 +134,7 @@ async def _features(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> list[str]:
-    """The instances of the newest records, as JSON lists."""
+    """Return the instances of the newest records, as JSON lists."""
     wanted = select(InferenceRequest.features, InferenceRequest.is_batch).where(
         InferenceRequest.model_name == subject.model,
         InferenceRequest.environment == subject.environment,

@@ -24,7 +24,7 @@ AUDIT_BY = (AuditEvent.id,)
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """What is looked for; None is whatever there is. `since` is included, `until` is not."""
+    """A filter of events; None matches everything. `since` is included, `until` is not."""
 
     target: str | None = None
     target_type: str | None = None
@@ -40,7 +40,7 @@ class PostgresAudit:
         self._sessions = sessions
 
     async def events(self, wanted: AuditFilter, window: Window = FIRST) -> Listing[AuditEvent]:
-        """Newest first; nobody counts them all, which would take long."""
+        """Return the events, newest first; they are not counted, which would take long."""
         found = narrowed(
             select(AuditEvent),
             (AuditEvent.target_id, wanted.target),
@@ -58,7 +58,7 @@ class PostgresAudit:
         return Listing(tuple(row[0] for row in rows.items), rows.total, rows.next)
 
     async def vouch(self, deployment_id: str, *, by: str, verb: str, reason: str | None) -> str:
-        """Put on record that somebody whose name was checked is about to say this; the key to find it by."""
+        """Record that somebody with a proven name is about to give this command, and return the key of the record."""
         event = about_deployment(deployment_id, actor=by, action=AuditActions.SAYS.of(verb), reason=reason)
         event.event_key = f"{deployment_id}/{uuid.uuid4()}"
         async with self._sessions.begin() as session:
@@ -75,7 +75,7 @@ def _about(
     reason: str | None = None,
     **change: dict[str, Any] | None,
 ) -> AuditEvent:
-    """`change` has what it was `before` and is `after`, each as far as there is one.
+    """Make an event; `change` has the values `before` and `after`, each if there is one.
 
     `reason` is stored in the column `why`. It defaults to the reason in the header of the request that is served.
     """

@@ -35,9 +35,10 @@ class PostgresChanges:
 
     @asynccontextmanager
     async def alone(self, what: str) -> AsyncIterator[None]:
-        """Until the end of the block nobody else is within one of the same name.
+        """Hold the name exclusively until the end of the block.
 
-        Whoever waits in this process for another holder holds no connection meanwhile: those are for whoever works.
+        A caller that waits in this process for another holder uses no connection meanwhile: those are for callers that
+        work.
         """
         lock = self._here.setdefault(what, asyncio.Lock())
         async with lock, self._room, self._sessions.begin() as session:

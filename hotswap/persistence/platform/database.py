@@ -15,10 +15,10 @@ Sessions = async_sessionmaker[AsyncSession]
 
 
 def create_engine(settings: PostgresSettings) -> AsyncEngine:
-    """Connections are checked before use, so a database that restarted costs no request an error.
+    """Create the engine. Connections are checked before use, so a database that restarted costs no request an error.
 
-    What a killed client had asked for, and what a frozen one has locked, is given up within seconds: both would hold
-    the rows of all deployments.
+    A query of a killed client, and a lock of a frozen one, end within seconds: both would hold the rows of all
+    deployments.
     """
     return create_async_engine(
         settings.url.get_secret_value(),

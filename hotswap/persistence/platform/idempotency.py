@@ -43,7 +43,10 @@ class PostgresIdempotencyKeys:
         self._sessions = sessions
 
     async def claim(self, caller: str, key: str, fingerprint: str) -> KeyClaim | StoredAnswer:
-        """Raises KeyReused when the key stands for another request, and KeyInUse while the first one is acted on."""
+        """Claim a key.
+
+        Raises KeyReused when the key stands for another request, and KeyInUse while the first one is being handled.
+        """
         row = IdempotencyKey
         of_caller = (row.caller == caller, row.key == key)
         ours = insert(row).values(caller=caller, key=key, fingerprint=fingerprint)
@@ -80,7 +83,7 @@ class PostgresIdempotencyKeys:
             )
 
     async def forget(self, claim: KeyClaim) -> None:
-        """Nothing was done: the key is free, for any request."""
+        """Free the key for any request, since nothing was done."""
         async with self._sessions.begin() as session:
             await session.execute(
                 delete(IdempotencyKey).where(
@@ -89,7 +92,7 @@ class PostgresIdempotencyKeys:
             )
 
     async def let_go(self, claim: KeyClaim) -> None:
-        """It failed half-way, perhaps: the same request may claim the key at once, and goes on with its number."""
+        """Let the same request claim the key at once, with its number, since it may have failed half-way."""
         async with self._sessions.begin() as session:
             await session.execute(
                 update(IdempotencyKey)

@@ -19,7 +19,7 @@ Columns = TypeVarTuple("Columns")
 
 
 def narrowed(wanted: Select[*Columns], *filters: tuple[InstrumentedAttribute[Any], Any]) -> Select[*Columns]:
-    """Those whose columns have these values; None is whatever there is."""
+    """Keep the rows whose columns have these values; None matches everything."""
     for column, value in filters:
         if value is not None:
             wanted = wanted.where(column == value)
@@ -34,7 +34,7 @@ async def page(
     *,
     is_counted: bool = True,
 ) -> Listing[Row[*tuple[Any, ...]]]:
-    """Those rows of `wanted` in falling `order`, whose columns together are unique; they stand at the rows' ends.
+    """Return a page of `wanted` in falling `order`, whose columns together are unique and stand at the rows' ends.
 
     Where it isn't counted the total is 0.
     """
@@ -56,7 +56,7 @@ async def page(
 
 
 def part(rows: Sequence[Item], key: Callable[[Item], PageKey], window: Window, *, falling: bool) -> Listing[Item]:
-    """The same of rows that are all here, and in that order."""
+    """Return a page of rows that are all in memory, and in that order."""
     comes_later = lt if falling else gt
     left = [row for row in rows if window.after is None or comes_later(key(row), window.after)]
     shown = tuple(left[window.offset : window.offset + window.limit])

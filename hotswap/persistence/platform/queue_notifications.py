@@ -1,7 +1,7 @@
-"""What wakes those who wait for a turn or a slot: PostgreSQL's NOTIFY. Implements `hotswap.ports.QueueNotifications`.
+"""PostgreSQL's NOTIFY, which wakes all that wait for a turn or a slot; implements `hotswap.ports.QueueNotifications`.
 
-It says only that something has changed, never what: who hears it looks for himself. So a ring that is heard twice costs
-a look, and one that is lost (a connection that broke unseen) costs the seconds until the next look is due anyway.
+A notification says only that something has changed, never what: the listener reads the rows. So a notification that
+arrives twice costs one poll, and one that is lost (on a broken connection) costs the seconds until the next poll.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 async def notify_queue(session: AsyncSession) -> None:
-    """Heard when the transaction commits, and not at all when it doesn't."""
+    """Notify when the transaction commits; a transaction that is rolled back notifies nobody."""
     await session.execute(select(func.pg_notify(CHANNEL, "")))
 
 
@@ -31,7 +31,7 @@ class PostgresQueueNotifications:
 
     @asynccontextmanager
     async def listening(self, heard: Callable[[], None]) -> AsyncIterator[None]:
-        """Inside the block `heard` is called at each ring, and whenever rings may have been missed."""
+        """Call `heard` inside the block at each notification, and whenever notifications may have been lost."""
         listener = asyncio.create_task(self._listen(heard))
         try:
             yield

@@ -62,7 +62,7 @@ class PostgresServiceTokens:
     async def add(
         self, name: str, grants: frozenset[Grant], *, expires_in: timedelta, reason: str | None, by: str
     ) -> Issued:
-        """Raises Conflict where another in use has this name."""
+        """Add a token. Raises Conflict where another one in use has this name."""
         token_id = new_id()
         secret = mint(token_id)
         row = ServiceTokenRow(
@@ -89,7 +89,7 @@ class PostgresServiceTokens:
         return Issued(made, secret)
 
     async def all(self, *, with_ended: bool) -> list[StoredServiceToken]:
-        """Newest first; without those that are revoked or expired unless they are wanted."""
+        """Return the tokens, newest first; revoked or expired ones only `with_ended`."""
         wanted = select(ServiceTokenRow).order_by(ServiceTokenRow.created_at.desc(), ServiceTokenRow.token_id.desc())
         if not with_ended:
             wanted = wanted.where(ServiceTokenRow.revoked_at.is_(None), ServiceTokenRow.expires_at > func.now())
@@ -97,7 +97,7 @@ class PostgresServiceTokens:
             return [_token(row) for row in await session.scalars(wanted)]
 
     async def rotate(self, token: str, *, overlap: timedelta, reason: str | None, by: str, may: May) -> Issued:
-        """Another secret for it; the present one counts as long as `overlap` says. Raises NotFound and Conflict."""
+        """Give it another secret; the present one is valid for `overlap` more. Raises NotFound and Conflict."""
         async with self._sessions.begin() as session:
             row = await _locked(session, token, may)
             now = await _now(session)
@@ -116,7 +116,7 @@ class PostgresServiceTokens:
             return Issued(_token(row), secret)
 
     async def shown_to(self, subject: str) -> frozenset[str]:
-        """Who was ever shown a secret by which this program calls; of programs among them, to whom theirs was."""
+        """Return who was ever shown a secret of this program; for programs among them, also who was shown theirs."""
         found: set[str] = set()
         programs = {subject}
         async with self._sessions() as session:
@@ -128,7 +128,7 @@ class PostgresServiceTokens:
         return frozenset(found)
 
     async def revoke(self, token: str, *, reason: str | None, by: str, may: May) -> StoredServiceToken:
-        """No exchange from now on; again changes nothing. Raises NotFound."""
+        """Revoke a token: from now on nobody can exchange it. Doing it again changes nothing. Raises NotFound."""
         async with self._sessions.begin() as session:
             row = await _locked(session, token, may)
             if row.revoked_at is None:
@@ -147,7 +147,10 @@ class PostgresServiceTokens:
             return _token(row)
 
     async def of(self, shown: Presented) -> StoredServiceToken:
-        """Whose it is, if it counts now. Raises Unauthorized. Nothing is locked: programs may ask at the same time."""
+        """Return the token of a secret that is valid now. Raises Unauthorized.
+
+        Nothing is locked, since programs may ask at the same time.
+        """
         async with self._sessions() as session:
             row = await session.get(ServiceTokenRow, shown.token_id)
             if row is None or not _counts(row, shown, await _now(session)):
@@ -155,7 +158,7 @@ class PostgresServiceTokens:
             return _token(row)
 
     async def note_use(self, token: StoredServiceToken) -> None:
-        """That it is exchanged, unless that was noted within the last minute: the audit log keeps every entry."""
+        """Record that it is exchanged, at most once a minute: the audit log keeps every entry."""
         is_due = or_(ServiceTokenRow.last_used_at.is_(None), ServiceTokenRow.last_used_at < func.now() - NOTED_EVERY)
         noting = update(ServiceTokenRow).where(ServiceTokenRow.token_id == token.token_id, is_due)
         async with self._sessions.begin() as session:
@@ -165,7 +168,7 @@ class PostgresServiceTokens:
 
 
 def _makers(names: Sequence[str]) -> CompoundSelect[str]:
-    """Who made tokens of these names or gave them new secrets, by the rows and by the audit log."""
+    """Return who made tokens of these names or gave them new secrets, by the rows and by the audit log."""
     named = ServiceTokenRow.name.in_(names)
     made = select(ServiceTokenRow.created_by).where(named)
     told = select(AuditEvent.actor).join(ServiceTokenRow, ServiceTokenRow.token_id == AuditEvent.target_id)
@@ -185,7 +188,7 @@ async def _now(session: AsyncSession) -> datetime:
 
 
 async def _locked(session: AsyncSession, token: str, may: May) -> ServiceTokenRow:
-    """By its id, or by its name while it is in use."""
+    """Lock a token by its id, or by its name while it is in use."""
     row: ServiceTokenRow | None = await session.scalar(select(ServiceTokenRow).where(_named(token)).with_for_update())
     if row is None:
         raise NotFound(f"there is no token {token}; `hotswap tokens list` shows those there are")

@@ -81,9 +81,9 @@ class PostgresAsyncInference:
         self._sessions = sessions
 
     async def accept(self, new: NewInference, limits: Limits) -> AsyncInference:
-        """The request as it stands: the same one sent again is the first one.
+        """Accept a request and return its state; the same request sent again is the first one.
 
-        Raises Conflict where another has its id, RateLimited and Unavailable where too many wait.
+        Raises Conflict where another request has its id, RateLimited and Unavailable where too many wait.
         """
         async with self._sessions.begin() as session:
             if (known := await session.get(AsyncInference, new.request_id)) is None:
@@ -111,9 +111,9 @@ class PostgresAsyncInference:
         return known
 
     async def find(self, request_id: str, *, of: str | None) -> AsyncInference:
-        """As it stands now, also where nobody has noted yet that its time is over. `of` is whose it has to be.
+        """Return the request's state now, also if its time is over and nothing has noted that yet.
 
-        Raises InferenceNotFound.
+        `of` is the caller that it must belong to. Raises InferenceNotFound.
         """
         async with self._sessions() as session:
             found = await session.get(AsyncInference, request_id)
@@ -126,7 +126,7 @@ class PostgresAsyncInference:
         return found
 
     async def take(self, limit: int) -> list[Taken]:
-        """Some that are due, longest waiting first, for a lease."""
+        """Take some requests that are due for a lease, the longest waiting first."""
         row = AsyncInference
         due = (
             select(row.request_id)
@@ -150,11 +150,11 @@ class PostgresAsyncInference:
         await self._change(AsyncInference.request_id.in_(request_ids), due_at=Now + LEASE)
 
     async def give_back(self, request_id: str, wait: timedelta) -> None:
-        """To be asked again."""
+        """Give a request back, to be asked again after `wait`."""
         await self._change(AsyncInference.request_id == request_id, status=InferenceStatus.PENDING, due_at=Now + wait)
 
     async def finish(self, request_id: str, status: InferenceStatus, answer: str) -> None:
-        """Nothing is changed where it has an end already, or comes too late."""
+        """Store the end of a request; nothing is changed if it has ended already, or the end comes too late."""
         row = AsyncInference
         await self._end((row.request_id == request_id) & (row.deadline_at > Now), status, answer)
 
@@ -163,10 +163,10 @@ class PostgresAsyncInference:
         await self._end(AsyncInference.deadline_at <= Now, InferenceStatus.TIMEOUT, None)
 
     async def recorded(self, taken: Taken) -> str | None:
-        """The answer that a replica gave already, from its record; None where there is none (yet).
+        """Return the answer that a replica already gave, from its record; None where there is none (yet).
 
-        It is the record of this very question: ids are the callers' own, and another's may be the same. What a batch's
-        record doesn't keep is how sure each of its predictions was.
+        It must be the record of this very request: callers choose the ids, and two may choose the same. A batch's
+        record doesn't keep the confidence of each prediction.
         """
         since = taken.accepted_at - _CLOCKS
         if (question := _question(taken)) is None:
@@ -195,7 +195,7 @@ class PostgresAsyncInference:
         await self._change(which, status=status, answer=answer, body=None, due_at=None, completed_at=Now)
 
     async def _change(self, which: ColumnElement[bool], **values: Any) -> None:
-        """Of those that have no end yet."""
+        """Return an update of those that have not ended."""
         async with self._sessions.begin() as session:
             await session.execute(
                 update(AsyncInference).where(which, AsyncInference.due_at.is_not(None)).values(**values),
@@ -204,7 +204,7 @@ class PostgresAsyncInference:
 
 
 def _question(taken: Taken) -> dict[str, Any] | None:
-    """What its record says of a request; None where nothing would tell it from another's."""
+    """Return the part of its record that identifies a request; None where nothing does."""
     try:
         body = msgspec.json.decode(taken.body)
     except msgspec.DecodeError:

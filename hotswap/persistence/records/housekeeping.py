@@ -34,7 +34,7 @@ class Housekeeper:
         self._retention = retention
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_sampling())
             group.create_task(self._keep_letting_go())

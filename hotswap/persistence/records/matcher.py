@@ -57,7 +57,7 @@ class Matcher:
         self._sessions = sessions
 
     async def run(self) -> None:
-        """Until cancelled; a database that is away is waited for."""
+        """Run until cancelled; while the database is away, wait for it."""
         retrying = AsyncRetrying(
             retry=retry_if_exception_type((SQLAlchemyError, OSError)),
             wait=wait_exponential_jitter(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS, jitter=1),
@@ -132,7 +132,7 @@ async def _count(session: AsyncSession, due: list[OutcomeRow], found: dict[str, 
 
 
 async def _locked(session: AsyncSession, keys: Iterable[OutcomeKey]) -> list[OutcomeRollup]:
-    """In one order, as they were inserted: two matchers never wait for each other."""
+    """Lock the rows in the order of their insertion, so that two matchers never wait for each other."""
     identity = (OutcomeRollup.application, OutcomeRollup.width_seconds, OutcomeRollup.at)
     found = await session.scalars(
         select(OutcomeRollup).where(tuple_(*identity).in_(sorted(keys))).order_by(*identity).with_for_update()

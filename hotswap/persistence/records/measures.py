@@ -78,9 +78,9 @@ class PostgresMeasures:
     async def window(
         self, model: str, environment: Environment, *, version: str | None, span: timedelta, now: datetime
     ) -> MeasureWindow:
-        """Of a model by its name, or one version of it, without what only a shadow answered.
+        """Return the figures of a model by its name, or of one version, without answers that only a shadow gave.
 
-        It begins at a whole minute or hour where nothing finer is kept any more.
+        The window begins at a whole minute or hour where nothing finer is kept any more.
         """
         end = int(now.timestamp()) + 1
         begin = self._kept_since(int((now - span).timestamp()), now=int(now.timestamp()))

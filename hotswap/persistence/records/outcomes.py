@@ -89,7 +89,7 @@ class PostgresOutcomes:
 
 
 async def _check_teams(session: AsyncSession, requests: Sequence[str], teams: Collection[str]) -> None:
-    """Of the records that are there. Raises Forbidden."""
+    """Check the teams of the records that exist. Raises Forbidden."""
     first = (
         select(InferenceRequest.request_id, InferenceRequest.model_name)
         .where(InferenceRequest.request_id.in_(requests), *_ANSWERED)
@@ -103,7 +103,7 @@ async def _check_teams(session: AsyncSession, requests: Sequence[str], teams: Co
 
 
 async def _check_reporters(session: AsyncSession, last: Mapping[str, Reported], by: str) -> None:
-    """After the rows were locked by the writing of what may be written. Raises Forbidden."""
+    """Check who reported, once the rows are locked by the writing of what may be written. Raises Forbidden."""
     others = select(OutcomeRow.request_id, OutcomeRow.outcome).where(
         OutcomeRow.request_id.in_(last), OutcomeRow.reported_by != by
     )

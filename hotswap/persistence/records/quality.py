@@ -27,9 +27,9 @@ async def quality(
     version: str | None = None,
     environment: str | None = None,
 ) -> Quality:
-    """Of the predictions answered from `since` until before `until` whose outcome is known by now.
+    """Return the quality of predictions from `since` until before `until` whose outcome is known by now.
 
-    Narrowed down by whatever is given; `model` is a name. Also of requests whose version was chosen by name.
+    The other arguments narrow it down; `model` is a name. Requests that chose their version themselves count too.
     """
     wanted = {"application": application, "model": model, "version": version, "environment": environment}
     parts = pieces(math.floor(since.timestamp()), math.ceil(until.timestamp()))
@@ -51,7 +51,7 @@ async def quality(
 
 
 def begin_of(at: datetime, width: int) -> datetime:
-    """Of the bucket that holds this time."""
+    """Return the beginning of the bucket that holds this time."""
     return _moment(math.floor(at.timestamp()) // width * width)
 
 

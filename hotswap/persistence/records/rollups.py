@@ -75,7 +75,7 @@ class Piece(NamedTuple):
 
 
 def pieces(begin: int, end: int, widths: tuple[int, ...] = WIDTHS) -> list[Piece]:
-    """The fewest roll-ups that are this time exactly: hours inside of it, minutes and seconds at its ends."""
+    """Return the fewest roll-ups that are exactly this time: hours inside of it, minutes and seconds at its ends."""
     if begin >= end:
         return []
     width, *finer = widths

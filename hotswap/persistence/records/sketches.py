@@ -19,14 +19,14 @@ _mapping = LogarithmicMapping(RELATIVE_ERROR)
 
 
 def bin_of(value: float) -> str | None:
-    """The bin that counts it; None for what is no length of time."""
+    """Return the bin that counts it; None for a value that is no duration."""
     if not math.isfinite(value) or value < 0:
         return None
     return str(_mapping.key(value)) if value > _mapping.min_possible else ZERO
 
 
 def quantiles(bins: Mapping[str, int], *wanted: float) -> list[float | None]:
-    """Each of these quantiles (0 to 1); None where nothing was counted."""
+    """Return each of these quantiles (0 to 1); None where nothing was counted."""
     sketch = DDSketch(RELATIVE_ERROR)
     for name, count in bins.items():
         sketch.add(0.0 if name == ZERO else _mapping.value(int(name)), weight=count)

@@ -28,9 +28,9 @@ class PostgresCuration:
         self._sessions = sessions
 
     async def change(self, model: str, changes: Mapping[str, Any], *, by: str) -> None:
-        """Of the columns of a model those that are named, whatever else they are. Raises ModelNotFound.
+        """Change the named columns of a model. Raises ModelNotFound.
 
-        Its team is a part of its routes, so another one makes another plan, for the caller to publish.
+        Its team is a part of its routes, so another team makes another plan, which the caller publishes.
         """
         async with self._sessions.begin() as session:
             if "team" in changes:
@@ -94,7 +94,10 @@ class PostgresCuration:
             )
 
     async def deprecate(self, model: str, version: str, *, reason: str, by: str) -> None:
-        """No new deployment of it from now on. Again changes the reason. Raises ModelNotFound, VersionNotFound."""
+        """Allow no new deployment of a version; doing it again changes the reason.
+
+        Raises ModelNotFound and VersionNotFound.
+        """
         async with self._sessions.begin() as session:
             row = await _version(session, model, version)
             before = {"deprecation": row.deprecation}
@@ -113,7 +116,7 @@ class PostgresCuration:
             )
 
     async def restore_version(self, model: str, version: str, *, reason: str | None, by: str) -> None:
-        """It can be deployed again. Raises ModelNotFound, VersionNotFound, and Conflict for one in use."""
+        """Allow deployments of a version again. Raises ModelNotFound, VersionNotFound, and Conflict for one in use."""
         async with self._sessions.begin() as session:
             row = await _version(session, model, version)
             if not row.is_deprecated:
@@ -135,7 +138,10 @@ class PostgresCuration:
             )
 
     async def archive(self, model: str, *, reason: str | None, by: str) -> None:
-        """Out of the lists, and nothing new of it. Raises ModelNotFound, and Conflict while it is in use."""
+        """Archive a model: it leaves the lists, and accepts nothing new.
+
+        Raises ModelNotFound, and Conflict while it is in use.
+        """
         async with self._sessions.begin() as session:
             row = await _model(session, model)
             if row.is_archived:
@@ -154,7 +160,7 @@ class PostgresCuration:
             )
 
     async def restore_model(self, model: str, *, reason: str | None, by: str) -> None:
-        """Raises ModelNotFound, and Conflict for one that is not archived."""
+        """Restore an archived model. Raises ModelNotFound, and Conflict for one that is not archived."""
         async with self._sessions.begin() as session:
             row = await _model(session, model)
             if not row.is_archived:
@@ -182,7 +188,7 @@ def _moved(
 
 
 async def _bearer(session: AsyncSession, model_id: str, alias: str) -> ModelVersion | None:
-    """The version that has this alias."""
+    """Return the version that has this alias."""
     found: ModelVersion | None = await session.scalar(
         select(ModelVersion)
         .join(VersionAlias, VersionAlias.version_id == ModelVersion.version_id)
@@ -212,7 +218,7 @@ async def _model(session: AsyncSession, model: str) -> Model:
 
 
 async def _version(session: AsyncSession, model: str, version: str) -> ModelVersion:
-    """By its number, its id or an alias, as `Queries.version` has it."""
+    """Return a version by its number, its id or an alias, like `Queries.version`."""
     owner = await _model(session, model)
     called = select(VersionAlias.version_id).where(
         VersionAlias.model_id == owner.model_id, VersionAlias.alias == version

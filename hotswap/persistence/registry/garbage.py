@@ -35,7 +35,7 @@ class PostgresGarbage:
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        """Raises Conflict where another is within already, in whatever process."""
+        """Collect garbage alone. Raises Conflict where another process is inside already."""
         async with self._sessions.begin() as session:
             await session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{LONGEST}'"))
             if not await advisory.try_to_take(session, AdvisoryLock.COLLECTING):
@@ -43,12 +43,12 @@ class PostgresGarbage:
             yield
 
     async def unreferenced(self, artifact_paths: Collection[str]) -> set[str]:
-        """Those that no version refers to."""
+        """Return the paths that no version refers to."""
         async with self._sessions() as session:
             return await _unreferenced(session, artifact_paths)
 
     async def condemn(self, artifact_paths: Collection[str], *, by: str) -> set[str]:
-        """Those of at most 1,000 that may be removed now: from here on nothing can refer to them."""
+        """Return those of at most 1,000 paths that may be removed now: from here on nothing can refer to them."""
         async with self._sessions.begin() as session:
             await advisory.take(session, AdvisoryLock.ARTIFACTS)
             left = await _unreferenced(session, artifact_paths)
@@ -65,7 +65,7 @@ class PostgresGarbage:
         return left
 
     async def forget_upload(self, artifact_path: str, *, by: str) -> None:
-        """Of an upload that S3 has thrown away."""
+        """Delete the row of an upload that S3 has thrown away."""
         async with self._sessions.begin() as session:
             await session.execute(delete(UploadRow).where(UploadRow.artifact_path == artifact_path))
             session.add(
@@ -74,7 +74,7 @@ class PostgresGarbage:
 
 
 async def guard(session: AsyncSession, artifact_path: str) -> None:
-    """For a transaction that refers to an artifact. Raises Conflict for one that went lately."""
+    """Guard a transaction that refers to an artifact. Raises Conflict for one that was removed lately."""
     await advisory.take_shared(session, AdvisoryLock.ARTIFACTS)
     bucket, key = split_uri(artifact_path)
     gone = await session.scalar(
@@ -90,7 +90,7 @@ async def guard(session: AsyncSession, artifact_path: str) -> None:
 
 
 async def _unreferenced(session: AsyncSession, artifact_paths: Collection[str]) -> set[str]:
-    """Paths are compared as S3 knows them: a version's may be spelled with more slashes after the bucket."""
+    """Return the paths without a version, compared as S3 knows them: a path may have more slashes after the bucket."""
     plain = func.regexp_replace(ModelVersion.artifact_path, "^s3://([^/]+)/+", r"s3://\1/", "i")
     known = await session.scalars(select(plain).where(plain.in_(artifact_paths)).distinct())
     return set(artifact_paths) - set(known)

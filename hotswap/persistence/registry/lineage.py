@@ -44,7 +44,7 @@ class PostgresLineage:
         self._sessions = sessions
 
     async def of(self, version_id: str) -> Lineage:
-        """Empty for a version that nobody said anything of."""
+        """Return the lineage of a version; it is empty if nobody recorded any."""
         async with self._sessions() as session:
             up = await _reach(session, version_id, VersionParent.version_id, VersionParent.parent_id)
             down = await _reach(session, version_id, VersionParent.parent_id, VersionParent.version_id)
@@ -54,7 +54,7 @@ class PostgresLineage:
 async def _reach(
     session: AsyncSession, start: str, here: InstrumentedAttribute[str], there: InstrumentedAttribute[str]
 ) -> dict[str, int]:
-    """How far each is that can be reached, one generation at a time; of a version that two ways lead to the shorter."""
+    """Return how far each reachable version is, one generation at a time; of two ways the shorter one counts."""
     found: dict[str, int] = {}
     generation, distance = [start], 0
     while generation and len(found) < MAX_RELATIVES:

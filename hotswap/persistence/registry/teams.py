@@ -13,7 +13,7 @@ class PostgresTeams:
         self._sessions = sessions
 
     async def of(self, *, model: str | None = None, deployment_id: str | None = None) -> str | None:
-        """The team of a model, by its id or name, or of a deployment's model; None where it has none.
+        """Return the team of a model, by its id or name, or of a deployment's model; None where it has none.
 
         Raises ModelNotFound and DeploymentNotFound.
         """

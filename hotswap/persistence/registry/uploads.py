@@ -32,7 +32,7 @@ class PostgresUploads:
         self._sessions = sessions
 
     async def claim(self, wanted: UploadRequest, *, artifact_path: str) -> UploadRow:
-        """The upload of this content, made where it is new; `artifact_path` is then its place."""
+        """Return the upload of this content; a new one is created with `artifact_path` as its place."""
         values = {
             "upload_id": f"upl-{secrets.token_hex(6)}",
             "model": wanted.model,
@@ -69,7 +69,7 @@ class PostgresUploads:
         return found
 
     async def one(self, upload_id: str, *, model: str, by: str) -> UploadRow:
-        """Raises NotFound, also for another's."""
+        """Return an upload. Raises NotFound, also for another caller's upload."""
         async with self._sessions() as session:
             row = await session.get(UploadRow, upload_id)
         if row is None or row.model != model or row.begun_by != by:
@@ -77,7 +77,7 @@ class PostgresUploads:
         return row
 
     async def complete(self, row: UploadRow) -> UploadRow:
-        """Its object is there. Again is no error."""
+        """Note that its object is there. Doing it again is no error."""
         async with self._sessions.begin() as session:
             done: UploadRow | None = await session.scalar(
                 update(UploadRow)

@@ -98,7 +98,7 @@ class PostgresValidations:
 
 
 def report_of(stored: dict[str, object]) -> ValidationReport:
-    """As `PostgresRegistry.store_validation` wrote it."""
+    """Read a report as `PostgresRegistry.store_validation` wrote it."""
     return msgspec.convert(stored, ValidationReport)
 
 

@@ -118,7 +118,7 @@ def version_ref(model: Model, version: ModelVersion) -> VersionRef:
 
 
 async def _model_named(session: AsyncSession, registration: Registration) -> Model:
-    """The model, made if its name is new; its row is locked, so two first versions at once make one model."""
+    """Return the model, created if its name is new; its row is locked, so two first versions at once make one model."""
     values: dict[str, Any] = {
         "model_id": f"model-{secrets.token_hex(6)}",
         "name": registration.name,
@@ -140,10 +140,10 @@ async def _model_named(session: AsyncSession, registration: Registration) -> Mod
 
 
 def _check_team(model: Model, registration: Registration) -> None:
-    """Raises Conflict where the model isn't that of the team in which its caller was let through.
+    """Raise Conflict where the model isn't of the team in which its caller was admitted.
 
-    Looked at again under the row's lock: another team's first version may have made the model since, or an engineer may
-    have given it away.
+    It is checked again under the row's lock: another team's first version may have created the model since, or an
+    engineer may have given it to another team.
     """
     if registration.held_to not in {None, model.team}:
         now = f"the model of team {model.team}" if model.team is not None else "a model of no team"

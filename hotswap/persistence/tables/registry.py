@@ -86,7 +86,7 @@ class VersionAlias(Base):
 
 
 class ValidationOverride(Base):
-    """Checks of a version's validation that an Admin let pass, until he takes that back."""
+    """Checks of a version's validation that an Admin overrode, until the Admin takes that back."""
 
     __tablename__ = "validation_overrides"
 

@@ -101,9 +101,10 @@ def _changed(known: TrafficRoute | None, change: TrafficChange) -> AuditEvent:
 
 
 async def lock_plan(session: AsyncSession) -> int:
-    """The lock that orders epochs and changes; the generation so far.
+    """Take the lock that orders epochs and changes, and return the present generation.
 
-    Taken before any other in a transaction that touches more than one deployment, so that no two wait for each other.
+    It is taken before any other lock in a transaction that touches more than one deployment, so that no two wait for
+    each other.
     """
     generation = await session.scalar(select(PlanGeneration.generation).with_for_update())
     assert generation is not None  # the first migration inserts it
@@ -111,7 +112,7 @@ async def lock_plan(session: AsyncSession) -> int:
 
 
 async def renew_plan(session: AsyncSession) -> None:
-    """A new generation without a change of any route, for what its routes are told beside their arms."""
+    """Make a new generation without changing a route's arms, because other facts about its routes have changed."""
     generation = await lock_plan(session)
     await session.execute(update(PlanGeneration).values(generation=generation + 1))
 

@@ -48,7 +48,7 @@ async def sample(sessions: Sessions, reports: Sequence[ProxyReport]) -> None:
 
 
 async def at(session: AsyncSession, application: str, when: float | None) -> Counts:
-    """All that the proxies had answered for it by `when` (Unix time, seconds); None: by now."""
+    """Return all that the proxies had answered for it by `when` (Unix time, seconds); None means by now."""
     query = select(ProxyCount.counts).where(ProxyCount.application == application)
     if when is not None:
         query = query.where(ProxyCount.at <= text("to_timestamp(:when)").bindparams(when=when))
