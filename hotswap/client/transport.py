@@ -1,5 +1,6 @@
-"""How the client speaks HTTP, synchronously and asynchronously: one call, one answer, and one kind of error for
-whatever else came of it.
+"""How the client speaks HTTP, synchronously and asynchronously.
+
+A call has one answer, or one kind of error for whatever else came of it.
 """
 
 import time

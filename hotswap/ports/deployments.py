@@ -51,7 +51,7 @@ class ActivationHistory(Protocol):
         """
 
     async def serving(self, model: str, environment: Environment) -> ActiveDeployment | None:
-        """What is active now; None where nothing is yet."""
+        """Return what is active now; None where nothing is yet."""
 
 
 class Deployments(Protocol):
@@ -149,17 +149,17 @@ class DeploymentReader(Protocol):
     async def deployments(
         self, wanted: WantedDeployments = ANY_DEPLOYMENT, window: Window = FIRST
     ) -> Listing[Deployment]:
-        """The newest first, without their verdicts."""
+        """List deployments, the newest first, without their verdicts."""
 
     async def running_deployment(self, environment: Environment, model: str) -> Deployment | None:
-        """The one under way, if there is one: the newest that has not ended."""
+        """Return the one under way, if there is one: the newest that has not ended."""
 
 
 class Admissions(Protocol):
     """Lets a deployment in by writing its row, in one transaction with what may refuse it."""
 
     async def known(self, new: NewDeployment) -> Deployment | None:
-        """What the same caller has asked for before under this idempotency key; None without a key."""
+        """Return what the same caller has asked for before under this idempotency key; None without a key."""
 
     async def check(self, new: NewDeployment, version: VersionRef) -> None:
         """Whether `admit` would let it in now. Raises Conflict, and ValidationFailed for a start that is past."""
@@ -185,7 +185,7 @@ class Admissions(Protocol):
 
 class Versions(Protocol):
     async def ref(self, id_or_name: str, version: str | None = None) -> VersionRef:
-        """The version of that number, id or alias; without one the newest that may be deployed.
+        """Find the version of that number, id or alias; without one the newest that may be deployed.
 
         Raises ModelNotFound and VersionNotFound.
         """

@@ -56,13 +56,13 @@ class MultipartUploads:
         return s3_client(self._settings, endpoint=self._settings.public_endpoint)
 
     def begin(self, key: str) -> str:
-        """The upload's id in S3; its parts are encrypted as it is begun."""
+        """Begin an upload and return its id in S3; the encryption of its parts is set here."""
         with answering(self._settings):
             begun = self._client.create_multipart_upload(Bucket=self._bucket, Key=key, **encryption(self._settings))
             return str(begun["UploadId"])
 
     def parts(self, key: str, upload_id: str) -> PartsThere | None:
-        """What is there of it, by number (at most 1,000); None where S3 knows no such upload (any more)."""
+        """Return its uploaded parts by number (at most 1,000); None where S3 knows no such upload (any more)."""
         from botocore.exceptions import ClientError
 
         with answering(self._settings):
@@ -75,7 +75,7 @@ class MultipartUploads:
             return {part["PartNumber"]: Part(part["Size"], part["ETag"]) for part in found.get("Parts", ())}
 
     def url(self, key: str, upload_id: str, number: int) -> str:
-        """Where this part is PUT within the hour, by anybody who knows the address."""
+        """Return the address to which this part can be PUT within the hour, by anybody who knows it."""
         named = {"Bucket": self._bucket, "Key": key, "UploadId": upload_id, "PartNumber": number}
         lifetime = int(URL_LIFETIME.total_seconds())
         return str(self._signer.generate_presigned_url("upload_part", Params=named, ExpiresIn=lifetime))
@@ -101,7 +101,7 @@ class MultipartUploads:
             is_found(lambda: self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id))
 
     def abandoned(self, prefix: str, *, before: datetime) -> Iterator[tuple[str, str, datetime]]:
-        """Key, id and beginning of those begun before then and neither completed nor aborted; at most 1,000."""
+        """Return key, id and beginning of uploads begun before then and not ended in any way; at most 1,000."""
         from botocore.exceptions import ClientError
 
         with answering(self._settings):

@@ -61,7 +61,7 @@ class PostgresRegistryReader:
         self._sessions = sessions
 
     async def model(self, id_or_name: str) -> ModelRow:
-        """Raises ModelNotFound."""
+        """Read one model. Raises ModelNotFound."""
         async with self._sessions() as session:
             model = await session.scalar(select(Model).where(names(id_or_name)))
             if model is None:
@@ -70,7 +70,7 @@ class PostgresRegistryReader:
             return row
 
     async def models(self, wanted: WantedModels = ANY_MODEL, window: Window = FIRST) -> Listing[ModelRow]:
-        """The newest first."""
+        """List models, the newest first."""
         found = narrowed(
             select(Model).where(Model.is_archived.is_(wanted.is_archived)),
             (Model.framework, wanted.framework),
@@ -99,7 +99,7 @@ class PostgresRegistryReader:
     async def listed_versions(
         self, id_or_name: str, *, statuses: Sequence[VersionStatus] = (), window: Window = FIRST
     ) -> Listing[VersionRow]:
-        """A part of them. Raises ModelNotFound, and ValidationFailed for a window after what is no version."""
+        """Return a page of them. Raises ModelNotFound, and ValidationFailed for a cursor that is no version."""
         try:
             after = None if window.after is None else precedence(window.after[0])
         except ValueError:
@@ -111,7 +111,7 @@ class PostgresRegistryReader:
         return replace(found, next=None if found.next is None else found.next[1:])
 
     async def version(self, id_or_name: str, version: str | None = None) -> VersionRow:
-        """The version of that number, id or alias; without one the newest that may be deployed.
+        """Find a version by its number, id or alias; without one the newest that may be deployed.
 
         Raises ModelNotFound, VersionNotFound.
         """
@@ -125,23 +125,23 @@ class PostgresRegistryReader:
         raise VersionNotFound(f"model {id_or_name} has no version {version or 'to deploy'}; there is {known}")
 
     async def ref(self, id_or_name: str, version: str | None = None) -> VersionRef:
-        """The version that `version` finds, as the domain knows it. Raises ModelNotFound and VersionNotFound."""
+        """Find a version as `version` does, as the domain knows it. Raises ModelNotFound and VersionNotFound."""
         return (await self.version(id_or_name, version)).ref
 
 
 def precedence(version: str) -> tuple[semver.Version, str]:
-    """What versions are sorted by; what semver holds to be equal, by its text. Raises ValueError."""
+    """Return the key that versions are sorted by: semver's order, then the text. Raises ValueError."""
     return semver.Version.parse(version), version
 
 
 async def check_model(session: AsyncSession, id_or_name: str) -> None:
-    """Raises ModelNotFound."""
+    """Check that the model is there. Raises ModelNotFound."""
     if await session.scalar(select(Model.model_id).where(names(id_or_name))) is None:
         raise no_model(id_or_name)
 
 
 def no_model(id_or_name: str) -> ModelNotFound:
-    """The error, with what would help."""
+    """Make the error, with what would help."""
     return ModelNotFound(f"there is no model {id_or_name}; `hotswap models list` shows those there are")
 
 
