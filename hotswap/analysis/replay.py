@@ -221,7 +221,7 @@ class _Recording:
 
 
 def _position(bake: BakeRecord, steps: Sequence[Step]) -> int | None:
-    """The policy's step for what was baked: the one in its place if the weight is the same, else one of that weight."""
+    """Find the policy's step for what was baked: in its place if the weight is the same, else one of that weight."""
     places = [number for number, step in enumerate(steps) if step.weight == bake.weight]
     if bake.step in places:
         return bake.step

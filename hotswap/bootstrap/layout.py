@@ -131,7 +131,7 @@ def default_data_dir() -> Path:
 
 
 def locate(data_dir: Path | None) -> Layout:
-    """The layout of a data directory, which need not exist."""
+    """Return the layout of a data directory, which need not exist."""
     return Layout((data_dir or default_data_dir()).expanduser().absolute())
 
 
@@ -141,7 +141,7 @@ def server_user() -> pwd.struct_passwd | None:
 
 
 def traversable_by_others(path: Path) -> Path | None:
-    """The first directory on the way to `path` that other users can't pass, or None."""
+    """Return the first directory on the way to `path` that other users can't pass, or None."""
     for directory in reversed((path / "x").parents):
         if directory.exists() and not directory.stat().st_mode & stat.S_IXOTH:
             return directory
@@ -179,7 +179,7 @@ def _private(directory: Path) -> None:
 
 
 def _own_temp(directory: Path) -> None:
-    """A directory under the shared /tmp is ours only if we own it: somebody else could have made it first."""
+    """Check that we own a directory under the shared /tmp: somebody else could have made it first."""
     directory.mkdir(mode=0o700, exist_ok=True)
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():

@@ -64,7 +64,7 @@ def failures(answers: Sequence[DemoAnswer], *, broken: str) -> list[DemoAnswer]:
 
 
 def errors_of(answers: Sequence[DemoAnswer], version: str) -> list[DemoAnswer]:
-    """What a version failed: by the mark of what the stable answered in its place, and what reached a client."""
+    """Count a version's failures: those that the stable answered in its place, and those that reached a client."""
     return [
         answer
         for answer in answers

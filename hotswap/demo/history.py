@@ -21,7 +21,7 @@ class WeightChange:
 
 
 async def weight_changes(client: Client, workflow_id: str, run_id: str | None) -> list[WeightChange]:
-    """The completed changes, in their order."""
+    """Return the completed changes, in their order."""
     inputs: dict[int, tuple[str, int, float]] = {}
     workers: dict[int, str] = {}
     changes: list[WeightChange] = []

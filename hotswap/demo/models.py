@@ -61,7 +61,7 @@ def train(directory: Path) -> TrainedModels:
 
 
 def export(estimator: Any, rows: Any) -> onnx.ModelProto:
-    """The graph of a fitted scikit-learn estimator that takes rows like these."""
+    """Return the graph of a fitted scikit-learn estimator that takes rows like these."""
     from skl2onnx import to_onnx
 
     return to_onnx(estimator, rows[:1], options={"zipmap": False}, target_opset=17)

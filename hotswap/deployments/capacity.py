@@ -55,7 +55,7 @@ class Planner:
         self._rules = rules or CapacityRules()
 
     async def look(self, wanted: Wanted) -> CapacityPlan:
-        """The plan as it would be now.
+        """Make the plan as it would be now.
 
         Raises ValidationFailed for what could never fit, InsufficientCapacity for what doesn't now, and Unavailable.
         """
@@ -63,7 +63,7 @@ class Planner:
         return make_plan(demand).plan
 
     async def plan(self, spec: ApplicationSpec, wanted: Wanted) -> Planned:
-        """The plan, with what it takes promised. Raises as `look` does; made again, it answers the same."""
+        """Make the plan and promise what it takes; a second call answers the same. Raises as `look` does."""
         async with self._capacity.planning() as planning:
             demand = await self._demand(wanted, await planning.holdings(), await planning.team(wanted.model))
             planned = make_plan(demand)
@@ -152,7 +152,7 @@ def _as_run(holding: Holding, ready: int) -> Holding:
 
 
 def _full(resources: ReplicaResources, stable: Holding | None) -> int:
-    """What all of the traffic needs: where the stable scales by load, what it has under the present load says it."""
+    """Return the replicas that all of the traffic needs: as many as a stable that scales by load has now."""
     if resources.max_replicas is None or stable is None or not stable.scales_by_load:
         return resources.replicas
     return min(max(resources.replicas, stable.full), resources.max_replicas)

@@ -98,7 +98,7 @@ class Checks:
         )
 
     async def _contract(self, new: NewDeployment, version: VersionRef) -> ContractNarrowed | None:
-        """A version that narrows the contract turns clients away whom the stable answers."""
+        """Refuse a version that narrows the contract: it turns clients away whom the stable answers."""
         serving = await self._beside(new, version)
         if serving is None or new.accept_contract_change:
             return None
@@ -120,7 +120,7 @@ class Checks:
         return refusal_of(await self.plan(new, version), new)
 
     async def _beside(self, new: NewDeployment, version: VersionRef) -> ActiveDeployment | None:
-        """What it would stand beside; None where nothing serves, of a rollback, and while another is under way.
+        """Return what it would stand beside; None where nothing serves, for a rollback, and while another is under way.
 
         That other may come to serve, and what doesn't wait for it is refused because of it, by its name.
         """
@@ -153,7 +153,7 @@ class Checks:
 
 
 def refusal_of(planned: Planned, new: NewDeployment) -> HotSwapError | None:
-    """What waits may wait for room too, but not for what can never be had."""
+    """Return the refusal. What waits may wait for room too, but not for what can never be had."""
     if isinstance(planned, InsufficientCapacity) and new.waits:
         return None
     return planned if isinstance(planned, HotSwapError) else None

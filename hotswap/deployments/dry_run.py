@@ -37,7 +37,7 @@ class DryRun:
     starter: DeploymentStarter
 
     async def run(self, new: NewDeployment, *, config: CanaryConfig) -> DryRunView:
-        """Raises ModelNotFound, VersionNotFound, and ValidationFailed for a start that is past."""
+        """Answer what would be. Raises ModelNotFound, VersionNotFound, and ValidationFailed for a past start."""
         acceptance = self.starter.acceptance
         version = await acceptance.versions.ref(new.model, new.version)
         serving = await acceptance.checks.activation_history.serving(version.model, new.environment)
@@ -70,7 +70,7 @@ class DryRun:
         )
 
     async def _refusals(self, new: NewDeployment, version: VersionRef) -> list[HotSwapError]:
-        """What `Checks` say, and what a start learns from PostgreSQL's transaction and from Temporal's workflow id.
+        """Collect what `Checks` say, and what a start learns from PostgreSQL's transaction and from the workflow id.
 
         One that waits for its turn or its time is accepted, whoever runs.
         """

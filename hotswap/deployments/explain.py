@@ -109,7 +109,7 @@ def _followers(record: Record) -> Iterable[DeploymentEvent | None]:
 
 
 def _decides(event: DeploymentEvent, *, weight: int) -> bool:
-    """Verifying its own weight is what an analysis begins with, not what came of it."""
+    """Tell whether the event came of an analysis; the verification of its own weight is where it begins."""
     if event.action == AuditAction.WEIGHT_VERIFIED:
         return bool(event.after["weight"] != weight)
     return AuditActions.STATUS.about(event.action) is not None

@@ -38,7 +38,7 @@ def with_defaults(config: CanaryConfig, settings: Settings) -> CanaryConfig:
 
 
 def _with_limit(step: StepConfig, limit: timedelta) -> StepConfig:
-    """A step waits for its approval as long as a start does; only one that says `null` waits without end."""
+    """Give a step's approval the deadline of a start's; only a step that says `null` waits without end."""
     pause = PauseConfig() if step.pause is True else step.pause
     if pause is False or "limit" in pause.model_fields_set:
         return step
@@ -61,7 +61,7 @@ def deployment_input(
     model: str,
     version: str,
 ) -> DeploymentInput:
-    """What starts the workflow of a deployment whose row is there."""
+    """Make what starts the workflow of a deployment whose row is there."""
     return DeploymentInput(
         deployment_id=deployment_id,
         kind=new.kind,

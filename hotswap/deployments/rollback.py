@@ -93,6 +93,6 @@ class MonitorRollbacks:
 
 
 def _for_the_present_load(had: ReplicaResources, has: ReplicaResources) -> ReplicaResources:
-    """What that version had, but as many of them as serve now where they are as large: `scale` may have said so."""
+    """Return what that version had, with as many replicas as serve now if they are as large (`scale`)."""
     alike = (had.gpus, had.cpus, had.scales_by_load) == (has.gpus, has.cpus, has.scales_by_load)
     return replace(had, replicas=has.replicas) if alike and not had.scales_by_load else had

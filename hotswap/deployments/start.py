@@ -78,7 +78,7 @@ class Acceptance:
     def input(
         self, new: NewDeployment, config: CanaryConfig, *, deployment_id: str, model: str, version: str
     ) -> DeploymentInput:
-        """What starts the workflow of this deployment."""
+        """Make what starts the workflow of this deployment."""
         return deployment_input(self.settings, new, config, deployment_id=deployment_id, model=model, version=version)
 
 
@@ -118,7 +118,7 @@ class DeploymentStarter:
             return Started(accepted)
 
     async def check_free(self, environment: Environment, model: str) -> None:
-        """Raises Conflict naming the deployment that runs there, and Unavailable."""
+        """Check that none is under way. Raises Conflict naming the deployment that runs there, and Unavailable."""
         try:
             await self.workflows.check_free(environment, model)
         except AlreadyRunning as other:
@@ -159,7 +159,7 @@ class DeploymentStarter:
 
 
 def _same(known: Deployment, new: NewDeployment) -> Deployment:
-    """Raises Conflict where the key was used for something else."""
+    """Return the known one. Raises Conflict where the key was used for something else."""
     said = ("environment", "kind", "strategy", "strategy_config", "resources", "start_at")
     if any(getattr(known, name) != getattr(new, name) for name in (*said, "accept_contract_change", "emergency")):
         raise Conflict(f"this Idempotency-Key was used for {known.deployment_id}, which was asked for otherwise")

@@ -28,7 +28,7 @@ class Steering:
     workflows: DeploymentWorkflows
 
     async def say(self, deployment: Deployment, verb: str, request: Request) -> AnswerView:
-        """Raises Conflict where it has no effect, and Unavailable where no worker answers."""
+        """Say it. Raises Conflict where it has no effect, and Unavailable where no worker answers."""
         if deployment.is_queued:
             raise _too_early(deployment, verb)
         try:
@@ -89,7 +89,7 @@ class Steering:
 
 
 def without_workflow(deployment: Deployment) -> Conflict:
-    """What to say of a deployment that nothing works on: what it is now."""
+    """Make the error that says what a deployment is that nothing works on."""
     name, status = deployment.deployment_id, deployment.status
     if status.is_terminal:
         because = f" ({deployment.reason}: {deployment.message})" if deployment.reason else ""
@@ -111,7 +111,7 @@ def _too_early(deployment: Deployment, verb: str) -> Conflict:
 
 
 def _answered(deployment: Deployment, answer: Answer) -> AnswerView:
-    """Raises Conflict when what was said had no effect."""
+    """Return the answer as people read it. Raises Conflict when what was said had no effect."""
     if not answer.accepted:
         raise Conflict(f"{deployment.deployment_id} is {answer.status}, and {answer.message}")
     return AnswerView(

@@ -119,7 +119,7 @@ def _steps(deployment: Deployment) -> tuple[Step, ...]:
 
 
 def _position(deployment: Deployment, steps: tuple[Step, ...]) -> int | None:
-    """The step under way: progress is recorded as the share of steps that were passed."""
+    """Return the step under way: progress is recorded as the share of steps that were passed."""
     if deployment.status not in _STEPPING or not steps:
         return None
     return min(round(deployment.progress_percentage * len(steps) / 100), len(steps) - 1)
@@ -215,7 +215,7 @@ def _verdict(judged: StepVerdict) -> VerdictView:
 
 
 def metric_fields(result: MetricResult) -> dict[str, Any]:
-    """What every view of a metric's result has."""
+    """Return what every view of a metric's result has."""
     return {
         "name": result.name,
         "judge": result.judge,

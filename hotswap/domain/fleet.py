@@ -77,7 +77,7 @@ class Fleet:
         return needed(then, full) if then > before else 0
 
     def move_to(self, weight: int, *, candidates: int | None = None) -> "Scale | Shift | None":
-        """The next move towards this weight, None when it is reached; `candidates` are the replicas to have there.
+        """Return the next move towards this weight, None when it is reached, with `candidates` replicas there.
 
         Raises Stuck.
         """
@@ -92,7 +92,7 @@ class Fleet:
         return self._settled(candidates) if move is None and candidates not in (None, self.candidate) else move
 
     def move_back(self) -> "Scale | Shift | None":
-        """The next move towards a stable in full that has all traffic; until then the candidate holds what it can't."""
+        """Return the next move towards a full stable with all traffic; until then the candidate takes what it can't."""
         return _mirrored_move(_grow(self._mirrored(), TOTAL_WEIGHT, self.plan.stable_full, may_shed=True))
 
     def once_at(self, weight: int, *, candidates: int | None = None) -> "Fleet | None":
@@ -123,7 +123,7 @@ class Fleet:
         return full if self.plan.mode is Mode.SURGE else needed(TOTAL_WEIGHT - weight, full)
 
     def _mirrored(self) -> "Fleet":
-        """The same with the arms' names exchanged, so that going back is going forward."""
+        """Exchange the arms' names, so that going back is going forward."""
         plan = self.plan
         beside = tuple(
             plan.most_candidates(stable=n) if plan.has_room(candidate=0, stable=n) else None
@@ -144,7 +144,7 @@ def _mirrored_move(move: Scale | Shift | None) -> Scale | Shift | None:
 
 
 def _grow(fleet: Fleet, weight: int, wanted: int, *, may_shed: bool) -> Scale | Shift | None:
-    """The next move that brings the candidate up to this weight, on so many replicas."""
+    """Return the next move that brings the candidate up to this weight, on so many replicas."""
     plan = fleet.plan
     if (ready := _what_is_shed_for(fleet, wanted)) is not None:
         return ready
@@ -167,7 +167,7 @@ def _grow(fleet: Fleet, weight: int, wanted: int, *, may_shed: bool) -> Scale | 
 
 
 def _what_is_shed_for(fleet: Fleet, wanted: int) -> Scale | None:
-    """The exchange that is due where more is shed than the replicas of now need."""
+    """Return the exchange that is due where more is shed than the present replicas need."""
     if fleet.shed <= fleet.least_shed:
         return None
     exchange = _exchange(fleet, wanted)

@@ -122,7 +122,7 @@ class Requests:
     approved: int | None = None
 
     def answered(self) -> "Requests":
-        """What is left when a step has been reached: an abort, and a pause that is not ended yet."""
+        """Return what is left when a step has been reached: an abort, and a pause that is not ended yet."""
         return Requests(abort=self.abort, pause=self.pause)
 
 
@@ -187,7 +187,7 @@ Action = Shift | Scale | Bake | Extend | Wait | Hold | GoTo | RollBack | Fail | 
 
 
 def next_action(rollout: Rollout, requests: Requests, *, now: float) -> Action:
-    """The one next thing to do; `now` is Unix time in seconds."""
+    """Return the one next thing to do; `now` is Unix time in seconds."""
     if requests.abort is not None:
         return requests.abort
     if not rollout.steps:
@@ -225,7 +225,7 @@ def _go_where_requested(rollout: Rollout, step: Step, requests: Requests) -> GoT
 
 
 def _step(rollout: Rollout, step: Step, requests: Requests, *, now: float) -> Action:
-    """The present step's own course: its weight, its bake, its judgement, its pause."""
+    """Follow the present step's own course: its weight, its bake, its judgement, its pause."""
     if rollout.weight_verified_at is None:
         return _move(rollout, step)
     began, deadline = rollout.weight_verified_at, rollout.weight_verified_at + step.deadline_seconds

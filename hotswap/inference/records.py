@@ -64,12 +64,12 @@ def encode_batch(records: list[msgspec.Raw]) -> bytes:
 
 
 def split_batch(batch: bytes) -> list[msgspec.Raw]:
-    """The records, each still encoded, so that a bad one spoils no other. Raises MsgspecError on no array."""
+    """Split the records, each still encoded, so that a bad one spoils no other. Raises MsgspecError on no array."""
     return _batches.decode(batch)
 
 
 def decode_record(record: bytes | msgspec.Raw) -> InferenceRecord:
-    """Raises msgspec.MsgspecError on anything but a record."""
+    """Decode one record. Raises msgspec.MsgspecError on anything else."""
     return _records.decode(record)
 
 

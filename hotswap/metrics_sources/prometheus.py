@@ -136,7 +136,7 @@ class PrometheusMeter:
 
 
 def written(query: str, subject: Subject, *, now: float) -> str:
-    """The query with its placeholders filled; `${window}` is the time since the step's weight was verified."""
+    """Fill the query's placeholders; `${window}` is the time since the step's weight was verified."""
     values = {
         "candidate": subject.candidate,
         "stable": subject.stable,

@@ -29,7 +29,7 @@ class DriftMeter:
         self._clock = clock
 
     async def read(self, metric: Metric, subject: Subject) -> Reading:
-        """The candidate's distance, and the stable's from the same reference: what drifts alike is the world's."""
+        """Read both arms' distances from one reference: what drifts alike has drifted in the world."""
         candidate, stable = [
             await asyncio.to_thread(compared, sampled, least=metric.samples, alpha=EVIDENCE)
             for sampled in await self._records.of_arms(subject)
@@ -53,5 +53,5 @@ class DriftMeter:
         return await self._records.keep(active, environment, found, since=since, at=now)
 
     async def last(self, model: str, environment: Environment) -> ReportRow | None:
-        """Raises ModelNotFound; None where nobody has looked yet."""
+        """Return the newest report, None where there is none yet. Raises ModelNotFound."""
         return await self._records.last(model, environment)

@@ -67,7 +67,7 @@ class ActiveVersionMonitor:
         )
 
     async def drift(self, active: Active) -> Finding | bool:
-        """What has drifted; else whether it can be told at all that nothing has."""
+        """Return what has drifted; else whether it can be told at all that nothing has."""
         try:
             row = await self._drift.report(active.model, active.environment)
         except Conflict:  # it was replaced this moment

@@ -52,7 +52,7 @@ class PostgresActivationHistory:
         at: datetime | None = None,
         window: Window = FIRST,
     ) -> Listing[Served]:
-        """What has served, the newest first; with `at` what served then. Raises ModelNotFound."""
+        """List what has served, the newest first; with `at` what served then. Raises ModelNotFound."""
         wanted = (
             select(ActiveVersion, ModelVersion.version, Deployment)
             .join(Model, Model.model_id == ActiveVersion.model_id)

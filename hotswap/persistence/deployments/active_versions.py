@@ -16,7 +16,7 @@ from hotswap.persistence.tables import ActiveVersion, Deployment, DesiredApplica
 
 
 async def active_version(session: AsyncSession, deployment: Deployment) -> ActiveVersion | None:
-    """What serves its model in its environment; nothing does before the first promotion."""
+    """Return what serves its model in its environment; nothing does before the first promotion."""
     active: ActiveVersion | None = await session.scalar(
         select(ActiveVersion).where(
             ActiveVersion.model_id == deployment.model_id,
@@ -28,7 +28,7 @@ async def active_version(session: AsyncSession, deployment: Deployment) -> Activ
 
 
 async def predecessor_of(session: AsyncSession, active: ActiveVersion) -> ActiveVersion | None:
-    """What served until this one was made active, in the same transaction."""
+    """Return what served until this one was made active, in the same transaction."""
     row: ActiveVersion | None = await session.scalar(
         select(ActiveVersion).where(
             ActiveVersion.model_id == active.model_id,
@@ -83,7 +83,7 @@ async def activate(
 
 
 async def deactivate(session: AsyncSession, active: ActiveVersion, *, actor: str, reason: str) -> None:
-    """A version that serves nowhere any more is what it was before: it can be deployed again."""
+    """Give a version that serves nowhere any more the status that it had before: it can be deployed again."""
     active.until = func.now()
     await session.flush()
     session.add(
@@ -109,7 +109,7 @@ async def deactivate(session: AsyncSession, active: ActiveVersion, *, actor: str
 
 
 async def mark_replaced(session: AsyncSession, deployment: Deployment, *, by: Deployment) -> None:
-    """It ended as Active, and stays so by its status; what came of it since is told by its reason and message."""
+    """Tell by its reason and message what came of it since; it ended as Active, and its status stays so."""
     version = await session.get_one(ModelVersion, by.version_id)
     if by.kind == DeploymentKind.ROLLBACK:
         deployment.reason = Reason.ROLLBACK_REQUESTED

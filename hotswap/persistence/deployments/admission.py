@@ -114,7 +114,7 @@ def _asked(new: NewDeployment, version: VersionRef, deployment_id: str) -> Audit
 
 
 async def _admit(session: AsyncSession, new: NewDeployment, version: VersionRef) -> None:
-    """Raises Conflict, and ValidationFailed for a start that is past. A rollback is always let in."""
+    """Let it in, a rollback always. Raises Conflict, and ValidationFailed for a start that is past."""
     if new.kind is DeploymentKind.ROLLBACK:
         return
     await _check_in_use(session, version)
@@ -133,7 +133,7 @@ async def _admit(session: AsyncSession, new: NewDeployment, version: VersionRef)
 
 
 async def _check_in_use(session: AsyncSession, version: VersionRef) -> None:
-    """Raises Conflict for what must not be deployed any more; until the transaction ends that stays as it is."""
+    """Check that it may be deployed, which stays so until the transaction ends. Raises Conflict."""
     found = await session.execute(
         select(Model.is_archived, ModelVersion.is_deprecated, ModelVersion.deprecation)
         .join(Model, Model.model_id == ModelVersion.model_id)

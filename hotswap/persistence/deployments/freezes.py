@@ -49,7 +49,7 @@ class PostgresFreezes:
         return freeze
 
     async def lift(self, freeze_id: str, *, by: str) -> Freeze:
-        """It ends now. Raises NotFound, and Conflict when it has ended already."""
+        """End it now. Raises NotFound, and Conflict when it has ended already."""
         async with self._sessions.begin() as session:
             row = await session.get(FreezeRow, freeze_id, with_for_update=True)
             if row is None:
@@ -75,7 +75,7 @@ class PostgresFreezes:
         return freeze
 
     async def get(self, freeze_id: str) -> Freeze:
-        """Raises NotFound."""
+        """Read one. Raises NotFound."""
         async with self._sessions() as session:
             row = await session.get(FreezeRow, freeze_id)
         if row is None:

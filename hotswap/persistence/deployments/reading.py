@@ -33,7 +33,7 @@ class PostgresDeploymentReader:
         self._sessions = sessions
 
     async def deployment(self, deployment_id: str) -> Deployment:
-        """Raises DeploymentNotFound."""
+        """Read one. Raises DeploymentNotFound."""
         async with self._sessions() as session:
             found = (await session.execute(_joined().where(Row.deployment_id == deployment_id))).first()
             if found is None:
@@ -52,7 +52,7 @@ class PostgresDeploymentReader:
     async def deployments(
         self, wanted: WantedDeployments = ANY_DEPLOYMENT, window: Window = FIRST
     ) -> Listing[Deployment]:
-        """The newest first, without their verdicts."""
+        """List them, the newest first, without their verdicts."""
         found = narrowed(
             _joined(),
             (ModelVersion.version, wanted.version),
@@ -75,7 +75,7 @@ class PostgresDeploymentReader:
         return Listing(items, rows.total, rows.next)
 
     async def running_deployment(self, environment: Environment, model: str) -> Deployment | None:
-        """The one under way, if there is one: the newest that has not ended."""
+        """Return the one under way, if there is one: the newest that has not ended."""
         wanted = _joined().where(names(model), Row.environment == environment, Row.status.not_in(ENDED))
         # A row that no workflow has opened yet is newer than the one that runs, or waits behind it.
         opened_first = wanted.order_by(Row.run_id.is_(None), Row.started_at.desc()).limit(1)
@@ -84,7 +84,7 @@ class PostgresDeploymentReader:
         return None if row is None else _deployment(row)
 
     async def asked_under(self, initiated_by: str, idempotency_key: str) -> Deployment | None:
-        """What this caller asked for under this key, if there is such a deployment."""
+        """Return what this caller asked for under this key, if there is such a deployment."""
         wanted = select(Row.deployment_id).where(
             Row.initiated_by == initiated_by, Row.idempotency_key == idempotency_key
         )

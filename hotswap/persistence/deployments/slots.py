@@ -85,7 +85,7 @@ async def _seen(session: AsyncSession, deployment_ids: Collection[str]) -> None:
 
 
 async def _show_waiting(session: AsyncSession, deployment_ids: Collection[str]) -> None:
-    """What was approved and has to wait for its slot is Pending again."""
+    """Make Pending again what was approved and has to wait for its slot."""
     approved = select(Deployment).where(
         Deployment.deployment_id.in_(deployment_ids), Deployment.status == DeploymentStatus.AWAITING_APPROVAL
     )
