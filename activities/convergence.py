@@ -72,7 +72,7 @@ class Convergence:
                 await asyncio.sleep(POLL_SECONDS)
                 continue
             async with self._turn:
-                # Who wrote while this one waited for his turn may have written this one's rows too.
+                # Another writer, while this one waited for its turn, may have written this one's rows too.
                 if self._puts == puts and await self._write():
                     return
 

@@ -1,8 +1,8 @@
 """Inference that is accepted now and answered later, by a worker that asks the replicas like any caller.
 
-What was acknowledged with 202 is in the database, and will be answered, or said to have failed, by its deadline,
-whatever dies meanwhile. The request's id is the caller's `x-request-id`, or follows from his `Idempotency-Key`: sent
-again under it, the request is the first one, and is answered once.
+A request that was acknowledged with 202 is in the database, and will be answered, or reported as failed, by its
+deadline, whatever dies meanwhile. The request's id is the caller's `x-request-id`, or follows from the caller's
+`Idempotency-Key`: sent again under it, the request is the first one, and is answered once.
 """
 
 import uuid

@@ -1,10 +1,10 @@
 """What every request meets first and every answer passes last: trace, reason, size limit, content type, the last net.
 
-Protects three rules: each answer names its trace id (of the caller's W3C `traceparent`, else of the span that FastAPI
-began where the API is traced, else the caller's `x-request-id` if it is a decent one), and what is logged and audited
-meanwhile names it too; nobody can make the API hold more than a small body in memory; and no exception gets out as
-anything but the error format. JSON is read whatever content type was sent, as curl's `-d` does; that is safe since no
-route takes a cookie, so no other site's form can act for a user. Who may call what is left to `api.auth`.
+It protects three rules. Each answer names its trace id, and so does what is logged and audited meanwhile: the id is
+that of the caller's W3C `traceparent`, or of the span that FastAPI began where the API is traced, or the caller's
+`x-request-id` if it is a decent one. Nobody can make the API hold more than a small body in memory. And no exception
+gets out as anything but the error format. JSON is read whatever content type was sent, as curl's `-d` does; that is
+safe since no route takes a cookie, so no other site's form can act for a user. Who may call what is left to `api.auth`.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """The API's side of Temporal: start workflows, speak to the one that is meant, and say what came of it.
 
-Invariants: a deployment is started at most once under its workflow id, which is the lock; what a person says reaches
-the deployment that was named and never a later one that took over the same workflow id (each run carries its deployment
+Invariants: a deployment is started at most once under its workflow id, which is the lock; a person's command reaches
+the deployment that it names and never a later one that took over the same workflow id (each run carries its deployment
 in its memo, which a reset keeps); every call has a time-out, so that a missing worker costs a caller seconds and never
 a hanging connection. No exception of Temporal's leaves this file: it is a domain error or an answer.
 """

@@ -1,8 +1,8 @@
-"""What every route does before and after its handler, so that a new one does it too without a word.
+"""What every route does before and after its handler, so that a new route does it too without a word.
 
-In this order: its rule admits the caller, before anything of him is read (`api.auth`); a query parameter that it
-doesn't know is refused, since a filter misspelt would answer everything; a repeated `Idempotency-Key` is answered as
-the first time (`api.idempotency`); and what was read once is known again by its ETag (`api.conditional`).
+In this order: its rule admits the caller, before anything from the caller is read (`api.auth`); an unknown query
+parameter is refused, since a filter misspelt would answer everything; a repeated `Idempotency-Key` is answered as the
+first time (`api.idempotency`); and what was read once is known again by its ETag (`api.conditional`).
 """
 
 from collections.abc import Callable, Coroutine

@@ -1,7 +1,7 @@
-"""Service tokens for programs: made, listed, given another secret, revoked, by who administers all that they may do.
+"""Service tokens for programs: an administrator of all that they may do creates, lists, rotates and revokes them.
 
-An Admin everywhere may make any; an Admin of a team may make those whose roles are all of that team. So nobody can
-give away what he doesn't have. What such a token is exchanged for is in `api.authentication`.
+An Admin everywhere may create any; an Admin of a team may create those whose roles are all of that team. So nobody can
+give away a role that they don't have. How such a token is exchanged is in `api.authentication`.
 """
 
 from collections.abc import Iterable

@@ -1,8 +1,9 @@
-"""Dynamic batching: single requests that come at nearly one time are one `predict` of the model.
+"""Dynamic batching: single requests that arrive at nearly the same time become one `predict` of the model.
 
-A batch leaves when it is full, or when its first request has waited for long enough; while one is computed, the next
-gathers. What fails in a batch is halved and tried again until it is alone, so that nobody fails by his neighbours. What
-nobody awaits any more is left out. (Ray Serve's own `@serve.batch` fails all of a batch together.)
+A batch leaves when it is full, or when its first request has waited long enough; while one is computed, the next one
+gathers. A batch that fails is halved and tried again until the failing request is alone, so that no request fails
+because of another. A request that nobody awaits any more is left out. (Ray Serve's own `@serve.batch` fails all of a
+batch together.)
 """
 
 import asyncio

@@ -148,8 +148,8 @@ def _write(file: Path, content: str) -> None:
 
 
 def _alone(layout: Layout) -> FileLock:
-    """Held by whoever reads and writes here: every command does, and some run at the same time.
+    """Hold the lock: every command reads and writes here, and some run at the same time.
 
-    Who holds it may take it again.
+    Its holder may take it again.
     """
     return FileLock(layout.data / "secrets.lock", is_singleton=True)

@@ -121,7 +121,7 @@ def _digest(path: Path) -> str:
 
 
 def default_data_dir() -> Path:
-    """`HOTSWAP_DATA_DIR`, else the user's XDG data directory; as root one that PostgreSQL's user can reach."""
+    """Return `HOTSWAP_DATA_DIR`, or the user's XDG data directory; for root one that PostgreSQL's user can reach."""
     if chosen := os.environ.get("HOTSWAP_DATA_DIR"):
         return Path(chosen)
     if os.geteuid() == 0:
@@ -136,12 +136,12 @@ def locate(data_dir: Path | None) -> Layout:
 
 
 def server_user() -> pwd.struct_passwd | None:
-    """Who PostgreSQL runs as: nobody when we are root, else ourselves (None)."""
+    """Return the user of PostgreSQL: nobody when we are root, otherwise ourselves (None)."""
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
 
 
 def traversable_by_others(path: Path) -> Path | None:
-    """Return the first directory on the way to `path` that other users can't pass, or None."""
+    """Return the first directory on the way to `path` that other users can't enter, or None."""
     for directory in reversed((path / "x").parents):
         if directory.exists() and not directory.stat().st_mode & stat.S_IXOTH:
             return directory

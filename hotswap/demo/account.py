@@ -45,7 +45,7 @@ class Split:
 def splits(
     answers: Sequence[DemoAnswer], changes: Sequence[WeightChange], *, candidate: str, end: float
 ) -> list[Split]:
-    """One split per forward change; `end` (Unix time, seconds) ends the last."""
+    """Return one split per forward change; `end` (Unix time, seconds) ends the last."""
     found = []
     for change, until in pairwise([*((each, each.asked_at) for each in changes), (None, end)]):
         step, next_at = change[0], until[1]
@@ -59,12 +59,12 @@ def splits(
 
 
 def failures(answers: Sequence[DemoAnswer], *, broken: str) -> list[DemoAnswer]:
-    """Answers other than 2xx, missing ones included, but for those that carry the broken version's mark."""
+    """Return answers other than 2xx, missing ones included, without those that carry the broken version's mark."""
     return [answer for answer in answers if not answer.succeeded and answer.version != broken]
 
 
 def errors_of(answers: Sequence[DemoAnswer], version: str) -> list[DemoAnswer]:
-    """Count a version's failures: those that the stable answered in its place, and those that reached a client."""
+    """Return a version's failures: those that the stable answered in its place, and those that reached a client."""
     return [
         answer
         for answer in answers
@@ -73,7 +73,7 @@ def errors_of(answers: Sequence[DemoAnswer], version: str) -> list[DemoAnswer]:
 
 
 def rollback_seconds(answers: Sequence[DemoAnswer], changes: Sequence[WeightChange], *, broken: str) -> float | None:
-    """From the broken version's first error to its verified 0; None where either is missing."""
+    """Return the time from the broken version's first error to its verified 0; None where either is missing."""
     errors = errors_of(answers, broken)
     withdrawn = [change for change in changes if change.activity == "withdraw_candidate"]
     if not errors or not withdrawn:
@@ -88,6 +88,6 @@ def longest_silence(answers: Sequence[DemoAnswer], *, begun: float, ended: float
 
 
 def was_taken_over(changes: Sequence[WeightChange]) -> bool:
-    """Whether a second worker set a weight after the first one had."""
+    """Return whether a second worker set a weight after the first one had."""
     workers = [change.worker for change in changes if change.activity == "set_weight"]
     return len(set(workers)) > 1 and workers[0] != workers[-1]

@@ -58,7 +58,10 @@ console = Console(stderr=True, highlight=False)
 
 
 def run(*, port_base: int | None, data_dir: Path | None, keep: bool, table: bool = True) -> bool:
-    """Whether every claim holds; the account goes to stderr, and its one line of JSON to stdout."""
+    """Run the demo, and return whether every claim holds.
+
+    The account goes to stderr, and its one line of JSON to stdout.
+    """
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="hotswap-demo-") as scratch:
         # PostgreSQL may run as another user, who must be able to come here.
@@ -237,7 +240,7 @@ def _ended(errors: int, rollback: float | None) -> str:
 
 
 def _told(failed: list[DemoAnswer]) -> str:
-    """How many, and the first of them."""
+    """Return how many there are, and the first of them."""
     if not failed:
         return "none failed"
     first = failed[0]

@@ -32,7 +32,7 @@ class GatewayAnswer:
 
 class InferenceGateway:
     def __init__(self, url: str, token_file: Path, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        """No proxy of the environment is meant for one's own platform, but an authority is (`SSL_CERT_FILE`)."""
+        """Set up. A proxy of the environment is not meant for one's own platform, but `SSL_CERT_FILE` is."""
         self._token_file = token_file
         transport = transport or httpx.AsyncHTTPTransport()
         self._http = httpx.AsyncClient(base_url=url, timeout=ANSWERED_WITHIN, trust_env=False, transport=transport)
@@ -43,7 +43,7 @@ class InferenceGateway:
     async def ask(self, request_id: str, path: str, body: str, headers: Mapping[str, str]) -> GatewayAnswer:
         """POST to a path below `/api/v1/inference`. Raises Unavailable where it should be asked again.
 
-        That is AnswerLost where a replica may have seen it: its record tells, once it is written.
+        The error is AnswerLost where a replica may have seen the request: its record tells, once it is written.
         """
         try:
             token = self._token_file.read_text().strip()

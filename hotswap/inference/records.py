@@ -64,12 +64,15 @@ def encode_batch(records: list[msgspec.Raw]) -> bytes:
 
 
 def split_batch(batch: bytes) -> list[msgspec.Raw]:
-    """Split the records, each still encoded, so that a bad one spoils no other. Raises MsgspecError on no array."""
+    """Split a batch into records, each still encoded, so that a bad one spoils no other.
+
+    Raises MsgspecError for anything but an array.
+    """
     return _batches.decode(batch)
 
 
 def decode_record(record: bytes | msgspec.Raw) -> InferenceRecord:
-    """Decode one record. Raises msgspec.MsgspecError on anything else."""
+    """Decode a record. Raises msgspec.MsgspecError for anything else."""
     return _records.decode(record)
 
 

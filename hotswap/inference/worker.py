@@ -32,7 +32,7 @@ class Answering:
         self._asked: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Until cancelled; a database that is away is waited for."""
+        """Run until cancelled; while the database is away, wait for it."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_leases())
             while True:
@@ -82,6 +82,6 @@ class Answering:
 
 
 def _wait(taken: Taken, error: Unavailable) -> timedelta:
-    """Until it is asked again: by then what a replica has recorded is there to be found."""
+    """Return how long to wait before asking again: by then a replica's record can be found."""
     wait: timedelta = min(FIRST_WAIT * 2 ** min(taken.attempt - 1, 10), LONGEST_WAIT)
     return max(wait, LEASE) if isinstance(error, AnswerLost) else wait

@@ -98,7 +98,7 @@ class PrometheusMeter:
                 raise Unavailable("the query answers a range; it must answer one value for each arm")
 
     async def _points(self, query: str, subject: Subject, *, now: float) -> tuple[float | None, ...]:
-        """One for each step since the bake began, None where there is none."""
+        """Return one point for each step since the bake began, None where there is none."""
         step = max(LEAST_STEP_SECONDS, (now - subject.since) / POINTS)
         data = await self._asked(
             "query_range",
@@ -136,7 +136,7 @@ class PrometheusMeter:
 
 
 def written(query: str, subject: Subject, *, now: float) -> str:
-    """Fill the query's placeholders; `${window}` is the time since the step's weight was verified."""
+    """Return the query with its placeholders filled; `${window}` is the time since the step's weight was verified."""
     values = {
         "candidate": subject.candidate,
         "stable": subject.stable,
@@ -150,7 +150,7 @@ def written(query: str, subject: Subject, *, now: float) -> str:
 
 
 def escaped(text: str) -> str:
-    """As the content of a PromQL string, in either kind of quotes."""
+    """Escape text for a PromQL string, in either kind of quotes."""
     quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("'", "\\'").replace("\n", "\\n")
     return quoted.replace("`", "\\x60")
 
@@ -162,6 +162,6 @@ def _only(series: list[_Series]) -> _Series | None:
 
 
 def _number(sample: Sample) -> float | None:
-    """None for what is no figure, such as a ratio of nothing to nothing."""
+    """Return the figure; None for a value that is none, such as a ratio of nothing to nothing."""
     value = float(sample[1])
     return value if math.isfinite(value) else None

@@ -29,7 +29,7 @@ class DriftMeter:
         self._clock = clock
 
     async def read(self, metric: Metric, subject: Subject) -> Reading:
-        """Read both arms' distances from one reference: what drifts alike has drifted in the world."""
+        """Return the distances of candidate and stable from the same reference: both drift if the world does."""
         candidate, stable = [
             await asyncio.to_thread(compared, sampled, least=metric.samples, alpha=EVIDENCE)
             for sampled in await self._records.of_arms(subject)
@@ -53,5 +53,5 @@ class DriftMeter:
         return await self._records.keep(active, environment, found, since=since, at=now)
 
     async def last(self, model: str, environment: Environment) -> ReportRow | None:
-        """Return the newest report, None where there is none yet. Raises ModelNotFound."""
+        """Return the last report; None where there is none yet. Raises ModelNotFound."""
         return await self._records.last(model, environment)

@@ -67,7 +67,7 @@ class ActiveVersionMonitor:
         )
 
     async def drift(self, active: Active) -> Finding | bool:
-        """Return what has drifted; else whether it can be told at all that nothing has."""
+        """Return what has drifted; otherwise return whether there was enough data to tell."""
         try:
             row = await self._drift.report(active.model, active.environment)
         except Conflict:  # it was replaced this moment
@@ -81,7 +81,7 @@ class ActiveVersionMonitor:
         return Finding(AlertKind.DRIFT, report.since, report.message, numbers)
 
     async def has_recovered(self, active: Active, alert: Alert) -> bool:
-        """Whether outcomes lately are what they were before the alert."""
+        """Return whether outcomes are lately what they were before the alert."""
         now = self._clock()
         lately = await self._data.history(active.application, since=now, minutes=now - LATELY.total_seconds())
         return has_recovered(

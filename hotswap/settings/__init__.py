@@ -152,7 +152,7 @@ def load(kind: type[SettingsT]) -> SettingsT:
 
 
 def _place(kind: type[BaseModel], at: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Where a whole section is missing, its first setting that has no default: sections themselves can't be set."""
+    """Return where a setting is missing: of a missing section, its first setting without a default."""
     section = kind.model_fields[str(at[0])].annotation if len(at) == 1 and at[0] in kind.model_fields else None
     if not isinstance(section, type) or not issubclass(section, BaseModel):
         return at

@@ -32,7 +32,7 @@ class SecuritySettings(Section):
 
 
 def is_private_address(host: str) -> bool:
-    """Whether what is sent there stays on this machine."""
+    """Return whether what is sent there stays on this machine."""
     return host in {"localhost", "127.0.0.1", "::1"}
 
 

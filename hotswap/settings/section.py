@@ -13,7 +13,7 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _no_truth_value_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """A file of settings has kinds of values, other than the environment, whose text pydantic reads."""
+        """Refuse a truth value in place of a number: a file of settings has types, unlike the environment's text."""
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation in {int, float}:
             raise ValueError("must be a number, such as 3")
         return value

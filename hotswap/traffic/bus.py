@@ -39,7 +39,7 @@ def encode_plan(plan: TrafficPlan) -> bytes:
 
 
 def decode_plan(data: bytes | str) -> TrafficPlan:
-    """Decode a plan. Raises msgspec.ValidationError on anything else."""
+    """Decode a plan. Raises msgspec.ValidationError for anything else."""
     try:
         return _plan_decoder.decode(data)
     except ValidationFailed as error:
@@ -63,7 +63,10 @@ class RedisTrafficBus:
         return None if data is None else decode_plan(data)
 
     async def plans(self) -> AsyncIterator[TrafficPlan]:
-        """Follow the published plan. Raises Unavailable when Redis goes away; ask again then."""
+        """Yield the published plan now, and then each newer one.
+
+        Raises Unavailable when Redis goes away; ask again then.
+        """
         newest = -1
         with _away():
             async with self._redis.pubsub() as published:

@@ -66,6 +66,20 @@ def dangling_strings(body: list[ast.stmt]) -> Iterator[int]:
             yield each.lineno
 
 
+def test_no_process_is_called_he() -> None:
+    """A process is "it", and a person is a role; the two places that are left are not rewritten yet."""
+    left = {ROOT / "workflows" / "calls.py", ROOT / "hotswap" / "domain" / "policy.py"}
+    found = [
+        f"{path.relative_to(ROOT)}:{token.start[0]}: {word[0]}"
+        for path in sources(*PRODUCT)
+        if path not in left
+        for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
+        if token.type in {tokenize.COMMENT, tokenize.STRING}
+        for word in re.finditer(r"\b(?:he|him|his|himself)\b", token.string)
+    ]
+    assert found == []
+
+
 def test_headers_of_ours_are_named_in_one_module() -> None:
     named = re.compile(r"""["'](x-(?:hotswap-[a-z-]+|entity-id|request-id))["']""", re.IGNORECASE)
     elsewhere = [

@@ -1,4 +1,7 @@
-"""What is active where, since when, and as what: implements `hotswap.ports.ActivationHistory`. Reads only."""
+"""The active versions of each environment, now and in the past; implements `hotswap.ports.ActivationHistory`.
+
+It only reads.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +25,10 @@ HISTORY_BY = (ActiveVersion.since, ActiveVersion.id)
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A stretch of time in which a version served; `until` is None while it does. Who put it there, and who let him."""
+    """A stretch of time in which a version served, with the people who deployed and approved it.
+
+    `until` is None while it serves.
+    """
 
     environment: Environment
     version: str
@@ -52,7 +58,7 @@ class PostgresActivationHistory:
         at: datetime | None = None,
         window: Window = FIRST,
     ) -> Listing[Served]:
-        """List what has served, the newest first; with `at` what served then. Raises ModelNotFound."""
+        """Return what has served, the newest first; with `at`, what served then. Raises ModelNotFound."""
         wanted = (
             select(ActiveVersion, ModelVersion.version, Deployment)
             .join(Model, Model.model_id == ActiveVersion.model_id)
@@ -93,7 +99,7 @@ class PostgresActivationHistory:
         return Listing(items, found.total, found.next)
 
     async def serving(self, model: str, environment: Environment) -> ActiveDeployment | None:
-        """None where nothing is active yet."""
+        """Return what is active; None where nothing is active yet."""
         wanted = (
             select(ActiveVersion, Deployment, ModelVersion)
             .join(Deployment, Deployment.deployment_id == ActiveVersion.deployment_id)

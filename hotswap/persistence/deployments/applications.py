@@ -1,7 +1,7 @@
 """The applications that should exist, and the lease on writing them to Ray Serve.
 
 Implements `hotswap.ports.DesiredApplications`. The lease is a row with a token and an end by the database's clock, so
-that a holder who froze can be told, before he writes, that he has lost it.
+that a holder which was frozen learns, before it writes, that it has lost the lease.
 """
 
 import asyncio

@@ -223,10 +223,10 @@ def _question(taken: Taken) -> dict[str, Any] | None:
 async def _check_room(session: AsyncSession, caller: str, limits: Limits) -> None:
     of_caller = func.count().filter(AsyncInference.requested_by == caller)
     counts = select(func.count(), of_caller).where(AsyncInference.due_at.is_not(None))
-    waiting, his = (await session.execute(counts)).one()
-    if his >= limits.waiting_of_caller:
+    waiting, own = (await session.execute(counts)).one()
+    if own >= limits.waiting_of_caller:
         raise RateLimited(
-            f"{his} asynchronous requests of {caller} wait for their answers already; come again later", retry_after=5
+            f"{own} asynchronous requests of {caller} wait for their answers already; come again later", retry_after=5
         )
     if waiting >= limits.waiting:
         raise Unavailable(f"{waiting} asynchronous requests wait for their answers already; come again later")

@@ -39,7 +39,7 @@ class ModelView(View):
 class ServedView(View):
     """A stretch of time in which a version served; `until` is null while it does.
 
-    `initiatedBy` put it there, with the deployment named, and `approvedBy` are those who let him.
+    `initiatedBy` put it there, with the deployment named, and `approvedBy` are the people who approved it.
     """
 
     environment: Environment
