@@ -8,7 +8,7 @@ MkDocs knows the files of docs/ only, and only code blocks with one word behind 
 - leave out the notes for the test suite behind a fence (`sh not run: why`).
 
 Files that a document names without a link, such as `hotswap/domain/policy.py`, are checked by
-tests/unit/test_documents.py.
+tests/unit/project/test_documents.py.
 """
 
 import os

@@ -18,7 +18,7 @@ from serving.artifacts import ArtifactCache
 from serving.inspection import SubprocessInspector
 from tests.fixtures.models import save_identity
 from tests.fixtures.s3 import S3Server
-from tests.unit.test_artifacts import member
+from tests.unit.serving.test_artifacts import member
 
 URI = "s3://ml-models/hostile/model.tar.gz"
 

@@ -37,7 +37,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hots
 TYPES = Part("types", ("sh", "-c", f"mkdir -p {CACHE} && flock {CACHE}/mypy.lock {BIN}/mypy --cache-dir={CACHE}/mypy"))
 CONTRACTS = Part("contracts", (str(BIN / "lint-imports"),))
 # Two of pytest beside each other, with every other file: by xdist a third would import everything to lead them.
-UNIT_FILES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "unit").glob("test_*.py"))
+UNIT_FILES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "unit").rglob("test_*.py"))
 QUICK = tuple(
     Part(
         f"quick-{half + 1}",

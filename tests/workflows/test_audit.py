@@ -19,7 +19,7 @@ from hotswap.domain.validation import ValidationCheck, ValidationReport
 from hotswap.persistence.registry.versions import PostgresRegistry
 from tests.fixtures.patience import patient
 from tests.integration import test_api_artifacts
-from tests.unit.test_api_authorization import RULES
+from tests.unit.api.test_api_authorization import RULES
 from tests.workflows.test_queue import AT_ONCE, LONG, Site, at_weight, has_ended, site
 
 __all__ = ["site"]

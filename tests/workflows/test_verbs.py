@@ -1,6 +1,6 @@
 """What people say, on a real Temporal server: each effect as it shows in traffic and status, and each refusal told.
 
-Which verb has which effect in which phase is a table of its own, `tests/unit/test_verbs.py`.
+Which verb has which effect in which phase is a table of its own, `tests/unit/domain/test_verbs.py`.
 """
 
 import asyncio

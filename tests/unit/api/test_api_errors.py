@@ -14,7 +14,7 @@ from api.errors import answer_domain, status_of
 from hotswap.domain import errors
 from hotswap.domain.errors import BY_CODE, FieldProblem, HotSwapError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PRODUCT = ("activities", "api", "hotswap", "serving", "workflows")
 
 

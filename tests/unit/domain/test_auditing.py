@@ -7,7 +7,7 @@ import pytest
 
 from hotswap.domain.auditing import AuditAction, AuditActions
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("kind", AuditActions)

@@ -26,7 +26,7 @@ from benchmarks.judgement.world import BEGIN, CANDIDATE_APP, STABLE_APP, World
 from hotswap.domain.analysis import Entities, JudgeName, Metric, Reading, Source, Subject
 from hotswap.domain.traffic import TOTAL_WEIGHT, Counts
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SEED = 7
 SHORT = {
     "steps": [{"weight": 50}, {"weight": 100}],

@@ -9,7 +9,7 @@ import pytest
 
 from hotswap.storage.files import write_atomically
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def mode(path: Path) -> int:

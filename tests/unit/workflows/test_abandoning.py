@@ -10,7 +10,7 @@ import pytest
 
 from workflows.abandoning import abandoned_at_end
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 async def answering() -> str:

@@ -12,7 +12,7 @@ import pytest
 from hotswap.process.lifetime import run_service
 from hotswap.settings import DatabaseSettings, SettingsError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 URL = "postgresql+psycopg://hotswap@127.0.0.1:1/hotswap"
 
 
