@@ -10,7 +10,8 @@ from functools import cached_property
 from http import HTTPStatus
 
 from hotswap.settings import StorageSettings
-from hotswap.storage.objects import IMPATIENT, Patience, S3Client, answering, encryption, is_found, s3_client, status_of
+from hotswap.storage.objects import IMPATIENT, Patience
+from hotswap.storage.parts_client import S3Client, answering, encryption, is_found, s3_client, status_of
 
 URL_LIFETIME = timedelta(hours=1)
 COMPLETING_TAKES = 12

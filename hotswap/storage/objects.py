@@ -2,35 +2,35 @@
 
 Errors are mapped by HTTP status, since some S3 servers answer errors that the client can't parse. A missing object is
 the request's problem; trouble with the line, the server or the credentials is `Unavailable`, so that Temporal tries
-again. No error of the client library leaves this module or `uploads.py`.
+again. No error of the client library leaves this module.
 
-The client library, botocore, is imported when S3 is asked for the first time: it takes half a second of a processor,
-and neither a replica whose artifact is in the node's cache nor most commands of the CLI ever ask.
+The client library, minio, is imported when S3 is asked for the first time: it takes a third of a second of a processor,
+and neither a replica whose artifact is in the node's cache nor most commands of the CLI ever ask. Uploads by parts are
+`multipart.py`'s, with a library that a process which only downloads never imports.
 """
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from hotswap.domain.errors import Unavailable, ValidationFailed
 from hotswap.settings import Encryption, StorageSettings
 
 if TYPE_CHECKING:
-    from botocore.exceptions import ClientError
-
-S3Client = Any
-"""botocore makes a client's class from the description of S3's API when the client is created."""
+    from minio import Minio
+    from minio.error import InvalidResponseError, S3Error
+    from minio.sse import Sse
+    from urllib3 import BaseHTTPResponse, PoolManager
 
 CHUNK_BYTES = 1024 * 1024
-AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +61,19 @@ class ObjectStorage:
         self._patience = patience
 
     @cached_property
-    def _client(self) -> S3Client:
+    def _client(self) -> "Minio":
         return s3_client(self._settings, patience=self._patience)
 
     def ensure_bucket(self) -> None:
         if self.is_reachable():
             return
-        region = self._settings.region
-        # S3 refuses the name of its oldest region here.
-        place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         with answering(self._settings):
-            self._client.create_bucket(Bucket=self._settings.bucket, **place)
+            self._client.make_bucket(self._settings.bucket)
 
     def is_reachable(self) -> bool:
         """Whether S3 answers and the bucket is there."""
         with answering(self._settings):
-            return is_found(lambda: self._client.head_bucket(Bucket=self._settings.bucket))
+            return bool(self._client.bucket_exists(self._settings.bucket))
 
     @property
     def max_artifact_bytes(self) -> int:
@@ -89,29 +86,30 @@ class ObjectStorage:
         """
         bucket, key = split_uri(uri)
         with answering(self._settings), self._refusals_told(uri):
-            return int(self._client.head_object(Bucket=bucket, Key=key)["ContentLength"])
+            return int(self._client.stat_object(bucket, key).size or 0)
 
     def upload(self, path: Path, uri: str) -> None:
-        """At most 5 GiB, which S3 takes as one object; `uploads.py` is for what is larger."""
+        """Send a whole file; `multipart.py` is for what people send themselves."""
         bucket, key = split_uri(uri)
-        with answering(self._settings), path.open("rb") as file:
-            self._client.put_object(Bucket=bucket, Key=key, Body=file, **encryption(self._settings))
+        with answering(self._settings):
+            written = self._client.fput_object(bucket, key, str(path), sse=encryption(self._settings))
+        # The client takes an answer 200 that holds an error for a success, which then has no tag.
+        if not written.etag:
+            raise unanswered(self._settings)
 
     def objects(self, prefix: str, *, before: datetime) -> Iterator[StoredObject]:
         """Return the objects of the settings' bucket below `prefix` that were written before then."""
         bucket = self._settings.bucket
         with answering(self._settings):
-            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-                for found in page.get("Contents", ()):
-                    is_folder = found["Key"].endswith("/")
-                    if not is_folder and found["LastModified"] < before:
-                        yield StoredObject(f"s3://{bucket}/{found['Key']}", found["Size"], found["LastModified"])
+            for found in self._client.list_objects(bucket, prefix=prefix, recursive=True):
+                if not found.is_dir and found.last_modified is not None and found.last_modified < before:
+                    yield StoredObject(f"s3://{bucket}/{found.object_name}", found.size or 0, found.last_modified)
 
     def remove(self, uri: str) -> None:
         """Remove an object; one that is gone already is no error. A bucket with versions keeps it as an older one."""
         bucket, key = split_uri(uri)
         with answering(self._settings):
-            self._client.delete_object(Bucket=bucket, Key=key)
+            self._client.remove_object(bucket, key)
 
     def download(self, uri: str, path: Path) -> tuple[str, int]:
         """Stream an object into a file, and return its sha256 in hex and its size in bytes.
@@ -122,18 +120,21 @@ class ObjectStorage:
         bucket, key = split_uri(uri)
         with answering(self._settings):
             with self._refusals_told(uri):
-                found = self._client.get_object(Bucket=bucket, Key=key)
-            with found["Body"]:
-                return self._written(found, path, uri)
+                response = self._client.get_object(bucket, key)
+            try:
+                return self._written(response, path, uri)
+            finally:
+                response.close()
+                response.release_conn()
 
-    def _written(self, found: Mapping[str, Any], path: Path, uri: str) -> tuple[str, int]:
+    def _written(self, response: "BaseHTTPResponse", path: Path, uri: str) -> tuple[str, int]:
         limit = self.max_artifact_bytes
         digest, size = hashlib.sha256(), 0
         too_large = ValidationFailed.of("artifactPath", f"{uri} is larger than {limit} bytes")
-        if found.get("ContentLength", 0) > limit:
+        if int(response.headers.get("content-length", 0)) > limit:
             raise too_large
         with path.open("wb") as file:
-            for chunk in found["Body"].iter_chunks(CHUNK_BYTES):
+            for chunk in response.stream(CHUNK_BYTES):
                 size += len(chunk)
                 if size > limit:
                     raise too_large
@@ -143,13 +144,15 @@ class ObjectStorage:
 
     @contextmanager
     def _refusals_told(self, uri: str) -> Iterator[None]:
-        from botocore.exceptions import ClientError, ParamValidationError
+        from minio.error import InvalidResponseError, S3Error
 
         try:
             yield
-        except ParamValidationError as error:  # the client looks at names before it asks anybody
+        except UnicodeDecodeError:  # a ValueError too, but of an answer
+            raise
+        except ValueError as error:  # the client looks at names before it asks anybody
             raise ValidationFailed.of("artifactPath", f"{uri} can't be asked for: {error}") from None
-        except ClientError as error:
+        except (S3Error, InvalidResponseError) as error:
             if status_of(error) == HTTPStatus.NOT_FOUND:
                 raise ValidationFailed.of("artifactPath", f"there is no object {uri}") from None
             if status_of(error) == HTTPStatus.FORBIDDEN:
@@ -164,73 +167,67 @@ class ObjectStorage:
 def answering(settings: StorageSettings) -> Iterator[None]:
     """Raise Unavailable for whatever the client library raises of a server that is away or does not do its work.
 
-    What it can't parse is an error of its parser, and a part of an answer that is missing is a KeyError here.
+    What it can't parse it raises as it comes: as an error of XML, or as a ValueError where an element is missing.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
-    from botocore.parsers import ResponseParserError
+    from xml.etree.ElementTree import ParseError
+
+    from minio.error import MinioException
+    from urllib3.exceptions import HTTPError
 
     try:
         yield
-    except (BotoCoreError, ClientError, ResponseParserError, KeyError, ValueError) as error:
-        raise Unavailable(
-            f"the artifact storage, S3 at {settings.endpoint}, doesn't answer as it should; inference goes on without "
-            "it, so try again in a moment"
-        ) from error
+    except (HTTPError, MinioException, ParseError, ValueError) as error:
+        raise unanswered(settings) from error
 
 
-def s3_client(settings: StorageSettings, *, endpoint: str | None = None, patience: Patience | None = None) -> S3Client:
-    """At the settings' endpoint, unless another is given; as patient as the library is, minutes, unless it is said."""
-    import botocore.session
-    from botocore.config import Config
-
-    host = endpoint or settings.endpoint
-    is_aws = host.endswith(AWS_DOMAINS)
-    config = Config(
-        signature_version="s3v4",
-        # Other servers are asked by the name that they have, which needs no entry in DNS for each bucket.
-        s3={"addressing_style": "virtual" if is_aws else "path"},
-        # S3 has the checksums of more than it must only in newer versions, and other servers refuse them.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        proxies={},  # of the environment: S3 is one of our own servers
-    )
-    if patience is not None:
-        config = config.merge(_patient(patience))
-    return botocore.session.Session().create_client(
-        "s3",
-        endpoint_url=f"{'https' if settings.use_tls else 'http'}://{_regional(host, settings.region)}",
-        region_name=settings.region,
-        aws_access_key_id=settings.access_key.get_secret_value(),
-        aws_secret_access_key=settings.secret_key.get_secret_value(),
-        verify=os.environ.get("SSL_CERT_FILE"),  # else what the library trusts
-        config=config,
+def unanswered(settings: StorageSettings) -> Unavailable:
+    """What a caller is told of an S3 that is away or does not do its work, whichever library asked it."""
+    return Unavailable(
+        f"the artifact storage, S3 at {settings.endpoint}, doesn't answer as it should; inference goes on without "
+        "it, so try again in a moment"
     )
 
 
-def _patient(patience: Patience) -> Any:
-    from botocore.config import Config
+def s3_client(settings: StorageSettings, *, patience: Patience | None = None) -> "Minio":
+    """At the settings' endpoint; as patient as the library is, minutes, unless it is said."""
+    from minio import Minio
 
-    return Config(
-        connect_timeout=patience.connect,
-        read_timeout=patience.read,
-        retries={"mode": "standard", "total_max_attempts": 1 + patience.retries},
+    return Minio(
+        settings.endpoint,
+        access_key=settings.access_key.get_secret_value(),
+        secret_key=settings.secret_key.get_secret_value(),
+        secure=settings.use_tls,
+        # Without it the client asks the server for the bucket's region, which not every server answers.
+        region=settings.region,
+        http_client=_pool(patience) if patience is not None else None,
     )
 
 
-def _regional(host: str, region: str) -> str:
-    """S3's address without a region answers for each region, by a redirect that costs a request."""
-    return f"s3.{region}.amazonaws.com" if host == "s3.amazonaws.com" else host
+def _pool(patience: Patience) -> "PoolManager":
+    """As the library makes its own: with the same certificates, and by no proxy of the environment."""
+    import certifi
+    from urllib3 import PoolManager, Retry, Timeout
+
+    return PoolManager(
+        timeout=Timeout(connect=patience.connect, read=patience.read),
+        maxsize=10,
+        cert_reqs="CERT_REQUIRED",
+        ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
+        retries=Retry(total=patience.retries, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]),
+    )
 
 
-def encryption(settings: StorageSettings) -> Mapping[str, str]:
-    """Return what S3 is asked to encrypt by, sent with each object; nothing leaves it to the bucket."""
+def encryption(settings: StorageSettings) -> "Sse | None":
+    """Return what S3 is asked to encrypt by, sent with each object; None leaves it to the bucket."""
+    from minio.sse import SseKMS, SseS3
+
     match settings.encryption:
         case Encryption.SSE_S3:
-            return {"ServerSideEncryption": "AES256"}
+            return SseS3()
         case Encryption.SSE_KMS:
-            return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": settings.kms_key_id or ""}
+            return SseKMS(settings.kms_key_id or "", {})
         case Encryption.BUCKET:
-            return {}
+            return None
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -244,19 +241,8 @@ def split_uri(uri: str) -> tuple[str, str]:
     return parts.netloc, key
 
 
-def is_found(ask: Callable[[], object]) -> bool:
-    """Whether S3 knows what it is asked about: False where it answers 404."""
-    from botocore.exceptions import ClientError
+def status_of(error: "S3Error | InvalidResponseError") -> int:
+    """Return the HTTP status, which the client keeps elsewhere when it can't parse the answer."""
+    from minio.error import S3Error
 
-    try:
-        ask()
-    except ClientError as error:
-        if status_of(error) == HTTPStatus.NOT_FOUND:
-            return False
-        raise
-    return True
-
-
-def status_of(error: "ClientError") -> int:
-    """Return the HTTP status, which is there also where the answer's body can't be parsed."""
-    return int(error.response["ResponseMetadata"]["HTTPStatusCode"])
+    return int(error.response.status if isinstance(error, S3Error) else error._code)

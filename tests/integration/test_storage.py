@@ -1,26 +1,68 @@
 """What an S3 server refuses is told as what it is: a missing object, or credentials that it doesn't take."""
 
+import json
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from hotswap.domain.errors import Unavailable, ValidationFailed
+from hotswap.storage.multipart import MultipartUploads
 from hotswap.storage.objects import ObjectStorage
 from tests.fixtures.s3 import S3Server
 
 URI = "s3://ml-models/fraud.tar.gz"
 
+REPLICA = """
+import json, os, sys
+from pathlib import Path
+from hotswap.settings import StorageSettings
+from hotswap.storage.objects import ObjectStorage
+told = {name: os.environ["HOTSWAP_STORAGE__" + name.upper()] for name in ("endpoint", "access_key", "secret_key")}
+ObjectStorage(StorageSettings.model_validate(told)).download(sys.argv[2], Path(sys.argv[1]))
+print(json.dumps(sorted(sys.modules)))
+"""
+"""A process that does with S3 what a replica does, and tells what it has loaded."""
+
 
 def test_what_is_uploaded_is_downloaded(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # S3 is one of our own servers
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")  # S3 is one of our own servers
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
+    uploads = MultipartUploads(s3.settings())
+    assert uploads.parts("m.tar", uploads.begin("m.tar")) == {}
     storage = ObjectStorage(s3.settings())
     (tmp_path / "up").write_bytes(b"content")
     storage.upload(tmp_path / "up", URI)
     assert storage.download(URI, tmp_path / "down")[1] == 7
     assert (tmp_path / "down").read_bytes() == b"content"
+
+
+@pytest.mark.slow
+def test_who_only_downloads_never_imports_the_client_of_uploads(s3: S3Server, tmp_path: Path) -> None:
+    (tmp_path / "up").write_bytes(b"content")
+    storage = s3.settings()
+    ObjectStorage(storage).upload(tmp_path / "up", URI)
+    environment = {
+        "HOTSWAP_STORAGE__ENDPOINT": storage.endpoint,
+        "HOTSWAP_STORAGE__ACCESS_KEY": storage.access_key.get_secret_value(),
+        "HOTSWAP_STORAGE__SECRET_KEY": storage.secret_key.get_secret_value(),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", REPLICA, str(tmp_path / "down"), URI],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "down").read_bytes() == b"content"
+    loaded = json.loads(done.stdout)
+    assert "minio" in loaded
+    assert "botocore" not in loaded
 
 
 def test_a_bucket_is_made_once(s3: S3Server) -> None:

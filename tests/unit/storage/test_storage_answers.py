@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 
-from hotswap.domain.errors import Unavailable
+from hotswap.domain.errors import HotSwapError, Unavailable, ValidationFailed
 from hotswap.settings import StorageSettings
 from hotswap.storage.multipart import MultipartUploads, Part
 from hotswap.storage.objects import ObjectStorage, Patience
@@ -19,18 +19,25 @@ IMPATIENT = Patience(connect=1, read=1, retries=0)
 class _Says(http.server.BaseHTTPRequestHandler):
     """Answers 200 with `body`, of which it says that it is `more` bytes longer."""
 
+    status: ClassVar[int] = 200
+    kind: ClassVar[str] = "application/xml"
+    begun: ClassVar[bytes | None] = None
+    """What it says in place of `body` to who begins an upload."""
     body: ClassVar[bytes] = b""
     more: ClassVar[int] = 0
 
     def _answer(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.send_response(200)
-        self.send_header("Content-Type", "application/xml")
-        self.send_header("Content-Length", str(len(self.body) + self.more))
+        is_beginning = self.command == "POST" and "uploadId" not in self.path
+        body = self.begun if self.begun is not None and is_beginning else self.body
+        self.send_response(self.status)
+        self.send_header("Content-Type", self.kind)
+        self.send_header("Content-Length", str(len(body) + self.more))
+        self.send_header("ETag", "e")
         self.end_headers()
-        self.wfile.write(self.body)
+        self.wfile.write(body)
 
-    do_GET = do_POST = _answer  # noqa: N815 - the base class's names
+    do_DELETE = do_GET = do_POST = do_PUT = _answer  # noqa: N815 - the base class's names
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Nothing: the test's output is the test's."""
@@ -63,6 +70,47 @@ def test_an_error_within_200_is_an_error(says: StorageSettings, monkeypatch: pyt
     monkeypatch.setattr(_Says, "body", f"<Error><Code>{code}</Code><Message>again</Message></Error>".encode())
     with pytest.raises(Unavailable):
         uploads.complete("m.tar", "upload-1", parts)
+
+
+def test_an_error_within_200_is_an_error_of_a_large_file_too(
+    says: StorageSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client of objects sends a large file by parts of its own."""
+    storage, large = ObjectStorage(says, IMPATIENT), tmp_path / "large"
+    large.write_bytes(bytes(6 * 1024**2))
+    begun = b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
+    monkeypatch.setattr(_Says, "begun", begun)
+    monkeypatch.setattr(_Says, "body", b"<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>")
+    storage.upload(large, "s3://ml-models/m.tar")
+    monkeypatch.setattr(_Says, "body", b"<Error><Code>InternalError</Code><Message>again</Message></Error>")
+    with pytest.raises(Unavailable):
+        storage.upload(large, "s3://ml-models/m.tar")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected", "told"),
+    [
+        (404, b"not here", ValidationFailed, "there is no object"),
+        (403, b"not you", Unavailable, "refuses the credentials"),
+        (400, b"what?", Unavailable, "doesn't answer as it should"),
+        (403, b"\xff", Unavailable, "doesn't answer as it should"),
+        (404, b"", ValidationFailed, "there is no object"),
+    ],
+)
+def test_a_refusal_without_xml_is_known_by_its_status(
+    says: StorageSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    body: bytes,
+    expected: type[HotSwapError],
+    told: str,
+) -> None:
+    """A proxy in between, or a server that isn't Amazon's, says it in its own words."""
+    for name, value in (("status", status), ("kind", "text/plain"), ("body", body)):
+        monkeypatch.setattr(_Says, name, value)
+    with pytest.raises(expected, match=told):
+        ObjectStorage(says, IMPATIENT).download("s3://ml-models/m.tar", tmp_path / "m.tar")
 
 
 def test_an_upload_without_an_id_is_none(says: StorageSettings, monkeypatch: pytest.MonkeyPatch) -> None:

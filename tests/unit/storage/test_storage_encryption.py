@@ -28,7 +28,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, dict[str, str]
     """Method, query and headers of each request that would go to S3."""
     seen: list[tuple[str, str, dict[str, str]]] = []
 
-    def answer(_: Any, *, method: str, url: str, headers: Mapping[str, Any], **__: Any) -> urllib3.HTTPResponse:
+    def answer(_: Any, method: str, url: str, *, headers: Mapping[str, Any], **__: Any) -> urllib3.HTTPResponse:
         query = url.partition("?")[2]
         texts = {name: value.decode() if isinstance(value, bytes) else value for name, value in headers.items()}
         seen.append((method, query.partition("=")[0], {name.lower(): value for name, value in texts.items()}))

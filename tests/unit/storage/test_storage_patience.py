@@ -1,18 +1,21 @@
-"""How long who asks S3 for something waits for it."""
+"""How long who asks S3 for something waits for it, and whom it believes: the same of both clients."""
 
 import http.server
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from botocore.exceptions import SSLError
+from urllib3.exceptions import MaxRetryError
 
 from hotswap.domain.errors import Unavailable
 from hotswap.settings import StorageSettings
+from hotswap.storage import objects, parts_client
 from hotswap.storage.multipart import MultipartUploads
-from hotswap.storage.objects import ObjectStorage, Patience, s3_client
+from hotswap.storage.objects import ObjectStorage, Patience
 from tests.fixtures.certificates import Authority
 from tests.fixtures.listening import listening
 
@@ -43,6 +46,20 @@ class _Slow(http.server.BaseHTTPRequestHandler):
             """Who asked has given up, which is what is tested."""
 
 
+class _Failing(http.server.BaseHTTPRequestHandler):
+    """Says 503, as often as it is asked."""
+
+    asked: ClassVar[int] = 0
+
+    def do_HEAD(self) -> None:
+        type(self).asked += 1
+        self.send_response(503)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Nothing: the test's output is the test's."""
+
+
 class _Quick(http.server.BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self.send_response(200)
@@ -69,11 +86,39 @@ def test_only_completing_an_upload_may_take_long(slow: StorageSettings) -> None:
     uploads.complete("m.tar", "u", {})
 
 
+def by_minio(settings: StorageSettings, patience: Patience | None) -> None:
+    objects.s3_client(settings, patience=patience).bucket_exists("ml-models")
+
+
+def by_botocore(settings: StorageSettings, patience: Patience | None) -> None:
+    parts_client.s3_client(settings, patience=patience).head_bucket(Bucket="ml-models")
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("ask", [by_minio, by_botocore])
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_server_that_fails_is_asked_again_as_often_as_is_said(
+    ask: Callable[[StorageSettings, Patience | None], None], retries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Failing, "asked", 0)
+    with listening(http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Failing)) as server:
+        told = {"endpoint": f"127.0.0.1:{server.server_port}", "access_key": "k", "secret_key": "s"}
+        with pytest.raises(Exception, match="503"):
+            ask(StorageSettings.model_validate(told), Patience(connect=1, read=1, retries=retries))
+    assert _Failing.asked == 1 + retries
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ask", "refusal"), [(by_minio, MaxRetryError), (by_botocore, SSLError)])
 @pytest.mark.parametrize("patience", [None, PATIENCE])
 @pytest.mark.parametrize("is_trusted", [True, False])
 def test_however_patient_it_believes_the_certificates_of_the_environment(
-    patience: Patience | None, is_trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ask: Callable[[StorageSettings, Patience | None], None],
+    refusal: type[Exception],
+    patience: Patience | None,
+    is_trusted: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     authority, certificate, key = Authority(tmp_path), tmp_path / "tls.crt", tmp_path / "tls.key"
     authority.issue(certificate, key)
@@ -87,9 +132,9 @@ def test_however_patient_it_believes_the_certificates_of_the_environment(
     server.socket = context.wrap_socket(server.socket, server_side=True)
     with listening(server):
         told = {"endpoint": f"127.0.0.1:{server.server_port}", "access_key": "k", "secret_key": "s", "use_tls": True}
-        client = s3_client(StorageSettings.model_validate(told), patience=patience)
+        settings = StorageSettings.model_validate(told)
         if is_trusted:
-            client.head_bucket(Bucket="ml-models")
+            ask(settings, patience)
         else:
-            with pytest.raises(SSLError, match="CERTIFICATE_VERIFY_FAILED"):
-                client.head_bucket(Bucket="ml-models")
+            with pytest.raises(refusal, match="CERTIFICATE_VERIFY_FAILED"):
+                ask(settings, patience)

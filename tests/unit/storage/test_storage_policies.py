@@ -63,7 +63,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     """The rights that requests to S3 need, each with its resource."""
     seen: Asked = set()
 
-    def answer(_: Any, *, method: str, url: str, **__: Any) -> urllib3.HTTPResponse:
+    def answer(_: Any, method: str, url: str, **__: Any) -> urllib3.HTTPResponse:
         parts = urllib3.util.parse_url(url)
         bucket, _, key = (parts.path or "/").lstrip("/").partition("/")
         query = dict(each.partition("=")[::2] for each in (parts.query or "").split("&") if each)
