@@ -12,7 +12,7 @@ from hotswap.ports import Judging
 from tests.fixtures.patience import patient
 from tests.workflows.conftest import Stage
 from tests.workflows.world import STABLE, World
-from workflows import stepping
+from workflows.deployment import rollout as rollout_loop
 
 
 def assert_back_at_the_stable(world: World) -> None:
@@ -39,7 +39,7 @@ def broken_judge(*_: Any, **__: Any) -> Judging:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stepping, "BAKE_GRACE", timedelta(seconds=1))
+    monkeypatch.setattr(rollout_loop, "BAKE_GRACE", timedelta(seconds=1))
 
 
 @pytest.mark.usefixtures("impatient")
