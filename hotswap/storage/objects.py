@@ -181,7 +181,7 @@ def answering(settings: StorageSettings) -> Iterator[None]:
 
 
 def unanswered(settings: StorageSettings) -> Unavailable:
-    """What a caller is told of an S3 that is away or does not do its work, whichever library asked it."""
+    """Make the error for an S3 that is away or does not do its work, whichever library asked it."""
     return Unavailable(
         f"the artifact storage, S3 at {settings.endpoint}, doesn't answer as it should; inference goes on without "
         "it, so try again in a moment"

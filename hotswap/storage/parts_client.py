@@ -82,7 +82,7 @@ def _regional(host: str, region: str) -> str:
 
 
 def encryption(settings: StorageSettings) -> Mapping[str, str]:
-    """What S3 is asked to encrypt by, sent with each object that is written; nothing leaves it to the bucket."""
+    """Return what S3 is asked to encrypt by, sent with each object; nothing leaves it to the bucket."""
     match settings.encryption:
         case Encryption.SSE_S3:
             return {"ServerSideEncryption": "AES256"}
@@ -106,5 +106,5 @@ def is_found(ask: Callable[[], object]) -> bool:
 
 
 def status_of(error: "ClientError") -> int:
-    """The HTTP status, which is there also where the answer's body can't be parsed."""
+    """Return the HTTP status, which is there also where the answer's body can't be parsed."""
     return int(error.response["ResponseMetadata"]["HTTPStatusCode"])
