@@ -25,13 +25,13 @@ from hotswap.ports import Judge, Judging, Observations
 
 CHECKPOINT_SECONDS = 10.0
 SLICE = 100
-"""Past looks that are folded before others have their turn: some 20 ms."""
+"""Past observations that are folded before others have their turn: some 20 ms."""
 
 
 class AnalysisActivities:
-    def __init__(self, sources: Sources, looks: Observations, judge: Judge) -> None:
+    def __init__(self, sources: Sources, observations: Observations, judge: Judge) -> None:
         self._sources = sources
-        self._looks = looks
+        self._observations = observations
         self._judge = judge
 
     @activity.defn
@@ -41,7 +41,7 @@ class AnalysisActivities:
         judging = self._judge(
             step.policy, weight=step.subject.weight, reference=step.reference, prior_evidence=step.prior_evidence
         )
-        past = _Past(self._looks, judging, step)
+        past = _Past(self._observations, judging, step)
         before = await past.catch_up()
         async with self._sources.of(step.subject, step.policy, step.baseline, before) as sources:
             while True:
@@ -67,9 +67,9 @@ class AnalysisActivities:
 
         The time is the observation's own, so that a replay decides alike.
         """
-        look: Observation | None = None
+        observation: Observation | None = None
         try:
-            look = await sources.look()
+            observation = await sources.observe()
         except NoObservation as error:
             at = self._sources.clock()
             verdict = judging.verdict(is_over=at >= step.bake_until)
@@ -78,21 +78,21 @@ class AnalysisActivities:
                     verdict, outcome=Outcome.INCONCLUSIVE, message=str(error), early=False, is_chance=False
                 )
         else:
-            at = look.at
-            judging.add(look)
+            at = observation.at
+            judging.add(observation)
             verdict = judging.verdict(is_over=at >= step.bake_until)
         if step.extends:
             verdict = concluded(verdict, at=at, deadline=step.deadline)
         verdict = replace(verdict, bake_until=step.bake_until if step.extends else None)
-        await past.record(verdict, look, sources.answered)
+        await past.record(verdict, observation, sources.answered)
         return verdict, at
 
 
 class _Past:
     """The record of one analysis: its observations, its verdicts, and its newest checkpoint."""
 
-    def __init__(self, looks: Observations, judging: Judging, step: Watch) -> None:
-        self._looks = looks
+    def __init__(self, observations: Observations, judging: Judging, step: Watch) -> None:
+        self._observations = observations
         self._judging = judging
         self._deployment_id = step.subject.deployment_id
         self._bake = BakeRecord(step.step, step.baseline.verified_at, step.subject.weight, step.reference)
@@ -106,14 +106,14 @@ class _Past:
         """
         of, step, begun_at = self._deployment_id, self._bake.step, self._bake.begun_at
         after: float | None = None
-        checkpoint = await self._looks.checkpoint(of, step=step, begun_at=begun_at)
+        checkpoint = await self._observations.checkpoint(of, step=step, begun_at=begun_at)
         answered = checkpoint.answered if checkpoint is not None else None
         if checkpoint is not None and self._judging.resume(checkpoint.judges):
             after = self._folded_at = checkpoint.at
         while True:
-            some = await self._looks.past(of, step=step, begun_at=begun_at, after=after, limit=SLICE)
-            for look in some:
-                self._judging.add(look)
+            some = await self._observations.past(of, step=step, begun_at=begun_at, after=after, limit=SLICE)
+            for observation in some:
+                self._judging.add(observation)
             if len(some) < SLICE:
                 last = self._judging.last
                 if last is None:
@@ -124,16 +124,16 @@ class _Past:
             await asyncio.sleep(0)
 
     async def record(
-        self, verdict: Verdict, look: Observation | None = None, answered: AnswerCounts | None = None
+        self, verdict: Verdict, observation: Observation | None = None, answered: AnswerCounts | None = None
     ) -> None:
         """Store the verdict, the observation that it was made on, and from time to time a checkpoint.
 
         `answered` is what each proxy had counted by that observation.
         """
         checkpoint = None
-        if look is not None and answered is not None and look.at - self._folded_at >= CHECKPOINT_SECONDS:
-            checkpoint = Checkpoint(look.at, self._judging.folded(), answered)
-        seen = (look,) if look is not None else ()
-        await self._looks.record(self._deployment_id, replace(self._bake, looks=seen), verdict, checkpoint)
+        if observation is not None and answered is not None and observation.at - self._folded_at >= CHECKPOINT_SECONDS:
+            checkpoint = Checkpoint(observation.at, self._judging.folded(), answered)
+        seen = (observation,) if observation is not None else ()
+        await self._observations.record(self._deployment_id, replace(self._bake, looks=seen), verdict, checkpoint)
         if checkpoint is not None:
             self._folded_at = checkpoint.at

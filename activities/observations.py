@@ -196,9 +196,9 @@ class StepSources:
         self._entities: Entities | None = None
         self._replied: Concurrent | None = None
         self.answered: AnswerCounts | None = None
-        """What was answered by the newest look; None before the first."""
+        """The answers by the newest observation; None before the first."""
 
-    async def look(self) -> Observation:
+    async def observe(self) -> Observation:
         """Return an observation of now. Raises NoObservation."""
         self.answered, missing = await self._sources.counts(self)
         total = self.answered.total

@@ -1,14 +1,14 @@
-"""Evidence that one arm's values are worse, lump by lump: always valid, and no burst on one arm is ever enough of it.
+"""Evidence that one arm's values are worse, lump by lump: always valid, and never enough from one burst on one arm.
 
-A lump is what came between two looks. In each, capital is bet on D, the candidate's mean minus the stable's, which is
-within -1 and 1 and, whatever both arms have in common at that time, 0 on average if the arms don't differ. So the
-capital, the product of 1 + stake x D, is a test martingale: by Ville's inequality it ever exceeds 1/alpha with
-probability at most alpha, however often one looks, for heavy tails and for load that both arms share (Waudby-Smith and
-Ramdas, arXiv 2010.09686). One lump at most doubles it, however many values it has: harm has to last.
+A lump is what came between two observations. In each, capital is bet on D, the candidate's mean minus the stable's,
+which is within -1 and 1 and, whatever both arms have in common at that time, 0 on average if the arms don't differ. So
+the capital, the product of 1 + stake x D, is a test martingale: by Ville's inequality it ever exceeds 1/alpha with
+probability at most alpha, however often it is observed, for heavy tails and for load that both arms share (Waudby-Smith
+and Ramdas, arXiv 2010.09686). One lump at most doubles it, however many values it has: harm has to last.
 
-Invariants: what is bet on (which of several features, and how many looks make a lump) follows from earlier lumps only;
-a fold holds no more than a few arrays, whatever the number of looks. Arrays may have leading axes, one entry for each
-of many runs: the benchmark folds a thousand of them at once, and a rollout's judge has none.
+Invariants: what is bet on (which of several features, and how many observations make a lump) follows from earlier lumps
+only; a fold holds no more than a few arrays, whatever the number of observations. Arrays may have leading axes, one
+entry for each of many runs: the benchmark folds a thousand of them at once, and a rollout's judge has none.
 """
 
 import math

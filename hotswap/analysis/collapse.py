@@ -41,8 +41,8 @@ class CollapseJudge:
         self._setting = setting
         self._reading: Reading | None = None
 
-    def add(self, look: Observation) -> None:
-        self._reading = look.readings.get(self._metric.name, self._reading)
+    def add(self, observation: Observation) -> None:
+        self._reading = observation.readings.get(self._metric.name, self._reading)
 
     def result(self, *, is_over: bool) -> MetricResult:
         metric, reading, share = self._metric, self._reading, self._setting.share

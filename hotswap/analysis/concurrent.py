@@ -41,12 +41,12 @@ class ConcurrentJudge:
         self._seen = Concurrent()
         self._begun_at = 0.0
 
-    def add(self, look: Observation) -> None:
-        self._look = look
-        if look.concurrent is None:
+    def add(self, observation: Observation) -> None:
+        self._look = observation
+        if observation.concurrent is None:
             return
-        self._begun_at = self._begun_at or look.at
-        self._seen = look.concurrent
+        self._begun_at = self._begun_at or observation.at
+        self._seen = observation.concurrent
         self._answers.add(self._seen.candidate.latency, self._seen.stable.latency)
         self._models.add(self._seen.candidate_model, self._seen.stable_model)
 

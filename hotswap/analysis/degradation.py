@@ -1,13 +1,10 @@
-"""Whether an active version has begun to predict worse: a change that is looked for at every look, in its outcomes.
+"""Whether an active version has begun to predict worse: each check looks for a change in its outcomes.
 
 Any minute of the last hour, and any hour of the last day, may be when it began: what came since then is compared with
 what the version did before, and with what the version before it did. Harm is, as everywhere, evidence *and* an excess
-over the threshold. Both sides have bounds that hold at all times, so that it doesn't matter how often one looks: for
-labels those of the Beta mixture (`errors.py`), for distances of numbers asymptotic ones (Waudby-Smith, Arbour, Sinha,
-Kennedy, Ramdas: Time-uniform central limit theory and asymptotic confidence sequences, arXiv 2103.06476).
-
-A beginning is wrongly taken for one with a probability of at most `ALPHA`, if outcomes don't depend on each other;
-there are 1,440 of them in a day, and two that each is compared with: one false alarm of a model in ten years.
+over the threshold. Both sides have bounds that hold at all times, so that it doesn't matter how often they are checked:
+for labels those of the Beta mixture (`errors.py`), for distances of numbers asymptotic ones (Waudby-Smith, Arbour,
+Sinha, Kennedy, Ramdas: Time-uniform central limit theory and asymptotic confidence sequences, arXiv 2103.06476).
 """
 
 import math

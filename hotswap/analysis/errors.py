@@ -58,10 +58,10 @@ class ErrorsJudge:
         self._begun_at = 0.0
         self._entities: Entities | None = None
 
-    def add(self, look: Observation) -> None:
-        self._begun_at = look.at if self._look is None else self._begun_at
-        self._look = look
-        self._entities = look.entities or self._entities
+    def add(self, observation: Observation) -> None:
+        self._begun_at = observation.at if self._look is None else self._begun_at
+        self._look = observation
+        self._entities = observation.entities or self._entities
 
     def result(self, *, is_over: bool) -> MetricResult:
         assert self._look is not None

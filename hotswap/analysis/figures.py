@@ -41,8 +41,8 @@ class Setting:
         """The candidate's of the traffic; None where nothing runs beside it, or nothing comes to it."""
         return self.weight / TOTAL_WEIGHT if self.reference is None and 0 < self.weight < TOTAL_WEIGHT else None
 
-    def stable(self, look: Observation) -> Counts:
-        return look.stable if self.reference is None else self.reference
+    def stable(self, observation: Observation) -> Counts:
+        return observation.stable if self.reference is None else self.reference
 
 
 OF_ANOTHER_TIME = (
@@ -99,13 +99,13 @@ def too_few(callers: float | None, setting: Setting) -> str | None:
 
 
 class MetricJudge(Folding, Protocol):
-    """Judges one metric of one step; folds looks as they come, in memory that doesn't grow with them."""
+    """Judges one metric of one step; folds observations as they come, in memory that doesn't grow with their number."""
 
-    def add(self, look: Observation) -> None:
+    def add(self, observation: Observation) -> None:
         """Add the next observation, newer than the one before."""
 
     def result(self, *, is_over: bool) -> MetricResult:
-        """At least one look was added."""
+        """Return the result; at least one observation was added."""
 
 
 def result(

@@ -1,8 +1,9 @@
-"""What judges have folded of the looks so far, as bytes: whoever loads it goes on as if it had seen every look.
+"""The state that judges have folded of the observations so far, as bytes, from which another process continues exactly.
 
-It is bounded, however many looks there were, and exact: the same numbers come back, so the next verdict is the same.
-Each part names in `KEPT` what it keeps, with the type; what isn't there follows from the policy. The bytes are data,
-never code. What another version wrote, or another policy, is refused: then the looks themselves are folded anew.
+It is bounded, however many observations there were, and exact: the same numbers come back, so the next verdict is the
+same. Each part names in `KEPT` what it keeps, with the type; everything else follows from the policy. The bytes are
+data, never code. A state that another version or another policy wrote is refused: then the observations are folded
+anew.
 """
 
 from collections.abc import Mapping, Sequence

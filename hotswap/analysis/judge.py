@@ -1,4 +1,4 @@
-"""Judges a candidate, metric by metric: pure, the same verdict for the same looks in the same order.
+"""Judges a candidate, metric by metric: pure, the same verdict for the same observations in the same order.
 
 Harm is evidence *and* an observed excess over the threshold, so that neither noise nor a tiny significant difference
 rolls a good version back; an excess that lacks evidence is no pass either. A pass needs a minimum of good answers from
@@ -77,13 +77,13 @@ class StepJudging:
             return False
         return True
 
-    def add(self, look: Observation) -> None:
-        if self._last is not None and look.at <= self._last.at:
+    def add(self, observation: Observation) -> None:
+        if self._last is not None and observation.at <= self._last.at:
             return
-        self._last = look
-        self._concurrent = look.concurrent or self._concurrent
+        self._last = observation
+        self._concurrent = observation.concurrent or self._concurrent
         for metric in self._metrics:
-            metric.add(look)
+            metric.add(observation)
 
     def verdict(self, *, is_over: bool = False) -> Verdict:
         if self._last is None:

@@ -41,25 +41,25 @@ class KayentaJudge:
         self._is_read = False
         self._said: MetricResult | None = None
 
-    def add(self, look: Observation) -> None:
+    def add(self, observation: Observation) -> None:
         if self._metric.source in FROM_PROXIES:
-            self._fold(look)
-        elif (reading := look.readings.get(self._metric.name)) is not None:
+            self._fold(observation)
+        elif (reading := observation.readings.get(self._metric.name)) is not None:
             self._is_read = True
             self._error = reading.error
             for points, seen in zip(self._points, (reading.candidate_points, reading.stable_points), strict=True):
                 points[:] = [each for each in seen if each is not None and math.isfinite(each)][-_POINTS:]
 
-    def _fold(self, look: Observation) -> None:
+    def _fold(self, observation: Observation) -> None:
         """Fold an observation: one point an interval of each arm that answered in it."""
         self._is_read = True
         before = self._folded
         if before is None:
-            self._folded = look
-            arms = (look.candidate, look.stable)
-        elif look.at - before.at >= self._metric.interval_seconds:
-            self._folded = look
-            arms = (look.candidate - before.candidate, look.stable - before.stable)
+            self._folded = observation
+            arms = (observation.candidate, observation.stable)
+        elif observation.at - before.at >= self._metric.interval_seconds:
+            self._folded = observation
+            arms = (observation.candidate - before.candidate, observation.stable - before.stable)
         else:
             return
         for points, counts in zip(self._points, arms, strict=True):

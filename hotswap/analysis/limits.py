@@ -25,9 +25,9 @@ class LimitJudge:
         self._look: Observation | None = None
         self._entities: Entities | None = None
 
-    def add(self, look: Observation) -> None:
-        self._look = look
-        self._entities = look.entities or self._entities
+    def add(self, observation: Observation) -> None:
+        self._look = observation
+        self._entities = observation.entities or self._entities
 
     def result(self, *, is_over: bool) -> MetricResult:
         assert self._look is not None
@@ -55,8 +55,8 @@ class LimitJudge:
             return f"took longer than {self._metric.maximum:g} ms"
         return "were refused" if self._metric.source is Source.REFUSALS else "failed"
 
-    def _draws(self, look: Observation) -> Draws:
-        counts, seen = look.candidate, self._entities
+    def _draws(self, observation: Observation) -> Draws:
+        counts, seen = observation.candidate, self._entities
         if self._metric.source is not Source.LATENCY:
             return candidate_arm(counts, seen, self._metric.source).draws
         if not counts.sticky:

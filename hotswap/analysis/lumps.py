@@ -1,4 +1,4 @@
-"""Both arms' latencies in lumps, what came between two looks, to bet on (`betting.py`)."""
+"""Both arms' latencies in lumps, what came between two observations, to bet on (`betting.py`)."""
 
 from collections.abc import Mapping
 from functools import lru_cache

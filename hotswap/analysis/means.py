@@ -43,10 +43,10 @@ class MeanJudge:
         self._reading: Reading | None = None
         self._begun_at = self._at = 0.0
 
-    def add(self, look: Observation) -> None:
-        self._begun_at = self._begun_at or look.at
-        self._at = look.at
-        reading = look.readings.get(self._metric.name)
+    def add(self, observation: Observation) -> None:
+        self._begun_at = self._begun_at or observation.at
+        self._at = observation.at
+        reading = observation.readings.get(self._metric.name)
         if reading is None:
             return
         self._reading = reading

@@ -22,15 +22,18 @@ def log_mismatch(hits: int, misses: int, *, share: float) -> float:
     return float(mixed - hits * math.log(share) - misses * math.log1p(-share))
 
 
-def mismatch(look: Observation, setting: Setting) -> str | None:
+def mismatch(observation: Observation, setting: Setting) -> str | None:
     """Return what is wrong with the split, or None."""
     share = setting.share
     if share is None:
         return None
-    anonymous = (look.candidate.completed - look.candidate.sticky, look.stable.completed - look.stable.sticky)
+    anonymous = (
+        observation.candidate.completed - observation.candidate.sticky,
+        observation.stable.completed - observation.stable.sticky,
+    )
     split = {"requests": anonymous}
-    if look.entities is not None:
-        split["callers"] = (look.entities.candidate, look.entities.stable)
+    if observation.entities is not None:
+        split["callers"] = (observation.entities.candidate, observation.entities.stable)
     for what, (mine, theirs) in split.items():
         seen = max(mine, 0), max(theirs, 0)
         if not any(seen):

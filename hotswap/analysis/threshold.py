@@ -36,12 +36,12 @@ class ThresholdJudge:
         self._in_a_row = 0
         self._read: Observation | None = None
 
-    def add(self, look: Observation) -> None:
+    def add(self, observation: Observation) -> None:
         if self._metric.source in FROM_PROXIES:
-            if (found := self._of_counts(look)) is None:
+            if (found := self._of_counts(observation)) is None:
                 return
             seen = found
-        elif (reading := look.readings.get(self._metric.name)) is not None:
+        elif (reading := observation.readings.get(self._metric.name)) is not None:
             seen = self._of_reading(reading)
         else:
             return
@@ -73,19 +73,19 @@ class ThresholdJudge:
             metric, outcome, f"{metric.name}: {told}", numbers=numbers, of_another_time=is_excess_of_another_time
         )
 
-    def _of_counts(self, look: Observation) -> _Seen | None:
+    def _of_counts(self, observation: Observation) -> _Seen | None:
         """Return a reading of what came since the last one, at least `interval` later; None if there is none yet."""
         metric, before = self._metric, self._read
-        if before is not None and look.at - before.at < metric.interval_seconds:
+        if before is not None and observation.at - before.at < metric.interval_seconds:
             return None
-        candidate = look.candidate if before is None else look.candidate - before.candidate
-        stable = self._setting.stable(look)
+        candidate = observation.candidate if before is None else observation.candidate - before.candidate
+        stable = self._setting.stable(observation)
         if before is not None and self._setting.reference is None:
             stable = stable - before.stable
         # Answers of any kind count: an arm that fails everything has a reading too.
         if candidate.completed < metric.samples or (metric.relative and stable.completed < metric.samples):
             return _Seen() if before is None else None
-        self._read = look
+        self._read = observation
         return self._worked_out(value_of(metric, candidate), value_of(metric, stable))
 
     def _of_reading(self, reading: Reading) -> _Seen:

@@ -19,9 +19,9 @@ from hotswap.domain.verdict import Verdict
 
 
 class Judging(Protocol):
-    """One step's analysis under way. The same looks in the same order give the same verdict, always."""
+    """One step's analysis under way. The same observations in the same order always give the same verdict."""
 
-    def add(self, look: Observation) -> None:
+    def add(self, observation: Observation) -> None:
         """Add the next observation, cumulative in counts and times; one that isn't newer than the last is ignored."""
 
     def verdict(self, *, is_over: bool = False) -> Verdict:

@@ -91,7 +91,7 @@ async def test_both_are_asked_past_the_proxy_and_say_whose_fault_it_is(
 
         async def is_said() -> bool:
             nonlocal asked
-            look = await looking.look()
+            look = await looking.observe()
             if look.concurrent is None or look.concurrent.asked == asked:
                 return False
             asked = look.concurrent.asked
@@ -99,7 +99,7 @@ async def test_both_are_asked_past_the_proxy_and_say_whose_fault_it_is(
             return asked >= 20
 
         await until(is_said, every=0.05)
-        look = await looking.look()
+        look = await looking.observe()
         judging.add(look)
     verdict = judging.verdict()
     assert verdict.outcome is outcome, verdict.message

@@ -74,7 +74,7 @@ async def looked(bus: Bus, times: int, *, proxies: tuple[str, ...], baseline: in
     watch = step(baseline=baseline, verified_at=Clock.now - 5)
     verified = watch.baseline.model_copy(update={"proxies": proxies})
     async with sources.of(watch.subject, AnalysisPolicy(), verified) as looking:
-        return [await looking.look() for _ in range(times)]
+        return [await looking.observe() for _ in range(times)]
 
 
 @pytest.mark.parametrize("off", [0.0, -5.0, 60.0, -86_400.0])

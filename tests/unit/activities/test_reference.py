@@ -251,12 +251,12 @@ async def test_a_look_has_why_nothing_is_asked_once_and_not_each_time_that_it_is
     subject = replace(SUBJECT, since=Clock.now - 1)
     baseline = VerifiedWeight(weight=TOTAL_WEIGHT, verified_at=Clock.now - 1, proxies=("envoy-0",))
     async with sources.of(subject, AnalysisPolicy((LATENCY,), reference=OFTEN), baseline) as looking:
-        await looking.look()  # who has answered nothing yet is not asked
+        await looking.observe()  # who has answered nothing yet is not asked
         await until(lambda: len(served.read_since) >= 2)
-        first = await looking.look()
+        first = await looking.observe()
         said = len(served.read_since)
         await until(lambda: len(served.read_since) >= said + 2)
-        second = await looking.look()
+        second = await looking.observe()
     assert first.concurrent is not None
     assert (first.concurrent.reason, second.concurrent) == (concurrent.NO_RECORD, None)
 
@@ -278,11 +278,11 @@ async def test_looks_have_a_reference_at_full_weight_where_latency_is_judged(
     baseline = VerifiedWeight(weight=weight, verified_at=Clock.now - 1, proxies=("envoy-0",))
     policy = AnalysisPolicy(metrics, reference=OFTEN)
     async with sources.of(subject, policy, baseline) as looking:
-        await looking.look()
+        await looking.observe()
         if is_asked:
             await until(lambda: len(served.asked) == 20)  # the budget's tenth of 100, of both
             await asyncio.sleep(0.05)
-        look = await looking.look()
-        assert (await looking.look()).concurrent is None, "a look has only what is new"
+        look = await looking.observe()
+        assert (await looking.observe()).concurrent is None, "a look has only what is new"
     assert (look.concurrent is not None) is is_asked
     assert bool(served.asked) is is_asked
