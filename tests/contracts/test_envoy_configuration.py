@@ -13,16 +13,16 @@ from typing import Any
 
 import envoy
 import pytest
-from hotswap.signing import generate_signing_key, public_jwks
-from serving.envoy.chosen import cluster_names
 
-from hotswap.domain.traffic import FULL, Arm, Fence, Route, TrafficPlan
+from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, Fence, Route, TrafficPlan
 from hotswap.domain.vocabulary import Environment
+from hotswap.security.signing import generate_signing_key, public_jwks
 from hotswap.settings import TrafficAgentSettings
 from serving.envoy.clusters import clusters
 from serving.envoy.fallback import composite_cluster, fallbacks
 from serving.envoy.files import current_jwt_filter
 from serving.envoy.gateway import bootstrap
+from serving.envoy.pinned_clusters import cluster_names
 from serving.envoy.routes import route_configuration
 from serving.envoy.tls import secret
 from tests.fixtures.certificates import Authority
@@ -49,14 +49,14 @@ def every_kind_of_route() -> TrafficPlan:
         for model, weight, more in (
             ("both", 1_000, {}),
             ("none-of-it", 0, {}),
-            ("all-of-it", FULL, {"team": "risk"}),
+            ("all-of-it", TOTAL_WEIGHT, {"team": "risk"}),
             ("without-fallback", 1, {"fallback": False}),
             ("shed", 10, {"shed": 2_500}),
         ):
             found.append(Route(environment, model, *arms(environment, model), weight, Fence(1, 1), **more))
         stable, candidate = arms(environment, "alone")
         found.append(Route(environment, "stable-alone", stable, None, 0, Fence(1, 1)))
-        found.append(Route(environment, "first.version", None, candidate, FULL, Fence(1, 1)))
+        found.append(Route(environment, "first.version", None, candidate, TOTAL_WEIGHT, Fence(1, 1)))
     return TrafficPlan(1, tuple(found))
 
 
