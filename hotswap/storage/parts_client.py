@@ -7,7 +7,9 @@ botocore, and only when an upload is asked about: replicas never do.
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from http import HTTPStatus
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from hotswap.settings import Encryption, StorageSettings
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 S3Client = Any
 """botocore makes a client's class from the description of S3's API when the client is created."""
+
+_MAKING = Lock()
+"""A session makes one client at a time; the clients may be used by several threads."""
 
 AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn")
 
@@ -39,7 +44,6 @@ def answering(settings: StorageSettings) -> Iterator[None]:
 
 def s3_client(settings: StorageSettings, *, endpoint: str | None = None, patience: Patience | None = None) -> S3Client:
     """At the settings' endpoint, unless another is given; as patient as the library is, minutes, unless it is said."""
-    import botocore.session
     from botocore.config import Config
 
     host = endpoint or settings.endpoint
@@ -55,15 +59,24 @@ def s3_client(settings: StorageSettings, *, endpoint: str | None = None, patienc
     )
     if patience is not None:
         config = config.merge(_patient(patience))
-    return botocore.session.Session().create_client(
-        "s3",
-        endpoint_url=f"{'https' if settings.use_tls else 'http'}://{_regional(host, settings.region)}",
-        region_name=settings.region,
-        aws_access_key_id=settings.access_key.get_secret_value(),
-        aws_secret_access_key=settings.secret_key.get_secret_value(),
-        verify=os.environ.get("SSL_CERT_FILE"),  # else what the library trusts
-        config=config,
-    )
+    with _MAKING:
+        return _session().create_client(
+            "s3",
+            endpoint_url=f"{'https' if settings.use_tls else 'http'}://{_regional(host, settings.region)}",
+            region_name=settings.region,
+            aws_access_key_id=settings.access_key.get_secret_value(),
+            aws_secret_access_key=settings.secret_key.get_secret_value(),
+            verify=os.environ.get("SSL_CERT_FILE"),  # else what the library trusts
+            config=config,
+        )
+
+
+@cache
+def _session() -> Any:
+    """Make the one session of the process: each reads the description of S3's API anew, for a quarter of a second."""
+    import botocore.session
+
+    return botocore.session.Session()
 
 
 def _patient(patience: Patience) -> Any:

@@ -83,7 +83,10 @@ async def fallen(gateway: Gateway, bus: RedisTrafficBus) -> AsyncIterator[Fallen
         STABLE.application: (stable.target,),
         CANDIDATE.application: (good.target, failing.target),
     }
-    async with gateway.agent(), httpx.AsyncClient(base_url=gateway.settings.agent.envoy_admin_url) as admin:
+    async with (
+        gateway.agent(),
+        httpx.AsyncClient(base_url=gateway.settings.agent.envoy_admin_url, timeout=patient(30)) as admin,
+    ):
         await gateway.publish(bus, plan(1, TOTAL_WEIGHT))
         seen = [(await gateway.infer("fraud")).json() for _ in range(16)]
         for _ in range(2):  # latencies are merged by the first look, and told by the second
@@ -103,7 +106,7 @@ async def fallen(gateway: Gateway, bus: RedisTrafficBus) -> AsyncIterator[Fallen
 async def answering(gateway: Gateway, valkey_url: str) -> AsyncIterator[Answering]:
     async with (
         Redis.from_url(valkey_url) as redis,
-        httpx.AsyncClient(base_url=gateway.settings.agent.envoy_admin_url) as admin,
+        httpx.AsyncClient(base_url=gateway.settings.agent.envoy_admin_url, timeout=patient(30)) as admin,
     ):
         await redis.delete(PLAN, GENERATION, REPORTS)
         subject = Answering(gateway, admin)

@@ -221,7 +221,7 @@ def test_what_does_not_fit_is_refused_in_the_error_format(stack: Stack, served: 
 
 
 def test_nobody_gets_in_without_a_token(stack: Stack, served: str, trained: TrainedModels) -> None:
-    with httpx.Client(base_url=stack.url) as anonymous:
+    with httpx.Client(base_url=stack.url, timeout=patient(30)) as anonymous:
         for method, path in (
             ("POST", f"/api/v1/inference/{served}"), ("GET", "/api/v1/models"), ("POST", "/api/v1/deployments"),
         ):  # fmt: skip

@@ -19,7 +19,7 @@ from hotswap.schemas.responses.verdicts import MetricView
 from tests.fixtures import dashboards, work
 from tests.fixtures.gate import Gate
 from tests.fixtures.otlp import Collector
-from tests.fixtures.patience import wait_until
+from tests.fixtures.patience import patient, wait_until
 from tests.fixtures.prometheus import needs_prometheus, running
 from tests.fixtures.stack import Listeners, Stack, worker_to_oneself
 from tests.fixtures.work import ended, under_load
@@ -95,7 +95,7 @@ ONLY_WHEN_SOMETHING_IS_WRONG = {
 @needs_prometheus
 def test_everything_that_rules_and_dashboard_ask_for_is_there(asked: Stack, prometheus: str) -> None:
     """After the rollout above, of which there are answers, errors and rescues."""
-    with httpx.Client(base_url=prometheus, trust_env=False) as http:
+    with httpx.Client(base_url=prometheus, trust_env=False, timeout=patient(30)) as http:
 
         def told(path: str, **query: str) -> Any:
             answer = http.get(f"/api/v1/{path}", params=query)

@@ -29,7 +29,7 @@ from hotswap.storage.objects import ObjectStorage, StoredObject
 from tests.fixtures.api import bearer, make_app, make_settings
 from tests.fixtures.line import Line, line
 from tests.fixtures.listening import serving
-from tests.fixtures.patience import until
+from tests.fixtures.patience import patient, until
 from tests.fixtures.ports import free_port
 from tests.fixtures.s3 import S3Server
 from tests.integration.api_world import INSPECTION, registration
@@ -81,14 +81,14 @@ async def shop(
     async with (
         line(endpoint, port=public) as carried,
         serving(app) as url,
-        httpx.AsyncClient(base_url=url, trust_env=False) as http,
+        httpx.AsyncClient(base_url=url, trust_env=False, timeout=patient(30)) as http,
     ):
         yield Shop(http, settings, sessions, s3, carried, url)
 
 
 async def send(upload: dict[str, Any], content: bytes, *, only: int | None = None) -> None:
     offset = 0
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=patient(30)) as http:
         for part in upload["parts"]:
             some = content[offset : offset + part["sizeBytes"]]
             offset += part["sizeBytes"]
@@ -165,7 +165,7 @@ async def test_a_part_of_another_size_is_never_taken_for_it(shop: Shop) -> None:
     content = content_of(1.5)
     begun = (await shop.begin(content)).json()
     await send(begun, content, only=1)
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=patient(30)) as http:
         assert (await http.put(begun["parts"][1]["url"], content=b"more or less")).status_code == 200
     refused = await shop.complete(begun["uploadId"])
     assert "parts 2 are not there in full" in refused.json()["error"]["message"]
@@ -237,7 +237,7 @@ async def test_what_can_not_be_sent_is_refused_by_its_field(shop: Shop, changes:
 async def test_a_part_is_taken_by_its_own_address_alone(shop: Shop) -> None:
     begun = (await shop.begin(content_of(1.5))).json()
     url = begun["parts"][0]["url"].replace("partNumber=1", "partNumber=2")
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=patient(30)) as http:
         assert (await http.put(url, content=b"x")).status_code == 403
 
 

@@ -50,7 +50,7 @@ def test_it_serves_with_every_server_away_and_stops_on_sigterm(tmp_path: Path) -
             return ready_file.exists()
 
         wait_until(is_ready, seconds=20, every=0.05, what="the API's start")
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=patient(30)) as http:
             assert http.get("/health").json() == {"status": "alive"}
             ready = http.get("/health/ready")
         assert ready.status_code == 503

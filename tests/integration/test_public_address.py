@@ -57,7 +57,7 @@ async def edge(tmp_path_factory: pytest.TempPathFactory, valkey_url: str) -> Asy
     trusted = ssl.create_default_context(cafile=str(authority.file))
     async with (
         Redis.from_url(valkey_url) as redis,
-        httpx.AsyncClient(base_url=f"https://127.0.0.1:{tls_port}", verify=trusted) as https,
+        httpx.AsyncClient(base_url=f"https://127.0.0.1:{tls_port}", verify=trusted, timeout=patient(30)) as https,
         gateway.agent(),
     ):
         await redis.delete(PLAN, GENERATION, REPORTS)

@@ -163,6 +163,7 @@ def _write_everywhere(stack: Stack) -> None:
     answer = httpx.post(
         f"http://127.0.0.1:{ports.temporal_http}/api/v1/namespaces/default/workflows/kept",
         json={"workflowType": {"name": "kept"}, "taskQueue": {"name": "kept"}},
+        timeout=patient(30),
     )
     assert answer.status_code == 200, answer.text
 
@@ -174,7 +175,8 @@ def _read_everywhere(stack: Stack) -> None:
     with Redis.from_url(settings["HOTSWAP_REDIS__URL"]) as client:
         assert client.get("kept") == b"kept"
     assert _s3(stack).stat_object("ml-models", "kept").size == 4
-    answer = httpx.get(f"http://127.0.0.1:{ports.temporal_http}/api/v1/namespaces/default/workflows/kept")
+    address = f"http://127.0.0.1:{ports.temporal_http}/api/v1/namespaces/default/workflows/kept"
+    answer = httpx.get(address, timeout=patient(30))
     assert answer.json()["workflowExecutionInfo"]["status"] == "WORKFLOW_EXECUTION_STATUS_RUNNING"
 
 
@@ -228,7 +230,7 @@ def test_nothing_is_left_when_the_supervision_is_killed(stack: Stack, victims: t
 def test_ray_is_repaired_in_parts_and_as_a_whole(with_ray: Stack) -> None:
     token = (with_ray.layout.secrets / "ray_token").read_text()
     url = f"http://127.0.0.1:{at_base(with_ray.base).ray_dashboard}/api/serve/applications/"
-    assert httpx.get(url).status_code == 401
+    assert httpx.get(url, timeout=patient(30)).status_code == 401
 
     def serves() -> bool:
         return answers(lambda: httpx.get(url, headers={"Authorization": f"Bearer {token}"}).status_code == 200)
