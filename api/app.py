@@ -47,7 +47,7 @@ from api import (
     uploads,
     validation,
 )
-from api.auth import Tokens
+from api.auth import TokenVerifier
 from api.context import Parts
 from api.description import describe, operation_id
 from api.edge import TELEMETRY, Edge
@@ -192,7 +192,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     try:
         yield Parts(
             settings=settings,
-            tokens=Tokens(settings.security, settings.oidc, issuer_keys),
+            tokens=TokenVerifier(settings.security, settings.oidc, issuer_keys),
             limits=RateLimits(counting, settings.limits),
             registry=PostgresRegistryReader(sessions),
             deployments=deployments,

@@ -41,7 +41,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}")
 _Bearer = Annotated[Any, Depends(HTTPBearer(auto_error=False, description="a token from `hotswap env` or from login"))]
 
 
-class Tokens:
+class TokenVerifier:
     """Believes tokens of HotSwap's own, by the keys of one file, and those of another issuer where one is set."""
 
     def __init__(
@@ -204,7 +204,7 @@ async def _authenticate(request: Request) -> Principal:
         raise Unauthorized(
             "a service token opens nothing itself: POST /api/v1/authentication/token gives one that does"
         )
-    tokens: Tokens = request.app.state.parts.tokens
+    tokens: TokenVerifier = request.app.state.parts.tokens
     return await tokens.principal(token)
 
 

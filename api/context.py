@@ -10,7 +10,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api.auth import CALLERS, ENGINEERS, MAKERS, READERS, Tokens, requires
+from api.auth import CALLERS, ENGINEERS, MAKERS, READERS, TokenVerifier, requires
 from api.limits import RateLimits
 from api.orchestration import Orchestration
 from api.storage import StorageCalls
@@ -59,7 +59,7 @@ Gauges = Callable[[], Awaitable[Sequence[Gauge]]]
 @dataclass(frozen=True, slots=True)
 class Parts:
     settings: Settings
-    tokens: Tokens
+    tokens: TokenVerifier
     limits: RateLimits
     registry: PostgresRegistryReader
     deployments: PostgresDeploymentReader

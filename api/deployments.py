@@ -34,7 +34,7 @@ from hotswap.settings import Settings
 
 router = APIRouter(prefix="/api/v1/deployments", tags=["deployments"], route_class=GuardedRoute)
 
-DryRun = Annotated[bool, Query(alias="dryRun", description="start nothing, and answer what would be")]
+IsDryRun = Annotated[bool, Query(alias="dryRun", description="start nothing, and answer what would be")]
 
 
 @router.post(
@@ -53,7 +53,7 @@ async def create_deployment(
     response: Response,
     key: KeyName,
     leave_open: LeaveOpen,
-    is_dry_run: DryRun = False,
+    is_dry_run: IsDryRun = False,
 ) -> Accepted | DryRunView:
     """Start a deployment, or let it wait for its turn. It goes on by itself; `GET` what Location names to watch it."""
     version = body.version or body.version_id

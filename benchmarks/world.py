@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from temporalio.client import Client
 
 from hotswap.demo.models import TrainedModels, train
-from hotswap.demo.traffic import Traffic
+from hotswap.demo.traffic import DemoTraffic
 from hotswap.domain.ids import deployment_workflow_id
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment
@@ -100,8 +100,8 @@ class World:
         raise RuntimeError(f"{deployment_id} ended {deployment.status} before {percentage}%: {deployment.message}")
 
     @contextmanager
-    def under_load(self) -> Iterator[Traffic]:
-        traffic = Traffic(self.stack.url, self.stack.token, MODEL, self.trained.requests)
+    def under_load(self) -> Iterator[DemoTraffic]:
+        traffic = DemoTraffic(self.stack.url, self.stack.token, MODEL, self.trained.requests)
         traffic.start()
         try:
             yield traffic

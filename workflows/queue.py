@@ -134,8 +134,8 @@ class QueueWorkflow:
     async def _abort_others(self, others: Sequence[Run]) -> None:
         """Each as its own run, so that this never reaches a later one under the same workflow id."""
         request = self._request
-        why = f"superseded by {request.deployment_id}, of version {request.version}"
-        said = Abort(by=request.initiated_by, reason=why, via=API, superseded_by=request.deployment_id)
+        reason = f"superseded by {request.deployment_id}, of version {request.version}"
+        said = Abort(by=request.initiated_by, reason=reason, via=API, superseded_by=request.deployment_id)
         for other in others:
             self._aborted += (other.run_id,)
             handle = workflow.get_external_workflow_handle(other.workflow_id, run_id=other.run_id)
@@ -214,5 +214,5 @@ class QueueWorkflow:
 
     @workflow.update(dynamic=True, description="Any other word: too early, and without effect")
     async def other_update(self, name: str, _: Sequence[RawValue]) -> Answer:
-        why = f"it waits for its turn, so there is nothing to {name} yet; only an abort has an effect"
-        return Answer(accepted=False, message=why, status=DeploymentStatus.PENDING)
+        message = f"it waits for its turn, so there is nothing to {name} yet; only an abort has an effect"
+        return Answer(accepted=False, message=message, status=DeploymentStatus.PENDING)

@@ -16,7 +16,7 @@ import httpx
 from hotswap.client.calls import Call, Steps, Work, ask, post, quoted, said
 from hotswap.client.models import model_path
 from hotswap.client.packing import sha256_of
-from hotswap.client.resources import Resource, T, call, steps
+from hotswap.client.resources import ClientResource, T, call, steps
 from hotswap.client.transport import ApiError
 from hotswap.schemas.requests import BeginUpload, CollectGarbage
 from hotswap.schemas.responses import GarbageView, PartView, UploadView
@@ -29,13 +29,13 @@ _GOES_ON = frozenset({"UNREACHABLE", "UNEXPECTED_ANSWER", "CONFLICT", "TIMEOUT"}
 """After these it is looked anew at what is there."""
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 
-Progress = Callable[[int], None]
+UploadProgress = Callable[[int], None]
 """Is told how many bytes are there by now."""
 
 
-class Artifacts(Resource[T]):
+class Artifacts(ClientResource[T]):
     @steps
-    def push(self, path: Path, model: str, *, progress: Progress = lambda _: None) -> Steps[UploadView]:
+    def push(self, path: Path, model: str, *, progress: UploadProgress = lambda _: None) -> Steps[UploadView]:
         """Send an archive to where the model's artifacts lie, and answer its path there and its sha256.
 
         Sent again, also after this process was killed, it is only what is missing. Raises ApiError.
@@ -84,7 +84,7 @@ def _complete(model: str, upload_id: str) -> Call[UploadView]:
 class _Sender:
     """Sends the parts of one file, some at once, each read as it is sent."""
 
-    def __init__(self, path: Path, progress: Progress) -> None:
+    def __init__(self, path: Path, progress: UploadProgress) -> None:
         self._path = path
         self._progress = progress
         self._lock = Lock()

@@ -41,7 +41,7 @@ class Call(Generic[A]):
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class CallPause:
     """Wait for so long before the next step."""
 
     seconds: float
@@ -61,10 +61,10 @@ class Found(Generic[A]):
     value: A
 
 
-Step: TypeAlias = Call[Any] | Pause | Work
-Steps: TypeAlias = Generator[Step, Any, A]
+CallStep: TypeAlias = Call[Any] | CallPause | Work
+Steps: TypeAlias = Generator[CallStep, Any, A]
 """A step is answered by what it results in, or by the ApiError that it failed with."""
-Stream: TypeAlias = Generator[Step | Found[A], Any, None]
+Stream: TypeAlias = Generator[CallStep | Found[A], Any, None]
 
 
 def ask(call: Call[A]) -> Steps[A]:

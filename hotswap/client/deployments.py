@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from hotswap.client.calls import Call, Found, Pause, Stream, ask, get, kind_of, post, quoted
-from hotswap.client.resources import Resource, T, call, stream
+from hotswap.client.calls import Call, CallPause, Found, Stream, ask, get, kind_of, post, quoted
+from hotswap.client.resources import ClientResource, T, call, stream
 from hotswap.client.transport import KEY
 from hotswap.schemas.requests import Body, CreateDeployment, Replay, Say, SayApprove, SayGoTo, SayPromote, SayScale
 from hotswap.schemas.responses import (
@@ -22,7 +22,7 @@ from hotswap.schemas.responses import (
 DEPLOYMENTS = "/api/v1/deployments"
 
 
-class Deployments(Resource[T]):
+class Deployments(ClientResource[T]):
     @call
     def start(self, request: CreateDeployment, *, idempotency_key: str | None = None) -> Call[Accepted]:
         """Start a deployment, which goes on by itself. Asked for again under the same key, it is started once."""
@@ -98,7 +98,7 @@ class Deployments(Resource[T]):
                 yield Found(seen)
             last = seen
             if not seen.status.is_terminal:
-                yield Pause(interval)
+                yield CallPause(interval)
 
     @call
     def approve(self, deployment_id: str, *, reason: str | None = None, step: int | None = None) -> Call[AnswerView]:

@@ -3,14 +3,14 @@
 from datetime import datetime, timedelta
 
 from hotswap.client.calls import Call, delete, get, post, quoted
-from hotswap.client.resources import Resource, T, call
+from hotswap.client.resources import ClientResource, T, call
 from hotswap.schemas.requests import CreateFreeze
 from hotswap.schemas.responses import FreezeView, Page
 
 FREEZES = "/api/v1/freezes"
 
 
-class Freezes(Resource[T]):
+class Freezes(ClientResource[T]):
     @call
     def create(
         self,

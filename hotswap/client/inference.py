@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from hotswap.client.calls import Call, Steps, ask, get, kind_of, post, quoted
-from hotswap.client.resources import Resource, T, call, steps
+from hotswap.client.resources import ClientResource, T, call, steps
 from hotswap.domain.headers import (
     ENTITY_HEADER,
     ENVIRONMENT_HEADER,
@@ -22,7 +22,7 @@ MOST_OUTCOMES = 1_000
 """In one call."""
 
 
-class Inference(Resource[T]):
+class Inference(ClientResource[T]):
     @call
     def infer(
         self,

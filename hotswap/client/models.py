@@ -7,14 +7,14 @@ from typing import Any
 import httpx
 
 from hotswap.client.calls import Call, delete, get, kind_of, post, put, quoted
-from hotswap.client.resources import Resource, T, call
+from hotswap.client.resources import ClientResource, T, call
 from hotswap.schemas.requests import ChangeModel, GiveAlias, RegisterVersion, Say
 from hotswap.schemas.responses import ModelView, Page, RegistrationView, ServedView, VersionView
 
 MODELS = "/api/v1/models"
 
 
-class Models(Resource[T]):
+class Models(ClientResource[T]):
     @call
     def register(self, request: RegisterVersion) -> Call[VersionView | RegistrationView]:
         """Register a version; a new name makes the model.

@@ -8,12 +8,12 @@ from pydantic import ValidationError
 
 from hotswap.client.calls import Call, Steps, ask, get, kind_of
 from hotswap.client.models import model_path
-from hotswap.client.resources import Resource, T, call, refused, steps
+from hotswap.client.resources import ClientResource, T, call, refused, steps
 from hotswap.schemas.monitoring import MonitoringConfig
 from hotswap.schemas.responses import AlertView, DriftView, MetricsView, MonitoringView, Page
 
 
-class Monitoring(Resource[T]):
+class Monitoring(ClientResource[T]):
     @call
     def get(self, model: str) -> Call[MonitoringView]:
         """What is watched of it once it serves."""

@@ -6,11 +6,11 @@ from typing import Any
 import httpx
 
 from hotswap.client.calls import Call, get
-from hotswap.client.resources import Resource, T, call
+from hotswap.client.resources import ClientResource, T, call
 from hotswap.schemas.responses import AuditPage
 
 
-class Audit(Resource[T]):
+class Audit(ClientResource[T]):
     @call
     def list(
         self,
@@ -40,7 +40,7 @@ class Audit(Resource[T]):
         return get(AuditPage, "/api/v1/audit", query)
 
 
-class Health(Resource[T]):
+class Health(ClientResource[T]):
     @call
     def ready(self) -> Call[dict[str, Any]]:
         """Whether each server behind the API answers; an answer also where one doesn't."""

@@ -22,7 +22,7 @@ A = TypeVar("A")
 T = TypeVar("T", bound=Transport | AsyncTransport)
 
 
-class Resource(Generic[T]):
+class ClientResource(Generic[T]):
     """One part of what can be asked. All parts of a client share its connection."""
 
     def __init__(self, transport: T) -> None:
@@ -37,7 +37,7 @@ class _Described(Generic[P, A]):
         self._carry_out = carry_out
         self.__doc__ = describe.__doc__
 
-    def bound(self, resource: Resource[Any]) -> Callable[..., Any]:
+    def bound(self, resource: ClientResource[Any]) -> Callable[..., Any]:
         carry_out = getattr(resource._transport, self._carry_out)
 
         @functools.wraps(self.describe)
@@ -55,7 +55,7 @@ class _Described(Generic[P, A]):
         _, *parameters = declared.parameters.values()
         return declared.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
 
-    def _description(self, resource: Resource[Any], *arguments: Any, **named: Any) -> Any:
+    def _description(self, resource: ClientResource[Any], *arguments: Any, **named: Any) -> Any:
         """Raises ApiError for what the API would refuse, before it is sent."""
         try:
             return self.describe(resource, *arguments, **named)
@@ -69,12 +69,12 @@ class Method(_Described[P, A]):
     @overload
     def __get__(self, resource: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, resource: Resource[Transport], owner: type | None = None) -> Callable[P, A]: ...
+    def __get__(self, resource: ClientResource[Transport], owner: type | None = None) -> Callable[P, A]: ...
     @overload
     def __get__(
-        self, resource: Resource[AsyncTransport], owner: type | None = None
+        self, resource: ClientResource[AsyncTransport], owner: type | None = None
     ) -> Callable[P, Coroutine[Any, Any, A]]: ...
-    def __get__(self, resource: Resource[Any] | None, owner: type | None = None) -> Any:
+    def __get__(self, resource: ClientResource[Any] | None, owner: type | None = None) -> Any:
         return self if resource is None else self.bound(resource)
 
 
@@ -84,12 +84,12 @@ class StreamMethod(_Described[P, A]):
     @overload
     def __get__(self, resource: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, resource: Resource[Transport], owner: type | None = None) -> Callable[P, Iterator[A]]: ...
+    def __get__(self, resource: ClientResource[Transport], owner: type | None = None) -> Callable[P, Iterator[A]]: ...
     @overload
     def __get__(
-        self, resource: Resource[AsyncTransport], owner: type | None = None
+        self, resource: ClientResource[AsyncTransport], owner: type | None = None
     ) -> Callable[P, AsyncIterator[A]]: ...
-    def __get__(self, resource: Resource[Any] | None, owner: type | None = None) -> Any:
+    def __get__(self, resource: ClientResource[Any] | None, owner: type | None = None) -> Any:
         return self if resource is None else self.bound(resource)
 
 

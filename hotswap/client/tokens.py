@@ -3,21 +3,21 @@
 from datetime import timedelta
 
 from hotswap.client.calls import Call, delete, get, post, quoted
-from hotswap.client.resources import Resource, T, call
+from hotswap.client.resources import ClientResource, T, call
 from hotswap.schemas.requests import CreateToken, Login, RotateToken, Say
 from hotswap.schemas.responses import NewServiceTokenView, Page, ServiceTokenView, TokenView
 
 TOKENS = "/api/v1/tokens"
 
 
-class Authentication(Resource[T]):
+class Authentication(ClientResource[T]):
     @call
     def login(self, user: str, password: str) -> Call[TokenView]:
         """Log in as a local user; the answer has the token for another client."""
         return post(TokenView, "/api/v1/authentication/login", Login(user=user, password=password), repeatable=True)
 
 
-class Tokens(Resource[T]):
+class Tokens(ClientResource[T]):
     @call
     def create(self, request: CreateToken) -> Call[NewServiceTokenView]:
         """Make a service token; roles are spelled `Application`, or `payments:MLEngineer` for one team's models."""

@@ -15,7 +15,7 @@ import anyio.to_thread
 import httpx
 from tenacity import AsyncRetrying, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from hotswap.client.calls import Call, Found, Pause, Step, Steps, Stream, Work
+from hotswap.client.calls import Call, CallPause, CallStep, Found, Steps, Stream, Work
 from hotswap.domain.headers import REASON_HEADER, REQUEST_ID_HEADER
 from hotswap.schemas.responses import ProblemView
 
@@ -75,7 +75,7 @@ class Transport:
 
     def carry_out(self, steps: Steps[A]) -> A:
         """Take all steps, one after the other, and return their end."""
-        resume: Callable[[], Step] = lambda: next(steps)  # noqa: E731 - it is another one after each step
+        resume: Callable[[], CallStep] = lambda: next(steps)  # noqa: E731 - it is another one after each step
         while True:
             try:
                 step = resume()
@@ -98,17 +98,17 @@ class Transport:
             else:
                 result = self._take(step)
 
-    def _outcome(self, step: Step) -> "Any | ApiError":
+    def _outcome(self, step: CallStep) -> "Any | ApiError":
         try:
             return self._take(step)
         except ApiError as error:
             return error
 
-    def _take(self, step: Step) -> Any:
+    def _take(self, step: CallStep) -> Any:
         match step:
             case Call():
                 return self.answer(step)
-            case Pause(seconds=seconds):
+            case CallPause(seconds=seconds):
                 time.sleep(seconds)
             case Work(run=run):
                 return run()
@@ -142,7 +142,7 @@ class AsyncTransport:
 
     async def carry_out(self, steps: Steps[A]) -> A:
         """Take all steps, one after the other, and return their end."""
-        resume: Callable[[], Step] = lambda: next(steps)  # noqa: E731 - it is another one after each step
+        resume: Callable[[], CallStep] = lambda: next(steps)  # noqa: E731 - it is another one after each step
         while True:
             try:
                 step = resume()
@@ -165,24 +165,24 @@ class AsyncTransport:
             else:
                 result = await self._take(step)
 
-    async def _outcome(self, step: Step) -> "Any | ApiError":
+    async def _outcome(self, step: CallStep) -> "Any | ApiError":
         try:
             return await self._take(step)
         except ApiError as error:
             return error
 
-    async def _take(self, step: Step) -> Any:
+    async def _take(self, step: CallStep) -> Any:
         match step:
             case Call():
                 return await self.answer(step)
-            case Pause(seconds=seconds):
+            case CallPause(seconds=seconds):
                 await anyio.sleep(seconds)
             case Work(run=run):
                 return await anyio.to_thread.run_sync(run)
         return None
 
 
-def _resumed(steps: Steps[Any], outcome: Any) -> Callable[[], Step]:
+def _resumed(steps: Steps[Any], outcome: Any) -> Callable[[], CallStep]:
     if isinstance(outcome, ApiError):
         return lambda: steps.throw(outcome)
     return lambda: steps.send(outcome)

@@ -3,9 +3,9 @@
 import time
 from collections.abc import Sequence
 
-from hotswap.client.calls import Call, Pause, Steps, ask, delete, get, post, put, quoted
+from hotswap.client.calls import Call, CallPause, Steps, ask, delete, get, post, put, quoted
 from hotswap.client.models import model_path
-from hotswap.client.resources import Resource, T, call, steps
+from hotswap.client.resources import ClientResource, T, call, steps
 from hotswap.client.transport import ApiError
 from hotswap.schemas.requests import Deprecate, OverrideValidation, Say, WriteCard
 from hotswap.schemas.responses import (
@@ -21,7 +21,7 @@ from hotswap.schemas.responses import (
 INTERVAL_SECONDS = 1.0
 
 
-class Versions(Resource[T]):
+class Versions(ClientResource[T]):
     @call
     def list(
         self,
@@ -58,7 +58,7 @@ class Versions(Resource[T]):
                 raise ApiError(seen.code or "INTERNAL_ERROR", seen.message or "it failed", seen.details)
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{model} {version} is still being registered after {timeout:g} s")
-            yield Pause(INTERVAL_SECONDS)
+            yield CallPause(INTERVAL_SECONDS)
 
     @call
     def lineage(self, model: str, version: str) -> Call[LineageView]:

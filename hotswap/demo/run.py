@@ -25,7 +25,7 @@ from hotswap.demo import account
 from hotswap.demo.account import Claim, Split
 from hotswap.demo.history import WeightChange, weight_changes
 from hotswap.demo.models import TrainedModels, train
-from hotswap.demo.traffic import TIMEOUT_SECONDS, DemoAnswer, Traffic
+from hotswap.demo.traffic import TIMEOUT_SECONDS, DemoAnswer, DemoTraffic
 from hotswap.domain.ids import deployment_workflow_id
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment
@@ -100,7 +100,7 @@ class _Demo:
                 CreateDeployment(model_id=MODEL, version=FIRST, strategy_config=BRIEFLY)
             ).deployment_id
         )
-        traffic = Traffic(self._url, self._token, MODEL, models.requests, pause=PAUSE_SECONDS)
+        traffic = DemoTraffic(self._url, self._token, MODEL, models.requests, pause=PAUSE_SECONDS)
         begun = time.time()
         traffic.start()
         try:

@@ -38,7 +38,7 @@ class DemoAnswer:
         return 200 <= self.status < 300
 
 
-class Traffic:
+class DemoTraffic:
     """Runs in a thread of its own from `start` to `stop`; `answers` only grows.
 
     With `ask_again_after` a client asks once more, so many seconds later, when it got no prediction.

@@ -34,7 +34,7 @@ from hotswap.settings import DeploymentSettings
 
 logger = logging.getLogger(__name__)
 
-Planned = CapacityPlan | HotSwapError | None
+PlanOrRefusal = CapacityPlan | HotSwapError | None
 """The plan as it would be now, or what refuses it; None where that can't be known, since Ray doesn't answer."""
 
 
@@ -59,7 +59,7 @@ class Checks:
             if (refusal := await check(new, version)) is not None:
                 raise refusal
 
-    async def plan(self, new: NewDeployment, version: VersionRef) -> Planned:
+    async def plan(self, new: NewDeployment, version: VersionRef) -> PlanOrRefusal:
         """Plan its capacity as it would be now."""
         try:
             return await self.planner.look(await self._wanted(new, version))
@@ -152,7 +152,7 @@ class Checks:
         return arm.application if arm is not None else None
 
 
-def refusal_of(planned: Planned, new: NewDeployment) -> HotSwapError | None:
+def refusal_of(planned: PlanOrRefusal, new: NewDeployment) -> HotSwapError | None:
     """Return the refusal. What waits may wait for room too, but not for what can never be had."""
     if isinstance(planned, InsufficientCapacity) and new.waits:
         return None

@@ -68,7 +68,7 @@ def _happening(event: DeploymentEvent, record: Record) -> HappeningView:
     if (status := AuditActions.STATUS.about(event.action)) is not None:
         reason = event.after.get("reason")
         what = status + (f" ({reason})" if reason else "")
-        return HappeningView(at=event.at, kind=HappeningKind.STATUS, actor=event.actor, what=what, why=event.why)
+        return HappeningView(at=event.at, kind=HappeningKind.STATUS, actor=event.actor, what=what, why=event.reason)
     if event.action == AuditAction.WEIGHT_VERIFIED:
         weight = event.after["weight"] / 100
         return HappeningView(
@@ -76,7 +76,7 @@ def _happening(event: DeploymentEvent, record: Record) -> HappeningView:
             kind=HappeningKind.WEIGHT,
             actor=event.actor,
             what=f"{weight:g}% of the traffic is verified",
-            why=event.why,
+            why=event.reason,
             weight=weight,
         )
     if event.action == AuditAction.APPROVE and "step" in event.after:
@@ -84,9 +84,9 @@ def _happening(event: DeploymentEvent, record: Record) -> HappeningView:
         given = next((each for each in record.approvals if each.step == step), None)
         claimed = " under a name that was not checked" if given is not None and given.is_claimed else ""
         what = f"approved {_WAITS.get(step, f'step {step}')}{claimed}"
-        return HappeningView(at=event.at, kind=HappeningKind.APPROVAL, actor=event.actor, what=what, why=event.why)
+        return HappeningView(at=event.at, kind=HappeningKind.APPROVAL, actor=event.actor, what=what, why=event.reason)
     return HappeningView(
-        at=event.at, kind=HappeningKind.WORD, actor=event.actor, what=event.action, why=event.why or _asked(event)
+        at=event.at, kind=HappeningKind.WORD, actor=event.actor, what=event.action, why=event.reason or _asked(event)
     )
 
 
@@ -148,7 +148,7 @@ def _told(event: DeploymentEvent) -> str:
     what = AuditActions.STATUS.about(event.action) or event.action
     if event.action == AuditAction.WEIGHT_VERIFIED:
         what = f"goes on to {event.after['weight'] / 100:g}%"
-    return f"{what}: {event.why}" if event.why else what
+    return f"{what}: {event.reason}" if event.reason else what
 
 
 def _metric(result: MetricResult, rule: Metric | None) -> RuledMetricView:

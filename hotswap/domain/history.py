@@ -14,7 +14,7 @@ class DeploymentEvent:
     at: datetime
     actor: str
     action: str
-    why: str | None
+    reason: str | None
     before: dict[str, Any]
     after: dict[str, Any]
 

@@ -27,7 +27,7 @@ _OF_A_VERSION = (
 )
 
 
-Request: TypeAlias = RegisterVersion | CreateDeployment | Mapping[str, Any]
+PlannedRequest: TypeAlias = RegisterVersion | CreateDeployment | Mapping[str, Any]
 """A body of the API, or what is to be changed of one thing, by the fields' names in JSON."""
 
 
@@ -58,7 +58,7 @@ class PlannedChange:
     target: str
     before: Any
     after: Any
-    request: Request = field(default_factory=dict)
+    request: PlannedRequest = field(default_factory=dict)
     idempotency_key: str | None = None
 
 
@@ -85,8 +85,8 @@ def plan(wanted: Sequence[Manifest], actual: Mapping[str, Actual], *, again: boo
             match one.deployment(environment, serving, again=again):
                 case PlannedChange() as change:
                     changes.append(change)
-                case _Refused(why):
-                    problems.append(why)
+                case _Refused(message):
+                    problems.append(message)
                 case _UnderWay(what):
                     under_way.append(what)
     order = list(PlannedAction)
@@ -95,7 +95,7 @@ def plan(wanted: Sequence[Manifest], actual: Mapping[str, Actual], *, again: boo
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    why: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,9 +152,9 @@ def _documents(text: ManifestText, problems: list[str]) -> Iterator[tuple[_Place
 def _told(error: ValidationError) -> Iterator[tuple[tuple[Hashable, ...], str]]:
     for problem in error.errors(include_url=False):
         at = tuple(part for part in problem["loc"] if part != "[key]")
-        why = told(problem)
+        message = told(problem)
         if problem["type"] == "extra_forbidden":
-            why = "there is no such field"
+            message = "there is no such field"
         elif problem["type"] == "string_type" and isinstance(problem["input"], int | float):
-            why = "must be text: write it in quotes"
-        yield at, f"{'.'.join(map(str, at))}: {why}" if at else why
+            message = "must be text: write it in quotes"
+        yield at, f"{'.'.join(map(str, at))}: {message}" if at else message

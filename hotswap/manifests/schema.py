@@ -28,7 +28,7 @@ _OF_THE_MODEL = frozenset({*DESCRIPTION, "name", "idempotent"})
 _OF_THE_PLAN = frozenset({"modelId", "versionId", "environment", "startAt", "emergency", "reason"})
 """Fields of a request that a version, or what serves, doesn't say by itself."""
 
-Place: TypeAlias = tuple[int | str, ...]
+ManifestPlace: TypeAlias = tuple[int | str, ...]
 
 Alias = Annotated[str, by_domain(check_alias)]
 
@@ -97,7 +97,7 @@ def _at(place: Iterable[int | str], message: str) -> ValidationError:
     return ValidationError.from_exception_data("Serving", [InitErrorDetails(type=told, loc=loc, input=None)])
 
 
-class Monitoring(_Said):
+class ManifestMonitoring(_Said):
     accuracy_drop: Number | None = None
     samples: Whole | None = None
     on_degraded: OnDegraded | None = None
@@ -117,7 +117,7 @@ class Manifest(_Said):
     team: str | None = None
     tags: list[str] | None = None
     idempotent: Flag | None = None
-    monitoring: Monitoring | None = None
+    monitoring: ManifestMonitoring | None = None
     versions: list[Version] = Field(default_factory=list)
     aliases: Mapping[Alias, str | None] = Field(default_factory=dict)
     """By alias the version that is called so; null: none is."""
@@ -155,7 +155,7 @@ class Manifest(_Said):
     def _becomes_requests(self) -> Self:
         """What the API would refuse is told with its line, before anything of the plan is carried out."""
         found: list[InitErrorDetails] = []
-        place: Place
+        place: ManifestPlace
         for number, version in enumerate(self.versions):
             place = ("versions", number)
             found += _foreign(version, _OF_THE_MODEL, place)
@@ -170,14 +170,14 @@ class Manifest(_Said):
         return self
 
 
-def _foreign(part: _Said, names: frozenset[str], place: Place) -> Iterator[InitErrorDetails]:
+def _foreign(part: _Said, names: frozenset[str], place: ManifestPlace) -> Iterator[InitErrorDetails]:
     """Fields of the request that are not said here."""
     for name in sorted(names & (part.model_extra or {}).keys()):
         problem = PydanticCustomError("extra_forbidden", "there is no such field")
         yield InitErrorDetails(type=problem, loc=(*place, name), input=None)
 
 
-def _refused(build: Callable[[], object], place: Place) -> Iterator[InitErrorDetails]:
+def _refused(build: Callable[[], object], place: ManifestPlace) -> Iterator[InitErrorDetails]:
     """What a request refuses, at its place in the file; what describes the model stands outside of versions."""
     try:
         build()

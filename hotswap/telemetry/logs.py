@@ -4,7 +4,7 @@ Logs are JSON lines on stderr, one object a record, so that one directory of fil
 searched with one tool; whoever runs the process decides where stderr goes. Readiness is a file that the process
 creates when it can do its work, and touches as long as its event loop turns: "it runs" and "it works" are different
 facts, and a supervisor that takes the first for the second starts dependents too early, and a frozen process never
-again. Traces are `hotswap/telemetry/logs/tracing.py`'s business, metrics that of the processes that have some.
+again. Traces are `hotswap/telemetry/tracing.py`'s business, metrics that of the processes that have some.
 """
 
 import asyncio

@@ -16,7 +16,7 @@ from temporalio.client import Client
 from hotswap.client import ApiError
 from hotswap.demo.history import weight_changes
 from hotswap.demo.models import TrainedModels
-from hotswap.demo.traffic import Traffic
+from hotswap.demo.traffic import DemoTraffic
 from hotswap.domain.ids import deployment_workflow_id
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.verdict import Reason
@@ -163,7 +163,7 @@ class Laboratory:
     def under_load(self) -> Iterator[None]:
         models = [phase.model for phase in PHASES if phase is not AWAITING]
         rows = [[float(number) for number in range(1, 31)]]
-        loads = [Traffic(self.stack.url, self.stack.token, model, rows, clients=1, pause=0.1) for model in models]
+        loads = [DemoTraffic(self.stack.url, self.stack.token, model, rows, clients=1, pause=0.1) for model in models]
         for load in loads:
             load.start()
         try:

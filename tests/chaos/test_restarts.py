@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from hotswap.demo.models import TrainedModels
-from hotswap.demo.traffic import Traffic
+from hotswap.demo.traffic import DemoTraffic
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.schemas.requests import CreateDeployment
 from hotswap.schemas.responses import Accepted
@@ -58,7 +58,7 @@ def all_replicas_are_back(stack: Stack, model: str) -> bool:
 
 
 def goes_on_as_it_was(
-    stack: Stack, accepted: Accepted, model: str, before: dict[str, int], trained: TrainedModels, traffic: Traffic
+    stack: Stack, accepted: Accepted, model: str, before: dict[str, int], trained: TrainedModels, traffic: DemoTraffic
 ) -> None:
     """With the verified weight, and to its end; no request fails from when the replicas of both versions are back."""
     wait_until(lambda: is_answered(stack, model, trained), seconds=150, what="an answer after the start")

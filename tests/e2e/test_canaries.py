@@ -17,7 +17,7 @@ import pytest
 
 from hotswap.client import ApiError
 from hotswap.demo.models import BAND_WIDTH, BANDS, TrainedModels
-from hotswap.demo.traffic import CLIENTS, DemoAnswer, Traffic
+from hotswap.demo.traffic import CLIENTS, DemoAnswer, DemoTraffic
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.schemas.requests import CreateDeployment
 from hotswap.schemas.responses import DeploymentView
@@ -161,7 +161,7 @@ def rolled_back(stack: Stack, model: str, trained: TrainedModels) -> Seen:
         [row for row in trained.requests if (row[0] >= BAND_WIDTH * BANDS) is is_large] for is_large in (False, True)
     )
     by_turns = list(chain.from_iterable(zip(small, large, strict=False)))
-    traffic = Traffic(stack.url, stack.token, model, by_turns, pause=PAUSE_SECONDS)
+    traffic = DemoTraffic(stack.url, stack.token, model, by_turns, pause=PAUSE_SECONDS)
     traffic.start()
     try:
         canary = ["--version", "3.0.0", "--canary-percentage", "30", "--monitoring-duration", "PT60S", "--wait"]

@@ -25,7 +25,7 @@ with workflow.unsafe.imports_passed_through():
 Given = TypeVar("Given")
 Result = TypeVar("Result")
 
-Difference = tuple[dict[str, Any] | None, dict[str, Any] | None]
+StateDifference = tuple[dict[str, Any] | None, dict[str, Any] | None]
 
 
 class Context:
@@ -108,7 +108,7 @@ class Context:
     # --- notes --------------------------------------------------------------------------------------------------------
 
     def note(
-        self, text: str, *, kind: str = "message", actor: str = "unknown", change: Difference = (None, None)
+        self, text: str, *, kind: str = "message", actor: str = "unknown", change: StateDifference = (None, None)
     ) -> None:
         """Show what was decided; `record_decisions` puts it on record as soon as something may be awaited."""
         before, after = change

@@ -54,7 +54,7 @@ class RunActivity(Protocol):
     ) -> Result: ...
 
 
-class Rollback:
+class RollbackPhase:
     """Undoes what one deployment has begun, and says how it ended."""
 
     def __init__(self, context: Context) -> None:

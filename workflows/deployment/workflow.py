@@ -37,7 +37,7 @@ with workflow.unsafe.imports_passed_through():
         take_slot,
         validate,
     )
-    from workflows.deployment.rollback import Rollback
+    from workflows.deployment.rollback import RollbackPhase
     from workflows.deployment.rollout import RolloutLoop
     from workflows.deployment.state import RemoveReplicas, WithdrawTraffic
     from workflows.failures import DeploymentStopped, cause_of, is_outcome
@@ -67,7 +67,7 @@ class DeploymentWorkflow(CommandHandlers):
             if not is_outcome(error):
                 raise
             cause = cause_of(error)
-            ending = fail(context, cause) if isinstance(cause, Fail) else Rollback(context).run(cause)
+            ending = fail(context, cause) if isinstance(cause, Fail) else RollbackPhase(context).run(cause)
             result = await uninterrupted(ending)
             if result.reason is Reason.ROLLBACK_FAILED:
                 raise ApplicationError(result.message, type=Reason.ROLLBACK_FAILED, non_retryable=True) from error
@@ -93,7 +93,7 @@ class DeploymentWorkflow(CommandHandlers):
         if workflow.cancellation_reason() is not None:
             raise asyncio.CancelledError
         if found_split:
-            await Rollback(context).take_back(brief.left_behind)
+            await RollbackPhase(context).take_back(brief.left_behind)
         if request.approval_required:
             deadline = request.config.approval_deadline
             await await_approval(context, START, "waits for an approval of its start", within=deadline)

@@ -26,16 +26,16 @@ MOST_NAME = 100
 """So much of a field's name is told at most, as its sender chose it."""
 
 
-Place = tuple[int | str, ...]
+BodyPlace = tuple[int | str, ...]
 
 
 class _NotPlain(Exception):
-    def __init__(self, at: Place, problem: str) -> None:
+    def __init__(self, at: BodyPlace, problem: str) -> None:
         self.at = at
         self.problem = problem
 
 
-def _check_plain(value: Any, at: Place = ()) -> None:
+def _check_plain(value: Any, at: BodyPlace = ()) -> None:
     """Raises _NotPlain with the place of what JSON or PostgreSQL can't hold."""
     if len(at) > MOST_NESTING:
         raise _NotPlain(at[:1], f"is nested more than {MOST_NESTING} deep")

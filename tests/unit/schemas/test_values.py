@@ -134,7 +134,7 @@ def test_the_table_has_the_fields_that_everybody_knows() -> None:
         "deployments.CreateFreeze.duration",
         "tokens.CreateToken.expires_in",
         "registration.TrainingMetadata.metrics",
-        "schema.Monitoring.accuracy_drop",
+        "schema.ManifestMonitoring.accuracy_drop",
     } <= ids
 
 

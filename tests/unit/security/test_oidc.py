@@ -13,7 +13,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from api.auth import Tokens
+from api.auth import TokenVerifier
 from hotswap.domain.errors import Unauthorized, Unavailable
 from hotswap.domain.vocabulary import Role
 from hotswap.security import oidc
@@ -49,7 +49,7 @@ class Believer:
 
     def __init__(self, settings: OidcSettings, own: SecuritySettings) -> None:
         self.keys = IssuerKeys(settings)
-        self.tokens = Tokens(own, settings, self.keys)
+        self.tokens = TokenVerifier(own, settings, self.keys)
 
     async def subject(self, headers: dict[str, str]) -> str:
         return (await self.tokens.principal(headers["authorization"].removeprefix("Bearer "))).subject
