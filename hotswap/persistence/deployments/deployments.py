@@ -182,7 +182,7 @@ class PostgresDeployments:
             action=kind,
             target_type="deployment",
             target_id=deployment_id,
-            reason=message,
+            why=message,
             before=before,
             after=after,
             event_key=f"{deployment_id}/{decision_id}",
