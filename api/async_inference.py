@@ -82,7 +82,7 @@ def _derived(caller: Principal, key: str) -> str:
 
 
 def _view(row: AsyncInference) -> AsyncInferenceView:
-    status = InferenceStatus(row.status)
+    status = row.status
     result, error = None, None
     match status:
         case InferenceStatus.COMPLETED:

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from hotswap.domain.contract import allows_non_finite
 from hotswap.domain.traffic import Counts
-from hotswap.domain.vocabulary import Environment, Framework, ModelType, VersionStatus
+from hotswap.domain.vocabulary import Environment
 from hotswap.persistence.monitoring.drift import ReportRow
 from hotswap.persistence.records.measures import MeasureWindow
 from hotswap.persistence.registry.lineage import Lineage
@@ -33,8 +33,8 @@ def model_view(row: ModelRow) -> ModelView:
         model_id=model.model_id,
         name=model.name,
         description=model.description,
-        framework=Framework(model.framework),
-        type=ModelType(model.type),
+        framework=model.framework,
+        type=model.type,
         owner=model.owner,
         team=model.team,
         tags=model.tags,
@@ -69,7 +69,7 @@ def version_view(row: VersionRow) -> VersionView:
         model_id=version.model_id,
         model=row.ref.model,
         version=version.version,
-        framework=Framework(version.framework),
+        framework=version.framework,
         artifact_path=version.artifact_path,
         checksum=version.checksum,
         artifact_size_bytes=version.artifact_size_bytes,
@@ -80,7 +80,7 @@ def version_view(row: VersionRow) -> VersionView:
         reference_distribution=version.reference_distribution,
         requirements=version.requirements,
         allows_non_finite=allows_non_finite(version.output_schema),
-        status=VersionStatus(version.status),
+        status=version.status,
         approved_by=version.approved_by,
         approved_at=version.approved_at,
         is_deprecated=version.is_deprecated,

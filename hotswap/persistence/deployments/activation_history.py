@@ -14,7 +14,7 @@ from hotswap.domain.deployments import ActiveDeployment
 from hotswap.domain.differences import Setup
 from hotswap.domain.paging import FIRST, Listing, Window
 from hotswap.domain.promotion import Activation, ActivePeriod, active_period
-from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, Strategy
+from hotswap.domain.vocabulary import DeploymentKind, Environment
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.platform.paging import page
 from hotswap.persistence.registry.reading import check_model, names
@@ -85,10 +85,10 @@ class PostgresActivationHistory:
                 by_deployment.setdefault(deployment_id, []).append(by)
         items = tuple(
             Served(
-                Environment(active.environment),
+                active.environment,
                 version,
                 active.deployment_id,
-                DeploymentKind(deployment.kind),
+                deployment.kind,
                 deployment.initiated_by,
                 tuple(by_deployment.get(active.deployment_id, ())),
                 active.since,
@@ -114,11 +114,11 @@ class PostgresActivationHistory:
         active, deployment, version = found
         setup = Setup(
             version=version.version,
-            framework=Framework(version.framework),
+            framework=version.framework,
             resources=msgspec.convert(deployment.resources, ReplicaResources),
             input_schema=version.input_schema,
             output_schema=version.output_schema,
-            strategy=Strategy(deployment.strategy),
+            strategy=deployment.strategy,
             strategy_config=deployment.strategy_config,
         )
         return ActiveDeployment(deployment.deployment_id, active.application, active.since, setup)

@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.queueing import QueueEntry, QueueState, in_force, standings_of
 from hotswap.domain.verdict import Reason
-from hotswap.domain.vocabulary import DeploymentKind, Environment
 from hotswap.persistence.deployments.freezes import freezes_of
 from hotswap.persistence.deployments.transitions import STARTING, is_queued, move
 from hotswap.persistence.platform.database import Sessions
@@ -97,8 +96,8 @@ def _entry(row: Any) -> QueueEntry:
     return QueueEntry(
         deployment_id=row.deployment_id,
         ticket=row.ticket,
-        kind=DeploymentKind(row.kind),
-        environment=Environment(row.environment),
+        kind=row.kind,
+        environment=row.environment,
         model=row.model,
         is_queued=row.is_queued,
         supersedes=row.supersedes,

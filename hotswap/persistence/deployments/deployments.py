@@ -63,8 +63,8 @@ class PostgresDeployments:
             deployment = await locked(session, deployment_id)
             model = await session.get_one(Model, deployment.model_id)
             version = await session.get_one(ModelVersion, deployment.version_id)
-            environment = Environment(deployment.environment)
-            status = DeploymentStatus(deployment.status)
+            environment = deployment.environment
+            status = deployment.status
             route = await session.get(TrafficRoute, (environment, model.name))
             candidate = to_arm(route.candidate) if route is not None else None
             is_split = route is not None and (candidate is not None or route.shed > 0)
@@ -84,7 +84,7 @@ class PostgresDeployments:
                 deployment.previous_version_id = before.version_id if before is not None else None
             return DeploymentBrief(
                 deployment_id=deployment_id,
-                kind=DeploymentKind(deployment.kind),
+                kind=deployment.kind,
                 environment=environment,
                 candidate=version_ref(model, version),
                 resources=msgspec.convert(deployment.resources, ReplicaResources),
@@ -143,7 +143,7 @@ class PostgresDeployments:
         async with self._sessions.begin() as session:
             await lock_plan(session)
             deployment = await locked(session, deployment_id)
-            if DeploymentStatus(deployment.status).is_terminal:
+            if deployment.status.is_terminal:
                 return
             active = await active_version(session, deployment)
             serving = active.deployment_id if active is not None else None

@@ -108,7 +108,7 @@ def _no_freeze(freeze_id: str) -> NotFound:
 def _freeze(row: FreezeRow) -> Freeze:
     return Freeze(
         freeze_id=row.freeze_id,
-        environment=Environment(row.environment),
+        environment=row.environment,
         reason=row.reason,
         starts_at=row.starts_at,
         until=row.lifted_at or row.until,

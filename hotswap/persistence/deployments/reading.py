@@ -9,11 +9,10 @@ from sqlalchemy import Select, select
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.deployments import ANY_DEPLOYMENT, Deployment, StepVerdict, WantedDeployments
 from hotswap.domain.errors import DeploymentNotFound
-from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.paging import FIRST, Listing, Window
 from hotswap.domain.queueing import QueuePosition
 from hotswap.domain.verdict import Verdict
-from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
+from hotswap.domain.vocabulary import Environment
 from hotswap.persistence.analysis.backtests import backtest_of
 from hotswap.persistence.deployments.places import places
 from hotswap.persistence.platform.database import Sessions
@@ -117,12 +116,12 @@ def _deployment(
         model=found.model,
         version=found.version,
         previous_version=found.previous,
-        kind=DeploymentKind(row.kind),
-        strategy=Strategy(row.strategy),
-        environment=Environment(row.environment),
+        kind=row.kind,
+        strategy=row.strategy,
+        environment=row.environment,
         strategy_config=row.strategy_config,
         resources=msgspec.convert(row.resources, ReplicaResources),
-        status=DeploymentStatus(row.status),
+        status=row.status,
         reason=row.reason,
         message=row.message,
         progress_percentage=row.progress_percentage,

@@ -70,7 +70,7 @@ async def slot_line(session: AsyncSession) -> list[SlotRequest]:
     return [
         SlotRequest(
             deployment_id=row.deployment_id,
-            environment=Environment(row.environment),
+            environment=row.environment,
             has_slot=row.taken_at is not None,
             seen=timedelta(seconds=float(row.seen)),
         )

@@ -39,7 +39,7 @@ async def move(
     reason: str | None,
     actor: str,
 ) -> None:
-    before = DeploymentStatus(deployment.status)
+    before = deployment.status
     if not check_transition(before, status):
         return
     deployment.status, deployment.reason, deployment.message = status, reason, message

@@ -171,9 +171,9 @@ _ALERTS = (
 def _alert(row: AlertRow, model: str, version: str) -> Alert:
     return Alert(
         alert_id=row.alert_id,
-        kind=AlertKind(row.kind),
+        kind=row.kind,
         model=model,
-        environment=Environment(row.environment),
+        environment=row.environment,
         version=version,
         deployment_id=row.deployment_id,
         at=row.at,

@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 from hotswap.analysis.degradation import Bucket
 from hotswap.analysis.quality import OutcomeTally
 from hotswap.domain.monitoring import Active
-from hotswap.domain.vocabulary import DeploymentKind, Environment
+from hotswap.domain.vocabulary import DeploymentKind
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.records.rollups import HOUR, MINUTE
 from hotswap.persistence.tables import ActiveVersion, Deployment, Model, ModelVersion, OutcomeRollup
@@ -101,7 +101,7 @@ def _active(row: Row[Model, str, str, ActiveVersion, str, str | None, str | None
     return Active(
         model_id=model.model_id,
         model=model.name,
-        environment=Environment(active.environment),
+        environment=active.environment,
         version_id=version_id,
         version=version,
         application=active.application,

@@ -165,7 +165,7 @@ async def _with_versions(session: AsyncSession, models: Sequence[Model]) -> list
     )
     rows = {model.model_id: ModelRow(model, {}, {}) for model in models}
     for serving in active:
-        rows[serving.model_id].active_versions[Environment(serving.environment)] = serving.version
+        rows[serving.model_id].active_versions[serving.environment] = serving.version
     for alias in named:
         rows[alias.model_id].aliases[alias.alias] = alias.version
     return list(rows.values())

@@ -14,7 +14,7 @@ from hotswap.domain.contract import NON_FINITE, Contract
 from hotswap.domain.errors import Conflict
 from hotswap.domain.registry import Inspection, Registration, VersionRef
 from hotswap.domain.validation import Override, ValidationReport
-from hotswap.domain.vocabulary import Framework, VersionStatus
+from hotswap.domain.vocabulary import VersionStatus
 from hotswap.persistence.platform.audit import about_model, about_version
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.registry.garbage import guard
@@ -108,7 +108,7 @@ def version_ref(model: Model, version: ModelVersion) -> VersionRef:
         model_id=model.model_id,
         model=model.name,
         version=version.version,
-        framework=Framework(version.framework),
+        framework=version.framework,
         artifact=ArtifactRef(version.artifact_path, version.checksum, version.artifact_size_bytes),
         input_schema=version.input_schema,
         output_schema=version.output_schema,

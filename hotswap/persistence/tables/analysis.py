@@ -11,6 +11,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
+from hotswap.domain.monitoring import AlertKind
+from hotswap.domain.vocabulary import Environment
 from hotswap.persistence.tables.base import Base, Now
 
 
@@ -65,7 +67,7 @@ class DriftReport(Base):
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     model_id: Mapped[str] = mapped_column(ForeignKey("models.model_id"))
-    environment: Mapped[str]
+    environment: Mapped[Environment]
     version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.version_id"))
     at: Mapped[datetime] = mapped_column(server_default=Now)
     since: Mapped[datetime]
@@ -88,9 +90,9 @@ class AlertRow(Base):
     )
 
     alert_id: Mapped[str] = mapped_column(primary_key=True)
-    kind: Mapped[str]
+    kind: Mapped[AlertKind]
     model_id: Mapped[str] = mapped_column(ForeignKey("models.model_id"))
-    environment: Mapped[str]
+    environment: Mapped[Environment]
     version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.version_id"))
     deployment_id: Mapped[str] = mapped_column(ForeignKey("deployments.deployment_id"))
     application: Mapped[str]

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from hotswap.domain.vocabulary import InferenceStatus
 from hotswap.persistence.tables.base import Base, Now
 
 
@@ -28,7 +29,7 @@ class AsyncInference(Base):
     fingerprint: Mapped[str]
     """By which the same request is known when it is sent again."""
     requested_by: Mapped[str]
-    status: Mapped[str]
+    status: Mapped[InferenceStatus]
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     accepted_at: Mapped[datetime] = mapped_column(server_default=Now)
     deadline_at: Mapped[datetime]

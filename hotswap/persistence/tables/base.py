@@ -1,18 +1,65 @@
 """What all tables have in common: predictable names of constraints, and how Python's types are stored."""
 
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, ClassVar, TypeVar
 
 from sqlalchemy import (
     BigInteger,
     DateTime,
+    Dialect,
     MetaData,
     Text,
     func,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.types import Double
+from sqlalchemy.types import Double, TypeDecorator
+
+from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.monitoring import AlertKind
+from hotswap.domain.vocabulary import (
+    DeploymentKind,
+    Environment,
+    Framework,
+    InferenceStatus,
+    ModelType,
+    Strategy,
+    VersionStatus,
+)
+
+E = TypeVar("E", bound=StrEnum)
+
+
+class EnumText(TypeDecorator[E]):
+    """An enum of the domain in a column of text, so that no row has to be parsed again outside."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, values: type[E]) -> None:
+        super().__init__()
+        self.values = values
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> E | None:
+        """Read it. Raises ValueError for what this release doesn't know."""
+        return None if value is None else self.values(value)
+
+
+ENUMS = (
+    AlertKind,
+    DeploymentKind,
+    DeploymentStatus,
+    Environment,
+    Framework,
+    InferenceStatus,
+    ModelType,
+    Strategy,
+    VersionStatus,
+)
 
 
 class Base(DeclarativeBase):
@@ -25,14 +72,14 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
         str: Text,
         int: BigInteger,
         float: Double,
         datetime: DateTime(timezone=True),
         dict[str, Any]: JSONB,
         list[str]: JSONB,
-    }
+    } | {each: EnumText(each) for each in ENUMS}
 
 
 Now = func.now()

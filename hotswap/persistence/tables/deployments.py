@@ -14,6 +14,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
 from hotswap.persistence.tables.base import Base, Now
 
 ENDED = tuple(status for status in DeploymentStatus if status.is_terminal)
@@ -50,12 +51,12 @@ class Deployment(Base):
     deployment_id: Mapped[str] = mapped_column(primary_key=True)
     version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.version_id"))
     model_id: Mapped[str] = mapped_column(ForeignKey("models.model_id"))
-    kind: Mapped[str] = mapped_column(server_default="rollout")
-    strategy: Mapped[str]
-    environment: Mapped[str]
+    kind: Mapped[DeploymentKind] = mapped_column(server_default="rollout")
+    strategy: Mapped[Strategy]
+    environment: Mapped[Environment]
     strategy_config: Mapped[dict[str, Any]]
     resources: Mapped[dict[str, Any]]
-    status: Mapped[str] = mapped_column(server_default="Pending")
+    status: Mapped[DeploymentStatus] = mapped_column(server_default="Pending")
     reason: Mapped[str | None]
     message: Mapped[str | None]
     progress_percentage: Mapped[int] = mapped_column(server_default=text("0"))
@@ -105,7 +106,7 @@ class FreezeRow(Base):
     __table_args__ = (Index("ix_freezes_environment", "environment"),)
 
     freeze_id: Mapped[str] = mapped_column(primary_key=True)
-    environment: Mapped[str]
+    environment: Mapped[Environment]
     reason: Mapped[str]
     starts_at: Mapped[datetime]
     until: Mapped[datetime]

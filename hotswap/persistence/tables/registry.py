@@ -12,6 +12,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
+from hotswap.domain.vocabulary import Environment, Framework, ModelType, VersionStatus
 from hotswap.persistence.tables.base import Base, Now
 
 
@@ -22,8 +23,8 @@ class Model(Base):
     team: Mapped[str | None]
     name: Mapped[str] = mapped_column(unique=True)
     description: Mapped[str | None]
-    framework: Mapped[str]
-    type: Mapped[str]
+    framework: Mapped[Framework]
+    type: Mapped[ModelType]
     owner: Mapped[str]
     tags: Mapped[list[str]] = mapped_column(server_default=text("'[]'"))
     is_idempotent: Mapped[bool] = mapped_column(server_default=text("true"))
@@ -44,7 +45,7 @@ class ModelVersion(Base):
     version_id: Mapped[str] = mapped_column(primary_key=True)
     model_id: Mapped[str] = mapped_column(ForeignKey("models.model_id"))
     version: Mapped[str]
-    framework: Mapped[str]
+    framework: Mapped[Framework]
     artifact_path: Mapped[str]
     checksum: Mapped[str]
     artifact_size_bytes: Mapped[int]
@@ -54,7 +55,7 @@ class ModelVersion(Base):
     baseline: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     reference_distribution: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     requirements: Mapped[list[str]] = mapped_column(server_default=text("'[]'"))
-    status: Mapped[str] = mapped_column(server_default="Registered")
+    status: Mapped[VersionStatus] = mapped_column(server_default="Registered")
     approved_by: Mapped[str | None]
     approved_at: Mapped[datetime | None]
     is_deprecated: Mapped[bool] = mapped_column(server_default=text("false"))
@@ -107,7 +108,7 @@ class ActiveVersion(Base):
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     model_id: Mapped[str] = mapped_column(ForeignKey("models.model_id"))
-    environment: Mapped[str]
+    environment: Mapped[Environment]
     version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.version_id"))
     deployment_id: Mapped[str] = mapped_column(ForeignKey("deployments.deployment_id"))
     application: Mapped[str]

@@ -10,6 +10,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
+from hotswap.domain.vocabulary import Environment
 from hotswap.persistence.tables.base import Base, Now
 
 
@@ -18,7 +19,7 @@ class TrafficRoute(Base):
 
     __tablename__ = "traffic_routes"
 
-    environment: Mapped[str] = mapped_column(primary_key=True)
+    environment: Mapped[Environment] = mapped_column(primary_key=True)
     model: Mapped[str] = mapped_column(primary_key=True)
     stable: Mapped[dict[str, Any] | None]
     candidate: Mapped[dict[str, Any] | None]
@@ -35,7 +36,7 @@ class TrafficEpoch(Base):
     __tablename__ = "traffic_epochs"
     __table_args__ = (UniqueConstraint("environment", "model", "epoch"),)
 
-    environment: Mapped[str] = mapped_column(primary_key=True)
+    environment: Mapped[Environment] = mapped_column(primary_key=True)
     model: Mapped[str] = mapped_column(primary_key=True)
     run_id: Mapped[str] = mapped_column(primary_key=True)
     epoch: Mapped[int]
@@ -55,7 +56,7 @@ class DesiredApplication(Base):
     __tablename__ = "desired_applications"
 
     name: Mapped[str] = mapped_column(primary_key=True)
-    environment: Mapped[str]
+    environment: Mapped[Environment]
     model: Mapped[str]
     version: Mapped[str]
     deployment_id: Mapped[str]

@@ -143,7 +143,7 @@ async def _plan(session: AsyncSession, generation: int) -> TrafficPlan:
     )
     routes = tuple(
         Route(
-            environment=Environment(row.environment),
+            environment=row.environment,
             model=row.model,
             stable=to_arm(row.stable),
             candidate=to_arm(row.candidate),
