@@ -19,9 +19,9 @@ from api.routing import GuardedRoute
 from hotswap.domain.access import Principal
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.headers import ENTITY_HEADER, ENVIRONMENT_HEADER, TESTER_HEADER, VERSION_HEADER
+from hotswap.domain.inference import AcceptedInference
 from hotswap.domain.vocabulary import Environment, InferenceStatus, Role
 from hotswap.persistence.records.async_inference import Limits, NewInference
-from hotswap.persistence.tables import AsyncInference
 from hotswap.schemas.requests import AskLater
 from hotswap.schemas.responses import AsyncInferenceView, BatchPredictionView, ErrorBody, ErrorView, PredictionView
 
@@ -81,7 +81,7 @@ def _derived(caller: Principal, key: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"hotswap:{caller.subject}/{key}"))
 
 
-def _view(row: AsyncInference) -> AsyncInferenceView:
+def _view(row: AcceptedInference) -> AsyncInferenceView:
     status = row.status
     result, error = None, None
     match status:
@@ -105,7 +105,7 @@ def _view(row: AsyncInference) -> AsyncInferenceView:
     )
 
 
-def _error(row: AsyncInference) -> ErrorView:
+def _error(row: AcceptedInference) -> ErrorView:
     try:
         return ErrorBody.model_validate_json(row.answer or "").error
     except ValidationError:  # of something between here and the replicas that is none of ours
@@ -114,6 +114,6 @@ def _error(row: AsyncInference) -> ErrorView:
         )
 
 
-def _error_of(row: AsyncInference, code: str, message: str) -> ErrorView:
+def _error_of(row: AcceptedInference, code: str, message: str) -> ErrorView:
     at = row.completed_at or row.deadline_at
     return ErrorView(code=code, message=message, details=[], trace_id=row.request_id, timestamp=at)

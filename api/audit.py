@@ -8,8 +8,8 @@ from api.context import Reader, With
 from api.paging import CursorNumber, Paged
 from api.parameters import QueryWord, Since, Until
 from api.routing import GuardedRoute
+from hotswap.domain.auditing import AuditEntry
 from hotswap.persistence.platform.audit import AuditFilter
-from hotswap.persistence.tables import AuditEvent
 from hotswap.schemas.responses import AuditEventView, AuditPage
 
 router = APIRouter(prefix="/api/v1/audit", tags=["audit"], route_class=GuardedRoute)
@@ -34,16 +34,16 @@ async def list_audit_events(
     return AuditPage(items=[_view(row) for row in found.items], next=paging.link("audit", found.next))
 
 
-def _view(row: AuditEvent) -> AuditEventView:
+def _view(entry: AuditEntry) -> AuditEventView:
     return AuditEventView(
-        number=row.id,
-        at=row.at,
-        actor=row.actor,
-        action=row.action,
-        target_type=row.target_type,
-        target=row.target_id,
-        why=row.why,
-        before=row.before,
-        after=row.after,
-        trace_id=row.trace_id,
+        number=entry.number,
+        at=entry.at,
+        actor=entry.actor,
+        action=entry.action,
+        target_type=entry.target_type,
+        target=entry.target_id,
+        why=entry.reason,
+        before=entry.before,
+        after=entry.after,
+        trace_id=entry.trace_id,
     )

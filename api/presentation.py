@@ -3,13 +3,13 @@
 from dataclasses import asdict
 
 from hotswap.domain.contract import allows_non_finite
+from hotswap.domain.registry import RegisteredModel
 from hotswap.domain.traffic import Counts
 from hotswap.domain.vocabulary import Environment
 from hotswap.persistence.monitoring.drift import ReportRow
 from hotswap.persistence.records.measures import MeasureWindow
 from hotswap.persistence.registry.lineage import Lineage
 from hotswap.persistence.registry.reading import ModelRow, VersionRow
-from hotswap.persistence.tables import Model
 from hotswap.schemas.responses import (
     CardView,
     ClientView,
@@ -92,7 +92,7 @@ def version_view(row: VersionRow) -> VersionView:
 
 
 def metrics_view(
-    model: Model, environment: Environment, version: str | None, seen: MeasureWindow, drift: ReportRow | None
+    model: RegisteredModel, environment: Environment, version: str | None, seen: MeasureWindow, drift: ReportRow | None
 ) -> MetricsView:
     measures = seen.measures
     judged = measures.requests - measures.refused

@@ -15,8 +15,8 @@ from api.parameters import ModelId, UploadId
 from api.routing import GuardedRoute
 from hotswap.domain.errors import Conflict, ModelNotFound, ValidationFailed
 from hotswap.domain.ids import check_model_name
+from hotswap.domain.registry import Upload
 from hotswap.persistence.registry.uploads import UploadRequest
-from hotswap.persistence.tables import UploadRow
 from hotswap.schemas.requests import BeginUpload
 from hotswap.schemas.responses import PartView, UploadView
 from hotswap.storage.multipart import PartsRefused, PartsThere, sizes_of_parts
@@ -77,21 +77,21 @@ async def _name(parts: Parts, model: str) -> str:
         return check_model_name(model)
 
 
-async def _is_stored(parts: Parts, row: UploadRow) -> bool:
+async def _is_stored(parts: Parts, row: Upload) -> bool:
     try:
         return await parts.storage_calls.run(parts.storage.size, row.artifact_path) == row.size_bytes
     except ValidationFailed:
         return False
 
 
-async def _there(parts: Parts, row: UploadRow) -> PartsThere | None:
+async def _there(parts: Parts, row: Upload) -> PartsThere | None:
     """None where there is no such upload in S3: not yet, or not any more."""
     if row.s3_upload_id is None:
         return None
     return await parts.storage_calls.run(parts.multipart.parts, split_uri(row.artifact_path)[1], row.s3_upload_id)
 
 
-async def _place(parts: Parts, row: UploadRow, path: str) -> UploadRow:
+async def _place(parts: Parts, row: Upload, path: str) -> Upload:
     key = split_uri(path)[1]
     s3_upload_id = await parts.storage_calls.run(parts.multipart.begin, key)
     placed = await parts.uploads.place(row, artifact_path=path, s3_upload_id=s3_upload_id)
@@ -101,7 +101,7 @@ async def _place(parts: Parts, row: UploadRow, path: str) -> UploadRow:
     return await parts.uploads.one(row.upload_id, model=row.model, by=row.begun_by)
 
 
-async def _put_together(parts: Parts, row: UploadRow, there: PartsThere) -> None:
+async def _put_together(parts: Parts, row: Upload, there: PartsThere) -> None:
     key = split_uri(row.artifact_path)[1]
     try:
         await parts.storage_calls.run(parts.multipart.complete, key, row.s3_upload_id or "", there)
@@ -114,11 +114,11 @@ async def _put_together(parts: Parts, row: UploadRow, there: PartsThere) -> None
         ) from None
 
 
-async def _throw_away(parts: Parts, row: UploadRow) -> None:
+async def _throw_away(parts: Parts, row: Upload) -> None:
     await parts.storage_calls.run(parts.multipart.abort, split_uri(row.artifact_path)[1], row.s3_upload_id or "")
 
 
-def _offer(parts: Parts, row: UploadRow, there: PartsThere) -> UploadView:
+def _offer(parts: Parts, row: Upload, there: PartsThere) -> UploadView:
     key = split_uri(row.artifact_path)[1]
     offered = [
         PartView(
@@ -131,7 +131,7 @@ def _offer(parts: Parts, row: UploadRow, there: PartsThere) -> UploadView:
     return _view(row, offered)
 
 
-def _sizes(row: UploadRow) -> list[tuple[int, int]]:
+def _sizes(row: Upload) -> list[tuple[int, int]]:
     return list(enumerate(sizes_of_parts(row.size_bytes, least=PART_BYTES), 1))
 
 
@@ -139,7 +139,7 @@ def _is_there(there: PartsThere, number: int, size: int) -> bool:
     return number in there and there[number].size == size
 
 
-def _view(row: UploadRow, offered: list[PartView] | None = None) -> UploadView:
+def _view(row: Upload, offered: list[PartView] | None = None) -> UploadView:
     return UploadView(
         upload_id=row.upload_id,
         model=row.model,

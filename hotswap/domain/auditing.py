@@ -3,7 +3,10 @@
 They are stored, shown by `hotswap audit`, and asked for by people: a word stays as it is.
 """
 
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 
 class AuditAction(StrEnum):
@@ -62,3 +65,19 @@ class AuditActions(StrEnum):
         """Return what an action of this kind goes on with, None for one of another kind."""
         kind, _, what = action.partition(" ")
         return what if kind == self and what else None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """An event of the audit log; `number` orders them, and `before` and `after` say what it changed."""
+
+    number: int
+    at: datetime
+    actor: str
+    action: str
+    target_type: str
+    target_id: str
+    reason: str | None
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    trace_id: str | None

@@ -1,12 +1,13 @@
 """Models, versions and deployments, in the words of the control loop."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from hotswap.domain.application import ApplicationSpec, ArtifactRef, ReplicaResources, application_name
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.traffic import Arm
-from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType
+from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType, VersionStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +135,65 @@ class Unfinished:
     model: str
     version: str
     initiated_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredModel:
+    """A model on record. `active_version` is Production's."""
+
+    model_id: str
+    team: str | None
+    name: str
+    description: str | None
+    framework: Framework
+    type: ModelType
+    owner: str
+    tags: list[str]
+    is_idempotent: bool
+    monitoring: dict[str, Any]
+    active_version: str | None
+    is_archived: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredVersion:
+    """A version on record. `deprecation` is the reason for it, `card` what people write of it, in Markdown."""
+
+    version_id: str
+    model_id: str
+    version: str
+    framework: Framework
+    artifact_path: str
+    checksum: str
+    artifact_size_bytes: int
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any]
+    training: dict[str, Any]
+    baseline: dict[str, Any]
+    reference_distribution: dict[str, Any]
+    requirements: list[str]
+    status: VersionStatus
+    approved_by: str | None
+    approved_at: datetime | None
+    is_deprecated: bool
+    deprecation: str | None
+    card: str | None
+    created_by: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """An upload of one content for a model; `sha256` is as its sender claims. A completed one has its object in S3."""
+
+    upload_id: str
+    model: str
+    sha256: str
+    size_bytes: int
+    artifact_path: str
+    s3_upload_id: str | None
+    begun_by: str
+    begun_at: datetime
+    completed_at: datetime | None

@@ -12,10 +12,11 @@ from typing import Any
 
 from sqlalchemy import select
 
-from hotswap.domain.auditing import AuditActions
+from hotswap.domain.auditing import AuditActions, AuditEntry
 from hotswap.domain.paging import FIRST, Listing, Window
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.platform.paging import narrowed, page
+from hotswap.persistence.platform.plain import plain
 from hotswap.persistence.tables import AuditEvent
 from hotswap.telemetry import logs
 
@@ -39,7 +40,7 @@ class PostgresAudit:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    async def events(self, wanted: AuditFilter, window: Window = FIRST) -> Listing[AuditEvent]:
+    async def events(self, wanted: AuditFilter, window: Window = FIRST) -> Listing[AuditEntry]:
         """Return the events, newest first; they are not counted, which would take long."""
         found = narrowed(
             select(AuditEvent),
@@ -55,7 +56,7 @@ class PostgresAudit:
             found = found.where(AuditEvent.at < wanted.until)
         async with self._sessions() as session:
             rows = await page(session, found, AUDIT_BY, window, is_counted=False)
-        return Listing(tuple(row[0] for row in rows.items), rows.total, rows.next)
+        return Listing(tuple(_entry(row[0]) for row in rows.items), rows.total, rows.next)
 
     async def vouch(self, deployment_id: str, *, by: str, verb: str, reason: str | None) -> str:
         """Record that somebody with a proven name is about to give this command, and return the key of the record."""
@@ -64,6 +65,10 @@ class PostgresAudit:
         async with self._sessions.begin() as session:
             session.add(event)
         return event.event_key
+
+
+def _entry(row: AuditEvent) -> AuditEntry:
+    return plain(AuditEntry, row, number=row.id, reason=row.why)
 
 
 def _about(

@@ -19,9 +19,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.errors import Conflict, InferenceNotFound, RateLimited, Unavailable
 from hotswap.domain.headers import ENVIRONMENT_HEADER, VERSION_HEADER
+from hotswap.domain.inference import AcceptedInference
 from hotswap.domain.vocabulary import Environment, InferenceStatus
 from hotswap.inference.records import to_json
 from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.platform.plain import plain
 from hotswap.persistence.tables import AsyncInference, Now
 
 LEASE = timedelta(seconds=10)
@@ -80,7 +82,7 @@ class PostgresAsyncInference:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    async def accept(self, new: NewInference, limits: Limits) -> AsyncInference:
+    async def accept(self, new: NewInference, limits: Limits) -> AcceptedInference:
         """Accept a request and return its state; the same request sent again is the first one.
 
         Raises Conflict where another request has its id, RateLimited and Unavailable where too many wait.
@@ -108,9 +110,9 @@ class PostgresAsyncInference:
             raise Conflict(
                 f"another request has the id {new.request_id}; send this one with an x-request-id of its own"
             )
-        return known
+        return plain(AcceptedInference, known)
 
-    async def find(self, request_id: str, *, of: str | None) -> AsyncInference:
+    async def find(self, request_id: str, *, of: str | None) -> AcceptedInference:
         """Return the request's state now, also if its time is over and nothing has noted that yet.
 
         `of` is the caller that it must belong to. Raises InferenceNotFound.
@@ -122,8 +124,8 @@ class PostgresAsyncInference:
             now = await session.scalar(select(func.now()))
         assert now is not None
         if found.due_at is not None and found.deadline_at <= now:
-            found.status, found.completed_at = InferenceStatus.TIMEOUT, found.deadline_at
-        return found
+            return plain(AcceptedInference, found, status=InferenceStatus.TIMEOUT, completed_at=found.deadline_at)
+        return plain(AcceptedInference, found)
 
     async def take(self, limit: int) -> list[Taken]:
         """Take some requests that are due for a lease, the longest waiting first."""

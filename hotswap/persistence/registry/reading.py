@@ -9,10 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.errors import ModelNotFound, ValidationFailed, VersionNotFound
 from hotswap.domain.paging import FIRST, Listing, Window
-from hotswap.domain.registry import VersionRef
+from hotswap.domain.registry import RegisteredModel, RegisteredVersion, VersionRef
 from hotswap.domain.vocabulary import Environment, Framework, ModelType, VersionStatus
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.platform.paging import narrowed, page, part
+from hotswap.persistence.platform.plain import plain
 from hotswap.persistence.registry.versions import version_ref
 from hotswap.persistence.tables import ActiveVersion, Model, ModelVersion, VersionAlias
 
@@ -25,7 +26,7 @@ _NOT_DEPLOYABLE = (VersionStatus.DEPRECATED, VersionStatus.ARCHIVED)
 class ModelRow:
     """`active_versions` and `aliases` are of versions' numbers."""
 
-    model: Model
+    model: RegisteredModel
     active_versions: dict[Environment, str]
     aliases: dict[str, str]
 
@@ -35,7 +36,7 @@ class ModelRow:
 
 @dataclass(frozen=True, slots=True)
 class VersionRow:
-    version: ModelVersion
+    version: RegisteredVersion
     ref: VersionRef
     aliases: tuple[str, ...] = ()
 
@@ -94,7 +95,10 @@ class PostgresRegistryReader:
         async with self._sessions() as session:
             rows = await session.scalars(select(ModelVersion).where(ModelVersion.model_id == model.model_id))
             ordered = sorted(rows, key=lambda row: precedence(row.version), reverse=True)
-        return [VersionRow(row, version_ref(model, row), found.aliases_of(row.version)) for row in ordered]
+        return [
+            VersionRow(plain(RegisteredVersion, row), version_ref(model, row), found.aliases_of(row.version))
+            for row in ordered
+        ]
 
     async def listed_versions(
         self, id_or_name: str, *, statuses: Sequence[VersionStatus] = (), window: Window = FIRST
@@ -163,7 +167,7 @@ async def _with_versions(session: AsyncSession, models: Sequence[Model]) -> list
         .where(VersionAlias.model_id.in_(ids))
         .order_by(VersionAlias.alias)
     )
-    rows = {model.model_id: ModelRow(model, {}, {}) for model in models}
+    rows = {model.model_id: ModelRow(plain(RegisteredModel, model), {}, {}) for model in models}
     for serving in active:
         rows[serving.model_id].active_versions[serving.environment] = serving.version
     for alias in named:

@@ -12,8 +12,10 @@ from sqlalchemy.dialects.postgresql import insert
 
 from hotswap.domain.auditing import AuditAction
 from hotswap.domain.errors import NotFound
+from hotswap.domain.registry import Upload
 from hotswap.persistence.platform.audit import about_artifact
 from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.platform.plain import plain
 from hotswap.persistence.tables import UploadRow
 
 
@@ -31,7 +33,7 @@ class PostgresUploads:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    async def claim(self, wanted: UploadRequest, *, artifact_path: str) -> UploadRow:
+    async def claim(self, wanted: UploadRequest, *, artifact_path: str) -> Upload:
         """Return the upload of this content; a new one is created with `artifact_path` as its place."""
         values = {
             "upload_id": f"upl-{secrets.token_hex(6)}",
@@ -52,41 +54,41 @@ class PostgresUploads:
                 )
             )
         assert found is not None
-        return found
+        return plain(Upload, found)
 
-    async def place(self, row: UploadRow, *, artifact_path: str, s3_upload_id: str) -> UploadRow | None:
+    async def place(self, upload: Upload, *, artifact_path: str, s3_upload_id: str) -> Upload | None:
         """Let it go to another place, by a new upload of S3; None where somebody else has done so meanwhile."""
         async with self._sessions.begin() as session:
             found: UploadRow | None = await session.scalar(
                 update(UploadRow)
                 .where(
-                    UploadRow.upload_id == row.upload_id,
-                    UploadRow.s3_upload_id.is_not_distinct_from(row.s3_upload_id),
+                    UploadRow.upload_id == upload.upload_id,
+                    UploadRow.s3_upload_id.is_not_distinct_from(upload.s3_upload_id),
                 )
                 .values(artifact_path=artifact_path, s3_upload_id=s3_upload_id, begun_at=func.now(), completed_at=None)
                 .returning(UploadRow)
             )
-        return found
+        return None if found is None else plain(Upload, found)
 
-    async def one(self, upload_id: str, *, model: str, by: str) -> UploadRow:
+    async def one(self, upload_id: str, *, model: str, by: str) -> Upload:
         """Return an upload. Raises NotFound, also for another caller's upload."""
         async with self._sessions() as session:
             row = await session.get(UploadRow, upload_id)
         if row is None or row.model != model or row.begun_by != by:
             raise NotFound(f"{by} has no upload {upload_id} for {model}; `hotswap push` begins one")
-        return row
+        return plain(Upload, row)
 
-    async def complete(self, row: UploadRow) -> UploadRow:
+    async def complete(self, upload: Upload) -> Upload:
         """Note that its object is there. Doing it again is no error."""
         async with self._sessions.begin() as session:
             done: UploadRow | None = await session.scalar(
                 update(UploadRow)
-                .where(UploadRow.upload_id == row.upload_id, UploadRow.completed_at.is_(None))
+                .where(UploadRow.upload_id == upload.upload_id, UploadRow.completed_at.is_(None))
                 .values(completed_at=func.now())
                 .returning(UploadRow)
             )
             if done is None:
-                return await session.get_one(UploadRow, row.upload_id)
+                return plain(Upload, await session.get_one(UploadRow, upload.upload_id))
             session.add(
                 about_artifact(
                     done.artifact_path,
@@ -95,4 +97,4 @@ class PostgresUploads:
                     after={"model": done.model, "sizeBytes": done.size_bytes, "claimedSha256": done.sha256},
                 )
             )
-            return done
+            return plain(Upload, done)

@@ -12,7 +12,7 @@ from hotswap.domain.application import ArtifactRef
 from hotswap.domain.auditing import AuditAction
 from hotswap.domain.contract import NON_FINITE, Contract
 from hotswap.domain.errors import Conflict
-from hotswap.domain.registry import Inspection, Registration, VersionRef
+from hotswap.domain.registry import Inspection, RegisteredModel, Registration, VersionRef
 from hotswap.domain.validation import Override, ValidationReport
 from hotswap.domain.vocabulary import VersionStatus
 from hotswap.persistence.platform.audit import about_model, about_version
@@ -102,7 +102,7 @@ class PostgresRegistry:
         return Override(tuple(row.checks), row.created_by, row.reason) if row is not None else None
 
 
-def version_ref(model: Model, version: ModelVersion) -> VersionRef:
+def version_ref(model: Model | RegisteredModel, version: ModelVersion) -> VersionRef:
     return VersionRef(
         version_id=version.version_id,
         model_id=model.model_id,
