@@ -155,6 +155,7 @@ def asked(archive: Path) -> set[tuple[str, str]]:
     return seen
 
 
+@pytest.mark.slow  # some 150 cases, each with two clients
 @pytest.mark.parametrize("everything", [False, True])
 @pytest.mark.parametrize("name", METHODS)
 async def test_both_clients_ask_the_same_and_make_the_same_of_the_answer(

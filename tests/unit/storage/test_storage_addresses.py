@@ -13,6 +13,8 @@ from hotswap.settings import StorageSettings
 from hotswap.storage.multipart import MultipartUploads
 from hotswap.storage.objects import ObjectStorage, split_uri
 
+pytestmark = pytest.mark.slow  # botocore is imported
+
 EUROPE = {"use_tls": True, "region": "eu-central-1"}
 AT_EUROPE = "https://ml-models.s3.eu-central-1.amazonaws.com/a/m.tar"
 
