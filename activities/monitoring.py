@@ -66,6 +66,8 @@ class MonitoringActivities:
         try:
             deployment = DeploymentInput.model_validate(await self._rollbacks.ask(alert))
         except HotSwapError as error:
+            told = {"alert": alert.alert_id, "error": error.message}
+            logger.warning("%s is not rolled back", alert.model, extra=told)
             return RollbackRequest(message=error.message)
         return RollbackRequest(deployment=deployment)
 

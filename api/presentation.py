@@ -6,7 +6,7 @@ from hotswap.domain.contract import allows_non_finite
 from hotswap.domain.registry import RegisteredModel
 from hotswap.domain.traffic import Counts
 from hotswap.domain.vocabulary import Environment
-from hotswap.persistence.monitoring.drift import ReportRow
+from hotswap.persistence.monitoring.drift import DriftRecord
 from hotswap.persistence.records.measures import MeasureWindow
 from hotswap.persistence.registry.lineage import Lineage
 from hotswap.persistence.registry.reading import ModelRow, VersionRow
@@ -92,7 +92,11 @@ def version_view(row: VersionRow) -> VersionView:
 
 
 def metrics_view(
-    model: RegisteredModel, environment: Environment, version: str | None, seen: MeasureWindow, drift: ReportRow | None
+    model: RegisteredModel,
+    environment: Environment,
+    version: str | None,
+    seen: MeasureWindow,
+    drift: DriftRecord | None,
 ) -> MetricsView:
     measures = seen.measures
     judged = measures.requests - measures.refused
@@ -127,20 +131,19 @@ def metrics_view(
     )
 
 
-def drift_view(row: ReportRow) -> DriftView:
-    report = row.report
+def drift_view(row: DriftRecord) -> DriftView:
     return DriftView(
         model=row.model,
         version=row.version,
-        environment=Environment(report.environment),
-        at=report.at,
-        since=report.since,
-        reference=report.reference,
-        samples=report.samples,
-        distance=report.distance,
-        is_drifted=report.is_drifted,
-        message=report.message,
-        features={name: FeatureDriftView(**each) for name, each in report.features.items()},
+        environment=row.environment,
+        at=row.at,
+        since=row.since,
+        reference=row.reference,
+        samples=row.samples,
+        distance=row.distance,
+        is_drifted=row.is_drifted,
+        message=row.message,
+        features={name: FeatureDriftView(**each) for name, each in row.features.items()},
     )
 
 

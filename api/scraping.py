@@ -47,7 +47,8 @@ async def _read(name: str, gauges: Gauges) -> Sequence[Gauge] | None:
     try:
         async with asyncio.timeout(READ_SECONDS):
             return await gauges()
-    except (HotSwapError, SQLAlchemyError, RedisError, OSError) as error:  # TimeoutError is an OSError
+    except (HotSwapError, SQLAlchemyError, RedisError, OSError, ValueError) as error:
+        # TimeoutError is an OSError; a row of a newer release may have a status that is a ValueError here.
         logger.warning("%s tells no metrics: %s", name, error)
         return None
 

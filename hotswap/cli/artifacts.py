@@ -11,8 +11,8 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from hotswap.cli.console import CommandFailed, connect, err, out, show_json, show_table, table
-from hotswap.cli.models import register_and_show
-from hotswap.cli.options import AsJson, examples, json_object
+from hotswap.cli.models import further_fields, register_and_show
+from hotswap.cli.options import AsJson, examples
 from hotswap.client.packing import NotPackable, is_archive, pack
 from hotswap.domain.vocabulary import Framework, ModelType
 from hotswap.schemas.requests import RegisterVersion
@@ -38,7 +38,8 @@ def push(
     as_json: AsJson = False,
 ) -> None:
     """Send a model to S3, and register it where a version is given. Again, after a kill, it goes on where it was."""
-    optional = json_object(f"@{metadata}", name="--metadata") if metadata else {}
+    own = ("name", "version", "framework", "artifactPath", "type", "checksum")
+    optional = further_fields(metadata, said=own)
     with _archive(path, model) as archive:
         upload = _send(archive, model)
     if version is None:

@@ -22,7 +22,7 @@ from typer.core import TyperGroup
 from hotswap.bootstrap.layout import StackError
 from hotswap.cli.outcome import Exit
 from hotswap.client import ApiError, HotSwap, token_of
-from hotswap.client.resources import refused
+from hotswap.client.transport import refused
 from hotswap.schemas.responses import View
 
 out = Console(highlight=False)

@@ -1,10 +1,12 @@
 """`hotswap models`: list, register, show, history and lineage. What people say of them is `curation.py`."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic.alias_generators import to_camel
 
 from hotswap.cli.console import connect, err, facts, out, show_json, show_table, table
 from hotswap.cli.options import AsJson, ModelArgument, examples, given, json_object, moment
@@ -121,8 +123,18 @@ def register(
         requirements=requirement or None,
         allowsNonFinite=allows_non_finite or None,
     )
-    more = json_object(f"@{metadata}", name="--metadata") if metadata else {}
+    more = further_fields(metadata, said=described)
     register_and_show(RegisterVersion(**described | more), as_json=as_json)
+
+
+def further_fields(metadata: Path | None, *, said: Iterable[str]) -> dict[str, Any]:
+    """Read the file of --metadata. Raises BadParameter for a field that the command says itself."""
+    if metadata is None:
+        return {}
+    more = json_object(f"@{metadata}", name="--metadata")
+    if twice := sorted({to_camel(name) for name in more} & {*said}):
+        raise typer.BadParameter(f"has {', '.join(twice)}, which the command says itself", param_hint="--metadata")
+    return more
 
 
 def register_and_show(request: RegisterVersion, *, as_json: bool) -> None:

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from hotswap.client.calls import Call, Steps, ask, get, kind_of
 from hotswap.client.models import model_path
-from hotswap.client.resources import ClientResource, T, call, refused, steps
+from hotswap.client.resources import ClientResource, T, call, steps
+from hotswap.client.transport import refused
 from hotswap.schemas.monitoring import MonitoringConfig
 from hotswap.schemas.responses import AlertView, DriftView, MetricsView, MonitoringView, Page
 

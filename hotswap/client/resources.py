@@ -13,9 +13,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 from pydantic import ValidationError
 
 from hotswap.client.calls import Call, Steps, Stream
-from hotswap.client.transport import ApiError, AsyncTransport, Transport
-from hotswap.schemas.problems import refusal
-from hotswap.schemas.responses import ProblemView
+from hotswap.client.transport import AsyncTransport, Transport, refused
 
 P = ParamSpec("P")
 A = TypeVar("A")
@@ -106,10 +104,3 @@ def steps(describe: Callable[Concatenate[Any, P], Steps[A]]) -> Method[P, A]:
 def stream(describe: Callable[Concatenate[Any, P], Stream[A]]) -> StreamMethod[P, A]:
     """Mark a method that yields what its calls find."""
     return StreamMethod(describe, "stream")
-
-
-def refused(error: ValidationError) -> ApiError:
-    """Return what pydantic refuses as the API would have told it, with status 0: nothing was sent."""
-    found = refusal(error.errors(include_url=False))
-    details = tuple(ProblemView(field=each.field, message=each.message) for each in found.details)
-    return ApiError(found.code, found.message, details)

@@ -13,10 +13,12 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 import httpx
+from pydantic import ValidationError
 from tenacity import AsyncRetrying, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from hotswap.client.calls import Call, CallPause, CallStep, Found, Steps, Stream, Work
 from hotswap.domain.headers import REASON_HEADER, REQUEST_ID_HEADER
+from hotswap.schemas.problems import refusal
 from hotswap.schemas.responses import ProblemView
 
 A = TypeVar("A")
@@ -46,6 +48,13 @@ class ApiError(Exception):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
+
+
+def refused(error: ValidationError) -> ApiError:
+    """Return what pydantic refuses as the API would have told it, with status 0: nothing was sent."""
+    found = refusal(error.errors(include_url=False))
+    details = tuple(ProblemView(field=each.field, message=each.message) for each in found.details)
+    return ApiError(found.code, found.message, details)
 
 
 class Transport:
@@ -82,6 +91,8 @@ class Transport:
             except StopIteration as end:
                 found: A = end.value
                 return found
+            except ValidationError as error:
+                raise refused(error) from None
             resume = _resumed(steps, self._outcome(step))
 
     def stream(self, stream: Stream[A]) -> Iterator[A]:
@@ -92,6 +103,8 @@ class Transport:
                 step = stream.send(result)
             except StopIteration:
                 return
+            except ValidationError as error:
+                raise refused(error) from None
             if isinstance(step, Found):
                 yield step.value
                 result = None
@@ -149,6 +162,8 @@ class AsyncTransport:
             except StopIteration as end:
                 found: A = end.value
                 return found
+            except ValidationError as error:
+                raise refused(error) from None
             resume = _resumed(steps, await self._outcome(step))
 
     async def stream(self, stream: Stream[A]) -> AsyncIterator[A]:
@@ -159,6 +174,8 @@ class AsyncTransport:
                 step = stream.send(result)
             except StopIteration:
                 return
+            except ValidationError as error:
+                raise refused(error) from None
             if isinstance(step, Found):
                 yield step.value
                 result = None
@@ -228,7 +245,20 @@ def _retries(call: Call[Any]) -> dict[str, Any]:
 def _read(call: Call[A], answer: httpx.Response) -> A:
     if not (answer.is_success or call.takes_refusals):
         raise _error(answer)
-    return call.read(answer)
+    try:
+        return call.read(answer)
+    except ValidationError as error:  # of a server that is newer or none of ours
+        raise _unexpected(answer, f"what can't be read: {error}") from error
+
+
+def _unexpected(answer: httpx.Response, told: str) -> ApiError:
+    return ApiError(
+        code="UNEXPECTED_ANSWER",
+        message=f"{answer.request.url} answered {answer.status_code} {answer.reason_phrase}: {told[:200]}",
+        status=answer.status_code,
+        trace_id=answer.headers.get(REQUEST_ID_HEADER),
+        retry_after=_retry_after(answer),
+    )
 
 
 @contextmanager
@@ -296,13 +326,7 @@ def _error(answer: httpx.Response) -> ApiError:
             retry_after=_retry_after(answer),
         )
     except (ValueError, KeyError, TypeError):
-        return ApiError(
-            code="UNEXPECTED_ANSWER",
-            message=f"{answer.request.url} answered {answer.status_code} {answer.reason_phrase}: {answer.text[:200]}",
-            status=answer.status_code,
-            trace_id=answer.headers.get(REQUEST_ID_HEADER),
-            retry_after=_retry_after(answer),
-        )
+        return _unexpected(answer, answer.text)
 
 
 def _retry_after(answer: httpx.Response) -> float | None:

@@ -70,7 +70,7 @@ class WayBack:
 
 @dataclass(frozen=True, slots=True)
 class MonitorRollbacks:
-    """Implements `hotswap.ports.Rollbacks`."""
+    """Implements `hotswap.ports.AlertRollbacks`."""
 
     way_back: WayBack
     acceptance: Acceptance

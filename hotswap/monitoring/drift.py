@@ -13,7 +13,7 @@ from hotswap.analysis.drift import ALPHA
 from hotswap.analysis.drift_of_records import compared
 from hotswap.domain.analysis import Metric, Reading, Subject
 from hotswap.domain.vocabulary import Environment
-from hotswap.persistence.monitoring.drift import PostgresDriftRecords, ReportRow
+from hotswap.persistence.monitoring.drift import DriftRecord, PostgresDriftRecords
 
 WINDOW = timedelta(hours=1)
 LEAST = 200
@@ -41,7 +41,7 @@ class DriftMeter:
             message=candidate.message,
         )
 
-    async def report(self, model: str, environment: Environment) -> ReportRow:
+    async def report(self, model: str, environment: Environment) -> DriftRecord:
         """Look at what is active now, over the last hour, and keep what was found.
 
         Raises ModelNotFound, Conflict where nothing is active, and ValidationFailed for a reference that can't be read.
@@ -52,6 +52,6 @@ class DriftMeter:
         found = await asyncio.to_thread(compared, active.sampled, least=LEAST, alpha=ALPHA)
         return await self._records.keep(active, environment, found, since=since, at=now)
 
-    async def last(self, model: str, environment: Environment) -> ReportRow | None:
+    async def last(self, model: str, environment: Environment) -> DriftRecord | None:
         """Return the last report; None where there is none yet. Raises ModelNotFound."""
         return await self._records.last(model, environment)

@@ -69,10 +69,9 @@ class ActiveVersionMonitor:
     async def drift(self, active: Active) -> Finding | bool:
         """Return what has drifted; otherwise return whether there was enough data to tell."""
         try:
-            row = await self._drift.report(active.model, active.environment)
+            report = await self._drift.report(active.model, active.environment)
         except Conflict:  # it was replaced this moment
             return False
-        report = row.report
         if not report.is_drifted:
             return report.is_drifted is not None
         numbers = {"samples": float(report.samples)}

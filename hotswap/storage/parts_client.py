@@ -44,6 +44,7 @@ def answering(settings: StorageSettings) -> Iterator[None]:
 
 def s3_client(settings: StorageSettings, *, endpoint: str | None = None, patience: Patience | None = None) -> S3Client:
     """At the settings' endpoint, unless another is given; as patient as the library is, minutes, unless it is said."""
+    import certifi
     from botocore.config import Config
 
     host = endpoint or settings.endpoint
@@ -66,7 +67,7 @@ def s3_client(settings: StorageSettings, *, endpoint: str | None = None, patienc
             region_name=settings.region,
             aws_access_key_id=settings.access_key.get_secret_value(),
             aws_secret_access_key=settings.secret_key.get_secret_value(),
-            verify=os.environ.get("SSL_CERT_FILE"),  # else what the library trusts
+            verify=os.environ.get("SSL_CERT_FILE") or certifi.where(),  # as objects are asked, by nothing else
             config=config,
         )
 

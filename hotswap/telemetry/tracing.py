@@ -26,10 +26,12 @@ def start_tracing(part: str, settings: TelemetrySettings) -> "list[TracingInterc
         return []
     from opentelemetry import trace
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.propagate import set_global_textmap
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
     from temporalio.contrib.opentelemetry import TracingInterceptor
 
     provider = TracerProvider(
@@ -39,4 +41,9 @@ def start_tracing(part: str, settings: TelemetrySettings) -> "list[TracingInterc
     endpoint = f"{settings.otlp_endpoint}/v1/traces"
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint, timeout=EXPORT_SECONDS)))
     trace.set_tracer_provider(provider)
-    return [TracingInterceptor()]
+    # Trace and span alone: baggage is what any caller likes, and would be kept in histories.
+    carries = TraceContextTextMapPropagator()
+    set_global_textmap(carries)
+    interceptor = TracingInterceptor()
+    interceptor.text_map_propagator = carries
+    return [interceptor]

@@ -44,7 +44,7 @@ def is_another(head: Stack, before: int) -> bool:
     return head.parts.get("ray", {"pid": before})["pid"] != before and ready.exists()
 
 
-@pytest.mark.relied_on_by("hotswap/stack/applications.py", "serving/ray/head.py")
+@pytest.mark.relied_on_by("serving/ray/applications.py", "serving/ray/head.py")
 async def test_a_head_whose_state_is_spoiled_runs_again_what_it_ran(ray_head: Stack, serve: RayServeClient) -> None:
     for count in (1, 2, 3):
         await serve.put(VERSIONS[:count])

@@ -193,7 +193,7 @@ async def test_no_request_through_envoy_is_lost_when_replicas_leave(
     assert len({pid for _, pid in statuses[mark:]}) == 1
 
 
-@pytest.mark.relied_on_by("serving/envoy/headers.py", "serving/envoy/gateway.py")
+@pytest.mark.relied_on_by("serving/envoy/gateway.py")
 async def test_no_header_that_ray_reads_makes_an_answer_an_error(
     serve: RayServeClient, gateway: Gateway, valkey_url: str
 ) -> None:

@@ -25,7 +25,7 @@ def test_a_stacks_secrets_are_in_its_files_and_processes_and_nowhere_else(stack:
     made = stack.api.tokens.create(CreateToken(name="leaky", roles=["Viewer"])).token
     for token, is_good in ((made, True), (f"{made}x", False), (f"{stack.token}x", False)):
         with HotSwap(stack.url, token) as caller, contextlib.nullcontext() if is_good else pytest.raises(ApiError):
-            caller.models()
+            caller.models.list()
     stack.api.tokens.revoke("leaky")
 
     files = {file.name: file.read_text().strip() for file in (stack.data / "secrets").iterdir()}

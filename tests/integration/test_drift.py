@@ -177,15 +177,15 @@ async def test_a_report_of_what_is_active_is_kept(sessions: Sessions, drift: Dri
     await versions(sessions, TRAINING)
     await active(sessions)
     assert await drift.last("fraud", Environment.PRODUCTION) is None
-    few = (await drift.report("fraud", Environment.PRODUCTION)).report
+    few = await drift.report("fraud", Environment.PRODUCTION)
     assert (few.distance, few.is_drifted, few.samples, few.features) == (None, None, 0, {})
     await asked(sessions, "app-a", larger)
     made = await drift.report("fraud", Environment.PRODUCTION)
-    assert (made.version, made.report.is_drifted, made.report.reference) == ("1.0.0", True, "training")
-    assert made.report.features["amount"]["is_drifted"] is True
+    assert (made.version, made.is_drifted, made.reference) == ("1.0.0", True, "training")
+    assert made.features["amount"]["is_drifted"] is True
     kept = await drift.last("fraud", Environment.PRODUCTION)
     assert kept is not None
-    assert (kept.report.id, kept.report.distance) == (made.report.id, made.report.distance)
+    assert (kept.report.id, kept.report.distance) == (made.id, made.distance)
     assert await drift.last("fraud", Environment.STAGING) is None
 
 

@@ -1,6 +1,9 @@
 """Deployments, as people read them."""
 
-from typing import Any
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import Row as Found
@@ -22,6 +25,10 @@ from hotswap.persistence.registry.validations import report_of
 from hotswap.persistence.tables import ENDED, AnalysisResult, Model, ModelVersion
 from hotswap.persistence.tables import Deployment as Row
 
+Read = TypeVar("Read")
+
+logger = logging.getLogger(__name__)
+
 DEPLOYMENTS_BY = (Row.started_at, Row.deployment_id)
 
 
@@ -42,8 +49,11 @@ class PostgresDeploymentReader:
                 .where(AnalysisResult.deployment_id == deployment_id)
                 .order_by(AnalysisResult.step, AnalysisResult.begun_at)
             )
+            read = partial(msgspec.convert, type=Verdict)
             analysis = tuple(
-                StepVerdict(row.step, msgspec.convert(row.verdict, Verdict), row.judged_at) for row in verdicts
+                StepVerdict(row.step, verdict, row.judged_at)
+                for row in verdicts
+                if (verdict := _readable(read, row.verdict, deployment_id)) is not None
             )
             place = (await places(session, [found[0]])).get(deployment_id)
         return _deployment(found, analysis=analysis, place=place)
@@ -106,6 +116,17 @@ def _joined() -> Select[Row, str, str, str | None]:
     )
 
 
+def _readable(read: Callable[[Any], Read], stored: Any, deployment_id: str) -> Read | None:
+    """Read a stored report, None where another release wrote it in another form: it must not keep an abort away."""
+    if stored is None:
+        return None
+    try:
+        return read(stored)
+    except msgspec.ValidationError as error:
+        logger.warning("a report can't be read", extra={"deployment": deployment_id, "error": str(error)})
+        return None
+
+
 def _deployment(
     found: Found[*tuple[Any, ...]], *, analysis: tuple[StepVerdict, ...] = (), place: QueuePosition | None = None
 ) -> Deployment:
@@ -128,8 +149,8 @@ def _deployment(
         traffic_percentage=row.traffic_percentage,
         verified_weight=row.verified_weight,
         verified_at=row.verified_at,
-        validation=None if row.validation is None else report_of(row.validation),
-        backtest=None if row.backtest is None else backtest_of(row.backtest),
+        validation=_readable(report_of, row.validation, row.deployment_id),
+        backtest=_readable(backtest_of, row.backtest, row.deployment_id),
         workflow_id=row.workflow_id,
         run_id=row.run_id,
         idempotency_key=row.idempotency_key,

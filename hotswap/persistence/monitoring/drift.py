@@ -17,6 +17,7 @@ from hotswap.domain.distributions import VALUES
 from hotswap.domain.errors import Conflict
 from hotswap.domain.vocabulary import ChosenBy, Environment, InferenceStatus
 from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.platform.plain import plain
 from hotswap.persistence.registry.reading import check_model, names
 from hotswap.persistence.tables import ActiveVersion, DriftReport, InferenceRequest, Model, ModelVersion
 
@@ -24,11 +25,21 @@ LONGEST = 20_000
 """Characters of a record; longer ones (images, texts, large batches) are left out, as `VALUES` of them must fit."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReportRow:
-    report: DriftReport
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftRecord:
+    """A report on the drift of an active version; `distance` is None where that can't be told."""
+
     model: str
     version: str
+    environment: Environment
+    at: datetime
+    since: datetime
+    reference: str
+    samples: int
+    distance: float | None
+    is_drifted: bool | None
+    message: str
+    features: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +88,7 @@ class PostgresDriftRecords:
 
     async def keep(
         self, active: ActiveRecords, environment: Environment, found: Compared, *, since: datetime, at: datetime
-    ) -> ReportRow:
+    ) -> DriftRecord:
         """Write the report of what was found of the active version."""
         report = DriftReport(
             model_id=active.model_id,
@@ -97,9 +108,9 @@ class PostgresDriftRecords:
         )
         async with self._sessions.begin() as session:
             session.add(report)
-        return ReportRow(report, active.model, active.version)
+        return plain(DriftRecord, report, model=active.model, version=active.version)
 
-    async def last(self, model: str, environment: Environment) -> ReportRow | None:
+    async def last(self, model: str, environment: Environment) -> DriftRecord | None:
         """Return the last report; None where there is none yet. Raises ModelNotFound."""
         newest = (
             select(DriftReport, Model.name, ModelVersion.version)
@@ -114,7 +125,7 @@ class PostgresDriftRecords:
             if found is None:
                 await check_model(session, model)
                 return None
-            return ReportRow(*found)
+            return plain(DriftRecord, found[0], model=found[1], version=found[2])
 
 
 async def _training(session: AsyncSession, model: str, version: str) -> dict[str, Any]:

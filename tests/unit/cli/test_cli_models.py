@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.fixtures.cli import Cli
 
 SERVED: dict[str, Any] = {
@@ -148,3 +150,13 @@ def test_an_override_wants_a_reason_and_is_taken_back(cli: Cli) -> None:
     cli.run("models", "override", "fraud", "2.0.0", "--reason", "larger images", "--check", "latency")
     assert json.loads(cli.asked[0].content) == {"reason": "larger images", "checks": ["latency"]}
     assert "let pass" not in cli.run("models", "override", "fraud", "2.0.0", "--withdraw").stdout
+
+
+@pytest.mark.parametrize("field", ["name", "version", "artifact_path", "artifactPath", "framework"])
+def test_a_file_of_further_fields_says_nothing_that_the_command_does(cli: Cli, tmp_path: Path, field: str) -> None:
+    file = tmp_path / "more.json"
+    file.write_text(json.dumps({field: "9.9.9"}))
+    told = cli.run("models", "register", "fraud", "1.0.0", "--artifact", "s3://b/k.tar", "--metadata", str(file))
+    assert told.exit_code == 2
+    assert "which the command says itself" in told.output
+    assert cli.asked == []

@@ -378,3 +378,24 @@ async def test_the_asynchronous_client_exchanges_a_service_token_too() -> None:
             await hotswap.deployments.get("dep-1")
     asked = ("/api/v1/deployments/dep-1", "Bearer short")
     assert seen == [("/api/v1/authentication/token", "Bearer hst_long"), asked, asked]
+
+
+def test_what_several_calls_would_be_refused_for_is_the_same_error(tmp_path: Path) -> None:
+    """A file's name with a space, and a number that JSON doesn't have: found after the call has begun."""
+    file = tmp_path / "a model.tar"
+    file.write_bytes(b"content")
+    with HotSwap("http://hotswap.test", transport=httpx.MockTransport(lambda _: httpx.Response(500))) as hotswap:
+        with pytest.raises(ApiError) as refused:
+            hotswap.artifacts.push(file, "fraud")
+        assert (refused.value.code, refused.value.status) == ("VALIDATION_ERROR", 0)
+        with pytest.raises(ApiError) as refused:
+            hotswap.inference.report_outcomes({"r-1": float("nan")})
+        assert (refused.value.code, refused.value.status) == ("VALIDATION_ERROR", 0)
+
+
+def test_an_answer_that_cannot_be_read_is_no_refusal() -> None:
+    answer = httpx.Response(200, json={"deploymentId": 7})
+    with HotSwap("http://hotswap.test", transport=httpx.MockTransport(lambda _: answer)) as hotswap:
+        with pytest.raises(ApiError) as told:
+            hotswap.deployments.get("dep-1")
+        assert (told.value.code, told.value.status) == ("UNEXPECTED_ANSWER", 200)

@@ -80,6 +80,19 @@ def test_no_process_is_called_he() -> None:
     assert found == []
 
 
+def test_every_file_that_relies_on_a_contract_is_there() -> None:
+    named = {
+        str(argument.value)
+        for path in sources("tests/contracts")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("relied_on_by")
+        for argument in node.args
+        if isinstance(argument, ast.Constant)
+    }
+    assert named
+    assert [file for file in sorted(named) if not (ROOT / file).is_file()] == []
+
+
 def test_headers_of_ours_are_named_in_one_module() -> None:
     named = re.compile(r"""["'](x-(?:hotswap-[a-z-]+|entity-id|request-id))["']""", re.IGNORECASE)
     elsewhere = [

@@ -42,3 +42,20 @@ def test_the_endpoint_is_understood_as_people_have_it(given: str, meant: str) ->
 def test_a_wrong_setting_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         TelemetrySettings.model_validate(wrong)
+
+
+@pytest.mark.slow
+def test_what_a_caller_says_as_baggage_goes_no_further() -> None:
+    """Temporal keeps what travels in a workflow's headers, so only the trace does."""
+    script = (
+        "from opentelemetry import baggage, propagate\n"
+        "from hotswap.settings import TelemetrySettings\n"
+        "from hotswap.telemetry.tracing import start_tracing\n"
+        "[interceptor] = start_tracing('api', TelemetrySettings(otlp_endpoint='http://127.0.0.1:1'))\n"
+        "said = {'baggage': 'secret=abc', 'traceparent': '00-' + 'a' * 32 + '-' + 'b' * 16 + '-01'}\n"
+        "context, carried = propagate.extract(said), {}\n"
+        "interceptor.text_map_propagator.inject(carried, context)\n"
+        "print(baggage.get_all(context), carried)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "{} {'traceparent': '00-" + "a" * 32 + "-" + "b" * 16 + "-01'}\n"
