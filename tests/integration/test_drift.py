@@ -185,7 +185,7 @@ async def test_a_report_of_what_is_active_is_kept(sessions: Sessions, drift: Dri
     assert made.features["amount"]["is_drifted"] is True
     kept = await drift.last("fraud", Environment.PRODUCTION)
     assert kept is not None
-    assert (kept.report.id, kept.report.distance) == (made.id, made.distance)
+    assert (kept.at, kept.distance) == (made.at, made.distance)
     assert await drift.last("fraud", Environment.STAGING) is None
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.validation import ValidationCheck, ValidationReport
+from hotswap.persistence.registry.reading import PostgresRegistryReader
 from hotswap.persistence.registry.versions import PostgresRegistry
 from tests.fixtures.patience import patient
 from tests.integration import test_api_artifacts
@@ -161,7 +162,7 @@ async def _curate(tour: Tour) -> None:
     await tour.ask("POST", f"{of_version}/restore", **version)
 
     deployment = await site.deploy(model, environment="Staging")
-    ref = (await site.row(deployment)).version_id
+    ref = (await PostgresRegistryReader(site.sessions).ref(model, "1.0.0")).version_id
     slow = ValidationReport((ValidationCheck("latency", False, "25 ms, of a baseline of 20"),))
     await PostgresRegistry(site.sessions).store_validation(deployment, ref, slow)
     await tour.ask("POST", f"{of_version}/validation/override", {"reason": REASON}, created=True, **version)
