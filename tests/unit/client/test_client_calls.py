@@ -270,7 +270,7 @@ def test_what_changes_something_has_a_key_and_what_heeds_none_has_none() -> None
     connection, sent = breaking(0, httpx.ReadError)
     hotswap = HotSwap("http://hotswap.test", "t", transport=connection)
     for call in (hotswap.deployments.abort, hotswap.deployments.explain, hotswap.tokens.revoke):
-        with pytest.raises(ValidationError):
+        with pytest.raises(ApiError, match="UNEXPECTED_ANSWER"):
             call("x-1")
     hotswap.inference.report_outcome("r-1", "spam")
     assert [bool(request.headers.get("idempotency-key")) for request in sent] == [True, False, False, False]
