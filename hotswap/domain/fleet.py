@@ -14,7 +14,7 @@ from hotswap.domain.traffic import TOTAL_WEIGHT
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Have so many replicas of each arm; returns when those that are new are ready."""
+    """Have so many replicas of each arm. It is done when those that are new are ready."""
 
     candidate: int
     stable: int
@@ -96,7 +96,7 @@ class Fleet:
         return _mirrored_move(_grow(self._mirrored(), TOTAL_WEIGHT, self.plan.stable_full, may_shed=True))
 
     def once_at(self, weight: int, *, candidates: int | None = None) -> "Fleet | None":
-        """How it is once this weight is reached; None where it can't be, or only with requests shed for good."""
+        """Return the fleet once it is at this weight; None where that can't be, or only with requests shed for good."""
         fleet = self
         for _ in range(4 * (self.plan.candidate_full + self.plan.stable_full + 1)):
             try:
@@ -177,7 +177,7 @@ def _what_is_shed_for(fleet: Fleet, wanted: int) -> Scale | None:
 
 
 def _exchange(fleet: Fleet, wanted: int) -> Scale | None:
-    """Fewer stable replicas, as few less as make room for another candidate one; None where none would."""
+    """Return the move that takes just enough stable replicas for another candidate one; None where none would do."""
     for stable in range(fleet.stable - 1, -1, -1):
         room = min(wanted, fleet.plan.most_candidates(stable=stable))
         if room > fleet.candidate:
@@ -186,7 +186,7 @@ def _exchange(fleet: Fleet, wanted: int) -> Scale | None:
 
 
 def _shedding_least(fleet: Fleet, *, most: int) -> Shift:
-    """Each arm gets what it holds, nothing is shed that one could hold, and the weight goes no further than asked."""
+    """Return the shift that gives each arm what it holds and sheds only what none can, with `most` as its weight."""
     candidate = held(fleet.candidate, fleet.plan.candidate_full)
     both = candidate + held(fleet.stable, fleet.plan.stable_full)
     weight = min(most, max(fleet.weight, TOTAL_WEIGHT * candidate // both)) if both else fleet.weight

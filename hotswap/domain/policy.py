@@ -29,7 +29,6 @@ WHAT_NEXT = (
     "`hotswap deploy --emergency` skips the bakes"
 )
 
-
 STILL_SERVES = "it goes on serving, since nothing else could, and counts as no good version: deploy one that mends it"
 
 
@@ -68,7 +67,7 @@ class Rollout:
 
     @property
     def number(self) -> int:
-        """Of the present step, as people count: the first is 1, and 0 is the start."""
+        """The present step's number, as people count: the first is 1, and 0 is the start."""
         return self.position + 1
 
     @property
@@ -97,7 +96,7 @@ class Rollout:
         return replace(self, bake_until=until, verdict=None)
 
     def held(self, reason: HoldReason, *, at: float) -> "Rollout":
-        """Held from now on; where it is held for that already, since then."""
+        """Return it as held from `at` on; where it is held for that already, nothing changes."""
         return self if self.hold is reason else replace(self, hold=reason, held_since=at)
 
     def at_step(self, position: int) -> "Rollout":
@@ -212,7 +211,7 @@ def _harmed(step: Step, verdict: Verdict) -> RollBack | Fail:
 
 
 def _go_where_requested(rollout: Rollout, step: Step, requests: Requests) -> GoTo | None:
-    """Where people want it to be instead, if anywhere."""
+    """Return the step that people want it to be at instead, if they want any."""
     if requests.go_to is not None:
         return GoTo(requests.go_to, f"to step {requests.go_to + 1} by request")
     if requests.promote_full and step.weight != TOTAL_WEIGHT:
@@ -251,7 +250,7 @@ def _step(rollout: Rollout, step: Step, requests: Requests, *, now: float) -> Ac
 
 
 def _move(rollout: Rollout, step: Step) -> Action:
-    """Towards the step's weight: at once where there is room, else a move at a time."""
+    """Go towards the step's weight: at once where there is room, else a move at a time."""
     if rollout.fleet is None:
         return Shift(step.weight)
     try:

@@ -18,7 +18,6 @@ BEFORE_WEIGHT = frozenset({_S.PENDING, _S.AWAITING_APPROVAL, _S.VALIDATING, _S.D
 STEPPING = frozenset({_S.PROGRESSING, _S.PAUSED})
 OVER = frozenset({_S.ROLLING_BACK, *(status for status in _S if status.is_terminal)})
 
-
 START, BACKTEST = 0, -1
 """The waits for an approval before the first step, which is 1: of the start, and of what a backtest has found."""
 
@@ -125,8 +124,7 @@ def resume(now: Situation) -> VerbResult:
 
 def promote(now: Situation) -> VerbResult:
     """End the present bake as passed. It passes over no approval: that is somebody else's word."""
-    rollout = now.rollout
-    if not _steps(now) or rollout is None:
+    if (rollout := _stepping(now)) is None:
         return NoEffect("there is no bake to end")
     if now.hold is HoldReason.APPROVAL:
         return NoEffect(f"its bake has passed: {_how_to_end(now.hold)}")
@@ -136,8 +134,7 @@ def promote(now: Situation) -> VerbResult:
 
 
 def promote_full(now: Situation) -> VerbResult:
-    rollout = now.rollout
-    if not _steps(now) or rollout is None:
+    if (rollout := _stepping(now)) is None:
         return NoEffect("there is no bake to end")
     last = len(rollout.steps) - 1
     if gate := _gate(rollout, last):
@@ -147,8 +144,7 @@ def promote_full(now: Situation) -> VerbResult:
 
 def go_to(now: Situation, *, step: int) -> VerbResult:
     """Go to a step; `step` counts from 1."""
-    rollout = now.rollout
-    if not _steps(now) or rollout is None:
+    if (rollout := _stepping(now)) is None:
         return NoEffect("it isn't stepping")
     if not 1 <= step <= len(rollout.steps):
         return NoEffect(f"there is no step {step}; its steps are 1 to {len(rollout.steps)}")
@@ -159,7 +155,7 @@ def go_to(now: Situation, *, step: int) -> VerbResult:
         return NoEffect(
             f"there is no room for both versions at {target.weight / 100:g}% ({rollout.fleet.plan.message})"
         )
-    return Effect(Requests(go_to=step - 1), f"it goes to step {step}, {rollout.steps[step - 1].weight / 100:g}%")
+    return Effect(Requests(go_to=step - 1), f"it goes to step {step}, {target.weight / 100:g}%")
 
 
 def retry(now: Situation) -> VerbResult:
@@ -190,8 +186,11 @@ def difference(before: Requests, after: Requests) -> tuple[dict[str, Any], dict[
     return {name: was[name] for name in changed}, {name: is_now[name] for name in changed}
 
 
-def _steps(now: Situation) -> bool:
-    return now.status in STEPPING and not now.is_over and now.rollout is not None and now.rollout.step is not None
+def _stepping(now: Situation) -> Rollout | None:
+    """Return the rollout while it is at a step; None before the first, after the last, and on the way back."""
+    if now.status not in STEPPING or now.is_over or now.rollout is None or now.rollout.step is None:
+        return None
+    return now.rollout
 
 
 def _gate(rollout: Rollout, target: int) -> int | None:
