@@ -26,8 +26,6 @@ class Registry(Protocol):
         Raises Conflict when the version exists with another artifact; the same one again is no error.
         """
 
-    async def version_exists(self, model: str, version: str) -> bool: ...
-
     async def store_validation(self, deployment_id: str, version_id: str, report: ValidationReport) -> None:
         """Keep the report with the deployment, and mark the version Validated when it passed."""
 

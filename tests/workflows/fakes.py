@@ -32,9 +32,6 @@ class FakeRegistry:
     async def add_version(self, registration: Registration, inspection: Inspection) -> VersionRef:
         return version_ref(registration.version)
 
-    async def version_exists(self, model: str, version: str) -> bool:
-        return False
-
     async def store_validation(self, deployment_id: str, version_id: str, report: ValidationReport) -> None:
         pass
 

@@ -58,11 +58,6 @@ class PostgresRegistry:
                 )
             return version_ref(model, known)
 
-    async def version_exists(self, model: str, version: str) -> bool:
-        statement = select(ModelVersion.version_id).join(Model).where(Model.name == model)
-        async with self._sessions() as session:
-            return await session.scalar(statement.where(ModelVersion.version == version)) is not None
-
     async def store_validation(self, deployment_id: str, version_id: str, report: ValidationReport) -> None:
         async with self._sessions.begin() as session:
             await session.execute(
