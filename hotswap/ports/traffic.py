@@ -31,8 +31,6 @@ class TrafficBus(Protocol):
     async def publish(self, plan: TrafficPlan) -> None:
         """Publish the plan unless a newer generation is already published."""
 
-    async def published(self) -> TrafficPlan | None: ...
-
     def plans(self) -> AsyncIterator[TrafficPlan]:
         """Yield the published plan now, and then each newer one within milliseconds of its publication.
 

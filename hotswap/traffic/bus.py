@@ -57,7 +57,7 @@ class RedisTrafficBus:
         with _away():
             await self._publish(keys=[PLAN, GENERATION], args=[plan.generation, encode_plan(plan)])
 
-    async def published(self) -> TrafficPlan | None:
+    async def _published(self) -> TrafficPlan | None:
         with _away():
             data = await self._redis.get(PLAN)
         return None if data is None else decode_plan(data)
@@ -72,7 +72,7 @@ class RedisTrafficBus:
             async with self._redis.pubsub() as published:
                 await published.subscribe(PLAN)
                 while True:
-                    plan = await self.published()
+                    plan = await self._published()
                     if plan is not None and plan.generation > newest:
                         newest = plan.generation
                         yield plan

@@ -262,9 +262,6 @@ class FakeBus:
         if not self.world.proxies_silent:
             self.confirmed = max(self.confirmed, plan.generation)
 
-    async def published(self) -> TrafficPlan | None:
-        return self.world.plan
-
     async def plans(self) -> AsyncIterator[TrafficPlan]:
         yield self.world.plan
 

@@ -87,7 +87,6 @@ def bus(place: str, _: Path) -> Calls:
     carrier = RedisTrafficBus(Redis.from_url(f"redis://{place}", socket_timeout=1, socket_connect_timeout=1))
     return [
         lambda: carrier.publish(TrafficPlan()),
-        carrier.published,
         lambda: anext(carrier.plans()),
         lambda: carrier.report(REPORT),
         carrier.reports,
