@@ -9,16 +9,16 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from activities.monitoring import MonitoringActivities
-    from hotswap.domain.ids import announcement_workflow_id, deployment_workflow_id
+    from hotswap.domain.ids import announcement_workflow_id
     from hotswap.domain.monitoring import Alert, AlertKind
-    from hotswap.messages import DEPLOYMENT_MEMO, AlertEvent, Announcement, RollbackStarted
+    from hotswap.messages import AlertEvent, Announcement, RollbackStarted
     from workflows.activity_options import forward
+    from workflows.children import Handle, start_child, start_deployment
 
-LOOK_DEADLINE = timedelta(minutes=10)
+CHECK_DEADLINE = timedelta(minutes=10)
 STEP_DEADLINE = timedelta(minutes=1)
 ANNOUNCED_FOR = timedelta(days=1)
 """A server that is away may come back within this and learns of it still."""
@@ -31,11 +31,11 @@ class MonitorWorkflow:
     @workflow.run
     async def run(self, kind: AlertKind) -> list[str]:
         """The workflows that were started, by their ids."""
-        look = (
+        check = (
             MonitoringActivities.look_at_accuracy if kind is AlertKind.ACCURACY else MonitoringActivities.look_for_drift
         )
-        found = await workflow.execute_activity_method(look, **forward("look at what serves", deadline=LOOK_DEADLINE))
-        started = []
+        found = await workflow.execute_activity_method(check, **forward("look at what serves", deadline=CHECK_DEADLINE))
+        started: list[Handle | None] = []
         for alert in found.alerts:
             for event in _events(alert):
                 started += [await _announce(webhook, event) for webhook in found.webhooks]
@@ -45,7 +45,7 @@ class MonitorWorkflow:
                 **forward(f"{alert.alert_id} is told", deadline=STEP_DEADLINE),
             )
         started += [await _roll_back(alert) for alert in found.to_roll_back]
-        return [each for each in started if each is not None]
+        return [each.id for each in started if each is not None]
 
 
 @workflow.defn(name="Announcement")
@@ -92,24 +92,18 @@ def _events(alert: Alert) -> list[AlertEvent]:
     ]
 
 
-async def _announce(webhook: str, event: AlertEvent) -> str | None:
-    workflow_id = announcement_workflow_id(webhook, event.id)
-    try:
-        await workflow.start_child_workflow(
-            "Announcement",
-            Announcement(webhook=webhook, event=event),
-            id=workflow_id,
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-            static_summary=f"tell {webhook} of {event.type}: {event.subject}",
-        )
-    except WorkflowAlreadyStartedError:
-        return None
-    return workflow_id
+async def _announce(webhook: str, event: AlertEvent) -> Handle | None:
+    return await start_child(
+        "Announcement",
+        Announcement(webhook=webhook, event=event),
+        workflow_id=announcement_workflow_id(webhook, event.id),
+        summary=f"tell {webhook} of {event.type}: {event.subject}",
+        id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+    )
 
 
-async def _roll_back(alert: Alert) -> str | None:
-    """Where another deployment is under way there, that is people's affair; a later look tries again."""
+async def _roll_back(alert: Alert) -> Handle | None:
+    """Where another deployment is under way there, that is people's affair; a later check tries again."""
     asked = await workflow.execute_activity_method(
         MonitoringActivities.ask_for_rollback,
         alert,
@@ -119,22 +113,12 @@ async def _roll_back(alert: Alert) -> str | None:
     if wanted is None:
         workflow.set_current_details(f"**{alert.model}** is not rolled back yet: {asked.message}")
         return None
-    workflow_id = deployment_workflow_id(wanted.environment, wanted.model)
-    started = True
-    try:
-        await workflow.start_child_workflow(
-            "Deployment",
-            wanted,
-            id=workflow_id,
-            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-            memo={DEPLOYMENT_MEMO: wanted.deployment_id},
-            static_summary=f"roll {wanted.model} back to {wanted.version} in {wanted.environment}: {alert.alert_id}",
-        )
-    except WorkflowAlreadyStartedError:
-        started = False
+    started = await start_deployment(
+        wanted, summary=f"roll {wanted.model} back to {wanted.version} in {wanted.environment}: {alert.alert_id}"
+    )
     await workflow.execute_activity_method(
         MonitoringActivities.record_rollback,
-        RollbackStarted(alert_id=alert.alert_id, deployment_id=wanted.deployment_id, started=started),
+        RollbackStarted(alert_id=alert.alert_id, deployment_id=wanted.deployment_id, started=started is not None),
         **forward(f"record what became of {wanted.deployment_id}", deadline=STEP_DEADLINE),
     )
-    return workflow_id if started else None
+    return started

@@ -13,22 +13,15 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
-from temporalio.exceptions import (
-    ActivityError,
-    FailureError,
-    WorkflowAlreadyStartedError,
-    is_cancelled_exception,
-)
+from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
 from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 with workflow.unsafe.imports_passed_through():
     from activities.queueing import QueueActivities
-    from hotswap.domain.ids import deployment_workflow_id
     from hotswap.domain.lifecycle import DeploymentStatus
     from hotswap.domain.verdict import Reason
     from hotswap.messages import (
         API,
-        DEPLOYMENT_MEMO,
         Abort,
         Answer,
         AwaitTurn,
@@ -41,6 +34,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.abandoning import abandoned_at_end
     from workflows.activity_options import until_done, waiting
     from workflows.attributes import ENVIRONMENT, MODEL, VERSION
+    from workflows.children import start_deployment
     from workflows.command_inputs import read_abort
     from workflows.shielding import uninterrupted
 
@@ -149,17 +143,12 @@ class QueueWorkflow:
     async def _start(self) -> bool:
         """Whether it could be: another one of its model may not have closed yet, though its row says that it ended."""
         request = self._request
-        try:
-            started = await workflow.start_child_workflow(
-                "Deployment",
-                request,
-                id=deployment_workflow_id(request.environment, request.model),
-                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                memo={DEPLOYMENT_MEMO: request.deployment_id},
-                static_summary=f"{request.kind} of {request.model} {request.version} to {request.environment}",
-                static_details=f"Deployment `{request.deployment_id}`, asked for by {request.initiated_by}.",
-            )
-        except WorkflowAlreadyStartedError:
+        started = await start_deployment(
+            request,
+            summary=f"{request.kind} of {request.model} {request.version} to {request.environment}",
+            details=f"Deployment `{request.deployment_id}`, asked for by {request.initiated_by}.",
+        )
+        if started is None:
             return False
         if self._abort is not None:
             await started.signal("abort", self._abort)

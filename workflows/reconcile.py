@@ -9,16 +9,16 @@ What is queued waits as it should; only when its turn has come is its queue work
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from activities.deployments import DeploymentActivities
     from activities.replicas import ReplicaActivities
     from hotswap.domain.application import ApplicationSpec
-    from hotswap.domain.ids import deployment_workflow_id, queue_workflow_id, retirement_workflow_id
+    from hotswap.domain.ids import queue_workflow_id
     from hotswap.domain.registry import Unfinished
     from hotswap.messages import DEPLOYMENT_MEMO, DeploymentInput, QueueInput, RetirementInput
     from workflows.activity_options import forward
+    from workflows.children import Handle, start_child, start_deployment, start_retirement
 
 DEADLINE = timedelta(minutes=1)
 KEEP_ORPHANS = timedelta(minutes=30)
@@ -39,62 +39,38 @@ class ReconcileWorkflow:
         await workflow.execute_activity_method(
             ReplicaActivities.repair_applications, **forward("bring Ray Serve to what the rows say", deadline=DEADLINE)
         )
-        return [each for each in started if each is not None]
+        return [each.id for each in started if each is not None]
 
 
-async def _recover(lost: Unfinished) -> str | None:
-    workflow_id = deployment_workflow_id(lost.environment, lost.model)
-    try:
-        await workflow.start_child_workflow(
-            "Deployment",
-            DeploymentInput(
-                deployment_id=lost.deployment_id,
-                kind=lost.kind,
-                environment=lost.environment,
-                model=lost.model,
-                version=lost.version,
-                initiated_by=lost.initiated_by,
-                recover=True,
-            ),
-            id=workflow_id,
-            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-            memo={DEPLOYMENT_MEMO: lost.deployment_id},
-            static_summary=f"recover {lost.deployment_id}, whose workflow was lost",
-        )
-    except WorkflowAlreadyStartedError:
-        return None
-    return workflow_id
+async def _recover(lost: Unfinished) -> Handle | None:
+    request = DeploymentInput(
+        deployment_id=lost.deployment_id,
+        kind=lost.kind,
+        environment=lost.environment,
+        model=lost.model,
+        version=lost.version,
+        initiated_by=lost.initiated_by,
+        recover=True,
+    )
+    return await start_deployment(request, summary=f"recover {lost.deployment_id}, whose workflow was lost")
 
 
-async def _queue(called: QueueInput) -> str | None:
+async def _queue(called: QueueInput) -> Handle | None:
     """Its turn has come and it hasn't started: either it is about to be, or what should start it was lost."""
-    workflow_id = queue_workflow_id(called.request.deployment_id)
-    try:
-        await workflow.start_child_workflow(
-            "Queue",
-            called,
-            id=workflow_id,
-            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-            memo={DEPLOYMENT_MEMO: called.request.deployment_id},
-            static_summary=f"start {called.request.deployment_id}, whose queue workflow was lost",
-        )
-    except WorkflowAlreadyStartedError:
-        return None
-    return workflow_id
+    deployment_id = called.request.deployment_id
+    return await start_child(
+        "Queue",
+        called,
+        workflow_id=queue_workflow_id(deployment_id),
+        summary=f"start {deployment_id}, whose queue workflow was lost",
+        memo={DEPLOYMENT_MEMO: deployment_id},
+    )
 
 
-async def _retire(orphan: ApplicationSpec) -> str | None:
-    workflow_id = retirement_workflow_id(orphan.name)
-    try:
-        await workflow.start_child_workflow(
-            "Retirement",
-            RetirementInput(
-                application=orphan.name, model=orphan.model, environment=orphan.environment, after=KEEP_ORPHANS
-            ),
-            id=workflow_id,
-            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-            static_summary=f"retire {orphan.name}, which nothing routes to, after {KEEP_ORPHANS}",
-        )
-    except WorkflowAlreadyStartedError:
-        return None
-    return workflow_id
+async def _retire(orphan: ApplicationSpec) -> Handle | None:
+    request = RetirementInput(
+        application=orphan.name, model=orphan.model, environment=orphan.environment, after=KEEP_ORPHANS
+    )
+    return await start_retirement(
+        request, summary=f"retire {orphan.name}, which nothing routes to, after {KEEP_ORPHANS}"
+    )

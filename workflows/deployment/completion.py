@@ -5,7 +5,6 @@ nothing is deployed again. A rollback (`rollback.py`) ends by `close` as well.
 """
 
 from temporalio import workflow
-from temporalio.exceptions import WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from activities.monitoring import MonitoringActivities
@@ -13,13 +12,13 @@ with workflow.unsafe.imports_passed_through():
     from activities.traffic import TrafficActivities
     from hotswap.domain.application import ApplicationSpec
     from hotswap.domain.capacity import CapacityPlan
-    from hotswap.domain.ids import retirement_workflow_id
     from hotswap.domain.lifecycle import DeploymentStatus
     from hotswap.domain.monitoring import AlertKind
     from hotswap.domain.policy import Fail
     from hotswap.domain.traffic import TOTAL_WEIGHT, Arm
     from hotswap.domain.verdict import Reason
     from hotswap.messages import DeploymentOutcome, RaiseAlert, RetirementInput, SetWeight
+    from workflows.children import start_retirement
     from workflows.deployment.context import Context
     from workflows.deployment.state import WithdrawTraffic
     from workflows.shielding import uninterrupted
@@ -91,18 +90,8 @@ async def let_scale_by_load(context: Context, applications: tuple[str, ...]) -> 
 
 async def _retire_later(context: Context, application: str) -> None:
     request = context.request
-    try:
-        await workflow.start_child_workflow(
-            "Retirement",
-            RetirementInput(
-                application=application,
-                model=request.model,
-                environment=request.environment,
-                after=request.keep_previous,
-            ),
-            id=retirement_workflow_id(application),
-            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-            static_summary=f"retire {application} after {request.keep_previous}",
-        )
-    except WorkflowAlreadyStartedError:
+    retirement = RetirementInput(
+        application=application, model=request.model, environment=request.environment, after=request.keep_previous
+    )
+    if await start_retirement(retirement, summary=f"retire {application} after {request.keep_previous}") is None:
         workflow.logger.info("%s is being retired already", application)
