@@ -134,6 +134,8 @@ class _Past:
         if observation is not None and answered is not None and observation.at - self._folded_at >= CHECKPOINT_SECONDS:
             checkpoint = Checkpoint(observation.at, self._judging.folded(), answered)
         seen = (observation,) if observation is not None else ()
-        await self._observations.record(self._deployment_id, replace(self._bake, looks=seen), verdict, checkpoint)
+        await self._observations.record(
+            self._deployment_id, replace(self._bake, observations=seen), verdict, checkpoint
+        )
         if checkpoint is not None:
             self._folded_at = checkpoint.at

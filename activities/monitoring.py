@@ -35,13 +35,13 @@ class MonitoringActivities:
     @heartbeating
     async def look_at_accuracy(self) -> MonitorFindings:
         """Check whether active versions predict worse than before."""
-        return await self._look(AlertKind.ACCURACY)
+        return await self._check(AlertKind.ACCURACY)
 
     @activity.defn
     @heartbeating
     async def look_for_drift(self) -> MonitorFindings:
         """Check whether the requests to active versions still look like their training data."""
-        return await self._look(AlertKind.DRIFT)
+        return await self._check(AlertKind.DRIFT)
 
     @activity.defn
     @heartbeating
@@ -79,7 +79,7 @@ class MonitoringActivities:
         else:
             await self._rollbacks.withdraw(begun.deployment_id)
 
-    async def _look(self, kind: AlertKind) -> MonitorFindings:
+    async def _check(self, kind: AlertKind) -> MonitorFindings:
         for alert in await self._alerts.of_what_serves_no_more():
             await self._alerts.resolve(alert.alert_id, f"{alert.version} serves no more in {alert.environment}")
         opened = {
@@ -92,7 +92,7 @@ class MonitoringActivities:
             try:
                 await (self._accuracy if kind is AlertKind.ACCURACY else self._drift)(active, known)
             except Exception:
-                # One model that can't be looked at must not hide what is wrong with the others.
+                # One model that can't be checked must not hide what is wrong with the others.
                 logger.exception("%s can't be monitored", active.model, extra={"deployment": active.deployment_id})
         return await self._found(kind)
 

@@ -33,7 +33,7 @@ from hotswap.messages import VerifiedWeight
 from hotswap.ports import Meter, StickyCallers, TrafficBus
 
 AGAIN_SECONDS = 0.1
-CENSUS_SECONDS = 5.0
+ENTITIES_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -241,7 +241,7 @@ class StepSources:
                     logger.warning(
                         "entities can't be counted", extra={"deployment": self.subject.deployment_id}, exc_info=True
                     )
-            await asyncio.sleep(CENSUS_SECONDS)
+            await asyncio.sleep(ENTITIES_SECONDS)
 
     @property
     def _has_callers(self) -> bool:

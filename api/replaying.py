@@ -80,7 +80,7 @@ def _replayed(
     from hotswap.analysis.replay import conclusion, replay  # brings scipy, which nothing else here needs
 
     is_first = deployment.previous_version is None and not any(
-        look.stable.completed for bake in bakes for look in bake.looks
+        observation.stable.completed for bake in bakes for observation in bake.observations
     )
     policy, steps = (
         (config.first_policy(), config.first_plan()) if is_first else (config.analysis_policy(), config.plan())
@@ -105,7 +105,7 @@ def _step(replayed: "Replayed", recorded: str) -> ReplayedStepView:
         step=bake.step + 1,
         weight=bake.weight / 100,
         begun_at=datetime.fromtimestamp(bake.begun_at, UTC),
-        looks=len(bake.looks),
+        looks=len(bake.observations),
         recorded=recorded,
         end=replayed.end,
         after_seconds=replayed.after_seconds,

@@ -115,7 +115,7 @@ class Ports:
     asker: port.ReplicaAsker
     compare: port.Comparison
     judge: port.Judge
-    looks: port.Observations
+    observations: port.Observations
     meters: Mapping[Source, port.Meter]
     sticky_callers: port.StickyCallers
     slots: port.ConcurrencySlots
@@ -162,7 +162,7 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
     traffic = TrafficActivities(ports.plans, ports.bus, ports.deployments, ready, settle_seconds=ports.settle_seconds)
     references = References(ports.backtests, ports.cluster, ports.asker)
     analysis = AnalysisActivities(
-        Sources(ports.bus, ports.meters, ports.sticky_callers, references), ports.looks, ports.judge
+        Sources(ports.bus, ports.meters, ports.sticky_callers, references), ports.observations, ports.judge
     )
     monitoring = MonitoringActivities(ports.monitor, ports.alerts, ports.rollbacks, ports.announcer)
     acting = Worker(
@@ -275,7 +275,7 @@ async def serve(settings: Settings) -> None:
         asker=asker,
         compare=compare,
         judge=StepJudging,
-        looks=PostgresObservations(sessions),
+        observations=PostgresObservations(sessions),
         meters={
             Source.ACCURACY: PostgresAccuracy(sessions),
             Source.CONFIDENCE: PostgresPredictions(sessions),

@@ -39,8 +39,8 @@ OF_BOUND = 0.1
 it; the bet has the rest."""
 
 OF_DEADLINE = 0.25
-"""The part of the metric's error probability that a step may spend at its deadline, where it looks once: a rollout has
-some four steps."""
+"""The part of the metric's error probability that a step may spend at its deadline, where it is judged once: a
+rollout has some four steps."""
 
 
 class ErrorsJudge:

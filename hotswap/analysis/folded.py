@@ -18,10 +18,13 @@ VERSION = 1
 
 
 class Folding(Protocol):
-    """A part of the judging that keeps something from look to look."""
+    """A part of the judging that keeps something from observation to observation."""
 
     KEPT: ClassVar[Mapping[str, Any]]
-    """The attributes that it keeps, each with its type: data, an array, or (by its class) another part."""
+    """The attributes that it keeps, each with its type: data, an array, or (by its class) another part.
+
+    Checkpoints are stored with these names: a new one is a change of what is kept, so it raises `VERSION`.
+    """
 
 
 class NotOurs(Exception):

@@ -1,8 +1,8 @@
 """Kayenta's judge, for people who come from Spinnaker: a Mann-Whitney test of two series, once, at the end of a bake.
 
 The 98% interval of the shift between the series is found as R's `wilcox.test` finds it, by inverting the normal
-approximation with corrections for ties and continuity. It isn't valid under repeated looks, hence once: what it came to
-is kept, however long the bake goes on.
+approximation with corrections for ties and continuity. It isn't valid at repeated observations, hence once: what it
+came to is kept, however long the bake goes on.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Judges a past deployment again, from its recorded looks, under a policy that may be another.
+"""Judges a past deployment again, from its recorded observations, under a policy that may be another.
 
 Nothing is invented: a bake that the policy would have gone on with beyond what was seen ends as not known, and so does
 a weight that it has no step for. What people said is taken as they said it, since nobody knows what they had said
@@ -51,7 +51,7 @@ class End(StrEnum):
 class Replayed:
     """How one bake ends under the policy; `after_seconds` since its weight was verified, None where it isn't known.
 
-    `verdict` is the one that it ended by, or of the last look; None where nothing was judged.
+    `verdict` is the one that it ended by, or of the last observation; None where nothing was judged.
     """
 
     bake: BakeRecord
@@ -142,13 +142,13 @@ def _judged_again(
     if rollout.held_since is not None:
         after = rollout.held_since - bake.begun_at
         return Replayed(bake, End.HELD, f"held after {after:.1f} s: {held}", after, rollout.verdict)
-    seen = f"{recording.after:.1f} s" if bake.looks else "the begin"
+    seen = f"{recording.after:.1f} s" if bake.observations else "the begin"
     unknown = f"not known: it goes on beyond {seen}, and nothing more was seen"
     return Replayed(bake, End.NOT_KNOWN, unknown, verdict=recording.verdict)
 
 
 class _Recording:
-    """One recorded bake in the place of time and of a watch: it goes on from look to look, and no further."""
+    """One recorded bake in the place of time and of a watch: it goes on as far as its observations, and no further."""
 
     def __init__(
         self,
@@ -166,11 +166,11 @@ class _Recording:
         """On all that was seen so far."""
         self._judging = StepJudging(policy, weight=bake.weight, reference=bake.reference, prior_evidence=prior_evidence)
         self._begun_at = bake.begun_at
-        self._looks = iter(bake.looks)
+        self._observations = iter(bake.observations)
         self._deadline = bake.begun_at + step.deadline_seconds
         self._promotes_early = policy.promote_early
         self._extends = extends
-        if not step.judged:  # then it is known of by its looks alone
+        if not step.judged:  # then it is known of by its observations alone
             self._next_verdict(bake.begun_at + step.bake_seconds)
 
     @property
@@ -206,16 +206,16 @@ class _Recording:
             pass
 
     def _next_verdict(self, until: float) -> Verdict | None:
-        """Judge the next look, in a bake that ends then; None where there is none."""
-        look = next(self._looks, None)
-        if look is None:
+        """Judge the next observation, in a bake that ends then; None where there is none."""
+        observation = next(self._observations, None)
+        if observation is None:
             self.is_over = True
             return None
-        self.now = look.at
-        self._judging.add(look)
-        verdict = self._judging.verdict(is_over=look.at >= until)
+        self.now = observation.at
+        self._judging.add(observation)
+        verdict = self._judging.verdict(is_over=observation.at >= until)
         if until < math.inf:
-            verdict = concluded(verdict, at=look.at, deadline=self._deadline if self._extends else math.inf)
+            verdict = concluded(verdict, at=observation.at, deadline=self._deadline if self._extends else math.inf)
         self.verdict = verdict
         return verdict
 

@@ -45,7 +45,7 @@ class Source(StrEnum):
 
 
 FROM_PROXIES = frozenset({Source.ERRORS, Source.REFUSALS, Source.LATENCY})
-"""Sources whose figures are in each look's counts: nobody has to be asked for them."""
+"""Sources whose figures are in each observation's counts: nobody has to be asked for them."""
 
 
 class JudgeName(StrEnum):
@@ -227,9 +227,9 @@ class Entities:
 class Observation:
     """What was seen at `at`, since the step's weight was verified. Stored: it is what a verdict was made on.
 
-    `readings` are those that are new since the look before, by their metric's name. `missing` are the proxies that
-    were silent: of what they answered since their last report nothing is known. `concurrent` is what both arms have
-    replied to what they were asked again, at 100%, where that is new.
+    `readings` are those that are new since the observation before, by their metric's name. `missing` are the proxies
+    that were silent: of what they answered since their last report nothing is known. `concurrent` is what both arms
+    have replied to what they were asked again, at 100%, where that is new.
     """
 
     at: float
@@ -266,7 +266,7 @@ class BakeRecord:
     begun_at: float
     weight: int
     reference: Counts | None = None
-    looks: tuple[Observation, ...] = ()
+    observations: tuple[Observation, ...] = ()
     thinned: bool = False
 
 

@@ -9,7 +9,7 @@ from hotswap.domain.analysis import AnalysisPolicy, JudgeName, NoVerdict
 from hotswap.domain.verdict import Outcome, Verdict
 
 OBSERVATION_SECONDS = 1.0
-LONGEST_LOOK_SECONDS = 5.0
+LONGEST_INTERVAL_SECONDS = 5.0
 _PART = 600
 
 SECONDS_NEEDED = "seconds_needed"
@@ -19,7 +19,7 @@ BY_CHANCE = "nothing speaks against the candidate at the deadline of its bake"
 _LEAST_PART = 0.1
 _LEAST_SECONDS = 1.0
 _MARGIN = 1.5
-"""A watch asks for an extension only while so much more than the least is left: who grants it looks a moment later."""
+"""A watch asks for an extension only while so much more than the least is left: it is granted a moment later."""
 
 
 def observation_interval(lasted: float, policy: AnalysisPolicy) -> float:
@@ -31,7 +31,7 @@ def observation_interval(lasted: float, policy: AnalysisPolicy) -> float:
     threshold counts its readings, and an observation takes only the newest reading of each metric.
     """
     counted = (each.interval_seconds for each in policy.metrics if each.judge is JudgeName.THRESHOLD)
-    return max(OBSERVATION_SECONDS, min([lasted / _PART, LONGEST_LOOK_SECONDS, *counted]))
+    return max(OBSERVATION_SECONDS, min([lasted / _PART, LONGEST_INTERVAL_SECONDS, *counted]))
 
 
 def is_decided(

@@ -29,7 +29,7 @@ async def recorded(
     looks: PostgresObservations, deployment_id: str, *seen: Observation, begun_at: float = BEGUN
 ) -> None:
     for each in seen:
-        await looks.record(deployment_id, BakeRecord(0, begun_at, 5_000, looks=(each,)), SAID)
+        await looks.record(deployment_id, BakeRecord(0, begun_at, 5_000, observations=(each,)), SAID)
 
 
 async def test_looks_are_read_on_from_any_of_them(world: ApiWorld, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +41,7 @@ async def test_looks_are_read_on_from_any_of_them(world: ApiWorld, monkeypatch: 
     assert await looks.past(deployment_id, step=0, begun_at=BEGUN, limit=2) == seen[:2]
     assert await looks.past(deployment_id, step=0, begun_at=BEGUN, after=seen[2].at, limit=3) == seen[3:6]
     assert await looks.past(deployment_id, step=0, begun_at=BEGUN, after=seen[-1].at, limit=3) == []
-    assert [each.looks for each in await looks.bakes(deployment_id)] == [tuple(seen), (look(99),)]
+    assert [each.observations for each in await looks.bakes(deployment_id)] == [tuple(seen), (look(99),)]
 
 
 async def test_the_newest_checkpoint_of_an_analysis_is_there_to_the_last_bit(world: ApiWorld) -> None:
@@ -53,7 +53,7 @@ async def test_the_newest_checkpoint_of_an_analysis_is_there_to_the_last_bit(wor
     for after in range(1, 5):
         judging.add(look(after))
         kept = Checkpoint(BEGUN + after, judging.folded())
-        await looks.record(deployment_id, BakeRecord(0, BEGUN, 5_000, looks=(look(after),)), SAID, kept)
+        await looks.record(deployment_id, BakeRecord(0, BEGUN, 5_000, observations=(look(after),)), SAID, kept)
     await looks.record(deployment_id, BakeRecord(0, BEGUN, 5_000), SAID, Checkpoint(BEGUN + 2, b"of a frozen watch"))
     found = await looks.checkpoint(deployment_id, step=0, begun_at=BEGUN)
     assert found == kept
@@ -71,7 +71,7 @@ async def test_of_what_is_over_for_long_one_look_a_minute_is_left(world: ApiWorl
     async def kept(*, days: int) -> tuple[list[float], bool]:
         await let_go(world.sessions, RetentionSettings(), now=datetime.now(UTC) + timedelta(days=days))
         (bake,) = await looks.bakes(deployment_id)
-        return [each.at - BEGUN for each in bake.looks], bake.thinned
+        return [each.at - BEGUN for each in bake.observations], bake.thinned
 
     assert await kept(days=29) == ([1, 2, 58, 60, 61, 119, 180, 181, 182], False)
     assert await kept(days=31) == ([2, 61, 119, 182], True), "the last of each minute of the clock"

@@ -103,7 +103,9 @@ async def test_the_same_policy_comes_to_the_recorded_verdicts(
     assert [each.end for each in again] == ends
     assert [as_stored(each.verdict) for each in again] == [each.verdict for each in recorded]
     for each in again:
-        assert each.after_seconds == each.bake.looks[-1].at - each.bake.begun_at, "at the look that the watch ended by"
+        assert each.after_seconds == each.bake.observations[-1].at - each.bake.begun_at, (
+            "at the observation that the watch ended by"
+        )
 
 
 def as_stored(verdict: Verdict | None) -> Verdict:

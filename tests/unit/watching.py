@@ -56,7 +56,7 @@ class Record:
     async def record(
         self, deployment_id: str, bake: BakeRecord, verdict: Verdict, checkpoint: Checkpoint | None = None
     ) -> None:
-        self.looks += [(bake.begun_at, look) for look in bake.looks]
+        self.looks += [(bake.begun_at, look) for look in bake.observations]
         if checkpoint is not None:
             self.checkpoints.setdefault(bake.begun_at, []).append(checkpoint)
 

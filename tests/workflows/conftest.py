@@ -35,7 +35,7 @@ from tests.workflows.fakes import (
     FakeBacktests,
     FakeBus,
     FakeDeployments,
-    FakeLooks,
+    FakeObservations,
     FakePlans,
     FakeQueueNotifications,
     FakeRegistry,
@@ -64,10 +64,10 @@ class Rollout:
         )
 
     async def bakes_at(self, *weights: int) -> None:
-        """Wait until these are its weights so far, and the bake of the last has begun: its watch has looked."""
+        """Wait until these are its weights so far, and the bake of the last has begun: its watch has observed."""
         await self.until(lambda world: world.weights == list(weights))
-        before = len(self.world.looks)
-        await self.until(lambda world: any(bake.weight == weights[-1] for bake, _ in world.looks[before:]))
+        before = len(self.world.observations)
+        await self.until(lambda world: any(bake.weight == weights[-1] for bake, _ in world.observations[before:]))
 
 
 def ports_of(world: World) -> Ports:
@@ -95,7 +95,7 @@ def ports_of(world: World) -> Ports:
         asker=FakeAsker(world),
         compare=compare,
         judge=world.judge,
-        looks=FakeLooks(world),
+        observations=FakeObservations(world),
         meters=world.meters,
         sticky_callers=FakeStickyCallers(),
         slots=FakeSlots(world),

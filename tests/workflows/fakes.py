@@ -160,7 +160,7 @@ class FakeDeployments:
         return await self.plans.apply(change, run_id=run_id)
 
 
-class FakeLooks:
+class FakeObservations:
     def __init__(self, world: World) -> None:
         self.world = world
 
@@ -168,7 +168,7 @@ class FakeLooks:
         self, deployment_id: str, bake: BakeRecord, verdict: Verdict, checkpoint: Checkpoint | None = None
     ) -> None:
         self.world.verdicts[bake.step] = verdict
-        self.world.looks += [(bake, look) for look in bake.looks]
+        self.world.observations += [(bake, each) for each in bake.observations]
         if checkpoint is not None:
             self.world.checkpoints[bake.step, bake.begun_at] = checkpoint
 
@@ -178,8 +178,8 @@ class FakeLooks:
     async def past(
         self, deployment_id: str, *, step: int, begun_at: float, after: float | None = None, limit: int
     ) -> list[Observation]:
-        own = (look for bake, look in self.world.looks if (bake.step, bake.begun_at) == (step, begun_at))
-        return [look for look in own if after is None or look.at > after][:limit]
+        own = (each for bake, each in self.world.observations if (bake.step, bake.begun_at) == (step, begun_at))
+        return [each for each in own if after is None or each.at > after][:limit]
 
 
 class FakeBacktests:

@@ -98,7 +98,7 @@ def ports(
         asker=FakeAsker(proxies),
         compare=compare,
         judge=judge,
-        looks=PostgresObservations(sessions),
+        observations=PostgresObservations(sessions),
         meters={},
         sticky_callers=PostgresStickyCallers(sessions),
         slots=PostgresConcurrencySlots(sessions, limit=limit),

@@ -100,7 +100,7 @@ async def test_a_bake_goes_on_for_as_long_as_its_evidence_needs_and_says_so(stag
     assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.ERROR_RATE)
     last = rollout.world.verdicts[0]
     assert last.bake_until is not None
-    assert last.bake_until > rollout.world.looks[0][0].begun_at + 2.5, "on record, where people see when it ends"
+    assert last.bake_until > rollout.world.observations[0][0].begun_at + 2.5, "on record, where people see when it ends"
 
 
 async def test_without_enough_requests_the_bake_is_extended_and_then_rolls_back(stage: Stage) -> None:

@@ -31,7 +31,7 @@ async def test_a_good_one_is_watched_for_its_time_and_then_active(stage: Stage) 
     assert outcome.status is S.ACTIVE
     assert world.weights == [10_000, 10_000]
     assert world.verdicts[0].outcome is Outcome.PASS
-    (bake, _), (_, last) = world.looks[0], world.looks[-1]
+    (bake, _), (_, last) = world.observations[0], world.observations[-1]
     assert last.at - bake.begun_at >= 1.0
     assert world.alerts.raised == []
 

@@ -26,7 +26,7 @@ def at_full(
     reference: dict[str, Any] | None = None,
     **switches: Any,
 ) -> AbstractAsyncContextManager[Rollout]:
-    """A rollout of one step below 100%, with an alpha at which evidence is there after some looks."""
+    """A rollout of one step below 100%, with an alpha at which evidence is there after some observations."""
     config = {
         "steps": [{"weight": 50, "bake": "PT1S"}, {"weight": 100, "bake": bake}],
         "bakeDeadline": deadline,
@@ -47,8 +47,8 @@ async def test_a_machine_that_slows_both_versions_a_hundred_times_rolls_nothing_
     assert "no slower than the stable is now" in told
     asked = {application for application, _ in world.asked_again}
     assert asked == {CANDIDATE, STABLE.application}
-    before = [look for bake, look in world.looks if bake.step == 0]
-    assert all(look.concurrent is None for look in before), "beside the stable's own traffic nothing is asked"
+    before = [each for bake, each in world.observations if bake.step == 0]
+    assert all(each.concurrent is None for each in before), "beside the stable's own traffic nothing is asked"
 
 
 async def test_a_version_that_alone_is_slow_goes_back(stage: Stage) -> None:

@@ -121,7 +121,7 @@ class World:
     proofs: dict[str, str] = field(default_factory=dict)
     """What the API has put on record of approvals, by who gave them."""
     verdicts: dict[int, Verdict] = field(default_factory=dict)
-    looks: list[tuple[BakeRecord, Observation]] = field(default_factory=list)
+    observations: list[tuple[BakeRecord, Observation]] = field(default_factory=list)
     checkpoints: dict[tuple[int, float], Checkpoint] = field(default_factory=dict)
     applications: dict[str, ApplicationSpec] = field(default_factory=dict)
     replicas: dict[str, int] = field(default_factory=dict)

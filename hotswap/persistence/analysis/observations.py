@@ -37,7 +37,7 @@ class PostgresObservations:
             await session.execute(
                 result.on_conflict_do_update(index_elements=["deployment_id", "step", "begun_at"], set_=newest)
             )
-            for look in bake.looks:
+            for look in bake.observations:
                 seen = insert(AnalysisObservation).values(**key, at=look.at, look=asdict(look))
                 await session.execute(seen.on_conflict_do_nothing())
             if checkpoint is not None:

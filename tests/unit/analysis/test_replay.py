@@ -110,7 +110,7 @@ def test_too_few_requests_end_as_the_policy_says(given: Any, end: End, after: fl
 
 
 def test_what_is_held_is_watched_for_harm_and_its_limit_ends_it() -> None:
-    held = bake(*LEAST.looks, look(25, 60), look(26, 500, 100))
+    held = bake(*LEAST.observations, look(25, 60), look(26, 500, 100))
     (harmed,) = replayed([held], onNoVerdict="hold")
     assert (harmed.end, harmed.after_seconds) == (End.ROLLED_BACK, 26)
     (limited,) = replayed([held], onNoVerdict="hold", pauseDeadline="PT4S")
