@@ -4,7 +4,7 @@ from temporalio import activity
 
 from activities.heartbeating import heartbeating
 from hotswap.domain.promotion import ActivePeriod
-from hotswap.messages import FindTenure
+from hotswap.messages import FindActivePeriod
 from hotswap.ports import ActivationHistory
 
 
@@ -14,5 +14,5 @@ class PromotionActivities:
 
     @activity.defn
     @heartbeating
-    async def find_tenure(self, wanted: FindTenure) -> ActivePeriod:
+    async def find_tenure(self, wanted: FindActivePeriod) -> ActivePeriod:
         return await self._activation_history.active_period(wanted.model, wanted.environment)

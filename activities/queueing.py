@@ -24,7 +24,7 @@ class QueueActivities:
     ) -> None:
         self._turns = turns
         self._for_slots: SharedPoll[QueuePosition | None] = SharedPoll(queue_notifications, slots.places)
-        self._for_turns: SharedPoll[QueueState | None] = SharedPoll(queue_notifications, turns.standings)
+        self._for_turns: SharedPoll[QueueState | None] = SharedPoll(queue_notifications, turns.states)
 
     @activity.defn
     @heartbeating
@@ -42,16 +42,16 @@ class QueueActivities:
     async def await_turn(self, waiting: AwaitTurn) -> QueueDecision:
         """Return when the workflow must act: its turn has come, or it has to make other deployments end."""
 
-        def has_to_act(standing: QueueState | None) -> bool:
-            if standing is None or standing.is_called:
+        def has_to_act(state: QueueState | None) -> bool:
+            if state is None or state.is_called:
                 return True
-            heartbeat_note(standing.place.message)
-            return bool(_to_abort(standing.overtakes, waiting)) or any(each.is_queued for each in standing.overtakes)
+            heartbeat_note(state.place.message)
+            return bool(_to_abort(state.overtakes, waiting)) or any(each.is_queued for each in state.overtakes)
 
-        standing = await self._for_turns.wait(waiting.deployment_id, until=has_to_act)
-        if standing is None:
+        state = await self._for_turns.wait(waiting.deployment_id, until=has_to_act)
+        if state is None:
             return QueueDecision(call=QueueAction.NOTHING)
-        if standing.is_called:
+        if state.is_called:
             await asyncio.sleep(CLOSING_SECONDS)
             return QueueDecision(call=QueueAction.START)
         others = _to_abort(await self._turns.make_way(waiting.deployment_id), waiting)

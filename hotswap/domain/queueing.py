@@ -103,7 +103,7 @@ class QueueState:
         return QueuePosition(position, f"waits for its turn, as number {position} in line: {whom}")
 
 
-def standings_of(
+def states_of(
     entries: Iterable[QueueEntry], *, freezes: Mapping[Environment, Freeze], now: datetime
 ) -> dict[str, QueueState]:
     """Return the state of each queued entry among all that have not ended; `freezes` are those in force now."""
@@ -111,14 +111,14 @@ def standings_of(
     for entry in sorted(entries, key=lambda entry: entry.ticket):
         lines.setdefault((entry.environment, entry.model), []).append(entry)
     return {
-        mine.deployment_id: _standing(mine, line, freeze=freezes.get(environment), now=now)
+        mine.deployment_id: _state(mine, line, freeze=freezes.get(environment), now=now)
         for (environment, _), line in lines.items()
         for mine in line
         if mine.is_queued
     }
 
 
-def _standing(mine: QueueEntry, line: Sequence[QueueEntry], *, freeze: Freeze | None, now: datetime) -> QueueState:
+def _state(mine: QueueEntry, line: Sequence[QueueEntry], *, freeze: Freeze | None, now: datetime) -> QueueState:
     under_way = tuple(entry for entry in line if not entry.is_queued)
     before = tuple(entry for entry in line if entry.is_queued and entry.ticket < mine.ticket and entry.is_due(now))
     overtakes: tuple[QueueEntry, ...] = ()

@@ -104,7 +104,7 @@ class Leftovers(Message):
     queued: tuple[QueueInput, ...] = ()
 
 
-class FindTenure(Message):
+class FindActivePeriod(Message):
     """What is active of this model in that environment, and since when."""
 
     model: str

@@ -204,7 +204,7 @@ class ConcurrencySlots(Protocol):
 class DeploymentQueue(Protocol):
     """Queued deployments: one of a model may run in an environment at a time, and the others wait for their turn."""
 
-    async def standings(self, deployment_ids: Collection[str]) -> dict[str, QueueState | None]:
+    async def states(self, deployment_ids: Collection[str]) -> dict[str, QueueState | None]:
         """Return the queue states of these deployments; None is one that is no longer queued."""
 
     async def make_way(self, deployment_id: str) -> tuple[QueueEntry, ...]:

@@ -93,7 +93,7 @@ async def test_who_is_queued_is_called_when_the_one_before_has_ended(sessions: S
     turns = PostgresDeploymentQueue(sessions)
     first = await running(sessions)
     second, third = [await queued(sessions) for _ in range(2)]
-    seen = await turns.standings([second, third, first])
+    seen = await turns.states([second, third, first])
     assert seen[first] is None
     assert [each.is_called for each in (seen[second], seen[third]) if each] == [False, False]
     place = (await row_of(sessions, third)).place
@@ -101,13 +101,13 @@ async def test_who_is_queued_is_called_when_the_one_before_has_ended(sessions: S
     assert (place.position, first in place.message) == (2, True)
     assert (await row_of(sessions, first)).place is None
     await moved(sessions, first, S.FAILED)
-    seen = await turns.standings([second, third])
+    seen = await turns.states([second, third])
     assert [each.is_called for each in seen.values() if each] == [True, False]
     brief = await PostgresDeployments(sessions).open(second, run_id="run-2")
     assert brief.status is S.PENDING
     opened = await row_of(sessions, second)
     assert opened.workflow_id == "deployment/Production/fraud"
-    assert (await turns.standings([second]))[second] is None
+    assert (await turns.states([second]))[second] is None
 
 
 async def test_leaving_and_being_opened_exclude_each_other(sessions: Sessions) -> None:
@@ -150,7 +150,7 @@ async def test_superseding_cancels_who_waited_before_and_names_the_run_to_abort(
     assert (await row_of(sessions, after)).status == S.PENDING
     await moved(sessions, first, S.CANCELLED, reason=Reason.SUPERSEDED)
     assert await turns.make_way(superseding) == ()
-    seen = (await turns.standings([superseding]))[superseding]
+    seen = (await turns.states([superseding]))[superseding]
     assert seen is not None
     assert seen.is_called
 
@@ -331,7 +331,7 @@ async def test_a_freeze_lets_in_only_what_waits_for_its_end(sessions: Sessions, 
         lifted = await freezes.lift(freeze.freeze_id, by="bob")
         await asyncio.wait_for(heard.wait(), patient(20))
     assert lifted.until < until
-    seen = (await turns.standings([waiting]))[waiting]
+    seen = (await turns.states([waiting]))[waiting]
     assert seen is not None
     assert seen.freeze is None
     assert await actions(sessions, "Production") == ["freeze", "thaw"]

@@ -93,10 +93,10 @@ async def queued_behind_what_it_superseded(stage: Stage) -> WorkflowHandle[Any, 
             _entry("dep-before", 1), is_queued=False, workflow_id=rollout.handle.id, run_id=rollout.handle.result_run_id
         )
         mine = replace(_entry("dep-candidate", 2), supersedes=True)
-        world.standing = QueueState(mine, under_way=(under_way,), overtakes=(under_way,))
+        world.queue_state = QueueState(mine, under_way=(under_way,), overtakes=(under_way,))
         handle = await _queued(stage, rollout, QueueInput(request=_request(), supersedes=True))
         await _closed(rollout)
-        world.statuses, world.standing = [S.PENDING], QueueState(mine)
+        world.statuses, world.queue_state = [S.PENDING], QueueState(mine)
         world.ring()
         await handle.result()
         await stage.client.get_workflow_handle("deployment/Production/fraud").result()

@@ -225,16 +225,16 @@ class FakeTurns:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    async def standings(self, deployment_ids: Collection[str]) -> dict[str, QueueState | None]:
-        return dict.fromkeys(deployment_ids, self.world.standing)
+    async def states(self, deployment_ids: Collection[str]) -> dict[str, QueueState | None]:
+        return dict.fromkeys(deployment_ids, self.world.queue_state)
 
     async def make_way(self, deployment_id: str) -> tuple[QueueEntry, ...]:
-        return self.world.standing.overtakes if self.world.standing is not None else ()
+        return self.world.queue_state.overtakes if self.world.queue_state is not None else ()
 
     async def leave(
         self, deployment_id: str, status: DeploymentStatus, *, reason: Reason, message: str, actor: str
     ) -> bool:
-        self.world.standing = None
+        self.world.queue_state = None
         return True
 
     async def called(self) -> list[dict[str, Any]]:

@@ -97,7 +97,7 @@ class World:
     proxies_silent: bool = False
     withdraw_fails: int = 0
     no_slots: bool = False
-    standing: QueueState | None = None
+    queue_state: QueueState | None = None
     gpus: float | None = None
     gpus_after_plan: float | None = None
     ray_says: str = ""

@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.registry import DeploymentBrief
     from hotswap.domain.traffic import Arm
     from hotswap.domain.verdict import Reason
-    from hotswap.messages import FindTenure, PlanCapacity, SetWeight, ValidateVersion
+    from hotswap.messages import FindActivePeriod, PlanCapacity, SetWeight, ValidateVersion
     from workflows.activity_options import waiting
     from workflows.deployment.context import Context
     from workflows.deployment.state import LetScaleByLoad, RemoveReplicas, WithdrawTraffic
@@ -52,7 +52,7 @@ async def check_promotion_rule(context: Context, rule: PromotionRule) -> None:
     request = context.request
     active_period = await context.run(
         PromotionActivities.find_tenure,
-        FindTenure(model=request.model, environment=rule.active_in),
+        FindActivePeriod(model=request.model, environment=rule.active_in),
         summary=f"what is active in {rule.active_in}",
     )
     if message := unmet(rule, active_period, model=request.model, version=request.version, to=request.environment):

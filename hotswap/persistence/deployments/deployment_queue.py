@@ -11,7 +11,7 @@ from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.domain.queueing import QueueEntry, QueueState, in_force, standings_of
+from hotswap.domain.queueing import QueueEntry, QueueState, in_force, states_of
 from hotswap.domain.verdict import Reason
 from hotswap.persistence.deployments.freezes import freezes_of
 from hotswap.persistence.deployments.transitions import STARTING, is_queued, move
@@ -23,14 +23,14 @@ class PostgresDeploymentQueue:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    async def standings(self, deployment_ids: Collection[str]) -> dict[str, QueueState | None]:
+    async def states(self, deployment_ids: Collection[str]) -> dict[str, QueueState | None]:
         async with self._sessions() as session:
-            found = await standings(session, deployment_ids)
+            found = await queue_states(session, deployment_ids)
         return {deployment_id: found.get(deployment_id) for deployment_id in deployment_ids}
 
     async def make_way(self, deployment_id: str) -> tuple[QueueEntry, ...]:
         async with self._sessions.begin() as session:
-            found = (await standings(session, [deployment_id])).get(deployment_id)
+            found = (await queue_states(session, [deployment_id])).get(deployment_id)
             if found is None:
                 return ()
             for entry in found.overtakes:
@@ -56,11 +56,11 @@ class PostgresDeploymentQueue:
         wanted = select(Deployment.deployment_id, Deployment.queued_request).where(is_queued(), settled)
         async with self._sessions() as session:
             waiting = {row.deployment_id: row.queued_request for row in await session.execute(wanted)}
-            found = await standings(session, waiting)
-        return [waiting[name] for name, standing in found.items() if standing.is_called or standing.overtakes]
+            found = await queue_states(session, waiting)
+        return [waiting[name] for name, state in found.items() if state.is_called or state.overtakes]
 
 
-async def standings(session: AsyncSession, deployment_ids: Collection[str]) -> dict[str, QueueState]:
+async def queue_states(session: AsyncSession, deployment_ids: Collection[str]) -> dict[str, QueueState]:
     """Of those that are queued; the others are left out."""
     if not deployment_ids:
         return {}
@@ -88,7 +88,7 @@ async def standings(session: AsyncSession, deployment_ids: Collection[str]) -> d
     now = await session.scalar(select(func.clock_timestamp()))
     assert now is not None
     held = in_force(await freezes_of(session, {entry.environment for entry in entries}), at=now)
-    found = standings_of(entries, freezes=held, now=now)
+    found = states_of(entries, freezes=held, now=now)
     return {name: found[name] for name in deployment_ids if name in found}
 
 

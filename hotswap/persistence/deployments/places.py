@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.queueing import QueuePosition, in_force, slot_places
 from hotswap.domain.vocabulary import Environment
-from hotswap.persistence.deployments.deployment_queue import standings
+from hotswap.persistence.deployments.deployment_queue import queue_states
 from hotswap.persistence.deployments.freezes import freezes_of
 from hotswap.persistence.deployments.slots import slot_line
 from hotswap.persistence.tables import Deployment
@@ -20,7 +20,7 @@ async def places(session: AsyncSession, deployments: Iterable[Deployment]) -> di
     if not pending:
         return {}
     in_line = {row.deployment_id for row in pending if row.queued_request is not None and row.run_id is None}
-    found = {name: standing.place for name, standing in (await standings(session, in_line)).items()}
+    found = {name: state.place for name, state in (await queue_states(session, in_line)).items()}
     opened = {row.deployment_id for row in pending if row.run_id is not None}
     if opened:
         now = await session.scalar(select(func.clock_timestamp()))

@@ -16,7 +16,7 @@ from hotswap.domain.queueing import (
     granted,
     in_force,
     slot_places,
-    standings_of,
+    states_of,
 )
 from hotswap.domain.vocabulary import DeploymentKind, Environment
 
@@ -36,9 +36,9 @@ def freeze(*, hours: float, environment: Environment = PRODUCTION, begins: float
     return Freeze(f"frz-{hours}", environment, "holidays", starts, until, "ann")
 
 
-def standing(mine: int, *entries: QueueEntry, frozen: bool = False) -> QueueState:
+def state(mine: int, *entries: QueueEntry, frozen: bool = False) -> QueueState:
     freezes = {PRODUCTION: freeze(hours=6)} if frozen else {}
-    return standings_of(entries, freezes=freezes, now=NOW)[f"dep-{mine}"]
+    return states_of(entries, freezes=freezes, now=NOW)[f"dep-{mine}"]
 
 
 def names(entries: tuple[QueueEntry, ...]) -> list[str]:
@@ -47,51 +47,51 @@ def names(entries: tuple[QueueEntry, ...]) -> list[str]:
 
 def test_one_waits_for_what_is_under_way_and_for_who_came_before() -> None:
     line = [entry(1, queued=False), entry(2), entry(3)]
-    assert standings_of(line, freezes={}, now=NOW).keys() == {"dep-2", "dep-3"}
-    assert not standing(2, *line).is_called
-    assert standing(3, *line).place.position == 2
-    assert "dep-1 is under way" in standing(3, *line).place.message
-    assert standing(2, *line[1:]).is_called
-    assert "dep-2 is next" in standing(3, *line[1:]).place.message
+    assert states_of(line, freezes={}, now=NOW).keys() == {"dep-2", "dep-3"}
+    assert not state(2, *line).is_called
+    assert state(3, *line).place.position == 2
+    assert "dep-1 is under way" in state(3, *line).place.message
+    assert state(2, *line[1:]).is_called
+    assert "dep-2 is next" in state(3, *line[1:]).place.message
 
 
 def test_a_rollback_that_came_later_is_waited_for_all_the_same() -> None:
-    assert not standing(2, entry(2), entry(3, queued=False, kind=DeploymentKind.ROLLBACK)).is_called
+    assert not state(2, entry(2), entry(3, queued=False, kind=DeploymentKind.ROLLBACK)).is_called
 
 
 @pytest.mark.parametrize("elsewhere", [{"environment": STAGING}, {"model": "churn"}])
 def test_other_models_and_environments_are_other_lines(elsewhere: dict[str, object]) -> None:
-    assert standing(2, entry(1, queued=False, **elsewhere), entry(2)).is_called
+    assert state(2, entry(1, queued=False, **elsewhere), entry(2)).is_called
 
 
 def test_what_starts_later_keeps_nobody_waiting_until_it_is_due() -> None:
     later, due = NOW + timedelta(hours=1), NOW - timedelta(seconds=1)
-    assert standing(2, entry(1, start_at=later), entry(2)).is_called
-    assert not standing(2, entry(1, start_at=due), entry(2)).is_called
-    waiting = standing(1, entry(1, start_at=later), entry(2))
+    assert state(2, entry(1, start_at=later), entry(2)).is_called
+    assert not state(2, entry(1, start_at=due), entry(2)).is_called
+    waiting = state(1, entry(1, start_at=later), entry(2))
     assert not waiting.is_called
     assert (waiting.place.position, waiting.place.message) == (None, "starts at 2026-12-24T19:00:00Z")
 
 
 def test_nothing_is_called_in_a_frozen_environment_and_nobody_is_overtaken() -> None:
-    frozen = standing(2, entry(1, queued=False), entry(2, supersedes=True), frozen=True)
+    frozen = state(2, entry(1, queued=False), entry(2, supersedes=True), frozen=True)
     assert (frozen.is_called, frozen.overtakes) == (False, ())
     assert "Production is frozen until 2026-12-25T00:00:00Z (holidays)" in frozen.place.message
-    assert not standing(2, entry(2), frozen=True).is_called
+    assert not state(2, entry(2), frozen=True).is_called
 
 
 def test_superseding_ends_the_rollout_under_way_and_what_waited_before_but_nothing_newer() -> None:
     later = NOW + timedelta(days=1)
     line = [entry(1, queued=False), entry(2), entry(3, start_at=later), entry(4, supersedes=True), entry(5)]
-    assert names(standing(4, *line).overtakes) == ["dep-1", "dep-2", "dep-3"]
-    assert standing(5, *line).overtakes == ()
+    assert names(state(4, *line).overtakes) == ["dep-1", "dep-2", "dep-3"]
+    assert state(5, *line).overtakes == ()
 
 
 def test_superseding_waits_for_its_own_time_and_for_a_rollback() -> None:
     early = entry(2, supersedes=True, start_at=NOW + timedelta(hours=1))
-    assert standing(2, entry(1, queued=False), early).overtakes == ()
+    assert state(2, entry(1, queued=False), early).overtakes == ()
     back = entry(1, queued=False, kind=DeploymentKind.ROLLBACK)
-    waiting = standing(2, back, entry(2, supersedes=True))
+    waiting = state(2, back, entry(2, supersedes=True))
     assert (waiting.is_called, waiting.overtakes) == (False, ())
 
 
@@ -104,7 +104,7 @@ def test_at_most_one_of_a_line_is_called_and_never_beside_one_under_way(
         entry(ticket, queued=queued, supersedes=superseding, start_at=NOW + timedelta(hours=at) if at else None)
         for ticket, (queued, superseding, at) in enumerate(line)
     ]
-    called = [each for each in standings_of(entries, freezes={}, now=NOW).values() if each.is_called]
+    called = [each for each in states_of(entries, freezes={}, now=NOW).values() if each.is_called]
     assert len(called) <= 1
     if any(not each.is_queued for each in entries):
         assert called == []
