@@ -33,6 +33,8 @@ from hotswap.messages import VerifiedWeight
 from hotswap.ports import Meter, StickyCallers, TrafficBus
 
 AGAIN_SECONDS = 0.1
+MAX_AGE_SECONDS = OBSERVATION_SECONDS / 2
+"""How old a reading of the reports may be that another watch is given."""
 ENTITIES_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
@@ -67,12 +69,10 @@ class SharedReports:
         *,
         clock: Callable[[], float],
         stopwatch: Callable[[], float],
-        max_age: float = OBSERVATION_SECONDS / 2,
     ) -> None:
         self._bus = bus
         self._clock = clock
         self._stopwatch = stopwatch
-        self._max_age = max_age
         self._lock = asyncio.Lock()
         self._sightings = Sightings()
         self._read_at = self._last_read = float("-inf")
@@ -83,7 +83,7 @@ class SharedReports:
         A report that may be fresh or old is read again until that is known, for a second and a half at most.
         """
         async with self._lock:
-            if self._read_at < since or self._stopwatch() - self._last_read > self._max_age:
+            if self._read_at < since or self._stopwatch() - self._last_read > MAX_AGE_SECONDS:
                 await self._read()
             while self._sightings.is_undecided(now=self._stopwatch()):
                 await asyncio.sleep(AGAIN_SECONDS)

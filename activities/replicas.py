@@ -99,7 +99,7 @@ class ReplicaActivities:
     @activity.defn
     @heartbeating
     async def release_replicas(self, application: str) -> None:
-        """Let an application do so again that scales by load; any other stays as it is."""
+        """Let an application scale by load again, if it is configured to; any other stays as it is."""
         desired = await self._desired.one(application)
         if desired is not None and desired.spec.resources.scales_by_load:
             await self._desired.scale({application: Desired.at_rest(desired.spec).replicas})
@@ -123,7 +123,7 @@ class ReplicaActivities:
     @activity.defn
     @heartbeating
     async def repair_applications(self) -> list[str]:
-        """Write the rows anew where Ray Serve has lost one of them, or runs another; answers what differed."""
+        """Send the rows again where Ray Serve has lost one of them, or runs another; return what differed."""
         found = await self._cluster.applications()
         running = {name for name, state in found.items() if state.health is not ApplicationHealth.STOPPING}
         desired = {each.spec.name: each for each in await self._desired.all() if each.replicas > 0}

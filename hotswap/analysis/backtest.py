@@ -111,7 +111,7 @@ def _is_mistake(asked: AskedRequest) -> bool:
 
 
 def _replies(asked: AskedRequest) -> Iterator[Reply]:
-    """Return the candidate's replies, without those of a time in which the stable didn't answer either."""
+    """Yield the candidate's replies, without those of a time in which the stable didn't answer either."""
     for mine, theirs in zip_longest(asked.candidate, asked.stable):
         if mine is not None and (theirs is None or theirs.kind is ReplyKind.ANSWERED):
             yield mine
@@ -346,7 +346,7 @@ def _shift(rows: Sequence[_Row]) -> str | None:
 
 
 def _timings(asked: Sequence[AskedRequest]) -> Iterator[Timing]:
-    """Return the times of requests that were asked one at a time, then those of requests asked among others."""
+    """Yield the times of requests that were asked one at a time, then those of requests asked among others."""
     for turn, at_once in ((0, 1), (1, AT_ONCE)):
         pairs = [
             (each.candidate[turn].seconds * 1000, each.stable[turn].seconds * 1000)

@@ -3,7 +3,7 @@
 Harm is evidence *and* an observed excess over the threshold, so that neither noise nor a tiny significant difference
 rolls a good version back; an excess that lacks evidence is no pass either. A pass needs a minimum of good answers from
 both arms: neither errors nor no data are ever one. When to judge, and what becomes of the verdict, is decided elsewhere
-(`activities/analysis.py`, `domain/policy.py`).
+(`activities/analysis.py`, `hotswap/domain/policy.py`).
 """
 
 from collections.abc import Callable, Mapping

@@ -38,7 +38,7 @@ TRANSITIONS: dict[DeploymentStatus, frozenset[DeploymentStatus]] = {
     _S.PROGRESSING: frozenset({_S.PAUSED, _S.PROMOTING, _S.ROLLING_BACK, _S.FAILED}),
     _S.PAUSED: frozenset({_S.PROGRESSING, _S.PROMOTING, _S.ROLLING_BACK, _S.FAILED}),
     _S.PROMOTING: frozenset({_S.ACTIVE, _S.ROLLING_BACK}),
-    # Compensation of a deployment that never published a weight ends as Cancelled or Failed; RollbackFailed is Failed.
+    # The rollback of a deployment that never published a weight ends as Cancelled or Failed; RollbackFailed is Failed.
     _S.ROLLING_BACK: frozenset({_S.ROLLED_BACK, _S.CANCELLED, _S.FAILED}),
     _S.ACTIVE: frozenset(),
     _S.ROLLED_BACK: frozenset(),

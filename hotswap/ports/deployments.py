@@ -142,7 +142,7 @@ class DeploymentReader(Protocol):
     """Deployments on record, as whoever starts, steers and explains them reads them."""
 
     async def deployment(self, deployment_id: str) -> Deployment:
-        """With its verdicts, and where it waits. Raises DeploymentNotFound."""
+        """Return a deployment with its verdicts, and where it waits. Raises DeploymentNotFound."""
 
     async def deployments(
         self, wanted: WantedDeployments = ANY_DEPLOYMENT, window: Window = FIRST
@@ -150,7 +150,7 @@ class DeploymentReader(Protocol):
         """List deployments, the newest first, without their verdicts."""
 
     async def running_deployment(self, environment: Environment, model: str) -> Deployment | None:
-        """Return the one under way, if there is one: the newest that has not ended."""
+        """Return the deployment that is under way, if there is one: the newest that has not ended."""
 
 
 class Admissions(Protocol):
