@@ -82,9 +82,9 @@ async def create_deployment(
         )
         if is_dry_run:
             response.status_code = 200
-            return await parts.dry_run.run(new, config=config)
+            return await parts.dry_run.run(new)
         await parts.limits.check_deployment(caller.subject, response)
-        started = await parts.starter.start(new, config=config)
+        started = await parts.starter.start(new)
         if not started.under_way:
             leave_open()
         response.headers["Location"] = f"/api/v1/deployments/{started.deployment.deployment_id}"

@@ -1,6 +1,6 @@
 """What starts a deployment after another's end: a rollback to the version before, and a retry of what failed.
 
-While the deployment is under way both are words to it instead: an abort, and an analysis that runs again.
+While the deployment is under way both are commands to it instead: an abort, and an analysis that runs again.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,6 @@ from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.messages import API, Abort, Retry
 from hotswap.schemas.requests import Say
 from hotswap.schemas.responses import AnswerView
-from hotswap.schemas.strategy import CanaryConfig
 
 router = APIRouter(prefix="/api/v1/deployments/{deployment_id}", tags=["deployments"], route_class=GuardedRoute)
 
@@ -54,8 +53,8 @@ async def rollback(
             deployment = await parts.deployments.deployment(deployment_id)
     if not deployment.status.is_terminal:
         raise without_workflow(deployment)
-    new, config = await parts.way_back.from_(deployment, by=caller.subject, idempotency_key=key)
-    started = await parts.starter.start(new, config=config)
+    new = await parts.way_back.find(deployment, by=caller.subject, idempotency_key=key)
+    started = await parts.starter.start(new)
     back = started.deployment
     message = f"{back.model} goes back from {deployment.version} to {back.version} in {back.environment}"
     return _answer(started, response, leave_open, message)
@@ -86,8 +85,7 @@ async def retry(
     if deployment.status is DeploymentStatus.ACTIVE:
         raise Conflict(f"{deployment_id} is Active: it has succeeded, and there is nothing to try again")
     await parts.limits.check_deployment(caller.subject, response)
-    config = CanaryConfig.model_validate(deployment.strategy_config)
-    started = await parts.starter.start(_as_before(deployment, caller, key), config=config)
+    started = await parts.starter.start(_as_before(deployment, caller, key))
     again = started.deployment
     message = f"{again.model} {again.version} is deployed to {again.environment} again"
     return _answer(started, response, leave_open, message)

@@ -254,7 +254,6 @@ async def serve(settings: Settings) -> None:
         cluster,
         CapacityRules(settings.capacity.team_gpus, settings.capacity.cluster_grows),
     )
-    deployments = PostgresDeploymentReader(sessions)
     ports = Ports(
         registry=PostgresRegistry(sessions),
         deployments=PostgresDeployments(sessions),
@@ -292,9 +291,8 @@ async def serve(settings: Settings) -> None:
         monitor=ActiveVersionMonitor(PostgresMonitorData(sessions), drift),
         alerts=PostgresAlerts(sessions),
         rollbacks=MonitorRollbacks(
-            WayBack(settings, deployments),
+            WayBack(settings, PostgresDeploymentReader(sessions)),
             acceptance(sessions, settings.deployments, planner),
-            deployments,
         ),
         announcer=announcer,
         settle_seconds=settings.gateway.candidate_timeout.total_seconds(),

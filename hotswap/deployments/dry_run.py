@@ -36,9 +36,10 @@ from hotswap.schemas.strategy import CanaryConfig
 class DryRun:
     starter: DeploymentStarter
 
-    async def run(self, new: NewDeployment, *, config: CanaryConfig) -> DryRunView:
+    async def run(self, new: NewDeployment) -> DryRunView:
         """Answer what would be. Raises ModelNotFound, VersionNotFound, and ValidationFailed for a past start."""
         acceptance = self.starter.acceptance
+        config = CanaryConfig.model_validate(new.strategy_config)
         version = await acceptance.versions.ref(new.model, new.version)
         serving = await acceptance.checks.activation_history.serving(version.model, new.environment)
         steps = _steps(new, config, serving)

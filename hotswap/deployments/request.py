@@ -55,7 +55,6 @@ def promotion_rule(
 def deployment_input(
     settings: DeploymentSettings,
     new: NewDeployment,
-    config: CanaryConfig,
     *,
     deployment_id: str,
     model: str,
@@ -69,7 +68,7 @@ def deployment_input(
         model=model,
         version=version,
         initiated_by=new.initiated_by,
-        config=config,
+        config=CanaryConfig.model_validate(new.strategy_config),
         approval_required=new.kind is DeploymentKind.ROLLOUT and new.environment in settings.approval_required,
         four_eyes=FourEyes(settings.count_claimed_approvals) if new.environment in settings.four_eyes else None,
         promotion=promotion_rule(settings, new.environment, new.kind),

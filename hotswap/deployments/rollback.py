@@ -29,10 +29,8 @@ class WayBack:
     settings: Settings
     deployments: DeploymentReader
 
-    async def from_(
-        self, deployment: Deployment, *, by: str, idempotency_key: str | None
-    ) -> tuple[NewDeployment, CanaryConfig]:
-        """To the version before an active one, with as many replicas as serve now.
+    async def find(self, deployment: Deployment, *, by: str, idempotency_key: str | None) -> NewDeployment:
+        """Return a deployment of the version before an active one, with as many replicas as serve now.
 
         Raises Conflict where it serves nothing, another has been deployed since, or there was none before.
         """
@@ -47,19 +45,17 @@ class WayBack:
         if deployment.previous_version is None:
             raise Conflict(f"{name} was the first of {model} in {environment}: nothing to go back to")
         before = next((each for each in active if each.version == deployment.previous_version), deployment)
-        config = self._config(deployment)
-        new = NewDeployment(
+        return NewDeployment(
             model=model,
             version=deployment.previous_version,
             environment=environment,
             strategy=deployment.strategy,
-            strategy_config=config.model_dump(mode="json", by_alias=True),
+            strategy_config=self._config(deployment).model_dump(mode="json", by_alias=True),
             resources=_for_the_present_load(before.resources, deployment.resources),
             initiated_by=by,
             kind=DeploymentKind.ROLLBACK,
             idempotency_key=idempotency_key,
         )
-        return new, config
 
     def _config(self, deployment: Deployment) -> CanaryConfig:
         """As the deployment said itself, where it said anything."""
@@ -74,17 +70,17 @@ class MonitorRollbacks:
 
     way_back: WayBack
     acceptance: Acceptance
-    deployments: DeploymentReader
 
     async def ask(self, alert: Alert) -> dict[str, Any]:
-        running = await self.deployments.running_deployment(alert.environment, alert.model)
+        deployments = self.way_back.deployments
+        running = await deployments.running_deployment(alert.environment, alert.model)
         if running is not None and running.idempotency_key != alert.alert_id:
             raise Conflict(f"{running.deployment_id} is under way in {alert.environment}, or waits")
-        deployment = await self.deployments.deployment(alert.deployment_id)
-        new, config = await self.way_back.from_(deployment, by=MONITOR, idempotency_key=alert.alert_id)
-        accepted = await self.acceptance.accept(new, config=config)
+        deployment = await deployments.deployment(alert.deployment_id)
+        new = await self.way_back.find(deployment, by=MONITOR, idempotency_key=alert.alert_id)
+        accepted = await self.acceptance.accept(new)
         started_with = self.acceptance.input(
-            new, config, deployment_id=accepted.deployment_id, model=accepted.model, version=accepted.version
+            new, deployment_id=accepted.deployment_id, model=accepted.model, version=accepted.version
         )
         return started_with.model_dump(mode="json", by_alias=True)
 

@@ -22,13 +22,24 @@ from hotswap.domain.registry import VersionRef
 from hotswap.domain.vocabulary import Environment, OnConflict
 from hotswap.messages import DeploymentInput, QueueInput
 from hotswap.ports import Admissions, DeploymentReader, Versions
-from hotswap.schemas.strategy import CanaryConfig
 from hotswap.settings import DeploymentSettings
 
 logger = logging.getLogger(__name__)
 
 CLOSING_SECONDS = 10.0
 RETRY_SECONDS = 0.1
+
+_SAID = (
+    "environment",
+    "kind",
+    "strategy",
+    "strategy_config",
+    "resources",
+    "start_at",
+    "accept_contract_change",
+    "emergency",
+)
+"""In which the same request again is the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +59,7 @@ class Acceptance:
     versions: Versions
     admissions: Admissions
 
-    async def accept(self, new: NewDeployment, *, config: CanaryConfig) -> Deployment:
+    async def accept(self, new: NewDeployment) -> Deployment:
         """Write the row, or find the one that the same key has written; that one isn't refused any more.
 
         Raises ModelNotFound, VersionNotFound, PolicyNotMet, ContractNarrowed, InsufficientCapacity and ValidationFailed
@@ -61,25 +72,21 @@ class Acceptance:
         version = await self.versions.ref(new.model, new.version)
         await self.checks.check(new, version)
         deployment_id = f"dep-{secrets.token_hex(6)}"
-        queued = self._queued(new, config, version, deployment_id) if new.waits else None
+        queued = self._queued(new, version, deployment_id) if new.waits else None
         accepted = await self.admissions.admit(new, version, deployment_id=deployment_id, queued_request=queued)
         return accepted if accepted.deployment_id == deployment_id else _same(accepted, new)
 
-    def _queued(
-        self, new: NewDeployment, config: CanaryConfig, version: VersionRef, deployment_id: str
-    ) -> dict[str, Any]:
+    def _queued(self, new: NewDeployment, version: VersionRef, deployment_id: str) -> dict[str, Any]:
         queued = QueueInput(
-            request=self.input(new, config, deployment_id=deployment_id, model=version.model, version=version.version),
+            request=self.input(new, deployment_id=deployment_id, model=version.model, version=version.version),
             start_at=new.start_at,
             supersedes=new.on_conflict is OnConflict.SUPERSEDE,
         )
         return queued.model_dump(mode="json", by_alias=True)
 
-    def input(
-        self, new: NewDeployment, config: CanaryConfig, *, deployment_id: str, model: str, version: str
-    ) -> DeploymentInput:
+    def input(self, new: NewDeployment, *, deployment_id: str, model: str, version: str) -> DeploymentInput:
         """Make what starts the workflow of this deployment."""
-        return deployment_input(self.settings, new, config, deployment_id=deployment_id, model=model, version=version)
+        return deployment_input(self.settings, new, deployment_id=deployment_id, model=model, version=version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +97,18 @@ class DeploymentStarter:
     deployments: DeploymentReader
     workflows: DeploymentWorkflows
 
-    async def start(self, new: NewDeployment, *, config: CanaryConfig) -> Started:
+    async def start(self, new: NewDeployment) -> Started:
         """Accept the deployment, and start its workflow or what waits for its turn.
 
         Raises what `Acceptance.accept` does, Conflict naming the deployment that runs, and Unavailable.
         """
-        accepted = await self.acceptance.accept(new, config=config)
+        accepted = await self.acceptance.accept(new)
         if accepted.run_id is not None or accepted.status is not DeploymentStatus.PENDING:
             return Started(accepted)
         if accepted.queued_request is not None:
             return Started(accepted, under_way=await self._queue(QueueInput.model_validate(accepted.queued_request)))
         request = self.acceptance.input(
-            new, config, deployment_id=accepted.deployment_id, model=accepted.model, version=accepted.version
+            new, deployment_id=accepted.deployment_id, model=accepted.model, version=accepted.version
         )
         closing = CLOSING_SECONDS
         while True:
@@ -160,7 +167,6 @@ class DeploymentStarter:
 
 def _same(known: Deployment, new: NewDeployment) -> Deployment:
     """Return the known one. Raises Conflict where the key was used for something else."""
-    said = ("environment", "kind", "strategy", "strategy_config", "resources", "start_at")
-    if any(getattr(known, name) != getattr(new, name) for name in (*said, "accept_contract_change", "emergency")):
+    if any(getattr(known, name) != getattr(new, name) for name in _SAID):
         raise Conflict(f"this Idempotency-Key was used for {known.deployment_id}, which was asked for otherwise")
     return known

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,6 @@ from hotswap.persistence.platform.audit import PostgresAudit
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.registry.reading import PostgresRegistryReader
 from hotswap.persistence.traffic.plans import PostgresTrafficPlans
-from hotswap.schemas.strategy import CanaryConfig
 from tests.fixtures.api import make_acceptance, make_settings
 from tests.fixtures.rows import (
     CANDIDATE,
@@ -198,7 +196,7 @@ async def test_runs_that_open_and_promote_at_once_never_wait_for_each_other(sess
 
 async def test_a_key_used_for_other_resources_is_a_conflict(sessions: Sessions, tmp_path: Path) -> None:
     await registered(sessions, "1.0.0")
-    accept = partial(make_acceptance(sessions, make_settings(tmp_path)).accept, config=CanaryConfig())
+    accept = make_acceptance(sessions, make_settings(tmp_path)).accept
     new = NewDeployment(
         model="fraud",
         version="1.0.0",

@@ -240,8 +240,8 @@ def alert_of(deployment_id: str) -> Alert:
 
 
 def alert_rollbacks(sessions: Sessions, settings: Settings, ray: FakeRay | None = None) -> MonitorRollbacks:
-    reader = PostgresDeploymentReader(sessions)
-    return MonitorRollbacks(WayBack(settings, reader), make_acceptance(sessions, settings, ray), reader)
+    way_back = WayBack(settings, PostgresDeploymentReader(sessions))
+    return MonitorRollbacks(way_back, make_acceptance(sessions, settings, ray))
 
 
 async def test_the_deployment_that_goes_back_is_asked_for_once(sessions: Sessions, tmp_path: Path) -> None:
