@@ -40,7 +40,7 @@ PlanOrRefusal = CapacityPlan | HotSwapError | None
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """Each check answers the error with which the request would be refused now, or None."""
+    """Finds what stands against a deployment now, as the errors with which a request for it would be refused."""
 
     settings: DeploymentSettings
     deployments: DeploymentReader
@@ -50,14 +50,16 @@ class Checks:
 
     async def refusals(self, new: NewDeployment, version: VersionRef) -> list[HotSwapError]:
         """All of them that stand against it now, but for the room that it needs."""
-        found = [await check(new, version) for check in (self._policy, self._same_version, self._contract)]
+        beside = await self._beside(new, version)
+        found = [await self._policy(new, version), _same_version(beside, new, version), _contract(beside, new, version)]
         return [refusal for refusal in found if refusal is not None]
 
     async def check(self, new: NewDeployment, version: VersionRef) -> None:
         """Raise the first of them: PolicyNotMet, Conflict, ContractNarrowed, InsufficientCapacity, ValidationFailed."""
-        for check in (self._policy, self._same_version, self._contract, self._room):
-            if (refusal := await check(new, version)) is not None:
-                raise refusal
+        if refusals := await self.refusals(new, version):
+            raise refusals[0]
+        if (no_room := await self._room(new, version)) is not None:
+            raise no_room
 
     async def plan(self, new: NewDeployment, version: VersionRef) -> PlanOrRefusal:
         """Plan its capacity as it would be now."""
@@ -82,36 +84,6 @@ class Checks:
             seen = replace(seen, at=new.start_at)
         message = unmet(rule, seen, model=version.model, version=version.version, to=new.environment)
         return None if message is None else PolicyNotMet(message, FieldProblem("environment", message))
-
-    async def _same_version(self, new: NewDeployment, version: VersionRef) -> Conflict | None:
-        """Nothing is gained by a canary of a version against itself, but by other replicas or resources of it."""
-        serving = await self._beside(new, version)
-        if serving is None or serving.setup.version != version.version:
-            return None
-        if new.says_resources and new.resources != serving.setup.resources:
-            return None
-        named = "" if new.version is not None else ", and it is the newest that can be deployed"
-        return Conflict(
-            f"{version.model} {version.version} serves {new.environment} already, by {serving.deployment_id}{named}; "
-            f"deploy another version, change its replicas by `hotswap scale {serving.deployment_id} N`, or give the "
-            "resources that it is to have"
-        )
-
-    async def _contract(self, new: NewDeployment, version: VersionRef) -> ContractNarrowed | None:
-        """Refuse a version that narrows the contract: it turns clients away whom the stable answers."""
-        serving = await self._beside(new, version)
-        if serving is None or new.accept_contract_change:
-            return None
-        changes = changes_of(serving, version)
-        told = narrowing(changes)
-        if told is None:
-            return None
-        details = [FieldProblem(change.field, change.message) for change in changes if change.narrows]
-        return ContractNarrowed(
-            f"{version.version} narrows the contract of {serving.setup.version}, which serves {new.environment}: "
-            f"{told}. Where clients are ready for that, say acceptContractChange (`--accept-contract-change`)",
-            *details,
-        )
 
     async def _room(self, new: NewDeployment, version: VersionRef) -> HotSwapError | None:
         """Where another runs, that is told first: it holds some of the room, and is why this one can't start."""
@@ -150,6 +122,36 @@ class Checks:
         routes = (await self.plans.current()).routes
         arm = next((route.stable for route in routes if (route.environment, route.model) == (environment, model)), None)
         return arm.application if arm is not None else None
+
+
+def _same_version(beside: ActiveDeployment | None, new: NewDeployment, version: VersionRef) -> Conflict | None:
+    """Nothing is gained by a canary of a version against itself, but by other replicas or resources of it."""
+    if beside is None or beside.setup.version != version.version:
+        return None
+    if new.says_resources and new.resources != beside.setup.resources:
+        return None
+    named = "" if new.version is not None else ", and it is the newest that can be deployed"
+    return Conflict(
+        f"{version.model} {version.version} serves {new.environment} already, by {beside.deployment_id}{named}; "
+        f"deploy another version, change its replicas by `hotswap scale {beside.deployment_id} N`, or give the "
+        "resources that it is to have"
+    )
+
+
+def _contract(beside: ActiveDeployment | None, new: NewDeployment, version: VersionRef) -> ContractNarrowed | None:
+    """Refuse a version that narrows the contract: it turns clients away whom the stable answers."""
+    if beside is None or new.accept_contract_change:
+        return None
+    changes = changes_of(beside, version)
+    told = narrowing(changes)
+    if told is None:
+        return None
+    details = [FieldProblem(change.field, change.message) for change in changes if change.narrows]
+    return ContractNarrowed(
+        f"{version.version} narrows the contract of {beside.setup.version}, which serves {new.environment}: "
+        f"{told}. Where clients are ready for that, say acceptContractChange (`--accept-contract-change`)",
+        *details,
+    )
 
 
 def refusal_of(planned: PlanOrRefusal, new: NewDeployment) -> HotSwapError | None:
