@@ -6,7 +6,7 @@ The plan is made again at the start, since the cluster may have changed since th
 from temporalio import activity
 
 from activities.heartbeating import heartbeating
-from hotswap.deployments.capacity import Planner, Wanted
+from hotswap.deployments.capacity import Planner
 from hotswap.domain.errors import InsufficientCapacity, ValidationFailed
 from hotswap.domain.strategy import immediate_steps
 from hotswap.messages import PlanCapacity, PlannedCapacity, ResizeReplicas
@@ -23,19 +23,14 @@ class CapacityActivities:
 
         Raises InsufficientCapacity with the sum that shows why it doesn't fit.
         """
-        spec = request.spec
-        wanted = Wanted(
-            application=spec.name,
-            environment=spec.environment,
-            model=spec.model,
-            version=spec.version,
-            resources=spec.resources,
-            stable=request.stable,
-            steps=immediate_steps() if request.immediate else request.config.plan(),
-            allow_recreate=bool(request.config.allow_recreate),
-        )
+        steps = immediate_steps() if request.immediate else request.config.plan()
         try:
-            planned = await self._planner.plan(spec, wanted)
+            planned = await self._planner.plan(
+                request.spec,
+                stable=request.stable,
+                steps=steps,
+                allow_recreate=bool(request.config.allow_recreate),
+            )
         except ValidationFailed as never:
             # It fitted when it was asked for, so it is the cluster that has changed.
             raise InsufficientCapacity(never.message) from never

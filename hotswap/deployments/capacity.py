@@ -62,8 +62,20 @@ class Planner:
         demand = await self._demand(wanted, await self._capacity.holdings(), await self._capacity.team(wanted.model))
         return make_plan(demand).plan
 
-    async def plan(self, spec: ApplicationSpec, wanted: Wanted) -> Planned:
+    async def plan(
+        self, spec: ApplicationSpec, *, stable: str | None, steps: tuple[Step, ...], allow_recreate: bool = False
+    ) -> Planned:
         """Make the plan and promise what it takes; a second call answers the same. Raises as `look` does."""
+        wanted = Wanted(
+            application=spec.name,
+            environment=spec.environment,
+            model=spec.model,
+            version=spec.version,
+            resources=spec.resources,
+            stable=stable,
+            steps=steps,
+            allow_recreate=allow_recreate,
+        )
         async with self._capacity.planning() as planning:
             demand = await self._demand(wanted, await planning.holdings(), await planning.team(wanted.model))
             planned = make_plan(demand)

@@ -28,18 +28,6 @@ def application(name: str, replicas: int = 1, *, gpus: float = 1.0, model: str =
     return replace(spec(name), model=model, resources=ReplicaResources(replicas=replicas, gpus=gpus))
 
 
-def wanted(of: ApplicationSpec, *, stable: str | None = None) -> Wanted:
-    return Wanted(
-        application=of.name,
-        environment=of.environment,
-        model=of.model,
-        version=of.version,
-        resources=of.resources,
-        stable=stable,
-        steps=immediate_steps() if stable is None else STEPS,
-    )
-
-
 def planner(sessions: Sessions, gpus: float, **rules: object) -> Planner:
     ray = FakeRay(gpus)
     return Planner(PostgresCapacity(sessions), ray, ray, CapacityRules(**rules))  # type: ignore[arg-type]
@@ -57,7 +45,8 @@ async def test_no_two_are_promised_the_same_gpu(sessions: Sessions) -> None:
     """Five models' first deployments, each by a planner of its own, on three GPUs."""
     specs = [application(f"Production-m{number}-1", model=f"m{number}") for number in range(5)]
     planned = await asyncio.gather(
-        *(planner(sessions, 3).plan(each, wanted(each)) for each in specs), return_exceptions=True
+        *(planner(sessions, 3).plan(each, stable=None, steps=immediate_steps()) for each in specs),
+        return_exceptions=True,
     )
     refused = [each for each in planned if isinstance(each, InsufficientCapacity)]
     assert len(refused) == 2
@@ -68,8 +57,8 @@ async def test_no_two_are_promised_the_same_gpu(sessions: Sessions) -> None:
 async def test_a_plan_made_again_answers_the_same(sessions: Sessions) -> None:
     stable, candidate = application("Production-fraud-a", 2), application("Production-fraud-b", 2)
     await serving(sessions, stable)
-    first = await planner(sessions, 3).plan(candidate, wanted(candidate, stable=stable.name))
-    again = await planner(sessions, 3).plan(candidate, wanted(candidate, stable=stable.name))
+    first = await planner(sessions, 3).plan(candidate, stable=stable.name, steps=STEPS)
+    again = await planner(sessions, 3).plan(candidate, stable=stable.name, steps=STEPS)
     assert first.plan.mode is Mode.STEPWISE
     assert again == first
     rows = {each.spec.name: (each.replicas, each.full) for each in await PostgresApplications(sessions).all()}
@@ -83,11 +72,11 @@ async def test_what_later_steps_need_is_reserved_as_long_as_the_deployment_is_un
     stable, candidate = application("Production-fraud-a", 2), application("Production-fraud-b", 2)
     await serving(sessions, stable)
     steps = (replace(STEPS[0], candidate_replicas=1), STEPS[1])
-    plan = replace(wanted(candidate, stable=stable.name), steps=steps)
-    assert (await planner(sessions, 4).plan(candidate, plan)).plan.candidate == 1
+    planned = await planner(sessions, 4).plan(candidate, stable=stable.name, steps=steps)
+    assert planned.plan.candidate == 1
     other = application("Production-churn-1", model="churn")
     with pytest.raises(InsufficientCapacity, match="Production-fraud-b 2 GPUs"):
-        await planner(sessions, 4).plan(other, wanted(other))
+        await planner(sessions, 4).plan(other, stable=None, steps=immediate_steps())
     held = {each.application: each.counted for each in await PostgresCapacity(sessions).holdings()}
     assert held == {stable.name: 2, candidate.name: 2}
 
@@ -97,7 +86,7 @@ async def test_a_version_only_kept_warm_goes_where_its_own_model_needs_the_room(
     await serving(sessions, stable)
     await PostgresApplications(sessions).add(Desired.at_rest(old))
     candidate = application("Production-fraud-b")
-    planned = await planner(sessions, 2).plan(candidate, wanted(candidate, stable=stable.name))
+    planned = await planner(sessions, 2).plan(candidate, stable=stable.name, steps=STEPS)
     assert planned.retire == (old.name,)
     names = [each.spec.name for each in await PostgresApplications(sessions).all()]
     assert names == [stable.name, candidate.name]
@@ -110,7 +99,15 @@ async def test_a_teams_quota_counts_all_its_models(sessions: Sessions) -> None:
     stable = application("Production-fraud-a")
     await serving(sessions, stable)
     candidate = application("Production-fraud-b")
-    asked = wanted(candidate, stable=stable.name)
+    asked = Wanted(
+        application=candidate.name,
+        environment=candidate.environment,
+        model=candidate.model,
+        version=candidate.version,
+        resources=candidate.resources,
+        stable=stable.name,
+        steps=STEPS,
+    )
     assert (await planner(sessions, 8, team_gpus={"risk": 2}).look(asked)).mode is Mode.SURGE
     with pytest.raises(InsufficientCapacity, match="which is what team risk may have"):
         await planner(sessions, 8, team_gpus={"risk": 1.5}).look(asked)
