@@ -18,7 +18,18 @@ from hotswap.domain.errors import Conflict, NotFound, ValidationFailed
 from hotswap.domain.validation import OVERRIDABLE, CheckOutcome, ValidationReport
 from hotswap.persistence.platform.audit import about_version
 from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.platform.plain import plain
 from hotswap.persistence.tables import Deployment, ValidationOverride
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOverride:
+    """What an Admin lets pass of a version, and since when."""
+
+    checks: list[str]
+    reason: str
+    created_by: str
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +39,7 @@ class Validated:
     report: ValidationReport | None
     deployment_id: str | None
     at: datetime | None
-    override: ValidationOverride | None
+    override: StoredOverride | None
 
 
 class PostgresValidations:
@@ -61,7 +72,7 @@ class PostgresValidations:
                     f"what failed can't be let pass: {', '.join(failed)}; only {', '.join(sorted(OVERRIDABLE))} can. "
                     "Register a version that is mended"
                 )
-            before = _plain(seen.override)
+            before = _told(seen.override)
             given = insert(ValidationOverride).values(
                 version_id=version_id, checks=let_pass, reason=reason, created_by=by
             )
@@ -91,7 +102,7 @@ class PostgresValidations:
                     actor=by,
                     action=AuditAction.WITHDRAW_OVERRIDE,
                     reason=reason,
-                    before=_plain(row),
+                    before=_told(plain(StoredOverride, row)),
                     after={"checks": []},
                 )
             )
@@ -106,8 +117,10 @@ def _failed(report: ValidationReport | None) -> list[str]:
     return [check.name for check in report.checks if check.outcome is CheckOutcome.FAILED] if report else []
 
 
-def _plain(row: ValidationOverride | None) -> dict[str, object]:
-    return {"checks": row.checks, "reason": row.reason, "by": row.created_by} if row is not None else {"checks": []}
+def _told(override: StoredOverride | None) -> dict[str, object]:
+    if override is None:
+        return {"checks": []}
+    return {"checks": override.checks, "reason": override.reason, "by": override.created_by}
 
 
 async def _newest(session: AsyncSession, version_id: str) -> Validated:
@@ -117,7 +130,8 @@ async def _newest(session: AsyncSession, version_id: str) -> Validated:
         .order_by(Deployment.started_at.desc())
         .limit(1)
     )
-    override = await session.get(ValidationOverride, version_id)
+    row = await session.get(ValidationOverride, version_id)
+    override = plain(StoredOverride, row) if row is not None else None
     if deployment is None or deployment.validation is None:
         return Validated(None, None, None, override)
     return Validated(report_of(deployment.validation), deployment.deployment_id, deployment.started_at, override)
