@@ -134,15 +134,15 @@ class Orchestration:
 
     # --- deployments --------------------------------------------------------------------------------------------------
 
-    async def start_deployment(self, request: DeploymentInput) -> str:
-        """Start the deployment, or find that this very one was started before; its workflow's first run id.
+    async def start_deployment(self, request: DeploymentInput) -> None:
+        """Start the deployment, or find that this very one was started before.
 
         Raises AlreadyRunning when another one runs, and Unavailable, after which it may or may not have started.
         """
         workflow_id = deployment_workflow_id(request.environment, request.model)
         async with _temporal():
             try:
-                handle = await self._client.start_workflow(
+                await self._client.start_workflow(
                     "Deployment",
                     request,
                     id=workflow_id,
@@ -159,8 +159,6 @@ class Orchestration:
                 deployment_id = (await running.memo()).get(DEPLOYMENT_MEMO)
                 if deployment_id != request.deployment_id:
                     raise AlreadyRunning(deployment_id) from None
-                return running.run_id
-        return handle.first_execution_run_id or ""
 
     async def start_queue(self, queued: QueueInput) -> None:
         """Let something wait for the deployment's turn; doing it again changes nothing. Raises Unavailable."""
@@ -185,7 +183,7 @@ class Orchestration:
             await self._client.get_workflow_handle(queue_workflow_id(deployment_id)).cancel(rpc_timeout=CALL_TIMEOUT)
 
     async def check_free(self, environment: Environment, model: str) -> None:
-        """Whether a deployment could be started now. Raises AlreadyRunning when another one runs, and Unavailable."""
+        """Check that a deployment could be started now. Raises AlreadyRunning when another runs, and Unavailable."""
         handle = self._client.get_workflow_handle(deployment_workflow_id(environment, model))
         async with _temporal():
             try:

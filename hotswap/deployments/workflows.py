@@ -25,8 +25,8 @@ class NoAnswer(Exception):
 class DeploymentWorkflows(Protocol):
     """Every method raises Unavailable when Temporal doesn't answer."""
 
-    async def start_deployment(self, request: DeploymentInput) -> str:
-        """Start the deployment, or find that this very one was started before; its workflow's first run id.
+    async def start_deployment(self, request: DeploymentInput) -> None:
+        """Start the deployment, or find that this very one was started before.
 
         Raises AlreadyRunning when another one runs, and Unavailable, after which it may or may not have started.
         """
@@ -38,7 +38,7 @@ class DeploymentWorkflows(Protocol):
         """Let nothing wait for it any more. Raises Ended."""
 
     async def check_free(self, environment: Environment, model: str) -> None:
-        """Whether a deployment could be started now. Raises AlreadyRunning when another one runs."""
+        """Check that a deployment could be started now. Raises AlreadyRunning when another one runs."""
 
     async def ask(self, workflow_id: str, deployment_id: str, verb: str, request: Request) -> Answer:
         """Say something to a deployment, and wait for its answer.

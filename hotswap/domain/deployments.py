@@ -72,7 +72,6 @@ class Deployment:
     reason: str | None = None
     message: str | None = None
     progress_percentage: int = 0
-    traffic_percentage: int = 0
     verified_weight: int = 0
     verified_at: datetime | None = None
     validation: ValidationReport | None = None

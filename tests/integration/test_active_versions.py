@@ -16,7 +16,7 @@ from hotswap.persistence.deployments.deployments import PostgresDeployments
 from hotswap.persistence.deployments.reading import PostgresDeploymentReader
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.registry.reading import PostgresRegistryReader
-from hotswap.persistence.tables import ActiveVersion
+from hotswap.persistence.tables import ActiveVersion, Deployment
 from tests.fixtures.rows import CANDIDATE, STABLE, actions, deployment_of, registered, relabelled, status_of
 
 
@@ -63,7 +63,11 @@ async def test_a_deployment_says_what_it_has_of_the_traffic_also_after_its_end(s
     first, second = await deployment_of(sessions, "1.0.0"), await deployment_of(sessions, "2.0.0")
 
     async def shares() -> list[int]:
-        return [(await reader.deployment(each)).traffic_percentage for each in (first, second)]
+        read = [(await reader.deployment(each)).verified_weight / 100 for each in (first, second)]
+        async with sessions() as session:
+            shown = [(await session.get_one(Deployment, each)).traffic_percentage for each in (first, second)]
+        assert read == shown
+        return shown
 
     await deployments.make_active(first, relabelled(1, first, STABLE), run_id="run-1")
     await deployments.record_weight(first, verified_weight=TOTAL_WEIGHT, progress=100, message="m")

@@ -117,7 +117,7 @@ async def test_a_crash_between_row_and_workflow_heals_with_the_same_key(world: A
     await world.add_version()
     real = world.app.state.parts.orchestration.start_deployment
 
-    async def crash(_: DeploymentInput) -> str:
+    async def crash(_: DeploymentInput) -> None:
         raise ConnectionResetError("the process died here")
 
     world.app.state.parts.orchestration.start_deployment = crash

@@ -17,7 +17,6 @@ from hotswap.domain.capacity import size_of
 from hotswap.domain.demand import Holding
 from hotswap.domain.errors import Conflict, NotFound
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.domain.vocabulary import Environment
 from hotswap.persistence.deployments.applications import new_row, to_desired
 from hotswap.persistence.platform import advisory
 from hotswap.persistence.platform.advisory import AdvisoryLock
@@ -137,7 +136,7 @@ def _holding(row: DesiredApplication, *, team: str | None, is_routed: bool, is_d
     spec = desired.spec
     return Holding(
         application=spec.name,
-        environment=Environment(spec.environment),
+        environment=spec.environment,
         model=spec.model,
         version=spec.version,
         team=team,

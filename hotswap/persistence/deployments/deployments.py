@@ -21,7 +21,7 @@ from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.registry import DeploymentBrief, Unfinished
 from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, TrafficChange, TrafficPlan
 from hotswap.domain.verdict import Reason
-from hotswap.domain.vocabulary import DeploymentKind, Environment, VersionStatus
+from hotswap.domain.vocabulary import Environment, VersionStatus
 from hotswap.persistence.deployments.active_versions import (
     activate,
     active_version,
@@ -113,8 +113,8 @@ class PostgresDeployments:
             return [
                 Unfinished(
                     deployment_id=row[0].deployment_id,
-                    kind=DeploymentKind(row[0].kind),
-                    environment=Environment(row[0].environment),
+                    kind=row[0].kind,
+                    environment=row[0].environment,
                     model=row.model,
                     version=row.version,
                     initiated_by=row[0].initiated_by,

@@ -146,7 +146,6 @@ def _deployment(
         reason=row.reason,
         message=row.message,
         progress_percentage=row.progress_percentage,
-        traffic_percentage=row.traffic_percentage,
         verified_weight=row.verified_weight,
         verified_at=row.verified_at,
         validation=_readable(report_of, row.validation, row.deployment_id),

@@ -6,6 +6,7 @@ Records are read newest first and boundedly. Requests that chose their arm thems
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import func, select
@@ -64,25 +65,24 @@ class PostgresDriftRecords:
         since = datetime.fromtimestamp(subject.since, UTC)
         async with self._sessions() as session:
             training = await _training(session, subject.model, subject.candidate_version)
-            candidate, stable = [
-                await _features(session, subject, arm, since=since) for arm in (subject.candidate, subject.stable)
-            ]
-            past = [] if training else await _features(session, subject, subject.stable, until=since)
+            asked = partial(_features, session, subject.model, subject.environment)
+            candidate, stable = [await asked(arm, since=since) for arm in (subject.candidate, subject.stable)]
+            past = [] if training else await asked(subject.stable, until=since)
         return Sampled(candidate, training, past), Sampled(stable, training, past)
 
     async def of_active(self, model: str, environment: Environment, *, since: datetime) -> ActiveRecords:
-        """Return the report on the active version. Raises ModelNotFound, and Conflict where nothing is active."""
+        """Return what the active version was asked. Raises ModelNotFound, and Conflict where nothing is active."""
         async with self._sessions() as session:
             found = (await session.execute(_active(model, environment))).first()
             if found is None:
                 await check_model(session, model)
                 raise Conflict(f"nothing of {model} is active in {environment}, so nothing can have drifted")
             active, version, name = found
-            arm = Subject("", environment, name, active.application, "", version.version, "", 0, since.timestamp())
+            asked = partial(_features, session, name, environment)
             sampled = Sampled(
-                await _features(session, arm, active.application, since=since),
+                await asked(active.application, since=since),
                 version.reference_distribution,
-                await _features(session, arm, active.application, until=since),
+                await asked(active.application, until=since),
             )
         return ActiveRecords(version.model_id, name, version.version_id, version.version, sampled)
 
@@ -139,7 +139,8 @@ async def _training(session: AsyncSession, model: str, version: str) -> dict[str
 
 async def _features(
     session: AsyncSession,
-    subject: Subject,
+    model: str,
+    environment: str,
     application: str,
     *,
     since: datetime | None = None,
@@ -147,8 +148,8 @@ async def _features(
 ) -> list[str]:
     """Return the instances of the newest records, as JSON lists."""
     wanted = select(InferenceRequest.features, InferenceRequest.is_batch).where(
-        InferenceRequest.model_name == subject.model,
-        InferenceRequest.environment == subject.environment,
+        InferenceRequest.model_name == model,
+        InferenceRequest.environment == environment,
         InferenceRequest.application == application,
         InferenceRequest.chosen_by == ChosenBy.WEIGHT,
         InferenceRequest.status == InferenceStatus.COMPLETED,

@@ -1,6 +1,6 @@
 """What is on record of active versions: which they are, and what outcomes said of them.
 
-Outcomes are read from their roll-ups, the last hour by the minute and what was before by the hour, so that a look is a
+Outcomes are read from their roll-ups, the last hour by the minute and what was before by the hour, so that they are a
 few hundred rows, whatever the traffic.
 """
 
@@ -96,7 +96,7 @@ _ACTIVE = (
 )
 
 
-def _active(row: Row[Model, str, str, ActiveVersion, str, str | None, str | None]) -> Active:
+def _active(row: Row[Model, str, str, ActiveVersion, DeploymentKind, str | None, str | None]) -> Active:
     model, version_id, version, active, kind, version_before, application_before = row
     return Active(
         model_id=model.model_id,
@@ -106,7 +106,7 @@ def _active(row: Row[Model, str, str, ActiveVersion, str, str | None, str | None
         version=version,
         application=active.application,
         deployment_id=active.deployment_id,
-        kind=DeploymentKind(kind),
+        kind=kind,
         since=active.since,
         policy=MonitoringConfig.model_validate(model.monitoring).policy(),
         version_before=version_before,

@@ -3,10 +3,9 @@
 from sqlalchemy import func, select
 
 from hotswap.domain.auditing import AuditAction
-from hotswap.domain.errors import ModelNotFound
 from hotswap.persistence.platform.audit import about_model
 from hotswap.persistence.platform.database import Sessions
-from hotswap.persistence.registry.reading import names
+from hotswap.persistence.registry.reading import names, no_model
 from hotswap.persistence.tables import Model
 from hotswap.schemas.monitoring import MonitoringConfig
 
@@ -21,7 +20,7 @@ class PostgresMonitoring:
         async with self._sessions.begin() as session:
             row = await session.scalar(select(Model).where(names(model)).with_for_update())
             if row is None:
-                raise ModelNotFound(f"there is no model {model}; `hotswap models list` shows those there are")
+                raise no_model(model)
             if row.monitoring != wanted:
                 session.add(
                     about_model(
