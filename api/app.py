@@ -201,7 +201,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             teams=PostgresTeams(sessions),
             service_tokens=PostgresServiceTokens(sessions),
             history=PostgresHistory(sessions),
-            looks=PostgresObservations(sessions),
+            observations=PostgresObservations(sessions),
             monitoring=PostgresMonitoring(sessions),
             alerts=PostgresAlerts(sessions),
             activation_history=PostgresActivationHistory(sessions),

@@ -68,7 +68,7 @@ class Parts:
     teams: PostgresTeams
     service_tokens: PostgresServiceTokens
     history: PostgresHistory
-    looks: PostgresObservations
+    observations: PostgresObservations
     monitoring: PostgresMonitoring
     alerts: PostgresAlerts
     activation_history: PostgresActivationHistory

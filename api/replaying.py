@@ -41,9 +41,9 @@ async def replay_deployment(_: Maker, parts: With, deployment_id: DeploymentId, 
     """Where it would have ended under another policy, as far as what was seen tells."""
     deployment = await parts.deployments.deployment(deployment_id)
     config = policy(deployment.strategy_config, body.strategy_config)
-    bakes = await parts.looks.bakes(deployment_id)
+    bakes = await parts.observations.bakes(deployment_id)
     record = await parts.history.record(deployment_id)
-    # Some thousand looks are judged: that must not hold up who asks something else meanwhile.
+    # Some thousand observations are judged: that must not hold up who asks something else meanwhile.
     return await asyncio.to_thread(_replayed, deployment, bakes, config, record.analyses)
 
 

@@ -24,7 +24,7 @@ from hotswap.schemas.responses import AnswerView
 @dataclass(frozen=True, slots=True)
 class Steering:
     deployments: DeploymentReader
-    turns: DeploymentQueue
+    queue: DeploymentQueue
     workflows: DeploymentWorkflows
 
     async def say(self, deployment: Deployment, verb: str, request: Request) -> AnswerView:
@@ -69,7 +69,7 @@ class Steering:
     async def _leave_line(self, deployment: Deployment, request: Abort) -> AnswerView | None:
         """End it before it began; None when it has begun meanwhile."""
         because = f": {request.reason}" if request.reason else ""
-        left = await self.turns.leave(
+        left = await self.queue.leave(
             deployment.deployment_id,
             DeploymentStatus.CANCELLED,
             reason=Reason.ROLLBACK_REQUESTED if request.rollback else Reason.ABORTED,

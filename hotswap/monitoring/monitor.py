@@ -1,7 +1,6 @@
 """How active versions do, by their outcomes and by what they are asked. Implements `hotswap.ports.Monitor`.
 
-PostgreSQL says what is on record, `hotswap/analysis` says what it means, and here each look asks the one and then the
-other.
+PostgreSQL says what is on record, `hotswap/analysis` says what it means, and here the one is asked and then the other.
 """
 
 import asyncio

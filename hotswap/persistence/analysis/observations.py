@@ -1,7 +1,7 @@
-"""What every analysis saw and said, look by look; implements `hotswap.ports.Observations`.
+"""What every analysis saw and said, observation by observation; implements `hotswap.ports.Observations`.
 
-Verdicts are kept as long as their deployment, and so is the look that the last one was made on: what was decided can
-always be shown. The looks before it are thinned when they are old (`retention.py`).
+Verdicts are kept as long as their deployment, and so is the observation that the last one was made on: what was
+decided can always be shown. Those before it are thinned when they are old (`retention.py`).
 """
 
 from dataclasses import asdict
@@ -19,7 +19,7 @@ from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import AnalysisCheckpoint, AnalysisObservation, AnalysisResult
 
 AT_ONCE = 200
-"""Looks that are read together: what else the process does has its turn after so many."""
+"""Observations that are read together: what else the process does has its turn after so many."""
 
 
 class PostgresObservations:
@@ -62,7 +62,7 @@ class PostgresObservations:
         self, deployment_id: str, *, step: int, begun_at: float, after: float | None = None, limit: int
     ) -> list[Observation]:
         async with self._sessions() as session:
-            return await _looks(session, deployment_id, step, begun_at, after=after, limit=limit)
+            return await _observations(session, deployment_id, step, begun_at, after=after, limit=limit)
 
     async def bakes(self, deployment_id: str) -> list[BakeRecord]:
         """Return every analysis of a deployment with all its observations, in the order in which they were begun.
@@ -81,24 +81,24 @@ class PostgresObservations:
                     row.begun_at,
                     row.weight,
                     msgspec.convert(row.reference, Counts) if row.reference is not None else None,
-                    tuple(await _all_looks(session, deployment_id, row.step, row.begun_at)),
+                    tuple(await _all_observations(session, deployment_id, row.step, row.begun_at)),
                     row.thinned,
                 )
                 for row in results
             ]
 
 
-async def _all_looks(session: AsyncSession, deployment_id: str, step: int, begun_at: float) -> list[Observation]:
+async def _all_observations(session: AsyncSession, deployment_id: str, step: int, begun_at: float) -> list[Observation]:
     seen: list[Observation] = []
     while True:
         after = seen[-1].at if seen else None
-        some = await _looks(session, deployment_id, step, begun_at, after=after, limit=AT_ONCE)
+        some = await _observations(session, deployment_id, step, begun_at, after=after, limit=AT_ONCE)
         seen += some
         if len(some) < AT_ONCE:
             return seen
 
 
-async def _looks(
+async def _observations(
     session: AsyncSession, deployment_id: str, step: int, begun_at: float, *, after: float | None, limit: int
 ) -> list[Observation]:
     query = select(AnalysisObservation.look).where(

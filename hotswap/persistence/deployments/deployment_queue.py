@@ -1,4 +1,4 @@
-"""Turns as rows: implements `hotswap.ports.DeploymentQueue`.
+"""The queue as rows: implements `hotswap.ports.DeploymentQueue`.
 
 A queued deployment is a row that holds all that is needed to start it. It stops being queued when a workflow of its own
 opens it, or when it leaves: both are decided under the row's lock, so it can't do both.

@@ -2,7 +2,7 @@
 
 One transaction at a time looks at the whole line and gives what is free, under an advisory lock: there are never more
 holders than slots, however many workers ask. A holder is one that has taken a slot and hasn't ended: ending frees it,
-and nothing can be forgotten. Who waits is seen at every look; who wasn't, and has no owner any more, is passed over.
+and nothing can be forgotten. Who waits is seen each time; who wasn't lately, and has no owner any more, is passed over.
 """
 
 import time

@@ -1,6 +1,6 @@
 """A deployment's row moves along the domain's table, under its lock, with its audit event in the same transaction.
 
-The end of one is what others wait for, so it rings the bell: in the same transaction, so nobody hears of an end that is
+The end of one is what others wait for, so it notifies them: in the same transaction, so nobody hears of an end that is
 rolled back, and nobody is left waiting by one that is not.
 """
 

@@ -197,7 +197,7 @@ class PostgresAsyncInference:
         await self._change(which, status=status, answer=answer, body=None, due_at=None, completed_at=Now)
 
     async def _change(self, which: ColumnElement[bool], **values: Any) -> None:
-        """Return an update of those that have not ended."""
+        """Update those that have not ended."""
         async with self._sessions.begin() as session:
             await session.execute(
                 update(AsyncInference).where(which, AsyncInference.due_at.is_not(None)).values(**values),

@@ -41,7 +41,7 @@ _THIN = text(
     "= date_bin(make_interval(secs => :width), seen.next, 'epoch')"
 )
 
-# The last look of each minute, and so the one that the analysis' verdict was made on, stays.
+# The last observation of each minute, and so the one that the analysis' verdict was made on, stays.
 _BETWEEN_MINUTES = (
     "(deployment_id, step, begun_at) = (:deployment_id, :step, :begun_at) AND at NOT IN (SELECT max(at) "
     "FROM analysis_looks WHERE (deployment_id, step, begun_at) = (:deployment_id, :step, :begun_at) "
@@ -75,12 +75,12 @@ async def let_go(sessions: Sessions, retention: RetentionSettings, *, now: datet
     answered = "due_at IS NULL AND accepted_at < :before"
     await _delete(sessions, "async_inferences", answered, {"before": now - retention.async_results})
     await _delete(sessions, "idempotency_keys", "created_at < :before", {"before": now - KEPT})
-    await _thin_looks(sessions, before=now - retention.looks)
+    await _thin_observations(sessions, before=now - retention.looks)
     await _drop_partitions(sessions, before=now - retention.records)
 
 
-async def _thin_looks(sessions: Sessions, *, before: datetime) -> None:
-    """Keep one look a minute of each analysis that is over, and no checkpoint, since no watch goes on with it."""
+async def _thin_observations(sessions: Sessions, *, before: datetime) -> None:
+    """Keep one observation a minute of each analysis that is over, and no checkpoint: no watch goes on with it."""
     while True:
         async with sessions() as session:
             over = [dict(row) for row in (await session.execute(_OVER, {"before": before})).mappings()]

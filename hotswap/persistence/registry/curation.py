@@ -218,7 +218,7 @@ async def _model(session: AsyncSession, model: str) -> Model:
 
 
 async def _version(session: AsyncSession, model: str, version: str) -> ModelVersion:
-    """Return a version by its number, its id or an alias, like `Queries.version`."""
+    """Return a version by its number, its id or an alias, like `PostgresRegistryReader.version`."""
     owner = await _model(session, model)
     called = select(VersionAlias.version_id).where(
         VersionAlias.model_id == owner.model_id, VersionAlias.alias == version

@@ -30,7 +30,7 @@ class AnalysisResult(Base):
     verdict: Mapped[dict[str, Any]]
     judged_at: Mapped[datetime] = mapped_column(server_default=Now)
     thinned: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Whether of its looks only one a minute is left."""
+    """Whether of its observations only one a minute is left."""
 
 
 class AnalysisObservation(Base):
@@ -46,7 +46,7 @@ class AnalysisObservation(Base):
 
 
 class AnalysisCheckpoint(Base):
-    """What the watch of one analysis had folded of its looks by the one at `at`: it goes on from there."""
+    """What the watch of one analysis had folded of its observations by the one at `at`: it goes on from there."""
 
     __tablename__ = "analysis_checkpoints"
 
