@@ -11,12 +11,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, func, or_, select, text, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from hotswap.domain.application import ApplicationSpec, Desired
 from hotswap.persistence.platform.database import Sessions
-from hotswap.persistence.tables import ENDED, Deployment, DesiredApplication, LeaseRow, Model, TrafficRoute
+from hotswap.persistence.tables import ENDED, Deployment, DesiredApplication, LeaseRow, Model
+from hotswap.persistence.traffic.plans import is_routed
 from hotswap.ports import WriterLease
 
 LEASE = "ray-serve-configuration"
@@ -60,14 +61,6 @@ class PostgresApplications:
             return [to_desired(row) for row in rows]
 
     async def orphans(self) -> list[ApplicationSpec]:
-        routed = select(TrafficRoute.model).where(
-            or_(
-                *(
-                    arm["application"].astext == DesiredApplication.name
-                    for arm in (TrafficRoute.stable, TrafficRoute.candidate)
-                )
-            )
-        )
         deploying = (
             select(Deployment.deployment_id)
             .join(Model, Model.model_id == Deployment.model_id)
@@ -80,7 +73,7 @@ class PostgresApplications:
         async with self._sessions() as session:
             rows = await session.scalars(
                 select(DesiredApplication.spec)
-                .where(~routed.exists(), ~deploying.exists())
+                .where(~is_routed(DesiredApplication.name), ~deploying.exists())
                 .order_by(DesiredApplication.name)
             )
             return [msgspec.convert(row, ApplicationSpec) for row in rows]

@@ -7,7 +7,7 @@ two deployments are promised the same GPU.
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 
-from sqlalchemy import delete, exists, or_, select, update
+from sqlalchemy import delete, exists, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,7 +22,8 @@ from hotswap.persistence.platform import advisory
 from hotswap.persistence.platform.advisory import AdvisoryLock
 from hotswap.persistence.platform.audit import about_deployment
 from hotswap.persistence.platform.database import Sessions
-from hotswap.persistence.tables import ENDED, Deployment, DesiredApplication, Model, TrafficRoute
+from hotswap.persistence.tables import ENDED, Deployment, DesiredApplication, Model
+from hotswap.persistence.traffic.plans import is_routed
 from hotswap.ports import Planning
 
 
@@ -50,21 +51,18 @@ class _Planning:
         self._session = session
 
     async def holdings(self) -> list[Holding]:
-        is_routed = exists().where(
-            or_(
-                *(
-                    arm["application"].astext == DesiredApplication.name
-                    for arm in (TrafficRoute.stable, TrafficRoute.candidate)
-                )
-            )
-        )
         is_deploying = exists().where(
             Deployment.model_id == Model.model_id,
             Deployment.environment == DesiredApplication.environment,
             Deployment.status.not_in(ENDED),
         )
         found = await self._session.execute(
-            select(DesiredApplication, Model.team, is_routed.label("is_routed"), is_deploying.label("is_deploying"))
+            select(
+                DesiredApplication,
+                Model.team,
+                is_routed(DesiredApplication.name).label("is_routed"),
+                is_deploying.label("is_deploying"),
+            )
             .outerjoin(Model, Model.name == DesiredApplication.model)
             .where(DesiredApplication.set_aside_reason.is_(None))
             .order_by(DesiredApplication.name)

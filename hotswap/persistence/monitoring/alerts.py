@@ -6,7 +6,7 @@ One alert of a kind is open for an application at a time, so that looking again 
 import secrets
 from typing import Any
 
-from sqlalchemy import Select, func, or_, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,7 +18,8 @@ from hotswap.persistence.platform.audit import about_model
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.platform.paging import page
 from hotswap.persistence.registry.reading import names
-from hotswap.persistence.tables import ActiveVersion, AlertRow, Deployment, Model, ModelVersion, TrafficRoute
+from hotswap.persistence.tables import ActiveVersion, AlertRow, Deployment, Model, ModelVersion
+from hotswap.persistence.traffic.plans import is_routed
 
 ALERTS_BY = (AlertRow.at, AlertRow.alert_id)
 
@@ -104,19 +105,9 @@ class PostgresAlerts:
             .where(ActiveVersion.application == AlertRow.application, ActiveVersion.until.is_(None))
             .exists()
         )
-        is_routed = (
-            select(TrafficRoute.model)
-            .where(
-                or_(
-                    *(
-                        arm["application"].astext == AlertRow.application
-                        for arm in (TrafficRoute.stable, TrafficRoute.candidate)
-                    )
-                )
-            )
-            .exists()
+        return await self._listed(
+            _ALERTS.where(AlertRow.resolved_at.is_(None), ~serves, ~is_routed(AlertRow.application))
         )
-        return await self._listed(_ALERTS.where(AlertRow.resolved_at.is_(None), ~serves, ~is_routed))
 
     async def untold(self) -> list[Alert]:
         return await self._listed(_ALERTS.where(AlertRow.told_at.is_(None)))

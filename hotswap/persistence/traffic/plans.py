@@ -7,9 +7,10 @@ The fence decides who may write: an older (epoch, sequence) is refused, the same
 from typing import Any
 
 import msgspec
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from hotswap.domain.auditing import AuditAction
 from hotswap.domain.errors import StaleFence
@@ -97,6 +98,13 @@ def _changed(known: TrafficRoute | None, change: TrafficChange) -> AuditEvent:
         reason=f"the route of {change.model} in {change.environment}",
         before=before,
         after=told(change.stable, change.candidate, change.candidate_weight, change.shed),
+    )
+
+
+def is_routed(application: InstrumentedAttribute[str]) -> ColumnElement[bool]:
+    """Whether a route has this application, as its stable or as its candidate."""
+    return exists().where(
+        or_(*(arm["application"].astext == application for arm in (TrafficRoute.stable, TrafficRoute.candidate)))
     )
 
 
