@@ -2,7 +2,7 @@
 
 A key is claimed before its request is acted on, so that only one of several at once is. A claim that brings no answer,
 since the process died, runs out, and the same request may claim the key again. It keeps its number then, by which what
-the first attempt began is recognised.
+the first attempt began is recognized.
 """
 
 from dataclasses import dataclass

@@ -17,7 +17,7 @@ from hotswap.persistence.tables.base import Base, Now
 
 
 class AnalysisResult(Base):
-    """The newest verdict of one analysis of one step; one that is analysed again has another `begun_at` (Unix time)."""
+    """The newest verdict of one analysis of one step; one that is analyzed again has another `begun_at` (Unix time)."""
 
     __tablename__ = "analysis_results"
 
