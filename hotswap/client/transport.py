@@ -3,9 +3,10 @@
 A call has one answer, or one kind of error for whatever else came of it.
 """
 
+import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,10 +17,10 @@ import httpx
 from pydantic import ValidationError
 from tenacity import AsyncRetrying, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from hotswap.client.calls import Call, CallPause, CallStep, Found, Steps, Stream, Work
+from hotswap.client.calls import Call, CallPause, CallStep, Found, Steps, Stream, Work, kind_of
 from hotswap.domain.headers import REASON_HEADER, REQUEST_ID_HEADER
 from hotswap.schemas.problems import refusal
-from hotswap.schemas.responses import ProblemView
+from hotswap.schemas.responses import AccessTokenView, ProblemView
 
 A = TypeVar("A")
 
@@ -284,33 +285,80 @@ class Bearer(httpx.Auth):
         yield request
 
 
-class ServiceToken(httpx.Auth):
-    """Exchanges a service token for a bearer token, and again shortly before that one's end."""
+TOO_LONG = "another call's exchange of the service token takes too long"
 
-    requires_response_body = True
+
+class ServiceToken(httpx.Auth):
+    """Exchanges a service token for a bearer token, and again shortly before that one's end.
+
+    Calls that begin meanwhile wait for it, no longer than each waits for an answer.
+    """
 
     def __init__(self, token: str, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._exchange = httpx.URL(f"{url}/api/v1/authentication/token")
+        self._exchange = Call("POST", f"{url}/api/v1/authentication/token", kind_of(AccessTokenView))
         self._token = token
         self._clock = clock
         self._bearer = ""
         self._good_until = 0.0
+        self._lock, self._async_lock = threading.Lock(), anyio.Lock()
 
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
-        if self._clock() >= self._good_until:
-            asked_at = self._clock()
-            answer = yield httpx.Request(
-                "POST",
-                self._exchange,
-                headers={"Authorization": f"Bearer {self._token}"},
-                extensions=request.extensions,  # its time-outs
-            )
-            if not answer.is_success:
-                raise _error(answer)
-            told = answer.json()
-            self._bearer, self._good_until = told["access_token"], asked_at + 0.9 * told["expires_in"]
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
+        if self._is_over():
+            patience = _patience(request)
+            if not self._lock.acquire(timeout=-1 if patience is None else patience):
+                raise httpx.ReadTimeout(TOO_LONG)
+            try:
+                if self._is_over():
+                    asked_at = self._clock()
+                    answer = yield self._asked(request)
+                    answer.read()
+                    self._take(answer, asked_at)
+            finally:
+                self._lock.release()
+        yield self._signed(request)
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        if self._is_over():
+            try:
+                with anyio.fail_after(_patience(request)):
+                    await self._async_lock.acquire()
+            except TimeoutError:
+                raise httpx.ReadTimeout(TOO_LONG) from None
+            try:
+                if self._is_over():
+                    asked_at = self._clock()
+                    answer = yield self._asked(request)
+                    await answer.aread()
+                    self._take(answer, asked_at)
+            finally:
+                self._async_lock.release()
+        yield self._signed(request)
+
+    def _is_over(self) -> bool:
+        return self._clock() >= self._good_until
+
+    def _asked(self, request: httpx.Request) -> httpx.Request:
+        return httpx.Request(
+            self._exchange.method,
+            self._exchange.path,
+            headers={"Authorization": f"Bearer {self._token}"},
+            extensions=request.extensions,  # its time-outs
+        )
+
+    def _take(self, answer: httpx.Response, asked_at: float) -> None:
+        """Raises ApiError."""
+        told = _read(self._exchange, answer)
+        self._bearer, self._good_until = told.access_token, asked_at + 0.9 * told.expires_in
+
+    def _signed(self, request: httpx.Request) -> httpx.Request:
         request.headers["Authorization"] = f"Bearer {self._bearer}"
-        yield request
+        return request
+
+
+def _patience(request: httpx.Request) -> float | None:
+    """Return for how many seconds this call waits for an answer."""
+    seconds: float | None = request.extensions["timeout"]["read"]
+    return seconds
 
 
 def _error(answer: httpx.Response) -> ApiError:

@@ -28,7 +28,7 @@ class NewServiceTokenView(ServiceTokenView):
 class AccessTokenView(View):
     """Named as RFC 6749 names them, so that any OAuth 2.0 client reads it; `expires_in` in seconds."""
 
-    model_config = ConfigDict(alias_generator=None)
+    model_config = ConfigDict(alias_generator=None, hide_input_in_errors=True)
 
     access_token: str
     token_type: str = "Bearer"  # noqa: S105 - a scheme, no secret

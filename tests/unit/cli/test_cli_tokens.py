@@ -1,13 +1,8 @@
-"""What `hotswap tokens` asks and shows, and that a service token is enough to call with."""
+"""What `hotswap tokens` asks and shows."""
 
 import json
 from typing import Any
 
-import httpx
-import pytest
-
-from hotswap.client import ApiError, HotSwap
-from hotswap.client.transport import ServiceToken
 from tests.fixtures.cli import Cli
 
 TOKEN: dict[str, Any] = {
@@ -23,7 +18,6 @@ TOKEN: dict[str, Any] = {
 }
 SECRET = "hst_1a2b3c4d5e6f_secret"
 PATH = "/api/v1/tokens"
-EXCHANGE = "/api/v1/authentication/token"
 
 
 def test_the_token_stands_alone_on_stdout(cli: Cli) -> None:
@@ -57,36 +51,3 @@ def test_tokens_are_listed_rotated_and_revoked(cli: Cli) -> None:
     cli.on("DELETE", f"{PATH}/checkout", (200, {**TOKEN, "revokedBy": "ann", "revokedAt": "2026-11-27T12:00:00Z"}))
     revoked = cli.run("tokens", "revoke", "checkout", "--reason", "leaked")
     assert revoked.stdout == "checkout (tok-1a2b3c4d5e6f) is revoked\n"
-
-
-def test_a_service_token_is_exchanged_when_it_takes() -> None:
-    now, asked = [0.0], list[tuple[str, str]]()
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        asked.append((request.url.path, request.headers["authorization"]))
-        if request.url.path == EXCHANGE:
-            assert request.extensions["timeout"]["read"] == 7.0
-            return httpx.Response(200, json={"access_token": f"jwt-{len(asked)}", "expires_in": 600})
-        return httpx.Response(200, json={})
-
-    with httpx.Client(transport=httpx.MockTransport(answer), base_url="http://hotswap.test", timeout=7.0) as client:
-        client.auth = ServiceToken(SECRET, "http://hotswap.test", clock=lambda: now[0])
-        for at in (0.0, 500.0, 541.0):
-            now[0] = at
-            client.get("/a")
-    assert asked == [
-        (EXCHANGE, f"Bearer {SECRET}"),
-        ("/a", "Bearer jwt-1"),
-        ("/a", "Bearer jwt-1"),
-        (EXCHANGE, f"Bearer {SECRET}"),
-        ("/a", "Bearer jwt-4"),
-    ]
-
-
-def test_a_token_that_is_refused_is_told_as_any_error() -> None:
-    error = {"error": {"code": "UNAUTHORIZED", "message": "the service token is not valid"}}
-    transport = httpx.MockTransport(lambda _: httpx.Response(401, json=error))
-    with HotSwap("http://hotswap.test/", SECRET, transport=transport) as hotswap, pytest.raises(ApiError) as told:
-        hotswap.models.list()
-    assert (told.value.code, told.value.status) == ("UNAUTHORIZED", 401)
-    assert SECRET not in str(told.value)
