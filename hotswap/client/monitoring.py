@@ -4,12 +4,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from pydantic import ValidationError
-
 from hotswap.client.calls import Call, Steps, ask, get, kind_of
 from hotswap.client.models import model_path
 from hotswap.client.resources import ClientResource, T, call, steps
-from hotswap.client.transport import refused
 from hotswap.schemas.monitoring import MonitoringConfig
 from hotswap.schemas.responses import AlertView, DriftView, MetricsView, MonitoringView, Page
 
@@ -25,12 +22,8 @@ class Monitoring(ClientResource[T]):
         """Change some of it, by the fields' names in JSON; the rest stays as it is."""
         policy = {**(yield from ask(_get(model))).to_json(), **changes}
         del policy["model"]
-        try:
-            body = MonitoringConfig.model_validate(policy)
-        except ValidationError as error:
-            raise refused(error) from None
-        call = Call("PUT", _path(model), kind_of(MonitoringView), body=body.model_dump(mode="json", by_alias=True))
-        return (yield from ask(call))
+        body = MonitoringConfig.model_validate(policy).model_dump(mode="json", by_alias=True)
+        return (yield from ask(Call("PUT", _path(model), kind_of(MonitoringView), body=body)))
 
     @call
     def metrics(

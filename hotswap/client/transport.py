@@ -85,47 +85,30 @@ class Transport:
 
     def carry_out(self, steps: Steps[A]) -> A:
         """Take all steps, one after the other, and return their end."""
-        resume: Callable[[], CallStep] = lambda: next(steps)  # noqa: E731 - it is another one after each step
-        while True:
-            try:
-                step = resume()
-            except StopIteration as end:
-                found: A = end.value
-                return found
-            except ValidationError as error:
-                raise refused(error) from None
-            resume = _resumed(steps, self._outcome(step))
+        (end,) = self.stream(_to_the_end(steps))
+        return end
 
     def stream(self, stream: Stream[A]) -> Iterator[A]:
         """Take the steps as far as somebody wants what they find."""
-        result: Any = None
-        while True:
-            try:
-                step = stream.send(result)
-            except StopIteration:
-                return
-            except ValidationError as error:
-                raise refused(error) from None
+        outcome: Any = None
+        while (step := _next(stream, outcome)) is not None:
+            outcome = None
             if isinstance(step, Found):
                 yield step.value
-                result = None
             else:
-                result = self._take(step)
+                outcome = self._outcome(step)
 
     def _outcome(self, step: CallStep) -> "Any | ApiError":
         try:
-            return self._take(step)
+            match step:
+                case Call():
+                    return self.answer(step)
+                case CallPause(seconds=seconds):
+                    time.sleep(seconds)
+                case Work(run=run):
+                    return run()
         except ApiError as error:
             return error
-
-    def _take(self, step: CallStep) -> Any:
-        match step:
-            case Call():
-                return self.answer(step)
-            case CallPause(seconds=seconds):
-                time.sleep(seconds)
-            case Work(run=run):
-                return run()
         return None
 
 
@@ -156,54 +139,46 @@ class AsyncTransport:
 
     async def carry_out(self, steps: Steps[A]) -> A:
         """Take all steps, one after the other, and return their end."""
-        resume: Callable[[], CallStep] = lambda: next(steps)  # noqa: E731 - it is another one after each step
-        while True:
-            try:
-                step = resume()
-            except StopIteration as end:
-                found: A = end.value
-                return found
-            except ValidationError as error:
-                raise refused(error) from None
-            resume = _resumed(steps, await self._outcome(step))
+        (end,) = [found async for found in self.stream(_to_the_end(steps))]
+        return end
 
     async def stream(self, stream: Stream[A]) -> AsyncIterator[A]:
         """Take the steps as far as somebody wants what they find."""
-        result: Any = None
-        while True:
-            try:
-                step = stream.send(result)
-            except StopIteration:
-                return
-            except ValidationError as error:
-                raise refused(error) from None
+        outcome: Any = None
+        while (step := _next(stream, outcome)) is not None:
+            outcome = None
             if isinstance(step, Found):
                 yield step.value
-                result = None
             else:
-                result = await self._take(step)
+                outcome = await self._outcome(step)
 
     async def _outcome(self, step: CallStep) -> "Any | ApiError":
         try:
-            return await self._take(step)
+            match step:
+                case Call():
+                    return await self.answer(step)
+                case CallPause(seconds=seconds):
+                    await anyio.sleep(seconds)
+                case Work(run=run):
+                    return await anyio.to_thread.run_sync(run)
         except ApiError as error:
             return error
-
-    async def _take(self, step: CallStep) -> Any:
-        match step:
-            case Call():
-                return await self.answer(step)
-            case CallPause(seconds=seconds):
-                await anyio.sleep(seconds)
-            case Work(run=run):
-                return await anyio.to_thread.run_sync(run)
         return None
 
 
-def _resumed(steps: Steps[Any], outcome: Any) -> Callable[[], CallStep]:
-    if isinstance(outcome, ApiError):
-        return lambda: steps.throw(outcome)
-    return lambda: steps.send(outcome)
+def _to_the_end(steps: Steps[A]) -> Stream[A]:
+    """Return the same steps, which find nothing but their end."""
+    yield Found((yield from steps))
+
+
+def _next(stream: Stream[A], outcome: "Any | ApiError") -> CallStep | Found[A] | None:
+    """Return what follows upon the outcome of the step before, None after the last. Raises ApiError."""
+    try:
+        return stream.throw(outcome) if isinstance(outcome, ApiError) else stream.send(outcome)
+    except StopIteration:
+        return None
+    except ValidationError as error:
+        raise refused(error) from None
 
 
 def _settings(url: str, token: str | None, *, timeout: float, reason: str | None) -> dict[str, Any]:
