@@ -61,7 +61,7 @@ class State:
     addresses: dict[str, str]
     ready: bool
     parts: dict[str, str] = field(default_factory=dict)
-    """A `holds.PartState` by part; chores are none."""
+    """A `part_holds.PartState` by part; tasks of the bootstrap have none."""
 
     def encode(self) -> dict[str, Any]:
         return asdict(self)

@@ -29,7 +29,7 @@ class StackPart:
     command: tuple[str, ...]
     environment: Mapping[str, str]
     probe: probes.PartProbe | None = None
-    """None: a chore, ready when it has ended well, and not started again."""
+    """None: a task of the bootstrap, ready when it has ended well, and not started again."""
     alive: probes.PartProbe | None = None
     """What is asked of it once it was ready; None: the same. Not what fails because another part is away."""
     patience: int = 18

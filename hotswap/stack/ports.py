@@ -20,7 +20,7 @@ SPAN = 900
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackPorts:
-    """One number per listener. Default: the seed's port or the server's custom; in order, the offsets from the base."""
+    """One number per listener: the usual port by default, and in this order the offsets from `--port-base`."""
 
     public: int = 5000  # +0   Envoy: applications and people
     api: int = 5080  # +1

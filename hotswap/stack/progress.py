@@ -41,7 +41,7 @@ class StartProgress:
             self._print(f"{event.part:12} {event.kind:8} {took}  {event.text}", event.kind)
 
     def addresses(self, urls: Mapping[str, str]) -> None:
-        """Return the table of addresses that is shown at the end."""
+        """Print the addresses, as the last thing that a start says."""
         for name, url in urls.items():
             self._console.print(Text(f"  {name:14} {url}"), soft_wrap=True)
         self._console.print(Text('  eval "$(hotswap env --shell)" sets what the runbooks use'), soft_wrap=True)

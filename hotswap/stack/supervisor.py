@@ -191,7 +191,7 @@ class Supervisor:
             delay = min(max(FIRST_DELAY_S, delay * 2), LAST_DELAY_S)
 
     async def _live(self, running: Running, begun: float) -> str | None:
-        """Run one process of a part from start to end; return how it ended, or None when a chore is done."""
+        """Run one process of a part from start to end; return how it ended, or None when a task is done."""
         try:
             process = await self._start(running)
         except (OSError, StackError) as error:
@@ -292,7 +292,7 @@ class Supervisor:
         await self._stop_in_order(self._running.values())
 
     async def _stop_in_order(self, some: Iterable[Running]) -> None:
-        """Stop these in order; chores, which are in no wave, come first."""
+        """Stop these in order; tasks, which are in no wave, come first."""
         left = {running.part.name: running for running in some}
         waves = [[left.pop(name) for name in wave if name in left] for wave in STOP_WAVES]
         for wave in [list(left.values()), *waves]:

@@ -172,9 +172,9 @@ async def test_a_part_that_fails_after_its_hold_takes_no_other_with_it(
             await releasing
 
 
-async def test_a_chore_is_done_when_it_ended_well(place: Layout) -> None:
-    chore = sleeper(place, "database", command=("/bin/true",), probe=None)
-    async with running(place, chore, sleeper(place, "api", after=frozenset({"database"}))) as heard:
+async def test_a_task_is_done_when_it_ended_well(place: Layout) -> None:
+    task = sleeper(place, "database", command=("/bin/true",), probe=None)
+    async with running(place, task, sleeper(place, "api", after=frozenset({"database"}))) as heard:
         assert heard.said(EventKind.READY) == ["database", "api"]
         assert heard.said(EventKind.DIED) == []
 
