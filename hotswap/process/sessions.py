@@ -7,13 +7,9 @@ clock ticks since boot.
 import contextlib
 import ctypes
 import os
-import signal
-import time
 from pathlib import Path
 
 import psutil
-
-END_TIMEOUT_S = 10.0
 
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded here: between fork and exec it would be too late
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -53,13 +49,3 @@ def session_members(session: int) -> list[int]:
             if os.getsid(pid) == session and start_ticks(pid) is not None:
                 members.append(pid)
     return members
-
-
-def kill_session(session: int) -> None:
-    """Kill a session's processes by SIGKILL until none is left; the caller knows that the session is ours."""
-    deadline = time.monotonic() + END_TIMEOUT_S
-    while time.monotonic() < deadline and (members := session_members(session)):
-        for pid in members:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.01)

@@ -18,8 +18,10 @@ from pathlib import Path
 
 import psutil
 
-from hotswap.process.sessions import END_TIMEOUT_S, boot_id, start_ticks
+from hotswap.process.sessions import boot_id, start_ticks
 from hotswap.storage.files import write_json
+
+END_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)

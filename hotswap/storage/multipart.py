@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 from hotswap.settings import StorageSettings
 from hotswap.storage.objects import IMPATIENT, Patience
-from hotswap.storage.parts_client import S3Client, answering, encryption, is_found, s3_client, status_of
+from hotswap.storage.parts_client import S3Client, answering, encryption, s3_client, status_of
 
 URL_LIFETIME = timedelta(hours=1)
 COMPLETING_TAKES = 12
@@ -98,8 +98,14 @@ class MultipartUploads:
 
     def abort(self, key: str, upload_id: str) -> None:
         """Throw away its uploaded parts; an upload that is gone already is no error."""
+        from botocore.exceptions import ClientError
+
         with answering(self._settings):
-            is_found(lambda: self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id))
+            try:
+                self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
+            except ClientError as error:
+                if status_of(error) != HTTPStatus.NOT_FOUND:
+                    raise
 
     def abandoned(self, prefix: str, *, before: datetime) -> Iterator[tuple[str, str, datetime]]:
         """Return key, id and beginning of uploads begun before then and not ended in any way; at most 1,000."""

@@ -5,10 +5,9 @@ botocore, and only when an upload is asked about: replicas never do.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from http import HTTPStatus
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -104,19 +103,6 @@ def encryption(settings: StorageSettings) -> Mapping[str, str]:
             return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": settings.kms_key_id or ""}
         case Encryption.BUCKET:
             return {}
-
-
-def is_found(ask: Callable[[], object]) -> bool:
-    """Whether S3 knows what it is asked about: False where it answers 404."""
-    from botocore.exceptions import ClientError
-
-    try:
-        ask()
-    except ClientError as error:
-        if status_of(error) == HTTPStatus.NOT_FOUND:
-            return False
-        raise
-    return True
 
 
 def status_of(error: "ClientError") -> int:

@@ -1,6 +1,7 @@
 """The sweep kills all that is ours, orphans included, and never anybody else."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.process.sessions import kill_session, session_members
+from hotswap.process.sessions import session_members
 from hotswap.stack import processes
 from hotswap.stack.processes import RecordedProcess
 from tests.fixtures.patience import wait_until
@@ -24,7 +25,8 @@ def leader() -> Iterator[subprocess.Popen[bytes]]:
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     yield process
-    kill_session(process.pid)
+    for pid in session_members(process.pid):
+        os.kill(pid, signal.SIGKILL)
     process.wait()
     process.stdout.close()
 
