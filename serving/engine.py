@@ -106,7 +106,7 @@ class Engine:
         """
         requests = self._golden or [made_up_request(self.spec.input_schema)]
         kind = "a golden request" if self._golden else "a request made up from its schema"
-        for _ in range(2):  # the first round pays for lazy initialisation, the second is what counts
+        for _ in range(2):  # the first round pays for lazy initialization, the second is what counts
             trials = [
                 attempt(self._model, self._schema, request, allows_non_finite=self._allows_non_finite)
                 for request in requests

@@ -104,7 +104,7 @@ def _refused(problem: str) -> ValidationFailed:
 
 
 def _dangers(file: IO[bytes], *, names_of_tensors: bool) -> Iterator[str]:
-    """Yield dangers with their positions from the pickle's begin.
+    """Yield dangers with their positions from the beginning of the pickle.
 
     With `names_of_tensors`, opcodes that only make tensors are none.
     """

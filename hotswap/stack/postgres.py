@@ -71,12 +71,12 @@ def run_as() -> RunAs:
 async def prepare(layout: Layout, password: str, environment: Mapping[str, str]) -> None:
     """Make the cluster if there is none, and remove a lock file that no PostgreSQL of ours holds."""
     if not (layout.postgres / "PG_VERSION").exists():
-        await _initialise(layout, password, environment)
+        await _initialize(layout, password, environment)
     if not list(postgres_on(layout.postgres)):
         (layout.postgres / "postmaster.pid").unlink(missing_ok=True)
 
 
-async def _initialise(layout: Layout, password: str, environment: Mapping[str, str]) -> None:
+async def _initialize(layout: Layout, password: str, environment: Mapping[str, str]) -> None:
     draft, password_file = layout.data / "postgres.new", layout.data / "postgres.password"
     user = server_user()
     shutil.rmtree(draft, ignore_errors=True)
