@@ -2,6 +2,7 @@
 
 import http.server
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ import pytest
 
 from hotswap.domain.errors import HotSwapError, Unavailable, ValidationFailed
 from hotswap.settings import StorageSettings
-from hotswap.storage.multipart import MultipartUploads, Part
+from hotswap.storage.multipart import MultipartUploads, Part, PartsRefused
 from hotswap.storage.objects import ObjectStorage, Patience
 from tests.fixtures.listening import listening
 
@@ -117,3 +118,27 @@ def test_an_upload_without_an_id_is_none(says: StorageSettings, monkeypatch: pyt
     monkeypatch.setattr(_Says, "body", b"<InitiateMultipartUploadResult></InitiateMultipartUploadResult>")
     with pytest.raises(Unavailable):
         MultipartUploads(says, IMPATIENT).begin("m.tar")
+
+
+@pytest.mark.parametrize("body", [b"", b"<Error><Code>NoSuchUpload</Code><Message>gone</Message></Error>"])
+def test_an_upload_that_s3_does_not_know_is_over(
+    says: StorageSettings, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    """It may have ended just before; any other refusal says nothing of it."""
+    uploads, now = MultipartUploads(says, IMPATIENT), datetime.now(UTC)
+    monkeypatch.setattr(_Says, "body", body)
+    monkeypatch.setattr(_Says, "status", 404)
+    uploads.abort("m.tar", "u")
+    assert uploads.parts("m.tar", "u") is None
+    assert list(uploads.abandoned("uploads/", before=now)) == []
+    with pytest.raises(PartsRefused):
+        uploads.complete("m.tar", "u", {1: Part(7, "e")})
+    monkeypatch.setattr(_Says, "status", 403)
+    with pytest.raises(Unavailable):
+        uploads.abort("m.tar", "u")
+    with pytest.raises(Unavailable):
+        uploads.parts("m.tar", "u")
+    with pytest.raises(Unavailable):
+        list(uploads.abandoned("uploads/", before=now))
+    with pytest.raises(Unavailable):
+        uploads.complete("m.tar", "u", {1: Part(7, "e")})
