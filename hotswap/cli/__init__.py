@@ -5,8 +5,8 @@ that was followed to its end are in `hotswap.cli.outcome`. What goes wrong is sa
 next, never as a traceback unless it is a bug; what was asked for is on stdout, as a table for people or with `--json`
 as JSON for programs. Colour only where there is a terminal, and not where NO_COLOR is set.
 
-Importing this package imports nothing else: four processes of the stack start one after the other in it, and each would
-pay a quarter of a second for commands that it doesn't have.
+Importing this package imports nothing else: `app` in it is the module of that name, and who wants another module of it
+doesn't wait for all commands.
 """
 
 import sys

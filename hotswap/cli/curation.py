@@ -9,7 +9,7 @@ import typer
 
 from hotswap.cli.console import connect, err, out, show_json
 from hotswap.cli.models import show_version
-from hotswap.cli.options import AsJson, ModelArgument
+from hotswap.cli.options import AsJson, ModelArgument, VersionArgument, given
 from hotswap.schemas.responses import ModelView
 
 
@@ -25,8 +25,7 @@ def change(
     as_json: AsJson = False,
 ) -> None:
     """Change what a model is described by; what isn't given stays as it is."""
-    given = {"description": description, "owner": owner, "team": team, "tags": tag or None}
-    changes = {name: value for name, value in given.items() if value is not None}
+    changes = given(description=description, owner=owner, team=team, tags=tag or None)
     if not changes:
         raise typer.BadParameter("nothing is to be changed; give --description, --owner, --team or --tag")
     with connect() as hotswap:
@@ -57,7 +56,7 @@ def alias(
 
 def card(
     model: ModelArgument,
-    version: Annotated[str, typer.Argument(help="Which version, or its alias.", show_default=False)],
+    version: VersionArgument,
     *,
     write: Annotated[
         typer.FileText | None, typer.Option(help="Write it anew from this Markdown file; - reads it from stdin.")

@@ -7,7 +7,16 @@ import typer
 
 from hotswap.cli import dry_run, outcome
 from hotswap.cli.console import connect, err, out, show_json, show_table, table
-from hotswap.cli.options import AsJson, TimeoutOption, WaitOption, check_timeout, given, json_object, moment
+from hotswap.cli.options import (
+    AsJson,
+    ModelArgument,
+    TimeoutOption,
+    WaitOption,
+    check_timeout,
+    given,
+    json_object,
+    moment,
+)
 from hotswap.cli.watch import follow, report
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import Environment, OnConflict, Strategy
@@ -16,7 +25,7 @@ from hotswap.schemas.responses import DeploymentView
 
 
 def deploy(
-    model: Annotated[str, typer.Argument(help="The model's name or id.", show_default=False)],
+    model: ModelArgument,
     *,
     version: Annotated[str | None, typer.Option(help="Which version; the newest deployable one when absent.")] = None,
     environment: Annotated[Environment, typer.Option(help="Where to.")] = Environment.PRODUCTION,

@@ -5,13 +5,13 @@ from typing import Annotated
 import typer
 
 from hotswap.cli.console import connect, facts, out, show_json, show_table, table
-from hotswap.cli.options import AsJson
+from hotswap.cli.options import AsJson, ModelArgument
 from hotswap.domain.vocabulary import Environment
 from hotswap.schemas.responses import DriftView
 
 
 def drift(
-    model: Annotated[str, typer.Argument(help="The model's name or id.", show_default=False)],
+    model: ModelArgument,
     *,
     environment: Annotated[Environment, typer.Option(help="Where it is active.")] = Environment.PRODUCTION,
     now: Annotated[bool, typer.Option("--now", help="Look now instead of showing the newest report.")] = False,

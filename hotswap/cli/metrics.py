@@ -9,13 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from hotswap.cli.console import connect, facts, show_json, show_table, table
-from hotswap.cli.options import AsJson, duration
+from hotswap.cli.options import AsJson, ModelArgument, duration
 from hotswap.domain.vocabulary import Environment
 from hotswap.schemas.responses import LatencyView, MetricsView
 
 
 def metrics(
-    model: Annotated[str, typer.Argument(help="The model's name or id.", show_default=False)],
+    model: ModelArgument,
     *,
     window: Annotated[
         timedelta, typer.Option(parser=duration, metavar="DURATION", help="How far back: PT24H, or seconds.")

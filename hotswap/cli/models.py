@@ -9,7 +9,7 @@ import typer
 from pydantic.alias_generators import to_camel
 
 from hotswap.cli.console import connect, err, facts, out, show_json, show_table, table
-from hotswap.cli.options import AsJson, ModelArgument, examples, given, json_object, moment
+from hotswap.cli.options import AsJson, ModelArgument, VersionArgument, examples, given, json_object, moment
 from hotswap.domain.vocabulary import Environment, Framework, ModelType
 from hotswap.schemas.requests import RegisterVersion
 from hotswap.schemas.responses import RegistrationView, VersionView
@@ -233,7 +233,7 @@ def history(
 @app.command(epilog=LINEAGE)
 def lineage(
     model: ModelArgument,
-    version: Annotated[str, typer.Argument(help="Which version, or its alias.", show_default=False)],
+    version: VersionArgument,
     *,
     as_json: AsJson = False,
 ) -> None:

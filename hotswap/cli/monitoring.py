@@ -5,14 +5,14 @@ from typing import Annotated
 import typer
 
 from hotswap.cli.console import connect, facts, show_json, show_table, table
-from hotswap.cli.options import AsJson
+from hotswap.cli.options import AsJson, ModelArgument, given
 from hotswap.domain.monitoring import OnDegraded
 from hotswap.domain.vocabulary import Environment
 from hotswap.schemas.responses import AlertView
 
 
 def monitoring(
-    model: Annotated[str, typer.Argument(help="The model's name or id.", show_default=False)],
+    model: ModelArgument,
     *,
     on_degraded: Annotated[
         OnDegraded | None,
@@ -26,8 +26,7 @@ def monitoring(
     as_json: AsJson = False,
 ) -> None:
     """Show what is watched of a model once it serves, or change what is given."""
-    said = {"onDegraded": on_degraded, "accuracyDrop": accuracy_drop, "samples": samples, "drift": drift}
-    changes = {name: value for name, value in said.items() if value is not None}
+    changes = given(onDegraded=on_degraded, accuracyDrop=accuracy_drop, samples=samples, drift=drift)
     with connect() as hotswap:
         policy = hotswap.monitoring.change(model, changes) if changes else hotswap.monitoring.get(model)
     if as_json:

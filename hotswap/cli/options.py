@@ -53,6 +53,7 @@ def moment_or_duration(text: str) -> datetime | timedelta:
 
 DeploymentArgument = Annotated[str, typer.Argument(help="The deployment's id.", show_default=False)]
 ModelArgument = Annotated[str, typer.Argument(help="The model's name or id.", show_default=False)]
+VersionArgument = Annotated[str, typer.Argument(help="Which version, or its alias.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for programs.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Follow it to its end; the exit code says how it ended.")]
 TimeoutOption = Annotated[

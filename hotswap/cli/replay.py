@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from hotswap.cli.console import connect, out, show_json, show_table, table
-from hotswap.cli.options import AsJson, json_object
+from hotswap.cli.options import AsJson, DeploymentArgument, json_object
 
 
 def replay(
-    deployment: Annotated[str, typer.Argument(help="The deployment's id.", show_default=False)],
+    deployment: DeploymentArgument,
     *,
     with_policy: Annotated[
         Path | None,

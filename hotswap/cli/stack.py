@@ -1,4 +1,4 @@
-"""`hotswap up`, `down`, `stop`, `start`, `env`: the embedded stack's commands, registered by `hotswap.cli`.
+"""`hotswap up`, `down`, `stop`, `start`, `env`: the embedded stack's commands, registered by `hotswap.cli.app`.
 
 A StackError is told by the group of commands as any other failure.
 """

@@ -5,10 +5,8 @@ from typing import Annotated
 import typer
 
 from hotswap.cli.console import connect, err, out, show_json, show_table, table
-from hotswap.cli.options import AsJson, ModelArgument
+from hotswap.cli.options import AsJson, ModelArgument, VersionArgument
 from hotswap.schemas.responses import VersionValidationView
-
-VersionArgument = Annotated[str, typer.Argument(help="Which version, or its alias.", show_default=False)]
 
 
 def validation(model: ModelArgument, version: VersionArgument, *, as_json: AsJson = False) -> None:

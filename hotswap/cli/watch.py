@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Group, RenderableType
@@ -19,7 +19,7 @@ from rich.text import Text
 
 from hotswap.cli import outcome
 from hotswap.cli.console import connect, err, facts, out, show_json, table
-from hotswap.cli.options import AsJson, TimeoutOption
+from hotswap.cli.options import AsJson, DeploymentArgument, TimeoutOption
 from hotswap.client import ApiError, HotSwap
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.schemas.responses import ArmView, DeploymentView, StepState, StepView, VerdictView
@@ -39,7 +39,7 @@ _MARK = {StepState.DONE: "done", StepState.CURRENT: "now", StepState.WAITING: ""
 
 
 def watch(
-    deployment: Annotated[str, typer.Argument(help="The deployment's id.", show_default=False)],
+    deployment: DeploymentArgument,
     *,
     timeout: TimeoutOption = None,
     as_json: AsJson = False,

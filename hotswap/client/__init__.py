@@ -89,8 +89,9 @@ class HotSwap(_Resources[Transport]):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ, *, timeout: float = 30.0) -> Self:
-        """At `HOTSWAP_URL`, by the token in `HOTSWAP_TOKEN` or in the file that `HOTSWAP_TOKEN_FILE` names, for the
-        reason in `HOTSWAP_REASON`.
+        """At `HOTSWAP_URL`, for the reason in `HOTSWAP_REASON`.
+
+        The token is in `HOTSWAP_TOKEN`, or in the file that `HOTSWAP_TOKEN_FILE` names.
 
         Raises ValueError, naming the variable, where there is no address or the file can't be read.
         """

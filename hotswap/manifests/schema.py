@@ -183,13 +183,7 @@ def _refused(build: Callable[[], object], place: ManifestPlace) -> Iterator[Init
         build()
     except ValidationError as error:
         for problem in error.errors(include_url=False):
-            at, message = problem["loc"], {"message": told(problem)}
-            match problem["type"]:
-                case "extra_forbidden":
-                    told_as = PydanticCustomError("extra_forbidden", "{message}", message)
-                case "string_type":
-                    told_as = PydanticCustomError("string_type", "{message}", message)
-                case _:
-                    told_as = PydanticCustomError("refused", "{message}", message)
+            at = problem["loc"]
+            kept = PydanticCustomError(problem["type"], "{message}", {"message": told(problem)})
             is_the_models = bool(at) and at[0] in _OF_THE_MODEL
-            yield InitErrorDetails(type=told_as, loc=at if is_the_models else (*place, *at), input=problem["input"])
+            yield InitErrorDetails(type=kept, loc=at if is_the_models else (*place, *at), input=problem["input"])

@@ -9,30 +9,23 @@ from hotswap.schemas.requests.access import Login
 from hotswap.schemas.requests.artifacts import BeginUpload, CollectGarbage
 from hotswap.schemas.requests.base import (
     IDEMPOTENCY_KEY,
-    MOST_NESTING,
     REQUEST_ID,
     Body,
-    Label,
     Text,
     Time,
 )
 from hotswap.schemas.requests.deployments import (
-    ConfigResources,
-    Cpus,
     CreateDeployment,
     CreateFreeze,
-    Gpus,
     Replicas,
     Resources,
     says_resources,
     split_resources,
 )
 from hotswap.schemas.requests.inference import AskLater
-from hotswap.schemas.requests.outcomes import OutcomeLabel, OutcomeOf, ReportOutcome, ReportOutcomes
+from hotswap.schemas.requests.outcomes import OutcomeOf, ReportOutcome, ReportOutcomes
 from hotswap.schemas.requests.registration import (
-    ArtifactPath,
     ChangeModel,
-    Checksum,
     Deprecate,
     GiveAlias,
     Metadata,
@@ -49,28 +42,20 @@ from hotswap.schemas.requests.verbs import Say, SayApprove, SayGoTo, SayPromote,
 
 __all__ = [
     "IDEMPOTENCY_KEY",
-    "MOST_NESTING",
     "REQUEST_ID",
-    "ArtifactPath",
     "AskLater",
     "BeginUpload",
     "Body",
     "ChangeModel",
-    "Checksum",
     "CollectGarbage",
-    "ConfigResources",
-    "Cpus",
     "CreateDeployment",
     "CreateFreeze",
     "CreateToken",
     "Deprecate",
     "GiveAlias",
-    "Gpus",
-    "Label",
     "Login",
     "Metadata",
     "ModelName",
-    "OutcomeLabel",
     "OutcomeOf",
     "OverrideValidation",
     "PerformanceBaseline",

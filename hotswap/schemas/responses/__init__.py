@@ -41,7 +41,6 @@ from hotswap.schemas.responses.inference import (
     BatchPredictionView,
     OutcomesTaken,
     PredictionView,
-    TokenView,
 )
 from hotswap.schemas.responses.metrics import (
     ClientView,
@@ -62,7 +61,7 @@ from hotswap.schemas.responses.models import (
     VersionView,
 )
 from hotswap.schemas.responses.monitoring import AlertView, MonitoringView
-from hotswap.schemas.responses.tokens import AccessTokenView, NewServiceTokenView, ServiceTokenView
+from hotswap.schemas.responses.tokens import AccessTokenView, NewServiceTokenView, ServiceTokenView, TokenView
 from hotswap.schemas.responses.validation import CheckView, OverrideView, ValidationView, VersionValidationView
 from hotswap.schemas.responses.verdicts import ArmView, ConcurrentView, MetricView, VerdictView
 

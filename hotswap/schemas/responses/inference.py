@@ -1,4 +1,4 @@
-"""Predictions, now or later, the outcomes reported of them, and the token that either needs."""
+"""Predictions, now or later, and the outcomes reported of them."""
 
 from datetime import datetime
 from typing import Any
@@ -48,11 +48,3 @@ class OutcomesTaken(View):
     """How many outcomes were taken; what they belong to shows later."""
 
     accepted: int
-
-
-class TokenView(View):
-    """`expiresIn` in seconds."""
-
-    access_token: str
-    token_type: str = "Bearer"  # noqa: S105 - a scheme, no secret
-    expires_in: int

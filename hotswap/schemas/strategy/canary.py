@@ -21,18 +21,19 @@ from hotswap.domain.strategy import (
     first_steps,
     up_to_full,
 )
-from hotswap.schemas.base import Duration, Message
-from hotswap.schemas.fields import Duration as AnyDuration
-from hotswap.schemas.fields import Flag, Number, Whole, spelled
+from hotswap.schemas.base import Message
+from hotswap.schemas.fields import Duration, Flag, Number, Whole, spelled
 from hotswap.schemas.strategy.analysis import DRIFT_SAMPLES, LABEL_SHIFT, AnalysisConfig, refusals
 
 CANARY_PERCENTAGE = 10
 INCREMENT_STEP = 15
 
-
 ACCURACY_DROP = 0.05
 DRIFT = 0.3
 TAIL = 0.95
+
+BoundedDuration = Annotated[Duration, Field(ge=timedelta(0), le=timedelta(days=30))]
+"""ISO-8601 in JSON, at most 30 days."""
 
 
 class RollbackThresholds(Message):
@@ -131,7 +132,7 @@ class PauseConfig(Message):
     Where a deployment is asked for, an absent `limit` becomes its `approvalDeadline`.
     """
 
-    limit: Duration | None = None
+    limit: BoundedDuration | None = None
     on_limit: OnLimit = OnLimit.ABORT
 
     def pause(self) -> StepPause:
@@ -156,7 +157,7 @@ class StepConfig(Message):
     """
 
     weight: Number | None = Field(None, ge=0, le=100)
-    bake: Duration | None = Field(None, description="how long it is watched; `monitoringDuration` when absent")
+    bake: BoundedDuration | None = Field(None, description="how long it is watched; `monitoringDuration` when absent")
     analysis: Flag = True
     pause: Annotated[Flag | PauseConfig, BeforeValidator(_one_form)] = Field(
         False, description="whether an approval of this step must let it go on"
@@ -204,12 +205,12 @@ class FirstVersionConfig(Message):
     More than these shares, by evidence, are a breach: the deployment ends as failed, and the version goes on serving.
     """
 
-    monitoring_duration: Duration | None = Field(
+    monitoring_duration: BoundedDuration | None = Field(
         None, description="how long; the strategy's `monitoringDuration` when absent, PT0S: not at all"
     )
     max_failures: Number = Field(0.05, ge=0, lt=1, description="the share of requests that may fail (5xx, no answer)")
     max_refusals: Number = Field(0.5, ge=0, lt=1, description="the share that may be refused (4xx)")
-    max_latency: Annotated[Duration, Field(gt=timedelta(0), le=timedelta(hours=1))] = Field(
+    max_latency: Annotated[BoundedDuration, Field(gt=timedelta(0), le=timedelta(hours=1))] = Field(
         timedelta(seconds=5), description=f"what at most {SLOW:.0%} of all answers may take longer than"
     )
 
@@ -240,21 +241,21 @@ class CanaryConfig(Message):
     )
     increment_step: Number | None = Field(None, gt=0, le=100)
     steps: tuple[StepConfig, ...] | None = Field(None, min_length=1)
-    monitoring_duration: Duration = timedelta(minutes=5)
-    bake_deadline: Duration | None = None
+    monitoring_duration: BoundedDuration = timedelta(minutes=5)
+    bake_deadline: BoundedDuration | None = None
     minimum_requests: Whole = Field(50, ge=1)
     on_no_verdict: OnNoVerdict = OnNoVerdict.ROLLBACK
-    pause_deadline: Annotated[AnyDuration, Field(gt=timedelta(0), le=timedelta(days=365))] | None = Field(
+    pause_deadline: Annotated[Duration, Field(gt=timedelta(0), le=timedelta(days=365))] | None = Field(
         timedelta(days=1), description="how long a pause or a hold may last; null: without end"
     )
-    progress_deadline: Annotated[AnyDuration, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = Field(
+    progress_deadline: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = Field(
         timedelta(minutes=10), description="how long validating, starting replicas or verifying one weight may take"
     )
     on_abort: OnAbort = OnAbort.SHED
     allow_recreate: Flag | None = Field(
         None, description="whether requests may be turned away where there is no room for two versions at a time"
     )
-    approval_deadline: Duration = Field(timedelta(days=1), description="how long it may wait for an approval")
+    approval_deadline: BoundedDuration = Field(timedelta(days=1), description="how long it may wait for an approval")
     rollback_thresholds: RollbackThresholds = Field(
         RollbackThresholds(),
         validation_alias=AliasChoices("rollbackThresholds", "thresholds", "rollback_thresholds"),

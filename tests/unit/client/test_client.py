@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from hotswap.client import ApiError, HotSwap
-from hotswap.schemas.requests import CreateDeployment
+from hotswap.schemas.requests import CreateDeployment, CreateToken
 from tests.fixtures.answers import accepted, deployment, error
 
 
@@ -165,3 +165,18 @@ def test_why_is_said_with_every_call_on_one_line() -> None:
         with HotSwap("http://hotswap.test", "a-token", reason=reason, transport=transport) as hotswap:
             hotswap.deployments.start(CreateDeployment(model_id="fraud"))
     assert seen == ["CHG-1: späte Etiketten".encode(), b""]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda hotswap: hotswap.authentication.login("ann", "p"),
+        lambda hotswap: hotswap.tokens.create(CreateToken(name="ci", roles=["Viewer"])),
+        lambda hotswap: hotswap.tokens.rotate("ci"),
+    ],
+)
+def test_an_answer_with_a_secret_that_cannot_be_read_is_told_without_it(ask: Callable[[HotSwap], Any]) -> None:
+    told = httpx.Response(200, json={"accessToken": "a-secret", "token": "a-secret"})
+    with client(lambda _: told) as hotswap, pytest.raises(ApiError, match="UNEXPECTED_ANSWER") as raised:
+        ask(hotswap)
+    assert "a-secret" not in raised.value.message
