@@ -2,7 +2,7 @@
 
 Two hooks of Ray's: the dashboard's command line, to load only the module behind Serve's REST, and `RAY_START_HOOK`, to
 leave out the Ray client's server. Both are private, so both are optional: if a target is gone, Ray starts with
-everything, only larger. `tests/unit/serving/test_stack_ray.py` notices when that happens.
+everything, only larger. `tests/unit/serving/test_ray_launcher.py` notices when that happens.
 """
 
 import importlib

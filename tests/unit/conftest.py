@@ -6,10 +6,8 @@ from typing import cast
 import httpx
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
-from temporalio.testing import ActivityEnvironment
 
 import tests.fixtures.examples  # noqa: F401  it registers the profiles
-from activities import observations
 from api.orchestration import Orchestration
 from hotswap.persistence.platform.database import create_sessions
 from hotswap.settings import Settings
@@ -35,14 +33,3 @@ async def api(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://hotswap") as client:
         yield client
     await engine.dispose()
-
-
-@pytest.fixture
-def reads_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as a watch doesn't know whether the proxies' reports are fresh, it reads them without a pause."""
-    monkeypatch.setattr(observations, "AGAIN_SECONDS", 0.001)
-
-
-@pytest.fixture
-def environment(reads_again_at_once: None) -> ActivityEnvironment:
-    return ActivityEnvironment()

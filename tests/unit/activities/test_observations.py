@@ -17,7 +17,7 @@ from hotswap.domain.errors import Unavailable
 from hotswap.domain.traffic import ProxyReport
 from hotswap.domain.verdict import Outcome, Verdict
 from tests.fixtures.patience import patient
-from tests.unit.watching import Bus, Callers, Clock, Record, Seen, activities, step
+from tests.unit.activities.watching import Bus, Callers, Clock, Record, Seen, activities, step
 
 pytestmark = pytest.mark.usefixtures("reads_again_at_once")
 

@@ -20,7 +20,7 @@ from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.vocabulary import RequestForm
 from hotswap.messages import VerifiedWeight
 from tests.fixtures.patience import until
-from tests.unit.watching import Bus, Callers, Clock
+from tests.unit.activities.watching import Bus, Callers, Clock
 
 pytestmark = pytest.mark.usefixtures("reads_again_at_once")
 

@@ -24,6 +24,20 @@ def test_a_restart_loses_nothing_even_if_more_is_answered_than_before(counting: 
     assert counting.totals["a"] == Counts(34, 8, 0, latency={"50": 26})
 
 
+def test_counts_only_grow_over_restarts(tmp_path: Path) -> None:
+    path = tmp_path / "counts.json"
+    counting = GrowingCounts(path)
+    counting.add(AnswerCounters(100, {"a": Counts(50, 5)}), serving={"a"}, now=1_000)
+    counting.add(AnswerCounters(101, {"a": Counts(60, 6)}), serving={"a"}, now=1_001)
+    again = GrowingCounts(path)
+    again.add(AnswerCounters(102, {"a": Counts(61, 6)}), serving={"a"}, now=1_002)
+    assert again.totals["a"] == Counts(61, 6)
+    again.add(AnswerCounters(3, {"a": Counts(70, 0)}), serving={"a"}, now=1_010)
+    assert again.totals["a"] == Counts(131, 6)
+    again.add(AnswerCounters(4, {"a": Counts(1, 0)}), serving={"a"}, now=1_011)
+    assert again.totals["a"] == Counts(132, 6)
+
+
 @pytest.mark.parametrize(
     ("again", "since"),
     [

@@ -271,6 +271,20 @@ def test_each_deployment_shuffles_its_entities_anew() -> None:
     assert salt("cc") == "fraud:dep-cc:"
 
 
+@pytest.mark.parametrize("weight", [1, 9])
+def test_every_way_to_a_model_is_shuffled_by_the_deployment_that_is_rolled_out(weight: int) -> None:
+    plan = one_route(weight)
+    ways = [*to_models(plan), *to_models(plan, MODELS)]
+    assert [json.dumps(entry).count("fraud:dep-bb:") for entry in ways] == [1] * 10
+    assert json.dumps(entries(plan)).count("fraud:dep-bb:") == 10
+
+
+def test_what_serves_alone_is_shuffled_by_its_own_deployment() -> None:
+    stable = arm(Environment.PRODUCTION, "fraud", "a")
+    alone = Route(Environment.PRODUCTION, "fraud", stable, None, 0, Fence(1, 1))
+    assert "fraud:dep-a:" in json.dumps(entries(TrafficPlan(1, (alone,))))
+
+
 def test_only_production_answers_where_no_environment_is_named() -> None:
     (production,) = splits(one_route())[0]["match"]["headers"]
     assert production["name"] == ENVIRONMENT_HEADER
@@ -340,8 +354,9 @@ def test_our_own_business_is_closed_and_an_unknown_model_never_reaches_the_api(p
     assert first["match"]["path_separated_prefix"] == "/internal"
     assert first["direct_response"]["status"] == 404
     for root in (INFERENCE, OPEN):
-        unknown = [entry for entry in others if root in entry["match"].get("path_separated_prefix", "")][-1]
+        *known, unknown = [entry for entry in others if root in entry["match"].get("path_separated_prefix", "")]
         assert unknown["match"] == {"path_separated_prefix": root}
+        assert unknown["match"] not in [entry["match"] for entry in known]
         assert unknown["direct_response"]["status"] == 404
     assert (everything_else["match"]["prefix"], everything_else["route"]["cluster"]) == ("/", API)
 

@@ -18,7 +18,7 @@ from hotswap.domain.traffic import TOTAL_WEIGHT, Counts, ProxyReport
 from hotswap.domain.verdict import Outcome, Verdict
 from hotswap.messages import Watch
 from tests.fixtures.patience import patient
-from tests.unit.watching import Bus, Callers, Clock, Record, Seen, activities, step
+from tests.unit.activities.watching import Bus, Callers, Clock, Record, Seen, activities, step
 
 
 async def test_what_a_killed_watch_saw_is_judged_with_what_the_next_one_sees(environment: ActivityEnvironment) -> None:
