@@ -23,6 +23,7 @@ from hotswap.domain.application import (
 from hotswap.domain.vocabulary import Environment, Framework
 from serving.ray import client as ray_client
 from serving.ray.client import RayServeClient
+from tests.fixtures.documents import ROOT
 from tests.fixtures.patience import patient, until
 from tests.fixtures.ports import free_base
 from tests.fixtures.stack import Stack, hotswap, start
@@ -43,7 +44,7 @@ def ray_head() -> Iterator[Stack]:
     """Of the stack, Ray alone, with four GPUs that it counts with."""
     with pytest.MonkeyPatch.context() as environment, tempfile.TemporaryDirectory(prefix="hotswap-contracts-") as place:
         environment.setenv("HOTSWAP_STACK_PARTS", "ray")
-        environment.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+        environment.setenv("PYTHONPATH", str(ROOT))
         Path(place).chmod(0o711)
         data = Path(place) / "data"
         try:

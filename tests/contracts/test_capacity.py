@@ -5,7 +5,6 @@ import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -14,6 +13,7 @@ from hotswap.domain.resources import Amount, Cluster
 from serving.ray.client import RayServeClient
 from tests.contracts.conftest import application, state_of
 from tests.contracts.test_rayserve import ask, replicas
+from tests.fixtures.documents import ROOT
 from tests.fixtures.patience import patient, until
 from tests.fixtures.stack import Stack
 
@@ -27,7 +27,7 @@ async def somebody_else(stack: Stack) -> AsyncIterator[None]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(stack.data / "secrets" / "ray_token"),
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # the cluster's address is 127.0.0.1
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": str(ROOT),
     }
     dashboard = int(stack.parts["ray"]["address"].rpartition(":")[2])
     process = await asyncio.create_subprocess_exec(

@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.fixtures.documents import ROOT
 from tests.suite import processes, report, speed
 from tests.suite.parts import PARTS, TIERS, Part, Tier
 from tests.suite.plugin import REPORT
@@ -75,7 +76,7 @@ def _run_group(group: tuple[Part, ...], place: Path) -> list[Ran]:
 if __name__ == "__main__":
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes import the same
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    os.chdir(Path(__file__).parents[2])
+    os.chdir(ROOT)
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -5,8 +5,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.fixtures.documents import ROOT
+
 BIN = Path(sys.executable).parent
-ROOT = Path(__file__).parents[2]
 
 SPREAD = ("--dist", "loadfile", "--no-loadscope-reorder")
 """A file's tests stay together, since they share servers."""

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from tests.fixtures.documents import ROOT
+
 CGROUPS = Path("/sys/fs/cgroup")
 PERIOD_US = 100_000
 FIRST = 10_000
@@ -75,5 +77,5 @@ def limited(share: float) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    os.chdir(Path(__file__).parents[2])
+    os.chdir(ROOT)
     sys.exit(main())

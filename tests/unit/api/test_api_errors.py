@@ -2,7 +2,6 @@
 
 import ast
 import re
-from pathlib import Path
 
 import httpx
 import pytest
@@ -13,8 +12,8 @@ from api import idempotency
 from api.errors import answer_domain, status_of
 from hotswap.domain import errors
 from hotswap.domain.errors import BY_CODE, FieldProblem, HotSwapError
+from tests.fixtures.documents import ROOT
 
-ROOT = Path(__file__).parents[3]
 PRODUCT = ("activities", "api", "hotswap", "serving", "workflows")
 
 

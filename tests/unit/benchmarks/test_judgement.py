@@ -7,7 +7,6 @@ import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,8 @@ from benchmarks.judgement.situations import FAULTS, NULLS, SITUATIONS
 from benchmarks.judgement.world import BEGIN, CANDIDATE_APP, STABLE_APP, World
 from hotswap.domain.analysis import Entities, JudgeName, Metric, Reading, Source, Subject
 from hotswap.domain.traffic import TOTAL_WEIGHT, Counts
+from tests.fixtures.documents import ROOT
 
-ROOT = Path(__file__).parents[3]
 SEED = 7
 SHORT = {
     "steps": [{"weight": 50}, {"weight": 100}],

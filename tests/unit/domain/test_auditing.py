@@ -1,13 +1,11 @@
 """The words of the audit log are one enum, which those who write it and those who read it use."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from hotswap.domain.auditing import AuditAction, AuditActions
-
-ROOT = Path(__file__).parents[3]
+from tests.fixtures.documents import ROOT
 
 
 @pytest.mark.parametrize("kind", AuditActions)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from hotswap.persistence.platform import advisory
 from hotswap.persistence.platform.advisory import AdvisoryLock
+from tests.fixtures.documents import ROOT
 
-ROOT = Path(__file__).parents[3]
 MIGRATION = ROOT / "hotswap" / "persistence" / "migrations" / "env.py"
 """It may be a script for psql, which has no session."""
 

@@ -11,8 +11,8 @@ import pytest
 
 from hotswap.process.lifetime import run_service
 from hotswap.settings import DatabaseSettings, SettingsError
+from tests.fixtures.documents import ROOT
 
-ROOT = Path(__file__).parents[3]
 URL = "postgresql+psycopg://hotswap@127.0.0.1:1/hotswap"
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from hotswap.domain import headers
+from tests.fixtures.documents import ROOT
 
 pytestmark = pytest.mark.slow  # it reads every file
 
-ROOT = Path(__file__).parents[3]
 ROOMS = ("activities", "api", "benchmarks", "hotswap", "serving", "tests", "workflows")
 PRODUCT = ("activities", "api", "hotswap", "serving", "workflows")
 FILE = re.compile(rf"(?<![\w/.~<>{{}}-])((?:{'|'.join(ROOMS)}|docker|docs)/[\w./-]*\w\.(?:md|py|toml|yaml))")

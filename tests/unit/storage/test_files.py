@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from hotswap.storage.files import write_atomically
-
-ROOT = Path(__file__).parents[3]
+from tests.fixtures.documents import ROOT
 
 
 def mode(path: Path) -> int:

@@ -3,14 +3,12 @@
 import asyncio
 import contextlib
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.fixtures.documents import ROOT
 from workflows.abandoning import abandoned_at_end
-
-ROOT = Path(__file__).parents[3]
 
 
 async def answering() -> str:
