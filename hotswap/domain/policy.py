@@ -1,7 +1,7 @@
 """Decide: what a rollout does next, from what is known, at a given time.
 
 Pure, so a past decision can be explained and replayed: the same state, requests and clock give the same action. The
-workflow only applies what is answered here. Nothing but a pass, or a person who takes it on himself, moves a rollout
+workflow only applies what is answered here. Nothing but a pass, or a person who answers for it, moves a rollout
 forward (invariant 9); an abort beats everything else that is known at the same moment, and harm all that is left. What
 people may ask for, and when, is `hotswap/domain/verbs.py`.
 """

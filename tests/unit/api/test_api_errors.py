@@ -13,8 +13,7 @@ from api.errors import answer_domain, status_of
 from hotswap.domain import errors
 from hotswap.domain.errors import BY_CODE, FieldProblem, HotSwapError
 from tests.fixtures.documents import ROOT
-
-PRODUCT = ("activities", "api", "hotswap", "serving", "workflows")
+from tests.fixtures.sources import PRODUCT, sources
 
 
 def below(kind: type[HotSwapError]) -> list[type[HotSwapError]]:
@@ -49,8 +48,7 @@ def test_no_error_of_the_domain_is_defined_elsewhere() -> None:
     names = {kind.__name__ for kind in EVERY_ERROR}
     elsewhere = [
         f"{path.relative_to(ROOT)}: {node.name}"
-        for room in PRODUCT
-        for path in (ROOT / room).rglob("*.py")
+        for path in sources(*PRODUCT)
         if path.samefile(errors.__file__) is False
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ClassDef) and names & {ast.unparse(base).rpartition(".")[2] for base in node.bases}

@@ -6,6 +6,7 @@ import pytest
 
 from hotswap.domain.auditing import AuditAction, AuditActions
 from tests.fixtures.documents import ROOT
+from tests.fixtures.sources import PRODUCT, sources
 
 
 @pytest.mark.parametrize("kind", AuditActions)
@@ -19,8 +20,7 @@ def test_what_an_action_goes_on_with_is_read_as_it_was_written(kind: AuditAction
 def test_no_word_of_the_audit_log_is_written_beside_the_enum() -> None:
     written = [
         f"{path.relative_to(ROOT)}: {found[0]}"
-        for room in ("api", "hotswap/persistence", "workflows")
-        for path in (ROOT / room).rglob("*.py")
+        for path in sources(*PRODUCT)
         for found in re.finditer(r"""\b(action|kind)=f?["'][^"']+["']""", path.read_text())
     ]
     assert written == []

@@ -6,18 +6,14 @@ from pathlib import Path
 from hotswap.persistence.platform import advisory
 from hotswap.persistence.platform.advisory import AdvisoryLock
 from tests.fixtures.documents import ROOT
+from tests.fixtures.sources import PRODUCT, sources
 
 MIGRATION = ROOT / "hotswap" / "persistence" / "migrations" / "env.py"
 """It may be a script for psql, which has no session."""
 
 
 def test_nobody_takes_a_lock_beside_the_register() -> None:
-    taking = {
-        path
-        for room in ("activities", "api", "hotswap", "serving", "workflows")
-        for path in (ROOT / room).rglob("*.py")
-        if re.search(r"pg_\w*advisory", path.read_text())
-    }
+    taking = {path for path in sources(*PRODUCT) if re.search(r"pg_\w*advisory", path.read_text())}
     assert taking == {Path(advisory.__file__), MIGRATION}
 
 

@@ -12,6 +12,7 @@ import pytest
 from hotswap.process.lifetime import run_service
 from hotswap.settings import DatabaseSettings, SettingsError
 from tests.fixtures.documents import ROOT
+from tests.fixtures.sources import PRODUCT, sources
 
 URL = "postgresql+psycopg://hotswap@127.0.0.1:1/hotswap"
 
@@ -71,8 +72,7 @@ def test_a_setting_that_shows_to_be_wrong_later_ends_it_so_too(capsys: pytest.Ca
 def test_no_process_begins_in_a_way_of_its_own() -> None:
     begin = {
         str(path.relative_to(ROOT))
-        for room in ("activities", "api", "hotswap", "serving", "workflows")
-        for path in (ROOT / room).rglob("*.py")
+        for path in sources(*PRODUCT)
         if re.search(r"\bEX_CONFIG\b|run_service\(\n?", path.read_text())
     }
     assert begin == {

@@ -11,6 +11,7 @@ from tests.fixtures import settings_table
 from tests.fixtures.cli import COMMAND
 from tests.fixtures.documents import ROOT, commands, documents, inline_code, shell_blocks
 from tests.fixtures.generated import GENERATORS
+from tests.fixtures.sources import PRODUCT, sources
 
 each_document = pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -83,9 +84,8 @@ def test_what_is_generated_is_what_the_code_says(name: str) -> None:
 
 
 def test_every_setting_has_a_meaning_and_a_reader() -> None:
-    rooms = ("hotswap", "api", "serving", "workflows", "activities")
-    files = [path for room in rooms for path in (ROOT / room).rglob("*.py")]
-    source = "\n".join(path.read_text() for path in files if not {"settings", "stack"} & {*path.parts})
+    writers = {"bootstrap", "settings", "stack"}
+    source = "\n".join(path.read_text() for path in sources(*PRODUCT) if not writers & {*path.parts})
     for variable, field in settings_table.variables():
         assert field.description, f"{variable} says nothing of itself"
         is_read = f".{variable.partition('__')[2].lower()}" in source

@@ -9,6 +9,7 @@ import pytest
 
 from hotswap.storage.files import write_atomically
 from tests.fixtures.documents import ROOT
+from tests.fixtures.sources import PRODUCT, sources
 
 
 def mode(path: Path) -> int:
@@ -74,8 +75,7 @@ def test_no_file_is_replaced_in_any_other_way() -> None:
     """Only directories get their names by a rename of their own."""
     renaming = {
         str(path.relative_to(ROOT))
-        for room in ("activities", "api", "hotswap", "serving", "workflows")
-        for path in (ROOT / room).rglob("*.py")
+        for path in sources(*PRODUCT)
         if re.search(r"\.rename\(|\bos\.(replace|rename)\(|\bdraft\.replace\(", path.read_text())
     }
     directories = {"serving/artifacts.py", "serving/spool.py", "hotswap/stack/postgres.py"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures.documents import ROOT
+from tests.fixtures.sources import sources
 from workflows.abandoning import abandoned_at_end
 
 
@@ -46,8 +46,6 @@ async def test_what_is_not_done_is_cancelled_and_its_failure_is_not_complained_o
 
 def test_no_workflow_gives_a_call_up_in_a_way_of_its_own() -> None:
     alone = {
-        path.name
-        for path in (ROOT / "workflows").glob("*.py")
-        if re.search(r"lambda done: done\.cancelled\(\)", path.read_text())
+        path.name for path in sources("workflows") if re.search(r"lambda done: done\.cancelled\(\)", path.read_text())
     }
     assert alone == {"abandoning.py"}
