@@ -85,7 +85,7 @@ async def aged(sessions: Sessions, seconds: int) -> None:
         await session.execute(text("UPDATE slots SET seen_at = seen_at - :age"), age)
 
 
-# --- turns ------------------------------------------------------------------------------------------------------------
+# --- the queue --------------------------------------------------------------------------------------------------------
 
 
 async def test_who_is_queued_is_called_when_the_one_before_has_ended(sessions: Sessions) -> None:

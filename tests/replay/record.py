@@ -97,7 +97,7 @@ async def queued_behind_what_it_superseded(stage: Stage) -> WorkflowHandle[Any, 
         handle = await _queued(stage, rollout, QueueInput(request=_request(), supersedes=True))
         await _closed(rollout)
         world.statuses, world.queue_state = [S.PENDING], QueueState(mine)
-        world.ring()
+        world.notify()
         await handle.result()
         await stage.client.get_workflow_handle("deployment/Production/fraud").result()
         return handle

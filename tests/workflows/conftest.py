@@ -34,14 +34,14 @@ from tests.workflows.fakes import (
     FakeActivationHistory,
     FakeBacktests,
     FakeBus,
+    FakeConcurrencySlots,
+    FakeDeploymentQueue,
     FakeDeployments,
     FakeObservations,
     FakePlans,
     FakeQueueNotifications,
     FakeRegistry,
-    FakeSlots,
     FakeStickyCallers,
-    FakeTurns,
 )
 from tests.workflows.watchtower import FakeAnnouncer, FakeMonitor, FakeRollbacks
 from tests.workflows.world import World, rollout_brief
@@ -98,8 +98,8 @@ def ports_of(world: World) -> Ports:
         observations=FakeObservations(world),
         meters=world.meters,
         sticky_callers=FakeStickyCallers(),
-        slots=FakeSlots(world),
-        turns=FakeTurns(world),
+        slots=FakeConcurrencySlots(world),
+        turns=FakeDeploymentQueue(world),
         queue_notifications=FakeQueueNotifications(world),
         monitor=FakeMonitor(),
         alerts=world.alerts,

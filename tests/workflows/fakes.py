@@ -206,7 +206,7 @@ class FakeStickyCallers:
         return Entities()
 
 
-class FakeSlots:
+class FakeConcurrencySlots:
     """As many slots as anybody wants, unless the world has none."""
 
     def __init__(self, world: World) -> None:
@@ -219,7 +219,7 @@ class FakeSlots:
         return dict.fromkeys(deployment_ids, QueuePosition(3, "waits for a slot, as number 3 in line"))
 
 
-class FakeTurns:
+class FakeDeploymentQueue:
     """Whoever is queued stands where the world says."""
 
     def __init__(self, world: World) -> None:
@@ -242,14 +242,14 @@ class FakeTurns:
 
 
 class FakeQueueNotifications:
-    """Rings as often as the world is changed by a test."""
+    """Notifies as often as a test says that the world has changed."""
 
     def __init__(self, world: World) -> None:
         self.world = world
 
     @contextlib.asynccontextmanager
     async def listening(self, heard: Callable[[], None]) -> AsyncIterator[None]:
-        self.world.ring = heard
+        self.world.notify = heard
         yield
 
 

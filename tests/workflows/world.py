@@ -103,7 +103,7 @@ class World:
     ray_says: str = ""
     ray_is_away: bool = False
     team: str | None = None
-    ring: Callable[[], None] = lambda: None
+    notify: Callable[[], None] = lambda: None
     active_period: ActivePeriod | None = None
     """What is active where a promotion policy asks; set by the test that has one."""
     held_at: DeploymentStatus | None = None
