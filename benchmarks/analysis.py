@@ -1,6 +1,6 @@
 """`python -m benchmarks.analysis [--seed N]`: how soon the judges see harm, and how seldom they see it where none is.
 
-Thousands of rollouts, each with a look every second, are drawn at once and folded by the product's own evidence
+Thousands of rollouts, each with an observation every second, are drawn at once and folded by the product's own evidence
 (`hotswap/analysis/evidence.py`, `betting.py`), which take one run or many. What this finds is then judged again by
 `StepJudging`, one observation at a time: in each scenario some runs must come to harm in the same second there, or to
 none. So a figure is the product's, and a run of all takes minutes. Exits 1 when one falls short.
@@ -202,7 +202,7 @@ def _earlier(one: Ints, other: Ints) -> Ints:
 
 
 def ten_metrics(_: np.random.Generator) -> Figure:
-    """A look and a verdict on errors, two quantiles of latency, and seven means."""
+    """An observation and a verdict on errors, two quantiles of latency, and seven means."""
     metrics = (
         ERRORS,
         LATENCY,
@@ -227,7 +227,7 @@ def ten_metrics(_: np.random.Generator) -> Figure:
 
 
 def hundred_deployments(_: np.random.Generator) -> Figure:
-    """The judges' part of watching: a look and a verdict a second for each, of errors and latency."""
+    """The judges' part of watching: an observation and a verdict a second for each, of errors and latency."""
     policy = AnalysisPolicy((ERRORS, LATENCY))
     watched = [StepJudging(policy, weight=TOTAL_WEIGHT // 2, reference=None, prior_evidence={}) for _ in range(100)]
     seconds = 10

@@ -20,7 +20,7 @@ from tests.fixtures.envoy import Gateway
 from tests.fixtures.patience import until
 from tests.fixtures.ports import free_port
 from tests.integration.test_client_headers import ENVOYS, OTHERS, RAYS
-from tests.unit.replica import Replica
+from tests.unit.serving.replica import Replica
 from tests.unit.serving.test_inference_fuzz import ANYTHING, Fine
 
 ARM = Arm("Production-table-1a2b3c4d", "1.0.0", "dep-1a2b3c4d")

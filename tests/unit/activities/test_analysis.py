@@ -39,7 +39,7 @@ BEGUN = Clock.now - 20_000.0
 
 
 def long_ago(number: int) -> list[Observation]:
-    """Looks a second apart from then on, at which the stable's answers are as slow as the candidate's."""
+    """Observations a second apart from then on, at which the stable's answers are as slow as the candidate's."""
     return [Observation(BEGUN + at, counts, counts) for at in range(1, number + 1) for counts in [seen(at)]]
 
 
@@ -52,7 +52,7 @@ def held(lasts: float = 0.0) -> Watch:
 
 
 class Turns:
-    """Judges as the product does, and counts how many looks are added before others of the event loop have a turn."""
+    """Judges as the product does, and counts what is added before others of the event loop have a turn."""
 
     def __init__(self) -> None:
         self.added: list[int] = [0]

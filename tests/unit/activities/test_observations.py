@@ -1,4 +1,4 @@
-"""What a look takes from proxies and sources: counts of this step alone, by those who still report."""
+"""What an observation takes from proxies and sources: counts of this step alone, by those who still report."""
 
 import asyncio
 from collections.abc import Callable

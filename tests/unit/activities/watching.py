@@ -25,7 +25,7 @@ from hotswap.schemas.strategy import CanaryConfig
 
 
 class Bus:
-    """A proxy that never falls silent: the first look finds the first of these numbers answered, and so on."""
+    """A proxy that never falls silent: the first observation finds the first of these numbers answered, and so on."""
 
     def __init__(self, *answered: int) -> None:
         self.answered = list(answered)

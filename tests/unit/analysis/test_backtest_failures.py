@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hotswap.analysis.shares import ALPHA, always_at_least, excess_at_least, tally
 from hotswap.domain.backtest import AskedRequest, BacktestLimits, Reply, ReplyTally, Ruling, rule
 from hotswap.domain.vocabulary import Environment
-from tests.unit.backtested import all_of, answered, failed, recorded
+from tests.unit.analysis.backtested import all_of, answered, failed, recorded
 
 HALF = ALPHA / 2
 PRODUCTION, STAGING = Environment.PRODUCTION, Environment.STAGING

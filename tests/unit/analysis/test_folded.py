@@ -1,4 +1,4 @@
-"""What the judges have folded, given back: every judge goes on as if it had seen every look, to the last bit."""
+"""What the judges have folded, given back: every judge goes on as if it had seen every observation, to the last bit."""
 
 from collections.abc import Sequence
 from dataclasses import replace

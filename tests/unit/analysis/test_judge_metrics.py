@@ -1,4 +1,4 @@
-"""Means, thresholds, Kayenta's judge, the split, and many metrics together: tables on literal looks."""
+"""Means, thresholds, Kayenta's judge, the split, and many metrics together: tables on literal observations."""
 
 import random
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A past deployment judged again: literal looks, and what another policy makes of them."""
+"""A past deployment judged again: literal observations, and what another policy makes of them."""
 
 from collections.abc import Sequence
 from typing import Any

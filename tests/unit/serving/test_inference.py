@@ -16,7 +16,7 @@ from serving.inference import InferenceApp
 from serving.runtimes import Prediction, load
 from tests.fixtures.models import save_identity, save_logarithm
 from tests.fixtures.patience import patient, until
-from tests.unit.replica import PATH, Replica, Slow, received, row
+from tests.unit.serving.replica import PATH, Replica, Slow, received, row
 
 TENSORS = "/Production-table-1a2b3c4d/v2/models/table/infer"
 

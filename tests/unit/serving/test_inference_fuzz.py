@@ -20,7 +20,7 @@ from serving.inference import InferenceApp
 from serving.runtimes import Prediction
 from serving.runtimes.rows import NUMBER_OR_MISSING, RowColumns
 from tests.fixtures.patience import patient
-from tests.unit.replica import PATH, Replica, received
+from tests.unit.serving.replica import PATH, Replica, received
 
 ANYTHING: dict[str, Any] = {}
 SCHEMAS = {

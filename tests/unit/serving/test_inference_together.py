@@ -12,7 +12,7 @@ from serving import inference
 from serving.inference import InferenceApp
 from serving.runtimes import Prediction
 from tests.fixtures.patience import patient
-from tests.unit.replica import PATH, Replica, Slow, received
+from tests.unit.serving.replica import PATH, Replica, Slow, received
 
 
 class Counting:

@@ -23,7 +23,7 @@ from serving.open_inference.tensors import DTYPES, from_bytes, from_json, to_byt
 from serving.runtimes import LoadedModel, Prediction, load
 from serving.runtimes.rows import NUMBER_OR_MISSING, RowColumns
 from tests.fixtures.models import save_graph, save_identity
-from tests.unit.replica import PATH, Replica, row
+from tests.unit.serving.replica import PATH, Replica, row
 
 MODEL = "/Production-table-1a2b3c4d/v2/models/table"
 INFER = f"{MODEL}/infer"

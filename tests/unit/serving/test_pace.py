@@ -19,7 +19,7 @@ from serving.runtimes import Prediction, load
 from serving.runtimes.rows import NUMBER_OR_MISSING, RowColumns
 from tests.fixtures.models import save_identity
 from tests.fixtures.patience import patient, until
-from tests.unit.replica import PATH, Replica
+from tests.unit.serving.replica import PATH, Replica
 
 QUICK, SLOW = QUICK_SECONDS / 10, QUICK_SECONDS * 10
 NUMBER = {"type": "number"}

@@ -24,7 +24,7 @@ from serving.inference import InferenceApp
 from serving.runtimes import LoadedModel, Prediction, load
 from serving.runtimes.rows import NUMBER_OR_MISSING, RowColumns
 from tests.fixtures.models import save_identity
-from tests.unit.replica import PATH, Replica, Slow, row
+from tests.unit.serving.replica import PATH, Replica, Slow, row
 
 INFER = "/Production-table-1a2b3c4d/v2/models/table/infer"
 ONE, BATCH, TENSORS = RequestForm.INSTANCE, RequestForm.BATCH, RequestForm.TENSORS

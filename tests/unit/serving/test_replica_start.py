@@ -16,7 +16,7 @@ from serving import inference, pace
 from serving.runtimes import LoadedModel, Prediction, load
 from serving.runtimes.tensors import TensorInput
 from tests.fixtures.models import save_logarithm
-from tests.unit.replica import Replica, Slow, received, row
+from tests.unit.serving.replica import Replica, Slow, received, row
 
 
 async def test_warming_up_answers_the_golden_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ from hotswap.domain.backtest import (
     spread,
 )
 from hotswap.domain.vocabulary import Environment
-from tests.unit.backtested import all_of, answered, as_good, failed, recorded, refused, report
+from tests.unit.analysis.backtested import all_of, answered, as_good, failed, recorded, refused, report
 
 PRODUCTION, STAGING = Environment.PRODUCTION, Environment.STAGING
 
