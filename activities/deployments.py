@@ -10,10 +10,10 @@ from hotswap.telemetry.logs import traced
 
 
 class DeploymentActivities:
-    def __init__(self, deployments: Deployments, applications: DesiredApplications, turns: DeploymentQueue) -> None:
+    def __init__(self, deployments: Deployments, applications: DesiredApplications, queue: DeploymentQueue) -> None:
         self._deployments = deployments
         self._applications = applications
-        self._turns = turns
+        self._queue = queue
 
     @activity.defn
     @heartbeating
@@ -28,7 +28,7 @@ class DeploymentActivities:
         return Leftovers(
             deployments=tuple(await self._deployments.unfinished()),
             orphans=tuple(await self._applications.orphans()),
-            queued=tuple(QueueInput.model_validate(each) for each in await self._turns.called()),
+            queued=tuple(QueueInput.model_validate(each) for each in await self._queue.called()),
         )
 
     @activity.defn

@@ -20,11 +20,11 @@ CLOSING_SECONDS = 0.2
 
 class QueueActivities:
     def __init__(
-        self, slots: ConcurrencySlots, turns: DeploymentQueue, queue_notifications: QueueNotifications
+        self, slots: ConcurrencySlots, queue: DeploymentQueue, queue_notifications: QueueNotifications
     ) -> None:
-        self._turns = turns
+        self._queue = queue
         self._for_slots: SharedPoll[QueuePosition | None] = SharedPoll(queue_notifications, slots.places)
-        self._for_turns: SharedPoll[QueueState | None] = SharedPoll(queue_notifications, turns.states)
+        self._states: SharedPoll[QueueState | None] = SharedPoll(queue_notifications, queue.states)
 
     @activity.defn
     @heartbeating
@@ -48,20 +48,20 @@ class QueueActivities:
             heartbeat_note(state.place.message)
             return bool(_to_abort(state.overtakes, waiting)) or any(each.is_queued for each in state.overtakes)
 
-        state = await self._for_turns.wait(waiting.deployment_id, until=has_to_act)
+        state = await self._states.wait(waiting.deployment_id, until=has_to_act)
         if state is None:
             return QueueDecision(call=QueueAction.NOTHING)
         if state.is_called:
             await asyncio.sleep(CLOSING_SECONDS)
             return QueueDecision(call=QueueAction.START)
-        others = _to_abort(await self._turns.make_way(waiting.deployment_id), waiting)
+        others = _to_abort(await self._queue.make_way(waiting.deployment_id), waiting)
         return QueueDecision(call=QueueAction.ABORT_OTHERS, others=others)
 
     @activity.defn
     @heartbeating
     async def leave_queue(self, leaving: LeaveQueue) -> bool:
         """End a deployment that never began. Return False when it has begun."""
-        return await self._turns.leave(
+        return await self._queue.leave(
             leaving.deployment_id,
             leaving.status,
             reason=leaving.reason,

@@ -119,7 +119,7 @@ class Ports:
     meters: Mapping[Source, port.Meter]
     sticky_callers: port.StickyCallers
     slots: port.ConcurrencySlots
-    turns: port.DeploymentQueue
+    queue: port.DeploymentQueue
     queue_notifications: port.QueueNotifications
     monitor: port.Monitor
     alerts: port.Alerts
@@ -151,8 +151,8 @@ SANDBOX = SandboxedWorkflowRunner(
 def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tuple[Worker, ...]:
     """The worker that acts, the one that watches, and the one that waits; all are to be run."""
     registry = RegistryActivities(ports.registry, ports.inspector)
-    deployments = DeploymentActivities(ports.deployments, ports.applications, ports.turns)
-    queueing = QueueActivities(ports.slots, ports.turns, ports.queue_notifications)
+    deployments = DeploymentActivities(ports.deployments, ports.applications, ports.queue)
+    queueing = QueueActivities(ports.slots, ports.queue, ports.queue_notifications)
     promotion = PromotionActivities(ports.activation_history)
     validation = ValidationActivities(ports.registry, ports.inspector)
     replicas = ReplicaActivities(ports.applications, ports.cluster, ports.probe, ports.plans)
@@ -286,7 +286,7 @@ async def serve(settings: Settings) -> None:
         },
         sticky_callers=PostgresStickyCallers(sessions),
         slots=PostgresConcurrencySlots(sessions, limit=settings.deployments.max_concurrent),
-        turns=PostgresDeploymentQueue(sessions),
+        queue=PostgresDeploymentQueue(sessions),
         queue_notifications=PostgresQueueNotifications(engine),
         monitor=ActiveVersionMonitor(PostgresMonitorData(sessions), drift),
         alerts=PostgresAlerts(sessions),

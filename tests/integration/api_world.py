@@ -215,8 +215,8 @@ async def fake_worker(
 ) -> AsyncIterator[Worker]:
     """Only what waits for a turn is real, since it is the API's business who waits for what; and what a test adds."""
     activities = Activities(sessions)
-    turns, queue_notifications = PostgresDeploymentQueue(sessions), PostgresQueueNotifications(sessions.kw["bind"])
-    queueing = QueueActivities(PostgresConcurrencySlots(sessions, limit=5), turns, queue_notifications)
+    queue, queue_notifications = PostgresDeploymentQueue(sessions), PostgresQueueNotifications(sessions.kw["bind"])
+    queueing = QueueActivities(PostgresConcurrencySlots(sessions, limit=5), queue, queue_notifications)
     acting = Worker(
         client,
         task_queue=task_queue,

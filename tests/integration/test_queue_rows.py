@@ -90,10 +90,10 @@ async def aged(sessions: Sessions, seconds: int) -> None:
 
 async def test_who_is_queued_is_called_when_the_one_before_has_ended(sessions: Sessions) -> None:
     await registered(sessions, "1.0.0")
-    turns = PostgresDeploymentQueue(sessions)
+    queue = PostgresDeploymentQueue(sessions)
     first = await running(sessions)
     second, third = [await queued(sessions) for _ in range(2)]
-    seen = await turns.states([second, third, first])
+    seen = await queue.states([second, third, first])
     assert seen[first] is None
     assert [each.is_called for each in (seen[second], seen[third]) if each] == [False, False]
     place = (await row_of(sessions, third)).place
@@ -101,22 +101,22 @@ async def test_who_is_queued_is_called_when_the_one_before_has_ended(sessions: S
     assert (place.position, first in place.message) == (2, True)
     assert (await row_of(sessions, first)).place is None
     await moved(sessions, first, S.FAILED)
-    seen = await turns.states([second, third])
+    seen = await queue.states([second, third])
     assert [each.is_called for each in seen.values() if each] == [True, False]
     brief = await PostgresDeployments(sessions).open(second, run_id="run-2")
     assert brief.status is S.PENDING
     opened = await row_of(sessions, second)
     assert opened.workflow_id == "deployment/Production/fraud"
-    assert (await turns.states([second]))[second] is None
+    assert (await queue.states([second]))[second] is None
 
 
 async def test_leaving_and_being_opened_exclude_each_other(sessions: Sessions) -> None:
     await registered(sessions, "1.0.0")
-    turns, deployments = PostgresDeploymentQueue(sessions), PostgresDeployments(sessions)
+    queue, deployments = PostgresDeploymentQueue(sessions), PostgresDeployments(sessions)
     for _ in range(5):
         contended = await queued(sessions)
         left, brief = await asyncio.gather(
-            turns.leave(contended, S.CANCELLED, reason=Reason.ABORTED, message="aborted", actor="bob"),
+            queue.leave(contended, S.CANCELLED, reason=Reason.ABORTED, message="aborted", actor="bob"),
             deployments.open(contended, run_id=f"run-{contended}"),
         )
         row = await row_of(sessions, contended)
@@ -125,23 +125,23 @@ async def test_leaving_and_being_opened_exclude_each_other(sessions: Sessions) -
         else:
             assert (row.status, row.run_id) == (S.PENDING, f"run-{contended}")
             await moved(sessions, contended, S.CANCELLED)
-    assert not await turns.leave("dep-none", S.CANCELLED, reason=Reason.ABORTED, message="-", actor="bob")
+    assert not await queue.leave("dep-none", S.CANCELLED, reason=Reason.ABORTED, message="-", actor="bob")
     again = await queued(sessions)
     for outcome in (True, False):
         told = {"reason": Reason.ABORTED, "message": "aborted by bob", "actor": "bob"}
-        assert await turns.leave(again, S.CANCELLED, **told) is outcome  # type: ignore[arg-type]
+        assert await queue.leave(again, S.CANCELLED, **told) is outcome  # type: ignore[arg-type]
     assert await actions(sessions, again) == ["request rollout", "status Cancelled"]
 
 
 async def test_superseding_cancels_who_waited_before_and_names_the_run_to_abort(sessions: Sessions) -> None:
     await registered(sessions, "1.0.0")
-    turns = PostgresDeploymentQueue(sessions)
+    queue = PostgresDeploymentQueue(sessions)
     first = await running(sessions)
     waiting = await queued(sessions)
     later = await queued(sessions, start_at=datetime.now(UTC) + timedelta(hours=1))
     superseding = await queued(sessions, OnConflict.SUPERSEDE)
     after = await queued(sessions)
-    (under_way,) = await turns.make_way(superseding)
+    (under_way,) = await queue.make_way(superseding)
     assert (under_way.deployment_id, under_way.run_id) == (first, f"run-{first}")
     for ended in (waiting, later):
         row = await row_of(sessions, ended)
@@ -149,8 +149,8 @@ async def test_superseding_cancels_who_waited_before_and_names_the_run_to_abort(
         assert superseding in (row.message or "")
     assert (await row_of(sessions, after)).status == S.PENDING
     await moved(sessions, first, S.CANCELLED, reason=Reason.SUPERSEDED)
-    assert await turns.make_way(superseding) == ()
-    seen = (await turns.states([superseding]))[superseding]
+    assert await queue.make_way(superseding) == ()
+    seen = (await queue.states([superseding]))[superseding]
     assert seen is not None
     assert seen.is_called
 
@@ -159,14 +159,14 @@ async def test_the_reconciler_is_told_of_those_whose_turn_has_come_and_leaves_th
     sessions: Sessions,
 ) -> None:
     await registered(sessions, "1.0.0")
-    turns, deployments = PostgresDeploymentQueue(sessions), PostgresDeployments(sessions)
+    queue, deployments = PostgresDeploymentQueue(sessions), PostgresDeployments(sessions)
     first = await running(sessions)
     second, _ = [await queued(sessions) for _ in range(2)]
     await queued(sessions, start_at=datetime.now(UTC) + timedelta(hours=1))
     await moved(sessions, first, S.FAILED)
-    assert await turns.called() == [], "just accepted: the API is about to start what waits for it"
+    assert await queue.called() == [], "just accepted: the API is about to start what waits for it"
     await aged(sessions, 300)
-    assert [each["of"] for each in await turns.called()] == [second]
+    assert [each["of"] for each in await queue.called()] == [second]
     assert await deployments.unfinished() == [], "none of them has lost anything"
 
 
@@ -310,7 +310,7 @@ async def test_who_listens_hears_again_after_his_connection_was_lost(sessions: S
 
 async def test_a_freeze_lets_in_only_what_waits_for_its_end(sessions: Sessions, engine: AsyncEngine) -> None:
     await registered(sessions, "1.0.0")
-    freezes, turns = PostgresFreezes(sessions), PostgresDeploymentQueue(sessions)
+    freezes, queue = PostgresFreezes(sessions), PostgresDeploymentQueue(sessions)
     until = datetime.now(UTC) + timedelta(hours=2)
     async with listening(engine) as heard:
         freeze = await freezes.add(PRODUCTION, reason="holidays", starts_at=None, until=until, by="ann")
@@ -331,7 +331,7 @@ async def test_a_freeze_lets_in_only_what_waits_for_its_end(sessions: Sessions, 
         lifted = await freezes.lift(freeze.freeze_id, by="bob")
         await asyncio.wait_for(heard.wait(), patient(20))
     assert lifted.until < until
-    seen = (await turns.states([waiting]))[waiting]
+    seen = (await queue.states([waiting]))[waiting]
     assert seen is not None
     assert seen.freeze is None
     assert await actions(sessions, "Production") == ["freeze", "thaw"]

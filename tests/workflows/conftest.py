@@ -99,7 +99,7 @@ def ports_of(world: World) -> Ports:
         meters=world.meters,
         sticky_callers=FakeStickyCallers(),
         slots=FakeConcurrencySlots(world),
-        turns=FakeDeploymentQueue(world),
+        queue=FakeDeploymentQueue(world),
         queue_notifications=FakeQueueNotifications(world),
         monitor=FakeMonitor(),
         alerts=world.alerts,

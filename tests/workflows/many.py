@@ -102,7 +102,7 @@ def ports(
         meters={},
         sticky_callers=PostgresStickyCallers(sessions),
         slots=PostgresConcurrencySlots(sessions, limit=limit),
-        turns=PostgresDeploymentQueue(sessions),
+        queue=PostgresDeploymentQueue(sessions),
         queue_notifications=PostgresQueueNotifications(sessions.kw["bind"]),
         activation_history=PostgresActivationHistory(sessions),
         monitor=FakeMonitor(),

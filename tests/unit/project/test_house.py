@@ -135,7 +135,6 @@ def test_nothing_is_called_why_unless_its_key_or_column_is() -> None:
 SHARED_NAMES = {
     "Deployment": "the row, and the domain's record that leaves persistence in its place",
     "Deployments": "the port, and the client's resource: each is all of the deployments, seen from its own side",
-    "Duration": "in `schemas/fields.py` as a setting or option spells it, in `schemas/base.py` with the API's bounds",
     "Promote": "a person's command, and the decision that follows from it",
     "Scale": "a person's command, and the move that follows from it",
     "Versions": "the port, and the client's resource",
