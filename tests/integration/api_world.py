@@ -45,7 +45,8 @@ from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.platform.queue_notifications import PostgresQueueNotifications
 from hotswap.persistence.registry.versions import PostgresRegistry
 from hotswap.settings import Settings
-from tests.fixtures.api import FakeRay, bearer
+from tests.fixtures.api import FakeRay
+from tests.fixtures.api_settings import bearer
 from tests.fixtures.patience import patience, patient, until
 from workflows.polling import Worker
 from workflows.queue import QueueWorkflow

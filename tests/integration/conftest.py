@@ -14,7 +14,8 @@ from temporalio.worker import Worker
 import tests.fixtures.examples  # noqa: F401  it registers the profiles
 from api.orchestration import Orchestration
 from hotswap.persistence.platform.database import Sessions
-from tests.fixtures.api import FakeRay, make_app, make_settings
+from tests.fixtures.api import FakeRay, make_app
+from tests.fixtures.api_settings import make_settings
 from tests.fixtures.patience import patience
 from tests.integration.api_world import ApiWorld, fake_worker
 

@@ -26,7 +26,8 @@ from hotswap.persistence.registry.versions import PostgresRegistry
 from hotswap.settings import Settings
 from hotswap.storage.multipart import MultipartUploads
 from hotswap.storage.objects import ObjectStorage, StoredObject
-from tests.fixtures.api import bearer, make_app, make_settings
+from tests.fixtures.api import make_app
+from tests.fixtures.api_settings import bearer, make_settings
 from tests.fixtures.line import Line, line
 from tests.fixtures.listening import serving
 from tests.fixtures.patience import patient, until

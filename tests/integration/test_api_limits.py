@@ -15,7 +15,7 @@ from hotswap.domain.headers import CLIENT_ADDRESS_HEADER
 from hotswap.domain.vocabulary import Role
 from hotswap.security import service_tokens
 from hotswap.settings import LimitSettings
-from tests.fixtures.api import SIGNING_KEY, make_settings
+from tests.fixtures.api_settings import SIGNING_KEY, make_settings
 from tests.fixtures.valkey import ValkeyServer
 from tests.integration.api_world import ApiWorld
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from hotswap.security.signing import public_jwks
-from tests.fixtures.api import SIGNING_KEY
+from tests.fixtures.api_settings import SIGNING_KEY
 from tests.fixtures.patience import patient, wait_until
 from tests.fixtures.ports import free_port
 

@@ -16,7 +16,7 @@ from hotswap.domain.vocabulary import Role
 from hotswap.persistence.tables import ServiceTokenRow
 from hotswap.security import jwt, service_tokens
 from hotswap.security.signing import public_jwks, write_keys
-from tests.fixtures.api import SIGNING_KEY
+from tests.fixtures.api_settings import SIGNING_KEY
 from tests.fixtures.patience import patient, until
 from tests.integration.api_world import ApiWorld
 from tests.integration.test_api_deployments import error_of

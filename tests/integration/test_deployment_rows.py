@@ -24,7 +24,8 @@ from hotswap.persistence.platform.audit import PostgresAudit
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.registry.reading import PostgresRegistryReader
 from hotswap.persistence.traffic.plans import PostgresTrafficPlans
-from tests.fixtures.api import make_acceptance, make_settings
+from tests.fixtures.api import make_acceptance
+from tests.fixtures.api_settings import make_settings
 from tests.fixtures.rows import (
     CANDIDATE,
     STABLE,

@@ -19,7 +19,8 @@ from hotswap.persistence.platform.database import Sessions
 from hotswap.settings import StorageSettings
 from hotswap.storage.multipart import MultipartUploads
 from hotswap.storage.objects import ObjectStorage, Patience
-from tests.fixtures.api import SIGNING_KEY, bearer, make_app, make_settings
+from tests.fixtures.api import make_app
+from tests.fixtures.api_settings import SIGNING_KEY, bearer, make_settings
 from tests.fixtures.patience import patient
 from tests.integration.test_api_deployments import error_of
 

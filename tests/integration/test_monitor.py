@@ -26,7 +26,8 @@ from hotswap.persistence.records.rollups import WIDTHS
 from hotswap.persistence.tables import ActiveVersion, Deployment, ModelVersion, OutcomeRollup, TrafficRoute
 from hotswap.schemas.monitoring import MonitoringConfig
 from hotswap.settings import Settings
-from tests.fixtures.api import FakeRay, make_acceptance, make_settings
+from tests.fixtures.api import FakeRay, make_acceptance
+from tests.fixtures.api_settings import make_settings
 from tests.fixtures.rows import actions, deployment_of, registered
 from tests.integration.test_drift import TRAINING, asked, larger, usual, versions
 

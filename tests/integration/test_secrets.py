@@ -21,7 +21,7 @@ from hotswap.security import service_tokens
 from hotswap.security.signing import write_keys
 from hotswap.settings import Settings, SettingsError, load
 from hotswap.telemetry.logs import JsonFormatter
-from tests.fixtures.api import SIGNING_KEY, make_settings
+from tests.fixtures.api_settings import SIGNING_KEY, make_settings
 from tests.integration.api_world import ApiWorld
 
 MARK = "mark-of-a-secret"

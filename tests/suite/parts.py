@@ -37,15 +37,19 @@ LINT = Part("lint", ("sh", "-c", f"{BIN}/ruff check . && {BIN}/ruff format --che
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hotswap"
 TYPES = Part("types", ("sh", "-c", f"mkdir -p {CACHE} && flock {CACHE}/mypy.lock {BIN}/mypy --cache-dir={CACHE}/mypy"))
 CONTRACTS = Part("contracts", (str(BIN / "lint-imports"),))
-# Two of pytest beside each other, with every other file: by xdist a third would import everything to lead them.
+# Two of pytest beside each other, each with the files of half of the rooms, since what a room imports takes as long as
+# its tests; by xdist a third process would import everything to lead them.
 UNIT_FILES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "unit").rglob("test_*.py"))
+MIDDLE = len(UNIT_FILES) // 2
+UNSERVED = ("--confcutdir=tests/unit", "-p", "tests.fixtures.timeouts")
+"""Without the fixtures of servers, which import all clients of them."""
 QUICK = tuple(
     Part(
         f"quick-{half + 1}",
-        tests=tuple(UNIT_FILES[half::2]),
-        options=("--hypothesis-profile", "quick", "-m", "not slow"),
+        tests=tuple(files),
+        options=(*UNSERVED, "--hypothesis-profile", "quick", "-m", "not slow"),
     )
-    for half in (0, 1)
+    for half, files in enumerate((UNIT_FILES[:MIDDLE], UNIT_FILES[MIDDLE:]))
 )
 
 NOT_SOAK = ("-m", "not soak")

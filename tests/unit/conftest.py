@@ -1,35 +1,12 @@
-"""The API with nothing behind it: what it must refuse or answer by itself needs no server."""
+"""What tests of several rooms take. It imports little, since every run of them imports it."""
 
-from collections.abc import AsyncIterator
-from typing import cast
-
-import httpx
 import pytest
-from sqlalchemy.ext.asyncio import create_async_engine
 
 import tests.fixtures.examples  # noqa: F401  it registers the profiles
-from api.orchestration import Orchestration
-from hotswap.persistence.platform.database import create_sessions
 from hotswap.settings import Settings
-from tests.fixtures.api import make_app, make_settings
-from tests.fixtures.cli import Cli
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
-    return Cli(monkeypatch)
+from tests.fixtures.api_settings import make_settings
 
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return make_settings(tmp_path_factory.mktemp("api"))
-
-
-@pytest.fixture(scope="module")
-async def api(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """Its database is at a port where nothing listens; it has no Temporal at all."""
-    engine = create_async_engine(settings.postgres.url.get_secret_value())
-    app = make_app(settings, create_sessions(engine), cast("Orchestration", None))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://hotswap") as client:
-        yield client
-    await engine.dispose()

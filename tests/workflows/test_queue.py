@@ -25,7 +25,8 @@ from hotswap.domain.vocabulary import Role
 from hotswap.persistence.deployments.reading import PostgresDeploymentReader
 from hotswap.persistence.platform.database import Sessions
 from hotswap.process.temporal import DATA_CONVERTER
-from tests.fixtures.api import bearer, make_app, make_settings
+from tests.fixtures.api import make_app
+from tests.fixtures.api_settings import bearer, make_settings
 from tests.fixtures.patience import patient
 from tests.workflows import many
 from workflows.worker import SANDBOX, WORKFLOWS, workers

@@ -12,7 +12,6 @@ import pytest
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.routing import APIRoute, iter_route_contexts
 
-from api.app import assemble
 from api.auth import Anonymous, Exchange, Rule, rule_of
 from api.routing import GuardedRoute
 from hotswap.domain.access import Grant
@@ -22,7 +21,8 @@ from hotswap.security import service_tokens
 from hotswap.security.jwt import issue_token
 from hotswap.security.signing import generate_signing_key, public_jwks
 from hotswap.settings import Settings
-from tests.fixtures.api import SIGNING_KEY, bearer
+from tests.fixtures.api_settings import SIGNING_KEY, bearer
+from tests.fixtures.described import described_app
 
 ADMIN, ENGINEER, SCIENTIST, APPLICATION, VIEWER, AGENT = (
     Role.ADMIN,
@@ -173,7 +173,7 @@ def needed(path: str, rule: object) -> Needs | str:
 
 @pytest.mark.slow
 def test_every_route_has_the_rule_of_this_table() -> None:
-    assert {(method, path): needed(path, rule_of(route)) for method, path, route in routes(assemble())} == RULES
+    assert {(method, path): needed(path, rule_of(route)) for method, path, route in routes(described_app())} == RULES
 
 
 def test_a_route_without_a_rule_can_not_exist() -> None:
@@ -214,7 +214,7 @@ def is_admitted(grant: Grant, needs: Needs) -> bool:
     return counts and grant.role in needs.roles
 
 
-GUARDED = [(*each, rule_of(each[2])) for each in routes(assemble()) if not isinstance(rule_of(each[2]), Anonymous)]
+GUARDED = [(*each, rule_of(each[2])) for each in routes(described_app()) if not isinstance(rule_of(each[2]), Anonymous)]
 GRANTS = [Grant(role, team) for role in Role for team in (None, "payments", "fraud") if team is None or role != AGENT]
 
 

@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from api.app import assemble
 from api.auth import Anonymous, Rule, rule_of
-from api.description import TAGS, describe, described_routes
+from api.description import TAGS, described_routes
 from api.idempotency import is_kept
+from tests.fixtures.described import described_app, openapi_document
 
-DOCUMENT = describe(assemble())
+DOCUMENT = openapi_document()
 OPERATIONS = {
     f"{method} {path}": (DOCUMENT["paths"][path][method.lower()], route)
-    for path, method, route in described_routes(assemble())
+    for path, method, route in described_routes(described_app())
 }
 
 

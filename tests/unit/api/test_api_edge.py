@@ -8,7 +8,7 @@ import pytest
 from api.edge import MAX_BODY_BYTES
 from hotswap.domain.vocabulary import Role
 from hotswap.settings import Settings
-from tests.fixtures.api import bearer
+from tests.fixtures.api_settings import bearer
 
 
 @pytest.mark.parametrize("given", ["", "a" * 129, "two words", "<script>", "evil\tid"])

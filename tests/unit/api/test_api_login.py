@@ -10,7 +10,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from hotswap.telemetry.logs import JsonFormatter
-from tests.fixtures.api import SIGNING_KEY, make_settings
+from tests.fixtures.api_settings import SIGNING_KEY, make_settings
 
 LOGIN = "/api/v1/authentication/login"
 

@@ -12,7 +12,7 @@ from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.vocabulary import Role, Strategy
 from hotswap.schemas.requests import Body, CreateDeployment, RegisterVersion
 from hotswap.settings import Settings
-from tests.fixtures.api import bearer
+from tests.fixtures.api_settings import bearer
 
 SEED = {"name": "fraud", "version": "2.0.0", "framework": "ONNX", "artifactPath": "s3://ml-models/fraud/v2.tar.gz"}
 

@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from hotswap.domain.vocabulary import Role
 from hotswap.settings import Settings
-from tests.fixtures.api import bearer
+from tests.fixtures.api_settings import bearer
 
 
 async def scraped(api: httpx.AsyncClient, settings: Settings) -> dict[str, dict[tuple[str, ...], float]]:

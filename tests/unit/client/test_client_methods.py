@@ -12,11 +12,11 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from api.app import assemble
 from api.description import described_routes
 from hotswap.client import ApiError, AsyncHotSwap, HotSwap
 from hotswap.client.resources import Method, StreamMethod
 from hotswap.schemas.requests import CreateDeployment, CreateToken, RegisterVersion
+from tests.fixtures.described import described_app
 
 NOT_OURS = {
     "POST /api/v1/authentication/token": "the client exchanges a service token by itself",
@@ -24,7 +24,7 @@ NOT_OURS = {
     "GET /health": "for an orchestrator; `readiness` says more",
     "GET /metrics": "for Prometheus",
 }
-CALLS = [f"{method} {path}" for path, method, _ in described_routes(assemble())]
+CALLS = [f"{method} {path}" for path, method, _ in described_routes(described_app())]
 
 
 def resources(client: HotSwap | AsyncHotSwap) -> dict[str, type]:

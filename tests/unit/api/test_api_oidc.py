@@ -19,7 +19,7 @@ from hotswap.domain.vocabulary import Role
 from hotswap.security import oidc
 from hotswap.security.oidc import IssuerKeys
 from hotswap.settings import OidcSettings, SecuritySettings, Settings
-from tests.fixtures.api import bearer
+from tests.fixtures.api_settings import bearer
 from tests.fixtures.issuer import Issuer, ec_key, rsa_key
 from tests.fixtures.patience import patient
 
