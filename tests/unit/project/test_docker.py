@@ -7,6 +7,7 @@ search attributes, Ray's variables, and that the image's packages are those of t
 import importlib.util
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ READERS: dict[str, tuple[type[Any], str]] = {
 """By service: what it loads, and the embedded stack's kind of process that it is."""
 
 
+@cache
 def services(file: str = "compose.yaml") -> dict[str, Service]:
     text = re.sub(r"\$\{(\w+):\?\}", r"the-\1", (DOCKER / file).read_text())
     found: dict[str, Service] = yaml.safe_load(text)["services"]
