@@ -120,7 +120,7 @@ WHY = {
 
 
 def test_nothing_is_called_why_unless_its_key_or_column_is() -> None:
-    """An enum is a `reason_code`, a text that people gave is a `reason`, and one that we made is a `message`."""
+    """A text that people gave is a `reason`, and one that we made is a `message`."""
     named = {
         str(path.relative_to(ROOT))
         for path in sources(*PRODUCT)
