@@ -30,6 +30,7 @@ class CapacityActivities:
                 stable=request.stable,
                 steps=steps,
                 allow_recreate=bool(request.config.allow_recreate),
+                deployment_id=request.deployment_id,
             )
         except ValidationFailed as never:
             # It fitted when it was asked for, so it is the cluster that has changed.

@@ -35,7 +35,12 @@ class DeploymentActivities:
     @heartbeating
     async def record_transition(self, to: Transition) -> None:
         await self._deployments.transition(
-            to.deployment_id, to.status, message=to.message, reason=to.reason, actor=to.actor
+            to.deployment_id,
+            to.status,
+            message=to.message,
+            reason=to.reason,
+            actor=to.actor,
+            run_id=activity.info().workflow_run_id,
         )
 
     @activity.defn

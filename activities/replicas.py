@@ -16,7 +16,7 @@ from hotswap.domain.application import ApplicationHealth, ApplicationSpec, Appli
 from hotswap.domain.capacity import ReplicaReadiness
 from hotswap.domain.errors import Conflict, ReplicasFailed, Unavailable, ValidationFailed
 from hotswap.messages import AwaitReplicas, ScaleReplicas
-from hotswap.ports import DesiredApplications, ReplicaProbe, ServeCluster, TrafficPlans
+from hotswap.ports import DesiredApplications, ReplicaProbe, ServeCluster
 
 POLL_SECONDS = 0.25
 
@@ -24,11 +24,8 @@ logger = logging.getLogger(__name__)
 
 
 class ReplicaActivities:
-    def __init__(
-        self, desired: DesiredApplications, cluster: ServeCluster, probe: ReplicaProbe, plans: TrafficPlans
-    ) -> None:
+    def __init__(self, desired: DesiredApplications, cluster: ServeCluster, probe: ReplicaProbe) -> None:
         self._desired = desired
-        self._plans = plans
         self._cluster = cluster
         self._probe = probe
         self._ready = ReadyReplicas(desired, cluster)
@@ -82,7 +79,7 @@ class ReplicaActivities:
 
         What shrinks is not waited for: what grows in its place is ready only after it has gone.
         """
-        await self._desired.scale(request.replicas)
+        await self._desired.scale(request.replicas, deployment_id=request.deployment_id)
         await self._serve.converge(at_once=True)
         if not request.wait:
             return
@@ -112,8 +109,6 @@ class ReplicaActivities:
 
         Raises Conflict while any route names it: traffic goes first, always (invariant 4).
         """
-        if application in (await self._plans.current()).applications:
-            raise Conflict(f"{application} still takes part in a route; its replicas stay")
         await self._desired.remove(application)
         await self._serve.converge()
         while application in await self._cluster.applications():

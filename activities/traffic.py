@@ -90,6 +90,7 @@ class TrafficActivities:
                 message=transition.message,
                 reason=transition.reason,
                 actor=transition.actor,
+                run_id=_run_id(),
             )
         verified = await self._verify(plan, change, share=change.candidate_weight, progress=None)
         return Withdrawn(**dict(verified), shed=change.shed, readiness=readiness)
@@ -110,6 +111,8 @@ class TrafficActivities:
             verified_weight=share,
             progress=progress,
             message=f"{share / 100:g}% verified at {', '.join(verified.proxies)}{shed}",
+            run_id=_run_id(),
+            sequence=change.sequence,
         )
         return verified
 

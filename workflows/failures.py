@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError,
 from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 with workflow.unsafe.imports_passed_through():
-    from hotswap.domain.errors import InsufficientCapacity, ReplicasFailed
+    from hotswap.domain.errors import DeploymentMoved, InsufficientCapacity, ReplicasFailed
     from hotswap.domain.policy import Fail, RollBack
     from hotswap.domain.verdict import Reason
 
@@ -32,6 +32,12 @@ class DeploymentStopped(Exception):
 def is_outcome(error: BaseException) -> bool:
     """Whether this happened to the deployment, rather than being a bug or the worker's eviction of the workflow."""
     return isinstance(error, DeploymentStopped | FailureError) or is_cancelled_exception(error)
+
+
+def has_moved(error: BaseException) -> bool:
+    """Whether the deployment's row is further than this run takes it to be, since the workflow was reset."""
+    cause = error.cause if isinstance(error, ActivityError) else None
+    return isinstance(cause, ApplicationError) and cause.type == DeploymentMoved.code
 
 
 def cause_of(error: BaseException) -> RollBack | Fail:

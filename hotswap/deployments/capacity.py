@@ -63,7 +63,13 @@ class Planner:
         return make_plan(demand).plan
 
     async def plan(
-        self, spec: ApplicationSpec, *, stable: str | None, steps: tuple[Step, ...], allow_recreate: bool = False
+        self,
+        spec: ApplicationSpec,
+        *,
+        stable: str | None,
+        steps: tuple[Step, ...],
+        allow_recreate: bool = False,
+        deployment_id: str | None = None,
     ) -> Planned:
         """Make the plan and promise what it takes; a second call answers the same. Raises as `look` does."""
         wanted = Wanted(
@@ -79,7 +85,7 @@ class Planner:
         async with self._capacity.planning() as planning:
             demand = await self._demand(wanted, await planning.holdings(), await planning.team(wanted.model))
             planned = make_plan(demand)
-            await _promise(planning, spec, demand, planned)
+            await _promise(planning, spec, demand, planned, deployment_id)
         return planned
 
     async def scale(
@@ -170,7 +176,9 @@ def _full(resources: ReplicaResources, stable: Holding | None) -> int:
     return min(max(resources.replicas, stable.full), resources.max_replicas)
 
 
-async def _promise(planning: Planning, spec: ApplicationSpec, demand: Demand, planned: Planned) -> None:
+async def _promise(
+    planning: Planning, spec: ApplicationSpec, demand: Demand, planned: Planned, deployment_id: str | None
+) -> None:
     plan = planned.plan
     await planning.promise(
         Desired(spec, plan.candidate, plan.candidate_full),
@@ -178,4 +186,5 @@ async def _promise(planning: Planning, spec: ApplicationSpec, demand: Demand, pl
         reserved=0 if plan.mode is Mode.RECREATE else plan.most_candidates(stable=plan.stable),
         stable={demand.stable.application: plan.stable} if demand.stable is not None else {},
         retire=planned.retire,
+        deployment_id=deployment_id,
     )

@@ -196,6 +196,7 @@ class PlanCapacity(Message):
     stable: str | None
     config: CanaryConfig
     immediate: bool
+    deployment_id: str | None = None
 
 
 class PlannedCapacity(Message):
@@ -217,11 +218,15 @@ class ResizeReplicas(Message):
 
 
 class ScaleReplicas(Message):
-    """Have so many replicas of each of these; `warm_up` is one of them, whose new replicas are to be tried."""
+    """Have so many replicas of each of these; `warm_up` is one of them, whose new replicas are to be tried.
+
+    `deployment_id` is the deployment that asks for it, where one does.
+    """
 
     replicas: dict[str, int]
     warm_up: ApplicationSpec | None = None
     wait: bool = True
+    deployment_id: str | None = None
 
 
 class AwaitReplicas(Message):

@@ -70,22 +70,39 @@ class Deployments(Protocol):
         """
 
     async def transition(
-        self, deployment_id: str, status: DeploymentStatus, *, message: str, reason: str | None, actor: str
+        self,
+        deployment_id: str,
+        status: DeploymentStatus,
+        *,
+        message: str,
+        reason: str | None,
+        actor: str,
+        run_id: str | None = None,
     ) -> None:
         """Move the status along the transition table, with an audit event in the same transaction.
 
-        `completed_at`, `is_rolled_back` and `rolled_back_at` follow from the status. Raises IllegalTransition, and
-        Conflict when another deployment of the model is under way in the environment.
+        `completed_at`, `is_rolled_back` and `rolled_back_at` follow from the status. `run_id` is the workflow run that
+        writes. Raises StaleFence when a newer run may write, DeploymentMoved when the deployment has ended or is bound
+        to another run, IllegalTransition, and Conflict when another deployment of the model is under way in the
+        environment.
         """
 
     async def record_weight(
-        self, deployment_id: str, *, verified_weight: int, progress: int | None, message: str
+        self,
+        deployment_id: str,
+        *,
+        verified_weight: int,
+        progress: int | None,
+        message: str,
+        run_id: str | None = None,
+        sequence: int | None = None,
     ) -> None:
         """Store the weight that the proxies confirmed (hundredths of a percent).
 
         `progress` is how far the rollout is, in percent; None leaves it as it was. The deployment that is active beside
         this one gets the remaining weight, and any other deployment gets none. For a deployment that has ended nothing
-        is stored.
+        is stored. `run_id` and `sequence` are those of the change that was confirmed: raises StaleFence when the route
+        has been changed since.
         """
 
     async def record_decision(

@@ -36,10 +36,14 @@ class DesiredApplications(Protocol):
     async def add(self, desired: Desired) -> None:
         """Add an application; an existing row stays as it is."""
 
-    async def remove(self, name: str) -> None: ...
+    async def remove(self, name: str) -> None:
+        """Remove an application's row. Raises Conflict while a route names it: traffic goes first (invariant 4)."""
 
-    async def scale(self, replicas: Mapping[str, int]) -> None:
-        """Set the number of replicas of each of these in one transaction; one without a row is skipped."""
+    async def scale(self, replicas: Mapping[str, int], *, deployment_id: str | None = None) -> None:
+        """Set the number of replicas of each of these in one transaction; one without a row is skipped.
+
+        Raises DeploymentMoved when the deployment that asks for it has ended.
+        """
 
     async def one(self, name: str) -> Desired | None:
         """Return one application, also if it is set aside."""
@@ -82,12 +86,19 @@ class Planning(Protocol):
     async def team(self, model: str) -> str | None: ...
 
     async def promise(
-        self, candidate: Desired, *, reserved: int, stable: Mapping[str, int], retire: Collection[str]
+        self,
+        candidate: Desired,
+        *,
+        reserved: int,
+        stable: Mapping[str, int],
+        retire: Collection[str],
+        deployment_id: str | None = None,
     ) -> None:
         """Store what a plan takes, before anything of it starts.
 
         `reserved` candidate replicas are counted from now on while the deployment is under way, also before they exist.
-        `stable` is how many replicas its stable keeps, and `retire` lists the applications that are removed.
+        `stable` is how many replicas its stable keeps, and `retire` lists the applications that are removed. Raises
+        DeploymentMoved when the deployment has ended, and Unavailable when a route names one that was to be removed.
         """
 
     async def resize(

@@ -13,7 +13,8 @@ class TrafficPlans(Protocol):
         """Write one route under its fence, and return the whole plan with the generation that contains it.
 
         The epoch belongs to the run: a run that has none yet gets it in this transaction. The same (epoch, sequence)
-        again changes nothing and returns the present plan. Raises StaleFence when a newer writer has written the route.
+        again changes nothing and returns the present plan. Raises StaleFence when a newer run has an epoch, or has
+        written the route, and DeploymentMoved when the deployment has ended.
         """
 
     async def current(self) -> TrafficPlan: ...

@@ -1,6 +1,5 @@
 """What the API refuses for want of room, and scaling what serves: real rows, a real workflow, a cluster of fakes."""
 
-import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -19,8 +18,6 @@ from hotswap.persistence.deployments.capacity import PostgresCapacity
 from tests.integration.api_world import INSPECTION, ApiWorld, fake_worker
 from tests.integration.test_api_deployments import error_of, made_active, started
 from tests.workflows.fake_serving import FakeProbe
-from tests.workflows.fakes import FakePlans
-from tests.workflows.world import World, rollout_brief
 from workflows.scaling import ScalingWorkflow
 
 
@@ -57,8 +54,7 @@ async def worker(world: ApiWorld) -> AsyncIterator[Worker]:
     """With the workflow that scales, the real one, beside a deployment's fake."""
     planner = Planner(PostgresCapacity(world.sessions), world.ray, world.ray)
     capacity = CapacityActivities(planner)
-    plans = FakePlans(World(brief=rollout_brief(), clock=time.time))
-    replicas = ReplicaActivities(PostgresApplications(world.sessions), world.ray, FakeProbe(), plans)
+    replicas = ReplicaActivities(PostgresApplications(world.sessions), world.ray, FakeProbe())
     scaling = [capacity.resize_replicas, replicas.count_replicas, replicas.scale_replicas]
     async with fake_worker(world.temporal, world.sessions, world.task_queue, [ScalingWorkflow], scaling) as running:
         yield running

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from hotswap.domain.application import Desired, ReplicaResources
 from hotswap.domain.deployments import NewDeployment
-from hotswap.domain.errors import Conflict, Forbidden, IllegalTransition, StaleFence
+from hotswap.domain.errors import Conflict, DeploymentMoved, Forbidden, IllegalTransition, StaleFence
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, TrafficChange
 from hotswap.domain.verdict import Reason
@@ -187,7 +187,7 @@ async def test_runs_that_open_and_promote_at_once_never_wait_for_each_other(sess
     async def work(deployment: str, arm: Arm, run_id: str) -> None:
         for sequence in range(1, 21):
             await deployments.open(deployment, run_id=run_id)
-            with contextlib.suppress(StaleFence):
+            with contextlib.suppress(StaleFence, DeploymentMoved):
                 await deployments.make_active(deployment, relabelled(sequence, deployment, arm), run_id=run_id)
             await deployments.record_weight(deployment, verified_weight=TOTAL_WEIGHT, progress=None, message="m")
 

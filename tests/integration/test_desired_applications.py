@@ -16,7 +16,6 @@ from hotswap.persistence.platform.database import Sessions
 from tests.fixtures.patience import patient
 from tests.fixtures.rows import spec
 from tests.workflows.fake_serving import FakeProbe
-from tests.workflows.fakes import FakePlans
 from tests.workflows.world import World, rollout_brief
 
 
@@ -73,7 +72,7 @@ async def test_deployments_that_start_at_once_never_overwrite_each_other(session
         """As a worker of its own does it: they share nothing but the database and Ray Serve."""
         environment = ActivityEnvironment()
         environment.info = replace(environment.info, task_queue=name)
-        worker = ReplicaActivities(PostgresApplications(sessions), serve, FakeProbe(world), FakePlans(world))
+        worker = ReplicaActivities(PostgresApplications(sessions), serve, FakeProbe(world))
         await environment.run(worker.start_replicas, spec(name))
 
     await asyncio.gather(*(deploy(name) for name in names))

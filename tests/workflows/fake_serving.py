@@ -15,7 +15,7 @@ from hotswap.domain.application import (
 from hotswap.domain.backtest import RecordedRequest, Reply
 from hotswap.domain.capacity import size_of
 from hotswap.domain.demand import Holding
-from hotswap.domain.errors import Unavailable
+from hotswap.domain.errors import Conflict, Unavailable
 from hotswap.domain.registry import (
     Inspection,
     VersionRef,
@@ -44,10 +44,12 @@ class FakeApplications:
         self.world.sample()
 
     async def remove(self, name: str) -> None:
+        if name in self.world.plan.applications:
+            raise Conflict(f"{name} still takes part in a route")
         self.world.applications.pop(name, None)
         self.world.sample()
 
-    async def scale(self, replicas: Mapping[str, int]) -> None:
+    async def scale(self, replicas: Mapping[str, int], *, deployment_id: str | None = None) -> None:
         self.world.replicas.update(replicas)
 
     async def one(self, name: str) -> Desired | None:
@@ -101,7 +103,13 @@ class FakeCapacity:
         yield self
 
     async def promise(
-        self, candidate: Desired, *, reserved: int, stable: Mapping[str, int], retire: Collection[str]
+        self,
+        candidate: Desired,
+        *,
+        reserved: int,
+        stable: Mapping[str, int],
+        retire: Collection[str],
+        deployment_id: str | None = None,
     ) -> None:
         world, name = self.world, candidate.spec.name
         world.applications[name] = candidate.spec

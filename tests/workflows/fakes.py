@@ -104,7 +104,14 @@ class FakeDeployments:
         return []
 
     async def transition(
-        self, deployment_id: str, status: DeploymentStatus, *, message: str, reason: str | None, actor: str
+        self,
+        deployment_id: str,
+        status: DeploymentStatus,
+        *,
+        message: str,
+        reason: str | None,
+        actor: str,
+        run_id: str | None,
     ) -> None:
         if check_transition(self.world.statuses[-1], status):
             self.world.statuses.append(status)
@@ -116,7 +123,14 @@ class FakeDeployments:
             await self.world.released.wait()
 
     async def record_weight(
-        self, deployment_id: str, *, verified_weight: int, progress: int | None, message: str
+        self,
+        deployment_id: str,
+        *,
+        verified_weight: int,
+        progress: int | None,
+        message: str,
+        run_id: str | None,
+        sequence: int | None,
     ) -> None:
         await self.world.work()
         if verified_weight or self.world.weights:  # none before the first one is no weight

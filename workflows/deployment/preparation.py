@@ -91,6 +91,7 @@ async def start_candidate(context: Context, spec: ApplicationSpec, *, is_warm: b
             stable=traffic.stable.application if traffic.stable is not None else None,
             config=context.request.config,
             immediate=immediate,
+            deployment_id=context.request.deployment_id,
         ),
         summary="plan GPUs and CPUs, and reserve what the plan takes",
     )

@@ -149,7 +149,7 @@ class RollbackPhase:
                 case Scale():
                     await workflow.execute_activity_method(
                         ReplicaActivities.scale_replicas,
-                        ScaleReplicas(replicas=traffic.replicas(move)),
+                        ScaleReplicas(deployment_id=traffic.deployment_id, replicas=traffic.replicas(move)),
                         **forward(f"bring the stable back: {move.stable} replicas", deadline=left),
                     )
                 case Shift():
@@ -171,7 +171,7 @@ class RollbackPhase:
         numbers = {**traffic.beside_stable, **removed, stable.application: readiness.full}
         await run(
             ReplicaActivities.scale_replicas,
-            ScaleReplicas(replicas=numbers, wait=False),
+            ScaleReplicas(deployment_id=traffic.deployment_id, replicas=numbers, wait=False),
             summary=f"bring {stable.application} back to {readiness.full} replicas",
         )
         while shed:

@@ -138,7 +138,11 @@ class RolloutLoop:
         grows = scale.candidate > rollout.fleet.candidate
         await context.run(
             ReplicaActivities.scale_replicas,
-            ScaleReplicas(replicas=context.traffic.replicas(scale), warm_up=self._spec if grows else None),
+            ScaleReplicas(
+                deployment_id=context.request.deployment_id,
+                replicas=context.traffic.replicas(scale),
+                warm_up=self._spec if grows else None,
+            ),
             summary=f"have {scale.candidate} candidate and {scale.stable} stable replicas",
         )
         self._rollout = rollout.moved(scale)

@@ -9,7 +9,7 @@ retirement is a workflow of its own.
 import asyncio
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.deployments import DeploymentActivities
@@ -39,9 +39,14 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.deployment.rollback import RollbackPhase
     from workflows.deployment.rollout import RolloutLoop
-    from workflows.deployment.state import RemoveReplicas, WithdrawTraffic
-    from workflows.failures import DeploymentStopped, cause_of, is_outcome
+    from workflows.deployment.state import RemoveReplicas, UndoLog, WithdrawTraffic
+    from workflows.failures import DeploymentStopped, cause_of, has_moved, is_outcome
     from workflows.shielding import uninterrupted
+
+LOST = RollBack(Reason.WORKFLOW_LOST, "its workflow was terminated, or never started")
+RESET = RollBack(
+    Reason.WORKFLOW_LOST, "its workflow was reset to a point before what it had done, which is taken back; deploy again"
+)
 
 
 @workflow.defn(name="Deployment")
@@ -66,9 +71,7 @@ class DeploymentWorkflow(CommandHandlers):
         except BaseException as error:
             if not is_outcome(error):
                 raise
-            cause = cause_of(error)
-            ending = fail(context, cause) if isinstance(cause, Fail) else RollbackPhase(context).run(cause)
-            result = await uninterrupted(ending)
+            result = await uninterrupted(self._end(error))
             if result.reason is Reason.ROLLBACK_FAILED:
                 raise ApplicationError(result.message, type=Reason.ROLLBACK_FAILED, non_retryable=True) from error
             was_aborted = context.commands.requests.abort is not None
@@ -83,10 +86,9 @@ class DeploymentWorkflow(CommandHandlers):
         spec = brief.application_spec(warmup_timeout_seconds=request.warmup_timeout.total_seconds())
         context.traffic.stable = brief.stable
         if brief.status.is_terminal:
-            context.show_status(brief.status, f"it was {brief.status} already when this run began")
-            return outcome(context, Reason.WORKFLOW_LOST)
-        if request.recover:
-            return await self._recover(brief, spec)
+            return self._has_ended(brief)
+        if request.recover or brief.status is not DeploymentStatus.PENDING:
+            return await self._recover(brief, spec, LOST if request.recover else RESET)
         found_split = brief.is_split and brief.stable is not None
         if found_split:
             context.undo.push(WithdrawTraffic())
@@ -115,6 +117,37 @@ class DeploymentWorkflow(CommandHandlers):
             await raise_alert(context, AlertKind.EMERGENCY, self._skipped_bakes(spec))
         return await promote(context, spec, plan)
 
+    async def _end(self, error: BaseException) -> DeploymentOutcome:
+        """Go back, or fail with the traffic where it is, by what the forward path has ended with."""
+        context, cause = self._context, cause_of(error)
+        if has_moved(error):
+            return await self._take_up(context.commands.requests.abort or RESET)
+        try:
+            return await (fail(context, cause) if isinstance(cause, Fail) else RollbackPhase(context).run(cause))
+        except FailureError as late:
+            if not has_moved(late):
+                raise
+            return await self._take_up(cause if isinstance(cause, RollBack) else RESET)
+
+    async def _take_up(self, cause: RollBack) -> DeploymentOutcome:
+        """Read anew what there is, which is more than this run knows after a reset, and end that."""
+        context, request = self._context, self._context.request
+        brief = await self._open()
+        if brief.status.is_terminal:
+            return self._has_ended(brief)
+        context.traffic.stable = brief.stable
+        context.undo = UndoLog()
+        spec = brief.application_spec(warmup_timeout_seconds=request.warmup_timeout.total_seconds())
+        try:
+            return await self._recover(brief, spec, cause)
+        except DeploymentStopped:
+            return await RollbackPhase(context).run(cause)
+
+    def _has_ended(self, brief: DeploymentBrief) -> DeploymentOutcome:
+        """Say that it has ended, and change nothing."""
+        self._context.show_status(brief.status, f"it was {brief.status} already when this run began")
+        return outcome(self._context, Reason.WORKFLOW_LOST)
+
     async def _open(self) -> DeploymentBrief:
         """Read what to deploy, and end what was lost here: no stop gives up the answer, which says what to undo."""
         request = self._context.request
@@ -126,17 +159,18 @@ class DeploymentWorkflow(CommandHandlers):
             )
         )
 
-    async def _recover(self, brief: DeploymentBrief, spec: ApplicationSpec) -> DeploymentOutcome:
-        """End what a lost run began: forward where its version serves already, else back."""
+    async def _recover(self, brief: DeploymentBrief, spec: ApplicationSpec, cause: RollBack) -> DeploymentOutcome:
+        """End what another run began: forward where its version serves already, else back."""
         context = self._context
         if brief.is_promoted and brief.status is DeploymentStatus.PROMOTING:
             return await uninterrupted(activate(context, spec))
-        if brief.warm is not None and brief.warm.application == spec.name:
+        is_own = spec.deployment_id == brief.deployment_id  # a rollback's is another deployment's, kept warm
+        if is_own and brief.warm is not None and brief.warm.application == spec.name:
             context.undo.push(RemoveReplicas(spec.name))
         if brief.status is not DeploymentStatus.PENDING:
             published = brief.is_weighted or brief.was_verified or brief.is_promoted
             context.undo.push(WithdrawTraffic(published=published, promoted=brief.is_promoted))
-        raise DeploymentStopped(RollBack(Reason.WORKFLOW_LOST, "its workflow was terminated, or never started"))
+        raise DeploymentStopped(cause)
 
     def _steps(self, *, immediate: bool) -> tuple[Step, ...]:
         request = self._context.request

@@ -19,6 +19,7 @@ from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus, Reques
 from hotswap.persistence.analysis.arms import moment
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import Deployment, InferenceRequest, Model
+from hotswap.persistence.traffic.fencing import check_under_way
 
 HOURS = 24
 POOL = 1_000
@@ -80,6 +81,7 @@ class PostgresBacktests:
 
     async def store(self, deployment_id: str, report: BacktestReport) -> None:
         async with self._sessions.begin() as session:
+            await check_under_way(session, deployment_id)
             await session.execute(
                 update(Deployment)
                 .where(Deployment.deployment_id == deployment_id)

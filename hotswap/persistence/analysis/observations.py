@@ -17,6 +17,7 @@ from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import Verdict
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import AnalysisCheckpoint, AnalysisObservation, AnalysisResult
+from hotswap.persistence.traffic.fencing import check_under_way
 
 AT_ONCE = 200
 """Observations that are read together: what else the process does has its turn after so many."""
@@ -34,6 +35,7 @@ class PostgresObservations:
         reference = asdict(bake.reference) if bake.reference is not None else None
         result = insert(AnalysisResult).values(**key, weight=bake.weight, reference=reference, **newest)
         async with self._sessions.begin() as session:
+            await check_under_way(session, deployment_id)
             await session.execute(
                 result.on_conflict_do_update(index_elements=["deployment_id", "step", "begun_at"], set_=newest)
             )

@@ -11,12 +11,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import delete, func, not_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from hotswap.domain.application import ApplicationSpec, Desired
+from hotswap.domain.errors import Conflict
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import ENDED, Deployment, DesiredApplication, LeaseRow, Model
+from hotswap.persistence.traffic.fencing import check_under_way, lock_plan
 from hotswap.persistence.traffic.plans import is_routed
 from hotswap.ports import WriterLease
 
@@ -32,15 +34,25 @@ class PostgresApplications:
         self._sessions = sessions
 
     async def add(self, desired: Desired) -> None:
+        row = insert(DesiredApplication).values(new_row(desired)).on_conflict_do_nothing()
         async with self._sessions.begin() as session:
-            await session.execute(insert(DesiredApplication).values(new_row(desired)).on_conflict_do_nothing())
+            if await session.scalar(row.returning(DesiredApplication.name)) is not None:
+                await check_under_way(session, desired.spec.deployment_id)
 
     async def remove(self, name: str) -> None:
+        unrouted = delete(DesiredApplication).where(
+            DesiredApplication.name == name, not_(is_routed(DesiredApplication.name))
+        )
         async with self._sessions.begin() as session:
-            await session.execute(delete(DesiredApplication).where(DesiredApplication.name == name))
+            await lock_plan(session)  # no route gets it between the look and the delete
+            await session.execute(unrouted)
+            if await session.get(DesiredApplication, name) is not None:
+                raise Conflict(f"{name} still takes part in a route; its replicas stay")
 
-    async def scale(self, replicas: Mapping[str, int]) -> None:
+    async def scale(self, replicas: Mapping[str, int], *, deployment_id: str | None = None) -> None:
         async with self._sessions.begin() as session:
+            if deployment_id is not None:
+                await check_under_way(session, deployment_id)
             for name in sorted(replicas):  # in one order, so that no two wait for each other
                 await session.execute(
                     update(DesiredApplication).where(DesiredApplication.name == name).values(replicas=replicas[name])

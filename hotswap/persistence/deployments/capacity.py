@@ -7,7 +7,7 @@ two deployments are promised the same GPU.
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import delete, exists, not_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,7 +15,7 @@ from hotswap.domain.application import Desired
 from hotswap.domain.auditing import AuditAction
 from hotswap.domain.capacity import size_of
 from hotswap.domain.demand import Holding
-from hotswap.domain.errors import Conflict, NotFound
+from hotswap.domain.errors import Conflict, NotFound, Unavailable
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.persistence.deployments.applications import new_row, to_desired
 from hotswap.persistence.platform import advisory
@@ -23,6 +23,7 @@ from hotswap.persistence.platform.advisory import AdvisoryLock
 from hotswap.persistence.platform.audit import about_deployment
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import ENDED, Deployment, DesiredApplication, Model
+from hotswap.persistence.traffic.fencing import check_under_way, lock_plan
 from hotswap.persistence.traffic.plans import is_routed
 from hotswap.ports import Planning
 
@@ -76,8 +77,17 @@ class _Planning:
         return team
 
     async def promise(
-        self, candidate: Desired, *, reserved: int, stable: Mapping[str, int], retire: Collection[str]
+        self,
+        candidate: Desired,
+        *,
+        reserved: int,
+        stable: Mapping[str, int],
+        retire: Collection[str],
+        deployment_id: str | None = None,
     ) -> None:
+        await lock_plan(self._session)  # no route gets what is removed between the look and the delete
+        if deployment_id is not None:
+            await check_under_way(self._session, deployment_id)
         spared = {"replicas": candidate.replicas, "full_replicas": candidate.full, "reserved": reserved}
         row = insert(DesiredApplication).values(new_row(candidate) | spared)
         await self._session.execute(row.on_conflict_do_update(index_elements=["name"], set_=spared))
@@ -85,7 +95,12 @@ class _Planning:
             await self._session.execute(
                 update(DesiredApplication).where(DesiredApplication.name == name).values(replicas=replicas)
             )
-        await self._session.execute(delete(DesiredApplication).where(DesiredApplication.name.in_(retire)))
+        unrouted = delete(DesiredApplication).where(
+            DesiredApplication.name.in_(retire), not_(is_routed(DesiredApplication.name))
+        )
+        removed = await self._session.scalars(unrouted.returning(DesiredApplication.name))
+        if kept := sorted({*retire} - {*removed}):
+            raise Unavailable(f"{', '.join(kept)} was to make room and takes part in a route again: plan anew")
 
     async def resize(
         self, application: str, *, deployment_id: str, replicas: int, by: str, reason: str | None

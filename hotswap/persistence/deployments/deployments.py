@@ -19,7 +19,7 @@ from hotswap.domain.errors import Conflict, Forbidden
 from hotswap.domain.ids import deployment_workflow_id
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.registry import DeploymentBrief, Unfinished
-from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, TrafficChange, TrafficPlan
+from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, Fence, TrafficChange, TrafficPlan
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Environment, VersionStatus
 from hotswap.persistence.deployments.active_versions import (
@@ -47,7 +47,15 @@ from hotswap.persistence.tables import (
     ModelVersion,
     TrafficRoute,
 )
-from hotswap.persistence.traffic.plans import apply_change, ensure_epoch, lock_plan, to_arm
+from hotswap.persistence.traffic.fencing import (
+    check_bound,
+    check_newest,
+    check_under_way,
+    ensure_epoch,
+    lock_plan,
+    newest_epoch,
+)
+from hotswap.persistence.traffic.plans import apply_change, to_arm
 from hotswap.telemetry.logs import trace_id
 
 _OUT_OF_USE = (VersionStatus.DEPRECATED, VersionStatus.ARCHIVED)
@@ -123,11 +131,21 @@ class PostgresDeployments:
             ]
 
     async def transition(
-        self, deployment_id: str, status: DeploymentStatus, *, message: str, reason: str | None, actor: str
+        self,
+        deployment_id: str,
+        status: DeploymentStatus,
+        *,
+        message: str,
+        reason: str | None,
+        actor: str,
+        run_id: str | None = None,
     ) -> None:
         try:
             async with self._sessions.begin() as session:
+                await lock_plan(session)
                 deployment = await locked(session, deployment_id)
+                if run_id is not None and deployment.status != status:
+                    await _fence(session, deployment, run_id=run_id)
                 await move(session, deployment, status, message=message, reason=reason, actor=actor)
         except IntegrityError as error:
             if not _is_violation(error, "uq_deployments_under_way"):
@@ -138,13 +156,22 @@ class PostgresDeployments:
             ) from error
 
     async def record_weight(
-        self, deployment_id: str, *, verified_weight: int, progress: int | None, message: str
+        self,
+        deployment_id: str,
+        *,
+        verified_weight: int,
+        progress: int | None,
+        message: str,
+        run_id: str | None = None,
+        sequence: int | None = None,
     ) -> None:
         async with self._sessions.begin() as session:
             await lock_plan(session)
             deployment = await locked(session, deployment_id)
             if deployment.status.is_terminal:
                 return
+            if run_id is not None:
+                await _fence(session, deployment, run_id=run_id, sequence=sequence)
             active = await active_version(session, deployment)
             serving = active.deployment_id if active is not None else None
             others = await session.scalars(
@@ -189,6 +216,7 @@ class PostgresDeployments:
             trace_id=trace_id.get(),
         )
         async with self._sessions.begin() as session:
+            await check_under_way(session, deployment_id)
             await session.execute(event.on_conflict_do_nothing())
 
     async def check_proof(self, deployment_id: str, *, step: int, by: str, proof: str | None) -> None:
@@ -214,6 +242,7 @@ class PostgresDeployments:
     ) -> None:
         async with self._sessions.begin() as session:
             deployment = await locked(session, deployment_id)
+            await check_under_way(session, deployment_id)
             version = await session.get_one(ModelVersion, deployment.version_id, with_for_update=True)
             if version.status in _OUT_OF_USE:
                 raise Conflict(f"version {version.version} is {version.status} and can't be approved; deploy another")
@@ -279,6 +308,18 @@ class PostgresDeployments:
             again.reason, again.message = Reason.COMPLETED, f"serves again, since {reason}"
             again.is_rolled_back, again.rolled_back_at = False, None
             return plan
+
+
+async def _fence(session: AsyncSession, deployment: Deployment, *, run_id: str, sequence: int | None = None) -> None:
+    """Raise StaleFence or DeploymentMoved unless this run may write; with `sequence`, its change is the route's newest.
+
+    The plan must be locked.
+    """
+    environment, model = deployment.environment, (await session.get_one(Model, deployment.model_id)).name
+    epoch = await newest_epoch(session, environment, model, run_id=run_id)
+    await check_bound(session, deployment.deployment_id, run_id=run_id)
+    if sequence is not None:
+        await check_newest(session, environment, model, Fence(epoch, sequence))
 
 
 def _verified(session: AsyncSession, deployment: Deployment, weight: int, message: str) -> None:

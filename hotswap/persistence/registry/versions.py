@@ -27,6 +27,7 @@ from hotswap.persistence.tables import (
     ValidationOverride,
     VersionParent,
 )
+from hotswap.persistence.traffic.fencing import check_under_way
 
 
 class PostgresRegistry:
@@ -60,6 +61,7 @@ class PostgresRegistry:
 
     async def store_validation(self, deployment_id: str, version_id: str, report: ValidationReport) -> None:
         async with self._sessions.begin() as session:
+            await check_under_way(session, deployment_id)
             await session.execute(
                 update(Deployment)
                 .where(Deployment.deployment_id == deployment_id)

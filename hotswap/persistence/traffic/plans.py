@@ -1,7 +1,7 @@
 """The traffic plan's truth: implements `hotswap.ports.TrafficPlans`.
 
 Every change is one transaction that holds the generation row's lock, so generation N is exactly all changes up to N.
-The fence decides who may write: an older (epoch, sequence) is refused, the same one changes nothing.
+The fence decides who may write (`fencing.py`): an older (epoch, sequence) is refused, the same one changes nothing.
 """
 
 from typing import Any
@@ -15,10 +15,10 @@ from sqlalchemy.orm import InstrumentedAttribute
 from hotswap.domain.auditing import AuditAction
 from hotswap.domain.errors import StaleFence
 from hotswap.domain.traffic import Arm, Fence, ProxyReport, Route, TrafficChange, TrafficPlan
-from hotswap.domain.vocabulary import Environment
 from hotswap.persistence.platform.audit import about_deployment
 from hotswap.persistence.platform.database import Sessions
-from hotswap.persistence.tables import AuditEvent, Model, PlanGeneration, ProxyReportRow, TrafficEpoch, TrafficRoute
+from hotswap.persistence.tables import AuditEvent, Model, PlanGeneration, ProxyReportRow, TrafficRoute
+from hotswap.persistence.traffic.fencing import check_bound, lock_plan, newest_epoch
 
 
 class PostgresTrafficPlans:
@@ -49,9 +49,9 @@ class PostgresTrafficPlans:
 
 
 async def apply_change(session: AsyncSession, change: TrafficChange, *, run_id: str) -> TrafficPlan:
-    """Apply inside the caller's transaction. Raises StaleFence."""
+    """Apply inside the caller's transaction. Raises StaleFence, and DeploymentMoved for a deployment that has ended."""
     generation = await lock_plan(session)
-    epoch = await ensure_epoch(session, change.environment, change.model, run_id=run_id)
+    epoch = await newest_epoch(session, change.environment, change.model, run_id=run_id)
     fence = Fence(epoch, change.sequence)
     known = await session.get(TrafficRoute, (change.environment, change.model))
     if known is not None:
@@ -63,6 +63,7 @@ async def apply_change(session: AsyncSession, change: TrafficChange, *, run_id: 
             )
         if written == fence:
             return await _plan(session, generation)
+    await check_bound(session, change.deployment_id, run_id=run_id)
     session.add(_changed(known, change))
     values: dict[str, Any] = {
         "stable": _to_json(change.stable),
@@ -108,38 +109,10 @@ def is_routed(application: InstrumentedAttribute[str]) -> ColumnElement[bool]:
     )
 
 
-async def lock_plan(session: AsyncSession) -> int:
-    """Take the lock that orders epochs and changes, and return the present generation.
-
-    It is taken before any other lock in a transaction that touches more than one deployment, so that no two wait for
-    each other.
-    """
-    generation = await session.scalar(select(PlanGeneration.generation).with_for_update())
-    assert generation is not None  # the first migration inserts it
-    return generation
-
-
 async def renew_plan(session: AsyncSession) -> None:
     """Make a new generation without changing a route's arms, because other facts about its routes have changed."""
     generation = await lock_plan(session)
     await session.execute(update(PlanGeneration).values(generation=generation + 1))
-
-
-async def ensure_epoch(session: AsyncSession, environment: Environment, model: str, *, run_id: str) -> int:
-    """Return the run's epoch; write one if it has none, higher than that of any run before it."""
-    epoch = await session.scalar(
-        select(TrafficEpoch.epoch).where(
-            TrafficEpoch.environment == environment, TrafficEpoch.model == model, TrafficEpoch.run_id == run_id
-        )
-    )
-    if epoch is not None:
-        return epoch
-    newest = await session.scalar(
-        select(func.max(TrafficEpoch.epoch)).where(TrafficEpoch.environment == environment, TrafficEpoch.model == model)
-    )
-    session.add(TrafficEpoch(environment=environment, model=model, run_id=run_id, epoch=(newest or 0) + 1))
-    await session.flush()
-    return (newest or 0) + 1
 
 
 async def _plan(session: AsyncSession, generation: int) -> TrafficPlan:

@@ -22,7 +22,6 @@ from hotswap.messages import ScaleReplicas
 from hotswap.ports import WriterLease
 from tests.fixtures.patience import patient
 from tests.workflows.fake_serving import FakeProbe
-from tests.workflows.fakes import FakePlans
 from tests.workflows.world import World, rollout_brief, version_ref
 
 
@@ -57,7 +56,7 @@ class Rows:
     async def remove(self, name: str) -> None:
         self.desired = [each for each in self.desired if each.spec.name != name]
 
-    async def scale(self, replicas: Mapping[str, int]) -> None:
+    async def scale(self, replicas: Mapping[str, int], *, deployment_id: str | None = None) -> None:
         self.desired = [replace(each, replicas=replicas.get(each.spec.name, each.replicas)) for each in self.desired]
 
     async def one(self, name: str) -> Desired | None:
@@ -117,8 +116,7 @@ async def test_the_reconciler_sees_that_serve_was_told_of_another_number_of_repl
     ]
     serve.running, serve.wanted, serve.told = ["first"], 1, 2  # it was told, and works towards something else
     environment = ActivityEnvironment()
-    world = World(brief=rollout_brief(), clock=lambda: 0.0)
-    activities = ReplicaActivities(rows, serve, FakeProbe(), FakePlans(world))
+    activities = ReplicaActivities(rows, serve, FakeProbe())
     assert await environment.run(activities.repair_applications) == ["first"]
     assert serve.puts == 1
     serve.wanted = 2
@@ -166,7 +164,7 @@ class BuildingServe(Serve):
 
 async def test_deployments_that_start_at_once_share_a_put_and_interrupt_no_build() -> None:
     rows, serve = OrderlyRows(), BuildingServe()
-    activities = ReplicaActivities(rows, serve, FakeProbe(), FakePlans(World(brief=rollout_brief(), clock=lambda: 0.0)))
+    activities = ReplicaActivities(rows, serve, FakeProbe())
     names = [f"app-{number}" for number in range(6)]
 
     async def start(name: str) -> None:
@@ -195,7 +193,7 @@ async def test_a_writer_that_froze_with_a_put_in_hand_repairs_what_it_wrote(canc
 
     serve = Serve(another_writes)
     world = World(brief=rollout_brief(), clock=lambda: 0.0)
-    activities = ReplicaActivities(rows, serve, FakeProbe(world), FakePlans(world))
+    activities = ReplicaActivities(rows, serve, FakeProbe(world))
     with contextlib.suppress(asyncio.CancelledError):
         await environment.run(activities.start_replicas, spec("first"))
     for _ in range(50):
@@ -245,7 +243,7 @@ async def settle() -> None:
 async def test_one_put_serves_all_who_start_at_one_time_and_none_calls_off_what_is_being_built() -> None:
     rows, serve = Rows(), HeldServe()
     world = World(brief=rollout_brief(), clock=lambda: 0.0)
-    activities = ReplicaActivities(rows, serve, FakeProbe(world), FakePlans(world))
+    activities = ReplicaActivities(rows, serve, FakeProbe(world))
     together = [starting(activities, name) for name in ("first", "second", "third")]
     await settle()
     assert serve.puts == [{"first", "second", "third"}]
@@ -266,7 +264,7 @@ async def test_one_put_serves_all_who_start_at_one_time_and_none_calls_off_what_
 async def test_what_serves_and_needs_more_replicas_does_not_wait_for_a_build() -> None:
     rows, serve = Rows(), HeldServe()
     world = World(brief=rollout_brief(), clock=lambda: 0.0)
-    activities = ReplicaActivities(rows, serve, FakeProbe(world), FakePlans(world))
+    activities = ReplicaActivities(rows, serve, FakeProbe(world))
     rows.desired, serve.told = [Desired.at_rest(spec("serves"))], {"serves": 1}
     start = starting(activities, "candidate")
     await settle()
@@ -285,7 +283,7 @@ async def test_a_build_that_hangs_does_not_hold_up_the_others_for_ever(monkeypat
     monkeypatch.setattr(convergence, "PATIENCE_SECONDS", 0.1)
     rows, serve = Rows(), HeldServe()
     world = World(brief=rollout_brief(), clock=lambda: 0.0)
-    activities = ReplicaActivities(rows, serve, FakeProbe(world), FakePlans(world))
+    activities = ReplicaActivities(rows, serve, FakeProbe(world))
     hangs = starting(activities, "hangs")
     await settle()
     late = starting(activities, "late")
@@ -299,7 +297,7 @@ async def test_a_build_that_hangs_does_not_hold_up_the_others_for_ever(monkeypat
 async def test_a_serve_that_does_not_say_what_it_was_told_is_told_what_can_not_wait() -> None:
     rows, serve = Rows(), HeldServe()
     world = World(brief=rollout_brief(), clock=lambda: 0.0)
-    activities = ReplicaActivities(rows, serve, FakeProbe(world), FakePlans(world))
+    activities = ReplicaActivities(rows, serve, FakeProbe(world))
     rows.desired, serve.told, serve.answer_seconds = [Desired.at_rest(spec("serves"))], {"serves": 1}, 3_600.0
     environment = ActivityEnvironment()
     environment.info = replace(environment.info, task_queue="test")
