@@ -9,7 +9,7 @@ import logging
 from temporalio import activity
 
 from activities.heartbeating import heartbeating
-from hotswap.domain.errors import HotSwapError
+from hotswap.domain.errors import HotSwapError, Unavailable
 from hotswap.domain.monitoring import Active, Alert, AlertKind, Finding, rolls_back
 from hotswap.messages import (
     Announcement,
@@ -65,6 +65,8 @@ class MonitoringActivities:
     async def ask_for_rollback(self, alert: Alert) -> RollbackRequest:
         try:
             deployment = DeploymentInput.model_validate(await self._rollbacks.ask(alert))
+        except Unavailable:  # that is no refusal: Temporal tries again
+            raise
         except HotSwapError as error:
             told = {"alert": alert.alert_id, "error": error.message}
             logger.warning("%s is not rolled back", alert.model, extra=told)

@@ -27,8 +27,9 @@ async def change_model(caller: Engineer, parts: With, model: ModelId, body: Chan
         admitted_in(body.team, caller, ENGINEERS)
     await parts.curation.change(model, changes, by=caller.subject)
     if "team" in changes:
+        plan = await parts.plans.current()
         with contextlib.suppress(Unavailable):  # without Redis the proxies' agents ask for the plan themselves
-            await parts.bus.publish(await parts.plans.current())
+            await parts.bus.publish(plan)
     return model_view(await parts.registry.model(model))
 
 

@@ -4,6 +4,7 @@ The API's look refuses early and promises nothing. The workflow's plan is what c
 start, since the cluster may be another by then, and what it takes is promised in the same transaction.
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,6 +17,8 @@ from hotswap.domain.resources import WHOLE
 from hotswap.domain.strategy import Step, immediate_steps
 from hotswap.domain.vocabulary import Environment
 from hotswap.ports import Capacity, ClusterState, Planning, ServeCluster
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +57,17 @@ class Planner:
         self._cluster = cluster
         self._rules = rules or CapacityRules()
 
-    async def look(self, wanted: Wanted) -> CapacityPlan:
-        """Make the plan as it would be now.
+    async def look(self, wanted: Wanted) -> CapacityPlan | None:
+        """Make the plan as it would be now; None while Ray doesn't say what it has.
 
         Raises ValidationFailed for what could never fit, InsufficientCapacity for what doesn't now, and Unavailable.
         """
-        demand = await self._demand(wanted, await self._capacity.holdings(), await self._capacity.team(wanted.model))
+        holdings, team = await self._capacity.holdings(), await self._capacity.team(wanted.model)
+        try:
+            demand = await self._demand(wanted, holdings, team)
+        except Unavailable as error:
+            logger.warning("the capacity could not be looked at", extra={"error": error.message})
+            return None
         return make_plan(demand).plan
 
     async def plan(

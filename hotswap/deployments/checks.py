@@ -6,7 +6,6 @@ waits behind another deployment is only held to what doesn't depend on that one.
 contract: the way back must never be closed.
 """
 
-import logging
 from dataclasses import dataclass, replace
 
 from hotswap.deployments.capacity import Planner, Wanted
@@ -21,7 +20,6 @@ from hotswap.domain.errors import (
     HotSwapError,
     InsufficientCapacity,
     PolicyNotMet,
-    Unavailable,
     ValidationFailed,
 )
 from hotswap.domain.promotion import unmet
@@ -31,8 +29,6 @@ from hotswap.domain.vocabulary import DeploymentKind, Environment
 from hotswap.ports import ActivationHistory, DeploymentReader, TrafficPlans
 from hotswap.schemas.strategy import CanaryConfig
 from hotswap.settings import DeploymentSettings
-
-logger = logging.getLogger(__name__)
 
 PlanOrRefusal = CapacityPlan | HotSwapError | None
 """The plan as it would be now, or what refuses it; None where that can't be known, since Ray doesn't answer."""
@@ -62,14 +58,11 @@ class Checks:
             raise no_room
 
     async def plan(self, new: NewDeployment, version: VersionRef) -> PlanOrRefusal:
-        """Plan its capacity as it would be now."""
+        """Plan its capacity as it would be now; None while Ray doesn't say what it has."""
         try:
             return await self.planner.look(await self._wanted(new, version))
         except (InsufficientCapacity, ValidationFailed) as refusal:
             return refusal
-        except Unavailable as error:
-            logger.warning("the capacity could not be looked at", extra={"error": error.message})
-            return None
 
     async def _policy(self, new: NewDeployment, version: VersionRef) -> PolicyNotMet | None:
         """By the time at which it is to begin, if that is later: until then a version may come to have its hour.
