@@ -53,7 +53,7 @@ Probe = Callable[[], Awaitable[object]]
 """Returns when a server answers, raises when it doesn't."""
 
 Gauges = Callable[[], Awaitable[Sequence[Gauge]]]
-"""Reads what a server tells of HotSwap's state; raises HotSwapError, or what its driver does, when it is away."""
+"""Reads what a server tells of HotSwap's state; raises Unavailable when the server is away."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import ValidationError
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from hotswap.domain import errors as domain
-from hotswap.domain.errors import FieldProblem, HotSwapError, Unavailable, ValidationFailed, nearest
+from hotswap.domain.errors import FieldProblem, HotSwapError, ValidationFailed, nearest
 from hotswap.schemas.problems import refusal
 
 logger = logging.getLogger(__name__)
@@ -128,8 +126,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HotSwapError, _on_domain_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(DBAPIError, _on_database_error)
-    app.add_exception_handler(PoolTimeout, _on_database_error)
 
 
 def _on_domain_error(request: Request, error: Exception) -> JSONResponse:
@@ -156,19 +152,3 @@ def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(methods_of(request.app, request.url.path))
     return answer(status, code=code_of(status), message=message, trace_id=request.state.trace_id, headers=headers)
-
-
-def _on_database_error(request: Request, error: Exception) -> JSONResponse:
-    away = isinstance(error, PoolTimeout) or (isinstance(error, DBAPIError) and _is_away(error))
-    logger.error("database error", extra={"trace_id": request.state.trace_id}, exc_info=error)
-    if not away:
-        return answer_internal(trace_id=request.state.trace_id)
-    return answer_domain(
-        Unavailable("the database doesn't answer; inference goes on without it, so try again in a moment"),
-        trace_id=request.state.trace_id,
-    )
-
-
-def _is_away(error: DBAPIError) -> bool:
-    """Whether trying again may help: psycopg's OperationalError and InterfaceError, or a connection that broke."""
-    return error.connection_invalidated or type(error).__name__ in {"OperationalError", "InterfaceError"}

@@ -15,7 +15,6 @@ from typing import Annotated, Any
 from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from api.errors import status_of
@@ -125,5 +124,5 @@ async def _settle(how: Callable[..., Awaitable[None]], claim: KeyClaim, *told: S
     """What was done is done, whether or not it can be noted: the claim runs out by itself."""
     try:
         await how(claim, *told)
-    except SQLAlchemyError as error:
-        logger.warning("an idempotency key keeps its claim", extra={"key": claim.name, "error": str(error)[:500]})
+    except Exception as error:  # noqa: BLE001 - whatever it is, the answer stands
+        logger.warning("an idempotency key keeps its claim", extra={"key": claim.name, "error": repr(error)[:500]})

@@ -23,8 +23,7 @@ app = typer.Typer(
 def migrate(*, as_json: AsJson = False) -> None:
     """Bring the database of HOTSWAP_POSTGRES__URL up to the newest schema; its data is kept."""
     need("server")
-    from sqlalchemy.exc import OperationalError
-
+    from hotswap.domain.errors import Unavailable
     from hotswap.persistence.migrations import migrate
     from hotswap.settings import DatabaseSettings, SettingsError, load
 
@@ -32,8 +31,8 @@ def migrate(*, as_json: AsJson = False) -> None:
         before, after = migrate(load(DatabaseSettings).postgres.url.get_secret_value())
     except SettingsError as error:
         raise CommandFailed(str(error)) from None
-    except OperationalError as error:
-        raise CommandFailed(f"PostgreSQL can't be used: {error.orig}") from None
+    except Unavailable as error:
+        raise CommandFailed(error.message) from None
     if as_json:
         show_json({"before": before, "revision": after})
     elif before == after:

@@ -6,15 +6,12 @@ recorded and only got lost on the way, it is taken from the record: then nothing
 """
 
 import asyncio
-import contextlib
 import logging
 from datetime import timedelta
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from hotswap.domain.errors import AnswerLost, Unavailable
 from hotswap.domain.vocabulary import InferenceStatus
-from hotswap.inference.gateway import InferenceGateway
+from hotswap.inference.gateway import GatewayAnswer, InferenceGateway
 from hotswap.persistence.records.async_inference import LEASE, PostgresAsyncInference, Taken
 
 IDLE_SECONDS = 0.5
@@ -43,8 +40,8 @@ class Answering:
                         if taken.request_id in self._asked:  # nobody could renew its lease; now it has a new one
                             continue
                         self._asked[taken.request_id] = group.create_task(self._answer(taken))
-                except (SQLAlchemyError, OSError) as error:
-                    logger.warning("asynchronous inference waits", extra={"error": type(error).__name__})
+                except Exception as error:  # noqa: BLE001 - whatever it is, the worker has other work too
+                    logger.warning("asynchronous inference waits", extra={"error": repr(error)[:500]})
                     pause = AWAY_SECONDS
                 if len(self._asked) >= self._at_once:
                     await asyncio.wait(set(self._asked.values()), return_when=asyncio.FIRST_COMPLETED)
@@ -54,31 +51,39 @@ class Answering:
     async def _keep_leases(self) -> None:
         while True:
             await asyncio.sleep(LEASE.total_seconds() / 4)
-            if self._asked:
-                with contextlib.suppress(SQLAlchemyError, OSError):
-                    await self._waiting.renew(set(self._asked))
+            if not self._asked:
+                continue
+            try:
+                await self._waiting.renew(set(self._asked))
+            except Exception as error:  # noqa: BLE001 - a lease that isn't renewed runs out
+                logger.warning("leases are not renewed", extra={"error": repr(error)[:500]})
 
     async def _answer(self, taken: Taken) -> None:
         try:
             if taken.attempt > 1 and (known := await self._waiting.recorded(taken)) is not None:
                 await self._waiting.finish(taken.request_id, InferenceStatus.COMPLETED, known)
                 return
-            async with asyncio.timeout(taken.seconds_left):
-                path = f"{taken.model}/batch" if taken.is_batch else taken.model
-                answer = await self._gateway.ask(taken.request_id, path, taken.body, taken.headers)
+            try:
+                answer = await self._ask(taken)
+            except Unavailable as error:
+                logger.info("is asked again", extra={"request_id": taken.request_id, "error": error.message})
+                await self._waiting.give_back(taken.request_id, _wait(taken, error))
+                return
             status = InferenceStatus.COMPLETED if answer.is_prediction else InferenceStatus.FAILED
             await self._waiting.finish(taken.request_id, status, answer.body)
-        except Unavailable as error:
-            logger.info("is asked again", extra={"request_id": taken.request_id, "error": error.message})
-            with contextlib.suppress(SQLAlchemyError, OSError):
-                await self._waiting.give_back(taken.request_id, _wait(taken, error))
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
-            # Its lease runs out, or its time is over.
+        except (Unavailable, OSError) as error:
+            # The database is away, and the lease runs out; or the time is over, since TimeoutError is an OSError.
             logger.warning("is left", extra={"request_id": taken.request_id, "error": type(error).__name__})
         except Exception:  # of one request; the worker also has deployments to bring to their ends
             logger.exception("is left", extra={"request_id": taken.request_id})
         finally:
             self._asked.pop(taken.request_id, None)
+
+    async def _ask(self, taken: Taken) -> GatewayAnswer:
+        """Ask the gateway. Raises Unavailable where it should be asked again, and TimeoutError when time is over."""
+        async with asyncio.timeout(taken.seconds_left):
+            path = f"{taken.model}/batch" if taken.is_batch else taken.model
+            return await self._gateway.ask(taken.request_id, path, taken.body, taken.headers)
 
 
 def _wait(taken: Taken, error: Unavailable) -> timedelta:

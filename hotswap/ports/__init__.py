@@ -4,8 +4,8 @@ Adapters are wired in `workflows/worker.py` and `api/app.py`.
 
 Every method may be called again with the same arguments and then does nothing more: activities are at-least-once.
 What is wrong with the *request* is a `hotswap.domain.errors.HotSwapError`, which Temporal does not try again. A server
-that doesn't answer as it should is `Unavailable`, which it does; an adapter lets no error of its library through. Only
-PostgreSQL's adapters do: SQLAlchemy's errors propagate as they are, and Temporal tries again after them too.
+that doesn't answer as it should is `Unavailable`, which Temporal tries again. No caller catches an error of an
+adapter's library: what an adapter does not translate is a bug, or a value that the server refuses.
 """
 
 from hotswap.ports.analysis import Judge, Judging, Meter, Observations, StickyCallers

@@ -54,11 +54,11 @@ class RedisTrafficBus:
         self._publish = redis.register_script(_PUBLISH)
 
     async def publish(self, plan: TrafficPlan) -> None:
-        with _away():
+        with answering():
             await self._publish(keys=[PLAN, GENERATION], args=[plan.generation, encode_plan(plan)])
 
     async def _published(self) -> TrafficPlan | None:
-        with _away():
+        with answering():
             data = await self._redis.get(PLAN)
         return None if data is None else decode_plan(data)
 
@@ -68,7 +68,7 @@ class RedisTrafficBus:
         Raises Unavailable when Redis goes away; ask again then.
         """
         newest = -1
-        with _away():
+        with answering():
             async with self._redis.pubsub() as published:
                 await published.subscribe(PLAN)
                 while True:
@@ -79,16 +79,16 @@ class RedisTrafficBus:
                     await _next_message(published, RECHECK_SECONDS)
 
     async def report(self, report: ProxyReport) -> None:
-        with _away():
+        with answering():
             await self._redis.hset(REPORTS, report.proxy, msgspec.json.encode(report).decode())
 
     async def reports(self) -> list[ProxyReport]:
-        with _away():
+        with answering():
             found = await self._redis.hvals(REPORTS)
         return [_report_decoder.decode(data) for data in found]
 
     async def remove_proxy(self, proxy: str) -> None:
-        with _away():
+        with answering():
             await self._redis.hdel(REPORTS, proxy)
 
 
@@ -103,7 +103,8 @@ async def _next_message(published: PubSub, timeout: float) -> None:  # noqa: ASY
 
 
 @contextlib.contextmanager
-def _away() -> Iterator[None]:
+def answering() -> Iterator[None]:
+    """Raise Unavailable where Redis does not answer as it should."""
     try:
         yield
     except (RedisError, OSError) as error:

@@ -10,12 +10,16 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, pool
+from sqlalchemy.exc import OperationalError
+
+from hotswap.domain.errors import Unavailable
 
 
 def migrate(url: str) -> tuple[str | None, str | None]:
     """Bring the database up to the newest schema; two processes may call this at once.
 
-    Returns the revision it had, None for an empty database, and the one it has now.
+    Returns the revision it had, None for an empty database, and the one it has now. Raises Unavailable with the
+    server's reason.
     """
     engine = create_engine(url, poolclass=pool.NullPool)
     try:
@@ -25,6 +29,8 @@ def migrate(url: str) -> tuple[str | None, str | None]:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             return before, _revision(connection)
+    except OperationalError as error:
+        raise Unavailable(f"PostgreSQL can't be used: {error.orig}") from None
     finally:
         engine.dispose()
 

@@ -31,7 +31,7 @@ from hotswap.persistence.tables import (
     ModelVersion,
     TrafficRoute,
 )
-from hotswap.traffic.bus import RedisTrafficBus
+from hotswap.traffic.bus import RedisTrafficBus, answering
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +216,8 @@ class RedisGauges:
 
     async def read(self) -> list[Gauge]:
         reports = await self._bus.reports()
+        with answering():
+            waiting, dead = await self._redis.xlen(STREAM), await self._dead()
         now = self._stopwatch()
         self._sightings.read(reports, now=now)
         return [
@@ -247,13 +249,13 @@ class RedisGauges:
                 "hotswap_record_batches_waiting",
                 "Batches of records in Redis that the recorder has not written yet.",
                 (),
-                [((), await self._redis.xlen(STREAM))],
+                [((), waiting)],
             ),
             Gauge(
                 "hotswap_records_set_aside_total",
                 "Records that could never be written, since the beginning.",
                 (),
-                [((), await self._dead())],
+                [((), dead)],
             ),
         ]
 

@@ -1,7 +1,18 @@
-"""Engine and sessions for PostgreSQL, built once per process at its composition root."""
+"""Engine and sessions for PostgreSQL, built once per process at its composition root.
 
+Every adapter gets its sessions from `Sessions`, so that this is the one place where an error of the library becomes
+`Unavailable`.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from hotswap.domain.errors import Unavailable
 from hotswap.settings import PostgresSettings
 
 SESSION = {
@@ -11,7 +22,32 @@ SESSION = {
     "client_connection_check_interval": "1s",
 }
 
-Sessions = async_sessionmaker[AsyncSession]
+logger = logging.getLogger(__name__)
+
+
+class Sessions:
+    """Makes a session for each block.
+
+    A block raises `Unavailable` where PostgreSQL is away, cuts the connection, has none left, or gives up a statement.
+    Every other error of SQLAlchemy shows a bug or a value that PostgreSQL refuses, and propagates as it is.
+    """
+
+    def __init__(self, make: async_sessionmaker[AsyncSession]) -> None:
+        self._make = make
+
+    @asynccontextmanager
+    async def __call__(self) -> AsyncIterator[AsyncSession]:
+        """Give a session for reading; nothing is committed."""
+        with _answering():
+            async with self._make() as session:
+                yield session
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncSession]:
+        """Give a session in a transaction, which is committed at the end of the block."""
+        with _answering():
+            async with self._make.begin() as session:
+                yield session
 
 
 def create_engine(settings: PostgresSettings) -> AsyncEngine:
@@ -34,4 +70,28 @@ def create_engine(settings: PostgresSettings) -> AsyncEngine:
 
 
 def create_sessions(engine: AsyncEngine) -> Sessions:
-    return async_sessionmaker(engine, expire_on_commit=False)
+    return Sessions(async_sessionmaker(engine, expire_on_commit=False))
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Raise Unavailable where trying again may help.
+
+    It has no cause, since Temporal writes causes into its history and SQLAlchemy's text holds the statement. The log
+    has that text.
+    """
+    try:
+        yield
+    except SQLAlchemyError as error:
+        if not _is_away(error):
+            raise
+        logger.warning("PostgreSQL can't be used", extra={"error": str(error)[:500]})
+        raise Unavailable(
+            "the database doesn't answer; inference goes on without it, so try again in a moment"
+        ) from None
+
+
+def _is_away(error: SQLAlchemyError) -> bool:
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, OperationalError | InterfaceError | PoolTimeout)

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 
 import psycopg
 from sqlalchemy import func, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 CHANNEL = "hotswap_queue"
@@ -44,7 +44,7 @@ class PostgresQueueNotifications:
         while True:
             try:
                 await self._hear(heard)
-            except (DBAPIError, psycopg.Error, OSError) as error:
+            except (SQLAlchemyError, psycopg.Error, OSError) as error:
                 logger.warning("can't hear who ends; those who wait look by themselves", extra={"error": str(error)})
             await asyncio.sleep(AGAIN_SECONDS)
 

@@ -8,9 +8,6 @@ import logging
 from datetime import UTC, datetime
 from typing import Protocol
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from hotswap.domain.errors import Unavailable
 from hotswap.domain.traffic import ProxyReport
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.records.retention import let_go
@@ -45,9 +42,9 @@ class Housekeeper:
             try:
                 await sample(self._sessions, await self._bus.reports())
                 is_away = False
-            except (Unavailable, SQLAlchemyError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, records go on
                 if not is_away:
-                    logger.warning("the proxies' counts wait", extra={"error": str(error)[:500]})
+                    logger.warning("the proxies' counts wait", extra={"error": repr(error)[:500]})
                 is_away = True
             await asyncio.sleep(SAMPLE_SECONDS)
 
@@ -55,6 +52,6 @@ class Housekeeper:
         while True:
             try:
                 await let_go(self._sessions, self._retention, now=datetime.now(UTC))
-            except (SQLAlchemyError, OSError) as error:
-                logger.warning("what is old stays for another hour", extra={"error": str(error)[:500]})
+            except Exception as error:  # noqa: BLE001 - whatever it is, records go on
+                logger.warning("what is old stays for another hour", extra={"error": repr(error)[:500]})
             await asyncio.sleep(RETENTION_SECONDS)

@@ -15,7 +15,6 @@ from typing import Any
 
 from sqlalchemy import RowMapping, func, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
@@ -57,9 +56,9 @@ class Matcher:
         self._sessions = sessions
 
     async def run(self) -> None:
-        """Run until cancelled; while the database is away, wait for it."""
+        """Run until cancelled; after an error, such as a database that is away, try again ever less often."""
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type((SQLAlchemyError, OSError)),
+            retry=retry_if_exception_type(Exception),  # whatever it is, records go on
             wait=wait_exponential_jitter(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS, jitter=1),
             before_sleep=_tell,
         )
@@ -187,4 +186,4 @@ def _empty(key: OutcomeKey, record: RowMapping) -> dict[str, Any]:
 
 def _tell(failed: RetryCallState) -> None:
     assert failed.outcome is not None
-    logger.warning("outcomes wait to be counted", extra={"error": type(failed.outcome.exception()).__name__})
+    logger.warning("outcomes wait to be counted", extra={"error": repr(failed.outcome.exception())[:500]})

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from hotswap.domain.errors import Unavailable
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.platform.idempotency import KEPT
 from hotswap.persistence.records.rollups import HOUR, MINUTE, SECOND
@@ -117,7 +118,7 @@ async def _drop_partitions(sessions: Sessions, *, before: datetime) -> None:
             async with sessions.begin() as session:
                 await session.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE_MS}ms'"))
                 await session.execute(text(f"DROP TABLE IF EXISTS {name}"))
-        except DBAPIError as error:
+        except (Unavailable, DBAPIError) as error:
             logger.warning(
                 "an old partition stays for another hour", extra={"partition": name, "error": str(error)[:500]}
             )

@@ -110,6 +110,19 @@ def test_no_call_has_a_row_of_arguments_without_names() -> None:
     assert long == []
 
 
+def test_only_persistence_knows_the_errors_of_its_library() -> None:
+    """Everyone else gets Unavailable (`hotswap/persistence/platform/database.py`), and catches that."""
+    elsewhere = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sources(*PRODUCT)
+        if not path.is_relative_to(ROOT / "hotswap" / "persistence")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        and re.search(r"sqlalchemy\.exc\b|from sqlalchemy import .*\bexc\b", ast.unparse(node))
+    ]
+    assert elsewhere == []
+
+
 WHY = {
     "hotswap/messages/work.py": "a key of a Temporal payload",
     "hotswap/persistence/tables/deployments.py": "the column of the audit trail",
