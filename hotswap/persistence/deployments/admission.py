@@ -17,15 +17,15 @@ from hotswap.domain.deployments import Deployment, NewDeployment
 from hotswap.domain.errors import Conflict, ValidationFailed
 from hotswap.domain.ids import deployment_workflow_id, queue_workflow_id
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.domain.queueing import HOW_TO_WAIT, in_force
+from hotswap.domain.queueing import HOW_TO_WAIT
 from hotswap.domain.registry import VersionRef
 from hotswap.domain.times import written
 from hotswap.domain.vocabulary import DeploymentKind, Environment, OnConflict
-from hotswap.persistence.deployments.freezes import freezes_of
+from hotswap.persistence.deployments.freezes import freezes_in_force
 from hotswap.persistence.deployments.reading import PostgresDeploymentReader
 from hotswap.persistence.deployments.transitions import is_queued
 from hotswap.persistence.platform.audit import about_deployment
-from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.platform.database import Sessions, clock
 from hotswap.persistence.tables import ENDED, AuditEvent, Model, ModelVersion
 from hotswap.persistence.tables import Deployment as Row
 
@@ -118,11 +118,10 @@ async def _admit(session: AsyncSession, new: NewDeployment, version: VersionRef)
     if new.kind is DeploymentKind.ROLLBACK:
         return
     await _check_in_use(session, version)
-    now = await session.scalar(select(func.clock_timestamp()))
-    assert now is not None
+    now = await clock(session)
     if new.start_at is not None and new.start_at <= now:
         raise ValidationFailed.of("startAt", f"{written(new.start_at)} is past; leave it out to start now")
-    freeze = in_force(await freezes_of(session, [new.environment]), at=new.start_at or now).get(new.environment)
+    freeze = (await freezes_in_force(session, at=new.start_at or now)).get(new.environment)
     if freeze is not None and new.on_conflict is not OnConflict.QUEUE:
         raise Conflict(
             f"{freeze}; it can start after that: give it a startAt (`--start-at`) then, or let it wait in line with "

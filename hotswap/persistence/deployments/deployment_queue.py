@@ -11,11 +11,11 @@ from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.domain.queueing import QueueEntry, QueueState, in_force, states_of
+from hotswap.domain.queueing import QueueEntry, QueueState, states_of
 from hotswap.domain.verdict import Reason
-from hotswap.persistence.deployments.freezes import freezes_of
+from hotswap.persistence.deployments.freezes import freezes_in_force
 from hotswap.persistence.deployments.transitions import STARTING, is_queued, move
-from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.platform.database import Sessions, clock
 from hotswap.persistence.tables import ENDED, Deployment, Model
 
 
@@ -85,10 +85,8 @@ async def queue_states(session: AsyncSession, deployment_ids: Collection[str]) -
         )
     )
     entries = [_entry(row) for row in rows]
-    now = await session.scalar(select(func.clock_timestamp()))
-    assert now is not None
-    held = in_force(await freezes_of(session, {entry.environment for entry in entries}), at=now)
-    found = states_of(entries, freezes=held, now=now)
+    now = await clock(session)
+    found = states_of(entries, freezes=await freezes_in_force(session, at=now), now=now)
     return {name: found[name] for name in deployment_ids if name in found}
 
 

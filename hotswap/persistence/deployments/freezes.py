@@ -4,7 +4,6 @@ Each change is audited under its environment, and notifies the queue, since a de
 """
 
 import secrets
-from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -12,13 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.auditing import AuditAction
 from hotswap.domain.errors import Conflict, NotFound
-from hotswap.domain.queueing import Freeze
+from hotswap.domain.queueing import Freeze, in_force
 from hotswap.domain.vocabulary import Environment
 from hotswap.persistence.platform.audit import about_environment
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.platform.queue_notifications import notify_queue
 from hotswap.persistence.tables import FreezeRow
 from hotswap.telemetry import logs
+
+_NOT_ENDED = (FreezeRow.lifted_at.is_(None), FreezeRow.until > func.now())
 
 
 class PostgresFreezes:
@@ -84,7 +85,7 @@ class PostgresFreezes:
 
     async def all(self, *, environment: Environment | None = None) -> list[Freeze]:
         """Those that hold now or will, in the order in which they begin."""
-        wanted = select(FreezeRow).where(FreezeRow.lifted_at.is_(None), FreezeRow.until > func.now())
+        wanted = select(FreezeRow).where(*_NOT_ENDED)
         if environment is not None:
             wanted = wanted.where(FreezeRow.environment == environment)
         async with self._sessions() as session:
@@ -93,12 +94,10 @@ class PostgresFreezes:
             ]
 
 
-async def freezes_of(session: AsyncSession, environments: Collection[str]) -> list[Freeze]:
-    """Those of these environments that hold now or will."""
-    wanted = select(FreezeRow).where(
-        FreezeRow.environment.in_(environments), FreezeRow.lifted_at.is_(None), FreezeRow.until > func.now()
-    )
-    return [_freeze(row) for row in await session.scalars(wanted)]
+async def freezes_in_force(session: AsyncSession, *, at: datetime) -> dict[Environment, Freeze]:
+    """Return the freeze of each environment that is frozen at this time, which must not be past."""
+    rows = await session.scalars(select(FreezeRow).where(*_NOT_ENDED))
+    return in_force(map(_freeze, rows), at=at)
 
 
 def _no_freeze(freeze_id: str) -> NotFound:

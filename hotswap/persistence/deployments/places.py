@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.domain.queueing import QueuePosition, in_force, slot_places
-from hotswap.domain.vocabulary import Environment
+from hotswap.domain.queueing import QueuePosition, slot_places
 from hotswap.persistence.deployments.deployment_queue import queue_states
-from hotswap.persistence.deployments.freezes import freezes_of
+from hotswap.persistence.deployments.freezes import freezes_in_force
 from hotswap.persistence.deployments.slots import slot_line
+from hotswap.persistence.platform.database import clock
 from hotswap.persistence.tables import Deployment
 
 
@@ -23,9 +22,7 @@ async def places(session: AsyncSession, deployments: Iterable[Deployment]) -> di
     found = {name: state.place for name, state in (await queue_states(session, in_line)).items()}
     opened = {row.deployment_id for row in pending if row.run_id is not None}
     if opened:
-        now = await session.scalar(select(func.clock_timestamp()))
-        assert now is not None
-        held = in_force(await freezes_of(session, list(Environment)), at=now)
+        held = await freezes_in_force(session, at=await clock(session))
         waiting = slot_places(await slot_line(session), freezes=held.values())
         found |= {name: waiting[name] for name in opened if name in waiting}
     return found

@@ -14,13 +14,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.domain.queueing import SEEN_LATELY, QueuePosition, SlotRequest, granted, in_force, slot_places
-from hotswap.domain.vocabulary import Environment
-from hotswap.persistence.deployments.freezes import freezes_of
+from hotswap.domain.queueing import SEEN_LATELY, QueuePosition, SlotRequest, granted, slot_places
+from hotswap.persistence.deployments.freezes import freezes_in_force
 from hotswap.persistence.deployments.transitions import move
 from hotswap.persistence.platform import advisory
 from hotswap.persistence.platform.advisory import AdvisoryLock
-from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.platform.database import Sessions, clock
 from hotswap.persistence.platform.queue_notifications import notify_queue
 from hotswap.persistence.tables import ENDED, Deployment, Slot
 
@@ -36,9 +35,8 @@ class PostgresConcurrencySlots:
             await advisory.take(session, AdvisoryLock.SLOTS)
             await _seen(session, deployment_ids)
             line = await slot_line(session)
-            now = await session.scalar(select(func.clock_timestamp()))
-            assert now is not None
-            held = in_force(await freezes_of(session, list(Environment)), at=now)
+            now = await clock(session)
+            held = await freezes_in_force(session, at=now)
             given = granted(line, limit=self._limit, frozen=held.keys(), watched=self._watched())
             if given:
                 await session.execute(update(Slot).where(Slot.deployment_id.in_(given)).values(taken_at=now))

@@ -7,7 +7,9 @@ Every adapter gets its sessions from `Sessions`, so that this is the one place w
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 
+from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -71,6 +73,13 @@ def create_engine(settings: PostgresSettings) -> AsyncEngine:
 
 def create_sessions(engine: AsyncEngine) -> Sessions:
     return Sessions(async_sessionmaker(engine, expire_on_commit=False))
+
+
+async def clock(session: AsyncSession) -> datetime:
+    """Return PostgreSQL's time now, not that of the transaction's begin, which may have waited for a lock since."""
+    now: datetime | None = await session.scalar(select(func.clock_timestamp()))
+    assert now is not None
+    return now
 
 
 @contextmanager
