@@ -7,6 +7,7 @@ PostgreSQL says what was asked, `hotswap/analysis` in a thread how far that is f
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 from hotswap.analysis.drift import ALPHA
@@ -50,7 +51,24 @@ class DriftMeter:
         since = now - WINDOW
         active = await self._records.of_active(model, environment, since=since)
         found = await asyncio.to_thread(compared, active.sampled, least=LEAST, alpha=ALPHA)
-        return await self._records.keep(active, environment, found, since=since, at=now)
+        report = DriftRecord(
+            model=active.model,
+            version=active.version,
+            environment=environment,
+            at=now,
+            since=since,
+            reference=found.reference,
+            samples=found.samples,
+            distance=found.distance,
+            is_drifted=any(each.is_drifted for each in found.features.values()) if found.features else None,
+            message=found.message,
+            features={
+                name: {**asdict(drift), "distance": drift.distance(), "is_drifted": drift.is_drifted}
+                for name, drift in found.features.items()
+            },
+        )
+        await self._records.keep(active, report)
+        return report
 
     async def last(self, model: str, environment: Environment) -> DriftRecord | None:
         """Return the last report; None where there is none yet. Raises ModelNotFound."""

@@ -4,7 +4,7 @@ Records are read newest first and boundedly. Requests that chose their arm thems
 (docs/decisions/0010).
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from hotswap.analysis.drift_of_records import Compared, Sampled
+from hotswap.analysis.drift_of_records import Sampled
 from hotswap.domain.analysis import Subject
 from hotswap.domain.distributions import VALUES
 from hotswap.domain.errors import Conflict
@@ -86,29 +86,23 @@ class PostgresDriftRecords:
             )
         return ActiveRecords(version.model_id, name, version.version_id, version.version, sampled)
 
-    async def keep(
-        self, active: ActiveRecords, environment: Environment, found: Compared, *, since: datetime, at: datetime
-    ) -> DriftRecord:
-        """Write the report of what was found of the active version."""
-        report = DriftReport(
+    async def keep(self, active: ActiveRecords, report: DriftRecord) -> None:
+        """Store the report on the active version."""
+        row = DriftReport(
             model_id=active.model_id,
-            environment=environment,
+            environment=report.environment,
             version_id=active.version_id,
-            at=at,
-            since=since,
-            reference=found.reference,
-            samples=found.samples,
-            distance=found.distance,
-            is_drifted=any(each.is_drifted for each in found.features.values()) if found.features else None,
-            message=found.message,
-            features={
-                each: {**asdict(drift), "distance": drift.distance(), "is_drifted": drift.is_drifted}
-                for each, drift in found.features.items()
-            },
+            at=report.at,
+            since=report.since,
+            reference=report.reference,
+            samples=report.samples,
+            distance=report.distance,
+            is_drifted=report.is_drifted,
+            message=report.message,
+            features=report.features,
         )
         async with self._sessions.begin() as session:
-            session.add(report)
-        return plain(DriftRecord, report, model=active.model, version=active.version)
+            session.add(row)
 
     async def last(self, model: str, environment: Environment) -> DriftRecord | None:
         """Return the last report; None where there is none yet. Raises ModelNotFound."""
