@@ -12,6 +12,9 @@ from api import idempotency
 from api.errors import answer_domain, status_of
 from hotswap.domain import errors
 from hotswap.domain.errors import BY_CODE, FieldProblem, HotSwapError
+from hotswap.domain.vocabulary import Role
+from hotswap.settings import Settings
+from tests.fixtures.api_settings import bearer
 from tests.fixtures.documents import ROOT
 from tests.fixtures.sources import PRODUCT, sources
 
@@ -140,3 +143,21 @@ async def test_a_bug_is_answered_without_a_word_of_it(api: httpx.AsyncClient) ->
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "INTERNAL_ERROR")
     assert "secret" not in answer.text
     assert answer.headers["x-request-id"] == answer.json()["error"]["traceId"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"idempotency-key": "k-1"}], ids=["without a key", "with a key"])
+async def test_a_database_that_is_away_is_told_without_its_address(
+    api: httpx.AsyncClient, settings: Settings, headers: dict[str, str]
+) -> None:
+    freeze = {"environment": "Production", "duration": "PT1H", "reason": "a holiday"}
+    answers = [
+        await api.get("/api/v1/models", headers=bearer(settings, Role.VIEWER)),
+        await api.post("/api/v1/freezes", json=freeze, headers=headers | bearer(settings, Role.ADMIN)),
+    ]
+    for answer in answers:
+        told = answer.json()["error"]
+        assert (answer.status_code, told["code"]) == (503, "SERVICE_UNAVAILABLE")
+        assert told["message"] == (
+            "the database doesn't answer; inference goes on without it, so try again in a moment"
+        )
+        assert answer.headers["retry-after"] == "5"
