@@ -74,7 +74,7 @@ from hotswap.persistence.monitoring.gauges import PostgresGauges, RedisGauges
 from hotswap.persistence.monitoring.policies import PostgresMonitoring
 from hotswap.persistence.platform.audit import PostgresAudit
 from hotswap.persistence.platform.changes import PostgresChanges
-from hotswap.persistence.platform.database import create_engine, create_sessions
+from hotswap.persistence.platform.database import Sessions, create_engine
 from hotswap.persistence.platform.idempotency import PostgresIdempotencyKeys
 from hotswap.persistence.platform.service_tokens import PostgresServiceTokens
 from hotswap.persistence.records.async_inference import PostgresAsyncInference
@@ -175,7 +175,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     counting = impatient(settings.redis.url.get_secret_value())
     storage = ObjectStorage(settings.storage, IMPATIENT)
     storage_calls = StorageCalls()
-    sessions = create_sessions(engine)
+    sessions = Sessions(engine)
     traced = start_tracing("api", settings.telemetry)
     orchestration = Orchestration(await connect(lazy=True, identity="api", interceptors=traced))
     ray = RayServeClient(

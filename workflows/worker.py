@@ -66,7 +66,7 @@ from hotswap.persistence.deployments.slots import PostgresConcurrencySlots
 from hotswap.persistence.monitoring.alerts import PostgresAlerts
 from hotswap.persistence.monitoring.drift import PostgresDriftRecords
 from hotswap.persistence.monitoring.monitor import PostgresMonitorData
-from hotswap.persistence.platform.database import Sessions, create_engine, create_sessions
+from hotswap.persistence.platform.database import Sessions, create_engine
 from hotswap.persistence.platform.queue_notifications import PostgresQueueNotifications
 from hotswap.persistence.records.async_inference import PostgresAsyncInference
 from hotswap.persistence.registry.versions import PostgresRegistry
@@ -234,7 +234,7 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
 async def serve(settings: Settings) -> None:
     """Work until SIGTERM; what is in hand gets two seconds, and Temporal gives the rest to another worker."""
     engine = create_engine(settings.postgres)
-    sessions = create_sessions(engine)
+    sessions = Sessions(engine)
     cluster = RayServeClient(
         settings.ray.dashboard_url,
         settings.ray.auth_token.get_secret_value(),

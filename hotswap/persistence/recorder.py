@@ -27,7 +27,7 @@ from redis.exceptions import RedisError, ResponseError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
 from hotswap.inference.records import STREAM, InferenceRecord, decode_record, split_batch
-from hotswap.persistence.platform.database import create_engine, create_sessions
+from hotswap.persistence.platform.database import Sessions, create_engine
 from hotswap.persistence.records import rollups
 from hotswap.persistence.records.housekeeping import Housekeeper
 from hotswap.persistence.records.matcher import Matcher
@@ -279,7 +279,7 @@ async def serve(settings: Settings) -> None:
     redis = Redis.from_url(settings.redis.url.get_secret_value())
     engine = create_engine(settings.postgres)
     url = settings.postgres.url.get_secret_value().replace("postgresql+psycopg://", "postgresql://")
-    sessions = create_sessions(engine)
+    sessions = Sessions(engine)
     recorder, matcher = Recorder(redis, url), Matcher(sessions)
     housekeeper = Housekeeper(sessions, RedisTrafficBus(redis), settings.retention)
 

@@ -216,7 +216,7 @@ async def fake_worker(
 ) -> AsyncIterator[Worker]:
     """Only what waits for a turn is real, since it is the API's business who waits for what; and what a test adds."""
     activities = Activities(sessions)
-    queue, queue_notifications = PostgresDeploymentQueue(sessions), PostgresQueueNotifications(sessions.kw["bind"])
+    queue, queue_notifications = PostgresDeploymentQueue(sessions), PostgresQueueNotifications(sessions.engine)
     queueing = QueueActivities(PostgresConcurrencySlots(sessions, limit=5), queue, queue_notifications)
     acting = Worker(
         client,

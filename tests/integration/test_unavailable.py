@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from hotswap.domain.errors import Unavailable
 from hotswap.persistence.platform.changes import PostgresChanges
-from hotswap.persistence.platform.database import Sessions, create_sessions
+from hotswap.persistence.platform.database import Sessions
 
 SELECT = text("SELECT 1")
 
@@ -70,7 +70,7 @@ async def test_a_statement_that_is_given_up(sessions: Sessions, limit: str, stat
 async def only_one(postgres_url: str) -> AsyncIterator[Sessions]:
     """Sessions of a pool with one connection, for which nobody waits long."""
     engine = create_async_engine(postgres_url, pool_size=1, max_overflow=0, pool_timeout=0.05)
-    yield create_sessions(engine)
+    yield Sessions(engine)
     await engine.dispose()
 
 

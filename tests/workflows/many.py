@@ -29,7 +29,7 @@ from hotswap.persistence.deployments.capacity import PostgresCapacity
 from hotswap.persistence.deployments.deployment_queue import PostgresDeploymentQueue
 from hotswap.persistence.deployments.deployments import PostgresDeployments
 from hotswap.persistence.deployments.slots import PostgresConcurrencySlots
-from hotswap.persistence.platform.database import Sessions, create_engine, create_sessions
+from hotswap.persistence.platform.database import Sessions, create_engine
 from hotswap.persistence.platform.queue_notifications import PostgresQueueNotifications
 from hotswap.persistence.registry.versions import PostgresRegistry
 from hotswap.persistence.traffic.plans import PostgresTrafficPlans
@@ -103,7 +103,7 @@ def ports(
         sticky_callers=PostgresStickyCallers(sessions),
         slots=PostgresConcurrencySlots(sessions, limit=limit),
         queue=PostgresDeploymentQueue(sessions),
-        queue_notifications=PostgresQueueNotifications(sessions.kw["bind"]),
+        queue_notifications=PostgresQueueNotifications(sessions.engine),
         activation_history=PostgresActivationHistory(sessions),
         monitor=FakeMonitor(),
         alerts=FakeAlerts(),
@@ -123,7 +123,7 @@ async def register(sessions: Sessions, model: str, *versions: str) -> None:
 
 async def main() -> None:
     engine = create_engine(PostgresSettings(url=SecretStr(os.environ[URL])))
-    given = ports(create_sessions(engine), limit=int(os.environ[LIMIT]))
+    given = ports(Sessions(engine), limit=int(os.environ[LIMIT]))
     client = await connect()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

@@ -34,8 +34,9 @@ class Sessions:
     Every other error of SQLAlchemy shows a bug or a value that PostgreSQL refuses, and propagates as it is.
     """
 
-    def __init__(self, make: async_sessionmaker[AsyncSession]) -> None:
-        self._make = make
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        self._make = async_sessionmaker(engine, expire_on_commit=False)
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[AsyncSession]:
@@ -69,10 +70,6 @@ def create_engine(settings: PostgresSettings) -> AsyncEngine:
             "options": " ".join(f"-c {name}={value}" for name, value in SESSION.items()),
         },
     )
-
-
-def create_sessions(engine: AsyncEngine) -> Sessions:
-    return Sessions(async_sessionmaker(engine, expire_on_commit=False))
 
 
 async def clock(session: AsyncSession) -> datetime:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from api.orchestration import Orchestration
-from hotswap.persistence.platform.database import create_sessions
+from hotswap.persistence.platform.database import Sessions
 from hotswap.settings import Settings
 from tests.fixtures.api import make_app
 
@@ -17,7 +17,7 @@ from tests.fixtures.api import make_app
 async def api(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """Its database is at a port where nothing listens; it has no Temporal at all."""
     engine = create_async_engine(settings.postgres.url.get_secret_value())
-    app = make_app(settings, create_sessions(engine), cast("Orchestration", None))
+    app = make_app(settings, Sessions(engine), cast("Orchestration", None))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://hotswap") as client:
         yield client
     await engine.dispose()

@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_tra
 from api.app import assemble
 from api.edge import TELEMETRY
 from api.orchestration import Orchestration
-from hotswap.persistence.platform.database import create_sessions
+from hotswap.persistence.platform.database import Sessions
 from hotswap.settings import Settings
 from tests.fixtures.api import make_app
 
@@ -35,7 +35,7 @@ async def traced(settings: Settings, sampler: Sampler) -> AsyncIterator[tuple[ht
     spans, provider = InMemorySpanExporter(), TracerProvider(sampler=sampler)
     provider.add_span_processor(SimpleSpanProcessor(spans))
     app = assemble(telemetry={**TELEMETRY, "tracer_provider": provider})
-    app.state.parts = make_app(settings, create_sessions(cast("Any", None)), cast("Orchestration", None)).state.parts
+    app.state.parts = make_app(settings, Sessions(cast("Any", None)), cast("Orchestration", None)).state.parts
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://hotswap") as client:
         yield client, lambda: list(spans.get_finished_spans())

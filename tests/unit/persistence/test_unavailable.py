@@ -14,7 +14,7 @@ from pydantic import BaseModel, SecretStr
 
 from hotswap.domain.errors import Unavailable
 from hotswap.persistence.migrations import migrate
-from hotswap.persistence.platform.database import Sessions, create_engine, create_sessions
+from hotswap.persistence.platform.database import Sessions, create_engine
 from hotswap.persistence.platform.queue_notifications import PostgresQueueNotifications
 from hotswap.persistence.records.async_inference import Taken
 from hotswap.settings import PostgresSettings, RetentionSettings
@@ -79,7 +79,7 @@ def arguments_of(function: Callable[..., Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 async def sessions() -> AsyncIterator[Sessions]:
     engine = create_engine(PostgresSettings(url=SecretStr(NOBODY_LISTENS)))
-    yield create_sessions(engine)
+    yield Sessions(engine)
     await engine.dispose()
 
 
