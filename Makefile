@@ -87,7 +87,7 @@ $(DOCS_VENV)/.installed: requirements-docs.lock
 	$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.lock
 	touch $@
 
-docs-generate: install ## write the tables in docs/ that are made from settings, routes and roles
+docs-generate: install ## write what docs/ has from the code: settings, routes, roles, and the diagram of the rooms
 	$(BIN)/python -m tests.fixtures.generated
 
 EXTRAS := server embedded demo scikit-learn xgboost lightgbm dev
