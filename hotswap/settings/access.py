@@ -14,20 +14,22 @@ from hotswap.settings.section import Section
 
 
 class SecuritySettings(Section):
-    issuer: str = Field("hotswap", description="`iss` of the tokens that are made and accepted")
-    audience: str = Field("hotswap", description="their `aud`")
+    issuer: str = Field("hotswap", description="the `iss` of the tokens that HotSwap makes and accepts")
+    audience: str = Field("hotswap", description="the `aud` of the tokens that HotSwap makes and accepts")
     signing_key_file: Path | None = Field(
         None,
-        description="private JWK (ES256), or a JWK set of some, that sign HotSwap's own tokens; only the API needs it",
+        description="private JWK (ES256), or a set of them, that signs HotSwap's own tokens; only the API needs it",
     )
-    jwks_file: Path = Field(description="public keys that tokens are checked with, at Envoy and in the API")
-    users_file: Path | None = Field(None, description="TOML of local users for login: argon2 hash and roles by name")
-    token_lifetime: Duration = Field(timedelta(hours=1), description="of tokens from login")
+    jwks_file: Path = Field(description="public keys with which Envoy and the API check tokens")
+    users_file: Path | None = Field(
+        None, description="TOML of local users for login, each with an argon2 hash and roles"
+    )
+    token_lifetime: Duration = Field(timedelta(hours=1), description="how long a token from a login is valid")
     service_token_lifetime: Duration = Field(
         timedelta(minutes=10),
         gt=timedelta(0),
         le=timedelta(minutes=10),
-        description="of tokens that a service token is exchanged for: how long a revoked one is still believed",
+        description="how long a token is valid that a service token was exchanged for, even if that is revoked",
     )
 
 
@@ -43,25 +45,27 @@ class OidcSettings(Section):
     """Whose tokens are believed beside HotSwap's own, and what they mean."""
 
     issuer: str | None = Field(
-        None, description="an OpenID Connect issuer, by its `iss`: `https://login.example.com/realms/ml`; none: off"
+        None,
+        description="the `iss` of an OpenID Connect issuer, such as `https://login.example.com/realms/ml`; none: off",
     )
-    audience: str = Field("hotswap", description="the `aud` that its tokens must have")
-    subject_claim: str = Field("sub", description="the claim that says who calls, such as `preferred_username`")
+    audience: str = Field("hotswap", description="the `aud` that the issuer's tokens must have")
+    subject_claim: str = Field("sub", description="the claim with the caller's name, such as `preferred_username`")
     roles_claim: tuple[str, ...] = Field(
         ("groups",),
         min_length=1,
-        description='where its names of roles are: `["realm_access", "roles"]` is one in the other',
+        description='the claim with the names of roles: `["realm_access", "roles"]` is `roles` in `realm_access`',
     )
     roles: dict[str, tuple[ConfiguredGrant, ...]] = Field(
         {},
-        description="what each of these names means here, everywhere or in a team: "
-        '`{"ml-platform": ["Admin"], "payments-ds": ["Viewer", "payments:DataScientist"]}`; any other means nothing',
+        description="the roles for each of these names, everywhere or in a team: "
+        '`{"ml-platform": ["Admin"], "payments-ds": ["Viewer", "payments:DataScientist"]}`; other names are ignored',
     )
     refresh: Duration = Field(
-        timedelta(minutes=5), ge=timedelta(seconds=1), description="how often its keys are asked for anew"
+        timedelta(minutes=5), ge=timedelta(seconds=1), description="how often the issuer's keys are fetched"
     )
     cache_file: Path = Field(
-        Path("/var/lib/hotswap/oidc.json"), description="keeps its keys for a start while it is away"
+        Path("/var/lib/hotswap/oidc.json"),
+        description="file that stores the issuer's keys, for a start while the issuer is down",
     )
 
     @field_validator("issuer")
@@ -91,17 +95,15 @@ class LimitSettings(Section):
     registrations: PerMinute = Field(20, description="versions that one caller may register in any minute; 0: no limit")
     deployments: PerMinute = Field(10, description="deployments that one caller may start in any minute; 0: no limit")
     logins_of_user: PerMinute = Field(
-        10, description="logins of one user that are tried from one address in any minute, right or wrong; 0: no limit"
+        10, description="logins of one user from one address in any minute, right or wrong; 0: no limit"
     )
-    logins_from_address: PerMinute = Field(
-        60, description="logins that are tried from one address in any minute; 0: no limit"
-    )
+    logins_from_address: PerMinute = Field(60, description="logins from one address in any minute; 0: no limit")
     exchanges_of_token: PerMinute = Field(
         300, description="exchanges of one service token for a bearer token in any minute; 0: no limit"
     )
     exchanges_from_address: PerMinute = Field(
-        600, description="exchanges that are tried from one address in any minute, right or wrong; 0: no limit"
+        600, description="exchanges from one address in any minute, right or wrong; 0: no limit"
     )
     inference: int = Field(
-        0, ge=0, description="requests a second that each proxy lets one caller make for inference; 0: no limit"
+        0, ge=0, description="requests for inference a second that each proxy allows one caller; 0: no limit"
     )

@@ -25,10 +25,14 @@ class PromotionSettings(Section):
 
 
 class DeploymentSettings(Section):
-    default_strategy: Strategy = Field(Strategy.CANARY, description="the strategy where a deployment names none")
-    max_concurrent: int = Field(5, ge=1, description="deployments that run at once; the others wait in order")
+    default_strategy: Strategy = Field(Strategy.CANARY, description="the strategy if a deployment doesn't name one")
+    max_concurrent: int = Field(
+        5, ge=1, description="how many deployments run at once; others wait in the order of their requests"
+    )
     queue_deadline: Duration = Field(
-        timedelta(days=30), gt=timedelta(0), description="how long a deployment may wait for its turn, and for its slot"
+        timedelta(days=30),
+        gt=timedelta(0),
+        description="how long a deployment may wait for its turn, and then for its slot",
     )
     warmup_timeout: Duration = Field(timedelta(minutes=2), description="how long a replica may take to warm up")
     approval_required: frozenset[Environment] = Field(
@@ -38,39 +42,40 @@ class DeploymentSettings(Section):
         timedelta(days=1),
         gt=timedelta(0),
         le=timedelta(days=30),
-        description="how long a start or a step may wait for its approval where the deployment doesn't say",
+        description="how long a start or a step may wait for its approval, if the deployment doesn't set it",
     )
     four_eyes: frozenset[Environment] = Field(
         frozenset({Environment.PRODUCTION}),
-        description="environments where who asked for a deployment can't approve it, nor a name that nobody checked",
+        description="environments where people can't approve their own deployment, nor under an unchecked name",
     )
     count_claimed_approvals: bool = Field(
-        False, description="whether there an approval counts that came through Temporal, where names are only claimed"
+        False,
+        description="whether an approval through Temporal, where nobody checks names, counts in these environments",
     )
     monitoring_duration: Duration = Field(
-        timedelta(minutes=5), gt=timedelta(0), description="how long a step bakes where a deployment doesn't say"
+        timedelta(minutes=5), gt=timedelta(0), description="how long a step bakes, if a deployment doesn't set it"
     )
     first_version_duration: Duration | None = Field(
         None,
         ge=timedelta(0),
-        description="how long a model's first version is watched where a deployment doesn't say; absent: as long as a "
+        description="how long a model's first version is watched, if a deployment doesn't set it; absent: as long as a "
         "step bakes, `PT0S`: not at all",
     )
     latency_floor: Duration = Field(
         timedelta(milliseconds=LATENCY_FLOOR_MS),
         ge=timedelta(0),
-        description="a slowdown by less rolls nothing back where a deployment doesn't say; more where hosts are busy",
+        description="the smallest slowdown that may roll back, if a deployment doesn't set it; use more on busy hosts",
     )
     backtest_samples: int = Field(
         SAMPLES,
         ge=0,
         le=2_000,
-        description="how many recorded requests a candidate is asked where a deployment doesn't say; 0: no backtest",
+        description="how many recorded requests a backtest sends, if a deployment doesn't set it; 0: no backtest",
     )
     keep_previous: Duration = Field(timedelta(minutes=30), description="how long a replaced version stays warm")
     promotion_policy: dict[Environment, PromotionSettings] = Field(
         {},
-        description="where a version must be active, and for how long, before it may go to an environment: "
+        description="for an environment, where a version must be active before, and for how long: "
         '`{"Production": {"activeIn": "Staging", "for": "PT1H"}}`',
     )
 
@@ -90,14 +95,14 @@ class CapacitySettings(Section):
     """What deployments may take of Ray's cluster."""
 
     team_gpus: dict[str, Annotated[Number, Field(ge=0)]] = Field(
-        {}, description="the most GPUs of a team at a time over all its models; others have no limit"
+        {}, description="for a team, the most GPUs that all its models may use at a time; other teams have no limit"
     )
     cluster_grows: bool = Field(
-        False, description="Ray's cluster adds nodes as it is asked to: then only a team's limit refuses a deployment"
+        False, description="whether Ray's cluster adds nodes on demand; then only a team's limit refuses a deployment"
     )
     allow_recreate: bool = Field(
         False,
-        description="whether requests may be turned away where two versions have no room, if a deployment doesn't say",
+        description="whether requests may be shed where two versions have no room, if a deployment doesn't set it",
     )
 
 
@@ -105,11 +110,13 @@ class AnalysisSettings(Section):
     """Whom a metric may ask: addresses come from here only, never from a deployment."""
 
     prometheus_url: str | None = Field(
-        None, pattern=r"^https?://", description="the Prometheus that metrics of source `prometheus` ask"
+        None, pattern=r"^https?://", description="the Prometheus for metrics of source `prometheus`"
     )
-    prometheus_token_file: Path | None = Field(None, description="bearer token that Prometheus wants, if it does")
+    prometheus_token_file: Path | None = Field(
+        None, description="file with the bearer token for Prometheus, if it needs one"
+    )
     webhooks: dict[str, SecretStr] = Field(
-        {}, description='by name, where metrics of source `webhook` ask: `{"fairness": "https://…"}`'
+        {}, description='for each name, the address for metrics of source `webhook`: `{"fairness": "https://…"}`'
     )
 
 
@@ -117,5 +124,5 @@ class NotificationSettings(Section):
     """Who is told of what the monitor finds: addresses come from here only."""
 
     webhooks: dict[Annotated[str, Field(pattern=r"^[a-z0-9-]{1,63}$")], SecretStr] = Field(
-        {}, description='by name, where events are sent (CloudEvents): `{"retraining": "https://…"}`'
+        {}, description='for each name, the address that gets events (CloudEvents): `{"retraining": "https://…"}`'
     )

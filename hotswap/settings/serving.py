@@ -14,62 +14,67 @@ class ServingSettings(Section):
     """What a replica and its node need; handed to Ray's processes by their environment."""
 
     cache_dir: Path = Field(
-        Path("/var/lib/hotswap/cache"), description="unpacked artifacts, shared by a node's replicas"
+        Path("/var/lib/hotswap/cache"), description="directory of unpacked artifacts, which a node's replicas share"
     )
-    spool_dir: Path = Field(Path("/var/lib/hotswap/spool"), description="records that are not shipped yet; local disk")
-    spool_max_bytes: int = Field(256 * 1024**2, description="per replica; beyond it records are dropped and counted")
+    spool_dir: Path = Field(
+        Path("/var/lib/hotswap/spool"), description="directory of records that are not shipped yet, on a local disk"
+    )
+    spool_max_bytes: int = Field(
+        256 * 1024**2, description="size of a replica's spool; a full spool drops records and counts them"
+    )
     max_model_memory_bytes: int = Field(
-        4 * 1024**3, description="validation fails a model whose process takes more at its peak"
+        4 * 1024**3, description="memory that a model's process may use; validation fails if its peak is higher"
     )
     trusted_types: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*$")], ...] = Field(
         (),
-        description="types that a `.skops` file may hold although skops doesn't vouch for them, where who uploads is"
-        ' trusted: `["sklearn.tree._tree.Tree"]`',
+        description="types that a `.skops` file may have although skops doesn't trust them, if you trust uploaders: "
+        '`["sklearn.tree._tree.Tree"]`',
     )
     allow_custom_code: bool = Field(
-        False, description="whether models of framework Custom are served, which run the code of whoever uploads them"
+        False, description="whether models of framework Custom are served; they run the code of those who upload them"
     )
     allow_requirements: bool = Field(
         False,
-        description="whether a version may bring packages of its own (`requirements`): wheels from the index that pip"
-        " is configured with, into its replicas by Ray's `runtime_env`",
+        description="whether a version may have packages of its own (`requirements`): Ray's `runtime_env` installs "
+        "them in its replicas, as wheels from the index of pip's configuration",
     )
 
 
 class RaySettings(Section):
-    dashboard_url: str = Field("http://127.0.0.1:8265", description="Ray's dashboard, which also has Serve's REST")
+    dashboard_url: str = Field("http://127.0.0.1:8265", description="Ray's dashboard, which also has Serve's REST API")
     auth_token: SecretStr = Field(description="Ray's own token (RAY_AUTH_MODE=token)")
-    http_host: str = Field("127.0.0.1", description="where replicas and Serve's own proxy listen")
-    http_port: int = Field(8000, description="Serve's own proxy, which no request of ours goes through")
+    http_host: str = Field("127.0.0.1", description="address on which replicas and Serve's own proxy listen")
+    http_port: int = Field(8000, description="port of Serve's own proxy, which HotSwap doesn't use")
 
 
 class AgentSettings(Section):
     """One traffic agent beside one Envoy."""
 
-    proxy: str = Field("envoy-0", description="the proxy's name, one of its own for each Envoy")
+    proxy: str = Field("envoy-0", description="the proxy's name, a different one for each Envoy")
     envoy_dir: Path = Field(
-        Path("/var/lib/hotswap/envoy"), description="shared with Envoy: the files it is configured by"
+        Path("/var/lib/hotswap/envoy"),
+        description="directory with Envoy's configuration, which Envoy and the agent share",
     )
     envoy_admin_url: str = Field("http://127.0.0.1:9901", description="Envoy's admin port, for versions and counts")
-    envoy_log: Path | None = Field(None, description="Envoy's log, to say why it refused a file")
-    api_token_file: Path | None = Field(None, description="bearer token for the plan endpoint when Redis is away")
+    envoy_log: Path | None = Field(None, description="Envoy's log, in which the agent finds why Envoy refused a file")
+    api_token_file: Path | None = Field(
+        None, description="file with the bearer token for the API, which has the plan while Redis is down"
+    )
 
 
 class GatewaySettings(Section):
     """The public address and what stands behind it."""
 
-    public_url: str = Field("http://127.0.0.1:5000", description="how callers reach Envoy, and workers too")
-    listen_host: str = Field("127.0.0.1", description="where Envoy listens")
-    listen_port: int = Field(5000, description="its public port")
+    public_url: str = Field("http://127.0.0.1:5000", description="address at which callers and workers reach Envoy")
+    listen_host: str = Field("127.0.0.1", description="address on which Envoy listens")
+    listen_port: int = Field(5000, description="Envoy's public port")
     tls_certificate_file: Path | None = Field(
         None,
-        description="certificate and its chain (PEM): with it Envoy answers HTTPS, and takes renewed files by itself",
+        description="certificate with its chain (PEM); with it Envoy answers HTTPS, and it notices renewed files",
     )
-    tls_key_file: Path | None = Field(None, description="its private key (PEM); only Envoy reads it")
+    tls_key_file: Path | None = Field(None, description="private key of the certificate (PEM); only Envoy reads it")
     tls_port: int = Field(5001, description="the public port for HTTPS")
-    plaintext: bool = Field(
-        True, description="whether the port without TLS is open; never closed without a certificate"
-    )
+    plaintext: bool = Field(True, description="whether the port without TLS is open; without a certificate it must be")
     headers_timeout: Duration = Field(
         timedelta(seconds=10), gt=timedelta(0), description="how long a request's headers may take to arrive"
     )
@@ -79,16 +84,16 @@ class GatewaySettings(Section):
     trusted_proxies: int = Field(
         0,
         ge=0,
-        description="how many proxies of yours stand before Envoy: the address of a client is that far from the end of"
-        " `X-Forwarded-For`",
+        description="how many proxies of yours are before Envoy; the client's address is at this place from the end of "
+        "`X-Forwarded-For`",
     )
-    api_host: str = Field("127.0.0.1", description="where the API listens, and Envoy finds it")
-    api_port: int = Field(5080, description="its port")
+    api_host: str = Field("127.0.0.1", description="address on which the API listens, and where Envoy finds it")
+    api_port: int = Field(5080, description="the API's port")
     candidate_timeout: Duration = Field(
         timedelta(seconds=5),
         gt=timedelta(0),
         le=timedelta(seconds=30),
-        description="how long a candidate may take for a request before the stable is asked; longer is its error",
+        description="how long a candidate may take for a request; after that it is an error, and the stable answers",
     )
 
     @model_validator(mode="after")
@@ -109,12 +114,14 @@ class InferenceSettings(Section):
 
     token_file: Path | None = Field(
         None,
-        description="bearer token (role Application) by which workers ask for predictions on callers' behalf; without"
-        " it asynchronous inference is refused",
+        description="file with the bearer token (role Application) with which workers ask for predictions for callers; "
+        "without it asynchronous inference is refused",
     )
     deadline: Duration = Field(
         timedelta(minutes=10), gt=timedelta(0), description="how long an asynchronous request may wait for its answer"
     )
-    most_waiting: int = Field(1_000, ge=1, description="asynchronous requests without an answer; more are refused")
-    most_waiting_of_caller: int = Field(200, ge=1, description="the same of one caller")
-    at_once: int = Field(8, ge=1, le=256, description="how many of them a worker asks for at a time")
+    most_waiting: int = Field(
+        1_000, ge=1, description="how many asynchronous requests may wait for an answer; more are refused"
+    )
+    most_waiting_of_caller: int = Field(200, ge=1, description="how many of them one caller may have")
+    at_once: int = Field(8, ge=1, le=256, description="how many of them a worker sends at a time")

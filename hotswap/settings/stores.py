@@ -17,11 +17,11 @@ class StorageType(StrEnum):
 
 class PostgresSettings(Section):
     url: SecretStr = Field(description="SQLAlchemy URL, such as postgresql+psycopg://user:password@host:5432/database")
-    pool_size: int = Field(5, ge=1, description="connections that one process keeps")
+    pool_size: int = Field(5, ge=1, description="how many connections one process keeps open")
 
 
 class RedisSettings(Section):
-    url: SecretStr = Field(description="HotSwap's own Redis; never the one that holds Ray's state")
+    url: SecretStr = Field(description="HotSwap's own Redis, never the one with Ray's state")
 
 
 class Encryption(StrEnum):
@@ -33,26 +33,30 @@ class Encryption(StrEnum):
 
 
 class StorageSettings(Section):
-    type: StorageType = Field(StorageType.MINIO, description="MinIO or S3: one protocol, so nothing reads it yet")
-    endpoint: str = Field("127.0.0.1:9000", description="host:port, without a scheme")
-    access_key: SecretStr = Field(description="who reads the artifacts")
-    secret_key: SecretStr = Field(description="its secret")
-    bucket: str = Field("ml-models", description="the bucket that must be there for the API to be ready")
-    use_tls: bool = Field(False, description="whether to speak TLS to the endpoint")
-    region: str = Field("us-east-1", description="the bucket's region; any where the server has none")
-    max_artifact_bytes: int = Field(2 * 1024**3, ge=1, description="a larger artifact is refused")
+    type: StorageType = Field(
+        StorageType.MINIO, description="MinIO or S3; both have one protocol, so nothing reads it yet"
+    )
+    endpoint: str = Field("127.0.0.1:9000", description="host:port of S3, without a scheme")
+    access_key: SecretStr = Field(description="access key for the bucket")
+    secret_key: SecretStr = Field(description="secret of the access key")
+    bucket: str = Field("ml-models", description="bucket of the artifacts; the API is ready only if it exists")
+    use_tls: bool = Field(False, description="whether to use TLS with the endpoint")
+    region: str = Field("us-east-1", description="the bucket's region; any value if the server has no regions")
+    max_artifact_bytes: int = Field(
+        2 * 1024**3, ge=1, description="largest size of an artifact; a larger one is refused"
+    )
     public_endpoint: str | None = Field(
-        None, description="host:port by which those who push reach S3, with TLS as `use_tls`; the endpoint when absent"
+        None, description="host:port at which uploads reach S3, with TLS as `use_tls` says; absent: the endpoint"
     )
     encryption: Encryption = Field(
         Encryption.BUCKET,
-        description="asked of S3 for all that HotSwap writes: `SSE-S3`, `SSE-KMS`, or `bucket` for what that is set to",
+        description="encryption of HotSwap's objects: `SSE-S3`, `SSE-KMS`, or `bucket` for the bucket's own setting",
     )
-    kms_key_id: str | None = Field(None, description="the key of `SSE-KMS`")
+    kms_key_id: str | None = Field(None, description="id of the key for `SSE-KMS`")
     garbage_grace: Duration = Field(
         timedelta(days=1),
         ge=timedelta(hours=1),
-        description="what no version refers to is left alone for so long; uploads and registrations take time",
+        description="how long an object that no version uses is kept; uploads and registrations take time",
     )
 
     @model_validator(mode="after")
@@ -70,22 +74,22 @@ class RetentionSettings(Section):
     records: Duration = Field(
         timedelta(days=90),
         ge=timedelta(days=1),
-        description="how long a record of an inference is kept, in whole days, and its outcome",
+        description="how long the record of an inference and its outcome are kept, in whole days",
     )
     async_results: Duration = Field(
-        timedelta(days=1), ge=timedelta(hours=1), description="how long an asynchronous request's answer can be fetched"
+        timedelta(days=1), ge=timedelta(hours=1), description="how long the answer of an asynchronous request is kept"
     )
     seconds: Duration = Field(
-        timedelta(days=1), ge=timedelta(hours=1), description="how long a model's figures are kept by the second"
+        timedelta(days=1), ge=timedelta(hours=1), description="how long a model's figures for each second are kept"
     )
     minutes: Duration = Field(
-        timedelta(days=30), ge=timedelta(hours=1), description="how long they are kept by the minute"
+        timedelta(days=30), ge=timedelta(hours=1), description="how long a model's figures for each minute are kept"
     )
     hours: Duration = Field(
-        timedelta(days=400), ge=timedelta(hours=1), description="how long they are kept by the hour"
+        timedelta(days=400), ge=timedelta(hours=1), description="how long a model's figures for each hour are kept"
     )
     looks: Duration = Field(
         timedelta(days=30),
         ge=timedelta(days=1),
-        description="how long every look of an analysis that is over is kept; then one a minute",
+        description="how long every observation of an ended analysis is kept; after that, one for each minute",
     )

@@ -11,15 +11,15 @@ class TelemetrySettings(Section):
     otlp_endpoint: str | None = Field(
         None,
         pattern=r"^https?://",
-        description="where traces are sent, by OTLP over HTTP: `http://jaeger:4318`; none when absent",
+        description="address for traces by OTLP over HTTP, such as `http://jaeger:4318`; absent: no traces",
     )
     sampling_rate: float = Field(
-        1.0, ge=0, le=1, description="share of traces that are kept; a caller that is traced decides for itself"
+        1.0, ge=0, le=1, description="share of traces that are kept, if the caller hasn't decided it"
     )
     worker_metrics: str | None = Field(
         None,
         pattern=r"^[^:/]+:\d+$",
-        description="host:port where a worker shows Prometheus what Temporal's SDK counts; nowhere when absent",
+        description="host:port at which Prometheus reads a worker's metrics of Temporal's SDK; absent: none",
     )
 
     @field_validator("otlp_endpoint")
