@@ -133,7 +133,7 @@ ROUTERS: tuple[APIRouter, ...] = (
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application; its parts are made when it starts."""
+    """Return the application. Its parts are made when it starts."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -145,7 +145,10 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def assemble(*, telemetry: TelemetryConfig = TELEMETRY, **options: object) -> FastAPI:
-    """Routes, errors and the edge, without parts. Raises RuntimeError for a route that nobody guards."""
+    """Return the routes, the error handlers and the edge, without parts.
+
+    Raises RuntimeError for a route that has no rule who may call it.
+    """
     app = FastAPI(
         title="HotSwap",
         description="Puts new versions of machine-learning models into production without an outage.",

@@ -72,7 +72,10 @@ async def infer_later(
 
 @router.get("/{request_id}/status")
 async def inference_status(caller: AskerOrReader, parts: With, request_id: RequestId) -> AsyncInferenceView:
-    """What became of an asynchronous request; of another caller's only readers are told, and of all teams."""
+    """Return how far an asynchronous request is, and its answer or error.
+
+    Only the caller who sent it can read it, and callers whose role as a reader counts in all teams.
+    """
     sees_all = bool(caller.roles & set(READERS))
     return _view(await parts.async_inference.find(request_id, of=None if sees_all else caller.subject))
 

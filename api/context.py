@@ -1,4 +1,4 @@
-"""What a handler may need, gathered once at the composition root and handed over by type.
+"""The parts that handlers may need, made once at the composition root and injected by type.
 
 Handlers take `Parts` as an annotated dependency and hold nothing themselves, so that a test can give them real parts of
 its own. Nothing here connects: the API starts, and says so at `/health/ready`, when every server behind it is away.

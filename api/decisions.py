@@ -1,7 +1,7 @@
-"""What people say to a deployment that is under way: approve, reject, pause, resume, promote, goto, abort.
+"""Routes for commands to a deployment that is under way: approve, reject, pause, resume, promote, goto, abort.
 
-`hotswap/deployments/steer.py` says what comes of it. What starts a deployment after another's end, rollback and retry,
-is in `api/redeployment.py`.
+`hotswap/deployments/steer.py` decides what a command does. Commands that start a deployment after another's end,
+rollback and retry, are in `api/redeployment.py`.
 """
 
 from typing import Any
@@ -96,13 +96,16 @@ def confirmed(answer: AnswerView, response: Response) -> AnswerView:
 
 
 async def _changeable(caller: Principal, parts: Parts, deployment_id: str) -> Deployment:
-    """Raises DeploymentNotFound, and Forbidden where the caller may not change that environment."""
+    """Return the deployment.
+
+    Raises DeploymentNotFound, and Forbidden if the caller may not change its environment.
+    """
     deployment = await parts.deployments.deployment(deployment_id)
     check_may_change(caller, deployment.environment)
     return deployment
 
 
 def _said(caller: Principal, body: Say | None) -> dict[str, Any]:
-    """What every request carries: who says it and why, as proven by the API."""
+    """Return the fields that every command carries: who gives it and why, as the API has verified."""
     said = body.reason if body else None
     return {"by": caller.subject, "reason": said if said is not None else reason.get(), "via": API}

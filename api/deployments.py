@@ -107,7 +107,7 @@ async def list_deployments(
     since: Since = None,
     until: Until = None,
 ) -> Page[DeploymentView]:
-    """Newest first; without the verdicts, which `GET /deployments/{id}` has."""
+    """Return the deployments, newest first, without verdicts; `GET /deployments/{id}` has these."""
     wanted = WantedDeployments(model, version, environment, status or (), kind, initiated_by, since, until)
     found = await parts.deployments.deployments(wanted, paging.window("deployments", Instant, Plain))
     return paging.page("deployments", [deployment_view(row) for row in found.items], found)
@@ -115,12 +115,12 @@ async def list_deployments(
 
 @router.get("/{deployment_id}")
 async def get_deployment(_: Reader, parts: With, deployment_id: DeploymentId) -> DeploymentView:
-    """Where it is, its verified share of the traffic, and what was judged so far."""
+    """Return the deployment's status, its verified share of the traffic, and the verdicts so far."""
     return deployment_view(await parts.deployments.deployment(deployment_id))
 
 
 def plan(body: CreateDeployment, strategy: Strategy, settings: Settings) -> tuple[CanaryConfig, ReplicaResources]:
-    """The strategy's configuration, where it says nothing as the settings do, and the replicas' resources.
+    """Return the strategy's configuration, completed from the settings, and the replicas' resources.
 
     Raises ValidationFailed naming the field.
     """

@@ -51,12 +51,12 @@ _LINK = {"Link": {"schema": {"type": "string"}, "description": "where the next p
 
 
 def operation_id(route: APIRoute) -> str:
-    """The handler's name, as generated clients spell it: `listModels`."""
+    """Return the handler's name as generated clients spell it, such as `listModels`."""
     return to_camel(route.name)
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
-    """The document as OpenAPI 3.1; made once."""
+    """Return the OpenAPI 3.1 document, which is made once."""
     if app.openapi_schema is None:
         document = get_openapi(
             title=app.title,

@@ -21,7 +21,7 @@ InEnvironment = Annotated[Environment, Query()]
 async def get_drift(
     _: Reader, parts: With, model: ModelId, environment: InEnvironment = Environment.PRODUCTION
 ) -> DriftView:
-    """The newest report of this model there."""
+    """Return the newest drift report of this model in this environment."""
     found = await parts.drift.last(model, environment)
     if found is None:
         raise NotFound(

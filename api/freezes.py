@@ -45,7 +45,7 @@ async def list_freezes(
     paging: Paged,
     environment: Annotated[Environment | None, Query()] = None,
 ) -> Page[FreezeView]:
-    """Those in force and those planned, in the order in which they begin."""
+    """Return the freezes that are in force or planned, in the order in which they begin."""
     window = paging.window("freezes", Instant, Plain)
     all_of_them = await parts.freezes.all(environment=environment)
     found = part(all_of_them, lambda each: (each.starts_at, each.freeze_id), window, falling=False)
@@ -54,7 +54,7 @@ async def list_freezes(
 
 @router.get("/{freeze_id}")
 async def get_freeze(_: Reader, parts: With, freeze_id: FreezeId) -> FreezeView:
-    """One of them, also after its end."""
+    """Return one freeze, even after its end."""
     return _view(await parts.freezes.get(freeze_id))
 
 

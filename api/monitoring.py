@@ -1,4 +1,4 @@
-"""What is watched of a model once it serves, and the alerts that came of it."""
+"""Routes for the monitoring of active versions, and for its alerts."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -18,7 +18,7 @@ router = APIRouter(prefix="/api/v1", tags=["monitoring"], route_class=GuardedRou
 
 @router.get("/models/{model}/monitoring")
 async def get_monitoring(_: Reader, parts: With, model: ModelId) -> MonitoringView:
-    """What is watched of a model while it serves, and what comes of it."""
+    """Return what is monitored of a model while it serves, and what an alert leads to."""
     found = (await parts.registry.model(model)).model
     return _view(found.name, MonitoringConfig.model_validate(found.monitoring))
 
@@ -38,7 +38,7 @@ async def list_alerts(
     environment: Annotated[Environment | None, Query()] = None,
     is_open: Annotated[bool | None, Query(alias="open", description="only open ones, or only resolved ones")] = None,
 ) -> Page[AlertView]:
-    """Newest first."""
+    """Return the alerts, newest first."""
     window = paging.window("alerts", Instant, Plain)
     found = await parts.alerts.page(model=model, environment=environment, is_open=is_open, window=window)
     return paging.page("alerts", [AlertView(**asdict(alert)) for alert in found.items], found)

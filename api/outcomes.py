@@ -46,7 +46,10 @@ async def report_outcome(caller: Caller, parts: With, request_id: RequestId, bod
 
 
 def _check_times(times: Mapping[str, datetime | None]) -> None:
-    """Raises ValidationFailed naming the fields. By the server's clock: the callers' may be wrong."""
+    """Check the times by the server's clock, since callers' clocks may be wrong.
+
+    Raises ValidationFailed naming the fields.
+    """
     latest = datetime.now(UTC) + timedelta(days=1)
     wrong = [
         FieldProblem(field, "is no time at which an outcome can have been seen")
@@ -58,6 +61,6 @@ def _check_times(times: Mapping[str, datetime | None]) -> None:
 
 
 def _only_teams(caller: Principal) -> frozenset[str] | None:
-    """The teams for which alone the caller may report; None if for all."""
+    """Return the only teams for which the caller may report outcomes; None if for all."""
     held = [grant.team for grant in caller.grants if grant.role in CALLERS]
     return None if None in held else frozenset(team for team in held if team is not None)

@@ -1,4 +1,4 @@
-"""What a caller may do to a deployment beyond what its role says: by environment, in a hurry, and by four eyes."""
+"""Rules on a deployment beyond the caller's role: by environment, for an emergency, and by four eyes."""
 
 from api.auth import ENGINEERS
 from api.context import Parts
@@ -15,7 +15,7 @@ def check_may_change(caller: Principal, environment: Environment) -> None:
 
 
 def check_may_hurry(caller: Principal) -> None:
-    """An emergency skips what protects clients, so it is an engineer's decision. Raises Forbidden."""
+    """Check that the caller may skip what protects clients, which is an engineer's decision. Raises Forbidden."""
     _check_engineer(caller, "an emergency", otherwise="may deploy without it")
 
 
@@ -27,7 +27,7 @@ def _check_engineer(caller: Principal, what: str, *, otherwise: str) -> None:
 
 
 async def check_second_pair_of_eyes(caller: Principal, parts: Parts, deployment: Deployment) -> None:
-    """Raises Forbidden where the caller may have asked for the deployment, by whatever token."""
+    """Check that the caller can't have asked for the deployment, with any token. Raises Forbidden."""
     name, asked = deployment.deployment_id, deployment.initiated_by
     if asked == caller.subject:
         raise Forbidden(f"{caller.subject} asked for {name}, so somebody else has to approve it")

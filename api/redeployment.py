@@ -1,6 +1,6 @@
-"""What starts a deployment after another's end: a rollback to the version before, and a retry of what failed.
+"""Routes that start a deployment after another's end: a rollback to the version before, a retry of a failed one.
 
-While the deployment is under way both are commands to it instead: an abort, and an analysis that runs again.
+While the deployment is under way both are commands to it: an abort, and an analysis that runs again.
 """
 
 from collections.abc import Callable

@@ -38,7 +38,7 @@ BAKES = frozenset({"steps", "monitoring_duration", "bake_deadline"})
 
 @router.post("/{deployment_id}/replay", dependencies=[not_kept()])
 async def replay_deployment(_: Maker, parts: With, deployment_id: DeploymentId, body: Replay) -> ReplayView:
-    """Where it would have ended under another policy, as far as what was seen tells."""
+    """Return where a deployment would have ended under another policy, as far as its observations can tell."""
     deployment = await parts.deployments.deployment(deployment_id)
     config = policy(deployment.strategy_config, body.strategy_config)
     bakes = await parts.observations.bakes(deployment_id)
@@ -48,9 +48,9 @@ async def replay_deployment(_: Maker, parts: With, deployment_id: DeploymentId, 
 
 
 def policy(recorded: dict[str, Any], given: dict[str, Any]) -> CanaryConfig:
-    """The recorded configuration with what is given in its place.
+    """Return the recorded configuration with the given values in it.
 
-    Raises ValidationFailed naming the field, and Conflict where the recorded one can't be read any more.
+    Raises ValidationFailed naming the field, and Conflict if the recorded one can't be read any more.
     """
     try:
         said = CanaryConfig.model_validate(given)

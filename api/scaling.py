@@ -23,7 +23,7 @@ router = APIRouter(prefix="/api/v1/deployments/{deployment_id}", tags=["deployme
 async def scale(
     caller: Maker, parts: With, deployment_id: DeploymentId, body: SayScale, response: Response
 ) -> AnswerView:
-    """Have so many replicas of what serves now; where it scales by load, no fewer than that."""
+    """Set the number of replicas of the active version; if it scales by load, its minimum."""
     deployment = await parts.deployments.deployment(deployment_id)
     environment = deployment.environment
     check_may_change(caller, environment)

@@ -21,14 +21,14 @@ T = TypeVar("T")
 
 
 class StorageCalls:
-    """So many at a time. Close it in the end."""
+    """A pool of threads for calls to the storage. Close it in the end."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="storage")
         self._free = asyncio.Semaphore(AT_ONCE)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What the function returns or raises; Unavailable where no thread is free for too long."""
+        """Return or raise what the function does. Raises Unavailable if no thread is free for too long."""
         try:
             await asyncio.wait_for(self._free.acquire(), WAIT_SECONDS)
         except TimeoutError:
@@ -42,5 +42,5 @@ class StorageCalls:
             self._free.release()
 
     def close(self) -> None:
-        """Calls that have begun go on to their end; nobody waits for them."""
+        """Close the pool without waiting; calls that have begun run to their end."""
         self._threads.shutdown(wait=False, cancel_futures=True)

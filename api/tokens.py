@@ -44,7 +44,7 @@ async def list_tokens(
     paging: Paged,
     with_ended: Annotated[bool, Query(alias="all", description="also those that are revoked or expired")] = False,
 ) -> Page[ServiceTokenView]:
-    """Newest first; those that the caller administers."""
+    """Return the service tokens that the caller administers, newest first."""
     window = paging.window("tokens", Instant, Plain)
     theirs = [
         token for token in await parts.service_tokens.all(with_ended=with_ended) if _administers(caller, token.grants)
@@ -67,7 +67,10 @@ async def rotate_token(
 
 @router.delete("/{token}")
 async def revoke_token(caller: AnyAdmin, parts: With, token: TokenId, body: Say | None = None) -> ServiceTokenView:
-    """No exchange from now on; what it was exchanged for before ends by itself, within ten minutes."""
+    """Revoke a service token.
+
+    It can't be exchanged from now on. Bearer tokens that it was exchanged for before expire within ten minutes.
+    """
     revoked = await parts.service_tokens.revoke(
         token, reason=body.reason if body else None, by=caller.subject, may=_may(caller)
     )
@@ -79,7 +82,7 @@ def _may(caller: Principal) -> May:
 
 
 def _check_administers(caller: Principal, grants: Iterable[Grant]) -> None:
-    """Raises Forbidden."""
+    """Check that the caller administers all that the token may do. Raises Forbidden."""
     for grant in sorted(grants, key=str):
         admitted_in(grant.team, caller, [Role.ADMIN])
 

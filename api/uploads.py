@@ -70,7 +70,7 @@ async def complete_upload(caller: Starter, parts: With, model: ModelId, upload_i
 
 
 async def _name(parts: Parts, model: str) -> str:
-    """The model's, or what is to be one."""
+    """Return the model's name, or check the name of one that doesn't exist yet."""
     try:
         return (await parts.registry.model(model)).model.name
     except ModelNotFound:

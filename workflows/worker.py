@@ -149,7 +149,7 @@ SANDBOX = SandboxedWorkflowRunner(
 
 
 def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tuple[Worker, ...]:
-    """The worker that acts, the one that watches, and the one that waits; all are to be run."""
+    """Return the workers that act, that watch and that wait; all of them are to be run."""
     registry = RegistryActivities(ports.registry, ports.inspector)
     deployments = DeploymentActivities(ports.deployments, ports.applications, ports.queue)
     queueing = QueueActivities(ports.slots, ports.queue, ports.queue_notifications)
@@ -323,9 +323,9 @@ async def serve(settings: Settings) -> None:
 
 @asynccontextmanager
 async def answering(settings: Settings, sessions: Sessions, stop: asyncio.Event) -> AsyncIterator[None]:
-    """Asynchronous inference is answered meanwhile, where this worker has a token to ask with.
+    """Answer asynchronous inference meanwhile, if this worker has a token to ask with.
 
-    What should never end it ends the worker, and is raised: another one will start.
+    An error in it ends the worker and is raised: another worker will start.
     """
     if (token_file := settings.inference.token_file) is None:
         yield

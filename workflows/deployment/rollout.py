@@ -1,7 +1,7 @@
-"""How traffic moves to the candidate: the policy says the one next thing, an activity does it, a durable timer waits.
+"""The loop that moves traffic: the policy decides the one next action, an activity does it, a durable timer waits.
 
 The loop is decide (`next_action` in `hotswap/domain/policy.py`, which is pure), apply, wait. Each wait ends at once
-when people request something. What a step costs in history is fixed, however long it bakes: about 15 events.
+when people request something. A step costs about 15 events of history, however long it bakes.
 """
 
 import contextlib
@@ -291,7 +291,7 @@ class RolloutLoop:
 
     @property
     def _is_first(self) -> bool:
-        """Whether the present step is a first version's, which is judged by its limits alone."""
+        """Return whether the present step is a first version's, which is judged by its limits alone."""
         step = self._rollout.step
         return step is not None and step.is_first
 
