@@ -92,7 +92,7 @@ def gc(
 
 @contextmanager
 def _archive(path: Path, model: str) -> Iterator[Path]:
-    """The archive itself, or one that is packed for as long as it is sent, at the same place each time."""
+    """Yield the archive itself, or one that is packed for as long as it is sent, at the same place each time."""
     if is_archive(path):
         yield path
         return

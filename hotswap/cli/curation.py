@@ -1,4 +1,4 @@
-"""What people say of models and versions: what they are called, what is written of them, what is out of use, and back.
+"""Commands by which people curate models and versions: aliases, cards, archiving, deprecation, and back.
 
 These are commands of `hotswap models`, as `api/curation.py` has their routes.
 """

@@ -1,4 +1,4 @@
-"""What a person says to a deployment: approve, reject, pause, resume, promote, goto, scale, abort, retry, rollback."""
+"""Commands to a deployment: approve, reject, pause, resume, promote, goto, scale, abort, retry, rollback."""
 
 from collections.abc import Callable
 from datetime import timedelta

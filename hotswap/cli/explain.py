@@ -26,7 +26,7 @@ def explain(deployment: DeploymentArgument, *, as_json: AsJson = False) -> None:
 
 
 def lines(told: ExplanationView) -> Iterator[str]:
-    """One per thing that happened, and beneath an analysis its numbers."""
+    """Yield a line for each event, and beneath an analysis its numbers."""
     reason = f" ({told.reason})" if told.reason else ""
     before = f", before it {told.previous_version}" if told.previous_version else ""
     yield f"{told.deployment_id}: {told.model} {told.version} to {told.environment}{before}"

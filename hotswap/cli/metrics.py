@@ -52,7 +52,7 @@ def _facts(seen: MetricsView) -> Any:
 
 
 def _answers(seen: MetricsView) -> Table:
-    """What the replicas recorded, and what the proxies gave to clients."""
+    """Return what the replicas recorded, and what the proxies answered to clients."""
     clients = seen.clients
     rows = [
         ("replicas", seen.total, seen.failed, seen.refused, None, _latency(seen.latency_ms)),

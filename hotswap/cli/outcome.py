@@ -1,6 +1,6 @@
-"""How a followed deployment ended, as an exit code that a pipeline can branch on.
+"""Exit codes for how a followed deployment ended, on which a pipeline can branch.
 
-The codes are a contract, told by `--help` and in docs/cli.md: none of them is ever given another meaning.
+`--help` and docs/cli.md document the codes. They are a contract: no code ever gets another meaning.
 """
 
 from enum import IntEnum
@@ -35,7 +35,7 @@ BACK = (
 
 
 def forward(ended: DeploymentView) -> Exit:
-    """For who wants it Active."""
+    """Return the exit code of a command that wants the deployment Active."""
     match ended.status:
         case DeploymentStatus.ACTIVE:
             return Exit.DONE
@@ -48,7 +48,7 @@ def forward(ended: DeploymentView) -> Exit:
 
 
 def back(ended: DeploymentView) -> Exit:
-    """For who wants it undone."""
+    """Return the exit code of a command that wants the deployment undone."""
     match ended.status:
         case DeploymentStatus.ROLLED_BACK | DeploymentStatus.CANCELLED:
             return Exit.DONE

@@ -43,7 +43,7 @@ def replay(
 
 
 def policy(path: Path) -> dict[str, Any]:
-    """Raises BadParameter."""
+    """Read the policy of `--with-policy`, a file of JSON or TOML. Raises BadParameter."""
     if path.suffix != ".toml":
         return json_object(f"@{path}", name="--with-policy")
     try:

@@ -31,7 +31,7 @@ def outcome(
 
 
 def _number(text: str) -> str | float:
-    """A number as one, so that 1.0 is the label 1."""
+    """Return a number if the text is one, so that 1.0 is the label 1."""
     try:
         value = json.loads(text, parse_constant=str)
     except ValueError:

@@ -135,7 +135,7 @@ def env(
 
 
 def describe(layout: Layout, state: lifecycle.State) -> dict[str, Any]:
-    """The running stack without its secrets."""
+    """Return the running stack without its secrets."""
     from hotswap.stack import processes
 
     running = [entry for entry in processes.load(layout.processes) if processes.is_alive(entry)]
@@ -163,7 +163,7 @@ def _exports(layout: Layout, state: lifecycle.State) -> str:
 
 
 class _Shown:
-    """What a start shows: a line per event, and when all is ready where the stack is."""
+    """The output of a start: a line per event, and the addresses of the stack when all is ready."""
 
     def __init__(self, layout: Layout, progress: StartProgress, *, as_json: bool) -> None:
         self._layout = layout
@@ -202,7 +202,7 @@ def _foreground(options: Options, shown: _Shown) -> int:
 
 
 def _detached(options: Options, shown: _Shown) -> int:
-    """The guardian runs in the background; we leave when all is ready."""
+    """Start the guardian in the background, and return when all is ready."""
     layout = options.layout
     if lifecycle.is_running(layout):
         state = lifecycle.read_state(layout)

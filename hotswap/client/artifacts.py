@@ -58,7 +58,7 @@ class Artifacts(ClientResource[T]):
 
     @call
     def begin_upload(self, model: str, *, sha256: str, size_bytes: int, file_name: str) -> Call[UploadView]:
-        """Which parts of a file S3 lacks, and where each is to be PUT within the hour; the model may be new."""
+        """Ask which parts of a file S3 lacks, and where to PUT each of them within an hour. The model may be new."""
         return _begin(model, sha256=sha256, size_bytes=size_bytes, file_name=file_name)
 
     @call
@@ -68,7 +68,7 @@ class Artifacts(ClientResource[T]):
 
     @call
     def collect_garbage(self, *, prefix: str | None = None, apply: bool = False) -> Call[GarbageView]:
-        """What no version refers to; with `apply` it is removed, up to 1,000 artifacts in one call."""
+        """List the artifacts that no version refers to; with `apply` remove them, up to 1,000 in one call."""
         return post(GarbageView, "/api/v1/artifacts/gc", CollectGarbage(apply=apply, **said({"prefix": prefix})))
 
 

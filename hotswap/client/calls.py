@@ -1,6 +1,6 @@
-"""What the client asks, as data: one declaration of each call, which both transports send.
+"""Calls of the client, as data: each is declared once, and both transports send it.
 
-A call that takes several requests is a generator of steps. It asks nobody itself, so the synchronous and the
+A call that takes several requests is a generator of steps. It sends nothing itself, so the synchronous and the
 asynchronous client carry out the same one.
 """
 

@@ -1,4 +1,4 @@
-"""What is so, of the models that manifests speak of."""
+"""Reads the present state of the models that manifests name."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ NEWEST_DEPLOYMENTS = 50
 
 
 def look(hotswap: HotSwap, wanted: Sequence[Manifest]) -> Mapping[str, Actual]:
-    """By name. Raises ApiError."""
+    """Return the present state of each model, by name. Raises ApiError."""
     return {manifest.name: _look(hotswap, manifest) for manifest in wanted}
 
 

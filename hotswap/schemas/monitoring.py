@@ -1,4 +1,4 @@
-"""What is watched of a model once it serves, as people write it."""
+"""Monitoring configuration of a model once it serves, as people write it."""
 
 from pydantic import ConfigDict, Field
 
@@ -8,7 +8,7 @@ from hotswap.schemas.fields import Flag, Number, Whole
 
 
 class MonitoringConfig(Message):
-    """Of a model, in every environment where a version of it is active."""
+    """The monitoring of a model, in every environment where a version of it is active."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"accuracyDrop": 0.05, "onDegraded": "rollback"}})
 

@@ -1,4 +1,4 @@
-"""What is said of artifacts that are sent, and of those that go."""
+"""Requests that upload artifacts, and that remove those no version refers to."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""What every body has in common, and the text and times that several hold."""
+"""The base of every body, and the types of text and times that several hold."""
 
 import math
 import re
@@ -36,7 +36,7 @@ class _NotPlain(Exception):
 
 
 def _check_plain(value: Any, at: BodyPlace = ()) -> None:
-    """Raises _NotPlain with the place of what JSON or PostgreSQL can't hold."""
+    """Check for what JSON or PostgreSQL can't hold. Raises _NotPlain with its place."""
     if len(at) > MOST_NESTING:
         raise _NotPlain(at[:1], f"is nested more than {MOST_NESTING} deep")
     match value:

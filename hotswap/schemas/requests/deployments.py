@@ -1,4 +1,4 @@
-"""What starts a deployment, and when none may start."""
+"""Requests that start a deployment, and freezes, in which none may start."""
 
 from datetime import timedelta
 from typing import Annotated, Any, Self
@@ -95,7 +95,7 @@ class _HowMany(Body):
 
 
 class Resources(_HowMany):
-    """How many replicas, and what each asks of the cluster."""
+    """The number of replicas, and what each asks of the cluster."""
 
     gpus: Gpus = ReplicaResources().gpus
     cpus: Cpus = ReplicaResources().cpus
@@ -199,14 +199,14 @@ _IN_CONFIG = frozenset(to_camel(name) for name in ConfigResources.model_fields)
 
 
 def says_resources(config: dict[str, Any], resources: Resources | None) -> bool:
-    """Whether a request asks for replicas or resources of its own."""
+    """Return whether a request asks for replicas or resources of its own."""
     return resources is not None or not _IN_CONFIG.isdisjoint(config)
 
 
 def split_resources(config: dict[str, Any], resources: Resources | None) -> tuple[dict[str, Any], ReplicaResources]:
-    """A strategy's configuration without what it says of replicas, and the resources from there or from beside it.
+    """Return a strategy's configuration without what it says of replicas, and the resources from either place.
 
-    Raises pydantic's ValidationError, within the configuration, and ValidationFailed for what is said twice.
+    Raises pydantic's ValidationError, within the configuration, and ValidationFailed for what both places say.
     """
     inside = {name: value for name, value in config.items() if name in _IN_CONFIG}
     rest = {name: value for name, value in config.items() if name not in _IN_CONFIG}

@@ -32,5 +32,5 @@ class AskLater(Body):
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
     def as_asked(self) -> str:
-        """The body that replicas take."""
+        """Return the body that replicas take."""
         return json.dumps(self.model_dump(exclude_unset=True))

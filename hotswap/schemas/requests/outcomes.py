@@ -1,4 +1,4 @@
-"""What a prediction should have been."""
+"""Reports of what predictions should have been."""
 
 from typing import Annotated
 

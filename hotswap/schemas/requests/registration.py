@@ -1,4 +1,4 @@
-"""What registers a version."""
+"""Requests that register a version."""
 
 import re
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def _artifact_path(path: str) -> str:
 
 
 def _written(pattern: str, *, max_length: int | None = None) -> WithJsonSchema:
-    """How the document words a check that is made here, with a message that says more."""
+    """Return the JSON schema of a check that is made here, with a message that says more than the schema."""
     limit = {} if max_length is None else {"maxLength": max_length}
     return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$", **limit})
 
@@ -82,7 +82,7 @@ Metadata = dict[str, Any]
 
 
 class PerformanceBaseline(Body):
-    """What the version did when it was trained; ratios are 0 to 1."""
+    """Figures of the version from its training; ratios are 0 to 1."""
 
     accuracy: Number | None = Field(None, ge=0, le=1)
     precision: Number | None = Field(None, ge=0, le=1)
@@ -93,7 +93,7 @@ class PerformanceBaseline(Body):
 
 
 class TrainingMetadata(Body):
-    """What it was trained on and with; other fields than these are kept as they are."""
+    """The data and methods that trained the version; other fields than these are kept as they are."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -184,7 +184,10 @@ class RegisterVersion(Body):
     def registration(
         self, *, requested_by: str, derived_from: Sequence[str] = (), held_to: str | None = None
     ) -> Registration:
-        """`derived_from` holds the ids of what this body names; `held_to` is the only team that its caller may use."""
+        """Return the registration.
+
+        `derived_from` holds the ids of what this body names; `held_to` is the only team that its caller may use.
+        """
         metadata = {
             "training": _said(self.training_metadata),
             "baseline": _said(self.performance_baseline),

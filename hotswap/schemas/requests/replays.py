@@ -1,4 +1,4 @@
-"""What judges a past deployment again."""
+"""The request that judges a past deployment again."""
 
 from typing import Any
 

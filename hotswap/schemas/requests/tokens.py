@@ -1,4 +1,4 @@
-"""What makes a service token, or gives it another secret."""
+"""Requests that create a service token, or give it another secret."""
 
 from datetime import timedelta
 from typing import Annotated

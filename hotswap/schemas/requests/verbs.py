@@ -1,4 +1,4 @@
-"""What people say to a deployment under way."""
+"""Commands to a deployment that is under way."""
 
 from pydantic import ConfigDict, Field
 

@@ -26,7 +26,7 @@ class UploadView(View):
 
 
 class GarbageItemView(View):
-    """What no version refers to: an object, or, with `isUpload`, an upload that was begun and left."""
+    """An object that no version refers to, or, with `isUpload`, an upload that was begun and abandoned."""
 
     artifact_path: str
     size_bytes: int
@@ -35,7 +35,10 @@ class GarbageItemView(View):
 
 
 class GarbageView(View):
-    """What was removed, or with `applied` false would be; `more` says that there is more than one call takes."""
+    """The artifacts that were removed, or that `apply` would remove.
+
+    `more` says that there is more than one call removes.
+    """
 
     applied: bool
     prefix: str

@@ -41,7 +41,7 @@ class StepView(View):
 
 
 class ResourcesView(View):
-    """What each replica asks of the cluster, and how many all of the traffic needs; with bounds it scales by load.
+    """The resources of each replica, and how many replicas all of the traffic needs; with bounds it scales by load.
 
     With `maxBatchSize` a replica gathers single requests into one call of the model.
     """
@@ -121,10 +121,10 @@ class Accepted(View):
 
 
 class AnswerView(View):
-    """What came of approve, promote, abort or rollback.
+    """The result of a command such as approve, promote, abort or rollback.
 
-    `deploymentId` is another than the one asked about where a rollback started a new deployment. With `confirmed`
-    false no worker answered: what was said is recorded and takes effect as soon as one does.
+    `deploymentId` is another than the one asked about if a rollback started a new deployment. If `confirmed` is
+    false, no worker answered: the command is recorded and takes effect as soon as a worker does.
     """
 
     deployment_id: str

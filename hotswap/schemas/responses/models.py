@@ -90,7 +90,7 @@ class RelativeView(View):
 
 
 class LineageView(View):
-    """Where a version comes from and what came from it, the nearest first; at most a thousand of each."""
+    """The versions that a version was made from, and those made from it, nearest first; at most a thousand of each."""
 
     model: str
     version: str
@@ -100,7 +100,7 @@ class LineageView(View):
 
 
 class CardView(View):
-    """What people write of a version, in Markdown: None where nobody has."""
+    """The card of a version in Markdown, which people write: null if nobody has."""
 
     model: str
     version: str
@@ -114,7 +114,7 @@ class RegistrationStatus(StrEnum):
 
 
 class RegistrationView(View):
-    """How far a registration is; a failed one says why, with the code that an error of the API would have."""
+    """The progress of a registration. If it failed, it says why, with the code that an error of the API would have."""
 
     model: str
     version: str

@@ -1,4 +1,4 @@
-"""What validation said of a version, one row per check."""
+"""The validation report of a version, with a row per check."""
 
 from datetime import datetime
 
@@ -17,7 +17,7 @@ class CheckView(View):
 
 
 class OverrideView(View):
-    """What an Admin let pass of a version, and why."""
+    """A failed check of a version that an Admin lets pass, and why."""
 
     checks: list[str]
     by: str

@@ -55,7 +55,7 @@ PLACEHOLDERS = frozenset({"candidate", "stable", "model", "environment", "candid
 
 
 def refusals(*, threshold: float, minimum_requests: int) -> Metric:
-    """The metric of what a candidate refuses with 4xx."""
+    """Return the metric of requests that a candidate refuses with 4xx."""
     return Metric("refusals", Source.REFUSALS, JudgeName.BETA_MIXTURE, threshold=threshold, samples=minimum_requests)
 
 
@@ -152,7 +152,7 @@ class MetricConfig(Message):
 
 
 class ReferenceConfig(Message):
-    """What both versions are asked again at 100%, to be compared over the same time."""
+    """Requests that both versions are sent again at 100%, to be compared over the same time."""
 
     share: Number = Field(
         ReferenceBudget().share, ge=0, le=0.1, description="of the clients' requests at most; 0: nothing is asked"
@@ -164,9 +164,9 @@ class ReferenceConfig(Message):
 
 
 class AnalysisConfig(Message):
-    """How a candidate is judged. Without `metrics` those of `rollbackThresholds` are judged.
+    """The way a candidate is judged. Without `metrics` those of `rollbackThresholds` are judged.
 
-    Where `metrics` has `errors` by their own judge, refusals are judged as well, unless the list has them.
+    If `metrics` has `errors` by their own judge, refusals are judged as well, unless the list has them.
     """
 
     metrics: tuple[MetricConfig, ...] | None = Field(None, min_length=1, max_length=50)

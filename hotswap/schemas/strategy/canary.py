@@ -64,7 +64,7 @@ class RollbackThresholds(Message):
     drift: Number | None = Field(None, ge=0, description="PSI or KS distance of a feature; 0.3 when absent")
 
     def metrics(self, *, minimum_requests: int) -> tuple[Metric, ...]:
-        """Errors have most of the error probability, since nothing else is noticed as soon."""
+        """Return the metrics. Errors get most of the error probability, as nothing else is noticed as soon."""
         return (
             Metric(
                 "errors",
@@ -140,7 +140,7 @@ class PauseConfig(Message):
 
 
 def _one_form(pause: Any) -> Any:
-    """An object is a PauseConfig, whose own fields are named then, where it isn't right."""
+    """Read an object as a PauseConfig, so that an error names its own fields."""
     return PauseConfig.model_validate(pause) if isinstance(pause, dict) else pause
 
 
@@ -174,10 +174,10 @@ class StepConfig(Message):
 
 
 class BacktestConfig(Message):
-    """How the candidate is asked what the stable was asked, before any weight; `samples` 0 leaves that out.
+    """The backtest: before any weight the candidate gets the stable's recorded requests. `samples` 0 leaves it out.
 
-    More than these shares, by evidence, are a breach. Answers that differ wait for a person in Production and are told
-    elsewhere; with `maxDisagreement` null they hold nobody up.
+    A share above a limit, by evidence, is a breach. Answers that differ wait for a person in Production and are only
+    reported elsewhere; with `maxDisagreement` null they hold nothing up.
     """
 
     samples: Whole = Field(
@@ -200,9 +200,9 @@ SLOW = 0.05
 
 
 class FirstVersionConfig(Message):
-    """How a model's first version is watched once it has all traffic: by limits, since there is nothing to compare.
+    """The watch on a model's first version once it has all traffic: by limits, since there is nothing to compare with.
 
-    More than these shares, by evidence, are a breach: the deployment ends as failed, and the version goes on serving.
+    A share above a limit, by evidence, is a breach: the deployment ends as failed, and the version goes on serving.
     """
 
     monitoring_duration: BoundedDuration | None = Field(
@@ -277,7 +277,7 @@ class CanaryConfig(Message):
         return self
 
     def plan(self) -> tuple[Step, ...]:
-        """The steps, the last of them at 100%. Raises ValidationFailed when they would be too many."""
+        """Return the steps, the last of them at 100%. Raises ValidationFailed if there would be too many."""
         bake = self.monitoring_duration
         if self.steps is None:
             return canary_steps(
@@ -316,7 +316,7 @@ class CanaryConfig(Message):
         return max(seconds, said)
 
     def check(self) -> None:
-        """What contradicts itself, in what people ask for. Raises ValidationFailed naming the field.
+        """Check that nothing in the configuration contradicts itself. Raises ValidationFailed naming the field.
 
         These are no rules of the message itself: what was accepted before there were any is still read, and goes on.
         """
@@ -331,7 +331,7 @@ class CanaryConfig(Message):
             )
 
     def check_directions(self) -> None:
-        """A weight goes down only where that is said. Raises ValidationFailed naming the field."""
+        """Check that a weight goes down only in a step with `down`. Raises ValidationFailed naming the field."""
         before = 0.0
         for number, step in enumerate(self.steps or ()):
             weight = before if step.weight is None else step.weight
@@ -349,7 +349,7 @@ class CanaryConfig(Message):
             before = weight
 
     def check_scale(self, resources: ReplicaResources) -> None:
-        """Each step's replicas hold its weight. Raises ValidationFailed naming the field."""
+        """Check that each step's replicas hold its weight. Raises ValidationFailed naming the field."""
         replicas = resources.replicas
         for number, step in enumerate(self.plan()):
             said = step.candidate_replicas
@@ -378,13 +378,13 @@ class CanaryConfig(Message):
         return self.analysis.policy(defaults, minimum_requests=self.minimum_requests)
 
     def first_plan(self) -> tuple[Step, ...]:
-        """The one step of a model's first version."""
+        """Return the one step of a model's first version."""
         said = self.first_version.monitoring_duration
         watched = self.monitoring_duration if said is None else said
         return first_steps(watch_seconds=watched.total_seconds())
 
     def first_policy(self) -> AnalysisPolicy:
-        """What a first version is judged by: its limits, and of `analysis.metrics` those that compare nothing."""
+        """Return the policy for a first version: its limits, and those of `analysis.metrics` that compare nothing."""
         policy = self.analysis_policy()
         limits = self.first_version.metrics(minimum_requests=self.minimum_requests)
         own = [each for each in policy.metrics if self.analysis.metrics is not None and each.is_absolute]
