@@ -82,7 +82,7 @@ class _Asking:
         self._stable_is_there = True
 
     async def ask(self, requests: Sequence[RecordedRequest], *, seconds: float) -> list[AskedRequest]:
-        """As many as there is time for: one after the other, failures again, then some of them a few at a time."""
+        """Send as many requests as time allows: one by one, failed ones again, then some of them a few at a time."""
         begun = time.monotonic()
         asked: list[AskedRequest] = []
         for number, request in enumerate(requests):

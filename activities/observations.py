@@ -1,4 +1,4 @@
-"""What a watch observes: the proxies' counts, and the figures of the other sources that its metrics name.
+"""Observations of a watch: the proxies' counts, and the figures of the other sources that its metrics name.
 
 All watches of a worker share one reader of the counts. It names the silent proxies; the others are judged as long as
 there is one (`hotswap/domain/proxies.py`). Every other source is read at its own interval, so that a slow one delays
@@ -46,7 +46,7 @@ class NoObservation(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What the watch before this one knew: the counts of its checkpoint, if it wrote one, and of its last observation.
+    """The knowledge of the watch before this one: its checkpoint's counts, if it wrote one, and its last observation.
 
     `concurrent` is what both arms had been asked again by then.
     """

@@ -1,4 +1,4 @@
-"""How rollouts end."""
+"""Ends of rollouts."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,9 +16,9 @@ class End(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a rollout ended: `seconds` after its first weight; of the `requests` until then so many were worse off.
+    """The end of a rollout, `seconds` after its first weight; `hurt` of its `requests` until then were worse off.
 
-    What is held ends here, as nobody speaks.
+    A hold is an end here, as nobody gives a command.
     """
 
     end: End
