@@ -175,7 +175,7 @@ class ArtifactCache:
 
     @property
     def storage(self) -> ObjectStorage:
-        """Where it fetches from."""
+        """The storage to fetch from."""
         return self._storage
 
     def fetch(self, artifact: ArtifactRef) -> Path:

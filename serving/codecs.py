@@ -33,9 +33,9 @@ _NAMED_FIELD = re.compile(r"field `([^`]*)`")
 
 
 class ParsedRequest(msgspec.Struct):
-    """What a request asks: `request_id` where its body names one.
+    """A parsed request; with `request_id` if its body names one.
 
-    `tensors`, where it was spelled in tensors, is what its record says of them without their elements, as JSON:
+    `tensors`, if it was written in tensors, is what its record says of them without their elements, as JSON:
     `{"inputs": [{"name", "datatype", "shape"}], "outputs": [names]}`; without `outputs` it named none.
     """
 
@@ -85,7 +85,7 @@ class _Batch(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Json:
-    """What both forms of `/api/v1` have in common."""
+    """The common part of both forms of `/api/v1`."""
 
     def __init__(self, spec: ApplicationSpec) -> None:
         self._spec = spec

@@ -1,4 +1,4 @@
-"""What a replica answers: a raw ASGI application over one loaded model.
+"""Answers of a replica: a raw ASGI application over one loaded model.
 
 Raw, because frameworks cost more than a small model does. The engine (`serving/engine.py`) is this process's: it is put
 in place by `start` before Ray Serve counts the replica as ready, so no request ever meets a cold model.

@@ -1,4 +1,4 @@
-"""Both arms' latencies in lumps, what came between two observations, to bet on (`betting.py`)."""
+"""Lumps of both arms' latencies, each of which came between two observations, to bet on (`betting.py`)."""
 
 from collections.abc import Mapping
 from functools import lru_cache

@@ -1,7 +1,7 @@
-"""Is the split that was seen the one that was commanded? If not, the arms didn't see the same world.
+"""Check that the observed split is the commanded one; if not, the arms didn't get comparable requests.
 
-Judged by an always-valid two-sided Beta mixture; only a share that is plainly off counts, since a slow arm's answers
-always come a little later. Callers that keep their arm are one draw each, so their requests don't count.
+It is judged by an always-valid two-sided Beta mixture; only a share that is plainly off counts, since a slow arm's
+answers always come a little later. Callers that keep their arm are one draw each, so their requests don't count.
 """
 
 import math

@@ -58,7 +58,7 @@ class WayBack:
         )
 
     def _config(self, deployment: Deployment) -> CanaryConfig:
-        """As the deployment said itself, where it said anything."""
+        """Return the configuration that the deployment gave for a rollback, completed from the settings."""
         given = CanaryConfig.model_validate(deployment.strategy_config)
         said = CanaryConfig(allow_recreate=given.allow_recreate, on_abort=given.on_abort)
         return with_defaults(said, self.settings)

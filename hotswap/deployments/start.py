@@ -1,4 +1,4 @@
-"""From an accepted request to a running workflow, or to a place in line: for rollouts and rollbacks, whoever asks.
+"""Start of deployments: from an accepted request to a running workflow, or to a place in the queue.
 
 Invariant: every row either has its workflow or can be given it, by the same request under its idempotency key; a row
 that lost the race for its model and environment is taken back before anybody is told of it, and the caller learns which

@@ -1,11 +1,11 @@
-"""What people say to a deployment, and what comes of it.
+"""People's commands to a deployment, and their results.
 
-Each is an update of the deployment's workflow, so the caller learns what came of it. An abort is never lost: where no
+Each is an update of the deployment's workflow, so the caller learns its result. An abort is never lost: if no
 worker answers it is left as a signal, which the next worker acts on before anything else. What a deployment answers
 depends on where it is by then, not on what the database said a moment ago; only an ended one is told from its row.
 
-One that waits for its turn has no workflow that would answer, so PostgreSQL does: its row is locked against the
-workflow that may be opening it at the same moment, and so it either ends here or is under way and answers for itself.
+A deployment that waits for its turn has no workflow that would answer, so PostgreSQL does: its row is locked against
+the workflow that may be opening it at the same moment. So it either ends here, or is under way and answers for itself.
 """
 
 from contextlib import suppress

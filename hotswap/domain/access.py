@@ -48,7 +48,7 @@ class Principal:
 
     @property
     def is_program(self) -> bool:
-        """Whether a service token calls: its owner can be any program or person that holds it."""
+        """Return whether a service token calls: its owner can be any program or person that holds it."""
         return is_program(self.subject)
 
     @property

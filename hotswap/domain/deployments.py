@@ -38,7 +38,7 @@ class NewDeployment:
 
     @property
     def waits(self) -> bool:
-        """Whether it is accepted while another of its model is under way, or long before its start."""
+        """Return whether it is accepted while another of its model is under way, or long before its start."""
         return self.start_at is not None or self.on_conflict in {OnConflict.QUEUE, OnConflict.SUPERSEDE}
 
 
@@ -95,13 +95,13 @@ class Deployment:
 
     @property
     def is_queued(self) -> bool:
-        """Whether it waits for its turn, and no workflow of its own has taken it up."""
+        """Return whether it waits for its turn, and no workflow of its own has taken it up."""
         return self.queued_request is not None and self.run_id is None and self.status is DeploymentStatus.PENDING
 
 
 @dataclass(frozen=True, slots=True)
 class ActiveDeployment:
-    """What is active now, by which deployment, and all that another deployment would be compared with."""
+    """The active version, its deployment, and all with which another deployment would be compared."""
 
     deployment_id: str
     application: str

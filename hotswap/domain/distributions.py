@@ -1,7 +1,7 @@
-"""What a feature's distribution should be: read from what was registered with a version, or summed up from records.
+"""Reference distributions of features: read from what was registered with a version, or summed up from records.
 
-Bounded whatever it is made from: a sample of numbers, counts by bin, or counts of the commonest categories. A reference
-whose shares are said without a count is taken as known exactly. Comparing with it is `hotswap/analysis/drift.py`.
+A distribution's size is bounded: a sample of numbers, counts by bin, or counts of the commonest categories. A reference
+whose shares are given without a count is taken as known exactly. `hotswap/analysis/drift.py` compares with it.
 """
 
 import math

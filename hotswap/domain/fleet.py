@@ -14,7 +14,7 @@ from hotswap.domain.traffic import TOTAL_WEIGHT
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Have so many replicas of each arm. It is done when those that are new are ready."""
+    """Set the replicas of each arm to these numbers. It is done when the new ones are ready."""
 
     candidate: int
     stable: int
@@ -32,7 +32,7 @@ class Shift:
 
 
 class Stuck(Exception):
-    """There is no room for what was asked."""
+    """There is no room for the replicas asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Fleet:
 
     @property
     def least_shed(self) -> int:
-        """What must be shed at this weight for no arm to get more than its replicas hold."""
+        """Return what must be shed at this weight so that no arm gets more than its replicas hold."""
         plan = self.plan
         arms = (
             (self.weight, held(self.candidate, plan.candidate_full)),

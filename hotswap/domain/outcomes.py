@@ -1,4 +1,4 @@
-"""What a prediction should have been: a label or a number, and its one spelling.
+"""Outcomes: what predictions should have been, as labels or numbers, each with one spelling.
 
 Scores of predictions by their outcomes are in `hotswap/analysis/quality.py`.
 """

@@ -65,7 +65,7 @@ class Sightings:
 
 @dataclass(frozen=True, slots=True)
 class Arms:
-    """Both arms' counts, of one proxy or of all."""
+    """Counts of both arms, by one proxy or by all."""
 
     candidate: Counts = field(default_factory=Counts)
     stable: Counts = field(default_factory=Counts)

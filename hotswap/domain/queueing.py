@@ -70,7 +70,7 @@ class QueuePosition:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """What a queued deployment waits for.
+    """The state of a queued deployment: what it waits for.
 
     `overtakes` lists what it ends if it supersedes, once it is due: what waits before it, and the rollout that runs. It
     waits for a rollback that runs: ending that halfway would bring back what somebody wanted gone.

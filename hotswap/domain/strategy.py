@@ -9,7 +9,7 @@ from hotswap.domain.traffic import TOTAL_WEIGHT
 
 
 class OnLimit(StrEnum):
-    """What happens after a pause that nobody ended in time."""
+    """The action after a pause that nobody ended in time."""
 
     ABORT = "abort"
     PROCEED = "proceed"
@@ -24,7 +24,7 @@ class StepPause:
 
 
 class OnNoVerdict(StrEnum):
-    """What happens to a bake that has neither a pass nor harm at its deadline."""
+    """The action after a bake that has neither a pass nor harm at its deadline."""
 
     ROLLBACK = "rollback"
     HOLD = "hold"

@@ -76,7 +76,7 @@ class ValidationReport:
 
     @property
     def passed(self) -> bool:
-        """Whether no check failed and at least one passed: an empty report is never a pass."""
+        """Return whether no check failed and at least one passed: an empty report is never a pass."""
         return any(check.passed for check in self.checks) and not self.failures
 
     @property

@@ -1,6 +1,6 @@
-"""How active versions do, by their outcomes and by what they are asked. Implements `hotswap.ports.Monitor`.
+"""Monitoring of active versions by their outcomes and by their requests. Implements `hotswap.ports.Monitor`.
 
-PostgreSQL says what is on record, `hotswap/analysis` says what it means, and here the one is asked and then the other.
+This module reads the record from PostgreSQL, and asks `hotswap/analysis` what it means.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What each process of the stack is told, as environment variables and nothing else.
+"""Environment of each process of the stack, which is all that it is told.
 
 The embedded stack is only another source of the settings that `hotswap.settings` reads. Addresses, secrets and paths
 are the stack's own and can't be overridden; every other `HOTSWAP_<SECTION>__…` of the caller's environment or `.env`

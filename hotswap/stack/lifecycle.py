@@ -29,7 +29,7 @@ STOP_TIMEOUT_S = 45.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What `hotswap up` was asked for; crosses to the guardian and the supervisor as JSON."""
+    """The options of `hotswap up`; sent to the guardian and the supervisor as JSON."""
 
     data_dir: str
     port_base: int | None = None
@@ -52,7 +52,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What a running stack says of itself, in `run/stack.json`."""
+    """The state of a running stack, in `run/stack.json`."""
 
     supervisor: int
     guardian: int

@@ -1,8 +1,8 @@
-"""What each part of the embedded stack is: its command, its environment, when it is ready, how it stops.
+"""Parts of the embedded stack: the command of each, its environment, when it is ready, how it stops.
 
-Only data: the supervisor does the rest. The order in which parts stop is the order of `STOP_WAVES`: first what asks,
-then what answers applications, then the servers that both stand on. What a part needs before its start is in `after`;
-everything else starts at the same time, since Ray alone takes most of the time there is.
+Only data: the supervisor does the rest. Parts stop in the order of `STOP_WAVES`: first the parts that ask,
+then those that answer applications, then the servers that both stand on. `after` names what a part needs before its
+start; everything else starts at the same time, since Ray alone takes most of the time there is.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What PostgreSQL needs before it starts: a cluster, a user other than root, and no stale lock file.
+"""Preparation of PostgreSQL's start: a cluster, a user other than root, and no stale lock file.
 
 The cluster is made beside its final place and renamed, so a start that is killed half-way leaves nothing that looks
 like a database. PostgreSQL takes a `postmaster.pid` whose number was given to another process for a running server and

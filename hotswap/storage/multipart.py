@@ -20,7 +20,7 @@ COMPLETING_TAKES = 12
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What S3 has noted of a part: how large it is, and the tag by which it knows the content."""
+    """A part as S3 has recorded it: its size, and the tag by which S3 knows the content."""
 
     size: int
     etag: str
@@ -35,7 +35,10 @@ class PartsRefused(Exception):
 
 
 class MultipartUploads:
-    """In the bucket of the settings. Blocking: call it from a thread. Every method may raise Unavailable."""
+    """Multipart uploads in the bucket of the settings.
+
+    They block: call them from a thread. Every method may raise Unavailable.
+    """
 
     def __init__(self, settings: StorageSettings, patience: Patience = IMPATIENT) -> None:
         self._settings = settings

@@ -35,7 +35,7 @@ CHUNK_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long S3 may take to be reached and to go on with an answer, in seconds, and how often it is asked again."""
+    """Time-outs for S3 to connect and to go on with an answer, in seconds, and the number of retries."""
 
     connect: float
     read: float
@@ -71,7 +71,7 @@ class ObjectStorage:
             self._client.make_bucket(self._settings.bucket)
 
     def is_reachable(self) -> bool:
-        """Whether S3 answers and the bucket is there."""
+        """Return whether S3 answers and the bucket is there."""
         with answering(self._settings):
             return bool(self._client.bucket_exists(self._settings.bucket))
 
@@ -189,7 +189,7 @@ def unanswered(settings: StorageSettings) -> Unavailable:
 
 
 def s3_client(settings: StorageSettings, *, patience: Patience | None = None) -> "Minio":
-    """At the settings' endpoint; as patient as the library is, minutes, unless it is said."""
+    """Return a client of the settings' endpoint; without `patience` it has the library's time-outs, minutes."""
     from minio import Minio
 
     return Minio(
@@ -204,7 +204,7 @@ def s3_client(settings: StorageSettings, *, patience: Patience | None = None) ->
 
 
 def _pool(patience: Patience) -> "PoolManager":
-    """As the library makes its own: with the same certificates, and by no proxy of the environment."""
+    """Return a pool like the library's own: with the same certificates, and by no proxy of the environment."""
     import certifi
     from urllib3 import PoolManager, Retry, Timeout
 

@@ -1,4 +1,4 @@
-"""What every process of ours says about itself: its log, and that it is ready.
+"""Log and readiness of every process of ours.
 
 Logs are JSON lines on stderr, one object a record, so that one directory of files from a dozen processes can be
 searched with one tool; whoever runs the process decides where stderr goes. Readiness is a file that the process

@@ -26,7 +26,7 @@ Headers = Mapping[str, Payload]
 
 
 class Propagation(client.Interceptor, worker.Interceptor):
-    """For a client, whose workers have it then too."""
+    """Interceptors for a client, which its workers take over."""
 
     def intercept_client(self, next: client.OutboundInterceptor) -> client.OutboundInterceptor:
         return _FromClient(super().intercept_client(next))

@@ -1,4 +1,4 @@
-"""How much one client may send, and how many may send at once; how often is in `serving/envoy/caller_rate_limit.py`."""
+"""Limits on the size of a client's requests and on how many are open; `caller_rate_limit.py` limits how often."""
 
 MOST_REQUEST_BYTES = 10 * 1024**2
 """What may have to be sent a second time is kept until it is answered."""

@@ -1,4 +1,4 @@
-"""What of the Open Inference Protocol belongs to no model, and how its paths and errors look.
+"""The part of the Open Inference Protocol that belongs to no model, and its paths and errors.
 
 Pure. Envoy answers for the server by itself, so that this says how the data loop is, whatever becomes of everything
 else. A model's own paths lead to its replicas, by the same routes as the other forms of inference (`routes.py`).

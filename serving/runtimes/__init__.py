@@ -1,4 +1,4 @@
-"""What a framework's runtime is: one small file here per framework, found by `load`.
+"""Runtimes of frameworks: one small file here per framework, found by `load`.
 
 A runtime turns an unpacked artifact into a `LoadedModel`; the replica does everything else (HTTP, schema checks,
 records, warm-up). A runtime is imported only when it is needed, so that an absent extra costs nothing.
@@ -39,7 +39,7 @@ EXTRAS = {
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """On what terms a model is loaded here."""
+    """Terms on which a model is loaded here."""
 
     gpu: bool = False
     """Whether the replica has one; the runtime takes it where its build can."""

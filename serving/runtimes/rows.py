@@ -1,6 +1,7 @@
-"""What models of tables take: so many features an instance, in a list, or by name where the model knows their names.
+"""Inputs and answers of models of tables.
 
-And what they answer: a label with its probability, or a value.
+They take so many features an instance, in a list, or by name if the model knows their names. They answer a label with
+its probability, or a value.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
-"""What may be in TensorFlow's SavedModels: looked at before TensorFlow loads them, since it trusts them.
+"""Check of TensorFlow's SavedModels before TensorFlow loads them, since it trusts them.
 
-A SavedModel is a graph of TensorFlow's operations, and some of these read or write files or call into Python. What
-holds such is refused, and of what has effects all but what models are known to need. What TensorFlow itself saves and
-restores the variables by is let be, as long as nothing else runs it.
+A SavedModel is a graph of TensorFlow's operations, and some of these read or write files or call into Python. A model
+with such operations is refused, and of operations with effects all but those that models are known to need. The
+operations by which TensorFlow itself saves and restores the variables are let be, as long as nothing else runs them.
 """
 
 import re

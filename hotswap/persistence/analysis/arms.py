@@ -1,4 +1,4 @@
-"""Which rows of a table are about the arms of a step: what every meter that compares them has in common."""
+"""Conditions for the rows of a step's arms, which every meter that compares them shares."""
 
 from datetime import UTC, datetime
 

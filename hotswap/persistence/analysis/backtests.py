@@ -1,7 +1,7 @@
-"""What the stable was asked of late, and what a backtest has found; implements `hotswap.ports.Backtests`.
+"""Recent requests to the stable, and the results of backtests; implements `hotswap.ports.Backtests`.
 
 Of each hour the newest requests are looked at by their keys and a digest, and only those that are chosen are read as a
-whole. Left out is what has no features or no answer on record, what is too long, and what testers asked.
+whole. Left out are requests without features or answer on record, those that are too long, and testers'.
 """
 
 import time
@@ -37,7 +37,7 @@ ASKED_ONCE = "the model is registered as one that must not be asked twice, so no
 
 
 class _Tensors(msgspec.Struct):
-    """As a replica describes them (`serving.codecs.ParsedRequest`)."""
+    """Tensors as a replica describes them (`serving.codecs.ParsedRequest`)."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What is on record of one deployment: who did what to it, and what its analyses came to. Reads only.
+"""The record of one deployment: who did what to it, and the results of its analyses. Reads only.
 
 Every change wrote its event in its own transaction, so this is all that happened, and it can be read while everything
 that works on the deployment is down.

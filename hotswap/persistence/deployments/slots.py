@@ -48,7 +48,7 @@ class PostgresConcurrencySlots:
         return {deployment_id: places.get(deployment_id) for deployment_id in deployment_ids}
 
     def _watched(self) -> timedelta:
-        """For how long this process has been looking without a gap."""
+        """Return for how long this process has been polling without a gap."""
         now = time.monotonic()
         if now - self._looked_at > SEEN_LATELY.total_seconds():
             self._watching_since = now

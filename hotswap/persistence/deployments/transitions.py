@@ -66,7 +66,7 @@ async def move(
 
 
 def is_queued() -> ColumnElement[bool]:
-    """Whether a row waits for its turn: it has no workflow of its own yet, and isn't about to be given one."""
+    """Return the condition for a row that waits for its turn: it has no workflow, and isn't about to be given one."""
     return and_(
         Deployment.queued_request.is_not(None),
         Deployment.run_id.is_(None),

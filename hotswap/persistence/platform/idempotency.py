@@ -31,7 +31,7 @@ class KeyClaim:
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """What was answered the first time."""
+    """The first answer under a key."""
 
     status: int
     headers: dict[str, str]

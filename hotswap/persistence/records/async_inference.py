@@ -50,14 +50,14 @@ class NewInference:
 
     @property
     def fingerprint(self) -> str:
-        """By which it is known again."""
+        """The digest by which the request is recognized."""
         asked = json.dumps([self.model, self.is_batch, sorted(self.headers.items()), self.body])
         return hashlib.sha256(asked.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long an answer may take, and how many may wait for theirs: altogether, and of one caller."""
+    """Limits on the time until an answer, and on the requests that wait for one: altogether, and of one caller."""
 
     deadline: timedelta
     waiting: int

@@ -1,7 +1,7 @@
-"""What is old goes: the finest figures first, records by whole days, outcomes with them.
+"""Deletion of what is old: the finest figures first, records by whole days, outcomes with them.
 
-A day of records is dropped as the partition it is, which takes no longer for ten million of them than for one. What is
-deleted row by row goes a little at a time, so that nobody waits for it.
+A day of records is dropped as the partition it is, which takes no longer for ten million of them than for one. Rows
+that are deleted one by one go a few at a time, so that nobody waits for it.
 """
 
 import logging

@@ -124,7 +124,7 @@ async def add(cursor: AsyncCursor[Any], records: Iterable[tuple[Any, ...]]) -> N
 
 
 class _Answer(NamedTuple):
-    """What is counted of a record, in the order of `RETURNED`."""
+    """The counted part of a record, in the order of `RETURNED`."""
 
     status: str
     error: str | None

@@ -1,4 +1,4 @@
-"""How long answers took, as a DDSketch: any quantile to within 1%, from bins that are only added up.
+"""Latencies as a DDSketch: any quantile to within 1%, from bins that are only added up.
 
 A sketch is kept as its bins, by index as text (a key of JSON): two of them are merged by adding, which PostgreSQL does
 by itself, so that no writer has to read before it writes. The bins' bounds are the library's (Masson, Rim & Lee, VLDB

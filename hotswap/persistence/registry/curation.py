@@ -1,4 +1,4 @@
-"""What people say of models and versions: whose they are, what they are called, what is out of use. All can be undone.
+"""Curation of models and versions: teams, aliases, cards, deprecation, archiving. All of it can be undone.
 
 Nothing is ever deleted: what served once must still be found. A version that serves goes on serving when it is
 deprecated, and going back to it stays possible; a model can only be archived when nothing of it serves or is under way.

@@ -1,7 +1,7 @@
-"""Which artifacts no version refers to, and the word that they go.
+"""Artifacts that no version refers to, and the decision to remove them.
 
-The word is given before anything is removed, in one transaction that no registration overlaps (`guard`): who registers
-later what went is refused, and what was registered before stays.
+The decision is written before anything is removed, in one transaction that no registration overlaps (`guard`): a later
+registration of a removed artifact is refused, and what was registered before stays.
 """
 
 from collections.abc import AsyncIterator, Collection

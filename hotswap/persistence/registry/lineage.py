@@ -1,7 +1,7 @@
-"""Where a version comes from, and what came from it. Reads only.
+"""Lineage of a version: what it was made from, and what was made from it. Reads only.
 
-What a version was made from is said at its registration and never changes, and only of versions that were there
-already: so nothing can come from itself, however far back.
+A version's parents are given at its registration and never change, and each was registered
+before it: so no version can come from itself, however far back.
 """
 
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ class Relative:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Both sides the nearest first."""
+    """The lineage of a version, the nearest first on both sides."""
 
     ancestors: tuple[Relative, ...]
     descendants: tuple[Relative, ...]

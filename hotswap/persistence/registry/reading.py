@@ -43,7 +43,7 @@ class VersionRow:
 
 @dataclass(frozen=True, slots=True)
 class WantedModels:
-    """What is looked for; None is whatever there is. `name` is a part of it."""
+    """A filter of models; None matches all. `name` is a part of the name."""
 
     framework: Framework | None = None
     type: ModelType | None = None
@@ -89,7 +89,7 @@ class PostgresRegistryReader:
         return Listing(tuple(items), rows.total, rows.next)
 
     async def versions(self, id_or_name: str) -> list[VersionRow]:
-        """Newest first, by semantic version. Raises ModelNotFound."""
+        """Return the versions, newest first by semantic version. Raises ModelNotFound."""
         found = await self.model(id_or_name)
         model = found.model
         async with self._sessions() as session:
@@ -154,7 +154,7 @@ def names(id_or_name: str) -> ColumnElement[bool]:
 
 
 async def _with_versions(session: AsyncSession, models: Sequence[Model]) -> list[ModelRow]:
-    """Each with what serves of it, and what its versions are called."""
+    """Return each model with its active versions and its aliases."""
     ids = [model.model_id for model in models]
     active = await session.execute(
         select(ActiveVersion.model_id, ActiveVersion.environment, ModelVersion.version)

@@ -1,4 +1,4 @@
-"""Whose a model is: the team whose roles count for it."""
+"""Teams of models: the roles in a model's team count for it."""
 
 from sqlalchemy import select
 

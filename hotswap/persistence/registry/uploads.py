@@ -21,7 +21,7 @@ from hotswap.persistence.tables import UploadRow
 
 @dataclass(frozen=True, slots=True)
 class UploadRequest:
-    """What somebody wants to send. `sha256` is as claimed; registration looks."""
+    """A file that somebody wants to send. `sha256` is as claimed; the registration checks it."""
 
     model: str
     sha256: str

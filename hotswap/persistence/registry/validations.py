@@ -1,6 +1,6 @@
-"""What validation last said of a version, and what an Admin lets pass of it.
+"""Validation reports of versions, and the failed checks that an Admin lets pass.
 
-Only what has failed can be let pass, so nobody opens a door before anybody has seen what stands behind it. It holds for
+Only a check that has failed can be let pass, so nobody allows what nobody has seen. It holds for
 this version, whose artifact never changes, until it is taken back.
 """
 
@@ -24,7 +24,7 @@ from hotswap.persistence.tables import Deployment, ValidationOverride
 
 @dataclass(frozen=True, slots=True)
 class StoredOverride:
-    """What an Admin lets pass of a version, and since when."""
+    """A check of a version that an Admin lets pass, and since when."""
 
     checks: list[str]
     reason: str

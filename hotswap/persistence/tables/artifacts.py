@@ -28,7 +28,7 @@ class UploadRow(Base):
 
 
 class RemovedArtifact(Base):
-    """What is being removed, or was: a registration that looked into it before must not refer to it any more."""
+    """An artifact that is being removed, or was: a registration that read it before must not refer to it any more."""
 
     __tablename__ = "removed_artifacts"
 

@@ -89,7 +89,7 @@ class Deployment(Base):
 
 
 class Slot(Base):
-    """Who runs, and who wants to: `taken_at` is null while one waits. A slot is free again when its deployment ends."""
+    """A slot that runs or is waited for: `taken_at` is null while it waits. It is free when its deployment ends."""
 
     __tablename__ = "slots"
 

@@ -1,4 +1,4 @@
-"""What predictions should have been, and were worth."""
+"""Outcomes of predictions, and their scores."""
 
 from datetime import datetime
 from typing import Any
@@ -13,9 +13,9 @@ from hotswap.persistence.tables.base import Base, Now
 
 
 class OutcomeRow(Base):
-    """What a request's prediction should have been, and once its record is there, what it was worth.
+    """The outcome of a request's prediction, and once its record is there, the score.
 
-    What was counted of it is kept, so that another outcome of the same request can take its place.
+    The counted score is kept, so that another outcome of the same request can take its place.
     """
 
     __tablename__ = "outcomes"

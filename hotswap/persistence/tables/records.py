@@ -1,4 +1,4 @@
-"""What was answered, and what it adds up to: by the replicas' records, and by the proxies' counts."""
+"""Records of answers, and their sums: by the replicas' records, and by the proxies' counts."""
 
 from datetime import datetime
 from typing import Any
@@ -55,7 +55,7 @@ class InferenceRequest(Base):
 
 
 class RecordRollup(Base):
-    """What the records of one application and arm add up to, by the second, the minute and the hour.
+    """Sums of the records of one application and arm, by the second, the minute and the hour.
 
     Written in the transaction that inserts the records (`hotswap/persistence/records/rollups.py`).
     """
@@ -95,7 +95,7 @@ class RecordRollup(Base):
 
 
 class ProxyCount(Base):
-    """What all proxies together had answered for an application by then; a row wherever it grew."""
+    """The count of all proxies' answers for an application by then; a row wherever it grew."""
 
     __tablename__ = "proxy_counts"
 
@@ -105,7 +105,7 @@ class ProxyCount(Base):
 
 
 class ProxyMark(Base):
-    """What each proxy said last, from which its growth is told."""
+    """The last count of each proxy, from which its growth is told."""
 
     __tablename__ = "proxy_marks"
 

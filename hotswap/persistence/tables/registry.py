@@ -68,7 +68,7 @@ class ModelVersion(Base):
 
 
 class VersionParent(Base):
-    """What a version was made from: fine-tuned from it, distilled from it, or put together from several."""
+    """A parent of a version, which was fine-tuned from it, distilled from it, or put together from several."""
 
     __tablename__ = "version_parents"
 
@@ -99,7 +99,7 @@ class ValidationOverride(Base):
 
 
 class ActiveVersion(Base):
-    """What serves where, and what served before: `until` is null while it does."""
+    """An active version, or a past one: `until` is null while it is active."""
 
     __tablename__ = "active_versions"
     __table_args__ = (
