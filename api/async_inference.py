@@ -46,7 +46,7 @@ async def infer_later(
     x_hotswap_tester: Leading = None,
     x_entity_id: Leading = None,
 ) -> AsyncInferenceView:
-    """Accept a prediction, or a batch of them, to be made later; `Location` is where it will be told."""
+    """Accept a prediction, or a batch of them, to be made later. `Location` is the address of the answer."""
     settings = parts.settings.inference
     if settings.token_file is None:
         raise Unavailable("asynchronous inference is off here: HOTSWAP_INFERENCE__TOKEN_FILE names no token for it")

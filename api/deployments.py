@@ -34,7 +34,7 @@ from hotswap.settings import Settings
 
 router = APIRouter(prefix="/api/v1/deployments", tags=["deployments"], route_class=GuardedRoute)
 
-IsDryRun = Annotated[bool, Query(alias="dryRun", description="start nothing, and answer what would be")]
+IsDryRun = Annotated[bool, Query(alias="dryRun", description="start nothing; answer what a start would do")]
 
 
 @router.post(
@@ -55,7 +55,7 @@ async def create_deployment(
     leave_open: LeaveOpen,
     is_dry_run: IsDryRun = False,
 ) -> Accepted | DryRunView:
-    """Start a deployment, or let it wait for its turn. It goes on by itself; `GET` what Location names to watch it."""
+    """Start a deployment, or let it wait for its turn. It goes on by itself; `Location` is its address."""
     version = body.version or body.version_id
     async with telling_of_registration(parts, body.model_id, version):
         if caller.has_teams:
@@ -96,12 +96,12 @@ async def list_deployments(
     _: Reader,
     parts: With,
     paging: Paged,
-    model: Annotated[str | None, Query(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$", description="its id or its name")] = None,
-    version: Annotated[QueryWord, Query(description="its number")] = None,
-    environment: Annotated[Environment | None, Query()] = None,
-    status: Annotated[
-        list[DeploymentStatus] | None, Query(description="one of these; may be given several times")
+    model: Annotated[
+        str | None, Query(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$", description="the model's id or its name")
     ] = None,
+    version: Annotated[QueryWord, Query(description="the version's number")] = None,
+    environment: Annotated[Environment | None, Query()] = None,
+    status: Annotated[list[DeploymentStatus] | None, Query(description="a status; may be given several times")] = None,
     kind: Annotated[DeploymentKind | None, Query()] = None,
     initiated_by: Annotated[QueryWord, Query(alias="initiatedBy")] = None,
     since: Since = None,

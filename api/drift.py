@@ -34,5 +34,5 @@ async def get_drift(
 async def look_for_drift(
     _: Maker, parts: With, model: ModelId, environment: InEnvironment = Environment.PRODUCTION
 ) -> DriftView:
-    """Compare what the active version was asked in the last hour with its reference, and keep the report."""
+    """Compare the last hour's requests to the active version with its reference, and store the report."""
     return drift_view(await parts.drift.report(model, environment))

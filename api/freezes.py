@@ -60,7 +60,7 @@ async def get_freeze(_: Reader, parts: With, freeze_id: FreezeId) -> FreezeView:
 
 @router.delete("/{freeze_id}")
 async def lift_freeze(caller: Engineer, parts: With, freeze_id: FreezeId) -> FreezeView:
-    """Let it end now; what waited for its end starts."""
+    """End a freeze now. Deployments that waited for its end start."""
     return _view(await parts.freezes.lift(freeze_id, by=caller.subject))
 
 

@@ -29,7 +29,9 @@ PREFIX = "hotswap:limits"
 PATIENCE_SECONDS = 0.5
 """How long Redis may take to count, before it is taken for away."""
 
-LIMITED: dict[int | str, dict[str, str]] = {429: {"description": "too often; `Retry-After` says when to come again"}}
+LIMITED: dict[int | str, dict[str, str]] = {
+    429: {"description": "too many requests; `Retry-After` says when to try again"}
+}
 """For the `responses` of a route."""
 
 logger = logging.getLogger(__name__)

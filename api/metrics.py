@@ -27,7 +27,9 @@ async def get_metrics(
     window: Annotated[
         Duration, Query(ge=SHORTEST, le=LONGEST, description="how far back, as an ISO-8601 duration")
     ] = timedelta(hours=1),
-    version: Annotated[str | None, Query(pattern=_VERSION, description="of one version; all, when absent")] = None,
+    version: Annotated[
+        str | None, Query(pattern=_VERSION, description="only this version; all versions if absent")
+    ] = None,
     environment: Annotated[Environment, Query()] = Environment.PRODUCTION,
 ) -> MetricsView:
     """Return the requests, success, latency, throughput, confidence and accuracy of a model over the last `window`.

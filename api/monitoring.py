@@ -25,7 +25,10 @@ async def get_monitoring(_: Reader, parts: With, model: ModelId) -> MonitoringVi
 
 @router.put("/models/{model}/monitoring")
 async def set_monitoring(caller: Engineer, parts: With, model: ModelId, body: MonitoringConfig) -> MonitoringView:
-    """Replace the policy; what is left out is as it is by default. It may roll Production back, so engineers set it."""
+    """Replace the policy; a field that is left out gets its default.
+
+    Only engineers may set it, since it may roll back Production.
+    """
     return _view(await parts.monitoring.set(model, body, by=caller.subject), body)
 
 
@@ -34,9 +37,11 @@ async def list_alerts(
     _: Reader,
     parts: With,
     paging: Paged,
-    model: Annotated[QueryWord, Query(description="of this model only, by name or id")] = None,
+    model: Annotated[QueryWord, Query(description="only alerts of this model, by its name or id")] = None,
     environment: Annotated[Environment | None, Query()] = None,
-    is_open: Annotated[bool | None, Query(alias="open", description="only open ones, or only resolved ones")] = None,
+    is_open: Annotated[
+        bool | None, Query(alias="open", description="true: only open alerts, false: only resolved ones")
+    ] = None,
 ) -> Page[AlertView]:
     """Return the alerts, newest first."""
     window = paging.window("alerts", Instant, Plain)

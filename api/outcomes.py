@@ -28,7 +28,7 @@ FIRST_OUTCOME = datetime(2000, 1, 1, tzinfo=UTC)
 
 @router.post("/outcomes", status_code=202)
 async def report_outcomes(caller: Caller, parts: With, body: ReportOutcomes) -> OutcomesTaken:
-    """Say what up to 1,000 predictions should have been. Of several of one request the last one counts."""
+    """Report what up to 1,000 predictions should have been. Of several outcomes of one request the last one counts."""
     _check_times({f"outcomes.{number}.observedAt": each.observed_at for number, each in enumerate(body.outcomes)})
     said = [Reported(each.request_id, each.label, each.observed_at) for each in body.outcomes]
     await parts.outcomes.report(said, by=caller.subject, teams=_only_teams(caller))
@@ -37,7 +37,7 @@ async def report_outcomes(caller: Caller, parts: With, body: ReportOutcomes) -> 
 
 @router.post("/{request_id}/outcome", status_code=202)
 async def report_outcome(caller: Caller, parts: With, request_id: RequestId, body: ReportOutcome) -> OutcomesTaken:
-    """Say what one prediction should have been; another outcome of the same request replaces the one before."""
+    """Report what one prediction should have been. Another outcome of the same request replaces the one before."""
     _check_times({"observedAt": body.observed_at})
     await parts.outcomes.report(
         [Reported(request_id, body.label, body.observed_at)], by=caller.subject, teams=_only_teams(caller)

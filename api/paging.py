@@ -25,7 +25,7 @@ Plain = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", max_length=255)]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 CursorNumber = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
-Cursor = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,1000}$", description="`next` of the page before")]
+Cursor = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,1000}$", description="the `next` of the page before")]
 
 
 class Paging:

@@ -9,7 +9,7 @@ from hotswap.domain.vocabulary import Environment
 
 
 def check_may_change(caller: Principal, environment: Environment) -> None:
-    """Production is for engineers. Raises Forbidden."""
+    """Check that the caller may change the environment: Production is for engineers. Raises Forbidden."""
     if environment is Environment.PRODUCTION:
         _check_engineer(caller, "Production", otherwise="may use Development and Staging")
 

@@ -63,7 +63,7 @@ async def rollback(
 @router.post(
     "/retry",
     responses={
-        202: {"model": AnswerView, "description": "a new deployment, asked for as that one was, was started"},
+        202: {"model": AnswerView, "description": "a new deployment with the same request was started"},
         **LIMITED,
     },
 )
@@ -76,7 +76,7 @@ async def retry(
     leave_open: LeaveOpen,
     body: Say | None = None,
 ) -> AnswerView:
-    """Run the analysis again that holds a deployment; one that has ended without success is deployed again."""
+    """Repeat the analysis that holds a deployment; if it has ended without success, deploy its version again."""
     deployment = await parts.deployments.deployment(deployment_id)
     check_may_change(caller, deployment.environment)
     if not deployment.status.is_terminal:

@@ -38,7 +38,7 @@ BAKES = frozenset({"steps", "monitoring_duration", "bake_deadline"})
 
 @router.post("/{deployment_id}/replay", dependencies=[not_kept()])
 async def replay_deployment(_: Maker, parts: With, deployment_id: DeploymentId, body: Replay) -> ReplayView:
-    """Return where a deployment would have ended under another policy, as far as its observations can tell."""
+    """Return where a past deployment would have ended under another policy, as far as its observations can tell."""
     deployment = await parts.deployments.deployment(deployment_id)
     config = policy(deployment.strategy_config, body.strategy_config)
     bakes = await parts.observations.bakes(deployment_id)

@@ -19,7 +19,7 @@ from hotswap.telemetry.logs import reason
 router = APIRouter(prefix="/api/v1/deployments/{deployment_id}", tags=["deployments"], route_class=GuardedRoute)
 
 
-@router.post("/scale", responses={202: {"model": AnswerView, "description": "promised; not all of them are ready yet"}})
+@router.post("/scale", responses={202: {"model": AnswerView, "description": "accepted; replicas are still starting"}})
 async def scale(
     caller: Maker, parts: With, deployment_id: DeploymentId, body: SayScale, response: Response
 ) -> AnswerView:

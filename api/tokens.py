@@ -28,7 +28,7 @@ router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"], route_class=Guarded
 
 @router.post("", status_code=201, dependencies=[not_kept()])
 async def create_token(caller: AnyAdmin, parts: With, body: CreateToken, response: Response) -> NewServiceTokenView:
-    """Make one; its `token` is shown this once, and kept nowhere."""
+    """Create a service token. Its `token` is in this answer only, and is stored nowhere."""
     _check_administers(caller, body.grants)
     made = await parts.service_tokens.add(
         body.name, body.grants, expires_in=body.expires_in, reason=body.reason, by=caller.subject
@@ -42,7 +42,7 @@ async def list_tokens(
     caller: AnyAdmin,
     parts: With,
     paging: Paged,
-    with_ended: Annotated[bool, Query(alias="all", description="also those that are revoked or expired")] = False,
+    with_ended: Annotated[bool, Query(alias="all", description="list revoked and expired tokens, too")] = False,
 ) -> Page[ServiceTokenView]:
     """Return the service tokens that the caller administers, newest first."""
     window = paging.window("tokens", Instant, Plain)
@@ -57,7 +57,10 @@ async def list_tokens(
 async def rotate_token(
     caller: AnyAdmin, parts: With, token: TokenId, body: RotateToken | None = None
 ) -> NewServiceTokenView:
-    """Give it another secret, shown this once; the one before counts for another day, or as `overlap` says."""
+    """Give a service token another secret, which is in this answer only.
+
+    The one before stays valid for another day, or for `overlap`.
+    """
     said = body or RotateToken()
     made = await parts.service_tokens.rotate(
         token, overlap=said.overlap, reason=said.reason, by=caller.subject, may=_may(caller)

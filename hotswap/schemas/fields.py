@@ -64,7 +64,7 @@ def told(problem: Mapping[str, Any]) -> str:
 
 
 def _length(shown: str) -> timedelta | None:
-    """Pydantic shows the bound of what a function has read as Python does."""
+    """Read a bound that pydantic shows as Python writes a timedelta; None if it is no timedelta."""
     if not shown.startswith("datetime.timedelta("):
         return None
     return timedelta(**{unit: int(number) for unit, number in re.findall(r"(\w+)=(-?\d+)", shown)})

@@ -16,15 +16,15 @@ class MonitoringConfig(Message):
         0.05,
         gt=0,
         le=1,
-        description="how much worse than before is too much: a share of the accuracy before, or, of numbers, of their "
-        "mean absolute error",
+        description="how much worse raises an alert: a share of the accuracy before, or for numbers of the mean "
+        "absolute error before",
     )
-    samples: Whole = Field(50, ge=10, description="outcomes that it takes, before and since")
+    samples: Whole = Field(50, ge=10, description="outcomes that are needed on each side, before and since")
     on_degraded: OnDegraded = Field(
         OnDegraded.ALERT,
-        description="alert, or rollback as well: to the version before, unless that is what a rollback left",
+        description="alert, or also roll back to the version before, unless a rollback has left that one",
     )
-    drift: Flag = Field(True, description="whether features that drift are worth an alert")
+    drift: Flag = Field(True, description="whether drifting features raise an alert")
 
     def policy(self) -> MonitoringPolicy:
         return MonitoringPolicy(self.accuracy_drop, self.samples, self.on_degraded, self.drift)

@@ -40,22 +40,24 @@ BATCH_WAIT = timedelta(milliseconds=5)
 
 
 class _HowMany(Body):
-    """Replicas that all of the traffic needs; with bounds, both of them, Ray Serve scales by load within these."""
+    """The number of replicas that all of the traffic needs; with both bounds Ray Serve scales by load between them."""
 
-    replicas: Replicas | None = Field(None, description="that all of the traffic needs; absent: minReplicas, or 1")
+    replicas: Replicas | None = Field(
+        None, description="the number that all of the traffic needs; absent: minReplicas, or 1"
+    )
     min_replicas: Replicas | None = Field(None, description="with maxReplicas: Ray Serve scales by load between them")
     max_replicas: Replicas | None = None
     max_batch_size: Whole | None = Field(
         None,
         ge=2,
         le=ReplicaResources().max_ongoing_requests,
-        description="single requests that a replica gathers into one call of the model; absent: none are gathered",
+        description="the most single requests that a replica gathers into one call of the model; absent: no batches",
     )
     batch_wait: Duration | None = Field(
         None,
         gt=timedelta(0),
         le=timedelta(seconds=1),
-        description="how long the first of a batch waits for more, ISO-8601; with maxBatchSize, PT0.005S if absent",
+        description="how long the first request of a batch waits for more, ISO-8601; PT0.005S if absent",
     )
 
     @model_validator(mode="after")
@@ -105,7 +107,7 @@ class Resources(_HowMany):
 
 
 class ConfigResources(_HowMany):
-    """The same as a strategy's configuration says it."""
+    """Resources, as a strategy's configuration holds them."""
 
     num_gpus: Gpus = ReplicaResources().gpus
     num_cpus: Cpus = ReplicaResources().cpus
@@ -115,7 +117,7 @@ class ConfigResources(_HowMany):
 
 
 class CreateDeployment(Body):
-    """`POST /deployments`: `modelId` is enough, and takes a name too."""
+    """`POST /deployments`: only `modelId`, an id or a name, is required."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -131,7 +133,7 @@ class CreateDeployment(Body):
     model_id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$", description="the model's id or its name")
     version_id: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,99}$")
     version: SemVerOrAlias | None = Field(
-        None, description="or an alias; instead of versionId; neither: the newest deployable one"
+        None, description="a number or an alias, instead of versionId; without both: the newest deployable version"
     )
     strategy: Strategy | None = None
     environment: Environment = Environment.PRODUCTION
@@ -139,19 +141,19 @@ class CreateDeployment(Body):
     resources: Resources | None = None
     on_conflict: OnConflict | None = Field(
         None,
-        description="while another of the model is under way in the environment: reject (the default), queue or "
-        "supersede; with startAt, queue is the default",
+        description="what to do while another deployment of the model is under way in the environment: reject "
+        "(the default), queue or supersede; with startAt, queue is the default",
     )
-    start_at: Time | None = Field(None, description="when it starts, if it is its turn then; absent: now")
+    start_at: Time | None = Field(None, description="the earliest time of its start; absent: now")
     accept_contract_change: Flag = Field(
         False,
-        description="let it refuse requests that what serves takes, or answer otherwise; without it that is refused",
+        description="accept that it refuses requests that the active version takes, or answers differently",
     )
     emergency: Flag = Field(
-        False, description="go to 100% without a bake, since what serves is down; needs a reason and an engineer"
+        False, description="go to 100% without a bake, since the active version is down; needs a reason and an engineer"
     )
     reason: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1)] | None = Field(
-        None, description="why an emergency can't wait, which is audited"
+        None, description="why an emergency can't wait; the audit log keeps it"
     )
 
     @model_validator(mode="after")
@@ -174,7 +176,7 @@ class CreateDeployment(Body):
 
 
 class CreateFreeze(Body):
-    """`POST /freezes`: `until`, or a `duration` from its begin."""
+    """`POST /freezes`: it ends at `until`, or lasts for `duration`."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -186,7 +188,7 @@ class CreateFreeze(Body):
     reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]
     starts_at: Time | None = Field(None, description="absent: now")
     until: Time | None = None
-    duration: Duration | None = Field(None, gt=timedelta(0), description="ISO-8601, instead of until")
+    duration: Duration | None = Field(None, gt=timedelta(0), description="an ISO-8601 duration, instead of until")
 
     @model_validator(mode="after")
     def _one_end(self) -> Self:

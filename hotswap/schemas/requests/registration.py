@@ -113,17 +113,17 @@ class TrainingMetadata(Body):
     sample_counts: dict[str, Annotated[Whole, Field(ge=0)]] | None = None
     hyperparameters: Metadata | None = None
     metrics: dict[str, Number] | None = None
-    run: Text | None = Field(None, description="where the training run is written down")
+    run: Text | None = Field(None, description="the address of the training run")
     code: Text | Metadata | None = None
 
 
 class MadeFrom(Body):
-    model: ModelName | None = Field(None, description="the same model, when absent")
-    version: SemVerOrAlias = Field(description="its number or an alias; it must be registered")
+    model: ModelName | None = Field(None, description="absent: the same model")
+    version: SemVerOrAlias = Field(description="the number or an alias of a registered version")
 
 
 class RegisterVersion(Body):
-    """`POST /models`: the first four fields are enough."""
+    """`POST /models`: only the first four fields are required."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -148,28 +148,28 @@ class RegisterVersion(Body):
     checksum: Checksum | None = Field(None, description="sha256 of the artifact, with or without 'sha256:' before it")
     idempotent: Flag | None = Field(
         None,
-        description="of the model: false where a request must not be asked twice, so that a candidate's failure "
-        "reaches the client instead of being answered by the stable; absent leaves it as it is, true at first",
+        description="of the model: false if a request must not be sent twice, so that a candidate's failure reaches "
+        "the client and the stable doesn't answer; absent: as it is, true for a new model",
     )
     derived_from: list[MadeFrom] = Field(
-        [], max_length=50, description="what it was fine-tuned or distilled from, or put together of"
+        [], max_length=50, description="the versions that it was fine-tuned, distilled or merged from"
     )
     requirements: list[Package] = Field(
         [],
         max_length=100,
-        description="packages that it needs beyond what is installed, such as lifelines>=0.27; only where "
+        description="packages that it needs beyond the installed ones, such as lifelines>=0.27; only if "
         "HOTSWAP_SERVING__ALLOW_REQUIREMENTS is on",
     )
     allows_non_finite: Flag = Field(
         False,
-        description="whether its answers may hold NaN or infinity, which JSON writes as null; of other versions such "
-        "an answer is a failure",
+        description="whether its answers may hold NaN or infinity, which JSON writes as null; otherwise such an "
+        "answer is a failure",
     )
     training_metadata: TrainingMetadata | None = None
     performance_baseline: PerformanceBaseline | None = None
     reference_distribution: Metadata | None = Field(
         None,
-        description="by feature: a list of values, or {edges, counts}, or {categories}; what drift is measured from",
+        description="for each feature a list of values, {edges, counts} or {categories}; drift is measured from it",
     )
 
     @field_validator("reference_distribution")
@@ -219,18 +219,18 @@ def _said(part: Body | None) -> Metadata | None:
 
 
 class ChangeModel(Body):
-    """`PATCH /models/{model}`: what isn't there stays as it is (RFC 7396)."""
+    """`PATCH /models/{model}`: fields that are left out stay as they are (RFC 7396)."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"owner": "ann", "tags": ["fraud", "tier-1"]}})
 
     description: Text | None = None
     owner: Label | SkipJsonSchema[None] = None
-    team: Label | None = Field(None, description="null: nobody's")
+    team: Label | None = Field(None, description="null: no team")
     tags: Annotated[list[Label], Field(max_length=50)] | SkipJsonSchema[None] = None
     type: ModelType | SkipJsonSchema[None] = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return what was said, as it travels; null takes away."""
+        """Return the JSON object to send; null removes a value."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
     @model_validator(mode="after")
@@ -252,14 +252,16 @@ class GiveAlias(Body):
 class WriteCard(Body):
     model_config = ConfigDict(json_schema_extra={"example": {"text": "Card payments of the EU. Not for cash."}})
 
-    text: Annotated[str, StringConstraints(max_length=100_000)] = Field(description="Markdown; empty takes it away")
+    text: Annotated[str, StringConstraints(max_length=100_000)] = Field(
+        description="Markdown; an empty text removes the card"
+    )
 
 
 class Deprecate(Body):
     model_config = ConfigDict(json_schema_extra={"example": {"reason": "trained on last year's data"}})
 
     reason: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
-        description="told to whoever wants to deploy it"
+        description="shown to people who try to deploy it"
     )
 
 
@@ -273,4 +275,6 @@ class OverrideValidation(Body):
     reason: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
         description="kept with the version, shown in its reports, and audited"
     )
-    checks: list[Label] = Field([], max_length=10, description="by name; absent are all that failed and may pass")
+    checks: list[Label] = Field(
+        [], max_length=10, description="names of checks; absent: all failed ones that may be overridden"
+    )

@@ -55,7 +55,7 @@ class CreateToken(Body):
 
 
 class RotateToken(Body):
-    """`overlap`: how long the secret counts that it has now."""
+    """`POST /tokens/{token}/rotate`: the present secret stays valid for `overlap`."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"overlap": "PT1H", "reason": "yearly"}})
 

@@ -1,4 +1,4 @@
-"""Artifacts on their way into S3, and those that go from there."""
+"""Uploads of artifacts to S3, and artifacts to remove from it."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ from hotswap.schemas.responses.base import View
 
 
 class PartView(View):
-    """A part of the file, in order, `number` counting from 1. `url` takes it by PUT; None says that it is there."""
+    """A part of the file; `number` counts from 1. PUT it to `url`, which is null once the part is there."""
 
     number: int
     size_bytes: int

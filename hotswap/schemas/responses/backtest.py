@@ -34,7 +34,7 @@ class TimingView(View):
 
 
 class BacktestView(View):
-    """`asked` requests were put to the candidate, of `found` on record. No feature's value is in it.
+    """A backtest: of `found` records, `asked` were sent to the candidate. It holds no feature's value.
 
     `leftOut` are not compared, since the stable doesn't answer them any more. `tolerance` is how far two scores may be
     apart, null where answers are labels; `disagreeing` are ids of requests that were answered otherwise. `summary` and

@@ -22,7 +22,7 @@ Item = TypeVar("Item", bound=View)
 class Page(View, Generic[Item]):
     """One page of a list that has `total` in all.
 
-    `next` is the `cursor` of the next page, null at the end; what comes and goes meanwhile shifts nothing.
+    `next` is the `cursor` of the next page, null at the end. Rows that come and go meanwhile shift nothing.
     """
 
     items: list[Item]

@@ -11,7 +11,7 @@ from hotswap.schemas.responses.deployments import StepView
 
 
 class DifferenceView(View):
-    """`path` such as `inputSchema.properties.amount.type`; null is what isn't there on that side."""
+    """A difference at `path`, such as `inputSchema.properties.amount.type`; null if that side has nothing there."""
 
     path: str
     now: Any
@@ -37,7 +37,7 @@ class RefusalView(View):
 
 
 class GpuSumView(View):
-    """Replicas times GPUs of each arm in full; `peak` is the most that both have at one time."""
+    """The GPUs of all replicas of each arm; `peak` is the most that both have at one time."""
 
     candidate: float
     stable: float

@@ -30,9 +30,9 @@ class ClientView(View):
 
 
 class FeatureDriftView(View):
-    """`distance` is the larger of PSI and KS statistic that chance doesn't explain; the p-values say how well it does.
+    """The drift of a feature. `distance` is the larger of PSI and KS statistic that chance doesn't explain.
 
-    `ks` is None for categories.
+    The p-values say how well chance explains it. `ks` is null for categories.
     """
 
     kind: str
@@ -76,11 +76,11 @@ class QualityView(View):
 
 
 class MetricsView(View):
-    """A model over `[begin, end)`, or one version of it. What only a shadow answered is no part of it.
+    """The figures of a model, or of one version of it, over `[begin, end)`, without shadows' answers.
 
     By the replicas' records: `total` is `succeeded`, `failed` (the model's fault) and `refused` (the request's), a
     batch being one; `successRate` leaves out what was refused. `latencyMs` is the time in the replica. `drift` is
-    the newest report on what is active there, None where nobody has looked yet.
+    the newest report on the active version, null if there is none yet.
     """
 
     model_id: str

@@ -12,11 +12,11 @@ from hotswap.schemas.responses.errors import ProblemView
 
 
 class ModelView(View):
-    """`activeVersion` is Production's, `activeVersions` holds every environment's that has one.
+    """A model. `activeVersion` is Production's, `activeVersions` holds those of every environment that has one.
 
-    `aliases` are names, such as `champion`, that are given from version to version.
+    `aliases` are names, such as `champion`, that move from version to version.
 
-    `idempotent`: whether a request that a candidate fails is answered by the stable.
+    `idempotent` says whether the stable answers a request that a candidate fails.
     """
 
     model_id: str
@@ -37,9 +37,9 @@ class ModelView(View):
 
 
 class ServedView(View):
-    """A stretch of time in which a version served; `until` is null while it does.
+    """A time in which a version served; `until` is null while it does.
 
-    `initiatedBy` put it there, with the deployment named, and `approvedBy` are the people who approved it.
+    `initiatedBy` activated it with the deployment named, and `approvedBy` are the people who approved that.
     """
 
     environment: Environment
@@ -79,7 +79,7 @@ class VersionView(View):
 
 
 class RelativeView(View):
-    """`distance` in generations, by the shortest way; `derivedFrom` are the ids of what it was made from."""
+    """A relative of a version; `distance` is the fewest generations, `derivedFrom` the ids of its own parents."""
 
     model: str
     version: str

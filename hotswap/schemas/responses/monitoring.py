@@ -8,7 +8,7 @@ from hotswap.schemas.responses.base import View
 
 
 class MonitoringView(View):
-    """A model's policy, in every environment: see `MonitoringConfig` for the fields."""
+    """A model's monitoring policy, in every environment; `MonitoringConfig` describes the fields."""
 
     model: str
     accuracy_drop: float

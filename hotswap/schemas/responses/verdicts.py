@@ -8,9 +8,9 @@ from hotswap.schemas.responses.base import View
 
 
 class ArmView(View):
-    """`errors` are failures (5xx), `refused` what was refused as the client's mistake (4xx).
+    """The figures of an arm. `errors` are failures (5xx), `refused` are refusals as the client's mistake (4xx).
 
-    `errorRate` is 0 to 1; latencies are None without a request.
+    `errorRate` is 0 to 1; latencies are null without a request.
     """
 
     requests: int = 0

@@ -60,7 +60,7 @@ def refusals(*, threshold: float, minimum_requests: int) -> Metric:
 
 
 class MetricConfig(Message):
-    """One metric of `analysis.metrics`. What isn't said has a default by its source and judge.
+    """One metric of `analysis.metrics`. Source and judge decide the defaults of fields that are left out.
 
     `threshold` is the excess beyond which evidence is harm: `betaMixture` failures per request (0.01), `quantile` a
     ratio (1.5), `mean` a difference, or a share of the stable's mean when `relative` (0.05), `collapse` a part of all
@@ -72,19 +72,19 @@ class MetricConfig(Message):
     source: Source
     judge: JudgeName | None = None
     threshold: Number | None = Field(None, ge=0)
-    label_shift: Number | None = Field(None, ge=0, le=1, description="of the judge `collapse`: its threshold of labels")
-    worse: Worse | None = Field(None, description="which way is worse; `lower` for accuracy and confidence")
+    label_shift: Number | None = Field(None, ge=0, le=1, description="the threshold for labels of the judge `collapse`")
+    worse: Worse | None = Field(None, description="the direction that is worse; `lower` for accuracy and confidence")
     relative: Flag = False
     quantile: Number = Field(0.5, ge=0.5, le=0.999)
     bounds: tuple[Number, Number] = (0.0, 1.0)
     minimum: Number | None = Field(None, alias="min")
     maximum: Number | None = Field(None, alias="max")
-    failures: Whole = Field(1, ge=1, le=100, description="readings in a row that must breach")
+    failures: Whole = Field(1, ge=1, le=100, description="how many readings in a row must breach to be harm")
     samples: Whole | None = Field(
-        None, ge=1, description="the least of each arm; `minimumRequests` when absent, and of drift at least 200"
+        None, ge=1, description="the fewest of each arm; absent: `minimumRequests`, and for drift at least 200"
     )
-    query: str | None = Field(None, max_length=4_000, description="PromQL; `${candidate}` and `${stable}` are put in")
-    webhook: str | None = Field(None, description="the name of a webhook of the settings")
+    query: str | None = Field(None, max_length=4_000, description="PromQL; `${candidate}` and `${stable}` are replaced")
+    webhook: str | None = Field(None, description="the name of a webhook in the settings")
     interval: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(hours=1))] = timedelta(seconds=5)
     timeout: Annotated[Duration, Field(gt=timedelta(0), le=timedelta(minutes=1))] = timedelta(seconds=5)
     required: Flag = True
@@ -155,9 +155,11 @@ class ReferenceConfig(Message):
     """Requests that both versions are sent again at 100%, to be compared over the same time."""
 
     share: Number = Field(
-        ReferenceBudget().share, ge=0, le=0.1, description="of the clients' requests at most; 0: nothing is asked"
+        ReferenceBudget().share, ge=0, le=0.1, description="at most this share of the clients' requests; 0: none"
     )
-    per_second: Number = Field(ReferenceBudget().per_second, gt=0, le=50, description="so many requests at most")
+    per_second: Number = Field(
+        ReferenceBudget().per_second, gt=0, le=50, description="at most so many requests a second"
+    )
 
     def budget(self) -> ReferenceBudget:
         return ReferenceBudget(self.share, self.per_second)
@@ -174,13 +176,13 @@ class AnalysisConfig(Message):
     promote_early: Flag = False
     sample_ratio: Flag = Field(True, description="hold a rollout whose observed split contradicts the weight")
     minimum_callers: Whole = Field(
-        MINIMUM_CALLERS, ge=1, description="harm needs as many callers at the candidate, where callers are known"
+        MINIMUM_CALLERS, ge=1, description="the fewest callers at the candidate for harm, if callers are known"
     )
     latency_floor: Annotated[Duration, Field(ge=timedelta(0), le=timedelta(minutes=1))] = Field(
-        timedelta(milliseconds=LATENCY_FLOOR_MS), description="a slowdown by less is no harm, whatever its ratio"
+        timedelta(milliseconds=LATENCY_FLOOR_MS), description="a smaller slowdown is no harm, whatever its ratio"
     )
     reference: ReferenceConfig = Field(
-        ReferenceConfig(), description="how much both versions are asked again at 100%, to compare their latency"
+        ReferenceConfig(), description="requests that both versions are sent again at 100%, to compare their latency"
     )
 
     @model_validator(mode="after")

@@ -37,13 +37,13 @@ BoundedDuration = Annotated[Duration, Field(ge=timedelta(0), le=timedelta(days=3
 
 
 class RollbackThresholds(Message):
-    """Errors, refusals and latency, its median and its tail, are always judged.
+    """Thresholds of harm. Errors, refusals, and the median and the tail of latency are always judged.
 
-    Accuracy and drift need data that not everybody has: they roll back as well when nothing is said of them, but
-    without data they hold nobody up unless their threshold is written down.
+    Accuracy and drift need data that not everybody has. By default they roll back as well, but if there is no data
+    they hold nothing up unless their threshold is given.
     """
 
-    accuracy_drop: Number | None = Field(None, ge=0, le=1, description="share of the stable's; 0.05 when absent")
+    accuracy_drop: Number | None = Field(None, ge=0, le=1, description="a share of the stable's accuracy; absent: 0.05")
     latency_increase: Number = Field(1.5, ge=1, description="ratio of the medians")
     tail_increase: Number = Field(2.0, ge=1, description="ratio of the 95th percentiles of latency")
     error_rate_increase: Number = Field(
@@ -53,15 +53,15 @@ class RollbackThresholds(Message):
         0.01, ge=0, le=1, description="absolute: one more request in a hundred answered with 4xx"
     )
     collapse: Number = Field(
-        0.3, ge=0, le=1, description="absolute: how much more of all answers may be alike; beyond it a person is asked"
+        0.3, ge=0, le=1, description="absolute: how much more of all answers may be alike; above it a person decides"
     )
     label_shift: Number = Field(
         LABEL_SHIFT,
         ge=0,
         le=1,
-        description="absolute: how much more of all answers one label may be; beyond it a person is asked",
+        description="absolute: how much more of all answers may have one label; above it a person decides",
     )
-    drift: Number | None = Field(None, ge=0, description="PSI or KS distance of a feature; 0.3 when absent")
+    drift: Number | None = Field(None, ge=0, description="PSI or KS distance of a feature; absent: 0.3")
 
     def metrics(self, *, minimum_requests: int) -> tuple[Metric, ...]:
         """Return the metrics. Errors get most of the error probability, as nothing else is noticed as soon."""
@@ -127,9 +127,9 @@ class RollbackThresholds(Message):
 
 
 class PauseConfig(Message):
-    """A step's wait for an approval: after `limit` (null: without end) `onLimit` says what then.
+    """A step's wait for an approval: `onLimit` says what happens after `limit` (null: no limit).
 
-    Where a deployment is asked for, an absent `limit` becomes its `approvalDeadline`.
+    In a request for a deployment, an absent `limit` becomes its `approvalDeadline`.
     """
 
     limit: BoundedDuration | None = None
@@ -145,25 +145,25 @@ def _one_form(pause: Any) -> Any:
 
 
 class ScaleConfig(Message):
-    replicas: Whole = Field(ge=1, le=100, description="of the candidate from this step on")
+    replicas: Whole = Field(ge=1, le=100, description="the candidate's replicas from this step on")
 
 
 class StepConfig(Message):
-    """One of `steps`: a weight in percent, its bake, whether it is judged, and whether a person lets it go on.
+    """One of `steps`: a weight in percent, its bake, whether it is judged, and whether it waits for an approval.
 
-    Without `weight` the one before stays. A weight below the one before needs `down`, since it moves callers back to
-    the stable. At weight 0 there is nothing to judge, so it isn't. `scale` is how many replicas the candidate has from
-    this step on; without any, the capacity plan says.
+    Without `weight` the weight of the step before stays. A lower weight needs `down`, since it moves callers back to
+    the stable. A step at weight 0 is never judged. `scale` is how many replicas the candidate has from this step on;
+    without it the capacity plan decides.
     """
 
     weight: Number | None = Field(None, ge=0, le=100)
-    bake: BoundedDuration | None = Field(None, description="how long it is watched; `monitoringDuration` when absent")
+    bake: BoundedDuration | None = Field(None, description="how long it is watched; absent: `monitoringDuration`")
     analysis: Flag = True
     pause: Annotated[Flag | PauseConfig, BeforeValidator(_one_form)] = Field(
-        False, description="whether an approval of this step must let it go on"
+        False, description="whether the rollout waits for an approval after this step"
     )
     scale: ScaleConfig | None = None
-    down: Flag = Field(False, description="whether its weight is meant to be below that of the step before")
+    down: Flag = Field(False, description="confirms that the weight is below that of the step before")
 
     @field_validator("weight")
     @classmethod
@@ -183,9 +183,13 @@ class BacktestConfig(Message):
     samples: Whole = Field(
         SAMPLES, ge=0, le=2_000, description="recorded requests of the last 24 hours; 0: no backtest"
     )
-    max_refusals: Number = Field(0.01, ge=0, le=1, description="the share that it may refuse as the client's mistake")
-    max_failures: Number = Field(0.01, ge=0, le=1, description="the share that it may fail")
-    max_disagreement: Number | None = Field(0.3, ge=0, le=1, description="the share that it may answer otherwise")
+    max_refusals: Number = Field(
+        0.01, ge=0, le=1, description="the share of requests that the candidate may refuse (4xx)"
+    )
+    max_failures: Number = Field(0.01, ge=0, le=1, description="the share of requests that the candidate may fail")
+    max_disagreement: Number | None = Field(
+        0.3, ge=0, le=1, description="the share that it may answer unlike the stable"
+    )
     score_tolerance: Number | None = Field(
         None, ge=0, description="how far two scores may be apart; absent: half a standard deviation of the stable's"
     )
@@ -206,12 +210,12 @@ class FirstVersionConfig(Message):
     """
 
     monitoring_duration: BoundedDuration | None = Field(
-        None, description="how long; the strategy's `monitoringDuration` when absent, PT0S: not at all"
+        None, description="how long it is watched; absent: the strategy's `monitoringDuration`, PT0S: not at all"
     )
     max_failures: Number = Field(0.05, ge=0, lt=1, description="the share of requests that may fail (5xx, no answer)")
     max_refusals: Number = Field(0.5, ge=0, lt=1, description="the share that may be refused (4xx)")
     max_latency: Annotated[BoundedDuration, Field(gt=timedelta(0), le=timedelta(hours=1))] = Field(
-        timedelta(seconds=5), description=f"what at most {SLOW:.0%} of all answers may take longer than"
+        timedelta(seconds=5), description=f"the latency that at most {SLOW:.0%} of all answers may exceed"
     )
 
     def metrics(self, *, minimum_requests: int) -> tuple[Metric, ...]:
@@ -229,11 +233,11 @@ class FirstVersionConfig(Message):
 class CanaryConfig(Message):
     """`strategyConfig` of a Canary; durations are ISO-8601.
 
-    The weights are a ramp (`canaryPercentage` 10, `incrementStep` 15) or `steps`. A bake with fewer than
-    `minimumRequests` answered well by each arm is extended until `bakeDeadline` after its begin; absent, that is three
-    times the monitoring duration and at least a minute more. What comes to no verdict by then goes back or is held, as
-    `onNoVerdict` says. A pause or a hold that nobody ends within `pauseDeadline` goes back. What a stable of too few
-    replicas can't hold by then is shed, or held by the candidate, as `onAbort` says.
+    The weights are a ramp (`canaryPercentage` 10, `incrementStep` 15) or `steps`. A bake is extended while an arm has
+    answered fewer than `minimumRequests` well, until `bakeDeadline` after its begin; by default that is three
+    times the monitoring duration and at least a minute more. Without a verdict by then the deployment rolls back or is
+    held, as `onNoVerdict` says. If nobody ends a pause or a hold within `pauseDeadline`, the deployment rolls back. If
+    the stable has too few replicas then, its excess requests are shed or sent to the candidate, as `onAbort` says.
     """
 
     canary_percentage: Number | None = Field(
@@ -246,27 +250,30 @@ class CanaryConfig(Message):
     minimum_requests: Whole = Field(50, ge=1)
     on_no_verdict: OnNoVerdict = OnNoVerdict.ROLLBACK
     pause_deadline: Annotated[Duration, Field(gt=timedelta(0), le=timedelta(days=365))] | None = Field(
-        timedelta(days=1), description="how long a pause or a hold may last; null: without end"
+        timedelta(days=1), description="how long a pause or a hold may last; null: no limit"
     )
     progress_deadline: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = Field(
-        timedelta(minutes=10), description="how long validating, starting replicas or verifying one weight may take"
+        timedelta(minutes=10),
+        description="how long a validation, a start of replicas or the verification of one weight may take",
     )
     on_abort: OnAbort = OnAbort.SHED
     allow_recreate: Flag | None = Field(
-        None, description="whether requests may be turned away where there is no room for two versions at a time"
+        None, description="whether requests may be shed if there is no room for two versions at a time"
     )
-    approval_deadline: BoundedDuration = Field(timedelta(days=1), description="how long it may wait for an approval")
+    approval_deadline: BoundedDuration = Field(
+        timedelta(days=1), description="how long the deployment may wait for an approval"
+    )
     rollback_thresholds: RollbackThresholds = Field(
         RollbackThresholds(),
         validation_alias=AliasChoices("rollbackThresholds", "thresholds", "rollback_thresholds"),
     )
     backtest: BacktestConfig = Field(
-        BacktestConfig(), description="how it is tried on what the stable was asked, before any weight"
+        BacktestConfig(), description="the backtest on the stable's recorded requests, before any weight"
     )
     first_version: FirstVersionConfig = Field(
-        FirstVersionConfig(), description="how a model's first version is watched, which goes to 100% at once"
+        FirstVersionConfig(), description="the watch on a model's first version, which goes to 100% at once"
     )
-    analysis: AnalysisConfig = Field(AnalysisConfig(), description="which metrics are judged, and how")
+    analysis: AnalysisConfig = Field(AnalysisConfig(), description="the metrics that are judged, and how")
 
     @model_validator(mode="after")
     def _one_way_to_say_weights(self) -> Self:
