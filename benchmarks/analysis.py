@@ -87,7 +87,7 @@ def false_errors(draw: np.random.Generator, *, fluctuating: bool) -> Figure:
 
 
 def _errors(draw: np.random.Generator, rate: Floats, *, seconds: int, runs: int) -> Ints:
-    """Cumulative, of both arms: (arm, run, second)."""
+    """Draw cumulative failures of both arms: (arm, run, second)."""
     return np.cumsum(draw.binomial(RATE, np.broadcast_to(rate, (2, runs, seconds))), axis=-1)
 
 
@@ -114,7 +114,7 @@ def _check_errors(failed: Ints, found: Ints) -> None:
 
 
 def false_latency(draw: np.random.Generator) -> Figure:
-    """Heavy tails (a Pareto's, with no variance), and load that both arms feel for as long as it lasts."""
+    """Measure on heavy tails (a Pareto's, without variance), under load that both arms feel for as long as it lasts."""
     found = _latency_runs(draw, runs=RUNS, seconds=HOUR, slower=1.0)
     return _false_alarms("false alarms, latency with heavy tails and shared autocorrelation", found)
 
@@ -173,7 +173,7 @@ def _check_latency(recorded: Sequence[NDArray[np.float64]], found: int) -> None:
 
 
 def false_family(draw: np.random.Generator) -> Figure:
-    """Five kinds of errors and five means, by either kind of evidence, each with its part of the error probability."""
+    """Measure five kinds of errors and five means, by both kinds of evidence; each has a part of the probability."""
     found = np.full(RUNS, NEVER)
     for _ in range(5):
         failed = _errors(draw, np.array(BASE), seconds=HOUR, runs=RUNS)

@@ -64,7 +64,7 @@ def gateway(world: World) -> list[Figure]:
 
 
 def whole_path(world: World) -> list[Figure]:
-    """Gateway, schema check, prediction and record, beside the same model in a plain deployment of Ray Serve."""
+    """Compare gateway, schema check, prediction and record with the same model in a plain deployment of Ray Serve."""
     with plain_serve(world.trained.archives[world.active.version]) as port:
         ours, plain = _gateway(world), Target(port=port, path="/", bodies=_bodies(world))
         compared = _compare(ours, plain, lambda seen: seen.per_second, connections=CONNECTIONS)

@@ -42,18 +42,18 @@ def nobody_comes() -> Comes:
 
 
 def before_only(rate: float = RATE) -> Comes:
-    """Traffic that ends as the rollout begins."""
+    """Stop all traffic as the rollout begins."""
     return _at(lambda at: rate if at < 0 else 0.0)
 
 
 def sticky(callers: int, rate: float = RATE, *, exponent: float = 0.0) -> Comes:
-    """Have callers that keep their arm, all alike or (Zipf) the first ones far louder than the others."""
+    """Send for callers that keep their arm, all alike or (Zipf) the first ones far louder than the others."""
     shares = np.arange(1, callers + 1, dtype=np.float64) ** -exponent
     return _named(shares / shares.sum(), rate)
 
 
 def one_loud(callers: int, rate: float = RATE, *, share: float) -> Comes:
-    """Sticky callers, of which the first has this share of all requests."""
+    """Send for sticky callers, of which the first has this share of all requests."""
     return _named(np.array([share, *[(1 - share) / (callers - 1)] * (callers - 1)]), rate)
 
 

@@ -186,7 +186,7 @@ def _say(
     timeout: timedelta | None,
     as_json: bool,
 ) -> AnswerView:
-    """Say it, and show the answer; with a judge, follow the deployment and exit with the judge's code for its end."""
+    """Send the command and show the answer; with a judge, follow the deployment and exit with its code for the end."""
     check_timeout(timeout, wait=judge is not None)
     with connect() as hotswap:
         answer = word(hotswap)

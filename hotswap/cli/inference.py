@@ -84,7 +84,7 @@ def inference(
 
 
 def _end(hotswap: HotSwap, seen: AsyncInferenceView, *, timeout: timedelta | None, as_json: bool) -> None:
-    """Show it at its end, and exit as it ended."""
+    """Wait for the answer, show it, and exit with the code for how it ended."""
     until = math.inf if timeout is None else time.monotonic() + timeout.total_seconds()
     while not seen.is_over and time.monotonic() < until:
         time.sleep(INTERVAL_SECONDS)

@@ -266,7 +266,7 @@ def _made_from(said: str) -> dict[str, str]:
 
 
 def show_version(version: VersionView, *, as_json: bool) -> None:
-    """Print it in full."""
+    """Print a version in full."""
     if as_json:
         show_json(version)
     else:

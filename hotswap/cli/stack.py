@@ -185,7 +185,7 @@ class _Shown:
 
 
 def _foreground(options: Options, shown: _Shown) -> int:
-    """We are the guardian; a thread shows what the supervisor says."""
+    """Run the guardian in this process, while a thread shows what the supervisor says."""
     from hotswap.stack.guardian import guard
 
     reading, writing = os.pipe()

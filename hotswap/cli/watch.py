@@ -51,7 +51,7 @@ def watch(
 
 
 def follow(hotswap: HotSwap, deployment_id: str, *, timeout: timedelta | None, as_json: bool) -> DeploymentView:
-    """Show every change until the end, and answer the end; exits where the time is over first."""
+    """Show every change until the deployment's end, and return it; exit if the time is over first."""
     again = f"the deployment goes on; `hotswap watch {deployment_id}` follows it again"
     seen = _seen(hotswap, deployment_id, timeout=timeout)
     try:

@@ -151,7 +151,7 @@ def step_view(position: int, step: Step, state: StepState) -> StepView:
 
 
 def _bake_end(deployment: Deployment, steps: tuple[Step, ...], position: int | None) -> datetime | None:
-    """Known once the present step's weight is verified; before that the last verification was another step's."""
+    """Return the end of the present bake; None until its step's weight is verified."""
     if position is None or deployment.verified_at is None or not steps[position].judged:
         return None
     if deployment.verified_weight != steps[position].weight:

@@ -65,7 +65,7 @@ class Fleet:
                 return replace(self, weight=move.weight, shed=move.shed)
 
     def needs(self, shift: Shift) -> tuple[int, int]:
-        """Candidate and stable replicas that must be ready before this; 0 for an arm that gets no more than it had."""
+        """Return the replicas of candidate and stable to be ready before this; 0 for an arm that gets no more."""
         return self._needed_for(shift, candidate=True), self._needed_for(shift, candidate=False)
 
     def _needed_for(self, shift: Shift, *, candidate: bool) -> int:

@@ -41,9 +41,9 @@ class InferenceGateway:
         await self._http.aclose()
 
     async def ask(self, request_id: str, path: str, body: str, headers: Mapping[str, str]) -> GatewayAnswer:
-        """POST to a path below `/api/v1/inference`. Raises Unavailable where it should be asked again.
+        """Send a POST to a path below `/api/v1/inference`. Raises Unavailable if it should be sent again.
 
-        The error is AnswerLost where a replica may have seen the request: its record tells, once it is written.
+        The error is AnswerLost if a replica may have seen the request: its record tells, once it is written.
         """
         try:
             token = self._token_file.read_text().strip()

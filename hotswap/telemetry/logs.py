@@ -54,7 +54,7 @@ class JsonFormatter(MsgspecFormatter):
         self._part = part
 
     def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
-        """Begin the line with what every one of ours has."""
+        """Begin the line with the fields that all our lines have."""
         log_data["time"] = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         log_data["level"] = record.levelname.lower()
         log_data["part"] = self._part

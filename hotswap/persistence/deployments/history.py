@@ -18,7 +18,7 @@ class PostgresHistory:
         self._sessions = sessions
 
     async def record(self, deployment_id: str) -> Record:
-        """Empty for a deployment that isn't there."""
+        """Return the record of a deployment, which is empty if it doesn't exist."""
         events = select(AuditEvent).where(AuditEvent.target_type == "deployment", AuditEvent.target_id == deployment_id)
         results = select(AnalysisResult).where(AnalysisResult.deployment_id == deployment_id)
         approvals = select(Approval).where(Approval.deployment_id == deployment_id)

@@ -57,7 +57,7 @@ class PostgresConcurrencySlots:
 
 
 async def slot_line(session: AsyncSession) -> list[SlotRequest]:
-    """Everyone who has a slot or wants one, by ticket."""
+    """Return the deployments that have a slot or wait for one, by ticket."""
     seen = func.extract("epoch", func.clock_timestamp() - Slot.seen_at)
     rows = await session.execute(
         select(Deployment.deployment_id, Deployment.environment, Slot.taken_at, seen.label("seen"))
