@@ -1,4 +1,4 @@
-"""`hotswap explain`: why a deployment is where it is, in the order of time, for a person at 3 a.m."""
+"""`hotswap explain`: what happened to a deployment and why, in order of time."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ from hotswap.schemas.responses import (
 
 
 def explain(deployment: DeploymentArgument, *, as_json: AsJson = False) -> None:
-    """Tell what was seen, judged and decided, by whom and why. Needs no worker: it reads what is stored."""
+    """Show what was observed, judged and decided in a deployment, by whom and why. It works without a worker."""
     with connect() as hotswap:
         told = hotswap.deployments.explain(deployment)
     if as_json:

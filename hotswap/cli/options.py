@@ -53,15 +53,17 @@ def moment_or_duration(text: str) -> datetime | timedelta:
 
 DeploymentArgument = Annotated[str, typer.Argument(help="The deployment's id.", show_default=False)]
 ModelArgument = Annotated[str, typer.Argument(help="The model's name or id.", show_default=False)]
-VersionArgument = Annotated[str, typer.Argument(help="Which version, or its alias.", show_default=False)]
+VersionArgument = Annotated[str, typer.Argument(help="The version's number, id or alias.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for programs.")]
-WaitOption = Annotated[bool, typer.Option("--wait", help="Follow it to its end; the exit code says how it ended.")]
+WaitOption = Annotated[
+    bool, typer.Option("--wait", help="Follow the deployment until it ends; the exit code says how.")
+]
 TimeoutOption = Annotated[
     timedelta | None,
     typer.Option(
         parser=duration,
         metavar="DURATION",
-        help="Follow no longer than this (PT30M, or seconds); the deployment goes on.",
+        help="Stop following after this time (PT30M, or seconds); the deployment goes on.",
         show_default=False,
     ),
 ]

@@ -25,12 +25,12 @@ class Exit(IntEnum):
 
 
 FORWARD = (
-    "Exit code of one followed to its end: 0 Active, 3 rolled back, 4 rejected, 5 cancelled (or aborted before it got "
-    "any traffic), 6 failed; 124 if --timeout came first, and 1 if it couldn't be asked."
+    "Exit code when the deployment is followed: 0 Active, 3 rolled back, 4 rejected, 5 cancelled (or aborted before it "
+    "got any traffic), 6 failed, 124 --timeout was reached first, 1 the request failed."
 )
 BACK = (
-    "Exit code of one followed to its end: 0 undone, 1 not (it became Active before, or couldn't be asked), 6 the way "
-    "back failed; 124 if --timeout came first."
+    "Exit code when the deployment is followed: 0 undone, 1 not undone (it was already Active, or the request failed), "
+    "6 the rollback failed, 124 --timeout was reached first."
 )
 
 

@@ -44,7 +44,7 @@ def watch(
     timeout: TimeoutOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Follow a deployment to its end. With --json one document per change."""
+    """Follow a deployment until it ends. With --json print one document per change."""
     with connect() as hotswap:
         ended = follow(hotswap, deployment, timeout=timeout, as_json=as_json)
     raise typer.Exit(outcome.forward(ended))
