@@ -49,7 +49,9 @@ async def infer_later(
     """Accept a prediction, or a batch of them, to be made later. `Location` is the address of the answer."""
     settings = parts.settings.inference
     if settings.token_file is None:
-        raise Unavailable("asynchronous inference is off here: HOTSWAP_INFERENCE__TOKEN_FILE names no token for it")
+        raise Unavailable(
+            "asynchronous inference is not set up here; HOTSWAP_INFERENCE__TOKEN_FILE must name a token for it"
+        )
     leading = {
         ENVIRONMENT_HEADER: x_hotswap_environment,
         VERSION_HEADER: x_hotswap_version,

@@ -205,7 +205,7 @@ async def _authenticate(request: Request) -> Principal:
         raise Unauthorized("a bearer token is needed: Authorization: Bearer <token>")
     if service_tokens.looks_like_one(token):
         raise Unauthorized(
-            "a service token opens nothing itself: POST /api/v1/authentication/token gives one that does"
+            "a service token is not accepted here; POST /api/v1/authentication/token exchanges it for a bearer token"
         )
     tokens: TokenVerifier = request.app.state.parts.tokens
     return await tokens.principal(token)

@@ -68,7 +68,9 @@ async def login(parts: With, request: Request, body: Login) -> TokenView:
     """Return a bearer token for a local user."""
     settings = parts.settings.security
     if settings.users_file is None or settings.signing_key_file is None:
-        raise NotFound("local login is not set up here: HOTSWAP_SECURITY__USERS_FILE and ...SIGNING_KEY_FILE do that")
+        raise NotFound(
+            "local login is not set up on this server; it needs HOTSWAP_SECURITY__USERS_FILE and ...SIGNING_KEY_FILE"
+        )
     address = client_address(request)
     await parts.limits.check_login(body.user, address)
     users, key = _read_users(settings.users_file), _read_key(settings.signing_key_file)
@@ -101,7 +103,9 @@ async def exchange(caller: Annotated[Principal, exchanges()], parts: With, reque
     """
     settings = parts.settings.security
     if settings.signing_key_file is None:
-        raise NotFound("no tokens are made here: HOTSWAP_SECURITY__SIGNING_KEY_FILE names the key that signs them")
+        raise NotFound(
+            "this server issues no tokens; HOTSWAP_SECURITY__SIGNING_KEY_FILE must name the key that signs them"
+        )
     now = datetime.now(UTC)
     lifetime = min(settings.service_token_lifetime, request.state.expires_at - now)
     token = issue_token(

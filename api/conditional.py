@@ -59,8 +59,7 @@ async def change(route: "GuardedRoute", request: Request, handler: NextHandler) 
         now = (await reader.read_now(request)).headers.get("etag", "")
         if wanted is not None and not _names(wanted, now, strong=True):
             raise ChangedMeanwhile(
-                f"{request.url.path} is no longer what If-Match names: it has changed since; read it again, and "
-                "decide anew"
+                f"{request.url.path} has changed since you read the ETag in If-Match; read it again, and decide anew"
             )
 
     async with parts.changes.alone(await _changed(route, request, parts)):

@@ -125,7 +125,7 @@ def plan(body: CreateDeployment, strategy: Strategy, settings: Settings) -> tupl
     Raises ValidationFailed naming the field.
     """
     if strategy is not Strategy.CANARY:
-        raise ValidationFailed.of("strategy", f"{strategy} is not there yet; Canary is")
+        raise ValidationFailed.of("strategy", f"{strategy} is not supported yet; use Canary")
     try:
         given, resources = split_resources(body.strategy_config, body.resources)
         config = with_defaults(CanaryConfig.model_validate(given), settings)

@@ -25,7 +25,7 @@ async def get_drift(
     found = await parts.drift.last(model, environment)
     if found is None:
         raise NotFound(
-            f"nobody has looked for drift of {model} in {environment} yet; `hotswap drift {model} --now` does"
+            f"there is no drift report of {model} in {environment} yet; `hotswap drift {model} --now` makes one"
         )
     return drift_view(found)
 

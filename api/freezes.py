@@ -28,7 +28,7 @@ async def create_freeze(caller: Engineer, parts: With, body: CreateFreeze, respo
     begin = body.starts_at or now
     until = body.until if body.until is not None else begin + (body.duration or timedelta())
     if until <= max(begin, now):
-        raise ValidationFailed.of("until", "must be later than its begin, and than now")
+        raise ValidationFailed.of("until", "must be later than the begin of the freeze, and than now")
     if until - now > LONGEST:
         raise ValidationFailed.of("until", f"is more than {LONGEST.days} days away")
     freeze = await parts.freezes.add(

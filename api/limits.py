@@ -92,7 +92,7 @@ class RateLimits:
             await self._check("logins of this user from this address", self._settings.logins_of_user, network, user)
         except StorageError as error:
             raise Unavailable(
-                "logins are counted in Redis, which doesn't answer, so none is let through; tokens go on working"
+                "logins are refused while Redis, which counts them, doesn't answer; try again later, or use a token"
             ) from error
 
     async def _check_or_go_on(self, what: str, limit: int, key: str) -> dict[str, str]:

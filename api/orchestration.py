@@ -294,9 +294,7 @@ def _domain_error(error: WorkflowFailureError | WorkflowUpdateFailedError) -> Ho
     kind = BY_CODE.get(cause.type or "") if cause is not None else None
     if cause is None or kind is None:
         logger.error("a workflow failed", exc_info=error)
-        return HotSwapError(
-            "it failed for a reason that is no fault of the request; the Temporal Web UI has the details"
-        )
+        return HotSwapError("it failed, but not because of the request; the Temporal Web UI has the details")
     details = cause.details[0] if cause.details and isinstance(cause.details[0], list) else []
     problems = [
         FieldProblem(str(each["field"]), str(each["message"]))

@@ -77,5 +77,5 @@ def read_cursor(cursor: str, of: str, *key: Any) -> PageKey:
     except (binascii.Error, ValueError, RecursionError):
         whose, last = None, []
     if whose != of:
-        raise ValidationFailed.of("cursor", "is not one that this list gave; ask without it to begin anew")
+        raise ValidationFailed.of("cursor", "is not a cursor of this list; leave it out to begin anew")
     return tuple(last)

@@ -23,7 +23,7 @@ def _check_engineer(caller: Principal, what: str, *, otherwise: str) -> None:
     if caller.roles.isdisjoint(ENGINEERS):
         place = f" in the team {caller.team}" if caller.team is not None else ""
         roles = " or ".join(ENGINEERS)
-        raise Forbidden(f"{what} takes the role {roles}{place}; {caller.subject} {otherwise}")
+        raise Forbidden(f"{what} needs the role {roles}{place}; {caller.subject} {otherwise}")
 
 
 async def check_second_pair_of_eyes(caller: Principal, parts: Parts, deployment: Deployment) -> None:
@@ -32,7 +32,7 @@ async def check_second_pair_of_eyes(caller: Principal, parts: Parts, deployment:
     if asked == caller.subject:
         raise Forbidden(f"{caller.subject} asked for {name}, so somebody else has to approve it")
     if caller.is_program:
-        raise Forbidden(f"{name} takes a person's approval: {caller.subject} may be anybody's hand")
+        raise Forbidden(f"{name} needs a person's approval; {caller.subject} is a program, which anybody could use")
     if is_program(asked) and caller.subject in await parts.service_tokens.shown_to(asked):
         raise Forbidden(
             f"{asked} asked for {name}, and {caller.subject} made that token or gave it a new secret, so somebody else "

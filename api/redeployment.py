@@ -83,7 +83,7 @@ async def retry(
         request = Retry(by=caller.subject, reason=body.reason if body else None, via=API)
         return await parts.steering.say(deployment, "retry", request)
     if deployment.status is DeploymentStatus.ACTIVE:
-        raise Conflict(f"{deployment_id} is Active: it has succeeded, and there is nothing to try again")
+        raise Conflict(f"{deployment_id} is Active: it has succeeded, so there is nothing to retry")
     await parts.limits.check_deployment(caller.subject, response)
     started = await parts.starter.start(_as_before(deployment, caller, key))
     again = started.deployment

@@ -60,7 +60,7 @@ def policy(recorded: dict[str, Any], given: dict[str, Any]) -> CanaryConfig:
         before = CanaryConfig.model_validate(recorded)
     except ValidationError:
         raise Conflict(
-            "its configuration was written by a version of HotSwap whose configuration was another"
+            "its configuration was written by another version of HotSwap and can't be read any more"
         ) from None
     changed = {name: getattr(said, name) for name in said.model_fields_set}
     if said.steps is not None:

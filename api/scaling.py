@@ -36,7 +36,9 @@ async def scale(
         )
     most = serving.setup.resources.max_replicas
     if most is not None and body.replicas > most:
-        raise ValidationFailed.of("replicas", f"{body.replicas} is above its maxReplicas {most}; deploy it with more")
+        raise ValidationFailed.of(
+            "replicas", f"{body.replicas} is above its maxReplicas {most}; deploy it with a larger maxReplicas"
+        )
     outcome = await parts.orchestration.scale(
         ScalingInput(
             application=serving.application,

@@ -101,7 +101,7 @@ class _Json:
         own = self._spec.version
         if asked is not None and asked != own:
             raise Conflict(
-                f"version {own} would answer, not {asked}; "
+                f"this replica serves version {own}, not {asked}; "
                 "the header X-HotSwap-Version chooses another version that is up",
                 Problem("version", f"{own} would answer"),
             )

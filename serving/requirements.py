@@ -99,5 +99,5 @@ async def _pip(*arguments: str) -> bytes:
             await process.wait()
     if process.returncode != 0:
         lines = [line.removeprefix("ERROR: ") for line in errors.decode(errors="replace").splitlines() if line.strip()]
-        raise ValidationFailed.of("requirements", f"pip can't bring them: {'; '.join(lines[-3:])[:600]}")
+        raise ValidationFailed.of("requirements", f"pip can't install them: {'; '.join(lines[-3:])[:600]}")
     return output

@@ -183,5 +183,5 @@ def _own_temp(directory: Path) -> None:
     directory.mkdir(mode=0o700, exist_ok=True)
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise StackError(f"{directory} belongs to somebody else; remove it")
+        raise StackError(f"{directory} belongs to another user; remove it")
     directory.chmod(0o700)

@@ -31,9 +31,9 @@ err = Console(stderr=True, highlight=False)
 UNLIMITED = 10_000
 
 _NEXT = {
-    "UNREACHABLE": "is it up? `hotswap up --detach` starts the embedded stack; HOTSWAP_URL names another address",
-    "TIMEOUT": "look at what happened before saying it again",
-    "UNAUTHORIZED": 'take a fresh token: eval "$(hotswap env --shell)", or set HOTSWAP_TOKEN',
+    "UNREACHABLE": "check that it runs: `hotswap up --detach` starts the embedded stack; HOTSWAP_URL names its address",
+    "TIMEOUT": "check what happened before you repeat it",
+    "UNAUTHORIZED": 'get a new token: eval "$(hotswap env --shell)", or set HOTSWAP_TOKEN',
     "FORBIDDEN": "ask somebody with that role, or set HOTSWAP_TOKEN to a token that has it",
     "MODEL_NOT_FOUND": "`hotswap models list` shows those there are",
     "VERSION_NOT_FOUND": "`hotswap models show MODEL` lists its versions",

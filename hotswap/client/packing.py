@@ -47,7 +47,7 @@ def _files(source: Path) -> list[Path]:
         if any(part.startswith(".") for part in path.relative_to(source).parts):
             continue
         if path.is_symlink():
-            raise NotPackable(f"{path} is a link, which no registration takes; put the file itself there")
+            raise NotPackable(f"{path} is a link, which a registration refuses; replace it by the file itself")
         if path.is_file():
             found.append(path)
         elif not path.is_dir():

@@ -126,8 +126,8 @@ def _same_version(beside: ActiveDeployment | None, new: NewDeployment, version: 
     named = "" if new.version is not None else ", and it is the newest that can be deployed"
     return Conflict(
         f"{version.model} {version.version} serves {new.environment} already, by {beside.deployment_id}{named}; "
-        f"deploy another version, change its replicas by `hotswap scale {beside.deployment_id} N`, or give the "
-        "resources that it is to have"
+        f"deploy another version, change its replicas by `hotswap scale {beside.deployment_id} N`, or request "
+        "other resources"
     )
 
 
@@ -142,7 +142,7 @@ def _contract(beside: ActiveDeployment | None, new: NewDeployment, version: Vers
     details = [FieldProblem(change.field, change.message) for change in changes if change.narrows]
     return ContractNarrowed(
         f"{version.version} narrows the contract of {beside.setup.version}, which serves {new.environment}: "
-        f"{told}. Where clients are ready for that, say acceptContractChange (`--accept-contract-change`)",
+        f"{told}. If clients are ready for that, set acceptContractChange (`--accept-contract-change`)",
         *details,
     )
 

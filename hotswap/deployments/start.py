@@ -168,5 +168,7 @@ class DeploymentStarter:
 def _same(known: Deployment, new: NewDeployment) -> Deployment:
     """Return the known one. Raises Conflict where the key was used for something else."""
     if any(getattr(known, name) != getattr(new, name) for name in _SAID):
-        raise Conflict(f"this Idempotency-Key was used for {known.deployment_id}, which was asked for otherwise")
+        raise Conflict(
+            f"this Idempotency-Key was used for {known.deployment_id}, which was another request; use a new key"
+        )
     return known

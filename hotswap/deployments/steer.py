@@ -95,10 +95,10 @@ def without_workflow(deployment: Deployment) -> Conflict:
         because = f" ({deployment.reason}: {deployment.message})" if deployment.reason else ""
         return Conflict(f"{name} has ended: it is {status}{because}")
     if deployment.run_id is None:
-        return Conflict(f"{name} was never started; asking for it again with its Idempotency-Key starts it")
+        return Conflict(f"{name} was never started; the same request with its Idempotency-Key starts it")
     return Conflict(
-        f"{name} is {status} by its record, but its workflow is gone: it was terminated, and what it left is "
-        f"taken back within a minute or two"
+        f"{name} is {status} by its record, but its workflow was terminated; what it left is undone within a minute "
+        "or two"
     )
 
 

@@ -37,7 +37,7 @@ def check_alias(alias: str) -> str:
         raise ValidationFailed.of(
             "alias",
             f"{alias!r} must be 1 to 63 lower-case letters, digits or hyphens, a letter first and no hyphen last; "
-            "ver- is how ids begin",
+            "ver- is reserved for ids",
         )
     return alias
 

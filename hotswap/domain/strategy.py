@@ -72,7 +72,9 @@ def canary_steps(
         raise ValidationFailed.of("incrementStep", f"{increment_step} is not within 0.01 to 100")
     weights = [*range(first, TOTAL_WEIGHT, increment), TOTAL_WEIGHT]
     if len(weights) > MOST_STEPS:
-        raise ValidationFailed.of("incrementStep", f"{len(weights)} steps are more than {MOST_STEPS}; take larger ones")
+        raise ValidationFailed.of(
+            "incrementStep", f"{len(weights)} steps are more than {MOST_STEPS}; give a larger incrementStep"
+        )
     return tuple(Step(weight, bake_seconds, deadline_seconds) for weight in weights)
 
 

@@ -193,11 +193,11 @@ class _Model:
         if open_ones and serving.on_conflict is OnConflict.REJECT:
             busy = open_ones[0]
             return _Refused(
-                f"{where}: {busy.version} is on its way there by {busy.deployment_id}; wait for its end, or say "
+                f"{where}: {busy.deployment_id} is deploying {busy.version} there; wait for its end, or set "
                 "onConflict: queue or supersede"
             )
         if not again and (back := _taken_back(theirs, version)) is not None:
-            return _Refused(f"{where}: {version} {back}; say --again if it shall go there all the same")
+            return _Refused(f"{where}: {version} {back}; --again deploys it there all the same")
         request = self._wanted.deployment(environment, version=version)
         newest = theirs[0].deployment_id if theirs else None
         key = _key({**request.to_json(), "after": newest})

@@ -148,7 +148,7 @@ class Manifest(_Said):
             raise ValueError(f"versions: {', '.join(sorted(twice))} is there twice")
         for name in self.model_fields_set & {"owner", "tags", "type", "idempotent", "monitoring"}:
             if getattr(self, name) is None:
-                raise ValueError(f"{name} can be changed, and not taken away")
+                raise ValueError(f"{name} can be changed, but not removed")
         return self
 
     @model_validator(mode="after")

@@ -20,5 +20,5 @@ def checked(requirement: str) -> Requirement:
 
 def _refused(requirement: str, problem: str) -> ValidationFailed:
     return ValidationFailed.of(
-        "requirements", f"{requirement[:100]!r} is none, such as 'lifelines>=0.27,<1': {problem}"
+        "requirements", f"{requirement[:100]!r} is not a requirement such as 'lifelines>=0.27,<1': {problem}"
     )

@@ -75,14 +75,14 @@ class OidcSettings(Section):
             return None
         address = urlsplit(issuer)
         if address.scheme != "https" and not (address.scheme == "http" and is_private_address(address.hostname or "")):
-            raise ValueError("must be an address of https://, since its keys decide who is let in")
+            raise ValueError("must be an https:// address, since its keys decide which tokens are accepted")
         return issuer
 
     @field_validator("roles")
     @classmethod
     def _are_peoples(cls, roles: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         if any(Grant.parse(grant).role is Role.TRAFFIC_AGENT for grants in roles.values() for grant in grants):
-            raise ValueError("TrafficAgent is the traffic agents' own role, and no issuer's to give")
+            raise ValueError("TrafficAgent is the traffic agents' own role, which an issuer can't give")
         return roles
 
 

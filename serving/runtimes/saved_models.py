@@ -57,7 +57,7 @@ def _refuse(path: Path, dangers: Iterator[Any]) -> None:
     found = next(dangers, None)
     if found is not None:
         raise ValidationFailed.of(
-            "artifactPath", f"{path.name} has the operation {found.op} ({found.name}), which is no model's business"
+            "artifactPath", f"{path.name} has the operation {found.op} ({found.name}), which is not allowed in a model"
         )
 
 

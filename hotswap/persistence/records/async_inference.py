@@ -228,10 +228,10 @@ async def _check_room(session: AsyncSession, caller: str, limits: Limits) -> Non
     waiting, own = (await session.execute(counts)).one()
     if own >= limits.waiting_of_caller:
         raise RateLimited(
-            f"{own} asynchronous requests of {caller} wait for their answers already; come again later", retry_after=5
+            f"{own} asynchronous requests of {caller} wait for their answers already; try again later", retry_after=5
         )
     if waiting >= limits.waiting:
-        raise Unavailable(f"{waiting} asynchronous requests wait for their answers already; come again later")
+        raise Unavailable(f"{waiting} asynchronous requests wait for their answers already; try again later")
 
 
 def _taken(row: AsyncInference, seconds_left: float) -> Taken:

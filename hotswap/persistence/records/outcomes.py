@@ -118,4 +118,4 @@ def _refuse(requests: Iterable[str], problem: str) -> None:
     if refused := sorted(requests):
         named = [FieldProblem("requestId", f"{each} {problem}") for each in refused[:MOST_NAMED]]
         more = f", and so {len(refused) - 1} more" if len(refused) > 1 else ""
-        raise Forbidden(f"{named[0].message}{more}; nothing of this was taken", *named)
+        raise Forbidden(f"{named[0].message}{more}; no outcome of this call was stored", *named)

@@ -120,7 +120,7 @@ class PostgresCuration:
         async with self._sessions.begin() as session:
             row = await _version(session, model, version)
             if not row.is_deprecated:
-                raise Conflict(f"{model} {row.version} is not deprecated; nothing is to be restored")
+                raise Conflict(f"{model} {row.version} is not deprecated, so there is nothing to restore")
             before = {"deprecation": row.deprecation}
             row.is_deprecated, row.deprecation = False, None
             if row.status == VersionStatus.DEPRECATED:
@@ -164,7 +164,7 @@ class PostgresCuration:
         async with self._sessions.begin() as session:
             row = await _model(session, model)
             if not row.is_archived:
-                raise Conflict(f"{row.name} is not archived; nothing is to be restored")
+                raise Conflict(f"{row.name} is not archived, so there is nothing to restore")
             row.is_archived, row.updated_at = False, func.now()
             session.add(
                 about_model(
@@ -202,7 +202,7 @@ async def _check_unused(session: AsyncSession, model: Model) -> None:
         select(ActiveVersion.environment).where(ActiveVersion.model_id == model.model_id, ActiveVersion.until.is_(None))
     )
     if serving is not None:
-        raise Conflict(f"{model.name} serves {serving}; what serves can't be archived")
+        raise Conflict(f"{model.name} serves {serving}; a model with an active version can't be archived")
     under_way = await session.scalar(
         select(Deployment.deployment_id).where(Deployment.model_id == model.model_id, Deployment.status.not_in(ENDED))
     )

@@ -39,7 +39,7 @@ class PostgresGarbage:
         async with self._sessions.begin() as session:
             await session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{LONGEST}'"))
             if not await advisory.try_to_take(session, AdvisoryLock.COLLECTING):
-                raise Conflict("garbage is being collected already; wait for that to end, then say it again")
+                raise Conflict("another garbage collection is running; wait for its end, then try again")
             yield
 
     async def unreferenced(self, artifact_paths: Collection[str]) -> set[str]:

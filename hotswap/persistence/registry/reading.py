@@ -107,9 +107,7 @@ class PostgresRegistryReader:
         try:
             after = None if window.after is None else precedence(window.after[0])
         except ValueError:
-            raise ValidationFailed.of(
-                "cursor", "is not one that this list gave; ask without it to begin anew"
-            ) from None
+            raise ValidationFailed.of("cursor", "is not a cursor of this list; leave it out to begin anew") from None
         rows = [row for row in await self.versions(id_or_name) if not statuses or row.version.status in statuses]
         found = part(rows, lambda row: precedence(row.version.version), replace(window, after=after), falling=True)
         return replace(found, next=None if found.next is None else found.next[1:])

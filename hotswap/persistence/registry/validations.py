@@ -59,18 +59,18 @@ class PostgresValidations:
             seen = await _newest(session, version_id)
             failed = _failed(seen.report)
             if not failed:
-                raise Conflict("its newest validation has no failed check; there is nothing to let pass")
+                raise Conflict("its newest validation has no failed check, so there is nothing to override")
             if wrong := [name for name in checks if name not in OVERRIDABLE]:
                 raise ValidationFailed.of(
-                    "checks", f"{', '.join(wrong)} can't be let pass; only {', '.join(sorted(OVERRIDABLE))} can"
+                    "checks", f"{', '.join(wrong)} can't be overridden; only {', '.join(sorted(OVERRIDABLE))} can"
                 )
             if wrong := [name for name in checks if name not in failed]:
                 raise Conflict(f"{', '.join(wrong)} has not failed in its newest validation, of {seen.deployment_id}")
             let_pass = [name for name in failed if name in (checks or OVERRIDABLE)]
             if not let_pass:
                 raise Conflict(
-                    f"what failed can't be let pass: {', '.join(failed)}; only {', '.join(sorted(OVERRIDABLE))} can. "
-                    "Register a version that is mended"
+                    f"these failed checks can't be overridden: {', '.join(failed)}; only "
+                    f"{', '.join(sorted(OVERRIDABLE))} can. Register a corrected version"
                 )
             before = _told(seen.override)
             given = insert(ValidationOverride).values(
@@ -94,7 +94,7 @@ class PostgresValidations:
         async with self._sessions.begin() as session:
             row = await session.get(ValidationOverride, version_id, with_for_update=True)
             if row is None:
-                raise NotFound("nothing of its validation is let pass")
+                raise NotFound("its validation has no override, so there is nothing to withdraw")
             await session.execute(delete(ValidationOverride).where(ValidationOverride.version_id == version_id))
             session.add(
                 about_version(

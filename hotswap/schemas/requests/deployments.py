@@ -22,7 +22,7 @@ from hotswap.schemas.requests.registration import SemVerOrAlias
 
 def _ray_gpus(gpus: float) -> float:
     if gpus > 1 and not gpus.is_integer():
-        raise ValueError("must be whole above 1; below, fractions share a GPU")
+        raise ValueError("must be a whole number, or a fraction below 1, which shares a GPU")
     return gpus
 
 
@@ -63,13 +63,13 @@ class _HowMany(Body):
     @model_validator(mode="after")
     def _waits_for_a_batch(self) -> Self:
         if self.batch_wait is not None and self.max_batch_size is None:
-            raise ValueError("batchWait: give maxBatchSize as well; without it no request waits for others")
+            raise ValueError("batchWait: needs maxBatchSize; without it no request waits for others")
         return self
 
     @model_validator(mode="after")
     def _within_bounds(self) -> Self:
         if (self.min_replicas is None) != (self.max_replicas is None):
-            raise ValueError("minReplicas and maxReplicas: give both or none of them")
+            raise ValueError("minReplicas and maxReplicas: give both, or neither")
         if self.min_replicas is None or self.max_replicas is None:
             return self
         if not self.min_replicas <= self.how_many <= self.max_replicas:
@@ -161,9 +161,11 @@ class CreateDeployment(Body):
         if self.emergency and self.reason is None:
             raise ValueError("emergency: say in reason why this version can't wait for its bakes; it is audited")
         if self.reason is not None and not self.emergency:
-            raise ValueError("reason: is an emergency's; leave it out, or say it by the header X-HotSwap-Reason")
+            raise ValueError(
+                "reason: is only for an emergency; leave it out, or send it in the header X-HotSwap-Reason"
+            )
         if self.emergency and self.start_at is not None:
-            raise ValueError("emergency and startAt: what can wait until then can bake; leave one of them out")
+            raise ValueError("emergency and startAt: what can wait until then can also bake; leave one of them out")
         return self
 
     @model_validator(mode="after")
@@ -171,7 +173,7 @@ class CreateDeployment(Body):
         if self.version is not None and self.version_id is not None:
             raise ValueError("give version or versionId, not both")
         if self.start_at is not None and self.on_conflict is OnConflict.REJECT:
-            raise ValueError("onConflict reject and startAt: there would be nobody to tell; give queue or supersede")
+            raise ValueError("onConflict reject and startAt: nobody would see the refusal; give queue or supersede")
         return self
 
 
@@ -193,7 +195,7 @@ class CreateFreeze(Body):
     @model_validator(mode="after")
     def _one_end(self) -> Self:
         if (self.until is None) == (self.duration is None):
-            raise ValueError("give until or duration, one of them")
+            raise ValueError("give either until or duration")
         return self
 
 
@@ -213,6 +215,8 @@ def split_resources(config: dict[str, Any], resources: Resources | None) -> tupl
     inside = {name: value for name, value in config.items() if name in _IN_CONFIG}
     rest = {name: value for name, value in config.items() if name not in _IN_CONFIG}
     if inside and resources is not None:
-        problems = [FieldProblem(f"strategyConfig.{name}", "is said in resources too; say it once") for name in inside]
+        problems = [
+            FieldProblem(f"strategyConfig.{name}", "is also given in resources; give it once") for name in inside
+        ]
         raise ValidationFailed("; ".join(f"{problem.field} {problem.message}" for problem in problems), *problems)
     return rest, (resources or ConfigResources.model_validate(inside)).replica_resources()

@@ -237,7 +237,7 @@ class ChangeModel(Body):
     def _keeps_what_it_needs(self) -> Self:
         for name in self.model_fields_set & {"owner", "tags", "type"}:
             if getattr(self, name) is None:
-                raise ValueError(f"{name} can be changed, and not taken away")
+                raise ValueError(f"{name} can be changed, but not removed")
         return self
 
 

@@ -102,22 +102,22 @@ class MetricConfig(Message):
             if self.minimum is None and self.maximum is None:
                 raise ValueError("judge threshold needs min or max")
         elif self.minimum is not None or self.maximum is not None:
-            raise ValueError(f"min and max are the judge threshold's; {judge} has `threshold`")
+            raise ValueError(f"min and max are only for the judge threshold; {judge} has `threshold`")
         if self.label_shift is not None and judge is not JudgeName.COLLAPSE:
-            raise ValueError(f"labelShift is the judge collapse's, and {judge} knows no labels")
+            raise ValueError(f"labelShift is only for the judge collapse; {judge} knows no labels")
         if not self.bounds[0] < self.bounds[1]:
             raise ValueError(f"bounds {list(self.bounds)} must be two numbers, the smaller one first")
         if (self.query is not None) != (self.source is Source.PROMETHEUS):
-            raise ValueError("query is what source prometheus needs, and no other")
+            raise ValueError("query is required for source prometheus, and not allowed for others")
         if (self.webhook is not None) != (self.source is Source.WEBHOOK):
-            raise ValueError("webhook is what source webhook needs, and no other")
+            raise ValueError("webhook is required for source webhook, and not allowed for others")
         self._check_placeholders()
         return self
 
     def _check_placeholders(self) -> None:
         template = string.Template(self.query or "")
         if not template.is_valid():
-            raise ValueError("query has a `$` that begins no ${placeholder}; write `$$` for one of its own")
+            raise ValueError("query has a `$` that begins no ${placeholder}; write `$$` for the character `$`")
         if unknown := set(template.get_identifiers()) - PLACEHOLDERS:
             raise ValueError(f"query has ${{{min(unknown)}}}; known are {', '.join(sorted(PLACEHOLDERS))}")
 

@@ -280,7 +280,7 @@ class CanaryConfig(Message):
         if self.steps is not None:
             ramp = {"canaryPercentage": self.canary_percentage, "incrementStep": self.increment_step}
             if said := [name for name, value in ramp.items() if value is not None]:
-                raise ValueError(f"steps and {' and '.join(said)} both say the weights; give one of them")
+                raise ValueError(f"steps and {' and '.join(said)} both set the weights; give one of them")
         return self
 
     def plan(self) -> tuple[Step, ...]:
@@ -332,7 +332,7 @@ class CanaryConfig(Message):
         if self.bake_deadline is not None and self.bake_deadline < longest:
             raise ValidationFailed.of(
                 "bakeDeadline",
-                f"{spelled(self.bake_deadline)} is over before the bake of {spelled(longest)} is; write "
+                f"{spelled(self.bake_deadline)} ends before the bake of {spelled(longest)}; write "
                 f"{spelled(longest)} or more, make the bake shorter (monitoringDuration, or a step's bake), or leave "
                 "bakeDeadline out",
             )
@@ -351,7 +351,7 @@ class CanaryConfig(Message):
             if weight >= before and step.down:
                 raise ValidationFailed.of(
                     f"steps.{number}.down",
-                    f"is said of a weight of {weight:g}, which is not below the {before:g} before it; leave it out",
+                    f"is set for a weight of {weight:g}, which is not below the {before:g} before it; leave it out",
                 )
             before = weight
 
@@ -364,7 +364,7 @@ class CanaryConfig(Message):
                 continue
             if resources.scales_by_load:
                 raise ValidationFailed.of(
-                    f"steps.{number}.scale", "is for a fixed number of replicas; bounds are given"
+                    f"steps.{number}.scale", "needs a fixed number of replicas, but bounds are given"
                 )
             if said > replicas:
                 raise ValidationFailed.of(
