@@ -34,7 +34,7 @@ from hotswap.ports import Meter, StickyCallers, TrafficBus
 
 AGAIN_SECONDS = 0.1
 MAX_AGE_SECONDS = OBSERVATION_SECONDS / 2
-"""How old a reading of the reports may be that another watch is given."""
+"""The greatest age of a reading of the reports that another watch may get."""
 ENTITIES_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)

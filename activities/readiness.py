@@ -18,7 +18,7 @@ from hotswap.ports import DesiredApplications, ServeCluster
 
 POLL_SECONDS = 0.25
 GATHER_SECONDS = 0.5
-"""For more replicas that come with the first, so that weights don't change for each of them."""
+"""The wait for more replicas that come with the first, so that weights don't change for each of them."""
 
 
 class ReadyReplicas:

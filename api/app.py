@@ -101,7 +101,7 @@ from hotswap.traffic.bus import RedisTrafficBus
 from serving.ray.client import RayServeClient
 
 RAY_PATIENCE_SECONDS = 2.0
-"""Of a caller who waits: what can't be looked at in this time is looked at by the workflow."""
+"""The time for a look at Ray while a caller waits; what takes longer the workflow looks at."""
 
 ROUTERS: tuple[APIRouter, ...] = (
     authentication.router,

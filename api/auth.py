@@ -35,7 +35,7 @@ MAKERS = (Role.DATA_SCIENTIST, *ENGINEERS)
 READERS = (Role.VIEWER, *MAKERS)
 """Applications only infer and report outcomes, and traffic agents only see the plan: neither reads the registry."""
 CALLERS = (Role.APPLICATION, *MAKERS)
-"""Who may infer, which Envoy decides, and say what the predictions should have been."""
+"""The roles that may infer, which Envoy decides, and that may report outcomes."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}")
 _Bearer = Annotated[Any, Depends(HTTPBearer(auto_error=False, description="a token from `hotswap env` or from login"))]

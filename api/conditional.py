@@ -31,7 +31,7 @@ _TAG = re.compile('(?:W/)?"[!#-~]*"')
 _KEEP_BUT_ASK = "private, no-cache"
 
 _check: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("check", default=None)
-"""What the present request's handler has to ask first."""
+"""The check that the present request's handler has to make first."""
 
 
 def read(request: Request, answer: Response) -> Response:

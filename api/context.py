@@ -113,6 +113,6 @@ Maker = Annotated[Principal, requires(*MAKERS)]
 Engineer = Annotated[Principal, requires(*ENGINEERS)]
 Admin = Annotated[Principal, requires(Role.ADMIN)]
 AnyAdmin = Annotated[Principal, requires(Role.ADMIN, anywhere=True)]
-"""Of whatever team: the handler asks which roles are at hand."""
+"""An Admin of any team: the handler checks which roles are needed."""
 Anybody = Annotated[Principal, requires(*Role, anywhere=True)]
 TrafficAgentPrincipal = Annotated[Principal, requires(Role.TRAFFIC_AGENT)]

@@ -46,7 +46,7 @@ TELEMETRY = TelemetryConfig(
     logs=False,
     auto_configure=False,  # `hotswap.telemetry.tracing` says where to, by our settings
 )
-"""What FastAPI tells of each request, within the trace of its caller; nothing where nobody set up tracing."""
+"""FastAPI's spans of each request, within the trace of its caller; none if tracing is not set up."""
 
 REQUESTS = Histogram(
     "hotswap_api_request_duration_seconds",

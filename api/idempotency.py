@@ -30,7 +30,7 @@ DESCRIPTION = (
 )
 REPLAYED = "Idempotent-Replayed"
 DECIDING_HEADERS = (ENTITY_HEADER, ENVIRONMENT_HEADER, TESTER_HEADER, VERSION_HEADER)
-"""Of a request: by whom it is answered, which makes two requests of what else is the same."""
+"""Headers that decide who answers a request, and so make two requests of otherwise equal ones."""
 KEPT_HEADERS = ("content-type", "location", "etag")
 
 logger = logging.getLogger(__name__)

@@ -27,12 +27,12 @@ from hotswap.settings import LimitSettings
 
 PREFIX = "hotswap:limits"
 PATIENCE_SECONDS = 0.5
-"""How long Redis may take to count, before it is taken for away."""
+"""The time that Redis may take to count, before it is taken for away."""
 
 LIMITED: dict[int | str, dict[str, str]] = {
     429: {"description": "too many requests; `Retry-After` says when to try again"}
 }
-"""For the `responses` of a route."""
+"""The `responses` of a route that is limited."""
 
 logger = logging.getLogger(__name__)
 

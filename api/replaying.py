@@ -33,7 +33,7 @@ router = APIRouter(prefix="/api/v1/deployments", tags=["deployments"], route_cla
 
 WEIGHTS = frozenset({"canary_percentage", "increment_step"})
 BAKES = frozenset({"steps", "monitoring_duration", "bake_deadline"})
-"""What a policy says of its steps; the recorded ones are judged as they were, whatever rules there are by now."""
+"""Fields of a policy about its steps; the recorded steps are judged as they were, whatever the rules are by now."""
 
 
 @router.post("/{deployment_id}/replay", dependencies=[not_kept()])

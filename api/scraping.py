@@ -18,7 +18,7 @@ from api.routing import GuardedRoute
 from hotswap.persistence.monitoring.gauges import Gauge
 
 READ_SECONDS = 5.0
-"""For one server; Prometheus itself gives up after ten."""
+"""The time for one server; Prometheus itself gives up after ten seconds."""
 
 router = APIRouter(tags=["health"], route_class=GuardedRoute)
 

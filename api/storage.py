@@ -14,7 +14,7 @@ from hotswap.domain.errors import Unavailable
 
 AT_ONCE = 8
 WAIT_SECONDS = 5.0
-"""For a thread: with the time that the client then takes, it is less than Envoy waits for the API."""
+"""The wait for a thread: with the time that the client then takes, it is less than Envoy waits for the API."""
 
 P = ParamSpec("P")
 T = TypeVar("T")

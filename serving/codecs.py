@@ -24,12 +24,12 @@ RequestHeaders = Mapping[bytes, bytes]
 RawHeaders = list[tuple[bytes, bytes]]
 
 MOST_INSTANCES = 10_000
-"""Of one request."""
+"""The most instances of one request."""
 MOST_BODY_BYTES = 10 * 1024**2
 
 _NO_NUMBER = re.compile(rb"[\[:,]\s*-?(NaN|Infinity)\b")
 _NAMED_FIELD = re.compile(r"field `([^`]*)`")
-"""How msgspec names a key that is missing or unknown."""
+"""The form in which msgspec names a key that is missing or unknown."""
 
 
 class ParsedRequest(msgspec.Struct):
@@ -47,9 +47,9 @@ class ParsedRequest(msgspec.Struct):
 class RequestCodec(Protocol):
     kind: RequestForm
     name: str
-    """As messages name it."""
+    """The name in messages."""
     is_batch: bool
-    """Whether features and predictions are recorded as lists, one of each instance."""
+    """True if features and predictions are recorded as lists, one of each instance."""
 
     def read(self, body: bytes, headers: RequestHeaders) -> ParsedRequest:
         """Read the instances, unchecked against the schema. Raises ValidationFailed or Conflict."""

@@ -35,7 +35,7 @@ SCHEDULES: Mapping[str, Timed] = {
     "monitor-accuracy": Timed("Monitor", timedelta(minutes=1), (AlertKind.ACCURACY,)),
     "monitor-drift": Timed("Monitor", timedelta(hours=1), (AlertKind.DRIFT,)),
 }
-"""By the schedule's id, which is the workflow's as well."""
+"""The schedules by their ids, which are the workflows' as well."""
 
 
 async def ensure_schedules(client: Client, *, task_queue: str = TASK_QUEUE) -> None:

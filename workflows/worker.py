@@ -126,7 +126,7 @@ class Ports:
     rollbacks: port.AlertRollbacks
     announcer: port.Announcer
     settle_seconds: float = 0.0
-    """How long a candidate may take for a request, and so may still be in flight after a change of its weight."""
+    """The time that a candidate may take for a request, which may be in flight after a change of its weight."""
 
 
 WORKFLOWS = [

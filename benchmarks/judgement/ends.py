@@ -7,11 +7,11 @@ from enum import StrEnum
 class End(StrEnum):
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled back"
-    """For harm that was found."""
+    """Rolled back for harm that was found."""
     UNPROVEN = "gone back unproven"
-    """Since no pass was found until a deadline."""
+    """Rolled back since no pass was found until a deadline."""
     HELD = "held"
-    """For a person, and no word came."""
+    """Held for a person, and no command came."""
 
 
 @dataclass(frozen=True, slots=True)

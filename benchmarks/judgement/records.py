@@ -15,7 +15,7 @@ from hotswap.persistence.analysis.sticky_callers import MEDIAN
 PLACES = 24 * BUCKETS_PER_OCTAVE
 """Buckets of latency, up to 2^24 microseconds."""
 CLASSES = 20
-"""Of confidence."""
+"""Classes of confidence."""
 CANDIDATE, STABLE = 0, 1
 
 

@@ -20,7 +20,7 @@ CONFIG: dict[str, Any] = {"canaryPercentage": 10, "incrementStep": 40, "monitori
 """10, 50, 90 and 100%, a minute each: all else is what a deployment has that says nothing."""
 
 SECONDS_ON_RECORD = 120
-"""Of what callers asked before the rollout."""
+"""Seconds of requests before the rollout."""
 
 PROMOTED = frozenset({End.PROMOTED})
 NOT_PROMOTED = frozenset({End.ROLLED_BACK, End.UNPROVEN, End.HELD})

@@ -24,7 +24,7 @@ CANDIDATE_APP, STABLE_APP = "fraud-2", "fraud-1"
 PROXY_MS = 0.4
 
 Disturbs = Callable[[float, list[ProxyReport]], list[ProxyReport]]
-"""What becomes of the proxies' reports on their way, so many seconds after the first weight."""
+"""A change of the proxies' reports on their way, so many seconds after the first weight."""
 
 
 class World:
@@ -66,7 +66,7 @@ class World:
         self.requests = 0
         self.hurt = 0
         self.lately: deque[Requests] = deque(maxlen=10)
-        """What came in the newest seconds, each by itself."""
+        """The requests of the newest seconds, each by itself."""
         self._past = Past(MOST_CALLERS)
         for second in range(1, seconds_on_record + 1):
             self._remember(self.before(-second))

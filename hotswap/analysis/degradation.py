@@ -17,8 +17,9 @@ from hotswap.domain.analysis import Moments
 from hotswap.domain.monitoring import MonitoringPolicy
 
 ALPHA = 1e-7
-"""How probably a beginning is wrongly taken for one, if outcomes don't depend on each other. There are 1,440 of them in
-a day, and two measures for each: one false alarm of a model in ten years."""
+"""The probability that a beginning is wrongly found, if outcomes don't depend on each other. There are 1,440 of them in
+a day, and two measures for each: one false alarm of a model in ten years.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 from hotswap.analysis.betting import Betting, Floats
 
 BOUNDS = 100.0 * 2.0 ** (np.arange(60) / 3)
-"""In microseconds, from 0.1 ms to 1.5 minutes, each a quarter above the one before."""
+"""Bounds in microseconds, from 0.1 ms to 1.5 minutes, each a quarter above the one before."""
 
 
 class Lumps:

@@ -18,7 +18,7 @@ from hotswap.domain.vocabulary import ModelType
 MOST_LABELS = 100
 OTHER = "(other)"
 Confusion = dict[str, dict[str, int]]
-"""How often each label (first key) was predicted as which (second key)."""
+"""Counts of how often each label (first key) was predicted as which (second key)."""
 
 
 class Task(StrEnum):

@@ -13,7 +13,7 @@ from hotswap.domain.analysis import Observation
 
 EVIDENCE = math.log(1_000)
 OFF = 0.1
-"""Of the smaller arm's share."""
+"""The deviation that counts, as a share of the smaller arm's share."""
 
 
 def log_mismatch(hits: int, misses: int, *, share: float) -> float:

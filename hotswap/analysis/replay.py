@@ -161,7 +161,7 @@ class _Recording:
     ) -> None:
         self.now = bake.begun_at
         self.is_over = False
-        """Whether it would have to go on beyond what was seen."""
+        """True if it would have to go on beyond what was observed."""
         self.verdict: Verdict | None = None
         """On all that was seen so far."""
         self._judging = StepJudging(policy, weight=bake.weight, reference=bake.reference, prior_evidence=prior_evidence)

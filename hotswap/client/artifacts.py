@@ -24,7 +24,7 @@ from hotswap.schemas.responses import GarbageView, PartView, UploadView
 CHUNK_BYTES = 256 * 1024
 AT_ONCE = 4
 ROUNDS = 5
-"""So often it is looked at what is there, at most."""
+"""The most times that a push asks which parts are missing."""
 _GOES_ON = frozenset({"UNREACHABLE", "UNEXPECTED_ANSWER", "CONFLICT", "TIMEOUT"})
 """After these it is looked anew at what is there."""
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)

@@ -37,7 +37,7 @@ class Call(Generic[A]):
     headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool | None = None
     takes_refusals: bool = False
-    """Whether an answer that is no success is read like any other."""
+    """True if an answer that is no success is read like any other."""
 
 
 @dataclass(frozen=True, slots=True)

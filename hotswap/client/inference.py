@@ -19,7 +19,7 @@ from hotswap.schemas.responses import AsyncInferenceView, BatchPredictionView, O
 
 INFERENCE = "/api/v1/inference"
 MOST_OUTCOMES = 1_000
-"""In one call."""
+"""The most outcomes in one call."""
 
 
 class Inference(ClientResource[T]):

@@ -26,7 +26,7 @@ A = TypeVar("A")
 
 KEY = "Idempotency-Key"
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
-"""What HTTP lets anybody send twice; a POST too where it has a key."""
+"""Methods that HTTP lets anybody send twice; so is a POST with a key."""
 
 ATTEMPTS = 3
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.2, 1.0
@@ -45,7 +45,7 @@ class ApiError(Exception):
     status: int = 0
     trace_id: str | None = None
     retry_after: float | None = None
-    """In seconds, where the answer says when to come again."""
+    """The seconds after which the answer allows another try."""
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"

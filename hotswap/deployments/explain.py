@@ -22,7 +22,7 @@ from hotswap.schemas.responses import AnalysisView, ExplanationView, HappeningKi
 from hotswap.schemas.strategy import CanaryConfig
 
 MetricRules = Mapping[tuple[str, JudgeName], Metric]
-"""What metrics are judged by, by name and judge: a first version's by other judges than those of the next."""
+"""The rules of the metrics, by name and judge: a first version is judged by other judges than the next."""
 
 _WAITS = {START: "the start", BACKTEST: "what its backtest has found"}
 

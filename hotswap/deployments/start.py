@@ -39,7 +39,7 @@ _SAID = (
     "accept_contract_change",
     "emergency",
 )
-"""In which the same request again is the same."""
+"""Fields that are equal in a repeated request."""
 
 
 @dataclass(frozen=True, slots=True)

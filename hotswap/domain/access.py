@@ -10,7 +10,7 @@ from hotswap.domain.vocabulary import Role
 
 MOST_TEAM_LENGTH = 255
 PROGRAM = "service:"
-"""How the subject of a service token begins; its name comes after."""
+"""The beginning of a service token's subject, before its name."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

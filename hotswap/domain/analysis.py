@@ -29,13 +29,13 @@ class Source(StrEnum):
     REFUSALS = "refusals"
     """Requests that were refused as the client's mistake (4xx): what both versions refuse is nobody's failure."""
     LATENCY = "latency"
-    """Of answers, as the proxies measured it, in milliseconds."""
+    """Latency of answers, as the proxies measured it, in milliseconds."""
     CONFIDENCE = "confidence"
     """The mean confidence of the predictions."""
     PREDICTION = "prediction"
     """The mean of the predictions, where they are numbers."""
     ANSWERS = "answers"
-    """How predictions, their sizes and their confidences are distributed: by what they are, text or numbers."""
+    """The distributions of predictions, their sizes and their confidences, by what they are: text or numbers."""
     ACCURACY = "accuracy"
     """The share of right predictions of those whose outcome was reported; for regressions minus the absolute error."""
     DRIFT = "drift"
@@ -192,7 +192,8 @@ class Reading:
 
 
 RESCUES = 6
-"""So many requests of one caller that the candidate failed, and the stable answered well, are no coincidence."""
+"""The number of one caller's requests, failed by the candidate and answered well by the stable, that is no coincidence.
+"""
 
 
 @dataclass(frozen=True, slots=True)

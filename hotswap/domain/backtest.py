@@ -20,12 +20,12 @@ FEW = 20
 """A backtest of fewer requests says little of a candidate that passes it, and the report says so."""
 
 AT_ONCE = 8
-"""So many requests are in work at a time when both versions are asked for their latency under load."""
+"""The number of requests in work at a time when the latency of both versions is measured under load."""
 
 MOST_SECONDS = 120.0
 """A backtest asks no longer than this."""
 HURRIED_SECONDS = 10.0
-"""So long it asks in an emergency."""
+"""The duration of a backtest in an emergency."""
 
 MOST_EXAMPLES = 3
 MOST_PARTS = 5

@@ -32,9 +32,9 @@ class NewDeployment:
     start_at: datetime | None = None
     accept_contract_change: bool = False
     emergency: str | None = None
-    """Why it can't wait for its bakes; None where it does."""
+    """The reason why it can't wait for its bakes; None if it does."""
     says_resources: bool = False
-    """Whether `resources` were asked for, and are not what a deployment has by default."""
+    """True if `resources` were requested, and are not a deployment's defaults."""
 
     @property
     def waits(self) -> bool:
@@ -87,11 +87,12 @@ class Deployment:
     accept_contract_change: bool = False
     emergency: str | None = None
     queued_request: dict[str, Any] | None = None
-    """What starts it when its turn comes (`QueueInput`); None for one that was started as soon as it was accepted."""
+    """The input that starts it when its turn comes (`QueueInput`); None if it was started as soon as it was accepted.
+    """
     analysis: tuple[StepVerdict, ...] = ()
     """The verdicts so far; lists leave them out."""
     place: QueuePosition | None = None
-    """Where it waits; None where it doesn't."""
+    """The place where it waits; None if it doesn't."""
 
     @property
     def is_queued(self) -> bool:

@@ -21,7 +21,7 @@ _UNPROVEN = {
     Outcome.INSUFFICIENT_DATA: Reason.INSUFFICIENT_DATA,
     Outcome.INCONCLUSIVE: Reason.INCONCLUSIVE,
 }
-"""Why a rollout goes back that was neither shown to be good nor to be harmful."""
+"""The reasons of a rollback without evidence for good or for harm."""
 
 WHAT_NEXT = (
     "nothing was proven against it: deploy it again with a longer `bakeDeadline`, or with `onNoVerdict: hold`, which "
@@ -56,9 +56,9 @@ class Rollout:
     rules: Rules = field(default_factory=Rules)
     fleet: Fleet | None = None
     bake_until: float | None = None
-    """When the present bake ends, where it was extended."""
+    """The end of the present bake, if it was extended."""
     evidence: Mapping[str, float] = field(default_factory=dict)
-    """What the steps before this one have shown, from which its judges go on."""
+    """The evidence of the steps before this one, from which its judges go on."""
 
     @property
     def step(self) -> Step | None:

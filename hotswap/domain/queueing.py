@@ -20,7 +20,7 @@ GONE_AFTER = timedelta(seconds=30)
 """An owner that wasn't seen counts as gone once the observer has observed for so long: time for a worker to restart."""
 
 HOW_TO_WAIT = "`--on-conflict queue` (onConflict) waits in line, `--on-conflict supersede` ends what is before it"
-"""What somebody is told who could wait."""
+"""The advice in a refusal to somebody who could wait."""
 
 
 @dataclass(frozen=True, slots=True)

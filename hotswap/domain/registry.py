@@ -35,7 +35,7 @@ class Registration:
     requirements: tuple[str, ...] = ()
     """Packages that it needs beyond what is installed, such as `lifelines>=0.27`."""
     allows_non_finite: bool = False
-    """Whether its answers may hold NaN or infinity; of other versions such an answer is a failure."""
+    """True if its answers may hold NaN or infinity; otherwise such an answer is a failure."""
     held_to: str | None = None
     """The team whose model it has to be, for who may register in this one only; None holds it to no team."""
 
@@ -72,7 +72,7 @@ class VersionRef:
     input_schema: dict[str, Any]
     output_schema: dict[str, Any]
     baseline: dict[str, Any] = field(default_factory=dict)
-    """What it did when it was trained, by the API's names: `accuracy`, `latencyMs`, ... as far as it was said."""
+    """The figures of its training, by the API's names: `accuracy`, `latencyMs`, ... as far as they were given."""
     requirements: tuple[str, ...] = ()
 
 

@@ -35,7 +35,7 @@ class Rules:
     """A strategy's defaults for steps that don't say otherwise, one for the whole rollout."""
 
     pause: StepPause = field(default_factory=StepPause)
-    """Of a pause that a person asked for, and of a hold."""
+    """The limit of a pause that a person asked for, and of a hold."""
     on_no_verdict: OnNoVerdict = OnNoVerdict.ROLLBACK
 
 

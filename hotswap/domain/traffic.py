@@ -190,7 +190,7 @@ class Counts:
 
 
 BUCKETS_PER_OCTAVE = 12
-"""Of latencies that aren't counted by a proxy, from one value to its double: each bucket is 6% wide."""
+"""Buckets of latencies that aren't counted by a proxy, from one value to its double: each is 6% wide."""
 
 
 def latency_bucket(seconds: float) -> str:

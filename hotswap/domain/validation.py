@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 LATENCY_FACTOR = 1.2
-"""Of the baseline's latency: at or above this the candidate is too slow."""
+"""A factor of the baseline's latency: at or above this the candidate is too slow."""
 ACCURACY_FACTOR = 0.95
-"""Of the baseline's accuracy: below this the candidate is not accurate enough."""
+"""A factor of the baseline's accuracy: below this the candidate is not accurate enough."""
 
 
 class CheckName(StrEnum):

@@ -17,7 +17,7 @@ ANSWERED_WITHIN = 65.0
 MOST_PREDICTION_BYTES = 16 * 1024**2
 
 _AGAIN = frozenset({401, 403, 408, 429, 503})
-"""What says nothing of the request: the replicas aren't there now, or the token is being changed."""
+"""Statuses that say nothing of the request: the replicas aren't there now, or the token is being changed."""
 _LOST = frozenset({502, 504})
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 

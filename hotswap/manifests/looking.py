@@ -7,7 +7,7 @@ from hotswap.manifests.planning import Actual
 from hotswap.manifests.schema import Manifest
 
 NEWEST_DEPLOYMENTS = 50
-"""Of an environment: what is under way is among them, and what ended last."""
+"""The newest deployments of an environment: those under way are among them, and the last that ended."""
 
 
 def look(hotswap: HotSwap, wanted: Sequence[Manifest]) -> Mapping[str, Actual]:

@@ -22,7 +22,7 @@ from hotswap.schemas.requests import CreateDeployment, ModelName, RegisterVersio
 API_VERSION = "hotswap/v1"
 
 DESCRIPTION = ("type", "description", "owner", "team", "tags")
-"""What describes a model, and is said with the version that makes it."""
+"""Fields that describe a model, and go with the version that creates it."""
 
 _OF_THE_MODEL = frozenset({*DESCRIPTION, "name", "idempotent"})
 _OF_THE_PLAN = frozenset({"modelId", "versionId", "environment", "startAt", "emergency", "reason"})
@@ -120,7 +120,7 @@ class Manifest(_Said):
     monitoring: ManifestMonitoring | None = None
     versions: list[Version] = Field(default_factory=list)
     aliases: Mapping[Alias, str | None] = Field(default_factory=dict)
-    """By alias the version that is called so; null: none is."""
+    """The version of each alias; null: none has it."""
     environments: Mapping[Environment, Serving] = Field(default_factory=dict)
 
     def registration(self, version: Version, *, is_new: bool) -> RegisterVersion:

@@ -14,7 +14,7 @@ def waiting_queue(task_queue: str) -> str:
 
 
 DEPLOYMENT_MEMO = "deploymentId"
-"""Which deployment a run of workflow `Deployment` works on; a reset keeps it."""
+"""The memo with the deployment of a run of workflow `Deployment`; a reset keeps it."""
 
 SEARCH_ATTRIBUTES = {
     "HotSwapModel": "Keyword",

@@ -24,7 +24,7 @@ from hotswap.domain.vocabulary import Role
 from hotswap.security.signing import ALGORITHM
 
 CLOCK_LEEWAY = timedelta(seconds=30)
-"""How far two machines' clocks may disagree; what Envoy's `jwt_authn` allows is 60 s."""
+"""The difference that two machines' clocks may have; Envoy's `jwt_authn` allows 60 s."""
 
 
 def issue_token(

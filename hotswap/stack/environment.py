@@ -31,7 +31,7 @@ SETTINGS: Mapping[str, type[BaseSettings]] = {
 SECTIONS: Mapping[str, frozenset[str]] = {
     kind: frozenset(section.upper() for section in read.model_fields) for kind, read in SETTINGS.items()
 }
-"""By kind of process: the sections of the settings that it reads, and so may read."""
+"""The sections of the settings that each kind of process reads, and so may read."""
 
 DEFAULTS = {
     "HOTSWAP_DEPLOYMENTS__APPROVAL_REQUIRED": "[]",

@@ -36,7 +36,7 @@ class Options:
     num_cpus: int = 8
     num_gpus: int | None = None
     start_seconds: float = 120.0
-    """How long it may take until all parts are ready."""
+    """The time until all parts must be ready."""
 
     def encode(self) -> str:
         return json.dumps(asdict(self))

@@ -27,7 +27,7 @@ class Part:
 
 
 PartsThere = Mapping[int, Part]
-"""What S3 has of an upload, by number."""
+"""The parts of an upload that S3 has, by number."""
 
 
 class PartsRefused(Exception):

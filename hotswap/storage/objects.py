@@ -43,7 +43,7 @@ class Patience:
 
 
 IMPATIENT = Patience(connect=2, read=10, retries=1)
-"""Of the API, whose callers wait: in all some 20 s."""
+"""The patience of the API, whose callers wait: in all some 20 s."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,11 +24,11 @@ from pythonjsonlogger.msgspec import MsgspecFormatter
 BEAT_SECONDS = 1.0
 
 trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
-"""Of the request in hand, where there is one: what is logged and audited meanwhile names it."""
+"""The trace id of the present request, if there is one: what is logged and audited meanwhile names it."""
 
 
 reason: ContextVar[str | None] = ContextVar("reason", default=None)
-"""Why the request in hand was made, as its caller says in a header: for what it changes, where nothing else says."""
+"""The reason of the present request, as its caller gives it in a header: for its changes, if nothing else gives one."""
 
 
 @contextlib.contextmanager

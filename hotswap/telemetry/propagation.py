@@ -20,7 +20,7 @@ CARRIED = {
     "hotswap-trace-id": (trace_id, re.compile(r"[A-Za-z0-9._:-]{1,128}")),
     "hotswap-reason": (reason, re.compile(r"[^\x00-\x1f\x7f]{1,2000}")),
 }
-"""By header: what it says here, and what is decent there."""
+"""The variable of each header, and the form that is accepted there."""
 
 Headers = Mapping[str, Payload]
 

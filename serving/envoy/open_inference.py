@@ -19,7 +19,7 @@ A_MODELS_PATH = f"{_A_MODEL}(/infer|/ready)?{_QUERY}"
 """All that replicas are asked for."""
 
 METHODS = {"GET": f"{_A_MODEL}(/ready)?{_QUERY}", "POST": f"{_A_MODEL}/infer{_QUERY}"}
-"""How they are asked for it: the paths of each method."""
+"""The paths of each method."""
 
 ANY_PATH = f"(/[^/]*)?{OPEN}([/?].*)?"
 """Whatever belongs to the protocol, also after it was addressed to an application: then its name stands before it."""

@@ -16,7 +16,7 @@ from serving.open_inference.signature import Arrays, Signature
 from serving.runtimes import LoadedModel, Prediction
 
 JSON_LENGTH = b"inference-header-content-length"
-"""How much of a body is JSON; what follows are binary tensors."""
+"""The length of the JSON in a body; what follows are binary tensors."""
 
 MOST_ID = 128
 
@@ -61,7 +61,7 @@ class _AskedTensors(ParsedRequest, kw_only=True):
     wanted: dict[str, bool]
     """The names of the outputs that are to be answered, none for all of them, and whether each shall be binary."""
     binary: bool
-    """Whether those shall be that are not named."""
+    """True if outputs that are not named shall be binary."""
 
 
 class OpenInference:

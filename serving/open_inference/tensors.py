@@ -43,7 +43,7 @@ _ELEMENTS: dict[str, frozenset[type]] = {
     "f": frozenset({int, float}),
     "O": frozenset({str}),
 }
-"""By kind of datatype: what its elements are in JSON. Numpy alone would take true for 1 and 1.5 for 1."""
+"""The types of elements in JSON, by kind of datatype. Numpy alone would take true for 1 and 1.5 for 1."""
 
 
 def check_shape(shape: Sequence[int], field: str) -> None:

@@ -34,7 +34,7 @@ FIRST_SECONDS = 30.0
 UNANSWERED = (OSError, HTTPException, ValueError)
 
 Configuration = dict[str, Any]
-"""What Serve's PUT takes; its applications are the newest first."""
+"""The body of Serve's PUT; its applications are the newest first."""
 
 
 class Refused(Exception):

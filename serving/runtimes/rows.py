@@ -13,7 +13,7 @@ from serving.runtimes import Prediction
 DIALECT = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
 
 NUMBER_OR_MISSING: dict[str, Any] = {"anyOf": [{"type": "number"}, {"type": "null"}]}
-"""For models that know what to do where a value is missing."""
+"""The schema of models that know what to do if a value is missing."""
 
 
 @dataclass(frozen=True, slots=True)

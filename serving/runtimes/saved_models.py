@@ -33,10 +33,10 @@ _STATEFUL = re.compile(
     r"|StatefulRandomBinomial|StatelessRandomGetAlg|NonDeterministicInts|RngSkip|RngReadAndSkip"
     r"|\w+CandidateSampler|SampleDistortedBoundingBox(V2)?|TensorArray\w*|Stack(Push|Pop|Close)?V2|CudnnRNN\w*"
 )
-"""What models hold of state: variables, tables, chance, loops. Of all else that has effects nothing is let by."""
+"""Operations for the state that models hold: variables, tables, chance, loops. Others with effects are refused."""
 _SAVES = frozenset({"Save", "SaveV2", "SaveSlices", "MergeV2Checkpoints"})
 _ITS_OWN = _SAVES | {"Restore", "RestoreV2", "RestoreSlice"}
-"""How each SavedModel writes and reads its variables; in what answers requests or sets it up they have no place."""
+"""Operations by which SavedModels write and read their variables; signatures and initializers must not have them."""
 
 
 def refuse_dangers(path: Path) -> None:

@@ -43,7 +43,7 @@ Given = TypeVar("Given")
 Result = TypeVar("Result")
 
 ASKED_FOR = frozenset({Reason.ABORTED, Reason.CANCELLED, Reason.REJECTED, Reason.ROLLBACK_REQUESTED, Reason.SUPERSEDED})
-"""What ends as Cancelled where no weight was published; anything else is Failed."""
+"""Reasons that end as Cancelled if no weight was published; any other ends as Failed."""
 
 
 class RunActivity(Protocol):

@@ -35,16 +35,17 @@ with workflow.unsafe.imports_passed_through():
     from workflows.failures import DeploymentStopped, cause_of
 
 BAKE_GRACE = timedelta(seconds=15)
-"""How much later than the watch's own deadline the bake's timer ends it: twice its heartbeat time-out, and a retry."""
+"""The time after the watch's own deadline at which the bake's timer ends it: twice its heartbeat time-out, and a retry.
+"""
 
 LONGEST_WATCH = timedelta(days=1)
-"""Of a hold without a limit: then it is watched anew."""
+"""The longest watch of a hold without a limit: then it is watched anew."""
 
 NOTHING = Arm("", "", "")
-"""What serves beside a model's first version."""
+"""The stable of a model's first version: nothing serves beside it."""
 
 Onward = Shift | Scale | Bake | Extend | Wait | GoTo
-"""What ends a hold."""
+"""The actions that end a hold."""
 
 
 class RolloutLoop:

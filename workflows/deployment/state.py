@@ -91,9 +91,9 @@ class WithdrawTraffic:
     """Give the stable all traffic again, verified, and then the replicas for it."""
 
     published: bool = False
-    """Whether a weight was published: then the deployment ends as RolledBack."""
+    """True if a weight was published: then the deployment ends as RolledBack."""
     promoted: bool = False
-    """Whether the registry's pointer may have moved: then it moves back with the traffic."""
+    """True if the registry's pointer may have moved: then it moves back with the traffic."""
 
 
 @dataclass(frozen=True, slots=True)

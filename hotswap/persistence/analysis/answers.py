@@ -21,7 +21,7 @@ from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import InferenceRequest
 
 MOST_CATEGORIES = 100
-"""Of each arm and distribution: what is rarer is nobody's collapse."""
+"""The most categories of each arm and distribution: rarer ones are nobody's collapse."""
 LONGEST = 64
 PER_E_FOLD = 3
 OTHERS = "(others)"

@@ -23,15 +23,15 @@ from hotswap.persistence.traffic.fencing import check_under_way
 
 HOURS = 24
 POOL = 1_000
-"""Of the newest requests of each hour, from which a sample is chosen."""
+"""The newest requests of each hour from which a sample is chosen."""
 
 RECENT = 200
-"""Of the newest requests at all, of which the concurrent reference is chosen every few seconds."""
+"""The newest requests from which the concurrent reference is chosen every few seconds."""
 
 LONGEST = 200_000
-"""Of a request's features or its answers, in characters."""
+"""The most characters of a request's features or its answers."""
 MOST_CHARACTERS = 20_000_000
-"""Of a whole sample, which has to fit into a worker's memory; of larger requests there are fewer in it."""
+"""The most characters of a whole sample, which has to fit into a worker's memory; larger requests make it fewer."""
 
 ASKED_ONCE = "the model is registered as one that must not be asked twice, so nothing was asked again"
 

@@ -17,8 +17,9 @@ from hotswap.persistence.platform.queue_notifications import notify_queue
 from hotswap.persistence.tables import Deployment
 
 STARTING = timedelta(minutes=1)
-"""How long an accepted deployment, queued or not, is left to whoever accepted it: the API gives it its workflow within
-seconds."""
+"""The time for which an accepted deployment, queued or not, is left to the process that accepted it: the API gives it
+its workflow within seconds.
+"""
 
 
 async def locked(session: AsyncSession, deployment_id: str) -> Deployment:

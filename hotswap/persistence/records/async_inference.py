@@ -36,7 +36,7 @@ _RECORD = text("""
     AND status = 'Completed' AND arm <> 'shadow' ORDER BY requested_at, record_id LIMIT 1
 """)
 _CLOCKS = timedelta(seconds=5)
-"""How far the clocks of a replica and of PostgreSQL may be apart."""
+"""The difference that the clocks of a replica and of PostgreSQL may have."""
 
 
 @dataclass(frozen=True, slots=True)

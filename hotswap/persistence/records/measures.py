@@ -65,9 +65,9 @@ class MeasureWindow:
     end: datetime
     measures: Measures
     clients: Counts
-    """As the proxies counted it."""
+    """Measures as the proxies counted them."""
     quality: Quality
-    """By the outcomes that are known by now."""
+    """The quality by the outcomes that are known by now."""
 
 
 class PostgresMeasures:

@@ -22,7 +22,7 @@ from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import InferenceRequest, Model, OutcomeRow
 
 _ANSWERED = (InferenceRequest.status == InferenceStatus.COMPLETED, InferenceRequest.arm != ArmName.SHADOW)
-"""Of the records of a request those that its outcome may belong to; the first of them is the one."""
+"""The records of a request to which its outcome may belong; the first of them is the one."""
 MOST_NAMED = 20
 """Requests that a refusal names one by one."""
 

@@ -19,10 +19,10 @@ from hotswap.persistence.records.rollups import HOUR, MINUTE, SECOND
 from hotswap.settings import RetentionSettings
 
 PATIENCE_MS = 5_000
-"""How long a partition's drop waits for those who read it, with those who write behind it in the queue."""
+"""The time that a partition's drop waits for its readers, with writers behind it in the queue."""
 
 UNMATCHED_KEPT = timedelta(days=7)
-"""For so long an outcome may come before the record that it belongs to."""
+"""The time for which an outcome may come before the record that it belongs to."""
 
 _AT_ONCE = 5_000
 

@@ -13,7 +13,7 @@ from ddsketch.mapping import LogarithmicMapping
 
 RELATIVE_ERROR = 0.01
 ZERO = "zero"
-"""What took no time at all that could be told: a logarithm has no bin for it."""
+"""The bin for latencies too short to measure: a logarithm has no bin for them."""
 
 _mapping = LogarithmicMapping(RELATIVE_ERROR)
 

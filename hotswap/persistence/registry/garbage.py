@@ -22,7 +22,8 @@ from hotswap.persistence.tables import ModelVersion, RemovedArtifact, UploadRow
 from hotswap.storage.objects import split_uri
 
 MEMORY = timedelta(hours=1)
-"""For how long what went can't be registered: longer than a registration may take that had looked into it before."""
+"""The time for which a removed artifact can't be registered: longer than a registration takes that had read it before.
+"""
 LONGEST = "1h"
 """A process that froze while it collects loses its place then."""
 

@@ -16,7 +16,7 @@ from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import Model, ModelVersion, VersionParent
 
 MAX_RELATIVES = 1_000
-"""In one direction; the nearest are answered."""
+"""The most relatives in one direction; the nearest are answered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class AnalysisResult(Base):
     verdict: Mapped[dict[str, Any]]
     judged_at: Mapped[datetime] = mapped_column(server_default=Now)
     thinned: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Whether of its observations only one a minute is left."""
+    """True if only one of its observations a minute is left."""
 
 
 class AnalysisObservation(Base):
@@ -56,7 +56,7 @@ class AnalysisCheckpoint(Base):
     at: Mapped[float]
     judges: Mapped[bytes]
     answered: Mapped[dict[str, Any]]
-    """What each proxy had counted by then, and what was answered since the analysis began."""
+    """The count of each proxy by then, and the answers since the analysis began."""
 
 
 class DriftReport(Base):
@@ -104,6 +104,6 @@ class AlertRow(Base):
     rollback_id: Mapped[str | None]
     """The deployment that takes the version back, once it was asked for."""
     told_at: Mapped[datetime | None]
-    """When its announcements were started; each of them is then a workflow's affair."""
+    """The start of its announcements; each of them is then a workflow's affair."""
     resolved_at: Mapped[datetime | None]
     resolution: Mapped[str | None]

@@ -18,7 +18,7 @@ class UploadRow(Base):
     model: Mapped[str]
     """Its name: the model itself may come with its first version."""
     sha256: Mapped[str]
-    """As claimed; registration looks."""
+    """The sha256 as claimed; the registration checks it."""
     size_bytes: Mapped[int]
     artifact_path: Mapped[str]
     s3_upload_id: Mapped[str | None]

@@ -38,7 +38,7 @@ class OutcomeRow(Base):
     reported_by: Mapped[str]
     received_at: Mapped[datetime] = mapped_column(server_default=Now)
     due_at: Mapped[datetime | None] = mapped_column(server_default=Now)
-    """When its record is looked for (again); null once it was found."""
+    """The next time to look for its record; null once it was found."""
     application: Mapped[str | None]
     requested_at: Mapped[datetime | None]
     predicted: Mapped[str | None]
@@ -48,9 +48,9 @@ class OutcomeRow(Base):
     score: Mapped[float | None]
     is_number: Mapped[bool | None]
     is_compared: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Whether the weight chose who answered: only that says anything of one version beside another."""
+    """True if the weight chose who answered: only that says anything of one version beside another."""
     entity: Mapped[int | None]
-    """Whose request it was, as its record has it."""
+    """The caller of the request, as its record has it."""
 
 
 class OutcomeRollup(Base):

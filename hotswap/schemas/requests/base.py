@@ -23,7 +23,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 MOST_NESTING = 32
 MOST_NAME = 100
-"""So much of a field's name is told at most, as its sender chose it."""
+"""The most characters of a field's name that are told, as its sender chose it."""
 
 
 BodyPlace = tuple[int | str, ...]

@@ -36,7 +36,7 @@ Cpus = Annotated[Number, Field(ge=0, le=256)]
 
 
 BATCH_WAIT = timedelta(milliseconds=5)
-"""Where batches are asked for and nothing is said of how long one waits."""
+"""The wait of a batch if the request for batches doesn't give one."""
 
 
 class _HowMany(Body):

@@ -21,7 +21,7 @@ class HappeningKind(StrEnum):
     ANALYSIS = "analysis"
     APPROVAL = "approval"
     WORD = "word"
-    """What somebody said or did: a request, a verb, what was noted."""
+    """An act of somebody: a request, a verb, a note."""
 
 
 class RuledMetricView(MetricView):

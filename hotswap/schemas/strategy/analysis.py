@@ -35,7 +35,7 @@ _OF_SOURCE = {
     Source.PROMETHEUS: (JudgeName.THRESHOLD, JudgeName.KAYENTA),
     Source.WEBHOOK: (JudgeName.THRESHOLD,),
 }
-"""Which judges understand a source's figures; the first one is what it is judged by when nothing is said."""
+"""The judges that understand a source's figures; the first one is the default."""
 
 DRIFT_SAMPLES = 200
 """Chance alone sets fewer values of many features further apart than a rollback's threshold."""
