@@ -42,7 +42,7 @@ _Bearer = Annotated[Any, Depends(HTTPBearer(auto_error=False, description="a tok
 
 
 class TokenVerifier:
-    """Believes tokens of HotSwap's own, by the keys of one file, and those of another issuer where one is set."""
+    """Verifies HotSwap's own tokens by the keys of one file, and those of another issuer if one is configured."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class Exchange(Admission):
 
 
 class Anonymous(Admission):
-    """Open to anybody: only for what SPEC's list of exceptions names."""
+    """The rule of routes that anybody may call: only for those in SPEC's list of exceptions."""
 
     def __call__(self) -> None:
         """Hand nothing to the handler."""

@@ -1,4 +1,4 @@
-"""Deployments: ask for one, and look at them.
+"""Routes that start, list and show deployments.
 
 The row is written before the workflow starts, so that a crash between the two loses nothing: asking again under the
 same Idempotency-Key starts what was not started, and starts nothing twice. What people say to a deployment that is

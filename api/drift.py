@@ -1,4 +1,4 @@
-"""Drift of what is active: the newest report, and one made now."""
+"""Routes for the drift of active versions: the newest report, and one made now."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Freezes: times in which nothing new starts in an environment; what has started goes on, and so does going back."""
+"""Freezes: times in which no rollout starts in an environment. Those that have started, and rollbacks, go on."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated

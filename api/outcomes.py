@@ -1,4 +1,4 @@
-"""Outcomes: what predictions should have been, as it becomes known, by who asked for them.
+"""Routes by which callers report outcomes: what their predictions should have been.
 
 An outcome is taken whether or not its request is known: the record of a prediction is on its way for a moment after the
 answer, and a caller must not have to wait for it. Saying one again does no harm, so a caller may always try again.

@@ -1,4 +1,4 @@
-"""Looks after what is active: accuracy every minute, drift every hour; tells of what it finds, and rolls back.
+"""Monitors active versions: accuracy every minute, drift every hour. It announces alerts, and rolls back.
 
 Schedules start it (`workflows/schedules.py`). What it finds is on record first. Every announcement and every rollback
 is a workflow of its own, under an id that says whose it is: so a run that is repeated, or overtaken by the next one,

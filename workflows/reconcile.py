@@ -1,4 +1,4 @@
-"""Finds what lost its workflow, such as to a terminate, and gives it one again; and what Ray Serve lost.
+"""Finds deployments that lost their workflow, such as by a terminate, and starts one; finds what Ray Serve lost.
 
 A schedule runs this every minute. Whether a deployment is in work is not asked but tried: a run of the same workflow id
 is started for each row that has not ended, and Temporal refuses it where one is open. So nothing is ever repaired under

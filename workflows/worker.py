@@ -99,7 +99,7 @@ gc.enable()
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Everything that the activities reach the world through."""
+    """The adapters through which the activities reach the world."""
 
     registry: port.Registry
     deployments: port.Deployments

@@ -143,7 +143,7 @@ class Binary:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """None is what there is nothing to say of. Precision, recall and F1 are means over the labels (macro).
+    """Quality of predictions; None if nothing is known. Precision, recall and F1 are means over the labels (macro).
 
     `labels` is how many outcomes were scored as labels, `numbers` how many as numbers.
     """

@@ -48,7 +48,7 @@ class CommandFailed(Exception):
 
 
 class ErrorsToldGroup(TyperGroup):
-    """Turns what a command failed with into one line on stderr and an exit code."""
+    """The group of commands, which turns a command's failure into one line on stderr and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         try:

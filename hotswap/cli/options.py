@@ -1,4 +1,4 @@
-"""Options that several commands share, and how what was typed in them is read.
+"""Options that several commands share, and the parsers of their values.
 
 Everything here raises BadParameter (exit code 2) naming the option, before anybody is asked anything.
 """

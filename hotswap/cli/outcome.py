@@ -11,7 +11,7 @@ from hotswap.schemas.responses import DeploymentView
 
 
 class Exit(IntEnum):
-    """0 and 1 are also what a command without `--wait` ends with."""
+    """Exit codes; a command without `--wait` ends with 0 or 1, too."""
 
     DONE = 0
     NOT_DONE = 1

@@ -49,7 +49,7 @@ class CallPause:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Something that takes long and asks other servers: it runs in a thread of its own where others would wait."""
+    """A function that takes long and calls other servers: it runs in a thread if others would wait for it."""
 
     run: Callable[[], Any]
 

@@ -1,4 +1,4 @@
-"""Freezes, which hold deployments off."""
+"""Freezes, during which no rollout starts."""
 
 from datetime import datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Versions of a model: how far their registration is, what is written of them, and what is out of use."""
+"""Versions of a model: their registration, cards, deprecation and validation."""
 
 import time
 from collections.abc import Sequence

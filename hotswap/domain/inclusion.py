@@ -55,9 +55,9 @@ class SchemaComparison:
     part: str
     whole: str
     lacks: str
-    """The message about names that the whole requires and the part doesn't."""
+    """The words for names that the whole requires and the part doesn't."""
     unknown: str | None
-    """The message about names that the part may have and the whole doesn't know; None if these don't matter."""
+    """The words for names that the part may have and the whole doesn't know; None if these don't matter."""
 
     def gaps(self, part: Schema, whole: Schema, at: str) -> list[Gap]:
         """Return the gaps; without one every value of the part is a value of the whole."""

@@ -1,4 +1,4 @@
-"""HotSwap's own tokens: how they are minted, and what makes one believable.
+"""HotSwap's own tokens: how they are issued and verified.
 
 Tokens are ES256 JWTs, so that whoever checks them (Envoy, the API) holds public keys only; the private ones are
 `hotswap.security.signing`'s. The invariant: a `Principal` exists only for a token that was signed by a known key with

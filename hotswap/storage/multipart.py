@@ -31,7 +31,7 @@ PartsThere = Mapping[int, Part]
 
 
 class PartsRefused(Exception):
-    """Trying to complete the same parts again is of no use."""
+    """S3 refuses to join these parts, also if asked again."""
 
 
 class MultipartUploads:

@@ -54,7 +54,7 @@ class StoredObject:
 
 
 class ObjectStorage:
-    """Blocking: call it from a thread, or from a process of its own."""
+    """Objects in S3. Its methods block: call them from a thread, or from a process of its own."""
 
     def __init__(self, settings: StorageSettings, patience: Patience | None = None) -> None:
         self._settings = settings

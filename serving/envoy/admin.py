@@ -53,7 +53,7 @@ class AnswerCounters:
 
 
 class EnvoyAdmin:
-    """Every method raises httpx.HTTPError while Envoy is away."""
+    """A client of Envoy's admin port. Every method raises httpx.HTTPError while Envoy is away."""
 
     def __init__(self, url: str) -> None:
         self._http = plain_client(base_url=url, timeout=2.0)
