@@ -1,6 +1,8 @@
 """Every message that crosses Temporal: inputs and results of workflows and activities, and what people say to them.
 
-What a person says (approve, abort, ...) is strict: an unknown key or a wrong type is refused with the field named. All
+What a person says (approve, abort, ...) is strict: an unknown key or a wrong type is refused with the field named.
+What workflows and activities send each other ignores unknown fields, and a new field has a default, so that workers of
+two releases work side by side. All
 of it is JSON with camelCase names, so that it reads the same in the API, in the Temporal Web UI and behind `temporal
 workflow signal --input`.
 """

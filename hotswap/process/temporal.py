@@ -6,9 +6,10 @@ and profiles (`TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, ...).
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
 from temporalio.client import Client, Interceptor
@@ -33,9 +34,15 @@ MOST_MESSAGE, MOST_CAUSE, MOST_TRACE, MOST_CAUSES = 2_000, 300, 600, 2
 
 
 class _ValidatingJSONConverter(PydanticJSONPlainPayloadConverter):
+    """Reads what workflows and activities send each other: a field that this release doesn't know is ignored.
+
+    In an upgrade the sender may be newer. What people say in an update or a signal stays strict: its handlers read it
+    (`workflows/command_inputs.py`).
+    """
+
     def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
         try:
-            return super().from_payload(payload, type_hint)
+            return _adapter(Any if type_hint is None else type_hint).validate_json(payload.data, extra="ignore")
         except ValidationError as error:
             raise ApplicationError(
                 f"malformed input: {describe(error)}", type=ValidationFailed.code, non_retryable=True
@@ -71,6 +78,11 @@ class BriefFailures(DefaultFailureConverter):
             cause = cause.cause if cause.HasField("cause") else None
         if cause is not None:
             cause.ClearField("cause")
+
+
+@lru_cache(maxsize=1024)
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def _shortened(text: str, most: int) -> str:
