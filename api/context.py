@@ -38,13 +38,10 @@ from hotswap.persistence.records.measures import PostgresMeasures
 from hotswap.persistence.records.outcomes import PostgresOutcomes
 from hotswap.persistence.registry.curation import PostgresCuration
 from hotswap.persistence.registry.garbage import PostgresGarbage
-from hotswap.persistence.registry.lineage import PostgresLineage
-from hotswap.persistence.registry.reading import PostgresRegistryReader
-from hotswap.persistence.registry.teams import PostgresTeams
 from hotswap.persistence.registry.uploads import PostgresUploads
 from hotswap.persistence.registry.validations import PostgresValidations
 from hotswap.persistence.traffic.plans import PostgresTrafficPlans
-from hotswap.ports import TrafficBus
+from hotswap.ports import LineageReader, RegistryReader, Teams, TrafficBus
 from hotswap.settings import Settings
 from hotswap.storage.multipart import MultipartUploads
 from hotswap.storage.objects import ObjectStorage
@@ -61,11 +58,11 @@ class Parts:
     settings: Settings
     tokens: TokenVerifier
     limits: RateLimits
-    registry: PostgresRegistryReader
+    registry: RegistryReader
     deployments: PostgresDeploymentReader
     idempotency: PostgresIdempotencyKeys
     changes: PostgresChanges
-    teams: PostgresTeams
+    teams: Teams
     service_tokens: PostgresServiceTokens
     history: PostgresHistory
     observations: PostgresObservations
@@ -77,7 +74,7 @@ class Parts:
     freezes: PostgresFreezes
     audit: PostgresAudit
     curation: PostgresCuration
-    lineage: PostgresLineage
+    lineage: LineageReader
     validations: PostgresValidations
     uploads: PostgresUploads
     garbage: PostgresGarbage

@@ -16,9 +16,9 @@ from api.routing import GuardedRoute
 from hotswap.domain.access import Principal
 from hotswap.domain.errors import Conflict, HotSwapError, ModelNotFound, ValidationFailed, VersionNotFound
 from hotswap.domain.ids import registration_workflow_id
+from hotswap.domain.registry import WantedModels
 from hotswap.domain.vocabulary import Environment, Framework, ModelType, VersionStatus
 from hotswap.messages import RegistrationInput
-from hotswap.persistence.registry.reading import WantedModels
 from hotswap.schemas.requests import RegisterVersion, Time
 from hotswap.schemas.responses import (
     LineageView,

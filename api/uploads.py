@@ -13,9 +13,9 @@ from api.context import Parts, Starter, With
 from api.idempotency import not_kept
 from api.parameters import ModelId, UploadId
 from api.routing import GuardedRoute
+from hotswap.domain.artifacts import Upload
 from hotswap.domain.errors import Conflict, ModelNotFound, ValidationFailed
 from hotswap.domain.ids import check_model_name
-from hotswap.domain.registry import Upload
 from hotswap.persistence.registry.uploads import UploadRequest
 from hotswap.schemas.requests import BeginUpload
 from hotswap.schemas.responses import PartView, UploadView

@@ -6,7 +6,7 @@ from api.context import Admin, Parts, Reader, With
 from api.parameters import ModelId, VersionId
 from api.routing import GuardedRoute
 from hotswap.deployments.views import validation_view
-from hotswap.persistence.registry.reading import VersionRow
+from hotswap.domain.registry import VersionEntry
 from hotswap.schemas.requests import OverrideValidation, Say
 from hotswap.schemas.responses import OverrideView, VersionValidationView
 
@@ -43,7 +43,7 @@ async def withdraw_override(
     return await _view(parts, row)
 
 
-async def _view(parts: Parts, row: VersionRow) -> VersionValidationView:
+async def _view(parts: Parts, row: VersionEntry) -> VersionValidationView:
     seen = await parts.validations.newest(row.version.version_id)
     override = seen.override
     return VersionValidationView(

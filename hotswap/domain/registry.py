@@ -184,16 +184,63 @@ class RegisteredVersion:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
-    """An upload of one content for a model; `sha256` is as its sender claims. A completed one has its object in S3."""
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model with its active versions and its aliases, each by the version's number."""
 
-    upload_id: str
+    model: RegisteredModel
+    active_versions: dict[Environment, str]
+    aliases: dict[str, str]
+
+    def aliases_of(self, version: str) -> tuple[str, ...]:
+        """Return the aliases of the version of this number."""
+        return tuple(alias for alias, named in self.aliases.items() if named == version)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionEntry:
+    """A version with its aliases."""
+
+    version: RegisteredVersion
+    ref: VersionRef
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WantedModels:
+    """A filter of models; None matches everything. `name` is a part of the name."""
+
+    framework: Framework | None = None
+    type: ModelType | None = None
+    team: str | None = None
+    owner: str | None = None
+    tag: str | None = None
+    name: str | None = None
+    is_archived: bool = False
+
+
+ANY_MODEL = WantedModels()
+
+
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """A version that another one was made from or led to.
+
+    `distance` is the number of steps between them by the shortest way; `derived_from` has the ids of the versions that
+    this one was made from.
+    """
+
     model: str
-    sha256: str
-    size_bytes: int
-    artifact_path: str
-    s3_upload_id: str | None
-    begun_by: str
-    begun_at: datetime
-    completed_at: datetime | None
+    version: str
+    version_id: str
+    distance: int
+    derived_from: tuple[str, ...]
+    training_metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What a version was made from and what was made from it; in both, the nearest come first."""
+
+    ancestors: tuple[Relative, ...]
+    descendants: tuple[Relative, ...]

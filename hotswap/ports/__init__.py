@@ -18,10 +18,9 @@ from hotswap.ports.deployments import (
     DeploymentReader,
     Deployments,
     QueueNotifications,
-    Registry,
-    Versions,
 )
 from hotswap.ports.monitoring import AlertRollbacks, Alerts, Announcer, Monitor
+from hotswap.ports.registry import LineageReader, Registry, RegistryReader, Teams, Versions
 from hotswap.ports.serving import (
     Capacity,
     ClusterState,
@@ -52,16 +51,19 @@ __all__ = [
     "Inspector",
     "Judge",
     "Judging",
+    "LineageReader",
     "Meter",
     "Monitor",
     "Observations",
     "Planning",
     "QueueNotifications",
     "Registry",
+    "RegistryReader",
     "ReplicaAsker",
     "ReplicaProbe",
     "ServeCluster",
     "StickyCallers",
+    "Teams",
     "TrafficBus",
     "TrafficPlans",
     "Versions",

@@ -5,38 +5,17 @@ already: so nothing can come from itself, however far back.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
+from hotswap.domain.registry import Lineage, Relative
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import Model, ModelVersion, VersionParent
 
 MAX_RELATIVES = 1_000
 """In one direction; the nearest are answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Relative:
-    """`distance` is how many steps away it is by the shortest way; `derived_from` the ids of what it was made from."""
-
-    model: str
-    version: str
-    version_id: str
-    distance: int
-    derived_from: tuple[str, ...]
-    training_metadata: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Lineage:
-    """Both sides the nearest first."""
-
-    ancestors: tuple[Relative, ...]
-    descendants: tuple[Relative, ...]
 
 
 class PostgresLineage:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from hotswap.domain.artifacts import Upload
 from hotswap.domain.auditing import AuditAction
 from hotswap.domain.errors import NotFound
-from hotswap.domain.registry import Upload
 from hotswap.persistence.platform.audit import about_artifact
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.platform.plain import plain

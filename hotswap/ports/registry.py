@@ -1,0 +1,86 @@
+"""Models and versions: what is registered, and what people say of it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from hotswap.domain.contract import Contract
+from hotswap.domain.paging import FIRST, Listing, Window
+from hotswap.domain.registry import (
+    ANY_MODEL,
+    Inspection,
+    Lineage,
+    ModelEntry,
+    Registration,
+    VersionEntry,
+    VersionRef,
+    WantedModels,
+)
+from hotswap.domain.validation import Override, ValidationReport
+from hotswap.domain.vocabulary import VersionStatus
+
+
+class Registry(Protocol):
+    """Models and versions: the truth about what exists."""
+
+    async def add_version(self, registration: Registration, inspection: Inspection) -> VersionRef:
+        """Create the model if its name is new, and the version, in one transaction.
+
+        Raises Conflict when the version exists with another artifact; the same one again is no error.
+        """
+
+    async def store_validation(self, deployment_id: str, version_id: str, report: ValidationReport) -> None:
+        """Keep the report with the deployment, and mark the version Validated when it passed."""
+
+    async def contract_beside(self, deployment_id: str) -> Contract | None:
+        """Return the contract of the version that serves in this deployment's environment; None where nothing serves.
+
+        It also says whether the deployment may narrow the contract.
+        """
+
+    async def validation_override(self, version_id: str) -> Override | None:
+        """Return the failed checks that an Admin accepted for this version, if there are any."""
+
+
+class Versions(Protocol):
+    async def ref(self, id_or_name: str, version: str | None = None) -> VersionRef:
+        """Find the version of that number, id or alias; without one the newest that may be deployed.
+
+        Raises ModelNotFound and VersionNotFound.
+        """
+
+
+class RegistryReader(Versions, Protocol):
+    """Models and versions, as people read them. A model can be named by its id or by its unique name."""
+
+    async def model(self, id_or_name: str) -> ModelEntry:
+        """Read one model. Raises ModelNotFound."""
+
+    async def models(self, wanted: WantedModels = ANY_MODEL, window: Window = FIRST) -> Listing[ModelEntry]:
+        """List models, the newest first."""
+
+    async def listed_versions(
+        self, id_or_name: str, *, statuses: Sequence[VersionStatus] = (), window: Window = FIRST
+    ) -> Listing[VersionEntry]:
+        """List the versions of a model, the newest first by semantic version.
+
+        Raises ModelNotFound, and ValidationFailed for a cursor that is no version.
+        """
+
+    async def version(self, id_or_name: str, version: str | None = None) -> VersionEntry:
+        """Find a version by its number, id or alias; without one the newest that may be deployed.
+
+        Raises ModelNotFound and VersionNotFound.
+        """
+
+
+class LineageReader(Protocol):
+    async def of(self, version_id: str) -> Lineage:
+        """Return the lineage of a version; it is empty if nobody recorded any."""
+
+
+class Teams(Protocol):
+    async def of(self, *, model: str | None = None, deployment_id: str | None = None) -> str | None:
+        """Return the team of a model, by its id or name, or of a deployment's model; None where it has none.
+
+        Raises ModelNotFound and DeploymentNotFound.
+        """
