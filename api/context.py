@@ -13,7 +13,6 @@ from fastapi import Depends, Request
 from api.auth import CALLERS, ENGINEERS, MAKERS, READERS, TokenVerifier, requires
 from api.limits import RateLimits
 from api.orchestration import Orchestration
-from api.storage import StorageCalls
 from hotswap.deployments.dry_run import DryRun
 from hotswap.deployments.rollback import WayBack
 from hotswap.deployments.start import DeploymentStarter
@@ -37,14 +36,12 @@ from hotswap.persistence.records.async_inference import PostgresAsyncInference
 from hotswap.persistence.records.measures import PostgresMeasures
 from hotswap.persistence.records.outcomes import PostgresOutcomes
 from hotswap.persistence.registry.curation import PostgresCuration
-from hotswap.persistence.registry.garbage import PostgresGarbage
-from hotswap.persistence.registry.uploads import PostgresUploads
 from hotswap.persistence.registry.validations import PostgresValidations
 from hotswap.persistence.traffic.plans import PostgresTrafficPlans
 from hotswap.ports import LineageReader, RegistryReader, Teams, TrafficBus
+from hotswap.registry.garbage import GarbageCollector
+from hotswap.registry.uploads import ArtifactUploads
 from hotswap.settings import Settings
-from hotswap.storage.multipart import MultipartUploads
-from hotswap.storage.objects import ObjectStorage
 
 Probe = Callable[[], Awaitable[object]]
 """Returns when a server answers, raises when it doesn't."""
@@ -76,11 +73,8 @@ class Parts:
     curation: PostgresCuration
     lineage: LineageReader
     validations: PostgresValidations
-    uploads: PostgresUploads
-    garbage: PostgresGarbage
-    storage: ObjectStorage
-    multipart: MultipartUploads
-    storage_calls: StorageCalls
+    uploads: ArtifactUploads
+    garbage: GarbageCollector
     outcomes: PostgresOutcomes
     async_inference: PostgresAsyncInference
     measures: PostgresMeasures

@@ -1,14 +1,15 @@
-"""What activities and `hotswap.deployments` need of the world, each in a few methods.
+"""What activities, `hotswap.deployments` and `hotswap.registry` need of the world, each in a few methods.
 
 Adapters are wired in `workflows/worker.py` and `api/app.py`.
 
-Every method may be called again with the same arguments and then does nothing more: activities are at-least-once.
+Every method that an activity calls may be called again with the same arguments, and then does nothing more.
 What is wrong with the *request* is a `hotswap.domain.errors.HotSwapError`, which Temporal does not try again. A server
 that doesn't answer as it should is `Unavailable`, which Temporal tries again. No caller catches an error of an
 adapter's library: what an adapter does not translate is a bug, or a value that the server refuses.
 """
 
 from hotswap.ports.analysis import Judge, Judging, Meter, Observations, StickyCallers
+from hotswap.ports.artifacts import ArtifactReferences, ArtifactStorage, UploadRecords, UploadStorage
 from hotswap.ports.backtest import Backtests, Comparison, ReplicaAsker
 from hotswap.ports.deployments import (
     ActivationHistory,
@@ -39,6 +40,8 @@ __all__ = [
     "AlertRollbacks",
     "Alerts",
     "Announcer",
+    "ArtifactReferences",
+    "ArtifactStorage",
     "Backtests",
     "Capacity",
     "ClusterState",
@@ -66,6 +69,8 @@ __all__ = [
     "Teams",
     "TrafficBus",
     "TrafficPlans",
+    "UploadRecords",
+    "UploadStorage",
     "Versions",
     "WriterLease",
 ]
