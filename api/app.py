@@ -91,6 +91,7 @@ from hotswap.process.lifetime import run_service
 from hotswap.process.temporal import connect
 from hotswap.registry.garbage import GarbageCollector
 from hotswap.registry.uploads import ArtifactUploads
+from hotswap.registry.validation import ValidationOverrides
 from hotswap.schemas.responses import ErrorBody
 from hotswap.security.oidc import IssuerKeys
 from hotswap.settings import Settings
@@ -217,7 +218,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             audit=PostgresAudit(sessions),
             curation=PostgresCuration(sessions),
             lineage=PostgresLineage(sessions),
-            validations=PostgresValidations(sessions),
+            validations=ValidationOverrides(registry, PostgresValidations(sessions)),
             uploads=ArtifactUploads(settings.storage, registry, PostgresUploads(sessions), artifacts, uploads),
             garbage=GarbageCollector(settings.storage, PostgresGarbage(sessions), artifacts, uploads),
             outcomes=PostgresOutcomes(sessions),

@@ -36,11 +36,11 @@ from hotswap.persistence.records.async_inference import PostgresAsyncInference
 from hotswap.persistence.records.measures import PostgresMeasures
 from hotswap.persistence.records.outcomes import PostgresOutcomes
 from hotswap.persistence.registry.curation import PostgresCuration
-from hotswap.persistence.registry.validations import PostgresValidations
 from hotswap.persistence.traffic.plans import PostgresTrafficPlans
 from hotswap.ports import LineageReader, RegistryReader, Teams, TrafficBus
 from hotswap.registry.garbage import GarbageCollector
 from hotswap.registry.uploads import ArtifactUploads
+from hotswap.registry.validation import ValidationOverrides
 from hotswap.settings import Settings
 
 Probe = Callable[[], Awaitable[object]]
@@ -72,7 +72,7 @@ class Parts:
     audit: PostgresAudit
     curation: PostgresCuration
     lineage: LineageReader
-    validations: PostgresValidations
+    validations: ValidationOverrides
     uploads: ArtifactUploads
     garbage: GarbageCollector
     outcomes: PostgresOutcomes

@@ -21,7 +21,7 @@ from hotswap.ports.deployments import (
     QueueNotifications,
 )
 from hotswap.ports.monitoring import AlertRollbacks, Alerts, Announcer, Monitor
-from hotswap.ports.registry import LineageReader, Registry, RegistryReader, Teams, Versions
+from hotswap.ports.registry import LineageReader, Registry, RegistryReader, Teams, Validations, Versions
 from hotswap.ports.serving import (
     Capacity,
     ClusterState,
@@ -71,6 +71,7 @@ __all__ = [
     "TrafficPlans",
     "UploadRecords",
     "UploadStorage",
+    "Validations",
     "Versions",
     "WriterLease",
 ]

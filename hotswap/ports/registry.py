@@ -1,6 +1,6 @@
 """Models and versions: what is registered, and what people say of it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from hotswap.domain.contract import Contract
@@ -15,7 +15,7 @@ from hotswap.domain.registry import (
     VersionRef,
     WantedModels,
 )
-from hotswap.domain.validation import Override, ValidationReport
+from hotswap.domain.validation import LatestValidation, Override, ValidationReport
 from hotswap.domain.vocabulary import VersionStatus
 
 
@@ -84,3 +84,16 @@ class Teams(Protocol):
 
         Raises ModelNotFound and DeploymentNotFound.
         """
+
+
+class Validations(Protocol):
+    """Validation reports of versions, and the overrides of failed checks."""
+
+    async def latest(self, version_id: str) -> LatestValidation:
+        """Return the report of the newest deployment that was validated, and the override that holds."""
+
+    async def override(self, version_id: str, *, checks: Collection[str], reason: str, by: str) -> None:
+        """Store the override in place of an earlier one, with an audit event in the same transaction."""
+
+    async def withdraw(self, version_id: str, *, reason: str | None, by: str) -> None:
+        """Delete the override, with an audit event in the same transaction. Raises NotFound where there is none."""

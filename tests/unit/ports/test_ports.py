@@ -184,6 +184,7 @@ BY_POSTGRES = {
     "Teams",
     "TrafficPlans",
     "UploadRecords",
+    "Validations",
     "Versions",
     "WriterLease",
 }
