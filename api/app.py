@@ -79,7 +79,7 @@ from hotswap.persistence.platform.service_tokens import PostgresServiceTokens
 from hotswap.persistence.records.async_inference import PostgresAsyncInference
 from hotswap.persistence.records.measures import PostgresMeasures
 from hotswap.persistence.records.outcomes import PostgresOutcomes
-from hotswap.persistence.registry.curation import PostgresCuration
+from hotswap.persistence.registry.curation import PostgresCurations
 from hotswap.persistence.registry.garbage import PostgresGarbage
 from hotswap.persistence.registry.lineage import PostgresLineage
 from hotswap.persistence.registry.reading import PostgresRegistryReader
@@ -89,6 +89,7 @@ from hotswap.persistence.registry.validations import PostgresValidations
 from hotswap.persistence.traffic.plans import PostgresTrafficPlans
 from hotswap.process.lifetime import run_service
 from hotswap.process.temporal import connect
+from hotswap.registry.curation import Curation
 from hotswap.registry.garbage import GarbageCollector
 from hotswap.registry.uploads import ArtifactUploads
 from hotswap.registry.validation import ValidationOverrides
@@ -191,6 +192,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     planner = Planner(PostgresCapacity(sessions), ray, ray, rules)
     deployments = PostgresDeploymentReader(sessions)
     registry = PostgresRegistryReader(sessions)
+    plans, bus = PostgresTrafficPlans(sessions), RedisTrafficBus(redis)
     starter = DeploymentStarter(acceptance(sessions, settings.deployments, planner), deployments, orchestration)
     issuer_keys = IssuerKeys(settings.oidc) if settings.oidc.issuer is not None else None
     keeping = asyncio.create_task(issuer_keys.keep()) if issuer_keys is not None else None
@@ -212,11 +214,10 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             monitoring=PostgresMonitoring(sessions),
             alerts=PostgresAlerts(sessions),
             activation_history=PostgresActivationHistory(sessions),
-            plans=PostgresTrafficPlans(sessions),
-            bus=RedisTrafficBus(redis),
+            plans=plans,
             freezes=PostgresFreezes(sessions),
             audit=PostgresAudit(sessions),
-            curation=PostgresCuration(sessions),
+            curation=Curation(PostgresCurations(sessions), plans, bus),
             lineage=PostgresLineage(sessions),
             validations=ValidationOverrides(registry, PostgresValidations(sessions)),
             uploads=ArtifactUploads(settings.storage, registry, PostgresUploads(sessions), artifacts, uploads),

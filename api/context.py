@@ -35,9 +35,9 @@ from hotswap.persistence.platform.service_tokens import PostgresServiceTokens
 from hotswap.persistence.records.async_inference import PostgresAsyncInference
 from hotswap.persistence.records.measures import PostgresMeasures
 from hotswap.persistence.records.outcomes import PostgresOutcomes
-from hotswap.persistence.registry.curation import PostgresCuration
 from hotswap.persistence.traffic.plans import PostgresTrafficPlans
-from hotswap.ports import LineageReader, RegistryReader, Teams, TrafficBus
+from hotswap.ports import LineageReader, RegistryReader, Teams
+from hotswap.registry.curation import Curation
 from hotswap.registry.garbage import GarbageCollector
 from hotswap.registry.uploads import ArtifactUploads
 from hotswap.registry.validation import ValidationOverrides
@@ -67,10 +67,9 @@ class Parts:
     alerts: PostgresAlerts
     activation_history: PostgresActivationHistory
     plans: PostgresTrafficPlans
-    bus: TrafficBus
     freezes: PostgresFreezes
     audit: PostgresAudit
-    curation: PostgresCuration
+    curation: Curation
     lineage: LineageReader
     validations: ValidationOverrides
     uploads: ArtifactUploads

@@ -244,3 +244,11 @@ class Lineage:
 
     ancestors: tuple[Relative, ...]
     descendants: tuple[Relative, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUse:
+    """What keeps a model in use: an environment that a version of it serves, and a deployment that is under way."""
+
+    serves: Environment | None = None
+    under_way: str | None = None

@@ -11,6 +11,7 @@ adapter's library: what an adapter does not translate is a bug, or a value that 
 from hotswap.ports.analysis import Judge, Judging, Meter, Observations, StickyCallers
 from hotswap.ports.artifacts import ArtifactReferences, ArtifactStorage, UploadRecords, UploadStorage
 from hotswap.ports.backtest import Backtests, Comparison, ReplicaAsker
+from hotswap.ports.curation import Curations, CurationTransaction
 from hotswap.ports.deployments import (
     ActivationHistory,
     Admissions,
@@ -47,6 +48,8 @@ __all__ = [
     "ClusterState",
     "Comparison",
     "ConcurrencySlots",
+    "CurationTransaction",
+    "Curations",
     "DeploymentQueue",
     "DeploymentReader",
     "Deployments",

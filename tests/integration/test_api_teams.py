@@ -96,7 +96,7 @@ async def test_another_team_makes_another_plan(world: ApiWorld) -> None:
             published.append(plan)
 
     parts = world.app.state.parts
-    world.app.state.parts = replace(parts, bus=Bus())
+    world.app.state.parts = replace(parts, curation=replace(parts.curation, bus=Bus()))
     before = await parts.plans.current()
     admin, model = world.token(Role.ADMIN), f"/api/v1/models/{world.model}"
     assert (await world.http.patch(model, headers=admin, json={"team": "payments"})).status_code == 200

@@ -169,6 +169,8 @@ BY_POSTGRES = {
     "Backtests",
     "Capacity",
     "ConcurrencySlots",
+    "CurationTransaction",
+    "Curations",
     "DeploymentQueue",
     "DeploymentReader",
     "Deployments",
