@@ -91,6 +91,7 @@ from hotswap.process.lifetime import run_service
 from hotswap.process.temporal import connect
 from hotswap.registry.curation import Curation
 from hotswap.registry.garbage import GarbageCollector
+from hotswap.registry.registration import Registrations
 from hotswap.registry.uploads import ArtifactUploads
 from hotswap.registry.validation import ValidationOverrides
 from hotswap.schemas.responses import ErrorBody
@@ -192,6 +193,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     planner = Planner(PostgresCapacity(sessions), ray, ray, rules)
     deployments = PostgresDeploymentReader(sessions)
     registry = PostgresRegistryReader(sessions)
+    teams = PostgresTeams(sessions)
     plans, bus = PostgresTrafficPlans(sessions), RedisTrafficBus(redis)
     starter = DeploymentStarter(acceptance(sessions, settings.deployments, planner), deployments, orchestration)
     issuer_keys = IssuerKeys(settings.oidc) if settings.oidc.issuer is not None else None
@@ -204,10 +206,11 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             tokens=TokenVerifier(settings.security, settings.oidc, issuer_keys),
             limits=RateLimits(counting, settings.limits),
             registry=registry,
+            registrations=Registrations(registry, teams, orchestration),
             deployments=deployments,
             idempotency=PostgresIdempotencyKeys(sessions),
             changes=PostgresChanges(sessions, at_once=settings.postgres.pool_size),
-            teams=PostgresTeams(sessions),
+            teams=teams,
             service_tokens=PostgresServiceTokens(sessions),
             history=PostgresHistory(sessions),
             observations=PostgresObservations(sessions),

@@ -39,6 +39,7 @@ from hotswap.persistence.traffic.plans import PostgresTrafficPlans
 from hotswap.ports import LineageReader, RegistryReader, Teams
 from hotswap.registry.curation import Curation
 from hotswap.registry.garbage import GarbageCollector
+from hotswap.registry.registration import Registrations
 from hotswap.registry.uploads import ArtifactUploads
 from hotswap.registry.validation import ValidationOverrides
 from hotswap.settings import Settings
@@ -56,6 +57,7 @@ class Parts:
     tokens: TokenVerifier
     limits: RateLimits
     registry: RegistryReader
+    registrations: Registrations
     deployments: PostgresDeploymentReader
     idempotency: PostgresIdempotencyKeys
     changes: PostgresChanges

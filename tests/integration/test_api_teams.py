@@ -73,7 +73,7 @@ async def test_a_team_is_not_let_into_a_model_that_another_made_meanwhile(world:
                 await PostgresRegistry(world.sessions).add_version(theirs, INSPECTION)
             return found
 
-    world.app.state.parts = replace(parts, teams=Overtaken())
+    world.app.state.parts = replace(parts, registrations=replace(parts.registrations, teams=Overtaken()))
     ours = Grant(SCIENTIST, "payments")
     refused = await register(world, ours, version="9.9.9", team="payments")
     assert error_of(refused) == (409, "CONFLICT")
