@@ -76,6 +76,17 @@ class VersionRef:
     requirements: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewVersion:
+    """A version that is to be stored; `derived_from` has the ids of the versions that it was made from."""
+
+    ref: VersionRef
+    training: dict[str, Any]
+    reference_distribution: dict[str, Any]
+    derived_from: tuple[str, ...]
+    created_by: str
+
+
 @dataclass(frozen=True, slots=True)
 class DeploymentBrief:
     """What a deployment's workflow starts from, read once at its beginning.
@@ -155,6 +166,21 @@ class RegisteredModel:
     is_archived: bool
     created_at: datetime
     updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewModel:
+    """A model that is to be stored with the first of its versions."""
+
+    model_id: str
+    name: str
+    team: str | None
+    description: str | None
+    framework: Framework
+    type: ModelType
+    owner: str
+    tags: list[str]
+    is_idempotent: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

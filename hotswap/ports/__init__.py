@@ -22,7 +22,17 @@ from hotswap.ports.deployments import (
     QueueNotifications,
 )
 from hotswap.ports.monitoring import AlertRollbacks, Alerts, Announcer, Monitor
-from hotswap.ports.registry import LineageReader, Registry, RegistryReader, Teams, Validations, Versions
+from hotswap.ports.registry import (
+    LineageReader,
+    RegistrationTransaction,
+    RegistrationTransactions,
+    Registry,
+    RegistryReader,
+    Teams,
+    Validations,
+    VersionRegistrar,
+    Versions,
+)
 from hotswap.ports.serving import (
     Capacity,
     ClusterState,
@@ -63,6 +73,8 @@ __all__ = [
     "Observations",
     "Planning",
     "QueueNotifications",
+    "RegistrationTransaction",
+    "RegistrationTransactions",
     "Registry",
     "RegistryReader",
     "ReplicaAsker",
@@ -75,6 +87,7 @@ __all__ = [
     "UploadRecords",
     "UploadStorage",
     "Validations",
+    "VersionRegistrar",
     "Versions",
     "WriterLease",
 ]

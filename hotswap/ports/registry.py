@@ -1,8 +1,10 @@
 """Models and versions: what is registered, and what people say of it."""
 
-from collections.abc import Collection, Sequence
-from typing import Protocol
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
 
+from hotswap.domain.auditing import AuditChange
 from hotswap.domain.contract import Contract
 from hotswap.domain.paging import FIRST, Listing, Window
 from hotswap.domain.registry import (
@@ -10,6 +12,9 @@ from hotswap.domain.registry import (
     Inspection,
     Lineage,
     ModelEntry,
+    NewModel,
+    NewVersion,
+    RegisteredModel,
     Registration,
     VersionEntry,
     VersionRef,
@@ -19,14 +24,43 @@ from hotswap.domain.validation import LatestValidation, Override, ValidationRepo
 from hotswap.domain.vocabulary import VersionStatus
 
 
-class Registry(Protocol):
-    """Models and versions: the truth about what exists."""
-
+class VersionRegistrar(Protocol):
     async def add_version(self, registration: Registration, inspection: Inspection) -> VersionRef:
         """Create the model if its name is new, and the version, in one transaction.
 
         Raises Conflict when the version exists with another artifact; the same one again is no error.
         """
+
+
+class RegistrationTransaction(Protocol):
+    """Models and versions, as one registration writes them."""
+
+    async def claim_model(self, new: NewModel) -> RegisteredModel:
+        """Return the model of this name, and create it if the name is new; it is locked until the end.
+
+        Two first versions at once so make one model.
+        """
+
+    async def find_version(self, model: RegisteredModel, version: str) -> VersionRef | None:
+        """Return the model's version of this number."""
+
+    async def check_artifact(self, artifact_path: str) -> None:
+        """Keep garbage collection from the artifact until the end. Raises Conflict for one that was removed lately."""
+
+    async def add_version(self, new: NewVersion, audit: AuditChange) -> None:
+        """Store the version with its parents, and write the audit event."""
+
+    async def update_model(self, model: RegisteredModel, changes: Mapping[str, Any], audit: AuditChange) -> None:
+        """Change fields of the model, and write the audit event."""
+
+
+class RegistrationTransactions(Protocol):
+    def begin(self) -> AbstractAsyncContextManager[RegistrationTransaction]:
+        """Run the block as one transaction, which is written as a whole or not at all."""
+
+
+class Registry(Protocol):
+    """What deployments ask of versions, and store with them."""
 
     async def store_validation(self, deployment_id: str, version_id: str, report: ValidationReport) -> None:
         """Keep the report with the deployment, and mark the version Validated when it passed."""

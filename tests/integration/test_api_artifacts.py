@@ -24,7 +24,6 @@ from hotswap.domain.errors import Conflict
 from hotswap.domain.vocabulary import Role
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.registry.garbage import PostgresGarbage
-from hotswap.persistence.registry.versions import PostgresRegistry
 from hotswap.settings import Settings
 from hotswap.storage.multipart import MultipartUploads
 from hotswap.storage.objects import ObjectStorage
@@ -34,6 +33,7 @@ from tests.fixtures.line import Line, line
 from tests.fixtures.listening import serving
 from tests.fixtures.patience import patient, until
 from tests.fixtures.ports import free_port
+from tests.fixtures.rows import registrar
 from tests.fixtures.s3 import S3Server
 from tests.integration.api_world import INSPECTION, registration
 from tests.integration.test_api_deployments import error_of
@@ -256,7 +256,7 @@ def put(shop: Shop, key: str, *, days_old: float = 2) -> str:
 
 async def register(shop: Shop, path: str, version: str = "1.0.0") -> None:
     found = replace(INSPECTION, artifact=replace(INSPECTION.artifact, uri=path))
-    await PostgresRegistry(shop.sessions).add_version(registration("fraud", version), found)
+    await registrar(shop.sessions).add_version(registration("fraud", version), found)
 
 
 async def test_garbage_is_told_first_and_removed_when_asked_to(shop: Shop) -> None:

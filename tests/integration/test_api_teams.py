@@ -10,8 +10,8 @@ from temporalio.worker import Worker
 from hotswap.domain.access import Grant
 from hotswap.domain.traffic import TrafficPlan
 from hotswap.domain.vocabulary import Role
-from hotswap.persistence.registry.versions import PostgresRegistry
 from tests.fixtures.patience import until
+from tests.fixtures.rows import registrar
 from tests.integration.api_world import INSPECTION, ApiWorld, registration
 from tests.integration.test_api_deployments import error_of, made_active
 
@@ -70,7 +70,7 @@ async def test_a_team_is_not_let_into_a_model_that_another_made_meanwhile(world:
                 found: str | None = await parts.teams.of(model=model)
             finally:
                 theirs = replace(registration(model, "1.0.0"), team="fraud")
-                await PostgresRegistry(world.sessions).add_version(theirs, INSPECTION)
+                await registrar(world.sessions).add_version(theirs, INSPECTION)
             return found
 
     world.app.state.parts = replace(parts, registrations=replace(parts.registrations, teams=Overtaken()))

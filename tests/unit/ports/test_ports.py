@@ -180,6 +180,8 @@ BY_POSTGRES = {
     "Planning",
     "LineageReader",
     "QueueNotifications",
+    "RegistrationTransaction",
+    "RegistrationTransactions",
     "Registry",
     "RegistryReader",
     "StickyCallers",
@@ -187,6 +189,7 @@ BY_POSTGRES = {
     "TrafficPlans",
     "UploadRecords",
     "Validations",
+    "VersionRegistrar",
     "Versions",
     "WriterLease",
 }
