@@ -21,7 +21,6 @@ from hotswap.domain.access import Principal
 from hotswap.domain.vocabulary import Role
 from hotswap.monitoring.drift import DriftMeter
 from hotswap.persistence.analysis.observations import PostgresObservations
-from hotswap.persistence.deployments.activation_history import PostgresActivationHistory
 from hotswap.persistence.deployments.freezes import PostgresFreezes
 from hotswap.persistence.deployments.history import PostgresHistory
 from hotswap.persistence.deployments.reading import PostgresDeploymentReader
@@ -36,7 +35,7 @@ from hotswap.persistence.records.async_inference import PostgresAsyncInference
 from hotswap.persistence.records.measures import PostgresMeasures
 from hotswap.persistence.records.outcomes import PostgresOutcomes
 from hotswap.persistence.traffic.plans import PostgresTrafficPlans
-from hotswap.ports import LineageReader, RegistryReader, Teams
+from hotswap.ports import ActivationHistoryReader, LineageReader, RegistryReader, Teams
 from hotswap.registry.curation import Curation
 from hotswap.registry.garbage import GarbageCollector
 from hotswap.registry.registration import Registrations
@@ -67,7 +66,7 @@ class Parts:
     observations: PostgresObservations
     monitoring: PostgresMonitoring
     alerts: PostgresAlerts
-    activation_history: PostgresActivationHistory
+    activation_history: ActivationHistoryReader
     plans: PostgresTrafficPlans
     freezes: PostgresFreezes
     audit: PostgresAudit

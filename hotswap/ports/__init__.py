@@ -14,6 +14,7 @@ from hotswap.ports.backtest import Backtests, Comparison, ReplicaAsker
 from hotswap.ports.curation import Curations, CurationTransaction
 from hotswap.ports.deployments import (
     ActivationHistory,
+    ActivationHistoryReader,
     Admissions,
     ConcurrencySlots,
     DeploymentQueue,
@@ -47,6 +48,7 @@ from hotswap.ports.traffic import TrafficBus, TrafficPlans
 
 __all__ = [
     "ActivationHistory",
+    "ActivationHistoryReader",
     "Admissions",
     "AlertRollbacks",
     "Alerts",

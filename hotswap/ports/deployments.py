@@ -2,9 +2,17 @@
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import Any, Protocol
 
-from hotswap.domain.deployments import ANY_DEPLOYMENT, ActiveDeployment, Deployment, NewDeployment, WantedDeployments
+from hotswap.domain.deployments import (
+    ANY_DEPLOYMENT,
+    ActiveDeployment,
+    Deployment,
+    NewDeployment,
+    Served,
+    WantedDeployments,
+)
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.paging import FIRST, Listing, Window
 from hotswap.domain.promotion import ActivePeriod
@@ -26,6 +34,20 @@ class ActivationHistory(Protocol):
 
     async def serving(self, model: str, environment: Environment) -> ActiveDeployment | None:
         """Return what is active now; None where nothing is yet."""
+
+
+class ActivationHistoryReader(ActivationHistory, Protocol):
+    """The active versions of each environment, now and in the past."""
+
+    async def history(
+        self,
+        model: str,
+        *,
+        environment: Environment | None = None,
+        at: datetime | None = None,
+        window: Window = FIRST,
+    ) -> Listing[Served]:
+        """Return what has served, the newest first; with `at`, what served then. Raises ModelNotFound."""
 
 
 class Deployments(Protocol):

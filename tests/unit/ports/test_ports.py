@@ -162,6 +162,7 @@ MAY_ANSWER = {"Announcer", "ArtifactStorage", "Inspector", "ReplicaAsker", "Serv
 PURE = {"Comparison", "Judge", "Judging"}
 BY_POSTGRES = {
     "ActivationHistory",
+    "ActivationHistoryReader",
     "Admissions",
     "AlertRollbacks",
     "Alerts",
