@@ -37,6 +37,8 @@ class Garbage:
 
 @dataclass(frozen=True, slots=True)
 class GarbageCollector:
+    """Finds and removes garbage. `clock` returns the time with its zone."""
+
     settings: StorageSettings
     references: ArtifactReferences
     objects: ArtifactStorage

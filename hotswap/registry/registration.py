@@ -22,6 +22,8 @@ from hotswap.schemas.responses import RegistrationStatus
 
 @dataclass(frozen=True, slots=True)
 class Registrations:
+    """Starts registrations, and says how far they are."""
+
     registry: RegistryReader
     teams: Teams
     workflows: RegistrationWorkflows

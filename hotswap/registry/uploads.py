@@ -40,6 +40,8 @@ class UploadOffer:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactUploads:
+    """Begins and completes uploads."""
+
     settings: StorageSettings
     registry: RegistryReader
     records: UploadRecords

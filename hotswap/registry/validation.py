@@ -13,6 +13,8 @@ from hotswap.ports import RegistryReader, Validations
 
 @dataclass(frozen=True, slots=True)
 class VersionValidation:
+    """A version, and what validation last said of it."""
+
     version: VersionRef
     latest: LatestValidation
 

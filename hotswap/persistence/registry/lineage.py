@@ -1,4 +1,4 @@
-"""Where a version comes from, and what came from it. Reads only.
+"""What a version was made from, and what was made from it: implements `hotswap.ports.LineageReader`.
 
 What a version was made from is said at its registration and never changes, and only of versions that were there
 already: so nothing can come from itself, however far back.

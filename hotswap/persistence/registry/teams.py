@@ -1,4 +1,4 @@
-"""Whose a model is: the team whose roles count for it."""
+"""The team of a model, whose roles count for it: implements `hotswap.ports.Teams`."""
 
 from sqlalchemy import select
 
