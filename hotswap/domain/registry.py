@@ -1,5 +1,6 @@
 """Models, versions and deployments, in the words of the control loop."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -230,6 +231,23 @@ class VersionEntry:
     version: RegisteredVersion
     ref: VersionRef
     aliases: tuple[str, ...] = ()
+
+    @property
+    def is_deployable(self) -> bool:
+        """Whether a new deployment may take it without being asked for it by name."""
+        out_of_use = {VersionStatus.DEPRECATED, VersionStatus.ARCHIVED}
+        return not self.version.is_deprecated and self.version.status not in out_of_use
+
+    def is_called(self, version: str) -> bool:
+        """Return whether this is its number, its id or one of its aliases."""
+        return version in {self.version.version, self.version.version_id, *self.aliases}
+
+
+def chosen(newest_first: Sequence[VersionEntry], version: str | None) -> VersionEntry | None:
+    """Return the version that is called so; without a name the newest that is deployable."""
+    return next(
+        (each for each in newest_first if (each.is_deployable if version is None else each.is_called(version))), None
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from hotswap.domain.registry import (
     VersionEntry,
     VersionRef,
     WantedModels,
+    chosen,
 )
 from hotswap.domain.vocabulary import VersionStatus
 from hotswap.persistence.platform.database import Sessions
@@ -26,8 +27,6 @@ from hotswap.persistence.registry.versions import version_ref
 from hotswap.persistence.tables import ActiveVersion, Model, ModelVersion, VersionAlias
 
 MODELS_BY = (Model.created_at, Model.model_id)
-
-_NOT_DEPLOYABLE = (VersionStatus.DEPRECATED, VersionStatus.ARCHIVED)
 
 
 class PostgresRegistryReader:
@@ -93,11 +92,8 @@ class PostgresRegistryReader:
         Raises ModelNotFound, VersionNotFound.
         """
         rows = await self.versions(id_or_name)
-        for row in rows:
-            if version in {row.version.version, row.version.version_id, *row.aliases}:
-                return row
-            if version is None and not row.version.is_deprecated and row.version.status not in _NOT_DEPLOYABLE:
-                return row
+        if (found := chosen(rows, version)) is not None:
+            return found
         known = ", ".join(row.version.version for row in rows) or "none"
         raise VersionNotFound(f"model {id_or_name} has no version {version or 'to deploy'}; there is {known}")
 
