@@ -20,18 +20,18 @@ from hotswap.messages import BacktestVersion
 from hotswap.ports import Backtests, Comparison, ReplicaAsker, ServeCluster
 
 PATIENCE_SECONDS = 20.0
-"""For a replica that has gone: Ray Serve starts another in its place."""
+"""The wait for a replica that has gone: Ray Serve starts another in its place."""
 
 UNDER_LOAD = 100
-"""So many of the requests at most are asked again, some at a time, to compare latency under load."""
+"""The most requests that are sent again, some at a time, to compare latency under load."""
 ALONE_SHARE = 0.7
-"""Of the time that there is, for asking one request after the other."""
+"""The share of the time for sending one request after the other."""
 AGAIN_SHARE = 0.85
-"""Until then, failures are asked again."""
+"""The share of the time after which failed requests are no longer sent again."""
 ROUNDS = 4
-"""So often at most: five failures in a row beside five answers of the stable are no chance (0.1% at most)."""
+"""The most repeats: five failures in a row beside five answers of the stable are no chance (0.1% at most)."""
 AGAIN = 400
-"""So many times both versions are asked again at most, whatever the number of failures."""
+"""The most requests that are sent to both versions again, whatever the number of failures."""
 
 
 class BacktestActivities:
@@ -82,7 +82,7 @@ class _Asking:
         self._stable_is_there = True
 
     async def ask(self, requests: Sequence[RecordedRequest], *, seconds: float) -> list[AskedRequest]:
-        """As many as there is time for: one after the other, failures again, then some of them a few at a time."""
+        """Send as many requests as time allows: one by one, failed ones again, then some of them a few at a time."""
         begun = time.monotonic()
         asked: list[AskedRequest] = []
         for number, request in enumerate(requests):

@@ -26,10 +26,10 @@ LEASE_NEEDED_SECONDS = 12.0
 """A PUT may take 10 s until its client gives up; the lease must outlive it."""
 
 PATIENCE_SECONDS = 30.0
-"""For builds. One takes two seconds of a core: what lasts longer than this hangs, and must not hold up all others."""
+"""The time for builds. One takes two seconds of a core: a longer one hangs, and must not hold up all others."""
 
 GLANCE_SECONDS = 0.3
-"""What those who can't wait give Serve to say that it knows already; they then write."""
+"""The time in which Serve must say that it knows already, for callers that can't wait; they then write."""
 
 logger = logging.getLogger(__name__)
 

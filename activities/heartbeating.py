@@ -1,4 +1,4 @@
-"""What every activity does: it heartbeats while it works, and raises domain errors as Temporal's.
+"""The base of every activity: it heartbeats while it works, and raises domain errors as Temporal's.
 
 By the heartbeats a killed worker is noticed within seconds, and a cancel reaches an activity that waits. A domain error
 is final, since a retry can't help, except for `Unavailable`. Every other error propagates and is retried.

@@ -1,4 +1,4 @@
-"""What a watch observes: the proxies' counts, and the figures of the other sources that its metrics name.
+"""Observations of a watch: the proxies' counts, and the figures of the other sources that its metrics name.
 
 All watches of a worker share one reader of the counts. It names the silent proxies; the others are judged as long as
 there is one (`hotswap/domain/proxies.py`). Every other source is read at its own interval, so that a slow one delays
@@ -34,7 +34,7 @@ from hotswap.ports import Meter, StickyCallers, TrafficBus
 
 AGAIN_SECONDS = 0.1
 MAX_AGE_SECONDS = OBSERVATION_SECONDS / 2
-"""How old a reading of the reports may be that another watch is given."""
+"""The greatest age of a reading of the reports that another watch may get."""
 ENTITIES_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class NoObservation(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What the watch before this one knew: the counts of its checkpoint, if it wrote one, and of its last observation.
+    """The knowledge of the watch before this one: its checkpoint's counts, if it wrote one, and its last observation.
 
     `concurrent` is what both arms had been asked again by then.
     """

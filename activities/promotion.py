@@ -1,4 +1,4 @@
-"""What a promotion policy asks of the world: facts only, since deciding on them is the workflow's."""
+"""Facts on which a promotion policy is decided; the decision is the workflow's."""
 
 from temporalio import activity
 

@@ -1,8 +1,8 @@
-"""How many replicas of an application answer, of those that all of the traffic needs.
+"""The number of an application's replicas that answer, of those that all of the traffic needs.
 
-Forward, a weight waits for them, and Ray Serve says how many there are. Backward nothing waits, and nobody is asked who
-may be slow: what the proxies last reported counts, else the rows. An application of which no proxy knows a replica is
-taken for one that isn't known yet, since its replicas may well answer.
+Forward, a weight waits for them, and Ray Serve says how many there are. Backward nothing waits and nothing slow is
+asked: what the proxies last reported counts, else the rows. If no proxy knows a replica of an application, it counts as
+not known yet, since its replicas may well answer.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from hotswap.ports import DesiredApplications, ServeCluster
 
 POLL_SECONDS = 0.25
 GATHER_SECONDS = 0.5
-"""For more replicas that come with the first, so that weights don't change for each of them."""
+"""The wait for more replicas that come with the first, so that weights don't change for each of them."""
 
 
 class ReadyReplicas:

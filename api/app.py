@@ -107,7 +107,7 @@ from hotswap.traffic.bus import RedisTrafficBus
 from serving.ray.client import RayServeClient
 
 RAY_PATIENCE_SECONDS = 2.0
-"""Of a caller who waits: what can't be looked at in this time is looked at by the workflow."""
+"""The time for a look at Ray while a caller waits; what takes longer the workflow looks at."""
 
 ROUTERS: tuple[APIRouter, ...] = (
     authentication.router,
@@ -139,7 +139,7 @@ ROUTERS: tuple[APIRouter, ...] = (
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application; its parts are made when it starts."""
+    """Return the application. Its parts are made when it starts."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -151,7 +151,10 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def assemble(*, telemetry: TelemetryConfig = TELEMETRY, **options: object) -> FastAPI:
-    """Routes, errors and the edge, without parts. Raises RuntimeError for a route that nobody guards."""
+    """Return the routes, the error handlers and the edge, without parts.
+
+    Raises RuntimeError for a route that has no rule who may call it.
+    """
     app = FastAPI(
         title="HotSwap",
         description="Puts new versions of machine-learning models into production without an outage.",

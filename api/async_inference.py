@@ -46,10 +46,12 @@ async def infer_later(
     x_hotswap_tester: Leading = None,
     x_entity_id: Leading = None,
 ) -> AsyncInferenceView:
-    """Accept a prediction, or a batch of them, to be made later; `Location` is where it will be told."""
+    """Accept a prediction, or a batch of them, to be made later. `Location` is the address of the answer."""
     settings = parts.settings.inference
     if settings.token_file is None:
-        raise Unavailable("asynchronous inference is off here: HOTSWAP_INFERENCE__TOKEN_FILE names no token for it")
+        raise Unavailable(
+            "asynchronous inference is not set up here; HOTSWAP_INFERENCE__TOKEN_FILE must name a token for it"
+        )
     leading = {
         ENVIRONMENT_HEADER: x_hotswap_environment,
         VERSION_HEADER: x_hotswap_version,
@@ -72,7 +74,10 @@ async def infer_later(
 
 @router.get("/{request_id}/status")
 async def inference_status(caller: AskerOrReader, parts: With, request_id: RequestId) -> AsyncInferenceView:
-    """What became of an asynchronous request; of another caller's only readers are told, and of all teams."""
+    """Return how far an asynchronous request is, and its answer or error.
+
+    Only the caller who sent it can read it, and callers whose role as a reader counts in all teams.
+    """
     sees_all = bool(caller.roles & set(READERS))
     return _view(await parts.async_inference.find(request_id, of=None if sees_all else caller.subject))
 

@@ -28,7 +28,7 @@ async def list_audit_events(
     since: Since = None,
     until: Until = None,
 ) -> AuditPage:
-    """Newest first."""
+    """Return the audit events, newest first."""
     wanted = AuditFilter(target, target_type, actor, action, trace_id, since, until)
     found = await parts.audit.events(wanted, paging.window("audit", CursorNumber))
     return AuditPage(items=[_view(row) for row in found.items], next=paging.link("audit", found.next))

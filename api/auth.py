@@ -1,8 +1,8 @@
-"""Who calls, and whether they may: one rule per route, and no route without one.
+"""Authentication and authorization of callers: each route has one rule, and no route is without one.
 
 A route states its rule as a parameter, `caller: Annotated[Principal, requires(Role.ADMIN)]`. `api.routing` applies it
-before the body is read, so that a stranger learns nothing and costs nothing, and a route without one can't be: a
-forgotten rule stops the API's start instead of opening a door. A role in a team counts where the path names a model or
+before the body is read, so that a stranger learns nothing and costs nothing. A route without a rule stops the API's
+start, so a forgotten rule opens no door. A role in a team counts where the path names a model or
 a deployment of that team, and nowhere else unless the rule says so. Tokens are checked with the same key set as at
 Envoy; the file is read again when it changes, so keys can be rotated while this runs.
 """
@@ -35,14 +35,14 @@ MAKERS = (Role.DATA_SCIENTIST, *ENGINEERS)
 READERS = (Role.VIEWER, *MAKERS)
 """Applications only infer and report outcomes, and traffic agents only see the plan: neither reads the registry."""
 CALLERS = (Role.APPLICATION, *MAKERS)
-"""Who may infer, which Envoy decides, and say what the predictions should have been."""
+"""The roles that may infer, which Envoy decides, and that may report outcomes."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}")
 _Bearer = Annotated[Any, Depends(HTTPBearer(auto_error=False, description="a token from `hotswap env` or from login"))]
 
 
 class TokenVerifier:
-    """Believes tokens of HotSwap's own, by the keys of one file, and those of another issuer where one is set."""
+    """Verifies HotSwap's own tokens by the keys of one file, and those of another issuer if one is configured."""
 
     def __init__(
         self,
@@ -59,7 +59,10 @@ class TokenVerifier:
         self._keys: tuple[int, dict[str, Any]] | None = None
 
     async def principal(self, token: str) -> Principal:
-        """Raises Unauthorized, or Unavailable when the keys to check it with can't be had."""
+        """Return the caller that a token names.
+
+        Raises Unauthorized, or Unavailable if the keys to check the token with can't be read.
+        """
         if self._issuer_keys is not None:
             issuer, kid = unverified(token)
             if issuer == self._oidc.issuer:
@@ -74,7 +77,7 @@ class TokenVerifier:
         )
 
     def jwks(self) -> dict[str, Any]:
-        """The public keys as the file has them now, or had them when it could last be read. Raises Unavailable."""
+        """Return the public keys in the file, or those read last if it can't be read now. Raises Unavailable."""
         path = self._settings.jwks_file
         try:
             changed = path.stat().st_mtime_ns
@@ -87,17 +90,17 @@ class TokenVerifier:
 
 
 class Admission(ABC):
-    """What stands before a route."""
+    """The check that a route makes before its handler runs."""
 
     @abstractmethod
     async def admit(self, request: Request) -> Principal | None:
-        """Whom the handler is given. Raises Unauthorized, Forbidden or RateLimited."""
+        """Return the caller to hand to the handler. Raises Unauthorized, Forbidden or RateLimited."""
 
 
 class Rule(Admission):
-    """Who may call a route; also the dependency that hands the caller to its handler.
+    """The roles that may call a route; also the dependency that hands the caller to its handler.
 
-    With `anywhere` a role in whatever team is enough: for what concerns no team, or one that only the body names.
+    With `anywhere`, a role in any team is enough: for routes that concern no team, or one that only the body names.
     """
 
     def __init__(self, roles: frozenset[Role], *, anywhere: bool = False) -> None:
@@ -123,7 +126,7 @@ class Rule(Admission):
 
 
 def admitted_in(team: str | None, caller: Principal, roles: Iterable[Role]) -> Principal:
-    """The caller with the roles that count for models of this team, or of none. Raises Forbidden."""
+    """Return the caller with the roles that count for models of this team, or of none. Raises Forbidden."""
     there = caller.within(team)
     if not there.roles & frozenset(roles):
         raise _forbidden(there, roles)
@@ -131,7 +134,7 @@ def admitted_in(team: str | None, caller: Principal, roles: Iterable[Role]) -> P
 
 
 class Exchange(Admission):
-    """For who shows a service token, as `Bearer`, or as the secret of OAuth 2.0's client credentials (`Basic`)."""
+    """The rule for callers that send a service token as `Bearer`, or as OAuth 2.0's client secret (`Basic`)."""
 
     def __call__(self, request: Request, _: _Bearer) -> Principal:
         caller: Principal = request.state.caller
@@ -152,13 +155,13 @@ class Exchange(Admission):
 
 
 class Anonymous(Admission):
-    """Open to anybody: only for what SPEC's list of exceptions names."""
+    """The rule of routes that anybody may call: only for those in SPEC's list of exceptions."""
 
     def __call__(self) -> None:
-        """Nobody is handed to the handler."""
+        """Hand nothing to the handler."""
 
     async def admit(self, _: Request) -> None:
-        """Nobody is asked."""
+        """Admit the request without a check."""
 
 
 def requires(*roles: Role, anywhere: bool = False) -> Any:
@@ -170,12 +173,12 @@ def exchanges() -> Any:
 
 
 def anonymous() -> Any:
-    """For a route's `dependencies`."""
+    """Return the rule of a route that anybody may call, for the route's `dependencies`."""
     return Depends(Anonymous())
 
 
 def rule_of(route: APIRoute) -> Admission:
-    """Raises RuntimeError for a route that has no rule, or more than one."""
+    """Return the rule of a route. Raises RuntimeError if it has no rule, or more than one."""
     needed: list[object] = [dependency.call for dependency in route.dependant.dependencies]
     rules = [rule for rule in needed if isinstance(rule, Admission)]
     if len(rules) != 1:
@@ -184,7 +187,7 @@ def rule_of(route: APIRoute) -> Admission:
 
 
 def _named_in(request: Request) -> dict[str, str]:
-    """Whose team counts, by the path; what is no name has none, and its handler says so."""
+    """Return the names in the path that tell which team counts; the handler refuses what is no valid name."""
     found = {name: str(request.path_params.get(name, "")) for name in ("model", "deployment_id")}
     return {name: value for name, value in found.items() if _NAME.fullmatch(value)}
 
@@ -202,14 +205,14 @@ async def _authenticate(request: Request) -> Principal:
         raise Unauthorized("a bearer token is needed: Authorization: Bearer <token>")
     if service_tokens.looks_like_one(token):
         raise Unauthorized(
-            "a service token opens nothing itself: POST /api/v1/authentication/token gives one that does"
+            "a service token is not accepted here; POST /api/v1/authentication/token exchanges it for a bearer token"
         )
     tokens: TokenVerifier = request.app.state.parts.tokens
     return await tokens.principal(token)
 
 
 def _service_token(request: Request) -> str:
-    """Of `Basic` the password, whose user name is the token's id."""
+    """Return the service token; with `Basic` it is the password, and the user name is the token's id."""
     scheme, credentials = _authorization(request)
     if scheme == "bearer":
         return credentials

@@ -1,4 +1,4 @@
-"""What is shown for a token of HotSwap's own: a local user's password, or a program's service token.
+"""Exchange of a local user's password, or of a program's service token, for a token of HotSwap's own.
 
 Local users are for small installations; others bring their tokens. They are in the TOML file that a setting names:
 `[users.ann]` with `password` (an argon2 hash) and `roles`, each everywhere or in a team. An unknown user costs as much
@@ -46,7 +46,7 @@ class User(msgspec.Struct, frozen=True):
 
     @property
     def grants(self) -> list[Grant]:
-        """Raises ValueError."""
+        """Return the user's roles as grants. Raises ValueError."""
         return [Grant.parse(role) for role in self.roles]
 
 
@@ -65,10 +65,12 @@ class Users(msgspec.Struct, frozen=True):
     },
 )
 async def login(parts: With, request: Request, body: Login) -> TokenView:
-    """A bearer token for a local user."""
+    """Return a bearer token for a local user."""
     settings = parts.settings.security
     if settings.users_file is None or settings.signing_key_file is None:
-        raise NotFound("local login is not set up here: HOTSWAP_SECURITY__USERS_FILE and ...SIGNING_KEY_FILE do that")
+        raise NotFound(
+            "local login is not set up on this server; it needs HOTSWAP_SECURITY__USERS_FILE and ...SIGNING_KEY_FILE"
+        )
     address = client_address(request)
     await parts.limits.check_login(body.user, address)
     users, key = _read_users(settings.users_file), _read_key(settings.signing_key_file)
@@ -95,10 +97,15 @@ async def login(parts: With, request: Request, body: Login) -> TokenView:
 
 @router.post("/token", dependencies=[not_kept()], responses=LIMITED)
 async def exchange(caller: Annotated[Principal, exchanges()], parts: With, request: Request) -> AccessTokenView:
-    """A bearer token of minutes for a service token, as OAuth 2.0's client credentials (RFC 6749, 4.4)."""
+    """Return a bearer token that lasts minutes for a service token.
+
+    This is OAuth 2.0's client credentials grant (RFC 6749, 4.4).
+    """
     settings = parts.settings.security
     if settings.signing_key_file is None:
-        raise NotFound("no tokens are made here: HOTSWAP_SECURITY__SIGNING_KEY_FILE names the key that signs them")
+        raise NotFound(
+            "this server issues no tokens; HOTSWAP_SECURITY__SIGNING_KEY_FILE must name the key that signs them"
+        )
     now = datetime.now(UTC)
     lifetime = min(settings.service_token_lifetime, request.state.expires_at - now)
     token = issue_token(
@@ -123,7 +130,7 @@ class KeySet(Response):
     responses={200: {"content": {KeySet.media_type: {"schema": {"type": "object", "required": ["keys"]}}}}},
 )
 async def list_keys(_: Anybody, parts: With) -> Response:
-    """The public keys that HotSwap's own tokens are checked with (RFC 7517), for others who want to check them."""
+    """Return the public keys (RFC 7517) with which anyone can check the tokens that HotSwap issues."""
     keys = msgspec.json.encode(parts.tokens.jwks())
     return KeySet(keys, headers={"Cache-Control": "max-age=60"})
 

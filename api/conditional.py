@@ -31,11 +31,11 @@ _TAG = re.compile('(?:W/)?"[!#-~]*"')
 _KEEP_BUT_ASK = "private, no-cache"
 
 _check: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("check", default=None)
-"""What the present request's handler has to ask first."""
+"""The check that the present request's handler has to make first."""
 
 
 def read(request: Request, answer: Response) -> Response:
-    """The answer with its ETag; 304 and no body where the caller has it already."""
+    """Return the answer with its ETag, or 304 without a body if the caller already has it."""
     body = getattr(answer, "body", None)
     if answer.status_code != HTTPStatus.OK or not isinstance(body, bytes):
         return answer
@@ -48,7 +48,7 @@ def read(request: Request, answer: Response) -> Response:
 
 
 async def change(route: "GuardedRoute", request: Request, handler: NextHandler) -> Response:
-    """The handler's answer, with the new ETag where it answers as a GET would. Raises ChangedMeanwhile."""
+    """Return the handler's answer, with the new ETag if a GET would answer the same. Raises ChangedMeanwhile."""
     reader = readers(request.app).get(route.path_format)
     if reader is None:
         return await handler(request)
@@ -59,8 +59,7 @@ async def change(route: "GuardedRoute", request: Request, handler: NextHandler) 
         now = (await reader.read_now(request)).headers.get("etag", "")
         if wanted is not None and not _names(wanted, now, strong=True):
             raise ChangedMeanwhile(
-                f"{request.url.path} is no longer what If-Match names: it has changed since; read it again, and "
-                "decide anew"
+                f"{request.url.path} has changed since you read the ETag in If-Match; read it again, and decide anew"
             )
 
     async with parts.changes.alone(await _changed(route, request, parts)):
@@ -72,7 +71,7 @@ async def change(route: "GuardedRoute", request: Request, handler: NextHandler) 
 
 
 def checked(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """The handler, which looks whether it may only when the request has been found to be in order (RFC 9110, 13.2)."""
+    """Return the handler with the precondition's check, which runs once the request is found valid (RFC 9110, 13.2)."""
     if not inspect.iscoroutinefunction(endpoint):
         return endpoint
 
@@ -87,7 +86,7 @@ def checked(endpoint: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def readers(app: FastAPI) -> Mapping[str, "GuardedRoute"]:
-    """The routes that answer GET, by path; found once."""
+    """Return the routes that answer GET, by path, and remember them."""
     known: dict[str, GuardedRoute] | None = getattr(app.state, "readers", None)
     if known is None:
         routes = [context.original_route for context in iter_route_contexts(app.routes)]
@@ -114,7 +113,7 @@ async def _changed(route: "GuardedRoute", request: Request, parts: "Parts") -> s
 
 
 def _names(header: str, tag: str, *, strong: bool = False) -> bool:
-    """Whether the header's list of tags has this one; a weak one counts only where that is enough."""
+    """Return whether the header lists this tag; a weak tag counts unless `strong` is set."""
     if header.strip() == "*":
         return True
     named = _TAG.findall(header)

@@ -1,4 +1,4 @@
-"""What a handler may need, gathered once at the composition root and handed over by type.
+"""The parts that handlers may need, made once at the composition root and injected by type.
 
 Handlers take `Parts` as an annotated dependency and hold nothing themselves, so that a test can give them real parts of
 its own. Nothing here connects: the API starts, and says so at `/health/ready`, when every server behind it is away.
@@ -104,6 +104,6 @@ Maker = Annotated[Principal, requires(*MAKERS)]
 Engineer = Annotated[Principal, requires(*ENGINEERS)]
 Admin = Annotated[Principal, requires(Role.ADMIN)]
 AnyAdmin = Annotated[Principal, requires(Role.ADMIN, anywhere=True)]
-"""Of whatever team: the handler asks which roles are at hand."""
+"""An Admin of any team: the handler checks which roles are needed."""
 Anybody = Annotated[Principal, requires(*Role, anywhere=True)]
 TrafficAgentPrincipal = Annotated[Principal, requires(Role.TRAFFIC_AGENT)]

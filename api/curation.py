@@ -42,7 +42,7 @@ async def take_alias(caller: Engineer, parts: With, model: ModelId, alias: Alias
 
 @router.get("/{model}/versions/{version}/card")
 async def get_card(_: Reader, parts: With, model: ModelId, version: VersionId) -> CardView:
-    """What people write of it: what it is for, what it was trained on, where it fails."""
+    """Return the card of a version: its purpose, its training data, and its known limits."""
     return card_view(await parts.registry.version(model, version))
 
 

@@ -1,7 +1,7 @@
-"""What people say to a deployment that is under way: approve, reject, pause, resume, promote, goto, abort.
+"""Routes for commands to a deployment that is under way: approve, reject, pause, resume, promote, goto, abort.
 
-`hotswap/deployments/steer.py` says what comes of it. What starts a deployment after another's end, rollback and retry,
-is in `api/redeployment.py`.
+`hotswap/deployments/steer.py` decides what a command does. Commands that start a deployment after another's end,
+rollback and retry, are in `api/redeployment.py`.
 """
 
 from typing import Any
@@ -28,7 +28,10 @@ router = APIRouter(prefix="/api/v1/deployments/{deployment_id}", tags=["deployme
 async def approve(
     caller: Engineer, parts: With, deployment_id: DeploymentId, body: SayApprove | None = None
 ) -> AnswerView:
-    """Approve what waits, the start or a step. Where four eyes are asked for, who asked for the deployment can't."""
+    """Approve the start or the step that waits.
+
+    If four eyes are required, the person who asked for the deployment can't.
+    """
     said = body or SayApprove()
     deployment = await parts.deployments.deployment(deployment_id)
     if deployment.environment in parts.settings.deployments.four_eyes:
@@ -39,28 +42,28 @@ async def approve(
 
 @router.post("/reject")
 async def reject(caller: Engineer, parts: With, deployment_id: DeploymentId, body: Say | None = None) -> AnswerView:
-    """Refuse what waits for an approval: the start or a step. The deployment ends."""
+    """Refuse the start or the step that waits for an approval. The deployment ends."""
     deployment = await parts.deployments.deployment(deployment_id)
     return await parts.steering.say(deployment, "reject", Reject(**_said(caller, body)))
 
 
 @router.post("/pause")
 async def pause(caller: Maker, parts: With, deployment_id: DeploymentId, body: Say | None = None) -> AnswerView:
-    """Stay at the present weight, watched for harm, until `resume`."""
+    """Keep the present weight, watched for harm, until `resume`."""
     deployment = await _changeable(caller, parts, deployment_id)
     return await parts.steering.say(deployment, "pause", Pause(**_said(caller, body)))
 
 
 @router.post("/resume")
 async def resume(caller: Maker, parts: With, deployment_id: DeploymentId, body: Say | None = None) -> AnswerView:
-    """End a pause; the present step begins anew."""
+    """End a pause. The present step begins anew."""
     deployment = await _changeable(caller, parts, deployment_id)
     return await parts.steering.say(deployment, "resume", Resume(**_said(caller, body)))
 
 
 @router.post("/goto")
 async def go_to(caller: Maker, parts: With, deployment_id: DeploymentId, body: SayGoTo) -> AnswerView:
-    """Go to a step, counted from 1: back, or forward as far as no approval is passed over."""
+    """Go to a step, counted from 1: back, or forward if that skips no approval."""
     deployment = await _changeable(caller, parts, deployment_id)
     return await parts.steering.say(deployment, "goto", GoToStep(step=body.step, **_said(caller, body)))
 
@@ -75,11 +78,14 @@ async def promote(
     return await parts.steering.say(deployment, "promote", Promote(full=said.full, **_said(caller, said)))
 
 
-@router.post("/abort", responses={202: {"model": AnswerView, "description": "recorded; no worker answers yet"}})
+@router.post("/abort", responses={202: {"model": AnswerView, "description": "recorded; no worker has answered yet"}})
 async def abort(
     caller: Maker, parts: With, deployment_id: DeploymentId, response: Response, body: Say | None = None
 ) -> AnswerView:
-    """Take all traffic from the candidate, and end. Any maker may, in any environment: it is the safe direction."""
+    """Take all traffic from the candidate, and end the deployment.
+
+    Every role that may deploy may abort in any environment, since it is the safe direction.
+    """
     deployment = await parts.deployments.deployment(deployment_id)
     try:
         answer = await parts.steering.abort(deployment, Abort(**_said(caller, body)))
@@ -96,13 +102,16 @@ def confirmed(answer: AnswerView, response: Response) -> AnswerView:
 
 
 async def _changeable(caller: Principal, parts: Parts, deployment_id: str) -> Deployment:
-    """Raises DeploymentNotFound, and Forbidden where the caller may not change that environment."""
+    """Return the deployment.
+
+    Raises DeploymentNotFound, and Forbidden if the caller may not change its environment.
+    """
     deployment = await parts.deployments.deployment(deployment_id)
     check_may_change(caller, deployment.environment)
     return deployment
 
 
 def _said(caller: Principal, body: Say | None) -> dict[str, Any]:
-    """What every request carries: who says it and why, as proven by the API."""
+    """Return the fields that every command carries: who gives it and why, as the API has verified."""
     said = body.reason if body else None
     return {"by": caller.subject, "reason": said if said is not None else reason.get(), "via": API}

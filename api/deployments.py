@@ -1,4 +1,4 @@
-"""Deployments: ask for one, and look at them.
+"""Routes that start, list and show deployments.
 
 The row is written before the workflow starts, so that a crash between the two loses nothing: asking again under the
 same Idempotency-Key starts what was not started, and starts nothing twice. What people say to a deployment that is
@@ -33,7 +33,7 @@ from hotswap.settings import Settings
 
 router = APIRouter(prefix="/api/v1/deployments", tags=["deployments"], route_class=GuardedRoute)
 
-IsDryRun = Annotated[bool, Query(alias="dryRun", description="start nothing, and answer what would be")]
+IsDryRun = Annotated[bool, Query(alias="dryRun", description="start nothing; answer what a start would do")]
 
 
 @router.post(
@@ -54,7 +54,7 @@ async def create_deployment(
     leave_open: LeaveOpen,
     is_dry_run: IsDryRun = False,
 ) -> Accepted | DryRunView:
-    """Start a deployment, or let it wait for its turn. It goes on by itself; `GET` what Location names to watch it."""
+    """Start a deployment, or let it wait for its turn. It goes on by itself; `Location` is its address."""
     version = body.version or body.version_id
     async with parts.registrations.explaining(body.model_id, version):
         if caller.has_teams:
@@ -95,18 +95,18 @@ async def list_deployments(
     _: Reader,
     parts: With,
     paging: Paged,
-    model: Annotated[str | None, Query(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$", description="its id or its name")] = None,
-    version: Annotated[QueryWord, Query(description="its number")] = None,
-    environment: Annotated[Environment | None, Query()] = None,
-    status: Annotated[
-        list[DeploymentStatus] | None, Query(description="one of these; may be given several times")
+    model: Annotated[
+        str | None, Query(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$", description="the model's id or its name")
     ] = None,
+    version: Annotated[QueryWord, Query(description="the version's number")] = None,
+    environment: Annotated[Environment | None, Query()] = None,
+    status: Annotated[list[DeploymentStatus] | None, Query(description="a status; may be given several times")] = None,
     kind: Annotated[DeploymentKind | None, Query()] = None,
     initiated_by: Annotated[QueryWord, Query(alias="initiatedBy")] = None,
     since: Since = None,
     until: Until = None,
 ) -> Page[DeploymentView]:
-    """Newest first; without the verdicts, which `GET /deployments/{id}` has."""
+    """Return the deployments, newest first, without verdicts; `GET /deployments/{id}` has these."""
     wanted = WantedDeployments(model, version, environment, status or (), kind, initiated_by, since, until)
     found = await parts.deployments.deployments(wanted, paging.window("deployments", Instant, Plain))
     return paging.page("deployments", [deployment_view(row) for row in found.items], found)
@@ -114,17 +114,17 @@ async def list_deployments(
 
 @router.get("/{deployment_id}")
 async def get_deployment(_: Reader, parts: With, deployment_id: DeploymentId) -> DeploymentView:
-    """Where it is, its verified share of the traffic, and what was judged so far."""
+    """Return the deployment's status, its verified share of the traffic, and the verdicts so far."""
     return deployment_view(await parts.deployments.deployment(deployment_id))
 
 
 def plan(body: CreateDeployment, strategy: Strategy, settings: Settings) -> tuple[CanaryConfig, ReplicaResources]:
-    """The strategy's configuration, where it says nothing as the settings do, and the replicas' resources.
+    """Return the strategy's configuration, completed from the settings, and the replicas' resources.
 
     Raises ValidationFailed naming the field.
     """
     if strategy is not Strategy.CANARY:
-        raise ValidationFailed.of("strategy", f"{strategy} is not there yet; Canary is")
+        raise ValidationFailed.of("strategy", f"{strategy} is not supported yet; use Canary")
     try:
         given, resources = split_resources(body.strategy_config, body.resources)
         config = with_defaults(CanaryConfig.model_validate(given), settings)

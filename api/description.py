@@ -21,42 +21,44 @@ from hotswap.domain.headers import REASON_HEADER
 S = HTTPStatus
 
 TAGS = {
-    "authentication": "Who one is: a token for a user's password, or for a program's service token.",
-    "tokens": "Service tokens: what programs are let in with.",
-    "models": "The registry: models, their versions, what they are called and how they do.",
-    "artifacts": "Sending them to S3, part by part, and collecting what no version refers to.",
-    "deployments": "Putting a version into production, watching and steering that, and taking it back.",
-    "freezes": "Times in which nothing new starts.",
-    "inference": "Inference that is answered later, and what predictions should have been; at once replicas answer.",
-    "monitoring": "What is watched of what serves, and what was found.",
+    "authentication": "Exchange a user's password, or a program's service token, for a bearer token.",
+    "tokens": "Service tokens, with which programs authenticate.",
+    "models": "The registry: models, their versions, aliases, cards and metrics.",
+    "artifacts": "Upload artifacts to S3, part by part, and remove those that no version refers to.",
+    "deployments": "Put a version into production, watch and steer its rollout, and roll it back.",
+    "freezes": "Times in which no rollout starts in an environment.",
+    "inference": "Inference that is answered later, and outcomes. Replicas answer all other inference themselves.",
+    "monitoring": "Monitoring of active versions, and its alerts.",
     "audit": "Who did what, when and why.",
-    "health": "Whether the API lives, and whether what it needs answers.",
+    "health": "Liveness of the API, and readiness of the servers that it needs.",
 }
 
 ERRORS = {
-    S.BAD_REQUEST: "it can't be done as written; `details` name the fields",
-    S.UNAUTHORIZED: "no token, or one that is not believed",
+    S.BAD_REQUEST: "the request is not valid; `details` name the fields",
+    S.UNAUTHORIZED: "no token, or an invalid one",
     S.FORBIDDEN: "the caller's roles don't allow it",
-    S.NOT_FOUND: "there is no such thing",
-    S.CONFLICT: "something else stands against it now, which the message names; or the `Idempotency-Key` is another's",
-    S.PRECONDITION_FAILED: "it has changed since the caller read what `If-Match` names",
+    S.NOT_FOUND: "it doesn't exist",
+    S.CONFLICT: "it is refused now, for the reason in the message; or another request had this `Idempotency-Key`",
+    S.PRECONDITION_FAILED: "it has changed since the caller read the ETag in `If-Match`",
     S.REQUEST_ENTITY_TOO_LARGE: "the body is larger than 1 MiB",
-    S.TOO_MANY_REQUESTS: "too often; `Retry-After` says when to come again",
-    S.INTERNAL_SERVER_ERROR: "a bug; the log has it under `traceId`",
+    S.TOO_MANY_REQUESTS: "too many requests; `Retry-After` says when to try again",
+    S.INTERNAL_SERVER_ERROR: "a bug; the log has its details under `traceId`",
     S.SERVICE_UNAVAILABLE: "a server behind the API doesn't answer; `Retry-After` says when to try again",
 }
 
 _ETAG = {"ETag": {"schema": {"type": "string"}, "description": "changes whenever the answer does"}}
-_LINK = {"Link": {"schema": {"type": "string"}, "description": "where the next page is, and the first (RFC 8288)"}}
+_LINK = {
+    "Link": {"schema": {"type": "string"}, "description": "the addresses of the next page and of the first (RFC 8288)"}
+}
 
 
 def operation_id(route: APIRoute) -> str:
-    """The handler's name, as generated clients spell it: `listModels`."""
+    """Return the handler's name as generated clients spell it, such as `listModels`."""
     return to_camel(route.name)
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
-    """The document as OpenAPI 3.1; made once."""
+    """Return the OpenAPI 3.1 document, which is made once."""
     if app.openapi_schema is None:
         document = get_openapi(
             title=app.title,
@@ -72,7 +74,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
 
 
 def described_routes(app: FastAPI) -> Iterator[tuple[str, str, APIRoute]]:
-    """Path, method and route of all that the document has."""
+    """Yield the path, method and route of each operation in the document."""
     for context in iter_route_contexts(app.routes):
         route = context.original_route
         if isinstance(route, APIRoute) and route.include_in_schema:

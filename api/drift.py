@@ -1,4 +1,4 @@
-"""Drift of what is active: the newest report, and one made now."""
+"""Routes for the drift of active versions: the newest report, and one made now."""
 
 from typing import Annotated
 
@@ -21,11 +21,11 @@ InEnvironment = Annotated[Environment, Query()]
 async def get_drift(
     _: Reader, parts: With, model: ModelId, environment: InEnvironment = Environment.PRODUCTION
 ) -> DriftView:
-    """The newest report of this model there."""
+    """Return the newest drift report of this model in this environment."""
     found = await parts.drift.last(model, environment)
     if found is None:
         raise NotFound(
-            f"nobody has looked for drift of {model} in {environment} yet; `hotswap drift {model} --now` does"
+            f"there is no drift report of {model} in {environment} yet; `hotswap drift {model} --now` makes one"
         )
     return drift_view(found)
 
@@ -34,5 +34,5 @@ async def get_drift(
 async def look_for_drift(
     _: Maker, parts: With, model: ModelId, environment: InEnvironment = Environment.PRODUCTION
 ) -> DriftView:
-    """Compare what the active version was asked in the last hour with its reference, and keep the report."""
+    """Compare the last hour's requests to the active version with its reference, and store the report."""
     return drift_view(await parts.drift.report(model, environment))

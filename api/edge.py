@@ -1,10 +1,10 @@
-"""What every request meets first and every answer passes last: trace, reason, size limit, content type, the last net.
+"""The outermost layer of each request and answer: trace, reason, size limit, content type, uncaught errors.
 
 It protects three rules. Each answer names its trace id, and so does what is logged and audited meanwhile: the id is
-that of the caller's W3C `traceparent`, or of the span that FastAPI began where the API is traced, or the caller's
-`x-request-id` if it is a decent one. Nobody can make the API hold more than a small body in memory. And no exception
-gets out as anything but the error format. JSON is read whatever content type was sent, as curl's `-d` does; that is
-safe since no route takes a cookie, so no other site's form can act for a user. Who may call what is left to `api.auth`.
+that of the caller's W3C `traceparent`, or of the span that FastAPI began if the API is traced, or the caller's
+`x-request-id` if it is well-formed. Nobody can make the API hold more than a small body in memory. And every exception
+is answered in the error format. JSON is read whatever content type was sent, as curl's `-d` does; that is
+safe since no route takes a cookie, so no other site's form can act for a user. `api.auth` decides who may call a route.
 """
 
 import logging
@@ -46,7 +46,7 @@ TELEMETRY = TelemetryConfig(
     logs=False,
     auto_configure=False,  # `hotswap.telemetry.tracing` says where to, by our settings
 )
-"""What FastAPI tells of each request, within the trace of its caller; nothing where nobody set up tracing."""
+"""FastAPI's spans of each request, within the trace of its caller; none if tracing is not set up."""
 
 REQUESTS = Histogram(
     "hotswap_api_request_duration_seconds",
@@ -123,7 +123,7 @@ class Edge:
 
 
 def _trace_id(scope: Scope) -> str | None:
-    """Of the caller, as W3C Trace Context words it, else of our own span; None where neither of us traces."""
+    """Return the trace id of the caller (W3C Trace Context), else of our own span; None if neither traces."""
     headers = Headers(scope=scope)
     carried = {name: headers[name] for name in _TRACE_CONTEXT.fields if name in headers}
     context = get_current_span(_TRACE_CONTEXT.extract(carried, get_current())).get_span_context()
@@ -131,7 +131,7 @@ def _trace_id(scope: Scope) -> str | None:
 
 
 def _account(scope: Scope, status: int, seconds: float) -> None:
-    """By the route's template: what callers write as a path or method must not become a label."""
+    """Count the request by its route's template: paths and methods that callers write must not become labels."""
     route = getattr(scope.get("route"), "path", "")
     method = scope["method"] if scope["method"] in METHODS else "_OTHER"
     REQUESTS.labels(method, route, str(status)).observe(seconds)
@@ -143,7 +143,7 @@ def _request_id(scope: Scope) -> str:
 
 
 def _reason(scope: Scope) -> str | None:
-    """In UTF-8, which most clients send although HTTP's headers are older than it."""
+    """Return the reason that the caller gave, read as UTF-8, which most clients send."""
     given = Headers(scope=scope).get(REASON_HEADER, "").encode("latin-1").decode(errors="replace")
     return " ".join(given.split())[:MOST_REASON] or None
 

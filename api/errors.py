@@ -66,7 +66,7 @@ def answer(
     details: Sequence[FieldProblem] = (),
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """One error as every caller gets it."""
+    """Return one error as the response that every caller gets."""
     body: dict[str, Any] = {
         "code": code,
         "message": message,
@@ -94,12 +94,12 @@ def answer_domain(error: HotSwapError, *, trace_id: str) -> JSONResponse:
 
 
 def code_of(status: HTTPStatus) -> str:
-    """What an error of this status is called that has no class of its own."""
+    """Return the code of an error of this status that has no class of its own."""
     return _CODE_OF_STATUS.get(status, status.name)
 
 
 def methods_of(app: FastAPI, path: str) -> list[str]:
-    """All that can be done there: a path's methods are on routes of their own."""
+    """Return all methods that the path has; each is on a route of its own."""
     routes = [context.original_route for context in iter_route_contexts(app.routes)]
     here = [each for each in routes if isinstance(each, APIRoute) and each.path_regex.match(path)]
     return sorted({method for each in here for method in each.methods or ()})
@@ -112,7 +112,7 @@ def _headers(error: HotSwapError) -> dict[str, str] | None:
 
 
 def answer_internal(*, trace_id: str) -> JSONResponse:
-    """What is said of a bug: nothing but how to find it."""
+    """Return the answer to a bug, which tells nothing but where to find its details."""
     message = f"something went wrong inside HotSwap; its log has the details under trace id {trace_id}"
     return answer(HTTPStatus.INTERNAL_SERVER_ERROR, code=HotSwapError.code, message=message, trace_id=trace_id)
 

@@ -1,4 +1,4 @@
-"""Why a deployment is where it is: `GET /deployments/{id}/explain`. Reads what is stored, and asks no worker."""
+"""`GET /deployments/{id}/explain`: the record of what was observed and decided. It reads rows and asks no worker."""
 
 from fastapi import APIRouter
 
@@ -13,6 +13,6 @@ router = APIRouter(prefix="/api/v1/deployments", tags=["deployments"], route_cla
 
 @router.get("/{deployment_id}/explain")
 async def explain_deployment(_: Reader, parts: With, deployment_id: DeploymentId) -> ExplanationView:
-    """In order of time: what was seen, judged and decided, with the numbers it was decided on."""
+    """Return what was observed, judged and decided in a deployment, in order of time, with the numbers used."""
     row = await parts.deployments.deployment(deployment_id)
     return explanation_view(row, await parts.history.record(deployment_id))

@@ -1,4 +1,4 @@
-"""Freezes: times in which nothing new starts in an environment; what has started goes on, and so does going back."""
+"""Freezes: times in which no rollout starts in an environment. Those that have started, and rollbacks, go on."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -28,7 +28,7 @@ async def create_freeze(caller: Engineer, parts: With, body: CreateFreeze, respo
     begin = body.starts_at or now
     until = body.until if body.until is not None else begin + (body.duration or timedelta())
     if until <= max(begin, now):
-        raise ValidationFailed.of("until", "must be later than its begin, and than now")
+        raise ValidationFailed.of("until", "must be later than the begin of the freeze, and than now")
     if until - now > LONGEST:
         raise ValidationFailed.of("until", f"is more than {LONGEST.days} days away")
     freeze = await parts.freezes.add(
@@ -45,7 +45,7 @@ async def list_freezes(
     paging: Paged,
     environment: Annotated[Environment | None, Query()] = None,
 ) -> Page[FreezeView]:
-    """Those in force and those planned, in the order in which they begin."""
+    """Return the freezes that are in force or planned, in the order in which they begin."""
     window = paging.window("freezes", Instant, Plain)
     all_of_them = await parts.freezes.all(environment=environment)
     found = part(all_of_them, lambda each: (each.starts_at, each.freeze_id), window, falling=False)
@@ -54,13 +54,13 @@ async def list_freezes(
 
 @router.get("/{freeze_id}")
 async def get_freeze(_: Reader, parts: With, freeze_id: FreezeId) -> FreezeView:
-    """One of them, also after its end."""
+    """Return one freeze, even after its end."""
     return _view(await parts.freezes.get(freeze_id))
 
 
 @router.delete("/{freeze_id}")
 async def lift_freeze(caller: Engineer, parts: With, freeze_id: FreezeId) -> FreezeView:
-    """Let it end now; what waited for its end starts."""
+    """End a freeze now. Deployments that waited for its end start."""
     return _view(await parts.freezes.lift(freeze_id, by=caller.subject))
 
 

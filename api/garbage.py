@@ -14,9 +14,9 @@ router = APIRouter(prefix="/api/v1/artifacts", tags=["artifacts"], route_class=G
 
 @router.post("/gc")
 async def collect_garbage(caller: Admin, parts: With, body: CollectGarbage | None = None) -> GarbageView:
-    """What no version refers to and is older than the grace time; with `apply` it is removed, else only told.
+    """List artifacts that no version refers to and that are older than the grace time; with `apply`, remove them.
 
-    At most 1,000 artifacts of one call, and one call at a time.
+    A call removes at most 1,000 artifacts, and only one call runs at a time.
     """
     wanted = body or CollectGarbage()
     garbage = await parts.garbage.collect(wanted.prefix, apply=wanted.apply, by=caller.subject)

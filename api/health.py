@@ -1,7 +1,7 @@
-"""Whether the API lives, and whether everything that it needs answers. Both open to anybody, so both are cheap.
+"""Liveness, and readiness of everything that the API needs. Anybody may ask for either, so both are cheap.
 
 Liveness looks at nothing else: an orchestrator must not restart the API because a database is away. Readiness asks each
-server at most once a second, whoever asks, and says of a failure only what kind it is; the log has the rest.
+server at most once a second, however many ask, and names only the kind of a failure; the log has the details.
 """
 
 import asyncio
@@ -43,13 +43,13 @@ class Readiness:
 
 @router.get("", dependencies=[anonymous()])
 async def live() -> dict[str, str]:
-    """200 while the API lives, whatever else is away."""
+    """Answer 200 while the API process lives, whatever else is away."""
     return {"status": "alive"}
 
 
 @router.get("/ready", dependencies=[anonymous()], responses={503: {"description": "a server does not answer"}})
 async def ready(parts: With, request: Request, response: Response) -> dict[str, Any]:
-    """200 when PostgreSQL, Redis, Temporal and S3 answer, else 503 with which does not, and why."""
+    """Answer 200 if PostgreSQL, Redis, Temporal and S3 answer, else 503 with the servers that don't, and why."""
     readiness: Readiness = request.app.state.readiness
     checks = await readiness.look(dict(parts.probes))
     is_ready = all(check["ok"] for check in checks.values())

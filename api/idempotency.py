@@ -30,7 +30,7 @@ DESCRIPTION = (
 )
 REPLAYED = "Idempotent-Replayed"
 DECIDING_HEADERS = (ENTITY_HEADER, ENVIRONMENT_HEADER, TESTER_HEADER, VERSION_HEADER)
-"""Of a request: by whom it is answered, which makes two requests of what else is the same."""
+"""Headers that decide who answers a request, and so make two requests of otherwise equal ones."""
 KEPT_HEADERS = ("content-type", "location", "etag")
 
 logger = logging.getLogger(__name__)
@@ -38,16 +38,16 @@ logger = logging.getLogger(__name__)
 
 class _NotKept:
     def __call__(self) -> None:
-        """Nothing is handed to the handler."""
+        """Hand nothing to the handler."""
 
 
 def not_kept() -> Any:
-    """For a route's `dependencies`: what it answers is a secret, or it changes nothing."""
+    """Mark a route whose answers are not kept, because they hold a secret or nothing changes; for `dependencies`."""
     return Depends(_NotKept())
 
 
 def is_kept(route: APIRoute) -> bool:
-    """Whether the route heeds the header, if it is a POST."""
+    """Return whether the route heeds the header, if it is a POST."""
     return not any(isinstance(each.call, _NotKept) for each in route.dependant.dependencies)
 
 
@@ -72,7 +72,10 @@ LeaveOpen = Annotated[Callable[[], None], Depends(_leave_open)]
 
 
 async def once(request: Request, handler: Callable[[Request], Awaitable[Response]]) -> Response:
-    """The handler's answer, or the one it gave before. Raises KeyReused, KeyInUse, and ValidationFailed for the key."""
+    """Return the handler's answer, or the one that it gave before.
+
+    Raises KeyReused, KeyInUse, and ValidationFailed for a malformed key.
+    """
     key = request.headers.get(HEADER)
     if key is None:
         return await handler(request)
@@ -121,7 +124,7 @@ async def _keep(keys: PostgresIdempotencyKeys, claim: KeyClaim, answer: Response
 
 
 async def _settle(how: Callable[..., Awaitable[None]], claim: KeyClaim, *told: StoredAnswer) -> None:
-    """What was done is done, whether or not it can be noted: the claim runs out by itself."""
+    """Settle the claim, or log that this failed: the answer stays valid, and the claim expires by itself."""
     try:
         await how(claim, *told)
     except Exception as error:  # noqa: BLE001 - whatever it is, the answer stands

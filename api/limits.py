@@ -1,10 +1,10 @@
-"""How often one caller may register, deploy, log in and exchange a token, counted in Redis over all processes.
+"""Rate limits for registrations, deployments, logins and token exchanges, counted in Redis over all processes.
 
-Windows move: 10 a minute is 10 in any 60 seconds, and `Retry-After` says when the oldest of them leaves. While Redis is
-away nobody can be counted. Registrations and deployments go on then, because a Redis that is down is when the urgent
-one is made, and so do the exchanges that programs need for them: a service token is too long to be guessed. Logins are
-refused, because a password could be guessed without end meanwhile, and who holds a token needs none. What stops or
-takes back is never counted at all. Inference is limited where it passes, at Envoy (`serving/envoy/gateway.py`).
+Windows slide: 10 a minute is 10 in any 60 seconds, and `Retry-After` says when the oldest of them leaves. While Redis
+is away nothing can be counted. Registrations and deployments go on then, because the urgent one may be made just when
+Redis is down. The exchanges that programs need for them go on too: a service token is too long to be guessed. Logins
+are refused, because a password could be guessed without end meanwhile, and a caller that has a token needs no login.
+Calls that stop or take back something are never counted. Envoy limits inference (`serving/envoy/gateway.py`).
 """
 
 import ipaddress
@@ -27,16 +27,18 @@ from hotswap.settings import LimitSettings
 
 PREFIX = "hotswap:limits"
 PATIENCE_SECONDS = 0.5
-"""How long Redis may take to count, before it is taken for away."""
+"""The time that Redis may take to count, before it is taken for away."""
 
-LIMITED: dict[int | str, dict[str, str]] = {429: {"description": "too often; `Retry-After` says when to come again"}}
-"""For the `responses` of a route."""
+LIMITED: dict[int | str, dict[str, str]] = {
+    429: {"description": "too many requests; `Retry-After` says when to try again"}
+}
+"""The `responses` of a route that is limited."""
 
 logger = logging.getLogger(__name__)
 
 
 def impatient(redis_url: str) -> Redis:
-    """A client that says within about a second that Redis is away, where redis-py would try for many."""
+    """Return a client that reports within about a second that Redis is away; redis-py would try for many."""
     return Redis.from_url(
         redis_url,
         socket_connect_timeout=PATIENCE_SECONDS,
@@ -60,29 +62,29 @@ class RateLimits:
         self._limiter = MovingWindowRateLimiter(storage)
 
     async def check_registration(self, caller: str, response: Response) -> None:
-        """Raises RateLimited."""
+        """Count a registration, and write what is left into the response. Raises RateLimited."""
         response.headers.update(await self._check_or_go_on("registrations", self._settings.registrations, caller))
 
     async def check_deployment(self, caller: str, response: Response) -> None:
-        """Raises RateLimited."""
+        """Count a deployment, and write what is left into the response. Raises RateLimited."""
         response.headers.update(await self._check_or_go_on("deployments", self._settings.deployments, caller))
 
     async def check_exchange_from(self, address: str) -> None:
-        """Counts a try before it is known whether it is right. Raises RateLimited."""
+        """Count an attempt from this address, before its secret is checked. Raises RateLimited."""
         limit = self._settings.exchanges_from_address
         await self._check_or_go_on("token exchanges from this address", limit, network_of(address))
 
     async def check_exchange_of(self, token_id: str) -> None:
-        """For who has shown the right secret: else anybody who knows the id could lock its program out.
+        """Count an exchange of this token, once its secret was found right. Raises RateLimited.
 
-        Raises RateLimited.
+        If wrong secrets counted too, anybody who knows the id could lock out the token's program.
         """
         await self._check_or_go_on("exchanges of this token", self._settings.exchanges_of_token, token_id)
 
     async def check_login(self, user: str, address: str) -> None:
-        """Counts a try before it is known whether it is right. Raises RateLimited, and Unavailable while Redis is.
+        """Count an attempt before its password is checked. Raises RateLimited, and Unavailable while Redis is away.
 
-        A user's tries are counted for each address by itself, so that nobody is locked out by a stranger's wrong ones.
+        A user's attempts are counted for each address by itself: a stranger's wrong ones don't lock the user out.
         """
         network = network_of(address)
         try:
@@ -90,7 +92,7 @@ class RateLimits:
             await self._check("logins of this user from this address", self._settings.logins_of_user, network, user)
         except StorageError as error:
             raise Unavailable(
-                "logins are counted in Redis, which doesn't answer, so none is let through; tokens go on working"
+                "logins are refused while Redis, which counts them, doesn't answer; try again later, or use a token"
             ) from error
 
     async def _check_or_go_on(self, what: str, limit: int, key: str) -> dict[str, str]:
@@ -101,7 +103,10 @@ class RateLimits:
             return {}
 
     async def _check(self, what: str, limit: int, *key: str) -> dict[str, str]:
-        """What is left, as the IETF's RateLimit header fields say it. Raises RateLimited and StorageError."""
+        """Count a call, and return what is left as the IETF's RateLimit header fields.
+
+        Raises RateLimited and StorageError.
+        """
         if limit == 0:
             return {}
         item = RateLimitItemPerMinute(limit)
@@ -118,12 +123,15 @@ class RateLimits:
 
 
 def client_address(request: Request) -> str:
-    """Who is at the other end of the public address, as Envoy says; of who comes past Envoy, the connection's."""
+    """Return the client's address at the public address, as Envoy tells it; for a direct connection, its peer."""
     return request.headers.get(CLIENT_ADDRESS_HEADER) or (request.client.host if request.client else "nowhere")
 
 
 def network_of(address: str) -> str:
-    """Who is counted as one: an IPv4 address, and an IPv6 network of 64 bits, which one host has all to itself."""
+    """Return the network that counts as one client: an IPv4 address, or the /64 of an IPv6 address.
+
+    One host may use all addresses of its /64.
+    """
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""How a model does: its figures over some time, from roll-ups of records and outcomes, and what proxies counted."""
+"""Figures of a model over a time, from roll-ups of records and outcomes, and from what proxies counted."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -27,10 +27,15 @@ async def get_metrics(
     window: Annotated[
         Duration, Query(ge=SHORTEST, le=LONGEST, description="how far back, as an ISO-8601 duration")
     ] = timedelta(hours=1),
-    version: Annotated[str | None, Query(pattern=_VERSION, description="of one version; all, when absent")] = None,
+    version: Annotated[
+        str | None, Query(pattern=_VERSION, description="only this version; all versions if absent")
+    ] = None,
     environment: Annotated[Environment, Query()] = Environment.PRODUCTION,
 ) -> MetricsView:
-    """Totals, success, latency, throughput, confidence and accuracy over the last `window`; drift as seen last."""
+    """Return the requests, success, latency, throughput, confidence and accuracy of a model over the last `window`.
+
+    Its drift is that of the newest report.
+    """
     found = (await parts.registry.model(model)).model
     if version is not None:
         version = (await parts.registry.version(model, version)).version.version

@@ -74,7 +74,7 @@ async def list_models(
     name: Annotated[QueryWord, Query(description="those whose name has this in it")] = None,
     archived: Annotated[bool, Query(description="those that are out of use, instead of those in use")] = False,
 ) -> Page[ModelView]:
-    """The models in use, or those that were archived; the newest first."""
+    """Return the models in use, or the archived ones, newest first."""
     wanted = WantedModels(framework, type, team, owner, tag, name, archived)
     found = await parts.registry.models(wanted, paging.window("models", Instant, Plain))
     return paging.page("models", [model_view(row) for row in found.items], found)
@@ -95,7 +95,7 @@ async def list_what_served(
     environment: Annotated[Environment | None, Query()] = None,
     at: Annotated[Time | None, Query(description="only what served then; with its time zone")] = None,
 ) -> Page[ServedView]:
-    """What has served and who put it there, the newest first."""
+    """Return the versions that have served, and who activated each of them, newest first."""
     window = paging.window("history", Instant, CursorNumber)
     found = await parts.activation_history.history(model, environment=environment, at=at, window=window)
     return paging.page("history", [ServedView.model_validate(asdict(served)) for served in found.items], found)
@@ -109,7 +109,7 @@ async def list_versions(
     paging: Paged,
     status: Annotated[list[VersionStatus] | None, Query(description="one of these; may be given several times")] = None,
 ) -> Page[VersionView]:
-    """The newest first, by semantic version."""
+    """Return the versions of a model, newest first by semantic version."""
     window = paging.window("versions", Plain)
     found = await parts.registry.listed_versions(model, statuses=status or (), window=window)
     return paging.page("versions", [version_view(row) for row in found.items], found)
@@ -129,7 +129,7 @@ async def get_registration(_: Reader, parts: With, model: ModelId, version: Vers
 
 @router.get("/{model}/versions/{version}/lineage")
 async def get_lineage(_: Reader, parts: With, model: ModelId, version: VersionId) -> LineageView:
-    """What it was made from, and what was made from it, over all generations."""
+    """Return what a version was made from, and what was made from it, over all generations."""
     row = await parts.registry.version(model, version)
     return lineage_view(row, await parts.lineage.of(row.version.version_id))
 

@@ -1,4 +1,4 @@
-"""What is watched of a model once it serves, and the alerts that came of it."""
+"""Routes for the monitoring of active versions, and for its alerts."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -18,14 +18,17 @@ router = APIRouter(prefix="/api/v1", tags=["monitoring"], route_class=GuardedRou
 
 @router.get("/models/{model}/monitoring")
 async def get_monitoring(_: Reader, parts: With, model: ModelId) -> MonitoringView:
-    """What is watched of a model while it serves, and what comes of it."""
+    """Return what is monitored of a model while it serves, and what an alert leads to."""
     found = (await parts.registry.model(model)).model
     return _view(found.name, MonitoringConfig.model_validate(found.monitoring))
 
 
 @router.put("/models/{model}/monitoring")
 async def set_monitoring(caller: Engineer, parts: With, model: ModelId, body: MonitoringConfig) -> MonitoringView:
-    """Replace the policy; what is left out is as it is by default. It may roll Production back, so engineers set it."""
+    """Replace the policy; a field that is left out gets its default.
+
+    Only engineers may set it, since it may roll back Production.
+    """
     return _view(await parts.monitoring.set(model, body, by=caller.subject), body)
 
 
@@ -34,11 +37,13 @@ async def list_alerts(
     _: Reader,
     parts: With,
     paging: Paged,
-    model: Annotated[QueryWord, Query(description="of this model only, by name or id")] = None,
+    model: Annotated[QueryWord, Query(description="only alerts of this model, by its name or id")] = None,
     environment: Annotated[Environment | None, Query()] = None,
-    is_open: Annotated[bool | None, Query(alias="open", description="only open ones, or only resolved ones")] = None,
+    is_open: Annotated[
+        bool | None, Query(alias="open", description="true: only open alerts, false: only resolved ones")
+    ] = None,
 ) -> Page[AlertView]:
-    """Newest first."""
+    """Return the alerts, newest first."""
     window = paging.window("alerts", Instant, Plain)
     found = await parts.alerts.page(model=model, environment=environment, is_open=is_open, window=window)
     return paging.page("alerts", [AlertView(**asdict(alert)) for alert in found.items], found)

@@ -110,9 +110,9 @@ class Orchestration:
                 raise _domain_error(error) from error
 
     async def registration(self, model: str, version: str) -> RegistrationStatus | HotSwapError:
-        """How far the last registration of this version is; what it failed with is answered, not raised.
+        """Return how far the last registration of this version is, or the error that it failed with.
 
-        Raises VersionNotFound when there never was one (or Temporal has forgotten it), and Unavailable.
+        Raises VersionNotFound if there never was one (or Temporal has forgotten it), and Unavailable.
         """
         handle = self._client.get_workflow_handle(registration_workflow_id(model, version))
         async with _temporal():
@@ -175,7 +175,7 @@ class Orchestration:
             )
 
     async def cancel_queue(self, deployment_id: str) -> None:
-        """Raises Ended and Unavailable."""
+        """Cancel the workflow that waits to start this deployment. Raises Ended and Unavailable."""
         async with _temporal():
             await self._client.get_workflow_handle(queue_workflow_id(deployment_id)).cancel(rpc_timeout=CALL_TIMEOUT)
 
@@ -241,7 +241,7 @@ class Orchestration:
             await handle.signal("abort", request, rpc_timeout=CALL_TIMEOUT)
 
     async def _running(self, workflow_id: str, deployment_id: str) -> WorkflowHandle[Any, Any]:
-        """The run that works on this deployment, if there is one; asked of the server, so no worker is needed."""
+        """Return the workflow run of this deployment, if one is open; the server is asked, so no worker is needed."""
         found = await self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=CALL_TIMEOUT)
         if found.status is not WorkflowExecutionStatus.RUNNING:
             raise Ended
@@ -250,7 +250,7 @@ class Orchestration:
         return self._client.get_workflow_handle(workflow_id, run_id=found.run_id)
 
     async def check(self) -> None:
-        """Raises Unavailable when Temporal doesn't answer."""
+        """Check that Temporal answers. Raises Unavailable."""
         async with _temporal():
             await self._client.count_workflows("WorkflowId = 'readiness'", rpc_timeout=timedelta(seconds=2))
 
@@ -274,7 +274,7 @@ def _away(error: Exception) -> Unavailable:
 
 
 def _application_error(error: BaseException) -> ApplicationError | None:
-    """The first error below this one that an activity or a workflow raised on purpose."""
+    """Return the first error below this one that an activity or a workflow raised on purpose."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ApplicationError):
@@ -286,14 +286,12 @@ def _application_error(error: BaseException) -> ApplicationError | None:
 
 
 def _domain_error(error: WorkflowFailureError | WorkflowUpdateFailedError) -> HotSwapError:
-    """The domain error that a workflow failed with, with its field problems; what is none of these is told vaguely."""
+    """Return the domain error that a workflow failed with, with its field problems; another error is told vaguely."""
     cause = _application_error(error)
     kind = BY_CODE.get(cause.type or "") if cause is not None else None
     if cause is None or kind is None:
         logger.error("a workflow failed", exc_info=error)
-        return HotSwapError(
-            "it failed for a reason that is no fault of the request; the Temporal Web UI has the details"
-        )
+        return HotSwapError("it failed, but not because of the request; the Temporal Web UI has the details")
     details = cause.details[0] if cause.details and isinstance(cause.details[0], list) else []
     problems = [
         FieldProblem(str(each["field"]), str(each["message"]))

@@ -1,4 +1,4 @@
-"""Outcomes: what predictions should have been, as it becomes known, by who asked for them.
+"""Routes by which callers report outcomes: what their predictions should have been.
 
 An outcome is taken whether or not its request is known: the record of a prediction is on its way for a moment after the
 answer, and a caller must not have to wait for it. Saying one again does no harm, so a caller may always try again.
@@ -28,7 +28,7 @@ FIRST_OUTCOME = datetime(2000, 1, 1, tzinfo=UTC)
 
 @router.post("/outcomes", status_code=202)
 async def report_outcomes(caller: Caller, parts: With, body: ReportOutcomes) -> OutcomesTaken:
-    """Say what up to 1,000 predictions should have been. Of several of one request the last one counts."""
+    """Report what up to 1,000 predictions should have been. Of several outcomes of one request the last one counts."""
     _check_times({f"outcomes.{number}.observedAt": each.observed_at for number, each in enumerate(body.outcomes)})
     said = [Reported(each.request_id, each.label, each.observed_at) for each in body.outcomes]
     await parts.outcomes.report(said, by=caller.subject, teams=_only_teams(caller))
@@ -37,7 +37,7 @@ async def report_outcomes(caller: Caller, parts: With, body: ReportOutcomes) -> 
 
 @router.post("/{request_id}/outcome", status_code=202)
 async def report_outcome(caller: Caller, parts: With, request_id: RequestId, body: ReportOutcome) -> OutcomesTaken:
-    """Say what one prediction should have been; another outcome of the same request replaces the one before."""
+    """Report what one prediction should have been. Another outcome of the same request replaces the one before."""
     _check_times({"observedAt": body.observed_at})
     await parts.outcomes.report(
         [Reported(request_id, body.label, body.observed_at)], by=caller.subject, teams=_only_teams(caller)
@@ -46,7 +46,10 @@ async def report_outcome(caller: Caller, parts: With, request_id: RequestId, bod
 
 
 def _check_times(times: Mapping[str, datetime | None]) -> None:
-    """Raises ValidationFailed naming the fields. By the server's clock: the callers' may be wrong."""
+    """Check the times by the server's clock, since callers' clocks may be wrong.
+
+    Raises ValidationFailed naming the fields.
+    """
     latest = datetime.now(UTC) + timedelta(days=1)
     wrong = [
         FieldProblem(field, "is no time at which an outcome can have been seen")
@@ -58,6 +61,6 @@ def _check_times(times: Mapping[str, datetime | None]) -> None:
 
 
 def _only_teams(caller: Principal) -> frozenset[str] | None:
-    """The teams for which alone the caller may report; None if for all."""
+    """Return the only teams for which the caller may report outcomes; None if for all."""
     held = [grant.team for grant in caller.grants if grant.role in CALLERS]
     return None if None in held else frozenset(team for team in held if team is not None)

@@ -1,7 +1,7 @@
-"""How lists are asked for and answered: `limit`, `cursor`, `next`, and the `Link` header as RFC 8288 has it.
+"""Pages of lists: `limit`, `cursor`, `next`, and the `Link` header of RFC 8288.
 
-A cursor is opaque: it says which list it is of and after which of its rows to go on, and whatever else is sent in its
-place is refused. `offset` is for who counts instead: so many rows are passed over, after the cursor where there is one.
+A cursor is opaque: it says which list it belongs to and after which row to go on. Anything else in its place is
+refused. `offset` is for callers that count: it skips so many rows, after the cursor if there is one.
 """
 
 import base64
@@ -25,7 +25,7 @@ Plain = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", max_length=255)]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 CursorNumber = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
-Cursor = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,1000}$", description="`next` of the page before")]
+Cursor = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,1000}$", description="the `next` of the page before")]
 
 
 class Paging:
@@ -41,7 +41,7 @@ class Paging:
         self._cursor = cursor
 
     def window(self, of: str, *key: Any) -> Window:
-        """`of` names the list, `key` the types of its sort key. Raises ValidationFailed."""
+        """Return the window to read: `of` names the list, `key` the types of its sort key. Raises ValidationFailed."""
         if self._cursor is None:
             return Window(self._limit, self._offset)
         return Window(self._limit, self._offset, read_cursor(self._cursor, of, *key))
@@ -51,7 +51,7 @@ class Paging:
         return Page(items=list(items), total=found.total, limit=self._limit, offset=self._offset, next=following)
 
     def link(self, of: str, last: PageKey | None) -> str | None:
-        """The cursor of the next page, which the `Link` header leads to as well; None at the end."""
+        """Return the cursor of the next page, and set the `Link` header; return None at the end."""
         url = self._request.url.remove_query_params(["offset", "cursor"])
         links = [f'<{url}>; rel="first"']
         following = None
@@ -70,12 +70,12 @@ def write_cursor(of: str, key: PageKey) -> str:
 
 
 def read_cursor(cursor: str, of: str, *key: Any) -> PageKey:
-    """Raises ValidationFailed for what is no cursor of this list."""
+    """Return the sort key in a cursor. Raises ValidationFailed if it is no cursor of this list."""
     try:
         decoded = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         whose, *last = msgspec.json.decode(decoded, type=tuple[(str, *key)])  # type: ignore[valid-type]
     except (binascii.Error, ValueError, RecursionError):
         whose, last = None, []
     if whose != of:
-        raise ValidationFailed.of("cursor", "is not one that this list gave; ask without it to begin anew")
+        raise ValidationFailed.of("cursor", "is not a cursor of this list; leave it out to begin anew")
     return tuple(last)

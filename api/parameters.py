@@ -17,7 +17,7 @@ AliasName = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="
 
 DeploymentId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,99}$")]
 
-RequestId = Annotated[str, Path(pattern=REQUEST_ID, description="as the prediction names it")]
+RequestId = Annotated[str, Path(pattern=REQUEST_ID, description="the requestId of the prediction")]
 
 FreezeId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,99}$")]
 
@@ -33,6 +33,6 @@ Offset = Annotated[int, Query(ge=0, le=1_000_000)]
 
 QueryWord = Annotated[str | None, Query(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
 
-Since = Annotated[Time | None, Query(description="with its time zone; included")]
+Since = Annotated[Time | None, Query(description="from this time on, with a time zone")]
 
-Until = Annotated[Time | None, Query(description="with its time zone; not included")]
+Until = Annotated[Time | None, Query(description="before this time, with a time zone")]

@@ -1,6 +1,6 @@
-"""What starts a deployment after another's end: a rollback to the version before, and a retry of what failed.
+"""Routes that start a deployment after another's end: a rollback to the version before, a retry of a failed one.
 
-While the deployment is under way both are commands to it instead: an abort, and an analysis that runs again.
+While the deployment is under way both are commands to it: an abort, and an analysis that runs again.
 """
 
 from collections.abc import Callable
@@ -63,7 +63,7 @@ async def rollback(
 @router.post(
     "/retry",
     responses={
-        202: {"model": AnswerView, "description": "a new deployment, asked for as that one was, was started"},
+        202: {"model": AnswerView, "description": "a new deployment with the same request was started"},
         **LIMITED,
     },
 )
@@ -76,14 +76,14 @@ async def retry(
     leave_open: LeaveOpen,
     body: Say | None = None,
 ) -> AnswerView:
-    """Run the analysis again that holds a deployment; one that has ended without success is deployed again."""
+    """Repeat the analysis that holds a deployment; if it has ended without success, deploy its version again."""
     deployment = await parts.deployments.deployment(deployment_id)
     check_may_change(caller, deployment.environment)
     if not deployment.status.is_terminal:
         request = Retry(by=caller.subject, reason=body.reason if body else None, via=API)
         return await parts.steering.say(deployment, "retry", request)
     if deployment.status is DeploymentStatus.ACTIVE:
-        raise Conflict(f"{deployment_id} is Active: it has succeeded, and there is nothing to try again")
+        raise Conflict(f"{deployment_id} is Active: it has succeeded, so there is nothing to retry")
     await parts.limits.check_deployment(caller.subject, response)
     started = await parts.starter.start(_as_before(deployment, caller, key))
     again = started.deployment

@@ -33,12 +33,12 @@ router = APIRouter(prefix="/api/v1/deployments", tags=["deployments"], route_cla
 
 WEIGHTS = frozenset({"canary_percentage", "increment_step"})
 BAKES = frozenset({"steps", "monitoring_duration", "bake_deadline"})
-"""What a policy says of its steps; the recorded ones are judged as they were, whatever rules there are by now."""
+"""Fields of a policy about its steps; the recorded steps are judged as they were, whatever the rules are by now."""
 
 
 @router.post("/{deployment_id}/replay", dependencies=[not_kept()])
 async def replay_deployment(_: Maker, parts: With, deployment_id: DeploymentId, body: Replay) -> ReplayView:
-    """Where it would have ended under another policy, as far as what was seen tells."""
+    """Return where a past deployment would have ended under another policy, as far as its observations can tell."""
     deployment = await parts.deployments.deployment(deployment_id)
     config = policy(deployment.strategy_config, body.strategy_config)
     bakes = await parts.observations.bakes(deployment_id)
@@ -48,9 +48,9 @@ async def replay_deployment(_: Maker, parts: With, deployment_id: DeploymentId, 
 
 
 def policy(recorded: dict[str, Any], given: dict[str, Any]) -> CanaryConfig:
-    """The recorded configuration with what is given in its place.
+    """Return the recorded configuration with the given values in it.
 
-    Raises ValidationFailed naming the field, and Conflict where the recorded one can't be read any more.
+    Raises ValidationFailed naming the field, and Conflict if the recorded one can't be read any more.
     """
     try:
         said = CanaryConfig.model_validate(given)
@@ -60,7 +60,7 @@ def policy(recorded: dict[str, Any], given: dict[str, Any]) -> CanaryConfig:
         before = CanaryConfig.model_validate(recorded)
     except ValidationError:
         raise Conflict(
-            "its configuration was written by a version of HotSwap whose configuration was another"
+            "its configuration was written by another version of HotSwap and can't be read any more"
         ) from None
     changed = {name: getattr(said, name) for name in said.model_fields_set}
     if said.steps is not None:

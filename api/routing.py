@@ -1,8 +1,9 @@
-"""What every route does before and after its handler, so that a new route does it too without a word.
+"""The route class of the API: it does the same before and after each handler, also of a new route.
 
 In this order: its rule admits the caller, before anything from the caller is read (`api.auth`); an unknown query
-parameter is refused, since a filter misspelt would answer everything; a repeated `Idempotency-Key` is answered as the
-first time (`api.idempotency`); and what was read once is known again by its ETag (`api.conditional`).
+parameter is refused, since a misspelt filter would return everything; a repeated `Idempotency-Key` gets the answer of
+the first time (`api.idempotency`); and an answer that the caller already has is recognized by its ETag
+(`api.conditional`).
 """
 
 from collections.abc import Callable, Coroutine
@@ -48,7 +49,7 @@ class GuardedRoute(APIRoute):
         return guarded
 
     async def read_now(self, request: Request) -> Response:
-        """What a GET of the same address answers to the same caller, who has been admitted already."""
+        """Return what a GET of the same address answers to the same caller, who has been admitted already."""
         reading = Request({**request.scope, "method": "GET", "query_string": b"", "headers": []}, request.receive)
         return conditional.read(reading, await super().get_route_handler()(reading))
 

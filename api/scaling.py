@@ -19,11 +19,11 @@ from hotswap.telemetry.logs import reason
 router = APIRouter(prefix="/api/v1/deployments/{deployment_id}", tags=["deployments"], route_class=GuardedRoute)
 
 
-@router.post("/scale", responses={202: {"model": AnswerView, "description": "promised; not all of them are ready yet"}})
+@router.post("/scale", responses={202: {"model": AnswerView, "description": "accepted; replicas are still starting"}})
 async def scale(
     caller: Maker, parts: With, deployment_id: DeploymentId, body: SayScale, response: Response
 ) -> AnswerView:
-    """Have so many replicas of what serves now; where it scales by load, no fewer than that."""
+    """Set the number of replicas of the active version; if it scales by load, its minimum."""
     deployment = await parts.deployments.deployment(deployment_id)
     environment = deployment.environment
     check_may_change(caller, environment)
@@ -36,7 +36,9 @@ async def scale(
         )
     most = serving.setup.resources.max_replicas
     if most is not None and body.replicas > most:
-        raise ValidationFailed.of("replicas", f"{body.replicas} is above its maxReplicas {most}; deploy it with more")
+        raise ValidationFailed.of(
+            "replicas", f"{body.replicas} is above its maxReplicas {most}; deploy it with a larger maxReplicas"
+        )
     outcome = await parts.orchestration.scale(
         ScalingInput(
             application=serving.application,

@@ -18,7 +18,7 @@ from api.routing import GuardedRoute
 from hotswap.persistence.monitoring.gauges import Gauge
 
 READ_SECONDS = 5.0
-"""For one server; Prometheus itself gives up after ten."""
+"""The time for one server; Prometheus itself gives up after ten seconds."""
 
 router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def scrape(_: Reader, parts: With) -> Response:
-    """In Prometheus' text format."""
+    """Return metrics of all models in Prometheus' text format."""
     read = await asyncio.gather(*(_read(name, gauges) for name, gauges in parts.gauges.items()))
     up = Gauge(
         "hotswap_source_up",

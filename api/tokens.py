@@ -28,7 +28,7 @@ router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"], route_class=Guarded
 
 @router.post("", status_code=201, dependencies=[not_kept()])
 async def create_token(caller: AnyAdmin, parts: With, body: CreateToken, response: Response) -> NewServiceTokenView:
-    """Make one; its `token` is shown this once, and kept nowhere."""
+    """Create a service token. Its `token` is in this answer only, and is stored nowhere."""
     _check_administers(caller, body.grants)
     made = await parts.service_tokens.add(
         body.name, body.grants, expires_in=body.expires_in, reason=body.reason, by=caller.subject
@@ -42,9 +42,9 @@ async def list_tokens(
     caller: AnyAdmin,
     parts: With,
     paging: Paged,
-    with_ended: Annotated[bool, Query(alias="all", description="also those that are revoked or expired")] = False,
+    with_ended: Annotated[bool, Query(alias="all", description="list revoked and expired tokens, too")] = False,
 ) -> Page[ServiceTokenView]:
-    """Newest first; those that the caller administers."""
+    """Return the service tokens that the caller administers, newest first."""
     window = paging.window("tokens", Instant, Plain)
     theirs = [
         token for token in await parts.service_tokens.all(with_ended=with_ended) if _administers(caller, token.grants)
@@ -57,7 +57,10 @@ async def list_tokens(
 async def rotate_token(
     caller: AnyAdmin, parts: With, token: TokenId, body: RotateToken | None = None
 ) -> NewServiceTokenView:
-    """Give it another secret, shown this once; the one before counts for another day, or as `overlap` says."""
+    """Give a service token another secret, which is in this answer only.
+
+    The one before stays valid for another day, or for `overlap`.
+    """
     said = body or RotateToken()
     made = await parts.service_tokens.rotate(
         token, overlap=said.overlap, reason=said.reason, by=caller.subject, may=_may(caller)
@@ -67,7 +70,10 @@ async def rotate_token(
 
 @router.delete("/{token}")
 async def revoke_token(caller: AnyAdmin, parts: With, token: TokenId, body: Say | None = None) -> ServiceTokenView:
-    """No exchange from now on; what it was exchanged for before ends by itself, within ten minutes."""
+    """Revoke a service token.
+
+    It can't be exchanged from now on. Bearer tokens that it was exchanged for before expire within ten minutes.
+    """
     revoked = await parts.service_tokens.revoke(
         token, reason=body.reason if body else None, by=caller.subject, may=_may(caller)
     )
@@ -79,7 +85,7 @@ def _may(caller: Principal) -> May:
 
 
 def _check_administers(caller: Principal, grants: Iterable[Grant]) -> None:
-    """Raises Forbidden."""
+    """Check that the caller administers all that the token may do. Raises Forbidden."""
     for grant in sorted(grants, key=str):
         admitted_in(grant.team, caller, [Role.ADMIN])
 

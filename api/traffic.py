@@ -1,4 +1,4 @@
-"""For the traffic agents while Redis is away: the plan to fetch, and where to report what a proxy has confirmed.
+"""Routes for the traffic agents while Redis is away: they fetch the plan, and report what a proxy has confirmed.
 
 Envoy answers 404 for `/internal`; only the role TrafficAgent comes this far.
 """
@@ -18,7 +18,7 @@ _report = msgspec.json.Decoder(ProxyReport)
 
 @router.get("/plan")
 async def get_plan(_: TrafficAgentPrincipal, parts: With) -> Response:
-    """The plan as PostgreSQL has it, as JSON of `TrafficPlan`."""
+    """Return the traffic plan that PostgreSQL has, as JSON of `TrafficPlan`."""
     return Response(msgspec.json.encode(await parts.plans.current()), media_type="application/json")
 
 

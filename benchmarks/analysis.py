@@ -54,7 +54,7 @@ class Disagreement(AssertionError):
 
 
 def first(harm: NDArray[np.bool_]) -> Ints:
-    """The second (from 1 on) of each run's first harm, or NEVER."""
+    """Return the second (from 1 on) of each run's first harm, or NEVER."""
     return np.where(harm.any(axis=1), harm.argmax(axis=1) + 1, NEVER)
 
 
@@ -87,12 +87,12 @@ def false_errors(draw: np.random.Generator, *, fluctuating: bool) -> Figure:
 
 
 def _errors(draw: np.random.Generator, rate: Floats, *, seconds: int, runs: int) -> Ints:
-    """Cumulative, of both arms: (arm, run, second)."""
+    """Draw cumulative failures of both arms: (arm, run, second)."""
     return np.cumsum(draw.binomial(RATE, np.broadcast_to(rate, (2, runs, seconds))), axis=-1)
 
 
 def _wandering(draw: np.random.Generator, runs: int, seconds: int) -> Floats:
-    """Of variance 1, and still much the same after a minute."""
+    """Draw runs of variance 1 that still are much the same after a minute."""
     memory = 0.99
     steps = draw.standard_normal((runs, seconds)) * math.sqrt(1 - memory**2)
     return np.asarray(lfilter([1.0], [1.0, -memory], steps, axis=1))
@@ -114,7 +114,7 @@ def _check_errors(failed: Ints, found: Ints) -> None:
 
 
 def false_latency(draw: np.random.Generator) -> Figure:
-    """Heavy tails (a Pareto's, with no variance), and load that both arms feel for as long as it lasts."""
+    """Measure on heavy tails (a Pareto's, without variance), under load that both arms feel for as long as it lasts."""
     found = _latency_runs(draw, runs=RUNS, seconds=HOUR, slower=1.0)
     return _false_alarms("false alarms, latency with heavy tails and shared autocorrelation", found)
 
@@ -133,7 +133,7 @@ def doubled(draw: np.random.Generator) -> Figure:
 
 
 def _latency_runs(draw: np.random.Generator, *, runs: int, seconds: int, slower: float) -> Ints:
-    """The first harm of each run, second by second, so that only one second of all answers is held."""
+    """Return the first harm of each run, second by second, so that only one second of all answers is held."""
     betting = Betting(len(BOUNDS), runs=(runs,))
     histogram = np.zeros((runs, 2, len(BOUNDS) + 1))
     load = np.zeros(runs)
@@ -173,7 +173,7 @@ def _check_latency(recorded: Sequence[NDArray[np.float64]], found: int) -> None:
 
 
 def false_family(draw: np.random.Generator) -> Figure:
-    """Five kinds of errors and five means, by either kind of evidence, each with its part of the error probability."""
+    """Measure five kinds of errors and five means, by both kinds of evidence; each has a part of the probability."""
     found = np.full(RUNS, NEVER)
     for _ in range(5):
         failed = _errors(draw, np.array(BASE), seconds=HOUR, runs=RUNS)
@@ -184,7 +184,7 @@ def false_family(draw: np.random.Generator) -> Figure:
 
 
 def _means_found(draw: np.random.Generator, alpha: float, *, quick: bool) -> Ints:
-    """Confidences of a Beta distribution, any excess counted as one over the threshold."""
+    """Return the first harm of each run on a Beta distribution's means, where any excess is over the threshold."""
     bet = Concentration(runs=(RUNS,)) if quick else Betting(1, runs=(RUNS,))
     totals = np.zeros((RUNS, 2))
     found = np.full(RUNS, NEVER)
@@ -202,7 +202,7 @@ def _earlier(one: Ints, other: Ints) -> Ints:
 
 
 def ten_metrics(_: np.random.Generator) -> Figure:
-    """An observation and a verdict on errors, two quantiles of latency, and seven means."""
+    """Measure an observation and a verdict on errors, two quantiles of latency, and seven means."""
     metrics = (
         ERRORS,
         LATENCY,
@@ -227,7 +227,7 @@ def ten_metrics(_: np.random.Generator) -> Figure:
 
 
 def hundred_deployments(_: np.random.Generator) -> Figure:
-    """The judges' part of watching: an observation and a verdict a second for each, of errors and latency."""
+    """Measure the judges' part of a hundred watches: an observation and a verdict a second, on errors and latency."""
     policy = AnalysisPolicy((ERRORS, LATENCY))
     watched = [StepJudging(policy, weight=TOTAL_WEIGHT // 2, reference=None, prior_evidence={}) for _ in range(100)]
     seconds = 10

@@ -20,7 +20,7 @@ _HTTP = "type.googleapis.com/envoy.extensions.filters"
 
 @contextmanager
 def bare_envoy(upstream: int) -> Iterator[int]:
-    """The port of an Envoy with one listener, one route and one cluster, and otherwise its defaults."""
+    """Yield the port of an Envoy with one listener, one route and one cluster, and otherwise its defaults."""
     port = free_port()
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump({"static_resources": _resources(port, upstream)}, file)

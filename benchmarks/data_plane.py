@@ -1,4 +1,4 @@
-"""What the gateway costs, and what the whole path does beside Ray Serve's own proxy.
+"""The cost of the gateway, and the whole path beside Ray Serve's own proxy.
 
 The sides of a ratio take turns under the same client, and the median of the rounds' ratios counts: another program's
 noise rarely hits both sides of one round, and never most rounds on the same side.
@@ -32,9 +32,9 @@ class _Compared:
 
 
 def gateway(world: World) -> list[Figure]:
-    """The same requests through Envoy (token checked, routed, counted) and straight to the replica behind it.
+    """Compare the path through Envoy (token checked, routed, counted) with the replica behind it.
 
-    And through an Envoy that only passes on: no gateway on this machine can be expected to do much better.
+    The same is measured through an Envoy that only passes on: no gateway on this machine can be much faster.
     """
     ours, direct = _gateway(world), _replica(world)
     with bare_envoy(direct.port) as port:
@@ -64,7 +64,7 @@ def gateway(world: World) -> list[Figure]:
 
 
 def whole_path(world: World) -> list[Figure]:
-    """Gateway, schema check, prediction and record, beside the same model in a plain deployment of Ray Serve."""
+    """Compare gateway, schema check, prediction and record with the same model in a plain deployment of Ray Serve."""
     with plain_serve(world.trained.archives[world.active.version]) as port:
         ours, plain = _gateway(world), Target(port=port, path="/", bodies=_bodies(world))
         compared = _compare(ours, plain, lambda seen: seen.per_second, connections=CONNECTIONS)
@@ -99,7 +99,7 @@ def _gateway(world: World) -> Target:
 
 
 def _replica(world: World) -> Target:
-    """Of the version that serves; Serve's REST API says where its replica listens."""
+    """Return the replica of the active version; Serve's REST API says where it listens."""
     name = application_name(Environment.PRODUCTION, MODEL, world.active.deployment_id)
 
     async def ask() -> str:

@@ -1,4 +1,4 @@
-"""What a figure is, and how all of them are shown: a table for people, one line of JSON for programs."""
+"""Figures, and how all of them are shown: a table for people, one line of JSON for programs."""
 
 import json
 import statistics
@@ -43,18 +43,18 @@ def table(figures: Iterable[Figure]) -> Table:
 
 
 def line(figures: Sequence[Figure]) -> str:
-    """The account as one line of JSON."""
+    """Return the figures as one line of JSON."""
     said = [{**asdict(figure), "holds": figure.holds} for figure in figures]
     return json.dumps({"holds": all_hold(figures), "figures": said})
 
 
 def all_hold(figures: Sequence[Figure]) -> bool:
-    """A run that measured nothing shows nothing, and so doesn't hold."""
+    """Return whether all figures hold. A run that measured nothing shows nothing, and so doesn't hold."""
     return bool(figures) and all(figure.holds for figure in figures)
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """Of what was seen, with no interpolation beyond the extremes."""
+    """Return a percentile of the values, with no interpolation beyond the extremes."""
     if len(values) == 1:
         return values[0]
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]

@@ -20,7 +20,7 @@ WARM_UP_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where to send `bodies`, in turn."""
+    """A place to send `bodies` to, in turn."""
 
     port: int
     path: str
@@ -35,7 +35,7 @@ class Seen:
 
 
 def load(target: Target, *, connections: int, seconds: float) -> Seen:
-    """What a client process sees that loads the target for that long, after a warm-up."""
+    """Return what a client process measures that loads the target for that long, after a warm-up."""
     asked = json.dumps({"target": asdict(target), "connections": connections, "seconds": seconds})
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.load"], input=asked, capture_output=True, text=True, check=False

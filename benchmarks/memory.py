@@ -1,4 +1,4 @@
-"""What the whole stack occupies with one model of two versions warm: proportional set size, each page counted once."""
+"""The memory of the whole stack with one model of two versions warm: proportional set size, each page counted once."""
 
 import contextlib
 

@@ -1,4 +1,4 @@
-"""How long a model's figures take on ten million records: an hour of them as the recorder writes it, 700 times over.
+"""The time for a model's figures on ten million records: an hour of them as the recorder writes it, 700 times over.
 
 The copies are made in the database, records and roll-ups alike, by the same shift in time; one answer is held against
 the records themselves. Last of all parts: it leaves some gigabytes behind in the stack's own directory.
@@ -77,7 +77,7 @@ def measure(world: World) -> list[Figure]:
 
 
 async def _fill(world: World) -> int:
-    """Answers how many records there are."""
+    """Write the records, and return how many there are."""
     url = world.stack.control["HOTSWAP_POSTGRES__URL"].replace("+psycopg", "")
     begin = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as database:

@@ -20,7 +20,7 @@ from tests.fixtures.ports import free_base
 
 @contextmanager
 def plain_serve(archive: Path) -> Iterator[int]:
-    """The port of a proxy that serves the archive's model at `/`."""
+    """Yield the port of a proxy that serves the archive's model at `/`."""
     port = free_base()
     with tempfile.TemporaryDirectory(prefix="plain-") as place:
         with tarfile.open(archive) as packed:

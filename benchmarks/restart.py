@@ -1,4 +1,4 @@
-"""What a power cut costs: every process of the stack killed with -9, then from `hotswap up` to the first answer."""
+"""The cost of a power cut: every process of the stack killed with -9, then from `hotswap up` to the first answer."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What a rollout costs in time and history: aborts under load, weight changes, a killed worker."""
+"""The time and the history that a rollout costs: aborts under load, weight changes, a killed worker."""
 
 import itertools
 import os
@@ -24,7 +24,7 @@ HALF = {"canaryPercentage": 50, "incrementStep": 50, "monitoringDuration": "PT60
 
 
 def abort(world: World) -> list[Figure]:
-    """From sending Temporal's signal until a client got the candidate's last answer; and the weights set on the way."""
+    """Measure from sending Temporal's signal until a client got the candidate's last answer, and the weight changes."""
     seconds, changes = [], []
     with world.under_load() as traffic:
         for _ in range(ABORTS):
@@ -68,7 +68,7 @@ def abort(world: World) -> list[Figure]:
 
 
 def events(world: World) -> list[Figure]:
-    """The events from one weight to the next in the history of an undisturbed rollout."""
+    """Count the events from one weight to the next in the history of an undisturbed rollout."""
     with world.under_load():
         run_id = world.deploy(world.candidate, QUICK_CANARY).run_id
     # The first one publishes the candidate at 0, for testers: no step of the canary's.
@@ -86,7 +86,7 @@ def events(world: World) -> list[Figure]:
 
 
 def killed_worker(world: World) -> list[Figure]:
-    """From kill -9 in the middle of a bake until the next weight is scheduled, the rest of the bake included."""
+    """Measure from kill -9 in the middle of a bake until the next weight is scheduled, with the rest of the bake."""
     seconds = []
     with world.under_load():
         for _ in range(KILLS):
@@ -111,7 +111,7 @@ def killed_worker(world: World) -> list[Figure]:
 
 
 def _let_settle(world: World) -> None:
-    """The supervisor starts a part again at once only if it lived for a while before: as in a real accident."""
+    """Wait until the worker has lived for a while: as in a real accident, it is then started again at once."""
     worker = psutil.Process(world.stack.pid("worker"))
     wait_until(lambda: time.time() - worker.create_time() > SETTLED_S, seconds=2 * SETTLED_S, what="a settled worker")
 

@@ -1,4 +1,4 @@
-"""How long `hotswap up` takes until all is ready: on no data, and on the data of a stack that was stopped."""
+"""The time until `hotswap up` has all ready: on no data, and on the data of a stack that was stopped."""
 
 from benchmarks.figure import Figure
 from benchmarks.world import scratch, seconds_to_start

@@ -1,4 +1,4 @@
-"""What is measured: a stack of its own in a temporary directory, with one model of two versions, both warm."""
+"""The stack to measure: one of its own in a temporary directory, with one model of two versions, both warm."""
 
 import asyncio
 import os
@@ -71,7 +71,7 @@ class World:
         return self._runner.run(run())
 
     def history(self, run_id: str | None) -> list[Any]:
-        """The events of one deployment."""
+        """Return the events of one deployment."""
         handle = self.temporal.get_workflow_handle(self.workflow_id, run_id=run_id)
 
         async def fetch() -> list[Any]:
@@ -139,7 +139,7 @@ def running_stack(place: Path) -> Iterator[Stack]:
 
 @contextmanager
 def world() -> Iterator[World]:
-    """The first version is promoted, then the second by a quick canary under load."""
+    """Yield a stack whose first version was promoted, and then the second by a quick canary under load."""
     with scratch() as place, running_stack(place) as stack:
         trained = train(place)
         for version in VERSIONS:

@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 
 
 class AgentState(msgspec.Struct):
-    """What the agent starts with when nobody answers it; `applied` is what Envoy has taken of the plan."""
+    """The state with which the agent starts if no server answers; `applied` is what Envoy has taken of the plan."""
 
     plan: TrafficPlan = TrafficPlan()
     applied: TrafficPlan = TrafficPlan()

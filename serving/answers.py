@@ -1,4 +1,4 @@
-"""How the calls of Ray and of replicas fail, in the words of the domain: no error of httpx leaves an adapter."""
+"""Failures of calls to Ray and to replicas, as errors of the domain: no error of httpx leaves an adapter."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -31,11 +31,11 @@ MOST_UNPACKED_BYTES = 8 * 1024**3
 """Unpacked; an artifact itself is at most 2 GiB."""
 MOST_HEADER_BYTES = 1024**2
 MOST_XZ_BYTES = 80 * 1024**2
-"""Of memory for unpacking xz; its strongest preset, -9, takes 65 MiB."""
+"""The most memory for unpacking xz; its strongest preset, -9, takes 65 MiB."""
 _ZIP_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2})
 """LZMA in a zip would take as much memory as the archive asks for."""
 SCRATCH = "tmp"
-"""How a scratch directory's name begins; a checksum's never does."""
+"""The beginning of a scratch directory's name, with which no checksum begins."""
 
 _PLAIN_TYPES = {tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE}
 _DAMAGED = {None, errno.EINVAL}
@@ -175,7 +175,7 @@ class ArtifactCache:
 
     @property
     def storage(self) -> ObjectStorage:
-        """Where it fetches from."""
+        """The storage to fetch from."""
         return self._storage
 
     def fetch(self, artifact: ArtifactRef) -> Path:

@@ -28,13 +28,15 @@ MOST_FIELD = 100
 
 _NOBODY = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _NOT_THE_REQUESTS_FAULT = frozenset({404, 405, 408, 429})
-"""Of 4xx: the replica doesn't know the path, or has no time. A client whose request was answered isn't told so."""
+"""Statuses of 4xx that are not the request's fault: the replica doesn't know the path, or has no time. A client whose
+request was answered isn't told so.
+"""
 
 _IDLE_SECONDS = 2.0
 """Shorter than a replica keeps a silent connection, so that none breaks under a request."""
 
 _FIELD_FIRST = re.compile(r"^((?:row \d+)?[\w.\[\]-]*)(?:: | doesn't fit)")
-"""How a refusal of `/v2` begins, which has no details."""
+"""The beginning of a refusal of `/v2`, which has no details."""
 _OUTPUT = re.compile(r"^outputs\[(\d+)\]\.name$")
 _POSITION = re.compile(r"^(?:row \d+|instances\[\d+\])")
 

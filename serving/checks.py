@@ -1,4 +1,4 @@
-"""What a finding means: rows of the validation report that compare a figure with what it may be. Pure."""
+"""Rows of the validation report, which compare a figure with what it may be. Pure."""
 
 import json
 from collections.abc import Sequence

@@ -24,18 +24,18 @@ RequestHeaders = Mapping[bytes, bytes]
 RawHeaders = list[tuple[bytes, bytes]]
 
 MOST_INSTANCES = 10_000
-"""Of one request."""
+"""The most instances of one request."""
 MOST_BODY_BYTES = 10 * 1024**2
 
 _NO_NUMBER = re.compile(rb"[\[:,]\s*-?(NaN|Infinity)\b")
 _NAMED_FIELD = re.compile(r"field `([^`]*)`")
-"""How msgspec names a key that is missing or unknown."""
+"""The form in which msgspec names a key that is missing or unknown."""
 
 
 class ParsedRequest(msgspec.Struct):
-    """What a request asks: `request_id` where its body names one.
+    """A parsed request; with `request_id` if its body names one.
 
-    `tensors`, where it was spelled in tensors, is what its record says of them without their elements, as JSON:
+    `tensors`, if it was written in tensors, is what its record says of them without their elements, as JSON:
     `{"inputs": [{"name", "datatype", "shape"}], "outputs": [names]}`; without `outputs` it named none.
     """
 
@@ -47,9 +47,9 @@ class ParsedRequest(msgspec.Struct):
 class RequestCodec(Protocol):
     kind: RequestForm
     name: str
-    """As messages name it."""
+    """The name in messages."""
     is_batch: bool
-    """Whether features and predictions are recorded as lists, one of each instance."""
+    """True if features and predictions are recorded as lists, one of each instance."""
 
     def read(self, body: bytes, headers: RequestHeaders) -> ParsedRequest:
         """Read the instances, unchecked against the schema. Raises ValidationFailed or Conflict."""
@@ -85,7 +85,7 @@ class _Batch(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Json:
-    """What both forms of `/api/v1` have in common."""
+    """The common part of both forms of `/api/v1`."""
 
     def __init__(self, spec: ApplicationSpec) -> None:
         self._spec = spec
@@ -101,7 +101,7 @@ class _Json:
         own = self._spec.version
         if asked is not None and asked != own:
             raise Conflict(
-                f"version {own} would answer, not {asked}; "
+                f"this replica serves version {own}, not {asked}; "
                 "the header X-HotSwap-Version chooses another version that is up",
                 Problem("version", f"{own} would answer"),
             )

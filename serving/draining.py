@@ -1,4 +1,4 @@
-"""What is kept for a while after the plan has let go of it, because a request may still be on its way there."""
+"""Things that are kept for a while after the plan has let go of them, as a request may still be on its way there."""
 
 from collections.abc import Set
 from typing import Generic, TypeVar

@@ -76,7 +76,7 @@ def status_of(error: HotSwapError) -> int:
 
 
 class Engine:
-    """What a replica answers with; ready once it has warmed up."""
+    """The engine with which a replica answers; ready once it has warmed up."""
 
     def __init__(
         self, spec: ApplicationSpec, model: LoadedModel, spool: SpoolWriter, golden: list[GoldenRequest]

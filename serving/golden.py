@@ -1,4 +1,4 @@
-"""What a version must answer before it sees traffic: its golden requests, or one made up where it has none.
+"""Golden requests that a version must answer before it sees traffic, or one made up if it has none.
 
 Validation tries them on the artifact and every replica tries them again while it warms up, by the same rules.
 """
@@ -25,7 +25,7 @@ ABSOLUTE_TOLERANCE = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """How one request went: `problem` is None when the answer was as expected; `seconds` is the model's own time."""
+    """The result of one request: `problem` is None if the answer was as expected; `seconds` is the model's own time."""
 
     problem: str | None
     seconds: float = 0.0

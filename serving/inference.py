@@ -1,4 +1,4 @@
-"""What a replica answers: a raw ASGI application over one loaded model.
+"""Answers of a replica: a raw ASGI application over one loaded model.
 
 Raw, because frameworks cost more than a small model does. The engine (`serving/engine.py`) is this process's: it is put
 in place by `start` before Ray Serve counts the replica as ready, so no request ever meets a cold model.
@@ -55,7 +55,7 @@ async def _respond(engine: Engine, scope: Scope, receive: Receive) -> ReplicaAns
     elif scope["method"] == "POST" and path == f"/{engine.spec.name}/warm-up":
         return await _warm_up(engine, headers)
     else:
-        unknown = NotFound(f"{scope['method']} {path} is not answered here")
+        unknown = NotFound(f"there is no {scope['method']} {path} here")
         return _refused(unknown, engine.one, engine.headers, headers)
     body = await whole_body(receive, most=MOST_BODY_BYTES)
     if body is None:
@@ -68,7 +68,7 @@ def _described(engine: Engine, resource: Resource, scope: Scope, headers: Reques
     """Describe the model; it is always ready, since Ray Serve counts no replica that isn't."""
     if scope["method"] == "GET" and (told := engine.tensors.describe(resource)) is not None:
         return 200, engine.headers, told
-    wrong = MethodNotAllowed(f"{scope['method']} is not something that {scope['path']} does")
+    wrong = MethodNotAllowed(f"{scope['path']} doesn't take {scope['method']}")
     return _refused(wrong, engine.tensors, engine.headers, headers)
 
 

@@ -1,4 +1,4 @@
-"""Keeps a door shut: the gRPC server that each Ray Serve replica opens on every interface of its machine.
+"""Binds the gRPC server of each Ray Serve replica to loopback; Ray opens it on every interface of its machine.
 
 It is for calls between deployments, of which HotSwap makes none: Envoy calls the replicas' HTTP ports, and Ray's own
 processes call their actors. Whoever has the cluster's token can run code through it, so it listens on this machine

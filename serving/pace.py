@@ -1,4 +1,4 @@
-"""Which predictions may be made on a replica's event loop: those that are expected to be quick.
+"""Choice of the predictions that may be made on a replica's event loop: those that are expected to be quick.
 
 While one is made there, nothing else is answered, not even Ray Serve's question for its health; a thread costs a fast
 model 50 microseconds and more. So what is larger than anything that was quick goes to the thread, and so does what is
@@ -19,7 +19,7 @@ _Found = TypeVar("_Found")
 
 
 class Pace:
-    """Of one model, whose instances fit `schema`. A size is how much a prediction has to look at."""
+    """The pace of one model, whose instances fit `schema`. A size is how much a prediction has to look at."""
 
     def __init__(self, schema: dict[str, Any]) -> None:
         self._is_fixed = is_fixed(schema)

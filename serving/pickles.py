@@ -17,11 +17,11 @@ import numpy as np
 from hotswap.domain.errors import ValidationFailed
 
 MOST_DEPTH = 3
-"""Of archives within archives: `torch.export` has one in another."""
+"""The deepest archives within archives: `torch.export` has one in another."""
 
 _ENDINGS = frozenset({".pkl", ".pickle", ".p", ".joblib", ".dill"})
 _PROTOCOLS = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
-"""How a pickle begins since Python 2.3; older ones are known by their ending alone."""
+"""The beginnings of pickles since Python 2.3; older ones are known by their ending alone."""
 _ARRAY = b"\x93NUMPY"
 
 _CALLS = frozenset(
@@ -34,8 +34,9 @@ _TENSORS = re.compile(
     r"|torch\._utils _rebuild_(tensor(_v2|_v3)?|parameter|qtensor|sparse_tensor)"
     r"|torch (\w+Storage|Size|device|b?float\d*|u?int\d+|bool|q?u?int\d+)|torch\.storage UntypedStorage"
 )
-"""What PyTorch names in its archives, as opcode GLOBAL spells it: types of tensors, and classes that TorchScript has
-compiled, which no Python runs."""
+"""Names in PyTorch's archives, as opcode GLOBAL spells them: types of tensors, and classes that TorchScript has
+compiled, which no Python runs.
+"""
 
 
 def refuse_pickles(directory: Path) -> None:

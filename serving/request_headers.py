@@ -1,6 +1,6 @@
-"""What a request's headers say of it: its id, who asked, by which way it came here, and how long it is awaited.
+"""Facts in a request's headers: its id, its caller, the way by which it came, and how long it is awaited.
 
-Whatever they hold is read, or taken for what is usual: a header is never a reason to fail a request.
+Any value is read, or replaced by the default: a header is never a reason to fail a request.
 """
 
 import hashlib

@@ -20,7 +20,7 @@ from hotswap.schemas.requirements import checked
 SECONDS = 300.0
 MOST_LISTED_BYTES = 100_000
 _OURS = frozenset({"ray", "hotswap"})
-"""What a replica itself is made of."""
+"""The packages that a replica itself is made of."""
 _OPTIONS = ("--disable-pip-version-check", "--no-input", "--quiet", "--only-binary", ":all:")
 _PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -99,5 +99,5 @@ async def _pip(*arguments: str) -> bytes:
             await process.wait()
     if process.returncode != 0:
         lines = [line.removeprefix("ERROR: ") for line in errors.decode(errors="replace").splitlines() if line.strip()]
-        raise ValidationFailed.of("requirements", f"pip can't bring them: {'; '.join(lines[-3:])[:600]}")
+        raise ValidationFailed.of("requirements", f"pip can't install them: {'; '.join(lines[-3:])[:600]}")
     return output

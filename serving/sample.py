@@ -1,4 +1,4 @@
-"""How accurate and how quick a version is, by what came with its artifact: `labelled.json` and its own requests."""
+"""Accuracy and speed of a version, by what came with its artifact: `labelled.json` and its own requests."""
 
 import statistics
 import time
@@ -31,7 +31,7 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class SampleScore:
-    """How many rows of the sample were answered with their label; `problem` is why it couldn't be told."""
+    """The number of rows of the sample that were answered with their label; `problem` is why it isn't known."""
 
     correct: int
     total: int

@@ -53,7 +53,7 @@ class Shipper:
         self._dropped: dict[Path, int] = {}
         self._told_at: dict[Path, float] = {}
         self._is_behind = False
-        """Whether a spool had a full batch, and may have more."""
+        """True if a spool had a full batch, and may have more."""
 
     async def run(self) -> None:
         while True:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MARKER = b"\xf5HS1"
-"""In no text: 0xf5 isn't UTF-8."""
+"""A marker that is in no text: 0xf5 isn't UTF-8."""
 FRAME = struct.Struct(">4sII")
 SEGMENT_BYTES = 4 * 1024**2
 SYNC_SECONDS = 1.0

@@ -1,4 +1,4 @@
-"""How a workflow waits for an activity that it may give up: because somebody spoke, or because its time is over."""
+"""A wait for an activity that a workflow may give up, because of a command or because its time is over."""
 
 import asyncio
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""How workflows call activities: time-outs, retries and task queues, by what is waited for.
+"""Options for activities that workflows call: time-outs, retries and task queues.
 
 Forward, a phase has a deadline. Backward and for the last status there is none: the activity is tried until it has
 worked. Every call has a heartbeat time-out, since missing heartbeats are how Temporal notices that a worker was killed.

@@ -1,4 +1,4 @@
-"""What deployments can be found by in Temporal; `hotswap.messages.SEARCH_ATTRIBUTES` registers these names."""
+"""Search attributes of deployments in Temporal; `hotswap.messages.SEARCH_ATTRIBUTES` registers these names."""
 
 from temporalio.common import SearchAttributeKey
 

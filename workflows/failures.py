@@ -1,4 +1,4 @@
-"""What ended a workflow's forward path, in a deployment's terms: cancelled, out of time, or failed, and why.
+"""The causes that end a workflow's forward path, in a deployment's terms: cancelled, out of time, or failed.
 
 An activity's failure arrives wrapped: Temporal's `ActivityError` around a time-out or around the activity's own error,
 whose type is one of `hotswap/domain/errors.py`. A bug, or the worker's eviction of a workflow, is no outcome.
@@ -30,7 +30,7 @@ class DeploymentStopped(Exception):
 
 
 def is_outcome(error: BaseException) -> bool:
-    """Whether this happened to the deployment, rather than being a bug or the worker's eviction of the workflow."""
+    """Return whether this happened to the deployment; if not it is a bug, or the worker's eviction of the workflow."""
     return isinstance(error, DeploymentStopped | FailureError) or is_cancelled_exception(error)
 
 

@@ -1,4 +1,4 @@
-"""Looks after what is active: accuracy every minute, drift every hour; tells of what it finds, and rolls back.
+"""Monitors active versions: accuracy every minute, drift every hour. It announces alerts, and rolls back.
 
 Schedules start it (`workflows/schedules.py`). What it finds is on record first. Every announcement and every rollback
 is a workflow of its own, under an id that says whose it is: so a run that is repeated, or overtaken by the next one,
@@ -30,7 +30,7 @@ ALERT, RETRAINING = "hotswap.alert.raised", "hotswap.retraining.requested"
 class MonitorWorkflow:
     @workflow.run
     async def run(self, kind: AlertKind) -> list[str]:
-        """The workflows that were started, by their ids."""
+        """Start what the alerts ask for, and return the ids of the workflows that were started."""
         check = (
             MonitoringActivities.look_at_accuracy if kind is AlertKind.ACCURACY else MonitoringActivities.look_for_drift
         )
@@ -65,7 +65,7 @@ class AnnouncementWorkflow:
 
 
 def _events(alert: Alert) -> list[AlertEvent]:
-    """That there is an alert; and where it is of predictions that became worse, that the model wants training again."""
+    """Return the event of the alert; if predictions became worse, also an event that asks for a new training."""
     types = [ALERT, RETRAINING] if alert.kind is AlertKind.ACCURACY else [ALERT]
     data = {
         "alertId": alert.alert_id,
@@ -103,7 +103,7 @@ async def _announce(webhook: str, event: AlertEvent) -> Handle | None:
 
 
 async def _roll_back(alert: Alert) -> Handle | None:
-    """Where another deployment is under way there, that is people's affair; a later check tries again."""
+    """Start a rollback, unless another deployment is under way there: then a later check tries again."""
     asked = await workflow.execute_activity_method(
         MonitoringActivities.ask_for_rollback,
         alert,

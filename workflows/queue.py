@@ -1,8 +1,9 @@
-"""What waits for a deployment's turn, and then starts it: one small workflow for each that was queued or has a start.
+"""The workflow that waits for a deployment's turn and then starts it: one for each that is queued or has a start time.
 
 It holds no lock and decides nothing: PostgreSQL's rows say whose turn it is, and Temporal lets one deployment of a
-model run at a time. So if this is lost the reconciler starts it anew, and two of it would start one deployment, which
-outlives them. Until then an abort ends what never began, and any other word comes too early.
+model run at a time. If this workflow is lost, the reconciler starts it anew; if it ran twice, both would start the same
+deployment. The deployment outlives it. Until the start, an abort ends the waiting deployment, and every other command
+is refused as too early.
 """
 
 import asyncio
@@ -56,7 +57,7 @@ class QueueWorkflow:
 
     @workflow.run
     async def run(self, queued: QueueInput) -> str:
-        """What became of it, in one sentence."""
+        """Return what became of the deployment, in one sentence."""
         request = self._request
         workflow.upsert_search_attributes(
             [
@@ -109,7 +110,7 @@ class QueueWorkflow:
             )
 
     async def _next_turn(self) -> QueueDecision | None:
-        """None when an abort came first, or nothing came until the deadline."""
+        """Return what to do next, or None if an abort came first or nothing came until the deadline."""
         self._tell("Waits for its turn; what it waits for is in the heartbeat of the pending activity.")
         call = workflow.start_activity_method(
             QueueActivities.await_turn,
@@ -126,7 +127,7 @@ class QueueWorkflow:
                 raise
 
     async def _abort_others(self, others: Sequence[Run]) -> None:
-        """Each as its own run, so that this never reaches a later one under the same workflow id."""
+        """Abort each as its own run, so that this never reaches a later one under the same workflow id."""
         request = self._request
         reason = f"superseded by {request.deployment_id}, of version {request.version}"
         said = Abort(by=request.initiated_by, reason=reason, via=API, superseded_by=request.deployment_id)
@@ -141,7 +142,10 @@ class QueueWorkflow:
                 workflow.logger.info("%s has ended by itself", other.deployment_id)
 
     async def _start(self) -> bool:
-        """Whether it could be: another one of its model may not have closed yet, though its row says that it ended."""
+        """Start the deployment, and return whether it started.
+
+        Another one of its model may not have closed yet, though its row says that it ended.
+        """
         request = self._request
         started = await start_deployment(
             request,

@@ -1,4 +1,4 @@
-"""Finds what lost its workflow, such as to a terminate, and gives it one again; and what Ray Serve lost.
+"""Finds deployments that lost their workflow, such as by a terminate, and starts one; finds what Ray Serve lost.
 
 A schedule runs this every minute. Whether a deployment is in work is not asked but tried: a run of the same workflow id
 is started for each row that has not ended, and Temporal refuses it where one is open. So nothing is ever repaired under
@@ -29,7 +29,7 @@ KEEP_ORPHANS = timedelta(minutes=30)
 class ReconcileWorkflow:
     @workflow.run
     async def run(self) -> list[str]:
-        """The workflows that were started, by their ids."""
+        """Start what is missing, and return the ids of the workflows that were started."""
         found = await workflow.execute_activity_method(
             DeploymentActivities.find_leftovers, **forward("find what has not ended", deadline=DEADLINE)
         )
@@ -56,7 +56,10 @@ async def _recover(lost: Unfinished) -> Handle | None:
 
 
 async def _queue(called: QueueInput) -> Handle | None:
-    """Its turn has come and it hasn't started: either it is about to be, or what should start it was lost."""
+    """Start the queue workflow of a deployment whose turn has come and that hasn't started.
+
+    Either it is about to be started, or the workflow that should start it was lost.
+    """
     deployment_id = called.request.deployment_id
     return await start_child(
         "Queue",

@@ -1,4 +1,4 @@
-"""Gives what serves more replicas or fewer, and takes that back where the new ones don't come.
+"""Changes the number of an active version's replicas, and undoes that if the new ones don't come.
 
 What was promised must not stay where it can't be had: an application that wants more than it gets counts as one that
 can't hold all of its traffic. A later word ends an earlier one: whoever starts this terminates what runs.

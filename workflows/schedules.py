@@ -1,4 +1,4 @@
-"""What runs by the clock, whoever is at work: looked after by every worker that starts."""
+"""Temporal schedules of workflows that run by the clock; each worker that starts makes sure of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from hotswap.messages import TASK_QUEUE
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Which workflow is started with what, and how often."""
+    """A scheduled workflow, with its input and interval."""
 
     workflow: str
     every: timedelta
@@ -35,7 +35,7 @@ SCHEDULES: Mapping[str, Timed] = {
     "monitor-accuracy": Timed("Monitor", timedelta(minutes=1), (AlertKind.ACCURACY,)),
     "monitor-drift": Timed("Monitor", timedelta(hours=1), (AlertKind.DRIFT,)),
 }
-"""By the schedule's id, which is the workflow's as well."""
+"""The schedules by their ids, which are the workflows' as well."""
 
 
 async def ensure_schedules(client: Client, *, task_queue: str = TASK_QUEUE) -> None:

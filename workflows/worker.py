@@ -101,7 +101,7 @@ gc.enable()
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Everything that the activities reach the world through."""
+    """The adapters through which the activities reach the world."""
 
     registrar: port.VersionRegistrar
     registry: port.Registry
@@ -129,7 +129,7 @@ class Ports:
     rollbacks: port.AlertRollbacks
     announcer: port.Announcer
     settle_seconds: float = 0.0
-    """How long a candidate may take for a request, and so may still be in flight after a change of its weight."""
+    """The time that a candidate may take for a request, which may be in flight after a change of its weight."""
 
 
 WORKFLOWS = [
@@ -152,7 +152,7 @@ SANDBOX = SandboxedWorkflowRunner(
 
 
 def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tuple[Worker, ...]:
-    """The worker that acts, the one that watches, and the one that waits; all are to be run."""
+    """Return the workers that act, that watch and that wait; all of them are to be run."""
     registry = RegistryActivities(ports.registrar, ports.inspector)
     deployments = DeploymentActivities(ports.deployments, ports.applications, ports.queue)
     queueing = QueueActivities(ports.slots, ports.queue, ports.queue_notifications)
@@ -327,9 +327,9 @@ async def serve(settings: Settings) -> None:
 
 @asynccontextmanager
 async def answering(settings: Settings, sessions: Sessions, stop: asyncio.Event) -> AsyncIterator[None]:
-    """Asynchronous inference is answered meanwhile, where this worker has a token to ask with.
+    """Answer asynchronous inference meanwhile, if this worker has a token to ask with.
 
-    What should never end it ends the worker, and is raised: another one will start.
+    An error in it ends the worker and is raised: another worker will start.
     """
     if (token_file := settings.inference.token_file) is None:
         yield

@@ -35,7 +35,7 @@ console = Console(stderr=True, highlight=False, width=180)
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """How all runs of a situation ended."""
+    """The ends of all runs of a situation."""
 
     situation: Situation
     ended: tuple[Ended, ...]
@@ -62,7 +62,7 @@ class Account:
 
     @property
     def seconds(self) -> float:
-        """From the first weight to the end: the median. 0 is a backtest's, before any weight."""
+        """The median of the seconds from the first weight to the end; 0 if a backtest ends it before any weight."""
         return float(np.median([each.seconds for each in self.ended]))
 
     @property
@@ -72,12 +72,12 @@ class Account:
 
 
 def run(situation: Situation, number: int, seed: int) -> Ended:
-    """One run, drawn by its own numbers: the same whatever else is run."""
+    """Run the situation once, drawn by numbers of its own: the same whatever else is run."""
     return situation.run(np.random.default_rng([seed, crc32(situation.name.encode()), number]))
 
 
 def accounts(situations: Sequence[Situation], *, runs: int, seed: int, processes: int) -> Iterator[Account]:
-    """Of each situation, in order."""
+    """Yield the account of each situation, in order."""
     if processes == 1:
         for situation in situations:
             yield Account(situation, tuple(run(situation, number, seed) for number in range(runs)))
@@ -90,7 +90,7 @@ def accounts(situations: Sequence[Situation], *, runs: int, seed: int, processes
 
 
 def _run_named(name: str, number: int, seed: int) -> Ended:
-    """Situations hold functions, which no process can send to another."""
+    """Run a situation by its name, since it holds functions, which no process can send to another."""
     return run(next(each for each in SITUATIONS if each.name == name), number, seed)
 
 
@@ -111,7 +111,7 @@ def table(found: Sequence[Account]) -> Table:
 
 
 def line(found: Sequence[Account], *, seed: int) -> str:
-    """The account as one line of JSON, with a run of each wrong end to look at."""
+    """Return the account as one line of JSON, with a run of each wrong end to look at."""
     said = [
         {
             "name": each.situation.name,

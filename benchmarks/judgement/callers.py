@@ -1,4 +1,4 @@
-"""Who asks, and when: each generator says of every second which callers ask in it."""
+"""Callers, and when they send requests: each generator says for every second which callers send one."""
 
 import math
 from collections.abc import Callable
@@ -18,22 +18,22 @@ Comes = Callable[[np.random.Generator], Traffic]
 
 
 def anonymous(rate: float = RATE) -> Comes:
-    """Each request by itself, at a steady rate."""
+    """Send each request for nobody in particular, at a steady rate."""
     return _at(lambda _: rate)
 
 
 def bursts(rate: float = RATE, *, every: float = 15, lasting: float = 3) -> Comes:
-    """All that comes in `every` seconds comes in `lasting` of them."""
+    """Send all requests of `every` seconds within `lasting` of them."""
     return _at(lambda at: rate * every / lasting if at % every < lasting else 0.0)
 
 
 def diurnal(rate: float = RATE, *, period: float = 240) -> Comes:
-    """A day's rise and fall, within minutes."""
+    """Let the rate rise and fall as on a day, within minutes."""
     return _at(lambda at: rate * (1 + 0.8 * math.sin(2 * math.pi * at / period)))
 
 
 def pausing(rate: float = RATE, *, every: float = 50, pause: float = 20) -> Comes:
-    """A client that says nothing for a while."""
+    """Send nothing for a while, again and again."""
     return _at(lambda at: rate if at % every >= pause else 0.0)
 
 
@@ -42,23 +42,23 @@ def nobody_comes() -> Comes:
 
 
 def before_only(rate: float = RATE) -> Comes:
-    """Traffic that ends as the rollout begins."""
+    """Stop all traffic as the rollout begins."""
     return _at(lambda at: rate if at < 0 else 0.0)
 
 
 def sticky(callers: int, rate: float = RATE, *, exponent: float = 0.0) -> Comes:
-    """Callers that keep their arm, alike or (Zipf) the first ones far louder than the others."""
+    """Send for callers that keep their arm, all alike or (Zipf) the first ones far louder than the others."""
     shares = np.arange(1, callers + 1, dtype=np.float64) ** -exponent
     return _named(shares / shares.sum(), rate)
 
 
 def one_loud(callers: int, rate: float = RATE, *, share: float) -> Comes:
-    """Sticky callers, of which the first has this share of all requests."""
+    """Send for sticky callers, of which the first has this share of all requests."""
     return _named(np.array([share, *[(1 - share) / (callers - 1)] * (callers - 1)]), rate)
 
 
 def beside_nobody(named: Comes) -> Comes:
-    """As many requests of nobody in particular beside those."""
+    """Send as many requests for nobody in particular beside those."""
 
     def begin(draw: np.random.Generator) -> Traffic:
         those, others = named(draw), anonymous()(draw)

@@ -10,7 +10,7 @@ from benchmarks.judgement.world import BEGIN
 
 
 class _AtOnce(selectors.SelectSelector):
-    """Nobody waits: where nothing is ready, the time that was to be waited for has passed."""
+    """A selector that never waits: if nothing is ready, the time to wait for has passed."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""How rollouts end."""
+"""Ends of rollouts."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,18 +7,18 @@ from enum import StrEnum
 class End(StrEnum):
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled back"
-    """For harm that was found."""
+    """Rolled back for harm that was found."""
     UNPROVEN = "gone back unproven"
-    """Since no pass was found until a deadline."""
+    """Rolled back since no pass was found until a deadline."""
     HELD = "held"
-    """For a person, and no word came."""
+    """Held for a person, and no command came."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a rollout ended: `seconds` after its first weight; of the `requests` until then so many were worse off.
+    """The end of a rollout, `seconds` after its first weight; `hurt` of its `requests` until then were worse off.
 
-    What is held ends here, as nobody speaks.
+    A hold is an end here, as nobody gives a command.
     """
 
     end: End

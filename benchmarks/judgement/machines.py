@@ -1,4 +1,4 @@
-"""What machines and networks do to versions: load, outages, crashes, caches. Each function makes an effect."""
+"""Effects of machines and networks on versions: load, outages, crashes, caches. Each function makes an effect."""
 
 from collections.abc import Callable
 
@@ -34,7 +34,7 @@ def at_full(requests: Requests) -> bool:
 
 
 def first(seconds: float) -> When:
-    """Of the rollout."""
+    """Return a condition for the first seconds of the rollout."""
     return lambda requests: 0 <= requests.at < seconds
 
 
@@ -43,17 +43,17 @@ def after(seconds: float) -> When:
 
 
 def while_rolled_out(requests: Requests) -> bool:
-    """Not in what is on record from before."""
+    """Return whether the rollout has begun, so that records from before are left alone."""
     return requests.at >= 0
 
 
 def every(seconds: float, *, lasting: float) -> When:
-    """Of so many seconds the first ones, once the rollout has begun."""
+    """Return a condition for the first seconds of each period, once the rollout has begun."""
     return lambda requests: requests.at >= 0 and requests.at % seconds < lasting
 
 
 def slow(arms: Arms, times: float, *, when: When = always, share: float = 1.0) -> Begins:
-    """Answers take so many times as long: all of them, or a share by chance."""
+    """Let answers take so many times as long: all of them, or a share by chance."""
 
     def begin(draw: np.random.Generator) -> Effect:
         def effect(requests: Requests) -> None:
@@ -69,7 +69,7 @@ def slow(arms: Arms, times: float, *, when: When = always, share: float = 1.0) -
 
 
 def slows_down(arms: Arms, *, a_minute: float) -> Begins:
-    """Answers take longer and longer: by this part more with each minute."""
+    """Let answers take longer and longer: by this part more with each minute."""
 
     def begin(_: np.random.Generator) -> Effect:
         def effect(requests: Requests) -> None:
@@ -84,7 +84,7 @@ def slows_down(arms: Arms, *, a_minute: float) -> Begins:
 
 
 def slow_under_load(*, times: float) -> Begins:
-    """The candidate takes longer the more it is asked: so many times as long at 100%."""
+    """Let the candidate take longer the more requests it gets: so many times as long at 100%."""
 
     def begin(_: np.random.Generator) -> Effect:
         def effect(requests: Requests) -> None:
@@ -98,7 +98,7 @@ def slow_under_load(*, times: float) -> Begins:
 
 
 def heavy_tails() -> Begins:
-    """A Pareto's, without variance, beside load that wanders and that both arms feel."""
+    """Draw latencies from a Pareto distribution without variance, under a wandering load that both arms feel."""
 
     def begin(draw: np.random.Generator) -> Effect:
         load = 0.0
@@ -115,7 +115,7 @@ def heavy_tails() -> Begins:
 
 
 def flaky(arms: Arms, share: float, *, when: When = always, recorded: bool = True) -> Begins:
-    """A share fails by chance: asked again, the same request may be answered."""
+    """Let a share fail by chance: asked again, the same request may be answered."""
 
     def begin(_: np.random.Generator) -> Effect:
         def effect(requests: Requests) -> None:
@@ -130,12 +130,12 @@ def flaky(arms: Arms, share: float, *, when: When = always, recorded: bool = Tru
 
 
 def down(arms: Arms, *, when: When = always, recorded: bool = True) -> Begins:
-    """Everything fails."""
+    """Let everything fail."""
     return flaky(arms, 1.0, when=when, recorded=recorded)
 
 
 def hangs(share: float, *, seconds: float) -> Begins:
-    """The candidate gives no answer to a share of all, until the gateway gives it up after so many seconds."""
+    """Let the candidate answer nothing to a share, until the gateway gives these up after so many seconds."""
 
     def begin(draw: np.random.Generator) -> Effect:
         def effect(requests: Requests) -> None:
@@ -150,7 +150,7 @@ def hangs(share: float, *, seconds: float) -> Begins:
 
 
 def poison(share: float, *, caller: int | None = None) -> Begins:
-    """Requests that no version can answer: a share of all, or of one caller's."""
+    """Send requests that no version can answer: a share of all, or of one caller's."""
 
     def begin(_: np.random.Generator) -> Effect:
         def effect(requests: Requests) -> None:

@@ -1,4 +1,4 @@
-"""What may become of the proxies' reports on their way to who reads them. Each function makes a disturbance."""
+"""Disturbances of the proxies' reports on their way to the reader. Each function makes a disturbance."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from hotswap.domain.traffic import ProxyReport
 
 
 def says_old_figures(*, begin: float, lasting: float) -> Disturbs:
-    """One proxy's report is an old one for a while, with the present time on it: its sums shrink and come back."""
+    """Send an old report of one proxy for a while, with the present time: its sums shrink and come back."""
     old: dict[str, ProxyReport] = {}
 
     def disturbs(at: float, reports: list[ProxyReport]) -> list[ProxyReport]:
@@ -22,12 +22,12 @@ def says_old_figures(*, begin: float, lasting: float) -> Disturbs:
 
 
 def leaves(*, begin: float) -> Disturbs:
-    """One of two proxies is taken away for good, and is removed."""
+    """Remove one of two proxies for good."""
     return lambda at, reports: reports[:1] if at >= begin else reports
 
 
 def is_stale(*, begin: float, lasting: float) -> Disturbs:
-    """One proxy's agent says nothing for a while."""
+    """Let one proxy's agent report nothing for a while."""
     last: dict[str, ProxyReport] = {}
 
     def disturbs(at: float, reports: list[ProxyReport]) -> list[ProxyReport]:
@@ -40,7 +40,7 @@ def is_stale(*, begin: float, lasting: float) -> Disturbs:
 
 
 def is_away(*, begin: float, lasting: float) -> Disturbs:
-    """Nobody can read any report for a while."""
+    """Let no report be read for a while."""
 
     def disturbs(at: float, reports: list[ProxyReport]) -> list[ProxyReport]:
         if begin <= at < begin + lasting:

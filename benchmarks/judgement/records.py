@@ -1,4 +1,4 @@
-"""What the records of one step tell, as PostgreSQL's queries tell it: callers, answers, outcomes.
+"""The records of one step, as PostgreSQL's queries tell them: callers, answers, outcomes.
 
 Each query's rule is that of its module in `hotswap/persistence/analysis`: `sticky_callers.py`, `answers.py`,
 `accuracy.py`, `draws.py`. A request of nobody in particular weighs 1, and all of one caller's weigh 1 together.
@@ -15,7 +15,7 @@ from hotswap.persistence.analysis.sticky_callers import MEDIAN
 PLACES = 24 * BUCKETS_PER_OCTAVE
 """Buckets of latency, up to 2^24 microseconds."""
 CLASSES = 20
-"""Of confidence."""
+"""Classes of confidence."""
 CANDIDATE, STABLE = 0, 1
 
 
@@ -31,7 +31,7 @@ class Callers:
         self._latency = np.zeros((2, most, PLACES))
 
     def add(self, caller: Ints, is_candidate: Bools, status: Ints, recorded: Bools, instead: Ints, ms: Floats) -> None:
-        """`instead` is what the stable answered in the candidate's place, 0 where it wasn't asked."""
+        """Count requests. `instead` is what the stable answered in the candidate's place, 0 where it wasn't asked."""
         mine, theirs, in_place = is_candidate & recorded, ~is_candidate & recorded, instead > 0
         for counted, those, said in (
             (self._by_candidate, mine, status),
@@ -77,12 +77,12 @@ class Callers:
         )
 
     def end(self) -> None:
-        """What the stable has answered is the past of the next step."""
+        """Make the stable's answers the past of the next step."""
         self._past.latency += self._latency[STABLE]
 
 
 class Past:
-    """What callers met at the stable before the present step."""
+    """The latencies that callers met at the stable before the present step."""
 
     def __init__(self, most: int) -> None:
         self.latency = np.zeros((most, PLACES))
@@ -91,7 +91,7 @@ class Past:
         np.add.at(self.latency, (caller, _place(ms)), 1)
 
     def beside(self, latency: Floats) -> dict[str, float]:
-        """These counts by caller, as multiples of each caller's median, or of the middle one where it has none."""
+        """Return these counts by caller, as multiples of the caller's median, or of the middle one if it has none."""
         known: Bools = np.asarray(self.latency.any(axis=1))
         known[NOBODY] = False
         if not known.any():
@@ -107,7 +107,7 @@ class Past:
 
 
 def _place(ms: Floats) -> Ints:
-    """The bucket of each latency."""
+    """Return the bucket of each latency."""
     octaves = np.log2(np.maximum(ms * 1000, 1))
     return np.asarray(np.clip(np.ceil(octaves * BUCKETS_PER_OCTAVE).astype(int), 0, PLACES - 1))
 
@@ -117,7 +117,7 @@ def _histogram(weights: Floats) -> dict[str, float]:
 
 
 class Predictions:
-    """How answers and confidences are distributed."""
+    """The distribution of answers and confidences."""
 
     def __init__(self, most: int) -> None:
         self._answer = np.zeros((2, most, 2 * len(LABELS)))
@@ -177,7 +177,7 @@ def _sum(counted: dict[str, Ints]) -> Ints:
 
 
 def _weighed(counted: Floats) -> Floats:
-    """A caller's counts come to 1 together; those of nobody in particular stay as they are."""
+    """Weigh a caller's counts so that they come to 1 together; those of nobody in particular stay as they are."""
     totals = counted.sum(axis=1, keepdims=True)
     shares = counted / np.maximum(totals, 1)
     shares[NOBODY] = counted[NOBODY]

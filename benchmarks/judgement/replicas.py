@@ -13,14 +13,14 @@ MOST_SECONDS = 3_600
 
 
 class Replicas:
-    """Both versions' replicas, which are asked again what is on record."""
+    """Replicas of both versions, which are sent again the requests that are on record."""
 
     def __init__(self, draw: np.random.Generator) -> None:
         self._draw = draw
         self._requests: dict[str, tuple[Requests, int]] = {}
 
     def records(self, requests: Requests, answers: Answers) -> list[RecordedRequest]:
-        """Of requests to which these were the answers."""
+        """Return the records of requests to which these were the answers."""
         made = []
         for place, caller in enumerate(requests.caller):
             record = RecordedRequest(
@@ -47,7 +47,7 @@ class Replicas:
 
 
 class Before:
-    """What the stable was asked before the rollout, as far as it is on record."""
+    """Requests to the stable before the rollout, as far as they are on record."""
 
     def __init__(self, world: World, replicas: Replicas, draw: np.random.Generator, *, number: int) -> None:
         self._records: list[RecordedRequest] = []
@@ -65,7 +65,7 @@ class Before:
 
 
 class Lately:
-    """What the candidate was asked in the newest seconds."""
+    """Requests to the candidate in the newest seconds."""
 
     def __init__(self, world: World, replicas: Replicas) -> None:
         self._world = world
@@ -83,7 +83,7 @@ class Lately:
 
 
 def _reply(answers: Answers, draw: np.random.Generator) -> Reply:
-    """To the one request that these are the answers to."""
+    """Return the reply to the one request that these are the answers to."""
     [status] = answers.statuses(draw)
     seconds = float(answers.ms[0]) / 1000
     if status >= 500:

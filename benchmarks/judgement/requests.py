@@ -1,4 +1,4 @@
-"""What is asked in a second, and what each version makes of it, whichever of them is asked in the end.
+"""Requests of a second, and each version's answers to them, whichever version is asked in the end.
 
 Both versions' answers to every request are there, so that a request may be asked of one, of the other in its place, or
 of both by a backtest, and says the same each time. Only what fails by chance is drawn anew each time it is asked.
@@ -48,16 +48,16 @@ class Answers:
         return Answers(*(getattr(self, each.name)[places] for each in fields(self)))
 
     def statuses(self, draw: np.random.Generator) -> Ints:
-        """What it says if it is asked now."""
+        """Return the statuses of the answers if the requests are sent now."""
         return np.where(draw.random(len(self.flaky)) < self.flaky, FAILED, self.status)
 
 
 @dataclass(slots=True)
 class Requests:
-    """Those of one second that begins `at` seconds after the first weight; below 0 they are from before.
+    """Requests of one second that begins `at` seconds after the first weight; below 0 they are from before.
 
-    `kind` is between 0 and 1: what a request is like, by which a version may fail the same ones always. `weight` is the
-    candidate's share of the traffic.
+    `kind` is between 0 and 1 and stands for the content of a request: by it a version may fail the same ones always.
+    `weight` is the candidate's share of the traffic.
     """
 
     at: float
@@ -89,7 +89,7 @@ Begins = Callable[[np.random.Generator], Effect]
 
 
 def fine(draw: np.random.Generator, callers: Ints, *, at: float, weight: float) -> Requests:
-    """Two versions that answer alike, and take alike."""
+    """Return requests that both versions answer alike, and in the same time."""
     number = len(callers)
     label = draw.choice(len(LABELS), number, p=SHARES)
     confidence = draw.beta(8, 2, number)

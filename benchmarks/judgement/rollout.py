@@ -34,7 +34,7 @@ from hotswap.schemas.strategy import CanaryConfig
 
 
 class _NoLooks:
-    """Nobody asks to have this explained."""
+    """Observations that are not stored, as nobody asks to have this explained."""
 
     async def record(
         self, deployment_id: str, bake: BakeRecord, verdict: Verdict, checkpoint: Checkpoint | None = None
@@ -50,7 +50,7 @@ class _NoLooks:
 
 
 def tried_on_records(world: World, clock: Clock, draw: np.random.Generator, config: CanaryConfig) -> Ended | None:
-    """The backtest in Production: how the rollout ends by it, before a client meets the candidate; None: not yet."""
+    """Run the backtest in Production; return how it ends the rollout before any client, or None if it goes on."""
     replicas: Any = Replicas(draw)  # of each port what a backtest asks
     before: Any = Before(world, replicas, draw, number=3 * config.backtest.samples)
     backtest = BacktestActivities(before, replicas, replicas, compare, clock=clock).backtest
@@ -84,7 +84,10 @@ async def rolled_out(
     *,
     words: Sequence[tuple[float, policy.Requests]] = (),
 ) -> Ended:
-    """From the first weight to the end. `words` are what a person says, each so many seconds after the first weight."""
+    """Run a rollout from the first weight to the end.
+
+    `words` are a person's commands, each so many seconds after the first weight.
+    """
     return await _Driver(world, clock, draw, config, words).run()
 
 
@@ -100,7 +103,7 @@ _UNPROVEN = frozenset(
 
 
 class _Driver:
-    """What `workflows/deployment/rollout.py` does with an action, without Temporal."""
+    """The loop of `workflows/deployment/rollout.py`, without Temporal."""
 
     def __init__(
         self,
@@ -152,7 +155,7 @@ class _Driver:
                     assert_never(never)
 
     async def _set_weight(self, weight: int) -> None:
-        """And verify it, or come back later where nobody can read what the proxies say."""
+        """Set the weight and verify it, or come back later if nobody can read what the proxies say."""
         self._world.set_weight(weight)
         try:
             reports = await self._world.reports()
@@ -170,7 +173,7 @@ class _Driver:
         self._rollout = self._rollout.verified(at=self._clock())
 
     async def _bake(self, until: float, deadline: float) -> None:
-        """Until there is a verdict, or somebody speaks."""
+        """Wait until there is a verdict, or a command."""
         watch = asyncio.ensure_future(self._verdict(until, deadline))
         spoken = asyncio.ensure_future(self._spoken())
         try:

@@ -1,4 +1,4 @@
-"""What a situation is, and one run of it."""
+"""Situations, and one run of a situation."""
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -20,7 +20,7 @@ CONFIG: dict[str, Any] = {"canaryPercentage": 10, "incrementStep": 40, "monitori
 """10, 50, 90 and 100%, a minute each: all else is what a deployment has that says nothing."""
 
 SECONDS_ON_RECORD = 120
-"""Of what callers asked before the rollout."""
+"""Seconds of requests before the rollout."""
 
 PROMOTED = frozenset({End.PROMOTED})
 NOT_PROMOTED = frozenset({End.ROLLED_BACK, End.UNPROVEN, End.HELD})
@@ -52,7 +52,7 @@ class Situation:
 
     @property
     def is_null(self) -> bool:
-        """Whether the candidate is one to go on with, or to ask a person about, and no one to go back from."""
+        """Return whether the candidate may go on, or a person may be asked about it, and no rollback is right."""
         return End.ROLLED_BACK not in self.right
 
     def run(self, draw: np.random.Generator, config: Mapping[str, Any] = CONFIG) -> Ended:
@@ -77,15 +77,15 @@ class Situation:
 
 
 def null(name: str, *, right: frozenset[End] = PROMOTED, **given: Any) -> Situation:
-    """One in which the candidate is as good as the stable, or better."""
+    """Return a situation in which the candidate is as good as the stable, or better."""
     return Situation(name=name, right=right, **given)
 
 
 def fault(name: str, *, right: frozenset[End] = NOT_PROMOTED, **given: Any) -> Situation:
-    """One in which the candidate must not be promoted."""
+    """Return a situation in which the candidate must not be promoted."""
     return Situation(name=name, right=right, **given)
 
 
 def fault_and_double(name: str, **given: Any) -> tuple[Situation, Situation]:
-    """A fault that a backtest is to find, and its double without records."""
+    """Return a fault that a backtest is to find, and its double without records."""
     return fault(name, **given), fault(f"{name}, without records", records=False, **given)

@@ -1,7 +1,7 @@
-"""What a version makes of what it is asked: refusals, other answers, none at all. Each function makes an effect.
+"""Effects of a version on its answers: refusals, other answers, none at all. Each function makes an effect.
 
-Unlike what machines do, most of it depends on the request, or on its caller: what a version refuses once it refuses
-always.
+Unlike effects of machines, most of these depend on the request or on its caller: what a version refuses once it
+refuses always.
 """
 
 import numpy as np
@@ -21,17 +21,17 @@ MOST_CALLERS = 512
 
 
 def refuses(share: float, *, both: bool = False) -> Begins:
-    """A share of requests is no valid one to the candidate, or to both: then it is the client's mistake."""
+    """Let a share of requests be invalid to the candidate, or to both versions: then it is the client's mistake."""
     return _by_kind(share, status=REFUSED, both=both)
 
 
 def fails_some(share: float) -> Begins:
-    """The candidate fails a share of requests, the same ones always."""
+    """Let the candidate fail a share of requests, the same ones always."""
     return _by_kind(share, status=FAILED, both=False)
 
 
 def fails_callers(share: float, *, recorded: bool = True) -> Begins:
-    """The candidate fails all requests of a share of the callers."""
+    """Let the candidate fail all requests of a share of the callers."""
 
     def begin(draw: np.random.Generator) -> Effect:
         concerned = draw.random(MOST_CALLERS) < share
@@ -48,7 +48,7 @@ def fails_callers(share: float, *, recorded: bool = True) -> Begins:
 
 
 def fails_caller(caller: int) -> Begins:
-    """The candidate fails all requests of one caller."""
+    """Let the candidate fail all requests of one caller."""
 
     def begin(_: np.random.Generator) -> Effect:
         def effect(requests: Requests) -> None:
@@ -60,7 +60,7 @@ def fails_caller(caller: int) -> Begins:
 
 
 def callers_differ(*, slowest: float = 3.0, hardest: float = 0.3) -> Begins:
-    """Some callers ask for much, some for what is hard to predict: with either version."""
+    """Let some callers ask for much, and some for what is hard to predict, with either version."""
 
     def begin(draw: np.random.Generator) -> Effect:
         slower = slowest ** draw.random(MOST_CALLERS)
@@ -78,7 +78,7 @@ def callers_differ(*, slowest: float = 3.0, hardest: float = 0.3) -> Begins:
 
 
 def asks_for_much(caller: int, times: float) -> Begins:
-    """One caller's requests take so many times as long, and are predicted worse, with either version."""
+    """Let one caller's requests take longer and be predicted worse, with either version."""
 
     def begin(draw: np.random.Generator) -> Effect:
         def effect(requests: Requests) -> None:
@@ -94,7 +94,7 @@ def asks_for_much(caller: int, times: float) -> Begins:
 
 
 def says_the_same() -> Begins:
-    """The candidate's every answer is the commonest one, with the same confidence."""
+    """Let the candidate give the commonest answer to everything, with the same confidence."""
 
     def begin(_: np.random.Generator) -> Effect:
         def effect(requests: Requests) -> None:
@@ -110,7 +110,7 @@ def says_the_same() -> Begins:
 
 
 def unsure(confidence: float = 0.5) -> Begins:
-    """The candidate's labels are the stable's, and its confidence is gone."""
+    """Let the candidate give the stable's labels with little confidence."""
 
     def begin(draw: np.random.Generator) -> Effect:
         def effect(requests: Requests) -> None:
@@ -124,7 +124,7 @@ def unsure(confidence: float = 0.5) -> Begins:
 
 
 def flips() -> Begins:
-    """The candidate's two commonest labels are exchanged."""
+    """Exchange the candidate's two commonest labels."""
 
     def begin(_: np.random.Generator) -> Effect:
         def effect(requests: Requests) -> None:
@@ -140,7 +140,7 @@ def flips() -> Begins:
 
 
 def renames() -> Begins:
-    """The candidate's labels are the same ones under other names."""
+    """Rename the candidate's labels."""
 
     def begin(_: np.random.Generator) -> Effect:
         def effect(requests: Requests) -> None:
@@ -154,7 +154,7 @@ def renames() -> Begins:
 
 
 def answers_otherwise(share: float, *, right: float) -> Begins:
-    """The candidate answers a share of requests otherwise, and is right in so many of those."""
+    """Let the candidate answer a share of requests otherwise, and be right in so many of those."""
 
     def begin(draw: np.random.Generator) -> Effect:
         def effect(requests: Requests) -> None:
@@ -170,7 +170,7 @@ def answers_otherwise(share: float, *, right: float) -> Begins:
 
 
 def surer(by: float) -> Begins:
-    """The candidate is a little surer of its answers, which are the stable's."""
+    """Let the candidate be a little surer of its answers, which are the stable's."""
 
     def begin(_: np.random.Generator) -> Effect:
         def effect(requests: Requests) -> None:
@@ -182,7 +182,7 @@ def surer(by: float) -> Begins:
 
 
 def less_accurate(accuracy: float) -> Begins:
-    """The candidate is right less often, in any label."""
+    """Let the candidate be right less often, in any label."""
     lost = 1 - accuracy / ACCURACY
 
     def begin(draw: np.random.Generator) -> Effect:
@@ -199,7 +199,7 @@ def less_accurate(accuracy: float) -> Begins:
 
 
 def is_right(candidate: float, stable: float) -> Begins:
-    """Both versions are right in so many of all answers; no label tells of it."""
+    """Let both versions be right in so many of all answers, whatever the label."""
 
     def begin(draw: np.random.Generator) -> Effect:
         def effect(requests: Requests) -> None:
@@ -213,7 +213,7 @@ def is_right(candidate: float, stable: float) -> Begins:
 
 
 def doubled_answers() -> Begins:
-    """The candidate gives two answers to one instance."""
+    """Let the candidate give two answers to one instance."""
 
     def begin(_: np.random.Generator) -> Effect:
         def effect(requests: Requests) -> None:

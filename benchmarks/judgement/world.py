@@ -24,7 +24,7 @@ CANDIDATE_APP, STABLE_APP = "fraud-2", "fraud-1"
 PROXY_MS = 0.4
 
 Disturbs = Callable[[float, list[ProxyReport]], list[ProxyReport]]
-"""What becomes of the proxies' reports on their way, so many seconds after the first weight."""
+"""A change of the proxies' reports on their way, so many seconds after the first weight."""
 
 
 class World:
@@ -66,7 +66,7 @@ class World:
         self.requests = 0
         self.hurt = 0
         self.lately: deque[Requests] = deque(maxlen=10)
-        """What came in the newest seconds, each by itself."""
+        """The requests of the newest seconds, each by itself."""
         self._past = Past(MOST_CALLERS)
         for second in range(1, seconds_on_record + 1):
             self._remember(self.before(-second))
@@ -74,12 +74,12 @@ class World:
         self._forget(BEGIN)
 
     def _remember(self, requests: Requests) -> None:
-        """What the stable answered well to callers that keep their arm."""
+        """Remember what the stable answered well to callers that keep their arm."""
         known = (requests.caller > 0) & (requests.stable.statuses(self._draw) < 400)
         self._past.add(requests.caller[known], requests.stable.ms[known])
 
     def before(self, second: int) -> Requests:
-        """What was asked in a second before the rollout."""
+        """Return the requests of a second before the rollout."""
         return self._drawn(float(second), 0.0)
 
     def set_weight(self, weight: int) -> None:
@@ -111,7 +111,7 @@ class World:
                 return Reading(self._clock(), message="no training reference")
 
     def _forget(self, since: float) -> None:
-        """Records are read since the step's weight; of the stable's outcomes since the day before, once it has none."""
+        """Forget records from before the step's weight; at 100% keep the stable's outcomes of the day before."""
         self._since = since - BEGIN
         self._callers.end()
         self._callers, self._predictions = Callers(MOST_CALLERS, self._past), Predictions(MOST_CALLERS)
@@ -224,19 +224,19 @@ class _Sent:
 
     @property
     def seen(self) -> Ints:
-        """What the client saw."""
+        """Return the statuses that the client saw."""
         return np.where(self.instead > 0, self.instead, self.status)
 
     @property
     def hurts(self) -> Bools:
-        """Who asked the candidate, and is worse off than with the stable."""
+        """Return which requests the candidate answered worse than the stable would have."""
         stable_answers = (self.requests.stable.status < 400) & (self.requests.stable.flaky < 1)
         failed = (self.status >= 400) & (self.instead == 0) & stable_answers
         answered = (self.status < 400) & self.requests.candidate.hurts
         return np.asarray(self.is_candidate & (failed | answered))
 
     def counted(self, those: Bools, is_sticky: Bools) -> Counts:
-        """What a proxy counts of them, all of one arm."""
+        """Return what a proxy counts of those requests, all of one arm."""
         if not those.any():
             return Counts()
         status, instead, sticky = self.status[those], self.instead[those], is_sticky[those]
@@ -259,7 +259,7 @@ class _Sent:
 
 
 def _histogram(microseconds: Floats) -> dict[str, int]:
-    """Buckets of two digits, as Envoy's histograms have them, by their upper bounds."""
+    """Return a histogram by upper bounds of buckets with two digits, as Envoy's are."""
     if not len(microseconds):
         return {}
     unit = 10.0 ** (np.floor(np.log10(microseconds)) - 1)

@@ -43,13 +43,13 @@ MOST_CLASSES = 20
 """Integral answers of more values than this are scores, and are compared by their distance."""
 
 SPREADS = 0.5
-"""How far two scores may be apart where nobody has said it, in standard deviations of the stable's scores."""
+"""The distance that two scores may have by default, in standard deviations of the stable's scores."""
 
 RELATIVE, ABSOLUTE = 1e-4, 1e-6
 """Nearer than this two numbers are the same on other hardware, whatever tolerance was asked for."""
 
 MOST_ROWS = 100
-"""Of a request's rows so many are compared, the first ones: those of one request are alike."""
+"""The most rows of a request that are compared, the first ones: those of one request are alike."""
 
 LOST_CONFIDENCE = 0.2
 SPREAD_LEFT = 0.05

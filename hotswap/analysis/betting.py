@@ -27,7 +27,7 @@ _LONGEST = 64
 
 
 class Betting:
-    """Of `features` that all say 'worse' by a higher value (0 to 1), lumps bet on the one that stood out so far."""
+    """Bets on the one of `features` that stood out so far; each says 'worse' by a higher value (0 to 1)."""
 
     KEPT: ClassVar[Mapping[str, Any]] = dict.fromkeys(
         ("_capital", "_past_sums", "_past_counts", "_sums", "_counts", "_looks", "_span"), np.ndarray

@@ -30,7 +30,7 @@ as for the backtest."""
 DISTRIBUTIONS = 3
 """Answers, sizes and confidences: each of them may be wrong by chance, so each has a third of the chance."""
 SHARE_OF_ALPHA = 0.1
-"""What holds a rollout isn't in the family of what rolls it back, so its chance comes on top and is kept small."""
+"""The share of alpha: a hold isn't in the family of rollbacks, so its chance comes on top and is kept small."""
 
 
 class CollapseJudge:

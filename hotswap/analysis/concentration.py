@@ -21,7 +21,7 @@ TILTS = np.array([0.25, 0.5, 1.0, 2.0, 3.0])
 
 
 class Concentration:
-    """Takes what `Betting` takes, of one feature."""
+    """Evidence like that of `Betting`, of one feature."""
 
     KEPT: ClassVar[Mapping[str, Any]] = {"_capital": np.ndarray}
 

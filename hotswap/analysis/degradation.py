@@ -1,7 +1,7 @@
-"""Whether an active version has begun to predict worse: each check looks for a change in its outcomes.
+"""Detection of an active version that has begun to predict worse: each check looks for a change in its outcomes.
 
-Any minute of the last hour, and any hour of the last day, may be when it began: what came since then is compared with
-what the version did before, and with what the version before it did. Harm is, as everywhere, evidence *and* an excess
+Any minute of the last hour, and any hour of the last day, may be when it began: the outcomes since then are compared
+with the version's before, and with those of the version before it. Harm is, as everywhere, evidence *and* an excess
 over the threshold. Both sides have bounds that hold at all times, so that it doesn't matter how often they are checked:
 for labels those of the Beta mixture (`errors.py`), for distances of numbers asymptotic ones (Waudby-Smith, Arbour,
 Sinha, Kennedy, Ramdas: Time-uniform central limit theory and asymptotic confidence sequences, arXiv 2103.06476).
@@ -17,13 +17,14 @@ from hotswap.domain.analysis import Moments
 from hotswap.domain.monitoring import MonitoringPolicy
 
 ALPHA = 1e-7
-"""How probably a beginning is wrongly taken for one, if outcomes don't depend on each other. There are 1,440 of them in
-a day, and two measures for each: one false alarm of a model in ten years."""
+"""The probability that a beginning is wrongly found, if outcomes don't depend on each other. There are 1,440 of them in
+a day, and two measures for each: one false alarm of a model in ten years.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """What outcomes said of the predictions answered from `begin` on (Unix time, seconds), until the next bucket."""
+    """The outcomes of the predictions answered from `begin` on (Unix time, seconds), until the next bucket."""
 
     begin: float
     tally: OutcomeTally
@@ -31,9 +32,9 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Degradation:
-    """Since `since` (Unix time, seconds) predictions are `recent`, where `before` said what they should be.
+    """A change to worse since `since` (Unix time, seconds): predictions are `recent`, and should be as `before`.
 
-    Of labels these are accuracies, of numbers mean absolute errors (`is_error`). `limit` is where it is over again.
+    For labels these are accuracies, for numbers mean absolute errors (`is_error`). At `limit` it is over again.
     """
 
     since: float

@@ -1,4 +1,4 @@
-"""What an arm's rate of failures is worked out from: requests that don't depend on each other.
+"""The draws from which an arm's rate of failures is estimated: requests that don't depend on each other.
 
 The requests of a caller that keeps its arm fall where the first one did, so they are one draw together; a request of
 nobody in particular is one of its own. A rate's bounds hold at all times, whenever one looks.

@@ -1,6 +1,6 @@
-"""How far each feature is from its reference: PSI for categories and bins, Kolmogorov-Smirnov for numbers.
+"""The distance of each feature from its reference: PSI for categories and bins, Kolmogorov-Smirnov for numbers.
 
-Pure. Drift is evidence *and* a distance worth speaking of: with few values chance alone makes distances, and with many
+Pure. Drift is evidence *and* a distance that matters: with few values chance alone makes distances, and with many
 the least difference is significant. Chance is shared out among the features that are compared (Bonferroni).
 """
 

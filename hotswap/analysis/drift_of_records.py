@@ -1,6 +1,6 @@
-"""How far what was asked lately is from what it is measured by: records read as columns, and compared. Pure.
+"""The distance of recent requests from their reference: records are read as columns, and compared. Pure.
 
-The measure is what was registered with a version as its training reference, else what was asked before. No feature's
+The reference is the one registered with a version, of its training, else the requests before. No feature's
 value is kept, only distances.
 """
 
@@ -19,7 +19,7 @@ TRAINING, PAST = "training", "past"
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Why nothing could be compared is in `message`; then there are no features."""
+    """The result of a comparison. If nothing could be compared, `message` says why, and there are no features."""
 
     reference: str
     samples: int

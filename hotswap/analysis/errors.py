@@ -25,10 +25,9 @@ from hotswap.domain.traffic import Counts
 from hotswap.domain.verdict import MetricResult, Outcome
 
 COINCIDENCE = 0.25**RESCUES
-"""How likely a caller is rescued so often, and never answered well, if the versions don't differ.
-
-A request that an arm fails with probability q is failed by the candidate and answered by the stable with probability
-q(1 - q), which is a quarter at most.
+"""The probability that a caller is rescued so often, and never answered well, if the versions don't differ. A request
+that an arm fails with probability q is failed by the candidate and answered by the stable with probability q(1 - q),
+which is a quarter at most.
 """
 ODDITY = 1e-3
 """The share of requests that two versions that don't differ may answer differently: what is refused once and not the

@@ -1,4 +1,4 @@
-"""What counts and the judges' settings come to: an arm's figures, and the result that every judge hands in."""
+"""An arm's figures from its counts and the judges' settings, and the result that every judge returns."""
 
 import math
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """In which step a metric is judged, and how sure one must be.
+    """The step in which a metric is judged, and the evidence that is needed.
 
     `prior` is the evidence of the steps before, and `prior_parts` that of single parts of the metric; `early` says
-    whether anybody asks for non-inferiority. Where callers are known, harm needs at least `minimum_callers` of them.
+    whether anybody asks for non-inferiority. If callers are known, harm needs at least `minimum_callers` of them.
     """
 
     weight: int
@@ -53,7 +53,7 @@ OF_ANOTHER_TIME = (
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """How far the evidence is from what is needed, if it goes on as it did; `requests` are the candidate's so far."""
+    """The distance of the evidence from enough, if it goes on as it did; `requests` are the candidate's so far."""
 
     evidence: float
     prior: float
@@ -71,7 +71,7 @@ class Outlook:
 
     @property
     def more_seconds(self) -> float | None:
-        """How long those take if they come as they did; None where that isn't known."""
+        """The seconds that these take if they come as they did; None if that isn't known."""
         more = self.more
         return None if more is None or self.seconds <= 0 else more / self.requests * self.seconds
 

@@ -28,7 +28,7 @@ from hotswap.domain.traffic import quantile_of
 from hotswap.domain.verdict import MetricResult, Outcome
 
 ALL_BUT = 0.99
-"""So much of an arm's latency has to be of callers for it to be compared with their past."""
+"""The share of an arm's latencies that must be of callers, so that these are compared with their past."""
 
 
 def latency_judge(metric: Metric, setting: Setting) -> MetricJudge:

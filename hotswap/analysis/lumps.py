@@ -1,4 +1,4 @@
-"""Both arms' latencies in lumps, what came between two observations, to bet on (`betting.py`)."""
+"""Lumps of both arms' latencies, each of which came between two observations, to bet on (`betting.py`)."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -9,7 +9,7 @@ import numpy as np
 from hotswap.analysis.betting import Betting, Floats
 
 BOUNDS = 100.0 * 2.0 ** (np.arange(60) / 3)
-"""In microseconds, from 0.1 ms to 1.5 minutes, each a quarter above the one before."""
+"""Bounds in microseconds, from 0.1 ms to 1.5 minutes, each a quarter above the one before."""
 
 
 class Lumps:

@@ -1,4 +1,4 @@
-"""How good a version's predictions were, by the outcomes that were reported: pure, from sums that can be added up.
+"""The quality of a version's predictions by the outcomes reported: pure, from sums that can be added up.
 
 A prediction and its outcome make one `QualityScore`. Scores add up in an `OutcomeTally`, and tallies of any times and
 versions add up to the same `Quality` as their scores would. So the memory is bounded, whatever the number of requests:
@@ -18,11 +18,11 @@ from hotswap.domain.vocabulary import ModelType
 MOST_LABELS = 100
 OTHER = "(other)"
 Confusion = dict[str, dict[str, int]]
-"""How often each label (first key) was predicted as which (second key)."""
+"""Counts of how often each label (first key) was predicted as which (second key)."""
 
 
 class Task(StrEnum):
-    """What a prediction is: one label of several, or a number of which it matters how far off it is."""
+    """The kind of a prediction: one label of several, or a number whose distance matters."""
 
     CLASSIFICATION = "classification"
     REGRESSION = "regression"
@@ -46,7 +46,7 @@ class QualityScore:
 
     @property
     def value(self) -> float:
-        """What is compared between versions, more is better: 1 or 0 of a label, minus the distance of a number."""
+        """The value to compare between versions, more is better: 1 or 0 of a label, minus the distance of a number."""
         return -abs(self.error) if self.error is not None else float(self.predicted == self.actual)
 
 
@@ -133,7 +133,7 @@ class OutcomeTally:
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """Where there are two labels: how `positive`, the greater of them, was told."""
+    """Precision, recall and F1 of two labels, for `positive`, the greater of them."""
 
     positive: str
     precision: float
@@ -143,7 +143,7 @@ class Binary:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """None is what there is nothing to say of. Precision, recall and F1 are means over the labels (macro).
+    """Quality of predictions; None if nothing is known. Precision, recall and F1 are means over the labels (macro).
 
     `labels` is how many outcomes were scored as labels, `numbers` how many as numbers.
     """

@@ -14,7 +14,7 @@ from hotswap.domain.traffic import quantile_of
 
 @dataclass(frozen=True, slots=True)
 class Quantiles:
-    """Both arms' in milliseconds, with `numbers` as a verdict has them."""
+    """Quantiles of both arms in milliseconds, with `numbers` as a verdict has them."""
 
     metric: Metric
     candidate_ms: float
@@ -27,7 +27,7 @@ class Quantiles:
 
     @property
     def is_shown_fast(self) -> bool:
-        """Whether it isn't slower wherever in their intervals both quantiles are."""
+        """Return whether the candidate isn't slower wherever in their intervals both quantiles are."""
         upper, lower = self.numbers.get("candidate_upper_ms"), self.numbers.get("stable_lower_ms")
         return upper is not None and lower is not None and upper < limit_ms(self.metric, lower)
 

@@ -1,7 +1,7 @@
-"""Is the split that was seen the one that was commanded? If not, the arms didn't see the same world.
+"""Check that the observed split is the commanded one; if not, the arms didn't get comparable requests.
 
-Judged by an always-valid two-sided Beta mixture; only a share that is plainly off counts, since a slow arm's answers
-always come a little later. Callers that keep their arm are one draw each, so their requests don't count.
+It is judged by an always-valid two-sided Beta mixture; only a share that is plainly off counts, since a slow arm's
+answers always come a little later. Callers that keep their arm are one draw each, so their requests don't count.
 """
 
 import math
@@ -13,7 +13,7 @@ from hotswap.domain.analysis import Observation
 
 EVIDENCE = math.log(1_000)
 OFF = 0.1
-"""Of the smaller arm's share."""
+"""The deviation that counts, as a share of the smaller arm's share."""
 
 
 def log_mismatch(hits: int, misses: int, *, share: float) -> float:

@@ -49,9 +49,9 @@ class End(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """How one bake ends under the policy; `after_seconds` since its weight was verified, None where it isn't known.
+    """The end of one bake under the policy; `after_seconds` since its weight was verified, None if it isn't known.
 
-    `verdict` is the one that it ended by, or of the last observation; None where nothing was judged.
+    `verdict` is the one that ended it, or that of the last observation; None if nothing was judged.
     """
 
     bake: BakeRecord
@@ -64,7 +64,7 @@ class Replayed:
 def replay(
     bakes: Sequence[BakeRecord], *, policy: AnalysisPolicy, steps: Sequence[Step], rules: Rules, extends: bool = True
 ) -> tuple[Replayed, ...]:
-    """Each recorded bake in order, with the evidence that it had from those before it.
+    """Return the end of each recorded bake in order, with the evidence that it had from those before it.
 
     `extends` is whether bakes were extended in proportion by then.
     """
@@ -87,7 +87,7 @@ def replay(
 
 
 def conclusion(replayed: Sequence[Replayed]) -> tuple[End, str]:
-    """Where the deployment would have ended."""
+    """Return where the deployment would have ended."""
     if not replayed:
         return End.NOT_KNOWN, "nothing was judged, so there is nothing to judge again"
     back = next((each for each in replayed if each.end is End.ROLLED_BACK), None)
@@ -161,7 +161,7 @@ class _Recording:
     ) -> None:
         self.now = bake.begun_at
         self.is_over = False
-        """Whether it would have to go on beyond what was seen."""
+        """True if it would have to go on beyond what was observed."""
         self.verdict: Verdict | None = None
         """On all that was seen so far."""
         self._judging = StepJudging(policy, weight=bake.weight, reference=bake.reference, prior_evidence=prior_evidence)

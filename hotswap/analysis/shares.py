@@ -1,7 +1,7 @@
-"""How large a share of a backtest's requests is at least, as far as the evidence goes. Pure.
+"""The lower bound of a share of a backtest's requests, as far as the evidence goes. Pure.
 
 One arm's share has the exact binomial bound (Clopper and Pearson 1934) at `ALPHA`: of 200 requests 7 have to be refused
-before more than 1% is shown. Of what chance makes both versions do, only the candidate's excess counts.
+before more than 1% is shown. Where both versions do the same by chance, only the candidate's excess counts.
 """
 
 import math

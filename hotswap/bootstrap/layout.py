@@ -1,4 +1,4 @@
-"""Where the embedded stack keeps everything: one data directory, and nothing outside it but Ray's short socket path.
+"""Layout of the embedded stack's files: one data directory, and nothing outside it but Ray's short socket path.
 
 Invariants: secrets lie in a directory that only their owner may enter; PostgreSQL's files belong to the user that its
 server runs as, which is `nobody` when we are root, since PostgreSQL refuses root. What would fail a minute later with
@@ -41,7 +41,7 @@ class Layout:
 
     @property
     def shell(self) -> Path:
-        """`CURL_HOME`: holds the `.curlrc` with the development token."""
+        """The directory for `CURL_HOME`, with the `.curlrc` that holds the development token."""
         return self.data / "shell"
 
     @property
@@ -54,7 +54,7 @@ class Layout:
 
     @property
     def state(self) -> Path:
-        """What the running stack says of itself: supervisor, ports, readiness."""
+        """The state file of the running stack: supervisor, ports, readiness."""
         return self.run / "stack.json"
 
     @property
@@ -64,7 +64,7 @@ class Layout:
 
     @property
     def options(self) -> Path:
-        """What the next start without options takes over from this one: the ports."""
+        """The options that the next start takes over from this one if it has none: the ports."""
         return self.data / "options.json"
 
     @property
@@ -89,7 +89,7 @@ class Layout:
 
     @property
     def ray_temp(self) -> Path:
-        """Outside the data directory: Ray's sockets live under it, and a socket's path may have 107 bytes."""
+        """Ray's directory, outside of the data directory: its sockets' paths there may have 107 bytes."""
         return Path("/tmp") / f"hs-{_digest(self.data)}"  # noqa: S108  its owner is checked in `create`
 
     @property
@@ -183,5 +183,5 @@ def _own_temp(directory: Path) -> None:
     directory.mkdir(mode=0o700, exist_ok=True)
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise StackError(f"{directory} belongs to somebody else; remove it")
+        raise StackError(f"{directory} belongs to another user; remove it")
     directory.chmod(0o700)

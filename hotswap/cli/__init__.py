@@ -13,7 +13,7 @@ import sys
 
 
 def main() -> None:
-    """The `hotswap` command."""
+    """Run the `hotswap` command."""
     from hotswap.cli.app import app
 
     sys.exit(app())

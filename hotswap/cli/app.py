@@ -52,7 +52,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-STACK, WORK, STEER = "The embedded stack", "Models and deployments", "Steering a deployment"
+STACK, WORK, STEER = "The embedded stack", "Models and deployments", "Steer a deployment"
 
 
 def _add(panel: str, command: Callable[..., None], *shown: str, codes: str = "") -> None:

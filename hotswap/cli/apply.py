@@ -17,8 +17,8 @@ from hotswap.manifests.reading import ManifestText, Unreadable, files, read
 from hotswap.manifests.schema import Manifest
 
 CODES = (
-    "Exit code: 0 it is so now, 1 it is not (refused, failed, or answered with no), 2 the files are not understood. "
-    "With --dry-run: 0 it is so already, 1 something differs, 2 that couldn't be found out."
+    "Exit code: 0 everything is as the files say, 1 it is not (refused, failed, or not confirmed), 2 the files are not "
+    "valid. With --dry-run: 0 nothing differs, 1 something differs, 2 the present state couldn't be read."
 )
 
 
@@ -28,18 +28,23 @@ def apply(
         typer.Option("--file", "-f", help="A file, a directory of files, or - for stdin.", show_default=False),
     ],
     *,
-    only_look: Annotated[bool, typer.Option("--dry-run", help="Show what differs, and change nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask; needed where there is nobody to ask.")] = False,
+    only_look: Annotated[bool, typer.Option("--dry-run", help="Show the changes, and make none.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Don't ask for confirmation; needed without a terminal.")
+    ] = False,
     again: Annotated[
-        bool, typer.Option("--again", help="Deploy also what was rolled back or stopped the last time.")
+        bool, typer.Option("--again", help="Also deploy versions whose last deployment was rolled back or stopped.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let models be as YAML or JSON files say: register, change, name and deploy what differs, and nothing else."""
+    """Make models match YAML or JSON files: register versions, change metadata and aliases, and deploy what differs.
+
+    Whatever no file names stays as it is.
+    """
     wanted = _read(file)
     can_ask = sys.stdin.isatty() and file != "-"
     if not (only_look or yes or can_ask):
-        raise typer.BadParameter("--yes is needed where there is no terminal to ask at; --dry-run shows what would be")
+        raise typer.BadParameter("without a terminal --yes is needed to make the changes; --dry-run shows them")
     with connect() as hotswap:
         try:
             found = plan(wanted, look(hotswap, wanted), again=again)

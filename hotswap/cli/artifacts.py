@@ -1,4 +1,4 @@
-"""`hotswap push` and `hotswap artifacts gc`: artifacts into S3, and out of it again."""
+"""`hotswap push` and `hotswap artifacts gc`: send artifacts to S3, and remove them from it."""
 
 import hashlib
 import os
@@ -20,24 +20,26 @@ from hotswap.schemas.responses import UploadView
 
 GC = examples("hotswap artifacts gc", "hotswap artifacts gc --apply", 'hotswap artifacts gc --prefix "" --json')
 
-app = typer.Typer(help="Look after what lies in S3.", epilog=GC, no_args_is_help=True)
+app = typer.Typer(help="Remove artifacts from S3 that no version refers to.", epilog=GC, no_args_is_help=True)
 
 
 def push(
     path: Annotated[
-        Path, typer.Argument(help="An archive, or a file or directory that is packed.", exists=True, show_default=False)
+        Path, typer.Argument(help="An archive, or a file or directory to pack.", exists=True, show_default=False)
     ],
     model: Annotated[str, typer.Argument(help="The model's name; it may be new.", show_default=False)],
-    version: Annotated[str | None, typer.Argument(help="Register it as this version, too.", show_default=False)] = None,
+    version: Annotated[
+        str | None, typer.Argument(help="Also register it, as this version.", show_default=False)
+    ] = None,
     *,
-    framework: Annotated[Framework, typer.Option(help="What it is made with.")] = Framework.ONNX,
-    type: Annotated[ModelType, typer.Option(help="What it does.")] = ModelType.OTHER,  # noqa: A002
+    framework: Annotated[Framework, typer.Option(help="The framework of the model.")] = Framework.ONNX,
+    type: Annotated[ModelType, typer.Option(help="The kind of model.")] = ModelType.OTHER,  # noqa: A002
     metadata: Annotated[
         Path | None, typer.Option(help="JSON file with further fields, such as performanceBaseline.", exists=True)
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a model to S3, and register it where a version is given. Again, after a kill, it goes on where it was."""
+    """Send a model to S3, and register it if a version is given. If it was interrupted, run it again: it resumes."""
     own = ("name", "version", "framework", "artifactPath", "type", "checksum")
     optional = further_fields(metadata, said=own)
     with _archive(path, model) as archive:
@@ -61,16 +63,17 @@ def push(
 def gc(
     *,
     prefix: Annotated[
-        str, typer.Option(help='Only keys that begin so; what `hotswap push` sends does. "" is the whole bucket.')
+        str,
+        typer.Option(help='Only keys with this prefix, which `hotswap push` uses by default. "" is the whole bucket.'),
     ] = "uploads/",
-    apply: Annotated[bool, typer.Option("--apply", help="Remove it, instead of only telling what would be.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Remove them, instead of only listing them.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Tell which artifacts no version refers to, and remove them with --apply. Needs the role Admin."""
+    """List artifacts that no version refers to; with --apply remove them. Needs the role Admin."""
     with connect() as hotswap:
         found = hotswap.artifacts.collect_garbage(prefix=prefix, apply=apply)
         while apply and found.more and not as_json:
-            err.print(f"removed {len(found.items)}, there are more ...", markup=False)
+            err.print(f"removed {len(found.items)}, more follow ...", markup=False)
             found = hotswap.artifacts.collect_garbage(prefix=prefix, apply=True)
     if as_json:
         show_json(found)
@@ -92,7 +95,7 @@ def gc(
 
 @contextmanager
 def _archive(path: Path, model: str) -> Iterator[Path]:
-    """The archive itself, or one that is packed for as long as it is sent, at the same place each time."""
+    """Yield the archive itself, or one that is packed for as long as it is sent, at the same place each time."""
     if is_archive(path):
         yield path
         return

@@ -11,21 +11,23 @@ from hotswap.cli.options import AsJson, moment_or_duration
 
 def audit(
     target: Annotated[
-        str | None, typer.Argument(help="A deployment's, model's or version's id; all when absent.")
+        str | None, typer.Argument(help="The id of a deployment, model or version. Default: all.")
     ] = None,
     *,
-    actor: Annotated[str | None, typer.Option(help="Only what this one did.")] = None,
-    action: Annotated[str | None, typer.Option(help="Only this, as the table words it.")] = None,
-    trace_id: Annotated[str | None, typer.Option(help="Only what came of this request.")] = None,
+    actor: Annotated[str | None, typer.Option(help="Only changes by this person or program.")] = None,
+    action: Annotated[str | None, typer.Option(help="Only this action, as in the table's column WHAT.")] = None,
+    trace_id: Annotated[str | None, typer.Option(help="Only changes by the request with this trace id.")] = None,
     since: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="From when on: 2026-12-27T00:00:00Z, or so long ago: PT1H."),
+        typer.Option(
+            metavar="TIME", help="Only changes since a time (2026-12-27T00:00:00Z) or within a duration (PT1H)."
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=200, help="How many, the newest.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Go on from here: `next` of the JSON before.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="The most rows to show.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Continue after a page: the `next` of its JSON.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what was changed, by whom and why, newest first."""
+    """List changes with who made them and why, newest first."""
     begin = None if since is None else moment_or_duration(since)
     if isinstance(begin, timedelta):
         begin = datetime.now(UTC) - begin

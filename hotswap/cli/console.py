@@ -1,4 +1,4 @@
-"""What all commands share: where HotSwap is, how answers are shown, how failures are told.
+"""Connection, output and error messages, which all commands share.
 
 The address and token come as a pair, from `HOTSWAP_URL` and `HOTSWAP_TOKEN` (or `HOTSWAP_TOKEN_FILE`) or from the
 embedded stack's data directory, so that the stack's own token is never sent to an address that somebody put into the
@@ -31,9 +31,9 @@ err = Console(stderr=True, highlight=False)
 UNLIMITED = 10_000
 
 _NEXT = {
-    "UNREACHABLE": "is it up? `hotswap up --detach` starts the embedded stack; HOTSWAP_URL names another address",
-    "TIMEOUT": "look at what happened before saying it again",
-    "UNAUTHORIZED": 'take a fresh token: eval "$(hotswap env --shell)", or set HOTSWAP_TOKEN',
+    "UNREACHABLE": "check that it runs: `hotswap up --detach` starts the embedded stack; HOTSWAP_URL names its address",
+    "TIMEOUT": "check what happened before you repeat it",
+    "UNAUTHORIZED": 'get a new token: eval "$(hotswap env --shell)", or set HOTSWAP_TOKEN',
     "FORBIDDEN": "ask somebody with that role, or set HOTSWAP_TOKEN to a token that has it",
     "MODEL_NOT_FOUND": "`hotswap models list` shows those there are",
     "VERSION_NOT_FOUND": "`hotswap models show MODEL` lists its versions",
@@ -48,7 +48,7 @@ class CommandFailed(Exception):
 
 
 class ErrorsToldGroup(TyperGroup):
-    """Turns what a command failed with into one line on stderr and an exit code."""
+    """The group of commands, which turns a command's failure into one line on stderr and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -67,7 +67,7 @@ class ErrorsToldGroup(TyperGroup):
 
 
 def connect() -> HotSwap:
-    """A client for the address at hand. Raises CommandFailed."""
+    """Return a client for the address in the environment, or for the embedded stack. Raises CommandFailed."""
     if url := os.environ.get("HOTSWAP_URL"):
         try:
             return HotSwap(url, token_of(os.environ), reason=os.environ.get("HOTSWAP_REASON"))
@@ -92,19 +92,19 @@ def connect() -> HotSwap:
 
 
 def show_table(what: RenderableType) -> None:
-    """For people. Where there is no terminal nothing is cut or wrapped: grep and awk shall find what is there."""
+    """Print for people. Without a terminal nothing is cut or wrapped, so that grep and awk find everything."""
     target = out if out.is_terminal else Console(file=out.file, width=UNLIMITED, highlight=False)
     target.print(what)
 
 
 def show_json(value: View | Any) -> None:
-    """One JSON document on one line where a program reads, indented for a person."""
+    """Print one JSON document: on one line if a program reads it, indented for a person."""
     plain = value.to_json() if isinstance(value, View) else value
     print(json.dumps(plain, indent=2 if out.is_terminal else None), flush=True)  # noqa: T201 - rich would wrap it
 
 
 def table(*columns: str, rows: Sequence[Sequence[object]], title: str | None = None) -> Table:
-    """The first column names the row, so it is never cut."""
+    """Return a table whose first column names the row, so it is never cut."""
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
         made.add_column(column, no_wrap=number == 0, overflow="fold")
@@ -119,7 +119,7 @@ def shown_at(at: datetime) -> str:
 
 
 def facts(*pairs: tuple[str, object]) -> Table:
-    """Names and values beneath each other; what is None or empty is left out."""
+    """Return names and values beneath each other, without those that are None or empty."""
     made = Table(box=None, pad_edge=False, show_header=False)
     made.add_column(style="bold")
     made.add_column(overflow="fold")

@@ -1,4 +1,4 @@
-"""What people say of models and versions: what they are called, what is written of them, what is out of use, and back.
+"""Commands by which people curate models and versions: aliases, cards, archiving, deprecation, and back.
 
 These are commands of `hotswap models`, as `api/curation.py` has their routes.
 """
@@ -16,18 +16,19 @@ from hotswap.schemas.responses import ModelView
 def change(
     model: ModelArgument,
     *,
-    description: Annotated[str | None, typer.Option(show_default=False)] = None,
-    owner: Annotated[str | None, typer.Option(help="Who answers for it.", show_default=False)] = None,
-    team: Annotated[str | None, typer.Option(show_default=False)] = None,
+    description: Annotated[str | None, typer.Option(help="A text about the model.", show_default=False)] = None,
+    owner: Annotated[str | None, typer.Option(help="The person who is responsible for it.", show_default=False)] = None,
+    team: Annotated[str | None, typer.Option(help="The team that it belongs to.", show_default=False)] = None,
     tag: Annotated[
-        list[str] | None, typer.Option(help="In place of those it has; may be given several times.", show_default=False)
+        list[str] | None,
+        typer.Option(help="A tag; replaces the present tags. May be given several times.", show_default=False),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change what a model is described by; what isn't given stays as it is."""
+    """Change the description, owner, team or tags of a model; options that are left out change nothing."""
     changes = given(description=description, owner=owner, team=team, tags=tag or None)
     if not changes:
-        raise typer.BadParameter("nothing is to be changed; give --description, --owner, --team or --tag")
+        raise typer.BadParameter("there is nothing to change; give --description, --owner, --team or --tag")
     with connect() as hotswap:
         changed = hotswap.models.change(model, changes)
     _tell(changed, f"{changed.name} has another {', '.join(changes)}", as_json=as_json)
@@ -35,13 +36,13 @@ def change(
 
 def alias(
     model: ModelArgument,
-    alias: Annotated[str, typer.Argument(help="Such as champion.", show_default=False)],
-    version: Annotated[str | None, typer.Argument(help="Which version is called so.", show_default=False)] = None,
+    alias: Annotated[str, typer.Argument(help="A name such as champion.", show_default=False)],
+    version: Annotated[str | None, typer.Argument(help="The version that gets the alias.", show_default=False)] = None,
     *,
-    delete: Annotated[bool, typer.Option("--delete", help="Let no version be called so.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove the alias.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Give a version a name, which is taken from the version that had it."""
+    """Give an alias to a version, or move it there from another version."""
     if (version is None) != delete:
         raise typer.BadParameter("give a version, or --delete")
     with connect() as hotswap:
@@ -59,11 +60,11 @@ def card(
     version: VersionArgument,
     *,
     write: Annotated[
-        typer.FileText | None, typer.Option(help="Write it anew from this Markdown file; - reads it from stdin.")
+        typer.FileText | None, typer.Option(help="Replace the card by this Markdown file; - reads stdin.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what people write of a version, or write it."""
+    """Show the card of a version, a text that people write about it, or replace it."""
     with connect() as hotswap:
         found = (
             hotswap.versions.card(model, version)
@@ -73,19 +74,21 @@ def card(
     if as_json:
         show_json(found)
     elif found.text is None:
-        err.print(f"nobody has written of {found.model} {found.version} yet", markup=False)
+        err.print(f"{found.model} {found.version} has no card yet; --write FILE adds one", markup=False)
     else:
         out.print(found.text, markup=False, end="")
 
 
 def deprecate(
     model: ModelArgument,
-    version: Annotated[str, typer.Argument(help="Which version.", show_default=False)],
+    version: Annotated[str, typer.Argument(help="The version's number, id or alias.", show_default=False)],
     *,
-    reason: Annotated[str, typer.Option(help="Told to whoever wants to deploy it.", show_default=False)],
+    reason: Annotated[
+        str, typer.Option(help="The reason, which is shown to people who try to deploy it.", show_default=False)
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """Let nobody deploy a version any more; where it serves it goes on serving."""
+    """Deprecate a version: it can't be deployed any more, but goes on serving where it is active."""
     with connect() as hotswap:
         show_version(hotswap.versions.deprecate(model, version, reason=reason), as_json=as_json)
 
@@ -93,10 +96,10 @@ def deprecate(
 def archive(
     model: ModelArgument,
     *,
-    reason: Annotated[str | None, typer.Option(help="For the audit log.")] = None,
+    reason: Annotated[str | None, typer.Option(help="The reason, for the audit log.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take a model out of use; refused while anything of it serves or is under way."""
+    """Take a model out of use. Refused while a version of it serves or a deployment of it is under way."""
     with connect() as hotswap:
         archived = hotswap.models.archive(model, reason=reason)
     _tell(archived, f"{archived.name} is archived", as_json=as_json)
@@ -104,9 +107,12 @@ def archive(
 
 def restore(
     model: ModelArgument,
-    version: Annotated[str | None, typer.Argument(help="A deprecated version of it.", show_default=False)] = None,
+    version: Annotated[
+        str | None,
+        typer.Argument(help="A deprecated version to restore. Default: the model itself.", show_default=False),
+    ] = None,
     *,
-    reason: Annotated[str | None, typer.Option(help="For the audit log.")] = None,
+    reason: Annotated[str | None, typer.Option(help="The reason, for the audit log.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Take an archived model, or a deprecated version of one, back into use."""

@@ -1,4 +1,4 @@
-"""`hotswap db`: bring the schema of a PostgreSQL of one's own up to date, or write the SQL that would."""
+"""`hotswap db`: migrate the schema of your own PostgreSQL, or print the SQL that does."""
 
 import io
 from typing import Annotated
@@ -13,7 +13,7 @@ MIGRATE = examples("hotswap db migrate", "hotswap db migrate --json | jq -r .rev
 SQL = examples("hotswap db sql | psql -v ON_ERROR_STOP=1 ml_deployment", "hotswap db sql --from 0012 > upgrade.sql")
 
 app = typer.Typer(
-    help="The schema of a PostgreSQL of your own; `hotswap up` looks after its own by itself.",
+    help="Migrate the schema of your own PostgreSQL; `hotswap up` migrates the embedded one itself.",
     epilog=examples("hotswap db migrate", "hotswap db sql"),
     no_args_is_help=True,
 )
@@ -21,7 +21,7 @@ app = typer.Typer(
 
 @app.command(epilog=MIGRATE)
 def migrate(*, as_json: AsJson = False) -> None:
-    """Bring the database of HOTSWAP_POSTGRES__URL up to the newest schema; its data is kept."""
+    """Migrate the database of HOTSWAP_POSTGRES__URL to the newest schema. Its data is kept."""
     need("server")
     from hotswap.domain.errors import Unavailable
     from hotswap.persistence.migrations import migrate
@@ -49,12 +49,12 @@ def sql(
         typer.Option(
             "--from",
             metavar="REVISION",
-            help="What the database is at, by its table alembic_version; empty when absent.",
+            help="The revision in the database's table alembic_version. Default: an empty database.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Print what `hotswap db migrate` would do as SQL for psql, all of it in one transaction; asks no database."""
+    """Print the SQL of `hotswap db migrate` for psql, as one transaction, without a connection to a database."""
     need("server")
     from alembic.util import CommandError
 

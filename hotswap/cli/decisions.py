@@ -1,4 +1,4 @@
-"""What a person says to a deployment: approve, reject, pause, resume, promote, goto, scale, abort, retry, rollback."""
+"""Commands to a deployment: approve, reject, pause, resume, promote, goto, scale, abort, retry, rollback."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,7 +13,7 @@ from hotswap.cli.watch import follow
 from hotswap.client import HotSwap
 from hotswap.schemas.responses import AnswerView, DeploymentView
 
-ReasonOption = Annotated[str | None, typer.Option(help="Why; it is kept with the deployment.")]
+ReasonOption = Annotated[str | None, typer.Option(help="The reason; it is stored with the deployment.")]
 
 ExitOf = Callable[[DeploymentView], outcome.Exit]
 
@@ -45,13 +45,13 @@ def approve(
     *,
     reason: ReasonOption = None,
     step: Annotated[
-        int | None, typer.Option(min=0, help="The wait that is meant; the present one when absent.")
+        int | None, typer.Option(min=0, help="The step to approve, 0 for the start. Default: the one that waits now.")
     ] = None,
     wait: WaitOption = False,
     timeout: TimeoutOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Approve the start or the step that waits."""
+    """Approve the start or the step that waits for an approval."""
     _say(
         lambda hotswap: hotswap.deployments.approve(deployment, reason=reason, step=step),
         judge=outcome.forward if wait else None,
@@ -68,17 +68,17 @@ reject = _verb(
 pause = _verb(
     "pause",
     judge=outcome.forward,
-    summary="Stay at the present weight, watched for harm, until it is resumed.",
+    summary="Keep the candidate's present share of the traffic until `hotswap resume`; harm still rolls it back.",
 )
 resume = _verb(
     "resume",
     judge=outcome.forward,
-    summary="End a pause; the present step begins anew.",
+    summary="End a pause. The present step begins anew.",
 )
 abort = _verb(
     "abort",
     judge=outcome.back,
-    summary="Take all traffic from the candidate, and end. Recorded even where no worker answers.",
+    summary="Take all traffic from the candidate, and end the deployment. It is recorded even if no worker answers.",
 )
 
 
@@ -91,7 +91,7 @@ def goto(
     timeout: TimeoutOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Go to a step: back, or forward as far as no approval is passed over."""
+    """Go back to a step, or forward to one if that skips no approval."""
     _say(
         lambda hotswap: hotswap.deployments.goto(deployment, step, reason=reason),
         judge=outcome.forward if wait else None,
@@ -102,12 +102,15 @@ def goto(
 
 def scale(
     deployment: DeploymentArgument,
-    replicas: Annotated[int, typer.Argument(min=1, help="How many there are to be.", show_default=False)],
+    replicas: Annotated[int, typer.Argument(min=1, help="The number of replicas.", show_default=False)],
     *,
     reason: ReasonOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Have so many replicas of what serves; where it scales by load, no fewer. Refused where they have no room."""
+    """Set the number of replicas of an active version; if it scales by load, its minimum.
+
+    It is refused if the cluster has no room for them.
+    """
     _say(
         lambda hotswap: hotswap.deployments.scale(deployment, replicas, reason=reason),
         judge=None,
@@ -119,13 +122,13 @@ def scale(
 def promote(
     deployment: DeploymentArgument,
     *,
-    full: Annotated[bool, typer.Option("--full", help="Go to 100% at once.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Go to 100% at once, instead of to the next step.")] = False,
     reason: ReasonOption = None,
     wait: WaitOption = False,
     timeout: TimeoutOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """End the present bake as passed."""
+    """End the present step as passed, and go on to the next one."""
     _say(
         lambda hotswap: hotswap.deployments.promote(deployment, reason=reason, full=full),
         judge=outcome.forward if wait else None,
@@ -142,7 +145,7 @@ def retry(
     timeout: TimeoutOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the analysis again that holds it; one that ended without success is deployed again, by a new deployment."""
+    """Repeat the analysis that holds a deployment; if it has ended without success, deploy its version again."""
     answer = _say(
         lambda hotswap: hotswap.deployments.retry(deployment, reason=reason),
         judge=outcome.forward if wait else None,
@@ -160,7 +163,7 @@ def rollback(
     timeout: TimeoutOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Undo a deployment: abort it while it runs; after its end deploy the version before it, by a new deployment."""
+    """Undo a deployment: abort it while it runs; once it is active, deploy the version before it again."""
 
     def undone(ended: DeploymentView) -> outcome.Exit:
         return outcome.back(ended) if ended.deployment_id == deployment else outcome.forward(ended)
@@ -186,7 +189,7 @@ def _say(
     timeout: timedelta | None,
     as_json: bool,
 ) -> AnswerView:
-    """Say it, and show the answer; with a judge, follow the deployment and exit with the judge's code for its end."""
+    """Send the command and show the answer; with a judge, follow the deployment and exit with its code for the end."""
     check_timeout(timeout, wait=judge is not None)
     with connect() as hotswap:
         answer = word(hotswap)

@@ -12,15 +12,19 @@ from hotswap.cli.options import AsJson
 
 def demo(
     *,
-    port_base: Annotated[int | None, typer.Option(help="Move all ports of its stack to this one and up.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Keep its data here instead of in a temporary place.")] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="With --data-dir: leave the stack running afterwards.")] = False,
+    port_base: Annotated[
+        int | None, typer.Option(help="Use ports from this one on, instead of the default ports.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Keep the data here, instead of in a temporary directory.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running afterwards; needs --data-dir.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Do the main job once, in front of you: deploy, canary, kill the worker, catch a broken version.
+    """Show the main job on real servers: deploy, canary, kill the worker, catch a broken version.
 
-    Prints a table of what it claims and saw, and one line of JSON, with --json only this; exits 0 only if all of it is
-    true.
+    It prints a table of claims and observations, and the same as one line of JSON; with --json only the latter. The
+    exit code is 0 if all claims hold.
     """
     need("server", "embedded")
     try:

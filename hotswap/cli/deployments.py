@@ -27,67 +27,93 @@ from hotswap.schemas.responses import DeploymentView
 def deploy(
     model: ModelArgument,
     *,
-    version: Annotated[str | None, typer.Option(help="Which version; the newest deployable one when absent.")] = None,
-    environment: Annotated[Environment, typer.Option(help="Where to.")] = Environment.PRODUCTION,
-    strategy: Annotated[Strategy | None, typer.Option(help="How; the server's default when absent.")] = None,
+    version: Annotated[
+        str | None, typer.Option(help="The version's number or alias. Default: the newest that can be deployed.")
+    ] = None,
+    environment: Annotated[Environment, typer.Option(help="The environment to deploy to.")] = Environment.PRODUCTION,
+    strategy: Annotated[Strategy | None, typer.Option(help="The rollout strategy. Default: the server's.")] = None,
     config: Annotated[
-        str | None, typer.Option(help="The strategy's configuration: JSON, or @FILE.", show_default=False)
+        str | None, typer.Option(help="The strategy's configuration, as JSON or as @FILE.", show_default=False)
     ] = None,
-    canary_percentage: Annotated[float | None, typer.Option(help="The first weight, in percent.")] = None,
-    increment_step: Annotated[float | None, typer.Option(help="How much more each step gives, in percent.")] = None,
-    monitoring_duration: Annotated[str | None, typer.Option(help="How long each step bakes, such as PT5M.")] = None,
-    replicas: Annotated[int | None, typer.Option(min=1, help="How many replicas all of the traffic needs.")] = None,
+    canary_percentage: Annotated[
+        float | None, typer.Option(help="The candidate's first share of the traffic, in percent.")
+    ] = None,
+    increment_step: Annotated[
+        float | None, typer.Option(help="How much each step adds to the share, in percent.")
+    ] = None,
+    monitoring_duration: Annotated[
+        str | None, typer.Option(help="How long each step is watched, such as PT5M.")
+    ] = None,
+    replicas: Annotated[int | None, typer.Option(min=1, help="How many replicas serve all of the traffic.")] = None,
     min_replicas: Annotated[
-        int | None, typer.Option(min=1, help="With --max-replicas: scale by load between the two.")
+        int | None, typer.Option(min=1, help="Scale by load, with at least this many; needs --max-replicas.")
     ] = None,
-    max_replicas: Annotated[int | None, typer.Option(min=1, help="With --min-replicas.")] = None,
-    gpus: Annotated[float | None, typer.Option(min=0, help="GPUs of each replica; fractions below 1.")] = None,
+    max_replicas: Annotated[
+        int | None, typer.Option(min=1, help="Scale by load, with at most this many; needs --min-replicas.")
+    ] = None,
+    gpus: Annotated[
+        float | None, typer.Option(min=0, help="GPUs of each replica; a fraction below 1 shares a GPU.")
+    ] = None,
     cpus: Annotated[float | None, typer.Option(min=0, help="CPUs of each replica.")] = None,
     max_batch_size: Annotated[
-        int | None, typer.Option(min=2, help="Gather so many single requests at most into one call of the model.")
+        int | None,
+        typer.Option(min=2, help="Let a replica gather up to this many single requests into one call of the model."),
     ] = None,
     batch_wait: Annotated[
-        str | None, typer.Option(help="With --max-batch-size: how long the first waits for others, such as PT0.01S.")
+        str | None,
+        typer.Option(
+            help="How long the first request of a batch waits for more, such as PT0.01S; needs --max-batch-size."
+        ),
     ] = None,
     on_conflict: Annotated[
         OnConflict | None,
-        typer.Option(help="While another of the model is under way there: be refused, wait, or take its place."),
+        typer.Option(help="If another deployment of the model is under way there: fail, wait, or replace it."),
     ] = None,
     start_at: Annotated[
         datetime | None,
-        typer.Option(parser=moment, metavar="TIME", help="Start then, such as 2026-12-27T06:00:00Z; now when absent."),
+        typer.Option(
+            parser=moment, metavar="TIME", help="The earliest start, such as 2026-12-27T06:00:00Z. Default: now."
+        ),
     ] = None,
     accept_contract_change: Annotated[
         bool,
         typer.Option(
             "--accept-contract-change",
-            help="Let it refuse requests that what serves takes, or answer otherwise; clients are ready for it.",
+            help="Accept that the version refuses requests that the active one takes, or answers differently.",
         ),
     ] = False,
     emergency: Annotated[
         bool,
         typer.Option(
             "--emergency",
-            help="Go to 100% without a bake: what serves is down and this is the fix; with --reason.",
+            help="Go to 100% at once and unwatched, to fix an outage; needs --reason.",
         ),
     ] = False,
-    reason: Annotated[str | None, typer.Option(help="With --emergency: why it can't wait; it is audited.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why the emergency can't wait; the audit log keeps it.")] = None,
     idempotency_key: Annotated[
-        str | None, typer.Option(help="Asking again with the same key starts no second deployment.")
+        str | None,
+        typer.Option(help="A key of your own; a repeated command with the same key starts no second deployment."),
     ] = None,
     only_look: Annotated[
-        bool, typer.Option("--dry-run", help="Start nothing; show the steps, and what differs from what serves now.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Start nothing; show the steps, what would differ from the active version, and what would refuse it.",
+        ),
     ] = False,
     wait: WaitOption = False,
     timeout: TimeoutOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start a deployment and print its id; it goes on by itself. A dry run that would be refused exits with 1."""
+    """Start a deployment and print its id. It goes on by itself.
+
+    With --dry-run, the exit code is 1 if it would be refused.
+    """
     check_timeout(timeout, wait=wait)
     if emergency != (reason is not None):
-        raise typer.BadParameter("--emergency and --reason come together: why can't it wait for its bakes?")
+        raise typer.BadParameter("--emergency and --reason belong together: give both, or neither")
     if only_look and wait:
-        raise typer.BadParameter("--wait has nothing to wait for in a --dry-run: it starts nothing")
+        raise typer.BadParameter("--wait can't be used with --dry-run, which starts nothing to wait for")
     chosen = given(
         canaryPercentage=canary_percentage, incrementStep=increment_step, monitoringDuration=monitoring_duration
     )
@@ -140,13 +166,13 @@ def deploy(
 
 def get(
     deployment: Annotated[
-        str | None, typer.Argument(help="A deployment's id; without one the newest are listed.", show_default=False)
+        str | None, typer.Argument(help="A deployment's id. Default: list the newest deployments.", show_default=False)
     ] = None,
     *,
     model: Annotated[str | None, typer.Option(help="List only this model's.")] = None,
     environment: Annotated[Environment | None, typer.Option(help="List only this environment's.")] = None,
-    status: Annotated[DeploymentStatus | None, typer.Option(help="List only those that are so.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=200)] = 20,
+    status: Annotated[DeploymentStatus | None, typer.Option(help="List only deployments with this status.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="The most rows to show.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Show one deployment, or list the newest."""

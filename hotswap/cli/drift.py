@@ -1,4 +1,4 @@
-"""`hotswap drift`: how far what is asked of a model has moved from what it was trained on."""
+"""`hotswap drift`: the distance of a model's requests from its training data."""
 
 from typing import Annotated
 
@@ -13,8 +13,10 @@ from hotswap.schemas.responses import DriftView
 def drift(
     model: ModelArgument,
     *,
-    environment: Annotated[Environment, typer.Option(help="Where it is active.")] = Environment.PRODUCTION,
-    now: Annotated[bool, typer.Option("--now", help="Look now instead of showing the newest report.")] = False,
+    environment: Annotated[
+        Environment, typer.Option(help="The environment in which it is active.")
+    ] = Environment.PRODUCTION,
+    now: Annotated[bool, typer.Option("--now", help="Make a new report now, instead of showing the newest.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show how far each feature of a model's requests is from its reference."""

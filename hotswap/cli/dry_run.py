@@ -1,4 +1,4 @@
-"""What `hotswap deploy --dry-run` shows: what would happen, what differs, and what stands against it."""
+"""Output of `hotswap deploy --dry-run`: what would happen, what differs, and what would refuse it."""
 
 import json
 from datetime import timedelta
@@ -15,7 +15,7 @@ from hotswap.schemas.responses import DryRunView, GpuSumView, PauseView, StepVie
 
 
 def show(seen: DryRunView, *, as_json: bool) -> Exit:
-    """The exit code tells a pipeline whether it would be accepted."""
+    """Show what would happen; the exit code tells a pipeline whether it would be accepted."""
     if as_json:
         show_json(seen)
     else:

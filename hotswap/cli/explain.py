@@ -1,4 +1,4 @@
-"""`hotswap explain`: why a deployment is where it is, in the order of time, for a person at 3 a.m."""
+"""`hotswap explain`: what happened to a deployment and why, in order of time."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ from hotswap.schemas.responses import (
 
 
 def explain(deployment: DeploymentArgument, *, as_json: AsJson = False) -> None:
-    """Tell what was seen, judged and decided, by whom and why. Needs no worker: it reads what is stored."""
+    """Show what was observed, judged and decided in a deployment, by whom and why. It works without a worker."""
     with connect() as hotswap:
         told = hotswap.deployments.explain(deployment)
     if as_json:
@@ -26,7 +26,7 @@ def explain(deployment: DeploymentArgument, *, as_json: AsJson = False) -> None:
 
 
 def lines(told: ExplanationView) -> Iterator[str]:
-    """One per thing that happened, and beneath an analysis its numbers."""
+    """Yield a line for each event, and beneath an analysis its numbers."""
     reason = f" ({told.reason})" if told.reason else ""
     before = f", before it {told.previous_version}" if told.previous_version else ""
     yield f"{told.deployment_id}: {told.model} {told.version} to {told.environment}{before}"

@@ -1,4 +1,4 @@
-"""Which extra a command needs: the package alone brings the client and the commands that speak to an API.
+"""Check for the extra that a command needs: the package alone brings the client and the commands that speak to an API.
 
 Modules that stand for an extra are only looked up, not imported.
 """
@@ -14,7 +14,7 @@ MODULES = {
 
 
 def need(*extras: str) -> None:
-    """Raises CommandFailed naming the extras that are not installed."""
+    """Check that these extras are installed. Raises CommandFailed naming those that are not."""
     missing = [extra for extra in extras if not all(map(find_spec, MODULES[extra]))]
     if missing:
         what = " and ".join(f"`{extra}`" for extra in missing)

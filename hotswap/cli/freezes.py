@@ -1,4 +1,4 @@
-"""`hotswap freeze`, `thaw` and `freezes`: times in which nothing new starts in an environment."""
+"""`hotswap freeze`, `thaw` and `freezes`: times in which no rollout starts in an environment."""
 
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -13,20 +13,25 @@ from hotswap.schemas.responses import FreezeView
 
 
 def freeze(
-    environment: Annotated[Environment, typer.Argument(help="Which environment.", show_default=False)],
+    environment: Annotated[Environment, typer.Argument(help="The environment.", show_default=False)],
     *,
     until: Annotated[
         str,
-        typer.Option(help="When it ends: 2026-12-27T00:00:00Z, or how long it lasts: P3D.", show_default=False),
+        typer.Option(help="The end, such as 2026-12-27T00:00:00Z, or the duration, such as P3D.", show_default=False),
     ],
-    reason: Annotated[str, typer.Option(help="Why; whoever is refused is told.", show_default=False)],
+    reason: Annotated[
+        str, typer.Option(help="The reason, which is shown to people whose deployment is refused.", show_default=False)
+    ],
     begins: Annotated[
         datetime | None,
-        typer.Option("--from", parser=moment, metavar="TIME", help="When it begins; now when absent."),
+        typer.Option("--from", parser=moment, metavar="TIME", help="The begin. Default: now."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start no rollout in an environment until then. What has started goes on; aborts and rollbacks are possible."""
+    """Freeze an environment: no rollout starts there until the end.
+
+    Deployments that have started go on; aborts and rollbacks stay possible.
+    """
     end = moment_or_duration(until)
     with connect() as hotswap:
         made = hotswap.freezes.create(
@@ -47,7 +52,7 @@ def thaw(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """End the freezes of an environment that are in force, or one by its id; what waited for that starts."""
+    """End the present freezes of an environment, or one freeze by its id. Deployments that waited for it start."""
     with connect() as hotswap:
         lifted = [hotswap.freezes.thaw(each) for each in _meant(hotswap, what)]
     if as_json:
@@ -62,7 +67,7 @@ def freezes(
     environment: Annotated[Environment | None, typer.Option(help="List only this environment's.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the freezes in force and those planned."""
+    """List the freezes that are in force or planned."""
     with connect() as hotswap:
         page = hotswap.freezes.list(environment=environment.value if environment else None)
     if as_json:
@@ -88,7 +93,7 @@ def _meant(hotswap: HotSwap, what: str) -> list[str]:
         return [what]
     found = [each.freeze_id for each in hotswap.freezes.list(environment=what).items if each.is_in_force]
     if not found:
-        raise CommandFailed(f"{what} is not frozen; `hotswap freezes` shows what is, and what is planned")
+        raise CommandFailed(f"{what} is not frozen now; `hotswap freezes` lists the present and planned freezes")
     return found
 
 

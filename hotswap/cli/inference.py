@@ -17,24 +17,36 @@ from hotswap.schemas.responses import AsyncInferenceView, BatchPredictionView, P
 INTERVAL_SECONDS = 0.5
 
 AnswerWaitOption = Annotated[
-    bool, typer.Option("--wait", help="Wait for the answer; the exit code says whether there is one.")
+    bool, typer.Option("--wait", help="Wait for the answer; the exit code is 0 if there is a prediction.")
 ]
 AnswerTimeoutOption = Annotated[
     timedelta | None,
-    typer.Option(parser=duration, metavar="DURATION", help="Wait no longer than this (PT5M, or seconds)."),
+    typer.Option(parser=duration, metavar="DURATION", help="Stop waiting after this time (PT5M, or seconds)."),
 ]
 
 
 def infer(
     model: Annotated[str, typer.Argument(help="The model's name.", show_default=False)],
-    features: Annotated[str, typer.Argument(help="JSON as the model takes it, or @FILE.", show_default=False)],
+    features: Annotated[
+        str,
+        typer.Argument(help="The features as JSON, in the form that the model takes, or @FILE.", show_default=False),
+    ],
     *,
-    batch: Annotated[bool, typer.Option("--batch", help="FEATURES are a list of instances.")] = False,
-    environment: Annotated[Environment, typer.Option(help="Where it serves.")] = Environment.PRODUCTION,
-    version: Annotated[str | None, typer.Option(help="The version that is to answer; by weight if absent.")] = None,
-    entity: Annotated[str | None, typer.Option(help="Whose request it is: keeps its version in a rollout.")] = None,
-    tester: Annotated[bool, typer.Option("--tester", help="Ask the candidate, whatever its weight.")] = False,
-    later: Annotated[bool, typer.Option("--async", help="Hand it in; `hotswap inference` tells the answer.")] = False,
+    batch: Annotated[bool, typer.Option("--batch", help="Read FEATURES as a list of instances.")] = False,
+    environment: Annotated[
+        Environment, typer.Option(help="The environment in which it serves.")
+    ] = Environment.PRODUCTION,
+    version: Annotated[str | None, typer.Option(help="The version to ask. Default: chosen by weight.")] = None,
+    entity: Annotated[
+        str | None, typer.Option(help="The user or account of the request; it keeps its version during a rollout.")
+    ] = None,
+    tester: Annotated[
+        bool, typer.Option("--tester", help="Ask the candidate, whatever its share of the traffic is.")
+    ] = False,
+    later: Annotated[
+        bool,
+        typer.Option("--async", help="Print a requestId instead of waiting; `hotswap inference` shows the answer."),
+    ] = False,
     wait: AnswerWaitOption = False,
     timeout: AnswerTimeoutOption = None,
     as_json: AsJson = False,
@@ -42,7 +54,7 @@ def infer(
     """Ask a model for a prediction, or for a batch of them."""
     check_timeout(timeout, wait=wait)
     if wait and not later:
-        raise typer.BadParameter("--wait is for --async: without it the answer is awaited anyway")
+        raise typer.BadParameter("--wait needs --async: without it the command waits anyway")
     value = json_value(features, name="FEATURES")
     if batch and not isinstance(value, list):
         raise typer.BadParameter("FEATURES: must be a JSON list of instances with --batch")
@@ -66,14 +78,14 @@ def infer(
 
 def inference(
     request: Annotated[
-        str, typer.Argument(help="The requestId of one that was asked with --async.", show_default=False)
+        str, typer.Argument(help="The requestId that `hotswap infer --async` printed.", show_default=False)
     ],
     *,
     wait: AnswerWaitOption = False,
     timeout: AnswerTimeoutOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what became of a request that is answered later."""
+    """Show the state of a request of `hotswap infer --async`, and its answer."""
     check_timeout(timeout, wait=wait)
     with connect() as hotswap:
         seen = hotswap.inference.status(request)
@@ -84,7 +96,7 @@ def inference(
 
 
 def _end(hotswap: HotSwap, seen: AsyncInferenceView, *, timeout: timedelta | None, as_json: bool) -> None:
-    """Show it at its end, and exit as it ended."""
+    """Wait for the answer, show it, and exit with the code for how it ended."""
     until = math.inf if timeout is None else time.monotonic() + timeout.total_seconds()
     while not seen.is_over and time.monotonic() < until:
         time.sleep(INTERVAL_SECONDS)

@@ -17,7 +17,7 @@ from hotswap.cli.stack import DataDir
 from hotswap.domain.errors import HotSwapError
 
 app = typer.Typer(
-    help="The keys that sign HotSwap's own tokens: rotate them without a refused request.",
+    help="List, rotate and retire the keys that sign HotSwap's own tokens.",
     epilog=examples("hotswap keys list", "hotswap keys rotate"),
     no_args_is_help=True,
 )
@@ -28,7 +28,7 @@ _KID = "zni0MzLsgdBHEJJ0SMrsF6PTiOzgubVw5uNFiIwyKps"
 
 @app.command("list", epilog=examples("hotswap keys list", "hotswap keys list --json | jq -r '.[0].kid'"))
 def list_keys(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """List the keys whose tokens are believed, the newest first, and which of them signs."""
+    """List the keys whose tokens are accepted, newest first, and show which of them signs."""
     _show(_place(data_dir), as_json=as_json)
 
 
@@ -40,18 +40,20 @@ def rotate(
         typer.Option(
             parser=duration,
             metavar="DURATION",
-            help="How long it is published before it signs: longer than the slowest proxy takes to learn of it.",
+            help="How long the new key is published before it signs; every proxy must have it by then.",
             show_default="PT1M",
         ),
     ] = None,
     now: Annotated[
         bool,
-        typer.Option("--now", help="Sign with it at once, as where the old one has leaked; a proxy may need a second."),
+        typer.Option(
+            "--now", help="Sign with it at once, if the old key has leaked; proxies may refuse new tokens for a second."
+        ),
     ] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a new signing key, published at once and used a minute later. Tokens of the old ones stay good."""
+    """Create a new signing key, which is published at once and signs a minute later. Old tokens stay valid."""
     need("server")
     from hotswap.bootstrap import credentials
 
@@ -66,14 +68,15 @@ def retire(
     kid: Annotated[
         str,
         typer.Argument(
-            help="As `hotswap keys list` names it; behind `--` where it begins with a hyphen.", show_default=False
+            help="The key's name in `hotswap keys list`; write -- before it if it begins with a hyphen.",
+            show_default=False,
         ),
     ],
     *,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take a key out of use that no longer signs: every token that it signed is refused within seconds."""
+    """Retire a key that no longer signs: every token that it has signed is refused within seconds."""
     need("server")
     from hotswap.bootstrap import credentials
 

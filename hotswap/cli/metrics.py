@@ -1,4 +1,4 @@
-"""`hotswap metrics`: how a model does."""
+"""`hotswap metrics`: the figures of a model."""
 
 from datetime import timedelta
 from typing import Annotated, Any
@@ -18,13 +18,15 @@ def metrics(
     model: ModelArgument,
     *,
     window: Annotated[
-        timedelta, typer.Option(parser=duration, metavar="DURATION", help="How far back: PT24H, or seconds.")
+        timedelta, typer.Option(parser=duration, metavar="DURATION", help="The time to look back: PT24H, or seconds.")
     ] = timedelta(hours=1),
     version: Annotated[str | None, typer.Option(help="Only this version of it.", show_default=False)] = None,
-    environment: Annotated[Environment, typer.Option(help="Where it serves.")] = Environment.PRODUCTION,
+    environment: Annotated[
+        Environment, typer.Option(help="The environment in which it serves.")
+    ] = Environment.PRODUCTION,
     as_json: AsJson = False,
 ) -> None:
-    """Show how a model does: answers, failures, latency, throughput and confidence."""
+    """Show the figures of a model: answers, failures, latency, throughput and confidence."""
     with connect() as hotswap:
         seen = hotswap.monitoring.metrics(model, window=window, version=version, environment=environment.value)
     if as_json:
@@ -52,7 +54,7 @@ def _facts(seen: MetricsView) -> Any:
 
 
 def _answers(seen: MetricsView) -> Table:
-    """What the replicas recorded, and what the proxies gave to clients."""
+    """Return what the replicas recorded, and what the proxies answered to clients."""
     clients = seen.clients
     rows = [
         ("replicas", seen.total, seen.failed, seen.refused, None, _latency(seen.latency_ms)),

@@ -27,7 +27,7 @@ HISTORY = examples(
 LINEAGE = examples("hotswap models lineage fraud-detection 2.0.0", "hotswap models lineage churn champion --json")
 
 app = typer.Typer(
-    help="Register versions, see which there are, take them out of use.",
+    help="Register and show models and versions, name them, and take them out of use.",
     epilog=examples("hotswap models list", "hotswap models show fraud-detection"),
     no_args_is_help=True,
 )
@@ -38,10 +38,10 @@ def list_models(
     *,
     framework: Annotated[Framework | None, typer.Option(help="Only models of this framework.")] = None,
     type: Annotated[ModelType | None, typer.Option(help="Only models of this type.")] = None,  # noqa: A002
-    limit: Annotated[int, typer.Option(min=1, max=200)] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="The most rows to show.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List the models and what serves of each."""
+    """List the models, and the active versions of each."""
     with connect() as hotswap:
         page = hotswap.models.list(framework=framework, type=type, limit=limit)
     if as_json:
@@ -59,22 +59,24 @@ def list_models(
     ]
     show_table(table("MODEL", "FRAMEWORK", "OWNER", "SERVES", "ID", rows=rows))
     if len(page.items) < page.total:
-        err.print(f"{page.total - len(page.items)} more; --limit shows them", markup=False)
+        err.print(f"{page.total - len(page.items)} more; a larger --limit shows them", markup=False)
 
 
 @app.command(epilog=REGISTER)
 def register(
-    model: Annotated[str, typer.Argument(help="The model's name; a new one makes the model.", show_default=False)],
+    model: Annotated[str, typer.Argument(help="The model's name; a new name creates the model.", show_default=False)],
     version: Annotated[str, typer.Argument(help="A semantic version, such as 2.0.0.", show_default=False)],
     *,
-    artifact: Annotated[str, typer.Option(help="Where the artifact is: s3://bucket/key.", show_default=False)],
-    framework: Annotated[Framework, typer.Option(help="What it is made with.")] = Framework.ONNX,
-    type: Annotated[ModelType, typer.Option(help="What it does.")] = ModelType.OTHER,  # noqa: A002
-    description: Annotated[str | None, typer.Option()] = None,
-    owner: Annotated[str | None, typer.Option(help="Who answers for it; you, when absent.")] = None,
-    team: Annotated[str | None, typer.Option()] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="May be given several times.")] = None,
-    checksum: Annotated[str | None, typer.Option(help="The sha256 that the artifact must have.")] = None,
+    artifact: Annotated[str, typer.Option(help="The artifact's address: s3://bucket/key.", show_default=False)],
+    framework: Annotated[Framework, typer.Option(help="The framework of the model.")] = Framework.ONNX,
+    type: Annotated[ModelType, typer.Option(help="The kind of model.")] = ModelType.OTHER,  # noqa: A002
+    description: Annotated[str | None, typer.Option(help="A text about the model.")] = None,
+    owner: Annotated[str | None, typer.Option(help="The person who is responsible for it. Default: you.")] = None,
+    team: Annotated[str | None, typer.Option(help="The team that the model belongs to.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag of the model. May be given several times.")] = None,
+    checksum: Annotated[
+        str | None, typer.Option(help="The sha256 that the artifact must have, or the registration fails.")
+    ] = None,
     derived_from: Annotated[
         list[str] | None,
         typer.Option(
@@ -86,19 +88,19 @@ def register(
         bool | None,
         typer.Option(
             "--idempotent/--not-idempotent",
-            help="Whether the stable may be asked again what a candidate failed. As it is when absent, at first yes.",
+            help="Whether the stable may answer what a candidate fails. Default: as it is, yes for a new model.",
             show_default=False,
         ),
     ] = None,
     requirement: Annotated[
         list[str] | None,
-        typer.Option(help="A package that it needs, such as 'lifelines>=0.27'; several times for more."),
+        typer.Option(help="A package that it needs, such as 'lifelines>=0.27'. May be given several times."),
     ] = None,
     allows_non_finite: Annotated[
         bool,
         typer.Option(
             "--allows-non-finite",
-            help="Its answers may hold NaN or infinity, which clients get as null; else that is a failure.",
+            help="Allow NaN and infinity in answers, which clients get as null; otherwise they are failures.",
         ),
     ] = False,
     metadata: Annotated[
@@ -106,7 +108,7 @@ def register(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Register a version: its artifact is fetched, hashed and looked into; wait for the end."""
+    """Register a version, and wait for the end: its artifact is fetched, hashed and inspected."""
     described = given(
         name=model,
         version=version,
@@ -133,7 +135,9 @@ def further_fields(metadata: Path | None, *, said: Iterable[str]) -> dict[str, A
         return {}
     more = json_object(f"@{metadata}", name="--metadata")
     if twice := sorted({to_camel(name) for name in more} & {*said}):
-        raise typer.BadParameter(f"has {', '.join(twice)}, which the command says itself", param_hint="--metadata")
+        raise typer.BadParameter(
+            f"has {', '.join(twice)}, which the command sets itself; remove it from the file", param_hint="--metadata"
+        )
     return more
 
 
@@ -152,7 +156,7 @@ def register_and_show(request: RegisterVersion, *, as_json: bool) -> None:
 @app.command(epilog=SHOW)
 def show(
     model: ModelArgument,
-    version: Annotated[str | None, typer.Argument(help="One version of it, in full.", show_default=False)] = None,
+    version: Annotated[str | None, typer.Argument(help="Show this version of it, in full.", show_default=False)] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -199,17 +203,20 @@ def show(
 def history(
     model: ModelArgument,
     *,
-    environment: Annotated[Environment | None, typer.Option(help="Only there.")] = None,
+    environment: Annotated[Environment | None, typer.Option(help="Only this environment.")] = None,
     at: Annotated[
         datetime | None,
         typer.Option(
-            parser=moment, metavar="TIME", help="Only what served then: 2026-12-27T06:00:00Z.", show_default=False
+            parser=moment,
+            metavar="TIME",
+            help="Only versions that served at this time: 2026-12-27T06:00:00Z.",
+            show_default=False,
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=200)] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="The most rows to show.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Show what has served, from when until when, and who put it there."""
+    """Show which versions have served, when, and who activated them."""
     with connect() as hotswap:
         page = hotswap.models.history(model, environment=environment, at=at, limit=limit)
     if as_json:
@@ -256,7 +263,10 @@ def lineage(
         for each in side
     ]
     if not rows:
-        err.print(f"nothing is known that {found.model} {found.version} was made from, nor of it", markup=False)
+        err.print(
+            f"no version is known that {found.model} {found.version} was made from, or that was made from it",
+            markup=False,
+        )
     show_table(table("GENERATIONS", "VERSION", "MADE FROM", "ID", rows=rows))
 
 
@@ -266,7 +276,7 @@ def _made_from(said: str) -> dict[str, str]:
 
 
 def show_version(version: VersionView, *, as_json: bool) -> None:
-    """Print it in full."""
+    """Print a version in full."""
     if as_json:
         show_json(version)
     else:

@@ -1,4 +1,4 @@
-"""`hotswap monitoring` and `hotswap alerts`: what is watched of a model once it serves, and what was found."""
+"""`hotswap monitoring` and `hotswap alerts`: the monitoring of a model once it serves, and its alerts."""
 
 from typing import Annotated
 
@@ -16,16 +16,18 @@ def monitoring(
     *,
     on_degraded: Annotated[
         OnDegraded | None,
-        typer.Option(help="What is done when it predicts worse than before: alert, or rollback as well."),
+        typer.Option(help="What to do if it predicts worse than before: only alert, or also roll back."),
     ] = None,
     accuracy_drop: Annotated[
-        float | None, typer.Option(help="How much worse is too much, as a share of the accuracy before.")
+        float | None, typer.Option(help="The drop that raises an alert, as a share of the accuracy before.")
     ] = None,
-    samples: Annotated[int | None, typer.Option(help="Outcomes that it takes, before and since.")] = None,
-    drift: Annotated[bool | None, typer.Option("--drift/--no-drift", help="Whether drift is worth an alert.")] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="The fewest outcomes before and after the change that a check needs.")
+    ] = None,
+    drift: Annotated[bool | None, typer.Option("--drift/--no-drift", help="Whether drift raises an alert.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what is watched of a model once it serves, or change what is given."""
+    """Show the monitoring of a model once it serves, or change it by the given options."""
     changes = given(onDegraded=on_degraded, accuracyDrop=accuracy_drop, samples=samples, drift=drift)
     with connect() as hotswap:
         policy = hotswap.monitoring.change(model, changes) if changes else hotswap.monitoring.get(model)
@@ -44,12 +46,12 @@ def monitoring(
 
 def alerts(
     *,
-    model: Annotated[str | None, typer.Option(help="Only this model's.")] = None,
-    environment: Annotated[Environment | None, typer.Option(help="Only this environment's.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Also those that are over.")] = False,
+    model: Annotated[str | None, typer.Option(help="List only this model's.")] = None,
+    environment: Annotated[Environment | None, typer.Option(help="List only this environment's.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="List resolved alerts, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List what was found of active versions: open alerts, or all."""
+    """List the open alerts about active versions, or all alerts."""
     with connect() as hotswap:
         page = hotswap.monitoring.alerts(
             model=model, environment=environment.value if environment else None, is_open=None if every else True

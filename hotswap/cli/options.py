@@ -1,4 +1,4 @@
-"""Options that several commands share, and how what was typed in them is read.
+"""Options that several commands share, and the parsers of their values.
 
 Everything here raises BadParameter (exit code 2) naming the option, before anybody is asked anything.
 """
@@ -16,7 +16,7 @@ _ISO_8601: TypeAdapter[timedelta] = TypeAdapter(timedelta)
 
 
 def duration(text: str | timedelta) -> timedelta:
-    """Seconds (`90`), or ISO-8601 (`PT1M30S`). Typer parses an option's default, which is none of these, as well."""
+    """Read seconds (`90`), or ISO-8601 (`PT1M30S`). Typer also passes an option's default, which is a timedelta."""
     if isinstance(text, timedelta):
         return text
     try:
@@ -36,7 +36,7 @@ def duration(text: str | timedelta) -> timedelta:
 
 
 def moment(text: str) -> datetime:
-    """ISO-8601 with its time zone: whose midnight is meant must not depend on where it is typed."""
+    """Read ISO-8601 with a time zone: a time must mean the same wherever it is typed."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -47,34 +47,36 @@ def moment(text: str) -> datetime:
 
 
 def moment_or_duration(text: str) -> datetime | timedelta:
-    """Until when, or for how long."""
+    """Read until when something lasts, or for how long."""
     return duration(text) if text.startswith("P") else moment(text)
 
 
 DeploymentArgument = Annotated[str, typer.Argument(help="The deployment's id.", show_default=False)]
 ModelArgument = Annotated[str, typer.Argument(help="The model's name or id.", show_default=False)]
-VersionArgument = Annotated[str, typer.Argument(help="Which version, or its alias.", show_default=False)]
+VersionArgument = Annotated[str, typer.Argument(help="The version's number, id or alias.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for programs.")]
-WaitOption = Annotated[bool, typer.Option("--wait", help="Follow it to its end; the exit code says how it ended.")]
+WaitOption = Annotated[
+    bool, typer.Option("--wait", help="Follow the deployment until it ends; the exit code says how.")
+]
 TimeoutOption = Annotated[
     timedelta | None,
     typer.Option(
         parser=duration,
         metavar="DURATION",
-        help="Follow no longer than this (PT30M, or seconds); the deployment goes on.",
+        help="Stop following after this time (PT30M, or seconds); the deployment goes on.",
         show_default=False,
     ),
 ]
 
 
 def check_timeout(timeout: timedelta | None, *, wait: bool) -> None:
-    """A time-out without anything to wait for is a mistake that a pipeline must not make silently."""
+    """Refuse a time-out without `--wait`, since a pipeline must not make this mistake silently."""
     if timeout is not None and not wait:
         raise typer.BadParameter("--timeout needs --wait: without it the command doesn't wait for anything")
 
 
 def json_value(text: str, *, name: str) -> Any:
-    """JSON, or a file of it named by `@path`."""
+    """Read JSON, or a file of JSON named by `@path`."""
     try:
         return json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
     except OSError as error:
@@ -84,7 +86,7 @@ def json_value(text: str, *, name: str) -> Any:
 
 
 def json_object(text: str, *, name: str) -> dict[str, Any]:
-    """The same of an object."""
+    """Read a JSON object, or a file of one named by `@path`."""
     value = json_value(text, name=name)
     if not isinstance(value, dict):
         raise typer.BadParameter(f"{name}: must be a JSON object, such as '{{\"canaryPercentage\": 10}}'")
@@ -97,5 +99,5 @@ def given(**values: Any) -> dict[str, Any]:
 
 
 def examples(*commands: str) -> str:
-    """The end of a command's help: each example is a paragraph, which keeps it on a line of its own."""
+    """Return the end of a command's help: each example is a paragraph, which keeps it on a line of its own."""
     return "\n\n".join(["Example:" if len(commands) == 1 else "Examples:", *commands])

@@ -1,6 +1,6 @@
-"""How a followed deployment ended, as an exit code that a pipeline can branch on.
+"""Exit codes for how a followed deployment ended, on which a pipeline can branch.
 
-The codes are a contract, told by `--help` and in docs/cli.md: none of them is ever given another meaning.
+`--help` and docs/cli.md document the codes. They are a contract: no code ever gets another meaning.
 """
 
 from enum import IntEnum
@@ -11,7 +11,7 @@ from hotswap.schemas.responses import DeploymentView
 
 
 class Exit(IntEnum):
-    """0 and 1 are also what a command without `--wait` ends with."""
+    """Exit codes; a command without `--wait` ends with 0 or 1, too."""
 
     DONE = 0
     NOT_DONE = 1
@@ -25,17 +25,17 @@ class Exit(IntEnum):
 
 
 FORWARD = (
-    "Exit code of one followed to its end: 0 Active, 3 rolled back, 4 rejected, 5 cancelled (or aborted before it got "
-    "any traffic), 6 failed; 124 if --timeout came first, and 1 if it couldn't be asked."
+    "Exit code when the deployment is followed: 0 Active, 3 rolled back, 4 rejected, 5 cancelled (or aborted before it "
+    "got any traffic), 6 failed, 124 --timeout was reached first, 1 the request failed."
 )
 BACK = (
-    "Exit code of one followed to its end: 0 undone, 1 not (it became Active before, or couldn't be asked), 6 the way "
-    "back failed; 124 if --timeout came first."
+    "Exit code when the deployment is followed: 0 undone, 1 not undone (it was already Active, or the request failed), "
+    "6 the rollback failed, 124 --timeout was reached first."
 )
 
 
 def forward(ended: DeploymentView) -> Exit:
-    """For who wants it Active."""
+    """Return the exit code of a command that wants the deployment Active."""
     match ended.status:
         case DeploymentStatus.ACTIVE:
             return Exit.DONE
@@ -48,7 +48,7 @@ def forward(ended: DeploymentView) -> Exit:
 
 
 def back(ended: DeploymentView) -> Exit:
-    """For who wants it undone."""
+    """Return the exit code of a command that wants the deployment undone."""
     match ended.status:
         case DeploymentStatus.ROLLED_BACK | DeploymentStatus.CANCELLED:
             return Exit.DONE

@@ -1,4 +1,4 @@
-"""`hotswap replay`: a past deployment judged again under another policy, from what was seen then."""
+"""`hotswap replay`: a past deployment judged again under another policy, from its recorded observations."""
 
 import tomllib
 from pathlib import Path
@@ -17,7 +17,7 @@ def replay(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="What of its strategy's configuration shall be otherwise: JSON, or TOML by its name. Absent: nothing.",
+            help="A file with the fields of the strategy's configuration to change: JSON, or TOML if its name ends so.",
             show_default=False,
         ),
     ] = None,
@@ -36,14 +36,14 @@ def replay(
     ]
     show_table(table("STEP", "WEIGHT", "BEGUN", "RECORDED", "REPLAYED", "", rows=rows))
     if old := ", ".join(str(each.step) for each in seen.steps if each.thinned):
-        told = f"of step {old} one look a minute is left, so its evidence may be weaker than it was"
+        told = f"step {old}: only one observation a minute is left, so its evidence may be weaker than it was"
         out.print(told, markup=False, soft_wrap=True)
     out.print(f"{seen.deployment_id} is {seen.recorded_status}", markup=False, soft_wrap=True)
     out.print(f"under this policy: {seen.end}; {seen.message}", markup=False, soft_wrap=True)
 
 
 def policy(path: Path) -> dict[str, Any]:
-    """Raises BadParameter."""
+    """Read the policy of `--with-policy`, a file of JSON or TOML. Raises BadParameter."""
     if path.suffix != ".toml":
         return json_object(f"@{path}", name="--with-policy")
     try:

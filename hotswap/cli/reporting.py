@@ -17,11 +17,11 @@ def outcome(
     *,
     observed_at: Annotated[
         datetime | None,
-        typer.Option(parser=moment, metavar="TIME", help="When that was seen: 2026-12-27T00:00:00Z."),
+        typer.Option(parser=moment, metavar="TIME", help="When the outcome was observed: 2026-12-27T00:00:00Z."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Report what a prediction should have been. Said again it changes nothing; another outcome replaces it."""
+    """Report what a prediction should have been. The same outcome again changes nothing; another one replaces it."""
     with connect() as hotswap:
         taken = hotswap.inference.report_outcome(request, _number(label), observed_at=observed_at)
     if as_json:
@@ -31,7 +31,7 @@ def outcome(
 
 
 def _number(text: str) -> str | float:
-    """A number as one, so that 1.0 is the label 1."""
+    """Return a number if the text is one, so that 1.0 is the label 1."""
     try:
         value = json.loads(text, parse_constant=str)
     except ValueError:

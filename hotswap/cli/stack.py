@@ -22,10 +22,14 @@ from hotswap.stack.events import StackEvent, receive
 from hotswap.stack.lifecycle import Options
 from hotswap.stack.progress import StartProgress, urls
 
-PartsArgument = Annotated[list[str], typer.Argument(help="Names as in `hotswap env --json`.", show_default=False)]
+PartsArgument = Annotated[
+    list[str], typer.Argument(help="Names of parts, as in `hotswap env --json`.", show_default=False)
+]
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Where the stack keeps everything.", envvar="HOTSWAP_DATA_DIR", show_default=False),
+    typer.Option(
+        "--data-dir", help="The directory of the stack's data.", envvar="HOTSWAP_DATA_DIR", show_default=False
+    ),
 ]
 
 
@@ -34,26 +38,32 @@ def up(
     data_dir: DataDir = None,
     port_base: Annotated[
         int | None,
-        typer.Option(help="Put all ports at N, N+1, ...; 0: the default ports. Default: as the last time."),
+        typer.Option(help="Use ports from this one on; 0: the default ports. Default: the ports of the last start."),
     ] = None,
-    num_gpus: Annotated[int | None, typer.Option(help="GPUs that Ray counts with, real or not.")] = None,
-    num_cpus: Annotated[int, typer.Option(help="Logical CPUs that Ray counts with.")] = 8,
+    num_gpus: Annotated[int | None, typer.Option(help="GPUs that Ray counts, real or simulated.")] = None,
+    num_cpus: Annotated[int, typer.Option(help="Logical CPUs that Ray counts.")] = 8,
     timeout: Annotated[
         timedelta,
         typer.Option(
             parser=duration,
             metavar="DURATION",
             envvar="HOTSWAP_START_TIMEOUT",
-            help="How long the start may take, e.g. PT5M on a slow machine. A part that isn't ready after half of it is"
-            " started anew.",
+            help="How long the start may take, such as PT5M on a slow machine. A part that isn't ready after half "
+            "of it is restarted.",
         ),
     ] = timedelta(minutes=2),
     detach: Annotated[
-        bool, typer.Option("--detach", help="Return when all is ready; `hotswap down` stops it.")
+        bool,
+        typer.Option(
+            "--detach", help="Return when all is ready, and leave the stack running; `hotswap down` stops it."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Start every server, supervised, and wait until all are ready; --json prints what `hotswap env --json` does."""
+    """Start the stack of real servers under a supervisor, and wait until all are ready.
+
+    --json prints the same as `hotswap env --json`.
+    """
     if sys.platform != "linux":
         raise StackError("the embedded stack runs on Linux; elsewhere point the settings at real servers")
     need("server", "embedded")
@@ -70,7 +80,7 @@ def up(
 
 
 def down(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Stop the stack, and whatever an earlier one left behind."""
+    """Stop the stack, and kill processes that an earlier one left behind."""
     layout = locate(data_dir)
     ran, swept = lifecycle.end(layout)
     if as_json:
@@ -83,11 +93,11 @@ def down(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
 def stop(
     parts: PartsArgument,
     *,
-    kill: Annotated[bool, typer.Option("--kill", help="By SIGKILL, as a crash would.")] = False,
+    kill: Annotated[bool, typer.Option("--kill", help="Kill them with SIGKILL, like a crash.")] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Stop single parts of the running stack and keep them down, until `hotswap start` or the next `hotswap up`."""
+    """Stop single parts of the running stack, and keep them down until `hotswap start` or the next `hotswap up`."""
     part_holds.hold(locate(data_dir), parts, part_holds.PartHold.KILL if kill else part_holds.PartHold.STOP)
     if as_json:
         show_json({"held": parts})
@@ -107,14 +117,14 @@ def start(parts: PartsArgument, *, data_dir: DataDir = None, as_json: AsJson = F
 def env(
     *,
     data_dir: DataDir = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON; no secrets.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the same as JSON, without secrets.")] = False,
     shell: Annotated[
-        bool, typer.Option("--shell", help="`export` lines for eval, with the development token.")
+        bool, typer.Option("--shell", help="Print `export` lines for eval, with the development token.")
     ] = False,
 ) -> None:
-    """Say where the running stack is: addresses, process ids and logs, by part."""
+    """Show the running stack: the address, process id and log of each part."""
     if as_json and shell:
-        raise typer.BadParameter("say --json or --shell, not both")
+        raise typer.BadParameter("give --json or --shell, not both")
     layout = locate(data_dir)
     state = lifecycle.read_state(layout)
     if state is None or not lifecycle.is_running(layout):
@@ -135,7 +145,7 @@ def env(
 
 
 def describe(layout: Layout, state: lifecycle.State) -> dict[str, Any]:
-    """The running stack without its secrets."""
+    """Return the running stack without its secrets."""
     from hotswap.stack import processes
 
     running = [entry for entry in processes.load(layout.processes) if processes.is_alive(entry)]
@@ -163,7 +173,7 @@ def _exports(layout: Layout, state: lifecycle.State) -> str:
 
 
 class _Shown:
-    """What a start shows: a line per event, and when all is ready where the stack is."""
+    """The output of a start: a line per event, and the addresses of the stack when all is ready."""
 
     def __init__(self, layout: Layout, progress: StartProgress, *, as_json: bool) -> None:
         self._layout = layout
@@ -185,7 +195,7 @@ class _Shown:
 
 
 def _foreground(options: Options, shown: _Shown) -> int:
-    """We are the guardian; a thread shows what the supervisor says."""
+    """Run the guardian in this process, while a thread shows what the supervisor says."""
     from hotswap.stack.guardian import guard
 
     reading, writing = os.pipe()
@@ -202,7 +212,7 @@ def _foreground(options: Options, shown: _Shown) -> int:
 
 
 def _detached(options: Options, shown: _Shown) -> int:
-    """The guardian runs in the background; we leave when all is ready."""
+    """Start the guardian in the background, and return when all is ready."""
     layout = options.layout
     if lifecycle.is_running(layout):
         state = lifecycle.read_state(layout)

@@ -1,4 +1,4 @@
-"""`hotswap tokens`: what programs are let in with."""
+"""`hotswap tokens`: service tokens, with which programs authenticate."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -20,31 +20,37 @@ ROTATE = examples("hotswap tokens rotate checkout", "hotswap tokens rotate check
 REVOKE = examples('hotswap tokens revoke checkout --reason "found in a log"')
 
 app = typer.Typer(
-    help="Service tokens: what programs are let in with, exchanged for tokens of ten minutes.",
+    help="Service tokens: programs exchange them for bearer tokens of ten minutes.",
     epilog=examples("hotswap tokens create checkout --role Application", "hotswap tokens list"),
     no_args_is_help=True,
 )
 
-Token = Annotated[str, typer.Argument(help="Its name or id.", show_default=False)]
-TokenReasonOption = Annotated[str | None, typer.Option(help="Why; the audit log keeps it.", show_default=False)]
+Token = Annotated[str, typer.Argument(help="The token's name or id.", show_default=False)]
+TokenReasonOption = Annotated[str | None, typer.Option(help="The reason, for the audit log.", show_default=False)]
 
 
 @app.command(epilog=CREATE)
 def create(
-    name: Annotated[str, typer.Argument(help="What uses it; the audit log calls it service:NAME.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(help="The program that uses it; the audit log calls it service:NAME.", show_default=False)
+    ],
     *,
     role: Annotated[
         list[str],
-        typer.Option(help="Application, DataScientist...; payments:ROLE counts for one team's models. Repeatable."),
+        typer.Option(
+            help="A role such as Application; payments:ROLE is for that team's models only. May be given several times."
+        ),
     ],
     expires_in: Annotated[
         timedelta | None,
-        typer.Option(parser=duration, metavar="DURATION", help="At most P366D.", show_default="P90D"),
+        typer.Option(
+            parser=duration, metavar="DURATION", help="How long it is valid; at most P366D.", show_default="P90D"
+        ),
     ] = None,
     reason: TokenReasonOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a service token. It goes to stdout, this once, and is kept nowhere."""
+    """Create a service token and print it. It is stored nowhere and can't be shown again."""
     with connect() as hotswap:
         _shown_once(
             hotswap.tokens.create(CreateToken(**given(name=name, roles=role, expires_in=expires_in, reason=reason))),
@@ -55,7 +61,7 @@ def create(
 @app.command("list", epilog=LIST)
 def list_tokens(
     *,
-    with_ended: Annotated[bool, typer.Option("--all", help="Also those that are revoked or expired.")] = False,
+    with_ended: Annotated[bool, typer.Option("--all", help="List revoked and expired tokens, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the service tokens, and when each was last used."""
@@ -86,20 +92,20 @@ def rotate(
     overlap: Annotated[
         timedelta | None,
         typer.Option(
-            parser=duration, metavar="DURATION", help="For how long the present secret counts.", show_default="P1D"
+            parser=duration, metavar="DURATION", help="How long the present secret stays valid.", show_default="P1D"
         ),
     ] = None,
     reason: TokenReasonOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give a token another secret, shown this once; the present one counts for another day."""
+    """Give a token a new secret and print it. The present one stays valid for --overlap."""
     with connect() as hotswap:
         _shown_once(hotswap.tokens.rotate(token, overlap=overlap, reason=reason), as_json=as_json)
 
 
 @app.command(epilog=REVOKE)
 def revoke(token: Token, *, reason: TokenReasonOption = None, as_json: AsJson = False) -> None:
-    """Take a token back: what it was exchanged for ends within ten minutes."""
+    """Revoke a token. Bearer tokens that it was exchanged for expire within ten minutes."""
     with connect() as hotswap:
         revoked = hotswap.tokens.revoke(token, reason=reason)
     if as_json:

@@ -1,4 +1,4 @@
-"""`hotswap models validation` and `override`: what validation said of a version, and an Admin's word on it."""
+"""`hotswap models validation` and `override`: a version's validation report, and an Admin's override of it."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from hotswap.schemas.responses import VersionValidationView
 
 
 def validation(model: ModelArgument, version: VersionArgument, *, as_json: AsJson = False) -> None:
-    """Show what validation last said of a version, one row per check."""
+    """Show the newest validation report of a version, one row per check."""
     with connect() as hotswap:
         _show(hotswap.versions.validation(model, version), as_json=as_json)
 
@@ -19,19 +19,23 @@ def override(
     model: ModelArgument,
     version: VersionArgument,
     *,
-    reason: Annotated[str | None, typer.Option(help="Why it may pass; kept and audited.", show_default=False)] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="Why it may pass; stored with the version and audited.", show_default=False)
+    ] = None,
     check: Annotated[
         list[str] | None,
-        typer.Option(help="Only this check: schemas, memory, latency or accuracy. May be given several times."),
+        typer.Option(
+            help="Override only this check: schemas, memory, latency or accuracy. May be given several times."
+        ),
     ] = None,
-    withdraw: Annotated[bool, typer.Option("--withdraw", help="Let nothing of it pass any more.")] = False,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="End the override.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let what failed of a version's validation pass from its next deployment on. Needs the role Admin."""
+    """Let failed checks of a version's validation pass, from its next deployment on. Needs the role Admin."""
     if withdraw and check:
-        raise typer.BadParameter("--withdraw takes back all that is let pass; leave --check out")
+        raise typer.BadParameter("--withdraw ends the whole override; leave --check out")
     if not withdraw and reason is None:
-        raise typer.BadParameter("say why it may pass, with --reason")
+        raise typer.BadParameter("give the reason why it may pass, with --reason")
     with connect() as hotswap:
         if withdraw:
             _show(hotswap.versions.withdraw_override(model, version, reason=reason), as_json=as_json)
@@ -47,7 +51,7 @@ def _show(seen: VersionValidationView, *, as_json: bool) -> None:
         show_json(seen)
         return
     if seen.report is None:
-        err.print(f"{seen.model} {seen.version} was not validated yet; its first deployment does that", markup=False)
+        err.print(f"{seen.model} {seen.version} is not validated yet; its first deployment validates it", markup=False)
     else:
         verdict = "passed" if seen.report.passed else "did not pass"
         out.print(f"{seen.model} {seen.version} {verdict}, for {seen.deployment_id}", markup=False, soft_wrap=True)

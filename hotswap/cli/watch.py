@@ -44,14 +44,14 @@ def watch(
     timeout: TimeoutOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Follow a deployment to its end. With --json one document per change."""
+    """Follow a deployment until it ends. With --json print one document per change."""
     with connect() as hotswap:
         ended = follow(hotswap, deployment, timeout=timeout, as_json=as_json)
     raise typer.Exit(outcome.forward(ended))
 
 
 def follow(hotswap: HotSwap, deployment_id: str, *, timeout: timedelta | None, as_json: bool) -> DeploymentView:
-    """Show every change until the end, and answer the end; exits where the time is over first."""
+    """Show every change until the deployment's end, and return it; exit if the time is over first."""
     again = f"the deployment goes on; `hotswap watch {deployment_id}` follows it again"
     seen = _seen(hotswap, deployment_id, timeout=timeout)
     try:
@@ -73,7 +73,7 @@ def follow(hotswap: HotSwap, deployment_id: str, *, timeout: timedelta | None, a
 
 
 def report(seen: DeploymentView, *, now: datetime | None = None) -> RenderableType:
-    """One deployment as a person wants it: what, how far, on which figures."""
+    """Return one deployment for a person: its version and status, how far it is, and its figures."""
     colour = _COLOUR.get(seen.status, "cyan")
     head = Text.from_markup(
         f"[bold]{escape(seen.model)} {escape(seen.version)}[/] to {seen.environment}  [bold {colour}]{seen.status}[/]"
@@ -107,7 +107,7 @@ def report(seen: DeploymentView, *, now: datetime | None = None) -> RenderableTy
 
 
 def time_left(seen: DeploymentView, *, now: datetime) -> str | None:
-    """Of the present bake and of those after it, if all pass; None where no bake is under way."""
+    """Return the time left in the present bake, and in it and those after it if all pass; None outside of a bake."""
     if seen.bake_ends_at is None or seen.current_step is None:
         return None
     present = max(0.0, (seen.bake_ends_at - now).total_seconds())
@@ -159,7 +159,7 @@ def _live(changes: Iterator[DeploymentView]) -> DeploymentView:
 
 
 def _seen(hotswap: HotSwap, deployment_id: str, *, timeout: timedelta | None) -> Iterator[DeploymentView]:
-    """The deployment at each look, until it has ended or the time is over; waits for an API that is away."""
+    """Yield the deployment at each poll, until it has ended or the time is over; wait for an API that is away."""
     deadline = math.inf if timeout is None else time.monotonic() + timeout.total_seconds()
     away_since: float | None = None
     while True:
@@ -190,7 +190,7 @@ def _errors(arm: ArmView) -> str:
 
 
 def _refused(verdict: VerdictView | None) -> str | None:
-    """How many requests each arm refused, the candidate first; nothing where neither did."""
+    """Return how many requests each arm refused, candidate first; None if neither refused any."""
     if verdict is None or not (verdict.candidate.refused or verdict.stable.refused):
         return None
     return f"candidate {verdict.candidate.refused}, stable {verdict.stable.refused}"

@@ -89,7 +89,7 @@ class HotSwap(_Resources[Transport]):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ, *, timeout: float = 30.0) -> Self:
-        """At `HOTSWAP_URL`, for the reason in `HOTSWAP_REASON`.
+        """Return a client for `HOTSWAP_URL`, which gives `HOTSWAP_REASON` as the reason of its calls.
 
         The token is in `HOTSWAP_TOKEN`, or in the file that `HOTSWAP_TOKEN_FILE` names.
 
@@ -110,7 +110,7 @@ class HotSwap(_Resources[Transport]):
         self._transport.close()
 
     def every(self, listing: Callable[..., Page[Item]], *arguments: Any, **filters: Any) -> Iterator[Item]:
-        """All that a list holds, page by page as it is asked for: `every(hotswap.models.list, framework="ONNX")`."""
+        """Yield all items of a list, page by page when needed: `every(hotswap.models.list, framework="ONNX")`."""
         page = listing(*arguments, limit=MOST_IN_A_PAGE, **filters)
         yield from page.items
         while page.next is not None:
@@ -134,7 +134,7 @@ class AsyncHotSwap(_Resources[AsyncTransport]):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ, *, timeout: float = 30.0) -> Self:
-        """As `HotSwap.from_environment`."""
+        """Return a client, from the same variables as `HotSwap.from_environment`."""
         url, token, reason = _told(environment)
         return cls(url, token, timeout=timeout, reason=reason)
 
@@ -152,7 +152,7 @@ class AsyncHotSwap(_Resources[AsyncTransport]):
     async def every(
         self, listing: Callable[..., Awaitable[Page[Item]]], *arguments: Any, **filters: Any
     ) -> AsyncIterator[Item]:
-        """All that a list holds, page by page as it is asked for."""
+        """Yield all items of a list, page by page as they are needed."""
         page = await listing(*arguments, limit=MOST_IN_A_PAGE, **filters)
         for item in page.items:
             yield item
@@ -171,7 +171,7 @@ def _told(environment: Mapping[str, str]) -> tuple[str, str | None, str | None]:
 
 
 def token_of(environment: Mapping[str, str]) -> str | None:
-    """Raises ValueError where `HOTSWAP_TOKEN_FILE` names a file that can't be read."""
+    """Return the token. Raises ValueError if `HOTSWAP_TOKEN_FILE` names a file that can't be read."""
     if (token := environment.get("HOTSWAP_TOKEN")) or not (file := environment.get("HOTSWAP_TOKEN_FILE")):
         return token
     try:

@@ -24,7 +24,7 @@ from hotswap.schemas.responses import GarbageView, PartView, UploadView
 CHUNK_BYTES = 256 * 1024
 AT_ONCE = 4
 ROUNDS = 5
-"""So often it is looked at what is there, at most."""
+"""The most times that a push asks which parts are missing."""
 _GOES_ON = frozenset({"UNREACHABLE", "UNEXPECTED_ANSWER", "CONFLICT", "TIMEOUT"})
 """After these it is looked anew at what is there."""
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
@@ -58,7 +58,7 @@ class Artifacts(ClientResource[T]):
 
     @call
     def begin_upload(self, model: str, *, sha256: str, size_bytes: int, file_name: str) -> Call[UploadView]:
-        """Which parts of a file S3 lacks, and where each is to be PUT within the hour; the model may be new."""
+        """Ask which parts of a file S3 lacks, and where to PUT each of them within an hour. The model may be new."""
         return _begin(model, sha256=sha256, size_bytes=size_bytes, file_name=file_name)
 
     @call
@@ -68,7 +68,7 @@ class Artifacts(ClientResource[T]):
 
     @call
     def collect_garbage(self, *, prefix: str | None = None, apply: bool = False) -> Call[GarbageView]:
-        """What no version refers to; with `apply` it is removed, up to 1,000 artifacts in one call."""
+        """List the artifacts that no version refers to; with `apply` remove them, up to 1,000 in one call."""
         return post(GarbageView, "/api/v1/artifacts/gc", CollectGarbage(apply=apply, **said({"prefix": prefix})))
 
 

@@ -1,6 +1,6 @@
-"""What the client asks, as data: one declaration of each call, which both transports send.
+"""Calls of the client, as data: each is declared once, and both transports send it.
 
-A call that takes several requests is a generator of steps. It asks nobody itself, so the synchronous and the
+A call that takes several requests is a generator of steps. It sends nothing itself, so the synchronous and the
 asynchronous client carry out the same one.
 """
 
@@ -37,7 +37,7 @@ class Call(Generic[A]):
     headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool | None = None
     takes_refusals: bool = False
-    """Whether an answer that is no success is read like any other."""
+    """True if an answer that is no success is read like any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class CallPause:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Something that takes long and asks other servers: it runs in a thread of its own where others would wait."""
+    """A function that takes long and calls other servers: it runs in a thread if others would wait for it."""
 
     run: Callable[[], Any]
 

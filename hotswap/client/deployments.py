@@ -36,7 +36,7 @@ class Deployments(ClientResource[T]):
 
     @call
     def dry_run(self, request: CreateDeployment) -> Call[DryRunView]:
-        """What starting this would do, and what would refuse it; starts and writes nothing."""
+        """Ask what a start would do, and what would refuse it. Nothing is started or written."""
         query = {"dryRun": "true"}
         return Call("POST", DEPLOYMENTS, kind_of(DryRunView), body=request.to_json(), query=query, repeatable=True)
 
@@ -56,7 +56,10 @@ class Deployments(ClientResource[T]):
         offset: int | None = None,
         cursor: str | None = None,
     ) -> Call[Page[DeploymentView]]:
-        """The newest first; `status` is one or several. Times have their time zone; `until` is not included."""
+        """List deployments, newest first; `status` is one or several.
+
+        Times must have a time zone. `until` is not included.
+        """
         wanted = {
             "model": model,
             "version": version,
@@ -74,12 +77,12 @@ class Deployments(ClientResource[T]):
 
     @call
     def get(self, deployment_id: str) -> Call[DeploymentView]:
-        """One deployment as it is now."""
+        """Return one deployment as it is now."""
         return _get(deployment_id)
 
     @call
     def explain(self, deployment_id: str) -> Call[ExplanationView]:
-        """Why it is where it is: what was seen, judged and decided, in order of time."""
+        """Return what was observed, judged and decided in a deployment, in order of time."""
         return get(ExplanationView, f"{_path(deployment_id)}/explain")
 
     @call
@@ -90,7 +93,7 @@ class Deployments(ClientResource[T]):
 
     @stream
     def follow(self, deployment_id: str, *, interval: float = 1.0) -> Stream[DeploymentView]:
-        """The deployment as it is now and whenever it changed, until it has ended; `interval` in seconds."""
+        """Yield the deployment as it is now and after each change, until it has ended; `interval` is in seconds."""
         last: DeploymentView | None = None
         while last is None or not last.status.is_terminal:
             seen = yield from ask(_get(deployment_id))
@@ -122,12 +125,12 @@ class Deployments(ClientResource[T]):
 
     @call
     def goto(self, deployment_id: str, step: int, *, reason: str | None = None) -> Call[AnswerView]:
-        """To a step, counted from 1."""
+        """Continue with this step, counted from 1."""
         return _say(deployment_id, "goto", SayGoTo(reason=reason, step=step))
 
     @call
     def scale(self, deployment_id: str, replicas: int, *, reason: str | None = None) -> Call[AnswerView]:
-        """Have so many replicas of what serves by this deployment; refused where they have no room."""
+        """Set the number of replicas of the active version; refused if the cluster has no room for them."""
         return _say(deployment_id, "scale", SayScale(reason=reason, replicas=replicas))
 
     @call

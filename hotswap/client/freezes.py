@@ -1,4 +1,4 @@
-"""Freezes, which hold deployments off."""
+"""Freezes, during which no rollout starts."""
 
 from datetime import datetime, timedelta
 
@@ -29,12 +29,12 @@ class Freezes(ClientResource[T]):
     def list(
         self, *, environment: str | None = None, limit: int = 200, cursor: str | None = None
     ) -> Call[Page[FreezeView]]:
-        """Those in force and those planned."""
+        """List the freezes that are in force or planned."""
         return get(Page[FreezeView], FREEZES, {"environment": environment, "limit": limit, "cursor": cursor})
 
     @call
     def get(self, freeze_id: str) -> Call[FreezeView]:
-        """One of them, also when it is over."""
+        """Return one freeze, even when it is over."""
         return get(FreezeView, f"{FREEZES}/{quoted(freeze_id)}")
 
     @call

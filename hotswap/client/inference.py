@@ -19,7 +19,7 @@ from hotswap.schemas.responses import AsyncInferenceView, BatchPredictionView, O
 
 INFERENCE = "/api/v1/inference"
 MOST_OUTCOMES = 1_000
-"""In one call."""
+"""The most outcomes in one call."""
 
 
 class Inference(ClientResource[T]):
@@ -34,9 +34,9 @@ class Inference(ClientResource[T]):
         entity: str | None = None,
         tester: bool = False,
     ) -> Call[PredictionView]:
-        """One prediction; `entity` (a user, an account) keeps its arm during a rollout.
+        """Ask for one prediction; all requests of one `entity` (a user, an account) keep their arm during a rollout.
 
-        A `tester` is answered by the candidate whatever its weight, and by the stable where there is no candidate.
+        A `tester` is answered by the candidate whatever its weight, and by the stable if there is no candidate.
         """
         return Call(
             "POST",
@@ -58,7 +58,7 @@ class Inference(ClientResource[T]):
         entity: str | None = None,
         tester: bool = False,
     ) -> Call[BatchPredictionView]:
-        """One prediction for each instance, in their order."""
+        """Ask for one prediction for each instance, in their order."""
         return Call(
             "POST",
             f"{INFERENCE}/{quoted(model)}/batch",
@@ -81,9 +81,9 @@ class Inference(ClientResource[T]):
         tester: bool = False,
         request_id: str | None = None,
     ) -> Call[AsyncInferenceView]:
-        """Have one prediction (`features`) or a batch of them (`instances`) made later; `status` tells it.
+        """Ask for one prediction (`features`) or a batch of them (`instances`) that is made later; `status` returns it.
 
-        Asked again under the same `request_id` it is the first request, and is answered once.
+        A repeated call with the same `request_id` is the same request, which is answered once.
         """
         headers = _routing(environment, version, entity, tester=tester)
         body = AskLater(features=features) if instances is None else AskLater(instances=list(instances))
@@ -98,23 +98,24 @@ class Inference(ClientResource[T]):
 
     @call
     def status(self, request_id: str) -> Call[AsyncInferenceView]:
-        """What became of a request that is answered later."""
+        """Return how far a request is that is answered later, and its answer."""
         return get(AsyncInferenceView, f"{INFERENCE}/{quoted(request_id)}/status")
 
     @call
     def report_outcome(
         self, request_id: str, outcome: str | float, *, observed_at: datetime | None = None
     ) -> Call[OutcomesTaken]:
-        """What a prediction should have been, a label or a number; another one replaces it, the same changes nothing.
+        """Report what a prediction should have been, a label or a number.
 
-        `observed_at` has its time zone; one that was observed before the outcome already known doesn't replace it.
+        Another outcome replaces it, and the same one changes nothing. `observed_at` must have a time zone; an outcome
+        that was observed before the known one doesn't replace it.
         """
         body = ReportOutcome(outcome=outcome, observed_at=observed_at)
         return post(OutcomesTaken, f"{INFERENCE}/{quoted(request_id)}/outcome", body, repeatable=True)
 
     @steps
     def report_outcomes(self, outcomes: Mapping[str, str | float]) -> Steps[OutcomesTaken]:
-        """The same of many requests, by their ids; as many calls as it takes, which may all be made again."""
+        """Report the outcomes of many requests, by their ids, in as many calls as that takes; all may be repeated."""
         said = [OutcomeOf(request_id=request_id, outcome=outcome) for request_id, outcome in outcomes.items()]
         accepted = 0
         for begin in range(0, len(said), MOST_OUTCOMES):

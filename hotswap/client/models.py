@@ -39,7 +39,10 @@ class Models(ClientResource[T]):
         offset: int | None = None,
         cursor: str | None = None,
     ) -> Call[Page[ModelView]]:
-        """The newest first; `name` is a part of it, and `cursor`, here as in every list, the `next` of a page."""
+        """List models, newest first; `name` is a part of the name.
+
+        `cursor` is the `next` of a page, as in every list.
+        """
         wanted = {
             "framework": framework,
             "type": type,
@@ -56,7 +59,7 @@ class Models(ClientResource[T]):
 
     @call
     def get(self, model: str) -> Call[ModelView]:
-        """By its id or its name, as everywhere."""
+        """Return a model, by its id or name, as in all calls."""
         return get(ModelView, model_path(model))
 
     @call
@@ -70,7 +73,10 @@ class Models(ClientResource[T]):
         offset: int | None = None,
         cursor: str | None = None,
     ) -> Call[Page[ServedView]]:
-        """What has served and who put it there, newest first; with `at` (with its time zone) what served then."""
+        """List the versions that have served, and who activated each, newest first.
+
+        With `at` (which must have a time zone), list the versions that served then.
+        """
         wanted = {"environment": environment, "at": at, "limit": limit, "offset": offset, "cursor": cursor}
         return get(Page[ServedView], f"{model_path(model)}/history", wanted)
 

@@ -1,4 +1,4 @@
-"""How what serves does: metrics, drift, what is watched and what was found."""
+"""Calls about active versions: metrics, drift, monitoring and its alerts."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -14,7 +14,7 @@ from hotswap.schemas.responses import AlertView, DriftView, MetricsView, Monitor
 class Monitoring(ClientResource[T]):
     @call
     def get(self, model: str) -> Call[MonitoringView]:
-        """What is watched of it once it serves."""
+        """Return what is monitored of a model while it serves."""
         return _get(model)
 
     @steps
@@ -34,13 +34,16 @@ class Monitoring(ClientResource[T]):
         version: str | None = None,
         environment: str = "Production",
     ) -> Call[MetricsView]:
-        """How the model did over the last `window`, or one version of it."""
+        """Return the figures of the model, or of one version, over the last `window`."""
         wanted = {"window": window, "version": version, "environment": environment}
         return get(MetricsView, f"{model_path(model)}/metrics", wanted)
 
     @call
     def drift(self, model: str, *, environment: str | None = None, now: bool = False) -> Call[DriftView]:
-        """The newest report on what is active there, Production when absent; with `now` one made on the spot."""
+        """Return the newest drift report of the active version; `environment` is Production by default.
+
+        With `now`, a report is made at once.
+        """
         query = {} if environment is None else {"environment": environment}
         return Call("POST" if now else "GET", f"{model_path(model)}/drift", kind_of(DriftView), query=query)
 
@@ -55,7 +58,7 @@ class Monitoring(ClientResource[T]):
         offset: int | None = None,
         cursor: str | None = None,
     ) -> Call[Page[AlertView]]:
-        """What was found of active versions, newest first; `is_open` leaves out those that are over, or those not."""
+        """List alerts about active versions, newest first; `is_open` keeps only open ones, or only resolved ones."""
         query = {
             "model": model,
             "environment": environment,

@@ -1,6 +1,6 @@
-"""What a person has, as the archive that registration takes: always the same bytes for the same files.
+"""Packing of a model's files as the archive that registration takes: the same files always give the same bytes.
 
-So an upload that was killed is known again by its sha256 when the same command packs the same files anew.
+So when a command was killed and runs again, its sha256 tells that it is the same upload.
 """
 
 import hashlib
@@ -11,11 +11,11 @@ ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 
 
 class NotPackable(Exception):
-    """What is there can't be sent as it is; the message names it and says what would help."""
+    """A file that can't be sent as it is; the message names it and says what would help."""
 
 
 def is_archive(path: Path) -> bool:
-    """By its name: a `.skops` or a `.pt` is a zip as well, and is a model, not an archive of one."""
+    """Return whether the file's name is that of an archive; a `.skops` or a `.pt` is a zip too, but it is a model."""
     return path.is_file() and path.name.endswith(ARCHIVES)
 
 
@@ -47,7 +47,7 @@ def _files(source: Path) -> list[Path]:
         if any(part.startswith(".") for part in path.relative_to(source).parts):
             continue
         if path.is_symlink():
-            raise NotPackable(f"{path} is a link, which no registration takes; put the file itself there")
+            raise NotPackable(f"{path} is a link, which a registration refuses; replace it by the file itself")
         if path.is_file():
             found.append(path)
         elif not path.is_dir():

@@ -25,7 +25,7 @@ class Audit(ClientResource[T]):
         limit: int = 50,
         cursor: str | None = None,
     ) -> Call[AuditPage]:
-        """Who did what, newest first; `cursor` is the `next` of the page before. Times have their time zone."""
+        """List who did what, newest first. `cursor` is the `next` of the page before; times must have a time zone."""
         query = {
             "target": target,
             "targetType": target_type,
@@ -43,7 +43,7 @@ class Audit(ClientResource[T]):
 class Health(ClientResource[T]):
     @call
     def ready(self) -> Call[dict[str, Any]]:
-        """Whether each server behind the API answers; an answer also where one doesn't."""
+        """Return whether each server behind the API answers; if one doesn't, that is an answer too and no error."""
         return Call("GET", "/health/ready", _parsed, takes_refusals=True)
 
 

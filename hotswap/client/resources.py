@@ -1,8 +1,7 @@
-"""What the client is made of: resources, whose methods declare calls, and the transport that each resource takes.
+"""Resources of the client, whose methods declare calls, and the transport that each resource takes.
 
-A method that is marked here returns a description of what to ask. Called on a resource of the synchronous client it
-returns the answer, and on one of the asynchronous client it returns what is awaited for the same answer; type checkers
-see both.
+A marked method describes a call. On a resource of the synchronous client it returns the answer, and on one of the
+asynchronous client an awaitable of the same answer; type checkers see both.
 """
 
 import functools
@@ -48,13 +47,13 @@ class _Described(Generic[P, A]):
 
     @functools.cached_property
     def _signature(self) -> inspect.Signature:
-        """What `help` and editors show of a bound method."""
+        """The signature that `help` and editors show for a bound method."""
         declared = inspect.signature(self.describe)
         _, *parameters = declared.parameters.values()
         return declared.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
 
     def _description(self, resource: ClientResource[Any], *arguments: Any, **named: Any) -> Any:
-        """Raises ApiError for what the API would refuse, before it is sent."""
+        """Describe the call. Raises ApiError for what the API would refuse, before it is sent."""
         try:
             return self.describe(resource, *arguments, **named)
         except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Who is let in: local users' logins, and programs' service tokens."""
+"""Calls for access: local users' logins, and programs' service tokens."""
 
 from datetime import timedelta
 
@@ -27,7 +27,7 @@ class Tokens(ClientResource[T]):
     def list(
         self, *, with_ended: bool = False, limit: int = 50, offset: int | None = None, cursor: str | None = None
     ) -> Call[Page[ServiceTokenView]]:
-        """Newest first; with those that are revoked or expired if they are wanted."""
+        """List service tokens, newest first, with revoked and expired ones if they are wanted."""
         query = {"all": with_ended, "limit": limit, "offset": offset, "cursor": cursor}
         return get(Page[ServiceTokenView], TOKENS, query)
 
@@ -41,5 +41,5 @@ class Tokens(ClientResource[T]):
 
     @call
     def revoke(self, token: str, *, reason: str | None = None) -> Call[ServiceTokenView]:
-        """By its id, or by its name while it is in use."""
+        """Revoke a service token, by its id, or by its name while it is in use."""
         return delete(ServiceTokenView, f"{TOKENS}/{quoted(token)}", Say(reason=reason))

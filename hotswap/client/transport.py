@@ -1,6 +1,6 @@
-"""How the client speaks HTTP, synchronously and asynchronously.
+"""The client's HTTP transports, synchronous and asynchronous.
 
-A call has one answer, or one kind of error for whatever else came of it.
+A call has one answer, or raises one kind of error.
 """
 
 import threading
@@ -26,7 +26,7 @@ A = TypeVar("A")
 
 KEY = "Idempotency-Key"
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
-"""What HTTP lets anybody send twice; a POST too where it has a key."""
+"""Methods that HTTP lets anybody send twice; so is a POST with a key."""
 
 ATTEMPTS = 3
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.2, 1.0
@@ -37,7 +37,7 @@ them: who waited shall decide."""
 
 @dataclass(slots=True)
 class ApiError(Exception):
-    """What HotSwap answered instead of what was asked for; `status` is 0 where it didn't answer at all."""
+    """An answer of HotSwap that is not the one asked for; `status` is 0 if it didn't answer at all."""
 
     code: str
     message: str
@@ -45,7 +45,7 @@ class ApiError(Exception):
     status: int = 0
     trace_id: str | None = None
     retry_after: float | None = None
-    """In seconds, where the answer says when to come again."""
+    """The seconds after which the answer allows another try."""
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
@@ -79,7 +79,7 @@ class Transport:
         self._http.close()
 
     def answer(self, call: Call[A]) -> A:
-        """Raises ApiError for every answer that is not a success."""
+        """Send the call, and return its answer. Raises ApiError for every answer that is not a success."""
         with _told_as_one_kind(self._http.base_url):
             return _read(call, Retrying(**_retries(call))(self._http.request, **_request(call)))
 
@@ -133,7 +133,7 @@ class AsyncTransport:
         await self._http.aclose()
 
     async def answer(self, call: Call[A]) -> A:
-        """Raises ApiError for every answer that is not a success."""
+        """Send the call, and return its answer. Raises ApiError for every answer that is not a success."""
         with _told_as_one_kind(self._http.base_url):
             return _read(call, await AsyncRetrying(**_retries(call))(self._http.request, **_request(call)))
 
@@ -321,7 +321,7 @@ class ServiceToken(httpx.Auth):
         )
 
     def _take(self, answer: httpx.Response, asked_at: float) -> None:
-        """Raises ApiError."""
+        """Take the bearer token out of the answer. Raises ApiError."""
         told = _read(self._exchange, answer)
         self._bearer, self._good_until = told.access_token, asked_at + 0.9 * told.expires_in
 
@@ -337,7 +337,7 @@ def _patience(request: httpx.Request) -> float | None:
 
 
 def _error(answer: httpx.Response) -> ApiError:
-    """From the error format; from whatever else a proxy in between may have answered, too."""
+    """Return the error in the error format, or one made of whatever else a proxy in between answered."""
     try:
         told = answer.json()["error"]
         return ApiError(

@@ -1,4 +1,4 @@
-"""Versions of a model: how far their registration is, what is written of them, and what is out of use."""
+"""Versions of a model: their registration, cards, deprecation and validation."""
 
 import time
 from collections.abc import Sequence
@@ -32,18 +32,18 @@ class Versions(ClientResource[T]):
         offset: int | None = None,
         cursor: str | None = None,
     ) -> Call[Page[VersionView]]:
-        """The newest first, by semantic version; `status` is of one of these."""
+        """List versions, newest first by semantic version; `status` is one or several."""
         wanted = {"status": status, "limit": limit, "offset": offset, "cursor": cursor}
         return get(Page[VersionView], f"{model_path(model)}/versions", wanted)
 
     @call
     def get(self, model: str, version: str) -> Call[VersionView]:
-        """By its number, its id or an alias, as everywhere."""
+        """Return a version, by its number, its id or an alias, as in all calls."""
         return get(VersionView, _path(model, version))
 
     @call
     def registration(self, model: str, version: str) -> Call[RegistrationView]:
-        """How far its registration is."""
+        """Return how far a version's registration is."""
         return get(RegistrationView, f"{_path(model, version)}/registration")
 
     @steps
@@ -62,12 +62,12 @@ class Versions(ClientResource[T]):
 
     @call
     def lineage(self, model: str, version: str) -> Call[LineageView]:
-        """What a version was made from, and what was made from it."""
+        """Return what a version was made from, and what was made from it."""
         return get(LineageView, f"{_path(model, version)}/lineage")
 
     @call
     def card(self, model: str, version: str) -> Call[CardView]:
-        """What people write of a version."""
+        """Return a version's card, which people write."""
         return get(CardView, f"{_path(model, version)}/card")
 
     @call
@@ -87,7 +87,7 @@ class Versions(ClientResource[T]):
 
     @call
     def validation(self, model: str, version: str) -> Call[VersionValidationView]:
-        """What validation last said of a version, one row per check, and what is let pass."""
+        """Return a version's newest validation report, with a row per check, and the checks that an Admin lets pass."""
         return get(VersionValidationView, f"{_path(model, version)}/validation")
 
     @call

@@ -26,7 +26,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """How one step's requests were divided, from its weight's verification to the next change.
+    """The division of one step's requests, from its weight's verification to the next change.
 
     `lowest` and `highest` bound the candidate's requests with `CONFIDENCE` if the weight was honoured.
     """

@@ -1,4 +1,4 @@
-"""What Temporal's history of a deployment proves: when each weight was set and verified, and by which worker."""
+"""Proof from Temporal's history of a deployment: when each weight was set and verified, and by which worker."""
 
 from dataclasses import dataclass
 

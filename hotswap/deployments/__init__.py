@@ -1,1 +1,1 @@
-"""How a deployment is started and taken back, whoever asks: people through the API, the monitor, workflows."""
+"""Start and rollback of deployments, for all who ask: people through the API, the monitor, workflows."""

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CapacityRules:
-    """What the settings say. A cluster that `grows` adds nodes as it is asked to, so that there is always room."""
+    """The capacity rules of the settings. A cluster that `grows` adds nodes when asked, so there is always room."""
 
     team_gpus: Mapping[str, float] = field(default_factory=dict)
     cluster_grows: bool = False
@@ -153,7 +153,10 @@ class Planner:
         return Demand(candidate, stable, others, cluster, steps, quota, allow_recreate)
 
     async def _as_many_as_run(self, holdings: Sequence[Holding]) -> list[Holding]:
-        """Those that scale by load may have more replicas than the fewest, and all traffic needs as many just now."""
+        """Return the holdings with the replicas that run: those that scale by load may have more than the fewest.
+
+        All of the traffic needs as many just now.
+        """
         if not any(each.scales_by_load for each in holdings):
             return list(holdings)
         running = await self._serve.applications()

@@ -1,9 +1,9 @@
-"""What may refuse a deployment before it is accepted: one list, for its start and for a dry run.
+"""Checks that may refuse a deployment before it is accepted: one list, for its start and for a dry run.
 
-A look promises nothing. The workflow holds a deployment to its promotion policy and to the contract once more when it
-begins, and plans its capacity right before replicas start, since what they rest on may change while it waits. What
-waits behind another deployment is only held to what doesn't depend on that one. A rollback is exempt from policy and
-contract: the way back must never be closed.
+A check promises nothing. The workflow checks a deployment's promotion policy and its contract once more when it
+begins, and plans its capacity right before replicas start, since what they rest on may change while it waits. A
+deployment that waits behind another is only held to what doesn't depend on that one. A rollback is exempt from policy
+and contract: the way back must never be closed.
 """
 
 from dataclasses import dataclass, replace
@@ -45,7 +45,7 @@ class Checks:
     planner: Planner
 
     async def refusals(self, new: NewDeployment, version: VersionRef) -> list[HotSwapError]:
-        """All of them that stand against it now, but for the room that it needs."""
+        """Return all refusals that the deployment would meet now, except for the room that it needs."""
         beside = await self._beside(new, version)
         found = [await self._policy(new, version), _same_version(beside, new, version), _contract(beside, new, version)]
         return [refusal for refusal in found if refusal is not None]
@@ -65,7 +65,7 @@ class Checks:
             return refusal
 
     async def _policy(self, new: NewDeployment, version: VersionRef) -> PolicyNotMet | None:
-        """By the time at which it is to begin, if that is later: until then a version may come to have its hour.
+        """Check the promotion policy at the start time, if that is later: a version may have its hour by then.
 
         A model's first deployment isn't exempt: it has to prove itself like any other.
         """
@@ -79,7 +79,7 @@ class Checks:
         return None if message is None else PolicyNotMet(message, FieldProblem("environment", message))
 
     async def _room(self, new: NewDeployment, version: VersionRef) -> HotSwapError | None:
-        """Where another runs, that is told first: it holds some of the room, and is why this one can't start."""
+        """Check the room, unless another deployment runs: it holds some of the room, and is refused for first."""
         if not new.waits and await self.deployments.running_deployment(new.environment, version.model) is not None:
             return None
         return refusal_of(await self.plan(new, version), new)
@@ -118,7 +118,7 @@ class Checks:
 
 
 def _same_version(beside: ActiveDeployment | None, new: NewDeployment, version: VersionRef) -> Conflict | None:
-    """Nothing is gained by a canary of a version against itself, but by other replicas or resources of it."""
+    """Refuse a canary of a version against itself, which gains nothing unless its replicas or resources change."""
     if beside is None or beside.setup.version != version.version:
         return None
     if new.says_resources and new.resources != beside.setup.resources:
@@ -126,8 +126,8 @@ def _same_version(beside: ActiveDeployment | None, new: NewDeployment, version: 
     named = "" if new.version is not None else ", and it is the newest that can be deployed"
     return Conflict(
         f"{version.model} {version.version} serves {new.environment} already, by {beside.deployment_id}{named}; "
-        f"deploy another version, change its replicas by `hotswap scale {beside.deployment_id} N`, or give the "
-        "resources that it is to have"
+        f"deploy another version, change its replicas by `hotswap scale {beside.deployment_id} N`, or request "
+        "other resources"
     )
 
 
@@ -142,7 +142,7 @@ def _contract(beside: ActiveDeployment | None, new: NewDeployment, version: Vers
     details = [FieldProblem(change.field, change.message) for change in changes if change.narrows]
     return ContractNarrowed(
         f"{version.version} narrows the contract of {beside.setup.version}, which serves {new.environment}: "
-        f"{told}. Where clients are ready for that, say acceptContractChange (`--accept-contract-change`)",
+        f"{told}. If clients are ready for that, set acceptContractChange (`--accept-contract-change`)",
         *details,
     )
 
@@ -155,6 +155,6 @@ def refusal_of(planned: PlanOrRefusal, new: NewDeployment) -> HotSwapError | Non
 
 
 def changes_of(serving: ActiveDeployment, version: VersionRef) -> tuple[ContractChange, ...]:
-    """How the version's contract differs from that of what serves."""
+    """Return the differences of the version's contract from that of the active version."""
     now = serving.setup
     return contract_changes(now.input_schema, version.input_schema, now.output_schema, version.output_schema)

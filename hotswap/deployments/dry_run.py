@@ -1,8 +1,8 @@
-"""What a deployment would do, what differs, and what would refuse it. Starts nothing.
+"""Dry run of a deployment: what it would do, what differs, and what would refuse it. Starts nothing.
 
-Invariant: it reads only. No row, no workflow, no audit event; asking is never a reason for anything to happen. What
-would be wrong with the request as it is written is an error here as well, the same that the request itself would get;
-what stands against it only now is in `refusals`, so that a person sees all of it at once.
+Invariant: it reads only. No row, no workflow, no audit event; asking never makes anything happen. A mistake in the
+request as it is written is an error here as well, the same that the request itself would get; what refuses it only
+now is in `refusals`, so that a person sees all of it at once.
 """
 
 from collections.abc import Iterable
@@ -95,7 +95,7 @@ def _steps(new: NewDeployment, config: CanaryConfig, serving: ActiveDeployment |
 
 
 def _backtest_seconds(config: CanaryConfig, serving: ActiveDeployment | None, *, is_emergency: bool) -> float:
-    """How long the candidate may be asked what the stable was asked: not at all where nothing serves."""
+    """Return how long the backtest may take; 0 if nothing serves."""
     if serving is None or not config.backtest.samples:
         return 0.0
     return HURRIED_SECONDS if is_emergency else backtest_seconds(config.progress_deadline)

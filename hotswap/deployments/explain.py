@@ -1,7 +1,7 @@
-"""What is on record of a deployment, told in order of time: what was seen, judged and decided. Pure.
+"""The record of a deployment in order of time: what was observed, judged and decided. Pure.
 
-Every line comes from a stored row, and none is guessed: what came of an analysis is the first decision that followed
-its begin, and where there is none yet, none is told. So a deployment explains itself while every worker is down.
+Every line comes from a stored row, and none is guessed: an analysis led to the first decision that followed
+its begin, and while there is none yet, none is told. So a deployment explains itself while every worker is down.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ from hotswap.schemas.responses import AnalysisView, ExplanationView, HappeningKi
 from hotswap.schemas.strategy import CanaryConfig
 
 MetricRules = Mapping[tuple[str, JudgeName], Metric]
-"""What metrics are judged by, by name and judge: a first version's by other judges than those of the next."""
+"""The rules of the metrics, by name and judge: a first version is judged by other judges than the next."""
 
 _WAITS = {START: "the start", BACKTEST: "what its backtest has found"}
 
@@ -50,7 +50,10 @@ def explanation_view(deployment: Deployment, record: Record) -> ExplanationView:
 
 
 def _is_beside(event: DeploymentEvent, deployment: Deployment) -> bool:
-    """Routes are told as weights, what was about to be said as what came of it, and a backtest by its report."""
+    """Return whether another line tells of this event.
+
+    Weights tell of routes, a decision tells of what was announced before it, and the report tells of a backtest.
+    """
     if event.action == AuditAction.BACKTEST:
         return deployment.backtest is not None
     return event.action == AuditAction.CHANGE_ROUTE or AuditActions.SAYS.about(event.action) is not None
@@ -95,7 +98,7 @@ def _asked(event: DeploymentEvent) -> str | None:
 
 
 def _followers(record: Record) -> Iterable[DeploymentEvent | None]:
-    """Of each analysis the first decision after its begin and before the next one: a status, or another weight."""
+    """Yield for each analysis the first decision after it began and before the next: a status, or another weight."""
     for analysis, later in zip_longest(record.analyses, record.analyses[1:]):
         end = later.begun_at if later is not None else float("inf")
         yield next(

@@ -1,4 +1,4 @@
-"""What a deployment is started with: what is asked for, and what the settings add where that says nothing."""
+"""The input that starts a deployment: the request, completed from the settings."""
 
 from datetime import timedelta
 from typing import Any

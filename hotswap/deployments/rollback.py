@@ -41,9 +41,9 @@ class WayBack:
         active = (await self.deployments.deployments(wanted, RECENT)).items
         newest = active[0].deployment_id
         if newest != name:
-            raise Conflict(f"{model} in {environment} was deployed anew by {newest} since; roll that one back")
+            raise Conflict(f"{newest} has deployed {model} to {environment} since; roll that one back")
         if deployment.previous_version is None:
-            raise Conflict(f"{name} was the first of {model} in {environment}: nothing to go back to")
+            raise Conflict(f"{name} was the first of {model} in {environment}, so there is no version to go back to")
         before = next((each for each in active if each.version == deployment.previous_version), deployment)
         return NewDeployment(
             model=model,
@@ -58,7 +58,7 @@ class WayBack:
         )
 
     def _config(self, deployment: Deployment) -> CanaryConfig:
-        """As the deployment said itself, where it said anything."""
+        """Return the configuration that the deployment gave for a rollback, completed from the settings."""
         given = CanaryConfig.model_validate(deployment.strategy_config)
         said = CanaryConfig(allow_recreate=given.allow_recreate, on_abort=given.on_abort)
         return with_defaults(said, self.settings)

@@ -1,4 +1,4 @@
-"""From an accepted request to a running workflow, or to a place in line: for rollouts and rollbacks, whoever asks.
+"""Start of deployments: from an accepted request to a running workflow, or to a place in the queue.
 
 Invariant: every row either has its workflow or can be given it, by the same request under its idempotency key; a row
 that lost the race for its model and environment is taken back before anybody is told of it, and the caller learns which
@@ -39,7 +39,7 @@ _SAID = (
     "accept_contract_change",
     "emergency",
 )
-"""In which the same request again is the same."""
+"""Fields that are equal in a repeated request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,5 +168,7 @@ class DeploymentStarter:
 def _same(known: Deployment, new: NewDeployment) -> Deployment:
     """Return the known one. Raises Conflict where the key was used for something else."""
     if any(getattr(known, name) != getattr(new, name) for name in _SAID):
-        raise Conflict(f"this Idempotency-Key was used for {known.deployment_id}, which was asked for otherwise")
+        raise Conflict(
+            f"this Idempotency-Key was used for {known.deployment_id}, which was another request; use a new key"
+        )
     return known

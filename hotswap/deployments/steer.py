@@ -1,11 +1,11 @@
-"""What people say to a deployment, and what comes of it.
+"""People's commands to a deployment, and their results.
 
-Each is an update of the deployment's workflow, so the caller learns what came of it. An abort is never lost: where no
+Each is an update of the deployment's workflow, so the caller learns its result. An abort is never lost: if no
 worker answers it is left as a signal, which the next worker acts on before anything else. What a deployment answers
 depends on where it is by then, not on what the database said a moment ago; only an ended one is told from its row.
 
-One that waits for its turn has no workflow that would answer, so PostgreSQL does: its row is locked against the
-workflow that may be opening it at the same moment, and so it either ends here or is under way and answers for itself.
+A deployment that waits for its turn has no workflow that would answer, so PostgreSQL does: its row is locked against
+the workflow that may be opening it at the same moment. So it either ends here, or is under way and answers for itself.
 """
 
 from contextlib import suppress
@@ -95,10 +95,10 @@ def without_workflow(deployment: Deployment) -> Conflict:
         because = f" ({deployment.reason}: {deployment.message})" if deployment.reason else ""
         return Conflict(f"{name} has ended: it is {status}{because}")
     if deployment.run_id is None:
-        return Conflict(f"{name} was never started; asking for it again with its Idempotency-Key starts it")
+        return Conflict(f"{name} was never started; the same request with its Idempotency-Key starts it")
     return Conflict(
-        f"{name} is {status} by its record, but its workflow is gone: it was terminated, and what it left is "
-        f"taken back within a minute or two"
+        f"{name} is {status} by its record, but its workflow was terminated; what it left is undone within a minute "
+        "or two"
     )
 
 

@@ -103,7 +103,7 @@ def deployment_view(deployment: Deployment) -> DeploymentView:
 
 
 def _message(deployment: Deployment) -> str | None:
-    """Where it stands, for one that waits: what is written down may be from when it came."""
+    """Return the message; for a deployment that waits, its present place, as the stored one may be out of date."""
     return deployment.place.message if deployment.place is not None else deployment.message
 
 
@@ -138,7 +138,7 @@ def _step(deployment: Deployment, number: int, step: Step, position: int | None)
 
 
 def step_view(position: int, step: Step, state: StepState) -> StepView:
-    """As people count: the first step is 1."""
+    """Return the view of a step, numbered as people count: the first step is 1."""
     pause = step.pause
     return StepView(
         number=position + 1,
@@ -151,7 +151,7 @@ def step_view(position: int, step: Step, state: StepState) -> StepView:
 
 
 def _bake_end(deployment: Deployment, steps: tuple[Step, ...], position: int | None) -> datetime | None:
-    """Known once the present step's weight is verified; before that the last verification was another step's."""
+    """Return the end of the present bake; None until its step's weight is verified."""
     if position is None or deployment.verified_at is None or not steps[position].judged:
         return None
     if deployment.verified_weight != steps[position].weight:

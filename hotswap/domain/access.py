@@ -10,7 +10,7 @@ from hotswap.domain.vocabulary import Role
 
 MOST_TEAM_LENGTH = 255
 PROGRAM = "service:"
-"""How the subject of a service token begins; its name comes after."""
+"""The beginning of a service token's subject, before its name."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -24,11 +24,13 @@ class Grant:
         team, in_team, role = text.rpartition(":")
         if role not in set(Role):
             known = ", ".join(role for role in Role if role is not Role.TRAFFIC_AGENT)
-            raise ValueError(f"{role!r} is no role; there are {known}, each also for one team: payments:{Role.VIEWER}")
+            raise ValueError(
+                f"{role!r} is not a role; the roles are {known}, each also for one team: payments:{Role.VIEWER}"
+            )
         if not in_team:
             return cls(Role(role))
         if not team or len(team) > MOST_TEAM_LENGTH or Role(role) is Role.TRAFFIC_AGENT:
-            raise ValueError(f"{text!r} is no role in a team, such as payments:{Role.VIEWER}")
+            raise ValueError(f"{text!r} is not a role in a team, such as payments:{Role.VIEWER}")
         return cls(Role(role), team)
 
     def __str__(self) -> str:
@@ -48,7 +50,7 @@ class Principal:
 
     @property
     def is_program(self) -> bool:
-        """Whether a service token calls: its owner can be any program or person that holds it."""
+        """Return whether a service token calls: its owner can be any program or person that holds it."""
         return is_program(self.subject)
 
     @property

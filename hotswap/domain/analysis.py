@@ -29,13 +29,13 @@ class Source(StrEnum):
     REFUSALS = "refusals"
     """Requests that were refused as the client's mistake (4xx): what both versions refuse is nobody's failure."""
     LATENCY = "latency"
-    """Of answers, as the proxies measured it, in milliseconds."""
+    """Latency of answers, as the proxies measured it, in milliseconds."""
     CONFIDENCE = "confidence"
     """The mean confidence of the predictions."""
     PREDICTION = "prediction"
     """The mean of the predictions, where they are numbers."""
     ANSWERS = "answers"
-    """How predictions, their sizes and their confidences are distributed: by what they are, text or numbers."""
+    """The distributions of predictions, their sizes and their confidences, by what they are: text or numbers."""
     ACCURACY = "accuracy"
     """The share of right predictions of those whose outcome was reported; for regressions minus the absolute error."""
     DRIFT = "drift"
@@ -66,7 +66,7 @@ class Worse(StrEnum):
 
 
 class NoVerdict(StrEnum):
-    """What becomes of a bake at whose end a metric has neither passed nor shown harm.
+    """The decision on a bake at whose end a metric has neither passed nor shown harm.
 
     `EXTEND` goes on until the step's deadline; what comes then is the rollout's `onNoVerdict`.
     """
@@ -123,7 +123,7 @@ class Metric:
 
     @property
     def is_absolute(self) -> bool:
-        """Whether the metric is judged by limits of its own, without a stable beside the candidate."""
+        """Return whether the metric is judged by limits of its own, without a stable beside the candidate."""
         return self.judge is JudgeName.THRESHOLD and not self.relative and self.source is not Source.DRIFT
 
 
@@ -147,7 +147,7 @@ class AnalysisPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Of values that were seen since the step's weight was verified."""
+    """Moments of the values since the step's weight was verified."""
 
     count: int = 0
     total: float = 0.0
@@ -166,7 +166,7 @@ class Moments:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a source said of one metric at `at` (Unix time, seconds); which fields it fills is the source's.
+    """A reading of one metric from its source at `at` (Unix time, seconds); which fields it fills is the source's.
 
     Means fill moments, and where there are callers that keep their arm also the moments of `draws`: each caller's mean
     once, and each value of nobody in particular. Queries fill values, a Kayenta judge's queries points (None where one
@@ -192,7 +192,8 @@ class Reading:
 
 
 RESCUES = 6
-"""So many requests of one caller that the candidate failed, and the stable answered well, are no coincidence."""
+"""The number of one caller's requests, failed by the candidate and answered well by the stable, that is no coincidence.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +226,7 @@ class Entities:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was seen at `at`, since the step's weight was verified. Stored: it is what a verdict was made on.
+    """The counts and readings known at `at`, since the step's weight was verified. Stored: a verdict is made on it.
 
     `readings` are those that are new since the observation before, by their metric's name. `missing` are the proxies
     that were silent: of what they answered since their last report nothing is known. `concurrent` is what both arms

@@ -18,10 +18,10 @@ class ArtifactRef:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaResources:
-    """What a deployment's replicas ask of the cluster; `gpus` and `cpus` are per replica and may be fractions.
+    """Resources of a deployment's replicas; `gpus` and `cpus` are per replica and may be fractions.
 
     `replicas` are those that all of the traffic needs. With bounds, both or none, Ray Serve scales by load within them.
-    A replica gathers single requests into one call of the model where `max_batch_size` is more than 1.
+    A replica gathers single requests into one call of the model if `max_batch_size` is more than 1.
     """
 
     replicas: int = 1
@@ -82,7 +82,7 @@ def application_name(environment: Environment, model: str, deployment_id: str) -
 
 
 class ApplicationHealth(StrEnum):
-    """What Ray Serve says of an application, in as many words as a decision needs."""
+    """The health of an application by Ray Serve, with what decisions need."""
 
     STARTING = "Starting"
     RUNNING = "Running"

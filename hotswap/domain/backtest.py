@@ -20,12 +20,12 @@ FEW = 20
 """A backtest of fewer requests says little of a candidate that passes it, and the report says so."""
 
 AT_ONCE = 8
-"""So many requests are in work at a time when both versions are asked for their latency under load."""
+"""The number of requests in work at a time when the latency of both versions is measured under load."""
 
 MOST_SECONDS = 120.0
 """A backtest asks no longer than this."""
 HURRIED_SECONDS = 10.0
-"""So long it asks in an emergency."""
+"""The duration of a backtest in an emergency."""
 
 MOST_EXAMPLES = 3
 MOST_PARTS = 5
@@ -106,12 +106,12 @@ class ReplyKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a replica did with one request.
+    """A replica's reply to one request.
 
     `answers` has one for each instance, and is None where the outputs that the client named don't hold the prediction.
     `field` is what a refusal names, `problem` says in a word how it failed; neither has a value of the request. One
     that failed and is not `certain` may have met a busy moment. `model_seconds` is how long the model itself took, as
-    the replica says, without the wait for its turn; None where it doesn't say. Of a version that was registered so,
+    the replica says, without the wait for its turn; None where it doesn't say. If the version was registered so,
     an answer `may_be_null`.
     """
 
@@ -141,7 +141,7 @@ class AskedRequest:
 
     @property
     def is_candidates_failure(self) -> bool:
-        """Whether the candidate failed each time that it was asked alone, and the stable never did, if it was there."""
+        """Return whether the candidate failed each time it was asked alone, and the stable, if any, never did."""
         return all(
             failure(each.request, each.candidate[0]) is not None
             and (not each.stable or each.stable[0].kind is ReplyKind.ANSWERED)
@@ -203,7 +203,7 @@ class DifferingPart:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long both versions took for the same `requests`, with `at_once` of them at a time.
+    """The time that both versions took for the same `requests`, with `at_once` of them at a time.
 
     The times are milliseconds, measured by the worker that asked.
     """
@@ -218,11 +218,11 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class BacktestReport:
-    """What came of it. `asked` were put to the candidate, of `found` records; `at` is Unix time in seconds.
+    """The result of a backtest at `at` (Unix time, seconds): of `found` records, `asked` were sent to the candidate.
 
     `left_out` were asked and are not compared, since the stable itself does not answer them any more. `tolerance` is
-    how far two scores may be apart, None where answers are labels. `collapse` says how the answers have lost what they
-    told apart, `shift` how their distribution has moved; `notes` is what a person should know of how it was made.
+    how far two scores may be apart, None where answers are labels. `collapse` says how the answers tell less apart,
+    `shift` how their distribution has moved; `notes` is what a person should know of how the result was made.
     """
 
     at: float
@@ -246,7 +246,7 @@ class BacktestReport:
 
 
 class OnBreach(StrEnum):
-    """What happens to a candidate that refuses or fails too many of the requests that the stable has answered."""
+    """The end of a candidate that refuses or fails too many of the requests that the stable has answered."""
 
     FAIL = "fail"
     HOLD = "hold"

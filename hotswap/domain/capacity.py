@@ -1,4 +1,4 @@
-"""How many replicas a share of the traffic needs, and the plan by which one version replaces another. Pure.
+"""Number of replicas for a share of the traffic, and the plan by which one version replaces another. Pure.
 
 An arm's capacity is its ready replicas, divided by those that all of the traffic needs; forward, no arm's weight is
 ever above it (invariant 8). The plan is made before anything starts (`hotswap/domain/planning.py`), and followed one
@@ -14,7 +14,7 @@ from hotswap.domain.traffic import TOTAL_WEIGHT
 
 
 class Mode(StrEnum):
-    """How two versions share the capacity there is.
+    """The way in which two versions share the capacity.
 
     `SURGE` runs both in full. `STEPWISE` takes the stable down as the candidate comes up, never below what the weights
     need. `RECREATE` has too little capacity for that: requests that can't be held while replicas are exchanged are
@@ -27,7 +27,7 @@ class Mode(StrEnum):
 
 
 class OnAbort(StrEnum):
-    """What happens to the share that the stable can't hold when a candidate is withdrawn.
+    """The treatment of the share that the stable can't hold when a candidate is withdrawn.
 
     It is shed until the stable is back, or the candidate holds it until then.
     """

@@ -25,10 +25,10 @@ class ReferenceBudget:
 
 @dataclass(frozen=True, slots=True)
 class Concurrent:
-    """What both arms have replied since the step's weight was verified.
+    """Replies of both arms to the same requests since the step's weight was verified.
 
-    `asked` requests were put to both. `candidate` and `stable` count their replies as the proxies count answers, with
-    the latencies of those that both have answered, as who asked has measured them. `candidate_model` and `stable_model`
+    `asked` requests were sent to both. `candidate` and `stable` count their replies as the proxies count answers, with
+    the latencies of those that both have answered, as the sender measured them. `candidate_model` and `stable_model`
     map the same buckets to how long the model itself took for these: without the wait for its turn, which only an arm
     with traffic has. They may lack requests whose replicas don't tell. `callers` is how many callers asked them, a
     request of nobody in particular counting as one; None where no caller is known. `reason` says why nothing is asked.

@@ -1,4 +1,4 @@
-"""What a deployment needs of the cluster, what the cluster has, and what other deployments hold of it. Pure data."""
+"""The demand of a deployment, the cluster's resources, and what other deployments hold of them. Pure data."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ class Demand:
 
     @property
     def has_approvals_on_the_way(self) -> bool:
-        """Whether a step on the way waits for an approval.
+        """Return whether a step before the last one waits for an approval.
 
         Recreating goes to the last step at once, and must not skip an approval.
         """

@@ -32,13 +32,13 @@ class NewDeployment:
     start_at: datetime | None = None
     accept_contract_change: bool = False
     emergency: str | None = None
-    """Why it can't wait for its bakes; None where it does."""
+    """The reason why it can't wait for its bakes; None if it does."""
     says_resources: bool = False
-    """Whether `resources` were asked for, and are not what a deployment has by default."""
+    """True if `resources` were requested, and are not a deployment's defaults."""
 
     @property
     def waits(self) -> bool:
-        """Whether it is accepted while another of its model is under way, or long before its start."""
+        """Return whether it is accepted while another of its model is under way, or long before its start."""
         return self.start_at is not None or self.on_conflict in {OnConflict.QUEUE, OnConflict.SUPERSEDE}
 
 
@@ -87,21 +87,22 @@ class Deployment:
     accept_contract_change: bool = False
     emergency: str | None = None
     queued_request: dict[str, Any] | None = None
-    """What starts it when its turn comes (`QueueInput`); None for one that was started as soon as it was accepted."""
+    """The input that starts it when its turn comes (`QueueInput`); None if it was started as soon as it was accepted.
+    """
     analysis: tuple[StepVerdict, ...] = ()
     """The verdicts so far; lists leave them out."""
     place: QueuePosition | None = None
-    """Where it waits; None where it doesn't."""
+    """The place where it waits; None if it doesn't."""
 
     @property
     def is_queued(self) -> bool:
-        """Whether it waits for its turn, and no workflow of its own has taken it up."""
+        """Return whether it waits for its turn, and no workflow of its own has taken it up."""
         return self.queued_request is not None and self.run_id is None and self.status is DeploymentStatus.PENDING
 
 
 @dataclass(frozen=True, slots=True)
 class ActiveDeployment:
-    """What is active now, by which deployment, and all that another deployment would be compared with."""
+    """The active version, its deployment, and all with which another deployment would be compared."""
 
     deployment_id: str
     application: str

@@ -19,7 +19,7 @@ _UNORDERED = frozenset({"required", "enum", "type"})
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a deployment puts in place, and by which strategy."""
+    """The setup that a deployment puts in place, and its strategy."""
 
     version: str
     framework: Framework

@@ -1,7 +1,7 @@
-"""What a feature's distribution should be: read from what was registered with a version, or summed up from records.
+"""Reference distributions of features: read from what was registered with a version, or summed up from records.
 
-Bounded whatever it is made from: a sample of numbers, counts by bin, or counts of the commonest categories. A reference
-whose shares are said without a count is taken as known exactly. Comparing with it is `hotswap/analysis/drift.py`.
+A distribution's size is bounded: a sample of numbers, counts by bin, or counts of the commonest categories. A reference
+whose shares are given without a count is taken as known exactly. `hotswap/analysis/drift.py` compares with it.
 """
 
 import math
@@ -130,7 +130,7 @@ def _sampled(field: str, values: Any) -> ReferenceDistribution:
     if not isinstance(values, list) or any(isinstance(each, list | dict) for each in values):
         raise ValidationFailed.of(field, "values must be a list of numbers or categories")
     if len(values) > VALUES:
-        raise ValidationFailed.of(field, f"has {len(values)} values; {VALUES} are enough, or edges with counts")
+        raise ValidationFailed.of(field, f"has {len(values)} values; give at most {VALUES}, or edges with counts")
     if (summary := _summary(values)) is None:
         raise ValidationFailed.of(field, "has no value")
     return summary
@@ -143,7 +143,7 @@ def _binned(field: str, said: Mapping[str, Any]) -> Histogram:
     if any(later <= earlier for earlier, later in pairwise(edges)):
         raise ValidationFailed.of(field, "edges must ascend")
     if not isinstance(counts, list) or len(counts) != len(edges) + 1:
-        raise ValidationFailed.of(field, f"counts must be one more than the edges, {len(edges) + 1}")
+        raise ValidationFailed.of(field, f"counts must be one more than the edges: {len(edges) + 1}")
     missing = said.get("missing", 0)
     known = _known(field, [*counts, missing], said.get("samples"))
     return Histogram(tuple(map(float, edges)), tuple(map(float, counts)), known, float(missing))
@@ -160,10 +160,10 @@ def _categorised(field: str, said: Mapping[str, Any]) -> Categories:
 
 def _known(field: str, counts: Sequence[Any], samples: Any) -> float:
     if not all(is_number(count) and count >= 0 for count in counts) or not sum(counts) > 0:
-        raise ValidationFailed.of(field, "counts must be numbers from 0 on, and some above it")
+        raise ValidationFailed.of(field, "counts must be numbers of at least 0, and not all of them 0")
     if samples is not None:
         if not is_number(samples) or samples < 1:
-            raise ValidationFailed.of(field, "samples must be a number from 1 on")
+            raise ValidationFailed.of(field, "samples must be a number of at least 1")
         return float(samples)
     return math.inf if abs(sum(counts) - 1) < 0.01 else float(sum(counts))
 

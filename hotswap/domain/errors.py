@@ -1,4 +1,4 @@
-"""What can go wrong, in the words of the domain.
+"""Errors of the domain.
 
     HotSwapError
     ├── ValidationFailed            what was asked can't be done as written; `details` name the fields

@@ -14,7 +14,7 @@ from hotswap.domain.traffic import TOTAL_WEIGHT
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Have so many replicas of each arm. It is done when those that are new are ready."""
+    """Set the replicas of each arm to these numbers. It is done when the new ones are ready."""
 
     candidate: int
     stable: int
@@ -32,7 +32,7 @@ class Shift:
 
 
 class Stuck(Exception):
-    """There is no room for what was asked."""
+    """There is no room for the replicas asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Fleet:
 
     @property
     def least_shed(self) -> int:
-        """What must be shed at this weight for no arm to get more than its replicas hold."""
+        """Return what must be shed at this weight so that no arm gets more than its replicas hold."""
         plan = self.plan
         arms = (
             (self.weight, held(self.candidate, plan.candidate_full)),
@@ -65,7 +65,7 @@ class Fleet:
                 return replace(self, weight=move.weight, shed=move.shed)
 
     def needs(self, shift: Shift) -> tuple[int, int]:
-        """Candidate and stable replicas that must be ready before this; 0 for an arm that gets no more than it had."""
+        """Return the replicas of candidate and stable to be ready before this; 0 for an arm that gets no more."""
         return self._needed_for(shift, candidate=True), self._needed_for(shift, candidate=False)
 
     def _needed_for(self, shift: Shift, *, candidate: bool) -> int:

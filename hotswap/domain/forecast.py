@@ -69,5 +69,5 @@ def gpu_sum(candidate: ReplicaResources, stable: ReplicaResources | None, plan: 
 
 
 def _plain(gpus: float) -> float:
-    """Round, since three times 0.1 would show as 0.30000000000000004."""
+    """Round the number, since three times 0.1 would show as 0.30000000000000004."""
     return round(gpus, 6)

@@ -1,4 +1,4 @@
-"""What is on record of one deployment: who did what to it, and what its analyses came to."""
+"""The record of one deployment: who did what to it, and the results of its analyses."""
 
 from dataclasses import dataclass
 from datetime import datetime

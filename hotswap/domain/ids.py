@@ -7,9 +7,9 @@ from hotswap.domain.vocabulary import Environment
 
 MODEL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 RESERVED = frozenset({"outcomes"})
-"""What stands in a model's place in a path and is none: `POST /inference/outcomes`."""
+"""Words in a model's place in a path that are none: `POST /inference/outcomes`."""
 SERVICE_ID_PREFIX = "tok-"
-"""How the ids of service tokens begin, which no token's name does."""
+"""The beginning of service tokens' ids, with which no token's name begins."""
 MODEL_ID = re.compile(r"model-[0-9a-f]{12}")
 ALIAS = re.compile(r"(?!ver-)[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 """Begins with a letter, so that it is no version's number, and not as a version's id does."""
@@ -37,7 +37,7 @@ def check_alias(alias: str) -> str:
         raise ValidationFailed.of(
             "alias",
             f"{alias!r} must be 1 to 63 lower-case letters, digits or hyphens, a letter first and no hyphen last; "
-            "ver- is how ids begin",
+            "ver- is reserved for ids",
         )
     return alias
 

@@ -1,4 +1,4 @@
-"""Whether every value of one JSON Schema (the part) is a value of another (the whole); the gaps in words. Pure.
+"""Check that every value of one JSON Schema (the part) is a value of another (the whole); gaps in words. Pure.
 
 The comparison is safe rather than sharp: what it can't compare counts as a gap, so whatever the part accepts and the
 whole refuses is always reported. The part is split into alternatives of one type each (`anyOf`, lists of types). Each
@@ -50,14 +50,14 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class SchemaComparison:
-    """Whether each value of a schema (the part) is one of another (the whole), and in which words that is told."""
+    """The gaps between two schemas, the part and the whole, and the words in which they are told."""
 
     part: str
     whole: str
     lacks: str
-    """Of names that the whole requires and the part doesn't."""
+    """The words for names that the whole requires and the part doesn't."""
     unknown: str | None
-    """Of names that the part may have and the whole doesn't know; None where nobody minds these."""
+    """The words for names that the part may have and the whole doesn't know; None if these don't matter."""
 
     def gaps(self, part: Schema, whole: Schema, at: str) -> list[Gap]:
         """Return the gaps; without one every value of the part is a value of the whole."""

@@ -10,7 +10,7 @@ from enum import StrEnum
 from hotswap.domain.vocabulary import DeploymentKind, Environment
 
 MONITOR = "monitor"
-"""Who acts when an alert does."""
+"""The actor of what an alert leads to."""
 
 
 class OnDegraded(StrEnum):
@@ -24,9 +24,10 @@ class AlertKind(StrEnum):
     ACCURACY = "AccuracyDegraded"
     DRIFT = "Drifted"
     EMERGENCY = "EmergencyDeployed"
-    """Of what serves without ever having baked, since somebody said that it can't wait."""
+    """An alert about a version that serves without a bake, since somebody said that it can't wait."""
     FIRST_VERSION = "FirstVersionFailed"
-    """Of what serves although it broke a first version's limits, since nothing else could."""
+    """An alert about a version that serves although it broke a first version's limits, since nothing else could serve.
+    """
 
 
 @dataclass(frozen=True, slots=True)

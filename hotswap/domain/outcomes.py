@@ -1,11 +1,11 @@
-"""What a prediction should have been: a label or a number, and its one spelling.
+"""Outcomes: what predictions should have been, as labels or numbers, each with one spelling.
 
 Scores of predictions by their outcomes are in `hotswap/analysis/quality.py`.
 """
 
 LONGEST_LABEL = 128
 LARGEST = 1e15
-"""Of a number that is scored: sums of squares stay exact enough, and finite for ever."""
+"""The largest number that is scored: sums of squares stay exact enough, and finite for ever."""
 
 PredictionLabel = str | bool | int | float
 

@@ -9,7 +9,7 @@ PageKey = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which part of a list: so many, `after` the row of that sort key, `offset` rows passed over."""
+    """The part of a list to read: so many rows `after` the row of that sort key, `offset` rows skipped."""
 
     limit: int = 50
     offset: int = 0

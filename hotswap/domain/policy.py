@@ -21,7 +21,7 @@ _UNPROVEN = {
     Outcome.INSUFFICIENT_DATA: Reason.INSUFFICIENT_DATA,
     Outcome.INCONCLUSIVE: Reason.INCONCLUSIVE,
 }
-"""Why a rollout goes back that was neither shown to be good nor to be harmful."""
+"""The reasons of a rollback without evidence for good or for harm."""
 
 WHAT_NEXT = (
     "nothing was proven against it: deploy it again with a longer `bakeDeadline`, or with `onNoVerdict: hold`, which "
@@ -33,7 +33,7 @@ STILL_SERVES = "it goes on serving, since nothing else could, and counts as no g
 
 
 class HoldReason(StrEnum):
-    """Why a rollout stays where it is; each is ended by words of its own."""
+    """The reason why a rollout stays where it is; each has commands of its own that end it."""
 
     PAUSED = "Paused"
     APPROVAL = "Approval"
@@ -42,7 +42,7 @@ class HoldReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """Where a rollout is. Weight, verdict and hold are of the present step, None until there is one.
+    """The position of a rollout. Weight, verdict and hold are of the present step, None until there is one.
 
     Times are Unix time in seconds. The `fleet` is what both arms have; without one there is room for everything.
     """
@@ -56,9 +56,9 @@ class Rollout:
     rules: Rules = field(default_factory=Rules)
     fleet: Fleet | None = None
     bake_until: float | None = None
-    """When the present bake ends, where it was extended."""
+    """The end of the present bake, if it was extended."""
     evidence: Mapping[str, float] = field(default_factory=dict)
-    """What the steps before this one have shown, from which its judges go on."""
+    """The evidence of the steps before this one, from which its judges go on."""
 
     @property
     def step(self) -> Step | None:
@@ -77,7 +77,7 @@ class Rollout:
 
     @property
     def is_reached(self) -> bool:
-        """Whether the arms have the replicas and the weight of the present step."""
+        """Return whether the arms have the replicas and the weight of the present step."""
         step, fleet = self.step, self.fleet
         if step is None or fleet is None:
             return True
@@ -107,7 +107,7 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """What people have asked for and no action has answered yet.
+    """Requests of people that no action has answered yet.
 
     `go_to` is a position; `approved` the number of the step that an approval was given for, 0 for the start.
     """

@@ -16,7 +16,7 @@ from hotswap.domain.traffic import Counts, ProxyReport
 
 STALE_SECONDS = 5.0
 PATIENCE_SECONDS = 1.5
-"""For so long a report that may be old is waited for to change: an agent reports every half second."""
+"""The wait for a report that may be old to change: an agent reports every half second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Sightings:
 
 @dataclass(frozen=True, slots=True)
 class Arms:
-    """Both arms' counts, of one proxy or of all."""
+    """Counts of both arms, by one proxy or by all."""
 
     candidate: Counts = field(default_factory=Counts)
     stable: Counts = field(default_factory=Counts)

@@ -20,7 +20,7 @@ GONE_AFTER = timedelta(seconds=30)
 """An owner that wasn't seen counts as gone once the observer has observed for so long: time for a worker to restart."""
 
 HOW_TO_WAIT = "`--on-conflict queue` (onConflict) waits in line, `--on-conflict supersede` ends what is before it"
-"""What somebody is told who could wait."""
+"""The advice in a refusal to somebody who could wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class QueuePosition:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """What a queued deployment waits for.
+    """The state of a queued deployment: what it waits for.
 
     `overtakes` lists what it ends if it supersedes, once it is due: what waits before it, and the rollout that runs. It
     waits for a rollback that runs: ending that halfway would bring back what somebody wanted gone.

@@ -13,7 +13,7 @@ from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, Mo
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What a person asks to be registered; the rest is read from the artifact.
+    """A person's request to register a version; the rest is read from the artifact.
 
     `idempotent` is the model's, not this version's: None leaves it as it is, which is True for a new model.
     `derived_from` holds the ids of the versions that it was made from.
@@ -36,7 +36,7 @@ class Registration:
     requirements: tuple[str, ...] = ()
     """Packages that it needs beyond what is installed, such as `lifelines>=0.27`."""
     allows_non_finite: bool = False
-    """Whether its answers may hold NaN or infinity; of other versions such an answer is a failure."""
+    """True if its answers may hold NaN or infinity; otherwise such an answer is a failure."""
     held_to: str | None = None
     """The team whose model it has to be, for who may register in this one only; None holds it to no team."""
 
@@ -51,7 +51,7 @@ class GoldenRequest:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What an artifact turned out to be, read in a process of its own since artifacts are not trusted."""
+    """The content of an artifact, read in a process of its own since artifacts are not trusted."""
 
     artifact: ArtifactRef
     input_schema: dict[str, Any]
@@ -73,7 +73,7 @@ class VersionRef:
     input_schema: dict[str, Any]
     output_schema: dict[str, Any]
     baseline: dict[str, Any] = field(default_factory=dict)
-    """What it did when it was trained, by the API's names: `accuracy`, `latencyMs`, ... as far as it was said."""
+    """The figures of its training, by the API's names: `accuracy`, `latencyMs`, ... as far as they were given."""
     requirements: tuple[str, ...] = ()
 
 
@@ -90,11 +90,11 @@ class NewVersion:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentBrief:
-    """What a deployment's workflow starts from, read once at its beginning.
+    """The facts from which a deployment's workflow starts, read once at its beginning.
 
-    `stable` is what serves now in this environment (None before the first deployment); `warm` is an application that
-    already runs the candidate version, such as the one that a rollback goes back to. The rest tells what an earlier run
-    left, one that was terminated: `status` as the row has it, `is_split` that the route has a candidate, whose
+    `stable` is the active version of this environment (None before the first deployment); `warm` is an application that
+    already runs the candidate version, such as the one to which a rollback goes back. The rest is what an earlier run
+    left that was terminated: `status` as the row has it, `is_split` that the route has a candidate, whose
     application is `left_behind`, or sheds requests, `is_weighted` that this candidate has weight or that requests are
     shed, `was_verified` that this deployment had a verified weight, `is_promoted` that its version is the active one;
     `stable` is then what was active before it.

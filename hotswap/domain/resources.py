@@ -96,7 +96,7 @@ def counted(sizes: Iterable[tuple[Amount, int]]) -> Counter[Amount]:
 
 
 class _Space:
-    """What is left of a node while replicas are laid out: CPUs, and each single GPU."""
+    """The CPUs and single GPUs that are left on a node while replicas are laid out."""
 
     def __init__(self, node: Node) -> None:
         self.cpus = node.total.cpus - node.held_by_others.cpus

@@ -128,7 +128,7 @@ BY_THEMSELVES = frozenset(
         "maxProperties",
     }
 )
-"""What they say doesn't depend on the keywords beside them: where both have the same, the part keeps the whole's."""
+"""Keywords that don't depend on those beside them: where both have the same, the part keeps the whole's."""
 HOLDING = frozenset({"$defs", "definitions"})
 """They only hold schemas for references; what refers isn't compared."""
 KINDS = ("null", "boolean", "integer", "number", "string", "array", "object")

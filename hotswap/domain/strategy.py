@@ -9,7 +9,7 @@ from hotswap.domain.traffic import TOTAL_WEIGHT
 
 
 class OnLimit(StrEnum):
-    """What happens after a pause that nobody ended in time."""
+    """The action after a pause that nobody ended in time."""
 
     ABORT = "abort"
     PROCEED = "proceed"
@@ -24,7 +24,7 @@ class StepPause:
 
 
 class OnNoVerdict(StrEnum):
-    """What happens to a bake that has neither a pass nor harm at its deadline."""
+    """The action after a bake that has neither a pass nor harm at its deadline."""
 
     ROLLBACK = "rollback"
     HOLD = "hold"
@@ -35,7 +35,7 @@ class Rules:
     """A strategy's defaults for steps that don't say otherwise, one for the whole rollout."""
 
     pause: StepPause = field(default_factory=StepPause)
-    """Of a pause that a person asked for, and of a hold."""
+    """The limit of a pause that a person asked for, and of a hold."""
     on_no_verdict: OnNoVerdict = OnNoVerdict.ROLLBACK
 
 
@@ -72,7 +72,9 @@ def canary_steps(
         raise ValidationFailed.of("incrementStep", f"{increment_step} is not within 0.01 to 100")
     weights = [*range(first, TOTAL_WEIGHT, increment), TOTAL_WEIGHT]
     if len(weights) > MOST_STEPS:
-        raise ValidationFailed.of("incrementStep", f"{len(weights)} steps are more than {MOST_STEPS}; take larger ones")
+        raise ValidationFailed.of(
+            "incrementStep", f"{len(weights)} steps are more than {MOST_STEPS}; give a larger incrementStep"
+        )
     return tuple(Step(weight, bake_seconds, deadline_seconds) for weight in weights)
 
 

@@ -37,7 +37,7 @@ class Fence:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How one model's requests are split in one environment.
+    """The split of one model's requests in one environment.
 
     At least one arm is there. Without a stable the candidate has all (a model's first deployment), without a candidate
     the stable has. `fallback` says whether a request that the candidate fails may be asked again of the stable. `shed`
@@ -127,7 +127,7 @@ class TrafficChange:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a proxy has answered for one application since it was first seen; every figure only grows.
+    """A proxy's counts of its answers for one application since it first met it; every figure only grows.
 
     `completed` are final answers, the proxy's own 503 and 504 included. `latency` maps the upper bound of a bucket in
     microseconds (as text, since it is JSON's key) to the answers in it, from the request's first byte at the proxy to
@@ -190,7 +190,7 @@ class Counts:
 
 
 BUCKETS_PER_OCTAVE = 12
-"""Of latencies that aren't counted by a proxy, from one value to its double: each bucket is 6% wide."""
+"""Buckets of latencies that aren't counted by a proxy, from one value to its double: each is 6% wide."""
 
 
 def latency_bucket(seconds: float) -> str:
@@ -219,7 +219,7 @@ _FIGURES = tuple(each.name for each in fields(Counts) if each.name != "latency")
 
 @dataclass(frozen=True, slots=True)
 class ProxyReport:
-    """What one proxy's agent says: the newest generation that Envoy itself confirmed, and its counts.
+    """The report of one proxy's agent: the newest generation that Envoy itself confirmed, and its counts.
 
     `reported_at` is Unix time in seconds by the agent's clock. `problem` quotes what kept the proxy from a newer plan.
     `held` names the routes of that generation, by their key, that go on as they were before, with the reason.

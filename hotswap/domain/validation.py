@@ -13,9 +13,9 @@ from enum import StrEnum
 from hotswap.domain.errors import Conflict, ValidationFailed
 
 LATENCY_FACTOR = 1.2
-"""Of the baseline's latency: at or above this the candidate is too slow."""
+"""A factor of the baseline's latency: at or above this the candidate is too slow."""
 ACCURACY_FACTOR = 0.95
-"""Of the baseline's accuracy: below this the candidate is not accurate enough."""
+"""A factor of the baseline's accuracy: below this the candidate is not accurate enough."""
 
 
 class CheckName(StrEnum):
@@ -79,7 +79,7 @@ class ValidationReport:
 
     @property
     def passed(self) -> bool:
-        """Whether no check failed and at least one passed: an empty report is never a pass."""
+        """Return whether no check failed and at least one passed: an empty report is never a pass."""
         return any(check.passed for check in self.checks) and not self.failures
 
     @property
@@ -125,17 +125,17 @@ def checks_to_override(latest: LatestValidation, wanted: Collection[str]) -> lis
     report = latest.report
     failed = [each.name for each in report.checks if each.outcome is CheckOutcome.FAILED] if report is not None else []
     if not failed:
-        raise Conflict("its newest validation has no failed check; there is nothing to let pass")
+        raise Conflict("its newest validation has no failed check, so there is nothing to override")
     overridable = ", ".join(sorted(OVERRIDABLE))
     if wrong := [name for name in wanted if name not in OVERRIDABLE]:
-        raise ValidationFailed.of("checks", f"{', '.join(wrong)} can't be let pass; only {overridable} can")
+        raise ValidationFailed.of("checks", f"{', '.join(wrong)} can't be overridden; only {overridable} can")
     if wrong := [name for name in wanted if name not in failed]:
         raise Conflict(f"{', '.join(wrong)} has not failed in its newest validation, of {latest.deployment_id}")
     let_pass = [name for name in failed if name in (wanted or OVERRIDABLE)]
     if not let_pass:
         raise Conflict(
-            f"what failed can't be let pass: {', '.join(failed)}; only {overridable} can. "
-            "Register a version that is mended"
+            f"these failed checks can't be overridden: {', '.join(failed)}; only {overridable} can. "
+            "Register a corrected version"
         )
     return let_pass
 

@@ -33,7 +33,7 @@ class Situation:
 
     @property
     def is_over(self) -> bool:
-        """Whether it goes back or has ended, or an abort is about to make it: nothing goes forward any more."""
+        """Return whether it rolls back, has ended, or will by an abort: nothing goes forward any more."""
         return self.status in OVER or self.requests.abort is not None
 
     @property
@@ -54,7 +54,7 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What is requested from now on, and its effect in a few words."""
+    """The requests from now on, and the effect in a few words."""
 
     requests: Requests
     message: str

@@ -50,7 +50,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ArmFigures:
-    """What was seen of one arm over the time judged; `latency_p50_ms` is None without a request.
+    """The figures of one arm over the time judged; `latency_p50_ms` is None without a request.
 
     `errors` are its failures (5xx), `refused` the requests that it refused as the client's mistake (4xx).
     """
@@ -68,7 +68,7 @@ class ArmFigures:
 
 @dataclass(frozen=True, slots=True)
 class ConcurrentFigures:
-    """What both arms did with the same requests at 100%; `reason` says why nothing (more) was asked."""
+    """The figures of both arms for the same requests at 100%; `reason` says why nothing (more) was asked."""
 
     candidate: ArmFigures = ArmFigures()
     stable: ArmFigures = ArmFigures()
@@ -77,7 +77,7 @@ class ConcurrentFigures:
 
 @dataclass(frozen=True, slots=True)
 class MetricResult:
-    """What the judge says of one metric, with the `numbers` that it used, by name.
+    """The judge's result for one metric, with the `numbers` that it used, by name.
 
     `log_evidence` is the natural logarithm of its e-value so far: of all steps, or of this step alone where callers
     keep their arm and would be counted again in each. `early` says that the candidate is shown to be within the
@@ -103,13 +103,14 @@ class MetricResult:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Of all metrics together: harm of any is harm, and only if all that are required pass it is a pass.
+    """The verdict of all metrics together: harm of any is harm, and it is a pass only if all required ones pass.
 
     `action` is what the metrics without a verdict ask for, the strictest of them; where it `extends`, that comes at the
     step's deadline and not at the bake's end. `evidence` is each metric's `log_evidence`, and as `metric.part` that of
-    its parts, which the next step goes on from. `missing` are the proxies that were silent at the time. `concurrent` is
-    what both arms were asked again, at 100%. `bake_until` is when the bake that it was said in is to end (Unix time,
-    seconds), None of a hold. Where all that keeps it from a pass `is_chance`, the step's deadline passes it.
+    its parts, which the next step goes on from. `missing` are the proxies that were silent at the time. `concurrent`
+    are the figures of both arms for the same requests, at 100%. `bake_until` is when the bake of this verdict is to
+    end (Unix time, seconds), None of a hold. Where all that keeps it from a pass `is_chance`, the step's deadline
+    passes it.
     """
 
     outcome: Outcome

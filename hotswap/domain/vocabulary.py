@@ -54,7 +54,7 @@ class DeploymentKind(StrEnum):
 
 
 class OnConflict(StrEnum):
-    """What happens to a deployment that is asked for while another of its model is under way in the environment."""
+    """The treatment of a deployment that is requested while another of its model is under way in the environment."""
 
     REJECT = "reject"
     QUEUE = "queue"
@@ -62,7 +62,7 @@ class OnConflict(StrEnum):
 
 
 class ArmName(StrEnum):
-    """Which side of a rollout answered a request."""
+    """The side of a rollout that answered a request."""
 
     STABLE = "stable"
     CANDIDATE = "candidate"
@@ -70,7 +70,7 @@ class ArmName(StrEnum):
 
 
 class ChosenBy(StrEnum):
-    """How the arm that answered a request was chosen: only what the weight chose says anything of a version."""
+    """The way in which the arm of a request was chosen: only what the weight chose says anything of a version."""
 
     WEIGHT = "weight"
     VERSION = "version"
@@ -78,7 +78,7 @@ class ChosenBy(StrEnum):
 
 
 class RequestForm(StrEnum):
-    """How a request was spelled: one instance, a batch of them, or tensors of the Open Inference Protocol."""
+    """The form of a request: one instance, a batch of them, or tensors of the Open Inference Protocol."""
 
     INSTANCE = "instance"
     BATCH = "batch"
@@ -94,7 +94,7 @@ class InferenceStatus(StrEnum):
 
 
 class Role(StrEnum):
-    """Who may do what; `TRAFFIC_AGENT` is HotSwap's own agents and no person's."""
+    """A role, which says what its holder may do; `TRAFFIC_AGENT` is HotSwap's own agents' and no person's."""
 
     ADMIN = "Admin"
     ML_ENGINEER = "MLEngineer"

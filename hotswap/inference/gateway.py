@@ -17,7 +17,7 @@ ANSWERED_WITHIN = 65.0
 MOST_PREDICTION_BYTES = 16 * 1024**2
 
 _AGAIN = frozenset({401, 403, 408, 429, 503})
-"""What says nothing of the request: the replicas aren't there now, or the token is being changed."""
+"""Statuses that say nothing of the request: the replicas aren't there now, or the token is being changed."""
 _LOST = frozenset({502, 504})
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
@@ -41,9 +41,9 @@ class InferenceGateway:
         await self._http.aclose()
 
     async def ask(self, request_id: str, path: str, body: str, headers: Mapping[str, str]) -> GatewayAnswer:
-        """POST to a path below `/api/v1/inference`. Raises Unavailable where it should be asked again.
+        """Send a POST to a path below `/api/v1/inference`. Raises Unavailable if it should be sent again.
 
-        The error is AnswerLost where a replica may have seen the request: its record tells, once it is written.
+        The error is AnswerLost if a replica may have seen the request: its record tells, once it is written.
         """
         try:
             token = self._token_file.read_text().strip()

@@ -15,7 +15,7 @@ from hotswap.schemas.responses import RegistrationView
 
 
 def carry_out(hotswap: HotSwap, plan: Plan) -> Iterator[tuple[PlannedChange, str | None]]:
-    """Each change when it is done; of a deployment its id, which goes on by itself.
+    """Yield each change when it is done, with the id of a deployment, which goes on by itself.
 
     Raises:
         ApiError: a change was refused or failed; those before it are done.
@@ -36,7 +36,7 @@ def carry_out(hotswap: HotSwap, plan: Plan) -> Iterator[tuple[PlannedChange, str
 
 
 def _merged(changes: Sequence[PlannedChange]) -> dict[str, Any]:
-    """What is changed of one model is changed together."""
+    """Merge the changes of one model, which are made in one request."""
     requests = [each.request for each in changes if isinstance(each.request, Mapping)]
     return {name: value for request in requests for name, value in request.items()}
 

@@ -1,4 +1,4 @@
-"""What is so, of the models that manifests speak of."""
+"""Reads the present state of the models that manifests name."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,11 +7,11 @@ from hotswap.manifests.planning import Actual
 from hotswap.manifests.schema import Manifest
 
 NEWEST_DEPLOYMENTS = 50
-"""Of an environment: what is under way is among them, and what ended last."""
+"""The newest deployments of an environment: those under way are among them, and the last that ended."""
 
 
 def look(hotswap: HotSwap, wanted: Sequence[Manifest]) -> Mapping[str, Actual]:
-    """By name. Raises ApiError."""
+    """Return the present state of each model, by name. Raises ApiError."""
     return {manifest.name: _look(hotswap, manifest) for manifest in wanted}
 
 

@@ -64,7 +64,10 @@ class PlannedChange:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """In the order in which it is done. With a problem none of it is; `under_way` needs nothing but time."""
+    """The changes, in the order in which they are made.
+
+    With a problem none of them is made; `under_way` needs nothing but time.
+    """
 
     changes: tuple[PlannedChange, ...]
     problems: tuple[str, ...] = ()
@@ -72,7 +75,10 @@ class Plan:
 
 
 def plan(wanted: Sequence[Manifest], actual: Mapping[str, Actual], *, again: bool = False) -> Plan:
-    """`actual` has every model by name. With `again` a version may go where it was taken back from."""
+    """Return the changes that lead from `actual`, which has every model by name, to what is wanted.
+
+    With `again`, a version may be deployed again where it was rolled back or failed.
+    """
     changes: list[PlannedChange] = []
     problems: list[str] = []
     under_way: list[str] = []
@@ -110,7 +116,7 @@ class _Model:
         self._name = wanted.name
 
     def registrations(self) -> Iterator[PlannedChange]:
-        """Of a new model what describes it goes with each: whichever is first makes the model."""
+        """Yield the registrations. A new model's description goes with each, as the first one creates the model."""
         is_new = self._actual.model is None
         for version in self._wanted.versions:
             if version.version not in self._actual.versions:
@@ -158,7 +164,7 @@ class _Model:
                 yield f"{self._name}: alias {alias}: there is no version {number}, registered or here"
 
     def _same(self, version: Version, there: VersionView) -> Iterator[str]:
-        """A version never changes: where the file says something else of it, one of the two is wrong."""
+        """Yield what the file says otherwise than the registered version, which never changes: one is wrong."""
         said, so = self._wanted.registration(version, is_new=False).to_json(), there.to_json()
         for name in _OF_A_VERSION:
             if said.get(name) is not None and said[name] != so[name]:
@@ -187,11 +193,11 @@ class _Model:
         if open_ones and serving.on_conflict is OnConflict.REJECT:
             busy = open_ones[0]
             return _Refused(
-                f"{where}: {busy.version} is on its way there by {busy.deployment_id}; wait for its end, or say "
+                f"{where}: {busy.deployment_id} is deploying {busy.version} there; wait for its end, or set "
                 "onConflict: queue or supersede"
             )
         if not again and (back := _taken_back(theirs, version)) is not None:
-            return _Refused(f"{where}: {version} {back}; say --again if it shall go there all the same")
+            return _Refused(f"{where}: {version} {back}; --again deploys it there all the same")
         request = self._wanted.deployment(environment, version=version)
         newest = theirs[0].deployment_id if theirs else None
         key = _key({**request.to_json(), "after": newest})
@@ -200,7 +206,7 @@ class _Model:
         )
 
     def _number(self, version: str) -> str | None:
-        """Of an alias the number that it will have."""
+        """Return the version's number; of an alias, the number that it will have."""
         if version in self._wanted.aliases:
             return self._wanted.aliases[version]
         return self._actual.model.aliases.get(version, version) if self._actual.model is not None else version
@@ -210,7 +216,7 @@ class _Model:
 
 
 def _taken_back(theirs: Sequence[DeploymentView], version: str) -> str | None:
-    """How the newest deployment that has ended speaks against this version, if it does."""
+    """Return what the newest ended deployment says against this version, or None."""
     newest = next((each for each in theirs if each.status.is_terminal), None)
     if newest is None:
         return None
@@ -223,7 +229,7 @@ def _taken_back(theirs: Sequence[DeploymentView], version: str) -> str | None:
 
 
 def _key(said: Mapping[str, Any]) -> str:
-    """Of what is asked for and of what was newest when it was: asked for twice, it is started once."""
+    """Return a key of the request and of the newest deployment before it, so that a repeated start starts once."""
     return f"apply-{hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()}"
 
 

@@ -20,7 +20,7 @@ MOST_MANIFEST_BYTES = 1024 * 1024
 
 
 class Unreadable(Exception):
-    """What is wrong, a line for each mistake: `file:line: field: why`."""
+    """Mistakes in manifests, one a line: `file:line: field: why`."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -36,7 +36,7 @@ class ManifestText:
 
 
 def files(path: Path) -> list[ManifestText]:
-    """A file, or those of a directory that look like manifests, in the order of their names; not below it.
+    """Return a file, or those files of a directory (not below it) that look like manifests, ordered by name.
 
     Raises:
         Unreadable: there is none, or one can't be read.
@@ -53,7 +53,7 @@ def files(path: Path) -> list[ManifestText]:
 
 
 def read(texts: Sequence[ManifestText]) -> list[Manifest]:
-    """All manifests of all files.
+    """Return all manifests of all files.
 
     Raises:
         Unreadable: with every mistake that could be found.
@@ -81,14 +81,14 @@ def read(texts: Sequence[ManifestText]) -> list[Manifest]:
 
 
 class _Place:
-    """Where in its file each field of a document is."""
+    """The line of each field of a document in its file."""
 
     def __init__(self, node: yaml.Node) -> None:
         self._lines: dict[tuple[Hashable, ...], int] = {}
         self._note((), node)
 
     def line(self, at: tuple[Hashable, ...]) -> int:
-        """Of the field, or of what it is missing in."""
+        """Return the line of a field, or of what it is missing in."""
         while at not in self._lines:
             at = at[:-1]
         return self._lines[at]
@@ -130,7 +130,7 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def _documents(text: ManifestText, problems: list[str]) -> Iterator[tuple[_Place, Any]]:
-    """Each document with its place; the first that can't be read ends its file, and is among the problems."""
+    """Yield each document with its place; the first unreadable one ends its file, and is added to the problems."""
     if len(text.content.encode()) > MOST_MANIFEST_BYTES:
         problems.append(f"{text.name}: is larger than {MOST_MANIFEST_BYTES} bytes")
         return

@@ -1,7 +1,7 @@
-"""What a manifest may hold: one kind of document, a model with its versions, aliases and where what is to serve.
+"""Format of a manifest. It has one kind of document: a model with its versions, aliases, and active versions.
 
-Fields are named as in the API, whose meaning they have. A version and what serves hold the fields of the requests that
-they become (`hotswap.schemas.requests`), and those say what is right in them: no rule and no field is written twice.
+Fields are named as in the API and mean the same. A version and an active version hold the fields of the requests that
+they become (`hotswap.schemas.requests`), and those say what is valid in them: no rule and no field is written twice.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,7 +22,7 @@ from hotswap.schemas.requests import CreateDeployment, ModelName, RegisterVersio
 API_VERSION = "hotswap/v1"
 
 DESCRIPTION = ("type", "description", "owner", "team", "tags")
-"""What describes a model, and is said with the version that makes it."""
+"""Fields that describe a model, and go with the version that creates it."""
 
 _OF_THE_MODEL = frozenset({*DESCRIPTION, "name", "idempotent"})
 _OF_THE_PLAN = frozenset({"modelId", "versionId", "environment", "startAt", "emergency", "reason"})
@@ -39,7 +39,7 @@ class _Said(BaseModel):
     )
 
     def said(self) -> dict[str, Any]:
-        """What the file says, as the API names it; what it leaves out is missing."""
+        """Return what the file says, as the API names it; what it leaves out is missing."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
@@ -55,7 +55,7 @@ class Version(_Said):
 
 
 class Serving(_Said):
-    """What serves in one environment. Beside these, it may have any field by which the API deploys."""
+    """The active version in one environment. It may have every other field by which the API deploys."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -66,14 +66,14 @@ class Serving(_Said):
 
     @model_validator(mode="after")
     def _reads_as_a_configuration(self) -> Self:
-        """What the API would refuse is told with its line, before anything of the plan is carried out."""
+        """Check what the API would refuse, so that it is told with its line, before any change is made."""
         if self.strategy in {None, Strategy.CANARY}:
             _check_canary(self.strategy_config)
         return self
 
 
 def _check_canary(config: Mapping[str, Any]) -> None:
-    """Raises ValidationError, at its place in the manifest. What else the API takes there is for the API to judge."""
+    """Check the configuration; the API checks what else it holds. Raises ValidationError at the manifest's place."""
     from hotswap.schemas.strategy import CanaryConfig  # takes longer to import than all other commands run
 
     try:
@@ -120,7 +120,7 @@ class Manifest(_Said):
     monitoring: ManifestMonitoring | None = None
     versions: list[Version] = Field(default_factory=list)
     aliases: Mapping[Alias, str | None] = Field(default_factory=dict)
-    """By alias the version that is called so; null: none is."""
+    """The version of each alias; null: none has it."""
     environments: Mapping[Environment, Serving] = Field(default_factory=dict)
 
     def registration(self, version: Version, *, is_new: bool) -> RegisterVersion:
@@ -148,12 +148,12 @@ class Manifest(_Said):
             raise ValueError(f"versions: {', '.join(sorted(twice))} is there twice")
         for name in self.model_fields_set & {"owner", "tags", "type", "idempotent", "monitoring"}:
             if getattr(self, name) is None:
-                raise ValueError(f"{name} can be changed, and not taken away")
+                raise ValueError(f"{name} can be changed, but not removed")
         return self
 
     @model_validator(mode="after")
     def _becomes_requests(self) -> Self:
-        """What the API would refuse is told with its line, before anything of the plan is carried out."""
+        """Check what the API would refuse, so that it is told with its line, before any change is made."""
         found: list[InitErrorDetails] = []
         place: ManifestPlace
         for number, version in enumerate(self.versions):
@@ -171,14 +171,14 @@ class Manifest(_Said):
 
 
 def _foreign(part: _Said, names: frozenset[str], place: ManifestPlace) -> Iterator[InitErrorDetails]:
-    """Fields of the request that are not said here."""
+    """Yield the fields of the request that don't belong at this place."""
     for name in sorted(names & (part.model_extra or {}).keys()):
         problem = PydanticCustomError("extra_forbidden", "there is no such field")
         yield InitErrorDetails(type=problem, loc=(*place, name), input=None)
 
 
 def _refused(build: Callable[[], object], place: ManifestPlace) -> Iterator[InitErrorDetails]:
-    """What a request refuses, at its place in the file; what describes the model stands outside of versions."""
+    """Yield what a request refuses, at its place in the file; what describes the model is outside of versions."""
     try:
         build()
     except ValidationError as error:

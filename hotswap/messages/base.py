@@ -4,17 +4,17 @@ TASK_QUEUE = "hotswap"
 
 
 def watch_queue(task_queue: str) -> str:
-    """Watches are long and many: a queue of their own keeps them from starving the activities that act."""
+    """Return the task queue of watches: they are long and many, and must not starve the activities that act."""
     return f"{task_queue}-watch"
 
 
 def waiting_queue(task_queue: str) -> str:
-    """Who waits may be many and for long: neither what acts nor what watches may have to wait for them."""
+    """Return the task queue of waits: they may be many and long, and must not delay activities that act or watch."""
     return f"{task_queue}-waiting"
 
 
 DEPLOYMENT_MEMO = "deploymentId"
-"""Which deployment a run of workflow `Deployment` works on; a reset keeps it."""
+"""The memo with the deployment of a run of workflow `Deployment`; a reset keeps it."""
 
 SEARCH_ATTRIBUTES = {
     "HotSwapModel": "Keyword",

@@ -1,4 +1,4 @@
-"""What the monitor's activities take and give."""
+"""Inputs and results of the monitor's activities."""
 
 from datetime import datetime
 from typing import Any
@@ -29,7 +29,7 @@ class Announcement(Message):
 
 
 class MonitorFindings(Message):
-    """What people have to be told of, and by which webhooks; and what is to be rolled back."""
+    """Alerts that people have to be told, by these webhooks, and versions to roll back."""
 
     alerts: tuple[Alert, ...] = ()
     webhooks: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class MonitorFindings(Message):
 
 
 class RaiseAlert(Message):
-    """There is something wrong with what this deployment let serve."""
+    """A problem with the version that this deployment made active."""
 
     deployment_id: str
     kind: AlertKind

@@ -1,4 +1,4 @@
-"""What workflows are started with, and what they answer."""
+"""Inputs and results of workflows."""
 
 from datetime import datetime, timedelta
 
@@ -46,7 +46,7 @@ class QueueInput(Message):
 
 
 class DeploymentOutcome(Message):
-    """How a deployment ended; also the workflow's result."""
+    """The end of a deployment; also the workflow's result."""
 
     deployment_id: str
     status: DeploymentStatus

@@ -1,4 +1,4 @@
-"""What people say to a deployment under way, and what they are answered."""
+"""Commands of people to a deployment under way, and the answers."""
 
 from typing import Annotated
 
@@ -77,13 +77,13 @@ class Rollback(Abort):
 
 
 class Scale(Request):
-    """How many replicas there are to be."""
+    """A command to have this number of replicas."""
 
     replicas: int = Field(ge=1)
 
 
 class Answer(Message):
-    """What an update answers: what was done, in one sentence."""
+    """The answer to an update: what was done, in one sentence."""
 
     accepted: bool
     message: str

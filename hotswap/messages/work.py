@@ -1,4 +1,4 @@
-"""What activities take and give."""
+"""Inputs and results of activities."""
 
 from enum import StrEnum
 from typing import Any
@@ -51,7 +51,7 @@ class AwaitTurn(Message):
 
 
 class QueueAction(StrEnum):
-    """What one that waited for its turn has to do now."""
+    """The next action of a deployment that waited for its turn."""
 
     START = "start"
     ABORT_OTHERS = "abort others"
@@ -93,10 +93,10 @@ class ApprovalGiven(Message):
 
 
 class Leftovers(Message):
-    """What may have lost its workflow.
+    """Deployments and applications that may have lost their workflow.
 
-    What has not ended may be in work, the applications that nothing routes to may be kept warm, and of what waits for
-    its turn these are the ones whose turn has come.
+    Deployments that have not ended may be in work, and applications that nothing routes to may be kept warm. Of the
+    deployments that wait for their turn, these are the ones whose turn has come.
     """
 
     deployments: tuple[Unfinished, ...]
@@ -105,7 +105,7 @@ class Leftovers(Message):
 
 
 class FindActivePeriod(Message):
-    """What is active of this model in that environment, and since when."""
+    """A question for the active version of this model in that environment, and since when it is active."""
 
     model: str
     environment: Environment
@@ -167,7 +167,7 @@ class WithdrawCandidate(Message):
 
 
 class VerifiedWeight(Message):
-    """What every registered proxy confirmed, and its cumulative counts at that moment: the bake's baseline.
+    """The weight that every registered proxy confirmed, and its cumulative counts at that moment: the bake's baseline.
 
     `verified_at` is Unix time in seconds.
     """
@@ -208,7 +208,7 @@ class PlannedCapacity(Message):
 
 
 class ResizeReplicas(Message):
-    """Have so many replicas of what serves from now on; `deployment_id` is the deployment by which it serves."""
+    """An order for this number of replicas of the active version, which `deployment_id` made active."""
 
     application: str
     deployment_id: str
@@ -218,9 +218,9 @@ class ResizeReplicas(Message):
 
 
 class ScaleReplicas(Message):
-    """Have so many replicas of each of these; `warm_up` is one of them, whose new replicas are to be tried.
+    """An order for these numbers of replicas; `warm_up` is one of the applications: try its new replicas.
 
-    `deployment_id` is the deployment that asks for it, where one does.
+    `deployment_id` is the deployment that asks for it, if one does.
     """
 
     replicas: dict[str, int]

@@ -1,1 +1,1 @@
-"""Where figures come from that are not HotSwap's own: Prometheus and webhooks, each a `hotswap.ports.Meter`."""
+"""Sources of figures that are not HotSwap's own: Prometheus and webhooks, each a `hotswap.ports.Meter`."""

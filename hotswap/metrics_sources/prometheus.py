@@ -20,7 +20,7 @@ from hotswap.domain.errors import Unavailable
 from hotswap.process.bounded_http import asked, client
 
 POINTS = 30
-"""Of a series over the bake, as the Kayenta-compatible judge compares them."""
+"""The points of a series over the bake, as the Kayenta-compatible judge compares them."""
 LEAST_STEP_SECONDS = 1.0
 
 Sample = tuple[float, str]

@@ -18,10 +18,10 @@ from hotswap.persistence.monitoring.drift import DriftRecord, PostgresDriftRecor
 
 WINDOW = timedelta(hours=1)
 LEAST = 200
-"""Of a report: fewer values make distances by themselves."""
+"""The fewest values of a report: fewer make distances by themselves."""
 
 EVIDENCE = 0.01
-"""Of a candidate, which is rolled back on it, chance must explain a distance less often than of a report."""
+"""The evidence for a candidate's rollback: chance must explain a distance less often than for a report."""
 
 
 class DriftMeter:

@@ -1,6 +1,6 @@
-"""How active versions do, by their outcomes and by what they are asked. Implements `hotswap.ports.Monitor`.
+"""Monitoring of active versions by their outcomes and by their requests. Implements `hotswap.ports.Monitor`.
 
-PostgreSQL says what is on record, `hotswap/analysis` says what it means, and here the one is asked and then the other.
+This module reads the record from PostgreSQL, and asks `hotswap/analysis` what it means.
 """
 
 import asyncio
@@ -17,10 +17,10 @@ from hotswap.persistence.monitoring.monitor import PostgresMonitorData
 from hotswap.persistence.records.rollups import HOUR, MINUTE
 
 MINUTES, HOURS = timedelta(hours=1), timedelta(days=1)
-"""How far back a drop may have begun, by the minute and by the hour."""
+"""The times within which a drop may have begun, by the minute and by the hour."""
 
 PAST = timedelta(days=30)
-"""What it is compared with: no further back than this."""
+"""The past that it is compared with: no further back than this."""
 
 LATELY = timedelta(minutes=15)
 """Over this long it must do well again for an alert to be over."""

@@ -38,7 +38,7 @@ from hotswap.traffic.bus import RedisTrafficBus
 
 GROUP = "recorder"
 DEAD = f"{STREAM}:dead"
-"""What could not be recorded: `record` as it came, and `error`. `XINFO STREAM` counts all that ever came in."""
+"""Records that could not be written: `record` as it came, and `error`. `XINFO STREAM` counts all that ever came in."""
 
 DEAD_KEPT = 10_000
 BATCH_ENTRIES = 20
@@ -62,7 +62,7 @@ _INSERT = (
 )
 
 _UNWRITABLE = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)
-"""What the database says of a value that it will never take: the latter of one too long for its index."""
+"""Errors of the database about a value that it will never take: the latter about one too long for its index."""
 
 StreamEntry = tuple[bytes, dict[bytes, bytes]]
 

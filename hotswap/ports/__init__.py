@@ -1,9 +1,9 @@
-"""What activities, `hotswap.deployments` and `hotswap.registry` need of the world, each in a few methods.
+"""Ports of activities, `hotswap.deployments` and `hotswap.registry` to the world, each with a few methods.
 
 Adapters are wired in `workflows/worker.py` and `api/app.py`.
 
 Every method that an activity calls may be called again with the same arguments, and then does nothing more.
-What is wrong with the *request* is a `hotswap.domain.errors.HotSwapError`, which Temporal does not try again. A server
+A mistake in the *request* is a `hotswap.domain.errors.HotSwapError`, which Temporal does not try again. A server
 that doesn't answer as it should is `Unavailable`, which Temporal tries again. No caller catches an error of an
 adapter's library: what an adapter does not translate is a bug, or a value that the server refuses.
 """

@@ -175,7 +175,7 @@ class Admissions(Protocol):
         """Return what the same caller has asked for before under this idempotency key; None without a key."""
 
     async def check(self, new: NewDeployment, version: VersionRef) -> None:
-        """Whether `admit` would let it in now. Raises Conflict, and ValidationFailed for a start that is past."""
+        """Check that `admit` would let it in now. Raises Conflict, and ValidationFailed for a start that is past."""
 
     async def admit(
         self,

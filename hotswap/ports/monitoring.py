@@ -1,4 +1,4 @@
-"""How active versions do, and where alerts about them are sent."""
+"""Quality of active versions, and where alerts about them are sent."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -7,7 +7,7 @@ from hotswap.domain.monitoring import Active, Alert, AlertKind, Finding
 
 
 class Monitor(Protocol):
-    """What is known now about how well active versions predict."""
+    """The present knowledge of how well active versions predict."""
 
     async def active(self) -> list[Active]:
         """Return every active version of every environment, with its model's policy."""

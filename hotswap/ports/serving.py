@@ -70,7 +70,7 @@ class WriterLease(Protocol):
 
 
 class Capacity(Protocol):
-    """What each deployment holds of the cluster by the rows, and what is promised to it."""
+    """The cluster's resources that each deployment holds, by the rows, and those promised to it."""
 
     async def holdings(self) -> list[Holding]: ...
 

@@ -1,1 +1,1 @@
-"""What each process of HotSwap is built on: its life from settings to SIGTERM, and its connections to others."""
+"""The base of each process of HotSwap: its life from settings to SIGTERM, and its connections to others."""

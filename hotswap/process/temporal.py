@@ -1,4 +1,4 @@
-"""How every process of ours talks to Temporal: one converter, what travels along, and one way to connect.
+"""Connections of our processes to Temporal: one converter, the headers that travel along, and one way to connect.
 
 Protects the rule that malformed input never wedges a workflow: what can't be read fails that workflow or activity with
 the field named, instead of failing its tasks for ever. Connection settings are Temporal's own environment variables

@@ -92,7 +92,7 @@ class Curation:
         async with self.curations.begin() as curation:
             found = await curation.version(await curation.model(model), version)
             if not found.is_deprecated:
-                raise Conflict(f"{model} {found.version} is not deprecated; nothing is to be restored")
+                raise Conflict(f"{model} {found.version} is not deprecated, so there is nothing to restore")
             if found.status == VersionStatus.DEPRECATED:
                 status = VersionStatus.APPROVED if found.approved_at is not None else VersionStatus.REGISTERED
                 await curation.set_status(found, status, actor=by, reason=reason)
@@ -126,7 +126,7 @@ class Curation:
         async with self.curations.begin() as curation:
             found = await curation.model(model)
             if not found.is_archived:
-                raise Conflict(f"{found.name} is not archived; nothing is to be restored")
+                raise Conflict(f"{found.name} is not archived, so there is nothing to restore")
             audit = AuditChange(
                 actor=by,
                 action=AuditAction.RESTORE,
@@ -146,6 +146,6 @@ def _moved(alias: str, before: RegisteredVersion | None, after: RegisteredVersio
 
 def _check_unused(name: str, use: ModelUse) -> None:
     if use.serves is not None:
-        raise Conflict(f"{name} serves {use.serves}; what serves can't be archived")
+        raise Conflict(f"{name} serves {use.serves}; a model with an active version can't be archived")
     if use.under_way is not None:
         raise Conflict(f"{use.under_way} of {name} is under way; abort it, or wait for its end")

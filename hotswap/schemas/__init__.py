@@ -1,1 +1,1 @@
-"""What crosses the API, one model for each thing, whoever writes or reads it."""
+"""Types of all that crosses the API: one model for each thing, for those who write it and those who read it."""

@@ -21,7 +21,7 @@ _ISO_8601: TypeAdapter[timedelta] = TypeAdapter(timedelta)
 
 
 def read_duration(value: Any) -> timedelta:
-    """A timedelta as it is, and text as ISO-8601 writes durations. Raises ValueError saying what to write."""
+    """Return a timedelta as it is, and read text as an ISO-8601 duration. Raises ValueError saying what to write."""
     if isinstance(value, timedelta):
         return value
     if isinstance(value, str) and _MONTHS.match(value):
@@ -35,7 +35,7 @@ def read_duration(value: Any) -> timedelta:
 
 
 def spelled(length: timedelta) -> str:
-    """As ISO-8601 writes it."""
+    """Return the duration as ISO-8601 writes it."""
     text: str = _ISO_8601.dump_python(length, mode="json")
     return text
 
@@ -55,7 +55,7 @@ _BOUNDS = {
 
 
 def told(problem: Mapping[str, Any]) -> str:
-    """What pydantic says of one problem, in words that say what to write."""
+    """Return pydantic's message for one problem, in words that say what to write."""
     key, words = _BOUNDS.get(problem["type"], ("", ""))
     bound = _length(str(problem.get("ctx", {}).get(key)))
     if bound is not None:
@@ -64,7 +64,7 @@ def told(problem: Mapping[str, Any]) -> str:
 
 
 def _length(shown: str) -> timedelta | None:
-    """Pydantic shows the bound of what a function has read as Python does."""
+    """Read a bound that pydantic shows as Python writes a timedelta; None if it is no timedelta."""
     if not shown.startswith("datetime.timedelta("):
         return None
     return timedelta(**{unit: int(number) for unit, number in re.findall(r"(\w+)=(-?\d+)", shown)})

@@ -1,6 +1,6 @@
-"""What pydantic refused, as every caller is told: by the names that JSON has, without what was put in.
+"""Pydantic's errors as callers are told them: by the names that JSON has, without the values.
 
-The API answers by it, and the client and the command line say by it what they refuse before anything is sent.
+The API answers with them, and the client and the command line use them for what they refuse before anything is sent.
 """
 
 from collections.abc import Iterable, Mapping

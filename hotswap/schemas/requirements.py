@@ -1,4 +1,4 @@
-"""What a version may say that it needs: packages by name and version, and never a place or an option of pip's."""
+"""Requirements of a version: packages by name and version, and never a place or an option of pip's."""
 
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -6,7 +6,7 @@ from hotswap.domain.errors import ValidationFailed
 
 
 def checked(requirement: str) -> Requirement:
-    """Raises ValidationFailed naming `requirements`."""
+    """Return the parsed requirement. Raises ValidationFailed naming `requirements`."""
     try:
         found = Requirement(requirement)
     except InvalidRequirement as error:
@@ -20,5 +20,5 @@ def checked(requirement: str) -> Requirement:
 
 def _refused(requirement: str, problem: str) -> ValidationFailed:
     return ValidationFailed.of(
-        "requirements", f"{requirement[:100]!r} is none, such as 'lifelines>=0.27,<1': {problem}"
+        "requirements", f"{requirement[:100]!r} is not a requirement such as 'lifelines>=0.27,<1': {problem}"
     )

@@ -1,1 +1,1 @@
-"""Tokens: how they are signed, and what makes one believable."""
+"""Tokens: how they are signed and verified."""

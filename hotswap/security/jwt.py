@@ -1,4 +1,4 @@
-"""HotSwap's own tokens: how they are minted, and what makes one believable.
+"""HotSwap's own tokens: how they are issued and verified.
 
 Tokens are ES256 JWTs, so that whoever checks them (Envoy, the API) holds public keys only; the private ones are
 `hotswap.security.signing`'s. The invariant: a `Principal` exists only for a token that was signed by a known key with
@@ -24,7 +24,7 @@ from hotswap.domain.vocabulary import Role
 from hotswap.security.signing import ALGORITHM
 
 CLOCK_LEEWAY = timedelta(seconds=30)
-"""How far two machines' clocks may disagree; what Envoy's `jwt_authn` allows is 60 s."""
+"""The difference that two machines' clocks may have; Envoy's `jwt_authn` allows 60 s."""
 
 
 def issue_token(

@@ -65,7 +65,9 @@ class IssuerKeys:
                 if not self._has(kid) and time.monotonic() - self._asked_at >= LEAST_SECONDS_BETWEEN:
                     await self.refresh()
         if self.jwks is None:
-            raise Unavailable(f"the keys of {self._settings.issuer} can't be had; tokens of HotSwap's own are taken")
+            raise Unavailable(
+                f"the keys of {self._settings.issuer} can't be read now; HotSwap's own tokens are accepted"
+            )
         return self.jwks
 
     def _has(self, kid: str | None) -> bool:

@@ -24,7 +24,7 @@ _FORM = re.compile(rf"({PREFIX}_([0-9a-f]{{12}})_[0-9A-Za-z]{{40}})([0-9A-Za-z]{
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Presented:
-    """What a caller shows: whose row to look at, and the hash that must be there."""
+    """A token as a caller sends it: the id of its row, and the hash that must be there."""
 
     token_id: str
     digest: str

@@ -88,27 +88,27 @@ class _FromEnvironment(BaseSettings):
 
 
 class DatabaseSettings(_FromEnvironment):
-    """What brings the schema up to date is given: the database, as its owner."""
+    """Settings of the process that migrates the schema: the database, as its owner."""
 
     postgres: PostgresSettings
 
 
 class ReplicaSettings(_FromEnvironment):
-    """What a replica is given: no database, no Redis, no keys but those of the artifacts."""
+    """Settings of a replica: no database, no Redis, no keys but those of the artifacts."""
 
     storage: StorageSettings
     serving: ServingSettings = ServingSettings()
 
 
 class ShipperSettings(_FromEnvironment):
-    """What the process that ships a node's records is given."""
+    """Settings of the process that ships a node's records."""
 
     redis: RedisSettings
     serving: ServingSettings = ServingSettings()
 
 
 class TrafficAgentSettings(_FromEnvironment):
-    """What a traffic agent is given; the signing key is none of its business."""
+    """Settings of a traffic agent, which has no signing key."""
 
     redis: RedisSettings
     ray: RaySettings
@@ -120,7 +120,7 @@ class TrafficAgentSettings(_FromEnvironment):
 
 
 class Settings(TrafficAgentSettings):
-    """What the control loop (API, worker, recorder) is given: everything."""
+    """Settings of the control loop (API, worker, recorder): all of them."""
 
     postgres: PostgresSettings
     storage: StorageSettings

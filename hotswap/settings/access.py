@@ -1,4 +1,4 @@
-"""Who is let in, by whose word, and how often."""
+"""Settings of access: which tokens are accepted, and how often a caller may call."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -42,7 +42,7 @@ ConfiguredGrant = Annotated[str, AfterValidator(lambda text: str(Grant.parse(tex
 
 
 class OidcSettings(Section):
-    """Whose tokens are believed beside HotSwap's own, and what they mean."""
+    """The issuer whose tokens are accepted beside HotSwap's own, and what they mean."""
 
     issuer: str | None = Field(
         None,
@@ -75,14 +75,14 @@ class OidcSettings(Section):
             return None
         address = urlsplit(issuer)
         if address.scheme != "https" and not (address.scheme == "http" and is_private_address(address.hostname or "")):
-            raise ValueError("must be an address of https://, since its keys decide who is let in")
+            raise ValueError("must be an https:// address, since its keys decide which tokens are accepted")
         return issuer
 
     @field_validator("roles")
     @classmethod
     def _are_peoples(cls, roles: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         if any(Grant.parse(grant).role is Role.TRAFFIC_AGENT for grants in roles.values() for grant in grants):
-            raise ValueError("TrafficAgent is the traffic agents' own role, and no issuer's to give")
+            raise ValueError("TrafficAgent is the traffic agents' own role, which an issuer can't give")
         return roles
 
 
@@ -90,7 +90,7 @@ PerMinute = Annotated[int, Field(ge=0)]
 
 
 class LimitSettings(Section):
-    """How often; 0 is no limit. Aborts, rollbacks and what else is said to a deployment are never limited."""
+    """Limits on how often a caller may call; 0 is no limit. Aborts, rollbacks and other commands are never limited."""
 
     registrations: PerMinute = Field(20, description="versions that one caller may register in any minute; 0: no limit")
     deployments: PerMinute = Field(10, description="deployments that one caller may start in any minute; 0: no limit")

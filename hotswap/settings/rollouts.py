@@ -1,4 +1,4 @@
-"""What deployments may do, what they take, whom their judges ask and who is told."""
+"""Settings of deployments: what they may do and take, where their judges ask, and who is told."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -92,7 +92,7 @@ class DeploymentSettings(Section):
 
 
 class CapacitySettings(Section):
-    """What deployments may take of Ray's cluster."""
+    """The resources of Ray's cluster that deployments may take."""
 
     team_gpus: dict[str, Annotated[Number, Field(ge=0)]] = Field(
         {}, description="for a team, the most GPUs that all its models may use at a time; other teams have no limit"
@@ -107,7 +107,7 @@ class CapacitySettings(Section):
 
 
 class AnalysisSettings(Section):
-    """Whom a metric may ask: addresses come from here only, never from a deployment."""
+    """The servers that a metric may ask: addresses come from here only, never from a deployment."""
 
     prometheus_url: str | None = Field(
         None, pattern=r"^https?://", description="the Prometheus for metrics of source `prometheus`"
@@ -121,7 +121,7 @@ class AnalysisSettings(Section):
 
 
 class NotificationSettings(Section):
-    """Who is told of what the monitor finds: addresses come from here only."""
+    """The addresses that are told of alerts: they come from here only."""
 
     webhooks: dict[Annotated[str, Field(pattern=r"^[a-z0-9-]{1,63}$")], SecretStr] = Field(
         {}, description='for each name, the address that gets events (CloudEvents): `{"retraining": "https://…"}`'

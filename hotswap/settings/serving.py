@@ -11,7 +11,7 @@ from hotswap.settings.section import Section
 
 
 class ServingSettings(Section):
-    """What a replica and its node need; handed to Ray's processes by their environment."""
+    """Settings of a replica and its node; handed to Ray's processes by their environment."""
 
     cache_dir: Path = Field(
         Path("/var/lib/hotswap/cache"), description="directory of unpacked artifacts, which a node's replicas share"

@@ -1,4 +1,4 @@
-"""Where things are kept: PostgreSQL, Redis, artifacts in S3, and for how long records are."""
+"""Settings of the stores: PostgreSQL, Redis, artifacts in S3, and for how long records are kept."""
 
 from datetime import timedelta
 from enum import StrEnum
@@ -25,7 +25,7 @@ class RedisSettings(Section):
 
 
 class Encryption(StrEnum):
-    """Who encrypts what is written: the bucket as it is set up, or S3 by its own or a named key."""
+    """The encryption of written objects: as the bucket is set up, or by S3 with its own or a named key."""
 
     BUCKET = "bucket"
     SSE_S3 = "SSE-S3"
@@ -69,7 +69,7 @@ class StorageSettings(Section):
 
 
 class RetentionSettings(Section):
-    """How long the recorder keeps what it writes; looked after each hour."""
+    """The time for which the recorder keeps what it writes; checked each hour."""
 
     records: Duration = Field(
         timedelta(days=90),

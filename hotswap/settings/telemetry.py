@@ -25,5 +25,5 @@ class TelemetrySettings(Section):
     @field_validator("otlp_endpoint")
     @classmethod
     def _without_a_path(cls, given: str | None) -> str | None:
-        """Jaeger's collector as the operations guide has it (Thrift, on 14268) takes OTLP on 4318."""
+        """Refuse a path; Jaeger's collector in the operations guide (Thrift, on 14268) takes OTLP on 4318."""
         return given and re.sub(r":14268/api/traces/?$", ":4318", given).rstrip("/").removesuffix("/v1/traces")

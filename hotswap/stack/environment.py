@@ -1,4 +1,4 @@
-"""What each process of the stack is told, as environment variables and nothing else.
+"""Environment of each process of the stack, which is all that it is told.
 
 The embedded stack is only another source of the settings that `hotswap.settings` reads. Addresses, secrets and paths
 are the stack's own and can't be overridden; every other `HOTSWAP_<SECTION>__…` of the caller's environment or `.env`
@@ -31,7 +31,7 @@ SETTINGS: Mapping[str, type[BaseSettings]] = {
 SECTIONS: Mapping[str, frozenset[str]] = {
     kind: frozenset(section.upper() for section in read.model_fields) for kind, read in SETTINGS.items()
 }
-"""By kind of process: the sections of the settings that it reads, and so may read."""
+"""The sections of the settings that each kind of process reads, and so may read."""
 
 DEFAULTS = {
     "HOTSWAP_DEPLOYMENTS__APPROVAL_REQUIRED": "[]",

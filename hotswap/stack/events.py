@@ -1,6 +1,6 @@
-"""What the supervisor tells whoever started it: one JSON object a line, through a pipe.
+"""Events that the supervisor sends to the process that started it: one JSON object a line, through a pipe.
 
-The supervisor has no terminal: it must outlive one. Whoever reads may leave at any time; nothing is lost but words.
+The supervisor has no terminal: it must outlive one. The reader may leave at any time; only messages are lost then.
 """
 
 import contextlib

@@ -29,14 +29,14 @@ STOP_TIMEOUT_S = 45.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What `hotswap up` was asked for; crosses to the guardian and the supervisor as JSON."""
+    """The options of `hotswap up`; sent to the guardian and the supervisor as JSON."""
 
     data_dir: str
     port_base: int | None = None
     num_cpus: int = 8
     num_gpus: int | None = None
     start_seconds: float = 120.0
-    """How long it may take until all parts are ready."""
+    """The time until all parts must be ready."""
 
     def encode(self) -> str:
         return json.dumps(asdict(self))
@@ -52,7 +52,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What a running stack says of itself, in `run/stack.json`."""
+    """The state of a running stack, in `run/stack.json`."""
 
     supervisor: int
     guardian: int

@@ -18,14 +18,14 @@ POLL_S = 0.1
 
 
 class PartHold(StrEnum):
-    """How a held part is brought down."""
+    """The way in which a held part is brought down."""
 
     STOP = "stop"
     KILL = "kill"
 
 
 class PartState(StrEnum):
-    """What the supervisor says of a part, in `run/stack.json`."""
+    """The state of a part by the supervisor, in `run/stack.json`."""
 
     STARTING = "starting"
     READY = "ready"

@@ -1,8 +1,8 @@
-"""What each part of the embedded stack is: its command, its environment, when it is ready, how it stops.
+"""Parts of the embedded stack: the command of each, its environment, when it is ready, how it stops.
 
-Only data: the supervisor does the rest. The order in which parts stop is the order of `STOP_WAVES`: first what asks,
-then what answers applications, then the servers that both stand on. What a part needs before its start is in `after`;
-everything else starts at the same time, since Ray alone takes most of the time there is.
+Only data: the supervisor does the rest. Parts stop in the order of `STOP_WAVES`: first the parts that ask,
+then those that answer applications, then the servers that both stand on. `after` names what a part needs before its
+start; everything else starts at the same time, since Ray alone takes most of the time there is.
 """
 
 import json
@@ -31,9 +31,9 @@ class StackPart:
     probe: probes.PartProbe | None = None
     """None: a task of the bootstrap, ready when it has ended well, and not started again."""
     alive: probes.PartProbe | None = None
-    """What is asked of it once it was ready; None: the same. Not what fails because another part is away."""
+    """The probe after it was ready; None: the same. It must not fail because another part is away."""
     patience: int = 18
-    """How many of these, 5 s apart, may fail in a row before it is killed and started again."""
+    """The number of these, 5 s apart, that may fail in a row before it is killed and started again."""
     port: int | None = None
     """The port that its own session must listen on before it counts as ready."""
     address: str | None = None
@@ -43,7 +43,7 @@ class StackPart:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_timeout: float = 10.0
     orphan_signal: signal.Signals = signal.SIGKILL
-    """What the kernel sends it when the supervisor dies."""
+    """The signal that the kernel sends it when the supervisor dies."""
     run_as: postgres.RunAs | None = None
     leaves_session: Path | None = None
     """PostgreSQL's backends have sessions of their own; they are known by working in this directory."""

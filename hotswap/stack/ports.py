@@ -1,4 +1,4 @@
-"""Which port each part listens on, and whether it is free.
+"""Ports on which the parts listen, and a check that they are free.
 
 Every port of the stack is named here, so that two stacks on one machine never meet and `--port-base N` moves all of
 them: N + the offset in the table below, 900 ports in all. A taken port stops the start before anything runs. The

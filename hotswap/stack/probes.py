@@ -1,4 +1,4 @@
-"""Does a part answer? Each probe is one attempt that returns or raises; the supervisor decides how often to ask.
+"""Probes of parts. Each is one attempt that returns or raises; the supervisor decides how often to ask.
 
 A healthy answer can be another server's, so a port's listener must belong to the part's own session. What a probe
 asks is the cheapest question that only a working server answers.

@@ -1,4 +1,4 @@
-"""Which processes are ours, and the end of every one of them.
+"""Record of our processes, and the end of every one of them.
 
 A process is identified by boot, pid and start time in clock ticks since boot: a pid alone is reused, a wall-clock
 start moves with the clock. Each part leads a session of its own, and whatever it starts stays in it (Ray rewrites its

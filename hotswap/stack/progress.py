@@ -1,4 +1,4 @@
-"""What a person sees while a stack starts, runs and stops: a line per event, coloured when it is a terminal."""
+"""Progress of a stack that starts, runs and stops, for people: a line per event, colored on a terminal."""
 
 from collections.abc import Mapping
 

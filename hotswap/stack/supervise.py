@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 MAX_LOG_BYTES = 20_000_000
 PARTS_VARIABLE = "HOTSWAP_STACK_PARTS"
-"""For tests of the stack itself: the parts to start, by name."""
+"""The parts to start, by name, in tests of the stack itself."""
 
 
 async def supervise(options: Options, sender: Sender) -> None:

@@ -30,7 +30,7 @@ PROBE_INTERVAL_S = 0.1
 HOLD_INTERVAL_S = 0.2
 ALIVE_INTERVAL_S = 5.0
 ATTEMPTS = 4
-"""How often a part may die before it was ever ready; then the start has failed."""
+"""The number of times that a part may die before it was ever ready; then the start has failed."""
 FIRST_DELAY_S, LAST_DELAY_S = 0.25, 10.0
 SETTLED_S = 30.0
 
@@ -50,7 +50,7 @@ class Running:
     process: asyncio.subprocess.Process | None = None
     recorded: processes.RecordedProcess | None = None
     reason: str = "waits for others"
-    """Why it isn't ready yet."""
+    """The reason why it isn't ready yet."""
 
     def __post_init__(self) -> None:
         self.released.set()

@@ -20,7 +20,10 @@ COMPLETING_TAKES = 12
 
 
 class MultipartUploads:
-    """In the bucket of the settings. Blocking: call it from a thread. Every method may raise Unavailable."""
+    """Multipart uploads in the bucket of the settings.
+
+    They block: call them from a thread. Every method may raise Unavailable.
+    """
 
     def __init__(self, settings: StorageSettings, patience: Patience = IMPATIENT) -> None:
         self._settings = settings

@@ -36,7 +36,7 @@ CHUNK_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long S3 may take to be reached and to go on with an answer, in seconds, and how often it is asked again."""
+    """Time-outs for S3 to connect and to go on with an answer, in seconds, and the number of retries."""
 
     connect: float
     read: float
@@ -44,11 +44,11 @@ class Patience:
 
 
 IMPATIENT = Patience(connect=2, read=10, retries=1)
-"""Of the API, whose callers wait: in all some 20 s."""
+"""The patience of the API, whose callers wait: in all some 20 s."""
 
 
 class ObjectStorage:
-    """Blocking: call it from a thread, or from a process of its own."""
+    """Objects in S3. Its methods block: call them from a thread, or from a process of its own."""
 
     def __init__(self, settings: StorageSettings, patience: Patience | None = None) -> None:
         self._settings = settings
@@ -65,7 +65,7 @@ class ObjectStorage:
             self._client.make_bucket(self._settings.bucket)
 
     def is_reachable(self) -> bool:
-        """Whether S3 answers and the bucket is there."""
+        """Return whether S3 answers and the bucket is there."""
         with answering(self._settings):
             return bool(self._client.bucket_exists(self._settings.bucket))
 
@@ -183,7 +183,7 @@ def unanswered(settings: StorageSettings) -> Unavailable:
 
 
 def s3_client(settings: StorageSettings, *, patience: Patience | None = None) -> "Minio":
-    """At the settings' endpoint; as patient as the library is, minutes, unless it is said."""
+    """Return a client of the settings' endpoint; without `patience` it has the library's time-outs, minutes."""
     from minio import Minio
 
     return Minio(
@@ -198,7 +198,7 @@ def s3_client(settings: StorageSettings, *, patience: Patience | None = None) ->
 
 
 def _pool(patience: Patience) -> "PoolManager":
-    """As the library makes its own: with the same certificates, and by no proxy of the environment."""
+    """Return a pool like the library's own: with the same certificates, and by no proxy of the environment."""
     import certifi
     from urllib3 import PoolManager, Retry, Timeout
 

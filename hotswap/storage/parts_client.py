@@ -42,7 +42,7 @@ def answering(settings: StorageSettings) -> Iterator[None]:
 
 
 def s3_client(settings: StorageSettings, *, endpoint: str | None = None, patience: Patience | None = None) -> S3Client:
-    """At the settings' endpoint, unless another is given; as patient as the library is, minutes, unless it is said."""
+    """Return a client of the settings' endpoint or of another; without `patience` it has the library's, minutes."""
     import certifi
     from botocore.config import Config
 
@@ -90,7 +90,7 @@ def _patient(patience: Patience) -> Any:
 
 
 def _regional(host: str, region: str) -> str:
-    """S3's address without a region answers for each region, by a redirect that costs a request."""
+    """Return S3's regional address: the one without a region redirects, which costs a request."""
     return f"s3.{region}.amazonaws.com" if host == "s3.amazonaws.com" else host
 
 

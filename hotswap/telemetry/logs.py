@@ -1,4 +1,4 @@
-"""What every process of ours says about itself: its log, and that it is ready.
+"""Log and readiness of every process of ours.
 
 Logs are JSON lines on stderr, one object a record, so that one directory of files from a dozen processes can be
 searched with one tool; whoever runs the process decides where stderr goes. Readiness is a file that the process
@@ -24,11 +24,11 @@ from pythonjsonlogger.msgspec import MsgspecFormatter
 BEAT_SECONDS = 1.0
 
 trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
-"""Of the request in hand, where there is one: what is logged and audited meanwhile names it."""
+"""The trace id of the present request, if there is one: what is logged and audited meanwhile names it."""
 
 
 reason: ContextVar[str | None] = ContextVar("reason", default=None)
-"""Why the request in hand was made, as its caller says in a header: for what it changes, where nothing else says."""
+"""The reason of the present request, as its caller gives it in a header: for its changes, if nothing else gives one."""
 
 
 @contextlib.contextmanager
@@ -54,7 +54,7 @@ class JsonFormatter(MsgspecFormatter):
         self._part = part
 
     def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
-        """Begin the line with what every one of ours has."""
+        """Begin the line with the fields that all our lines have."""
         log_data["time"] = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         log_data["level"] = record.levelname.lower()
         log_data["part"] = self._part

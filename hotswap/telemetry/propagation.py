@@ -20,13 +20,13 @@ CARRIED = {
     "hotswap-trace-id": (trace_id, re.compile(r"[A-Za-z0-9._:-]{1,128}")),
     "hotswap-reason": (reason, re.compile(r"[^\x00-\x1f\x7f]{1,2000}")),
 }
-"""By header: what it says here, and what is decent there."""
+"""The variable of each header, and the form that is accepted there."""
 
 Headers = Mapping[str, Payload]
 
 
 class Propagation(client.Interceptor, worker.Interceptor):
-    """For a client, whose workers have it then too."""
+    """Interceptors for a client, which its workers take over."""
 
     def intercept_client(self, next: client.OutboundInterceptor) -> client.OutboundInterceptor:
         return _FromClient(super().intercept_client(next))

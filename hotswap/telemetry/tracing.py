@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from temporalio.contrib.opentelemetry import TracingInterceptor
 
 EXPORT_SECONDS = 3
-"""Of one batch: a collector that hangs must not hold up a process that ends."""
+"""The time for one batch: a collector that hangs must not hold up a process that ends."""
 
 
 def start_tracing(part: str, settings: TelemetrySettings) -> "list[TracingInterceptor]":

@@ -18,7 +18,7 @@ ANSWERS = "hotswap_answers"
 STICKY = "hotswap_sticky"
 FELL_BACK = "hotswap_fell_back"
 ACTIVE = "upstream_rq(_pending)?_active"
-"""Of a cluster: its requests that are in flight, or wait for a connection."""
+"""The gauge of a cluster's requests that are in flight, or wait for a connection."""
 
 _APPLICATION = {"name": "application", "value_format": "%UPSTREAM_CLUSTER%"}
 _STATUS = {"name": "status", "value_format": "%RESPONSE_CODE%"}

@@ -26,7 +26,7 @@ _ANSWERS = re.compile(rf"hotswap\.(?P<name>{ANSWERS}|{STICKY})\.{_APPLICATION}\.
 _FELL_BACK = re.compile(
     rf"hotswap\.{FELL_BACK}\.{_APPLICATION}(?:{INSIDE}[^.]*)?\.cause\.(?P<cause>\w+)\.status\.(?P<class>\d)\d*"
 )
-"""What the candidate had done, and how the stable answered in its place."""
+"""The counter of the candidate's faults, and of the stable's answers in its place."""
 _ACTIVE = re.compile(rf"cluster\.(?P<application>[^.@]+)\.{ACTIVE}")
 _WELL = {"2", "3"}
 
@@ -53,7 +53,7 @@ class AnswerCounters:
 
 
 class EnvoyAdmin:
-    """Every method raises httpx.HTTPError while Envoy is away."""
+    """A client of Envoy's admin port. Every method raises httpx.HTTPError while Envoy is away."""
 
     def __init__(self, url: str) -> None:
         self._http = plain_client(base_url=url, timeout=2.0)

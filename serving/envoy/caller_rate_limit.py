@@ -9,7 +9,7 @@ from serving.envoy.fallback import overwritten
 from serving.envoy.tokens import JWT_FILTER
 
 MOST_CALLERS = 10_000
-"""Whose requests one proxy counts; beyond them the one that has been silent longest begins anew."""
+"""The most callers that one proxy counts; beyond them the one that has been silent longest begins anew."""
 
 _NO_LIMIT = 2**32 - 1
 

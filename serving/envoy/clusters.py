@@ -27,7 +27,7 @@ RETRY: Json = {
     "host_selection_retry_max_attempts": 20,
     "retry_back_off": {"base_interval": "0.01s", "max_interval": "0.1s"},
 }
-"""Of what no model has seen, at another replica of the same application."""
+"""The retry of a request that no model has seen, at another replica of the same application."""
 
 IDLE_SECONDS = 60
 """An idle connection is closed by Envoy, and so before its server closes it: a request that meets its end is lost.

@@ -33,7 +33,8 @@ from serving.envoy.config import Json
 from serving.envoy.limits import MOST_HEADER_KILOBYTES, MOST_HEADERS, MOST_REQUEST_BYTES
 
 INSIDE = "@"
-"""In the name of a cluster that is no application's: what is counted there is counted under an application already."""
+"""The mark in a cluster's name that is no application's: what is counted there is counted under an application already.
+"""
 
 CANDIDATE = f"{INSIDE}candidate"
 """The listener inside of Envoy, and the cluster that leads to it."""
@@ -41,7 +42,7 @@ CANDIDATE = f"{INSIDE}candidate"
 _HTTP = "type.googleapis.com/envoy.extensions.filters.http"
 _NO_LIMIT = 65_536
 _CAUSE = "hotswap.fallback.cause"
-"""Where the end of the candidate's try is kept for the next one: the two have the request's metadata in common."""
+"""The key of the end of the candidate's try, which is kept for the next one: they share the request's metadata."""
 
 RETRY_OR_FALL_BACK: Json = {
     **RETRY,

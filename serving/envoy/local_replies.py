@@ -8,7 +8,7 @@ from serving.envoy.limits import MOST_REQUEST_BYTES
 from serving.envoy.open_inference import ANY_PATH
 
 MOST_PATH = 200
-"""So much of what was asked for is told at most where there is nothing."""
+"""The most characters of an unknown path that are told."""
 
 _SAID: dict[int, tuple[str, str]] = {
     400: ("VALIDATION_ERROR", "this is not a request that HotSwap takes: its path or headers are malformed"),

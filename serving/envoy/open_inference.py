@@ -1,4 +1,4 @@
-"""What of the Open Inference Protocol belongs to no model, and how its paths and errors look.
+"""The part of the Open Inference Protocol that belongs to no model, and its paths and errors.
 
 Pure. Envoy answers for the server by itself, so that this says how the data loop is, whatever becomes of everything
 else. A model's own paths lead to its replicas, by the same routes as the other forms of inference (`routes.py`).
@@ -19,7 +19,7 @@ A_MODELS_PATH = f"{_A_MODEL}(/infer|/ready)?{_QUERY}"
 """All that replicas are asked for."""
 
 METHODS = {"GET": f"{_A_MODEL}(/ready)?{_QUERY}", "POST": f"{_A_MODEL}/infer{_QUERY}"}
-"""How they are asked for it: the paths of each method."""
+"""The paths of each method."""
 
 ANY_PATH = f"(/[^/]*)?{OPEN}([/?].*)?"
 """Whatever belongs to the protocol, also after it was addressed to an application: then its name stands before it."""

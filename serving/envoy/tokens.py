@@ -1,8 +1,7 @@
-"""Whose tokens Envoy believes, and which of them may infer. Pure.
+"""Tokens that Envoy accepts, and those among them that may infer. Pure.
 
 A request's route asks for a token; what the token says is kept beside the request, and the virtual host lets only those
-through that have a role that may infer. What is open to others than these says so itself, so that a route that was
-forgotten is closed.
+through that have a role that may infer. Routes for others say so themselves, so that a forgotten route is closed.
 """
 
 import json

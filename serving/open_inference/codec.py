@@ -16,7 +16,7 @@ from serving.open_inference.signature import Arrays, Signature
 from serving.runtimes import LoadedModel, Prediction
 
 JSON_LENGTH = b"inference-header-content-length"
-"""How much of a body is JSON; what follows are binary tensors."""
+"""The length of the JSON in a body; what follows are binary tensors."""
 
 MOST_ID = 128
 
@@ -24,7 +24,7 @@ Parameters = dict[str, Any]
 
 
 class Resource(StrEnum):
-    """What of a model is asked, by the end of its path."""
+    """The resource of a model, by the end of its path."""
 
     METADATA = ""
     READY = "/ready"
@@ -45,7 +45,7 @@ class _Output(msgspec.Struct):
 
 
 class _Request(msgspec.Struct):
-    """What it says beyond this is some other server's extension, and means nothing here."""
+    """A request; all further fields are another server's extensions, and mean nothing here."""
 
     inputs: list[_Input]
     id: str | None = None
@@ -61,7 +61,7 @@ class _AskedTensors(ParsedRequest, kw_only=True):
     wanted: dict[str, bool]
     """The names of the outputs that are to be answered, none for all of them, and whether each shall be binary."""
     binary: bool
-    """Whether those shall be that are not named."""
+    """True if outputs that are not named shall be binary."""
 
 
 class OpenInference:
@@ -143,7 +143,7 @@ class OpenInference:
         return msgspec.json.encode({"error": error.message})
 
     def rehearsals(self) -> list[ParsedRequest]:
-        """Every output that the model is said to have, as JSON and binary."""
+        """Return requests for every output that the model is said to have, as JSON and binary."""
         names = [each.name for each in self._signature.outputs]
         return [_AskedTensors([], wanted=dict.fromkeys(names, binary), binary=binary) for binary in (False, True)]
 

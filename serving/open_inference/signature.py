@@ -1,4 +1,4 @@
-"""Which tensors a model takes and answers.
+"""Tensors that a model takes and answers.
 
 A runtime that knows its tensors by name says so (`LoadedModel.inputs` and `LoadedModel.outputs`; ONNX's does).
 Otherwise they follow from the input schema (one tensor for each feature that has a name, or one of all features) and
@@ -26,7 +26,7 @@ JsonSchema = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """As metadata tells it: -1 is a size that is free, as the first, the batch's, always is."""
+    """A tensor as metadata tells it: -1 is a size that is free, as the first, the batch's, always is."""
 
     name: str
     datatype: str

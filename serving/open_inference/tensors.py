@@ -43,7 +43,7 @@ _ELEMENTS: dict[str, frozenset[type]] = {
     "f": frozenset({int, float}),
     "O": frozenset({str}),
 }
-"""By kind of datatype: what its elements are in JSON. Numpy alone would take true for 1 and 1.5 for 1."""
+"""The types of elements in JSON, by kind of datatype. Numpy alone would take true for 1 and 1.5 for 1."""
 
 
 def check_shape(shape: Sequence[int], field: str) -> None:
@@ -52,7 +52,7 @@ def check_shape(shape: Sequence[int], field: str) -> None:
         raise ValidationFailed.of(f"{field}.shape", f"must be of 1 to {MOST_INSTANCES} rows")
     if not 0 < len(shape) <= MOST_DIMENSIONS or min(shape) < 1:
         raise ValidationFailed.of(
-            f"{field}.shape", f"must be 1 to {MOST_DIMENSIONS} sizes from 1 on, the first one the batch's"
+            f"{field}.shape", f"must be 1 to {MOST_DIMENSIONS} sizes of at least 1; the first one is the batch's"
         )
     # No body has more. Nor is a number told later that has more digits than Python writes.
     if math.prod(shape) > MOST_BODY_BYTES:
@@ -65,7 +65,7 @@ def from_json(data: Any, datatype: str, shape: Sequence[int], field: str) -> np.
     elements = _flat(data, field)
     _check_count(len(elements), shape, field)
     if not set(map(type, elements)) <= _ELEMENTS[dtype.kind]:
-        raise ValidationFailed.of(f"{field}.data", f"has elements that are no {datatype}")
+        raise ValidationFailed.of(f"{field}.data", f"has elements that are not {datatype}")
     try:
         with np.errstate(over="raise"):
             return np.array(elements, dtype=dtype).reshape(shape)
@@ -85,7 +85,7 @@ def from_bytes(data: memoryview, datatype: str, shape: Sequence[int], field: str
         raise ValidationFailed.of(field, f"its shape and datatype need {needed} bytes; there are {len(data)}")
     found = np.frombuffer(data, dtype).reshape(shape)
     if dtype.kind == "f" and np.isinf(found).any():
-        raise ValidationFailed.of(field, "has elements without end, which JSON and models here don't know")
+        raise ValidationFailed.of(field, "has elements that are not finite, which JSON and models here don't take")
     return found
 
 
@@ -157,7 +157,7 @@ def _texts(data: memoryview, field: str) -> list[str]:
     except struct.error:
         raise ValidationFailed.of(field, "an element's length is cut off") from None
     except UnicodeDecodeError:
-        raise ValidationFailed.of(field, "an element is no UTF-8, and models here take text") from None
+        raise ValidationFailed.of(field, "an element is not UTF-8, which models here need") from None
     return found
 
 

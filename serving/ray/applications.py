@@ -1,9 +1,9 @@
-"""What Ray Serve runs, kept in a file beside Ray's state: a head that starts anew brings it back and needs nobody.
+"""A file beside Ray's state of the applications that Ray Serve runs: a head that starts anew brings them back.
 
 Invariant: the file says what a living Serve controller said that it had been told to run. Serve answers "nothing" as
 well while it can't ask its controller, and while it has none yet: such an answer is not kept. The file may be
-`KEEP_SECONDS` old. Whoever wrote what it misses finds that out and writes it again (`activities/replicas.py`): what
-should run is not decided here, only what comes back first.
+`KEEP_SECONDS` old. The writer of what it misses finds that out and writes it again (`activities/replicas.py`): this
+decides only what comes back first, and not what should run.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ FIRST_SECONDS = 30.0
 UNANSWERED = (OSError, HTTPException, ValueError)
 
 Configuration = dict[str, Any]
-"""What Serve's PUT takes; its applications are the newest first."""
+"""The body of Serve's PUT; its applications are the newest first."""
 
 
 class Refused(Exception):

@@ -1,6 +1,6 @@
-"""What Ray's cluster has, by its state API (`/api/v0`, module `StateHead` of its dashboard), and who else is there.
+"""Resources of Ray's cluster by its state API (`/api/v0`, module `StateHead` of its dashboard), and other users' share.
 
-HotSwap's own replicas are not counted here, neither those that drain: what they hold is known from the rows that want
+HotSwap's own replicas are not counted here, nor those that drain: what they hold is known from the rows that want
 them. Others are seen where they hold actors or placement groups, such as a training job does; a plain task that takes a
 GPU for a while is not, and what it takes then shows as replicas that wait.
 """

@@ -1,4 +1,4 @@
-"""What a framework's runtime is: one small file here per framework, found by `load`.
+"""Runtimes of frameworks: one small file here per framework, found by `load`.
 
 A runtime turns an unpacked artifact into a `LoadedModel`; the replica does everything else (HTTP, schema checks,
 records, warm-up). A runtime is imported only when it is needed, so that an absent extra costs nothing.
@@ -34,21 +34,21 @@ EXTRAS = {
     Framework.PYTORCH: "pytorch",
     Framework.TENSORFLOW: "tensorflow",
 }
-"""Which extra of the package `hotswap` brings what a runtime needs; ONNX and Custom need none."""
+"""The extra of the package `hotswap` that brings what a runtime needs; ONNX and Custom need none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """On what terms a model is loaded here."""
+    """Terms on which a model is loaded here."""
 
     gpu: bool = False
-    """Whether the replica has one; the runtime takes it where its build can."""
+    """True if the replica has a GPU; the runtime uses it if its build can."""
     trusted_types: Collection[str] = ()
     """`HOTSWAP_SERVING__TRUSTED_TYPES`."""
     custom_code: bool = False
     """`HOTSWAP_SERVING__ALLOW_CUSTOM_CODE`."""
     takes: "TensorInputs | None" = None
-    """What a model takes that doesn't know it itself, where something beside it says so."""
+    """The input of a model that doesn't know it itself, if something beside it says so."""
 
     @classmethod
     def of(cls, settings: "ServingSettings", *, gpu: bool = False) -> "Terms":

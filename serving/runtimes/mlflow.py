@@ -35,7 +35,7 @@ _KINDS: dict[str, dict[str, Any]] = {
     "integer": {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
     "long": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
 }
-"""Of columns; fractions are as the model has them."""
+"""Kinds of columns; fractions are as the model has them."""
 
 
 @dataclass(frozen=True, slots=True)

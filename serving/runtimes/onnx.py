@@ -36,7 +36,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(string)": np.dtype(np.object_),
 }
 _ROUNDING = 0.01
-"""How far from 1 the sum of a row may be that is still a distribution: 16-bit floats, a forest's many small parts."""
+"""The distance from 1 of a row's sum that is still a distribution: 16-bit floats, a forest's many small parts."""
 
 
 def load(directory: Path, terms: Terms) -> "OnnxModel":

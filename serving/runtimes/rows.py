@@ -1,6 +1,7 @@
-"""What models of tables take: so many features an instance, in a list, or by name where the model knows their names.
+"""Inputs and answers of models of tables.
 
-And what they answer: a label with its probability, or a value.
+They take so many features an instance, in a list, or by name if the model knows their names. They answer a label with
+its probability, or a value.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from serving.runtimes import Prediction
 DIALECT = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
 
 NUMBER_OR_MISSING: dict[str, Any] = {"anyOf": [{"type": "number"}, {"type": "null"}]}
-"""For models that know what to do where a value is missing."""
+"""The schema of models that know what to do if a value is missing."""
 
 
 @dataclass(frozen=True, slots=True)

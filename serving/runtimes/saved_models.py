@@ -1,8 +1,8 @@
-"""What may be in TensorFlow's SavedModels: looked at before TensorFlow loads them, since it trusts them.
+"""Check of TensorFlow's SavedModels before TensorFlow loads them, since it trusts them.
 
-A SavedModel is a graph of TensorFlow's operations, and some of these read or write files or call into Python. What
-holds such is refused, and of what has effects all but what models are known to need. What TensorFlow itself saves and
-restores the variables by is let be, as long as nothing else runs it.
+A SavedModel is a graph of TensorFlow's operations, and some of these read or write files or call into Python. A model
+with such operations is refused, and of operations with effects all but those that models are known to need. The
+operations by which TensorFlow itself saves and restores the variables are let be, as long as nothing else runs them.
 """
 
 import re
@@ -33,10 +33,10 @@ _STATEFUL = re.compile(
     r"|StatefulRandomBinomial|StatelessRandomGetAlg|NonDeterministicInts|RngSkip|RngReadAndSkip"
     r"|\w+CandidateSampler|SampleDistortedBoundingBox(V2)?|TensorArray\w*|Stack(Push|Pop|Close)?V2|CudnnRNN\w*"
 )
-"""What models hold of state: variables, tables, chance, loops. Of all else that has effects nothing is let by."""
+"""Operations for the state that models hold: variables, tables, chance, loops. Others with effects are refused."""
 _SAVES = frozenset({"Save", "SaveV2", "SaveSlices", "MergeV2Checkpoints"})
 _ITS_OWN = _SAVES | {"Restore", "RestoreV2", "RestoreSlice"}
-"""How each SavedModel writes and reads its variables; in what answers requests or sets it up they have no place."""
+"""Operations by which SavedModels write and read their variables; signatures and initializers must not have them."""
 
 
 def refuse_dangers(path: Path) -> None:
@@ -57,7 +57,7 @@ def _refuse(path: Path, dangers: Iterator[Any]) -> None:
     found = next(dangers, None)
     if found is not None:
         raise ValidationFailed.of(
-            "artifactPath", f"{path.name} has the operation {found.op} ({found.name}), which is no model's business"
+            "artifactPath", f"{path.name} has the operation {found.op} ({found.name}), which is not allowed in a model"
         )
 
 

@@ -56,7 +56,7 @@ class TensorInput:
 
 
 RunModel = Callable[[list[Any]], list[Prediction]]
-"""From the arrays of a batch, one for each input in their order, to a prediction per instance."""
+"""A function from the arrays of a batch, one for each input in their order, to a prediction per instance."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What may be in PyTorch's archives: looked at before PyTorch reads them, since it trusts them.
+"""Check of PyTorch's archives before PyTorch reads them, since it trusts them.
 
 `torch.export.load` falls back to unpickling what its own safe reader refuses, calls whatever function of `torch` a node
 names, and evaluates expressions of sizes as Python. So only numbers, operations of tensors and plain arithmetic get

@@ -313,7 +313,7 @@ async def test_garbage_is_collected_by_one_at_a_time(shop: Shop) -> None:
     async with PostgresGarbage(shop.sessions).alone():
         refused = await shop.http.post("/api/v1/artifacts/gc", headers=shop.as_(Role.ADMIN), json={"apply": True})
         assert error_of(refused) == (409, "CONFLICT")
-        assert "being collected already" in refused.json()["error"]["message"]
+        assert "another garbage collection is running" in refused.json()["error"]["message"]
     assert [each["artifactPath"] for each in (await shop.collect(apply=True))["items"]] == [path]
 
 

@@ -235,7 +235,7 @@ async def test_retry_of_what_succeeded_is_refused(world: ApiWorld, worker: Worke
     first = await made_active(world, "1.0.0")
     refusal = await world.say(first, "retry")
     assert error_of(refusal) == (409, "CONFLICT")
-    assert "nothing to try again" in refusal.json()["error"]["message"]
+    assert "nothing to retry" in refusal.json()["error"]["message"]
 
 
 async def test_a_deployment_is_shown_with_steps_verdicts_and_time_left(world: ApiWorld, worker: Worker) -> None:

@@ -48,7 +48,7 @@ async def test_a_model_is_its_teams(world: ApiWorld) -> None:
     assert "in the team payments" in refusal(await deploy(world, theirs))
     production = refusal(await deploy(world, ours, environment="Production"))
     assert production == (
-        "Production takes the role MLEngineer or Admin in the team payments; ann may use Development and Staging"
+        "Production needs the role MLEngineer or Admin in the team payments; ann may use Development and Staging"
     )
     started = await deploy(world, ours)
     assert started.status_code == 202, started.text

@@ -198,7 +198,7 @@ async def test_a_program_is_no_second_pair_of_eyes(world: ApiWorld) -> None:
     deployment = (await world.deploy(by="ann")).json()["deploymentId"]
     refused = await world.say(deployment, "approve", by="service:ci")
     assert error_of(refused) == (403, "FORBIDDEN")
-    assert "takes a person's approval" in refused.json()["error"]["message"]
+    assert "needs a person's approval" in refused.json()["error"]["message"]
     await until(lambda: world.was_opened(deployment))
     assert (await world.say(deployment, "abort", by="service:ci")).status_code == 200
 

@@ -263,7 +263,7 @@ async def test_nobody_goes_back_beside_another_deployment_nor_past_the_first(
 ) -> None:
     first, second = await both_served(sessions)
     rollbacks = alert_rollbacks(sessions, make_settings(tmp_path))
-    with pytest.raises(Conflict, match=f"was deployed anew by {second}"):
+    with pytest.raises(Conflict, match=f"{second} has deployed fraud to Production since"):
         await rollbacks.ask(alert_of(first))
     under_way = await deployment_of(sessions, "2.0.0")
     with pytest.raises(Conflict, match=f"{under_way} is under way"):

@@ -75,7 +75,7 @@ async def test_they_become_exact_versions_with_all_that_they_need() -> None:
 @pytest.mark.parametrize(
     ("requirement", "why"),
     [
-        ("hotswap-test-words>=3", "pip can't bring them: .*No matching distribution found"),
+        ("hotswap-test-words>=3", "pip can't install them: .*No matching distribution found"),
         ("ray>=99", "would replace ray by 99.0.0"),
     ],
 )

@@ -1,9 +1,9 @@
-"""What people may tell a deployment, in any phase: its updates and signals, and what comes of each.
+"""Commands to a deployment, which people may give in any phase: their updates and signals, and their effect.
 
-Each verb is an update, which answers, and a signal of the same name, for `temporal workflow signal`. What a verb does
-where the deployment is, is decided by `hotswap/domain/verbs.py`; the workflow acts on the requests that result. Nothing
-is silently ignored: what could not be read, came too late or was misspelt shows in the workflow's details and on
-record. An abort is never refused, not even a malformed one.
+Each verb is an update, which answers, and a signal of the same name, for `temporal workflow signal`.
+`hotswap/domain/verbs.py` decides what a verb does in the deployment's present state; the workflow acts on the requests
+that result. Nothing is silently ignored: a command that is malformed, too late or misspelt shows in the workflow's
+details and is put on record. An abort is never refused, not even a malformed one.
 """
 
 from collections.abc import Sequence
@@ -68,7 +68,7 @@ class Commands:
         return self.handle(verb, request)
 
     def signal(self, verb: str, kind: type[Request], inputs: Sequence[Any]) -> None:
-        """The same, with nobody to answer."""
+        """Handle a command like `update`, without an answer."""
         with suppress(ApplicationError):
             self.update(verb, kind, inputs)
 
@@ -115,7 +115,7 @@ class Commands:
                 raise TypeError(f"{type(request).__name__} is no verb")
 
     def _objection(self, approval: Approve) -> str | None:
-        """Why who approves may not, None where nothing stands against it."""
+        """Return why the approver may not approve, or None if nothing is against it."""
         rule, initiator = self._context.request.four_eyes, self._context.request.initiated_by
         return objection(rule, by=approval.by, asked_for_by=initiator, is_claimed=approval.is_claimed)
 

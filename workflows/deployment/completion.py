@@ -1,4 +1,4 @@
-"""How a deployment ends: promoted to Active, failed with the traffic where it is, and the last status on record.
+"""The end of a deployment: promoted to Active, failed with the traffic where it is, and the last status on record.
 
 Promotion is a relabel: the candidate at 100% is the stable, so registry pointer and route change in one transaction and
 nothing is deployed again. A rollback (`rollback.py`) ends by `close` as well.

@@ -1,4 +1,4 @@
-"""What the parts of a deployment's workflow share: its input and state, how they call activities and what they tell.
+"""The context that the parts of a deployment's workflow share: input, state, calls of activities, notes.
 
 Forward, every activity is called by `run`, which stops at once when somebody aborts. Backward, and for the last status,
 it is `run_until_done`, which nothing stops.

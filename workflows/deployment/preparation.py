@@ -1,4 +1,4 @@
-"""What a deployment does before its first weight: slot, promotion rule, validation, capacity, replicas and testers.
+"""The phases before the first weight: slot, promotion rule, validation, capacity, replicas and testers.
 
 Each phase raises DeploymentStopped where it ends the deployment. What a phase starts is on the undo log before it is
 started. The approval of the start is `approvals.py`; the last check before traffic is `backtest.py`.

@@ -1,9 +1,9 @@
-"""How a deployment goes back: the undo log is run, newest first, so that traffic comes before everything.
+"""The rollback of a deployment: it runs the undo log, newest first, so that traffic comes before everything.
 
 Harm wins over capacity: the candidate's share is taken at once, whatever replicas the stable has. Then the stable gets
-its replicas back, in the place of the candidate's, and as they come less is shed. That has no deadline: what is shed is
-shown wherever people look, and ends as well when a person says that fewer replicas are enough (`scale`). What can't be
-undone keeps nothing else from being undone. The caller shields all of it from cancels.
+its replicas back, in the place of the candidate's, and as they come less is shed. That has no deadline: the shed share
+is shown wherever people look, and a person can end the wait by saying that fewer replicas are enough (`scale`). An
+undo that fails doesn't keep others from being run. The caller shields all of it from cancels.
 """
 
 from collections.abc import Awaitable, Callable
@@ -43,11 +43,11 @@ Given = TypeVar("Given")
 Result = TypeVar("Result")
 
 ASKED_FOR = frozenset({Reason.ABORTED, Reason.CANCELLED, Reason.REJECTED, Reason.ROLLBACK_REQUESTED, Reason.SUPERSEDED})
-"""What ends as Cancelled where no weight was published; anything else is Failed."""
+"""Reasons that end as Cancelled if no weight was published; any other ends as Failed."""
 
 
 class RunActivity(Protocol):
-    """How an activity is called: until it has worked, or only until somebody aborts."""
+    """The call of an activity: until it has worked, or only until somebody aborts."""
 
     async def __call__(
         self, method: Callable[[Any, Given], Awaitable[Result]], given: Given, *, summary: str

@@ -1,7 +1,7 @@
-"""How traffic moves to the candidate: the policy says the one next thing, an activity does it, a durable timer waits.
+"""The loop that moves traffic: the policy decides the one next action, an activity does it, a durable timer waits.
 
 The loop is decide (`next_action` in `hotswap/domain/policy.py`, which is pure), apply, wait. Each wait ends at once
-when people request something. What a step costs in history is fixed, however long it bakes: about 15 events.
+when people request something. A step costs about 15 events of history, however long it bakes.
 """
 
 import contextlib
@@ -35,16 +35,17 @@ with workflow.unsafe.imports_passed_through():
     from workflows.failures import DeploymentStopped, cause_of
 
 BAKE_GRACE = timedelta(seconds=15)
-"""How much later than the watch's own deadline the bake's timer ends it: twice its heartbeat time-out, and a retry."""
+"""The time after the watch's own deadline at which the bake's timer ends it: twice its heartbeat time-out, and a retry.
+"""
 
 LONGEST_WATCH = timedelta(days=1)
-"""Of a hold without a limit: then it is watched anew."""
+"""The longest watch of a hold without a limit: then it is watched anew."""
 
 NOTHING = Arm("", "", "")
-"""What serves beside a model's first version."""
+"""The stable of a model's first version: nothing serves beside it."""
 
 Onward = Shift | Scale | Bake | Extend | Wait | GoTo
-"""What ends a hold."""
+"""The actions that end a hold."""
 
 
 class RolloutLoop:
@@ -291,7 +292,7 @@ class RolloutLoop:
 
     @property
     def _is_first(self) -> bool:
-        """Whether the present step is a first version's, which is judged by its limits alone."""
+        """Return whether the present step is a first version's, which is judged by its limits alone."""
         step = self._rollout.step
         return step is not None and step.is_first
 

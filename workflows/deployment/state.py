@@ -1,7 +1,8 @@
-"""What a deployment's workflow knows: its progress, its traffic, what people have asked for, and what there is to undo.
+"""The state of a deployment's workflow: progress, traffic, people's requests, and what there is to undo.
 
-Data only: nothing here calls an activity, so it is the same after a replay. What may have to be undone is pushed on the
-`UndoLog` before the step that does it, since the step may half happen; `workflows/deployment/rollback.py` runs the log.
+It is data only: nothing here calls an activity, so it is the same after a replay. An undo is pushed on the
+`UndoLog` before the step that it undoes, since the step may half happen; `workflows/deployment/rollback.py` runs the
+log.
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from hotswap.messages import Approve, Decision, SetWeight
 
 @dataclass(slots=True)
 class Progress:
-    """What people are shown, and the decisions that are not on record yet."""
+    """The progress that people are shown, and the decisions that are not on record yet."""
 
     status: DeploymentStatus = DeploymentStatus.PENDING
     message: str = "started"
@@ -31,7 +32,7 @@ class Progress:
 
 @dataclass(slots=True)
 class CommandState:
-    """What people have said, with the trace ids under which they said it."""
+    """The commands that people gave, with the trace ids under which they gave them."""
 
     requests: Requests = field(default_factory=Requests)
     approval: Approve | None = None
@@ -90,9 +91,9 @@ class WithdrawTraffic:
     """Give the stable all traffic again, verified, and then the replicas for it."""
 
     published: bool = False
-    """Whether a weight was published: then the deployment ends as RolledBack."""
+    """True if a weight was published: then the deployment ends as RolledBack."""
     promoted: bool = False
-    """Whether the registry's pointer may have moved: then it moves back with the traffic."""
+    """True if the registry's pointer may have moved: then it moves back with the traffic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,10 @@ Undo = WithdrawTraffic | RemoveReplicas | LetScaleByLoad
 
 
 class UndoLog:
-    """How to undo what was begun, the newest last. It has one withdrawal at most, which undoes all that traffic saw."""
+    """The undo entries of the steps that were begun, newest last.
+
+    It has one withdrawal at most, which undoes all changes to traffic.
+    """
 
     def __init__(self) -> None:
         self._entries: list[Undo] = []

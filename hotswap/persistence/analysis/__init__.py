@@ -1,1 +1,1 @@
-"""What judges read of both arms, and what they said."""
+"""Records of both arms that judges read, and the judges' verdicts."""

@@ -1,6 +1,6 @@
-"""How good both arms' predictions are, by the outcomes reported so far; implements `hotswap.ports.Meter`.
+"""Accuracy of both arms' predictions by the outcomes reported so far; implements `hotswap.ports.Meter`.
 
-Counted is what the weight chose and nothing else: a version that was asked for by name, or the stable where it answered
+Only what the weight chose is counted: a version that was asked for by name, or the stable where it answered
 in a failed candidate's place, met other requests than those it is compared on. A score is 1 for a right label and 0 for
 a wrong one; of a number it is minus its distance from the outcome, within the metric's `bounds`, which it needs: a mean
 of what may be any number can't be judged.

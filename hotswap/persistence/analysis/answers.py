@@ -1,8 +1,8 @@
-"""How both arms' answers are distributed, for the judge of collapse; implements `hotswap.ports.Meter`.
+"""Distributions of both arms' answers, for the judge of collapse; implements `hotswap.ports.Meter`.
 
 Three distributions: the answers themselves, as text; where they are numbers their sizes, in classes a third wide; and
-the confidences, in classes of 0.05. A caller's answers weigh 1 together. Counted is what the weight chose and nothing
-else, over the time since the step's weight was verified; batches are left out.
+the confidences, in classes of 0.05. A caller's answers weigh 1 together. Only what the weight chose is counted,
+over the time since the step's weight was verified; batches are left out.
 """
 
 import time
@@ -21,7 +21,7 @@ from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import InferenceRequest
 
 MOST_CATEGORIES = 100
-"""Of each arm and distribution: what is rarer is nobody's collapse."""
+"""The most categories of each arm and distribution: rarer ones are nobody's collapse."""
 LONGEST = 64
 PER_E_FOLD = 3
 OTHERS = "(others)"

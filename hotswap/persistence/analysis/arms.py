@@ -1,4 +1,4 @@
-"""Which rows of a table are about the arms of a step: what every meter that compares them has in common."""
+"""Conditions for the rows of a step's arms, which every meter that compares them shares."""
 
 from datetime import UTC, datetime
 
@@ -10,7 +10,7 @@ from hotswap.domain.vocabulary import ChosenBy, InferenceStatus
 from hotswap.persistence.tables import InferenceRequest, OutcomeRow
 
 LOOK_BACK_SECONDS = 24 * 3600.0
-"""Of the stable where nothing runs beside the candidate any more: then it is compared with what was before."""
+"""The stable's past that counts if nothing runs beside the candidate any more."""
 
 
 def of_both_arms(rows: type[InferenceRequest] | type[OutcomeRow], subject: Subject) -> ColumnElement[bool]:

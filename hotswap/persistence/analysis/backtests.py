@@ -1,7 +1,7 @@
-"""What the stable was asked of late, and what a backtest has found; implements `hotswap.ports.Backtests`.
+"""Recent requests to the stable, and the results of backtests; implements `hotswap.ports.Backtests`.
 
 Of each hour the newest requests are looked at by their keys and a digest, and only those that are chosen are read as a
-whole. Left out is what has no features or no answer on record, what is too long, and what testers asked.
+whole. Left out are requests without features or answer on record, those that are too long, and testers'.
 """
 
 import time
@@ -23,21 +23,21 @@ from hotswap.persistence.traffic.fencing import check_under_way
 
 HOURS = 24
 POOL = 1_000
-"""Of the newest requests of each hour, from which a sample is chosen."""
+"""The newest requests of each hour from which a sample is chosen."""
 
 RECENT = 200
-"""Of the newest requests at all, of which the concurrent reference is chosen every few seconds."""
+"""The newest requests from which the concurrent reference is chosen every few seconds."""
 
 LONGEST = 200_000
-"""Of a request's features or its answers, in characters."""
+"""The most characters of a request's features or its answers."""
 MOST_CHARACTERS = 20_000_000
-"""Of a whole sample, which has to fit into a worker's memory; of larger requests there are fewer in it."""
+"""The most characters of a whole sample, which has to fit into a worker's memory; larger requests make it fewer."""
 
 ASKED_ONCE = "the model is registered as one that must not be asked twice, so nothing was asked again"
 
 
 class _Tensors(msgspec.Struct):
-    """As a replica describes them (`serving.codecs.ParsedRequest`)."""
+    """Tensors as a replica describes them (`serving.codecs.ParsedRequest`)."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What every analysis saw and said, observation by observation; implements `hotswap.ports.Observations`.
+"""Observations and verdicts of every analysis; implements `hotswap.ports.Observations`.
 
 Verdicts are kept as long as their deployment, and so is the observation that the last one was made on: what was
 decided can always be shown. Those before it are thinned when they are old (`retention.py`).

@@ -1,7 +1,6 @@
-"""What both arms predicted, and how sure they were; implements `hotswap.ports.Meter`.
+"""Predictions of both arms, and their confidences; implements `hotswap.ports.Meter`.
 
-Counted is what the weight chose and nothing else, as of accuracy (`accuracy.py`). Batches are left out: theirs are
-lists.
+Only what the weight chose is counted, as for accuracy (`accuracy.py`). Batches are left out, as theirs are lists.
 """
 
 import time
@@ -26,7 +25,7 @@ class PostgresPredictions:
         self._clock = clock
 
     async def read(self, metric: Metric, subject: Subject) -> Reading:
-        """Where nothing runs beside the candidate any more, the stable's of the day before are the measure."""
+        """Return both arms' values; if nothing runs beside the candidate any more, the stable's of the day before."""
         now, record = self._clock(), InferenceRequest
         number = record.confidence if metric.source is Source.CONFIDENCE else number_of(record.prediction)
         lowest, highest = metric.bounds

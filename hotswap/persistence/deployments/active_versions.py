@@ -1,4 +1,4 @@
-"""Which version is active for a model in an environment, and its history: `active_versions`.
+"""Active version of a model in an environment, and its history: `active_versions`.
 
 At most one row of a model and environment is open; the pointer in `models` follows Production. Each of these runs in
 the caller's transaction.
@@ -41,7 +41,7 @@ async def predecessor_of(session: AsyncSession, active: ActiveVersion) -> Active
 
 
 async def arm_of(session: AsyncSession, version: ActiveVersion | None) -> Arm | None:
-    """Its application as an arm of a route; none when that isn't wanted any more."""
+    """Return the version's application as an arm of a route; None if it isn't wanted any more."""
     row = await session.get(DesiredApplication, version.application) if version is not None else None
     return None if row is None else Arm(row.name, row.version, row.deployment_id)
 
@@ -123,7 +123,7 @@ async def mark_replaced(session: AsyncSession, deployment: Deployment, *, by: De
 def set_version_status(
     session: AsyncSession, version: ModelVersion, status: VersionStatus, *, actor: str, reason: str | None
 ) -> None:
-    """With its audit event; nothing when it has that status already. The row must be locked."""
+    """Set a version's status, with its audit event, unless it has that status already. The row must be locked."""
     if version.status == status:
         return
     session.add(

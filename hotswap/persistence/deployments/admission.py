@@ -1,7 +1,8 @@
-"""Whether a deployment that is asked for may come in now: what is out of use, frozen environments, who waits already.
+"""Admission of a requested deployment: what is out of use, frozen environments, and what waits already.
 
-Asked in the transaction that inserts the row, so what is refused leaves nothing behind. That another of its model runs
-is not asked here: Temporal's workflow id is the lock for that, also where a row tells of a run that was lost.
+It is checked in the transaction that inserts the row, so a refusal leaves nothing behind. Whether another deployment of
+the model runs is not checked here: Temporal's workflow id is the lock for that, also if a row tells of a run that was
+lost.
 """
 
 from collections.abc import Mapping

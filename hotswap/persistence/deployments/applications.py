@@ -24,7 +24,7 @@ from hotswap.ports import WriterLease
 
 LEASE = "ray-serve-configuration"
 LEASE_SECONDS = 15
-"""What a killed holder costs the next one; a PUT needs 12 of them."""
+"""The time that a killed holder costs the next one; a PUT needs 12 seconds of it."""
 
 RETRY_SECONDS = 0.1
 

@@ -1,4 +1,4 @@
-"""Who holds what of the cluster, by the rows: implements `hotswap.ports.Capacity`.
+"""Holdings of the cluster by deployment, read from the rows: implements `hotswap.ports.Capacity`.
 
 A plan is made and what it takes is written down in one transaction, under a lock that orders all planners, so that no
 two deployments are promised the same GPU.

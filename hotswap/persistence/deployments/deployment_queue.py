@@ -61,7 +61,7 @@ class PostgresDeploymentQueue:
 
 
 async def queue_states(session: AsyncSession, deployment_ids: Collection[str]) -> dict[str, QueueState]:
-    """Of those that are queued; the others are left out."""
+    """Return the states of those deployments that are queued, by id."""
     if not deployment_ids:
         return {}
     concerned = select(Deployment.environment, Deployment.model_id).where(Deployment.deployment_id.in_(deployment_ids))
@@ -108,7 +108,7 @@ def _entry(row: Any) -> QueueEntry:
 async def _leave(
     session: AsyncSession, deployment_id: str, status: DeploymentStatus, *, reason: Reason, message: str, actor: str
 ) -> bool:
-    """Whether it was queued still, and so could be taken out of the line."""
+    """Take a deployment out of the queue, and return whether it was still in it."""
     deployment = await session.get(Deployment, deployment_id, with_for_update=True, populate_existing=True)
     if deployment is None or deployment.run_id is not None or deployment.status != DeploymentStatus.PENDING:
         return False

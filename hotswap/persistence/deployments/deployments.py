@@ -228,7 +228,7 @@ class PostgresDeployments:
             if proof is None or await session.scalar(said) is None:
                 raise Forbidden(f"nothing proves that {by} approved {deployment_id}: the API has no record of it")
             if await session.scalar(used) is not None:
-                raise Forbidden(f"what {by} said has approved another step of {deployment_id} already")
+                raise Forbidden(f"this approval by {by} was already used for another step of {deployment_id}")
 
     async def approve(
         self,

@@ -29,7 +29,7 @@ class PostgresFreezes:
     async def add(
         self, environment: Environment, *, reason: str, starts_at: datetime | None, until: datetime, by: str
     ) -> Freeze:
-        """Without `starts_at` it begins now."""
+        """Add a freeze. Without `starts_at` it begins now."""
         row = FreezeRow(
             freeze_id=f"frz-{secrets.token_hex(4)}",
             environment=environment,
@@ -84,7 +84,7 @@ class PostgresFreezes:
         return _freeze(row)
 
     async def all(self, *, environment: Environment | None = None) -> list[Freeze]:
-        """Those that hold now or will, in the order in which they begin."""
+        """Return the freezes that are in force or planned, in the order in which they begin."""
         wanted = select(FreezeRow).where(*_NOT_ENDED)
         if environment is not None:
             wanted = wanted.where(FreezeRow.environment == environment)

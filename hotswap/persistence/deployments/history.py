@@ -1,4 +1,4 @@
-"""What is on record of one deployment: who did what to it, and what its analyses came to. Reads only.
+"""The record of one deployment: who did what to it, and the results of its analyses. Reads only.
 
 Every change wrote its event in its own transaction, so this is all that happened, and it can be read while everything
 that works on the deployment is down.
@@ -18,7 +18,7 @@ class PostgresHistory:
         self._sessions = sessions
 
     async def record(self, deployment_id: str) -> Record:
-        """Empty for a deployment that isn't there."""
+        """Return the record of a deployment, which is empty if it doesn't exist."""
         events = select(AuditEvent).where(AuditEvent.target_type == "deployment", AuditEvent.target_id == deployment_id)
         results = select(AnalysisResult).where(AnalysisResult.deployment_id == deployment_id)
         approvals = select(Approval).where(Approval.deployment_id == deployment_id)

@@ -1,4 +1,4 @@
-"""Where those stand that wait, for people to read: computed when it is asked for, so it is never out of date."""
+"""Places of waiting deployments, for people to read: computed when asked for, so they are never out of date."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ from hotswap.persistence.tables import Deployment
 
 
 async def places(session: AsyncSession, deployments: Iterable[Deployment]) -> dict[str, QueuePosition]:
-    """Of those that wait for their turn, or for a slot; the others are left out."""
+    """Return the places of those deployments that wait for their turn, or for a slot, by id."""
     pending = [row for row in deployments if row.status == DeploymentStatus.PENDING]
     if not pending:
         return {}

@@ -48,7 +48,7 @@ class PostgresConcurrencySlots:
         return {deployment_id: places.get(deployment_id) for deployment_id in deployment_ids}
 
     def _watched(self) -> timedelta:
-        """For how long this process has been looking without a gap."""
+        """Return for how long this process has been polling without a gap."""
         now = time.monotonic()
         if now - self._looked_at > SEEN_LATELY.total_seconds():
             self._watching_since = now
@@ -57,7 +57,7 @@ class PostgresConcurrencySlots:
 
 
 async def slot_line(session: AsyncSession) -> list[SlotRequest]:
-    """Everyone who has a slot or wants one, by ticket."""
+    """Return the deployments that have a slot or wait for one, by ticket."""
     seen = func.extract("epoch", func.clock_timestamp() - Slot.seen_at)
     rows = await session.execute(
         select(Deployment.deployment_id, Deployment.environment, Slot.taken_at, seen.label("seen"))

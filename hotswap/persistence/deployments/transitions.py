@@ -17,8 +17,9 @@ from hotswap.persistence.platform.queue_notifications import notify_queue
 from hotswap.persistence.tables import Deployment
 
 STARTING = timedelta(minutes=1)
-"""How long an accepted deployment, queued or not, is left to whoever accepted it: the API gives it its workflow within
-seconds."""
+"""The time for which an accepted deployment, queued or not, is left to the process that accepted it: the API gives it
+its workflow within seconds.
+"""
 
 
 async def locked(session: AsyncSession, deployment_id: str) -> Deployment:
@@ -66,7 +67,7 @@ async def move(
 
 
 def is_queued() -> ColumnElement[bool]:
-    """Whether a row waits for its turn: it has no workflow of its own yet, and isn't about to be given one."""
+    """Return the condition for a row that waits for its turn: it has no workflow, and isn't about to be given one."""
     return and_(
         Deployment.queued_request.is_not(None),
         Deployment.run_id.is_(None),

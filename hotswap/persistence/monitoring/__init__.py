@@ -1,1 +1,1 @@
-"""What is on record of active versions."""
+"""Records of active versions."""

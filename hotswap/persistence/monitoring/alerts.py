@@ -1,6 +1,6 @@
-"""What was found of active versions, on record until it is over. Implements `hotswap.ports.Alerts`.
+"""Alerts about active versions, on record until they are over. Implements `hotswap.ports.Alerts`.
 
-One alert of a kind is open for an application at a time, so that looking again finds it there and nobody is told twice.
+One alert of a kind is open for an application at a time, so that another check finds it and nobody is told twice.
 """
 
 import secrets

@@ -1,4 +1,4 @@
-"""What is on record of active versions: which they are, and what outcomes said of them.
+"""Active versions, and the outcomes of their predictions.
 
 Outcomes are read from their roll-ups, the last hour by the minute and what was before by the hour, so that they are a
 few hundred rows, whatever the traffic.
@@ -20,7 +20,7 @@ from hotswap.schemas.monitoring import MonitoringConfig
 
 
 class PostgresMonitorData:
-    """What is on record of active versions; what it means, others say (`hotswap/monitoring/monitor.py`)."""
+    """Records of active versions; `hotswap/monitoring/monitor.py` interprets them."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions

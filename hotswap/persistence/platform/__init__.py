@@ -1,1 +1,1 @@
-"""What all subjects share: sessions, pages, locks, audit events, idempotency keys, service tokens."""
+"""Modules that all subjects share: sessions, pages, locks, audit events, idempotency keys, service tokens."""

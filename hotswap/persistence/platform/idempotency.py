@@ -31,7 +31,7 @@ class KeyClaim:
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """What was answered the first time."""
+    """The first answer under a key."""
 
     status: int
     headers: dict[str, str]
@@ -67,10 +67,10 @@ class PostgresIdempotencyKeys:
             raise KeyInUse(f"a request with Idempotency-Key {key} has just been refused; send it again")
         if known.fingerprint != fingerprint:
             raise KeyReused(
-                f"Idempotency-Key {key} was used for another request at {known.created_at:%FT%TZ}; take another"
+                f"Idempotency-Key {key} was used for another request at {known.created_at:%FT%TZ}; use a new key"
             )
         if known.status is None or known.headers is None or known.body is None:
-            raise KeyInUse(f"the first request with Idempotency-Key {key} is still under way; ask again in a moment")
+            raise KeyInUse(f"the first request with Idempotency-Key {key} is still under way; try again in a moment")
         return StoredAnswer(known.status, known.headers, known.body)
 
     async def keep(self, claim: KeyClaim, answer: StoredAnswer) -> None:

@@ -37,7 +37,7 @@ class StoredServiceToken:
 
     @property
     def subject(self) -> str:
-        """How it is called in the audit log, and wherever else a caller has a name."""
+        """The token's name in the audit log, and wherever else a caller has a name."""
         return f"{PROGRAM}{self.name}"
 
 

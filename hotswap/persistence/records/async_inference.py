@@ -36,7 +36,7 @@ _RECORD = text("""
     AND status = 'Completed' AND arm <> 'shadow' ORDER BY requested_at, record_id LIMIT 1
 """)
 _CLOCKS = timedelta(seconds=5)
-"""How far the clocks of a replica and of PostgreSQL may be apart."""
+"""The difference that the clocks of a replica and of PostgreSQL may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,14 @@ class NewInference:
 
     @property
     def fingerprint(self) -> str:
-        """By which it is known again."""
+        """The digest by which the request is recognized."""
         asked = json.dumps([self.model, self.is_batch, sorted(self.headers.items()), self.body])
         return hashlib.sha256(asked.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long an answer may take, and how many may wait for theirs: altogether, and of one caller."""
+    """Limits on the time until an answer, and on the requests that wait for one: altogether, and of one caller."""
 
     deadline: timedelta
     waiting: int
@@ -228,10 +228,10 @@ async def _check_room(session: AsyncSession, caller: str, limits: Limits) -> Non
     waiting, own = (await session.execute(counts)).one()
     if own >= limits.waiting_of_caller:
         raise RateLimited(
-            f"{own} asynchronous requests of {caller} wait for their answers already; come again later", retry_after=5
+            f"{own} asynchronous requests of {caller} wait for their answers already; try again later", retry_after=5
         )
     if waiting >= limits.waiting:
-        raise Unavailable(f"{waiting} asynchronous requests wait for their answers already; come again later")
+        raise Unavailable(f"{waiting} asynchronous requests wait for their answers already; try again later")
 
 
 def _taken(row: AsyncInference, seconds_left: float) -> Taken:

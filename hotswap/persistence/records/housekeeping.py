@@ -1,6 +1,7 @@
-"""What the recorder does beside recording: sample the proxies' counts, and let go each hour of what is old.
+"""Work of the recorder beside recording: it samples the proxies' counts, and each hour deletes what is old.
 
-What that is, and in which order, says `retention.py`. Whatever is away is tried again, and never holds up the records.
+`retention.py` says what that is, and in which order. A server that is away is tried again, and never holds up the
+records.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""What the roll-ups and the proxies' counts say of a model over some time. Reads only.
+"""Figures of a model over some time, from the roll-ups and the proxies' counts. Reads only.
 
-Any time is a short sum (`rollups.pieces`), so that it costs the same for a thousand requests as for ten millions.
+Any time is a short sum (`rollups.pieces`), so that it costs the same for a thousand requests as for ten million.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ _SUMMED = (
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """Of what applications answered. `latency` are a sketch's bins, in milliseconds (`sketches.py`)."""
+    """Measures of applications' answers. `latency` are a sketch's bins, in milliseconds (`sketches.py`)."""
 
     requests: int = 0
     failures: int = 0
@@ -59,15 +59,15 @@ class Measures:
 
 @dataclass(frozen=True, slots=True)
 class MeasureWindow:
-    """What was asked about, from `begin` on and before `end`, and what was found."""
+    """The measures from `begin` on and before `end`, with what was asked for."""
 
     begin: datetime
     end: datetime
     measures: Measures
     clients: Counts
-    """As the proxies counted it."""
+    """Measures as the proxies counted them."""
     quality: Quality
-    """By the outcomes that are known by now."""
+    """The quality by the outcomes that are known by now."""
 
 
 class PostgresMeasures:

@@ -22,7 +22,7 @@ from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import InferenceRequest, Model, OutcomeRow
 
 _ANSWERED = (InferenceRequest.status == InferenceStatus.COMPLETED, InferenceRequest.arm != ArmName.SHADOW)
-"""Of the records of a request those that its outcome may belong to; the first of them is the one."""
+"""The records of a request to which its outcome may belong; the first of them is the one."""
 MOST_NAMED = 20
 """Requests that a refusal names one by one."""
 
@@ -118,4 +118,4 @@ def _refuse(requests: Iterable[str], problem: str) -> None:
     if refused := sorted(requests):
         named = [FieldProblem("requestId", f"{each} {problem}") for each in refused[:MOST_NAMED]]
         more = f", and so {len(refused) - 1} more" if len(refused) > 1 else ""
-        raise Forbidden(f"{named[0].message}{more}; nothing of this was taken", *named)
+        raise Forbidden(f"{named[0].message}{more}; no outcome of this call was stored", *named)

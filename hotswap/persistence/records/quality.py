@@ -1,4 +1,4 @@
-"""How good predictions were in any window of time, from the roll-ups of their outcomes.
+"""Quality of predictions in any window of time, from the roll-ups of their outcomes.
 
 A window is put together from hours, minutes and, at its ends, seconds, so that it is read in a few hundred rows however
 long it is, and is exact to the second as long as there are roll-ups of that width

@@ -1,7 +1,7 @@
-"""What is old goes: the finest figures first, records by whole days, outcomes with them.
+"""Deletion of what is old: the finest figures first, records by whole days, outcomes with them.
 
-A day of records is dropped as the partition it is, which takes no longer for ten million of them than for one. What is
-deleted row by row goes a little at a time, so that nobody waits for it.
+A day of records is dropped as the partition it is, which takes no longer for ten million of them than for one. Rows
+that are deleted one by one go a few at a time, so that nobody waits for it.
 """
 
 import logging
@@ -19,10 +19,10 @@ from hotswap.persistence.records.rollups import HOUR, MINUTE, SECOND
 from hotswap.settings import RetentionSettings
 
 PATIENCE_MS = 5_000
-"""How long a partition's drop waits for those who read it, with those who write behind it in the queue."""
+"""The time that a partition's drop waits for its readers, with writers behind it in the queue."""
 
 UNMATCHED_KEPT = timedelta(days=7)
-"""For so long an outcome may come before the record that it belongs to."""
+"""The time for which an outcome may come before the record that it belongs to."""
 
 _AT_ONCE = 5_000
 

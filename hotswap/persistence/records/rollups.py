@@ -25,16 +25,16 @@ HOUR, MINUTE, SECOND = 3600, 60, 1
 WIDTHS = (HOUR, MINUTE, SECOND)
 
 _REFUSALS = frozenset({ValidationFailed.code, SchemaValidationFailed.code, Conflict.code})
-"""How a record's error begins that is the request's own; whatever else failed is the model's."""
+"""The beginnings of errors that are the request's own; every other failure is the model's."""
 
 MOST = 1e100
-"""What is larger is no figure of anything, and its square would make a sum endless."""
+"""The largest figure; a larger one means nothing, and its square would make a sum infinite."""
 
 RETURNED = (
     "application, arm, environment, model_name, version, requested_at, status, error, latency_ms, confidence, "
     "prediction, is_batch"
 )
-"""What of an inserted record is to be passed on to `add`, in this order."""
+"""The columns of an inserted record that are passed on to `add`, in this order."""
 
 _SUMS = (
     "requests",
@@ -124,7 +124,7 @@ async def add(cursor: AsyncCursor[Any], records: Iterable[tuple[Any, ...]]) -> N
 
 
 class _Answer(NamedTuple):
-    """What is counted of a record, in the order of `RETURNED`."""
+    """The counted part of a record, in the order of `RETURNED`."""
 
     status: str
     error: str | None

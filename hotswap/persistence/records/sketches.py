@@ -1,4 +1,4 @@
-"""How long answers took, as a DDSketch: any quantile to within 1%, from bins that are only added up.
+"""Latencies as a DDSketch: any quantile to within 1%, from bins that are only added up.
 
 A sketch is kept as its bins, by index as text (a key of JSON): two of them are merged by adding, which PostgreSQL does
 by itself, so that no writer has to read before it writes. The bins' bounds are the library's (Masson, Rim & Lee, VLDB
@@ -13,7 +13,7 @@ from ddsketch.mapping import LogarithmicMapping
 
 RELATIVE_ERROR = 0.01
 ZERO = "zero"
-"""What took no time at all that could be told: a logarithm has no bin for it."""
+"""The bin for latencies too short to measure: a logarithm has no bin for them."""
 
 _mapping = LogarithmicMapping(RELATIVE_ERROR)
 

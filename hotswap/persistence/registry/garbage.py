@@ -22,7 +22,8 @@ from hotswap.persistence.tables import ModelVersion, RemovedArtifact, UploadRow
 from hotswap.storage.objects import split_uri
 
 MEMORY = timedelta(hours=1)
-"""For how long what went can't be registered: longer than a registration may take that had looked into it before."""
+"""The time for which a removed artifact can't be registered: longer than a registration takes that had read it before.
+"""
 LONGEST = "1h"
 """A process that froze while it collects loses its place then."""
 
@@ -38,7 +39,7 @@ class PostgresGarbage:
         async with self._sessions.begin() as session:
             await session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{LONGEST}'"))
             if not await advisory.try_to_take(session, AdvisoryLock.COLLECTING):
-                raise Conflict("garbage is being collected already; wait for that to end, then say it again")
+                raise Conflict("another garbage collection is running; wait for its end, then try again")
             yield
 
     async def unreferenced(self, artifact_paths: Collection[str]) -> set[str]:

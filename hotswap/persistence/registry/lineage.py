@@ -1,7 +1,7 @@
 """What a version was made from, and what was made from it: implements `hotswap.ports.LineageReader`.
 
-What a version was made from is said at its registration and never changes, and only of versions that were there
-already: so nothing can come from itself, however far back.
+A version's parents are given at its registration and never change, and each was registered
+before it: so no version can come from itself, however far back.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import Model, ModelVersion, VersionParent
 
 MAX_RELATIVES = 1_000
-"""In one direction; the nearest are answered."""
+"""The most relatives in one direction; the nearest are answered."""
 
 
 class PostgresLineage:

@@ -61,7 +61,7 @@ class PostgresRegistryReader:
         return Listing(tuple(items), rows.total, rows.next)
 
     async def versions(self, id_or_name: str) -> list[VersionEntry]:
-        """Newest first, by semantic version. Raises ModelNotFound."""
+        """Return the versions, newest first by semantic version. Raises ModelNotFound."""
         found = await self.model(id_or_name)
         model = found.model
         async with self._sessions() as session:
@@ -79,9 +79,7 @@ class PostgresRegistryReader:
         try:
             after = None if window.after is None else precedence(window.after[0])
         except ValueError:
-            raise ValidationFailed.of(
-                "cursor", "is not one that this list gave; ask without it to begin anew"
-            ) from None
+            raise ValidationFailed.of("cursor", "is not a cursor of this list; leave it out to begin anew") from None
         rows = [row for row in await self.versions(id_or_name) if not statuses or row.version.status in statuses]
         found = part(rows, lambda row: precedence(row.version.version), replace(window, after=after), falling=True)
         return replace(found, next=None if found.next is None else found.next[1:])
@@ -123,7 +121,7 @@ def names(id_or_name: str) -> ColumnElement[bool]:
 
 
 async def _with_versions(session: AsyncSession, models: Sequence[Model]) -> list[ModelEntry]:
-    """Each with what serves of it, and what its versions are called."""
+    """Return each model with its active versions and its aliases."""
     ids = [model.model_id for model in models]
     active = await session.execute(
         select(ActiveVersion.model_id, ActiveVersion.environment, ModelVersion.version)

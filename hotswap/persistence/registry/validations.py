@@ -58,7 +58,7 @@ class PostgresValidations:
         async with self._sessions.begin() as session:
             row = await session.get(ValidationOverride, version_id, with_for_update=True)
             if row is None:
-                raise NotFound("nothing of its validation is let pass")
+                raise NotFound("its validation has no override, so there is nothing to withdraw")
             await session.execute(delete(ValidationOverride).where(ValidationOverride.version_id == version_id))
             session.add(
                 about_version(

@@ -1,4 +1,4 @@
-"""Who is let in beside those whom another issuer vouches for."""
+"""Access for callers that no other issuer vouches for."""
 
 from datetime import datetime
 

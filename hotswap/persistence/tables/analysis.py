@@ -1,4 +1,4 @@
-"""What analyses saw and said."""
+"""Observations and verdicts of analyses."""
 
 from datetime import datetime
 from typing import Any
@@ -30,11 +30,11 @@ class AnalysisResult(Base):
     verdict: Mapped[dict[str, Any]]
     judged_at: Mapped[datetime] = mapped_column(server_default=Now)
     thinned: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Whether of its observations only one a minute is left."""
+    """True if only one of its observations a minute is left."""
 
 
 class AnalysisObservation(Base):
-    """What an analysis saw at one time: what its verdicts were made on, and what judges the deployment again."""
+    """An observation of an analysis: its verdicts were made on it, and a replay judges it again."""
 
     __tablename__ = "analysis_looks"
 
@@ -46,7 +46,7 @@ class AnalysisObservation(Base):
 
 
 class AnalysisCheckpoint(Base):
-    """What the watch of one analysis had folded of its observations by the one at `at`: it goes on from there."""
+    """A checkpoint of a watch: the observations up to `at`, folded; a restarted watch goes on from there."""
 
     __tablename__ = "analysis_checkpoints"
 
@@ -56,11 +56,11 @@ class AnalysisCheckpoint(Base):
     at: Mapped[float]
     judges: Mapped[bytes]
     answered: Mapped[dict[str, Any]]
-    """What each proxy had counted by then, and what was answered since the analysis began."""
+    """The count of each proxy by then, and the answers since the analysis began."""
 
 
 class DriftReport(Base):
-    """How far an active version's features were from their reference; `distance` is null where that can't be told."""
+    """The distance of an active version's features from their reference; `distance` is null if it isn't known."""
 
     __tablename__ = "drift_reports"
     __table_args__ = (Index("ix_drift_reports_model_id_environment_at", "model_id", "environment", "at"),)
@@ -80,7 +80,7 @@ class DriftReport(Base):
 
 
 class AlertRow(Base):
-    """What was found of an active version; one of a kind is open for an application until `resolved_at`."""
+    """An alert about an active version; one of a kind is open for an application until `resolved_at`."""
 
     __tablename__ = "alerts"
     __table_args__ = (
@@ -104,6 +104,6 @@ class AlertRow(Base):
     rollback_id: Mapped[str | None]
     """The deployment that takes the version back, once it was asked for."""
     told_at: Mapped[datetime | None]
-    """When its announcements were started; each of them is then a workflow's affair."""
+    """The start of its announcements; each of them is then a workflow's affair."""
     resolved_at: Mapped[datetime | None]
     resolution: Mapped[str | None]

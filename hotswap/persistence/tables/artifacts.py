@@ -18,7 +18,7 @@ class UploadRow(Base):
     model: Mapped[str]
     """Its name: the model itself may come with its first version."""
     sha256: Mapped[str]
-    """As claimed; registration looks."""
+    """The sha256 as claimed; the registration checks it."""
     size_bytes: Mapped[int]
     artifact_path: Mapped[str]
     s3_upload_id: Mapped[str | None]
@@ -28,7 +28,7 @@ class UploadRow(Base):
 
 
 class RemovedArtifact(Base):
-    """What is being removed, or was: a registration that looked into it before must not refer to it any more."""
+    """An artifact that is being removed, or was: a registration that read it before must not refer to it any more."""
 
     __tablename__ = "removed_artifacts"
 

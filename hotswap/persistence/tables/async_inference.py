@@ -25,16 +25,18 @@ class AsyncInference(Base):
     headers: Mapped[dict[str, Any]]
     """Those that lead it: environment, version, entity, tester."""
     body: Mapped[str | None]
-    """As the replicas take it; gone once it is answered, since features may be sensitive."""
+    """The body as replicas take it; gone once it is answered, since features may be sensitive."""
     fingerprint: Mapped[str]
-    """By which the same request is known when it is sent again."""
+    """A digest by which the same request is known when it is sent again."""
     requested_by: Mapped[str]
     status: Mapped[InferenceStatus]
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     accepted_at: Mapped[datetime] = mapped_column(server_default=Now)
     deadline_at: Mapped[datetime]
     due_at: Mapped[datetime | None] = mapped_column(server_default=Now)
-    """When it is to be asked (again): while it is being asked, when whoever asks is taken for dead. Null at its end."""
+    """The next time to send it; while it is being sent, the time at which its sender is taken for dead. Null at its
+    end.
+    """
     completed_at: Mapped[datetime | None]
     answer: Mapped[str | None]
-    """As a replica gave it, or Envoy: a prediction, or an error."""
+    """The answer of a replica or of Envoy: a prediction, or an error."""

@@ -1,4 +1,4 @@
-"""What all tables have in common: predictable names of constraints, and how Python's types are stored."""
+"""The base of all tables: predictable names of constraints, and how Python's types are stored."""
 
 from datetime import datetime
 from enum import StrEnum

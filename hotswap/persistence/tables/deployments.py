@@ -81,15 +81,16 @@ class Deployment(Base):
     """Drawn when the request was accepted: who waits, waits in this order."""
     start_at: Mapped[datetime | None]
     accept_contract_change: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Whether it may narrow what clients of the version before it rely on."""
+    """True if it may narrow what clients of the version before it rely on."""
     emergency: Mapped[str | None]
-    """Why it skips its bakes; null where it doesn't."""
+    """The reason why it skips its bakes; null if it doesn't."""
     queued_request: Mapped[dict[str, Any] | None]
-    """What starts it when its turn comes (`QueueInput`); null for one that was started as soon as it was accepted."""
+    """The input that starts it when its turn comes (`QueueInput`); null if it was started as soon as it was accepted.
+    """
 
 
 class Slot(Base):
-    """Who runs, and who wants to: `taken_at` is null while one waits. A slot is free again when its deployment ends."""
+    """A slot that runs or is waited for: `taken_at` is null while it waits. It is free when its deployment ends."""
 
     __tablename__ = "slots"
 
@@ -136,9 +137,9 @@ class AuditEvent(Base):
     before: Mapped[dict[str, Any] | None]
     after: Mapped[dict[str, Any] | None]
     event_key: Mapped[str | None] = mapped_column(unique=True)
-    """Of an event that changes nothing else by which a second writing of it could be told."""
+    """The key of an event that changes nothing else by which a second writing of it could be told."""
     trace_id: Mapped[str | None]
-    """Of the request that it came of; None for what a workflow does by itself."""
+    """The trace id of the request that led to it; None for what a workflow does by itself."""
 
 
 class Approval(Base):

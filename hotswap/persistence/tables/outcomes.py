@@ -1,4 +1,4 @@
-"""What predictions should have been, and were worth."""
+"""Outcomes of predictions, and their scores."""
 
 from datetime import datetime
 from typing import Any
@@ -13,9 +13,9 @@ from hotswap.persistence.tables.base import Base, Now
 
 
 class OutcomeRow(Base):
-    """What a request's prediction should have been, and once its record is there, what it was worth.
+    """The outcome of a request's prediction, and once its record is there, the score.
 
-    What was counted of it is kept, so that another outcome of the same request can take its place.
+    The counted score is kept, so that another outcome of the same request can take its place.
     """
 
     __tablename__ = "outcomes"
@@ -38,7 +38,7 @@ class OutcomeRow(Base):
     reported_by: Mapped[str]
     received_at: Mapped[datetime] = mapped_column(server_default=Now)
     due_at: Mapped[datetime | None] = mapped_column(server_default=Now)
-    """When its record is looked for (again); null once it was found."""
+    """The next time to look for its record; null once it was found."""
     application: Mapped[str | None]
     requested_at: Mapped[datetime | None]
     predicted: Mapped[str | None]
@@ -48,9 +48,9 @@ class OutcomeRow(Base):
     score: Mapped[float | None]
     is_number: Mapped[bool | None]
     is_compared: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Whether the weight chose who answered: only that says anything of one version beside another."""
+    """True if the weight chose who answered: only that says anything of one version beside another."""
     entity: Mapped[int | None]
-    """Whose request it was, as its record has it."""
+    """The caller of the request, as its record has it."""
 
 
 class OutcomeRollup(Base):

@@ -1,4 +1,4 @@
-"""What was answered, and what it adds up to: by the replicas' records, and by the proxies' counts."""
+"""Records of answers, and their sums: by the replicas' records, and by the proxies' counts."""
 
 from datetime import datetime
 from typing import Any
@@ -35,7 +35,7 @@ class InferenceRequest(Base):
     fallback_from: Mapped[str | None]
     """The candidate's version that failed this request, where the stable answered in its place."""
     chosen_by: Mapped[str] = mapped_column(server_default="weight")
-    """How that arm was chosen: by `weight`; or by the request itself, by `version` or as a `tester`."""
+    """The way in which that arm was chosen: by `weight`; or by the request itself, by `version` or as a `tester`."""
     attempt: Mapped[int]
     is_batch: Mapped[bool]
     instances: Mapped[int]
@@ -47,15 +47,15 @@ class InferenceRequest(Base):
     error: Mapped[str | None]
     completed_at: Mapped[datetime]
     entity: Mapped[int | None]
-    """Who asked, as a salted hash: the same caller has the same one, and nobody can tell which it is."""
+    """The caller, as a salted hash: the same caller has the same one, and nobody can tell which it is."""
     form: Mapped[str | None]
-    """How the request was spelled: `instance`, `batch` or `tensors`; null where its replica didn't say."""
+    """The form of the request: `instance`, `batch` or `tensors`; null if its replica didn't say."""
     tensors: Mapped[str | None]
-    """Of a request in tensors, as JSON: the name, datatype and shape of each, and the outputs that it named."""
+    """The tensors of a request, as JSON: the name, datatype and shape of each, and the outputs that it named."""
 
 
 class RecordRollup(Base):
-    """What the records of one application and arm add up to, by the second, the minute and the hour.
+    """Sums of the records of one application and arm, by the second, the minute and the hour.
 
     Written in the transaction that inserts the records (`hotswap/persistence/records/rollups.py`).
     """
@@ -82,7 +82,7 @@ class RecordRollup(Base):
     requests: Mapped[int]
     failures: Mapped[int]
     refused: Mapped[int]
-    """What was wrong with the request, not with the model."""
+    """The count of mistakes of the request, not of the model."""
     latency_sum: Mapped[float]
     latency: Mapped[dict[str, Any]]
     """A DDSketch's bins: how many took how long, in milliseconds to within 1%."""
@@ -95,7 +95,7 @@ class RecordRollup(Base):
 
 
 class ProxyCount(Base):
-    """What all proxies together had answered for an application by then; a row wherever it grew."""
+    """The count of all proxies' answers for an application by then; a row wherever it grew."""
 
     __tablename__ = "proxy_counts"
 
@@ -105,7 +105,7 @@ class ProxyCount(Base):
 
 
 class ProxyMark(Base):
-    """What each proxy said last, from which its growth is told."""
+    """The last count of each proxy, from which its growth is told."""
 
     __tablename__ = "proxy_marks"
 

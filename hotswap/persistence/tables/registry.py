@@ -28,9 +28,9 @@ class Model(Base):
     owner: Mapped[str]
     tags: Mapped[list[str]] = mapped_column(server_default=text("'[]'"))
     is_idempotent: Mapped[bool] = mapped_column(server_default=text("true"))
-    """Whether asking it twice does no more than asking it once: then a candidate's failure falls back to the stable."""
+    """True if asking it twice does no more than asking it once: then a candidate's failure falls back to the stable."""
     monitoring: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
-    """What is watched of it once it serves (`MonitoringConfig`)."""
+    """The monitoring of it once it serves (`MonitoringConfig`)."""
     active_version: Mapped[str | None]
     """Production's, as in the seed; `active_versions` has every environment's, with history."""
     is_archived: Mapped[bool] = mapped_column(server_default=text("false"))
@@ -60,15 +60,15 @@ class ModelVersion(Base):
     approved_at: Mapped[datetime | None]
     is_deprecated: Mapped[bool] = mapped_column(server_default=text("false"))
     deprecation: Mapped[str | None]
-    """Why."""
+    """The reason why it is deprecated."""
     card: Mapped[str | None]
-    """What people write of it, in Markdown."""
+    """The text that people write about it, in Markdown."""
     created_by: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=Now)
 
 
 class VersionParent(Base):
-    """What a version was made from: fine-tuned from it, distilled from it, or put together from several."""
+    """A parent of a version, which was fine-tuned from it, distilled from it, or put together from several."""
 
     __tablename__ = "version_parents"
 
@@ -99,7 +99,7 @@ class ValidationOverride(Base):
 
 
 class ActiveVersion(Base):
-    """What serves where, and what served before: `until` is null while it does."""
+    """An active version, or a past one: `until` is null while it is active."""
 
     __tablename__ = "active_versions"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""What callers asked for, so that asking again does nothing again."""
+"""Requests of callers, by which a repeated one does nothing again."""
 
 from datetime import datetime
 from typing import Any

@@ -79,7 +79,7 @@ class LeaseRow(Base):
 
 
 class ProxyReportRow(Base):
-    """What agents report through the API while Redis is away."""
+    """A report that an agent sent through the API while Redis was away."""
 
     __tablename__ = "proxy_reports"
 

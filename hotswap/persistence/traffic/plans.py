@@ -103,7 +103,7 @@ def _changed(known: TrafficRoute | None, change: TrafficChange) -> AuditEvent:
 
 
 def is_routed(application: InstrumentedAttribute[str]) -> ColumnElement[bool]:
-    """Whether a route has this application, as its stable or as its candidate."""
+    """Return the condition for a route that has this application, as its stable or as its candidate."""
     return exists().where(
         or_(*(arm["application"].astext == application for arm in (TrafficRoute.stable, TrafficRoute.candidate)))
     )

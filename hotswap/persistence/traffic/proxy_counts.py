@@ -1,8 +1,8 @@
-"""What the proxies counted, as history: their reports hold only what it is by now.
+"""History of the proxies' counts: their reports hold only the present sums.
 
-Each proxy's growth since it was looked at last is added up over all proxies, so that the difference of two rows is what
-clients saw between them, whatever was restarted, forgotten or added meanwhile. A row is written only where something
-grew. One recorder looks at a time: others leave it to that one.
+Each proxy's growth since the last sample is added up over all proxies, so that the difference of two rows is what
+clients got between them, whatever was restarted, forgotten or added meanwhile. A row is written only where something
+grew. One recorder samples at a time: others leave it to that one.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
-"""What callers may send, and nothing else: unknown fields, wrong types and hostile text are refused by name.
+"""Bodies that callers may send, and nothing else: unknown fields, wrong types and hostile text are refused by name.
 
 Text that PostgreSQL can't hold (NUL, lone surrogates) and numbers that JSON doesn't have (NaN, Infinity) are refused
-wherever they stand, also deep in free-form metadata, so that they can't become an error further in. Limits on length
-keep a row readable. What is sent is only checked for its form here; whether it exists is asked later.
+everywhere, also deep in free-form metadata, so that they can't become an error further in. Limits on length
+keep a row readable. Only the form is checked here; whether the named things exist is checked later.
 """
 
 from hotswap.schemas.requests.access import Login

@@ -1,4 +1,4 @@
-"""What a local user logs in with."""
+"""The login of a local user."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""What is said of artifacts that are sent, and of those that go."""
+"""Requests that upload artifacts, and that remove those no version refers to."""
 
 from typing import Annotated
 
@@ -16,10 +16,10 @@ class BeginUpload(Body):
         json_schema_extra={"example": {"sha256": "ab" * 32, "sizeBytes": 52428800, "fileName": "fraud.tar.gz"}}
     )
 
-    sha256: Checksum = Field(description="of the whole file; registration checks it")
+    sha256: Checksum = Field(description="the sha256 of the whole file; registration checks it")
     size_bytes: Whole = Field(ge=1)
     file_name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$")] = Field(
-        "model.tar", description="how the object's key ends"
+        "model.tar", description="the last part of the object's key"
     )
 
 
@@ -28,7 +28,8 @@ class CollectGarbage(Body):
 
     model_config = ConfigDict(json_schema_extra={"example": {"apply": True, "prefix": "uploads/fraud-detection/"}})
 
-    apply: Flag = Field(False, description="remove it, instead of only telling what would be")
+    apply: Flag = Field(False, description="remove the artifacts, instead of only listing them")
     prefix: Annotated[str, StringConstraints(max_length=512, pattern=r"^[A-Za-z0-9._/-]*$")] = Field(
-        "uploads/", description="only keys that begin so; what `hotswap push` sends does. Empty is the whole bucket"
+        "uploads/",
+        description="only keys with this prefix, which `hotswap push` uses by default; empty: the whole bucket",
     )

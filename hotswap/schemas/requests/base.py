@@ -1,4 +1,4 @@
-"""What every body has in common, and the text and times that several hold."""
+"""The base of every body, and the types of text and times that several hold."""
 
 import math
 import re
@@ -23,7 +23,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 MOST_NESTING = 32
 MOST_NAME = 100
-"""So much of a field's name is told at most, as its sender chose it."""
+"""The most characters of a field's name that are told, as its sender chose it."""
 
 
 BodyPlace = tuple[int | str, ...]
@@ -36,7 +36,7 @@ class _NotPlain(Exception):
 
 
 def _check_plain(value: Any, at: BodyPlace = ()) -> None:
-    """Raises _NotPlain with the place of what JSON or PostgreSQL can't hold."""
+    """Check for what JSON or PostgreSQL can't hold. Raises _NotPlain with its place."""
     if len(at) > MOST_NESTING:
         raise _NotPlain(at[:1], f"is nested more than {MOST_NESTING} deep")
     match value:
@@ -78,14 +78,14 @@ Time = Annotated[AwareDatetime, BeforeValidator(_iso_time)]
 
 
 class Body(BaseModel):
-    """Strict, camelCase, and free of what can't be stored."""
+    """The base of all bodies: strict, camelCase, and free of what can't be stored."""
 
     model_config = ConfigDict(
         alias_generator=to_camel, validate_by_name=False, extra="forbid", frozen=True, allow_inf_nan=False
     )
 
     def __init__(self, **fields: Any) -> None:
-        """Take the fields by their names in Python, or in JSON. What is read has JSON's names only."""
+        """Take the fields by their names in Python or in JSON. A body that is read must have JSON's names."""
         known = type(self).model_fields
         spelled = {(known[name].alias or name) if name in known else name: value for name, value in fields.items()}
         self.__pydantic_validator__.validate_python(spelled, self_instance=self)
@@ -94,7 +94,7 @@ class Body(BaseModel):
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     def to_json(self) -> dict[str, Any]:
-        """Return what was said, as it travels; what was left out, or is None, isn't there."""
+        """Return the JSON object to send, without fields that were left out or are None."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
 
     @model_validator(mode="before")

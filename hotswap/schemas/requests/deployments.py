@@ -1,4 +1,4 @@
-"""What starts a deployment, and when none may start."""
+"""Requests that start a deployment, and freezes, in which none may start."""
 
 from datetime import timedelta
 from typing import Annotated, Any, Self
@@ -22,7 +22,7 @@ from hotswap.schemas.requests.registration import SemVerOrAlias
 
 def _ray_gpus(gpus: float) -> float:
     if gpus > 1 and not gpus.is_integer():
-        raise ValueError("must be whole above 1; below, fractions share a GPU")
+        raise ValueError("must be a whole number, or a fraction below 1, which shares a GPU")
     return gpus
 
 
@@ -36,38 +36,40 @@ Cpus = Annotated[Number, Field(ge=0, le=256)]
 
 
 BATCH_WAIT = timedelta(milliseconds=5)
-"""Where batches are asked for and nothing is said of how long one waits."""
+"""The wait of a batch if the request for batches doesn't give one."""
 
 
 class _HowMany(Body):
-    """Replicas that all of the traffic needs; with bounds, both of them, Ray Serve scales by load within these."""
+    """The number of replicas that all of the traffic needs; with both bounds Ray Serve scales by load between them."""
 
-    replicas: Replicas | None = Field(None, description="that all of the traffic needs; absent: minReplicas, or 1")
+    replicas: Replicas | None = Field(
+        None, description="the number that all of the traffic needs; absent: minReplicas, or 1"
+    )
     min_replicas: Replicas | None = Field(None, description="with maxReplicas: Ray Serve scales by load between them")
     max_replicas: Replicas | None = None
     max_batch_size: Whole | None = Field(
         None,
         ge=2,
         le=ReplicaResources().max_ongoing_requests,
-        description="single requests that a replica gathers into one call of the model; absent: none are gathered",
+        description="the most single requests that a replica gathers into one call of the model; absent: no batches",
     )
     batch_wait: Duration | None = Field(
         None,
         gt=timedelta(0),
         le=timedelta(seconds=1),
-        description="how long the first of a batch waits for more, ISO-8601; with maxBatchSize, PT0.005S if absent",
+        description="how long the first request of a batch waits for more, ISO-8601; PT0.005S if absent",
     )
 
     @model_validator(mode="after")
     def _waits_for_a_batch(self) -> Self:
         if self.batch_wait is not None and self.max_batch_size is None:
-            raise ValueError("batchWait: give maxBatchSize as well; without it no request waits for others")
+            raise ValueError("batchWait: needs maxBatchSize; without it no request waits for others")
         return self
 
     @model_validator(mode="after")
     def _within_bounds(self) -> Self:
         if (self.min_replicas is None) != (self.max_replicas is None):
-            raise ValueError("minReplicas and maxReplicas: give both or none of them")
+            raise ValueError("minReplicas and maxReplicas: give both, or neither")
         if self.min_replicas is None or self.max_replicas is None:
             return self
         if not self.min_replicas <= self.how_many <= self.max_replicas:
@@ -95,7 +97,7 @@ class _HowMany(Body):
 
 
 class Resources(_HowMany):
-    """How many replicas, and what each asks of the cluster."""
+    """The number of replicas, and what each asks of the cluster."""
 
     gpus: Gpus = ReplicaResources().gpus
     cpus: Cpus = ReplicaResources().cpus
@@ -105,7 +107,7 @@ class Resources(_HowMany):
 
 
 class ConfigResources(_HowMany):
-    """The same as a strategy's configuration says it."""
+    """Resources, as a strategy's configuration holds them."""
 
     num_gpus: Gpus = ReplicaResources().gpus
     num_cpus: Cpus = ReplicaResources().cpus
@@ -115,7 +117,7 @@ class ConfigResources(_HowMany):
 
 
 class CreateDeployment(Body):
-    """`POST /deployments`: `modelId` is enough, and takes a name too."""
+    """`POST /deployments`: only `modelId`, an id or a name, is required."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -131,7 +133,7 @@ class CreateDeployment(Body):
     model_id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$", description="the model's id or its name")
     version_id: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,99}$")
     version: SemVerOrAlias | None = Field(
-        None, description="or an alias; instead of versionId; neither: the newest deployable one"
+        None, description="a number or an alias, instead of versionId; without both: the newest deployable version"
     )
     strategy: Strategy | None = None
     environment: Environment = Environment.PRODUCTION
@@ -139,19 +141,19 @@ class CreateDeployment(Body):
     resources: Resources | None = None
     on_conflict: OnConflict | None = Field(
         None,
-        description="while another of the model is under way in the environment: reject (the default), queue or "
-        "supersede; with startAt, queue is the default",
+        description="what to do while another deployment of the model is under way in the environment: reject "
+        "(the default), queue or supersede; with startAt, queue is the default",
     )
-    start_at: Time | None = Field(None, description="when it starts, if it is its turn then; absent: now")
+    start_at: Time | None = Field(None, description="the earliest time of its start; absent: now")
     accept_contract_change: Flag = Field(
         False,
-        description="let it refuse requests that what serves takes, or answer otherwise; without it that is refused",
+        description="accept that it refuses requests that the active version takes, or answers differently",
     )
     emergency: Flag = Field(
-        False, description="go to 100% without a bake, since what serves is down; needs a reason and an engineer"
+        False, description="go to 100% without a bake, since the active version is down; needs a reason and an engineer"
     )
     reason: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1)] | None = Field(
-        None, description="why an emergency can't wait, which is audited"
+        None, description="why an emergency can't wait; the audit log keeps it"
     )
 
     @model_validator(mode="after")
@@ -159,9 +161,11 @@ class CreateDeployment(Body):
         if self.emergency and self.reason is None:
             raise ValueError("emergency: say in reason why this version can't wait for its bakes; it is audited")
         if self.reason is not None and not self.emergency:
-            raise ValueError("reason: is an emergency's; leave it out, or say it by the header X-HotSwap-Reason")
+            raise ValueError(
+                "reason: is only for an emergency; leave it out, or send it in the header X-HotSwap-Reason"
+            )
         if self.emergency and self.start_at is not None:
-            raise ValueError("emergency and startAt: what can wait until then can bake; leave one of them out")
+            raise ValueError("emergency and startAt: what can wait until then can also bake; leave one of them out")
         return self
 
     @model_validator(mode="after")
@@ -169,12 +173,12 @@ class CreateDeployment(Body):
         if self.version is not None and self.version_id is not None:
             raise ValueError("give version or versionId, not both")
         if self.start_at is not None and self.on_conflict is OnConflict.REJECT:
-            raise ValueError("onConflict reject and startAt: there would be nobody to tell; give queue or supersede")
+            raise ValueError("onConflict reject and startAt: nobody would see the refusal; give queue or supersede")
         return self
 
 
 class CreateFreeze(Body):
-    """`POST /freezes`: `until`, or a `duration` from its begin."""
+    """`POST /freezes`: it ends at `until`, or lasts for `duration`."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -186,12 +190,12 @@ class CreateFreeze(Body):
     reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]
     starts_at: Time | None = Field(None, description="absent: now")
     until: Time | None = None
-    duration: Duration | None = Field(None, gt=timedelta(0), description="ISO-8601, instead of until")
+    duration: Duration | None = Field(None, gt=timedelta(0), description="an ISO-8601 duration, instead of until")
 
     @model_validator(mode="after")
     def _one_end(self) -> Self:
         if (self.until is None) == (self.duration is None):
-            raise ValueError("give until or duration, one of them")
+            raise ValueError("give either until or duration")
         return self
 
 
@@ -199,18 +203,20 @@ _IN_CONFIG = frozenset(to_camel(name) for name in ConfigResources.model_fields)
 
 
 def says_resources(config: dict[str, Any], resources: Resources | None) -> bool:
-    """Whether a request asks for replicas or resources of its own."""
+    """Return whether a request asks for replicas or resources of its own."""
     return resources is not None or not _IN_CONFIG.isdisjoint(config)
 
 
 def split_resources(config: dict[str, Any], resources: Resources | None) -> tuple[dict[str, Any], ReplicaResources]:
-    """A strategy's configuration without what it says of replicas, and the resources from there or from beside it.
+    """Return a strategy's configuration without what it says of replicas, and the resources from either place.
 
-    Raises pydantic's ValidationError, within the configuration, and ValidationFailed for what is said twice.
+    Raises pydantic's ValidationError, within the configuration, and ValidationFailed for what both places say.
     """
     inside = {name: value for name, value in config.items() if name in _IN_CONFIG}
     rest = {name: value for name, value in config.items() if name not in _IN_CONFIG}
     if inside and resources is not None:
-        problems = [FieldProblem(f"strategyConfig.{name}", "is said in resources too; say it once") for name in inside]
+        problems = [
+            FieldProblem(f"strategyConfig.{name}", "is also given in resources; give it once") for name in inside
+        ]
         raise ValidationFailed("; ".join(f"{problem.field} {problem.message}" for problem in problems), *problems)
     return rest, (resources or ConfigResources.model_validate(inside)).replica_resources()

@@ -1,4 +1,4 @@
-"""What a prediction should have been."""
+"""Reports of what predictions should have been."""
 
 from typing import Annotated
 
@@ -32,7 +32,7 @@ OutcomeLabel = Annotated[
 class _Outcome(Body):
     outcome: OutcomeLabel = Field(description="the label, or the number, that the prediction should have been")
     observed_at: Time | None = Field(
-        None, description="when that was seen; one seen before the outcome already known doesn't replace it"
+        None, description="when the outcome was observed; one observed before the known outcome doesn't replace it"
     )
 
     @property
@@ -47,7 +47,7 @@ class ReportOutcome(_Outcome):
 
 
 class OutcomeOf(_Outcome):
-    request_id: str = Field(pattern=REQUEST_ID, description="as the prediction names it")
+    request_id: str = Field(pattern=REQUEST_ID, description="the requestId of the prediction")
 
 
 class ReportOutcomes(Body):

@@ -1,4 +1,4 @@
-"""What registers a version."""
+"""Requests that register a version."""
 
 import re
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def _artifact_path(path: str) -> str:
 
 
 def _written(pattern: str, *, max_length: int | None = None) -> WithJsonSchema:
-    """How the document words a check that is made here, with a message that says more."""
+    """Return the JSON schema of a check that is made here, with a message that says more than the schema."""
     limit = {} if max_length is None else {"maxLength": max_length}
     return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$", **limit})
 
@@ -82,7 +82,7 @@ Metadata = dict[str, Any]
 
 
 class PerformanceBaseline(Body):
-    """What the version did when it was trained; ratios are 0 to 1."""
+    """Figures of the version from its training; ratios are 0 to 1."""
 
     accuracy: Number | None = Field(None, ge=0, le=1)
     precision: Number | None = Field(None, ge=0, le=1)
@@ -93,7 +93,7 @@ class PerformanceBaseline(Body):
 
 
 class TrainingMetadata(Body):
-    """What it was trained on and with; other fields than these are kept as they are."""
+    """The data and methods that trained the version; other fields than these are kept as they are."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -113,17 +113,17 @@ class TrainingMetadata(Body):
     sample_counts: dict[str, Annotated[Whole, Field(ge=0)]] | None = None
     hyperparameters: Metadata | None = None
     metrics: dict[str, Number] | None = None
-    run: Text | None = Field(None, description="where the training run is written down")
+    run: Text | None = Field(None, description="the address of the training run")
     code: Text | Metadata | None = None
 
 
 class MadeFrom(Body):
-    model: ModelName | None = Field(None, description="the same model, when absent")
-    version: SemVerOrAlias = Field(description="its number or an alias; it must be registered")
+    model: ModelName | None = Field(None, description="absent: the same model")
+    version: SemVerOrAlias = Field(description="the number or an alias of a registered version")
 
 
 class RegisterVersion(Body):
-    """`POST /models`: the first four fields are enough."""
+    """`POST /models`: only the first four fields are required."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -148,28 +148,28 @@ class RegisterVersion(Body):
     checksum: Checksum | None = Field(None, description="sha256 of the artifact, with or without 'sha256:' before it")
     idempotent: Flag | None = Field(
         None,
-        description="of the model: false where a request must not be asked twice, so that a candidate's failure "
-        "reaches the client instead of being answered by the stable; absent leaves it as it is, true at first",
+        description="of the model: false if a request must not be sent twice, so that a candidate's failure reaches "
+        "the client and the stable doesn't answer; absent: as it is, true for a new model",
     )
     derived_from: list[MadeFrom] = Field(
-        [], max_length=50, description="what it was fine-tuned or distilled from, or put together of"
+        [], max_length=50, description="the versions that it was fine-tuned, distilled or merged from"
     )
     requirements: list[Package] = Field(
         [],
         max_length=100,
-        description="packages that it needs beyond what is installed, such as lifelines>=0.27; only where "
+        description="packages that it needs beyond the installed ones, such as lifelines>=0.27; only if "
         "HOTSWAP_SERVING__ALLOW_REQUIREMENTS is on",
     )
     allows_non_finite: Flag = Field(
         False,
-        description="whether its answers may hold NaN or infinity, which JSON writes as null; of other versions such "
-        "an answer is a failure",
+        description="whether its answers may hold NaN or infinity, which JSON writes as null; otherwise such an "
+        "answer is a failure",
     )
     training_metadata: TrainingMetadata | None = None
     performance_baseline: PerformanceBaseline | None = None
     reference_distribution: Metadata | None = Field(
         None,
-        description="by feature: a list of values, or {edges, counts}, or {categories}; what drift is measured from",
+        description="for each feature a list of values, {edges, counts} or {categories}; drift is measured from it",
     )
 
     @field_validator("reference_distribution")
@@ -184,7 +184,10 @@ class RegisterVersion(Body):
     def registration(
         self, *, requested_by: str, derived_from: Sequence[str] = (), held_to: str | None = None
     ) -> Registration:
-        """`derived_from` holds the ids of what this body names; `held_to` is the only team that its caller may use."""
+        """Return the registration.
+
+        `derived_from` holds the ids of what this body names; `held_to` is the only team that its caller may use.
+        """
         metadata = {
             "training": _said(self.training_metadata),
             "baseline": _said(self.performance_baseline),
@@ -216,25 +219,25 @@ def _said(part: Body | None) -> Metadata | None:
 
 
 class ChangeModel(Body):
-    """`PATCH /models/{model}`: what isn't there stays as it is (RFC 7396)."""
+    """`PATCH /models/{model}`: fields that are left out stay as they are (RFC 7396)."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"owner": "ann", "tags": ["fraud", "tier-1"]}})
 
     description: Text | None = None
     owner: Label | SkipJsonSchema[None] = None
-    team: Label | None = Field(None, description="null: nobody's")
+    team: Label | None = Field(None, description="null: no team")
     tags: Annotated[list[Label], Field(max_length=50)] | SkipJsonSchema[None] = None
     type: ModelType | SkipJsonSchema[None] = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return what was said, as it travels; null takes away."""
+        """Return the JSON object to send; null removes a value."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
     @model_validator(mode="after")
     def _keeps_what_it_needs(self) -> Self:
         for name in self.model_fields_set & {"owner", "tags", "type"}:
             if getattr(self, name) is None:
-                raise ValueError(f"{name} can be changed, and not taken away")
+                raise ValueError(f"{name} can be changed, but not removed")
         return self
 
 
@@ -249,14 +252,16 @@ class GiveAlias(Body):
 class WriteCard(Body):
     model_config = ConfigDict(json_schema_extra={"example": {"text": "Card payments of the EU. Not for cash."}})
 
-    text: Annotated[str, StringConstraints(max_length=100_000)] = Field(description="Markdown; empty takes it away")
+    text: Annotated[str, StringConstraints(max_length=100_000)] = Field(
+        description="Markdown; an empty text removes the card"
+    )
 
 
 class Deprecate(Body):
     model_config = ConfigDict(json_schema_extra={"example": {"reason": "trained on last year's data"}})
 
     reason: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
-        description="told to whoever wants to deploy it"
+        description="shown to people who try to deploy it"
     )
 
 
@@ -270,4 +275,6 @@ class OverrideValidation(Body):
     reason: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
         description="kept with the version, shown in its reports, and audited"
     )
-    checks: list[Label] = Field([], max_length=10, description="by name; absent are all that failed and may pass")
+    checks: list[Label] = Field(
+        [], max_length=10, description="names of checks; absent: all failed ones that may be overridden"
+    )

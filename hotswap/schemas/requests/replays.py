@@ -1,4 +1,4 @@
-"""What judges a past deployment again."""
+"""The request that judges a past deployment again."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from hotswap.schemas.requests.base import Body
 
 
 class Replay(Body):
-    """The policy to judge by: of `strategyConfig` whatever shall be otherwise than it was."""
+    """The policy to judge by: the fields of `strategyConfig` that differ from the recorded ones."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"strategyConfig": {"canaryPercentage": 5}}})
 

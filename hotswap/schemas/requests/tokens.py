@@ -1,4 +1,4 @@
-"""What makes a service token, or gives it another secret."""
+"""Requests that create a service token, or give it another secret."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -55,7 +55,7 @@ class CreateToken(Body):
 
 
 class RotateToken(Body):
-    """`overlap`: how long the secret counts that it has now."""
+    """`POST /tokens/{token}/rotate`: the present secret stays valid for `overlap`."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"overlap": "PT1H", "reason": "yearly"}})
 

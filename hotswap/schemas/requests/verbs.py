@@ -1,4 +1,4 @@
-"""What people say to a deployment under way."""
+"""Commands to a deployment that is under way."""
 
 from pydantic import ConfigDict, Field
 
@@ -8,7 +8,7 @@ from hotswap.schemas.requests.deployments import Replicas
 
 
 class Say(Body):
-    """The body, if any, of what is said to a deployment."""
+    """The body of a command to a deployment, which may be left out."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"reason": "errors at checkout"}})
 
@@ -18,19 +18,21 @@ class Say(Body):
 class SayApprove(Say):
     model_config = ConfigDict(json_schema_extra={"example": {"step": 0, "reason": "looked at by two of us"}})
 
-    step: Whole | None = Field(None, ge=0, description="the wait that is meant; absent: the one that waits now")
+    step: Whole | None = Field(
+        None, ge=0, description="the step to approve, 0 for the start; absent: the one that waits now"
+    )
 
 
 class SayGoTo(Say):
     model_config = ConfigDict(json_schema_extra={"example": {"step": 2}})
 
-    step: Whole = Field(ge=1, description="the step to be at, counted from 1")
+    step: Whole = Field(ge=1, description="the step to go to, counted from 1")
 
 
 class SayScale(Say):
     model_config = ConfigDict(json_schema_extra={"example": {"replicas": 3, "reason": "a sale begins"}})
 
-    replicas: Replicas = Field(description="of what serves now; where it scales by load, the fewest of them")
+    replicas: Replicas = Field(description="replicas of the active version; if it scales by load, their minimum")
 
 
 class SayPromote(Say):

@@ -1,4 +1,4 @@
-"""What the API says of things, in types: the API writes these, the Python client and the CLI read them.
+"""Types of the API's answers: the API writes these, the Python client and the CLI read them.
 
 A reader ignores what it doesn't know, so that an older client gets along with a newer server. Names in JSON are
 camelCase; percentages are 0 to 100 with hundredths, times are ISO-8601 in UTC, durations are seconds.

@@ -1,4 +1,4 @@
-"""Artifacts on their way into S3, and those that go from there."""
+"""Uploads of artifacts to S3, and artifacts to remove from it."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ from hotswap.schemas.responses.base import View
 
 
 class PartView(View):
-    """A part of the file, in order, `number` counting from 1. `url` takes it by PUT; None says that it is there."""
+    """A part of the file; `number` counts from 1. PUT it to `url`, which is null once the part is there."""
 
     number: int
     size_bytes: int
@@ -26,7 +26,7 @@ class UploadView(View):
 
 
 class GarbageItemView(View):
-    """What no version refers to: an object, or, with `isUpload`, an upload that was begun and left."""
+    """An object that no version refers to, or, with `isUpload`, an upload that was begun and abandoned."""
 
     artifact_path: str
     size_bytes: int
@@ -35,7 +35,10 @@ class GarbageItemView(View):
 
 
 class GarbageView(View):
-    """What was removed, or with `applied` false would be; `more` says that there is more than one call takes."""
+    """The artifacts that were removed, or that `apply` would remove.
+
+    `more` says that there is more than one call removes.
+    """
 
     applied: bool
     prefix: str

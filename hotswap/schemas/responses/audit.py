@@ -7,7 +7,7 @@ from hotswap.schemas.responses.base import View
 
 
 class AuditEventView(View):
-    """One change. `before` and `after` are what it changed, as far as there was one; `traceId` is its request's."""
+    """A change of `before` to `after`, which are null where there was nothing; `traceId` is its request's."""
 
     number: int
     at: datetime
@@ -22,7 +22,7 @@ class AuditEventView(View):
 
 
 class AuditPage(View):
-    """Newest first. `next` is the `cursor` of the next page, null at the end; what comes meanwhile shifts nothing."""
+    """A page of events, newest first. `next` is the `cursor` of the next page, null at the end."""
 
     items: list[AuditEventView]
     next: str | None

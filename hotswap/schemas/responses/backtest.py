@@ -1,4 +1,4 @@
-"""What a backtest has found: the candidate asked what the stable was asked, before any client met it."""
+"""Results of a backtest: the candidate gets requests that the stable was sent, before any client meets it."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ from hotswap.schemas.responses.base import View
 
 
 class TallyView(View):
-    """How many of how many; the evidence shows more than the share `atLeast`."""
+    """A count of cases out of all; the evidence shows that the share is more than `atLeast`."""
 
     hits: int
     of: int
@@ -23,7 +23,7 @@ class BacktestPartView(View):
 
 
 class TimingView(View):
-    """How long both versions took for the same requests, `atOnce` of them at a time, in milliseconds."""
+    """The time that both versions took for the same requests, `atOnce` of them at a time, in milliseconds."""
 
     at_once: int
     requests: int
@@ -34,7 +34,7 @@ class TimingView(View):
 
 
 class BacktestView(View):
-    """`asked` requests were put to the candidate, of `found` on record. No feature's value is in it.
+    """A backtest: of `found` records, `asked` were sent to the candidate. It holds no feature's value.
 
     `leftOut` are not compared, since the stable doesn't answer them any more. `tolerance` is how far two scores may be
     apart, null where answers are labels; `disagreeing` are ids of requests that were answered otherwise. `summary` and

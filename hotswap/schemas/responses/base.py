@@ -1,4 +1,4 @@
-"""What every view has in common, and a page of them."""
+"""The base of every view, and a page of views."""
 
 from typing import Any, Generic, TypeVar
 
@@ -12,7 +12,7 @@ class View(BaseModel):
     )
 
     def to_json(self) -> dict[str, Any]:
-        """As it travels."""
+        """Return the JSON object that is sent."""
         return self.model_dump(mode="json", by_alias=True)
 
 
@@ -22,7 +22,7 @@ Item = TypeVar("Item", bound=View)
 class Page(View, Generic[Item]):
     """One page of a list that has `total` in all.
 
-    `next` is the `cursor` of the next page, null at the end; what comes and goes meanwhile shifts nothing.
+    `next` is the `cursor` of the next page, null at the end. Rows that come and go meanwhile shift nothing.
     """
 
     items: list[Item]

@@ -1,4 +1,4 @@
-"""A deployment: what was accepted, where it stands, what people said to it, and when nothing may start."""
+"""Deployments: accepted ones, their states, answers to commands, and freezes."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -20,14 +20,14 @@ class StepState(StrEnum):
 
 
 class PauseView(View):
-    """A wait for an approval; without `limitSeconds` for as long as it takes, after it as `onLimit` says."""
+    """A wait for an approval. `onLimit` says what happens after `limitSeconds`; without these it waits without end."""
 
     limit_seconds: float | None
     on_limit: OnLimit
 
 
 class StepView(View):
-    """`number` counts from 1, `weight` is in percent; a `pause` comes after the bake.
+    """A step. `number` counts from 1, `weight` is in percent; a `pause` comes after the bake.
 
     Of a deployment that was rolled back, only the steps that had passed are done.
     """
@@ -41,7 +41,7 @@ class StepView(View):
 
 
 class ResourcesView(View):
-    """What each replica asks of the cluster, and how many all of the traffic needs; with bounds it scales by load.
+    """The resources of each replica, and how many replicas all of the traffic needs; with bounds it scales by load.
 
     With `maxBatchSize` a replica gathers single requests into one call of the model.
     """
@@ -56,10 +56,10 @@ class ResourcesView(View):
 
 
 class DeploymentView(View):
-    """`trafficPercentage` is what the proxies confirmed, never what was wished for.
+    """A deployment. `trafficPercentage` is what the proxies confirmed, never what was asked for.
 
-    `queuePosition` is the place in line of one that waits for its turn or for a slot: 1 is next. `emergency` is why it
-    skips its bakes, null where it doesn't.
+    `queuePosition` is its place in the queue while it waits for its turn or for a slot: 1 is next. `emergency` is why
+    it skips its bakes, null if it doesn't.
     """
 
     deployment_id: str
@@ -95,7 +95,7 @@ class DeploymentView(View):
 
 
 class FreezeView(View):
-    """A time in which nothing new starts in an environment."""
+    """A time in which no rollout starts in an environment."""
 
     freeze_id: str
     environment: Environment
@@ -107,7 +107,7 @@ class FreezeView(View):
 
 
 class Accepted(View):
-    """A deployment that was accepted; it goes on by itself. Where it waits first, `message` says for what."""
+    """A deployment that was accepted; it goes on by itself. If it waits first, `message` says for what."""
 
     deployment_id: str
     model: str
@@ -121,10 +121,10 @@ class Accepted(View):
 
 
 class AnswerView(View):
-    """What came of approve, promote, abort or rollback.
+    """The result of a command such as approve, promote, abort or rollback.
 
-    `deploymentId` is another than the one asked about where a rollback started a new deployment. With `confirmed`
-    false no worker answered: what was said is recorded and takes effect as soon as one does.
+    `deploymentId` is another than the one asked about if a rollback started a new deployment. If `confirmed` is
+    false, no worker answered: the command is recorded and takes effect as soon as a worker does.
     """
 
     deployment_id: str

@@ -1,4 +1,4 @@
-"""What a deployment would do, if it were started."""
+"""The result of a dry run: what a deployment would do, if it were started."""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from hotswap.schemas.responses.deployments import StepView
 
 
 class DifferenceView(View):
-    """`path` such as `inputSchema.properties.amount.type`; null is what isn't there on that side."""
+    """A difference at `path`, such as `inputSchema.properties.amount.type`; null if that side has nothing there."""
 
     path: str
     now: Any
@@ -19,7 +19,7 @@ class DifferenceView(View):
 
 
 class ContractChangeView(View):
-    """What clients would notice, in words. Where it `narrows`, they would be refused or lack something.
+    """A change that clients would notice, in words. If it `narrows`, clients would be refused or lack something.
 
     `field` is a place in a request or an answer, such as `features.amount` or `outputs.label`.
     """
@@ -30,14 +30,14 @@ class ContractChangeView(View):
 
 
 class RefusalView(View):
-    """What `POST /deployments` would answer as an error now; `code` is that error's."""
+    """An error with which `POST /deployments` would answer now; `code` is that error's."""
 
     code: str
     message: str
 
 
 class GpuSumView(View):
-    """Replicas times GPUs of each arm in full; `peak` is the most that both have at one time."""
+    """The GPUs of all replicas of each arm; `peak` is the most that both have at one time."""
 
     candidate: float
     stable: float
@@ -45,7 +45,7 @@ class GpuSumView(View):
 
 
 class ServingView(View):
-    """What serves in an environment now."""
+    """The active version of an environment."""
 
     version: str
     deployment_id: str
@@ -53,13 +53,13 @@ class ServingView(View):
 
 
 class DryRunView(View):
-    """What a deployment would do, if it were started now; nothing was.
+    """The result that a deployment would have, if it were started now; nothing was started.
 
-    It `wouldBeAccepted` when there are no `refusals`. Seconds are those of the backtest and the steps: `leastSeconds`
-    where no request is on record, each bake passes at its end and each pause is ended at once, `mostSeconds` where the
-    backtest asks for all of its `backtestSeconds`, bakes are extended and pauses last to their limits; null where a
-    pause has none. `capacity` is by which way the two versions would get past each other,
-    null where they can't or Ray doesn't say. Without `serving` it would be the first here, with no `contract` to keep
+    It `wouldBeAccepted` when there are no `refusals`. Seconds are those of the backtest and the steps. `leastSeconds`
+    holds if no request is on record, each bake passes at its end, and each pause is ended at once. `mostSeconds` holds
+    if the backtest takes all of its `backtestSeconds`, bakes are extended, and pauses last to their limits; it is null
+    if a pause has no limit. `capacity` says how both versions would share the cluster; it is null if they can't, or if
+    Ray doesn't say. Without `serving` the version would be the first in the environment, with no `contract` to keep
     and no `differences`.
     """
 

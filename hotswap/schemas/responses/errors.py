@@ -1,4 +1,4 @@
-"""What every error is."""
+"""The format of every error."""
 
 from datetime import datetime
 
@@ -6,14 +6,14 @@ from hotswap.schemas.responses.base import View
 
 
 class ProblemView(View):
-    """What is wrong with one field of a request."""
+    """A problem with one field of a request."""
 
     field: str
     message: str
 
 
 class ErrorView(View):
-    """What every error is: `code` is for programs, `details` name the fields, `traceId` finds it in the log."""
+    """An error: `code` is for programs, `details` name the fields, and `traceId` finds it in the log."""
 
     code: str
     message: str

@@ -13,7 +13,7 @@ from hotswap.schemas.responses.verdicts import ArmView, ConcurrentView, MetricVi
 
 
 class HappeningKind(StrEnum):
-    """What a line of an explanation is about."""
+    """The kind of event that a line of an explanation tells."""
 
     STATUS = "status"
     WEIGHT = "weight"
@@ -21,7 +21,7 @@ class HappeningKind(StrEnum):
     ANALYSIS = "analysis"
     APPROVAL = "approval"
     WORD = "word"
-    """What somebody said or did: a request, a verb, what was noted."""
+    """An act of somebody: a request, a verb, a note."""
 
 
 class RuledMetricView(MetricView):
@@ -74,7 +74,7 @@ class HappeningView(View):
 
 
 class ExplanationView(View):
-    """Why a deployment is where it is: all that is on record of it, in order of time."""
+    """All that is on record of a deployment, in order of time, which explains its present state."""
 
     deployment_id: str
     model: str
@@ -88,11 +88,12 @@ class ExplanationView(View):
 
 
 class ReplayedStepView(View):
-    """How one recorded analysis of a step (counted from 1) ends under the policy.
+    """The end of one recorded analysis of a step (counted from 1) under the policy.
 
     `end` is Passed, Held, RolledBack, Failed, NotKnown or NotReached; `afterSeconds` is counted from the time its
     weight was verified. `outcome`, `reason` and `metrics` are those of the last verdict; `recorded` is the outcome that
-    was. Of an old analysis that is `thinned` one look a minute is left, so the evidence may be weaker than it was.
+    was recorded. If it is `thinned`, which happens to old analyses, one observation a minute is left, so the evidence
+    may be weaker than it was.
     """
 
     step: int

@@ -45,6 +45,6 @@ class AsyncInferenceView(View):
 
 
 class OutcomesTaken(View):
-    """How many outcomes were taken; what they belong to shows later."""
+    """The number of outcomes that were taken. The requests that they belong to may be known only later."""
 
     accepted: int

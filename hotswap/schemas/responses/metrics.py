@@ -1,4 +1,4 @@
-"""How a model does: its figures over a time, and how far its features are from their reference."""
+"""Figures of a model over a time, and the distance of its features from their reference."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ from hotswap.schemas.responses.base import View
 
 
 class LatencyView(View):
-    """In milliseconds; each is None where nothing was measured."""
+    """Latencies in milliseconds; each is null if nothing was measured."""
 
     average: float | None
     p50: float | None
@@ -16,9 +16,9 @@ class LatencyView(View):
 
 
 class ClientView(View):
-    """What clients saw, by the proxies: every answer, also those that no replica gave.
+    """The answers that clients got, counted by the proxies, including those that no replica gave.
 
-    `fellBack` are those that a version failed and its stable answered in its place; each is one of `failed`. The
+    `fellBack` counts those that a version failed and its stable answered in its place; each is one of `failed`. The
     latencies are bounds: no more than half of the answers took longer than `p50`.
     """
 
@@ -30,9 +30,9 @@ class ClientView(View):
 
 
 class FeatureDriftView(View):
-    """`distance` is the larger of PSI and KS statistic that chance doesn't explain; the p-values say how well it does.
+    """The drift of a feature. `distance` is the larger of PSI and KS statistic that chance doesn't explain.
 
-    `ks` is None for categories.
+    The p-values say how well chance explains it. `ks` is null for categories.
     """
 
     kind: str
@@ -46,9 +46,9 @@ class FeatureDriftView(View):
 
 
 class DriftView(View):
-    """How far what an active version was asked since then is from its `reference`: its training, or its own past.
+    """The distance of an active version's requests from its `reference`: its training data, or its own past.
 
-    `distance` (of the feature that is the furthest) and `isDrifted` are None where it can't be told, as `message` says.
+    `distance` (of the feature that is the furthest) and `isDrifted` are null if they aren't known; `message` says why.
     """
 
     model: str
@@ -65,7 +65,7 @@ class DriftView(View):
 
 
 class QualityView(View):
-    """By the outcomes known so far; each is None where nothing is known. Precision, recall and F1 are macro means."""
+    """Quality by the outcomes known so far; null if nothing is known. Precision, recall and F1 are macro means."""
 
     outcomes: int
     precision: float | None
@@ -76,11 +76,11 @@ class QualityView(View):
 
 
 class MetricsView(View):
-    """A model over `[begin, end)`, or one version of it. What only a shadow answered is no part of it.
+    """The figures of a model, or of one version of it, over `[begin, end)`, without shadows' answers.
 
     By the replicas' records: `total` is `succeeded`, `failed` (the model's fault) and `refused` (the request's), a
     batch being one; `successRate` leaves out what was refused. `latencyMs` is the time in the replica. `drift` is
-    the newest report on what is active there, None where nobody has looked yet.
+    the newest report on the active version, null if there is none yet.
     """
 
     model_id: str

@@ -12,11 +12,11 @@ from hotswap.schemas.responses.errors import ProblemView
 
 
 class ModelView(View):
-    """`activeVersion` is Production's, `activeVersions` holds every environment's that has one.
+    """A model. `activeVersion` is Production's, `activeVersions` holds those of every environment that has one.
 
-    `aliases` are names, such as `champion`, that are given from version to version.
+    `aliases` are names, such as `champion`, that move from version to version.
 
-    `idempotent`: whether a request that a candidate fails is answered by the stable.
+    `idempotent` says whether the stable answers a request that a candidate fails.
     """
 
     model_id: str
@@ -37,9 +37,9 @@ class ModelView(View):
 
 
 class ServedView(View):
-    """A stretch of time in which a version served; `until` is null while it does.
+    """A time in which a version served; `until` is null while it does.
 
-    `initiatedBy` put it there, with the deployment named, and `approvedBy` are the people who approved it.
+    `initiatedBy` activated it with the deployment named, and `approvedBy` are the people who approved that.
     """
 
     environment: Environment
@@ -79,7 +79,7 @@ class VersionView(View):
 
 
 class RelativeView(View):
-    """`distance` in generations, by the shortest way; `derivedFrom` are the ids of what it was made from."""
+    """A relative of a version; `distance` is the fewest generations, `derivedFrom` the ids of its own parents."""
 
     model: str
     version: str
@@ -90,7 +90,7 @@ class RelativeView(View):
 
 
 class LineageView(View):
-    """Where a version comes from and what came from it, the nearest first; at most a thousand of each."""
+    """The versions that a version was made from, and those made from it, nearest first; at most a thousand of each."""
 
     model: str
     version: str
@@ -100,7 +100,7 @@ class LineageView(View):
 
 
 class CardView(View):
-    """What people write of a version, in Markdown: None where nobody has."""
+    """The card of a version in Markdown, which people write: null if nobody has."""
 
     model: str
     version: str
@@ -114,7 +114,7 @@ class RegistrationStatus(StrEnum):
 
 
 class RegistrationView(View):
-    """How far a registration is; a failed one says why, with the code that an error of the API would have."""
+    """The progress of a registration. If it failed, it says why, with the code that an error of the API would have."""
 
     model: str
     version: str

@@ -1,4 +1,4 @@
-"""What is watched of a model once it serves, and what was found."""
+"""Monitoring of a model once it serves, and its alerts."""
 
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from hotswap.schemas.responses.base import View
 
 
 class MonitoringView(View):
-    """A model's policy, in every environment: see `MonitoringConfig` for the fields."""
+    """A model's monitoring policy, in every environment; `MonitoringConfig` describes the fields."""
 
     model: str
     accuracy_drop: float
@@ -18,9 +18,9 @@ class MonitoringView(View):
 
 
 class AlertView(View):
-    """What was found of an active version; open until `resolvedAt`. `numbers` are what it was found by.
+    """An alert about an active version; open until `resolvedAt`. `numbers` are the figures that raised it.
 
-    `rollbackId` is the deployment that takes it back, where the model's policy `rollsBack`.
+    `rollbackId` is the deployment that rolls the version back, if the model's policy `rollsBack`.
     """
 
     alert_id: str

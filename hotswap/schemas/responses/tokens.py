@@ -1,6 +1,6 @@
-"""Service tokens, what they are exchanged for, and what a login is answered with.
+"""Service tokens, the bearer tokens that they are exchanged for, and the answer to a login.
 
-Where one that holds a secret can't be read, the error doesn't say what was in it.
+If an answer that holds a secret can't be read, the error doesn't show its content.
 """
 
 from datetime import datetime
@@ -23,7 +23,7 @@ class ServiceTokenView(View):
 
 
 class NewServiceTokenView(ServiceTokenView):
-    """`token` is shown this once."""
+    """A new service token. `token` is in this answer only."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
@@ -31,7 +31,7 @@ class NewServiceTokenView(ServiceTokenView):
 
 
 class AccessTokenView(View):
-    """Named as RFC 6749 names them, so that any OAuth 2.0 client reads it; `expires_in` in seconds."""
+    """A bearer token, with the names of RFC 6749 so that any OAuth 2.0 client reads it; `expires_in` is in seconds."""
 
     model_config = ConfigDict(alias_generator=None, hide_input_in_errors=True)
 
@@ -41,7 +41,7 @@ class AccessTokenView(View):
 
 
 class TokenView(View):
-    """`expiresIn` in seconds."""
+    """A bearer token; `expiresIn` is in seconds."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 

@@ -1,4 +1,4 @@
-"""What validation said of a version, one row per check."""
+"""The validation report of a version, with a row per check."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ from hotswap.schemas.responses.base import View
 
 
 class CheckView(View):
-    """`passed` None says that the check doesn't apply, as `outcome` does; `overridden` that an Admin let it pass."""
+    """A check. `passed` is null if it doesn't apply, as `outcome` says too; `overridden` if an Admin lets it pass."""
 
     name: str
     outcome: CheckOutcome
@@ -17,7 +17,7 @@ class CheckView(View):
 
 
 class OverrideView(View):
-    """What an Admin let pass of a version, and why."""
+    """A failed check of a version that an Admin lets pass, and why."""
 
     checks: list[str]
     by: str
@@ -26,7 +26,7 @@ class OverrideView(View):
 
 
 class ValidationView(View):
-    """`passed` counts what is let pass; `override` is what was let pass of this report."""
+    """A validation report. `passed` counts overridden checks as passed; `override` are those of this report."""
 
     passed: bool
     checks: list[CheckView]
@@ -34,7 +34,7 @@ class ValidationView(View):
 
 
 class VersionValidationView(View):
-    """The newest report of a version, None before its first deployment, and what is let pass from the next one on."""
+    """The newest report of a version, null before its first deployment, and the override from the next one on."""
 
     model: str
     version: str

@@ -1,4 +1,4 @@
-"""What the judges said of a deployment's steps."""
+"""Verdicts of the judges on a deployment's steps."""
 
 from datetime import datetime
 
@@ -8,9 +8,9 @@ from hotswap.schemas.responses.base import View
 
 
 class ArmView(View):
-    """`errors` are failures (5xx), `refused` what was refused as the client's mistake (4xx).
+    """The figures of an arm. `errors` are failures (5xx), `refused` are refusals as the client's mistake (4xx).
 
-    `errorRate` is 0 to 1; latencies are None without a request.
+    `errorRate` is 0 to 1; latencies are null without a request.
     """
 
     requests: int = 0
@@ -22,9 +22,9 @@ class ArmView(View):
 
 
 class ConcurrentView(View):
-    """What both versions did with the same requests at 100%, past the proxies and in no other figure.
+    """Both versions' answers to the same requests at 100%, sent past the proxies and counted in no other figure.
 
-    `reason` says why nothing more was asked.
+    `reason` says why no more requests were sent.
     """
 
     candidate: ArmView
@@ -33,7 +33,7 @@ class ConcurrentView(View):
 
 
 class MetricView(View):
-    """What the judge said of one metric, with the numbers it used. One that isn't `required` holds nobody up."""
+    """The verdict on one metric, with the numbers it used. A metric that isn't `required` holds nothing up."""
 
     name: str
     judge: str
@@ -44,10 +44,10 @@ class MetricView(View):
 
 
 class VerdictView(View):
-    """What the judge said of one step (counted from 1), the newest of each analysis.
+    """The verdict on one step (counted from 1), the newest of each analysis.
 
     `outcome` is Pass, Harm, InsufficientData, Inconclusive or Error. `missingProxies` are those that were silent, so
-    that it was judged without them. `concurrent` is null below 100%.
+    that the step was judged without them. `concurrent` is null below 100%.
     """
 
     step: int

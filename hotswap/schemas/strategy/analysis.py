@@ -35,7 +35,7 @@ _OF_SOURCE = {
     Source.PROMETHEUS: (JudgeName.THRESHOLD, JudgeName.KAYENTA),
     Source.WEBHOOK: (JudgeName.THRESHOLD,),
 }
-"""Which judges understand a source's figures; the first one is what it is judged by when nothing is said."""
+"""The judges that understand a source's figures; the first one is the default."""
 
 DRIFT_SAMPLES = 200
 """Chance alone sets fewer values of many features further apart than a rollback's threshold."""
@@ -55,12 +55,12 @@ PLACEHOLDERS = frozenset({"candidate", "stable", "model", "environment", "candid
 
 
 def refusals(*, threshold: float, minimum_requests: int) -> Metric:
-    """The metric of what a candidate refuses with 4xx."""
+    """Return the metric of requests that a candidate refuses with 4xx."""
     return Metric("refusals", Source.REFUSALS, JudgeName.BETA_MIXTURE, threshold=threshold, samples=minimum_requests)
 
 
 class MetricConfig(Message):
-    """One metric of `analysis.metrics`. What isn't said has a default by its source and judge.
+    """One metric of `analysis.metrics`. Source and judge decide the defaults of fields that are left out.
 
     `threshold` is the excess beyond which evidence is harm: `betaMixture` failures per request (0.01), `quantile` a
     ratio (1.5), `mean` a difference, or a share of the stable's mean when `relative` (0.05), `collapse` a part of all
@@ -72,19 +72,19 @@ class MetricConfig(Message):
     source: Source
     judge: JudgeName | None = None
     threshold: Number | None = Field(None, ge=0)
-    label_shift: Number | None = Field(None, ge=0, le=1, description="of the judge `collapse`: its threshold of labels")
-    worse: Worse | None = Field(None, description="which way is worse; `lower` for accuracy and confidence")
+    label_shift: Number | None = Field(None, ge=0, le=1, description="the threshold for labels of the judge `collapse`")
+    worse: Worse | None = Field(None, description="the direction that is worse; `lower` for accuracy and confidence")
     relative: Flag = False
     quantile: Number = Field(0.5, ge=0.5, le=0.999)
     bounds: tuple[Number, Number] = (0.0, 1.0)
     minimum: Number | None = Field(None, alias="min")
     maximum: Number | None = Field(None, alias="max")
-    failures: Whole = Field(1, ge=1, le=100, description="readings in a row that must breach")
+    failures: Whole = Field(1, ge=1, le=100, description="how many readings in a row must breach to be harm")
     samples: Whole | None = Field(
-        None, ge=1, description="the least of each arm; `minimumRequests` when absent, and of drift at least 200"
+        None, ge=1, description="the fewest of each arm; absent: `minimumRequests`, and for drift at least 200"
     )
-    query: str | None = Field(None, max_length=4_000, description="PromQL; `${candidate}` and `${stable}` are put in")
-    webhook: str | None = Field(None, description="the name of a webhook of the settings")
+    query: str | None = Field(None, max_length=4_000, description="PromQL; `${candidate}` and `${stable}` are replaced")
+    webhook: str | None = Field(None, description="the name of a webhook in the settings")
     interval: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(hours=1))] = timedelta(seconds=5)
     timeout: Annotated[Duration, Field(gt=timedelta(0), le=timedelta(minutes=1))] = timedelta(seconds=5)
     required: Flag = True
@@ -102,22 +102,22 @@ class MetricConfig(Message):
             if self.minimum is None and self.maximum is None:
                 raise ValueError("judge threshold needs min or max")
         elif self.minimum is not None or self.maximum is not None:
-            raise ValueError(f"min and max are the judge threshold's; {judge} has `threshold`")
+            raise ValueError(f"min and max are only for the judge threshold; {judge} has `threshold`")
         if self.label_shift is not None and judge is not JudgeName.COLLAPSE:
-            raise ValueError(f"labelShift is the judge collapse's, and {judge} knows no labels")
+            raise ValueError(f"labelShift is only for the judge collapse; {judge} knows no labels")
         if not self.bounds[0] < self.bounds[1]:
             raise ValueError(f"bounds {list(self.bounds)} must be two numbers, the smaller one first")
         if (self.query is not None) != (self.source is Source.PROMETHEUS):
-            raise ValueError("query is what source prometheus needs, and no other")
+            raise ValueError("query is required for source prometheus, and not allowed for others")
         if (self.webhook is not None) != (self.source is Source.WEBHOOK):
-            raise ValueError("webhook is what source webhook needs, and no other")
+            raise ValueError("webhook is required for source webhook, and not allowed for others")
         self._check_placeholders()
         return self
 
     def _check_placeholders(self) -> None:
         template = string.Template(self.query or "")
         if not template.is_valid():
-            raise ValueError("query has a `$` that begins no ${placeholder}; write `$$` for one of its own")
+            raise ValueError("query has a `$` that begins no ${placeholder}; write `$$` for the character `$`")
         if unknown := set(template.get_identifiers()) - PLACEHOLDERS:
             raise ValueError(f"query has ${{{min(unknown)}}}; known are {', '.join(sorted(PLACEHOLDERS))}")
 
@@ -152,21 +152,23 @@ class MetricConfig(Message):
 
 
 class ReferenceConfig(Message):
-    """What both versions are asked again at 100%, to be compared over the same time."""
+    """Requests that both versions are sent again at 100%, to be compared over the same time."""
 
     share: Number = Field(
-        ReferenceBudget().share, ge=0, le=0.1, description="of the clients' requests at most; 0: nothing is asked"
+        ReferenceBudget().share, ge=0, le=0.1, description="at most this share of the clients' requests; 0: none"
     )
-    per_second: Number = Field(ReferenceBudget().per_second, gt=0, le=50, description="so many requests at most")
+    per_second: Number = Field(
+        ReferenceBudget().per_second, gt=0, le=50, description="at most so many requests a second"
+    )
 
     def budget(self) -> ReferenceBudget:
         return ReferenceBudget(self.share, self.per_second)
 
 
 class AnalysisConfig(Message):
-    """How a candidate is judged. Without `metrics` those of `rollbackThresholds` are judged.
+    """The way a candidate is judged. Without `metrics` those of `rollbackThresholds` are judged.
 
-    Where `metrics` has `errors` by their own judge, refusals are judged as well, unless the list has them.
+    If `metrics` has `errors` by their own judge, refusals are judged as well, unless the list has them.
     """
 
     metrics: tuple[MetricConfig, ...] | None = Field(None, min_length=1, max_length=50)
@@ -174,13 +176,13 @@ class AnalysisConfig(Message):
     promote_early: Flag = False
     sample_ratio: Flag = Field(True, description="hold a rollout whose observed split contradicts the weight")
     minimum_callers: Whole = Field(
-        MINIMUM_CALLERS, ge=1, description="harm needs as many callers at the candidate, where callers are known"
+        MINIMUM_CALLERS, ge=1, description="the fewest callers at the candidate for harm, if callers are known"
     )
     latency_floor: Annotated[Duration, Field(ge=timedelta(0), le=timedelta(minutes=1))] = Field(
-        timedelta(milliseconds=LATENCY_FLOOR_MS), description="a slowdown by less is no harm, whatever its ratio"
+        timedelta(milliseconds=LATENCY_FLOOR_MS), description="a smaller slowdown is no harm, whatever its ratio"
     )
     reference: ReferenceConfig = Field(
-        ReferenceConfig(), description="how much both versions are asked again at 100%, to compare their latency"
+        ReferenceConfig(), description="requests that both versions are sent again at 100%, to compare their latency"
     )
 
     @model_validator(mode="after")

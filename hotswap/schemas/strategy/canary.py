@@ -37,13 +37,13 @@ BoundedDuration = Annotated[Duration, Field(ge=timedelta(0), le=timedelta(days=3
 
 
 class RollbackThresholds(Message):
-    """Errors, refusals and latency, its median and its tail, are always judged.
+    """Thresholds of harm. Errors, refusals, and the median and the tail of latency are always judged.
 
-    Accuracy and drift need data that not everybody has: they roll back as well when nothing is said of them, but
-    without data they hold nobody up unless their threshold is written down.
+    Accuracy and drift need data that not everybody has. By default they roll back as well, but if there is no data
+    they hold nothing up unless their threshold is given.
     """
 
-    accuracy_drop: Number | None = Field(None, ge=0, le=1, description="share of the stable's; 0.05 when absent")
+    accuracy_drop: Number | None = Field(None, ge=0, le=1, description="a share of the stable's accuracy; absent: 0.05")
     latency_increase: Number = Field(1.5, ge=1, description="ratio of the medians")
     tail_increase: Number = Field(2.0, ge=1, description="ratio of the 95th percentiles of latency")
     error_rate_increase: Number = Field(
@@ -53,18 +53,18 @@ class RollbackThresholds(Message):
         0.01, ge=0, le=1, description="absolute: one more request in a hundred answered with 4xx"
     )
     collapse: Number = Field(
-        0.3, ge=0, le=1, description="absolute: how much more of all answers may be alike; beyond it a person is asked"
+        0.3, ge=0, le=1, description="absolute: how much more of all answers may be alike; above it a person decides"
     )
     label_shift: Number = Field(
         LABEL_SHIFT,
         ge=0,
         le=1,
-        description="absolute: how much more of all answers one label may be; beyond it a person is asked",
+        description="absolute: how much more of all answers may have one label; above it a person decides",
     )
-    drift: Number | None = Field(None, ge=0, description="PSI or KS distance of a feature; 0.3 when absent")
+    drift: Number | None = Field(None, ge=0, description="PSI or KS distance of a feature; absent: 0.3")
 
     def metrics(self, *, minimum_requests: int) -> tuple[Metric, ...]:
-        """Errors have most of the error probability, since nothing else is noticed as soon."""
+        """Return the metrics. Errors get most of the error probability, as nothing else is noticed as soon."""
         return (
             Metric(
                 "errors",
@@ -127,9 +127,9 @@ class RollbackThresholds(Message):
 
 
 class PauseConfig(Message):
-    """A step's wait for an approval: after `limit` (null: without end) `onLimit` says what then.
+    """A step's wait for an approval: `onLimit` says what happens after `limit` (null: no limit).
 
-    Where a deployment is asked for, an absent `limit` becomes its `approvalDeadline`.
+    In a request for a deployment, an absent `limit` becomes its `approvalDeadline`.
     """
 
     limit: BoundedDuration | None = None
@@ -140,30 +140,30 @@ class PauseConfig(Message):
 
 
 def _one_form(pause: Any) -> Any:
-    """An object is a PauseConfig, whose own fields are named then, where it isn't right."""
+    """Read an object as a PauseConfig, so that an error names its own fields."""
     return PauseConfig.model_validate(pause) if isinstance(pause, dict) else pause
 
 
 class ScaleConfig(Message):
-    replicas: Whole = Field(ge=1, le=100, description="of the candidate from this step on")
+    replicas: Whole = Field(ge=1, le=100, description="the candidate's replicas from this step on")
 
 
 class StepConfig(Message):
-    """One of `steps`: a weight in percent, its bake, whether it is judged, and whether a person lets it go on.
+    """One of `steps`: a weight in percent, its bake, whether it is judged, and whether it waits for an approval.
 
-    Without `weight` the one before stays. A weight below the one before needs `down`, since it moves callers back to
-    the stable. At weight 0 there is nothing to judge, so it isn't. `scale` is how many replicas the candidate has from
-    this step on; without any, the capacity plan says.
+    Without `weight` the weight of the step before stays. A lower weight needs `down`, since it moves callers back to
+    the stable. A step at weight 0 is never judged. `scale` is how many replicas the candidate has from this step on;
+    without it the capacity plan decides.
     """
 
     weight: Number | None = Field(None, ge=0, le=100)
-    bake: BoundedDuration | None = Field(None, description="how long it is watched; `monitoringDuration` when absent")
+    bake: BoundedDuration | None = Field(None, description="how long it is watched; absent: `monitoringDuration`")
     analysis: Flag = True
     pause: Annotated[Flag | PauseConfig, BeforeValidator(_one_form)] = Field(
-        False, description="whether an approval of this step must let it go on"
+        False, description="whether the rollout waits for an approval after this step"
     )
     scale: ScaleConfig | None = None
-    down: Flag = Field(False, description="whether its weight is meant to be below that of the step before")
+    down: Flag = Field(False, description="confirms that the weight is below that of the step before")
 
     @field_validator("weight")
     @classmethod
@@ -174,18 +174,22 @@ class StepConfig(Message):
 
 
 class BacktestConfig(Message):
-    """How the candidate is asked what the stable was asked, before any weight; `samples` 0 leaves that out.
+    """The backtest: before any weight the candidate gets the stable's recorded requests. `samples` 0 leaves it out.
 
-    More than these shares, by evidence, are a breach. Answers that differ wait for a person in Production and are told
-    elsewhere; with `maxDisagreement` null they hold nobody up.
+    A share above a limit, by evidence, is a breach. Answers that differ wait for a person in Production and are only
+    reported elsewhere; with `maxDisagreement` null they hold nothing up.
     """
 
     samples: Whole = Field(
         SAMPLES, ge=0, le=2_000, description="recorded requests of the last 24 hours; 0: no backtest"
     )
-    max_refusals: Number = Field(0.01, ge=0, le=1, description="the share that it may refuse as the client's mistake")
-    max_failures: Number = Field(0.01, ge=0, le=1, description="the share that it may fail")
-    max_disagreement: Number | None = Field(0.3, ge=0, le=1, description="the share that it may answer otherwise")
+    max_refusals: Number = Field(
+        0.01, ge=0, le=1, description="the share of requests that the candidate may refuse (4xx)"
+    )
+    max_failures: Number = Field(0.01, ge=0, le=1, description="the share of requests that the candidate may fail")
+    max_disagreement: Number | None = Field(
+        0.3, ge=0, le=1, description="the share that it may answer unlike the stable"
+    )
     score_tolerance: Number | None = Field(
         None, ge=0, description="how far two scores may be apart; absent: half a standard deviation of the stable's"
     )
@@ -200,18 +204,18 @@ SLOW = 0.05
 
 
 class FirstVersionConfig(Message):
-    """How a model's first version is watched once it has all traffic: by limits, since there is nothing to compare.
+    """The watch on a model's first version once it has all traffic: by limits, since there is nothing to compare with.
 
-    More than these shares, by evidence, are a breach: the deployment ends as failed, and the version goes on serving.
+    A share above a limit, by evidence, is a breach: the deployment ends as failed, and the version goes on serving.
     """
 
     monitoring_duration: BoundedDuration | None = Field(
-        None, description="how long; the strategy's `monitoringDuration` when absent, PT0S: not at all"
+        None, description="how long it is watched; absent: the strategy's `monitoringDuration`, PT0S: not at all"
     )
     max_failures: Number = Field(0.05, ge=0, lt=1, description="the share of requests that may fail (5xx, no answer)")
     max_refusals: Number = Field(0.5, ge=0, lt=1, description="the share that may be refused (4xx)")
     max_latency: Annotated[BoundedDuration, Field(gt=timedelta(0), le=timedelta(hours=1))] = Field(
-        timedelta(seconds=5), description=f"what at most {SLOW:.0%} of all answers may take longer than"
+        timedelta(seconds=5), description=f"the latency that at most {SLOW:.0%} of all answers may exceed"
     )
 
     def metrics(self, *, minimum_requests: int) -> tuple[Metric, ...]:
@@ -229,11 +233,11 @@ class FirstVersionConfig(Message):
 class CanaryConfig(Message):
     """`strategyConfig` of a Canary; durations are ISO-8601.
 
-    The weights are a ramp (`canaryPercentage` 10, `incrementStep` 15) or `steps`. A bake with fewer than
-    `minimumRequests` answered well by each arm is extended until `bakeDeadline` after its begin; absent, that is three
-    times the monitoring duration and at least a minute more. What comes to no verdict by then goes back or is held, as
-    `onNoVerdict` says. A pause or a hold that nobody ends within `pauseDeadline` goes back. What a stable of too few
-    replicas can't hold by then is shed, or held by the candidate, as `onAbort` says.
+    The weights are a ramp (`canaryPercentage` 10, `incrementStep` 15) or `steps`. A bake is extended while an arm has
+    answered fewer than `minimumRequests` well, until `bakeDeadline` after its begin; by default that is three
+    times the monitoring duration and at least a minute more. Without a verdict by then the deployment rolls back or is
+    held, as `onNoVerdict` says. If nobody ends a pause or a hold within `pauseDeadline`, the deployment rolls back. If
+    the stable has too few replicas then, its excess requests are shed or sent to the candidate, as `onAbort` says.
     """
 
     canary_percentage: Number | None = Field(
@@ -246,38 +250,41 @@ class CanaryConfig(Message):
     minimum_requests: Whole = Field(50, ge=1)
     on_no_verdict: OnNoVerdict = OnNoVerdict.ROLLBACK
     pause_deadline: Annotated[Duration, Field(gt=timedelta(0), le=timedelta(days=365))] | None = Field(
-        timedelta(days=1), description="how long a pause or a hold may last; null: without end"
+        timedelta(days=1), description="how long a pause or a hold may last; null: no limit"
     )
     progress_deadline: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = Field(
-        timedelta(minutes=10), description="how long validating, starting replicas or verifying one weight may take"
+        timedelta(minutes=10),
+        description="how long a validation, a start of replicas or the verification of one weight may take",
     )
     on_abort: OnAbort = OnAbort.SHED
     allow_recreate: Flag | None = Field(
-        None, description="whether requests may be turned away where there is no room for two versions at a time"
+        None, description="whether requests may be shed if there is no room for two versions at a time"
     )
-    approval_deadline: BoundedDuration = Field(timedelta(days=1), description="how long it may wait for an approval")
+    approval_deadline: BoundedDuration = Field(
+        timedelta(days=1), description="how long the deployment may wait for an approval"
+    )
     rollback_thresholds: RollbackThresholds = Field(
         RollbackThresholds(),
         validation_alias=AliasChoices("rollbackThresholds", "thresholds", "rollback_thresholds"),
     )
     backtest: BacktestConfig = Field(
-        BacktestConfig(), description="how it is tried on what the stable was asked, before any weight"
+        BacktestConfig(), description="the backtest on the stable's recorded requests, before any weight"
     )
     first_version: FirstVersionConfig = Field(
-        FirstVersionConfig(), description="how a model's first version is watched, which goes to 100% at once"
+        FirstVersionConfig(), description="the watch on a model's first version, which goes to 100% at once"
     )
-    analysis: AnalysisConfig = Field(AnalysisConfig(), description="which metrics are judged, and how")
+    analysis: AnalysisConfig = Field(AnalysisConfig(), description="the metrics that are judged, and how")
 
     @model_validator(mode="after")
     def _one_way_to_say_weights(self) -> Self:
         if self.steps is not None:
             ramp = {"canaryPercentage": self.canary_percentage, "incrementStep": self.increment_step}
             if said := [name for name, value in ramp.items() if value is not None]:
-                raise ValueError(f"steps and {' and '.join(said)} both say the weights; give one of them")
+                raise ValueError(f"steps and {' and '.join(said)} both set the weights; give one of them")
         return self
 
     def plan(self) -> tuple[Step, ...]:
-        """The steps, the last of them at 100%. Raises ValidationFailed when they would be too many."""
+        """Return the steps, the last of them at 100%. Raises ValidationFailed if there would be too many."""
         bake = self.monitoring_duration
         if self.steps is None:
             return canary_steps(
@@ -316,7 +323,7 @@ class CanaryConfig(Message):
         return max(seconds, said)
 
     def check(self) -> None:
-        """What contradicts itself, in what people ask for. Raises ValidationFailed naming the field.
+        """Check that nothing in the configuration contradicts itself. Raises ValidationFailed naming the field.
 
         These are no rules of the message itself: what was accepted before there were any is still read, and goes on.
         """
@@ -325,13 +332,13 @@ class CanaryConfig(Message):
         if self.bake_deadline is not None and self.bake_deadline < longest:
             raise ValidationFailed.of(
                 "bakeDeadline",
-                f"{spelled(self.bake_deadline)} is over before the bake of {spelled(longest)} is; write "
+                f"{spelled(self.bake_deadline)} ends before the bake of {spelled(longest)}; write "
                 f"{spelled(longest)} or more, make the bake shorter (monitoringDuration, or a step's bake), or leave "
                 "bakeDeadline out",
             )
 
     def check_directions(self) -> None:
-        """A weight goes down only where that is said. Raises ValidationFailed naming the field."""
+        """Check that a weight goes down only in a step with `down`. Raises ValidationFailed naming the field."""
         before = 0.0
         for number, step in enumerate(self.steps or ()):
             weight = before if step.weight is None else step.weight
@@ -344,12 +351,12 @@ class CanaryConfig(Message):
             if weight >= before and step.down:
                 raise ValidationFailed.of(
                     f"steps.{number}.down",
-                    f"is said of a weight of {weight:g}, which is not below the {before:g} before it; leave it out",
+                    f"is set for a weight of {weight:g}, which is not below the {before:g} before it; leave it out",
                 )
             before = weight
 
     def check_scale(self, resources: ReplicaResources) -> None:
-        """Each step's replicas hold its weight. Raises ValidationFailed naming the field."""
+        """Check that each step's replicas hold its weight. Raises ValidationFailed naming the field."""
         replicas = resources.replicas
         for number, step in enumerate(self.plan()):
             said = step.candidate_replicas
@@ -357,7 +364,7 @@ class CanaryConfig(Message):
                 continue
             if resources.scales_by_load:
                 raise ValidationFailed.of(
-                    f"steps.{number}.scale", "is for a fixed number of replicas; bounds are given"
+                    f"steps.{number}.scale", "needs a fixed number of replicas, but bounds are given"
                 )
             if said > replicas:
                 raise ValidationFailed.of(
@@ -378,13 +385,13 @@ class CanaryConfig(Message):
         return self.analysis.policy(defaults, minimum_requests=self.minimum_requests)
 
     def first_plan(self) -> tuple[Step, ...]:
-        """The one step of a model's first version."""
+        """Return the one step of a model's first version."""
         said = self.first_version.monitoring_duration
         watched = self.monitoring_duration if said is None else said
         return first_steps(watch_seconds=watched.total_seconds())
 
     def first_policy(self) -> AnalysisPolicy:
-        """What a first version is judged by: its limits, and of `analysis.metrics` those that compare nothing."""
+        """Return the policy for a first version: its limits, and those of `analysis.metrics` that compare nothing."""
         policy = self.analysis_policy()
         limits = self.first_version.metrics(minimum_requests=self.minimum_requests)
         own = [each for each in policy.metrics if self.analysis.metrics is not None and each.is_absolute]

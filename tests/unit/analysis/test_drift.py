@@ -141,13 +141,13 @@ def test_features_of_lists_are_numbered_and_what_is_nested_is_left_out() -> None
         ([[1]], "must be a list of numbers or categories"),
         ({"edges": [2, 1], "counts": [1, 1, 1]}, "must ascend"),
         ({"edges": [1, 2], "counts": [1, 1]}, "one more than the edges"),
-        ({"edges": [1], "counts": [1, -1]}, "from 0 on"),
+        ({"edges": [1], "counts": [1, -1]}, "of at least 0"),
         ({"edges": ["a"], "counts": [1, 1]}, "must be numbers"),
-        ({"categories": {"a": 0}}, "some above it"),
+        ({"categories": {"a": 0}}, "not all of them 0"),
         ({"categories": {"a": 1}, "samples": 0}, "samples"),
         ({"categories": {"a": 1}, "missing": "x"}, "must be numbers"),
         ({"edges": [1], "counts": [1, 10**400]}, "must be numbers"),
-        ([1.0] * 5_001, "are enough"),
+        ([1.0] * 5_001, "give at most"),
     ],
 )
 def test_what_is_wrong_with_a_reference_names_its_feature(said: Any, why: str) -> None:

@@ -104,7 +104,7 @@ async def test_the_keys_outlive_the_issuer_and_our_own_restart(
     assert await believer.subject(headers) == "u-1"
     again = Believer(settings_of(issuer, tmp_path), settings.security)
     assert await again.subject(headers) == "u-1", "from the file"
-    with pytest.raises(Unavailable, match="can't be had"):
+    with pytest.raises(Unavailable, match="can't be read now"):
         await Believer(settings_of(issuer, tmp_path / "elsewhere"), settings.security).subject(headers)
     await issuer.start()
     assert await again.subject(issuer.token()) == "u-1"

@@ -194,7 +194,7 @@ def test_bounds_let_replicas_scale_by_load(
 @pytest.mark.parametrize(
     ("resources", "config", "said"),
     [
-        ({"minReplicas": 2}, {}, "give both or none"),
+        ({"minReplicas": 2}, {}, "give both, or neither"),
         ({"replicas": 5, "minReplicas": 2, "maxReplicas": 4}, {}, "5 is not within minReplicas 2 and maxReplicas 4"),
         ({"replicas": 4}, {"steps": [{"weight": 50, "scale": {"replicas": 1}}]}, "1 of 4 replicas hold 25%"),
         ({"replicas": 4}, {"steps": [{"weight": 50, "scale": {"replicas": 5}}]}, "more than the 4"),
@@ -236,7 +236,7 @@ def test_requests_are_gathered_where_it_is_asked_for(
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        ({"batchWait": "PT0.01S"}, "give maxBatchSize as well"),
+        ({"batchWait": "PT0.01S"}, "needs maxBatchSize"),
         ({"maxBatchSize": 1}, "maxBatchSize"),
         ({"maxBatchSize": 65}, "maxBatchSize"),
         ({"maxBatchSize": 8, "batchWait": "PT2S"}, "batchWait"),

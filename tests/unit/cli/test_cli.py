@@ -371,4 +371,6 @@ def test_colour_is_for_terminals_and_not_where_it_is_not_wanted(tmp_path: Path) 
 def test_what_the_api_would_refuse_is_told_in_its_words_and_not_sent(cli: Cli) -> None:
     result = cli.run("deploy", "fraud", "--gpus", "1.5")
     assert (result.exit_code, cli.asked) == (1, [])
-    assert result.stderr == "hotswap: resources.gpus: must be whole above 1; below, fractions share a GPU\n"
+    assert (
+        result.stderr == "hotswap: resources.gpus: must be a whole number, or a fraction below 1, which shares a GPU\n"
+    )

@@ -184,14 +184,16 @@ def test_replay_sends_the_policy_and_shows_where_it_ends(cli: Cli, tmp_path: Pat
     assert json.loads(told.stdout)["steps"][0]["afterSeconds"] == 3.0
 
 
-@pytest.mark.parametrize(("thinned", "told"), [([], ""), ([1], "of step 1"), ([1, 3], "of step 1, 3")])
+@pytest.mark.parametrize(("thinned", "told"), [([], ""), ([1], "step 1"), ([1, 3], "step 1, 3")])
 def test_replay_says_of_which_steps_not_every_look_is_left(cli: Cli, thinned: list[int], told: str) -> None:
     (step,) = REPLAY["steps"]
     steps = [step | {"step": number, "thinned": number in thinned} for number in (1, 2, 3)]
     cli.on("POST", "/api/v1/deployments/dep-1/replay", (200, REPLAY | {"steps": steps}))
     shown = cli.run("replay", "dep-1").stdout
-    wanted = [f"{told} one look a minute is left, so its evidence may be weaker than it was"] if told else []
-    assert [line for line in shown.splitlines() if "one look a minute" in line] == wanted
+    wanted = (
+        [f"{told}: only one observation a minute is left, so its evidence may be weaker than it was"] if told else []
+    )
+    assert [line for line in shown.splitlines() if "one observation a minute" in line] == wanted
 
 
 @pytest.mark.parametrize(("name", "text"), [("p.toml", "a ="), ("p.json", "[1]"), ("gone.toml", None)])

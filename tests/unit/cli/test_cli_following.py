@@ -93,8 +93,8 @@ def test_watch_json_is_one_document_a_line(cli: Cli) -> None:
 @pytest.mark.parametrize("command", ["deploy", "watch", *VERBS])
 def test_who_waits_is_told_the_exit_codes_and_can_stop_waiting(cli: Cli, command: str) -> None:
     told = " ".join(cli.run(command, "--help").stdout.split())
-    assert "Exit code of one followed to its end: 0" in told
-    assert "124 if --timeout came first" in told
+    assert "Exit code when the deployment is followed: 0" in told
+    assert "124 --timeout was reached first" in told
 
 
 def test_time_left_counts_this_bake_and_those_after_it() -> None:

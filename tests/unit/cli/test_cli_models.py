@@ -81,7 +81,7 @@ def test_a_card_is_written_from_a_file_and_shown_as_it_is(cli: Cli, tmp_path: Pa
     assert cli.run("models", "card", "fraud", "2.0.0", "--write", str(file)).stdout == text
     assert json.loads(cli.asked[0].content) == {"text": text}
     cli.on("GET", "/api/v1/models/fraud/versions/2.0.0/card", (200, {**said, "text": None}))
-    assert "nobody has written" in cli.run("models", "card", "fraud", "2.0.0").stderr
+    assert "has no card yet" in cli.run("models", "card", "fraud", "2.0.0").stderr
 
 
 def test_deprecating_wants_a_reason(cli: Cli) -> None:
@@ -158,5 +158,5 @@ def test_a_file_of_further_fields_says_nothing_that_the_command_does(cli: Cli, t
     file.write_text(json.dumps({field: "9.9.9"}))
     told = cli.run("models", "register", "fraud", "1.0.0", "--artifact", "s3://b/k.tar", "--metadata", str(file))
     assert told.exit_code == 2
-    assert "which the command says itself" in " ".join(told.output.replace("│", " ").split())
+    assert "which the command sets itself" in " ".join(told.output.replace("│", " ").split())
     assert cli.asked == []

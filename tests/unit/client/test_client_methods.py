@@ -188,7 +188,7 @@ def test_every_call_of_the_api_has_a_method(asked: set[tuple[str, str]]) -> None
 def test_a_method_shows_its_parameters_and_what_it_is_for() -> None:
     method = HotSwap("http://hotswap.test", transport=httpx.MockTransport(answering)).versions.card
     assert str(inspect.signature(method)) == "(model: str, version: str)"
-    assert method.__doc__ == "What people write of a version."
+    assert method.__doc__ == "Return a version's card, which people write."
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -165,7 +165,7 @@ def test_what_is_on_its_way_is_waited_for_and_not_started_again() -> None:
 @pytest.mark.parametrize("conflict", ["queue", "supersede"])
 def test_where_another_is_on_its_way_it_is_asked_for_only_if_the_file_says_how(conflict: str) -> None:
     so = actual(deployment("Progressing", 10.0, version="1.0.0"), activeVersions={"Production": "2.0.0"})
-    assert "1.0.0 is on its way there by dep-1" in refused(wanted(environments=PRODUCTION), so)
+    assert "dep-1 is deploying 1.0.0 there" in refused(wanted(environments=PRODUCTION), so)
     said = {"Production": {"version": "2.0.0", "onConflict": conflict}}
     (change,) = plan([wanted(environments=said)], {"fraud": so}).changes
     assert asked(change)["onConflict"] == conflict

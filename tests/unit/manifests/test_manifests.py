@@ -55,7 +55,7 @@ def test_a_file_may_hold_several_and_be_json() -> None:
         (("version: 1.0.0", "version: v1"), "models.yaml:8: versions.0.version: must be a semantic version"),
         (("s3://ml-models", "http://ml-models"), "models.yaml:9: versions.0.artifactPath: must be of the form"),
         (("owner: ann", "owner: no"), "models.yaml:5: owner: must be text: write it in quotes"),
-        (("owner: ann", "owner: null"), "models.yaml:1: owner can be changed, and not taken away"),
+        (("owner: ann", "owner: null"), "models.yaml:1: owner can be changed, but not removed"),
         (("Production:", "production:"), "models.yaml:13: environments.production: Input should be 'Development'"),
         (("owner: ann", f"owner: {'a' * 256}"), "models.yaml:5: owner: String should have at most 255 characters"),
         (("trainingMetadata:", "teaM:"), "models.yaml:10: versions.0.teaM: there is no such field"),

@@ -205,7 +205,7 @@ async def test_a_deprecated_version_is_restored_to_what_is_known_of_it(
     seen = curations.versions["1.0.0"]
     assert (seen.status, seen.is_deprecated, seen.deprecation) == (restored, False, None)
     assert [each.reason for each in curations.audited] == ["old", "a mistake"]
-    with pytest.raises(Conflict, match=r"fraud 1\.0\.0 is not deprecated; nothing is to be restored"):
+    with pytest.raises(Conflict, match=r"fraud 1\.0\.0 is not deprecated, so there is nothing to restore"):
         await curation.restore_version("fraud", "1.0.0", reason=None, by="ann")
 
 
@@ -214,7 +214,7 @@ async def test_a_deprecated_version_is_restored_to_what_is_known_of_it(
     [
         (
             ModelUse(serves=STAGING, under_way="dep-1"),
-            f"fraud serves {STAGING}; what serves can't be archived",
+            f"fraud serves {STAGING}; a model with an active version can't be archived",
         ),
         (ModelUse(under_way="dep-1"), "dep-1 of fraud is under way; abort it, or wait for its end"),
     ],
@@ -229,7 +229,7 @@ async def test_a_model_in_use_is_not_archived(
 
 
 async def test_a_model_is_archived_and_restored_once(curation: Curation, curations: FakeCurations) -> None:
-    with pytest.raises(Conflict, match="fraud is not archived; nothing is to be restored"):
+    with pytest.raises(Conflict, match="fraud is not archived, so there is nothing to restore"):
         await curation.restore_model("fraud", reason=None, by="ann")
     for _ in range(2):
         await curation.archive("fraud", reason="replaced", by="ann")

@@ -46,12 +46,14 @@ def test_what_failed_and_may_be_overridden_is_let_pass(wanted: list[str], let_pa
         pytest.param(LatestValidation(), [], Conflict, "has no failed check", id="nothing was validated"),
         pytest.param(seen(), [], Conflict, "has no failed check", id="nothing failed"),
         pytest.param(
-            seen(CheckName.CHECKSUM), ["checksum"], ValidationFailed, "checksum can't be let pass", id="it is unsafe"
+            seen(CheckName.CHECKSUM), ["checksum"], ValidationFailed, "checksum can't be overridden", id="it is unsafe"
         ),
         pytest.param(
             seen(CheckName.MEMORY), ["latency"], Conflict, "latency has not failed .* of dep-1", id="it has not failed"
         ),
-        pytest.param(seen(CheckName.GOLDEN), [], Conflict, "what failed can't be let pass: golden requests", id="none"),
+        pytest.param(
+            seen(CheckName.GOLDEN), [], Conflict, "these failed checks can't be overridden: golden requests", id="none"
+        ),
     ],
 )
 def test_nothing_else_is(latest: LatestValidation, wanted: list[str], refusal: type[Exception], message: str) -> None:
@@ -74,7 +76,7 @@ class FakeValidations:
 
     async def withdraw(self, version_id: str, *, reason: str | None, by: str) -> None:
         if self.seen.override is None:
-            raise NotFound("nothing of its validation is let pass")
+            raise NotFound("its validation has no override")
         self.seen = replace(self.seen, override=None)
 
 

@@ -1,4 +1,4 @@
-"""What a fallback to the stable needs: whether a model may be asked twice, and a mark in the records of the rescued."""
+"""Add what a fallback to the stable needs: whether a model may be asked twice, and a mark for rescued requests."""
 
 import sqlalchemy as sa
 from alembic import op

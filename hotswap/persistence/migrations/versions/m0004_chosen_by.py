@@ -1,4 +1,4 @@
-"""How the arm that answered a request was chosen: what chose it itself says nothing of a version."""
+"""Add how the arm that answered a request was chosen: a request that chose it itself says nothing of a version."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""How many replicas each application has now, and needs for all of the traffic."""
+"""Add how many replicas each application has now, and needs for all of the traffic."""
 
 import sqlalchemy as sa
 from alembic import op

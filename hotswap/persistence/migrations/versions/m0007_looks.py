@@ -1,4 +1,4 @@
-"""What each analysis saw, and one result for each analysis of a step."""
+"""Add the observations of each analysis, and one result for each analysis of a step."""
 
 import sqlalchemy as sa
 from alembic import op

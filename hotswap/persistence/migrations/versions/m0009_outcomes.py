@@ -1,4 +1,4 @@
-"""What predictions should have been, and sums of what they were worth."""
+"""Add outcomes of predictions, and sums of their scores."""
 
 import sqlalchemy as sa
 from alembic import op

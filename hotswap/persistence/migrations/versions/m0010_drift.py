@@ -1,4 +1,4 @@
-"""How far features are from their reference, report by report."""
+"""Add drift reports: the distances of features from their reference."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What is watched of a model once it serves, and the alerts that come of it."""
+"""Add the monitoring of a model once it serves, and its alerts."""
 
 import sqlalchemy as sa
 from alembic import op

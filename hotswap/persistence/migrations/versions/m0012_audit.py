@@ -1,4 +1,4 @@
-"""Which request a change came of; and audit events by who did them."""
+"""Add the request that led to a change, and an index of audit events by actor."""
 
 import sqlalchemy as sa
 from alembic import op

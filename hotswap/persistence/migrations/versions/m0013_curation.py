@@ -1,4 +1,4 @@
-"""Why a version is deprecated."""
+"""Add the reason why a version is deprecated."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What a version was made from."""
+"""Add the versions that a version was made from."""
 
 import sqlalchemy as sa
 from alembic import op

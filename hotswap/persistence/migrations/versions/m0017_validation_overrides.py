@@ -1,4 +1,4 @@
-"""What an Admin lets pass of a version's validation."""
+"""Add the failed checks of a version that an Admin lets pass."""
 
 import sqlalchemy as sa
 from alembic import op

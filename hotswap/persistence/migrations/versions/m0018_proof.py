@@ -1,4 +1,4 @@
-"""Which record of the API's own an approval rests on."""
+"""Add the API's own record on which an approval rests."""
 
 import sqlalchemy as sa
 from alembic import op

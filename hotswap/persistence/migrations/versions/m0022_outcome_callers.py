@@ -1,4 +1,4 @@
-"""Whose prediction an outcome is of: callers that keep their arm count once each."""
+"""Add the caller to an outcome: callers that keep their arm count once each."""
 
 import sqlalchemy as sa
 from alembic import op

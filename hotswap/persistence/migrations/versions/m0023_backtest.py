@@ -1,4 +1,4 @@
-"""How each recorded request was spelled, so that it can be asked again, and what a deployment's backtest found."""
+"""Add the form of each recorded request, so that it can be sent again, and the result of a deployment's backtest."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Whether a deployment may narrow what clients of the version before it rely on."""
+"""Add whether a deployment may narrow what clients of the version before it rely on."""
 
 import sqlalchemy as sa
 from alembic import op

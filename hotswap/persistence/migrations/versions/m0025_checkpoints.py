@@ -1,4 +1,4 @@
-"""What a watch goes on from when it starts again, and whether an analysis' looks were thinned."""
+"""Add checkpoints, from which a restarted watch goes on, and whether an analysis' observations were thinned."""
 
 import sqlalchemy as sa
 from alembic import op

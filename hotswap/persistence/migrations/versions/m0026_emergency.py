@@ -1,4 +1,4 @@
-"""Why a deployment skips its bakes, where it does."""
+"""Add the reason why a deployment skips its bakes."""
 
 import sqlalchemy as sa
 from alembic import op
