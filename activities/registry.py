@@ -5,12 +5,12 @@ from temporalio import activity
 from activities.heartbeating import heartbeating
 from hotswap.domain.registry import Inspection, Registration, VersionRef
 from hotswap.messages import AddVersion
-from hotswap.ports import Inspector, Registry
+from hotswap.ports import Inspector, VersionRegistrar
 
 
 class RegistryActivities:
-    def __init__(self, registry: Registry, inspector: Inspector) -> None:
-        self._registry = registry
+    def __init__(self, registrar: VersionRegistrar, inspector: Inspector) -> None:
+        self._registrar = registrar
         self._inspector = inspector
 
     @activity.defn
@@ -27,4 +27,4 @@ class RegistryActivities:
     @activity.defn
     @heartbeating
     async def add_version(self, request: AddVersion) -> VersionRef:
-        return await self._registry.add_version(request.registration, request.inspection)
+        return await self._registrar.add_version(request.registration, request.inspection)

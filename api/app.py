@@ -53,7 +53,6 @@ from api.description import describe, operation_id
 from api.edge import TELEMETRY, Edge
 from api.limits import RateLimits, impatient
 from api.orchestration import Orchestration
-from api.storage import StorageCalls
 from hotswap.deployments.capacity import CapacityRules, Planner
 from hotswap.deployments.dry_run import DryRun
 from hotswap.deployments.rollback import WayBack
@@ -80,7 +79,7 @@ from hotswap.persistence.platform.service_tokens import PostgresServiceTokens
 from hotswap.persistence.records.async_inference import PostgresAsyncInference
 from hotswap.persistence.records.measures import PostgresMeasures
 from hotswap.persistence.records.outcomes import PostgresOutcomes
-from hotswap.persistence.registry.curation import PostgresCuration
+from hotswap.persistence.registry.curation import PostgresCurations
 from hotswap.persistence.registry.garbage import PostgresGarbage
 from hotswap.persistence.registry.lineage import PostgresLineage
 from hotswap.persistence.registry.reading import PostgresRegistryReader
@@ -90,9 +89,16 @@ from hotswap.persistence.registry.validations import PostgresValidations
 from hotswap.persistence.traffic.plans import PostgresTrafficPlans
 from hotswap.process.lifetime import run_service
 from hotswap.process.temporal import connect
+from hotswap.registry.curation import Curation
+from hotswap.registry.garbage import GarbageCollector
+from hotswap.registry.registration import Registrations
+from hotswap.registry.uploads import ArtifactUploads
+from hotswap.registry.validation import ValidationOverrides
 from hotswap.schemas.responses import ErrorBody
 from hotswap.security.oidc import IssuerKeys
 from hotswap.settings import Settings
+from hotswap.storage.artifacts import S3Artifacts, S3Uploads
+from hotswap.storage.calls import StorageCalls
 from hotswap.storage.multipart import MultipartUploads
 from hotswap.storage.objects import IMPATIENT, ObjectStorage
 from hotswap.telemetry.logs import mark_ready
@@ -178,6 +184,8 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     counting = impatient(settings.redis.url.get_secret_value())
     storage = ObjectStorage(settings.storage, IMPATIENT)
     storage_calls = StorageCalls()
+    artifacts = S3Artifacts(storage, storage_calls)
+    uploads = S3Uploads(MultipartUploads(settings.storage), storage_calls)
     sessions = Sessions(engine)
     traced = start_tracing("api", settings.telemetry)
     orchestration = Orchestration(await connect(lazy=True, identity="api", interceptors=traced))
@@ -187,6 +195,9 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     rules = CapacityRules(settings.capacity.team_gpus, settings.capacity.cluster_grows)
     planner = Planner(PostgresCapacity(sessions), ray, ray, rules)
     deployments = PostgresDeploymentReader(sessions)
+    registry = PostgresRegistryReader(sessions)
+    teams = PostgresTeams(sessions)
+    plans, bus = PostgresTrafficPlans(sessions), RedisTrafficBus(redis)
     starter = DeploymentStarter(acceptance(sessions, settings.deployments, planner), deployments, orchestration)
     issuer_keys = IssuerKeys(settings.oidc) if settings.oidc.issuer is not None else None
     keeping = asyncio.create_task(issuer_keys.keep()) if issuer_keys is not None else None
@@ -197,29 +208,26 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             settings=settings,
             tokens=TokenVerifier(settings.security, settings.oidc, issuer_keys),
             limits=RateLimits(counting, settings.limits),
-            registry=PostgresRegistryReader(sessions),
+            registry=registry,
+            registrations=Registrations(registry, teams, orchestration),
             deployments=deployments,
             idempotency=PostgresIdempotencyKeys(sessions),
             changes=PostgresChanges(sessions, at_once=settings.postgres.pool_size),
-            teams=PostgresTeams(sessions),
+            teams=teams,
             service_tokens=PostgresServiceTokens(sessions),
             history=PostgresHistory(sessions),
             observations=PostgresObservations(sessions),
             monitoring=PostgresMonitoring(sessions),
             alerts=PostgresAlerts(sessions),
             activation_history=PostgresActivationHistory(sessions),
-            plans=PostgresTrafficPlans(sessions),
-            bus=RedisTrafficBus(redis),
+            plans=plans,
             freezes=PostgresFreezes(sessions),
             audit=PostgresAudit(sessions),
-            curation=PostgresCuration(sessions),
+            curation=Curation(PostgresCurations(sessions), plans, bus),
             lineage=PostgresLineage(sessions),
-            validations=PostgresValidations(sessions),
-            uploads=PostgresUploads(sessions),
-            garbage=PostgresGarbage(sessions),
-            storage=storage,
-            multipart=MultipartUploads(settings.storage),
-            storage_calls=storage_calls,
+            validations=ValidationOverrides(registry, PostgresValidations(sessions)),
+            uploads=ArtifactUploads(settings.storage, registry, PostgresUploads(sessions), artifacts, uploads),
+            garbage=GarbageCollector(settings.storage, PostgresGarbage(sessions), artifacts, uploads),
             outcomes=PostgresOutcomes(sessions),
             async_inference=PostgresAsyncInference(sessions),
             measures=PostgresMeasures(sessions, settings.retention),

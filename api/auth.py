@@ -24,7 +24,7 @@ from hotswap.domain.access import Principal
 from hotswap.domain.errors import Forbidden, Unauthorized, Unavailable
 from hotswap.domain.vocabulary import Role
 from hotswap.persistence.platform.service_tokens import PostgresServiceTokens
-from hotswap.persistence.registry.teams import PostgresTeams
+from hotswap.ports import Teams
 from hotswap.security import service_tokens
 from hotswap.security.jwt import verify_token
 from hotswap.security.oidc import IssuerKeys, unverified, verify_issued
@@ -118,7 +118,7 @@ class Rule(Admission):
         if self.anywhere:
             return caller
         if caller.has_teams and (named := _named_in(request)):
-            teams: PostgresTeams = request.app.state.parts.teams
+            teams: Teams = request.app.state.parts.teams
             return admitted_in(await teams.of(**named), caller, self.roles)
         if not caller.roles & self.roles:
             raise _forbidden(caller, self.roles)

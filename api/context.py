@@ -13,7 +13,6 @@ from fastapi import Depends, Request
 from api.auth import CALLERS, ENGINEERS, MAKERS, READERS, TokenVerifier, requires
 from api.limits import RateLimits
 from api.orchestration import Orchestration
-from api.storage import StorageCalls
 from hotswap.deployments.dry_run import DryRun
 from hotswap.deployments.rollback import WayBack
 from hotswap.deployments.start import DeploymentStarter
@@ -22,7 +21,6 @@ from hotswap.domain.access import Principal
 from hotswap.domain.vocabulary import Role
 from hotswap.monitoring.drift import DriftMeter
 from hotswap.persistence.analysis.observations import PostgresObservations
-from hotswap.persistence.deployments.activation_history import PostgresActivationHistory
 from hotswap.persistence.deployments.freezes import PostgresFreezes
 from hotswap.persistence.deployments.history import PostgresHistory
 from hotswap.persistence.deployments.reading import PostgresDeploymentReader
@@ -36,18 +34,14 @@ from hotswap.persistence.platform.service_tokens import PostgresServiceTokens
 from hotswap.persistence.records.async_inference import PostgresAsyncInference
 from hotswap.persistence.records.measures import PostgresMeasures
 from hotswap.persistence.records.outcomes import PostgresOutcomes
-from hotswap.persistence.registry.curation import PostgresCuration
-from hotswap.persistence.registry.garbage import PostgresGarbage
-from hotswap.persistence.registry.lineage import PostgresLineage
-from hotswap.persistence.registry.reading import PostgresRegistryReader
-from hotswap.persistence.registry.teams import PostgresTeams
-from hotswap.persistence.registry.uploads import PostgresUploads
-from hotswap.persistence.registry.validations import PostgresValidations
 from hotswap.persistence.traffic.plans import PostgresTrafficPlans
-from hotswap.ports import TrafficBus
+from hotswap.ports import ActivationHistoryReader, LineageReader, RegistryReader, Teams
+from hotswap.registry.curation import Curation
+from hotswap.registry.garbage import GarbageCollector
+from hotswap.registry.registration import Registrations
+from hotswap.registry.uploads import ArtifactUploads
+from hotswap.registry.validation import ValidationOverrides
 from hotswap.settings import Settings
-from hotswap.storage.multipart import MultipartUploads
-from hotswap.storage.objects import ObjectStorage
 
 Probe = Callable[[], Awaitable[object]]
 """Returns when a server answers, raises when it doesn't."""
@@ -61,29 +55,26 @@ class Parts:
     settings: Settings
     tokens: TokenVerifier
     limits: RateLimits
-    registry: PostgresRegistryReader
+    registry: RegistryReader
+    registrations: Registrations
     deployments: PostgresDeploymentReader
     idempotency: PostgresIdempotencyKeys
     changes: PostgresChanges
-    teams: PostgresTeams
+    teams: Teams
     service_tokens: PostgresServiceTokens
     history: PostgresHistory
     observations: PostgresObservations
     monitoring: PostgresMonitoring
     alerts: PostgresAlerts
-    activation_history: PostgresActivationHistory
+    activation_history: ActivationHistoryReader
     plans: PostgresTrafficPlans
-    bus: TrafficBus
     freezes: PostgresFreezes
     audit: PostgresAudit
-    curation: PostgresCuration
-    lineage: PostgresLineage
-    validations: PostgresValidations
-    uploads: PostgresUploads
-    garbage: PostgresGarbage
-    storage: ObjectStorage
-    multipart: MultipartUploads
-    storage_calls: StorageCalls
+    curation: Curation
+    lineage: LineageReader
+    validations: ValidationOverrides
+    uploads: ArtifactUploads
+    garbage: GarbageCollector
     outcomes: PostgresOutcomes
     async_inference: PostgresAsyncInference
     measures: PostgresMeasures

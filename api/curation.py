@@ -3,8 +3,6 @@
 Nothing is deleted, and what serves goes on serving.
 """
 
-import contextlib
-
 from fastapi import APIRouter
 
 from api.auth import ENGINEERS, admitted_in
@@ -12,7 +10,6 @@ from api.context import Admin, Engineer, Maker, Reader, With
 from api.parameters import AliasName, ModelId, VersionId
 from api.presentation import card_view, model_view, version_view
 from api.routing import GuardedRoute
-from hotswap.domain.errors import Unavailable
 from hotswap.schemas.requests import ChangeModel, Deprecate, GiveAlias, Say, WriteCard
 from hotswap.schemas.responses import CardView, ModelView, VersionView
 
@@ -26,24 +23,20 @@ async def change_model(caller: Engineer, parts: With, model: ModelId, body: Chan
     if "team" in changes:
         admitted_in(body.team, caller, ENGINEERS)
     await parts.curation.change(model, changes, by=caller.subject)
-    if "team" in changes:
-        plan = await parts.plans.current()
-        with contextlib.suppress(Unavailable):  # without Redis the proxies' agents ask for the plan themselves
-            await parts.bus.publish(plan)
     return model_view(await parts.registry.model(model))
 
 
 @router.put("/{model}/aliases/{alias}")
 async def give_alias(caller: Engineer, parts: With, model: ModelId, alias: AliasName, body: GiveAlias) -> ModelView:
     """Let a version be called so too; another one that was is not any more."""
-    await parts.curation.name(model, alias, body.version, by=caller.subject)
+    await parts.curation.give_alias(model, alias, body.version, by=caller.subject)
     return model_view(await parts.registry.model(model))
 
 
 @router.delete("/{model}/aliases/{alias}")
 async def take_alias(caller: Engineer, parts: With, model: ModelId, alias: AliasName) -> ModelView:
     """Let no version be called so."""
-    await parts.curation.unname(model, alias, by=caller.subject)
+    await parts.curation.take_alias(model, alias, by=caller.subject)
     return model_view(await parts.registry.model(model))
 
 
@@ -56,7 +49,7 @@ async def get_card(_: Reader, parts: With, model: ModelId, version: VersionId) -
 @router.put("/{model}/versions/{version}/card")
 async def write_card(caller: Maker, parts: With, model: ModelId, version: VersionId, body: WriteCard) -> CardView:
     """Write it anew, in Markdown; the audit log keeps what it said before."""
-    await parts.curation.describe(model, version, body.text, by=caller.subject)
+    await parts.curation.write_card(model, version, body.text, by=caller.subject)
     return card_view(await parts.registry.version(model, version))
 
 

@@ -18,7 +18,6 @@ from api.limits import LIMITED
 from api.paging import Instant, Paged, Plain
 from api.parameters import DeploymentId, QueryWord, Since, Until
 from api.permissions import check_may_change, check_may_hurry
-from api.registering import telling_of_registration
 from api.routing import GuardedRoute
 from hotswap.deployments.request import with_defaults
 from hotswap.deployments.views import accepted, deployment_view
@@ -57,7 +56,7 @@ async def create_deployment(
 ) -> Accepted | DryRunView:
     """Start a deployment, or let it wait for its turn. It goes on by itself; `Location` is its address."""
     version = body.version or body.version_id
-    async with telling_of_registration(parts, body.model_id, version):
+    async with parts.registrations.explaining(body.model_id, version):
         if caller.has_teams:
             caller = admitted_in(await parts.teams.of(model=body.model_id), caller, MAKERS)
         check_may_change(caller, body.environment)

@@ -8,17 +8,15 @@ from fastapi import APIRouter, Query, Response
 from api.auth import MAKERS, admitted_in
 from api.context import Reader, Starter, With
 from api.limits import LIMITED
-from api.orchestration import registration_path
 from api.paging import CursorNumber, Instant, Paged, Plain
 from api.parameters import ModelId, QueryWord, VersionId
 from api.presentation import lineage_view, model_view, version_view
 from api.routing import GuardedRoute
-from hotswap.domain.access import Principal
-from hotswap.domain.errors import Conflict, HotSwapError, ModelNotFound, ValidationFailed, VersionNotFound
+from hotswap.domain.errors import HotSwapError
 from hotswap.domain.ids import registration_workflow_id
+from hotswap.domain.registry import WantedModels
 from hotswap.domain.vocabulary import Environment, Framework, ModelType, VersionStatus
-from hotswap.messages import RegistrationInput
-from hotswap.persistence.registry.reading import WantedModels
+from hotswap.registry.workflows import registration_path
 from hotswap.schemas.requests import RegisterVersion, Time
 from hotswap.schemas.responses import (
     LineageView,
@@ -48,21 +46,19 @@ async def register_version(
     caller: Starter, parts: With, body: RegisterVersion, response: Response
 ) -> VersionView | RegistrationView:
     """Register a version, and its model with the first one. The artifact is fetched, hashed and inspected."""
-    held_to = await _only_team(parts, body, caller) if caller.has_teams else None
+    held_to = None
+    if caller.has_teams:
+        team = await parts.registrations.team_of(body)
+        admitted_in(team, caller, MAKERS)
+        held_to = None if caller.roles & frozenset(MAKERS) else team
     await parts.limits.check_registration(caller.subject, response)
-    if await _exists(parts, body.name, body.version):
-        raise Conflict(
-            f"{body.name} {body.version} is registered already; a version never changes, so register a new one"
-        )
-    derived_from = await _parents(parts, body)
-    registration = body.registration(requested_by=caller.subject, derived_from=derived_from, held_to=held_to)
-    registered = await parts.orchestration.register(RegistrationInput(registration=registration))
+    registered = await parts.registrations.register(body, by=caller.subject, held_to=held_to)
     if registered is None:
         response.status_code = 202
         response.headers["Location"] = registration_path(body.name, body.version)
         return _registration(body.name, body.version, RegistrationStatus.RUNNING)
     response.headers["Location"] = f"/api/v1/models/{body.name}/versions/{body.version}"
-    return version_view(await parts.registry.version(body.name, body.version))
+    return version_view(registered)
 
 
 @router.get("")
@@ -128,12 +124,7 @@ async def get_version(_: Reader, parts: With, model: ModelId, version: VersionId
 @router.get("/{model}/versions/{version}/registration")
 async def get_registration(_: Reader, parts: With, model: ModelId, version: VersionId) -> RegistrationView:
     """How far a registration is that was answered with 202, and why if it failed."""
-    if await _exists(parts, model, version):
-        return _registration(model, version, RegistrationStatus.COMPLETED)
-    state = await parts.orchestration.registration(model, version)
-    if isinstance(state, HotSwapError):
-        return _registration(model, version, RegistrationStatus.FAILED, error=state)
-    return _registration(model, version, state)
+    return _registration(model, version, await parts.registrations.status(model, version))
 
 
 @router.get("/{model}/versions/{version}/lineage")
@@ -143,47 +134,13 @@ async def get_lineage(_: Reader, parts: With, model: ModelId, version: VersionId
     return lineage_view(row, await parts.lineage.of(row.version.version_id))
 
 
-async def _parents(parts: With, body: RegisterVersion) -> list[str]:
-    """Return the ids of what the version is made from. Raises ValidationFailed naming what is not registered."""
-    found = []
-    for number, parent in enumerate(body.derived_from):
-        try:
-            row = await parts.registry.version(parent.model or body.name, parent.version)
-        except (ModelNotFound, VersionNotFound) as error:
-            raise ValidationFailed.of(f"derivedFrom[{number}]", error.message) from None
-        found.append(row.version.version_id)
-    return list(dict.fromkeys(found))
-
-
-async def _only_team(parts: With, body: RegisterVersion, caller: Principal) -> str | None:
-    """Return the team to which the registration is held, or None if the caller may register in all.
-
-    A model that exists keeps its team, whatever the request says. Raises Forbidden.
-    """
-    try:
-        team = await parts.teams.of(model=body.name)
-    except ModelNotFound:
-        team = body.team
-    admitted_in(team, caller, MAKERS)
-    return None if caller.roles & frozenset(MAKERS) else team
-
-
-async def _exists(parts: With, model: str, version: str) -> bool:
-    try:
-        await parts.registry.version(model, version)
-    except (ModelNotFound, VersionNotFound):
-        return False
-    return True
-
-
-def _registration(
-    model: str, version: str, status: RegistrationStatus, *, error: HotSwapError | None = None
-) -> RegistrationView:
+def _registration(model: str, version: str, state: RegistrationStatus | HotSwapError) -> RegistrationView:
+    error = state if isinstance(state, HotSwapError) else None
     details = error.details if error is not None else ()
     return RegistrationView(
         model=model,
         version=version,
-        status=status,
+        status=RegistrationStatus.FAILED if isinstance(state, HotSwapError) else state,
         workflow_id=registration_workflow_id(model, version),
         code=error.code if error is not None else None,
         message=error.message if error is not None else None,

@@ -47,6 +47,7 @@ from hotswap.messages import (
     ScalingInput,
     ScalingOutcome,
 )
+from hotswap.registry.workflows import registration_path
 from hotswap.schemas.responses import RegistrationStatus
 
 CALL_TIMEOUT = timedelta(seconds=5)
@@ -59,12 +60,8 @@ REGISTRATION_WAIT = timedelta(seconds=10)
 logger = logging.getLogger(__name__)
 
 
-def registration_path(model: str, version: str) -> str:
-    return f"/api/v1/models/{model}/versions/{version}/registration"
-
-
 class Orchestration:
-    """Implements `hotswap.deployments.workflows.DeploymentWorkflows`."""
+    """Implements the workflows' ports: `DeploymentWorkflows` of `hotswap.deployments`, and `RegistrationWorkflows`."""
 
     def __init__(
         self,

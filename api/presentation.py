@@ -3,13 +3,11 @@
 from dataclasses import asdict
 
 from hotswap.domain.contract import allows_non_finite
-from hotswap.domain.registry import RegisteredModel
+from hotswap.domain.registry import Lineage, ModelEntry, RegisteredModel, VersionEntry
 from hotswap.domain.traffic import Counts
 from hotswap.domain.vocabulary import Environment
 from hotswap.persistence.monitoring.drift import DriftRecord
 from hotswap.persistence.records.measures import MeasureWindow
-from hotswap.persistence.registry.lineage import Lineage
-from hotswap.persistence.registry.reading import ModelRow, VersionRow
 from hotswap.schemas.responses import (
     CardView,
     ClientView,
@@ -27,7 +25,7 @@ from hotswap.schemas.responses import (
 _QUANTILES = (0.5, 0.95, 0.99)
 
 
-def model_view(row: ModelRow) -> ModelView:
+def model_view(row: ModelEntry) -> ModelView:
     model = row.model
     return ModelView(
         model_id=model.model_id,
@@ -48,7 +46,7 @@ def model_view(row: ModelRow) -> ModelView:
     )
 
 
-def lineage_view(row: VersionRow, found: Lineage) -> LineageView:
+def lineage_view(row: VersionEntry, found: Lineage) -> LineageView:
     return LineageView(
         model=row.ref.model,
         version=row.ref.version,
@@ -58,11 +56,11 @@ def lineage_view(row: VersionRow, found: Lineage) -> LineageView:
     )
 
 
-def card_view(row: VersionRow) -> CardView:
+def card_view(row: VersionEntry) -> CardView:
     return CardView(model=row.ref.model, version=row.ref.version, text=row.version.card)
 
 
-def version_view(row: VersionRow) -> VersionView:
+def version_view(row: VersionEntry) -> VersionView:
     version = row.version
     return VersionView(
         version_id=version.version_id,

@@ -2,11 +2,11 @@
 
 from fastapi import APIRouter
 
-from api.context import Admin, Parts, Reader, With
+from api.context import Admin, Reader, With
 from api.parameters import ModelId, VersionId
 from api.routing import GuardedRoute
 from hotswap.deployments.views import validation_view
-from hotswap.persistence.registry.reading import VersionRow
+from hotswap.registry.validation import VersionValidation
 from hotswap.schemas.requests import OverrideValidation, Say
 from hotswap.schemas.responses import OverrideView, VersionValidationView
 
@@ -18,7 +18,7 @@ router = APIRouter(
 @router.get("")
 async def get_validation(_: Reader, parts: With, model: ModelId, version: VersionId) -> VersionValidationView:
     """Its newest report, of its newest deployment that was validated, and what is let pass from the next one on."""
-    return await _view(parts, await parts.registry.version(model, version))
+    return _view(await parts.validations.latest(model, version))
 
 
 @router.post("/override")
@@ -26,11 +26,11 @@ async def override_validation(
     caller: Admin, parts: With, model: ModelId, version: VersionId, body: OverrideValidation
 ) -> VersionValidationView:
     """Let what failed pass from its next deployment on: schemas, memory, latency or accuracy, and nothing else."""
-    row = await parts.registry.version(model, version)
-    await parts.validations.override(
-        row.version.version_id, checks=tuple(body.checks), reason=body.reason, by=caller.subject
+    return _view(
+        await parts.validations.override(
+            model, version, checks=tuple(body.checks), reason=body.reason, by=caller.subject
+        )
     )
-    return await _view(parts, row)
 
 
 @router.delete("/override")
@@ -38,20 +38,18 @@ async def withdraw_override(
     caller: Admin, parts: With, model: ModelId, version: VersionId, body: Say | None = None
 ) -> VersionValidationView:
     """Let nothing of it pass any more."""
-    row = await parts.registry.version(model, version)
-    await parts.validations.withdraw(row.version.version_id, reason=body.reason if body else None, by=caller.subject)
-    return await _view(parts, row)
+    reason = body.reason if body else None
+    return _view(await parts.validations.withdraw(model, version, reason=reason, by=caller.subject))
 
 
-async def _view(parts: Parts, row: VersionRow) -> VersionValidationView:
-    seen = await parts.validations.newest(row.version.version_id)
-    override = seen.override
+def _view(seen: VersionValidation) -> VersionValidationView:
+    latest, override = seen.latest, seen.latest.override
     return VersionValidationView(
-        model=row.ref.model,
-        version=row.ref.version,
-        deployment_id=seen.deployment_id,
-        at=seen.at,
-        report=validation_view(seen.report) if seen.report is not None else None,
+        model=seen.version.model,
+        version=seen.version.version,
+        deployment_id=latest.deployment_id,
+        at=latest.at,
+        report=validation_view(latest.report) if latest.report is not None else None,
         override=OverrideView(
             checks=override.checks, by=override.created_by, reason=override.reason, at=override.created_at
         )

@@ -69,10 +69,12 @@ from hotswap.persistence.monitoring.monitor import PostgresMonitorData
 from hotswap.persistence.platform.database import Sessions, create_engine
 from hotswap.persistence.platform.queue_notifications import PostgresQueueNotifications
 from hotswap.persistence.records.async_inference import PostgresAsyncInference
+from hotswap.persistence.registry.registrations import PostgresRegistrations
 from hotswap.persistence.registry.versions import PostgresRegistry
 from hotswap.persistence.traffic.plans import PostgresTrafficPlans
 from hotswap.process.lifetime import run_service
 from hotswap.process.temporal import connect
+from hotswap.registry.versions import Registrar
 from hotswap.settings import Settings
 from hotswap.storage.objects import ObjectStorage
 from hotswap.telemetry.logs import mark_ready
@@ -101,6 +103,7 @@ gc.enable()
 class Ports:
     """The adapters through which the activities reach the world."""
 
+    registrar: port.VersionRegistrar
     registry: port.Registry
     deployments: port.Deployments
     activation_history: port.ActivationHistory
@@ -150,7 +153,7 @@ SANDBOX = SandboxedWorkflowRunner(
 
 def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tuple[Worker, ...]:
     """Return the workers that act, that watch and that wait; all of them are to be run."""
-    registry = RegistryActivities(ports.registry, ports.inspector)
+    registry = RegistryActivities(ports.registrar, ports.inspector)
     deployments = DeploymentActivities(ports.deployments, ports.applications, ports.queue)
     queueing = QueueActivities(ports.slots, ports.queue, ports.queue_notifications)
     promotion = PromotionActivities(ports.activation_history)
@@ -255,6 +258,7 @@ async def serve(settings: Settings) -> None:
         CapacityRules(settings.capacity.team_gpus, settings.capacity.cluster_grows),
     )
     ports = Ports(
+        registrar=Registrar(PostgresRegistrations(sessions)),
         registry=PostgresRegistry(sessions),
         deployments=PostgresDeployments(sessions),
         activation_history=PostgresActivationHistory(sessions),

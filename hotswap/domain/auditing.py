@@ -81,3 +81,14 @@ class AuditEntry:
     before: dict[str, Any] | None
     after: dict[str, Any] | None
     trace_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditChange:
+    """A change that an audit event is written of; `reason` None is the reason of the request that is served."""
+
+    actor: str
+    action: AuditAction
+    reason: str | None = None
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None

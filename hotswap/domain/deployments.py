@@ -125,3 +125,20 @@ class WantedDeployments:
 
 
 ANY_DEPLOYMENT = WantedDeployments()
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A stretch of time in which a version served, with the people who deployed and approved it.
+
+    `until` is None while it serves.
+    """
+
+    environment: Environment
+    version: str
+    deployment_id: str
+    kind: DeploymentKind
+    initiated_by: str
+    approved_by: tuple[str, ...]
+    since: datetime
+    until: datetime | None

@@ -1,5 +1,6 @@
 """Models, versions and deployments, in the words of the control loop."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -74,6 +75,17 @@ class VersionRef:
     baseline: dict[str, Any] = field(default_factory=dict)
     """The figures of its training, by the API's names: `accuracy`, `latencyMs`, ... as far as they were given."""
     requirements: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewVersion:
+    """A version that is to be stored; `derived_from` has the ids of the versions that it was made from."""
+
+    ref: VersionRef
+    training: dict[str, Any]
+    reference_distribution: dict[str, Any]
+    derived_from: tuple[str, ...]
+    created_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +170,21 @@ class RegisteredModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewModel:
+    """A model that is to be stored with the first of its versions."""
+
+    model_id: str
+    name: str
+    team: str | None
+    description: str | None
+    framework: Framework
+    type: ModelType
+    owner: str
+    tags: list[str]
+    is_idempotent: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegisteredVersion:
     """A version on record. `deprecation` is the reason for it, `card` what people write of it, in Markdown."""
 
@@ -184,16 +211,88 @@ class RegisteredVersion:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
-    """An upload of one content for a model; `sha256` is as its sender claims. A completed one has its object in S3."""
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model with its active versions and its aliases, each by the version's number."""
 
-    upload_id: str
+    model: RegisteredModel
+    active_versions: dict[Environment, str]
+    aliases: dict[str, str]
+
+    def aliases_of(self, version: str) -> tuple[str, ...]:
+        """Return the aliases of the version of this number."""
+        return tuple(alias for alias, named in self.aliases.items() if named == version)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionEntry:
+    """A version with its aliases."""
+
+    version: RegisteredVersion
+    ref: VersionRef
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def is_deployable(self) -> bool:
+        """Whether a new deployment may take it without being asked for it by name."""
+        out_of_use = {VersionStatus.DEPRECATED, VersionStatus.ARCHIVED}
+        return not self.version.is_deprecated and self.version.status not in out_of_use
+
+    def is_called(self, version: str) -> bool:
+        """Return whether this is its number, its id or one of its aliases."""
+        return version in {self.version.version, self.version.version_id, *self.aliases}
+
+
+def chosen(newest_first: Sequence[VersionEntry], version: str | None) -> VersionEntry | None:
+    """Return the version that is called so; without a name the newest that is deployable."""
+    return next(
+        (each for each in newest_first if (each.is_deployable if version is None else each.is_called(version))), None
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WantedModels:
+    """A filter of models; None matches everything. `name` is a part of the name."""
+
+    framework: Framework | None = None
+    type: ModelType | None = None
+    team: str | None = None
+    owner: str | None = None
+    tag: str | None = None
+    name: str | None = None
+    is_archived: bool = False
+
+
+ANY_MODEL = WantedModels()
+
+
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """A version that another one was made from or led to.
+
+    `distance` is the number of steps between them by the shortest way; `derived_from` has the ids of the versions that
+    this one was made from.
+    """
+
     model: str
-    sha256: str
-    size_bytes: int
-    artifact_path: str
-    s3_upload_id: str | None
-    begun_by: str
-    begun_at: datetime
-    completed_at: datetime | None
+    version: str
+    version_id: str
+    distance: int
+    derived_from: tuple[str, ...]
+    training_metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What a version was made from and what was made from it; in both, the nearest come first."""
+
+    ancestors: tuple[Relative, ...]
+    descendants: tuple[Relative, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUse:
+    """What keeps a model in use: an environment that a version of it serves, and a deployment that is under way."""
+
+    serves: Environment | None = None
+    under_way: str | None = None

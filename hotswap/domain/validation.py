@@ -5,9 +5,12 @@ nothing passed is no pass. An Admin can override what a person may judge better 
 makes loading unsafe (other content, a hostile archive, a pickle), or what every replica refuses by itself.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
+
+from hotswap.domain.errors import Conflict, ValidationFailed
 
 LATENCY_FACTOR = 1.2
 """A factor of the baseline's latency: at or above this the candidate is too slow."""
@@ -91,6 +94,50 @@ class ValidationReport:
             and check.name in self.override.checks
             and check.name in OVERRIDABLE
         )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOverride:
+    """The checks of a version that an Admin overrode, and when; it holds until it is taken back."""
+
+    checks: list[str]
+    reason: str
+    created_by: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LatestValidation:
+    """The newest report of a version, its deployment, and the override that holds from the next deployment on."""
+
+    report: ValidationReport | None = None
+    deployment_id: str | None = None
+    at: datetime | None = None
+    override: StoredOverride | None = None
+
+
+def checks_to_override(latest: LatestValidation, wanted: Collection[str]) -> list[str]:
+    """Return the failed checks that an override of `wanted` lets pass; of none, all that failed and may be overridden.
+
+    Only failed checks can be overridden, so nobody overrides a failure that nobody has seen. Raises Conflict where no
+    check of that kind has failed, and ValidationFailed for checks that can't be overridden.
+    """
+    report = latest.report
+    failed = [each.name for each in report.checks if each.outcome is CheckOutcome.FAILED] if report is not None else []
+    if not failed:
+        raise Conflict("its newest validation has no failed check, so there is nothing to override")
+    overridable = ", ".join(sorted(OVERRIDABLE))
+    if wrong := [name for name in wanted if name not in OVERRIDABLE]:
+        raise ValidationFailed.of("checks", f"{', '.join(wrong)} can't be overridden; only {overridable} can")
+    if wrong := [name for name in wanted if name not in failed]:
+        raise Conflict(f"{', '.join(wrong)} has not failed in its newest validation, of {latest.deployment_id}")
+    let_pass = [name for name in failed if name in (wanted or OVERRIDABLE)]
+    if not let_pass:
+        raise Conflict(
+            f"these failed checks can't be overridden: {', '.join(failed)}; only {overridable} can. "
+            "Register a corrected version"
+        )
+    return let_pass
 
 
 def completed(checks: Iterable[ValidationCheck]) -> ValidationReport:

@@ -1,42 +1,26 @@
-"""The rows of deployments that people read and wait for, and their models and versions."""
+"""The rows of deployments that people read and wait for."""
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import Any, Protocol
 
-from hotswap.domain.contract import Contract
-from hotswap.domain.deployments import ANY_DEPLOYMENT, ActiveDeployment, Deployment, NewDeployment, WantedDeployments
+from hotswap.domain.deployments import (
+    ANY_DEPLOYMENT,
+    ActiveDeployment,
+    Deployment,
+    NewDeployment,
+    Served,
+    WantedDeployments,
+)
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.paging import FIRST, Listing, Window
 from hotswap.domain.promotion import ActivePeriod
 from hotswap.domain.queueing import QueueEntry, QueuePosition, QueueState
-from hotswap.domain.registry import DeploymentBrief, Inspection, Registration, Unfinished, VersionRef
+from hotswap.domain.registry import DeploymentBrief, Unfinished, VersionRef
 from hotswap.domain.traffic import TrafficChange, TrafficPlan
-from hotswap.domain.validation import Override, ValidationReport
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Environment
-
-
-class Registry(Protocol):
-    """Models and versions: the truth about what exists."""
-
-    async def add_version(self, registration: Registration, inspection: Inspection) -> VersionRef:
-        """Create the model if its name is new, and the version, in one transaction.
-
-        Raises Conflict when the version exists with another artifact; the same one again is no error.
-        """
-
-    async def store_validation(self, deployment_id: str, version_id: str, report: ValidationReport) -> None:
-        """Keep the report with the deployment, and mark the version Validated when it passed."""
-
-    async def contract_beside(self, deployment_id: str) -> Contract | None:
-        """Return the contract of the version that serves in this deployment's environment; None where nothing serves.
-
-        It also says whether the deployment may narrow the contract.
-        """
-
-    async def validation_override(self, version_id: str) -> Override | None:
-        """Return the failed checks that an Admin accepted for this version, if there are any."""
 
 
 class ActivationHistory(Protocol):
@@ -50,6 +34,20 @@ class ActivationHistory(Protocol):
 
     async def serving(self, model: str, environment: Environment) -> ActiveDeployment | None:
         """Return what is active now; None where nothing is yet."""
+
+
+class ActivationHistoryReader(ActivationHistory, Protocol):
+    """The active versions of each environment, now and in the past."""
+
+    async def history(
+        self,
+        model: str,
+        *,
+        environment: Environment | None = None,
+        at: datetime | None = None,
+        window: Window = FIRST,
+    ) -> Listing[Served]:
+        """Return what has served, the newest first; with `at`, what served then. Raises ModelNotFound."""
 
 
 class Deployments(Protocol):
@@ -196,14 +194,6 @@ class Admissions(Protocol):
 
     async def withdraw(self, deployment_id: str) -> None:
         """Delete the row of one whose workflow was refused; nobody has been told of it yet."""
-
-
-class Versions(Protocol):
-    async def ref(self, id_or_name: str, version: str | None = None) -> VersionRef:
-        """Find the version of that number, id or alias; without one the newest that may be deployed.
-
-        Raises ModelNotFound and VersionNotFound.
-        """
 
 
 class ConcurrencySlots(Protocol):

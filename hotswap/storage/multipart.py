@@ -3,12 +3,13 @@
 What is there of an upload is asked of S3 each time, so neither side has to remember what a killed one had sent.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from http import HTTPStatus
 
+from hotswap.domain.artifacts import PartsRefused, UploadedPart, UploadedParts
 from hotswap.settings import StorageSettings
 from hotswap.storage.objects import IMPATIENT, Patience
 from hotswap.storage.parts_client import S3Client, answering, encryption, s3_client, status_of
@@ -16,22 +17,6 @@ from hotswap.storage.parts_client import S3Client, answering, encryption, s3_cli
 URL_LIFETIME = timedelta(hours=1)
 COMPLETING_TAKES = 12
 """Times as long as anything else: S3 may put gigabytes together before it says a word."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A part as S3 has recorded it: its size, and the tag by which S3 knows the content."""
-
-    size: int
-    etag: str
-
-
-PartsThere = Mapping[int, Part]
-"""The parts of an upload that S3 has, by number."""
-
-
-class PartsRefused(Exception):
-    """S3 refuses to join these parts, also if asked again."""
 
 
 class MultipartUploads:
@@ -59,13 +44,17 @@ class MultipartUploads:
         # The host is part of what is signed, so it is the one that they will ask who send.
         return s3_client(self._settings, endpoint=self._settings.public_endpoint)
 
+    def uri(self, key: str) -> str:
+        """Return the object that an upload to this key becomes."""
+        return f"s3://{self._bucket}/{key}"
+
     def begin(self, key: str) -> str:
         """Begin an upload and return its id in S3; the encryption of its parts is set here."""
         with answering(self._settings):
             begun = self._client.create_multipart_upload(Bucket=self._bucket, Key=key, **encryption(self._settings))
             return str(begun["UploadId"])
 
-    def parts(self, key: str, upload_id: str) -> PartsThere | None:
+    def parts(self, key: str, upload_id: str) -> UploadedParts | None:
         """Return its uploaded parts by number (at most 1,000); None where S3 knows no such upload (any more)."""
         from botocore.exceptions import ClientError
 
@@ -76,7 +65,7 @@ class MultipartUploads:
                 if status_of(error) == HTTPStatus.NOT_FOUND:
                     return None
                 raise
-            return {part["PartNumber"]: Part(part["Size"], part["ETag"]) for part in found.get("Parts", ())}
+            return {part["PartNumber"]: UploadedPart(part["Size"], part["ETag"]) for part in found.get("Parts", ())}
 
     def url(self, key: str, upload_id: str, number: int) -> str:
         """Return the address to which this part can be PUT within the hour, by anybody who knows it."""
@@ -84,7 +73,7 @@ class MultipartUploads:
         lifetime = int(URL_LIFETIME.total_seconds())
         return str(self._signer.generate_presigned_url("upload_part", Params=named, ExpiresIn=lifetime))
 
-    def complete(self, key: str, upload_id: str, parts: PartsThere) -> None:
+    def complete(self, key: str, upload_id: str, parts: UploadedParts) -> None:
         """Make one object of the parts. Raises PartsRefused where S3 has other parts, or none any more."""
         from botocore.exceptions import ClientError
 
@@ -124,13 +113,3 @@ class MultipartUploads:
             for upload in found.get("Uploads", ()):
                 if upload["Initiated"] < before:
                     yield upload["Key"], upload["UploadId"], upload["Initiated"]
-
-
-def sizes_of_parts(size_bytes: int, *, least: int, most_parts: int = 1000) -> Iterable[int]:
-    """Return the sizes of a file's parts: equal ones of at least `least`, and the rest.
-
-    S3 needs 5 MiB for all but the last.
-    """
-    each = max(least, -(-size_bytes // most_parts))
-    whole, rest = divmod(size_bytes, each)
-    return [each] * whole + ([rest] if rest else [])

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from hotswap.domain.artifacts import StoredObject
 from hotswap.domain.errors import Unavailable, ValidationFailed
 from hotswap.settings import Encryption, StorageSettings
 
@@ -44,13 +45,6 @@ class Patience:
 
 IMPATIENT = Patience(connect=2, read=10, retries=1)
 """The patience of the API, whose callers wait: in all some 20 s."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredObject:
-    uri: str
-    size_bytes: int
-    modified_at: datetime
 
 
 class ObjectStorage:

@@ -43,11 +43,11 @@ from hotswap.persistence.deployments.deployments import PostgresDeployments
 from hotswap.persistence.deployments.slots import PostgresConcurrencySlots
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.platform.queue_notifications import PostgresQueueNotifications
-from hotswap.persistence.registry.versions import PostgresRegistry
 from hotswap.settings import Settings
 from tests.fixtures.api import FakeRay
 from tests.fixtures.api_settings import bearer
 from tests.fixtures.patience import patience, patient, until
+from tests.fixtures.rows import registrar
 from workflows.polling import Worker
 from workflows.queue import QueueWorkflow
 
@@ -131,7 +131,7 @@ class Activities:
     """What the fake workflows do to the real database."""
 
     def __init__(self, sessions: Sessions) -> None:
-        self.registry = PostgresRegistry(sessions)
+        self.registrar = registrar(sessions)
         self.deployments = PostgresDeployments(sessions)
 
     @activity.defn
@@ -155,7 +155,7 @@ class Activities:
             await asyncio.sleep(patient(4))
         found = replace(INSPECTION, artifact=replace(INSPECTION.artifact, uri=wanted.artifact_path))
         try:
-            return await self.registry.add_version(wanted, found)
+            return await self.registrar.add_version(wanted, found)
         except HotSwapError as error:
             raise application_error(error) from error
 
@@ -176,7 +176,7 @@ class ApiWorld:
         return bearer(self.settings, *roles, subject=subject)
 
     async def add_version(self, version: str = "1.0.0") -> VersionRef:
-        return await PostgresRegistry(self.sessions).add_version(registration(self.model, version), INSPECTION)
+        return await registrar(self.sessions).add_version(registration(self.model, version), INSPECTION)
 
     async def get(self, path: str, **options: Any) -> httpx.Response:
         return await self.http.get(path, headers=self.token(Role.VIEWER), **options)

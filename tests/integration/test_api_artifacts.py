@@ -15,23 +15,25 @@ from typing import Any, cast
 import httpx
 import pytest
 
-import api.garbage
-import api.uploads
+import hotswap.registry.garbage
+import hotswap.registry.uploads
+import hotswap.storage.artifacts
 from api.orchestration import Orchestration
+from hotswap.domain.artifacts import StoredObject
 from hotswap.domain.errors import Conflict
 from hotswap.domain.vocabulary import Role
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.registry.garbage import PostgresGarbage
-from hotswap.persistence.registry.versions import PostgresRegistry
 from hotswap.settings import Settings
 from hotswap.storage.multipart import MultipartUploads
-from hotswap.storage.objects import ObjectStorage, StoredObject
+from hotswap.storage.objects import ObjectStorage
 from tests.fixtures.api import make_app
 from tests.fixtures.api_settings import bearer, make_settings
 from tests.fixtures.line import Line, line
 from tests.fixtures.listening import serving
 from tests.fixtures.patience import patient, until
 from tests.fixtures.ports import free_port
+from tests.fixtures.rows import registrar
 from tests.fixtures.s3 import S3Server
 from tests.integration.api_world import INSPECTION, registration
 from tests.integration.test_api_deployments import error_of
@@ -74,7 +76,7 @@ class Shop:
 async def shop(
     sessions: Sessions, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Shop]:
-    monkeypatch.setattr(api.uploads, "PART_BYTES", PART)
+    monkeypatch.setattr(hotswap.registry.uploads, "PART_BYTES", PART)
     public = free_port()
     endpoint = s3.settings().endpoint
     settings = make_settings(tmp_path, storage=s3.settings(public_endpoint=f"127.0.0.1:{public}").model_dump())
@@ -254,7 +256,7 @@ def put(shop: Shop, key: str, *, days_old: float = 2) -> str:
 
 async def register(shop: Shop, path: str, version: str = "1.0.0") -> None:
     found = replace(INSPECTION, artifact=replace(INSPECTION.artifact, uri=path))
-    await PostgresRegistry(shop.sessions).add_version(registration("fraud", version), found)
+    await registrar(shop.sessions).add_version(registration("fraud", version), found)
 
 
 async def test_garbage_is_told_first_and_removed_when_asked_to(shop: Shop) -> None:
@@ -279,8 +281,8 @@ async def test_garbage_is_told_first_and_removed_when_asked_to(shop: Shop) -> No
 async def test_garbage_is_found_batch_by_batch_and_removed_call_by_call(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api.garbage, "MOST", 2)
-    monkeypatch.setattr(api.garbage, "BATCH", 2)
+    monkeypatch.setattr(hotswap.registry.garbage, "MOST", 2)
+    monkeypatch.setattr(hotswap.storage.artifacts, "BATCH", 2)
     paths = [put(shop, f"uploads/fraud/{name}/m.tar") for name in "abcdefgh"]
     for number in (0, 1, 5):
         await register(shop, paths[number], f"1.0.{number}")

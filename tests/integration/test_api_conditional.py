@@ -5,8 +5,8 @@ import asyncio
 import httpx
 
 from hotswap.domain.vocabulary import Role
-from hotswap.persistence.registry.versions import PostgresRegistry
 from tests.fixtures.patience import patient
+from tests.fixtures.rows import registrar
 from tests.integration.api_world import INSPECTION, ApiWorld, registration
 from tests.integration.test_api_deployments import error_of
 
@@ -86,7 +86,7 @@ async def test_more_changes_than_the_pool_has_connections_are_all_carried_out(wo
     headers = world.token(Role.ML_ENGINEER)
     models = [f"{world.model}-{number}" for number in range(4 * world.settings.postgres.pool_size)]
     for model in models:
-        await PostgresRegistry(world.sessions).add_version(registration(model, "1.0.0"), INSPECTION)
+        await registrar(world.sessions).add_version(registration(model, "1.0.0"), INSPECTION)
     changes = (world.http.patch(f"/api/v1/models/{model}", headers=headers, json={"owner": "bob"}) for model in models)
     async with asyncio.timeout(patient(25)):
         assert {answer.status_code for answer in await asyncio.gather(*changes)} == {200}

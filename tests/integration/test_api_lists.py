@@ -9,9 +9,8 @@ import pytest
 from sqlalchemy import update
 
 from hotswap.domain.vocabulary import Framework, ModelType, Role
-from hotswap.persistence.registry.versions import PostgresRegistry
 from hotswap.persistence.tables import Deployment, Model
-from tests.fixtures.rows import deployment_of
+from tests.fixtures.rows import deployment_of, registrar
 from tests.integration.api_world import INSPECTION, ApiWorld, registration
 from tests.integration.test_api_deployments import error_of
 
@@ -34,7 +33,7 @@ async def walk(
 
 
 async def add_model(world: ApiWorld, name: str, **more: Any) -> None:
-    await PostgresRegistry(world.sessions).add_version(replace(registration(name, "1.0.0"), **more), INSPECTION)
+    await registrar(world.sessions).add_version(replace(registration(name, "1.0.0"), **more), INSPECTION)
 
 
 async def test_models_by_pages_and_by_what_they_are(world: ApiWorld) -> None:

@@ -12,8 +12,8 @@ from sqlalchemy import text
 
 from hotswap.domain.access import Grant
 from hotswap.domain.vocabulary import ArmName, Environment, InferenceStatus, Role
-from hotswap.persistence.registry.versions import PostgresRegistry
 from hotswap.persistence.tables import InferenceRequest
+from tests.fixtures.rows import registrar
 from tests.integration.api_world import INSPECTION, ApiWorld, registration
 from tests.integration.test_api_deployments import error_of
 
@@ -83,7 +83,7 @@ async def test_what_a_teams_model_answered_is_the_teams_to_report(world: ApiWorl
     made = registration(world.model, "1.0.0")
     for model, team in ((world.model, "payments"), (f"{world.model}-2", "fraud"), (f"{world.model}-3", None)):
         registered = replace(made, name=model, team=team)
-        await PostgresRegistry(world.sessions).add_version(registered, INSPECTION)
+        await registrar(world.sessions).add_version(registered, INSPECTION)
     noon = datetime.now(UTC)
     async with world.sessions.begin() as session:
         session.add(record("a", world.model, noon))

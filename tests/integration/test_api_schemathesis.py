@@ -21,6 +21,7 @@ from hotswap.domain.paging import PageKey
 from hotswap.domain.vocabulary import Role
 from hotswap.storage.multipart import MultipartUploads
 from hotswap.storage.objects import ObjectStorage
+from tests.fixtures.api import with_storage
 from tests.fixtures.listening import serving
 from tests.fixtures.s3 import S3Server
 from tests.integration.api_world import ApiWorld
@@ -33,10 +34,10 @@ SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"
 @pytest.fixture
 async def address(world: ApiWorld, s3: S3Server) -> AsyncIterator[str]:
     parts = world.app.state.parts
-    storage, multipart = ObjectStorage(s3.settings()), MultipartUploads(s3.settings())
     inference = parts.settings.inference.model_copy(update={"token_file": parts.settings.security.jwks_file})
     settings = parts.settings.model_copy(update={"inference": inference})
-    world.app.state.parts = replace(parts, storage=storage, multipart=multipart, settings=settings)
+    parts = with_storage(parts, ObjectStorage(s3.settings()), MultipartUploads(s3.settings()))
+    world.app.state.parts = replace(parts, settings=settings)
     async with serving(world.app) as address:
         yield address
 

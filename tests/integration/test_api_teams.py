@@ -10,8 +10,8 @@ from temporalio.worker import Worker
 from hotswap.domain.access import Grant
 from hotswap.domain.traffic import TrafficPlan
 from hotswap.domain.vocabulary import Role
-from hotswap.persistence.registry.versions import PostgresRegistry
 from tests.fixtures.patience import until
+from tests.fixtures.rows import registrar
 from tests.integration.api_world import INSPECTION, ApiWorld, registration
 from tests.integration.test_api_deployments import error_of, made_active
 
@@ -70,10 +70,10 @@ async def test_a_team_is_not_let_into_a_model_that_another_made_meanwhile(world:
                 found: str | None = await parts.teams.of(model=model)
             finally:
                 theirs = replace(registration(model, "1.0.0"), team="fraud")
-                await PostgresRegistry(world.sessions).add_version(theirs, INSPECTION)
+                await registrar(world.sessions).add_version(theirs, INSPECTION)
             return found
 
-    world.app.state.parts = replace(parts, teams=Overtaken())
+    world.app.state.parts = replace(parts, registrations=replace(parts.registrations, teams=Overtaken()))
     ours = Grant(SCIENTIST, "payments")
     refused = await register(world, ours, version="9.9.9", team="payments")
     assert error_of(refused) == (409, "CONFLICT")
@@ -96,7 +96,7 @@ async def test_another_team_makes_another_plan(world: ApiWorld) -> None:
             published.append(plan)
 
     parts = world.app.state.parts
-    world.app.state.parts = replace(parts, bus=Bus())
+    world.app.state.parts = replace(parts, curation=replace(parts.curation, bus=Bus()))
     before = await parts.plans.current()
     admin, model = world.token(Role.ADMIN), f"/api/v1/models/{world.model}"
     assert (await world.http.patch(model, headers=admin, json={"team": "payments"})).status_code == 200

@@ -15,8 +15,8 @@ from hotswap.domain.vocabulary import ArmName, ChosenBy, Framework, InferenceSta
 from hotswap.persistence.analysis import backtests
 from hotswap.persistence.analysis.backtests import LONGEST, PostgresBacktests
 from hotswap.persistence.platform.database import Sessions
-from hotswap.persistence.registry.versions import PostgresRegistry
 from tests.fixtures.records import encoded, recorded
+from tests.fixtures.rows import registrar
 
 NOW = datetime.now(UTC).timestamp()
 TENSORS = '{"inputs": [{"name": "x", "datatype": "FP32", "shape": [2, 1]}], "outputs": ["y"]}'
@@ -152,7 +152,7 @@ async def test_a_model_that_must_not_be_asked_twice_is_not(sessions: Sessions, w
         "fraud", "1.0.0", Framework.ONNX, "s3://m/1.tar.gz", requested_by="ann", idempotent=False
     )
     inspection = Inspection(ArtifactRef("s3://m/1.tar.gz", f"{1:064x}", 10), {"type": "array"}, {})
-    await PostgresRegistry(sessions).add_version(registration, inspection)
+    await registrar(sessions).add_version(registration, inspection)
     found = await PostgresBacktests(sessions, clock=lambda: NOW).sample("old", model="fraud", most=10)
     assert found.requests == ()
     assert found.reason is not None

@@ -11,6 +11,7 @@ from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.persistence.registry.versions import PostgresRegistry
 from serving.runtimes.rows import RowColumns
 from tests.fixtures.patience import until
+from tests.fixtures.rows import registrar
 from tests.integration.api_world import INSPECTION, ApiWorld, registration
 from tests.integration.test_api_deployments import became, error_of, made_active, started
 from tests.integration.test_dry_run import dry
@@ -23,7 +24,7 @@ TOLD = "features: the stable takes lists of any length, the candidate takes list
 async def add(world: ApiWorld, version: str, input_schema: dict[str, Any]) -> None:
     """Of the artifact that `made_active` registers, so that it takes the version as it is."""
     found = replace(INSPECTION, input_schema=input_schema)
-    await PostgresRegistry(world.sessions).add_version(registration(world.model, version), found)
+    await registrar(world.sessions).add_version(registration(world.model, version), found)
 
 
 async def test_a_narrower_contract_is_refused_in_words_and_takes_somebodys_word(

@@ -9,10 +9,10 @@ from temporalio.worker import Worker
 
 from api.orchestration import Orchestration
 from hotswap.domain.vocabulary import Role
-from hotswap.persistence.registry.versions import PostgresRegistry
 from hotswap.persistence.tables import Base
 from hotswap.process.temporal import connect
 from tests.fixtures.api import with_orchestration
+from tests.fixtures.rows import registrar
 from tests.integration.api_world import INSPECTION, ApiWorld, registration
 from tests.integration.test_api_deployments import error_of, made_active, started
 from tests.integration.test_promotion import turn_on
@@ -62,7 +62,7 @@ async def test_what_differs_from_what_serves_is_named_by_field(world: ApiWorld, 
         artifact=replace(INSPECTION.artifact, sha256="cd" * 32),
         input_schema={"type": "array", "minItems": 3},
     )
-    await PostgresRegistry(world.sessions).add_version(registration(world.model, "2.0.0"), other)
+    await registrar(world.sessions).add_version(registration(world.model, "2.0.0"), other)
     seen = await dry(
         world,
         strategyConfig={"canaryPercentage": 20, "incrementStep": 40, "monitoringDuration": "PT1M"},

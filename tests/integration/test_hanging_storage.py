@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -12,14 +11,14 @@ import httpx
 import pytest
 from argon2 import PasswordHasher
 
-import api.storage
 from api.orchestration import Orchestration
 from hotswap.domain.vocabulary import Role
 from hotswap.persistence.platform.database import Sessions
 from hotswap.settings import StorageSettings
+from hotswap.storage.calls import AT_ONCE
 from hotswap.storage.multipart import MultipartUploads
 from hotswap.storage.objects import ObjectStorage, Patience
-from tests.fixtures.api import make_app
+from tests.fixtures.api import make_app, with_storage
 from tests.fixtures.api_settings import SIGNING_KEY, bearer, make_settings
 from tests.fixtures.patience import patient
 from tests.integration.test_api_deployments import error_of
@@ -60,7 +59,7 @@ async def test_who_needs_no_storage_is_answered_while_it_hangs(
     known = StorageSettings.model_validate(storage)
     monkeypatch.setattr("tests.fixtures.api.ObjectStorage", lambda *_: ObjectStorage(known, LONG))
     monkeypatch.setattr("tests.fixtures.api.MultipartUploads", lambda *_: MultipartUploads(known, LONG))
-    monkeypatch.setattr(api.storage, "WAIT_SECONDS", 0.5)
+    monkeypatch.setattr("hotswap.storage.calls.WAIT_SECONDS", 0.5)
     security = {"users_file": str(users), "signing_key_file": str(key)}
     settings = make_settings(tmp_path, storage=storage, security=security)
     app = make_app(settings, sessions, cast("Orchestration", None))
@@ -73,20 +72,22 @@ async def test_who_needs_no_storage_is_answered_while_it_hangs(
 
         pushes = [asyncio.create_task(push(number)) for number in range(40)]
         async with asyncio.timeout(patient(30)):
-            while hanging.connections < api.storage.AT_ONCE:
+            while hanging.connections < AT_ONCE:
                 await asyncio.sleep(0.01)
             login = await http.post("/api/v1/authentication/login", json={"user": "ann", "password": "right horse"})
             listed = await http.get("/api/v1/models", headers=bearer(settings, Role.VIEWER))
             await asyncio.get_running_loop().getaddrinfo("localhost", 80)
             assert (login.status_code, listed.status_code) == (200, 200)
-            while (waiting := sum(not task.done() for task in pushes)) > api.storage.AT_ONCE:
+            while (waiting := sum(not task.done() for task in pushes)) > AT_ONCE:
                 await asyncio.sleep(0.01)
-            assert waiting == api.storage.AT_ONCE, "the others need not wait for S3 to end"
+            assert waiting == AT_ONCE, "the others need not wait for S3 to end"
             hanging.ended.set()
             answers = await asyncio.gather(*pushes)
             hanging.ended.clear()
-            app.state.parts = replace(app.state.parts, multipart=MultipartUploads(known, SHORT))
+            calls = app.state.parts.uploads.storage.calls
+            app.state.parts = with_storage(app.state.parts, ObjectStorage(known, SHORT), MultipartUploads(known, SHORT))
             answers.append(await push(41))
         assert {error_of(answer) for answer in answers} == {(503, "SERVICE_UNAVAILABLE")}
         assert {answer.headers["retry-after"] for answer in answers} == {"5"}
-    app.state.parts.storage_calls.close()
+    calls.close()
+    app.state.parts.uploads.storage.calls.close()

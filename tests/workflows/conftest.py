@@ -76,6 +76,7 @@ def ports_of(world: World) -> Ports:
     bus = FakeBus(world)
     bus.confirmed = world.plan.generation
     return Ports(
+        registrar=FakeRegistry(world),
         registry=FakeRegistry(world),
         deployments=FakeDeployments(world, plans),
         activation_history=FakeActivationHistory(world),

@@ -36,6 +36,7 @@ from hotswap.persistence.traffic.plans import PostgresTrafficPlans
 from hotswap.ports import Judge, ServeCluster
 from hotswap.process.temporal import connect
 from hotswap.settings import PostgresSettings
+from tests.fixtures.rows import registrar
 from tests.workflows.fake_serving import FakeAsker, FakeCluster, FakeInspector, FakeProbe
 from tests.workflows.fakes import FakeBus
 from tests.workflows.watchtower import FakeAlerts, FakeAnnouncer, FakeMonitor, FakeRollbacks
@@ -85,6 +86,7 @@ def ports(
     cluster = cluster or Cluster(sessions)
     room = FakeCluster(proxies)
     return Ports(
+        registrar=registrar(sessions),
         registry=PostgresRegistry(sessions),
         deployments=PostgresDeployments(sessions),
         plans=PostgresTrafficPlans(sessions),
@@ -115,7 +117,7 @@ def ports(
 async def register(sessions: Sessions, model: str, *versions: str) -> None:
     for number, version in enumerate(versions):
         uri = f"s3://ml-models/{model}/{version}.tar.gz"
-        await PostgresRegistry(sessions).add_version(
+        await registrar(sessions).add_version(
             Registration(model, version, Framework.ONNX, uri, requested_by="ann"),
             Inspection(ArtifactRef(uri, f"{number:064x}", 10), {"type": "array"}, {}),
         )

@@ -1,43 +1,25 @@
-"""The active versions of each environment, now and in the past; implements `hotswap.ports.ActivationHistory`.
+"""The active versions of each environment, now and in the past: implements `hotswap.ports.ActivationHistoryReader`.
 
 It only reads.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
 from sqlalchemy import Select, func, or_, select
 
 from hotswap.domain.application import ReplicaResources
-from hotswap.domain.deployments import ActiveDeployment
+from hotswap.domain.deployments import ActiveDeployment, Served
 from hotswap.domain.differences import Setup
 from hotswap.domain.paging import FIRST, Listing, Window
 from hotswap.domain.promotion import Activation, ActivePeriod, active_period
-from hotswap.domain.vocabulary import DeploymentKind, Environment
+from hotswap.domain.vocabulary import Environment
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.platform.paging import page
 from hotswap.persistence.registry.reading import check_model, names
 from hotswap.persistence.tables import ActiveVersion, Approval, Deployment, Model, ModelVersion
 
 HISTORY_BY = (ActiveVersion.since, ActiveVersion.id)
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A stretch of time in which a version served, with the people who deployed and approved it.
-
-    `until` is None while it serves.
-    """
-
-    environment: Environment
-    version: str
-    deployment_id: str
-    kind: DeploymentKind
-    initiated_by: str
-    approved_by: tuple[str, ...]
-    since: datetime
-    until: datetime | None
 
 
 class PostgresActivationHistory:
@@ -58,7 +40,6 @@ class PostgresActivationHistory:
         at: datetime | None = None,
         window: Window = FIRST,
     ) -> Listing[Served]:
-        """Return what has served, the newest first; with `at`, what served then. Raises ModelNotFound."""
         wanted = (
             select(ActiveVersion, ModelVersion.version, Deployment)
             .join(Model, Model.model_id == ActiveVersion.model_id)

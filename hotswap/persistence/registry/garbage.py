@@ -1,7 +1,7 @@
-"""Artifacts that no version refers to, and the decision to remove them.
+"""The artifacts that no version refers to, and those that may go: implements `hotswap.ports.ArtifactReferences`.
 
-The decision is written before anything is removed, in one transaction that no registration overlaps (`guard`): a later
-registration of a removed artifact is refused, and what was registered before stays.
+An artifact is condemned before it is removed, in one transaction that no registration overlaps (`guard`). A later
+registration of it is refused, and an artifact that was registered before stays.
 """
 
 from collections.abc import AsyncIterator, Collection
@@ -36,7 +36,6 @@ class PostgresGarbage:
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        """Collect garbage alone. Raises Conflict where another process is inside already."""
         async with self._sessions.begin() as session:
             await session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{LONGEST}'"))
             if not await advisory.try_to_take(session, AdvisoryLock.COLLECTING):
@@ -44,12 +43,10 @@ class PostgresGarbage:
             yield
 
     async def unreferenced(self, artifact_paths: Collection[str]) -> set[str]:
-        """Return the paths that no version refers to."""
         async with self._sessions() as session:
             return await _unreferenced(session, artifact_paths)
 
     async def condemn(self, artifact_paths: Collection[str], *, by: str) -> set[str]:
-        """Return those of at most 1,000 paths that may be removed now: from here on nothing can refer to them."""
         async with self._sessions.begin() as session:
             await advisory.take(session, AdvisoryLock.ARTIFACTS)
             left = await _unreferenced(session, artifact_paths)
@@ -66,7 +63,6 @@ class PostgresGarbage:
         return left
 
     async def forget_upload(self, artifact_path: str, *, by: str) -> None:
-        """Delete the row of an upload that S3 has thrown away."""
         async with self._sessions.begin() as session:
             await session.execute(delete(UploadRow).where(UploadRow.artifact_path == artifact_path))
             session.add(

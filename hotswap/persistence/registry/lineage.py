@@ -1,42 +1,21 @@
-"""Lineage of a version: what it was made from, and what was made from it. Reads only.
+"""What a version was made from, and what was made from it: implements `hotswap.ports.LineageReader`.
 
 A version's parents are given at its registration and never change, and each was registered
 before it: so no version can come from itself, however far back.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
+from hotswap.domain.registry import Lineage, Relative
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import Model, ModelVersion, VersionParent
 
 MAX_RELATIVES = 1_000
 """The most relatives in one direction; the nearest are answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Relative:
-    """`distance` is how many steps away it is by the shortest way; `derived_from` the ids of what it was made from."""
-
-    model: str
-    version: str
-    version_id: str
-    distance: int
-    derived_from: tuple[str, ...]
-    training_metadata: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Lineage:
-    """The lineage of a version, the nearest first on both sides."""
-
-    ancestors: tuple[Relative, ...]
-    descendants: tuple[Relative, ...]
 
 
 class PostgresLineage:

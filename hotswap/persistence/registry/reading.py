@@ -1,7 +1,7 @@
-"""Models and versions, as people read them. A model can be named by its id or by its unique name."""
+"""Models and versions, as people read them: implements `hotswap.ports.RegistryReader`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import semver
 from sqlalchemy import ColumnElement, or_, select
@@ -9,8 +9,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.errors import ModelNotFound, ValidationFailed, VersionNotFound
 from hotswap.domain.paging import FIRST, Listing, Window
-from hotswap.domain.registry import RegisteredModel, RegisteredVersion, VersionRef
-from hotswap.domain.vocabulary import Environment, Framework, ModelType, VersionStatus
+from hotswap.domain.registry import (
+    ANY_MODEL,
+    ModelEntry,
+    RegisteredModel,
+    RegisteredVersion,
+    VersionEntry,
+    VersionRef,
+    WantedModels,
+    chosen,
+)
+from hotswap.domain.vocabulary import VersionStatus
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.platform.paging import narrowed, page, part
 from hotswap.persistence.platform.plain import plain
@@ -19,49 +28,12 @@ from hotswap.persistence.tables import ActiveVersion, Model, ModelVersion, Versi
 
 MODELS_BY = (Model.created_at, Model.model_id)
 
-_NOT_DEPLOYABLE = (VersionStatus.DEPRECATED, VersionStatus.ARCHIVED)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelRow:
-    """`active_versions` and `aliases` are of versions' numbers."""
-
-    model: RegisteredModel
-    active_versions: dict[Environment, str]
-    aliases: dict[str, str]
-
-    def aliases_of(self, version: str) -> tuple[str, ...]:
-        return tuple(alias for alias, named in self.aliases.items() if named == version)
-
-
-@dataclass(frozen=True, slots=True)
-class VersionRow:
-    version: RegisteredVersion
-    ref: VersionRef
-    aliases: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class WantedModels:
-    """A filter of models; None matches all. `name` is a part of the name."""
-
-    framework: Framework | None = None
-    type: ModelType | None = None
-    team: str | None = None
-    owner: str | None = None
-    tag: str | None = None
-    name: str | None = None
-    is_archived: bool = False
-
-
-ANY_MODEL = WantedModels()
-
 
 class PostgresRegistryReader:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    async def model(self, id_or_name: str) -> ModelRow:
+    async def model(self, id_or_name: str) -> ModelEntry:
         """Read one model. Raises ModelNotFound."""
         async with self._sessions() as session:
             model = await session.scalar(select(Model).where(names(id_or_name)))
@@ -70,7 +42,7 @@ class PostgresRegistryReader:
             (row,) = await _with_versions(session, [model])
             return row
 
-    async def models(self, wanted: WantedModels = ANY_MODEL, window: Window = FIRST) -> Listing[ModelRow]:
+    async def models(self, wanted: WantedModels = ANY_MODEL, window: Window = FIRST) -> Listing[ModelEntry]:
         """List models, the newest first."""
         found = narrowed(
             select(Model).where(Model.is_archived.is_(wanted.is_archived)),
@@ -88,7 +60,7 @@ class PostgresRegistryReader:
             items = await _with_versions(session, [row[0] for row in rows.items])
         return Listing(tuple(items), rows.total, rows.next)
 
-    async def versions(self, id_or_name: str) -> list[VersionRow]:
+    async def versions(self, id_or_name: str) -> list[VersionEntry]:
         """Return the versions, newest first by semantic version. Raises ModelNotFound."""
         found = await self.model(id_or_name)
         model = found.model
@@ -96,13 +68,13 @@ class PostgresRegistryReader:
             rows = await session.scalars(select(ModelVersion).where(ModelVersion.model_id == model.model_id))
             ordered = sorted(rows, key=lambda row: precedence(row.version), reverse=True)
         return [
-            VersionRow(plain(RegisteredVersion, row), version_ref(model, row), found.aliases_of(row.version))
+            VersionEntry(plain(RegisteredVersion, row), version_ref(model, row), found.aliases_of(row.version))
             for row in ordered
         ]
 
     async def listed_versions(
         self, id_or_name: str, *, statuses: Sequence[VersionStatus] = (), window: Window = FIRST
-    ) -> Listing[VersionRow]:
+    ) -> Listing[VersionEntry]:
         """Return a page of them. Raises ModelNotFound, and ValidationFailed for a cursor that is no version."""
         try:
             after = None if window.after is None else precedence(window.after[0])
@@ -112,17 +84,14 @@ class PostgresRegistryReader:
         found = part(rows, lambda row: precedence(row.version.version), replace(window, after=after), falling=True)
         return replace(found, next=None if found.next is None else found.next[1:])
 
-    async def version(self, id_or_name: str, version: str | None = None) -> VersionRow:
+    async def version(self, id_or_name: str, version: str | None = None) -> VersionEntry:
         """Find a version by its number, id or alias; without one the newest that may be deployed.
 
         Raises ModelNotFound, VersionNotFound.
         """
         rows = await self.versions(id_or_name)
-        for row in rows:
-            if version in {row.version.version, row.version.version_id, *row.aliases}:
-                return row
-            if version is None and not row.version.is_deprecated and row.version.status not in _NOT_DEPLOYABLE:
-                return row
+        if (found := chosen(rows, version)) is not None:
+            return found
         known = ", ".join(row.version.version for row in rows) or "none"
         raise VersionNotFound(f"model {id_or_name} has no version {version or 'to deploy'}; there is {known}")
 
@@ -151,7 +120,7 @@ def names(id_or_name: str) -> ColumnElement[bool]:
     return or_(Model.model_id == id_or_name, Model.name == id_or_name)
 
 
-async def _with_versions(session: AsyncSession, models: Sequence[Model]) -> list[ModelRow]:
+async def _with_versions(session: AsyncSession, models: Sequence[Model]) -> list[ModelEntry]:
     """Return each model with its active versions and its aliases."""
     ids = [model.model_id for model in models]
     active = await session.execute(
@@ -165,7 +134,7 @@ async def _with_versions(session: AsyncSession, models: Sequence[Model]) -> list
         .where(VersionAlias.model_id.in_(ids))
         .order_by(VersionAlias.alias)
     )
-    rows = {model.model_id: ModelRow(plain(RegisteredModel, model), {}, {}) for model in models}
+    rows = {model.model_id: ModelEntry(plain(RegisteredModel, model), {}, {}) for model in models}
     for serving in active:
         rows[serving.model_id].active_versions[serving.environment] = serving.version
     for alias in named:

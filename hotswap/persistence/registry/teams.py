@@ -1,4 +1,4 @@
-"""Teams of models: the roles in a model's team count for it."""
+"""The team of a model, whose roles count for it: implements `hotswap.ports.Teams`."""
 
 from sqlalchemy import select
 

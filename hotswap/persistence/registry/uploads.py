@@ -1,42 +1,28 @@
-"""Uploads that were begun: who sends what for which model, and where it goes in S3.
+"""Uploads that were begun, and where they go in S3: implements `hotswap.ports.UploadRecords`.
 
 What somebody asks for twice is one upload, so a command that was killed goes on where it was. Each has a key of its
 own that nobody can guess, and is completed once, so nothing that a version may refer to is ever written over.
 """
 
-import secrets
-from dataclasses import dataclass
-
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from hotswap.domain.artifacts import Upload, UploadRequest
 from hotswap.domain.auditing import AuditAction
 from hotswap.domain.errors import NotFound
-from hotswap.domain.registry import Upload
 from hotswap.persistence.platform.audit import about_artifact
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.platform.plain import plain
 from hotswap.persistence.tables import UploadRow
 
 
-@dataclass(frozen=True, slots=True)
-class UploadRequest:
-    """A file that somebody wants to send. `sha256` is as claimed; the registration checks it."""
-
-    model: str
-    sha256: str
-    size_bytes: int
-    by: str
-
-
 class PostgresUploads:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    async def claim(self, wanted: UploadRequest, *, artifact_path: str) -> Upload:
-        """Return the upload of this content; a new one is created with `artifact_path` as its place."""
+    async def claim(self, wanted: UploadRequest, *, upload_id: str, artifact_path: str) -> Upload:
         values = {
-            "upload_id": f"upl-{secrets.token_hex(6)}",
+            "upload_id": upload_id,
             "model": wanted.model,
             "sha256": wanted.sha256,
             "size_bytes": wanted.size_bytes,
@@ -57,7 +43,6 @@ class PostgresUploads:
         return plain(Upload, found)
 
     async def place(self, upload: Upload, *, artifact_path: str, s3_upload_id: str) -> Upload | None:
-        """Let it go to another place, by a new upload of S3; None where somebody else has done so meanwhile."""
         async with self._sessions.begin() as session:
             found: UploadRow | None = await session.scalar(
                 update(UploadRow)
@@ -71,7 +56,6 @@ class PostgresUploads:
         return None if found is None else plain(Upload, found)
 
     async def one(self, upload_id: str, *, model: str, by: str) -> Upload:
-        """Return an upload. Raises NotFound, also for another caller's upload."""
         async with self._sessions() as session:
             row = await session.get(UploadRow, upload_id)
         if row is None or row.model != model or row.begun_by != by:
@@ -79,7 +63,6 @@ class PostgresUploads:
         return plain(Upload, row)
 
     async def complete(self, upload: Upload) -> Upload:
-        """Note that its object is there. Doing it again is no error."""
         async with self._sessions.begin() as session:
             done: UploadRow | None = await session.scalar(
                 update(UploadRow)

@@ -17,6 +17,8 @@ from hotswap.persistence.migrations import migrate
 from hotswap.persistence.platform.database import Sessions, create_engine
 from hotswap.persistence.platform.queue_notifications import PostgresQueueNotifications
 from hotswap.persistence.records.async_inference import Taken
+from hotswap.persistence.registry.curation import PostgresCurations, PostgresCurationTransaction
+from hotswap.persistence.registry.registrations import PostgresRegistrations, PostgresRegistrationTransaction
 from hotswap.settings import PostgresSettings, RetentionSettings
 from tests.unit.persistence.test_entities import ADAPTERS
 
@@ -37,10 +39,21 @@ VALUES: dict[Any, Any] = {
     Taken: Taken("id", "m", True, {}, '{"instances": []}', attempt=2, accepted_at=NOW, seconds_left=1.0),
 }
 
+TRANSACTIONS: dict[type, Callable[[Sessions], AbstractAsyncContextManager[object]]] = {
+    PostgresCurationTransaction: lambda sessions: PostgresCurations(sessions).begin(),
+    PostgresRegistrationTransaction: lambda sessions: PostgresRegistrations(sessions).begin(),
+}
+"""What begins each adapter that is a transaction."""
+
+LEFT_OUT = {
+    PostgresQueueNotifications,  # it connects again by itself, until its block ends
+    PostgresCurations,  # each begins one of TRANSACTIONS, which connects with its first statement
+    PostgresRegistrations,
+}
 METHODS = [
     (adapter, name)
     for adapter in ADAPTERS
-    if adapter is not PostgresQueueNotifications  # it connects again by itself, until its block ends
+    if adapter not in LEFT_OUT
     for name, _ in inspect.getmembers(adapter, callable)
     if not name.startswith("_")
 ]
@@ -85,6 +98,11 @@ async def sessions() -> AsyncIterator[Sessions]:
 
 async def called(adapter: type, name: str, sessions: Sessions) -> None:
     """Call the method; what answers a context manager works only inside its block."""
+    if adapter in TRANSACTIONS:
+        async with TRANSACTIONS[adapter](sessions) as transaction:
+            method = getattr(transaction, name)
+            await method(**arguments_of(method))
+        return
     method = getattr(adapter(sessions, **arguments_of(adapter.__init__)), name)
     answer = method(**arguments_of(method))
     if isinstance(answer, AbstractAsyncContextManager):

@@ -20,6 +20,8 @@ from hotswap.metrics_sources.prometheus import PrometheusMeter
 from hotswap.metrics_sources.webhook import WebhookMeter
 from hotswap.notifications.webhooks import WebhookAnnouncer
 from hotswap.settings import StorageSettings
+from hotswap.storage.artifacts import S3Artifacts, S3Uploads
+from hotswap.storage.calls import StorageCalls
 from hotswap.storage.multipart import MultipartUploads
 from hotswap.storage.objects import ObjectStorage, Patience
 from hotswap.traffic.bus import RedisTrafficBus
@@ -94,10 +96,15 @@ def bus(place: str, _: Path) -> Calls:
     ]
 
 
+BRIEFLY = Patience(connect=1, read=1, retries=0)
+
+
+def s3_at(place: str) -> StorageSettings:
+    return StorageSettings.model_validate({"endpoint": place, "access_key": "k", "secret_key": "s"})
+
+
 def storage(place: str, directory: Path) -> Calls:
-    settings = StorageSettings.model_validate({"endpoint": place, "access_key": "k", "secret_key": "s"})
-    patience = Patience(connect=1, read=1, retries=0)
-    objects, uploads = ObjectStorage(settings, patience), MultipartUploads(settings, patience)
+    objects, uploads = ObjectStorage(s3_at(place), BRIEFLY), MultipartUploads(s3_at(place), BRIEFLY)
     file, now = directory / "file", datetime.now(UTC)
     file.write_text("content")
     blocking: list[Callable[[], object]] = [
@@ -117,6 +124,26 @@ def storage(place: str, directory: Path) -> Calls:
     return [lambda call=each: asyncio.to_thread(call) for each in blocking]  # type: ignore[misc]
 
 
+def artifacts(place: str, _: Path) -> Calls:
+    client = S3Artifacts(ObjectStorage(s3_at(place), BRIEFLY), StorageCalls())
+
+    async def listed() -> object:
+        return [batch async for batch in client.listing("fraud", before=datetime.now(UTC))]
+
+    return [lambda: client.size(URI), listed, lambda: client.remove(URI)]
+
+
+def uploads(place: str, _: Path) -> Calls:
+    client = S3Uploads(MultipartUploads(s3_at(place), BRIEFLY), StorageCalls())
+    return [
+        lambda: client.begin(URI),
+        lambda: client.parts(URI, "u"),
+        lambda: client.complete(URI, "u", {}),
+        lambda: client.abort(URI, "u"),
+        lambda: client.abandoned("m", before=datetime.now(UTC)),
+    ]
+
+
 ADAPTERS = {
     "ServeCluster": ray,
     "ClusterState": state,
@@ -126,18 +153,25 @@ ADAPTERS = {
     "Meter": meters,
     "TrafficBus": bus,
     "Inspector": storage,
+    "ArtifactStorage": artifacts,
+    "UploadStorage": uploads,
 }
 """What each port's adapters ask of a server that isn't PostgreSQL; an inspector asks S3."""
 
+MAY_ANSWER = {"Announcer", "ArtifactStorage", "Inspector", "ReplicaAsker", "ServeCluster", "UploadStorage"}
 PURE = {"Comparison", "Judge", "Judging"}
 BY_POSTGRES = {
     "ActivationHistory",
+    "ActivationHistoryReader",
     "Admissions",
     "AlertRollbacks",
     "Alerts",
+    "ArtifactReferences",
     "Backtests",
     "Capacity",
     "ConcurrencySlots",
+    "CurationTransaction",
+    "Curations",
     "DeploymentQueue",
     "DeploymentReader",
     "Deployments",
@@ -145,10 +179,18 @@ BY_POSTGRES = {
     "Monitor",
     "Observations",
     "Planning",
+    "LineageReader",
     "QueueNotifications",
+    "RegistrationTransaction",
+    "RegistrationTransactions",
     "Registry",
+    "RegistryReader",
     "StickyCallers",
+    "Teams",
     "TrafficPlans",
+    "UploadRecords",
+    "Validations",
+    "VersionRegistrar",
     "Versions",
     "WriterLease",
 }
@@ -196,6 +238,6 @@ async def test_what_a_server_does_is_told_in_the_words_of_the_domain(port: str, 
         except HotSwapError:
             continue
         # Only where the answer is one: a reply that is a failure, an empty list, or what needs no answer's text.
-        assert port in {"ReplicaAsker", "Announcer", "Inspector", "ServeCluster"}, answer
+        assert port in MAY_ANSWER, answer
         if isinstance(answer, Reply):
             assert answer.problem is not None

@@ -8,9 +8,10 @@ from typing import ClassVar
 
 import pytest
 
+from hotswap.domain.artifacts import PartsRefused, UploadedPart
 from hotswap.domain.errors import HotSwapError, Unavailable, ValidationFailed
 from hotswap.settings import StorageSettings
-from hotswap.storage.multipart import MultipartUploads, Part, PartsRefused
+from hotswap.storage.multipart import MultipartUploads
 from hotswap.storage.objects import ObjectStorage, Patience
 from tests.fixtures.listening import listening
 
@@ -65,7 +66,7 @@ def test_an_artifact_that_is_cut_off_is_no_artifact(
 @pytest.mark.parametrize("code", ["InternalError", "SlowDown"])
 def test_an_error_within_200_is_an_error(says: StorageSettings, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     """S3 says 200 before it puts the parts together, so that nobody gives up meanwhile."""
-    uploads, parts = MultipartUploads(says, IMPATIENT), {1: Part(7, "e")}
+    uploads, parts = MultipartUploads(says, IMPATIENT), {1: UploadedPart(7, "e")}
     monkeypatch.setattr(_Says, "body", b"<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>")
     uploads.complete("m.tar", "upload-1", parts)
     monkeypatch.setattr(_Says, "body", f"<Error><Code>{code}</Code><Message>again</Message></Error>".encode())
@@ -132,7 +133,7 @@ def test_an_upload_that_s3_does_not_know_is_over(
     assert uploads.parts("m.tar", "u") is None
     assert list(uploads.abandoned("uploads/", before=now)) == []
     with pytest.raises(PartsRefused):
-        uploads.complete("m.tar", "u", {1: Part(7, "e")})
+        uploads.complete("m.tar", "u", {1: UploadedPart(7, "e")})
     monkeypatch.setattr(_Says, "status", 403)
     with pytest.raises(Unavailable):
         uploads.abort("m.tar", "u")
@@ -141,4 +142,4 @@ def test_an_upload_that_s3_does_not_know_is_over(
     with pytest.raises(Unavailable):
         list(uploads.abandoned("uploads/", before=now))
     with pytest.raises(Unavailable):
-        uploads.complete("m.tar", "u", {1: Part(7, "e")})
+        uploads.complete("m.tar", "u", {1: UploadedPart(7, "e")})

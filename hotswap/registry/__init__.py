@@ -1,0 +1,1 @@
+"""How models and versions are registered, changed and validated, and their artifacts sent and removed."""
