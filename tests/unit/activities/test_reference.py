@@ -43,7 +43,7 @@ class Served:
         self.asked: list[tuple[str, str]] = []
         self.read_since: list[float] = []
         self.replies: Callable[[str], Reply] = lambda arm: answered(40 if arm == "candidate" else 10)
-        self.targets = {"candidate": ("c:1",), "stable": ("s:1",)}
+        self.targets: dict[str, tuple[str, ...]] = {"candidate": ("c:1",), "stable": ("s:1",)}
 
     async def recent(self, application: str, *, model: str, since: float, most: int) -> RecordedSample:
         assert (application, model) == ("candidate", "m")
