@@ -10,7 +10,7 @@ from enum import StrEnum, auto
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.routing import iter_route_contexts
 
 from api.auth import Anonymous, Exchange, Rule, rule_of
 from api.routing import GuardedRoute
@@ -148,11 +148,12 @@ IDS = {"model": "m", "alias": "champion", "version": "1.0.0", "deployment_id": "
 IDS |= {"request_id": "req-1", "token": "tok-1", "upload_id": "upl-1"}
 
 
-def routes(app: FastAPI) -> list[tuple[str, str, APIRoute]]:
+def routes(app: FastAPI) -> list[tuple[str, str, GuardedRoute]]:
     found = []
     for context in iter_route_contexts(app.routes):
         route = context.original_route
         assert isinstance(route, GuardedRoute), f"{context.path} is not guarded"
+        assert route.methods, f"{context.path} has no method"
         found += [(method, context.path or "", route) for method in sorted(route.methods)]
     return found
 

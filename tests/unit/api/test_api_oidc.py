@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from joserfc.jwk import RSAKey
 from pydantic import ValidationError
 
 from api.auth import TokenVerifier
@@ -150,7 +151,9 @@ def signed_with_a_public_key(issuer: Issuer) -> dict[str, str]:
     """As if what everybody may know were a secret that the issuer and we share."""
     claims = issuer.token()["authorization"].removeprefix("Bearer ").split(".")[1]
     header = base64.urlsafe_b64encode(b'{"alg":"HS256","kid":"first"}').decode().rstrip("=")
-    mac = hmac.digest(issuer.keys[0].as_pem(private=False), f"{header}.{claims}".encode(), "sha256")
+    key = issuer.keys[0]
+    assert isinstance(key, RSAKey)
+    mac = hmac.digest(key.as_pem(private=False), f"{header}.{claims}".encode(), "sha256")
     return {"authorization": f"Bearer {header}.{claims}.{base64.urlsafe_b64encode(mac).decode().rstrip('=')}"}
 
 
