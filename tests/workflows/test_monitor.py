@@ -65,9 +65,10 @@ class Tower:
     announcer: FakeAnnouncer = field(default_factory=lambda: FakeAnnouncer("ops", "retraining"))
 
     async def look(self, kind: AlertKind = AlertKind.ACCURACY) -> list[str]:
-        return await self.client.execute_workflow(
+        told: list[str] = await self.client.execute_workflow(
             "Monitor", kind, id=f"monitor-{uuid.uuid4().hex}", task_queue=self.queue, result_type=list[str]
         )
+        return told
 
     async def heard(self, number: int) -> list[tuple[str, str]]:
         await until(lambda: len(self.announcer.heard) >= number, what=f"event {number}")
