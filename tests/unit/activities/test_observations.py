@@ -55,7 +55,7 @@ class Fleet(Bus):
         self.made += 1
         said = [(name, numbers.pop(0) if len(numbers) > 1 else numbers[0]) for name, numbers in self.fleet.items()]
         return [
-            replace(self.report(name, number), reported_at=self.off + (self.made if name not in self.silent else 0))
+            replace(self.report_of(name, number), reported_at=self.off + (self.made if name not in self.silent else 0))
             for name, number in said
             if number is not None
         ]
@@ -72,7 +72,7 @@ class Stopwatch:
 
 
 async def looked(bus: Bus, times: int, *, proxies: tuple[str, ...], baseline: int = 0) -> list[Observation]:
-    sources = Sources(bus, {}, Callers(), clock=Clock(), stopwatch=Stopwatch())  # type: ignore[arg-type]
+    sources = Sources(bus, {}, Callers(), clock=Clock(), stopwatch=Stopwatch())
     watch = step(baseline=baseline, verified_at=Clock.now - 5)
     verified = watch.baseline.model_copy(update={"proxies": proxies})
     async with sources.of(watch.subject, AnalysisPolicy(), verified) as looking:
@@ -103,7 +103,7 @@ async def test_the_sums_of_a_changing_set_of_proxies_only_grow_whatever_their_cl
 @pytest.mark.parametrize("off", [0.0, 1e6], ids=["right", "ahead"])
 async def test_nothing_is_judged_while_no_proxy_is_heard(environment: ActivityEnvironment, off: float) -> None:
     bus = Fleet({"a": [500], "b": [500]}, silent=("a", "b"), off=off)
-    sources = Sources(bus, {}, Callers(), clock=Clock(), stopwatch=Stopwatch())  # type: ignore[arg-type]
+    sources = Sources(bus, {}, Callers(), clock=Clock(), stopwatch=Stopwatch())
     watching = AnalysisActivities(sources, Record(), StepJudging)
     verdict = await environment.run(watching.watch, step(baseline=0, verified_at=Clock.now - 5))
     assert (verdict.outcome, verdict.message) == (Outcome.INCONCLUSIVE, "no fresh counts from a, b")
@@ -111,7 +111,7 @@ async def test_nothing_is_judged_while_no_proxy_is_heard(environment: ActivityEn
 
 async def test_a_verdict_names_the_proxies_that_it_was_made_without(environment: ActivityEnvironment) -> None:
     record, bus = Record(), Fleet({"envoy-0": [500], "envoy-1": [40], "envoy-2": [1]}, silent=("envoy-1", "envoy-2"))
-    sources = Sources(bus, {}, Callers(), clock=Clock(), stopwatch=Stopwatch())  # type: ignore[arg-type]
+    sources = Sources(bus, {}, Callers(), clock=Clock(), stopwatch=Stopwatch())
     verdict = await environment.run(
         AnalysisActivities(sources, record, StepJudging).watch, step(baseline=0, verified_at=Clock.now - 5)
     )
