@@ -4,12 +4,14 @@
 """
 
 import sys
+from typing import Any
 
 import ray
 from ray.util.placement_group import placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 
+@ray.remote(num_gpus=1, num_cpus=0.5)
 class Trainer:
     def is_there(self) -> bool:
         return True
@@ -20,8 +22,8 @@ def main() -> None:
     group = placement_group([{"GPU": 1, "CPU": 1}])
     ray.get(group.ready())
     inside = PlacementGroupSchedulingStrategy(placement_group=group)
-    actor = ray.remote(num_gpus=1, num_cpus=0.5)(Trainer)
-    trainers = [actor.remote(), actor.options(scheduling_strategy=inside).remote()]
+    trainer: Any = Trainer  # Ray's decorator made it an actor class
+    trainers = [trainer.remote(), trainer.options(scheduling_strategy=inside).remote()]
     assert all(ray.get([each.is_there.remote() for each in trainers]))
     sys.stdout.write("there\n")
     sys.stdout.flush()

@@ -6,6 +6,7 @@ Prometheus runs on the configuration, rules and dashboard of docker/, with this 
 import json
 import secrets
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -112,11 +113,11 @@ def test_everything_that_rules_and_dashboard_ask_for_is_there(asked: Stack, prom
         for query in queries:
             told("query", query=query.expression)
 
+        def has_value(record: str) -> bool:
+            return bool(told("query", query=f'{record}{{model="{MODEL}"}}')["result"])
+
         for record in dashboards.recorded():
-            wait_until(
-                lambda name=record: bool(told("query", query=f'{name}{{model="{MODEL}"}}')["result"]),  # type: ignore[misc]
-                what=f"a value of {record}",
-            )
+            wait_until(partial(has_value, record), what=f"a value of {record}")
         found = [rule for group in told("rules")["groups"] for rule in group["rules"]]
         assert {rule["name"]: rule.get("lastError") for rule in found if rule["health"] != "ok"} == {}
         assert len(found) == len(dashboards.rules())

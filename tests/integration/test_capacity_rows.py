@@ -1,7 +1,9 @@
 """Who holds what of the cluster, by the rows; and that no two deployments are promised the same GPU."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 from sqlalchemy import text
@@ -28,9 +30,9 @@ def application(name: str, replicas: int = 1, *, gpus: float = 1.0, model: str =
     return replace(spec(name), model=model, resources=ReplicaResources(replicas=replicas, gpus=gpus))
 
 
-def planner(sessions: Sessions, gpus: float, **rules: object) -> Planner:
+def planner(sessions: Sessions, gpus: float, *, team_gpus: Mapping[str, float] = MappingProxyType({})) -> Planner:
     ray = FakeRay(gpus)
-    return Planner(PostgresCapacity(sessions), ray, ray, CapacityRules(**rules))  # type: ignore[arg-type]
+    return Planner(PostgresCapacity(sessions), ray, ray, CapacityRules(team_gpus=team_gpus))
 
 
 async def serving(sessions: Sessions, of: ApplicationSpec) -> None:
