@@ -115,7 +115,7 @@ class FakeDeployments:
         message: str,
         reason: str | None,
         actor: str,
-        run_id: str | None,
+        run_id: str | None = None,
     ) -> None:
         if check_transition(self.world.statuses[-1], status):
             self.world.statuses.append(status)
@@ -133,8 +133,8 @@ class FakeDeployments:
         verified_weight: int,
         progress: int | None,
         message: str,
-        run_id: str | None,
-        sequence: int | None,
+        run_id: str | None = None,
+        sequence: int | None = None,
     ) -> None:
         await self.world.work()
         if verified_weight or self.world.weights:  # none before the first one is no weight
