@@ -121,6 +121,9 @@ class Laboratory:
     def status(self, case: Case) -> S:
         return self.stack.api.deployments.get(case.deployment_id).status
 
+    def has_ended(self, case: Case) -> bool:
+        return self.status(case).is_terminal
+
     # --- bringing every phase about -----------------------------------------------------------------------------------
 
     @contextmanager

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -128,9 +129,7 @@ def test_the_deadline_in_every_phase(laboratory: Laboratory) -> None:
                 laboratory.reach(case)
                 time.sleep(DEADLINE_SECONDS)
                 case.release()
-            wait_until(
-                lambda case=case: laboratory.status(case).is_terminal, seconds=90, what=f"the end of {phase.model}"
-            )
+            wait_until(partial(laboratory.has_ended, case), seconds=90, what=f"the end of {phase.model}")
             case.release()
     for case in cases:
         laboratory.assert_ended(case, forward=False, reason=Reason.DEADLINE_EXCEEDED)

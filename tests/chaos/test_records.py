@@ -46,7 +46,8 @@ def database(stack: Stack) -> Iterator[psycopg.Connection[Any]]:
 
 
 def count(connection: psycopg.Connection[Any], query: str, **values: Any) -> int:
-    row = connection.execute(query, values).fetchone()  # type: ignore[call-overload]
+    row = connection.execute(query, values).fetchone()
+    assert row is not None
     return int(row[0])
 
 

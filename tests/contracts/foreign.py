@@ -4,6 +4,7 @@
 """
 
 import sys
+from typing import Any
 
 import ray
 from ray.util.placement_group import placement_group
@@ -21,7 +22,8 @@ def main() -> None:
     group = placement_group([{"GPU": 1, "CPU": 1}])
     ray.get(group.ready())
     inside = PlacementGroupSchedulingStrategy(placement_group=group)
-    trainers = [Trainer.remote(), Trainer.options(scheduling_strategy=inside).remote()]
+    trainer: Any = Trainer  # Ray's decorator made it an actor class
+    trainers = [trainer.remote(), trainer.options(scheduling_strategy=inside).remote()]
     assert all(ray.get([each.is_there.remote() for each in trainers]))
     sys.stdout.write("there\n")
     sys.stdout.flush()

@@ -107,8 +107,9 @@ async def test_ray_says_why_replicas_wait(serve: RayServeClient) -> None:
     async def one_waits() -> ApplicationState | None:
         state = (await serve.applications()).get("waits")
         # Serve's message trails behind: while all five are being placed, or four of them load, it names those.
-        is_told = state is not None and "1 replicas" in state.message and "GPU" in state.message
-        return state if is_told and len(state.targets) == 4 else None
+        if state is None or "1 replicas" not in state.message or "GPU" not in state.message:
+            return None
+        return state if len(state.targets) == 4 else None
 
     state = await until(one_waits, every=0.1, what="one replica that waits")
     assert state.health is ApplicationHealth.STARTING

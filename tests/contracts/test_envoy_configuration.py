@@ -101,7 +101,7 @@ def whole(told: TrafficAgentSettings, plan: TrafficPlan) -> Json:
     """The bootstrap with what the agent writes into files in place of their names."""
     jwks = json.loads(told.security.jwks_file.read_text())
     filters = current_jwt_filter(told, jwks if told.oidc.issuer else None)
-    configuration = json.loads(json.dumps(bootstrap(told)))
+    configuration: Json = json.loads(json.dumps(bootstrap(told)))
     targets = dict.fromkeys(cluster_names(plan), ("127.0.0.1:8000", "127.0.0.1:8001"))
     composites = [composite_cluster(each) for each in fallbacks(plan)]
     own = [without_type(each) for each in (*clusters(targets, api="127.0.0.1:5000"), *composites)]

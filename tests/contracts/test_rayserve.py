@@ -172,12 +172,11 @@ async def test_no_request_through_envoy_is_lost_when_replicas_leave(
     name = ARM.application
     await serve.put([application(name, replicas=3)])
     await state_of(serve, name, replicas=3)
-    gateway.serve = serve
     statuses: list[tuple[int, str]] = []
     async with Redis.from_url(valkey_url) as redis:
         await redis.delete(PLAN, GENERATION, REPORTS)
         route = Route(Environment.PRODUCTION, "fraud", ARM, None, 0, Fence(1, 1))
-        async with gateway.agent():
+        async with gateway.agent(serve=serve):
             await gateway.publish(RedisTrafficBus(redis), TrafficPlan(1, (route,)))
             assert (await gateway.infer("fraud")).status_code == 200
             async with load(gateway, statuses):
@@ -205,11 +204,10 @@ async def test_no_header_that_ray_reads_makes_an_answer_an_error(
     name = ARM.application
     await serve.put([application(name)])
     [target] = (await state_of(serve, name, replicas=1)).targets
-    gateway.serve = serve
     async with Redis.from_url(valkey_url) as redis, httpx.AsyncClient(timeout=patient(60)) as directly:
         await redis.delete(PLAN, GENERATION, REPORTS)
         route = Route(Environment.PRODUCTION, "fraud", ARM, None, 0, Fence(1, 1))
-        async with gateway.agent():
+        async with gateway.agent(serve=serve):
             await gateway.publish(RedisTrafficBus(redis), TrafficPlan(1, (route,)))
             for header in sorted({*names, "traceparent", "tracestate", "x-entity-id", "authorization-2"}):
                 hostile = {header.encode(): b"a\xffb"}

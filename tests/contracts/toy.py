@@ -47,4 +47,5 @@ class Replica:
 
 
 def build(args: dict[str, Any]) -> serve.Application:
-    return Replica.bind(args)  # type: ignore[attr-defined]
+    replica: Any = Replica  # Ray's decorators made it a deployment
+    return replica.bind(args)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -196,11 +197,12 @@ def test_each_request_has_one_answering_record_and_each_failure_its_own_beside_i
     rolled_back: Seen, stack: Stack, model: str
 ) -> None:
     _, answers = rolled_back
-    ids = [answer.request_id for answer in answers]
+    ids = [answer.request_id for answer in answers if answer.request_id is not None]
+    assert len(ids) == len(answers)
     rescued = {answer.request_id for answer in answers if answer.fallback_from}
     with database(stack) as rows:
 
-        def records() -> list[tuple[str, ...]]:
+        def records() -> list[tuple[Any, ...]]:
             return rows.execute(
                 "SELECT request_id, status, version, arm, attempt, fallback_from FROM inference_requests"
                 " WHERE request_id = ANY(%s) AND model_name = %s",

@@ -1,10 +1,10 @@
 """TensorFlow's SavedModels, really trained: asked by their signature, and refused where they touch files or Python."""
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,6 +18,13 @@ from tests.fixtures.models import problem_of
 from tests.frameworks.test_mlflow import described
 
 tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed: make install-frameworks")
+if TYPE_CHECKING:  # mypy doesn't read TensorFlow, and refuses a base class that it knows nothing of
+    Module = object
+    TrackableResource = object
+else:
+    Module = tf.Module
+    TrackableResource = tf.saved_model.experimental.TrackableResource
+function: Callable[..., Callable[[Callable[..., Any]], Any]] = tf.function
 SavedModel = importlib.import_module("tensorflow.core.protobuf.saved_model_pb2").SavedModel
 pytestmark = pytest.mark.filterwarnings("ignore")  # TensorFlow's own
 
@@ -26,12 +33,12 @@ ROWS = np.random.default_rng(0).random((64, 3)).astype(np.float32)
 AMOUNT = ROWS @ np.array([1.0, 2.0, 3.0], dtype=np.float32)
 
 
-class Line(tf.Module):
+class Line(Module):
     def __init__(self) -> None:
         super().__init__()
         self.weights = tf.Variable(tf.zeros([3]))
 
-    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])
+    @function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])
     def ask(self, x: Any) -> Any:
         return {"amount": tf.linalg.matvec(x, self.weights)}
 
@@ -66,8 +73,8 @@ def test_mlflows_flavour_is_served(tmp_path: Path, trained: Any) -> None:
     assert found.value == pytest.approx(6, abs=0.5)
 
 
-class Words(tf.Module):
-    @tf.function(
+class Words(Module):
+    @function(
         input_signature=[tf.TensorSpec([None], tf.string, name="text"), tf.TensorSpec([None], tf.int64, name="times")]
     )
     def ask(self, text: Any, times: Any) -> Any:
@@ -84,13 +91,13 @@ def test_several_inputs_are_an_object_by_name_and_words_are_text(tmp_path: Path)
     assert [each.value for each in model.predict([features, {"text": "b", "times": 3}])] == ["ä2", "b3"]
 
 
-class Touches(tf.Module):
+class Touches(Module):
     def __init__(self, how: str) -> None:
         super().__init__()
         self.how = how
         self.weight = tf.Variable(1.0)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    @function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
     def ask(self, x: Any) -> Any:
         return {"y": x + tf.cast(self.touched(), tf.float32)}
 
@@ -128,7 +135,7 @@ def test_a_graph_that_touches_files_or_python_is_refused_before_it_is_loaded(tmp
     assert not Path(NEVER).exists()
 
 
-class Writes(tf.saved_model.experimental.TrackableResource):
+class Writes(TrackableResource):
     """A resource whose initialiser runs when it is loaded, whatever is asked."""
 
     def _create_resource(self) -> Any:
@@ -199,7 +206,7 @@ def test_what_tensorflow_1_saved_is_served(tmp_path: Path) -> None:
     assert [each.value for each in load(Framework.TENSORFLOW, tmp_path).predict([1.5, 2])] == [3, 4]
 
 
-class Looks(tf.Module):
+class Looks(Module):
     """Holds what trained models hold of state: tables, loops, chance."""
 
     def __init__(self) -> None:
@@ -209,7 +216,7 @@ class Looks(tf.Module):
         self.seen = tf.lookup.experimental.MutableHashTable(tf.string, tf.float32, 0.0)
         self.seen.insert(["b"], [10.0])
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="word")])
+    @function(input_signature=[tf.TensorSpec([None], tf.string, name="word")])
     def ask(self, word: Any) -> Any:
         found = self.table.lookup(word) + self.seen.lookup(word)
         tf.debugging.assert_all_finite(found, "finite")

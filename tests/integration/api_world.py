@@ -109,9 +109,10 @@ class FakeDeployment:
 class FakeRegistration:
     @workflow.run
     async def run(self, request: RegistrationInput) -> VersionRef:
-        return await workflow.execute_activity(
+        added: VersionRef = await workflow.execute_activity(
             "add_version", request.registration, result_type=VersionRef, start_to_close_timeout=timedelta(seconds=30)
         )
+        return added
 
 
 def registration(name: str, version: str) -> Registration:

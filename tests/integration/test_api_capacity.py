@@ -1,6 +1,6 @@
 """What the API refuses for want of room, and scaling what serves: real rows, a real workflow, a cluster of fakes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -55,7 +55,7 @@ async def worker(world: ApiWorld) -> AsyncIterator[Worker]:
     planner = Planner(PostgresCapacity(world.sessions), world.ray, world.ray)
     capacity = CapacityActivities(planner)
     replicas = ReplicaActivities(PostgresApplications(world.sessions), world.ray, FakeProbe())
-    scaling = [capacity.resize_replicas, replicas.count_replicas, replicas.scale_replicas]
+    scaling: list[Callable[..., Any]] = [capacity.resize_replicas, replicas.count_replicas, replicas.scale_replicas]
     async with fake_worker(world.temporal, world.sessions, world.task_queue, [ScalingWorkflow], scaling) as running:
         yield running
 
@@ -83,7 +83,7 @@ async def test_what_has_no_room_beside_what_runs_is_refused_with_the_sum(world: 
     dry = await dry_run(world, resources={"gpus": 1})
     assert [each["code"] for each in dry["refusals"]] == ["INSUFFICIENT_CAPACITY"]
     assert (dry["gpus"]["peak"], dry["capacity"]) == (2, None)
-    allowed = {"resources": {"gpus": 1}, "strategyConfig": {"allowRecreate": True}}
+    allowed: dict[str, Any] = {"resources": {"gpus": 1}, "strategyConfig": {"allowRecreate": True}}
     dry = await dry_run(world, **allowed)
     assert (dry["refusals"], dry["gpus"]) == ([], {"candidate": 1, "stable": 1, "peak": 1})
     assert dry["capacity"].startswith("recreate: there is no room beside the stable")

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -32,7 +33,7 @@ def error_of(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["code"]
 
 
-async def started(world: ApiWorld, **body: object) -> str:
+async def started(world: ApiWorld, **body: Any) -> str:
     answer = await world.deploy(**body)
     assert answer.status_code == 202, answer.text
     deployment_id: str = answer.json()["deploymentId"]
@@ -276,10 +277,10 @@ async def test_a_data_scientist_deploys_to_staging_but_not_to_production(world: 
 
 async def test_an_emergency_takes_an_engineer_and_a_reason_and_is_shown(world: ApiWorld, worker: Worker) -> None:
     await world.add_version()
-    hurry = {"environment": "Staging", "emergency": True, "reason": "checkout is down"}
+    hurry: dict[str, Any] = {"environment": "Staging", "emergency": True, "reason": "checkout is down"}
     assert error_of(await world.deploy(role=Role.DATA_SCIENTIST, **hurry)) == (403, "FORBIDDEN")
-    for wrong in ({"reason": None}, {"reason": "  "}, {"emergency": False}, {"startAt": "2126-01-01T00:00:00Z"}):
-        assert error_of(await world.deploy(**{**hurry, **wrong})) == (400, "VALIDATION_ERROR")
+    for name, wrong in (("reason", None), ("reason", "  "), ("emergency", False), ("startAt", "2126-01-01T00:00:00Z")):
+        assert error_of(await world.deploy(**{**hurry, name: wrong})) == (400, "VALIDATION_ERROR")
     foreseen = await world.http.post(
         "/api/v1/deployments",
         params={"dryRun": "true"},

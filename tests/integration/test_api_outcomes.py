@@ -69,8 +69,9 @@ async def test_nobody_in_a_team_overwrites_what_another_caller_said(world: ApiWo
     message, named = refusal(await say(world, "thief", theirs, a=0, b=0, c=0))
     assert "another caller reported" in message
     assert named == ["a", "b"]
-    one = {"headers": world.token(theirs, subject="thief"), "json": {"outcome": 0}}
-    assert refusal(await world.http.post("/api/v1/inference/a/outcome", **one))[1] == ["a"]
+    headers = world.token(theirs, subject="thief")
+    alone = await world.http.post("/api/v1/inference/a/outcome", headers=headers, json={"outcome": 0})
+    assert refusal(alone)[1] == ["a"]
     assert await known(world) == {"a": "1", "b": "1"}, "nothing of a batch is taken when one of it is refused"
 
     assert (await say(world, "thief", theirs, a=1, c=0)).status_code == 202, "the same again changes nothing"

@@ -239,7 +239,13 @@ async def test_freezes_are_listed_and_made_by_engineers_only(world: ApiWorld) ->
     assert (await world.get("/api/v1/freezes")).json()["total"] == 3
     refused = await world.http.delete(f"/api/v1/freezes/{other['freezeId']}", headers=world.token(Role.VIEWER))
     assert error_of(refused) == (403, "FORBIDDEN")
-    for body in ({}, {"duration": "PT1H", "until": in_hours(1)}, {"until": "2020-01-01T00:00:00Z"}, {"until": "soon"}):
+    bodies: list[dict[str, Any]] = [
+        {},
+        {"duration": "PT1H", "until": in_hours(1)},
+        {"until": "2020-01-01T00:00:00Z"},
+        {"until": "soon"},
+    ]
+    for body in bodies:
         assert error_of(await frozen(world, **body)) == (400, "VALIDATION_ERROR"), body
     missing = await world.http.delete("/api/v1/freezes/frz-none", headers=world.token(Role.ADMIN))
     assert error_of(missing) == (404, "NOT_FOUND")

@@ -1,6 +1,7 @@
 """Registering and reading models through the API, over PostgreSQL and Temporal."""
 
 import json
+from typing import Any
 
 import pytest
 from temporalio.worker import Worker
@@ -17,10 +18,11 @@ def seed_body(world: ApiWorld, *, artifact: str = "model.tar.gz", version: str =
     return {"name": world.model, "version": version, "framework": "ONNX", "artifactPath": path}
 
 
-async def register(world: ApiWorld, **changes: str) -> tuple[int, dict[str, object], str | None]:
+async def register(world: ApiWorld, **changes: str) -> tuple[int, dict[str, Any], str]:
+    """Return the status, the body, and the location or an empty text."""
     headers = world.token(Role.DATA_SCIENTIST, subject="dora")
     answer = await world.http.post("/api/v1/models", headers=headers, json=seed_body(world, **changes))
-    return answer.status_code, answer.json(), answer.headers.get("location")
+    return answer.status_code, answer.json(), answer.headers.get("location", "")
 
 
 async def test_the_seeds_four_fields_register_a_version(world: ApiWorld, worker: Worker) -> None:
@@ -99,7 +101,7 @@ async def test_a_failure_inside_says_nothing_of_the_inside(world: ApiWorld, work
 async def test_a_slow_registration_is_accepted_and_can_be_followed(world: ApiWorld, worker: Worker) -> None:
     status, answer, location = await register(world, artifact="slow.tar.gz")
     assert (status, answer["status"]) == (202, "Running")
-    assert location is not None
+    assert location
     again, refused, _ = await register(world, artifact="slow.tar.gz")
     assert (again, refused["error"]["code"]) == (409, "CONFLICT")
     assert "being registered" in refused["error"]["message"]
@@ -115,7 +117,8 @@ async def test_a_slow_registration_is_accepted_and_can_be_followed(world: ApiWor
         assert told == f"{world.model} 2.0.0 is still being registered; deploy it once GET {location} says Completed"
 
     async def completed() -> bool:
-        return (await world.get(location)).json()["status"] == "Completed"
+        status: str = (await world.get(location)).json()["status"]
+        return status == "Completed"
 
     await until(completed)
     assert (await world.get(f"/api/v1/models/{world.model}/versions/2.0.0")).status_code == 200
@@ -125,7 +128,7 @@ async def test_a_slow_registration_is_accepted_and_can_be_followed(world: ApiWor
 async def test_who_deploys_what_nobody_registered_is_told_that_it_is_not_there(
     world: ApiWorld, worker: Worker, version: str | None
 ) -> None:
-    named = {"version": version} if version is not None else {}
+    named: dict[str, Any] = {"version": version} if version is not None else {}
     refused = (await world.deploy(**named)).json()["error"]
     assert (refused["code"], refused["message"].split(";")[0]) == (
         "MODEL_NOT_FOUND",

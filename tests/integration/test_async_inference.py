@@ -3,6 +3,7 @@
 import asyncio
 import json
 import secrets
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -71,7 +72,8 @@ async def test_the_same_request_again_is_the_first_one_and_another_may_not_have_
 
 
 async def test_a_refusal_is_an_end_and_what_says_nothing_is_asked_again(waiting: PostgresAsyncInference) -> None:
-    said = iter([Unavailable("away"), Unavailable("away"), GatewayAnswer(True, json.dumps(PREDICTION))])
+    right = GatewayAnswer(True, json.dumps(PREDICTION))
+    said: Iterator[Unavailable | GatewayAnswer] = iter([Unavailable("away"), Unavailable("away"), right])
 
     def answer(request_id: str) -> GatewayAnswer:
         if request_id == "r-2":
@@ -103,6 +105,7 @@ async def test_what_a_replica_may_have_answered_waits_for_its_record(
         async with asyncio.timeout(patient(20)):
             while ((seen := await waiting.find("r-1", of=None)).status, seen.attempts) != (S.PENDING, 1):
                 await asyncio.sleep(0.02)
+        assert seen.due_at is not None
         assert seen.due_at - datetime.now(UTC) > LONG / 2
         await record(postgres_url, {"features": "[1]", "prediction": "3"})
         await waiting.give_back("r-1", timedelta(0))  # as if the lease were over

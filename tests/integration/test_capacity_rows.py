@@ -1,7 +1,9 @@
 """Who holds what of the cluster, by the rows; and that no two deployments are promised the same GPU."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 from sqlalchemy import text
@@ -28,9 +30,9 @@ def application(name: str, replicas: int = 1, *, gpus: float = 1.0, model: str =
     return replace(spec(name), model=model, resources=ReplicaResources(replicas=replicas, gpus=gpus))
 
 
-def planner(sessions: Sessions, gpus: float, **rules: object) -> Planner:
+def planner(sessions: Sessions, gpus: float, *, team_gpus: Mapping[str, float] = MappingProxyType({})) -> Planner:
     ray = FakeRay(gpus)
-    return Planner(PostgresCapacity(sessions), ray, ray, CapacityRules(**rules))  # type: ignore[arg-type]
+    return Planner(PostgresCapacity(sessions), ray, ray, CapacityRules(team_gpus=team_gpus))
 
 
 async def serving(sessions: Sessions, of: ApplicationSpec) -> None:
@@ -108,10 +110,14 @@ async def test_a_teams_quota_counts_all_its_models(sessions: Sessions) -> None:
         stable=stable.name,
         steps=STEPS,
     )
-    assert (await planner(sessions, 8, team_gpus={"risk": 2}).look(asked)).mode is Mode.SURGE
+    within = await planner(sessions, 8, team_gpus={"risk": 2}).look(asked)
+    assert within is not None
+    assert within.mode is Mode.SURGE
     with pytest.raises(InsufficientCapacity, match="which is what team risk may have"):
         await planner(sessions, 8, team_gpus={"risk": 1.5}).look(asked)
-    assert (await planner(sessions, 8, team_gpus={"ads": 0}).look(asked)).mode is Mode.SURGE
+    unlimited = await planner(sessions, 8, team_gpus={"ads": 0}).look(asked)
+    assert unlimited is not None
+    assert unlimited.mode is Mode.SURGE
 
 
 async def test_what_serves_is_scaled_where_there_is_room_and_nobody_counts_on_it(sessions: Sessions) -> None:

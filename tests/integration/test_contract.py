@@ -41,7 +41,7 @@ async def test_a_narrower_contract_is_refused_in_words_and_takes_somebodys_word(
 
     foreseen = await dry(world, version="2.0.0")
     assert foreseen["wouldBeAccepted"] is False
-    assert [refusal["code"] for refusal in foreseen["refusals"]] == ["CONTRACT_NARROWED"]  # type: ignore[attr-defined]
+    assert [refusal["code"] for refusal in foreseen["refusals"]] == ["CONTRACT_NARROWED"]
     field, _, message = TOLD.partition(": ")
     assert foreseen["contract"] == [{"field": field, "message": message, "narrows": True}]
     accepted = await dry(world, version="2.0.0", acceptContractChange=True)
@@ -103,7 +103,7 @@ async def test_the_version_that_serves_is_no_candidate(world: ApiWorld, worker: 
         assert error_of(refused) == (409, "CONFLICT"), said
         assert f"{world.model} 1.0.0 serves Production already, by {first}" in refused.json()["error"]["message"]
         assert f"`hotswap scale {first} N`" in refused.json()["error"]["message"]
-    (refusal,) = (await dry(world))["refusals"]  # type: ignore[misc]
+    (refusal,) = (await dry(world))["refusals"]
     assert "it is the newest that can be deployed" in refusal["message"]
     assert (await dry(world, environment="Staging", version="1.0.0"))["refusals"] == [], "it doesn't serve there"
 
@@ -135,5 +135,5 @@ async def test_columns_in_another_order_narrow(world: ApiWorld, worker: Worker) 
     await add(world, "1.0.0", RowColumns(2, ("amount", "age"), {"type": "number"}).schema)
     await add(world, "2.0.0", RowColumns(2, ("age", "amount"), {"type": "number"}).schema)
     await made_active(world, "1.0.0")
-    (refusal,) = (await dry(world, version="2.0.0"))["refusals"]  # type: ignore[misc]
+    (refusal,) = (await dry(world, version="2.0.0"))["refusals"]
     assert "the stable's is amount, age, the candidate's age, amount" in refusal["message"], "as PostgreSQL gives it"

@@ -1,6 +1,7 @@
 """Explain: what is on record is told in order, with who, why and the numbers, and without any worker."""
 
 import time
+from typing import Any
 
 from hotswap.domain.analysis import BakeRecord, JudgeName
 from hotswap.domain.lifecycle import DeploymentStatus
@@ -15,7 +16,7 @@ S = DeploymentStatus
 SEEN = ArmFigures(requests=200, errors=3, latency_p50_ms=1.5, latency_p95_ms=3.0)
 
 
-async def deployed(world: ApiWorld, **body: object) -> str:
+async def deployed(world: ApiWorld, **body: Any) -> str:
     """Asked for, and opened as its workflow would: no worker runs."""
     await world.add_version("1.0.0")
     answer = await world.deploy(**body)

@@ -12,7 +12,7 @@ from hotswap.deployments.rollback import MonitorRollbacks, WayBack
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.errors import Conflict, ValidationFailed
 from hotswap.domain.monitoring import Active, Alert, AlertKind, Finding, MonitoringPolicy, OnDegraded
-from hotswap.domain.vocabulary import DeploymentKind
+from hotswap.domain.vocabulary import DeploymentKind, Environment
 from hotswap.messages import DeploymentInput
 from hotswap.monitoring.drift import DriftMeter
 from hotswap.monitoring.monitor import ActiveVersionMonitor
@@ -236,8 +236,8 @@ async def test_drift_is_found_not_found_or_not_known(sessions: Sessions, monitor
 
 
 def alert_of(deployment_id: str) -> Alert:
-    active = Active("m", "fraud", "Production", "v", "2.0.0", AFTER, deployment_id, DeploymentKind.ROLLOUT, NOW)  # type: ignore[arg-type]
-    return Alert("alr-1", AlertKind.ACCURACY, "fraud", active.environment, "2.0.0", deployment_id, NOW, NOW, "worse")
+    production = Environment.PRODUCTION
+    return Alert("alr-1", AlertKind.ACCURACY, "fraud", production, "2.0.0", deployment_id, NOW, NOW, "worse")
 
 
 def alert_rollbacks(sessions: Sessions, settings: Settings, ray: FakeRay | None = None) -> MonitorRollbacks:

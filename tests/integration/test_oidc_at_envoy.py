@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -52,7 +53,7 @@ async def trusting(tmp_path: Path, valkey_url: str, issuer: Issuer) -> AsyncIter
     await api.kill()
 
 
-def token(issuer: Issuer, *names: str, **claims: object) -> dict[str, str]:
+def token(issuer: Issuer, *names: str, **claims: Any) -> dict[str, str]:
     return issuer.token(realm_access={"roles": list(names)}, **claims)
 
 

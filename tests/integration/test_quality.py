@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from hotswap.analysis.quality import MOST_LABELS, OTHER, OutcomeTally, QualityScore, label, quality, scored
+from hotswap.analysis.quality import MOST_LABELS, OTHER, OutcomeTally, QualityScore, quality, scored
+from hotswap.domain.outcomes import label
 
 LABELS = st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcde")), min_size=1, max_size=60)
 NUMBERS = st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)), min_size=1, max_size=60)

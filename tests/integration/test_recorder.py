@@ -28,7 +28,7 @@ from hotswap.persistence.recorder import DEAD, GROUP, Recorder
 from hotswap.process.lifetime import until_terminated
 from tests.fixtures.patience import patient
 from tests.fixtures.records import GOOD, encoded
-from tests.fixtures.valkey import ValkeyServer
+from tests.fixtures.valkey import ValkeyServer, entries
 
 
 def record(number: int) -> bytes:
@@ -64,7 +64,7 @@ class Line:
             group.cancel_scope.cancel()
 
     async def dead(self) -> list[dict[bytes, bytes]]:
-        return [fields for _, fields in await self.redis.xrange(DEAD)]
+        return await entries(self.redis, DEAD)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from hotswap.messages import VerifiedWeight, Watch
 from hotswap.persistence.analysis.observations import PostgresObservations
 from hotswap.persistence.deployments.history import PostgresHistory
 from hotswap.schemas.strategy import CanaryConfig
+from tests.fixtures.reports import ReportsOnly
 from tests.integration.api_world import ApiWorld
 from tests.integration.test_explanation import deployed
 
@@ -31,7 +32,7 @@ CONFIG = {
 }
 
 
-class Traffic:
+class Traffic(ReportsOnly):
     """Proxies that answer so many requests a second, split as the weight says, so many of the candidate's wrongly."""
 
     def __init__(self, *, rate: float, weight: int, wrong: float) -> None:
@@ -57,7 +58,7 @@ async def watched(world: ApiWorld, deployment_id: str, config: CanaryConfig, rat
     for position, (step, (rate, wrong)) in enumerate(zip(config.plan(), rates, strict=False)):
         begun = time.time()
         watching = AnalysisActivities(
-            Sources(Traffic(rate=rate, weight=step.weight, wrong=wrong), {}, Nobody()),  # type: ignore[arg-type]
+            Sources(Traffic(rate=rate, weight=step.weight, wrong=wrong), {}, Nobody()),
             PostgresObservations(world.sessions),
             StepJudging,
         )

@@ -2,6 +2,7 @@
 
 import zipfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -137,10 +138,10 @@ async def test_a_registration_with_them_is_looked_into_and_validated_with_what_t
     tmp_path: Path, storage: ObjectStorage
 ) -> None:
     looks = inspector(tmp_path, storage, allowed=True)
-    asked = {"framework": Framework.CUSTOM, "expected_sha256": None}
+    look = partial(looks.inspect, "s3://ml-models/m.zip", framework=Framework.CUSTOM, expected_sha256=None)
     with pytest.raises(ValidationFailed, match="No module named 'hotswap_test_words'"):
-        await looks.inspect("s3://ml-models/m.zip", **asked)
-    found = await looks.inspect("s3://ml-models/m.zip", **asked, requirements=["hotswap-test-words<2"])
+        await look()
+    found = await look(requirements=["hotswap-test-words<2"])
     assert found.requirements == PINS
     version = VersionRef(
         *("v", "m", "m", "1.0.0", Framework.CUSTOM), found.artifact, found.input_schema, {}, requirements=PINS

@@ -22,7 +22,7 @@ from serving.shipper import Shipper
 from serving.spool import FRAME, SpoolWriter, segments
 from tests.fixtures.patience import patient
 from tests.fixtures.records import encoded
-from tests.fixtures.valkey import ValkeyServer
+from tests.fixtures.valkey import ValkeyServer, entries
 
 
 def record(number: int) -> bytes:
@@ -34,8 +34,8 @@ def numbers(first: int, last: int) -> list[str]:
 
 
 async def shipped(redis: Redis) -> list[str]:
-    entries = await redis.xrange(STREAM)
-    return [decode_record(each).record_id for _, fields in entries for each in split_batch(fields[b"records"])]
+    found = await entries(redis, STREAM)
+    return [decode_record(each).record_id for fields in found for each in split_batch(fields[b"records"])]
 
 
 async def ship_until_empty(shipping: Shipper) -> None:

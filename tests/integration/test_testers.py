@@ -84,8 +84,8 @@ async def test_what_was_chosen_is_not_counted_for_or_against_anybody(
         assert (failed > 0) == (weight > 0)
         candidate = await until(gateway, bus, failed, CANDIDATE.application)
         stable = await until(gateway, bus, 24 - failed, STABLE.application)
-        counted = (candidate.server_errors, stable.completed)
-        assert counted == (failed, 24 - failed), "what the weight chose is counted as ever"
+        by_weight = (candidate.server_errors, stable.completed)
+        assert by_weight == (failed, 24 - failed), "what the weight chose is counted as ever"
 
 
 @pytest.mark.usefixtures("upstreams")

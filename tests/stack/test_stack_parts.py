@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -192,13 +193,20 @@ def _s3(stack: Stack) -> Minio:
 
 
 def test_a_killed_server_comes_back(stack: Stack) -> None:
+    def is_another(part: str, old: int) -> bool:
+        return stack.pid(part) != old
+
+    def accepts_connections() -> bool:
+        psycopg.connect(_admin(stack)).close()
+        return True
+
     stack.up()
     for part in LIGHT.split(","):
         old = stack.pid(part)
         os.kill(old, signal.SIGKILL)
-        until(lambda part=part, old=old: stack.pid(part) != old)
+        until(partial(is_another, part, old))
         stack.sessions.add(stack.pid(part))
-    until(lambda: answers(lambda: psycopg.connect(_admin(stack)).close() is None))
+    until(lambda: answers(accepts_connections))
 
 
 def test_what_redis_has_acknowledged_survives_its_death(stack: Stack) -> None:
@@ -242,11 +250,14 @@ def test_ray_is_repaired_in_parts_and_as_a_whole(with_ray: Stack) -> None:
                     return pid
         return 0
 
+    def is_back(mark: str, old: int) -> bool:
+        return daemon(mark) not in {0, old} and serves()
+
     head, raylet = with_ray.pid("ray"), daemon("/raylet/raylet")
     for mark in ("/gcs/gcs_server", "/dashboard/dashboard.py"):
         old = daemon(mark)
         os.kill(old, signal.SIGKILL)
-        until(lambda mark=mark, old=old: daemon(mark) not in {0, old} and serves())
+        until(partial(is_back, mark, old))
     assert (with_ray.pid("ray"), daemon("/raylet/raylet")) == (head, raylet), "only the dead ones were started again"
     os.kill(raylet, signal.SIGKILL)
     until(lambda: with_ray.pid("ray") != head and serves(), 40)

@@ -123,6 +123,11 @@ class FakeCapacity:
             world.reached.set()
             await world.released.wait()
 
+    async def resize(
+        self, application: str, *, deployment_id: str, replicas: int, by: str, reason: str | None
+    ) -> Desired:
+        raise NotImplementedError("people scale what serves, a deployment never does")
+
 
 class FakeCluster:
     def __init__(self, world: World) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from hotswap.domain.analysis import BakeRecord, Checkpoint, Entities, Observation, Subject
 from hotswap.domain.backtest import BacktestReport, RecordedSample
 from hotswap.domain.contract import Contract
+from hotswap.domain.deployments import ActiveDeployment
 from hotswap.domain.errors import Forbidden, StaleFence
 from hotswap.domain.lifecycle import DeploymentStatus, check_transition
 from hotswap.domain.promotion import ActivePeriod
@@ -49,6 +50,9 @@ class FakeActivationHistory:
     async def active_period(self, model: str, environment: Environment) -> ActivePeriod:
         assert self.world.active_period is not None
         return self.world.active_period
+
+    async def serving(self, model: str, environment: Environment) -> ActiveDeployment | None:
+        raise NotImplementedError("the API asks for this, workflows never do")
 
 
 class FakePlans:
@@ -111,7 +115,7 @@ class FakeDeployments:
         message: str,
         reason: str | None,
         actor: str,
-        run_id: str | None,
+        run_id: str | None = None,
     ) -> None:
         if check_transition(self.world.statuses[-1], status):
             self.world.statuses.append(status)
@@ -129,8 +133,8 @@ class FakeDeployments:
         verified_weight: int,
         progress: int | None,
         message: str,
-        run_id: str | None,
-        sequence: int | None,
+        run_id: str | None = None,
+        sequence: int | None = None,
     ) -> None:
         await self.world.work()
         if verified_weight or self.world.weights:  # none before the first one is no weight

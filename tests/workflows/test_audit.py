@@ -8,8 +8,10 @@ import asyncio
 import inspect
 import secrets
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -55,7 +57,13 @@ class Tour:
         self.been: set[tuple[str, str]] = set()
 
     async def ask(
-        self, method: str, route: str, body: Mapping[str, Any] | None = None, *, created: bool = False, **names: str
+        self,
+        method: str,
+        route: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        names: Mapping[str, str] = MappingProxyType({}),
+        created: bool = False,
     ) -> dict[str, Any]:
         """The answer, once the change is on record; what is `created` was nothing before."""
         self.been.add((method, f"/api/v1{route}"))
@@ -64,7 +72,7 @@ class Tour:
         answer = await self.site.http.request(
             method,
             f"/api/v1{route.format(**names)}",
-            headers={name: value.encode() for name, value in headers.items()},
+            headers=httpx.Headers(headers, encoding="utf-8"),
             json=body,
         )
         assert answer.is_success, (method, route, answer.text)
@@ -112,7 +120,7 @@ async def _steer(tour: Tour) -> None:
 
     async def say(verb: str, deployment_id: str, *, created: bool = False, **body: Any) -> dict[str, Any]:
         route = f"/deployments/{{deployment_id}}/{verb}"
-        return await tour.ask("POST", route, body, created=created, deployment_id=deployment_id)
+        return await tour.ask("POST", route, body, created=created, names={"deployment_id": deployment_id})
 
     await site.until(await deployed("1.0.0"), has_ended)
     canary = await deployed("2.0.0", strategyConfig=LONG)
@@ -144,7 +152,7 @@ async def _steer(tour: Tour) -> None:
 
     freeze = {"environment": "Development", "duration": "PT1H", "reason": REASON}
     made = await tour.ask("POST", "/freezes", freeze, created=True)
-    await tour.ask("DELETE", "/freezes/{freeze_id}", freeze_id=made["freezeId"])
+    await tour.ask("DELETE", "/freezes/{freeze_id}", names={"freeze_id": made["freezeId"]})
 
 
 async def _curate(tour: Tour) -> None:
@@ -152,30 +160,30 @@ async def _curate(tour: Tour) -> None:
     one, version = {"model": model}, {"model": model, "version": "1.0.0"}
     wanted = {"name": model, "version": "1.0.0", "framework": "ONNX", "artifactPath": "s3://ml-models/x.tar.gz"}
     await tour.ask("POST", "/models", wanted, created=True)
-    await tour.ask("PATCH", "/models/{model}", {"owner": "bob"}, **one)
-    await tour.ask("PUT", "/models/{model}/monitoring", {"samples": 99}, created=True, **one)
-    await tour.ask("PUT", "/models/{model}/aliases/{alias}", {"version": "1.0.0"}, alias="champion", **one)
-    await tour.ask("DELETE", "/models/{model}/aliases/{alias}", alias="champion", **one)
+    await tour.ask("PATCH", "/models/{model}", {"owner": "bob"}, names=one)
+    await tour.ask("PUT", "/models/{model}/monitoring", {"samples": 99}, created=True, names=one)
+    await tour.ask("PUT", "/models/{model}/aliases/{alias}", {"version": "1.0.0"}, names={**one, "alias": "champion"})
+    await tour.ask("DELETE", "/models/{model}/aliases/{alias}", names={**one, "alias": "champion"})
     of_version = "/models/{model}/versions/{version}"
-    await tour.ask("PUT", f"{of_version}/card", {"text": "Card payments."}, **version)
-    await tour.ask("POST", f"{of_version}/deprecate", {"reason": REASON}, **version)
-    await tour.ask("POST", f"{of_version}/restore", **version)
+    await tour.ask("PUT", f"{of_version}/card", {"text": "Card payments."}, names=version)
+    await tour.ask("POST", f"{of_version}/deprecate", {"reason": REASON}, names=version)
+    await tour.ask("POST", f"{of_version}/restore", names=version)
 
     deployment = await site.deploy(model, environment="Staging")
     ref = (await PostgresRegistryReader(site.sessions).ref(model, "1.0.0")).version_id
     slow = ValidationReport((ValidationCheck("latency", False, "25 ms, of a baseline of 20"),))
     await PostgresRegistry(site.sessions).store_validation(deployment, ref, slow)
-    await tour.ask("POST", f"{of_version}/validation/override", {"reason": REASON}, created=True, **version)
-    await tour.ask("DELETE", f"{of_version}/validation/override", **version)
+    await tour.ask("POST", f"{of_version}/validation/override", {"reason": REASON}, created=True, names=version)
+    await tour.ask("DELETE", f"{of_version}/validation/override", names=version)
     await site.say(deployment, "abort")
     await site.until(deployment, has_ended)
 
-    await tour.ask("DELETE", "/models/{model}", **one)
-    await tour.ask("POST", "/models/{model}/restore", **one)
+    await tour.ask("DELETE", "/models/{model}", names=one)
+    await tour.ask("POST", "/models/{model}/restore", names=one)
     token = {"name": f"checkout-{secrets.token_hex(4)}", "roles": ["Application"]}
     made = await tour.ask("POST", "/tokens", token, created=True)
-    await tour.ask("POST", "/tokens/{token}/rotate", token=made["tokenId"])
-    await tour.ask("DELETE", "/tokens/{token}", token=made["tokenId"])
+    await tour.ask("POST", "/tokens/{token}/rotate", names={"token": made["tokenId"]})
+    await tour.ask("DELETE", "/tokens/{token}", names={"token": made["tokenId"]})
 
 
 async def test_what_a_workflow_does_leads_to_the_request_that_asked_for_it(site: Site) -> None:

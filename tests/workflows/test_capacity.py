@@ -99,11 +99,11 @@ async def test_every_new_replica_is_warmed_up_before_it_gets_anything(stage: Sta
 
 
 async def test_a_step_may_say_how_many_replicas_the_candidate_has(stage: Stage) -> None:
-    steps = [{"weight": 10, "scale": {"replicas": 1}}, {"weight": 50, "scale": {"replicas": 2}}, {"weight": 100}]
+    wanted = {10: 1, 50: 2, 100: 4}
     config = {
         "monitoringDuration": "PT0.1S",
         "bakeDeadline": "PT3S",
-        "steps": [*steps[:2], {**steps[2], "scale": {"replicas": 4}}],
+        "steps": [{"weight": weight, "scale": {"replicas": replicas}} for weight, replicas in wanted.items()],
     }
     async with stage_of(stage, of(4), gpus=8, config=config) as rollout:
         outcome = await rollout.handle.result()

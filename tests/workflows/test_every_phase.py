@@ -21,7 +21,7 @@ from tests.workflows.world import STABLE, rollout_brief
 
 BAKING = "baking"
 PAUSED = "paused"
-GATE = [{"weight": 50, "bake": "PT0.1S", "pause": True}, {"weight": 100}]
+GATE: list[dict[str, Any]] = [{"weight": 50, "bake": "PT0.1S", "pause": True}, {"weight": 100}]
 AT_ONCE = {"monitoringDuration": "PT0.1S", "bakeDeadline": "PT3S"}
 LONG = {"monitoringDuration": "PT60S", "bakeDeadline": "PT120S"}
 

@@ -3,8 +3,9 @@
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from temporalio import workflow
@@ -36,23 +37,22 @@ class WaitingDeployment:
         return request.deployment_id
 
 
-def active(model: str, policy: MonitoringPolicy = MonitoringPolicy(), **changes: object) -> Active:  # noqa: B008
-    given = {
-        "model_id": f"id-{model}",
-        "model": model,
-        "environment": Environment.PRODUCTION,
-        "version_id": "v2",
-        "version": "2.0.0",
-        "application": f"app-{model}",
-        "deployment_id": f"dep-{model}",
-        "kind": DeploymentKind.ROLLOUT,
-        "since": NOW,
-        "policy": policy,
-        "version_before": "1.0.0",
-        "application_before": f"app-before-{model}",
-        **changes,
-    }
-    return Active(**given)  # type: ignore[arg-type]
+def active(model: str, policy: MonitoringPolicy = MonitoringPolicy(), **changes: Any) -> Active:  # noqa: B008
+    found = Active(
+        model_id=f"id-{model}",
+        model=model,
+        environment=Environment.PRODUCTION,
+        version_id="v2",
+        version="2.0.0",
+        application=f"app-{model}",
+        deployment_id=f"dep-{model}",
+        kind=DeploymentKind.ROLLOUT,
+        since=NOW,
+        policy=policy,
+        version_before="1.0.0",
+        application_before=f"app-before-{model}",
+    )
+    return replace(found, **changes)
 
 
 @dataclass
@@ -65,9 +65,10 @@ class Tower:
     announcer: FakeAnnouncer = field(default_factory=lambda: FakeAnnouncer("ops", "retraining"))
 
     async def look(self, kind: AlertKind = AlertKind.ACCURACY) -> list[str]:
-        return await self.client.execute_workflow(
+        told: list[str] = await self.client.execute_workflow(
             "Monitor", kind, id=f"monitor-{uuid.uuid4().hex}", task_queue=self.queue, result_type=list[str]
         )
+        return told
 
     async def heard(self, number: int) -> list[tuple[str, str]]:
         await until(lambda: len(self.announcer.heard) >= number, what=f"event {number}")
@@ -196,7 +197,7 @@ async def test_a_look_for_drift_leaves_what_is_of_accuracy_to_the_other(tower: T
 @pytest.mark.parametrize(
     "changes", [{"kind": DeploymentKind.ROLLBACK}, {"version_before": None, "application_before": None}]
 )
-async def test_there_is_no_going_to_and_fro_and_none_to_nothing(tower: Tower, changes: dict[str, object]) -> None:
+async def test_there_is_no_going_to_and_fro_and_none_to_nothing(tower: Tower, changes: dict[str, Any]) -> None:
     model = model_of(tower)
     tower.monitor.actives = (active(model, ROLLS_BACK, **changes),)
     tower.monitor.found = {model: WORSE}

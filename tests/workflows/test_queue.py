@@ -230,9 +230,14 @@ async def test_a_workflow_id_that_a_stranger_holds_is_waited_for(site: Site) -> 
         waiting = await site.deploy(model, config=AT_ONCE, onConflict="queue")
         handle = site.client.get_workflow_handle(f"queue/{waiting}")
 
-        refusal = "start_child_workflow_execution_failed_event_attributes"
+        async def was_refused() -> bool:
+            return any(
+                event.HasField("start_child_workflow_execution_failed_event_attributes")
+                for event in (await handle.fetch_history()).events
+            )
+
         async with asyncio.timeout(patient(20)):
-            while not any(event.HasField(refusal) for event in (await handle.fetch_history()).events):
+            while not await was_refused():
                 await asyncio.sleep(0.1)
         await stranger.terminate()
         assert (await site.until(waiting, has_ended)).status == S.ACTIVE

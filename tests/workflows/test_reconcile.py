@@ -20,7 +20,7 @@ from temporalio.service import RPCError
 from hotswap.analysis.judge import StepJudging
 from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState, Desired
 from hotswap.domain.application import ReplicaResources as Resources
-from hotswap.domain.deployments import NewDeployment
+from hotswap.domain.deployments import Deployment, NewDeployment
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.registry import DeploymentBrief
 from hotswap.domain.traffic import Route
@@ -31,7 +31,6 @@ from hotswap.persistence.deployments.deployments import PostgresDeployments
 from hotswap.persistence.deployments.reading import PostgresDeploymentReader
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.registry.reading import PostgresRegistryReader
-from hotswap.persistence.tables import Deployment
 from hotswap.persistence.traffic.plans import PostgresTrafficPlans
 from hotswap.schemas.strategy import CanaryConfig, StepConfig
 from tests.fixtures.patience import until

@@ -57,8 +57,8 @@ async def reset(at: Site, handle: WorkflowHandle[Any, Any], *, before: str) -> W
 
 
 def arms(route: Route) -> tuple[str | None, str | None, int]:
-    stable, candidate = route.stable, route.candidate
-    return stable and stable.version, candidate and candidate.version, route.candidate_weight
+    stable, candidate = (arm.version if arm is not None else None for arm in (route.stable, route.candidate))
+    return stable, candidate, route.candidate_weight
 
 
 async def test_a_reset_of_an_active_deployment_changes_nothing(site: Site) -> None:  # noqa: F811

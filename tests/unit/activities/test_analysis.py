@@ -69,7 +69,8 @@ class Turns:
 
     def add(self, look: Observation) -> None:
         self.added[-1] += 1
-        self.judging.add(look)  # type: ignore[union-attr]
+        assert self.judging is not None
+        self.judging.add(look)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.judging, name)
@@ -129,7 +130,7 @@ async def test_a_checkpoint_is_kept_every_few_seconds_and_no_look_is_missing_aft
 
     monkeypatch.setattr(analysis, "observation_interval", lambda *_: 0.001)
     record, clock = Record(), Ticking()
-    watching = AnalysisActivities(Sources(Live(100), {}, Callers(), clock=clock), record, StepJudging)  # type: ignore[arg-type]
+    watching = AnalysisActivities(Sources(Live(100), {}, Callers(), clock=clock), record, StepJudging)
     async with asyncio.timeout(patient(20)):
         await environment.run(watching.watch, step(baseline=0, verified_at=Clock.now - 5, metrics=(), lasts=100))
     (kept,) = record.checkpoints.values()

@@ -1,7 +1,7 @@
 """How a backtest asks: each request of both versions, and what the candidate fails again, until chance is no reason."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +11,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.backtest import AGAIN, ROUNDS, BacktestActivities
 from hotswap.analysis.backtest import compare
 from hotswap.analysis.shares import ALPHA, always_at_least
-from hotswap.domain.application import ApplicationHealth, ApplicationState
+from hotswap.domain.application import ApplicationHealth, ApplicationState, Desired
 from hotswap.domain.backtest import (
     BacktestLimits,
     BacktestReport,
@@ -47,9 +47,15 @@ class Laboratory:
         one = [RecordedRequest(f"r-{n}", RequestForm.INSTANCE, ([n],), (1,), float(n)) for n in range(self._number)]
         return RecordedSample(tuple(one[:most]))
 
+    async def recent(self, application: str, *, model: str, since: float, most: int) -> RecordedSample:
+        raise NotImplementedError("a backtest takes samples")
+
     async def store(self, deployment_id: str, report: BacktestReport) -> None: ...
 
-    async def applications(self) -> Mapping[str, ApplicationState]:
+    async def put(self, applications: Sequence[Desired]) -> None:
+        raise NotImplementedError("a backtest starts nothing")
+
+    async def applications(self) -> dict[str, ApplicationState]:
         return {name: ApplicationState(name, ApplicationHealth.RUNNING, targets=("replica:1",)) for name in self._fails}
 
     async def ask(self, application: str, model: str, target: str, request: RecordedRequest) -> Reply:
@@ -73,7 +79,7 @@ def by_chance(share: float, draw: np.random.Generator) -> Fails:
 
 
 async def backtested(laboratory: Laboratory, *, seconds: float = 60.0) -> BacktestReport:
-    of = BacktestActivities(laboratory, laboratory, laboratory, compare, clock=lambda: 1.0)  # type: ignore[arg-type]  # part of each port
+    of = BacktestActivities(laboratory, laboratory, laboratory, compare, clock=lambda: 1.0)
     work = BacktestVersion(
         deployment_id="dep-1", model="fraud", candidate=CANDIDATE, stable=STABLE, samples=200, budget_seconds=seconds
     )

@@ -1,7 +1,7 @@
 """What an observation takes from proxies and sources: counts of this step alone, by those who still report."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -43,9 +43,11 @@ class Fleet(Bus):
     A silent one repeats its report. Each has a clock of its own, so many seconds off.
     """
 
-    def __init__(self, *, silent: tuple[str, ...] = (), off: float = 0.0, **answered: list[int | None]) -> None:
+    def __init__(
+        self, answered: Mapping[str, Sequence[int | None]], *, silent: tuple[str, ...] = (), off: float = 0.0
+    ) -> None:
         super().__init__(0)
-        self.fleet = answered
+        self.fleet = {name: list(numbers) for name, numbers in answered.items()}
         self.silent = silent
         self.off = off
 
@@ -53,7 +55,7 @@ class Fleet(Bus):
         self.made += 1
         said = [(name, numbers.pop(0) if len(numbers) > 1 else numbers[0]) for name, numbers in self.fleet.items()]
         return [
-            replace(self.report(name, number), reported_at=self.off + (self.made if name not in self.silent else 0))
+            replace(self.report_of(name, number), reported_at=self.off + (self.made if name not in self.silent else 0))
             for name, number in said
             if number is not None
         ]
@@ -70,7 +72,7 @@ class Stopwatch:
 
 
 async def looked(bus: Bus, times: int, *, proxies: tuple[str, ...], baseline: int = 0) -> list[Observation]:
-    sources = Sources(bus, {}, Callers(), clock=Clock(), stopwatch=Stopwatch())  # type: ignore[arg-type]
+    sources = Sources(bus, {}, Callers(), clock=Clock(), stopwatch=Stopwatch())
     watch = step(baseline=baseline, verified_at=Clock.now - 5)
     verified = watch.baseline.model_copy(update={"proxies": proxies})
     async with sources.of(watch.subject, AnalysisPolicy(), verified) as looking:
@@ -79,38 +81,37 @@ async def looked(bus: Bus, times: int, *, proxies: tuple[str, ...], baseline: in
 
 @pytest.mark.parametrize("off", [0.0, -5.0, 60.0, -86_400.0])
 @pytest.mark.parametrize(
-    ("bus", "seen", "missing"),
+    ("answered", "seen", "silent"),
     [
         pytest.param({"a": [60, 60, 70], "b": [50, 50, None]}, [100, 110], (), id="one leaves"),
         pytest.param(
             {"a": [60, 60, 70], "b": [50, 50, 55], "c": [None, None, 900, 903]}, [100, 115], (), id="one comes"
         ),
-        pytest.param({"a": [60, 60, 70], "b": [50], "silent": ("b",)}, [100, 110], ("b",), id="one is silent"),
+        pytest.param({"a": [60, 60, 70], "b": [50]}, [100, 110], ("b",), id="one is silent"),
         pytest.param({"a": [60, 60, 70], "b": [50, 50, 3]}, [100, 110], (), id="one begins anew"),
     ],
 )
 async def test_the_sums_of_a_changing_set_of_proxies_only_grow_whatever_their_clocks_say(
-    bus: dict[str, Any], seen: list[int], missing: tuple[str, ...], off: float
+    answered: dict[str, list[int | None]], seen: list[int], silent: tuple[str, ...], off: float
 ) -> None:
-    fleet = Fleet(off=off, **{name: value if name == "silent" else list(value) for name, value in bus.items()})
-    found = await looked(fleet, 2, proxies=("a", "b"), baseline=10)
+    found = await looked(Fleet(answered, silent=silent, off=off), 2, proxies=("a", "b"), baseline=10)
     assert [look.candidate.completed for look in found] == seen
     assert [look.stable.completed for look in found] == seen
-    assert [look.missing for look in found] == [missing, missing]
+    assert [look.missing for look in found] == [silent, silent]
 
 
 @pytest.mark.parametrize("off", [0.0, 1e6], ids=["right", "ahead"])
 async def test_nothing_is_judged_while_no_proxy_is_heard(environment: ActivityEnvironment, off: float) -> None:
-    bus = Fleet(a=[500], b=[500], silent=("a", "b"), off=off)
-    sources = Sources(bus, {}, Callers(), clock=Clock(), stopwatch=Stopwatch())  # type: ignore[arg-type]
+    bus = Fleet({"a": [500], "b": [500]}, silent=("a", "b"), off=off)
+    sources = Sources(bus, {}, Callers(), clock=Clock(), stopwatch=Stopwatch())
     watching = AnalysisActivities(sources, Record(), StepJudging)
     verdict = await environment.run(watching.watch, step(baseline=0, verified_at=Clock.now - 5))
     assert (verdict.outcome, verdict.message) == (Outcome.INCONCLUSIVE, "no fresh counts from a, b")
 
 
 async def test_a_verdict_names_the_proxies_that_it_was_made_without(environment: ActivityEnvironment) -> None:
-    record, bus = Record(), Fleet(**{"envoy-0": [500], "envoy-1": [40], "envoy-2": [1]}, silent=("envoy-1", "envoy-2"))
-    sources = Sources(bus, {}, Callers(), clock=Clock(), stopwatch=Stopwatch())  # type: ignore[arg-type]
+    record, bus = Record(), Fleet({"envoy-0": [500], "envoy-1": [40], "envoy-2": [1]}, silent=("envoy-1", "envoy-2"))
+    sources = Sources(bus, {}, Callers(), clock=Clock(), stopwatch=Stopwatch())
     verdict = await environment.run(
         AnalysisActivities(sources, record, StepJudging).watch, step(baseline=0, verified_at=Clock.now - 5)
     )
@@ -124,14 +125,14 @@ async def test_a_watch_that_starts_again_counts_on_from_what_each_proxy_had_coun
 ) -> None:
     record, verified_at = Record(), Clock.now - 5
 
-    async def watched_by(**answered: list[int | None]) -> Verdict:
-        watching = activities(Fleet(**answered), record)
+    async def watched_by(answered: Mapping[str, Sequence[int]]) -> Verdict:
+        watching = activities(Fleet(answered), record)
         return await environment.run(watching.watch, step(baseline=0, verified_at=verified_at))
 
-    first = await watched_by(**{"envoy-0": [100], "envoy-1": [900]})
+    first = await watched_by({"envoy-0": [100], "envoy-1": [900]})
     assert first.candidate.requests == 100, "envoy-1 isn't one that confirmed, so nobody knows when it answered these"
     monkeypatch.setattr(Clock, "now", Clock.now + 1)
-    again = await watched_by(**{"envoy-0": [130], "envoy-1": [907]})
+    again = await watched_by({"envoy-0": [130], "envoy-1": [907]})
     assert again.candidate.requests == 137
 
 

@@ -1,11 +1,9 @@
 """What is asked again at 100%: within its budget, of both arms, and never a failure of the watch."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -13,7 +11,8 @@ from activities import concurrent
 from activities.concurrent import References
 from activities.observations import Sources
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, Source, Subject
-from hotswap.domain.backtest import RecordedRequest, RecordedSample, Reply, ReplyKind
+from hotswap.domain.application import ApplicationHealth, ApplicationState, Desired
+from hotswap.domain.backtest import BacktestReport, RecordedRequest, RecordedSample, Reply, ReplyKind
 from hotswap.domain.concurrent import Concurrent, ReferenceBudget
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.traffic import TOTAL_WEIGHT
@@ -43,22 +42,34 @@ class Served:
         self.asked: list[tuple[str, str]] = []
         self.read_since: list[float] = []
         self.replies: Callable[[str], Reply] = lambda arm: answered(40 if arm == "candidate" else 10)
-        self.targets = {"candidate": ("c:1",), "stable": ("s:1",)}
+        self.targets: dict[str, tuple[str, ...]] = {"candidate": ("c:1",), "stable": ("s:1",)}
+
+    async def sample(self, application: str, *, model: str, most: int) -> RecordedSample:
+        raise NotImplementedError("only a backtest takes these")
+
+    async def store(self, deployment_id: str, report: BacktestReport) -> None:
+        raise NotImplementedError("only a backtest has a report")
+
+    async def put(self, applications: Sequence[Desired]) -> None:
+        raise NotImplementedError("the replicas stay as they are")
 
     async def recent(self, application: str, *, model: str, since: float, most: int) -> RecordedSample:
         assert (application, model) == ("candidate", "m")
         self.read_since.append(since)
         return self.recorded
 
-    async def applications(self) -> dict[str, Any]:
-        return {name: SimpleNamespace(targets=targets) for name, targets in self.targets.items()}
+    async def applications(self) -> dict[str, ApplicationState]:
+        return {
+            name: ApplicationState(name, ApplicationHealth.RUNNING, targets=targets)
+            for name, targets in self.targets.items()
+        }
 
     async def ask(self, application: str, model: str, target: str, request: RecordedRequest) -> Reply:
         self.asked.append((application, request.request_id))
         return self.replies(application)
 
     def references(self) -> References:
-        return References(self, self, self)  # type: ignore[arg-type]
+        return References(self, self, self)
 
 
 def answered(ms: float, *, model_ms: float | None = None) -> Reply:
@@ -217,7 +228,7 @@ async def test_the_reason_why_nothing_can_be_asked_is_told_until_it_is_gone(
     assert reference.seen.reason is None
 
 
-async def test_all_watches_of_a_worker_have_few_in_work_together() -> None:
+async def test_all_watches_of_a_worker_have_few_in_work_together(monkeypatch: pytest.MonkeyPatch) -> None:
     served = Served()
     working = most = 0
     released = asyncio.Event()
@@ -230,7 +241,7 @@ async def test_all_watches_of_a_worker_have_few_in_work_together() -> None:
         working -= 1
         return answered(1)
 
-    served.ask = ask  # type: ignore[method-assign]
+    monkeypatch.setattr(served, "ask", ask)
     references = served.references()
     each = [references.of(SUBJECT, OFTEN, known=None) for _ in range(10)]
     tasks = [asyncio.create_task(one.keep_asking(lambda: 10_000)) for one in each]
@@ -247,7 +258,7 @@ async def test_all_watches_of_a_worker_have_few_in_work_together() -> None:
 async def test_a_look_has_why_nothing_is_asked_once_and_not_each_time_that_it_is_said() -> None:
     served = Served()
     served.recorded = RecordedSample()
-    sources = Sources(Bus(100), {}, Callers(), served.references(), clock=Clock())  # type: ignore[arg-type]
+    sources = Sources(Bus(100), {}, Callers(), served.references(), clock=Clock())
     subject = replace(SUBJECT, since=Clock.now - 1)
     baseline = VerifiedWeight(weight=TOTAL_WEIGHT, verified_at=Clock.now - 1, proxies=("envoy-0",))
     async with sources.of(subject, AnalysisPolicy((LATENCY,), reference=OFTEN), baseline) as looking:
@@ -273,7 +284,7 @@ async def test_looks_have_a_reference_at_full_weight_where_latency_is_judged(
     weight: int, metrics: tuple[Metric, ...], is_asked: bool
 ) -> None:
     served = Served()
-    sources = Sources(Bus(100), {}, Callers(), served.references(), clock=Clock())  # type: ignore[arg-type]
+    sources = Sources(Bus(100), {}, Callers(), served.references(), clock=Clock())
     subject = Subject("dep", "Production", "m", "candidate", "stable", "2.0.0", "1.0.0", weight, Clock.now - 1)
     baseline = VerifiedWeight(weight=weight, verified_at=Clock.now - 1, proxies=("envoy-0",))
     policy = AnalysisPolicy(metrics, reference=OFTEN)

@@ -65,6 +65,9 @@ class Rows:
     async def all(self) -> list[Desired]:
         return list(self.desired)
 
+    async def orphans(self) -> list[ApplicationSpec]:
+        raise NotImplementedError("replicas never ask for orphans")
+
     async def set_aside(self, name: str, reason: str) -> None:
         await self.remove(name)
 
@@ -137,11 +140,11 @@ class OrderlyRows(Rows):
             yield lease
 
 
-class BuildingServe(Serve):
+class BuildingServe:
     """Builds what it is told of for two looks, and begins anew at each PUT, as the real one does."""
 
     def __init__(self) -> None:
-        super().__init__(lambda _: None)
+        self.running: list[str] = []
         self.puts: list[list[str]] = []
         self.interrupted = 0
         self.built_in = 0

@@ -77,7 +77,7 @@ async def test_a_caller_that_need_not_wait_costs_one_poll_and_no_listening() -> 
     notifications = Notifications()
     callers = Callers(notifications)
     callers.open_for = {"a", "b"}
-    assert await asyncio.gather(callers.wait("a"), callers.wait("b")) == [True, True]
+    assert [*await asyncio.gather(callers.wait("a"), callers.wait("b"))] == [True, True]
     await settled()
     assert (callers.polls, notifications.listened) == ([{"a", "b"}], 0)
 

@@ -22,9 +22,10 @@ from hotswap.domain.verdict import Outcome, Verdict
 from hotswap.messages import VerifiedWeight, Watch
 from hotswap.ports import Judge, Meter
 from hotswap.schemas.strategy import CanaryConfig
+from tests.fixtures.reports import ReportsOnly
 
 
-class Bus:
+class Bus(ReportsOnly):
     """A proxy that never falls silent: the first observation finds the first of these numbers answered, and so on."""
 
     def __init__(self, *answered: int) -> None:
@@ -34,9 +35,9 @@ class Bus:
     async def reports(self) -> list[ProxyReport]:
         self.made += 1
         completed = self.answered.pop(0) if len(self.answered) > 1 and self.made > 1 else self.answered[0]
-        return [self.report("envoy-0", completed)]
+        return [self.report_of("envoy-0", completed)]
 
-    def report(self, proxy: str, completed: int) -> ProxyReport:
+    def report_of(self, proxy: str, completed: int) -> ProxyReport:
         counts = Counts(completed=completed, latency={"1000": completed})
         return ProxyReport(proxy, 1, float(self.made), {"candidate": counts, "stable": counts})
 
@@ -79,7 +80,7 @@ def activities(
     bus: Bus, record: Record | None = None, *, judge: Judge = StepJudging, meter: Meter | None = None
 ) -> AnalysisActivities:
     meters = {Source.CONFIDENCE: meter} if meter is not None else {}
-    sources = Sources(bus, meters, Callers(), clock=Clock())  # type: ignore[arg-type]
+    sources = Sources(bus, meters, Callers(), clock=Clock())
     return AnalysisActivities(sources, record or Record(), judge)
 
 

@@ -16,6 +16,10 @@ POLICY = CanaryConfig().analysis_policy()
 GOOD = Counts(completed=100, latency={"5000": 100})
 
 
+def shares(arm: dict[str, list[str]]) -> dict[str, dict[str, float]]:
+    return {name: {value: float(number) for value, number in Counter(values).items()} for name, values in arm.items()}
+
+
 def judged(
     mine: dict[str, list[str]],
     theirs: dict[str, list[str]],
@@ -24,8 +28,7 @@ def judged(
     callers: bool = False,
     policy: AnalysisPolicy = POLICY,
 ) -> Verdict:
-    shares = [{name: dict(Counter(values)) for name, values in arm.items()} for arm in (mine, theirs)]
-    reading = Reading(1.0, candidate_shares=shares[0], stable_shares=shares[1], has_callers=callers)
+    reading = Reading(1.0, candidate_shares=shares(mine), stable_shares=shares(theirs), has_callers=callers)
     judging = StepJudging(policy, weight=weight, reference=GOOD if weight == TOTAL_WEIGHT else None, prior_evidence={})
     judging.add(Observation(1.0, GOOD, GOOD, {"predictions": reading}))
     return judging.verdict(is_over=True)
@@ -142,8 +145,7 @@ def test_what_a_step_has_shown_of_one_distribution_is_no_evidence_of_another() -
 
     def step(weight: int, prior: dict[str, float], *, callers: bool = False) -> Verdict:
         mine, theirs = both[weight]
-        shares = [{name: dict(Counter(values)) for name, values in arm.items()} for arm in (mine, theirs)]
-        reading = Reading(1.0, candidate_shares=shares[0], stable_shares=shares[1], has_callers=callers)
+        reading = Reading(1.0, candidate_shares=shares(mine), stable_shares=shares(theirs), has_callers=callers)
         judging = StepJudging(POLICY, weight=weight, reference=None, prior_evidence=prior)
         judging.add(Observation(1.0, GOOD, GOOD, {"predictions": reading}))
         return judging.verdict(is_over=True)

@@ -2,15 +2,16 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum, auto
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.routing import iter_route_contexts
 
 from api.auth import Anonymous, Exchange, Rule, rule_of
 from api.routing import GuardedRoute
@@ -21,6 +22,7 @@ from hotswap.security import service_tokens
 from hotswap.security.jwt import issue_token
 from hotswap.security.signing import generate_signing_key, public_jwks
 from hotswap.settings import Settings
+from tests.fixtures.api import app_of
 from tests.fixtures.api_settings import SIGNING_KEY, bearer
 from tests.fixtures.described import described_app
 
@@ -148,11 +150,12 @@ IDS = {"model": "m", "alias": "champion", "version": "1.0.0", "deployment_id": "
 IDS |= {"request_id": "req-1", "token": "tok-1", "upload_id": "upl-1"}
 
 
-def routes(app: FastAPI) -> list[tuple[str, str, APIRoute]]:
+def routes(app: FastAPI) -> list[tuple[str, str, GuardedRoute]]:
     found = []
     for context in iter_route_contexts(app.routes):
         route = context.original_route
         assert isinstance(route, GuardedRoute), f"{context.path} is not guarded"
+        assert route.methods, f"{context.path} has no method"
         found += [(method, context.path or "", route) for method in sorted(route.methods)]
     return found
 
@@ -195,7 +198,7 @@ class TeamOfAll:
 
 @pytest.fixture
 def client(api: httpx.AsyncClient) -> Iterator[httpx.AsyncClient]:
-    state = api._transport.app.state  # type: ignore[attr-defined]
+    state = app_of(api).state
     without = state.parts
     state.parts = replace(without, teams=TeamOfAll())
     yield api
@@ -223,7 +226,7 @@ def asking(client: httpx.AsyncClient, headers: dict[str, str]) -> Request:
     return Request(
         {
             "type": "http",
-            "app": client._transport.app,  # type: ignore[attr-defined]
+            "app": app_of(client),
             "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
             "state": {},
         }
@@ -291,17 +294,24 @@ async def test_a_role_of_another_team_is_told_which_team_it_takes(
     )
 
 
-def issued(*, key: dict[str, object] | None = None, **changes: object) -> dict[str, str]:
-    claims = {
-        "issuer": "hotswap",
-        "audience": "hotswap",
-        "subject": "ann",
-        "roles": [ADMIN],
-        "lifetime": timedelta(hours=1),
-        "now": datetime.now(UTC),
-        **changes,
-    }
-    return {"Authorization": f"Bearer {issue_token(key=key or SIGNING_KEY, **claims)}"}  # type: ignore[arg-type]
+def issued(
+    *,
+    key: dict[str, Any] | None = None,
+    issuer: str = "hotswap",
+    audience: str = "hotswap",
+    roles: Sequence[Role] = (ADMIN,),
+    age: timedelta = timedelta(),
+) -> dict[str, str]:
+    token = issue_token(
+        key=key or SIGNING_KEY,
+        issuer=issuer,
+        audience=audience,
+        subject="ann",
+        roles=roles,
+        lifetime=timedelta(hours=1),
+        now=datetime.now(UTC) - age,
+    )
+    return {"Authorization": f"Bearer {token}"}
 
 
 @pytest.mark.parametrize(
@@ -314,7 +324,7 @@ def issued(*, key: dict[str, object] | None = None, **changes: object) -> dict[s
         issued(key=generate_signing_key()),
         issued(issuer="somebody else"),
         issued(audience="somebody else"),
-        issued(now=datetime.now(UTC) - timedelta(hours=3)),
+        issued(age=timedelta(hours=3)),
     ],
 )
 async def test_a_token_that_is_not_ours_is_401(api: httpx.AsyncClient, headers: dict[str, str]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from api.edge import MAX_BODY_BYTES
 from hotswap.domain.vocabulary import Role
 from hotswap.settings import Settings
+from tests.fixtures.api import app_of
 from tests.fixtures.api_settings import bearer
 
 
@@ -63,7 +64,7 @@ async def test_readiness_says_which_server_is_missing_but_not_where(api: httpx.A
     async def gone() -> None:
         raise ConnectionRefusedError("connect to 10.1.2.3 as hotswap:secret")
 
-    app = api._transport.app  # type: ignore[attr-defined]
+    app = app_of(api)
     app.state.parts = replace(app.state.parts, probes={"redis": there, "postgresql": gone})
     answer = await api.get("/health/ready")
     assert answer.status_code == 503

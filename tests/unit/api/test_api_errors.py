@@ -14,6 +14,7 @@ from hotswap.domain import errors
 from hotswap.domain.errors import BY_CODE, FieldProblem, HotSwapError
 from hotswap.domain.vocabulary import Role
 from hotswap.settings import Settings
+from tests.fixtures.api import app_of
 from tests.fixtures.api_settings import bearer
 from tests.fixtures.documents import ROOT
 from tests.fixtures.sources import PRODUCT, sources
@@ -138,7 +139,7 @@ async def test_a_bug_is_answered_without_a_word_of_it(api: httpx.AsyncClient) ->
     async def bug() -> None:
         raise KeyError("postgresql://user:secret@host")
 
-    api._transport.app.include_router(router)  # type: ignore[attr-defined]
+    app_of(api).include_router(router)
     answer = await api.get("/bug")
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "INTERNAL_ERROR")
     assert "secret" not in answer.text

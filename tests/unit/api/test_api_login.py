@@ -10,6 +10,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from hotswap.telemetry.logs import JsonFormatter
+from tests.fixtures.api import app_of
 from tests.fixtures.api_settings import SIGNING_KEY, make_settings
 
 LOGIN = "/api/v1/authentication/login"
@@ -23,7 +24,7 @@ def with_users(api: httpx.AsyncClient, tmp_path: Path) -> Iterator[httpx.AsyncCl
         f'[users.ann]\npassword = "{hasher.hash("right horse")}"\nroles = ["Viewer", "payments:MLEngineer"]\n'
     )
     key.write_text(json.dumps(SIGNING_KEY))
-    app = api._transport.app  # type: ignore[attr-defined]
+    app = app_of(api)
     settings = make_settings(tmp_path, security={"users_file": str(users), "signing_key_file": str(key)})
     without = app.state.parts
     app.state.parts = replace(without, settings=settings)

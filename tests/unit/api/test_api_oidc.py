@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from joserfc.jwk import RSAKey
 from pydantic import ValidationError
 
 from api.auth import TokenVerifier
@@ -19,6 +20,7 @@ from hotswap.domain.vocabulary import Role
 from hotswap.security import oidc
 from hotswap.security.oidc import IssuerKeys
 from hotswap.settings import OidcSettings, SecuritySettings, Settings
+from tests.fixtures.api import app_of
 from tests.fixtures.api_settings import bearer
 from tests.fixtures.issuer import Issuer, ec_key, rsa_key
 from tests.fixtures.patience import patient
@@ -150,7 +152,9 @@ def signed_with_a_public_key(issuer: Issuer) -> dict[str, str]:
     """As if what everybody may know were a secret that the issuer and we share."""
     claims = issuer.token()["authorization"].removeprefix("Bearer ").split(".")[1]
     header = base64.urlsafe_b64encode(b'{"alg":"HS256","kid":"first"}').decode().rstrip("=")
-    mac = hmac.digest(issuer.keys[0].as_pem(private=False), f"{header}.{claims}".encode(), "sha256")
+    key = issuer.keys[0]
+    assert isinstance(key, RSAKey)
+    mac = hmac.digest(key.as_pem(private=False), f"{header}.{claims}".encode(), "sha256")
     return {"authorization": f"Bearer {header}.{claims}.{base64.urlsafe_b64encode(mac).decode().rstrip('=')}"}
 
 
@@ -192,7 +196,7 @@ def test_a_setting_that_would_let_others_in_is_refused(wrong: dict[str, Any]) ->
 
 @pytest.fixture
 def with_issuer(api: httpx.AsyncClient, believer: Believer) -> Iterator[httpx.AsyncClient]:
-    state = api._transport.app.state  # type: ignore[attr-defined]
+    state = app_of(api).state
     without = state.parts
     state.parts = replace(without, tokens=believer.tokens)
     yield api
@@ -207,7 +211,9 @@ async def test_the_api_takes_its_tokens(with_issuer: httpx.AsyncClient, issuer: 
     assert "u-1 has none" in refused.json()["error"]["message"]
 
 
-async def test_who_has_a_known_key_waits_for_nobody_who_makes_keys_up(believer: Believer, issuer: Issuer) -> None:
+async def test_who_has_a_known_key_waits_for_nobody_who_makes_keys_up(
+    believer: Believer, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     headers = issuer.token()
     await believer.subject(headers)
     going_on = asyncio.Event()
@@ -215,7 +221,7 @@ async def test_who_has_a_known_key_waits_for_nobody_who_makes_keys_up(believer: 
     async def hang() -> None:
         await going_on.wait()
 
-    believer.keys.refresh = hang  # type: ignore[method-assign]
+    monkeypatch.setattr(believer.keys, "refresh", hang)
     stranger = asyncio.create_task(believer.subject(issuer.token(key=ec_key("made-up"))))
     await asyncio.sleep(0)
     async with asyncio.timeout(patient(20)):

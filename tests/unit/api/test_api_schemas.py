@@ -123,11 +123,9 @@ async def test_a_bad_deployment_names_its_field(
     assert field in {problem["field"] for problem in told["details"]}, told
 
 
-@pytest.mark.parametrize("key", ["", "a b", "a" * 256, "naïve".encode()])
-async def test_an_idempotency_key_is_short_and_printable(
-    api: httpx.AsyncClient, settings: Settings, key: str | bytes
-) -> None:
-    headers = {**bearer(settings, Role.ADMIN), "Idempotency-Key": key}
+@pytest.mark.parametrize("key", ["", "a b", "a" * 256, "naïve"])
+async def test_an_idempotency_key_is_short_and_printable(api: httpx.AsyncClient, settings: Settings, key: str) -> None:
+    headers = httpx.Headers({**bearer(settings, Role.ADMIN), "Idempotency-Key": key}, encoding="utf-8")
     answer = await api.post("/api/v1/deployments", json={"modelId": "fraud"}, headers=headers)
     assert answer.status_code == 400
     assert answer.json()["error"]["details"][0]["field"] == "Idempotency-Key"

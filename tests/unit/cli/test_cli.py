@@ -8,12 +8,14 @@ import pty
 import re
 import subprocess
 import sys
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import typer
+from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 import hotswap.cli
@@ -24,10 +26,10 @@ from tests.fixtures.answers import accepted, answer, deployment, dry_run, error
 from tests.fixtures.cli import VERBS, Cli
 
 COMMANDS = typer.main.get_group(app).commands
-GROUPS = [name for name, command in COMMANDS.items() if hasattr(command, "commands")]
+GROUPS = {name: command for name, command in COMMANDS.items() if isinstance(command, TyperGroup)}
 LEAVES = [
     *(name for name in COMMANDS if name not in GROUPS),
-    *(f"{group} {name}" for group in GROUPS for name in COMMANDS[group].commands),
+    *(f"{group} {name}" for group, command in GROUPS.items() for name in command.commands),
 ]
 FOR_PROGRAMS_ALREADY = {"db sql": "its answer is SQL"}
 
@@ -52,7 +54,8 @@ def test_every_command_explains_itself_with_an_example(cli: Cli, command: str) -
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_every_command_can_be_typed_without_its_options(leaf: str) -> None:
     """Typer has an option's parser read its default too, which is no text."""
-    command = reduce(lambda group, name: group.commands[name], leaf.split(), typer.main.get_group(app))
+    group, _, name = leaf.rpartition(" ")
+    command = GROUPS[group].commands[name] if group else COMMANDS[name]
     context = typer.Context(command)
     for each in command.params:
         if (default := each.get_default(context)) is not None:
@@ -313,7 +316,7 @@ def test_who_says_nothing_of_asking_twice_leaves_the_model_as_it_is(
 
 
 def test_models_are_shown_as_a_table_or_as_json(cli: Cli) -> None:
-    model = {
+    model: dict[str, Any] = {
         "modelId": "model-1",
         "name": "fraud",
         "description": None,

@@ -86,5 +86,6 @@ def test_a_deployment_has_its_own_deadline_for_approvals(settings: Settings) -> 
     asked = CanaryConfig.model_validate({"approvalDeadline": "PT3H", "steps": [{"weight": 100, "pause": True}]})
     config = with_defaults(asked, settings)
     assert config.approval_deadline == timedelta(hours=3)
-    assert config.plan()[0].pause is not None
-    assert config.plan()[0].pause.limit_seconds == 3 * 3600
+    pause = config.plan()[0].pause
+    assert pause is not None
+    assert pause.limit_seconds == 3 * 3600

@@ -23,17 +23,27 @@ STEPS = canary_steps(canary_percentage=10, increment_step=15, bake_seconds=60, d
 
 
 def holding(
-    name: str, full: int, *, gpus: float = 1.0, replicas: int | None = None, cpus: float = 0.0, **more: object
+    name: str,
+    full: int,
+    *,
+    gpus: float = 1.0,
+    replicas: int | None = None,
+    cpus: float = 0.0,
+    model: str = "fraud",
+    team: str | None = None,
+    spare: bool = False,
 ) -> Holding:
-    values = {
-        "environment": Environment.PRODUCTION,
-        "model": "fraud",
-        "version": "1.0.0",
-        "team": None,
-        "spare": False,
-    } | more
-    have = full if replicas is None else replicas
-    return Holding(name, size=Amount.of(gpus=gpus, cpus=cpus), replicas=have, full=full, **values)  # type: ignore[arg-type]
+    return Holding(
+        name,
+        environment=Environment.PRODUCTION,
+        model=model,
+        version="1.0.0",
+        team=team,
+        size=Amount.of(gpus=gpus, cpus=cpus),
+        replicas=full if replicas is None else replicas,
+        full=full,
+        spare=spare,
+    )
 
 
 def cluster(*gpus: float, cpus: float = 100, others: float = 0) -> Cluster:
@@ -47,17 +57,16 @@ def demand(
     *others: Holding,
     on: Cluster | None = None,
     steps: tuple[Step, ...] = STEPS,
-    **more: object,
+    quota: Quota | None = None,
+    allow_recreate: bool = False,
 ) -> Demand:
     candidate = candidate or holding("candidate", 1, replicas=0)
-    return Demand(candidate, stable, others, on, steps, **more)  # type: ignore[arg-type]
+    return Demand(candidate, stable, others, on, steps, quota, allow_recreate)
 
 
-def of(full: int, gpus: float = 1.0) -> dict[str, Holding]:
-    return {
-        "candidate": holding("candidate", full, gpus=gpus, replicas=0),
-        "stable": holding("stable", full, gpus=gpus),
-    }
+def of(full: int, gpus: float = 1.0) -> tuple[Holding, Holding]:
+    """Return a candidate and a stable that have the same size."""
+    return holding("candidate", full, gpus=gpus, replicas=0), holding("stable", full, gpus=gpus)
 
 
 # --- the plan, as a table ---------------------------------------------------------------------------------------------
@@ -80,7 +89,7 @@ def of(full: int, gpus: float = 1.0) -> dict[str, Holding]:
     ],
 )
 def test_the_way_that_fits_is_chosen(full: int, gpus: float, has: int, mode: Mode) -> None:
-    planned = make_plan(demand(**of(full, gpus), on=cluster(has), allow_recreate=True))
+    planned = make_plan(demand(*of(full, gpus), on=cluster(has), allow_recreate=True))
     assert planned.plan.mode is mode
 
 
@@ -93,18 +102,18 @@ def test_a_first_deployment_needs_room_for_itself_only() -> None:
     ("asked", "said"),
     [
         (
-            demand(**of(2), on=cluster(2)),
+            demand(*of(2), on=cluster(2)),
             "fraud doesn't fit: candidate 2 x 1 GPU + stable 2 x 1 GPU = 4 GPUs of 2 GPUs that the cluster has; "
             "stepwise would still need candidate 1 x 1 GPU + stable 2 x 1 GPU = 3 GPUs of 2 GPUs that the cluster has",
         ),
-        (demand(**of(1), on=cluster(2, others=1)), "what isn't HotSwap's 1 GPU = 3 GPUs of 2 GPUs"),
+        (demand(*of(1), on=cluster(2, others=1)), "what isn't HotSwap's 1 GPU = 3 GPUs of 2 GPUs"),
         (
-            demand(*of(1).values(), holding("Staging-x-1", 1, model="x"), on=cluster(2)),
+            demand(*of(1), holding("Staging-x-1", 1, model="x"), on=cluster(2)),
             "+ Staging-x-1 1 GPU = 3 GPUs of",
         ),
-        (demand(**of(1), on=cluster(1)), "allowRecreate"),
-        (demand(**of(1, 0.6), on=cluster(1)), "candidate 1 x 0.6 GPUs + stable 1 x 0.6 GPUs = 1.2 GPUs of 1 GPU"),
-        (demand(**of(1, 0.6), on=cluster(1, 1, others=0.5)), "but not where one replica needs them together"),
+        (demand(*of(1), on=cluster(1)), "allowRecreate"),
+        (demand(*of(1, 0.6), on=cluster(1)), "candidate 1 x 0.6 GPUs + stable 1 x 0.6 GPUs = 1.2 GPUs of 1 GPU"),
+        (demand(*of(1, 0.6), on=cluster(1, 1, others=0.5)), "but not where one replica needs them together"),
         (
             demand(holding("candidate", 3, gpus=0, cpus=1, replicas=0), on=cluster(1, cpus=4), steps=STEPS),
             None,
@@ -140,37 +149,37 @@ def test_a_replica_of_two_gpus_needs_them_on_one_node() -> None:
 
 def test_a_team_has_no_more_than_its_quota() -> None:
     quota = Quota("risk", 2 * WHOLE)
-    mine = {name: replace(arm, team="risk") for name, arm in of(1).items()}
-    assert make_plan(demand(**mine, on=cluster(8), quota=quota)).plan.mode is Mode.SURGE
+    mine = [replace(arm, team="risk") for arm in of(1)]
+    assert make_plan(demand(*mine, on=cluster(8), quota=quota)).plan.mode is Mode.SURGE
     other = holding("Production-churn-1", 1, model="churn", team="risk")
     stranger = holding("Production-ads-1", 4, model="ads", team="ads")
     with pytest.raises(
         InsufficientCapacity, match=r"Production-churn-1 1 GPU = 3 GPUs of 2 GPUs, which is what team risk"
     ):
-        make_plan(demand(*mine.values(), other, stranger, on=cluster(8), quota=quota))
+        make_plan(demand(*mine, other, stranger, on=cluster(8), quota=quota))
     with pytest.raises(ValidationFailed, match="team risk may have 2 GPUs"):
         make_plan(demand(holding("candidate", 3, replicas=0), on=cluster(8), quota=quota))
 
 
 def test_a_cluster_that_grows_has_room_for_everything_but_a_quota() -> None:
-    assert make_plan(demand(**of(9), on=None)).plan.mode is Mode.SURGE
+    assert make_plan(demand(*of(9), on=None)).plan.mode is Mode.SURGE
     with pytest.raises(InsufficientCapacity, match="team risk"):
-        make_plan(demand(**of(2), on=None, quota=Quota("risk", 2 * WHOLE)))
+        make_plan(demand(*of(2), on=None, quota=Quota("risk", 2 * WHOLE)))
 
 
 def test_only_the_models_own_spare_versions_make_room() -> None:
     spare = holding("Production-fraud-old", 1, spare=True)
-    planned = make_plan(demand(*of(1).values(), spare, on=cluster(2)))
+    planned = make_plan(demand(*of(1), spare, on=cluster(2)))
     assert (planned.plan.mode, planned.retire) == (Mode.SURGE, ("Production-fraud-old",))
-    assert make_plan(demand(*of(1).values(), spare, on=cluster(3))).retire == ()
+    assert make_plan(demand(*of(1), spare, on=cluster(3))).retire == ()
     with pytest.raises(InsufficientCapacity):
-        make_plan(demand(*of(1).values(), replace(spare, model="churn"), on=cluster(2)))
+        make_plan(demand(*of(1), replace(spare, model="churn"), on=cluster(2)))
 
 
 def test_recreating_passes_over_nobodys_approval() -> None:
     steps = (Step(1_000, 1, 1, pause=StepPause()), Step(TOTAL_WEIGHT, 1, 1))
     with pytest.raises(InsufficientCapacity, match="approval"):
-        make_plan(demand(**of(1), on=cluster(1), steps=steps, allow_recreate=True))
+        make_plan(demand(*of(1), on=cluster(1), steps=steps, allow_recreate=True))
 
 
 def test_what_waits_in_vain_holds_nothing() -> None:
@@ -188,7 +197,7 @@ def test_a_stable_that_lost_its_gpus_does_not_keep_a_smaller_version_from_coming
 
 
 def test_one_gpu_is_exchanged_with_all_shed_meanwhile() -> None:
-    plan = make_plan(demand(**of(1), on=cluster(1), allow_recreate=True)).plan
+    plan = make_plan(demand(*of(1), on=cluster(1), allow_recreate=True)).plan
     assert list(walk(Fleet(plan, plan.candidate, plan.stable), TOTAL_WEIGHT)) == [
         Shift(0, TOTAL_WEIGHT),
         Scale(candidate=1, stable=0),
@@ -197,16 +206,16 @@ def test_one_gpu_is_exchanged_with_all_shed_meanwhile() -> None:
 
 
 def test_four_gpus_are_exchanged_one_by_one_and_a_quarter_is_shed_at_a_time() -> None:
-    plan = make_plan(demand(**of(4), on=cluster(4), allow_recreate=True)).plan
+    plan = make_plan(demand(*of(4), on=cluster(4), allow_recreate=True)).plan
     moves = list(walk(Fleet(plan, plan.candidate, plan.stable), TOTAL_WEIGHT))
     assert moves[:4] == [Shift(0, 2_500), Scale(1, 3), Shift(2_500, 0), Shift(3_333, 2_501)]
     assert moves[-2:] == [Scale(4, 0), Shift(TOTAL_WEIGHT, 0)]
     assert max(move.shed for move in moves if isinstance(move, Shift)) <= 2_502
 
 
-def walk(fleet: Fleet, weight: int, **options: int | None) -> Iterator[Scale | Shift]:
+def walk(fleet: Fleet, weight: int) -> Iterator[Scale | Shift]:
     for _ in range(MOST_MOVES):
-        if (move := fleet.move_to(weight, **options)) is None:  # type: ignore[arg-type]
+        if (move := fleet.move_to(weight)) is None:
             return
         yield move
         fleet = fleet.after(move)

@@ -25,10 +25,27 @@ PRODUCTION, STAGING = Environment.PRODUCTION, Environment.STAGING
 LONG_AGO = timedelta(minutes=2)
 
 
-def entry(ticket: int, *, queued: bool = True, **more: object) -> QueueEntry:
-    values = {"kind": DeploymentKind.ROLLOUT, "environment": PRODUCTION, "model": "fraud", **more}
-    run_id = None if queued else f"run-{ticket}"
-    return QueueEntry(f"dep-{ticket}", ticket, is_queued=queued, run_id=run_id, **values)  # type: ignore[arg-type]
+def entry(
+    ticket: int,
+    *,
+    queued: bool = True,
+    kind: DeploymentKind = DeploymentKind.ROLLOUT,
+    environment: Environment = PRODUCTION,
+    model: str = "fraud",
+    supersedes: bool = False,
+    start_at: datetime | None = None,
+) -> QueueEntry:
+    return QueueEntry(
+        f"dep-{ticket}",
+        ticket,
+        kind,
+        environment,
+        model,
+        is_queued=queued,
+        supersedes=supersedes,
+        start_at=start_at,
+        run_id=None if queued else f"run-{ticket}",
+    )
 
 
 def freeze(*, hours: float, environment: Environment = PRODUCTION, begins: float = -1) -> Freeze:
@@ -59,9 +76,11 @@ def test_a_rollback_that_came_later_is_waited_for_all_the_same() -> None:
     assert not state(2, entry(2), entry(3, queued=False, kind=DeploymentKind.ROLLBACK)).is_called
 
 
-@pytest.mark.parametrize("elsewhere", [{"environment": STAGING}, {"model": "churn"}])
-def test_other_models_and_environments_are_other_lines(elsewhere: dict[str, object]) -> None:
-    assert state(2, entry(1, queued=False, **elsewhere), entry(2)).is_called
+@pytest.mark.parametrize(
+    "elsewhere", [entry(1, queued=False, environment=STAGING), entry(1, queued=False, model="churn")]
+)
+def test_other_models_and_environments_are_other_lines(elsewhere: QueueEntry) -> None:
+    assert state(2, elsewhere, entry(2)).is_called
 
 
 def test_what_starts_later_keeps_nobody_waiting_until_it_is_due() -> None:

@@ -55,9 +55,10 @@ def test_counts_add_and_subtract_by_bucket() -> None:
 
 @pytest.mark.parametrize("figure", [each.name for each in fields(Counts)])
 def test_counts_of_which_any_figure_shrank_are_no_counts_of_the_same_proxies(figure: str) -> None:
-    many = {each.name: {"5000": 5} if each.name == "latency" else 5 for each in fields(Counts)}
-    before, fewer = Counts(**many), {"5000": 4} if figure == "latency" else 4  # type: ignore[arg-type]
-    after = replace(before, **{figure: fewer})  # type: ignore[arg-type]
+    many: dict[str, Any] = {each.name: {"5000": 5} if each.name == "latency" else 5 for each in fields(Counts)}
+    fewer: dict[str, Any] = {figure: {"5000": 4} if figure == "latency" else 4}
+    before = Counts(**many)
+    after = replace(before, **fewer)
     assert after.has_shrunk(before)
     assert not before.has_shrunk(before)
     assert not (before + after).has_shrunk(before)

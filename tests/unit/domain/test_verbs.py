@@ -56,7 +56,8 @@ NO_BAKE = "there is no bake to end"
 NO_WAIT = "nothing waits for an approval"
 NO_FAILURE = "no analysis of it has failed"
 PAUSES = Requests(pause=True)
-BEFORE = {
+Row = dict[str, Requests | str]
+BEFORE: Row = {
     "approve": NO_WAIT,
     "reject": NO_WAIT,
     "pause": PAUSES,
@@ -68,21 +69,21 @@ BEFORE = {
     "abort": Requests(abort=ABORT),
     "scale": "until it is Active",
 }
-OVER = {
+OVER: Row = {
     **BEFORE,
     "pause": "steps no more",
     "retry": "retry deploys it again",
     "abort": "already",
     "scale": "what serves is scaled by",
 }
-FORWARD = {
+FORWARD: Row = {
     "promote": Requests(promote=True),
     "promote full": Requests(promote_full=True),
     "go to step 2": Requests(go_to=1),
 }
 APPROVES = "approve or reject the step"
 
-TABLE: dict[str, dict[str, Requests | str]] = {
+TABLE: dict[str, Row] = {
     "pending": BEFORE,
     "awaiting approval": {
         **BEFORE,

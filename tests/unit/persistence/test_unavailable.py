@@ -77,10 +77,11 @@ def made(hint: Any) -> Any:
         return next(iter(origin))
     if issubclass(origin, BaseModel):
         return origin()
+    build: Callable[..., object] = origin
     assert is_dataclass(origin), f"{hint} needs a value in VALUES"
     hints = get_type_hints(origin)
     filled = [each for each in fields(origin) if each.default in {MISSING, None} and each.default_factory is MISSING]
-    return origin(**{each.name: made(hints[each.name]) for each in filled})
+    return build(**{each.name: made(hints[each.name]) for each in filled})
 
 
 def arguments_of(function: Callable[..., Any]) -> dict[str, Any]:
@@ -96,7 +97,7 @@ async def sessions() -> AsyncIterator[Sessions]:
     await engine.dispose()
 
 
-async def called(adapter: type, name: str, sessions: Sessions) -> None:
+async def called(adapter: type[Any], name: str, sessions: Sessions) -> None:
     """Call the method; what answers a context manager works only inside its block."""
     if adapter in TRANSACTIONS:
         async with TRANSACTIONS[adapter](sessions) as transaction:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -121,7 +122,7 @@ def storage(place: str, directory: Path) -> Calls:
         lambda: uploads.abort("m.tar", "u"),
         lambda: list(uploads.abandoned("m", before=now)),
     ]
-    return [lambda call=each: asyncio.to_thread(call) for each in blocking]  # type: ignore[misc]
+    return [partial(asyncio.to_thread, call) for call in blocking]
 
 
 def artifacts(place: str, _: Path) -> Calls:

@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from api import replaying
 from hotswap.cli.options import duration, moment
 from hotswap.domain.access import Grant
 from hotswap.domain.distributions import registered
@@ -25,7 +24,7 @@ from hotswap.domain.ids import check_alias, check_model_name, normalise_sha256
 from hotswap.domain.vocabulary import Framework
 from hotswap.schemas import problems
 from hotswap.schemas.monitoring import MonitoringConfig
-from hotswap.schemas.requests import Body, split_resources
+from hotswap.schemas.requests import Body, Replay, split_resources
 from hotswap.schemas.requirements import checked
 from hotswap.schemas.strategy import CanaryConfig
 from hotswap.security import service_tokens
@@ -56,7 +55,7 @@ def refusal(kinds: Any, parse: Callable[[], Any]) -> Any:
 
 
 def bodies() -> list[type[BaseModel]]:
-    found: list[type[BaseModel]] = [CanaryConfig, MonitoringConfig, replaying.Replay]
+    found: list[type[BaseModel]] = [CanaryConfig, MonitoringConfig, Replay]
     for kind in Body.__subclasses__():
         found += [kind, *kind.__subclasses__()]
     return list(dict.fromkeys(found))

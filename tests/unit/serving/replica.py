@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from hotswap.domain.application import ApplicationSpec, ArtifactRef, ReplicaResources
 from hotswap.domain.contract import NON_FINITE
@@ -24,14 +24,20 @@ FEATURES = 5
 PATH = "/Production-table-1a2b3c4d/api/v1/inference/table"
 
 
-class Slow:
+class FakeModel:
+    """The attributes of `serving.runtimes.LoadedModel`. A subclass adds `predict`."""
+
+    def __init__(self, input_schema: dict[str, Any] | None = None) -> None:
+        self.input_schema = {"type": "number"} if input_schema is None else input_schema
+        self.output_schema: dict[str, Any] = {}
+        self.device = "cpu"
+
+
+class Slow(FakeModel):
     """A model that sleeps for as many quarters of a second as `features` says, and remembers on which thread it ran."""
 
-    input_schema: ClassVar[dict[str, Any]] = {"type": "number"}
-    output_schema: ClassVar[dict[str, Any]] = {}
-    device = "cpu"
-
     def __init__(self) -> None:
+        super().__init__()
         self.threads: list[str] = []
 
     def predict(self, instances: Sequence[Any]) -> list[Prediction]:

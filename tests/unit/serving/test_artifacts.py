@@ -9,6 +9,7 @@ import tempfile
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -18,9 +19,11 @@ from hotswap.domain.errors import ValidationFailed
 from serving import artifacts
 from serving.artifacts import unpack
 
+TarMode = Literal["w", "w:gz", "w:bz2", "w:xz"]
 
-def tar(path: Path, *members: tarfile.TarInfo, mode: str = "w:gz") -> Path:
-    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+
+def tar(path: Path, *members: tarfile.TarInfo, mode: TarMode = "w:gz") -> Path:
+    with tarfile.open(path, mode) as archive:
         for member in members:
             archive.addfile(member, io.BytesIO(b"x" * member.size))
     return path
@@ -174,8 +177,8 @@ def test_a_zip_whose_method_takes_as_much_memory_as_it_likes_is_refused(tmp_path
 
 @pytest.mark.parametrize("kept", [0.2, 0.6, 0.9])
 @pytest.mark.parametrize("mode", ["w:bz2", "w:xz"])
-def test_a_truncated_stream_is_refused(tmp_path: Path, into: Path, mode: str, kept: float) -> None:
-    with tarfile.open(tmp_path / "a", mode) as archive:  # type: ignore[call-overload]
+def test_a_truncated_stream_is_refused(tmp_path: Path, into: Path, mode: TarMode, kept: float) -> None:
+    with tarfile.open(tmp_path / "a", mode) as archive:
         info = tarfile.TarInfo("model.onnx")
         info.size = 50_000
         archive.addfile(info, io.BytesIO(random.Random(0).randbytes(info.size)))
@@ -186,7 +189,7 @@ def test_a_truncated_stream_is_refused(tmp_path: Path, into: Path, mode: str, ke
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
-def test_a_good_archive_is_unpacked(tmp_path: Path, into: Path, mode: str) -> None:
+def test_a_good_archive_is_unpacked(tmp_path: Path, into: Path, mode: TarMode) -> None:
     unpack(tar(tmp_path / "a.tar", member("folder/model.onnx", size=9), mode=mode), into)
     assert (into / "folder" / "model.onnx").read_bytes() == b"x" * 9
 

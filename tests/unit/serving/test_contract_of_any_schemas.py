@@ -108,7 +108,7 @@ def mutations(draw: st.DrawFn, schemas: st.SearchStrategy[Any]) -> tuple[Any, An
     """Two schemas that are near each other: the second is the first with some keyword taken, changed or added."""
     now = draw(schemas)
     then = copy.deepcopy(now)
-    places = [then] if isinstance(then, dict) else []
+    places: list[dict[str, Any]] = [then] if isinstance(then, dict) else []
     for place in places:
         for value in place.values():
             places += [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)]
@@ -116,7 +116,7 @@ def mutations(draw: st.DrawFn, schemas: st.SearchStrategy[Any]) -> tuple[Any, An
                 places += [each for each in value.values() if isinstance(each, dict)]
     for _ in range(draw(st.integers(1, 2)) if places else 0):
         place = draw(st.sampled_from(places))
-        if place and draw(st.booleans()):
+        if place != {} and draw(st.booleans()):
             place.pop(draw(st.sampled_from(sorted(place))))
         else:
             place.update(dict(list(draw(keywords(st.booleans())).items())[:1]))

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -199,7 +200,7 @@ def test_only_what_the_protocol_knows_reaches_a_replica(version: str, query: str
 def takes(entry: dict[str, Any], method: str, path: str) -> bool:
     """As Envoy matches, of a request in Production that has no headers."""
     bare, match = path.partition("?")[0], entry["match"]
-    places = {
+    places: dict[str, Callable[[Any], bool]] = {
         "prefix": bare.startswith,
         "path": bare.__eq__,
         "path_separated_prefix": lambda prefix: f"{bare}/".startswith(f"{prefix}/"),

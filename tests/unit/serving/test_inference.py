@@ -265,7 +265,7 @@ async def test_a_body_without_end_is_refused(replica: Replica) -> None:
 
 
 async def test_a_client_that_leaves_before_its_body_is_whole_gets_no_answer_and_no_record(replica: Replica) -> None:
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"type": "http.request", "body": b'{"features": [2, 0', "more_body": True},
         {"type": "http.disconnect"},
     ]

@@ -7,7 +7,7 @@ tests/contracts/test_rayserve.py.
 import asyncio
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -20,7 +20,7 @@ from serving.inference import InferenceApp
 from serving.runtimes import Prediction
 from serving.runtimes.rows import NUMBER_OR_MISSING, RowColumns
 from tests.fixtures.patience import patient
-from tests.unit.serving.replica import PATH, Replica, received
+from tests.unit.serving.replica import PATH, FakeModel, Replica, received
 
 ANYTHING: dict[str, Any] = {}
 SCHEMAS = {
@@ -42,14 +42,8 @@ READ = [
 ]
 
 
-class Fine:
+class Fine(FakeModel):
     """A model that answers anything that fits its schema."""
-
-    output_schema: ClassVar[dict[str, Any]] = {}
-    device = "cpu"
-
-    def __init__(self, schema: dict[str, Any]) -> None:
-        self.input_schema = schema
 
     def predict(self, instances: Sequence[Any]) -> list[Prediction]:
         return [Prediction(0.5, 0.5) for _ in instances]

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -12,17 +12,14 @@ from serving import inference
 from serving.inference import InferenceApp
 from serving.runtimes import Prediction
 from tests.fixtures.patience import patient
-from tests.unit.serving.replica import PATH, Replica, Slow, received
+from tests.unit.serving.replica import PATH, FakeModel, Replica, Slow, received
 
 
-class Counting:
+class Counting(FakeModel):
     """A model that fails a batch with a negative number in it, and remembers how many it was asked at once."""
 
-    input_schema: ClassVar[dict[str, Any]] = {"type": "number"}
-    output_schema: ClassVar[dict[str, Any]] = {}
-    device = "cpu"
-
     def __init__(self) -> None:
+        super().__init__()
         self.sizes: list[int] = []
 
     def predict(self, instances: Sequence[Any]) -> list[Prediction]:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from onnx import TensorProto
@@ -19,7 +19,7 @@ from serving.runtimes import Prediction, load
 from serving.runtimes.rows import NUMBER_OR_MISSING, RowColumns
 from tests.fixtures.models import save_identity
 from tests.fixtures.patience import patient, until
-from tests.unit.serving.replica import PATH, Replica
+from tests.unit.serving.replica import PATH, FakeModel, Replica
 
 QUICK, SLOW = QUICK_SECONDS / 10, QUICK_SECONDS * 10
 NUMBER = {"type": "number"}
@@ -103,17 +103,14 @@ def test_an_error_that_came_quickly_makes_nothing_quick() -> None:
     assert not learner.is_quick([[1.0] * 100])
 
 
-class Square:
+class Square(FakeModel):
     """A model with a clock of its own, by which a row of a hundred values takes long, and any where it is told to.
 
     A long one waits until it is let go, if the test wants that.
     """
 
-    input_schema: ClassVar[dict[str, Any]] = ROWS
-    output_schema: ClassVar[dict[str, Any]] = {}
-    device = "cpu"
-
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(ROWS)
         self.is_slow = False
         self.let_go = threading.Event()
         self.let_go.set()

@@ -28,7 +28,7 @@ class FakeServe:
 
 
 def details(*running: str, deleting: str | None = None) -> dict[str, Any]:
-    found = {
+    found: dict[str, dict[str, Any]] = {
         name: {"status": "RUNNING", "deployed_app_config": {"name": name, "import_path": "a:b"}} for name in running
     }
     if deleting:

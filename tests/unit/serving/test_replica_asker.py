@@ -59,7 +59,8 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Repl
 
 @asynccontextmanager
 async def asker(transport: httpx.AsyncBaseTransport | None = None) -> AsyncIterator[HttpReplicaAsker]:
-    transport = transport or httpx.ASGITransport(app=InferenceApp())
+    app: Any = InferenceApp()  # it takes the dicts that servers send, and httpx declares mappings
+    transport = transport or httpx.ASGITransport(app=app)
     asking = HttpReplicaAsker(timeout=timedelta(seconds=5), transport=transport)
     yield asking
     await asking.aclose()

@@ -16,7 +16,7 @@ from serving import inference, pace
 from serving.runtimes import LoadedModel, Prediction, load
 from serving.runtimes.tensors import TensorInput
 from tests.fixtures.models import save_logarithm
-from tests.unit.serving.replica import Replica, Slow, received, row
+from tests.unit.serving.replica import FakeModel, Replica, Slow, received, row
 
 
 async def test_warming_up_answers_the_golden_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,14 +52,11 @@ def test_a_model_that_answers_no_number_does_not_start(tmp_path: Path) -> None:
         Replica(tmp_path / "b", model, golden=[GoldenRequest(-1.0)]).engine.warm_up()
 
 
-class Answers:
+class Answers(FakeModel):
     """A model that answers one thing, whatever it is asked."""
 
-    input_schema: ClassVar[dict[str, Any]] = {"type": "number"}
-    output_schema: ClassVar[dict[str, Any]] = {}
-    device = "cpu"
-
     def __init__(self, value: Any, confidence: float | None = None) -> None:
+        super().__init__()
         self._answer = Prediction(value, confidence)
 
     def predict(self, instances: Sequence[Any]) -> list[Prediction]:

@@ -3,7 +3,7 @@
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from hotswap.settings import ReplicaSettings, Settings, ShipperSettings, Traffic
 from hotswap.stack import control_environment
 from hotswap.stack.environment import TLS_CERTIFICATE, TLS_KEY, Environments, shell_exports, write_curl_configuration
 from hotswap.stack.ports import at_base
+
+BecomeProcess = Callable[[dict[str, str]], None]
 
 
 @pytest.fixture
@@ -34,7 +36,9 @@ def environments(place: Layout, caller: dict[str, str] | None = None) -> Environ
 
 
 @pytest.fixture
-def process_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[object]:
+def process_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> BecomeProcess:
+    """Give this process the environment of another one."""
+
     def become(environment: dict[str, str]) -> None:
         for name in os.environ.keys() - {"PYTEST_CURRENT_TEST"}:
             monkeypatch.delenv(name)
@@ -45,7 +49,7 @@ def process_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[obje
     return become
 
 
-def test_every_process_of_ours_can_read_its_settings(place: Layout, process_of) -> None:  # type: ignore[no-untyped-def]
+def test_every_process_of_ours_can_read_its_settings(place: Layout, process_of: BecomeProcess) -> None:
     told = environments(place)
     process_of(told.ray())
     assert load(ReplicaSettings).storage.endpoint == "127.0.0.1:20004"
@@ -77,7 +81,7 @@ def test_who_runs_other_peoples_models_sees_no_password_but_that_of_the_artifact
 
 
 def test_the_proxy_is_told_of_a_certificate_wherever_the_caller_stands(
-    place: Layout, process_of: Callable[[dict[str, str]], None]
+    place: Layout, process_of: BecomeProcess
 ) -> None:
     given = {TLS_CERTIFICATE: "tls.crt", TLS_KEY: "/etc/hotswap/tls.key", "HOTSWAP_GATEWAY__PLAINTEXT": "false"}
     process_of(environments(place, given).ours("agent"))

@@ -17,7 +17,7 @@ import pytest
 from hotswap.bootstrap.layout import Layout, StackError
 from hotswap.process.sessions import session_members
 from hotswap.stack import part_holds, probes, processes, supervisor
-from hotswap.stack.events import EventKind, StackEvent
+from hotswap.stack.events import EventKind, Sender, StackEvent
 from hotswap.stack.lifecycle import State
 from hotswap.stack.part_holds import PartHold
 from hotswap.stack.parts import StackPart
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 """Real processes that die, freeze, and are waited for."""
 
 
-class Heard:
+class Heard(Sender):
     """A sender that remembers."""
 
     def __init__(self) -> None:
@@ -77,13 +77,7 @@ async def running(place: Layout, *parts: StackPart, start_seconds: float = 120) 
     state = State(
         supervisor=os.getpid(), guardian=os.getpid(), guardian_started=0, ports=StackPorts(), addresses={}, ready=False
     )
-    subject = Supervisor(
-        place,
-        parts,
-        heard,  # type: ignore[arg-type]
-        state=state.encode(),
-        start_seconds=start_seconds,
-    )
+    subject = Supervisor(place, parts, heard, state=state.encode(), start_seconds=start_seconds)
     task = asyncio.create_task(subject.run(upkeep=lambda: None))
     try:
         await until(lambda: EventKind.STACK_READY in [event.kind for event in heard.events] or task.done())
@@ -197,7 +191,7 @@ async def test_somebody_elses_answer_is_not_ours(place: Layout) -> None:
         other.listen()
         part = sleeper(place, "s3", port=other.getsockname()[1])
         heard = Heard()
-        subject = Supervisor(place, [part], heard, state={}, start_seconds=120)  # type: ignore[arg-type]
+        subject = Supervisor(place, [part], heard, state={}, start_seconds=120)
         task = asyncio.create_task(subject.run(upkeep=lambda: None))
         await until(part.ready_file.exists if part.ready_file else bool)
         await asyncio.sleep(0.3)

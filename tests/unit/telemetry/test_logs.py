@@ -81,8 +81,9 @@ def test_a_failure_is_told_with_its_way(handed_on: bool) -> None:
         _fails()
     except ValueError:
         made.exc_info = sys.exc_info()
+    assert made.exc_info is not None
     if handed_on:  # as by a queue, where the text alone is left
-        made.exc_text, made.exc_info = logging.Formatter().formatException(made.exc_info), None  # type: ignore[arg-type]
+        made.exc_text, made.exc_info = logging.Formatter().formatException(made.exc_info), None
     found = written(made)
     told = found.pop("exception")
     assert found == PLAIN
