@@ -126,7 +126,7 @@ class _Asking:
                 asked[each] = replace(asked[each], again=(*asked[each].again, again))
 
     async def _alone(self, request: RecordedRequest, *, candidate_first: bool) -> AskedRequest:
-        """Ask both versions, in alternating order: a cache may favour the version that is asked second."""
+        """Ask both versions, in alternating order: a cache may favor the version that is asked second."""
         if candidate_first:
             mine = await self._of_candidate(request)
             return AskedRequest(request, (mine,), await self._of_stable(request))

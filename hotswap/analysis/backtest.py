@@ -37,7 +37,7 @@ from hotswap.domain.backtest import (
     failure,
     leaves,
 )
-from hotswap.domain.distributions import columns, is_number, summarised
+from hotswap.domain.distributions import columns, is_number, summarized
 
 MOST_CLASSES = 20
 """Integral answers of more values than this are scores, and are compared by their distance."""
@@ -333,7 +333,7 @@ def _lost_confidence(answered: Sequence[AskedRequest]) -> str | None:
 def _shift(rows: Sequence[_Row]) -> str | None:
     """Return how far the distribution of answers has moved, where chance doesn't explain it."""
     found = distances(
-        summarised(columns({"answer": row.theirs} for row in rows)), columns({"answer": row.mine} for row in rows)
+        summarized(columns({"answer": row.theirs} for row in rows)), columns({"answer": row.mine} for row in rows)
     )
     if not found:
         return None

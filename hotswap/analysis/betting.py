@@ -55,7 +55,7 @@ class Betting:
         seen = came.all(axis=-1)
         difference, known = self._difference()
         self._capital += np.log1p(np.where(full & seen & known, difference, 0.0)[..., None] * STAKES)
-        # A lump that lacks an arm says nothing. Waiting for the arm would favour the seconds in which it came; that the
+        # A lump that lacks an arm says nothing. Waiting for the arm would favor the seconds in which it came; that the
         # next lump is longer is known before it begins. It is so only where arms come seldom: not before each has come
         # at all, as labels do late, nor in a time in which none comes.
         seldom = came.any(axis=-1) & ~seen & (self._past_counts > 0).all(axis=-1)
@@ -84,9 +84,9 @@ class Betting:
         means = self._past_sums / counts[..., None]
         if means.shape[-1] == 1:
             return np.zeros(means.shape[:-2], dtype=np.intp), np.ones(means.shape[:-2], dtype=np.bool_)
-        centre = self._past_sums.sum(axis=-2) / counts.sum(axis=-1)[..., None]
+        center = self._past_sums.sum(axis=-2) / counts.sum(axis=-1)[..., None]
         weight = (1 / counts).sum(axis=-1)
         # Of a feature that is always, or never, there is no deviation: half a value more keeps it from standing out.
-        spread = np.maximum(centre * (1 - centre), 0.0) * weight[..., None] + weight[..., None] ** 2
+        spread = np.maximum(center * (1 - center), 0.0) * weight[..., None] + weight[..., None] ** 2
         distance = (means[..., 0, :] - means[..., 1, :]) / np.sqrt(spread)
         return np.argmax(distance, axis=-1), np.asarray((self._past_counts > 0).all(axis=-1))

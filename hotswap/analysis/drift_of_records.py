@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from hotswap.analysis.drift import FeatureDrift, compare, furthest
-from hotswap.domain.distributions import VALUES, ReferenceDistribution, columns, registered, summarised
+from hotswap.domain.distributions import VALUES, ReferenceDistribution, columns, registered, summarized
 
 TRAINING, PAST = "training", "past"
 
@@ -46,7 +46,7 @@ def compared(sampled: Sampled, *, least: int, alpha: float) -> Compared:
     else:
         past = _columns(sampled.past)
         known = max(map(len, past.values()), default=0)
-        source, reference = PAST, summarised(past)
+        source, reference = PAST, summarized(past)
         if known < least:
             problem = f"no training reference, and {known} records from before are fewer than {least}"
             return Compared(source, samples, problem)

@@ -27,7 +27,7 @@ from hotswap.schemas.responses import ArmView, DeploymentView, StepState, StepVi
 INTERVAL_SECONDS = 0.5
 PATIENCE_SECONDS = 60.0
 
-_COLOUR = {
+_COLOR = {
     DeploymentStatus.ACTIVE: "green",
     DeploymentStatus.ROLLING_BACK: "red",
     DeploymentStatus.ROLLED_BACK: "red",
@@ -74,9 +74,9 @@ def follow(hotswap: HotSwap, deployment_id: str, *, timeout: timedelta | None, a
 
 def report(seen: DeploymentView, *, now: datetime | None = None) -> RenderableType:
     """Return one deployment for a person: its version and status, how far it is, and its figures."""
-    colour = _COLOUR.get(seen.status, "cyan")
+    color = _COLOR.get(seen.status, "cyan")
     head = Text.from_markup(
-        f"[bold]{escape(seen.model)} {escape(seen.version)}[/] to {seen.environment}  [bold {colour}]{seen.status}[/]"
+        f"[bold]{escape(seen.model)} {escape(seen.version)}[/] to {seen.environment}  [bold {color}]{seen.status}[/]"
     )
     parts: list[RenderableType] = [
         head,

@@ -28,7 +28,7 @@ class Claim:
 class Split:
     """The division of one step's requests, from its weight's verification to the next change.
 
-    `lowest` and `highest` bound the candidate's requests with `CONFIDENCE` if the weight was honoured.
+    `lowest` and `highest` bound the candidate's requests with `CONFIDENCE` if the weight was honored.
     """
 
     weight: int

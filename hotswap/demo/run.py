@@ -227,7 +227,7 @@ class _Demo:
 
 def _split_claim(split: Split) -> Claim:
     return Claim(
-        f"{split.weight / 100:g}% was honoured",
+        f"{split.weight / 100:g}% was honored",
         f"{split.candidate} of {split.requests}, expected {split.lowest} to {split.highest}",
         split.is_honoured,
     )

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from hotswap.deployments.views import arm_view, backtest_view, concurrent_view, metric_fields
 from hotswap.domain.analysis import JudgeName, Metric
 from hotswap.domain.auditing import AuditAction, AuditActions
-from hotswap.domain.backtest import BacktestReport, summarised
+from hotswap.domain.backtest import BacktestReport, summarized
 from hotswap.domain.deployments import Deployment
 from hotswap.domain.history import Analysis, DeploymentEvent, Record
 from hotswap.domain.verbs import BACKTEST, START
@@ -63,7 +63,7 @@ def _backtest(report: BacktestReport) -> HappeningView:
     seen = backtest_view(report)
     what = "the candidate was asked what the stable was asked of late"
     return HappeningView(
-        at=seen.at, kind=HappeningKind.BACKTEST, actor="hotswap", what=what, why=summarised(report), backtest=seen
+        at=seen.at, kind=HappeningKind.BACKTEST, actor="hotswap", what=what, why=summarized(report), backtest=seen
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hotswap.domain.application import ReplicaResources
-from hotswap.domain.backtest import BacktestReport, findings, summarised
+from hotswap.domain.backtest import BacktestReport, findings, summarized
 from hotswap.domain.deployments import Deployment, StepVerdict
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.strategy import Step, immediate_steps
@@ -192,7 +192,7 @@ def backtest_view(report: BacktestReport) -> BacktestView:
         {
             **asdict(report),
             "at": datetime.fromtimestamp(report.at, UTC),
-            "summary": summarised(report),
+            "summary": summarized(report),
             "findings": findings(report),
         }
     )

@@ -258,7 +258,7 @@ class Checkpoint:
 class BakeRecord:
     """One analysis of one step: its observations in order, from `begun_at` on, when its weight was verified.
 
-    A step that is analysed again has another record. `weight` is in hundredths of a percent. `reference` holds the
+    A step that is analyzed again has another record. `weight` is in hundredths of a percent. `reference` holds the
     stable's counts from before the candidate got all traffic. Of an old record that is `thinned`, one observation a
     minute is left.
     """

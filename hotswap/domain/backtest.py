@@ -284,7 +284,7 @@ def rule(report: BacktestReport, limits: BacktestLimits, *, environment: Environ
     """
     breaches = _breaches(report, limits)
     differences = _differences(report, limits)
-    summary = "; ".join([*breaches, *differences]) or summarised(report)
+    summary = "; ".join([*breaches, *differences]) or summarized(report)
     if breaches and limits.on_breach is OnBreach.FAIL:
         return Ruled(Ruling.FAIL, f"{summary}; no client has met it")
     if breaches or (differences and environment is Environment.PRODUCTION):
@@ -292,7 +292,7 @@ def rule(report: BacktestReport, limits: BacktestLimits, *, environment: Environ
     return Ruled(Ruling.GO_ON, summary)
 
 
-def summarised(report: BacktestReport) -> str:
+def summarized(report: BacktestReport) -> str:
     """Return a report in one sentence."""
     notes = "; ".join(report.notes)
     if not report.asked:

@@ -90,7 +90,7 @@ def columns(instances: Iterable[Any]) -> dict[str, list[Any]]:
     return {name: values for name, values in found.items() if not any(isinstance(each, list | dict) for each in values)}
 
 
-def summarised(sample: Mapping[str, Sequence[Any]]) -> dict[str, ReferenceDistribution]:
+def summarized(sample: Mapping[str, Sequence[Any]]) -> dict[str, ReferenceDistribution]:
     """Make references of a sample: a feature is numeric if every value that isn't missing is a number."""
     return {name: reference for name, values in sample.items() if (reference := _summary(values[:VALUES])) is not None}
 

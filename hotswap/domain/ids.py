@@ -42,7 +42,7 @@ def check_alias(alias: str) -> str:
     return alias
 
 
-def normalise_sha256(checksum: str) -> str:
+def normalize_sha256(checksum: str) -> str:
     """Return 64 lower-case hex digits; a prefix `sha256:` is removed. Raises ValidationFailed."""
     match = SHA256.fullmatch(checksum)
     if match is None:

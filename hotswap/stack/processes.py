@@ -4,7 +4,7 @@ A process is identified by boot, pid and start time in clock ticks since boot: a
 start moves with the clock. Each part leads a session of its own, and whatever it starts stays in it (Ray rewrites its
 titles, so markers in command lines or environments don't work). The record on disk is written as parts start, so that
 the next `up` or `down` finds what a killed supervisor left behind: no orphan survives two commands, and nothing that
-isn't ours is ever signalled.
+isn't ours is ever signaled.
 """
 
 import contextlib

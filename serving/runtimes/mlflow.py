@@ -1,7 +1,7 @@
-"""MLflow's model directories: the file of the registered framework's flavour, and what the signature names.
+"""MLflow's model directories: the file of the registered framework's flavor, and what the signature names.
 
 MLflow itself is not needed: `MLmodel` says in YAML which file holds the model, and the signature what one row or tensor
-is made of. What a flavour saved as a pickle stays refused like any other.
+is made of. What a flavor saved as a pickle stays refused like any other.
 """
 
 import json
@@ -28,7 +28,7 @@ _FLAVOURS = {
     Framework.PYTORCH: ("pytorch", ("model_data",)),
     Framework.TENSORFLOW: ("tensorflow", ("saved_model_dir", "data")),
 }
-"""A framework's flavour, and the keys that may name its file or folder."""
+"""A framework's flavor, and the keys that may name its file or folder."""
 _KINDS: dict[str, dict[str, Any]] = {
     "boolean": {"type": "boolean"},
     "string": {"type": "string"},
@@ -74,12 +74,12 @@ def _read(framework: Framework, path: Path) -> Described:
         raise _refused(f"MLmodel is larger than {MOST_MLMODEL_BYTES} bytes")
     said = yaml.safe_load(path.read_text())
     name, keys = _FLAVOURS[framework]
-    flavour = said["flavors"].get(name)
-    if flavour is None:
+    flavor = said["flavors"].get(name)
+    if flavor is None:
         raise _refused(
-            f"MLmodel has no flavour {name}, which {framework} is served from; it has {', '.join(said['flavors'])}"
+            f"MLmodel has no flavor {name}, which {framework} is served from; it has {', '.join(said['flavors'])}"
         )
-    inside = next(flavour[key] for key in keys if flavour.get(key))
+    inside = next(flavor[key] for key in keys if flavor.get(key))
     place = (path.parent / inside).resolve()
     if not place.is_relative_to(path.parent.resolve()) or not place.exists():
         raise _refused(f"MLmodel names {inside!r}, which is not in the artifact")

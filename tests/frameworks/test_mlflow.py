@@ -1,4 +1,4 @@
-"""MLflow's model directories, written as MLflow writes them: the flavour's file is served, by the signature's names."""
+"""MLflow's model directories, written as MLflow writes them: the flavor's file is served, by the signature's names."""
 
 import json
 import tempfile
@@ -33,7 +33,7 @@ COLUMNS = [
 SMALL = {"n_estimators": 3, "max_depth": 2}
 
 
-def described(directory: Path, flavour: str, options: str, inputs: list[dict[str, Any]] | None = None) -> Path:
+def described(directory: Path, flavor: str, options: str, inputs: list[dict[str, Any]] | None = None) -> Path:
     """A folder with the `MLmodel` that MLflow 3 writes, and what it lays beside it."""
     (model := directory / "model").mkdir()
     signature = f"signature:\n  inputs: '{json.dumps(inputs)}'\n  outputs: null\n  params: null\n" if inputs else ""
@@ -42,9 +42,9 @@ def described(directory: Path, flavour: str, options: str, inputs: list[dict[str
         "flavors:\n"
         "  python_function:\n"
         "    env:\n      conda: conda.yaml\n      virtualenv: python_env.yaml\n"
-        f"    loader_module: mlflow.{flavour}\n"
+        f"    loader_module: mlflow.{flavor}\n"
         "    python_version: 3.11.7\n"
-        f"  {flavour}:\n    code: null\n    {options}\n"
+        f"  {flavor}:\n    code: null\n    {options}\n"
         "mlflow_version: 3.18.0\nmodel_id: null\nmodel_size_bytes: 1234\nmodel_uuid: 0d2cf1d3c5c64b0b8a4c0b5cc2b8b0ad\n"
         f"prompts: null\n{signature}utc_time_created: '2026-11-01 12:00:00.000000'\n"
     )
@@ -91,7 +91,7 @@ WRITTEN = [
 
 
 @pytest.mark.parametrize(("framework", "write"), WRITTEN)
-def test_the_flavours_file_is_served_with_the_signatures_names_and_types(
+def test_the_flavors_file_is_served_with_the_signatures_names_and_types(
     tmp_path: Path, framework: Framework, write: Any
 ) -> None:
     estimator = write(tmp_path, COLUMNS)
@@ -143,7 +143,7 @@ def test_xgboosts_older_ending_is_read_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("framework", "text", "why"),
     [
-        (Framework.XGBOOST, "flavors: {sklearn: {pickled_model: model.skops}}", "no flavour xgboost.*it has sklearn"),
+        (Framework.XGBOOST, "flavors: {sklearn: {pickled_model: model.skops}}", "no flavor xgboost.*it has sklearn"),
         (Framework.XGBOOST, "flavors: {xgboost: {data: ../../etc/passwd}}", "which is not in the artifact"),
         (Framework.XGBOOST, "flavors: {xgboost: {data: absent.ubj}}", "'absent.ubj', which is not in the artifact"),
         (Framework.XGBOOST, "flavors: {xgboost: {}}", "MLmodel can't be read"),
@@ -180,7 +180,7 @@ def test_whatever_an_mlmodel_says_is_read_or_refused(text: str) -> None:
         assert found.place.name == "MLmodel"
 
 
-def test_a_pickled_flavour_stays_refused_with_its_opcode(tmp_path: Path) -> None:
+def test_a_pickled_flavor_stays_refused_with_its_opcode(tmp_path: Path) -> None:
     place = described(tmp_path, "sklearn", "pickled_model: model.pkl\n    serialization_format: cloudpickle")
     (place / "model.pkl").write_bytes(b"\x80\x04cos\nsystem\n.")
     with pytest.raises(ValidationFailed, match=r"model.pkl is a pickle, whose opcode GLOBAL"):

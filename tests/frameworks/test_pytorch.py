@@ -128,7 +128,7 @@ def test_a_gpu_is_taken_only_where_there_is_one(tmp_path: Path, trained: Any) ->
 
 
 @pytest.mark.parametrize(("save", "name"), [(exported, "model.pt2"), (scripted, "model.pth")])
-def test_mlflows_flavour_is_served_and_its_tensors_say_what_a_script_takes(
+def test_mlflows_flavor_is_served_and_its_tensors_say_what_a_script_takes(
     tmp_path: Path, trained: Any, save: Callable[..., Path], name: str
 ) -> None:
     tensor = {"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 3]}}

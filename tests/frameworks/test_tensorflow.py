@@ -66,7 +66,7 @@ def test_a_trained_model_answers_as_it_did_in_training(tmp_path: Path, trained: 
     assert attempt(model, FeatureSchema(model.input_schema), made_up_request(model.input_schema)).problem is None
 
 
-def test_mlflows_flavour_is_served(tmp_path: Path, trained: Any) -> None:
+def test_mlflows_flavor_is_served(tmp_path: Path, trained: Any) -> None:
     place = described(tmp_path, "tensorflow", "saved_model_dir: tfmodel")
     tf.saved_model.save(trained, str(place / "tfmodel"), signatures=trained.ask)
     (found,) = load(Framework.TENSORFLOW, tmp_path).predict([[1, 1, 1]])
@@ -136,7 +136,7 @@ def test_a_graph_that_touches_files_or_python_is_refused_before_it_is_loaded(tmp
 
 
 class Writes(TrackableResource):
-    """A resource whose initialiser runs when it is loaded, whatever is asked."""
+    """A resource whose initializer runs when it is loaded, whatever is asked."""
 
     def _create_resource(self) -> Any:
         return tf.raw_ops.HashTableV2(key_dtype=tf.string, value_dtype=tf.int64)
@@ -157,7 +157,7 @@ def changed(path: Path) -> Iterator[Any]:
     path.write_bytes(saved_model.SerializeToString())
 
 
-def with_initialiser(place: Path, line: Any) -> None:
+def with_initializer(place: Path, line: Any) -> None:
     line.resource = Writes()
     tf.saved_model.save(line, str(place), signatures=line.ask)
     with changed(place / "saved_model.pb") as meta:
@@ -193,7 +193,7 @@ def with_its_own_restore(place: Path, _: Any) -> None:
         meta.saver_def.restore_op_name = meta.saver_def.save_tensor_name.partition(":")[0]
 
 
-@pytest.mark.parametrize("write", [with_initialiser, with_main_op, with_sparse_output, with_its_own_restore])
+@pytest.mark.parametrize("write", [with_initializer, with_main_op, with_sparse_output, with_its_own_restore])
 def test_what_writes_while_it_is_loaded_is_refused(tmp_path: Path, write: Any) -> None:
     write(tmp_path / "saved", Line())
     with pytest.raises(ValidationFailed, match=r"has the operation (SaveV2|MergeV2Checkpoints)"):

@@ -4,7 +4,7 @@ Pure. Lists, since tables lose their borders there; and far below the 10 KB at w
 newest notes only.
 """
 
-from hotswap.domain.backtest import findings, summarised
+from hotswap.domain.backtest import findings, summarized
 from hotswap.domain.policy import Rollout
 from hotswap.domain.verdict import ArmFigures, Verdict
 from workflows.deployment.state import Progress
@@ -16,7 +16,7 @@ def details(progress: Progress, *, verified_weight: int) -> str:
     """Describe where the deployment is, its backtest, its steps, the last verdict and the newest notes."""
     lines = [f"## {progress.status}", "", progress.message, "", f"Verified traffic: **{verified_weight / 100:g}%**"]
     if (report := progress.backtest) is not None:
-        lines += ["", "### Backtest", "", *(f"- {each}" for each in (summarised(report), *findings(report)))]
+        lines += ["", "### Backtest", "", *(f"- {each}" for each in (summarized(report), *findings(report)))]
     if (rollout := progress.rollout) is not None:
         lines += ["", "### Steps", "", *(_step(rollout, position) for position in range(len(rollout.steps)))]
         if rollout.verdict is not None:

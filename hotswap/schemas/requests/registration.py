@@ -17,7 +17,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from hotswap.domain.distributions import registered
 from hotswap.domain.errors import ValidationFailed
-from hotswap.domain.ids import ALIAS, MODEL_NAME, check_model_name, normalise_sha256
+from hotswap.domain.ids import ALIAS, MODEL_NAME, check_model_name, normalize_sha256
 from hotswap.domain.registry import Registration
 from hotswap.domain.vocabulary import Framework, ModelType
 from hotswap.schemas.fields import Flag, Number, Whole, by_domain, semantic_version
@@ -75,7 +75,7 @@ ArtifactPath = Annotated[
 ]
 
 
-Checksum = Annotated[str, by_domain(normalise_sha256), _written("(sha256:)?[0-9a-fA-F]{64}")]
+Checksum = Annotated[str, by_domain(normalize_sha256), _written("(sha256:)?[0-9a-fA-F]{64}")]
 
 
 Metadata = dict[str, Any]

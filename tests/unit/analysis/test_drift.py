@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from hotswap.analysis.drift import FeatureKind, compare, furthest, ks, psi
-from hotswap.domain.distributions import columns, registered, summarised
+from hotswap.domain.distributions import columns, registered, summarized
 from hotswap.domain.errors import ValidationFailed
 
 
@@ -29,7 +29,7 @@ def test_ks_is_what_scipy_says() -> None:
         first, second = chance.normal(size=700), chance.normal(shift, size=400)
         theirs = stats.ks_2samp(first, second, method="asymp")
         assert ks(first, second) == pytest.approx(theirs.statistic)
-        (found,) = compare(summarised({"x": list(first)}), {"x": list(second)}).values()
+        (found,) = compare(summarized({"x": list(first)}), {"x": list(second)}).values()
         assert found.ks == pytest.approx(theirs.statistic)
         assert found.ks_p == pytest.approx(theirs.pvalue, rel=0.2, abs=1e-3)
 
@@ -44,7 +44,7 @@ def test_noise_is_no_drift(samples: int) -> None:
         categories = {f"c{each}": [f"v{v}" for v in chance.geometric(0.2, size=rows)] for each in range(10)}
         return {**numbers, **categories}
 
-    reference = summarised(drawn(2_000))
+    reference = summarized(drawn(2_000))
     looks = [compare(reference, drawn(samples)) for _ in range(20)]
     assert all(len(look) == 20 for look in looks)
     assert sum(any(each.is_drifted for each in look.values()) for look in looks) <= 3
@@ -53,7 +53,7 @@ def test_noise_is_no_drift(samples: int) -> None:
 
 def test_a_shift_is_drift_and_names_its_feature() -> None:
     chance = np.random.default_rng(7)
-    reference = summarised({"amount": list(chance.normal(size=2_000)), "hour": list(chance.normal(size=2_000))})
+    reference = summarized({"amount": list(chance.normal(size=2_000)), "hour": list(chance.normal(size=2_000))})
     found = compare(reference, {"amount": list(chance.normal(1.5, size=300)), "hour": list(chance.normal(size=300))})
     assert {name for name, each in found.items() if each.is_drifted} == {"amount"}
     name, distance = furthest(found)
@@ -63,7 +63,7 @@ def test_a_shift_is_drift_and_names_its_feature() -> None:
 
 def test_a_difference_that_is_significant_and_tiny_is_no_drift() -> None:
     chance = np.random.default_rng(3)
-    reference = summarised({"x": list(chance.normal(size=5_000))})
+    reference = summarized({"x": list(chance.normal(size=5_000))})
     (found,) = compare(reference, {"x": list(chance.normal(0.15, size=5_000))}).values()
     assert found.ks_p is not None
     assert found.ks_p < 0.001
@@ -81,7 +81,7 @@ def test_a_category_that_is_new_is_a_bin_of_its_own() -> None:
 
 def test_what_is_missing_is_a_bin_of_its_own() -> None:
     numbers: list[Any] = list(np.random.default_rng(5).normal(size=1_000))
-    reference = summarised({"x": numbers})
+    reference = summarized({"x": numbers})
     half = compare(reference, {"x": [*numbers[:200], *[None] * 200]})["x"]
     assert half.ks is not None
     assert half.ks < 0.1
@@ -89,19 +89,19 @@ def test_what_is_missing_is_a_bin_of_its_own() -> None:
     gone = compare(reference, {"x": [None] * 300})["x"]
     assert gone.ks is None
     assert gone.is_drifted
-    assert compare({**reference, **summarised({"y": numbers})}, {"x": numbers})["y"].is_drifted
+    assert compare({**reference, **summarized({"y": numbers})}, {"x": numbers})["y"].is_drifted
 
 
 def test_text_among_numbers_counts_as_missing() -> None:
     numbers: list[Any] = list(np.random.default_rng(5).normal(size=1_000))
-    assert compare(summarised({"x": numbers}), {"x": [*numbers[:200], *["n/a"] * 200]})["x"].is_drifted
+    assert compare(summarized({"x": numbers}), {"x": [*numbers[:200], *["n/a"] * 200]})["x"].is_drifted
 
 
 def test_many_rare_categories_are_one_bin_and_identifiers_are_not_compared() -> None:
     chance = np.random.default_rng(11)
     towns, seen = ([f"town-{each}" for each in chance.integers(0, 300, size=rows)] for rows in (5_000, 300))
-    assert not compare(summarised({"town": towns}), {"town": seen})["town"].is_drifted
-    users = summarised({"user": [f"user-{each}" for each in range(1_000)]})
+    assert not compare(summarized({"town": towns}), {"town": seen})["town"].is_drifted
+    users = summarized({"user": [f"user-{each}" for each in range(1_000)]})
     assert compare(users, {"user": [f"user-{each}" for each in range(1_000, 2_000)]}) == {}
 
 
@@ -116,13 +116,13 @@ def test_bins_are_compared_with_what_falls_into_them() -> None:
 
 
 def test_nothing_is_compared_without_a_feature_in_common() -> None:
-    assert compare(summarised({"amount": [1.0, 2.0, 3.0]}), {"0": [1.0]}) == {}
+    assert compare(summarized({"amount": [1.0, 2.0, 3.0]}), {"0": [1.0]}) == {}
     assert compare({}, {"0": [1.0]}) == {}
-    assert compare(summarised({"amount": [1.0]}), {}) == {}
+    assert compare(summarized({"amount": [1.0]}), {}) == {}
 
 
 def test_one_value_that_stays_is_no_drift_and_one_that_changes_is() -> None:
-    reference = summarised({"x": [1.0] * 500})
+    reference = summarized({"x": [1.0] * 500})
     assert not compare(reference, {"x": [1.0] * 300})["x"].is_drifted
     assert compare(reference, {"x": [2.0] * 300})["x"].is_drifted
 

@@ -366,9 +366,9 @@ def on_a_terminal(*words: str, **environment: str) -> bytes:
 @pytest.mark.slow
 def test_colour_is_for_terminals_and_not_where_it_is_not_wanted(tmp_path: Path) -> None:
     words = ("get", "dep-1")  # fails: no stack runs there
-    colour = re.compile(rb"\x1b\[[0-9;]*[39][0-7]")
-    assert colour.search(on_a_terminal(*words, HOTSWAP_DATA_DIR=str(tmp_path)))
-    assert not colour.search(on_a_terminal(*words, HOTSWAP_DATA_DIR=str(tmp_path), NO_COLOR="1"))
+    color = re.compile(rb"\x1b\[[0-9;]*[39][0-7]")
+    assert color.search(on_a_terminal(*words, HOTSWAP_DATA_DIR=str(tmp_path)))
+    assert not color.search(on_a_terminal(*words, HOTSWAP_DATA_DIR=str(tmp_path), NO_COLOR="1"))
 
 
 def test_what_the_api_would_refuse_is_told_in_its_words_and_not_sent(cli: Cli) -> None:

@@ -148,7 +148,7 @@ def test_no_answer_at_all_is_an_api_error_too(failure: type[httpx.HTTPError], co
 
 
 def test_a_newer_servers_unknown_fields_are_ignored() -> None:
-    future: dict[str, Any] = {**deployment("Active", 100.0), "colour": "green"}
+    future: dict[str, Any] = {**deployment("Active", 100.0), "color": "green"}
     with client(lambda _: httpx.Response(200, json=future)) as hotswap:
         assert hotswap.deployments.get("dep-1").model == "fraud"
 

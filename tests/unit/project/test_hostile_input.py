@@ -20,7 +20,7 @@ from hotswap.cli.options import duration, moment
 from hotswap.domain.access import Grant
 from hotswap.domain.distributions import registered
 from hotswap.domain.errors import HotSwapError, SchemaValidationFailed, ValidationFailed
-from hotswap.domain.ids import check_alias, check_model_name, normalise_sha256
+from hotswap.domain.ids import check_alias, check_model_name, normalize_sha256
 from hotswap.domain.vocabulary import Framework
 from hotswap.schemas import problems
 from hotswap.schemas.monitoring import MonitoringConfig
@@ -92,7 +92,7 @@ def test_a_strategys_configuration_makes_a_plan_or_is_refused(config: dict[str, 
     [
         (check_model_name, ValidationFailed),
         (check_alias, ValidationFailed),
-        (normalise_sha256, ValidationFailed),
+        (normalize_sha256, ValidationFailed),
         (checked, ValidationFailed),
         (Grant.parse, ValueError),
         (service_tokens.read, ()),

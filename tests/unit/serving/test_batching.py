@@ -1,4 +1,4 @@
-"""Single requests gathered into one call: each gets its own answer, whatever its neighbours do."""
+"""Single requests gathered into one call: each gets its own answer, whatever its neighbors do."""
 
 import asyncio
 from collections.abc import Sequence
