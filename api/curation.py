@@ -1,6 +1,6 @@
-"""What people say of models and versions: whose they are, what they are called, what is out of use, and back.
+"""Routes by which people curate models and versions: teams, aliases, cards, archiving and deprecation.
 
-Nothing is deleted, and what serves goes on serving.
+Nothing is deleted, and active versions go on serving.
 """
 
 from fastapi import APIRouter
@@ -18,7 +18,10 @@ router = APIRouter(prefix="/api/v1/models", tags=["models"], route_class=Guarded
 
 @router.patch("/{model}")
 async def change_model(caller: Engineer, parts: With, model: ModelId, body: ChangeModel) -> ModelView:
-    """Change what it is described by; the rest stays as it is. To give it to another team takes an engineer of both."""
+    """Change the description, owner, team or tags of a model; the rest stays as it is.
+
+    Only an engineer of both teams can give it to another team.
+    """
     changes = body.model_dump(exclude_unset=True)
     if "team" in changes:
         admitted_in(body.team, caller, ENGINEERS)
@@ -28,14 +31,14 @@ async def change_model(caller: Engineer, parts: With, model: ModelId, body: Chan
 
 @router.put("/{model}/aliases/{alias}")
 async def give_alias(caller: Engineer, parts: With, model: ModelId, alias: AliasName, body: GiveAlias) -> ModelView:
-    """Let a version be called so too; another one that was is not any more."""
+    """Give an alias to a version; a version that had it loses it."""
     await parts.curation.give_alias(model, alias, body.version, by=caller.subject)
     return model_view(await parts.registry.model(model))
 
 
 @router.delete("/{model}/aliases/{alias}")
 async def take_alias(caller: Engineer, parts: With, model: ModelId, alias: AliasName) -> ModelView:
-    """Let no version be called so."""
+    """Remove an alias."""
     await parts.curation.take_alias(model, alias, by=caller.subject)
     return model_view(await parts.registry.model(model))
 
@@ -48,7 +51,7 @@ async def get_card(_: Reader, parts: With, model: ModelId, version: VersionId) -
 
 @router.put("/{model}/versions/{version}/card")
 async def write_card(caller: Maker, parts: With, model: ModelId, version: VersionId, body: WriteCard) -> CardView:
-    """Write it anew, in Markdown; the audit log keeps what it said before."""
+    """Replace the card of a version, in Markdown; the audit log keeps the old text."""
     await parts.curation.write_card(model, version, body.text, by=caller.subject)
     return card_view(await parts.registry.version(model, version))
 
@@ -57,7 +60,7 @@ async def write_card(caller: Maker, parts: With, model: ModelId, version: Versio
 async def deprecate_version(
     caller: Engineer, parts: With, model: ModelId, version: VersionId, body: Deprecate
 ) -> VersionView:
-    """No new deployment of it from now on; it can still be gone back to."""
+    """Deprecate a version: no new deployment of it can start, but a rollback can still return to it."""
     await parts.curation.deprecate(model, version, reason=body.reason, by=caller.subject)
     return version_view(await parts.registry.version(model, version))
 
@@ -73,7 +76,10 @@ async def restore_version(
 
 @router.delete("/{model}")
 async def archive_model(caller: Admin, parts: With, model: ModelId, body: Say | None = None) -> ModelView:
-    """Out of the lists, and nothing new of it; refused while anything of it serves or is under way."""
+    """Archive a model: lists leave it out, and nothing new of it can start.
+
+    Refused while a version of it serves or a deployment of it is under way.
+    """
     await parts.curation.archive(model, reason=body.reason if body else None, by=caller.subject)
     return model_view(await parts.registry.model(model))
 

@@ -1,4 +1,4 @@
-"""Garbage collection: what lies in the bucket and no version refers to."""
+"""Garbage collection: it lists objects in the bucket that no version refers to, and removes them if asked to."""
 
 from dataclasses import asdict
 

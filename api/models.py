@@ -82,7 +82,7 @@ async def list_models(
 
 @router.get("/{model}")
 async def get_model(_: Reader, parts: With, model: ModelId) -> ModelView:
-    """One model, with what is active of it in each environment."""
+    """Return one model, with its active version in each environment."""
     return model_view(await parts.registry.model(model))
 
 
@@ -117,13 +117,13 @@ async def list_versions(
 
 @router.get("/{model}/versions/{version}")
 async def get_version(_: Reader, parts: With, model: ModelId, version: VersionId) -> VersionView:
-    """One version, by its number, its id or an alias."""
+    """Return one version, by its number, its id or an alias."""
     return version_view(await parts.registry.version(model, version))
 
 
 @router.get("/{model}/versions/{version}/registration")
 async def get_registration(_: Reader, parts: With, model: ModelId, version: VersionId) -> RegistrationView:
-    """How far a registration is that was answered with 202, and why if it failed."""
+    """Return how far a registration is that was answered with 202, and why it failed if it did."""
     return _registration(model, version, await parts.registrations.status(model, version))
 
 

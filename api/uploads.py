@@ -16,14 +16,17 @@ router = APIRouter(prefix="/api/v1/models/{model}/uploads", tags=["artifacts"], 
 
 @router.post("", dependencies=[not_kept()])
 async def begin_upload(caller: Starter, parts: With, model: ModelId, body: BeginUpload) -> UploadView:
-    """Begin to send an artifact, or go on: which parts are wanted, and where to. The model may be new."""
+    """Begin or continue an upload; the answer says which parts are missing, and where to PUT them.
+
+    The model may be new.
+    """
     wanted = UploadRequest(model, body.sha256, body.size_bytes, caller.subject)
     return _view(await parts.uploads.begin(wanted, file_name=body.file_name))
 
 
 @router.post("/{upload_id}/complete")
 async def complete_upload(caller: Starter, parts: With, model: ModelId, upload_id: UploadId) -> UploadView:
-    """Make one object of the parts; refused while any is missing. Again is no error."""
+    """Complete an upload: its parts become one object. Refused while a part is missing; may be repeated."""
     return _view(UploadOffer(await parts.uploads.complete(upload_id, model=model, by=caller.subject)))
 
 

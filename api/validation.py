@@ -1,4 +1,4 @@
-"""What validation said of a version, and the Admin's word that what failed may pass."""
+"""Routes for a version's validation report, and for an Admin's override of failed checks."""
 
 from fastapi import APIRouter
 
@@ -17,7 +17,7 @@ router = APIRouter(
 
 @router.get("")
 async def get_validation(_: Reader, parts: With, model: ModelId, version: VersionId) -> VersionValidationView:
-    """Its newest report, of its newest deployment that was validated, and what is let pass from the next one on."""
+    """Return the newest validation report of a version, and the override from its next deployment on."""
     return _view(await parts.validations.latest(model, version))
 
 
@@ -25,7 +25,7 @@ async def get_validation(_: Reader, parts: With, model: ModelId, version: Versio
 async def override_validation(
     caller: Admin, parts: With, model: ModelId, version: VersionId, body: OverrideValidation
 ) -> VersionValidationView:
-    """Let what failed pass from its next deployment on: schemas, memory, latency or accuracy, and nothing else."""
+    """Override failed checks from the version's next deployment on: schemas, memory, latency or accuracy only."""
     return _view(
         await parts.validations.override(
             model, version, checks=tuple(body.checks), reason=body.reason, by=caller.subject
@@ -37,7 +37,7 @@ async def override_validation(
 async def withdraw_override(
     caller: Admin, parts: With, model: ModelId, version: VersionId, body: Say | None = None
 ) -> VersionValidationView:
-    """Let nothing of it pass any more."""
+    """End the override of a version's validation."""
     reason = body.reason if body else None
     return _view(await parts.validations.withdraw(model, version, reason=reason, by=caller.subject))
 
