@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -52,6 +51,9 @@ from workflows.polling import Worker
 from workflows.queue import QueueWorkflow
 
 NOT_FOR_LONG = pytest.mark.parametrize("api_waits", [patience(seconds=1)], ids=["not for long"])
+
+ACTIVITY_LIMIT = patience(seconds=30)
+"""Ends a hang of the fake workflows, and is longer than any of their activities takes on purpose."""
 """For a test in which the API gives up to wait for a workflow's answer."""
 
 
@@ -64,13 +66,11 @@ class FakeDeployment:
 
     @workflow.run
     async def run(self, request: DeploymentInput) -> DeploymentOutcome:
-        await workflow.execute_activity(
-            "open_deployment", request.deployment_id, start_to_close_timeout=timedelta(seconds=10)
-        )
+        await workflow.execute_activity("open_deployment", request.deployment_id, start_to_close_timeout=ACTIVITY_LIMIT)
         await workflow.wait_condition(lambda: any("abort" in each for each in self.said))
         end = DeploymentStatus.CANCELLED
         await workflow.execute_activity(
-            "end_deployment", args=[request.deployment_id, end], start_to_close_timeout=timedelta(seconds=10)
+            "end_deployment", args=[request.deployment_id, end], start_to_close_timeout=ACTIVITY_LIMIT
         )
         await workflow.wait_condition(workflow.all_handlers_finished)
         return DeploymentOutcome(
@@ -110,7 +110,7 @@ class FakeRegistration:
     @workflow.run
     async def run(self, request: RegistrationInput) -> VersionRef:
         added: VersionRef = await workflow.execute_activity(
-            "add_version", request.registration, result_type=VersionRef, start_to_close_timeout=timedelta(seconds=30)
+            "add_version", request.registration, result_type=VersionRef, start_to_close_timeout=ACTIVITY_LIMIT
         )
         return added
 
