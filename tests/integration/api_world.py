@@ -51,10 +51,10 @@ from workflows.polling import Worker
 from workflows.queue import QueueWorkflow
 
 NOT_FOR_LONG = pytest.mark.parametrize("api_waits", [patience(seconds=1)], ids=["not for long"])
+"""For a test in which the API gives up to wait for a workflow's answer."""
 
 ACTIVITY_LIMIT = patience(seconds=30)
 """Ends a hang of the fake workflows, and is longer than any of their activities takes on purpose."""
-"""For a test in which the API gives up to wait for a workflow's answer."""
 
 
 @workflow.defn(name="Deployment")
