@@ -1,8 +1,9 @@
 """People's commands to a deployment, and their results.
 
-Each is an update of the deployment's workflow, so the caller learns its result. An abort is never lost: if no
-worker answers it is left as a signal, which the next worker acts on before anything else. What a deployment answers
-depends on where it is by then, not on what the database said a moment ago; only an ended one is told from its row.
+Each is an update of the deployment's workflow, so the caller learns its result. An abort is never lost: if the update
+fails or no worker answers, it is left as a signal, which the next worker acts on before anything else. What a
+deployment answers depends on where it is by then, not on what the database said a moment ago; only an ended one is told
+from its row.
 
 A deployment that waits for its turn has no workflow that would answer, so PostgreSQL does: its row is locked against
 the workflow that may be opening it at the same moment. So it either ends here, or is under way and answers for itself.
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 from hotswap.deployments.workflows import DeploymentWorkflows, Ended, NoAnswer
 from hotswap.domain.deployments import Deployment
-from hotswap.domain.errors import Conflict, Unavailable
+from hotswap.domain.errors import Conflict, HotSwapError, Unavailable
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.verdict import Reason
 from hotswap.messages import Abort, Answer, Request
@@ -43,9 +44,9 @@ class Steering:
         return _answered(deployment, answer)
 
     async def abort(self, deployment: Deployment, request: Abort) -> AnswerView:
-        """Take all traffic from the candidate, and end; not `confirmed` where no worker answers.
+        """Take all traffic from the candidate, and end; not `confirmed` where the workflow has not answered.
 
-        Raises Ended when no workflow works on the deployment (any more).
+        Raises Ended when no workflow works on the deployment (any more), and Unavailable when Temporal doesn't answer.
         """
         if deployment.is_queued:
             if (left := await self._leave_line(deployment, request)) is not None:
@@ -56,15 +57,21 @@ class Steering:
         try:
             answer = await self.workflows.ask(deployment.workflow_id, deployment.deployment_id, "abort", request)
         except NoAnswer:
-            await self.workflows.abort_by_signal(deployment.workflow_id, deployment.deployment_id, request)
-            return AnswerView(
-                deployment_id=deployment.deployment_id,
-                status=deployment.status,
-                message="no worker answers; the abort is recorded, and the next worker acts on it before anything else",
-                confirmed=False,
-                workflow_id=deployment.workflow_id,
-            )
+            return await self._abort_by_signal(deployment, request, "no worker answers")
+        except HotSwapError as error:
+            # Whatever it is: a run takes 2,000 updates at most, for one, and many more signals.
+            return await self._abort_by_signal(deployment, request, f"the update failed ({error.message})")
         return _answered(deployment, answer)
+
+    async def _abort_by_signal(self, deployment: Deployment, request: Abort, problem: str) -> AnswerView:
+        await self.workflows.abort_by_signal(deployment.workflow_id, deployment.deployment_id, request)
+        return AnswerView(
+            deployment_id=deployment.deployment_id,
+            status=deployment.status,
+            message=f"{problem}; the abort is recorded, and the next worker acts on it before anything else",
+            confirmed=False,
+            workflow_id=deployment.workflow_id,
+        )
 
     async def _leave_line(self, deployment: Deployment, request: Abort) -> AnswerView | None:
         """End it before it began; None when it has begun meanwhile."""
