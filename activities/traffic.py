@@ -24,6 +24,8 @@ from hotswap.ports import Deployments, TrafficBus, TrafficPlans
 POLL_SECONDS = 0.01
 REPUBLISH_SECONDS = 1.0
 SETTLE_POLL_SECONDS = 0.1
+GLANCE_SECONDS = 0.3
+"""How long a rollback waits for the proxies' reports before it takes the weight away without them."""
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +77,7 @@ class TrafficActivities:
         stable = request.change.stable
         readiness = None
         if stable is not None:
-            reports = await self._reports(from_api=False)
+            reports = await self._reports_at_a_glance()
             readiness = await self._ready.at_a_glance(stable.application, reports, now=self._clock())
         change, transition = _withdrawal(request.change, readiness, hold=request.hold), request.why
         if request.promoted:
@@ -155,6 +157,14 @@ class TrafficActivities:
                 return reports
             heartbeat_note(_held_by(plan, silent, key))
             await asyncio.sleep(POLL_SECONDS)
+
+    async def _reports_at_a_glance(self) -> list[ProxyReport]:
+        """Return the reports, those of before where the bus takes too long: nothing may hold up a rollback."""
+        try:
+            async with asyncio.timeout(GLANCE_SECONDS):
+                return await self._reports(from_api=False)
+        except TimeoutError:
+            return [self._reported[proxy] for proxy in sorted(self._reported)]
 
     async def _publish(self, plan: TrafficPlan) -> None:
         try:

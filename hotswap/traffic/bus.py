@@ -20,6 +20,8 @@ PLAN = "hotswap:traffic:plan"
 GENERATION = "hotswap:traffic:generation"
 REPORTS = "hotswap:traffic:reports"
 RECHECK_SECONDS = 1.0
+ANSWER_SECONDS = 2.0
+"""How long one command may take. A Redis that accepts and says nothing is as good as away: each has another way."""
 
 _PUBLISH = """
 local newest = tonumber(redis.call('GET', KEYS[2]) or '-1')
@@ -54,11 +56,11 @@ class RedisTrafficBus:
         self._publish = redis.register_script(_PUBLISH)
 
     async def publish(self, plan: TrafficPlan) -> None:
-        with answering():
+        async with answering_soon():
             await self._publish(keys=[PLAN, GENERATION], args=[plan.generation, encode_plan(plan)])
 
     async def _published(self) -> TrafficPlan | None:
-        with answering():
+        async with answering_soon():
             data = await self._redis.get(PLAN)
         return None if data is None else decode_plan(data)
 
@@ -79,16 +81,16 @@ class RedisTrafficBus:
                     await _next_message(published, RECHECK_SECONDS)
 
     async def report(self, report: ProxyReport) -> None:
-        with answering():
+        async with answering_soon():
             await self._redis.hset(REPORTS, report.proxy, msgspec.json.encode(report).decode())
 
     async def reports(self) -> list[ProxyReport]:
-        with answering():
+        async with answering_soon():
             found = await self._redis.hvals(REPORTS)
         return [_report_decoder.decode(data) for data in found]
 
     async def remove_proxy(self, proxy: str) -> None:
-        with answering():
+        async with answering_soon():
             await self._redis.hdel(REPORTS, proxy)
 
 
@@ -102,10 +104,18 @@ async def _next_message(published: PubSub, timeout: float) -> None:  # noqa: ASY
             return
 
 
+@contextlib.asynccontextmanager
+async def answering_soon() -> AsyncIterator[None]:
+    """Raise Unavailable where Redis does not answer as it should, or not within `ANSWER_SECONDS`."""
+    with answering():
+        async with asyncio.timeout(ANSWER_SECONDS):
+            yield
+
+
 @contextlib.contextmanager
 def answering() -> Iterator[None]:
     """Raise Unavailable where Redis does not answer as it should."""
     try:
         yield
     except (RedisError, OSError) as error:
-        raise Unavailable(f"Redis does not answer: {error}") from error
+        raise Unavailable(f"Redis does not answer: {str(error) or 'nothing came in time'}") from error

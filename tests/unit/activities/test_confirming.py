@@ -11,7 +11,7 @@ from activities.traffic import TrafficActivities
 from hotswap.domain.proxies import Arms, begun, counts_of
 from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, Counts, ProxyReport, TrafficChange, TrafficPlan
 from hotswap.domain.vocabulary import Environment
-from hotswap.messages import SetWeight, VerifiedWeight
+from hotswap.messages import SetWeight, VerifiedWeight, WithdrawCandidate
 from tests.fixtures.patience import patient
 
 NOW = 1_000_000.0
@@ -70,6 +70,39 @@ async def test_the_newest_report_counts_whatever_the_clock_of_the_proxy_says(
             activities.set_weight, SetWeight(change=change, share=TOTAL_WEIGHT // 2, progress=None, needs={})
         )
     assert verified.candidate.completed == 7
+
+
+class Frozen(World):
+    """A Redis that takes commands and says nothing, until it is thawed."""
+
+    def __init__(self) -> None:
+        super().__init__(over_redis=said(GENERATION, NOW, 7), by_api=said(GENERATION, NOW, 7))
+        self.applied, self.thawed = asyncio.Event(), asyncio.Event()
+
+    async def apply(self, change: TrafficChange, *, run_id: str) -> TrafficPlan:
+        self.applied.set()
+        return await super().apply(change, run_id=run_id)
+
+    async def reports(self) -> list[ProxyReport]:
+        await self.thawed.wait()
+        return await super().reports()
+
+    async def at_a_glance(self, application: str, reports: list[ProxyReport], *, now: float) -> None:
+        assert reports == [], "nothing is known of the proxies yet"
+
+
+async def test_a_rollback_takes_the_weight_away_while_redis_says_nothing() -> None:
+    world: Any = Frozen()
+    activities = TrafficActivities(world, world, world, world, clock=lambda: NOW)
+    change = TrafficChange(Environment.PRODUCTION, "m", "dep-2", 1, STABLE, None, 0)
+    going = asyncio.create_task(
+        ActivityEnvironment().run(activities.withdraw_candidate, WithdrawCandidate(change=change, why=None))
+    )
+    async with asyncio.timeout(patient(20)):
+        await world.applied.wait()
+        assert not going.done(), "it is verified by the proxies' word alone"
+        world.thawed.set()
+        await going
 
 
 class Lately(World):
