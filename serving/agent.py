@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -33,7 +34,7 @@ from serving.envoy import prepare
 from serving.envoy.admin import EnvoyAdmin
 from serving.envoy.clusters import clusters
 from serving.envoy.fallback import Fallback, composite_cluster, fallbacks
-from serving.envoy.files import api_address, current_jwt_filter, write_resources
+from serving.envoy.files import api_address, current_jwt_filter, has_applications, write_resources
 from serving.envoy.gateway import CDS, ECDS, RDS
 from serving.envoy.pinned_clusters import application_of, cluster_names
 from serving.envoy.routes import route_configuration
@@ -45,6 +46,8 @@ LOOK_SECONDS = 1.0
 REPEAT_SECONDS = 2.0
 """After so long without a change Envoy is asked whether it still has what it was given."""
 TAKE_SECONDS = 3.0
+STATE = "known.json"
+PLAN, REPLICAS = "the plan", "the replicas"
 DRAIN_SECONDS = 6.0
 
 logger = logging.getLogger(__name__)
@@ -56,6 +59,10 @@ class AgentState(msgspec.Struct):
     plan: TrafficPlan = TrafficPlan()
     applied: TrafficPlan = TrafficPlan()
     targets: dict[str, tuple[str, ...]] = {}
+
+
+class StateLost(Exception):
+    """The agent's state can't be read, so it may know less than what Envoy has been given."""
 
 
 class ConfigNotAccepted(Exception):
@@ -73,6 +80,8 @@ class Agent:
         self._admin = admin
         self._api = PlanEndpoint(settings)
         self._issuer = IssuerKeys(settings.oidc) if settings.oidc.issuer is not None else None
+        self._missing: set[str] = set()
+        """The parts of a lost state that have not been learnt anew. Until then Envoy keeps what it has."""
         self._state = self._read_state()
         self._kept = b""
         self._active: dict[str, int] | None = None
@@ -110,7 +119,8 @@ class Agent:
             await asyncio.sleep(POLL_SECONDS)
 
     def _learn_plan(self, plan: TrafficPlan) -> None:
-        if plan.generation > self._state.plan.generation:
+        if plan.generation > self._state.plan.generation or PLAN in self._missing:
+            self._missing.discard(PLAN)
             self._state.plan = plan
             self._changed.set()
 
@@ -134,7 +144,8 @@ class Agent:
         for name, last in self._state.targets.items():
             if name in routed:
                 targets.setdefault(name, tuple(target for target in last if target not in taken))
-        changed = targets != self._state.targets
+        changed = targets != self._state.targets or REPLICAS in self._missing
+        self._missing.discard(REPLICAS)
         self._state.targets = targets
         return changed
 
@@ -151,7 +162,7 @@ class Agent:
                 self._held = await self._apply(plan)
                 self._acknowledged, self._problem = plan.generation, None
                 mark_ready()
-            except (httpx.HTTPError, ConfigNotAccepted, OSError, ValueError) as error:
+            except (httpx.HTTPError, ConfigNotAccepted, StateLost, OSError, ValueError) as error:
                 self._problem = f"plan {plan.generation} is not applied: {error}"
             if (self._acknowledged, self._problem, self._held) != before:
                 for said in filter(None, (self._problem, *self._held.values())):
@@ -162,6 +173,12 @@ class Agent:
 
     async def _apply(self, plan: TrafficPlan) -> dict[str, str]:
         """Make Envoy's files say what the plan says; the routes that had to be held, with the reason."""
+        if self._missing:
+            missing = " and ".join(sorted(self._missing))
+            raise StateLost(
+                f"{STATE} can't be read, so Envoy keeps the routes that it has until {missing} are known again, from "
+                "Redis or the API and from Ray"
+            )
         if any(self._has_nobody(route.candidate) for route in plan.routes):
             # The plan was quicker than the last look at Ray Serve.
             await self._learn_replicas()
@@ -212,7 +229,10 @@ class Agent:
         return [*clusters(targets, api=api_address(self._settings)), *composites]
 
     def _with_held_routes(self, plan: TrafficPlan) -> tuple[TrafficPlan, dict[str, str]]:
-        """Return the plan, but with the old route wherever a candidate has weight and no replica that answers."""
+        """Return the plan, but with the old route wherever a candidate has weight and no replica that answers.
+
+        Where there is no old route the stable has all of it.
+        """
         before = {route.key: route for route in self._state.applied.routes}
         routes, held = [], {}
         for route in plan.routes:
@@ -220,6 +240,8 @@ class Agent:
                 held[route.key] = reason
                 if (known := before.get(route.key)) is not None:
                     routes.append(known)
+                elif route.stable is not None:
+                    routes.append(replace(route, candidate_weight=0))
             else:
                 routes.append(route)
         return TrafficPlan(plan.generation, tuple(routes)), held
@@ -299,13 +321,16 @@ class Agent:
         """Write down what the agent starts with, where that is something new."""
         kept = msgspec.json.encode(self._state)
         if kept != self._kept:
-            write_atomically(self._directory / "known.json", kept)
+            write_atomically(self._directory / STATE, kept)
             self._kept = kept
 
     def _read_state(self) -> AgentState:
+        """Return the state; one that can't be read is to be learnt anew where Envoy has been given routes."""
         try:
-            return msgspec.json.decode((self._directory / "known.json").read_bytes(), type=AgentState)
+            return msgspec.json.decode((self._directory / STATE).read_bytes(), type=AgentState)
         except (FileNotFoundError, msgspec.MsgspecError):
+            if has_applications(self._directory):
+                self._missing = {PLAN, REPLICAS}
             return AgentState()
 
 

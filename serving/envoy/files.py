@@ -12,7 +12,7 @@ from typing import Any
 from hotswap.domain.traffic import TrafficPlan
 from hotswap.settings import TrafficAgentSettings
 from hotswap.storage.files import write_atomically
-from serving.envoy.clusters import clusters
+from serving.envoy.clusters import API, clusters
 from serving.envoy.gateway import CDS, ECDS, RDS, bootstrap
 from serving.envoy.routes import route_configuration
 from serving.envoy.tls import SDS, secret
@@ -34,6 +34,17 @@ def prepare(settings: TrafficAgentSettings) -> None:
             write_resources(directory / name, resources)
     if settings.gateway.has_tls:
         write_resources(directory / SDS, [secret(settings.gateway)])
+
+
+def has_applications(directory: Path) -> bool:
+    """Return whether Envoy was given clusters of applications; a file that can't be read may have some."""
+    try:
+        given = json.loads((directory / CDS).read_text())["resources"]
+        return any(each["name"] != API for each in given)
+    except FileNotFoundError:
+        return False
+    except (ValueError, LookupError, TypeError):
+        return True
 
 
 def write_resources(path: Path, resources: list[dict[str, Any]]) -> str:
