@@ -15,6 +15,8 @@ from hotswap.storage.multipart import MultipartUploads
 from hotswap.storage.objects import ObjectStorage, Patience
 from tests.fixtures.listening import listening
 
+pytestmark = pytest.mark.slow  # its first call imports botocore
+
 IMPATIENT = Patience(connect=1, read=1, retries=0)
 
 

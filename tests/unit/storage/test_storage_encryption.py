@@ -14,6 +14,8 @@ from hotswap.settings import StorageSettings
 from hotswap.storage.multipart import MultipartUploads
 from hotswap.storage.objects import ObjectStorage
 
+pytestmark = pytest.mark.slow  # its first call imports botocore
+
 BEGUN = b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
 COMPLETED = (
     b"<CompleteMultipartUploadResult><Bucket>bucket</Bucket><Key>k</Key><ETag>e</ETag></CompleteMultipartUploadResult>"
