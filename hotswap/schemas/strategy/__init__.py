@@ -4,7 +4,8 @@ It is strict: an unknown key or a wrong type is refused with the field named.
 """
 
 from hotswap.schemas.strategy.analysis import AnalysisConfig, MetricConfig
-from hotswap.schemas.strategy.canary import CanaryConfig, PauseConfig, RollbackThresholds, ScaleConfig, StepConfig
+from hotswap.schemas.strategy.canary import CanaryConfig, PauseConfig, ScaleConfig, StepConfig
+from hotswap.schemas.strategy.thresholds import RollbackThresholds
 
 __all__ = [
     "AnalysisConfig",

@@ -18,6 +18,8 @@ from hotswap.domain.traffic import TOTAL_WEIGHT, Counts, latency_bucket, quantil
 from hotswap.domain.verdict import Outcome, Reason, Verdict
 from hotswap.schemas.strategy import CanaryConfig
 
+pytestmark = pytest.mark.slow  # each judges thousands of observations
+
 ERRORS = Metric("errors", Source.ERRORS, JudgeName.BETA_MIXTURE, threshold=0.01, samples=1)
 EARLIER = Counts(completed=10_000, latency={"1000": 10_000})
 

@@ -25,6 +25,8 @@ from tests.fixtures.api_settings import bearer
 from tests.fixtures.issuer import Issuer, ec_key, rsa_key
 from tests.fixtures.patience import patient
 
+pytestmark = pytest.mark.slow  # each starts an issuer
+
 ROLES = {"ml-platform": ["Admin"], "payments-ds": ["Viewer", "payments:DataScientist"]}
 
 

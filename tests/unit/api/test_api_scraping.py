@@ -8,6 +8,8 @@ from hotswap.domain.vocabulary import Role
 from hotswap.settings import Settings
 from tests.fixtures.api_settings import bearer
 
+pytestmark = pytest.mark.slow  # it reads all metrics of the process
+
 
 async def scraped(api: httpx.AsyncClient, settings: Settings) -> dict[str, dict[tuple[str, ...], float]]:
     """Values by the values of their labels, in the order of their names; by series."""

@@ -18,6 +18,8 @@ from hotswap.persistence.platform.database import Sessions
 from hotswap.settings import Settings
 from tests.fixtures.api import make_app
 
+pytestmark = pytest.mark.slow  # each traces requests through the whole API
+
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 CALLED = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
 

@@ -22,6 +22,8 @@ from serving.envoy.admin import AcceptedVersions, AnswerCounters, EnvoyAdmin
 from serving.envoy.gateway import CDS, ECDS, RDS
 from tests.fixtures.patience import until
 
+pytestmark = pytest.mark.slow  # each runs agents with their loops
+
 STABLE, CANDIDATE = Arm("Production-fraud-a", "1.0.0", "dep-a"), Arm("Production-fraud-b", "2.0.0", "dep-b")
 PLAN = TrafficPlan(7, (Route(Environment.PRODUCTION, "fraud", STABLE, CANDIDATE, 4_000, Fence(1, 1)),))
 RUNNING = {

@@ -30,6 +30,8 @@ from serving.envoy.pinned_clusters import application_of, cluster_names
 from serving.envoy.routes import INFERENCE, route_configuration
 from serving.envoy.tokens import AUTHENTICATED, OPEN_TO_ALL, RBAC_FILTER, may_infer, subjects
 
+pytestmark = pytest.mark.slow  # each renders many plans
+
 
 def arm(environment: Environment, model: str, deployment: str) -> Arm:
     return Arm(f"{environment}-{model}-{deployment}", f"{len(deployment)}.0.0", f"dep-{deployment}")

@@ -22,6 +22,8 @@ from serving.runtimes.rows import NUMBER_OR_MISSING, RowColumns
 from tests.fixtures.patience import patient
 from tests.unit.serving.replica import PATH, FakeModel, Replica, received
 
+pytestmark = pytest.mark.slow  # each sends many requests
+
 ANYTHING: dict[str, Any] = {}
 SCHEMAS = {
     "anything": ANYTHING,

@@ -23,6 +23,8 @@ from hotswap.storage.multipart import MultipartUploads
 from hotswap.storage.objects import ObjectStorage
 from tests.fixtures.documents import ROOT
 
+pytestmark = pytest.mark.slow  # each asks a client of S3
+
 PAGE = (ROOT / "docs" / "model-storage.md").read_text()
 BLOCKS = {
     name: json.loads(text) for name, text in re.findall(r"^```json (\w+)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
