@@ -61,11 +61,7 @@ async def check_newest(session: AsyncSession, environment: Environment, model: s
 
 async def check_under_way(session: AsyncSession, deployment_id: str) -> None:
     """Raise DeploymentMoved when the deployment has ended: what a reset of its workflow does again changes nothing."""
-    status = await session.scalar(select(Deployment.status).where(Deployment.deployment_id == deployment_id))
-    if status is not None and status.is_terminal:
-        raise DeploymentMoved(
-            f"{deployment_id} has ended as {status}, and its workflow changes nothing any more; deploy again instead"
-        )
+    await _under_way(session, deployment_id)
 
 
 async def check_bound(session: AsyncSession, deployment_id: str, *, run_id: str) -> None:
@@ -74,10 +70,23 @@ async def check_bound(session: AsyncSession, deployment_id: str, *, run_id: str)
     A reset makes such a run. It knows only what was done until the point that it was reset to, so it has to open the
     deployment again, which binds the row to it and tells it what there is.
     """
-    await check_under_way(session, deployment_id)
-    bound = await session.scalar(select(Deployment.run_id).where(Deployment.deployment_id == deployment_id))
+    bound = await _under_way(session, deployment_id)
     if bound is not None and bound != run_id:
         raise DeploymentMoved(f"{deployment_id} is bound to run {bound}: its workflow was reset to an earlier point")
+
+
+async def _under_way(session: AsyncSession, deployment_id: str) -> str | None:
+    """Return the run that the row is bound to. Raises DeploymentMoved when the deployment has ended."""
+    found = select(Deployment.status, Deployment.run_id).where(Deployment.deployment_id == deployment_id)
+    row = (await session.execute(found)).one_or_none()
+    if row is None:
+        return None
+    if row.status.is_terminal:
+        raise DeploymentMoved(
+            f"{deployment_id} has ended as {row.status}, and its workflow changes nothing any more; deploy again"
+        )
+    bound: str | None = row.run_id
+    return bound
 
 
 async def _newest(session: AsyncSession, environment: Environment, model: str) -> int:
