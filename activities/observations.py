@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from activities.concurrent import References, RepeatedRequests
 from hotswap.domain.analysis import (
@@ -27,7 +28,7 @@ from hotswap.domain.analysis import (
 from hotswap.domain.baking import OBSERVATION_SECONDS
 from hotswap.domain.concurrent import Concurrent
 from hotswap.domain.errors import HotSwapError, Unavailable
-from hotswap.domain.proxies import AnswerCounts, Arms, Sightings, begun, counts_of, gone_on
+from hotswap.domain.proxies import LOST_AFTER, AnswerCounts, Arms, Sightings, begun, counted, counts_of, gone_on
 from hotswap.domain.traffic import TOTAL_WEIGHT, ProxyReport
 from hotswap.messages import VerifiedWeight
 from hotswap.ports import Meter, StickyCallers, TrafficBus
@@ -67,10 +68,12 @@ class SharedReports:
         self,
         bus: TrafficBus,
         *,
+        lost_after: timedelta,
         clock: Callable[[], float],
         stopwatch: Callable[[], float],
     ) -> None:
         self._bus = bus
+        self._lost_after = lost_after
         self._clock = clock
         self._stopwatch = stopwatch
         self._lock = asyncio.Lock()
@@ -91,7 +94,7 @@ class SharedReports:
             return self._sightings.reports, self._sightings.silent(now=self._stopwatch())
 
     async def _read(self) -> None:
-        reports = await self._bus.reports()
+        reports = [each.report for each in counted(await self._bus.proxies(), self._lost_after)]
         self._read_at, self._last_read = self._clock(), self._stopwatch()
         self._sightings.read(reports, now=self._last_read)
 
@@ -106,12 +109,13 @@ class Sources:
         sticky_callers: StickyCallers,
         references: References | None = None,
         *,
+        lost_after: timedelta = LOST_AFTER,
         clock: Callable[[], float] = time.time,
         stopwatch: Callable[[], float] = time.monotonic,
     ) -> None:
         self.clock = clock
         self._references = references
-        self._reports = SharedReports(bus, clock=clock, stopwatch=stopwatch)
+        self._reports = SharedReports(bus, lost_after=lost_after, clock=clock, stopwatch=stopwatch)
         self._meters = meters
         self._sticky_callers = sticky_callers
 

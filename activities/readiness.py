@@ -12,8 +12,7 @@ from activities.heartbeating import heartbeat_note
 from hotswap.domain.application import ApplicationHealth, ApplicationState
 from hotswap.domain.capacity import ReplicaReadiness
 from hotswap.domain.errors import ReplicasFailed
-from hotswap.domain.proxies import STALE_SECONDS
-from hotswap.domain.traffic import ProxyReport
+from hotswap.domain.proxies import LEASE_SECONDS, RegisteredProxy
 from hotswap.ports import DesiredApplications, ServeCluster
 
 POLL_SECONDS = 0.25
@@ -26,17 +25,12 @@ class ReadyReplicas:
         self._desired = desired
         self._cluster = cluster
 
-    async def at_a_glance(
-        self, application: str, reports: Sequence[ProxyReport], *, now: float
-    ) -> ReplicaReadiness | None:
-        """Return the readiness without asking Ray Serve; None for an application without a row.
-
-        `now` is Unix time in seconds.
-        """
+    async def at_a_glance(self, application: str, proxies: Sequence[RegisteredProxy]) -> ReplicaReadiness | None:
+        """Return the readiness without asking Ray Serve; None for an application without a row."""
         desired = await self._desired.one(application)
         if desired is None:
             return None
-        routed = _routed(application, reports, now=now)
+        routed = _routed(application, proxies)
         ready = desired.replicas if routed is None else min(routed, desired.replicas)
         return ReplicaReadiness(ready, desired.replicas, desired.full)
 
@@ -87,8 +81,8 @@ def _ready(state: ApplicationState | None) -> int:
     return len(state.targets) if state is not None else 0
 
 
-def _routed(application: str, reports: Sequence[ProxyReport], *, now: float) -> int | None:
+def _routed(application: str, proxies: Sequence[RegisteredProxy]) -> int | None:
     """Return how many replicas the proxy knows that reported last; None where no proxy has reported lately."""
-    fresh = [report for report in reports if now - report.reported_at <= STALE_SECONDS]
-    newest = max(fresh, key=lambda report: report.reported_at, default=None)
-    return newest.replicas.get(application) if newest is not None else None
+    live = [each for each in proxies if each.silent_for <= LEASE_SECONDS]
+    latest = min(live, key=lambda each: each.silent_for, default=None)
+    return latest.report.replicas.get(application) if latest is not None else None

@@ -1,8 +1,9 @@
-"""Traffic: publish a plan, and report a weight only when every registered proxy has confirmed it.
+"""Traffic: publish a plan, and report a weight only when every proxy that counts has confirmed it.
 
 The plan in PostgreSQL is the truth, and its fence lets no late writer bring an old weight back. Redis only carries it;
-while Redis is away the proxies' agents ask the API, and their reports are found in PostgreSQL too. A silent proxy holds
-the step, and the heartbeat says which one it is.
+while Redis is away the proxies' agents ask the API, and their reports are found in PostgreSQL too. A proxy counts for
+the environments that it serves, until it has been lost for long (`hotswap/domain/proxies.py`). Until then it holds the
+step, and the heartbeat says which one it is.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import timedelta
 
 from temporalio import activity
 
@@ -17,6 +19,7 @@ from activities.heartbeating import heartbeat_note, heartbeating
 from activities.readiness import ReadyReplicas
 from hotswap.domain.capacity import ReplicaReadiness, taken_back
 from hotswap.domain.errors import Unavailable
+from hotswap.domain.proxies import LEASE_SECONDS, LOST_AFTER, RegisteredProxy, counted, newest, out_of_count
 from hotswap.domain.traffic import Arm, Counts, ProxyReport, TrafficChange, TrafficPlan, route_key, total_counts
 from hotswap.messages import SetWeight, VerifiedWeight, WithdrawCandidate, Withdrawn
 from hotswap.ports import Deployments, TrafficBus, TrafficPlans
@@ -39,16 +42,18 @@ class TrafficActivities:
         ready: ReadyReplicas,
         *,
         settle_seconds: float = 0.0,
+        lost_after: timedelta = LOST_AFTER,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Set up; `settle_seconds` is how long a candidate may take for a request."""
         self._settle_seconds = settle_seconds
+        self._lost_after = lost_after
         self._plans = plans
         self._bus = bus
         self._deployments = deployments
         self._ready = ready
         self._clock = clock
-        self._reported: dict[str, ProxyReport] = {}
+        self._by_api: list[RegisteredProxy] = []
 
     @activity.defn
     @heartbeating
@@ -77,8 +82,7 @@ class TrafficActivities:
         stable = request.change.stable
         readiness = None
         if stable is not None:
-            reports = await self._reports_at_a_glance()
-            readiness = await self._ready.at_a_glance(stable.application, reports, now=self._clock())
+            readiness = await self._ready.at_a_glance(stable.application, await self._proxies_at_a_glance())
         change, transition = _withdrawal(request.change, readiness, hold=request.hold), request.why
         if request.promoted:
             plan = await self._deployments.make_inactive(change.deployment_id, change, run_id=_run_id())
@@ -100,7 +104,7 @@ class TrafficActivities:
     async def _verify(
         self, plan: TrafficPlan, change: TrafficChange, *, share: int, progress: int | None
     ) -> VerifiedWeight:
-        reports = await self._confirmed(plan, change)
+        reports, unconfirmed = await self._confirmed(plan, change)
         verified = VerifiedWeight(
             weight=share,
             verified_at=self._clock(),
@@ -112,7 +116,7 @@ class TrafficActivities:
             change.deployment_id,
             verified_weight=share,
             progress=progress,
-            message=f"{share / 100:g}% verified at {', '.join(verified.proxies)}{shed}",
+            message=f"{share / 100:g}% verified at {', '.join(verified.proxies)}{shed}{_not_asked(unconfirmed)}",
             run_id=_run_id(),
             sequence=change.sequence,
         )
@@ -128,20 +132,22 @@ class TrafficActivities:
         applications = {arm.application for arm in _arms(change).values()}
         limit = activity.info().schedule_to_close_timeout
         longest = min(self._settle_seconds, limit.total_seconds() / 4 if limit is not None else self._settle_seconds)
-        reports = await self._reports(from_api=False)
-        before = {each.proxy: each.reported_at for each in reports}
+        proxies = await self._proxies(from_api=False)
+        before = {each.name: each.report.reported_at for each in proxies}
         waits = set(verified.proxies)
         while waits and self._clock() - verified.verified_at < longest:
             heartbeat_note(f"what is in flight at {', '.join(sorted(waits))} ends, before counts of this weight begin")
             await asyncio.sleep(SETTLE_POLL_SECONDS)
-            reports = await self._reports(from_api=False)
-            newer = [each for each in reports if each.reported_at != before.get(each.proxy)]
+            proxies = await self._proxies(from_api=False)
+            newer = [each.report for each in proxies if each.report.reported_at != before.get(each.name)]
             waits -= {each.proxy for each in newer if _is_idle(each, applications)}
-        confirmed = [each for each in reports if each.proxy in verified.proxies]
+        confirmed = [each.report for each in proxies if each.name in verified.proxies]
         return verified.model_copy(update={**_counts(confirmed, change), "verified_at": self._clock()})
 
-    async def _confirmed(self, plan: TrafficPlan, change: TrafficChange) -> list[ProxyReport]:
-        """Return the reports of all registered proxies once each has confirmed this change.
+    async def _confirmed(
+        self, plan: TrafficPlan, change: TrafficChange
+    ) -> tuple[list[ProxyReport], list[RegisteredProxy]]:
+        """Return the reports of all proxies that count once each has confirmed this change, and the proxies that don't.
 
         A proxy confirms it with this plan or a newer one.
         """
@@ -151,20 +157,42 @@ class TrafficActivities:
             if again := self._clock() - published_at > REPUBLISH_SECONDS:
                 await self._publish(plan)
                 published_at = self._clock()
-            reports = await self._reports(from_api=again)
-            silent = [report for report in reports if report.generation < plan.generation or key in report.held]
-            if reports and not silent:
-                return reports
-            heartbeat_note(_held_by(plan, silent, key))
+            proxies = [each for each in await self._proxies(from_api=again) if each.belongs_to(plan)]
+            if any(each.report.confirmed > plan.number for each in proxies):
+                plan = await self._not_behind(plan, proxies)
+            counting = counted(proxies, self._lost_after, environment=change.environment)
+            missing = [each for each in counting if each.report.confirmed < plan.number or key in each.report.held]
+            if counting and not missing:
+                return [each.report for each in counting], out_of_count(proxies, self._lost_after)
+            heartbeat_note(_waits_for(plan, missing, key))
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _reports_at_a_glance(self) -> list[ProxyReport]:
-        """Return the reports, those of before where the bus takes too long: nothing may hold up a rollback."""
+    async def _not_behind(self, plan: TrafficPlan, proxies: Iterable[RegisteredProxy]) -> TrafficPlan:
+        """Return the plan to wait for, where a proxy has confirmed one that is newer.
+
+        If PostgreSQL itself has no newer plan, it was restored from a backup: its plans confirm nothing, since every
+        proxy has had their generations before. So they go on in a new lineage.
+        """
+        ahead = max(each.report.confirmed for each in proxies)
+        present = await self._plans.current()
+        if ahead <= present.number:
+            return plan
+        logger.error(
+            "a proxy has a newer traffic plan than PostgreSQL, which was restored from a backup: its plans go on in a "
+            "new lineage",
+            extra={"proxy_has": str(ahead), "postgres_has": str(present.number)},
+        )
+        renewed = await self._plans.begin_lineage(after=ahead.lineage)
+        await self._publish(renewed)
+        return renewed
+
+    async def _proxies_at_a_glance(self) -> list[RegisteredProxy]:
+        """Return the proxies, as of before where the bus takes too long: nothing may hold up a rollback."""
         try:
             async with asyncio.timeout(GLANCE_SECONDS):
-                return await self._reports(from_api=False)
+                return await self._proxies(from_api=False)
         except TimeoutError:
-            return [self._reported[proxy] for proxy in sorted(self._reported)]
+            return self._by_api
 
     async def _publish(self, plan: TrafficPlan) -> None:
         try:
@@ -172,22 +200,16 @@ class TrafficActivities:
         except Unavailable as error:
             logger.warning("redis is away; agents ask the API for the plan", extra={"error": error.message})
 
-    async def _reports(self, *, from_api: bool) -> list[ProxyReport]:
-        """Return the newest report of each proxy; `from_api` reads those to the API too, which is needed seldom.
-
-        The generation decides first which one is newer: the clock of the proxy's machine may have been set meanwhile.
-        """
+    async def _proxies(self, *, from_api: bool) -> list[RegisteredProxy]:
+        """Return the registered proxies; `from_api` reads their reports to the API too, which is needed seldom."""
         if from_api:
-            self._reported = {report.proxy: report for report in await self._plans.proxy_reports()}
-        newest = dict(self._reported)
+            self._by_api = await self._plans.proxies()
         try:
-            for report in await self._bus.reports():
-                known = newest.get(report.proxy)
-                if known is None or (known.generation, known.reported_at) < (report.generation, report.reported_at):
-                    newest[report.proxy] = report
+            over_redis = await self._bus.proxies()
         except Unavailable as error:
             logger.warning("redis is away; reading the proxies' reports to the API", extra={"error": error.message})
-        return [newest[proxy] for proxy in sorted(newest)]
+            over_redis = []
+        return newest(self._by_api, over_redis)
 
 
 def _arms(change: TrafficChange) -> dict[str, Arm]:
@@ -218,11 +240,18 @@ def _run_id() -> str:
     return run_id
 
 
-def _held_by(plan: TrafficPlan, silent: list[ProxyReport], key: str) -> str:
-    if not silent:
-        return f"plan {plan.generation} is published, and no proxy is registered to confirm it"
+def _waits_for(plan: TrafficPlan, missing: list[RegisteredProxy], key: str) -> str:
+    if not missing:
+        return f"plan {plan.number} is published, and no proxy is registered to confirm it"
     proxies = []
-    for report in silent:
-        problem = report.held.get(key) or report.problem
-        proxies.append(f"{report.proxy} (at {report.generation}{': ' + problem if problem else ''})")
-    return f"plan {plan.generation} waits for {', '.join(proxies)}"
+    for each in missing:
+        problem = each.report.held.get(key) or each.report.problem
+        silent = f", lost for {each.silent_for:.0f} s" if each.silent_for > LEASE_SECONDS else ""
+        proxies.append(f"{each.name} (at {each.report.confirmed}{silent}{': ' + problem if problem else ''})")
+    return f"plan {plan.number} waits for {', '.join(proxies)}"
+
+
+def _not_asked(proxies: list[RegisteredProxy]) -> str:
+    """Return what is to be said of the proxies that don't count any more."""
+    said = [f"{each.name} (lost for {each.silent_for / 60:.0f} min)" for each in proxies]
+    return f"; not asked, since out of the count: {', '.join(said)}" if said else ""

@@ -37,6 +37,7 @@ from api import (
     models,
     monitoring,
     outcomes,
+    proxies,
     redeployment,
     replaying,
     scaling,
@@ -87,6 +88,7 @@ from hotswap.persistence.registry.teams import PostgresTeams
 from hotswap.persistence.registry.uploads import PostgresUploads
 from hotswap.persistence.registry.validations import PostgresValidations
 from hotswap.persistence.traffic.plans import PostgresTrafficPlans
+from hotswap.persistence.traffic.proxies import PostgresProxies
 from hotswap.process.lifetime import run_service
 from hotswap.process.temporal import connect
 from hotswap.registry.curation import Curation
@@ -127,6 +129,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     scaling.router,
     redeployment.router,
     freezes.router,
+    proxies.router,
     outcomes.router,
     async_inference.router,
     audit.router,
@@ -221,6 +224,8 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             alerts=PostgresAlerts(sessions),
             activation_history=PostgresActivationHistory(sessions),
             plans=plans,
+            proxies=PostgresProxies(sessions),
+            bus=bus,
             freezes=PostgresFreezes(sessions),
             audit=PostgresAudit(sessions),
             curation=Curation(PostgresCurations(sessions), plans, bus),

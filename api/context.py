@@ -35,7 +35,8 @@ from hotswap.persistence.records.async_inference import PostgresAsyncInference
 from hotswap.persistence.records.measures import PostgresMeasures
 from hotswap.persistence.records.outcomes import PostgresOutcomes
 from hotswap.persistence.traffic.plans import PostgresTrafficPlans
-from hotswap.ports import ActivationHistoryReader, LineageReader, RegistryReader, Teams
+from hotswap.persistence.traffic.proxies import PostgresProxies
+from hotswap.ports import ActivationHistoryReader, LineageReader, RegistryReader, Teams, TrafficBus
 from hotswap.registry.curation import Curation
 from hotswap.registry.garbage import GarbageCollector
 from hotswap.registry.registration import Registrations
@@ -68,6 +69,8 @@ class Parts:
     alerts: PostgresAlerts
     activation_history: ActivationHistoryReader
     plans: PostgresTrafficPlans
+    proxies: PostgresProxies
+    bus: TrafficBus
     freezes: PostgresFreezes
     audit: PostgresAudit
     curation: Curation

@@ -27,6 +27,7 @@ TAGS = {
     "artifacts": "Upload artifacts to S3, part by part, and remove those that no version refers to.",
     "deployments": "Put a version into production, watch and steer its rollout, and roll it back.",
     "freezes": "Times in which no rollout starts in an environment.",
+    "proxies": "The Envoys that take requests, and how far each is with the traffic plan.",
     "inference": "Inference that is answered later, and outcomes. Replicas answer all other inference themselves.",
     "monitoring": "Monitoring of active versions, and its alerts.",
     "audit": "Who did what, when and why.",

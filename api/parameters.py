@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Path, Query
 
+from hotswap.domain.proxies import PROXY_NAME
 from hotswap.schemas.requests import REQUEST_ID, Time
 
 # What stands in a path goes into a query as it is, so its form is checked like a body's.
@@ -24,6 +25,8 @@ FreezeId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,99}$")]
 TokenId = Annotated[
     str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="the token's id, or its name while it is in use")
 ]
+
+ProxyName = Annotated[str, Path(pattern=PROXY_NAME, max_length=253, description="the proxy's name, such as envoy-0")]
 
 UploadId = Annotated[str, Path(pattern=r"^upl-[a-z0-9]{1,40}$", description="the upload's id")]
 

@@ -4,6 +4,8 @@ Plans and replicas' addresses go into Envoy's files, make before break: first al
 routes, and an old cluster only after it has drained. A plan is acknowledged when Envoy itself repeats the versions of
 both files, never earlier; a route whose candidate has no replica to answer is held as it was, and said to be. What the
 agent knows is kept in files, so Envoy and the agent may restart while everything else is dead, and traffic goes on.
+
+A proxy that was away for longer than its lease takes no request until it has the newest plan (`public_listeners.py`).
 """
 
 import asyncio
@@ -19,26 +21,37 @@ from anyio import create_task_group
 from redis.asyncio import Redis
 
 from hotswap.domain.errors import Unavailable
-from hotswap.domain.traffic import Arm, ProxyReport, Route, TrafficPlan
+from hotswap.domain.traffic import Arm, PlanNumber, ProxyReport, Route, TrafficPlan, Withdrawal
+from hotswap.domain.vocabulary import Environment
+from hotswap.domain.withdrawal import still_held, withdraw, without
 from hotswap.ports import ServeCluster, TrafficBus
 from hotswap.process.lifetime import run_service, until_terminated
-from hotswap.process.plain_http import plain_client
 from hotswap.security.oidc import IssuerKeys
 from hotswap.settings import TrafficAgentSettings
-from hotswap.storage.files import write_atomically
 from hotswap.telemetry.logs import mark_ready
-from hotswap.traffic.bus import RedisTrafficBus, decode_plan
+from hotswap.traffic.bus import RedisTrafficBus
+from serving.agent_state import STATE, AgentState, StateFile, only_agent_of
 from serving.counting import GrowingCounts
 from serving.draining import Draining
 from serving.envoy import prepare
 from serving.envoy.admin import EnvoyAdmin
 from serving.envoy.clusters import clusters
 from serving.envoy.fallback import Fallback, composite_cluster, fallbacks
-from serving.envoy.files import api_address, current_jwt_filter, has_applications, write_resources
+from serving.envoy.files import (
+    api_address,
+    current_jwt_filter,
+    has_applications,
+    write_resources,
+)
 from serving.envoy.gateway import CDS, ECDS, RDS
 from serving.envoy.pinned_clusters import application_of, cluster_names
 from serving.envoy.routes import route_configuration
+from serving.plan_endpoint import PlanEndpoint
+from serving.public_listeners import NotOpenYet, PublicListeners
 from serving.ray.client import RayServeClient
+from serving.registration import ProxyRegistration
+from serving.withdrawal_endpoint import WithdrawalEndpoint
+from serving.withdrawal_endpoint import serve as serve_withdrawals
 
 POLL_SECONDS = 0.5
 LOOK_SECONDS = 1.0
@@ -46,19 +59,12 @@ LOOK_SECONDS = 1.0
 REPEAT_SECONDS = 2.0
 """After so long without a change Envoy is asked whether it still has what it was given."""
 TAKE_SECONDS = 3.0
-STATE = "known.json"
 PLAN, REPLICAS = "the plan", "the replicas"
+NOTHING = PlanNumber(0, -1)
+WITHDRAWAL_SECONDS = 20.0
 DRAIN_SECONDS = 6.0
 
 logger = logging.getLogger(__name__)
-
-
-class AgentState(msgspec.Struct):
-    """The state with which the agent starts if no server answers; `applied` is what Envoy has taken of the plan."""
-
-    plan: TrafficPlan = TrafficPlan()
-    applied: TrafficPlan = TrafficPlan()
-    targets: dict[str, tuple[str, ...]] = {}
 
 
 class StateLost(Exception):
@@ -80,17 +86,23 @@ class Agent:
         self._admin = admin
         self._api = PlanEndpoint(settings)
         self._issuer = IssuerKeys(settings.oidc) if settings.oidc.issuer is not None else None
-        self._missing: set[str] = set()
+        self._file = StateFile(self._directory)
+        known = self._file.read()
+        self._state = known or AgentState()
+        self._missing = {PLAN, REPLICAS} if known is None and has_applications(self._directory) else set[str]()
         """The parts of a lost state that have not been learnt anew. Until then Envoy keeps what it has."""
-        self._state = self._read_state()
-        self._kept = b""
+        self._listeners = PublicListeners(settings)
+        self._registration = ProxyRegistration(settings, bus, self._api, self._listeners)
+        self._withdrawal_endpoint = WithdrawalEndpoint(settings.agent.proxy, self._withdraw)
         self._active: dict[str, int] | None = None
         self._counts = GrowingCounts(self._directory / "counts.json")
         self._counting = asyncio.Lock()
-        self._acknowledged = -1
+        self._acknowledged = NOTHING
         self._problem: str | None = None
         self._keys_problem: str | None = None
         self._changed = asyncio.Event()
+        self._tried = asyncio.Condition()
+        """Told of after each attempt to give Envoy the plan."""
         self._held: dict[str, str] = {}
         # A request that hangs at the candidate must still find its way to the stable when it is given up.
         drain = max(DRAIN_SECONDS, settings.gateway.candidate_timeout.total_seconds() + 1)
@@ -101,8 +113,15 @@ class Agent:
         """Run until cancelled. The proxy stays registered: its Envoy may well continue to route without this agent."""
         self._changed.set()
         async with create_task_group() as group:
-            for loop in (self._follow_plans, self._follow_replicas, self._keep_applied, self._keep_reporting):
-                group.start_soon(loop)
+            for work in (
+                self._follow_plans,
+                self._ask_for_first_plan,
+                self._follow_replicas,
+                self._keep_applied,
+                self._keep_reporting,
+            ):
+                group.start_soon(work)
+            group.start_soon(serve_withdrawals, self._withdrawal_endpoint, self._directory)
             if self._issuer is not None:
                 group.start_soon(self._issuer.keep, self._changed.set)
 
@@ -114,15 +133,35 @@ class Agent:
                 async for plan in self._bus.plans():
                     self._learn_plan(plan)
             except (Unavailable, msgspec.MsgspecError):
-                with contextlib.suppress(httpx.HTTPError, msgspec.MsgspecError, OSError):
+                with contextlib.suppress(httpx.HTTPError, msgspec.MsgspecError, OSError, Unavailable):
                     self._learn_plan(await self._api.plan())
             await asyncio.sleep(POLL_SECONDS)
 
     def _learn_plan(self, plan: TrafficPlan) -> None:
-        if plan.generation > self._state.plan.generation or PLAN in self._missing:
+        """Take the plan in where it is newer. Raises Unavailable for a plan of another installation."""
+        known, listeners = self._state.plan, self._listeners
+        if not plan.belongs_beside(known) and PLAN not in self._missing:
+            listeners.foreign_plan = (
+                f"it serves installation {known.installation}, and was given a plan of {plan.installation}: check "
+                f"HOTSWAP_REDIS__URL and HOTSWAP_GATEWAY__API_HOST, or remove {STATE} in {self._directory} and restart "
+                "its agent to let it serve the other one"
+            )
+            raise Unavailable(listeners.foreign_plan)
+        names_installation = plan.number == known.number and plan.installation != known.installation
+        is_news = plan.number > known.number or names_installation or PLAN in self._missing
+        if is_news:
             self._missing.discard(PLAN)
             self._state.plan = plan
+        if is_news or not listeners.has_newest_plan:
             self._changed.set()
+        listeners.has_newest_plan, listeners.foreign_plan = True, None
+
+    async def _ask_for_first_plan(self) -> None:
+        """Ask the API too while the proxy is closed: Redis may have no plan, and says so by silence."""
+        while not (self._listeners.has_newest_plan or self._listeners.is_open):
+            with contextlib.suppress(httpx.HTTPError, msgspec.MsgspecError, OSError, Unavailable):
+                self._learn_plan(await self._api.plan())
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _follow_replicas(self) -> None:
         while True:
@@ -160,10 +199,12 @@ class Agent:
             plan, before = self._state.plan, (self._acknowledged, self._problem, self._held)
             try:
                 self._held = await self._apply(plan)
-                self._acknowledged, self._problem = plan.generation, None
+                self._acknowledged, self._problem = plan.number, self._listeners.objection
                 mark_ready()
-            except (httpx.HTTPError, ConfigNotAccepted, StateLost, OSError, ValueError) as error:
-                self._problem = f"plan {plan.generation} is not applied: {error}"
+            except (httpx.HTTPError, ConfigNotAccepted, NotOpenYet, StateLost, OSError, ValueError) as error:
+                self._problem = f"plan {plan.number} is not applied: {error}"
+            async with self._tried:
+                self._tried.notify_all()
             if (self._acknowledged, self._problem, self._held) != before:
                 for said in filter(None, (self._problem, *self._held.values())):
                     logger.warning(said)
@@ -179,6 +220,8 @@ class Agent:
                 f"{STATE} can't be read, so Envoy keeps the routes that it has until {missing} are known again, from "
                 "Redis or the API and from Ray"
             )
+        withdrawals = self._state.withdrawals = still_held(self._state.withdrawals, plan)
+        plan = without(plan.within(self._settings.agent.environments), withdrawals)
         if any(self._has_nobody(route.candidate) for route in plan.routes):
             # The plan was quicker than the last look at Ray Serve.
             await self._learn_replicas()
@@ -188,12 +231,32 @@ class Agent:
         routes = route_configuration(applied, self._settings.oidc, is_ready=self._has_answers(applied))
         rds = write_resources(self._directory / RDS, [routes])
         keys = self._write_keys()
+        self._listeners.open()
         await self._await_accepted("rds", rds)
         if keys is not None:
             await self._await_accepted("ecds", keys)
         self._state.applied = applied
-        self._keep_state()
-        return held
+        self._file.keep(self._state)
+        return held | {each.key: each.message for each in withdrawals}
+
+    async def _withdraw(self, environment: Environment, model: str, by: str, reason: str) -> Withdrawal:
+        """Take a candidate out at this proxy, and return when Envoy has done so.
+
+        Raises ModelNotFound, Conflict where no candidate has traffic, and Unavailable where Envoy doesn't take it.
+        """
+        if PLAN in self._missing:
+            raise Unavailable(f"this proxy's agent has lost its state ({STATE}) and knows no routes; stop this Envoy")
+        plan = without(self._state.plan.within(self._settings.agent.environments), self._state.withdrawals)
+        taken_out = withdraw(plan, environment, model, by=by, reason=reason, at=time.time())
+        self._state.withdrawals = (*self._state.withdrawals, taken_out)
+        self._file.keep(self._state)
+        self._changed.set()
+        try:
+            async with asyncio.timeout(WITHDRAWAL_SECONDS), self._tried:
+                await self._tried.wait_for(lambda: self._held.get(taken_out.key) == taken_out.message)
+        except TimeoutError:
+            raise Unavailable(f"Envoy has not taken the candidate out yet: {self._problem or 'it is slow'}") from None
+        return taken_out
 
     def _write_keys(self) -> str | None:
         """Write the keys that Envoy trusts.
@@ -244,7 +307,7 @@ class Agent:
                     routes.append(replace(route, candidate_weight=0))
             else:
                 routes.append(route)
-        return TrafficPlan(plan.generation, tuple(routes)), held
+        return replace(plan, routes=tuple(routes)), held
 
     def _lacks_replicas(self, route: Route) -> str | None:
         candidate = route.candidate
@@ -303,59 +366,30 @@ class Agent:
     async def _report(self) -> None:
         report = ProxyReport(
             proxy=self._settings.agent.proxy,
-            generation=self._acknowledged,
+            generation=self._acknowledged.generation,
             reported_at=time.time(),
             counts=self._counts.totals,
             problem=self._problem,
             held=self._held,
             replicas={application: len(targets) for application, targets in self._state.targets.items()},
             active=self._active,
+            lineage=self._acknowledged.lineage,
+            incarnation=self._registration.incarnation,
+            installation=self._state.plan.installation,
+            environments=self._settings.agent.environments,
+            withdrawals=self._state.withdrawals,
         )
-        try:
-            await self._bus.report(report)
-        except Unavailable:
-            with contextlib.suppress(httpx.HTTPError, OSError):
-                await self._api.report(report)
+        was_registered = self._listeners.is_registered
+        await self._registration.renew(report)
+        if self._listeners.is_registered != was_registered:
+            self._changed.set()
 
-    def _keep_state(self) -> None:
-        """Write down what the agent starts with, where that is something new."""
-        kept = msgspec.json.encode(self._state)
-        if kept != self._kept:
-            write_atomically(self._directory / STATE, kept)
-            self._kept = kept
+    async def sign_off(self) -> None:
+        """Say that this proxy has shut down, so that nobody waits for it."""
+        await self._registration.sign_off()
 
-    def _read_state(self) -> AgentState:
-        """Return the state; one that can't be read is to be learnt anew where Envoy has been given routes."""
-        try:
-            return msgspec.json.decode((self._directory / STATE).read_bytes(), type=AgentState)
-        except (FileNotFoundError, msgspec.MsgspecError):
-            if has_applications(self._directory):
-                self._missing = {PLAN, REPLICAS}
-            return AgentState()
-
-
-class PlanEndpoint:
-    """The API's way for plan and reports, while Redis is away.
-
-    Every method may raise httpx.HTTPError, and OSError while its token can't be read.
-    """
-
-    def __init__(self, settings: TrafficAgentSettings) -> None:
-        self._token_file = settings.agent.api_token_file
-        self._http = plain_client(base_url=f"http://{api_address(settings)}/internal/traffic", timeout=2.0)
-
-    async def plan(self) -> TrafficPlan:
-        answer = await self._http.get("/plan", headers=self._headers())
-        return decode_plan(answer.raise_for_status().content)
-
-    async def report(self, report: ProxyReport) -> None:
-        body = msgspec.json.encode(report)
-        (await self._http.post("/report", content=body, headers=self._headers())).raise_for_status()
-
-    def _headers(self) -> dict[str, str]:
-        if self._token_file is None:
-            return {}
-        return {"Authorization": f"Bearer {self._token_file.read_text().strip()}"}
+    async def aclose(self) -> None:
+        await self._api.aclose()
 
 
 async def serve(settings: TrafficAgentSettings) -> None:
@@ -369,11 +403,13 @@ async def serve(settings: TrafficAgentSettings) -> None:
         port=settings.ray.http_port,
     )
     admin = EnvoyAdmin(settings.agent.envoy_admin_url)
-    await until_terminated(Agent(settings, bus, cluster, admin).run)
+    agent = Agent(settings, bus, cluster, admin)
+    with only_agent_of(settings.agent.envoy_dir):
+        await until_terminated(agent.run)
     if not await admin.is_live():
         # Envoy was stopped first: this proxy has shut down cleanly, and nobody need wait for it any more.
-        with contextlib.suppress(Unavailable):
-            await bus.remove_proxy(settings.agent.proxy)
+        await agent.sign_off()
+    await agent.aclose()
     await admin.aclose()
     await cluster.aclose()
     await redis.aclose()

@@ -41,6 +41,7 @@ from hotswap.analysis.judge import StepJudging
 from hotswap.deployments.capacity import CapacityRules, Planner
 from hotswap.deployments.rollback import MonitorRollbacks, WayBack
 from hotswap.domain.analysis import Source
+from hotswap.domain.proxies import LOST_AFTER
 from hotswap.inference.gateway import InferenceGateway
 from hotswap.inference.worker import Answering
 from hotswap.messages import TASK_QUEUE, waiting_queue, watch_queue
@@ -128,6 +129,8 @@ class Ports:
     alerts: port.Alerts
     rollbacks: port.AlertRollbacks
     announcer: port.Announcer
+    lost_after: timedelta = LOST_AFTER
+    """How long a proxy that doesn't report any more counts."""
     settle_seconds: float = 0.0
     """The time that a candidate may take for a request, which may be in flight after a change of its weight."""
 
@@ -162,10 +165,19 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
     backtest = BacktestActivities(ports.backtests, ports.cluster, ports.asker, ports.compare)
     capacity = CapacityActivities(ports.planner)
     ready = ReadyReplicas(ports.applications, ports.cluster)
-    traffic = TrafficActivities(ports.plans, ports.bus, ports.deployments, ready, settle_seconds=ports.settle_seconds)
+    traffic = TrafficActivities(
+        ports.plans,
+        ports.bus,
+        ports.deployments,
+        ready,
+        settle_seconds=ports.settle_seconds,
+        lost_after=ports.lost_after,
+    )
     references = References(ports.backtests, ports.cluster, ports.asker)
     analysis = AnalysisActivities(
-        Sources(ports.bus, ports.meters, ports.sticky_callers, references), ports.observations, ports.judge
+        Sources(ports.bus, ports.meters, ports.sticky_callers, references, lost_after=ports.lost_after),
+        ports.observations,
+        ports.judge,
     )
     monitoring = MonitoringActivities(ports.monitor, ports.alerts, ports.rollbacks, ports.announcer)
     acting = Worker(
@@ -299,6 +311,7 @@ async def serve(settings: Settings) -> None:
             acceptance(sessions, settings.deployments, planner),
         ),
         announcer=announcer,
+        lost_after=settings.proxies.lost_after,
         settle_seconds=settings.gateway.candidate_timeout.total_seconds(),
     )
     client = await connect(

@@ -15,6 +15,7 @@ from benchmarks.judgement.records import CANDIDATE, STABLE, Callers, Outcomes, P
 from benchmarks.judgement.requests import Begins, Bools, Floats, Ints, Requests, fine
 from benchmarks.judgement.versions import MOST_CALLERS
 from hotswap.domain.analysis import Entities, Metric, Reading, Source, Subject
+from hotswap.domain.proxies import RegisteredProxy
 from hotswap.domain.traffic import TOTAL_WEIGHT, Counts, ProxyReport
 
 BEGIN = 1_800_000_000.0
@@ -86,6 +87,9 @@ class World:
         self._pass()
         self._weight = weight
         self._forget(self._clock())
+
+    async def proxies(self) -> list[RegisteredProxy]:
+        return [RegisteredProxy(each, 0.0) for each in await self.reports()]
 
     async def reports(self) -> list[ProxyReport]:
         self._pass()

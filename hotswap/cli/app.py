@@ -22,9 +22,11 @@ from hotswap.cli import (
     models,
     monitoring,
     outcome,
+    proxies,
     replay,
     reporting,
     tokens,
+    traffic,
     validation,
     watch,
 )
@@ -189,6 +191,8 @@ _add(
     "hotswap outcome c0ffee00-0000-4000-8000-000000000000 malignant",
     "hotswap outcome c0ffee00-0000-4000-8000-000000000000 -- -12.5",
 )
+app.add_typer(traffic.app, name="traffic", rich_help_panel=STEER)
+app.add_typer(proxies.app, name="proxies", rich_help_panel=WORK)
 app.add_typer(tokens.app, name="tokens", rich_help_panel=WORK)
 _add(
     WORK,

@@ -29,6 +29,7 @@ from hotswap.client.inference import Inference
 from hotswap.client.models import Models
 from hotswap.client.monitoring import Monitoring
 from hotswap.client.platform import Audit, Health
+from hotswap.client.proxies import Proxies
 from hotswap.client.resources import T
 from hotswap.client.tokens import Authentication, Tokens
 from hotswap.client.transport import ApiError, AsyncTransport, Transport
@@ -64,6 +65,7 @@ class _Resources(Generic[T]):
         self.inference = Inference(transport)
         self.models = Models(transport)
         self.monitoring = Monitoring(transport)
+        self.proxies = Proxies(transport)
         self.tokens = Tokens(transport)
         self.versions = Versions(transport)
 

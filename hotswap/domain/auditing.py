@@ -34,12 +34,13 @@ class AuditAction(StrEnum):
     RESTORE = "restore"
     SET_MONITORING = "set monitoring"
     WITHDRAW_OVERRIDE = "withdraw override"
-    # Of an environment, a token or an artifact
+    # Of an environment, a token, an artifact or a proxy
     ABORT_UPLOAD = "abort upload"
     COLLECT_GARBAGE = "collect garbage"
     CREATE_TOKEN = "create token"  # noqa: S105 - a word, no secret
     EXCHANGE_TOKEN = "exchange token"  # noqa: S105 - a word, no secret
     FREEZE = "freeze"
+    REMOVE_PROXY = "remove proxy"
     REVOKE_TOKEN = "revoke token"  # noqa: S105 - a word, no secret
     ROTATE_TOKEN = "rotate token"  # noqa: S105 - a word, no secret
     THAW = "thaw"

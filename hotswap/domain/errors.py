@@ -16,6 +16,7 @@
     │   ├── KeyReused               an idempotency key stands for another request
     │   ├── KeyInUse                the first request with an idempotency key is still under way
     │   ├── StaleFence              a newer writer has been here; the late one must give up
+    │   ├── ProxyNameTaken          another proxy reports under this name
     │   ├── DeploymentMoved         the deployment is further than its writer knows: its workflow was reset
     │   └── IllegalTransition       a deployment can't go from this status to that one
     ├── MethodNotAllowed            what is there can't be read or changed in this way
@@ -120,6 +121,10 @@ class KeyInUse(Conflict):
 
 class StaleFence(Conflict):
     code = "STALE_FENCE"
+
+
+class ProxyNameTaken(Conflict):
+    code = "PROXY_NAME_TAKEN"
 
 
 class DeploymentMoved(Conflict):

@@ -1,4 +1,9 @@
-"""The proxies that still report, by the reader's own clock, and their answers since a weight was verified.
+"""The proxies: which of them count, which still report, and their answers since a weight was verified.
+
+A proxy is registered by its first report, and each further one renews its lease. One whose lease runs out is lost: its
+Envoy may route as before, so a step forward waits for it, and so does the end of a rollback. After a bound it is out of
+the count, and nothing waits for it any more: a proxy that comes back after that takes the newest plan before it takes
+a request (`serving/agent.py`).
 
 No clock of another machine is compared with the reader's: a report that differs from the one read before has been made
 since then. So a proxy with a wrong clock is read like any other, and a silent proxy doesn't stop the judges: its last
@@ -9,14 +14,104 @@ The answers are the sum of what each proxy's counts have grown by. So it never s
 proxies come, leave, fall silent or restart.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
 
-from hotswap.domain.traffic import Counts, ProxyReport
+from hotswap.domain.errors import ProxyNameTaken
+from hotswap.domain.traffic import Counts, ProxyReport, TrafficPlan
+from hotswap.domain.vocabulary import Environment
 
-STALE_SECONDS = 5.0
+PROXY_NAME = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
+LEASE_SECONDS = 5.0
+"""The lease that a report renews, in seconds of the store's clock; an agent reports every half second."""
+STALE_SECONDS = LEASE_SECONDS
+LOST_AFTER = timedelta(minutes=10)
+"""How long a lost proxy counts, if no setting says otherwise."""
 PATIENCE_SECONDS = 1.5
 """The wait for a report that may be old to change: an agent reports every half second."""
+
+
+class ProxyState(StrEnum):
+    """Whether a proxy renews its lease, and whether anything waits for it."""
+
+    LIVE = "Live"
+    LOST = "Lost"
+    """Its lease has run out; it still counts."""
+    OUT_OF_COUNT = "OutOfCount"
+    """It has been lost for so long that nothing waits for it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredProxy:
+    """A proxy's newest report, and for how many seconds it has not renewed its lease, by the clock of the store."""
+
+    report: ProxyReport
+    silent_for: float
+
+    @property
+    def name(self) -> str:
+        return self.report.proxy
+
+    def belongs_to(self, plan: TrafficPlan) -> bool:
+        """Return whether it is a proxy of the plan's installation, or has not met any plan yet."""
+        return self.report.installation in ("", plan.installation)
+
+    def state(self, lost_after: timedelta) -> ProxyState:
+        """Return its state, where a lost proxy counts until it has been silent for `lost_after`."""
+        if self.silent_for <= LEASE_SECONDS:
+            return ProxyState.LIVE
+        return ProxyState.LOST if self.silent_for <= lost_after.total_seconds() else ProxyState.OUT_OF_COUNT
+
+
+def counted(
+    proxies: Iterable[RegisteredProxy], lost_after: timedelta, *, environment: Environment | None = None
+) -> list[RegisteredProxy]:
+    """Return the proxies that count, in order of their names; with `environment` only those that serve it."""
+    found = [
+        each
+        for each in proxies
+        if each.state(lost_after) is not ProxyState.OUT_OF_COUNT
+        and (environment is None or environment in each.report.environments)
+    ]
+    return sorted(found, key=lambda each: each.name)
+
+
+def out_of_count(proxies: Iterable[RegisteredProxy], lost_after: timedelta) -> list[RegisteredProxy]:
+    """Return the proxies that nothing waits for any more, in order of their names."""
+    found = [each for each in proxies if each.state(lost_after) is ProxyState.OUT_OF_COUNT]
+    return sorted(found, key=lambda each: each.name)
+
+
+def newest(*stores: Iterable[RegisteredProxy]) -> list[RegisteredProxy]:
+    """Return each proxy once, in order of their names, with the newest report that any store has of it."""
+    found: dict[str, RegisteredProxy] = {}
+    for each in (each for store in stores for each in store):
+        known = found.get(each.name)
+        found[each.name] = each if known is None else _newer(known, each)
+    return [found[name] for name in sorted(found)]
+
+
+def _newer(one: RegisteredProxy, other: RegisteredProxy) -> RegisteredProxy:
+    """Return the proxy with the newer report of two.
+
+    Of one incarnation, the plan that it confirms decides first, since the clock of its machine may have been set
+    meanwhile. Another incarnation may have lost its plan, so there the lease decides.
+    """
+    silent_for = min(one.silent_for, other.silent_for)
+    if one.report.incarnation != other.report.incarnation:
+        return one if one.silent_for <= other.silent_for else other
+    report = max(one.report, other.report, key=lambda report: (report.confirmed, report.reported_at))
+    return RegisteredProxy(report, silent_for)
+
+
+def name_taken(proxy: str, *, left: float) -> ProxyNameTaken:
+    """Return the error for a report under a name that another proxy holds for `left` seconds more at least."""
+    return ProxyNameTaken(
+        f"another proxy reports as {proxy}, and holds that name for {left:.1f} s more at least: give each proxy a name "
+        "of its own (HOTSWAP_AGENT__PROXY), or stop the other one"
+    )
 
 
 @dataclass(frozen=True, slots=True)

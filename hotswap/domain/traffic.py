@@ -2,12 +2,13 @@
 
 Weights are in hundredths of a percent, so an arm's weight and the other's always sum to 10000 (invariant 1). A plan is
 published whole, with a generation that only grows; each route in it carries the fence (epoch, sequence) of the last
-change, so that a late zombie can never bring an old weight back (invariant 5).
+change, so that a late zombie can never bring an old weight back (invariant 5). A generation counts within a lineage:
+a database that was restored from a backup has a new lineage, so what proxies confirmed before confirms nothing in it.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
 
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.vocabulary import ArmName, Environment
@@ -96,16 +97,45 @@ def route_key(environment: Environment, model: str) -> str:
     return f"{environment}/{model}"
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class PlanNumber:
+    """The place of a plan in the order of all plans of an installation."""
+
+    lineage: int
+    generation: int
+
+    def __str__(self) -> str:
+        return f"{self.generation}" if self.lineage == 0 else f"{self.generation} of lineage {self.lineage}"
+
+
 @dataclass(frozen=True, slots=True)
 class TrafficPlan:
-    """All routes, as of one generation."""
+    """All routes, as of one generation.
+
+    `lineage` grows whenever the database has gone back, and the generations of a lineage come after all of the one
+    before. `installation` is the id of the database's installation; a plan without one is older than these ids.
+    """
 
     generation: int = 0
     routes: tuple[Route, ...] = ()
+    lineage: int = 0
+    installation: str = ""
+
+    @property
+    def number(self) -> PlanNumber:
+        return PlanNumber(self.lineage, self.generation)
 
     @property
     def applications(self) -> frozenset[str]:
         return frozenset(arm.application for route in self.routes for _, arm, _ in route.arms)
+
+    def within(self, environments: Collection[Environment]) -> "TrafficPlan":
+        """Return the plan with the routes of these environments only."""
+        return replace(self, routes=tuple(route for route in self.routes if route.environment in environments))
+
+    def belongs_beside(self, other: "TrafficPlan") -> bool:
+        """Return whether both are plans of one installation, as far as they tell."""
+        return not (self.installation and other.installation) or self.installation == other.installation
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,13 +248,43 @@ _FIGURES = tuple(each.name for each in fields(Counts) if each.name != "latency")
 
 
 @dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A candidate that a person took out at a proxy itself: by whom, and when (Unix time).
+
+    It holds for the route that this fence has written (`hotswap/domain/withdrawal.py`).
+    """
+
+    environment: Environment
+    model: str
+    deployment_id: str
+    version: str
+    fence: Fence
+    by: str
+    reason: str
+    at: float
+
+    @property
+    def key(self) -> str:
+        return route_key(self.environment, self.model)
+
+    @property
+    def message(self) -> str:
+        return f"{self.by} took version {self.version} out at this proxy: {self.reason}"
+
+    def holds_for(self, route: Route) -> bool:
+        return route.key == self.key and route.fence == self.fence
+
+
+@dataclass(frozen=True, slots=True)
 class ProxyReport:
-    """The report of one proxy's agent: the newest generation that Envoy itself confirmed, and its counts.
+    """The report of one proxy's agent: the newest plan that Envoy itself confirmed, and its counts.
 
     `reported_at` is Unix time in seconds by the agent's clock. `problem` quotes what kept the proxy from a newer plan.
     `held` names the routes of that generation, by their key, that go on as they were before, with the reason.
     `replicas` is how many of each application it can route to. `active` are an application's requests that are in
-    flight just then; None where the proxy doesn't tell.
+    flight just then; None where the proxy doesn't tell. `incarnation` tells two proxies of one name apart: it is made
+    with the proxy's files, and stays as long as they do. `installation` is that of the plan which it has.
+    `environments` are those whose requests it takes. `withdrawals` are the candidates that people took out at it.
     """
 
     proxy: str
@@ -235,6 +295,16 @@ class ProxyReport:
     held: dict[str, str] = field(default_factory=dict)
     replicas: dict[str, int] = field(default_factory=dict)
     active: dict[str, int] | None = None
+    lineage: int = 0
+    incarnation: str = ""
+    installation: str = ""
+    environments: tuple[Environment, ...] = tuple(Environment)
+    withdrawals: tuple[Withdrawal, ...] = ()
+
+    @property
+    def confirmed(self) -> PlanNumber:
+        """The newest plan that Envoy has."""
+        return PlanNumber(self.lineage, self.generation)
 
 
 def total_counts(reports: list[ProxyReport], application: str) -> Counts:

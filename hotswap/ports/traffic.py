@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from hotswap.domain.proxies import RegisteredProxy
 from hotswap.domain.traffic import ProxyReport, TrafficChange, TrafficPlan
 
 
@@ -19,8 +20,11 @@ class TrafficPlans(Protocol):
 
     async def current(self) -> TrafficPlan: ...
 
-    async def proxy_reports(self) -> list[ProxyReport]:
-        """Return the newest report of each proxy that its agent sent to the API while Redis was away."""
+    async def begin_lineage(self, *, after: int) -> TrafficPlan:
+        """Return the plan in a lineage that is later than `after`, which is made where there is none yet."""
+
+    async def proxies(self) -> list[RegisteredProxy]:
+        """Return each proxy whose agent reported to the API while Redis was away, with its newest report."""
 
 
 class TrafficBus(Protocol):
@@ -30,7 +34,7 @@ class TrafficBus(Protocol):
     """
 
     async def publish(self, plan: TrafficPlan) -> None:
-        """Publish the plan unless a newer generation is already published."""
+        """Publish the plan unless a newer one is already published."""
 
     def plans(self) -> AsyncIterator[TrafficPlan]:
         """Yield the published plan now, and then each newer one within milliseconds of its publication.
@@ -39,12 +43,16 @@ class TrafficBus(Protocol):
         """
 
     async def report(self, report: ProxyReport) -> None:
-        """Store a proxy's newest report; the first one registers the proxy."""
+        """Store a proxy's newest report, which renews its lease; the first one registers the proxy.
 
-    async def reports(self) -> list[ProxyReport]:
-        """Return the newest report of every registered proxy.
+        Raises ProxyNameTaken while another incarnation holds the name.
+        """
+
+    async def proxies(self) -> list[RegisteredProxy]:
+        """Return every registered proxy.
 
         A proxy stays registered until it shuts down cleanly or a person removes it.
         """
 
-    async def remove_proxy(self, proxy: str) -> None: ...
+    async def remove_proxy(self, proxy: str, *, incarnation: str = "") -> bool:
+        """Remove a proxy, with `incarnation` only if that holds the name, and return whether it was there."""

@@ -21,7 +21,14 @@ from hotswap.settings.rollouts import (
     NotificationSettings,
     PromotionSettings,
 )
-from hotswap.settings.serving import AgentSettings, GatewaySettings, InferenceSettings, RaySettings, ServingSettings
+from hotswap.settings.serving import (
+    AgentSettings,
+    GatewaySettings,
+    InferenceSettings,
+    ProxySettings,
+    RaySettings,
+    ServingSettings,
+)
 from hotswap.settings.stores import (
     Encryption,
     PostgresSettings,
@@ -46,6 +53,7 @@ __all__ = [
     "OidcSettings",
     "PostgresSettings",
     "PromotionSettings",
+    "ProxySettings",
     "RaySettings",
     "RedisSettings",
     "ReplicaSettings",
@@ -125,6 +133,7 @@ class Settings(TrafficAgentSettings):
     postgres: PostgresSettings
     storage: StorageSettings
     deployments: DeploymentSettings = DeploymentSettings()
+    proxies: ProxySettings = ProxySettings()
     capacity: CapacitySettings = CapacitySettings()
     analysis: AnalysisSettings = AnalysisSettings()
     notifications: NotificationSettings = NotificationSettings()

@@ -1,4 +1,4 @@
-"""Replicas, Ray, agents, the public address, and inference that is answered later."""
+"""Replicas, Ray, proxies and their agents, the public address, and inference that is answered later."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -6,6 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, model_validator
 
+from hotswap.domain.proxies import LOST_AFTER, PROXY_NAME
+from hotswap.domain.vocabulary import Environment
 from hotswap.schemas.fields import Duration
 from hotswap.settings.section import Section
 
@@ -47,10 +49,32 @@ class RaySettings(Section):
     http_port: int = Field(8000, description="port of Serve's own proxy, which HotSwap doesn't use")
 
 
+class ProxySettings(Section):
+    """All proxies together, as the worker and the API count them."""
+
+    lost_after: Duration = Field(
+        LOST_AFTER,
+        ge=timedelta(seconds=30),
+        description="how long a proxy that doesn't report any more still counts: steps and rollbacks wait for it",
+    )
+
+
 class AgentSettings(Section):
     """One traffic agent beside one Envoy."""
 
-    proxy: str = Field("envoy-0", description="the proxy's name, a different one for each Envoy")
+    proxy: str = Field(
+        "envoy-0",
+        min_length=1,
+        max_length=253,
+        pattern=PROXY_NAME,
+        description="the proxy's name, a different one for each Envoy, such as its pod's; a second agent with a name "
+        "is refused",
+    )
+    environments: tuple[Environment, ...] = Field(
+        tuple(Environment),
+        min_length=1,
+        description="environments whose requests this proxy takes; it holds up only their deployments",
+    )
     envoy_dir: Path = Field(
         Path("/var/lib/hotswap/envoy"),
         description="directory with Envoy's configuration, which Envoy and the agent share",

@@ -5,10 +5,11 @@ was needed. Only local-origin failures eject, or a client that provokes three er
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from serving.envoy.config import Json
 
-API = "api"
+API, AGENT = "api", "agent"
 
 RETRY: Json = {
     "retry_on": "connect-failure,refused-stream,reset,retriable-status-codes",
@@ -34,6 +35,19 @@ IDLE_SECONDS = 60
 
 The API keeps its connections for 90 s (`api/app.py`), and so does Ray Serve by its default.
 """
+
+
+def agent_cluster(socket: Path) -> Json:
+    """Return the cluster of the agent beside this Envoy, which listens on a socket beside Envoy's files."""
+    return {
+        "name": AGENT,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {
+            "cluster_name": AGENT,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": str(socket)}}}}]}],
+        },
+    }
 
 
 def clusters(targets: Mapping[str, Sequence[str]], *, api: str) -> list[Json]:

@@ -13,14 +13,17 @@ from hotswap.domain.traffic import TrafficPlan
 from hotswap.settings import TrafficAgentSettings
 from hotswap.storage.files import write_atomically
 from serving.envoy.clusters import API, clusters
-from serving.envoy.gateway import CDS, ECDS, RDS, bootstrap
+from serving.envoy.gateway import CDS, ECDS, LDS, RDS, bootstrap, public_listeners
 from serving.envoy.routes import route_configuration
 from serving.envoy.tls import SDS, secret
 from serving.envoy.tokens import jwt_filter
 
 
 def prepare(settings: TrafficAgentSettings) -> None:
-    """Make all that Envoy needs to start: its bootstrap always, and the other files where there are none yet."""
+    """Make all that Envoy needs to start: its bootstrap always, and the other files where there are none yet.
+
+    A new proxy has no public listener: its agent opens them. Those that are open get the present settings.
+    """
     directory = settings.agent.envoy_dir
     directory.mkdir(parents=True, exist_ok=True)
     write_atomically(directory / "envoy.json", json.dumps(bootstrap(settings), indent=1))
@@ -32,8 +35,30 @@ def prepare(settings: TrafficAgentSettings) -> None:
     ):
         if not (directory / name).exists():
             write_resources(directory / name, resources)
+    if are_listeners_open(directory):
+        open_listeners(settings)
+    else:
+        close_listeners(settings)
     if settings.gateway.has_tls:
         write_resources(directory / SDS, [secret(settings.gateway)])
+
+
+def are_listeners_open(directory: Path) -> bool:
+    """Return whether Envoy has been given its public listeners."""
+    try:
+        return bool(json.loads((directory / LDS).read_text())["resources"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
+def open_listeners(settings: TrafficAgentSettings) -> None:
+    """Let Envoy take requests: it opens each listener as soon as it has the routes and the keys."""
+    write_resources(settings.agent.envoy_dir / LDS, public_listeners(settings))
+
+
+def close_listeners(settings: TrafficAgentSettings) -> None:
+    """Let Envoy take no request."""
+    write_resources(settings.agent.envoy_dir / LDS, [])
 
 
 def has_applications(directory: Path) -> bool:

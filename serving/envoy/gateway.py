@@ -1,4 +1,7 @@
-"""Envoy's listener and bootstrap: what never changes while it runs.
+"""Envoy's bootstrap and its public listeners: what never changes while it takes requests.
+
+The bootstrap has no public listener. Each is in a file of its own, from which Envoy opens it, so that a proxy takes no
+request before its agent has brought it the newest traffic plan (`serving/agent.py`).
 
 Pure. The limits are those of a proxy at the edge: whatever a client sends, and however slowly, it holds little memory
 for a short time, and other clients don't notice. Nothing is passed on before it is here as a whole.
@@ -10,6 +13,7 @@ from hotswap.domain.headers import REQUEST_ID_HEADER, STEERING_HEADERS, STEERING
 from hotswap.settings import TrafficAgentSettings
 from serving.envoy import access_log_stats
 from serving.envoy.caller_rate_limit import limit_of_each_caller
+from serving.envoy.clusters import agent_cluster
 from serving.envoy.config import Json
 from serving.envoy.fallback import candidate_cluster, candidate_listener, internal_listeners
 from serving.envoy.limits import MOST_CONNECTIONS, MOST_HEADER_KILOBYTES, MOST_HEADERS, MOST_REQUEST_BYTES
@@ -18,7 +22,8 @@ from serving.envoy.routes import ROUTE_CONFIG
 from serving.envoy.tls import transport_socket
 from serving.envoy.tokens import JWT_FILTER, RBAC_FILTER, subjects
 
-CDS, RDS, ECDS = "cds.json", "rds.json", "ecds.json"
+CDS, RDS, ECDS, LDS = "cds.json", "rds.json", "ecds.json", "lds.json"
+AGENT_SOCKET = "agent.sock"
 
 _HTTP = "type.googleapis.com/envoy.extensions.filters.http"
 
@@ -46,13 +51,15 @@ def bootstrap(settings: TrafficAgentSettings) -> Json:
                 }
             }
         },
-        "dynamic_resources": {"cds_config": _file(str(directory / CDS))},
+        "dynamic_resources": {
+            "cds_config": _file(str(directory / CDS)),
+            "lds_config": _file(str(directory / LDS)),
+        },
         "static_resources": {
             "listeners": [
-                *_listeners(settings),
-                candidate_listener(timeout=settings.gateway.candidate_timeout, local_replies=local_replies()),
+                candidate_listener(timeout=settings.gateway.candidate_timeout, local_replies=local_replies())
             ],
-            "clusters": [candidate_cluster()],
+            "clusters": [candidate_cluster(), agent_cluster(directory / AGENT_SOCKET)],
         },
         "bootstrap_extensions": [internal_listeners()],
         "overload_manager": {
@@ -70,7 +77,7 @@ def bootstrap(settings: TrafficAgentSettings) -> Json:
     }
 
 
-def _listeners(settings: TrafficAgentSettings) -> list[Json]:
+def public_listeners(settings: TrafficAgentSettings) -> list[Json]:
     """Return one listener for each public port; apart from the port they are the same."""
     gateway = settings.gateway
     plain = [_listener(settings, "gateway", gateway.listen_port)] if gateway.plaintext else []
@@ -86,6 +93,7 @@ def _listener(settings: TrafficAgentSettings, name: str, port: int, **chain: Jso
         "typed_config": _connection_manager(settings),
     }
     return {
+        "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
         "name": name,
         "address": _address(settings.gateway.listen_host, port),
         "per_connection_buffer_limit_bytes": 1024 * 1024,

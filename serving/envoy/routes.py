@@ -32,14 +32,16 @@ from hotswap.domain.headers import (
 from hotswap.domain.traffic import Arm, Route, TrafficPlan
 from hotswap.domain.vocabulary import ArmName, ChosenBy, Environment
 from hotswap.settings import OidcSettings
-from serving.envoy.clusters import API
+from serving.envoy.clusters import AGENT, API
 from serving.envoy.config import Json
 from serving.envoy.fallback import RETRY_OR_FALL_BACK, fallback_of, overwritten
 from serving.envoy.open_inference import A_MODELS_PATH, METHODS, MODELS, OPEN, server_routes
 from serving.envoy.pinned_clusters import chosen_by, chosen_cluster, is_tester
-from serving.envoy.tokens import AUTHENTICATED, OPEN_TO_ALL, may_infer, of_team
+from serving.envoy.tokens import AUTHENTICATED, OPEN_TO_ALL, may_infer, may_steer, of_team
 
 INFERENCE = "/api/v1/inference"
+WITHDRAWALS = "/api/v1/proxy/withdrawals"
+"""Answered by this proxy's own agent (`serving/withdrawal_endpoint.py`)."""
 
 ROUTE_CONFIG = "gateway"
 
@@ -91,6 +93,8 @@ def route_configuration(plan: TrafficPlan, oidc: OidcSettings = OFF, *, is_ready
                     *(entry for route in plan.routes for entry in _open_routes(route, guard(route))),
                     *_not_in_this_environment(plan, MODELS, guard),
                     _no_such_model(OPEN),
+                    *(_to_agent(route, may_steer(oidc, route.team)) for route in plan.routes),
+                    _no_such_model(WITHDRAWALS),
                     _to_api({"prefix": "/"}),
                 ],
             }
@@ -317,6 +321,14 @@ def _to_api(path: Json) -> Json:
         "route": {"cluster": API, "timeout": "30s", "retry_policy": {"retry_on": "connect-failure", "num_retries": 2}},
         "request_headers_to_add": [overwritten(CLIENT_ADDRESS_HEADER, "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%")],
         "typed_per_filter_config": OPEN_TO_ALL,
+    }
+
+
+def _to_agent(route: Route, guard: Json) -> Json:
+    return {
+        "match": {"path": f"{WITHDRAWALS}/{route.key}"},
+        "route": {"cluster": AGENT, "timeout": "30s", "retry_policy": {"num_retries": 0}},
+        "typed_per_filter_config": guard,
     }
 
 

@@ -5,6 +5,7 @@ through that have a role that may infer. Routes for others say so themselves, so
 """
 
 import json
+from collections.abc import Sequence
 
 from hotswap.domain.access import Grant
 from hotswap.domain.headers import SUBJECT_HEADER
@@ -16,6 +17,7 @@ JWT_FILTER = "envoy.filters.http.jwt_authn"
 RBAC_FILTER = "envoy.filters.http.rbac"
 
 _HTTP = "type.googleapis.com/envoy.extensions.filters.http"
+_STEERING = (Role.ML_ENGINEER, Role.ADMIN)
 _INFERRING = (Role.APPLICATION, Role.DATA_SCIENTIST, Role.ML_ENGINEER, Role.ADMIN)
 # Where what a token says is kept, by who has issued it.
 _OURS, _THEIRS = "jwt", "oidc"
@@ -51,12 +53,21 @@ def jwt_filter(jwks: Json, security: SecuritySettings, oidc: OidcSettings, issue
 
 def may_infer(oidc: OidcSettings, team: str | None = None) -> Json:
     """Return the policy of inference: a role that counts everywhere or in this team, ours or the issuer's."""
-    grants = [str(Grant(role, whose)) for whose in dict.fromkeys((None, team)) for role in _INFERRING]
+    return _has_role(_INFERRING, oidc, team, policy="inference")
+
+
+def may_steer(oidc: OidcSettings, team: str | None) -> Json:
+    """Return the filters of a route by which a model of this team is steered."""
+    return AUTHENTICATED | _has_role(_STEERING, oidc, team, policy="steering")
+
+
+def _has_role(wanted: Sequence[Role], oidc: OidcSettings, team: str | None, *, policy: str) -> Json:
+    grants = [str(Grant(role, whose)) for whose in dict.fromkeys((None, team)) for role in wanted]
     roles = [_says([_OURS, "roles"], grant) for grant in grants]
     meant = [name for name in sorted(oidc.roles) if not set(grants).isdisjoint(oidc.roles[name])]
     names = [_says([_THEIRS, *oidc.roles_claim], name) for name in meant]
-    policy = {"permissions": [{"any": True}], "principals": [*roles, *names]}
-    rules = {"action": "ALLOW", "policies": {"inference": policy}}
+    allowed = {"permissions": [{"any": True}], "principals": [*roles, *names]}
+    rules = {"action": "ALLOW", "policies": {policy: allowed}}
     return {RBAC_FILTER: {"@type": f"{_HTTP}.rbac.v3.RBACPerRoute", "rbac": {"rules": rules}}}
 
 

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, Fence, Route, TrafficPlan
 from hotswap.domain.vocabulary import Environment
-from hotswap.traffic.bus import GENERATION, PLAN, REPORTS, RedisTrafficBus
+from hotswap.traffic.bus import KEYS, RedisTrafficBus
 from serving.envoy.files import write_resources
 from tests.fixtures.envoy import Gateway, Upstream
 from tests.fixtures.patience import patient
@@ -108,7 +108,7 @@ async def answering(gateway: Gateway, valkey_url: str) -> AsyncIterator[Answerin
         Redis.from_url(valkey_url) as redis,
         httpx.AsyncClient(base_url=gateway.settings.agent.envoy_admin_url, timeout=patient(30)) as admin,
     ):
-        await redis.delete(PLAN, GENERATION, REPORTS)
+        await redis.delete(*KEYS)
         subject = Answering(gateway, admin)
         async with gateway.agent():
             route = Route(Environment.PRODUCTION, "fraud", ARM, None, 0, Fence(1, 1))

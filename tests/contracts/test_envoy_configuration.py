@@ -21,7 +21,7 @@ from hotswap.settings import TrafficAgentSettings
 from serving.envoy.clusters import clusters
 from serving.envoy.fallback import composite_cluster, fallbacks
 from serving.envoy.files import current_jwt_filter
-from serving.envoy.gateway import bootstrap
+from serving.envoy.gateway import bootstrap, public_listeners
 from serving.envoy.pinned_clusters import cluster_names
 from serving.envoy.routes import route_configuration
 from serving.envoy.tls import secret
@@ -107,6 +107,8 @@ def whole(told: TrafficAgentSettings, plan: TrafficPlan) -> Json:
     own = [without_type(each) for each in (*clusters(targets, api="127.0.0.1:5000"), *composites)]
     del configuration["dynamic_resources"]
     configuration["static_resources"]["clusters"] += own
+    configuration["static_resources"]["listeners"][:0] = [without_type(each) for each in public_listeners(told)]
+    configuration = json.loads(json.dumps(configuration))
     for node in nodes(configuration):
         if "rds" in node:
             del node["rds"]

@@ -16,7 +16,7 @@ from hotswap.domain.application import ApplicationHealth
 from hotswap.domain.headers import RAYS_HEADERS, REQUEST_ID_HEADER, UNWATCHED_HEADER
 from hotswap.domain.traffic import Arm, Fence, Route, TrafficPlan
 from hotswap.domain.vocabulary import Environment, Role
-from hotswap.traffic.bus import GENERATION, PLAN, REPORTS, RedisTrafficBus
+from hotswap.traffic.bus import KEYS, RedisTrafficBus
 from serving.envoy.clusters import IDLE_SECONDS
 from serving.ray.client import PATH, RayServeClient
 from tests.contracts.conftest import application, state_of
@@ -174,7 +174,7 @@ async def test_no_request_through_envoy_is_lost_when_replicas_leave(
     await state_of(serve, name, replicas=3)
     statuses: list[tuple[int, str]] = []
     async with Redis.from_url(valkey_url) as redis:
-        await redis.delete(PLAN, GENERATION, REPORTS)
+        await redis.delete(*KEYS)
         route = Route(Environment.PRODUCTION, "fraud", ARM, None, 0, Fence(1, 1))
         async with gateway.agent(serve=serve):
             await gateway.publish(RedisTrafficBus(redis), TrafficPlan(1, (route,)))
@@ -205,7 +205,7 @@ async def test_no_header_that_ray_reads_makes_an_answer_an_error(
     await serve.put([application(name)])
     [target] = (await state_of(serve, name, replicas=1)).targets
     async with Redis.from_url(valkey_url) as redis, httpx.AsyncClient(timeout=patient(60)) as directly:
-        await redis.delete(PLAN, GENERATION, REPORTS)
+        await redis.delete(*KEYS)
         route = Route(Environment.PRODUCTION, "fraud", ARM, None, 0, Fence(1, 1))
         async with gateway.agent(serve=serve):
             await gateway.publish(RedisTrafficBus(redis), TrafficPlan(1, (route,)))

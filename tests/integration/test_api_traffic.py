@@ -21,7 +21,7 @@ async def test_a_report_is_kept_and_a_malformed_one_refused(world: ApiWorld) -> 
     headers = world.token(Role.TRAFFIC_AGENT)
     answer = await world.http.post("/internal/traffic/report", headers=headers, content=msgspec.json.encode(said))
     assert answer.status_code == 204
-    assert await PostgresTrafficPlans(world.sessions).proxy_reports() == [said]
+    assert [each.report for each in await PostgresTrafficPlans(world.sessions).proxies()] == [said]
     for malformed in (b"", b"[]", b'{"proxy": 1}', b"[" * 100_000):
         refused = await world.http.post("/internal/traffic/report", headers=headers, content=malformed)
         assert (refused.status_code, refused.json()["error"]["code"]) == (400, "VALIDATION_ERROR")

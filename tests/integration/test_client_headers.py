@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from hotswap.domain.headers import STEERING_HEADERS
 from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.vocabulary import Role
-from hotswap.traffic.bus import GENERATION, PLAN, REPORTS, RedisTrafficBus
+from hotswap.traffic.bus import KEYS, RedisTrafficBus
 from tests.fixtures.envoy import Gateway, Upstream
 from tests.fixtures.traffic import CANDIDATE, STABLE, plan
 
@@ -112,7 +112,7 @@ async def gateway(tmp_path_factory: pytest.TempPathFactory, valkey_url: str) -> 
         upstream = await found.upstream(arm.application, delay=SECONDS)
         found.serve.targets |= {arm.application: (upstream.target,)}
     async with Redis.from_url(valkey_url) as redis, found.agent():
-        await redis.delete(PLAN, GENERATION, REPORTS)
+        await redis.delete(*KEYS)
         await found.publish(RedisTrafficBus(redis), plan(1, TOTAL_WEIGHT))
         yield found
     await found.close()

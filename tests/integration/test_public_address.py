@@ -16,7 +16,7 @@ from hotswap.client import ApiError, HotSwap
 from hotswap.domain.headers import CLIENT_ADDRESS_HEADER
 from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.vocabulary import Role
-from hotswap.traffic.bus import GENERATION, PLAN, REPORTS, RedisTrafficBus
+from hotswap.traffic.bus import KEYS, RedisTrafficBus
 from serving.envoy import gateway as rendering
 from serving.envoy.limits import MOST_HEADERS
 from tests.fixtures.certificates import Authority
@@ -60,7 +60,7 @@ async def edge(tmp_path_factory: pytest.TempPathFactory, valkey_url: str) -> Asy
         httpx.AsyncClient(base_url=f"https://127.0.0.1:{tls_port}", verify=trusted, timeout=patient(30)) as https,
         gateway.agent(),
     ):
-        await redis.delete(PLAN, GENERATION, REPORTS)
+        await redis.delete(*KEYS)
         await gateway.publish(RedisTrafficBus(redis), plan(1, TOTAL_WEIGHT // 2))
         yield Edge(gateway, authority, certificate, key, tls_port, https)
     await gateway.close()

@@ -11,6 +11,7 @@ from hotswap.domain.deployments import ActiveDeployment
 from hotswap.domain.errors import Forbidden, StaleFence
 from hotswap.domain.lifecycle import DeploymentStatus, check_transition
 from hotswap.domain.promotion import ActivePeriod
+from hotswap.domain.proxies import RegisteredProxy
 from hotswap.domain.queueing import QueueEntry, QueuePosition, QueueState
 from hotswap.domain.registry import (
     DeploymentBrief,
@@ -23,6 +24,7 @@ from hotswap.domain.traffic import Fence, ProxyReport, Route, TrafficChange, Tra
 from hotswap.domain.validation import Override, ValidationReport
 from hotswap.domain.verdict import Reason, Verdict
 from hotswap.domain.vocabulary import Environment
+from tests.fixtures.reports import live
 from tests.workflows.world import World, version_ref
 
 
@@ -91,7 +93,10 @@ class FakePlans:
     async def current(self) -> TrafficPlan:
         return self.world.plan
 
-    async def proxy_reports(self) -> list[ProxyReport]:
+    async def begin_lineage(self, *, after: int) -> TrafficPlan:
+        raise AssertionError("no proxy has a newer plan")
+
+    async def proxies(self) -> list[RegisteredProxy]:
         return []
 
 
@@ -286,13 +291,13 @@ class FakeBus:
     async def report(self, report: ProxyReport) -> None:
         raise AssertionError("only agents report")
 
-    async def reports(self) -> list[ProxyReport]:
+    async def proxies(self) -> list[RegisteredProxy]:
         world = self.world
         world.tally()
         counts = {name: world.arm_counts(name) for name in world.counts}
         replicas = {name: number for name, number in world.running.items() if number}
         active = {name: world.flying(name) for name in world.counts} if world.tells_what_is_active else None
-        return [ProxyReport("envoy-0", self.confirmed, world.clock(), counts, replicas=replicas, active=active)]
+        return live([ProxyReport("envoy-0", self.confirmed, world.clock(), counts, replicas=replicas, active=active)])
 
-    async def remove_proxy(self, proxy: str) -> None:
+    async def remove_proxy(self, proxy: str, *, incarnation: str = "") -> bool:
         raise AssertionError("nobody asked for that")

@@ -215,7 +215,7 @@ class RedisGauges:
         self._sightings = Sightings()
 
     async def read(self) -> list[Gauge]:
-        reports = await self._bus.reports()
+        reports = [each.report for each in await self._bus.proxies()]
         with answering():
             waiting, dead = await self._redis.xlen(STREAM), await self._dead()
         now = self._stopwatch()

@@ -9,7 +9,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Protocol
 
-from hotswap.domain.traffic import ProxyReport
+from hotswap.domain.proxies import RegisteredProxy
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.records.retention import let_go
 from hotswap.persistence.traffic.proxy_counts import sample
@@ -21,12 +21,12 @@ RETENTION_SECONDS = 3600.0
 logger = logging.getLogger(__name__)
 
 
-class Reports(Protocol):
-    async def reports(self) -> list[ProxyReport]: ...
+class RegisteredProxies(Protocol):
+    async def proxies(self) -> list[RegisteredProxy]: ...
 
 
 class Housekeeper:
-    def __init__(self, sessions: Sessions, bus: Reports, retention: RetentionSettings) -> None:
+    def __init__(self, sessions: Sessions, bus: RegisteredProxies, retention: RetentionSettings) -> None:
         self._sessions = sessions
         self._bus = bus
         self._retention = retention
@@ -41,7 +41,7 @@ class Housekeeper:
         is_away = False
         while True:
             try:
-                await sample(self._sessions, await self._bus.reports())
+                await sample(self._sessions, [each.report for each in await self._bus.proxies()])
                 is_away = False
             except Exception as error:  # noqa: BLE001 - whatever it is, records go on
                 if not is_away:

@@ -1,5 +1,6 @@
 """The truth about traffic and replicas: routes with their fences, and the applications that should exist."""
 
+import uuid
 from datetime import datetime
 from typing import Any
 
@@ -43,13 +44,18 @@ class TrafficEpoch(Base):
 
 
 class PlanGeneration(Base):
-    """One row: its lock orders all changes, so generation N holds exactly the changes up to N."""
+    """One row: its lock orders all changes, so generation N of a lineage holds exactly the changes up to N.
+
+    `installation` is made with the database and stays through backups. `lineage` grows when the database was restored.
+    """
 
     __tablename__ = "plan_generation"
     __table_args__ = (CheckConstraint("id = 1", name="single_row"),)
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     generation: Mapped[int]
+    lineage: Mapped[int] = mapped_column(server_default=text("0"))
+    installation: Mapped[uuid.UUID] = mapped_column(server_default=text("gen_random_uuid()"))
 
 
 class DesiredApplication(Base):

@@ -14,11 +14,13 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from hotswap.domain.auditing import AuditAction
 from hotswap.domain.errors import StaleFence
-from hotswap.domain.traffic import Arm, Fence, ProxyReport, Route, TrafficChange, TrafficPlan
+from hotswap.domain.proxies import RegisteredProxy
+from hotswap.domain.traffic import Arm, Fence, Route, TrafficChange, TrafficPlan
 from hotswap.persistence.platform.audit import about_deployment
 from hotswap.persistence.platform.database import Sessions
-from hotswap.persistence.tables import AuditEvent, Model, PlanGeneration, ProxyReportRow, TrafficRoute
+from hotswap.persistence.tables import AuditEvent, Model, PlanGeneration, TrafficRoute
 from hotswap.persistence.traffic.fencing import check_bound, lock_plan, newest_epoch
+from hotswap.persistence.traffic.proxies import proxies
 
 
 class PostgresTrafficPlans:
@@ -33,19 +35,17 @@ class PostgresTrafficPlans:
         async with self._sessions() as session:
             # One statement's snapshot can't be had for two tables without it.
             await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-            generation = await session.scalar(select(PlanGeneration.generation))
-            return await _plan(session, generation or 0)
+            return await _plan(session)
 
-    async def proxy_reports(self) -> list[ProxyReport]:
-        async with self._sessions() as session:
-            rows = await session.scalars(select(ProxyReportRow.report))
-            return [msgspec.convert(row, ProxyReport) for row in rows]
-
-    async def store_proxy_report(self, report: ProxyReport) -> None:
-        values = {"report": msgspec.to_builtins(report), "at": func.now()}
-        statement = insert(ProxyReportRow).values(proxy=report.proxy, **values)
+    async def begin_lineage(self, *, after: int) -> TrafficPlan:
+        later = update(PlanGeneration).values(lineage=after + 1).where(PlanGeneration.lineage <= after)
         async with self._sessions.begin() as session:
-            await session.execute(statement.on_conflict_do_update(index_elements=["proxy"], set_=values))
+            await lock_plan(session)
+            await session.execute(later)
+            return await _plan(session)
+
+    async def proxies(self) -> list[RegisteredProxy]:
+        return await proxies(self._sessions)
 
 
 async def apply_change(session: AsyncSession, change: TrafficChange, *, run_id: str) -> TrafficPlan:
@@ -62,7 +62,7 @@ async def apply_change(session: AsyncSession, change: TrafficChange, *, run_id: 
                 f"({written.epoch}, {written.sequence}) is after ({fence.epoch}, {fence.sequence})"
             )
         if written == fence:
-            return await _plan(session, generation)
+            return await _plan(session)
     await check_bound(session, change.deployment_id, run_id=run_id)
     session.add(_changed(known, change))
     values: dict[str, Any] = {
@@ -77,7 +77,7 @@ async def apply_change(session: AsyncSession, change: TrafficChange, *, run_id: 
     statement = insert(TrafficRoute).values(environment=change.environment, model=change.model, **values)
     await session.execute(statement.on_conflict_do_update(index_elements=["environment", "model"], set_=values))
     await session.execute(update(PlanGeneration).values(generation=generation + 1))
-    return await _plan(session, generation + 1)
+    return await _plan(session)
 
 
 def _changed(known: TrafficRoute | None, change: TrafficChange) -> AuditEvent:
@@ -115,7 +115,8 @@ async def renew_plan(session: AsyncSession) -> None:
     await session.execute(update(PlanGeneration).values(generation=generation + 1))
 
 
-async def _plan(session: AsyncSession, generation: int) -> TrafficPlan:
+async def _plan(session: AsyncSession) -> TrafficPlan:
+    present = (await session.scalars(select(PlanGeneration).execution_options(populate_existing=True))).one()
     rows = await session.execute(
         select(TrafficRoute, func.coalesce(Model.is_idempotent, True), Model.team)
         .outerjoin(Model, Model.name == TrafficRoute.model)
@@ -137,7 +138,7 @@ async def _plan(session: AsyncSession, generation: int) -> TrafficPlan:
         for row, is_idempotent, team in rows
         if row.stable is not None or row.candidate is not None
     )
-    return TrafficPlan(generation, routes)
+    return TrafficPlan(present.generation, routes, present.lineage, present.installation.hex)
 
 
 def _to_json(arm: Arm | None) -> dict[str, Any] | None:

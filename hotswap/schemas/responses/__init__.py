@@ -61,6 +61,7 @@ from hotswap.schemas.responses.models import (
     VersionView,
 )
 from hotswap.schemas.responses.monitoring import AlertView, MonitoringView
+from hotswap.schemas.responses.proxies import ProxyView, WithdrawalView
 from hotswap.schemas.responses.tokens import AccessTokenView, NewServiceTokenView, ServiceTokenView, TokenView
 from hotswap.schemas.responses.validation import CheckView, OverrideView, ValidationView, VersionValidationView
 from hotswap.schemas.responses.verdicts import ArmView, ConcurrentView, MetricView, VerdictView
@@ -112,6 +113,7 @@ __all__ = [
     "PauseView",
     "PredictionView",
     "ProblemView",
+    "ProxyView",
     "QualityView",
     "RefusalView",
     "RegistrationStatus",
@@ -135,4 +137,5 @@ __all__ = [
     "VersionValidationView",
     "VersionView",
     "View",
+    "WithdrawalView",
 ]

@@ -8,11 +8,12 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.traffic import TrafficActivities
-from hotswap.domain.proxies import Arms, begun, counts_of
+from hotswap.domain.proxies import Arms, RegisteredProxy, begun, counts_of
 from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, Counts, ProxyReport, TrafficChange, TrafficPlan
 from hotswap.domain.vocabulary import Environment
 from hotswap.messages import SetWeight, VerifiedWeight, WithdrawCandidate
 from tests.fixtures.patience import patient
+from tests.fixtures.reports import live
 
 NOW = 1_000_000.0
 GENERATION = 20
@@ -28,11 +29,8 @@ class World:
     async def apply(self, change: TrafficChange, *, run_id: str) -> TrafficPlan:
         return TrafficPlan(GENERATION)
 
-    async def proxy_reports(self) -> list[ProxyReport]:
-        return [self.by_api]
-
-    async def reports(self) -> list[ProxyReport]:
-        return [self.over_redis]
+    async def proxies(self) -> list[RegisteredProxy]:
+        return live([self.over_redis, self.by_api])
 
     async def publish(self, plan: TrafficPlan) -> None:
         return None
@@ -83,12 +81,12 @@ class Frozen(World):
         self.applied.set()
         return await super().apply(change, run_id=run_id)
 
-    async def reports(self) -> list[ProxyReport]:
+    async def proxies(self) -> list[RegisteredProxy]:
         await self.thawed.wait()
-        return await super().reports()
+        return await super().proxies()
 
-    async def at_a_glance(self, application: str, reports: list[ProxyReport], *, now: float) -> None:
-        assert reports == [], "nothing is known of the proxies yet"
+    async def at_a_glance(self, application: str, proxies: list[RegisteredProxy]) -> None:
+        assert proxies == [], "nothing is known of the proxies yet"
 
 
 async def test_a_rollback_takes_the_weight_away_while_redis_says_nothing() -> None:
@@ -111,15 +109,12 @@ class Lately(World):
     def __init__(self) -> None:
         self.looks = 0
 
-    async def proxy_reports(self) -> list[ProxyReport]:
-        return []
-
-    async def reports(self) -> list[ProxyReport]:
+    async def proxies(self) -> list[RegisteredProxy]:
         self.looks += 1
         is_busy = self.looks < 4
         first = replace(said(GENERATION, NOW + self.looks, 7), active={"candidate": int(is_busy)})
         other = replace(said(GENERATION, NOW + self.looks, 500), proxy="envoy-1", active={"candidate": 3})
-        return [first] if self.looks < 3 else [first, other]
+        return live([first] if self.looks < 3 else [first, other])
 
 
 async def test_what_a_new_proxy_counted_is_not_in_the_counts_of_those_that_confirmed() -> None:
@@ -132,6 +127,6 @@ async def test_what_a_new_proxy_counted_is_not_in_the_counts_of_those_that_confi
         )
     assert world.looks >= 4, "it waited for the one that is in flight"
     assert (verified.proxies, verified.candidate.completed) == (("envoy-0",), 7)
-    later = counts_of(await world.reports(), candidate="candidate", stable="stable")
+    later = counts_of([each.report for each in await world.proxies()], candidate="candidate", stable="stable")
     baseline = Arms(verified.candidate, verified.stable)
     assert begun(later, baseline=baseline, proxies=verified.proxies) is not None, "else the step would see nothing"

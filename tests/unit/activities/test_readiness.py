@@ -8,7 +8,7 @@ import pytest
 from activities.readiness import ReadyReplicas
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.capacity import ReplicaReadiness
-from hotswap.domain.proxies import STALE_SECONDS
+from hotswap.domain.proxies import LEASE_SECONDS, RegisteredProxy
 from hotswap.domain.traffic import ProxyReport
 from tests.workflows.fake_serving import FakeApplications
 from tests.workflows.world import STABLE, World, rollout_brief
@@ -36,28 +36,28 @@ def ready() -> ReadyReplicas:
     return ReadyReplicas(FakeApplications(world), UnaskedCluster())
 
 
-def knows(number: int, *, proxy: str = "envoy-0", seconds_ago: float = 0.0) -> ProxyReport:
-    return ProxyReport(proxy, 1, NOW - seconds_ago, replicas={NAME: number, "another": 9})
+def knows(number: int, *, proxy: str = "envoy-0", seconds_ago: float = 0.0) -> RegisteredProxy:
+    return RegisteredProxy(ProxyReport(proxy, 1, NOW, replicas={NAME: number, "another": 9}), seconds_ago)
 
 
 @pytest.mark.parametrize(
-    ("reports", "count"),
+    ("proxies", "count"),
     [
         pytest.param([knows(2)], 2, id="those that the proxy can route to"),
         pytest.param([knows(4)], WANTED, id="never more than are wanted: one of those is on its way out"),
         pytest.param(
             [knows(1, proxy="envoy-0", seconds_ago=1), knows(2, proxy="envoy-1")], 2, id="of two, who spoke last"
         ),
-        pytest.param([knows(1, seconds_ago=STALE_SECONDS + 1)], WANTED, id="what is old says nothing"),
-        pytest.param([ProxyReport("envoy-0", 1, NOW)], WANTED, id="not known yet is not none"),
+        pytest.param([knows(1, seconds_ago=LEASE_SECONDS + 1)], WANTED, id="what is old says nothing"),
+        pytest.param([RegisteredProxy(ProxyReport("envoy-0", 1, NOW), 0.0)], WANTED, id="not known yet is not none"),
         pytest.param([], WANTED, id="no proxy"),
     ],
 )
 async def test_a_glance_counts_what_the_proxies_can_route_to(
-    ready: ReadyReplicas, reports: list[ProxyReport], count: int
+    ready: ReadyReplicas, proxies: list[RegisteredProxy], count: int
 ) -> None:
-    assert await ready.at_a_glance(NAME, reports, now=NOW) == ReplicaReadiness(ready=count, wanted=WANTED, full=FULL)
+    assert await ready.at_a_glance(NAME, proxies) == ReplicaReadiness(ready=count, wanted=WANTED, full=FULL)
 
 
 async def test_what_nobody_wants_has_no_readiness(ready: ReadyReplicas) -> None:
-    assert await ready.at_a_glance("gone", [knows(2)], now=NOW) is None
+    assert await ready.at_a_glance("gone", [knows(2)]) is None

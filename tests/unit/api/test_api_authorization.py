@@ -133,6 +133,8 @@ RULES: dict[tuple[str, str], Needs | str] = {
     ("GET", "/api/v1/freezes"): READ,
     ("GET", "/api/v1/freezes/{freeze_id}"): READ,
     ("DELETE", "/api/v1/freezes/{freeze_id}"): everywhere(ENGINEER, ADMIN),
+    ("GET", "/api/v1/proxies"): READ,
+    ("DELETE", "/api/v1/proxies/{proxy}"): everywhere(ENGINEER, ADMIN),
     ("POST", "/api/v1/tokens"): anywhere(ADMIN),
     ("GET", "/api/v1/tokens"): anywhere(ADMIN),
     ("POST", "/api/v1/tokens/{token}/rotate"): anywhere(ADMIN),
@@ -140,13 +142,19 @@ RULES: dict[tuple[str, str], Needs | str] = {
     ("GET", "/api/v1/audit"): READ,
     ("GET", "/internal/traffic/plan"): everywhere(AGENT),
     ("POST", "/internal/traffic/report"): everywhere(AGENT),
+    ("DELETE", "/internal/traffic/proxies/{proxy}"): everywhere(AGENT),
 }
 """Who may call what; a route that is not here fails. Where one is ANYWHERE and changes something its handler asks whose
 model it is, and tests/integration/test_api_teams.py holds it to that."""
 
-IDS = {"model": "m", "alias": "champion", "version": "1.0.0", "deployment_id": "dep-1", "freeze_id": "frz-1"} | {
-    "upload_id": "upl-1"
-}
+IDS = {
+    "model": "m",
+    "alias": "champion",
+    "version": "1.0.0",
+    "deployment_id": "dep-1",
+    "freeze_id": "frz-1",
+    "proxy": "envoy-0",
+} | {"upload_id": "upl-1"}
 IDS |= {"request_id": "req-1", "token": "tok-1", "upload_id": "upl-1"}
 
 

@@ -92,7 +92,7 @@ def bus(place: str, _: Path) -> Calls:
         lambda: carrier.publish(TrafficPlan()),
         lambda: anext(carrier.plans()),
         lambda: carrier.report(REPORT),
-        carrier.reports,
+        carrier.proxies,
         lambda: carrier.remove_proxy("envoy-0"),
     ]
 

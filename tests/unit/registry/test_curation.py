@@ -9,6 +9,7 @@ import pytest
 
 from hotswap.domain.auditing import AuditChange
 from hotswap.domain.errors import AliasNotFound, Conflict, Unavailable, ValidationFailed, VersionNotFound
+from hotswap.domain.proxies import RegisteredProxy
 from hotswap.domain.registry import ModelEntry, ModelUse, RegisteredModel, RegisteredVersion, VersionEntry
 from hotswap.domain.traffic import ProxyReport, TrafficChange, TrafficPlan
 from hotswap.domain.vocabulary import Environment, VersionStatus
@@ -85,7 +86,10 @@ class FakePlans:
     async def apply(self, change: TrafficChange, *, run_id: str) -> TrafficPlan:
         raise NotImplementedError
 
-    async def proxy_reports(self) -> list[ProxyReport]:
+    async def begin_lineage(self, *, after: int) -> TrafficPlan:
+        raise NotImplementedError
+
+    async def proxies(self) -> list[RegisteredProxy]:
         raise NotImplementedError
 
 
@@ -105,10 +109,10 @@ class FakeBus:
     async def report(self, report: ProxyReport) -> None:
         raise NotImplementedError
 
-    async def reports(self) -> list[ProxyReport]:
+    async def proxies(self) -> list[RegisteredProxy]:
         raise NotImplementedError
 
-    async def remove_proxy(self, proxy: str) -> None:
+    async def remove_proxy(self, proxy: str, *, incarnation: str = "") -> bool:
         raise NotImplementedError
 
 

@@ -16,7 +16,8 @@ from hotswap.domain.vocabulary import Environment
 from hotswap.ports import ServeCluster, TrafficBus
 from hotswap.security.signing import generate_signing_key, public_jwks
 from hotswap.settings import TrafficAgentSettings
-from serving.agent import STATE, Agent
+from serving.agent import Agent
+from serving.agent_state import STATE
 from serving.envoy import prepare
 from serving.envoy.admin import AcceptedVersions, AnswerCounters, EnvoyAdmin
 from serving.envoy.gateway import CDS, ECDS, RDS
@@ -71,6 +72,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrafficAgentSet
     monkeypatch.setattr("serving.agent.POLL_SECONDS", 0.01)
     monkeypatch.setattr("serving.agent.LOOK_SECONDS", 0.01)
     monkeypatch.setattr("serving.agent.REPEAT_SECONDS", 0.01)
+    monkeypatch.setattr("serving.public_listeners.OPEN_ANYWAY_SECONDS", 0.05)
     jwks = tmp_path / "jwks.json"
     jwks.write_text(json.dumps(public_jwks(generate_signing_key())))
     made = TrafficAgentSettings.model_validate(

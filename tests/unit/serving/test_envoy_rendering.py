@@ -23,12 +23,12 @@ from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, Fence, Route, TrafficPlan
 from hotswap.domain.vocabulary import ArmName, ChosenBy, Environment
 from hotswap.settings import OidcSettings
 from serving.envoy.caller_rate_limit import limit_of_each_caller
-from serving.envoy.clusters import API, IDLE_SECONDS, clusters
+from serving.envoy.clusters import AGENT, API, IDLE_SECONDS, clusters
 from serving.envoy.fallback import CANDIDATE, INSIDE, composite_cluster, fallbacks
 from serving.envoy.open_inference import MODELS, OPEN
 from serving.envoy.pinned_clusters import application_of, cluster_names
-from serving.envoy.routes import INFERENCE, route_configuration
-from serving.envoy.tokens import AUTHENTICATED, OPEN_TO_ALL, RBAC_FILTER, may_infer, subjects
+from serving.envoy.routes import INFERENCE, WITHDRAWALS, route_configuration
+from serving.envoy.tokens import AUTHENTICATED, OPEN_TO_ALL, RBAC_FILTER, may_infer, may_steer, subjects
 
 pytestmark = pytest.mark.slow  # each renders many plans
 
@@ -99,7 +99,7 @@ def test_every_cluster_that_a_route_names_exists(plan: TrafficPlan) -> None:
     assert {application_of(name) for name in own} == {API, *plan.applications}
     composites = [composite_cluster(each) for each in fallbacks(plan)]
     assert {name for cluster in composites for name in tries(cluster)} <= {CANDIDATE, *plan.applications}
-    known = own | {cluster["name"] for cluster in composites}
+    known = own | {cluster["name"] for cluster in composites} | {AGENT}  # the agent's is in the bootstrap
     assert all(clusters_of(entry) <= known for entry in entries(plan))
 
 
@@ -133,7 +133,7 @@ def test_the_candidate_has_the_first_try_and_the_stable_every_other() -> None:
 def test_every_way_to_a_model_needs_a_token_and_a_role(plan: TrafficPlan) -> None:
     # A way by each arm's version and one by weight; of a split route one for testers too.
     assert len(to_models(plan)) == sum({1: 2, 2: 4}[len(route.arms)] for route in plan.routes)
-    found = [entry for entry in entries(plan) if clusters_of(entry) - {API}]
+    found = [entry for entry in entries(plan) if clusters_of(entry) - {API, AGENT}]
     assert found == [*to_models(plan), *to_models(plan, MODELS)]
     for root in (INFERENCE, OPEN):
         found += [entry for entry in entries(plan) if root in entry["match"].get("path_separated_prefix", "")]
@@ -142,6 +142,23 @@ def test_every_way_to_a_model_needs_a_token_and_a_role(plan: TrafficPlan) -> Non
     assert host["typed_per_filter_config"][RBAC_FILTER]["rbac"]["rules"]["action"] == "ALLOW"
     opened = [entry for entry in host["routes"] if entry["typed_per_filter_config"] == OPEN_TO_ALL]
     assert all(clusters_of(entry) <= {API} for entry in opened)
+
+
+@given(plan=plans)
+def test_the_way_to_the_agent_is_open_only_to_those_who_may_steer_the_model(plan: TrafficPlan) -> None:
+    to_agent = [entry for entry in entries(plan) if AGENT in clusters_of(entry)]
+    assert [entry["match"] for entry in to_agent] == [{"path": f"{WITHDRAWALS}/{route.key}"} for route in plan.routes]
+    for entry, route in zip(to_agent, plan.routes, strict=True):
+        assert entry["typed_per_filter_config"] == may_steer(OidcSettings(), route.team)
+        assert AUTHENTICATED.items() <= entry["typed_per_filter_config"].items()
+        assert not {"Viewer", "DataScientist", "Application"} & granted(entry["typed_per_filter_config"])
+
+
+def granted(filters: dict[str, Any]) -> set[str]:
+    """The roles that one of the policies of a route lets in."""
+    (policy,) = filters[RBAC_FILTER]["rbac"]["rules"]["policies"].values()
+    matched = [each["sourced_metadata"]["metadata_matcher"]["value"]["or_match"] for each in policy["principals"]]
+    return {each["value_matchers"][1]["string_match"]["exact"] for each in matched}
 
 
 def test_a_caller_is_counted_as_one_whoever_issued_his_token() -> None:

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from hotswap.settings import GatewaySettings, SettingsError, TrafficAgentSettings
-from serving.envoy.gateway import bootstrap
+from serving.envoy.gateway import public_listeners
 from serving.envoy.tls import check_certificate, secret
 from tests.fixtures.certificates import Authority
 
@@ -56,7 +56,7 @@ def test_each_public_port_has_a_listener(tmp_path: Path, gateway: dict[str, Any]
             "gateway": gateway,
         }
     )
-    listeners = bootstrap(settings)["static_resources"]["listeners"]
+    listeners = public_listeners(settings)
     sockets = [each["address"]["socket_address"]["port_value"] for each in listeners if "address" in each]
     assert set(sockets) == ports
     encrypted = [each["name"] for each in listeners if "transport_socket" in each["filter_chains"][0]]

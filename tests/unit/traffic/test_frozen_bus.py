@@ -37,7 +37,7 @@ async def first_plan(bus: RedisTrafficBus) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        lambda bus: bus.reports(),
+        lambda bus: bus.proxies(),
         lambda bus: bus.publish(TrafficPlan(1)),
         lambda bus: bus.report(ProxyReport("envoy-0", 1, 0.0)),
         lambda bus: bus.remove_proxy("envoy-0"),
