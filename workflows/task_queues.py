@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.analysis import AnalysisActivities
@@ -30,6 +31,7 @@ from hotswap import ports as port
 from hotswap.deployments.capacity import Planner
 from hotswap.domain.analysis import Source
 from hotswap.messages import TASK_QUEUE, artifact_queue, waiting_queue, watch_queue, way_back_queue
+from hotswap.process.way_back import on_the_way_back
 from workflows.deployment import DeploymentWorkflow
 from workflows.monitor import AnnouncementWorkflow, MonitorWorkflow
 from workflows.polling import Worker
@@ -178,9 +180,23 @@ class Activities:
         return self.queueing.take_slot, self.queueing.await_turn
 
 
+class MarkWayBack(Interceptor):
+    """Marks what a worker does as work that takes traffic back."""
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002
+        return _WayBackActivities(next)
+
+
+class _WayBackActivities(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - the SDK's names
+        with on_the_way_back():
+            return await super().execute_activity(input)
+
+
 def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tuple[Worker, ...]:
     """Return one worker for each task queue; all of them are to be run."""
-    activities = Activities(ports)
+    # The way back has objects of its own: it waits for no lock that others hold while they wait for a connection.
+    activities, back = Activities(ports), Activities(ports)
     acting = _worker(
         client,
         task_queue,
@@ -195,8 +211,9 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
     backward = _worker(
         client,
         way_back_queue(task_queue),
-        activities.way_back(),
+        back.way_back(),
         max_concurrent_activities=5_000,
+        interceptors=[MarkWayBack()],
     )
     artifacts = _worker(
         client,

@@ -46,7 +46,7 @@ from hotswap.persistence.deployments.slots import PostgresConcurrencySlots
 from hotswap.persistence.monitoring.alerts import PostgresAlerts
 from hotswap.persistence.monitoring.drift import PostgresDriftRecords
 from hotswap.persistence.monitoring.monitor import PostgresMonitorData
-from hotswap.persistence.platform.database import Sessions, create_engine
+from hotswap.persistence.platform.database import Sessions, create_sessions
 from hotswap.persistence.platform.queue_notifications import PostgresQueueNotifications
 from hotswap.persistence.records.async_inference import PostgresAsyncInference
 from hotswap.persistence.registry.registrations import PostgresRegistrations
@@ -76,8 +76,7 @@ __all__ = ["SANDBOX", "WORKFLOWS", "Ports", "main", "serve", "workers"]
 
 async def serve(settings: Settings) -> None:
     """Work until SIGTERM; what is in hand gets two seconds, and Temporal gives the rest to another worker."""
-    engine = create_engine(settings.postgres)
-    sessions = Sessions(engine)
+    sessions = create_sessions(settings.postgres)
     cluster = RayServeClient(
         settings.ray.dashboard_url,
         settings.ray.auth_token.get_secret_value(),
@@ -131,7 +130,7 @@ async def serve(settings: Settings) -> None:
         sticky_callers=PostgresStickyCallers(sessions),
         slots=PostgresConcurrencySlots(sessions, limit=settings.deployments.max_concurrent),
         queue=PostgresDeploymentQueue(sessions),
-        queue_notifications=PostgresQueueNotifications(engine),
+        queue_notifications=PostgresQueueNotifications(sessions.engine),
         monitor=ActiveVersionMonitor(PostgresMonitorData(sessions), drift),
         alerts=PostgresAlerts(sessions),
         rollbacks=MonitorRollbacks(
@@ -162,7 +161,7 @@ async def serve(settings: Settings) -> None:
     await webhooks.aclose()
     await announcer.aclose()
     await redis.aclose()
-    await engine.dispose()
+    await sessions.aclose()
 
 
 @asynccontextmanager
