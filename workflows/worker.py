@@ -96,6 +96,13 @@ async def serve(settings: Settings) -> None:
         cluster,
         CapacityRules(settings.capacity.team_gpus, settings.capacity.cluster_grows),
     )
+    inspector = SubprocessInspector(
+        artifacts,
+        max_memory_bytes=settings.serving.max_model_memory_bytes,
+        terms=Terms.of(settings.serving),
+        allow_requirements=settings.serving.allow_requirements,
+        at_once=settings.serving.inspections_at_once,
+    )
     ports = Ports(
         registrar=Registrar(PostgresRegistrations(sessions)),
         registry=PostgresRegistry(sessions),
@@ -106,12 +113,7 @@ async def serve(settings: Settings) -> None:
         applications=PostgresApplications(sessions),
         cluster=cluster,
         planner=planner,
-        inspector=SubprocessInspector(
-            artifacts,
-            max_memory_bytes=settings.serving.max_model_memory_bytes,
-            terms=Terms.of(settings.serving),
-            allow_requirements=settings.serving.allow_requirements,
-        ),
+        inspector=inspector,
         probe=HttpReplicaProbe(),
         backtests=PostgresBacktests(sessions),
         asker=asker,
@@ -139,6 +141,7 @@ async def serve(settings: Settings) -> None:
         ),
         announcer=announcer,
         settle_seconds=settings.gateway.candidate_timeout.total_seconds(),
+        artifacts_at_once=inspector.fetched_at_once,
     )
     client = await connect(
         identity=f"worker-{os.getpid()}@{socket.gethostname()}",
@@ -155,6 +158,7 @@ async def serve(settings: Settings) -> None:
         await ensure_schedules(client)
         mark_ready()
         await stop.wait()
+    inspector.close()
     await cluster.aclose()
     await asker.aclose()
     await prometheus.aclose()
