@@ -9,7 +9,7 @@ time-out, since missing heartbeats are how Temporal notices that a worker was ki
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
+from temporalio.common import Priority, RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from hotswap.messages import artifact_queue, waiting_queue, watch_queue, way_back_queue
@@ -24,6 +24,9 @@ WAIT_HEARTBEAT_TIMEOUT = timedelta(seconds=10)
 _RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=5))
 # A second watch or wait beside the first does no harm, so the next attempt starts at once.
 _RETRY_AT_ONCE = RetryPolicy(initial_interval=timedelta(milliseconds=100), maximum_interval=timedelta(seconds=5))
+
+_DEPLOYED = Priority(priority_key=1)
+"""Before the default, which is 3. A Temporal server that knows no priorities ignores it."""
 
 
 def forward(summary: str, *, deadline: timedelta) -> workflow.ActivityConfig:
@@ -56,13 +59,15 @@ def taking_back(summary: str, *, deadline: timedelta) -> workflow.ActivityConfig
     return options
 
 
-def inspecting(summary: str, *, deadline: timedelta) -> workflow.ActivityConfig:
+def inspecting(summary: str, *, deadline: timedelta, is_deployed: bool) -> workflow.ActivityConfig:
     """Run on the artifacts' own task queue, so that a hundred that hang there don't keep anything else from starting.
 
-    `deadline` includes the wait for a place in that queue.
+    `deadline` includes the wait for a place in that queue. A version that `is_deployed` goes before all that are only
+    registered: many may register, and a deployment ends when it has waited too long.
     """
     options = forward(summary, deadline=deadline)
     options["task_queue"] = artifact_queue(workflow.info().task_queue)
+    options["priority"] = _DEPLOYED if is_deployed else Priority.default
     return options
 
 

@@ -23,7 +23,7 @@ class RegistrationWorkflow:
         inspection = await workflow.execute_activity_method(
             RegistryActivities.inspect_artifact,
             registration,
-            **inspecting(f"fetch and inspect {registration.artifact_path}", deadline=DEADLINE),
+            **inspecting(f"fetch and inspect {registration.artifact_path}", deadline=DEADLINE, is_deployed=False),
         )
         return await workflow.execute_activity_method(
             RegistryActivities.add_version,

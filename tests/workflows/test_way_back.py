@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -32,8 +33,8 @@ HOSTILE = 120
 
 
 @asynccontextmanager
-async def registrations(client: Client, rollout: Rollout) -> AsyncIterator[None]:
-    """Register so many versions, of which none comes to an end."""
+async def registrations(client: Client, rollout: Rollout) -> AsyncIterator[WorkflowHandle[Any, Any]]:
+    """Register so many versions, of which none comes to an end; gives one of them."""
     queue = (await rollout.handle.describe()).task_queue
     given = [
         RegistrationInput(
@@ -41,7 +42,7 @@ async def registrations(client: Client, rollout: Rollout) -> AsyncIterator[None]
         )
         for n in range(HOSTILE)
     ]
-    handles: list[WorkflowHandle[object, object]] = list(
+    handles: list[WorkflowHandle[Any, Any]] = list(
         await asyncio.gather(
             *(
                 client.start_workflow("Registration", each, id=f"registration/{uuid.uuid4().hex}", task_queue=queue)
@@ -50,16 +51,20 @@ async def registrations(client: Client, rollout: Rollout) -> AsyncIterator[None]
         )
     )
     try:
-        yield
+        yield handles[0]
     finally:
         await asyncio.gather(*(handle.terminate() for handle in handles))
 
 
-async def queues(rollout: Rollout) -> list[tuple[str, str]]:
-    """Which activity was scheduled in which task queue, in order."""
-    history = await rollout.handle.fetch_history()
-    scheduled = (event.activity_task_scheduled_event_attributes for event in history.events)
-    return [(each.activity_type.name, each.task_queue.name) for each in scheduled if each.activity_type.name]
+async def scheduled(handle: WorkflowHandle[Any, Any]) -> list[tuple[str, str, int]]:
+    """Which activity was scheduled in which task queue and with which priority, in order."""
+    history = await handle.fetch_history()
+    found = (event.activity_task_scheduled_event_attributes for event in history.events)
+    return [
+        (each.activity_type.name, each.task_queue.name, each.priority.priority_key)
+        for each in found
+        if each.activity_type.name
+    ]
 
 
 @pytest.mark.parametrize("hangs", ["artifacts", "whatever acts"])
@@ -70,18 +75,19 @@ async def test_an_abort_is_not_behind_a_hundred_registrations_that_hang(stage: S
         await rollout.bakes_at(5_000)
         world.held_inspecting, world.held_adding = is_artifacts, not is_artifacts
         slots = ports_of(world).artifacts_at_once if is_artifacts else 100
-        async with registrations(stage.client, rollout):
+        queue = (await rollout.handle.describe()).task_queue
+        async with registrations(stage.client, rollout) as one:
             await rollout.until(lambda world: world.held == slots)
+            assert ("inspect_artifact", artifact_queue(queue), 0) in await scheduled(one)
             await rollout.handle.signal("abort", {"by": "ann"})
             outcome = await asyncio.wait_for(rollout.handle.result(), patient(10))
             assert world.held == slots, "they hang still, and no more of them at a time"
         assert outcome.status is S.ROLLED_BACK
         assert_rolled_back(rollout)
-        queue = (await rollout.handle.describe()).task_queue
-        found = await queues(rollout)
-        assert ("validate_version", artifact_queue(queue)) in found
-        back = found.index(("withdraw_candidate", way_back_queue(queue)))
-        assert {where for _, where in found[back:]} == {way_back_queue(queue)}
+        found = await scheduled(rollout.handle)
+        assert ("validate_version", artifact_queue(queue), 1) in found, "before what is only registered"
+        back = [name for name, _, _ in found].index("withdraw_candidate")
+        assert {where for _, where, _ in found[back:]} == {way_back_queue(queue)}
         world.released.set()
 
 

@@ -67,7 +67,7 @@ async def validate(context: Context, brief: DeploymentBrief) -> None:
         ValidationActivities.validate_version,
         ValidateVersion(deployment_id=brief.deployment_id, version=brief.candidate),
         summary=summary,
-        options=inspecting(summary, deadline=context.request.config.progress_deadline),
+        options=inspecting(summary, deadline=context.request.config.progress_deadline, is_deployed=True),
     )
     if not report.passed:
         failures = "; ".join(f"{check.name}: {check.detail}" for check in report.failures)
