@@ -152,12 +152,15 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as running:
-        for worker in workers(client, ports):
+        polling = workers(client, ports)
+        for worker in polling:
             await running.enter_async_context(worker)
         await running.enter_async_context(answering(settings, sessions, stop))
         await ensure_schedules(client)
         mark_ready()
         await stop.wait()
+        # All at once: one after the other, each would take the two seconds.
+        await asyncio.gather(*(worker.shutdown() for worker in polling))
     inspector.close()
     await cluster.aclose()
     await asker.aclose()
