@@ -74,7 +74,7 @@ from hotswap.persistence.monitoring.gauges import PostgresGauges, RedisGauges
 from hotswap.persistence.monitoring.policies import PostgresMonitoring
 from hotswap.persistence.platform.audit import PostgresAudit
 from hotswap.persistence.platform.changes import PostgresChanges
-from hotswap.persistence.platform.database import Sessions, create_engine
+from hotswap.persistence.platform.database import create_sessions
 from hotswap.persistence.platform.idempotency import PostgresIdempotencyKeys
 from hotswap.persistence.platform.service_tokens import PostgresServiceTokens
 from hotswap.persistence.records.async_inference import PostgresAsyncInference
@@ -126,7 +126,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     explaining.router,
     replaying.router,
     decisions.router,
+    decisions.way_back_router,
     scaling.router,
+    redeployment.way_back_router,
     redeployment.router,
     freezes.router,
     proxies.router,
@@ -182,14 +184,13 @@ def assemble(*, telemetry: TelemetryConfig = TELEMETRY, **options: object) -> Fa
 
 @asynccontextmanager
 async def parts(settings: Settings) -> AsyncIterator[Parts]:
-    engine = create_engine(settings.postgres)
+    sessions = create_sessions(settings.postgres)
     redis = Redis.from_url(settings.redis.url.get_secret_value(), socket_connect_timeout=2, socket_timeout=2)
     counting = impatient(settings.redis.url.get_secret_value())
     storage = ObjectStorage(settings.storage, IMPATIENT)
     storage_calls = StorageCalls()
     artifacts = S3Artifacts(storage, storage_calls)
     uploads = S3Uploads(MultipartUploads(settings.storage), storage_calls)
-    sessions = Sessions(engine)
     traced = start_tracing("api", settings.telemetry)
     orchestration = Orchestration(await connect(lazy=True, identity="api", interceptors=traced))
     ray = RayServeClient(
@@ -244,7 +245,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             way_back=WayBack(settings, deployments),
             gauges={"postgresql": PostgresGauges(sessions).read, "redis": RedisGauges(redis).read},
             probes={
-                "postgresql": lambda: _select(engine),
+                "postgresql": lambda: _select(sessions.engine),
                 "redis": lambda: _ping(redis),
                 "temporal": orchestration.check,
                 "storage": lambda: _has_bucket(storage, probing),
@@ -259,7 +260,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
         await ray.aclose()
         await redis.aclose()
         await counting.aclose()
-        await engine.dispose()
+        await sessions.aclose()
 
 
 async def _select(engine: AsyncEngine) -> None:

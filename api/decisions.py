@@ -11,7 +11,7 @@ from fastapi import APIRouter, Response
 from api.context import Engineer, Maker, Parts, With
 from api.parameters import DeploymentId
 from api.permissions import check_may_change, check_second_pair_of_eyes
-from api.routing import GuardedRoute
+from api.routing import GuardedRoute, WayBackRoute
 from hotswap.deployments.steer import without_workflow
 from hotswap.deployments.workflows import Ended
 from hotswap.domain.access import Principal
@@ -22,6 +22,9 @@ from hotswap.schemas.responses import AnswerView
 from hotswap.telemetry.logs import reason
 
 router = APIRouter(prefix="/api/v1/deployments/{deployment_id}", tags=["deployments"], route_class=GuardedRoute)
+way_back_router = APIRouter(
+    prefix="/api/v1/deployments/{deployment_id}", tags=["deployments"], route_class=WayBackRoute
+)
 
 
 @router.post("/approve")
@@ -78,7 +81,9 @@ async def promote(
     return await parts.steering.say(deployment, "promote", Promote(full=said.full, **_said(caller, said)))
 
 
-@router.post("/abort", responses={202: {"model": AnswerView, "description": "recorded; no worker has answered yet"}})
+@way_back_router.post(
+    "/abort", responses={202: {"model": AnswerView, "description": "recorded; no worker has answered yet"}}
+)
 async def abort(
     caller: Maker, parts: With, deployment_id: DeploymentId, response: Response, body: Say | None = None
 ) -> AnswerView:

@@ -13,7 +13,7 @@ from api.idempotency import KeyName, LeaveOpen
 from api.limits import LIMITED
 from api.parameters import DeploymentId
 from api.permissions import check_may_change
-from api.routing import GuardedRoute
+from api.routing import GuardedRoute, WayBackRoute
 from hotswap.deployments.start import Started
 from hotswap.deployments.steer import without_workflow
 from hotswap.deployments.workflows import Ended
@@ -26,9 +26,12 @@ from hotswap.schemas.requests import Say
 from hotswap.schemas.responses import AnswerView
 
 router = APIRouter(prefix="/api/v1/deployments/{deployment_id}", tags=["deployments"], route_class=GuardedRoute)
+way_back_router = APIRouter(
+    prefix="/api/v1/deployments/{deployment_id}", tags=["deployments"], route_class=WayBackRoute
+)
 
 
-@router.post(
+@way_back_router.post(
     "/rollback",
     responses={202: {"model": AnswerView, "description": "a new deployment of the version before was started"}},
 )

@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from api import conditional, idempotency
 from api.auth import rule_of
 from hotswap.domain.errors import FieldProblem, ValidationFailed
+from hotswap.process.way_back import on_the_way_back
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -65,3 +66,16 @@ class GuardedRoute(APIRoute):
     def _query_names(self) -> frozenset[str]:
         fields = get_flat_params(self.dependant)
         return frozenset(field.alias for field in fields if isinstance(field.field_info, params.Query))
+
+
+class WayBackRoute(GuardedRoute):
+    """A route that takes traffic back. From its rule on it uses connections that no other route can use up."""
+
+    def get_route_handler(self) -> Handler:
+        handler = super().get_route_handler()
+
+        async def handled(request: Request) -> Response:
+            with on_the_way_back():
+                return await handler(request)
+
+        return handled

@@ -14,7 +14,7 @@ import shutil
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Self, cast
@@ -41,6 +41,10 @@ _PLAIN_TYPES = {tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE}
 _DAMAGED = {None, errno.EINVAL}
 """bzip2's own errors have no number, and a zip can lead before its beginning; a disk's troubles have others."""
 _CONTRADICTORY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+
+
+Unpacking = Callable[[Path, Path], None]
+"""Unpacks an archive into an empty directory, as `unpack` does."""
 
 
 def refused(problem: str) -> ValidationFailed:
@@ -178,7 +182,7 @@ class ArtifactCache:
         """The storage to fetch from."""
         return self._storage
 
-    def fetch(self, artifact: ArtifactRef) -> Path:
+    def fetch(self, artifact: ArtifactRef, *, unpacking: Unpacking = unpack) -> Path:
         """Return the directory of the unpacked artifact.
 
         Raises ValidationFailed naming `checksum` when the object's content differs from the registered one.
@@ -188,10 +192,10 @@ class ArtifactCache:
             return place
         with self._alone(artifact.sha256):
             if not place.is_dir():
-                self._fill(place, artifact)
+                self._fill(place, artifact, unpacking)
         return place
 
-    def add(self, uri: str, *, expected_sha256: str | None) -> tuple[Path, ArtifactRef]:
+    def add(self, uri: str, *, expected_sha256: str | None, unpacking: Unpacking = unpack) -> tuple[Path, ArtifactRef]:
         """Download an artifact that is new, and return its directory and its description."""
         with self.scratch() as scratch:
             archive = scratch / "archive"
@@ -202,10 +206,10 @@ class ArtifactCache:
             place = self._directory / sha256
             with self._alone(sha256):
                 if not place.is_dir():
-                    _unpack_into_place(archive, place, scratch=scratch)
+                    _unpack_into_place(archive, place, unpacking, scratch=scratch)
         return place, artifact
 
-    def _fill(self, place: Path, artifact: ArtifactRef) -> None:
+    def _fill(self, place: Path, artifact: ArtifactRef, unpacking: Unpacking) -> None:
         with self.scratch() as scratch:
             archive = scratch / "archive"
             sha256, _ = self._storage.download(artifact.uri, archive)
@@ -213,7 +217,7 @@ class ArtifactCache:
                 raise ValidationFailed.of(
                     "checksum", f"{artifact.uri} has sha256 {sha256} but was registered with {artifact.sha256}"
                 )
-            _unpack_into_place(archive, place, scratch=scratch)
+            _unpack_into_place(archive, place, unpacking, scratch=scratch)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -254,11 +258,11 @@ def _remove_if_dead(scratch: Path) -> None:
         os.close(lock)
 
 
-def _unpack_into_place(archive: Path, place: Path, *, scratch: Path) -> None:
+def _unpack_into_place(archive: Path, place: Path, unpacking: Unpacking, *, scratch: Path) -> None:
     """Unpack, sync to disk, and rename last: after a power cut the name must not stand for half an artifact."""
     unpacked = scratch / "unpacked"
     unpacked.mkdir()
-    unpack(archive, unpacked)
+    unpacking(archive, unpacked)
     for directory, _, files in os.walk(unpacked):
         for name in files:
             sync(Path(directory, name))

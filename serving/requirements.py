@@ -4,7 +4,6 @@ Wheels only: to build a package is to run its code, and a registration runs none
 asks the index that this machine's own configuration names. In Ray the exact versions become a `runtime_env`.
 """
 
-import asyncio
 import json
 import os
 import sys
@@ -16,6 +15,7 @@ from packaging.utils import canonicalize_name
 
 from hotswap.domain.errors import ValidationFailed
 from hotswap.schemas.requirements import checked
+from serving.children import run_child
 
 SECONDS = 300.0
 MOST_LISTED_BYTES = 100_000
@@ -81,23 +81,13 @@ async def _pip(*arguments: str) -> bytes:
     environment = {
         name: value for name, value in os.environ.items() if name in (*_PASSED_ON, *_PROXIES) or name.startswith("PIP_")
     }
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "pip", "install", *arguments),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd="/",
-        env=environment,
-    )
+    command = (sys.executable, "-P", "-m", "pip", "install", *arguments)
     try:
-        output, errors = await asyncio.wait_for(process.communicate(), SECONDS)
+        child = await run_child(*command, seconds=SECONDS, cwd=Path("/"), environment=environment)
     except TimeoutError:
         raise ValidationFailed.of("requirements", f"pip took longer than {SECONDS:g} s with them") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        lines = [line.removeprefix("ERROR: ") for line in errors.decode(errors="replace").splitlines() if line.strip()]
+    if child.status != 0:
+        said = child.errors.decode(errors="replace").splitlines()
+        lines = [line.removeprefix("ERROR: ") for line in said if line.strip()]
         raise ValidationFailed.of("requirements", f"pip can't install them: {'; '.join(lines[-3:])[:600]}")
-    return output
+    return child.output

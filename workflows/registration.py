@@ -8,7 +8,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.registry import RegistryActivities
     from hotswap.domain.registry import VersionRef
     from hotswap.messages import AddVersion, RegistrationInput
-    from workflows.activity_options import forward
+    from workflows.activity_options import forward, inspecting
 
 DEADLINE = timedelta(minutes=30)
 """A 2 GiB artifact over a slow line, and a storage outage in between."""
@@ -23,7 +23,7 @@ class RegistrationWorkflow:
         inspection = await workflow.execute_activity_method(
             RegistryActivities.inspect_artifact,
             registration,
-            **forward(f"fetch and inspect {registration.artifact_path}", deadline=DEADLINE),
+            **inspecting(f"fetch and inspect {registration.artifact_path}", deadline=DEADLINE, is_deployed=False),
         )
         return await workflow.execute_activity_method(
             RegistryActivities.add_version,

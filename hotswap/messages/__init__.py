@@ -7,7 +7,15 @@ of it is JSON with camelCase names, so that it reads the same in the API, in the
 workflow signal --input`.
 """
 
-from hotswap.messages.base import DEPLOYMENT_MEMO, SEARCH_ATTRIBUTES, TASK_QUEUE, waiting_queue, watch_queue
+from hotswap.messages.base import (
+    DEPLOYMENT_MEMO,
+    SEARCH_ATTRIBUTES,
+    TASK_QUEUE,
+    artifact_queue,
+    waiting_queue,
+    watch_queue,
+    way_back_queue,
+)
 from hotswap.messages.monitoring import (
     AlertEvent,
     Announcement,
@@ -119,6 +127,8 @@ __all__ = [
     "Watch",
     "WithdrawCandidate",
     "Withdrawn",
+    "artifact_queue",
     "waiting_queue",
     "watch_queue",
+    "way_back_queue",
 ]

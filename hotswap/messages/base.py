@@ -13,6 +13,16 @@ def waiting_queue(task_queue: str) -> str:
     return f"{task_queue}-waiting"
 
 
+def way_back_queue(task_queue: str) -> str:
+    """Return the task queue of the way back: whatever hangs elsewhere, an abort's first write starts at once."""
+    return f"{task_queue}-way-back"
+
+
+def artifact_queue(task_queue: str) -> str:
+    """Return the task queue of artifacts: few at a time, since each may take gigabytes and minutes of a processor."""
+    return f"{task_queue}-artifacts"
+
+
 DEPLOYMENT_MEMO = "deploymentId"
 """The memo with the deployment of a run of workflow `Deployment`; a reset keeps it."""
 

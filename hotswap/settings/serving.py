@@ -27,6 +27,13 @@ class ServingSettings(Section):
     max_model_memory_bytes: int = Field(
         4 * 1024**3, description="memory that a model's process may use; validation fails if its peak is higher"
     )
+    inspections_at_once: int = Field(
+        2,
+        ge=1,
+        le=64,
+        description="how many processes that unpack and load registered artifacts a worker has at a time, each with as "
+        "much memory; others wait",
+    )
     trusted_types: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*$")], ...] = Field(
         (),
         description="types that a `.skops` file may have although skops doesn't trust them, if you trust uploaders: "

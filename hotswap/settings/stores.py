@@ -18,6 +18,11 @@ class StorageType(StrEnum):
 class PostgresSettings(Section):
     url: SecretStr = Field(description="SQLAlchemy URL, such as postgresql+psycopg://user:password@host:5432/database")
     pool_size: int = Field(5, ge=1, description="how many connections one process keeps open")
+    way_back_pool_size: int = Field(
+        3,
+        ge=1,
+        description="how many further connections a worker and the API each keep open for aborts and rollbacks alone",
+    )
 
 
 class RedisSettings(Section):

@@ -47,10 +47,14 @@ IMPATIENT = Patience(connect=2, read=10, retries=1)
 """The patience of the API, whose callers wait: in all some 20 s."""
 
 
+PATIENT = Patience(connect=5, read=20, retries=5)
+"""The patience of workers and replicas, whose callers don't wait: an S3 that hangs is given up after two minutes."""
+
+
 class ObjectStorage:
     """Objects in S3. Its methods block: call them from a thread, or from a process of its own."""
 
-    def __init__(self, settings: StorageSettings, patience: Patience | None = None) -> None:
+    def __init__(self, settings: StorageSettings, patience: Patience = PATIENT) -> None:
         self._settings = settings
         self._patience = patience
 

@@ -36,6 +36,7 @@ from hotswap.messages import (
     Promote,
     RegistrationInput,
     waiting_queue,
+    way_back_queue,
 )
 from hotswap.persistence.deployments.deployment_queue import PostgresDeploymentQueue
 from hotswap.persistence.deployments.deployments import PostgresDeployments
@@ -227,7 +228,6 @@ async def fake_worker(
             activities.open_deployment,
             activities.end_deployment,
             activities.add_version,
-            queueing.leave_queue,
             *real_activities,
         ],
         workflow_runner=UnsandboxedWorkflowRunner(),
@@ -237,5 +237,6 @@ async def fake_worker(
         task_queue=waiting_queue(task_queue),
         activities=[queueing.take_slot, queueing.await_turn],
     )
-    async with acting, waiting:
+    way_back = Worker(client, task_queue=way_back_queue(task_queue), activities=[queueing.leave_queue])
+    async with acting, waiting, way_back:
         yield acting

@@ -163,9 +163,13 @@ class FakeInspector:
     async def inspect(
         self, uri: str, *, framework: Framework, expected_sha256: str | None, requirements: Sequence[str] = ()
     ) -> Inspection:
+        if self.world.held_inspecting:
+            await self.world.hold()
         return Inspection(ArtifactRef(uri, "0" * 64, 1), SCHEMA, SCHEMA)
 
     async def validate(self, version: VersionRef) -> ValidationReport:
+        if self.world.held_inspecting:
+            await self.world.hold()
         await self.world.work()
         return self.world.report
 

@@ -33,6 +33,8 @@ class FakeRegistry:
         self.world = world
 
     async def add_version(self, registration: Registration, inspection: Inspection) -> VersionRef:
+        if self.world.held_adding:
+            await self.world.hold()
         return version_ref(registration.version)
 
     async def store_validation(self, deployment_id: str, version_id: str, report: ValidationReport) -> None:

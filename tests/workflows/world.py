@@ -110,9 +110,15 @@ class World:
     """The phase whose work gets stuck until `released`, which nothing but a test sets."""
     held_entering: DeploymentStatus | None = None
     """The status that is written, but not confirmed to who wrote it until `released`."""
+    held_inspecting: bool = False
+    """Artifacts are fetched and looked into, without an end until `released`."""
+    held_adding: bool = False
+    """Versions are written to the registry, without an end until `released`."""
     held_planning: bool = False
     """The capacity plan is promised, but not confirmed to who made it until `released`."""
 
+    held: int = 0
+    """How many artifacts and versions wait to be `released`."""
     statuses: list[DeploymentStatus] = field(default_factory=lambda: [DeploymentStatus.PENDING])
     reasons: list[str | None] = field(default_factory=list)
     decisions: list[tuple[str, str, str]] = field(default_factory=list)
@@ -148,6 +154,14 @@ class World:
     alerts: FakeAlerts = field(default_factory=FakeAlerts)
     released: asyncio.Event = field(default_factory=asyncio.Event)
     reached: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def hold(self) -> None:
+        """Wait until the test releases it."""
+        self.held += 1
+        try:
+            await self.released.wait()
+        finally:
+            self.held -= 1
 
     async def work(self) -> None:
         """What takes time in each phase; called by every fake that does such work."""

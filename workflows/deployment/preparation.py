@@ -25,7 +25,7 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.traffic import Arm
     from hotswap.domain.verdict import Reason
     from hotswap.messages import FindActivePeriod, PlanCapacity, SetWeight, ValidateVersion
-    from workflows.activity_options import waiting
+    from workflows.activity_options import inspecting, waiting
     from workflows.deployment.context import Context
     from workflows.deployment.state import LetScaleByLoad, RemoveReplicas, WithdrawTraffic
     from workflows.failures import DeploymentStopped
@@ -62,10 +62,12 @@ async def check_promotion_rule(context: Context, rule: PromotionRule) -> None:
 async def validate(context: Context, brief: DeploymentBrief) -> None:
     """Validate the candidate's artifact, its schemas and what it answers."""
     await context.enter(DeploymentStatus.VALIDATING, "checks the artifact, its schemas and golden requests")
+    summary = f"validate {brief.candidate.model} {brief.candidate.version}"
     report = await context.run(
         ValidationActivities.validate_version,
         ValidateVersion(deployment_id=brief.deployment_id, version=brief.candidate),
-        summary=f"validate {brief.candidate.model} {brief.candidate.version}",
+        summary=summary,
+        options=inspecting(summary, deadline=context.request.config.progress_deadline, is_deployed=True),
     )
     if not report.passed:
         failures = "; ".join(f"{check.name}: {check.detail}" for check in report.failures)

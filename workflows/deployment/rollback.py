@@ -33,7 +33,7 @@ with workflow.unsafe.imports_passed_through():
         Withdrawn,
     )
     from hotswap.telemetry.logs import trace_id
-    from workflows.activity_options import forward
+    from workflows.activity_options import taking_back
     from workflows.deployment.completion import close, let_scale_by_load
     from workflows.deployment.context import Context
     from workflows.deployment.state import LetScaleByLoad, RemoveReplicas, Undo, WithdrawTraffic
@@ -85,15 +85,21 @@ class RollbackPhase:
     async def take_back(self, left_behind: str | None) -> None:
         """Take the traffic from a candidate that a lost run left in the route, before anything else is done."""
         context = self._context
-        withdrawn = await context.run(
+        withdrawn = await self._run_unless_aborted(
             TrafficActivities.withdraw_candidate,
             WithdrawCandidate(change=context.traffic.change(stable=context.traffic.stable, candidate=None), why=None),
             summary="take the traffic from what a lost deployment left, and verify it",
         )
         context.traffic.beside_stable = {left_behind: 0} if left_behind is not None else {}
-        await self._restore_stable(withdrawn, context.run)
+        await self._restore_stable(withdrawn, self._run_unless_aborted)
         context.traffic.beside_stable = {}
         context.undo.discard(WithdrawTraffic())
+
+    async def _run_unless_aborted(
+        self, method: Callable[[Any, Given], Awaitable[Result]], given: Given, *, summary: str
+    ) -> Result:
+        deadline = self._context.request.config.progress_deadline
+        return await self._context.run(method, given, summary=summary, options=taking_back(summary, deadline=deadline))
 
     async def _undo(self, undo: Undo, rolling_back: Transition) -> None:
         context = self._context
@@ -150,13 +156,13 @@ class RollbackPhase:
                     await workflow.execute_activity_method(
                         ReplicaActivities.scale_replicas,
                         ScaleReplicas(deployment_id=traffic.deployment_id, replicas=traffic.replicas(move)),
-                        **forward(f"bring the stable back: {move.stable} replicas", deadline=left),
+                        **taking_back(f"bring the stable back: {move.stable} replicas", deadline=left),
                     )
                 case Shift():
                     await workflow.execute_activity_method(
                         TrafficActivities.set_weight,
                         traffic.shift(fleet, move, progress=None),
-                        **forward(f"leave the candidate with {move.weight / 100:g}%", deadline=left),
+                        **taking_back(f"leave the candidate with {move.weight / 100:g}%", deadline=left),
                     )
                     context.show_weight(move.weight)
             fleet = fleet.after(move)

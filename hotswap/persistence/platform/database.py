@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from hotswap.domain.errors import Unavailable
+from hotswap.process.way_back import is_on_the_way_back
 from hotswap.settings import PostgresSettings
 
 SESSION = {
@@ -28,41 +29,59 @@ logger = logging.getLogger(__name__)
 
 
 class Sessions:
-    """Makes a session for each block.
+    """Makes a session for each block; work on the way back gets it from the connections that are kept for it.
 
     A block raises `Unavailable` where PostgreSQL is away, cuts the connection, has none left, or gives up a statement.
     Every other error of SQLAlchemy shows a bug or a value that PostgreSQL refuses, and propagates as it is.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, way_back: AsyncEngine | None = None) -> None:
+        """Set up; without `way_back` there is one pool for everything."""
         self.engine = engine
-        self._make = async_sessionmaker(engine, expire_on_commit=False)
+        self._engines = (engine,) if way_back is None else (engine, way_back)
+        self._makers = [async_sessionmaker(each, expire_on_commit=False) for each in self._engines]
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[AsyncSession]:
         """Give a session for reading; nothing is committed."""
         with _answering():
-            async with self._make() as session:
+            async with self._maker() as session:
                 yield session
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:
         """Give a session in a transaction, which is committed at the end of the block."""
         with _answering():
-            async with self._make.begin() as session:
+            async with self._maker.begin() as session:
                 yield session
 
+    @property
+    def _maker(self) -> async_sessionmaker[AsyncSession]:
+        return self._makers[-1 if is_on_the_way_back() else 0]
 
-def create_engine(settings: PostgresSettings) -> AsyncEngine:
-    """Create the engine. Connections are checked before use, so a database that restarted costs no request an error.
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for each in self._engines:
+            await each.dispose()
 
-    A query of a killed client, and a lock of a frozen one, end within seconds: both would hold the rows of all
-    deployments.
+
+def create_sessions(settings: PostgresSettings) -> Sessions:
+    """Create the sessions of a process that takes part in the way back, with a pool of connections for that alone."""
+    way_back = create_engine(settings, pool_size=settings.way_back_pool_size)
+    return Sessions(create_engine(settings), way_back=way_back)
+
+
+def create_engine(settings: PostgresSettings, *, pool_size: int | None = None) -> AsyncEngine:
+    """Create an engine with its own pool of connections, of the settings' size if no other is given.
+
+    Connections are checked before use, so a database that restarted costs no request an error. A query of a killed
+    client, and a lock of a frozen one, end within seconds: both would hold the rows of all deployments.
     """
+    pool_size = pool_size or settings.pool_size
     return create_async_engine(
         settings.url.get_secret_value(),
-        pool_size=settings.pool_size,
-        max_overflow=settings.pool_size,
+        pool_size=pool_size,
+        max_overflow=pool_size,
         pool_pre_ping=True,
         hide_parameters=True,  # features and answers must not be in an error's text, which is logged
         connect_args={

@@ -181,3 +181,20 @@ def test_a_public_type_s_name_has_one_meaning() -> None:
     assert {name: paths for name, paths in again.items() if name not in SHARED_NAMES} == {}
     assert SHARED_NAMES.keys() <= again.keys(), "an exception that is none any more"
     assert len(SHARED_NAMES) < 10
+
+
+COMPUTES = {
+    "activities/backtest.py": "compares answers",
+    "api/authentication.py": "hashes a password",
+    "api/replaying.py": "judges anew",
+    "hotswap/monitoring/drift.py": "compares samples",
+    "hotswap/monitoring/monitor.py": "compares outcomes",
+}
+"""What may use the threads that asyncio has for everybody, with what it does there: it computes, and so it ends."""
+
+
+def test_nothing_that_may_hang_takes_the_threads_that_name_resolution_needs() -> None:
+    """Whatever waits for S3 has threads of its own (`hotswap/storage/calls.py`)."""
+    shared = re.compile(r"asyncio\.to_thread\(|run_in_executor\(\s*None")
+    found = {str(path.relative_to(ROOT)) for path in sources(*PRODUCT) if shared.search(path.read_text())}
+    assert found == COMPUTES.keys()

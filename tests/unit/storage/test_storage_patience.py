@@ -15,7 +15,7 @@ from hotswap.domain.errors import Unavailable
 from hotswap.settings import StorageSettings
 from hotswap.storage import objects, parts_client
 from hotswap.storage.multipart import MultipartUploads
-from hotswap.storage.objects import ObjectStorage, Patience
+from hotswap.storage.objects import PATIENT, ObjectStorage, Patience
 from tests.fixtures.certificates import Authority
 from tests.fixtures.listening import listening
 
@@ -84,6 +84,37 @@ def test_only_completing_an_upload_may_take_long(slow: StorageSettings) -> None:
     with pytest.raises(Unavailable):
         uploads.begin("m.tar")
     uploads.complete("m.tar", "u", {})
+
+
+class _Stalling(http.server.BaseHTTPRequestHandler):
+    """Sends half of an artifact, and nothing more."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        self.wfile.write(b"x" * 500)
+        self.wfile.flush()
+        self.rfile.read()  # until who asked has given up
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Nothing: the test's output is the test's."""
+
+
+@pytest.mark.slow
+def test_a_download_that_hangs_ends_by_its_own_time_out(tmp_path: Path) -> None:
+    with listening(http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Stalling)) as server:
+        told = {"endpoint": f"127.0.0.1:{server.server_port}", "access_key": "k", "secret_key": "s"}
+        storage = ObjectStorage(StorageSettings.model_validate(told), PATIENCE)
+        with pytest.raises(Unavailable):
+            storage.download("s3://ml-models/m.tar", tmp_path / "m.tar")
+
+
+def test_nobody_waits_for_as_long_as_the_library_does() -> None:
+    """It gives a connection and an answer five minutes each, and tries again five times."""
+    (default,) = ObjectStorage.__init__.__defaults__ or ()
+    assert default is PATIENT
+    assert (1 + PATIENT.retries) * max(PATIENT.connect, PATIENT.read) <= 120
 
 
 def by_minio(settings: StorageSettings, patience: Patience | None) -> None:
