@@ -8,6 +8,7 @@ workflow signal --input`.
 """
 
 from hotswap.messages.base import DEPLOYMENT_MEMO, SEARCH_ATTRIBUTES, TASK_QUEUE, waiting_queue, watch_queue
+from hotswap.messages.carried import CarriedState
 from hotswap.messages.monitoring import (
     AlertEvent,
     Announcement,
@@ -16,6 +17,7 @@ from hotswap.messages.monitoring import (
     RollbackRequest,
     RollbackStarted,
 )
+from hotswap.messages.reconciling import Leftovers
 from hotswap.messages.runs import (
     DeploymentInput,
     DeploymentOutcome,
@@ -49,7 +51,6 @@ from hotswap.messages.work import (
     Decision,
     FindActivePeriod,
     LeaveQueue,
-    Leftovers,
     PlanCapacity,
     PlannedCapacity,
     QueueAction,
@@ -81,6 +82,7 @@ __all__ = [
     "AwaitReplicas",
     "AwaitTurn",
     "BacktestVersion",
+    "CarriedState",
     "Decision",
     "DeploymentInput",
     "DeploymentOutcome",
