@@ -73,7 +73,7 @@ async def test_a_start_that_nobody_approves_in_time_never_begins(stage: Stage) -
 async def test_a_step_that_nobody_approves_in_time_goes_back(stage: Stage) -> None:
     async with stage.rollout(config={"steps": STEPS}, four_eyes=FourEyes()) as rollout:
         await rollout.until(lambda world: world.statuses[-1] is S.PAUSED)
-        assert not (await approve(rollout, by="bob"))["accepted"]
+        assert "not through Temporal" in await rollout.refusal("approve", by="bob")
         outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.DEADLINE_EXCEEDED)
     assert rollout.world.weights == [2_000, 0]

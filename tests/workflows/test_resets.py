@@ -20,7 +20,7 @@ from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind
 from hotswap.messages import DeploymentOutcome
 from hotswap.schemas.strategy import CanaryConfig, StepConfig
-from tests.fixtures.patience import until
+from tests.fixtures.patience import patience, until
 from tests.workflows.test_reconcile import Site, site  # noqa: F401  a fixture
 from workflows import run_limits
 
@@ -55,7 +55,8 @@ async def reset(
             reason="a test",
             request_id=str(uuid.uuid4()),
             workflow_task_finish_event_id=point,
-        )
+        ),
+        timeout=patience(seconds=20),
     )
     return at.client.get_workflow_handle(handle.id, run_id=made.run_id, result_type=DeploymentOutcome)
 
@@ -116,16 +117,20 @@ async def test_so_it_does_when_nobody_says_a_word(site: Site) -> None:  # noqa: 
 
 
 async def continued(at: Site, deployment: str, handle: WorkflowHandle[Any, Any]) -> str:
-    """Give it commands until it has continued as a new run, and return that run's id once it is open."""
-    for number in range(40):
-        await handle.signal("resume", {"by": f"ann-{number}"})
+    """Give it commands until it has continued as a new run, and return that run's id once it watches its bake."""
+    newest = at.client.get_workflow_handle(handle.id)
 
-    async def is_open() -> str | None:
-        found = await at.client.get_workflow_handle(handle.id).describe()
-        row = await at.row(deployment)
-        return found.run_id if found.run_id == row.run_id != handle.result_run_id else None
+    async def has_continued() -> str | None:
+        await newest.signal("resume", {"by": "ann"})
+        run_id = (await newest.describe()).run_id
+        return run_id if run_id != handle.result_run_id else None
 
-    run_id: str = await until(is_open, what="its next run")
+    async def is_open() -> bool:
+        watching = [each.activity_type.name for each in (await newest.describe()).raw_description.pending_activities]
+        return (await at.row(deployment)).run_id == run_id and watching == ["watch"]
+
+    run_id: str = await until(has_continued, every=0.5, what="its next run")
+    await until(is_open, what="its watch")
     return run_id
 
 
@@ -149,17 +154,15 @@ async def test_a_run_that_continues_another_has_the_row_and_is_not_taken_for_los
     assert (await site.actions(deployment)).count("status Progressing") == 1
 
 
-@pytest.mark.parametrize("before", ["open_deployment", "watch"])
 async def test_a_reset_of_a_run_that_continues_another_goes_back(
     site: Site,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
-    before: str,
 ) -> None:
     """What it was given by the run before it is older than what there is."""
     monkeypatch.setattr(run_limits, "MOST_EVENTS", 80)
     deployment, handle = await site.deploy("2.0.0")
     await site.until(deployment, lambda row: row.verified_weight == 1_000)
-    again = await reset(site, handle, before=before, run_id=await continued(site, deployment, handle))
+    again = await reset(site, handle, before="open_deployment", run_id=await continued(site, deployment, handle))
     outcome = await again.result()
     assert (outcome.status, outcome.reason) == (S.ROLLED_BACK, Reason.WORKFLOW_LOST)
     assert arms(await site.route()) == ("1.0.0", None, 0)

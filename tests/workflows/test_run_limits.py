@@ -5,15 +5,20 @@ a soak. Every run of a chain is replayed, as in all tests here.
 """
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowUpdateFailedError
+from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 
 from hotswap.domain.lifecycle import DeploymentStatus as S
+from hotswap.domain.queueing import QueueEntry, QueueState
 from hotswap.domain.verdict import Reason
-from hotswap.messages import DeploymentOutcome
-from tests.fixtures.patience import patient, scaled
+from hotswap.domain.vocabulary import DeploymentKind, Environment
+from hotswap.messages import DeploymentInput, DeploymentOutcome, QueueInput
+from tests.fixtures.patience import patience, patient, scaled, until
 from tests.workflows.conftest import Rollout, Stage
 from workflows import run_limits
 
@@ -196,6 +201,101 @@ async def test_a_wait_for_a_slot_continues_too(stage: Stage) -> None:
     assert (outcome.status, outcome.reason) == (S.CANCELLED, Reason.ABORTED)
     dropped = [message for _, _, message in rollout.world.decisions if "more commands had no effect" in message]
     assert dropped, "what came too fast to be put on record is counted there"
+
+
+@pytest.mark.usefixtures("short_runs")
+async def test_what_a_signal_calls_its_fields_is_not_carried_at_any_length(stage: Stage) -> None:
+    """Temporal takes 2 MB of state from one run to the next."""
+    async with stage.rollout(config=LONG) as rollout:
+        await rollout.bakes_at(5_000)
+        first = await run_id(rollout)
+        for number in range(12):
+            await rollout.handle.signal("resume", {"by": "ann", f"{number}" + "x" * 300_000: 1})
+        await rollout.until(lambda world: len(world.epochs) > 1)
+        assert await run_id(rollout) != first
+        await rollout.handle.signal("abort", {"by": "ann"})
+        outcome = await ended(rollout)
+        runs = await stage.runs(rollout.handle)
+    assert_rolled_back(rollout, outcome, opened=len(runs))
+    assert max(len(message) for _, _, message in rollout.world.decisions) <= 2_000
+
+
+# --- one that waits for its turn --------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def waiting(stage: Stage, **queued: Any) -> AsyncIterator[tuple[Rollout, WorkflowHandle[Any, str]]]:
+    """A rollout under way, and another deployment that waits for its turn; every run of both is replayed."""
+    async with stage.rollout(config=LONG) as rollout:
+        await rollout.bakes_at(5_000)
+        mine, other = [
+            QueueEntry(name, ticket, DeploymentKind.ROLLOUT, Environment.PRODUCTION, "fraud", is_queued=ticket == 2)
+            for ticket, name in ((1, "dep-before"), (2, "dep-waiting"))
+        ]
+        rollout.world.queue_state = QueueState(mine, under_way=(other,))
+        request = DeploymentInput(
+            deployment_id="dep-waiting",
+            environment=Environment.PRODUCTION,
+            model="fraud",
+            version="2.0.0",
+            initiated_by="ann",
+            queue_deadline=patience(seconds=10),
+        )
+        task_queue = (await rollout.handle.describe()).task_queue
+        handle: WorkflowHandle[Any, str] = await stage.client.start_workflow(
+            "Queue",
+            QueueInput(request=request, **queued),
+            id=f"queue/{task_queue}",
+            task_queue=task_queue,
+            result_type=str,
+        )
+        yield rollout, handle
+        await stage.replay(handle)
+        await rollout.handle.signal("abort", {"by": "ann"})
+        await rollout.handle.result()
+
+
+async def next_run(stage: Stage, handle: WorkflowHandle[Any, Any]) -> None:
+    """Give it commands without effect until it has continued as a new run."""
+    newest = stage.client.get_workflow_handle(handle.id)
+
+    async def has_continued() -> bool:
+        await newest.signal("resume", {"by": "ann"})
+        return (await newest.describe()).run_id != handle.result_run_id
+
+    await until(has_continued, what="its next run")
+
+
+@pytest.mark.usefixtures("short_runs")
+@pytest.mark.parametrize("is_scheduled", [False, True])
+async def test_one_that_waits_continues_and_takes_an_abort(stage: Stage, is_scheduled: bool) -> None:
+    start_at = datetime.now(UTC) + timedelta(days=90) if is_scheduled else None
+    async with waiting(stage, start_at=start_at) as (_, handle):
+        await next_run(stage, handle)
+        said = [handle.signal("resume", {"by": "ann"}) for _ in range(60)]
+        await asyncio.gather(*said[:30], handle.signal("abort", {"by": "eve"}), *said[30:])
+        told = await asyncio.wait_for(handle.result(), patient(30))
+        assert told == "aborted by eve (claimed) before its turn came"
+
+
+@pytest.mark.usefixtures("short_runs")
+async def test_the_deadline_of_a_turn_is_one_for_all_runs(stage: Stage) -> None:
+    async with waiting(stage) as (_, handle):
+        began = asyncio.get_running_loop().time()
+        await asyncio.sleep(patient(4))
+        await next_run(stage, handle)
+        told = await asyncio.wait_for(handle.result(), patient(30))
+        assert "its turn did not come" in told
+        assert asyncio.get_running_loop().time() - began < patient(13)
+
+
+@pytest.mark.usefixtures("short_runs")
+async def test_one_that_waits_no_more_is_known_to_its_next_run(stage: Stage) -> None:
+    async with waiting(stage) as (rollout, handle):
+        await next_run(stage, handle)
+        rollout.world.queue_state = None
+        rollout.world.notify()
+        assert await asyncio.wait_for(handle.result(), patient(30)) == "dep-waiting waits no more"
 
 
 # --- Temporal's own limits, as they are -------------------------------------------------------------------------------

@@ -34,6 +34,9 @@ Result = TypeVar("Result")
 MOST_UNRECORDED = 100
 """Decisions that wait to be put on record; each costs events, and Temporal takes 2 MB of state to the next run."""
 
+MOST_NOTE = 2_000
+"""Characters. A malformed signal is told with what it called its fields, and that may be of any length."""
+
 StateDifference = tuple[dict[str, Any] | None, dict[str, Any] | None]
 
 
@@ -183,6 +186,7 @@ class Context:
         One that `may_drop` changes nothing. While many wait, these are only counted, and the number is put on record.
         """
         before, after = change
+        text = text[:MOST_NOTE]
         self.progress.notes.append(f"{workflow.now():%H:%M:%S} {text}")
         del self.progress.notes[:-MOST_NOTES]
         self.refresh_details()
@@ -195,7 +199,7 @@ class Context:
                 deployment_id=self.request.deployment_id,
                 kind=kind,
                 actor=actor,
-                message=text[:2_000],
+                message=text,
                 before=before,
                 after=after,
                 trace_id=trace_id.get(),

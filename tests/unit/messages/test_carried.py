@@ -95,9 +95,10 @@ def test_every_part_of_the_state_is_carried() -> None:
 def test_the_example_has_a_value_of_its_own_in_every_field() -> None:
     """So that a field which is added and not carried fails the test above."""
     progress, commands, traffic, _ = state()
+    given_state: tuple[Any, ...] = (progress, commands, traffic)
     fresh = (Progress(), CommandState(), Traffic(Environment.PRODUCTION, "fraud", "dep-1"))
     beside = {"environment", "model", "deployment_id", "sequence"}
-    for given, new in zip((progress, commands, traffic), fresh, strict=True):
+    for given, new in zip(given_state, fresh, strict=True):
         names = {each.name for each in fields(given)} - beside
         assert {name for name in names if getattr(given, name) == getattr(new, name)} == set()
     assert set(CarriedState.model_fields) == {
