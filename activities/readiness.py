@@ -6,6 +6,7 @@ not known yet, since its replicas may well answer.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 
 from activities.heartbeating import heartbeat_note
@@ -47,15 +48,19 @@ class ReadyReplicas:
             heartbeat_note("; ".join(waiting_for(name, number, found.get(name)) for name, number in lacking.items()))
             await asyncio.sleep(POLL_SECONDS)
 
-    async def until_more(self, application: str, than: int) -> ReplicaReadiness:
-        """Return when it has more ready replicas than that, or all that there should be, or no row any more."""
+    async def until_more(self, application: str, than: int, *, pause_seconds: float = 0.0) -> ReplicaReadiness:
+        """Return when it has more ready replicas than that, or all that there should be, or no row any more.
+
+        That there are more counts only after a pause.
+        """
+        began = time.monotonic()
         while True:
             readiness = await self._of(application)
             if readiness is None:
                 return ReplicaReadiness(0, 0, 0)
             if readiness.is_full:
                 return readiness
-            if readiness.ready > than:
+            if readiness.ready > than and time.monotonic() - began >= pause_seconds:
                 await asyncio.sleep(GATHER_SECONDS)
                 return await self._of(application) or readiness
             await asyncio.sleep(POLL_SECONDS)

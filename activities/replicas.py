@@ -91,7 +91,9 @@ class ReplicaActivities:
     @heartbeating
     async def await_replicas(self, request: AwaitReplicas) -> ReplicaReadiness:
         """Return when more replicas are ready than were, or all of them."""
-        return await self._ready.until_more(request.application, than=request.more_than)
+        return await self._ready.until_more(
+            request.application, than=request.more_than, pause_seconds=request.pause_seconds
+        )
 
     @activity.defn
     @heartbeating

@@ -202,6 +202,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     registry = PostgresRegistryReader(sessions)
     teams = PostgresTeams(sessions)
     plans, bus = PostgresTrafficPlans(sessions), RedisTrafficBus(redis)
+    audit_log = PostgresAudit(sessions)
     starter = DeploymentStarter(acceptance(sessions, settings.deployments, planner), deployments, orchestration)
     issuer_keys = IssuerKeys(settings.oidc) if settings.oidc.issuer is not None else None
     keeping = asyncio.create_task(issuer_keys.keep()) if issuer_keys is not None else None
@@ -228,7 +229,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             proxies=PostgresProxies(sessions),
             bus=bus,
             freezes=PostgresFreezes(sessions),
-            audit=PostgresAudit(sessions),
+            audit=audit_log,
             curation=Curation(PostgresCurations(sessions), plans, bus),
             lineage=PostgresLineage(sessions),
             validations=ValidationOverrides(registry, PostgresValidations(sessions)),
@@ -241,7 +242,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             orchestration=orchestration,
             starter=starter,
             dry_run=DryRun(starter),
-            steering=Steering(deployments, PostgresDeploymentQueue(sessions), orchestration),
+            steering=Steering(deployments, PostgresDeploymentQueue(sessions), orchestration, audit_log),
             way_back=WayBack(settings, deployments),
             gauges={"postgresql": PostgresGauges(sessions).read, "redis": RedisGauges(redis).read},
             probes={

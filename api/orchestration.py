@@ -8,10 +8,10 @@ a hanging connection. No exception of Temporal's leaves this file: it is a domai
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio.client import (
     Client,
@@ -58,6 +58,8 @@ ABORT_TIMEOUT = timedelta(seconds=3)
 REGISTRATION_WAIT = timedelta(seconds=10)
 
 logger = logging.getLogger(__name__)
+
+Sent = TypeVar("Sent")
 
 
 class Orchestration:
@@ -217,28 +219,53 @@ class Orchestration:
                 raise _domain_error(error) from error
 
     async def ask(self, workflow_id: str, deployment_id: str, verb: str, request: Request) -> Answer:
-        """Say something to a deployment as an update, and wait for its answer.
+        """Give a deployment a command as an update, and wait for its answer.
 
-        Raises Ended, NoAnswer, Unavailable, and ValidationFailed when it can't read what was said.
+        Raises Ended, NoAnswer, Unavailable, Conflict when the command has no effect, and ValidationFailed when it can't
+        be read.
         """
         patience = min(self._update_timeout, ABORT_TIMEOUT) if isinstance(request, Abort) else self._update_timeout
-        async with _temporal():
-            handle = await self._running(workflow_id, deployment_id)
+
+        async def update(run: WorkflowHandle[Any, Any]) -> Answer:
             try:
-                answer: Answer = await handle.execute_update(verb, request, result_type=Answer, rpc_timeout=patience)
+                answer: Answer = await run.execute_update(verb, request, result_type=Answer, rpc_timeout=patience)
             except WorkflowUpdateRPCTimeoutOrCancelledError:
                 raise NoAnswer from None
             except WorkflowUpdateFailedError as error:
-                if _application_error(error) is None:  # the workflow ended before it could answer
+                if _application_error(error) is None:  # the run ended before it could answer
                     raise Ended from None
                 raise _domain_error(error) from error
-        return answer
+            return answer
+
+        return await self._to_open_run(workflow_id, deployment_id, update)
 
     async def abort_by_signal(self, workflow_id: str, deployment_id: str, request: Abort) -> None:
         """Record an abort that the next worker to come acts on. Raises Ended and Unavailable."""
+
+        async def signal(run: WorkflowHandle[Any, Any]) -> None:
+            await run.signal("abort", request, rpc_timeout=CALL_TIMEOUT)
+
+        await self._to_open_run(workflow_id, deployment_id, signal)
+
+    async def _to_open_run(
+        self, workflow_id: str, deployment_id: str, send: Callable[[WorkflowHandle[Any, Any]], Awaitable[Sent]]
+    ) -> Sent:
+        """Send this to the deployment's open run; where that has continued as new meanwhile, to the one after it.
+
+        Raises Ended where no run of the deployment is open.
+        """
         async with _temporal():
-            handle = await self._running(workflow_id, deployment_id)
-            await handle.signal("abort", request, rpc_timeout=CALL_TIMEOUT)
+            run = await self._running(workflow_id, deployment_id)
+        while True:
+            try:
+                async with _temporal():
+                    return await send(run)
+            except Ended:
+                ended = run.run_id
+                async with _temporal():
+                    run = await self._running(workflow_id, deployment_id)
+                if run.run_id == ended:
+                    raise
 
     async def _running(self, workflow_id: str, deployment_id: str) -> WorkflowHandle[Any, Any]:
         """Return the workflow run of this deployment, if one is open; the server is asked, so no worker is needed."""

@@ -14,11 +14,12 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
-from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 with workflow.unsafe.imports_passed_through():
     from activities.queueing import QueueActivities
+    from hotswap.domain.errors import Conflict
     from hotswap.domain.lifecycle import DeploymentStatus
     from hotswap.domain.verdict import Reason
     from hotswap.messages import (
@@ -37,6 +38,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.attributes import ENVIRONMENT, MODEL, VERSION
     from workflows.children import start_deployment
     from workflows.command_inputs import read_abort
+    from workflows.run_limits import is_long
     from workflows.shielding import uninterrupted
 
 AGAIN = timedelta(seconds=1)
@@ -53,12 +55,15 @@ class QueueWorkflow:
         self._request = queued.request
         self._queued = queued
         self._abort: Abort | None = None
-        self._aborted: tuple[str, ...] = ()
+        self._aborted = queued.aborted
+        self._waits_until = queued.waits_until
+        self._continues = False
 
     @workflow.run
     async def run(self, queued: QueueInput) -> str:
         """Return what became of the deployment, in one sentence."""
         request = self._request
+        self._continues = workflow.patched("continue-as-new")
         workflow.upsert_search_attributes(
             [
                 MODEL.value_set(request.model),
@@ -97,8 +102,7 @@ class QueueWorkflow:
                             lambda: self._abort is not None, timeout=pause, timeout_summary="another one runs still"
                         )
                     pause = min(2 * pause, LATEST_AGAIN)
-            if workflow.info().is_continue_as_new_suggested():
-                workflow.continue_as_new(self._queued)
+            self._continue_if_long()
         return await self._give_up()
 
     async def _sleep_until(self, at: float) -> None:
@@ -106,19 +110,39 @@ class QueueWorkflow:
         self._tell(f"Starts at {self._queued.start_at}, if it is its turn then.")
         with suppress(TimeoutError):
             await workflow.wait_condition(
-                lambda: self._abort is not None, timeout=seconds, timeout_summary="its time to start"
+                lambda: self._abort is not None or self._is_long, timeout=seconds, timeout_summary="its time to start"
+            )
+            self._continue_if_long()
+
+    @property
+    def _is_long(self) -> bool:
+        return self._continues and is_long()
+
+    def _continue_if_long(self) -> None:
+        """Continue as a new run where this one has become long; never when an abort has come, which this run acts on.
+
+        An abort that comes later finds the new run: Temporal takes no end of a run while something waits to be handled.
+        """
+        if self._abort is None and workflow.cancellation_reason() is None and self._is_long:
+            workflow.continue_as_new(
+                self._queued.model_copy(update={"waits_until": self._waits_until, "aborted": self._aborted})
             )
 
     async def _next_turn(self) -> QueueDecision | None:
         """Return what to do next, or None if an abort came first or nothing came until the deadline."""
         self._tell("Waits for its turn; what it waits for is in the heartbeat of the pending activity.")
+        if self._waits_until is None:
+            self._waits_until = workflow.time() + self._request.queue_deadline.total_seconds()
+        left = timedelta(seconds=max(1.0, self._waits_until - workflow.time()))
         call = workflow.start_activity_method(
             QueueActivities.await_turn,
             AwaitTurn(deployment_id=self._request.deployment_id, aborted=self._aborted),
-            **waiting("wait for its turn", deadline=self._request.queue_deadline),
+            **waiting("wait for its turn", deadline=left),
         )
         with abandoned_at_end(call):
-            await workflow.wait_condition(lambda: call.done() or self._abort is not None)
+            await workflow.wait_condition(lambda: call.done() or self._abort is not None or self._is_long)
+            if not call.done():
+                self._continue_if_long()
             try:
                 return await call if call.done() else None
             except ActivityError as error:
@@ -207,5 +231,14 @@ class QueueWorkflow:
 
     @workflow.update(dynamic=True, description="Any other word: too early, and without effect")
     async def other_update(self, name: str, _: Sequence[RawValue]) -> Answer:
-        message = f"it waits for its turn, so there is nothing to {name} yet; only an abort has an effect"
-        return Answer(accepted=False, message=message, status=DeploymentStatus.PENDING)
+        return Answer(accepted=False, message=_too_early(name), status=DeploymentStatus.PENDING)
+
+    @other_update.validator
+    def check_other_update(self, name: str, _: Sequence[RawValue]) -> None:
+        """Refuse it before it is accepted: it then leaves no event."""
+        message = f"{self._request.deployment_id} is {DeploymentStatus.PENDING}, and {_too_early(name)}"
+        raise ApplicationError(message, type=Conflict.code, non_retryable=True)
+
+
+def _too_early(command: str) -> str:
+    return f"it waits for its turn, so there is nothing to {command} yet; only an abort has an effect"

@@ -3,7 +3,7 @@
 Each is an update of the deployment's workflow, so the caller learns its result. An abort is never lost: if the update
 fails or no worker answers, it is left as a signal, which the next worker acts on before anything else. What a
 deployment answers depends on where it is by then, not on what the database said a moment ago; only an ended one is told
-from its row.
+from its row. A command that the workflow refuses leaves nothing in its history, so it is put on record here.
 
 A deployment that waits for its turn has no workflow that would answer, so PostgreSQL does: its row is locked against
 the workflow that may be opening it at the same moment. So it either ends here, or is under way and answers for itself.
@@ -18,7 +18,7 @@ from hotswap.domain.errors import Conflict, HotSwapError, Unavailable
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.verdict import Reason
 from hotswap.messages import Abort, Answer, Request
-from hotswap.ports import DeploymentQueue, DeploymentReader
+from hotswap.ports import DeploymentQueue, DeploymentReader, RefusedCommands
 from hotswap.schemas.responses import AnswerView
 
 
@@ -27,6 +27,7 @@ class Steering:
     deployments: DeploymentReader
     queue: DeploymentQueue
     workflows: DeploymentWorkflows
+    refused: RefusedCommands
 
     async def say(self, deployment: Deployment, verb: str, request: Request) -> AnswerView:
         """Say it. Raises Conflict where it has no effect, and Unavailable where no worker answers."""
@@ -36,6 +37,9 @@ class Steering:
             answer = await self.workflows.ask(deployment.workflow_id, deployment.deployment_id, verb, request)
         except Ended:
             raise without_workflow(await self.deployments.deployment(deployment.deployment_id)) from None
+        except Conflict as refusal:
+            await self._record(deployment, verb, request, refusal)
+            raise
         except NoAnswer:
             raise Unavailable(
                 f"no worker answered for {deployment.deployment_id}; {verb} may still take effect when one is "
@@ -62,6 +66,10 @@ class Steering:
             # Whatever it is: a run takes 2,000 updates at most, for one, and many more signals.
             return await self._abort_by_signal(deployment, request, f"the update failed ({error.message})")
         return _answered(deployment, answer)
+
+    async def _record(self, deployment: Deployment, verb: str, request: Request, refusal: Conflict) -> None:
+        message = f"{refusal.message}: {request.reason}" if request.reason else refusal.message
+        await self.refused.record_refusal(deployment.deployment_id, by=request.actor, verb=verb, message=message)
 
     async def _abort_by_signal(self, deployment: Deployment, request: Abort, problem: str) -> AnswerView:
         await self.workflows.abort_by_signal(deployment.workflow_id, deployment.deployment_id, request)
@@ -118,7 +126,11 @@ def _too_early(deployment: Deployment, verb: str) -> Conflict:
 
 
 def _answered(deployment: Deployment, answer: Answer) -> AnswerView:
-    """Return the answer as people read it. Raises Conflict when what was said had no effect."""
+    """Return the answer as people read it.
+
+    Raises Conflict for a command that was accepted and yet had no effect, since another one was quicker: the workflow
+    puts it on record.
+    """
     if not answer.accepted:
         raise Conflict(f"{deployment.deployment_id} is {answer.status}, and {answer.message}")
     return AnswerView(

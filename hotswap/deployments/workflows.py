@@ -41,9 +41,9 @@ class DeploymentWorkflows(Protocol):
         """Check that a deployment could be started now. Raises AlreadyRunning when another one runs."""
 
     async def ask(self, workflow_id: str, deployment_id: str, verb: str, request: Request) -> Answer:
-        """Say something to a deployment, and wait for its answer.
+        """Give a deployment a command, and wait for its answer.
 
-        Raises Ended, NoAnswer, and ValidationFailed when it can't read what was said.
+        Raises Ended, NoAnswer, Conflict when the command has no effect, and ValidationFailed when it can't be read.
         """
 
     async def abort_by_signal(self, workflow_id: str, deployment_id: str, request: Abort) -> None:

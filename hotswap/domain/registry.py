@@ -97,7 +97,7 @@ class DeploymentBrief:
     left that was terminated: `status` as the row has it, `is_split` that the route has a candidate, whose
     application is `left_behind`, or sheds requests, `is_weighted` that this candidate has weight or that requests are
     shed, `was_verified` that this deployment had a verified weight, `is_promoted` that its version is the active one;
-    `stable` is then what was active before it.
+    `stable` is then what was active before it. `follows` is the run that had the newest epoch before this run.
     """
 
     deployment_id: str
@@ -114,6 +114,7 @@ class DeploymentBrief:
     was_verified: bool = False
     is_promoted: bool = False
     left_behind: str | None = None
+    follows: str | None = None
 
     def application_spec(self, *, warmup_timeout_seconds: float) -> ApplicationSpec:
         """Return this deployment's own application; for a rollback, that of the version that it goes back to."""

@@ -16,6 +16,7 @@ from hotswap.messages.base import (
     watch_queue,
     way_back_queue,
 )
+from hotswap.messages.carried import CarriedState
 from hotswap.messages.monitoring import (
     AlertEvent,
     Announcement,
@@ -24,6 +25,7 @@ from hotswap.messages.monitoring import (
     RollbackRequest,
     RollbackStarted,
 )
+from hotswap.messages.reconciling import Leftovers
 from hotswap.messages.runs import (
     DeploymentInput,
     DeploymentOutcome,
@@ -57,7 +59,6 @@ from hotswap.messages.work import (
     Decision,
     FindActivePeriod,
     LeaveQueue,
-    Leftovers,
     PlanCapacity,
     PlannedCapacity,
     QueueAction,
@@ -89,6 +90,7 @@ __all__ = [
     "AwaitReplicas",
     "AwaitTurn",
     "BacktestVersion",
+    "CarriedState",
     "Decision",
     "DeploymentInput",
     "DeploymentOutcome",

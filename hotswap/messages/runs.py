@@ -8,6 +8,7 @@ from hotswap.domain.promotion import PromotionRule
 from hotswap.domain.registry import Registration
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment
+from hotswap.messages.carried import CarriedState
 from hotswap.schemas.base import Message
 from hotswap.schemas.strategy.canary import CanaryConfig
 
@@ -17,7 +18,8 @@ class DeploymentInput(Message):
 
     `promotion` and `four_eyes` are the rules that were in force when it was accepted; it is held to them as it runs.
     With `recover` it takes over from a run that was lost: it only ends what that run began. `emergency` is why it can't
-    wait: then it skips its bakes, and no backtest holds it up.
+    wait: then it skips its bakes, and no backtest holds it up. `carried` is the state of the run that this
+    one continues.
     """
 
     deployment_id: str
@@ -35,14 +37,21 @@ class DeploymentInput(Message):
     queue_deadline: timedelta = timedelta(days=30)
     recover: bool = False
     emergency: str | None = None
+    carried: CarriedState | None = None
 
 
 class QueueInput(Message):
-    """Starts workflow `Queue` with id `queue/{deployment_id}`, which starts that deployment when its turn has come."""
+    """Starts workflow `Queue` with id `queue/{deployment_id}`, which starts that deployment when its turn has come.
+
+    The rest is of the run that this one continues: `waits_until` is when the wait for the turn ends (Unix time,
+    seconds), and `aborted` are the runs that were told to end.
+    """
 
     request: DeploymentInput
     start_at: datetime | None = None
     supersedes: bool = False
+    waits_until: float | None = None
+    aborted: tuple[str, ...] = ()
 
 
 class DeploymentOutcome(Message):

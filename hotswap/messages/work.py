@@ -9,11 +9,10 @@ from hotswap.domain.analysis import AnalysisPolicy, Subject
 from hotswap.domain.application import ApplicationSpec
 from hotswap.domain.capacity import CapacityPlan, ReplicaReadiness
 from hotswap.domain.lifecycle import DeploymentStatus
-from hotswap.domain.registry import Inspection, Registration, Unfinished, VersionRef
+from hotswap.domain.registry import Inspection, Registration, VersionRef
 from hotswap.domain.traffic import Counts, TrafficChange
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Environment
-from hotswap.messages.runs import QueueInput
 from hotswap.schemas.base import Message
 from hotswap.schemas.strategy.canary import CanaryConfig
 
@@ -90,18 +89,6 @@ class ApprovalGiven(Message):
     proof: str | None = None
     must_be_proven: bool = False
     trace_id: str | None = None
-
-
-class Leftovers(Message):
-    """Deployments and applications that may have lost their workflow.
-
-    Deployments that have not ended may be in work, and applications that nothing routes to may be kept warm. Of the
-    deployments that wait for their turn, these are the ones whose turn has come.
-    """
-
-    deployments: tuple[Unfinished, ...]
-    orphans: tuple[ApplicationSpec, ...]
-    queued: tuple[QueueInput, ...] = ()
 
 
 class FindActivePeriod(Message):
@@ -230,8 +217,14 @@ class ScaleReplicas(Message):
 
 
 class AwaitReplicas(Message):
+    """Wait until the application has more ready replicas than that.
+
+    Within `pause_seconds` only all of its replicas are enough, so that replicas which come and go are asked for seldom.
+    """
+
     application: str
     more_than: int
+    pause_seconds: float = 0.0
 
 
 class Watch(Message):

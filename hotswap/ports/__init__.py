@@ -21,6 +21,7 @@ from hotswap.ports.deployments import (
     DeploymentReader,
     Deployments,
     QueueNotifications,
+    RefusedCommands,
 )
 from hotswap.ports.monitoring import AlertRollbacks, Alerts, Announcer, Monitor
 from hotswap.ports.registry import (
@@ -75,6 +76,7 @@ __all__ = [
     "Observations",
     "Planning",
     "QueueNotifications",
+    "RefusedCommands",
     "RegistrationTransaction",
     "RegistrationTransactions",
     "Registry",

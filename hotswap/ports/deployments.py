@@ -168,6 +168,13 @@ class DeploymentReader(Protocol):
         """Return the deployment that is under way, if there is one: the newest that has not ended."""
 
 
+class RefusedCommands(Protocol):
+    """The record of commands that had no effect. Their workflow refused them, and keeps nothing of them."""
+
+    async def record_refusal(self, deployment_id: str, *, by: str, verb: str, message: str) -> None:
+        """Put on record that somebody gave this command, and why it had no effect."""
+
+
 class Admissions(Protocol):
     """Lets a deployment in by writing its row, in one transaction with what may refuse it."""
 

@@ -6,7 +6,7 @@ from unittest.mock import ANY
 
 import httpx
 import pytest
-from temporalio.client import WorkflowExecutionStatus
+from temporalio.client import WorkflowExecutionStatus, WorkflowUpdateFailedError
 from temporalio.worker import Worker
 
 from api.orchestration import Orchestration
@@ -115,8 +115,11 @@ async def test_temporal_takes_it_out_of_the_line_too(world: ApiWorld, worker: Wo
         case "signal":
             await handle.signal("abort", {"by": "ann"})
         case "update":
-            early = await handle.execute_update("promote", {"by": "ann"})
-            assert early["accepted"] is False
+            before = (await handle.describe()).history_length
+            with pytest.raises(WorkflowUpdateFailedError) as early:
+                await handle.execute_update("promote", {"by": "ann"})
+            assert "only an abort has an effect" in str(early.value.cause)
+            assert (await handle.describe()).history_length == before, "it left no event"
             assert (await handle.execute_update("abort", {"by": "ann"}))["accepted"] is True
         case "malformed signal":
             await handle.signal("abort", args=["a", 2])

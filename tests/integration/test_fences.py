@@ -127,3 +127,12 @@ async def test_a_plan_removes_nothing_that_has_come_back_into_a_route(sessions: 
                 Desired.at_rest(spec("Production-fraud-new")), reserved=0, stable={}, retire=[warm.application]
             )
     assert await applications.one(warm.application) is not None
+
+
+async def test_a_run_learns_after_which_run_it_came_however_often_it_asks(sessions: Sessions) -> None:
+    await registered(sessions, "2.0.0")
+    deployments = PostgresDeployments(sessions)
+    deployment = await deployment_of(sessions, "2.0.0")
+    followed = [(await deployments.open(deployment, run_id=run)).follows for run in ("one", "two", "two", "three")]
+    assert followed == [None, "one", "one", "two"]
+    assert (await PostgresDeploymentReader(sessions).deployment(deployment)).run_id == "three"

@@ -184,7 +184,7 @@ async def steered(stage: Stage) -> WorkflowHandle[Any, Any]:
             ("retry", {"by": "ann"}),
             ("scale", {"by": "ann", "replicas": 2}),
         ):
-            await handle.execute_update(verb, said)
+            await handle.signal(verb, said)
         await handle.signal("resume", {"by": 7})
         await handle.signal("resum", {"by": "ann"})
         await handle.signal("resume", {"by": "ann"})

@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowHandle, WorkflowHistory, WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
 from temporalio.worker import Replayer
 
 from hotswap.analysis.backtest import compare
@@ -62,6 +63,13 @@ class Rollout:
             every=0.02,
             what=lambda: f"it, after statuses {self.world.statuses},",
         )
+
+    async def refusal(self, verb: str, **said: Any) -> str:
+        """The message with which the update is refused before it is accepted, so that no event is left of it."""
+        with pytest.raises(WorkflowUpdateFailedError) as refused:
+            await self.handle.execute_update(verb, said)
+        assert isinstance(refused.value.cause, ApplicationError)
+        return refused.value.cause.message
 
     async def bakes_at(self, *weights: int) -> None:
         """Wait until these are its weights so far, and the bake of the last has begun: its watch has observed."""
@@ -179,9 +187,19 @@ class Stage:
             await self.replay(handle)
 
     async def replay(self, handle: WorkflowHandle[Any, Any]) -> None:
-        """Whatever a test made happen, the same code answers its history with the same commands."""
+        """Whatever a test made happen, the same code answers the history of every run with the same commands."""
         replayer = Replayer(workflows=WORKFLOWS, workflow_runner=SANDBOX, data_converter=DATA_CONVERTER)
-        await replayer.replay_workflow(await handle.fetch_history())
+        for run in await self.runs(handle):
+            await replayer.replay_workflow(run)
+
+    async def runs(self, handle: WorkflowHandle[Any, Any]) -> list[WorkflowHistory]:
+        """The histories of the first run and of those that continued it; a reset begins a chain of its own."""
+        found: list[WorkflowHistory] = []
+        run_id = handle.result_run_id
+        while run_id:
+            found.append(await self.client.get_workflow_handle(handle.id, run_id=run_id).fetch_history())
+            run_id = found[-1].events[-1].workflow_execution_continued_as_new_event_attributes.new_execution_run_id
+        return found
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 from hotswap.domain.analysis import BakeRecord, Checkpoint, Entities, Observation, Subject
@@ -108,8 +109,15 @@ class FakeDeployments:
         self.plans = plans
 
     async def open(self, deployment_id: str, *, run_id: str) -> DeploymentBrief:
-        await self.world.work()
-        return self.world.brief
+        world = self.world
+        await world.work()
+        newest = max(world.epochs, key=lambda each: world.epochs[each], default=None)
+        if run_id not in world.epochs:
+            world.epochs[run_id] = len(world.epochs) + 1
+        else:
+            newest = next((each for each, epoch in world.epochs.items() if epoch == world.epochs[run_id] - 1), None)
+        status = world.statuses[-1] if newest is not None else world.brief.status
+        return replace(world.brief, follows=newest, status=status)
 
     async def unfinished(self) -> list[Unfinished]:
         return []

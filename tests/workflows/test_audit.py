@@ -205,6 +205,23 @@ async def test_what_a_workflow_does_leads_to_the_request_that_asked_for_it(site:
     assert {each["traceId"] for each in await tour.events(target=canary)} == {"asked-at-one", "aborted-at-two"}
 
 
+async def test_a_command_that_was_refused_is_on_record_and_not_in_the_history(site: Site) -> None:
+    tour, model = Tour(site), await site.served()
+    async with site.worker():
+        canary = await site.deploy(model, "2.0.0")
+        await site.until(canary, at_weight)
+        handle = site.client.get_workflow_handle((await site.row(canary)).workflow_id)
+        before = (await handle.describe()).history_length
+        answer = await site.say(canary, "resume", headers={"x-request-id": "asked-in-vain"})
+        told = f"{canary} is Progressing, and it isn't paused"
+        assert (answer.status_code, answer.json()["error"]["message"]) == (409, told)
+        assert (await handle.describe()).history_length == before
+        (event,) = await tour.events(target=canary, traceId="asked-in-vain")
+        await site.say(canary, "abort")
+        await site.until(canary, has_ended)
+    assert (event["actor"], event["action"], event["why"]) == ("ann", "resume", f"resume had no effect: {told}")
+
+
 @pytest.mark.parametrize(
     "change", ["UPDATE audit_events SET actor = 'eve'", "DELETE FROM audit_events", "TRUNCATE audit_events"]
 )

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from temporalio.client import WorkflowUpdateFailedError
 
 from hotswap.domain.application import ApplicationSpec, ReplicaResources
 from hotswap.domain.lifecycle import DeploymentStatus as S
@@ -12,7 +13,7 @@ from hotswap.domain.registry import DeploymentBrief
 from hotswap.domain.traffic import Arm
 from hotswap.domain.verdict import Outcome, Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework
-from tests.fixtures.patience import patient
+from tests.fixtures.patience import patient, until
 from tests.workflows.conftest import Rollout, Stage
 from tests.workflows.world import STABLE, World, rollout_brief, version_ref
 
@@ -142,6 +143,15 @@ async def test_replicas_that_do_not_come_in_time_are_told_with_rays_reason(stage
     assert f"1 of 2 replicas of {CANDIDATE} are ready: no node has 1.0 GPU free" in outcome.message
 
 
+async def promoted(rollout: Rollout) -> bool:
+    """Whether `promote` was accepted: before the bake begins it is refused."""
+    try:
+        await rollout.handle.execute_update("promote", {"by": "ann"})
+    except WorkflowUpdateFailedError:
+        return False
+    return True
+
+
 async def at(rollout: Rollout, weight: int) -> None:
     await rollout.until(lambda world: world.weights and world.weights[-1] == weight)
 
@@ -246,8 +256,7 @@ async def test_no_weight_is_set_while_replicas_lack_that_hold_it(stage: Stage) -
         await at(rollout, 5_000)
         rollout.world.gpus = 3  # one of the candidate's replicas dies and finds no GPU
         rollout.world.running[CANDIDATE] = 1
-        while not (await rollout.handle.execute_update("promote", {"by": "ann"}))["accepted"]:
-            await asyncio.sleep(0.05)  # the fake has counted the weight a moment before its bake begins
+        await until(lambda: promoted(rollout), what="its bake, a moment after its weight was counted,")
         outcome = await asyncio.wait_for(rollout.handle.result(), patient(20))
     assert outcome.reason == Reason.DEADLINE_EXCEEDED
     assert "1 of 2 replicas" in outcome.message
@@ -271,9 +280,7 @@ async def test_going_to_a_step_that_has_no_room_is_refused_with_the_reason(stage
     config = {**LONG, "allowRecreate": True}
     async with stage_of(stage, of(1), gpus=1, config=config) as rollout:
         await at(rollout, 10_000)
-        answer = await rollout.handle.execute_update("goto", {"by": "ann", "step": 1})
-        assert answer["accepted"] is False
-        assert "no room for both versions at 50%" in answer["message"]
+        assert "no room for both versions at 50%" in await rollout.refusal("goto", by="ann", step=1)
         await rollout.handle.signal("abort", {"by": "ann"})
         await rollout.handle.result()
 

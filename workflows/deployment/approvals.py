@@ -22,16 +22,21 @@ async def await_approval(context: Context, gate: int, message: str, *, within: t
     commands = context.commands
     commands.gate = gate
     await context.enter(DeploymentStatus.AWAITING_APPROVAL, message)
+    until, summary = context.wait_until(within), "approval must come until then"
+
+    def is_over() -> bool:
+        return commands.requests.approved == gate or commands.requests.abort is not None
+
     try:
-        await workflow.wait_condition(
-            lambda: commands.requests.approved == gate or commands.requests.abort is not None,
-            timeout=within,
-            timeout_summary="approval must come until then",
-        )
+        if context.continues:
+            await context.wait(is_over, until=until, summary=summary)
+        else:
+            await workflow.wait_condition(is_over, timeout=within, timeout_summary=summary)
     except TimeoutError:
         late = f"nobody approved it within {within}: {message}"
         raise DeploymentStopped(RollBack(Reason.DEADLINE_EXCEEDED, late)) from None
     context.stop_if_aborted()
+    context.wait_over()
     await record_approval(context, step=gate)
 
 

@@ -51,8 +51,13 @@ async def _run(context: Context, spec: ApplicationSpec, stable: Arm, plan: Capac
     if ruled.ruling is Ruling.FAIL:
         raise DeploymentStopped(RollBack(Reason.BACKTEST_FAILED, ruled.message))
     if ruled.ruling is Ruling.HOLD:
-        await await_approval(context, BACKTEST, ruled.message, within=config.pause_deadline)
-        await context.enter(DeploymentStatus.DEPLOYING, "goes on, as what its backtest has found is approved")
+        await hold_for_approval(context, ruled.message)
+
+
+async def hold_for_approval(context: Context, message: str) -> None:
+    """Wait until a person has approved what the backtest has found."""
+    await await_approval(context, BACKTEST, message, within=context.request.config.pause_deadline)
+    await context.enter(DeploymentStatus.DEPLOYING, "goes on, as what its backtest has found is approved")
 
 
 async def _run_for_seconds(context: Context, spec: ApplicationSpec, stable: Arm, plan: CapacityPlan) -> None:

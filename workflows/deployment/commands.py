@@ -2,8 +2,9 @@
 
 Each verb is an update, which answers, and a signal of the same name, for `temporal workflow signal`.
 `hotswap/domain/verbs.py` decides what a verb does in the deployment's present state; the workflow acts on the requests
-that result. Nothing is silently ignored: a command that is malformed, too late or misspelt shows in the workflow's
-details and is put on record. An abort is never refused, not even a malformed one.
+that result. An update that is malformed or has no effect is refused by its validator, before it is accepted: it leaves
+no event, so nobody can use up the updates that a run may take. A signal can't be refused: one without effect shows in
+the workflow's details and is put on record. An abort is never refused, not even a malformed one.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from hotswap.domain import verbs
     from hotswap.domain.approval import objection
+    from hotswap.domain.errors import Conflict
     from hotswap.domain.policy import RollBack
     from hotswap.domain.verdict import Reason
     from hotswap.messages import (
@@ -58,12 +60,23 @@ class Commands:
     def __init__(self, context: Context) -> None:
         self._context = context
 
+    def check(self, kind: type[Request], inputs: Sequence[Any]) -> None:
+        """Refuse a command that is malformed or has no effect; change nothing.
+
+        Raises ApplicationError of type CONFLICT with the message that the API answers, and VALIDATION_ERROR.
+        """
+        answer = self._decide(read(kind, inputs))
+        if isinstance(answer, verbs.NoEffect):
+            context = self._context
+            message = f"{context.request.deployment_id} is {context.progress.status}, and {answer.message}"
+            raise ApplicationError(message, type=Conflict.code, non_retryable=True)
+
     def update(self, verb: str, kind: type[Request], inputs: Sequence[Any]) -> Answer:
-        """Read and handle a command; note and refuse one that is malformed."""
+        """Read and handle a command. One that another command of the same task has overtaken is refused and noted."""
         try:
             request = read(kind, inputs)
         except ApplicationError as error:
-            self._context.note(f"{verb} had no effect: {error.message}")
+            self._context.note(f"{verb} had no effect: {error.message}", may_drop=True)
             raise
         return self.handle(verb, request)
 
@@ -78,7 +91,8 @@ class Commands:
         answer = self._decide(request)
         status = context.progress.status
         if isinstance(answer, verbs.NoEffect):
-            context.note(_by(f"{verb} had no effect: {answer.message}", request), kind=verb, actor=request.actor)
+            text = _by(f"{verb} had no effect: {answer.message}", request)
+            context.note(text, kind=verb, actor=request.actor, may_drop=True)
             return Answer(accepted=False, message=answer.message, status=status)
         if isinstance(request, Approve):
             commands.approval, commands.approval_trace_id = request, trace_id.get()
@@ -86,11 +100,14 @@ class Commands:
             commands.abort_trace_id = trace_id.get()
         change = verbs.difference(commands.requests, answer.requests)
         commands.requests = answer.requests
-        context.note(_by(f"{verb}: {answer.message}", request), kind=verb, actor=request.actor, change=change)
+        text, repeated = _by(f"{verb}: {answer.message}", request), not change[1]
+        context.note(text, kind=verb, actor=request.actor, change=change, may_drop=repeated)
         return Answer(accepted=True, message=answer.message, status=status)
 
     def _decide(self, request: Request) -> verbs.VerbResult:
         progress, commands = self._context.progress, self._context.commands
+        if not self._context.takes_commands and not isinstance(request, Abort):
+            return verbs.NoEffect("so many commands wait to be put on record that only an abort is taken; say it later")
         now = verbs.Situation(progress.status, commands.requests, progress.rollout, commands.gate)
         match request:
             case Approve():
@@ -131,6 +148,10 @@ class CommandHandlers:
     async def approve_update(self, *inputs: Any) -> Answer:
         return self._commands.update("approve", Approve, inputs)
 
+    @approve_update.validator
+    def check_approve(self, *inputs: Any) -> None:
+        self._commands.check(Approve, inputs)
+
     @workflow.signal(name="approve", description=VERBS["approve"])
     async def approve_signal(self, *inputs: Any) -> None:
         self._commands.signal("approve", Approve, inputs)
@@ -138,6 +159,10 @@ class CommandHandlers:
     @workflow.update(name="reject", description=VERBS["reject"])
     async def reject_update(self, *inputs: Any) -> Answer:
         return self._commands.update("reject", Reject, inputs)
+
+    @reject_update.validator
+    def check_reject(self, *inputs: Any) -> None:
+        self._commands.check(Reject, inputs)
 
     @workflow.signal(name="reject", description=VERBS["reject"])
     async def reject_signal(self, *inputs: Any) -> None:
@@ -147,6 +172,10 @@ class CommandHandlers:
     async def pause_update(self, *inputs: Any) -> Answer:
         return self._commands.update("pause", Pause, inputs)
 
+    @pause_update.validator
+    def check_pause(self, *inputs: Any) -> None:
+        self._commands.check(Pause, inputs)
+
     @workflow.signal(name="pause", description=VERBS["pause"])
     async def pause_signal(self, *inputs: Any) -> None:
         self._commands.signal("pause", Pause, inputs)
@@ -154,6 +183,10 @@ class CommandHandlers:
     @workflow.update(name="resume", description=VERBS["resume"])
     async def resume_update(self, *inputs: Any) -> Answer:
         return self._commands.update("resume", Resume, inputs)
+
+    @resume_update.validator
+    def check_resume(self, *inputs: Any) -> None:
+        self._commands.check(Resume, inputs)
 
     @workflow.signal(name="resume", description=VERBS["resume"])
     async def resume_signal(self, *inputs: Any) -> None:
@@ -163,6 +196,10 @@ class CommandHandlers:
     async def promote_update(self, *inputs: Any) -> Answer:
         return self._commands.update("promote", Promote, inputs)
 
+    @promote_update.validator
+    def check_promote(self, *inputs: Any) -> None:
+        self._commands.check(Promote, inputs)
+
     @workflow.signal(name="promote", description=VERBS["promote"])
     async def promote_signal(self, *inputs: Any) -> None:
         self._commands.signal("promote", Promote, inputs)
@@ -171,6 +208,10 @@ class CommandHandlers:
     async def goto_update(self, *inputs: Any) -> Answer:
         return self._commands.update("goto", GoToStep, inputs)
 
+    @goto_update.validator
+    def check_goto(self, *inputs: Any) -> None:
+        self._commands.check(GoToStep, inputs)
+
     @workflow.signal(name="goto", description=VERBS["goto"])
     async def goto_signal(self, *inputs: Any) -> None:
         self._commands.signal("goto", GoToStep, inputs)
@@ -178,6 +219,10 @@ class CommandHandlers:
     @workflow.update(name="retry", description=VERBS["retry"])
     async def retry_update(self, *inputs: Any) -> Answer:
         return self._commands.update("retry", Retry, inputs)
+
+    @retry_update.validator
+    def check_retry(self, *inputs: Any) -> None:
+        self._commands.check(Retry, inputs)
 
     @workflow.signal(name="retry", description=VERBS["retry"])
     async def retry_signal(self, *inputs: Any) -> None:
@@ -203,17 +248,30 @@ class CommandHandlers:
     async def scale_update(self, *inputs: Any) -> Answer:
         return self._commands.update("scale", Scale, inputs)
 
+    @scale_update.validator
+    def check_scale(self, *inputs: Any) -> None:
+        self._commands.check(Scale, inputs)
+
     @workflow.signal(name="scale", description=VERBS["scale"])
     async def scale_signal(self, *inputs: Any) -> None:
         self._commands.signal("scale", Scale, inputs)
 
     @workflow.update(dynamic=True, description="Any other name: refused")
     async def unknown_update(self, name: str, _: Sequence[RawValue]) -> Answer:
-        raise malformed(f"update {name!r} is not known; the verbs are {', '.join(VERBS)}")
+        raise _unknown(name)
+
+    @unknown_update.validator
+    def check_unknown(self, name: str, _: Sequence[RawValue]) -> None:
+        raise _unknown(name)
 
     @workflow.signal(dynamic=True, description="Any other name: noted, with no effect")
     async def unknown_signal(self, name: str, _: Sequence[RawValue]) -> None:
-        self._context.note(f"signal {name!r} is not known and had no effect; the verbs are {', '.join(VERBS)}")
+        text = f"signal {name!r} is not known and had no effect; the verbs are {', '.join(VERBS)}"
+        self._context.note(text, may_drop=True)
+
+
+def _unknown(update: str) -> ApplicationError:
+    return malformed(f"update {update!r} is not known; the verbs are {', '.join(VERBS)}")
 
 
 def _abort_cause(request: Abort) -> RollBack:

@@ -16,11 +16,11 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.monitoring import AlertKind
     from hotswap.domain.policy import Fail
     from hotswap.domain.traffic import TOTAL_WEIGHT, Arm
+    from hotswap.domain.undo import WithdrawTraffic
     from hotswap.domain.verdict import Reason
     from hotswap.messages import DeploymentOutcome, RaiseAlert, RetirementInput, SetWeight
     from workflows.children import start_retirement
     from workflows.deployment.context import Context
-    from workflows.deployment.state import WithdrawTraffic
     from workflows.shielding import uninterrupted
 
 

@@ -4,6 +4,8 @@ Each phase raises DeploymentStopped where it ends the deployment. What a phase s
 started. The approval of the start is `approvals.py`; the last check before traffic is `backtest.py`.
 """
 
+from datetime import timedelta
+
 from temporalio import workflow
 from temporalio.exceptions import FailureError
 
@@ -23,11 +25,11 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.promotion import PromotionRule, unmet
     from hotswap.domain.registry import DeploymentBrief
     from hotswap.domain.traffic import Arm
+    from hotswap.domain.undo import LetScaleByLoad, RemoveReplicas, WithdrawTraffic
     from hotswap.domain.verdict import Reason
     from hotswap.messages import FindActivePeriod, PlanCapacity, SetWeight, ValidateVersion
     from workflows.activity_options import inspecting, waiting
     from workflows.deployment.context import Context
-    from workflows.deployment.state import LetScaleByLoad, RemoveReplicas, WithdrawTraffic
     from workflows.failures import DeploymentStopped
 
 
@@ -39,12 +41,17 @@ async def take_slot(context: Context) -> None:
     else:
         context.show_status(DeploymentStatus.PENDING, message)
     summary = "take a slot, of those for deployments under way"
+    until = context.wait_until(context.request.queue_deadline)
+    assert until is not None
+    left = timedelta(seconds=max(1.0, until - workflow.time()))
     await context.run(
         QueueActivities.take_slot,
         context.request.deployment_id,
         summary=summary,
-        options=waiting(summary, deadline=context.request.queue_deadline),
+        options=waiting(summary, deadline=left),
+        is_wait=True,
     )
+    context.wait_over()
 
 
 async def check_promotion_rule(context: Context, rule: PromotionRule) -> None:
@@ -106,6 +113,7 @@ async def start_candidate(context: Context, spec: ApplicationSpec, *, is_warm: b
     if plan.candidate > 0:
         await context.run(ReplicaActivities.start_replicas, spec, summary=f"start {plan.candidate} of {spec.name}")
         await context.run(ReplicaActivities.warm_up, spec, summary=f"warm up {spec.name}")
+    context.progress.plan = plan
     return plan
 
 

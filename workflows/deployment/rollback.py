@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.lifecycle import TRANSITIONS, DeploymentStatus
     from hotswap.domain.policy import RollBack
     from hotswap.domain.traffic import TOTAL_WEIGHT
+    from hotswap.domain.undo import LetScaleByLoad, RemoveReplicas, Undo, WithdrawTraffic
     from hotswap.domain.verdict import Reason
     from hotswap.messages import (
         AwaitReplicas,
@@ -36,7 +37,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows.activity_options import taking_back
     from workflows.deployment.completion import close, let_scale_by_load
     from workflows.deployment.context import Context
-    from workflows.deployment.state import LetScaleByLoad, RemoveReplicas, Undo, WithdrawTraffic
     from workflows.failures import cause_of
 
 Given = TypeVar("Given")
@@ -44,6 +44,11 @@ Result = TypeVar("Result")
 
 ASKED_FOR = frozenset({Reason.ABORTED, Reason.CANCELLED, Reason.REJECTED, Reason.ROLLBACK_REQUESTED, Reason.SUPERSEDED})
 """Reasons that end as Cancelled if no weight was published; any other ends as Failed."""
+
+
+QUICK_ROUNDS = 50
+LONGEST_PAUSE_SECONDS = 1_800.0
+"""Less than the hour that an attempt of an activity may take."""
 
 
 class RunActivity(Protocol):
@@ -180,12 +185,16 @@ class RollbackPhase:
             ScaleReplicas(deployment_id=traffic.deployment_id, replicas=numbers, wait=False),
             summary=f"bring {stable.application} back to {readiness.full} replicas",
         )
+        rounds = 0
         while shed:
+            rounds += 1
             ready = f"{readiness.ready} of {readiness.full} are ready"
             context.show_message(f"sheds {shed / 100:g}% of all requests: {ready}")
             readiness = await run(
                 ReplicaActivities.await_replicas,
-                AwaitReplicas(application=stable.application, more_than=readiness.ready),
+                AwaitReplicas(
+                    application=stable.application, more_than=readiness.ready, pause_seconds=_pause_seconds(rounds)
+                ),
                 summary=f"wait for replicas of {stable.application}, and shed {shed / 100:g}% until then",
             )
             shed = TOTAL_WEIGHT - readiness.share
@@ -194,6 +203,15 @@ class RollbackPhase:
                 SetWeight(change=traffic.change(stable=stable, candidate=None, shed=shed), share=0, progress=None),
                 summary=f"shed {shed / 100:g}%, and verify it",
             )
+
+
+def _pause_seconds(rounds: int) -> float:
+    """Return how long to wait for more replicas before the next change of the shed share.
+
+    Each round is 12 events of a run that can hold 51,200 and can't continue as a new one here. Replicas that come and
+    go again and again are therefore asked for ever more seldom; as many rounds as a stable has replicas cost no pause.
+    """
+    return 0.0 if rounds <= QUICK_ROUNDS else min(LONGEST_PAUSE_SECONDS, 2.0 ** (rounds - QUICK_ROUNDS))
 
 
 async def _attempt(undoing: Awaitable[None], failures: list[str]) -> None:

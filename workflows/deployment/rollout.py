@@ -25,13 +25,13 @@ with workflow.unsafe.imports_passed_through():
     from hotswap.domain.policy import Bake, Extend, Fail, GoTo, Hold, Promote, RollBack, Rollout, Wait, next_action
     from hotswap.domain.strategy import Step
     from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, Counts
+    from hotswap.domain.undo import WithdrawTraffic
     from hotswap.domain.verdict import Outcome, Verdict
-    from hotswap.messages import ScaleReplicas, VerifiedWeight, Watch
+    from hotswap.messages import ScaleReplicas, Watch
     from workflows.abandoning import abandoned_at_end
     from workflows.activity_options import watching
     from workflows.deployment.approvals import record_approval
     from workflows.deployment.context import Context
-    from workflows.deployment.state import WithdrawTraffic
     from workflows.failures import DeploymentStopped, cause_of
 
 BAKE_GRACE = timedelta(seconds=15)
@@ -54,8 +54,6 @@ class RolloutLoop:
     def __init__(self, context: Context, spec: ApplicationSpec) -> None:
         self._context = context
         self._spec = spec
-        self._first: VerifiedWeight | None = None
-        self._latest: VerifiedWeight | None = None
         self._acted_on = context.commands.requests
         """The requests that the present action was chosen by."""
 
@@ -70,16 +68,27 @@ class RolloutLoop:
         self._context.progress.rollout = rollout
 
     async def run(self, steps: tuple[Step, ...], plan: CapacityPlan) -> None:
-        """Go on until there is nothing left but to promote; raise DeploymentStopped where it goes back or fails."""
-        context = self._context
-        await context.enter(DeploymentStatus.PROGRESSING, "shifts traffic")
+        """Go on until there is nothing left but to promote; raise DeploymentStopped where it goes back or fails.
+
+        A run that continues another one goes on from where that one was.
+        """
+        if self._context.progress.rollout is None:
+            await self._begin(steps, plan)
+        await self._follow_policy()
+
+    async def _begin(self, steps: tuple[Step, ...], plan: CapacityPlan) -> None:
+        await self._context.enter(DeploymentStatus.PROGRESSING, "shifts traffic")
         self._rollout = Rollout(
             steps,
             position=len(steps) - 1 if plan.mode is Mode.RECREATE else 0,
-            rules=context.request.config.rules(),
+            rules=self._context.request.config.rules(),
             fleet=Fleet(plan, plan.candidate, plan.stable),
         )
+
+    async def _follow_policy(self) -> None:
+        context = self._context
         while True:
+            context.continue_if_long()
             await context.record_decisions()
             self._acted_on = context.commands.requests
             action = next_action(self._rollout, self._acted_on, now=workflow.time())
@@ -125,8 +134,8 @@ class RolloutLoop:
             message.model_copy(update={"settles": settles}),
             summary=f"set and verify {shift.weight / 100:g}%{shed}",
         )
-        self._first = self._first or verified
-        self._latest = verified
+        context.traffic.first = context.traffic.first or verified
+        context.traffic.latest = verified
         self._rollout = rollout.moved(shift)
         if self._rollout.is_reached:
             self._rollout = self._rollout.verified(at=workflow.time())
@@ -240,34 +249,26 @@ class RolloutLoop:
         New is what the action was not chosen by, so that a word that falls into the action's own activities, such as
         the one that shows the pause, ends the wait before it begins. Raises TimeoutError.
         """
-        commands, progress = self._context.commands, self._context.progress
-        until = workflow.time() + within.total_seconds()
-
-        def is_over() -> bool:
-            return done() or commands.requests != self._acted_on
-
-        while True:
-            await workflow.wait_condition(
-                lambda: is_over() or bool(progress.unrecorded),
-                timeout=timedelta(seconds=max(0.0, until - workflow.time())),
-                timeout_summary=summary,
-            )
-            if is_over():
-                return
-            await self._context.record_decisions()
+        commands = self._context.commands
+        await self._context.wait(
+            lambda: done() or commands.requests != self._acted_on,
+            until=workflow.time() + within.total_seconds(),
+            summary=summary,
+        )
 
     # --- what a watch judges by ---------------------------------------------------------------------------------------
 
     def _watch(self, *, until: float, deadline: float, extends: bool = False) -> Watch:
-        assert self._first is not None
-        assert self._latest is not None
         request, traffic, spec = self._context.request, self._context.traffic, self._spec
+        first, latest = traffic.first, traffic.latest
+        assert first is not None
+        assert latest is not None
         config, stable = request.config, traffic.stable or NOTHING
         reference: Counts | None = None
         if traffic.verified_weight == TOTAL_WEIGHT and traffic.stable is not None:
-            reference = self._latest.stable - self._first.stable
+            reference = latest.stable - first.stable
             if reference.good < config.minimum_requests:
-                reference = self._latest.stable
+                reference = latest.stable
         return Watch(
             subject=Subject(
                 deployment_id=request.deployment_id,
@@ -278,10 +279,10 @@ class RolloutLoop:
                 candidate_version=spec.version,
                 stable_version=stable.version,
                 weight=traffic.verified_weight,
-                since=self._latest.verified_at,
+                since=latest.verified_at,
             ),
             step=self._rollout.position,
-            baseline=self._latest,
+            baseline=latest,
             reference=reference,
             prior_evidence=dict(self._rollout.evidence),
             policy=config.first_policy() if self._is_first else config.analysis_policy(),

@@ -22,7 +22,7 @@ def details(progress: Progress, *, verified_weight: int) -> str:
         if rollout.verdict is not None:
             lines += ["", "### Last verdict", "", *_verdict(rollout.verdict)]
     if progress.notes:
-        lines += ["", "### Notes", "", *(f"- {note}" for note in progress.notes[-MOST_NOTES:])]
+        lines += ["", "### Notes", "", *(f"- {note}" for note in progress.notes)]
     return "\n".join(lines)
 
 

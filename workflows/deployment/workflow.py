@@ -4,6 +4,9 @@ Each phase is a part that shares one `Context`: it observes, decides by pure rul
 an activity, and waits. What may have to be undone is on the undo log before it is done, so whatever goes wrong, in any
 phase, ends in a rollback that nothing interrupts. The workflow closes when the deployment is Active; the old version's
 retirement is a workflow of its own.
+
+A run whose history has become long continues as a new one, which opens the deployment again, and so gets an epoch and
+the row of its own, and goes on from the state that it was given.
 """
 
 import asyncio
@@ -14,11 +17,13 @@ from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_e
 with workflow.unsafe.imports_passed_through():
     from activities.deployments import DeploymentActivities
     from hotswap.domain.application import ApplicationSpec
+    from hotswap.domain.capacity import CapacityPlan
     from hotswap.domain.lifecycle import DeploymentStatus
     from hotswap.domain.monitoring import AlertKind
     from hotswap.domain.policy import Fail, RollBack
     from hotswap.domain.registry import DeploymentBrief
     from hotswap.domain.strategy import Step, immediate_steps
+    from hotswap.domain.undo import RemoveReplicas, UndoLog, WithdrawTraffic
     from hotswap.domain.verbs import START
     from hotswap.domain.verdict import Reason
     from hotswap.domain.vocabulary import DeploymentKind
@@ -26,7 +31,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.activity_options import forward
     from workflows.attributes import ENVIRONMENT, MODEL, STATUS, VERSION
     from workflows.deployment.approvals import await_approval
-    from workflows.deployment.backtest import backtest
+    from workflows.deployment.backtest import backtest, hold_for_approval
     from workflows.deployment.commands import CommandHandlers
     from workflows.deployment.completion import activate, fail, outcome, promote, raise_alert
     from workflows.deployment.context import Context
@@ -39,7 +44,6 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.deployment.rollback import RollbackPhase
     from workflows.deployment.rollout import RolloutLoop
-    from workflows.deployment.state import RemoveReplicas, UndoLog, WithdrawTraffic
     from workflows.failures import DeploymentStopped, cause_of, has_moved, is_outcome
     from workflows.shielding import uninterrupted
 
@@ -58,6 +62,7 @@ class DeploymentWorkflow(CommandHandlers):
     @workflow.run
     async def run(self, request: DeploymentInput) -> DeploymentOutcome:
         context = self._context
+        context.continues = workflow.patched("continue-as-new")
         workflow.upsert_search_attributes(
             [
                 MODEL.value_set(request.model),
@@ -84,9 +89,13 @@ class DeploymentWorkflow(CommandHandlers):
         context, request = self._context, self._context.request
         brief = await self._open()
         spec = brief.application_spec(warmup_timeout_seconds=request.warmup_timeout.total_seconds())
-        context.traffic.stable = brief.stable
         if brief.status.is_terminal:
             return self._has_ended(brief)
+        if request.carried is not None and brief.follows == workflow.info().continued_run_id:
+            context.stop_if_aborted()
+            return await self._go_on(brief, spec)
+        self._forget(brief)
+        context.progress.rollout = None
         if request.recover or brief.status is not DeploymentStatus.PENDING:
             return await self._recover(brief, spec, LOST if request.recover else RESET)
         found_split = brief.is_split and brief.stable is not None
@@ -97,25 +106,44 @@ class DeploymentWorkflow(CommandHandlers):
         if found_split:
             await RollbackPhase(context).take_back(brief.left_behind)
         if request.approval_required:
-            deadline = request.config.approval_deadline
-            await await_approval(context, START, "waits for an approval of its start", within=deadline)
+            await self._await_start()
+        return await self._go_on(brief, spec)
+
+    async def _await_start(self) -> None:
+        deadline = self._context.request.config.approval_deadline
+        await await_approval(self._context, START, "waits for an approval of its start", within=deadline)
+
+    async def _go_on(self, brief: DeploymentBrief, spec: ApplicationSpec) -> DeploymentOutcome:
+        """Run the phases after the start's approval; of those that an earlier run has gone through, none again."""
+        context, request, progress = self._context, self._context.request, self._context.progress
         is_emergency = request.emergency is not None
-        if request.kind is DeploymentKind.ROLLOUT:
-            if not is_emergency:
-                await take_slot(context)
-            if request.promotion is not None:
-                await check_promotion_rule(context, request.promotion)
-            await validate(context, brief)
-        immediate = brief.stable is None or request.kind is DeploymentKind.ROLLBACK or is_emergency
-        is_warm = brief.warm is not None and brief.warm.application == spec.name
-        plan = await start_candidate(context, spec, is_warm=is_warm, immediate=immediate)
-        await backtest(context, spec, plan, immediate=immediate)
-        if not immediate and plan.candidate > 0:
+        immediate = context.traffic.stable is None or request.kind is DeploymentKind.ROLLBACK or is_emergency
+        plan = progress.plan
+        if plan is None:
+            if progress.status is DeploymentStatus.AWAITING_APPROVAL and request.carried is not None:
+                await self._await_start()
+            plan = await self._prepare(brief, spec, immediate=immediate)
+            await backtest(context, spec, plan, immediate=immediate)
+        elif progress.status is DeploymentStatus.AWAITING_APPROVAL:
+            await hold_for_approval(context, progress.message)
+        if progress.rollout is None and not immediate and plan.candidate > 0:
             await let_testers_in(context)
         await RolloutLoop(context, spec).run(self._steps(immediate=immediate), plan)
         if is_emergency:
             await raise_alert(context, AlertKind.EMERGENCY, self._skipped_bakes(spec))
         return await promote(context, spec, plan)
+
+    async def _prepare(self, brief: DeploymentBrief, spec: ApplicationSpec, *, immediate: bool) -> CapacityPlan:
+        """Do everything that comes before the candidate's first request."""
+        context, request = self._context, self._context.request
+        if request.kind is DeploymentKind.ROLLOUT:
+            if request.emergency is None:
+                await take_slot(context)
+            if request.promotion is not None:
+                await check_promotion_rule(context, request.promotion)
+            await validate(context, brief)
+        is_warm = brief.warm is not None and brief.warm.application == spec.name
+        return await start_candidate(context, spec, is_warm=is_warm, immediate=immediate)
 
     async def _end(self, error: BaseException) -> DeploymentOutcome:
         """Go back, or fail with the traffic where it is, by what the forward path has ended with."""
@@ -135,13 +163,17 @@ class DeploymentWorkflow(CommandHandlers):
         brief = await self._open()
         if brief.status.is_terminal:
             return self._has_ended(brief)
-        context.traffic.stable = brief.stable
-        context.undo = UndoLog()
+        self._forget(brief)
         spec = brief.application_spec(warmup_timeout_seconds=request.warmup_timeout.total_seconds())
         try:
             return await self._recover(brief, spec, cause)
         except DeploymentStopped:
             return await RollbackPhase(context).run(cause)
+
+    def _forget(self, brief: DeploymentBrief) -> None:
+        """Take what there is from the brief alone: what this run was given is of before a reset, or nothing."""
+        self._context.traffic.stable = brief.stable
+        self._context.undo = UndoLog()
 
     def _has_ended(self, brief: DeploymentBrief) -> DeploymentOutcome:
         """Say that it has ended, and change nothing."""

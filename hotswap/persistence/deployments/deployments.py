@@ -54,6 +54,7 @@ from hotswap.persistence.traffic.fencing import (
     ensure_epoch,
     lock_plan,
     newest_epoch,
+    run_before,
 )
 from hotswap.persistence.traffic.plans import apply_change, to_arm
 from hotswap.telemetry.logs import trace_id
@@ -83,9 +84,11 @@ class PostgresDeployments:
             if active is not None and is_promoted:
                 before = await predecessor_of(session, active)
                 stable = await arm_of(session, before)
+            follows: str | None = None
             if not status.is_terminal:
                 await _close_lost(session, deployment, active=active, is_weighted=is_weighted)
-                await ensure_epoch(session, environment, model.name, run_id=run_id)
+                epoch = await ensure_epoch(session, environment, model.name, run_id=run_id)
+                follows = await run_before(session, environment, model.name, epoch=epoch)
                 deployment.run_id = run_id
                 deployment.workflow_id = deployment_workflow_id(environment, model.name)
                 deployment.application = application_name(environment, model.name, deployment_id)
@@ -105,6 +108,7 @@ class PostgresDeployments:
                 was_verified=deployment.verified_at is not None,
                 is_promoted=is_promoted,
                 left_behind=candidate.application if candidate is not None else None,
+                follows=follows,
             )
 
     async def unfinished(self) -> list[Unfinished]:

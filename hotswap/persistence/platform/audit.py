@@ -66,6 +66,11 @@ class PostgresAudit:
             session.add(event)
         return event.event_key
 
+    async def record_refusal(self, deployment_id: str, *, by: str, verb: str, message: str) -> None:
+        event = about_deployment(deployment_id, actor=by, action=verb, reason=f"{verb} had no effect: {message}")
+        async with self._sessions.begin() as session:
+            session.add(event)
+
 
 def _entry(row: AuditEvent) -> AuditEntry:
     return plain(AuditEntry, row, number=row.id, reason=row.why)

@@ -40,6 +40,15 @@ async def ensure_epoch(session: AsyncSession, environment: Environment, model: s
     return newest + 1
 
 
+async def run_before(session: AsyncSession, environment: Environment, model: str, *, epoch: int) -> str | None:
+    """Return the run with the newest epoch before this one; None where this is the first."""
+    before = select(TrafficEpoch.run_id).where(
+        TrafficEpoch.environment == environment, TrafficEpoch.model == model, TrafficEpoch.epoch < epoch
+    )
+    run_id: str | None = await session.scalar(before.order_by(TrafficEpoch.epoch.desc()).limit(1))
+    return run_id
+
+
 async def newest_epoch(session: AsyncSession, environment: Environment, model: str, *, run_id: str) -> int:
     """Return the run's epoch, which it gets here if it has none. Raises StaleFence where a newer run has one."""
     epoch = await ensure_epoch(session, environment, model, run_id=run_id)

@@ -1,16 +1,18 @@
 """What is taken back goes by what the proxies said last: nobody slow is asked on the way of an abort."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from activities import readiness
 from activities.readiness import ReadyReplicas
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.capacity import ReplicaReadiness
 from hotswap.domain.proxies import LEASE_SECONDS, RegisteredProxy
 from hotswap.domain.traffic import ProxyReport
-from tests.workflows.fake_serving import FakeApplications
+from tests.workflows.fake_serving import FakeApplications, FakeCluster
 from tests.workflows.world import STABLE, World, rollout_brief
 
 NOW = 1_000.0
@@ -61,3 +63,20 @@ async def test_a_glance_counts_what_the_proxies_can_route_to(
 
 async def test_what_nobody_wants_has_no_readiness(ready: ReadyReplicas) -> None:
     assert await ready.at_a_glance("gone", [knows(2)]) is None
+
+
+async def test_that_more_replicas_are_ready_counts_only_after_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "GATHER_SECONDS", 0.0)
+    monkeypatch.setattr(readiness, "POLL_SECONDS", 0.01)
+    world = World(rollout_brief(), clock=lambda: NOW)
+    spec = replace(
+        world.brief.application_spec(warmup_timeout_seconds=10), name=NAME, resources=ReplicaResources(replicas=FULL)
+    )
+    world.serve(spec, replicas=WANTED)
+    ready = ReadyReplicas(FakeApplications(world), FakeCluster(world))
+    assert (await ready.until_more(NAME, than=1)).ready == WANTED
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await ready.until_more(NAME, than=1, pause_seconds=60.0)
+    world.serve(spec, replicas=FULL)
+    assert (await ready.until_more(NAME, than=1, pause_seconds=60.0)).is_full, "all are enough at once"

@@ -42,6 +42,7 @@ class Workflows:
     outcome: Answer | Exception
     away: bool = False
     signals: list[Request] = field(default_factory=list)
+    on_record: list[tuple[str, str, str, str]] = field(default_factory=list)
 
     async def ask(self, workflow_id: str, deployment_id: str, verb: str, request: Request) -> Answer:
         if isinstance(self.outcome, Exception):
@@ -53,10 +54,13 @@ class Workflows:
             raise Unavailable("Temporal doesn't answer")
         self.signals.append(request)
 
+    async def record_refusal(self, deployment_id: str, *, by: str, verb: str, message: str) -> None:
+        self.on_record.append((deployment_id, by, verb, message))
+
 
 def steering(workflows: Workflows) -> Steering:
     return Steering(
-        cast("DeploymentReader", None), cast("DeploymentQueue", None), cast("DeploymentWorkflows", workflows)
+        cast("DeploymentReader", None), cast("DeploymentQueue", None), cast("DeploymentWorkflows", workflows), workflows
     )
 
 
@@ -103,3 +107,18 @@ async def test_another_command_is_never_left_as_a_signal() -> None:
     with pytest.raises(Unavailable, match="look before saying it again"):
         await steering(workflows).say(DEPLOYMENT, "pause", Pause(by="ann"))
     assert workflows.signals == []
+
+
+async def test_a_refused_command_is_put_on_record_with_who_gave_it_and_answered_as_it_was_refused() -> None:
+    workflows = Workflows(Conflict("dep-1 is Paused, and it is paused already; resume goes on"))
+    with pytest.raises(Conflict, match=r"^dep-1 is Paused, and it is paused already; resume goes on$"):
+        await steering(workflows).say(DEPLOYMENT, "pause", Pause(by="ann", via="api", reason="late labels"))
+    message = "dep-1 is Paused, and it is paused already; resume goes on: late labels"
+    assert workflows.on_record == [("dep-1", "ann", "pause", message)]
+
+
+async def test_a_command_that_another_one_has_overtaken_is_answered_alike_and_on_record_by_its_workflow() -> None:
+    workflows = Workflows(Answer(accepted=False, message="it isn't paused", status=DeploymentStatus.PROGRESSING))
+    with pytest.raises(Conflict, match=r"^dep-1 is Progressing, and it isn't paused$"):
+        await steering(workflows).say(DEPLOYMENT, "resume", Pause(by="ann"))
+    assert workflows.on_record == []

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflows.deployment.state import LetScaleByLoad, RemoveReplicas, Undo, UndoLog, WithdrawTraffic
+from hotswap.domain.undo import LetScaleByLoad, RemoveReplicas, Undo, UndoLog, WithdrawTraffic
 
 WITHDRAWALS = st.builds(WithdrawTraffic, published=st.booleans(), promoted=st.booleans())
 SCALED, STARTED = LetScaleByLoad(("candidate", "stable")), RemoveReplicas("candidate")
