@@ -35,7 +35,8 @@ class Replica:
             settings.serving.spool_dir, application=spec.name, max_bytes=settings.serving.spool_max_bytes
         )
         try:
-            start(Engine(spec, model, spool, golden_requests(directory)))
+            golden = golden_requests(directory)
+            start(Engine(spec, model, spool, golden, record_max_bytes=settings.serving.record_max_bytes))
         except Exception:
             spool.close()  # nothing will be written: nobody need wait for this replica's records
             raise

@@ -52,7 +52,7 @@ DAYS_BACK = 31
 _COLUMNS = (
     "requested_at, record_id, request_id, environment, model_name, version, deployment_id, application, arm, attempt, "
     "is_batch, instances, features, prediction, confidence, latency_ms, status, error, completed_at, fallback_from, "
-    "chosen_by, entity, form, tensors"
+    "chosen_by, entity, form, tensors, withheld"
 )
 _STAGE = "CREATE TEMP TABLE IF NOT EXISTS staged (LIKE inference_requests) ON COMMIT DELETE ROWS"
 _COPY = f"COPY staged ({_COLUMNS}) FROM STDIN"
@@ -267,6 +267,7 @@ def _row(record: InferenceRecord) -> tuple[Any, ...]:
         record.entity,
         record.form,
         _text(record.tensors),
+        record.withheld,
     )
 
 

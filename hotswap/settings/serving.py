@@ -22,6 +22,12 @@ class ServingSettings(Section):
     spool_max_bytes: int = Field(
         256 * 1024**2, description="size of a replica's spool; a full spool drops records and counts them"
     )
+    record_max_bytes: int = Field(
+        256 * 1024,
+        ge=1024,
+        description="most bytes of a record's features and predictions; a larger record is kept without its features, "
+        "and one whose predictions alone are larger without these too",
+    )
     max_model_memory_bytes: int = Field(
         4 * 1024**3, description="memory that a model's process may use; validation fails if its peak is higher"
     )
