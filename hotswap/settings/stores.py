@@ -22,6 +22,11 @@ class PostgresSettings(Section):
 
 class RedisSettings(Section):
     url: SecretStr = Field(description="HotSwap's own Redis, never the one with Ray's state")
+    records_max_bytes: int = Field(
+        500 * 10**6,
+        ge=10 * 10**6,
+        description="memory that the stream of records may take in Redis; when it is full, records wait in the spools",
+    )
 
 
 class Encryption(StrEnum):
