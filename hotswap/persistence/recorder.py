@@ -175,8 +175,8 @@ class Recorder:
         keys = [key for key, _ in entries]
         async with self._redis.pipeline(transaction=True) as pipeline:
             for each in dead:
-                fields = {"record": each.raw, "error": each.error[:MOST_ERROR]}
-                pipeline.xadd(DEAD, fields, maxlen=DEAD_KEPT, approximate=True)
+                error = each.error[:MOST_ERROR]
+                pipeline.xadd(DEAD, {"record": each.raw, "error": error}, maxlen=DEAD_KEPT, approximate=True)
             pipeline.xack(STREAM, GROUP, *keys)
             pipeline.xdel(STREAM, *keys)
             await pipeline.execute()
