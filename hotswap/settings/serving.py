@@ -16,6 +16,12 @@ class ServingSettings(Section):
     cache_dir: Path = Field(
         Path("/var/lib/hotswap/cache"), description="directory of unpacked artifacts, which a node's replicas share"
     )
+    cache_max_bytes: int = Field(
+        20 * 1024**3,
+        ge=1024**3,
+        description="size of that directory; of more, the least recently used artifacts are removed, but none that a "
+        "replica of the node serves",
+    )
     spool_dir: Path = Field(
         Path("/var/lib/hotswap/spool"), description="directory of records that are not shipped yet, on a local disk"
     )
