@@ -98,3 +98,8 @@ class RetentionSettings(Section):
         ge=timedelta(days=1),
         description="how long every observation of an ended analysis is kept; after that, one for each minute",
     )
+    thinned_looks: Duration = Field(
+        timedelta(days=400),
+        ge=timedelta(days=1),
+        description="how long one for each minute is kept; after that, the last one, which the verdict was made on",
+    )
