@@ -110,8 +110,13 @@ class Shipper:
                     extra={"segment": str(path), "after": offset, "bytes": found.unreadable},
                 )
             position = Position(path.name, offset + found.size, position.unreadable_bytes + found.unreadable)
-            _write_position(spool, position)
             self._positions[spool] = position
+            try:
+                _write_position(spool, position)
+            except (
+                OSError
+            ) as error:  # a full disk: after a restart some records are shipped again, and dropped as known
+                self._tell(spool, "the position in a spool can't be written", error=str(error))
             if found.records:
                 self._is_behind |= found.size >= BATCH_BYTES
                 return len(found.records)

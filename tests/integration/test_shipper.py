@@ -1,6 +1,7 @@
 """From spool to stream: every whole record arrives, whatever dies in between."""
 
 import asyncio
+import errno
 import json
 import multiprocessing
 import os
@@ -342,6 +343,30 @@ async def test_what_a_full_spool_drops_is_told(tmp_path: Path, redis: Redis, cap
     assert writer.write(record(4)), "a spool that is smaller than a segment empties as well"
     await ship_until_empty(shipping)
     assert await shipped(redis) == ["0", "1", "4"]
+
+
+async def test_a_full_disk_stops_no_shipping_and_gets_room_by_it(
+    tmp_path: Path, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "SEGMENT_BYTES", 2_000)
+    monkeypatch.setattr(shipper, "BATCH_BYTES", 700)
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", path)
+
+    writer, directory = open_spool(tmp_path)
+    for number in range(30):
+        writer.write(record(number))
+    with monkeypatch.context() as disk:
+        disk.setattr(shipper, "write_atomically", full)
+        await ship_until_empty(shipping := shipper_of(tmp_path, redis))
+        assert await shipped(redis) == numbers(0, 30), "each once"
+        await ship_until_empty(shipping)
+        assert len(segments(directory)) <= 2, "what is shipped is removed"
+    writer.write(record(30))
+    await ship_until_empty(shipping)
+    await ship_until_empty(shipper_of(tmp_path, redis))
+    assert await shipped(redis) == numbers(0, 31)
 
 
 async def test_a_full_stream_is_waited_for(
