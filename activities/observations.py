@@ -16,6 +16,7 @@ from datetime import timedelta
 from activities.concurrent import References, RepeatedRequests
 from hotswap.domain.analysis import (
     FROM_PROXIES,
+    FROM_RECORDS,
     AnalysisPolicy,
     Entities,
     JudgeName,
@@ -25,7 +26,7 @@ from hotswap.domain.analysis import (
     Source,
     Subject,
 )
-from hotswap.domain.baking import OBSERVATION_SECONDS
+from hotswap.domain.baking import OBSERVATION_SECONDS, reading_pause
 from hotswap.domain.concurrent import Concurrent
 from hotswap.domain.errors import HotSwapError, Unavailable
 from hotswap.domain.proxies import LOST_AFTER, AnswerCounts, Arms, Sightings, begun, counted, counts_of, gone_on
@@ -114,6 +115,7 @@ class Sources:
         stopwatch: Callable[[], float] = time.monotonic,
     ) -> None:
         self.clock = clock
+        self.stopwatch = stopwatch
         self._references = references
         self._reports = SharedReports(bus, lost_after=lost_after, clock=clock, stopwatch=stopwatch)
         self._meters = meters
@@ -232,12 +234,15 @@ class StepSources:
 
     async def keep_reading(self, metric: Metric) -> None:
         while True:
+            begun = self._sources.stopwatch()
             self._new[metric.name] = await self._sources.read(metric, self.subject)
-            await asyncio.sleep(metric.interval_seconds)
+            taken = self._sources.stopwatch() - begun if metric.source in FROM_RECORDS else 0.0
+            await asyncio.sleep(reading_pause(taken, interval=metric.interval_seconds))
 
     async def keep_counting_entities(self) -> None:
         """Count the callers with an arm of their own again and again, where there are any."""
         while True:
+            begun = self._sources.stopwatch()
             if self._has_callers:
                 try:
                     self._entities = await self._sources.entities(self.subject)
@@ -245,7 +250,8 @@ class StepSources:
                     logger.warning(
                         "entities can't be counted", extra={"deployment": self.subject.deployment_id}, exc_info=True
                     )
-            await asyncio.sleep(ENTITIES_SECONDS)
+            taken = self._sources.stopwatch() - begun
+            await asyncio.sleep(reading_pause(taken, interval=ENTITIES_SECONDS))
 
     @property
     def _has_callers(self) -> bool:

@@ -18,9 +18,10 @@ router = APIRouter(prefix="/api/v1/models", tags=["models"], route_class=Guarded
 
 @router.patch("/{model}")
 async def change_model(caller: Engineer, parts: With, model: ModelId, body: ChangeModel) -> ModelView:
-    """Change the description, owner, team or tags of a model; the rest stays as it is.
+    """Change the description, owner, team or tags of a model, or what its records keep; the rest stays as it is.
 
-    Only an engineer of both teams can give it to another team.
+    Only an engineer of both teams can give it to another team. What records keep of the features (`recordFeatures`,
+    `recordSampleRate`, `dropFields`) holds for deployments that are opened from then on; replicas that run keep theirs.
     """
     changes = body.model_dump(exclude_unset=True)
     if "team" in changes:

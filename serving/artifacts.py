@@ -25,6 +25,7 @@ from hotswap.domain.application import ArtifactRef
 from hotswap.domain.errors import ValidationFailed
 from hotswap.storage.files import sync
 from hotswap.storage.objects import CHUNK_BYTES, ObjectStorage
+from serving.artifact_use import SCRATCH, claimed, evict
 
 MOST_MEMBERS = 10_000
 MOST_UNPACKED_BYTES = 8 * 1024**3
@@ -34,8 +35,6 @@ MOST_XZ_BYTES = 80 * 1024**2
 """The most memory for unpacking xz; its strongest preset, -9, takes 65 MiB."""
 _ZIP_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2})
 """LZMA in a zip would take as much memory as the archive asks for."""
-SCRATCH = "tmp"
-"""The beginning of a scratch directory's name, with which no checksum begins."""
 
 _PLAIN_TYPES = {tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE}
 _DAMAGED = {None, errno.EINVAL}
@@ -171,11 +170,15 @@ def _check_name(name: str) -> None:
 
 
 class ArtifactCache:
-    """One node's artifacts, by sha256. Blocking, safe between threads and processes."""
+    """One node's artifacts, by sha256. Blocking, safe between threads and processes.
 
-    def __init__(self, directory: Path, storage: ObjectStorage) -> None:
+    When one is added, others are evicted until all have `max_bytes`, unless it is None.
+    """
+
+    def __init__(self, directory: Path, storage: ObjectStorage, *, max_bytes: int | None = None) -> None:
         self._directory = directory
         self._storage = storage
+        self._max_bytes = max_bytes
 
     @property
     def storage(self) -> ObjectStorage:
@@ -183,17 +186,27 @@ class ArtifactCache:
         return self._storage
 
     def fetch(self, artifact: ArtifactRef, *, unpacking: Unpacking = unpack) -> Path:
-        """Return the directory of the unpacked artifact.
+        """Return the directory of the unpacked artifact, which stays there for the time of an inspection.
 
         Raises ValidationFailed naming `checksum` when the object's content differs from the registered one.
         """
+        os.close(self._claim(artifact, unpacking))
+        return self._directory / artifact.sha256
+
+    def hold(self, artifact: ArtifactRef) -> Path:
+        """Do the same as `fetch`; the directory stays there as long as this process lives."""
+        self._claim(artifact, unpack)
+        return self._directory / artifact.sha256
+
+    def _claim(self, artifact: ArtifactRef, unpacking: Unpacking) -> int:
+        """Return a descriptor that keeps the artifact from eviction."""
         place = self._directory / artifact.sha256
-        if place.is_dir():
-            return place
-        with self._alone(artifact.sha256):
-            if not place.is_dir():
-                self._fill(place, artifact, unpacking)
-        return place
+        while (lock := claimed(place)) is None:
+            with self._alone(artifact.sha256):
+                if not place.is_dir():
+                    self._fill(place, artifact, unpacking)
+            self._make_room()
+        return lock
 
     def add(self, uri: str, *, expected_sha256: str | None, unpacking: Unpacking = unpack) -> tuple[Path, ArtifactRef]:
         """Download an artifact that is new, and return its directory and its description."""
@@ -205,9 +218,17 @@ class ArtifactCache:
                 raise ValidationFailed.of("checksum", f"{uri} has sha256 {sha256}, not {expected_sha256}")
             place = self._directory / sha256
             with self._alone(sha256):
-                if not place.is_dir():
+                if (lock := claimed(place)) is None:
                     _unpack_into_place(archive, place, unpacking, scratch=scratch)
+                else:
+                    os.close(lock)
+        self._make_room()
         return place, artifact
+
+    def _make_room(self) -> None:
+        if self._max_bytes is not None:
+            with self._alone("eviction"):
+                evict(self._directory, max_bytes=self._max_bytes)
 
     def _fill(self, place: Path, artifact: ArtifactRef, unpacking: Unpacking) -> None:
         with self.scratch() as scratch:
@@ -267,5 +288,6 @@ def _unpack_into_place(archive: Path, place: Path, unpacking: Unpacking, *, scra
         for name in files:
             sync(Path(directory, name))
         sync(Path(directory))
+    os.utime(unpacked)  # an archive may say how old its directory is, and what is old is evicted
     unpacked.rename(place)
     sync(place.parent)

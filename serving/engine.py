@@ -46,6 +46,7 @@ from serving.codecs import (
 from serving.golden import attempt, made_up_request, problem_of
 from serving.open_inference import OpenInference
 from serving.pace import Pace
+from serving.recording import MOST_BYTES, RecordContent
 from serving.runtimes import LoadedModel, Prediction
 from serving.schemas import FeatureSchema
 from serving.spool import SpoolWriter
@@ -79,11 +80,18 @@ class Engine:
     """The engine with which a replica answers; ready once it has warmed up."""
 
     def __init__(
-        self, spec: ApplicationSpec, model: LoadedModel, spool: SpoolWriter, golden: list[GoldenRequest]
+        self,
+        spec: ApplicationSpec,
+        model: LoadedModel,
+        spool: SpoolWriter,
+        golden: list[GoldenRequest],
+        *,
+        record_max_bytes: int = MOST_BYTES,
     ) -> None:
         self.spec = spec
         self._model = model
         self._spool = spool
+        self._content = RecordContent(spec.recording, most_bytes=record_max_bytes)
         self._golden = golden
         self._schema = FeatureSchema(spec.input_schema)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
@@ -171,6 +179,13 @@ class Engine:
         if _BACKTEST in headers:
             return _with_time(answer, model_seconds)
         outcome, error_text = _outcome(problem, latency_ms, headers)
+        kept = self._content.of(
+            instances,
+            prediction,
+            request_id=request_id,
+            is_batch=codec.is_batch,
+            is_scarce=self._spool.is_filling,
+        )
         self._spool.write(
             encode_record(
                 InferenceRecord(
@@ -190,8 +205,9 @@ class Engine:
                     attempt=request_headers.attempt(headers),
                     batch=codec.is_batch,
                     instances=len(instances),
-                    features=to_json(instances if codec.is_batch else instances[0] if instances else None),
-                    prediction=prediction,
+                    features=kept.features,
+                    withheld=kept.withheld,
+                    prediction=kept.prediction,
                     confidence=predictions[0].confidence if len(predictions) == 1 else None,
                     latency_ms=latency_ms,
                     status=outcome,
@@ -254,8 +270,12 @@ class Engine:
             raise self._failed(error) from error
 
     def _failed(self, error: object, told: str = "") -> InferenceFailed:
-        """Return the error for the client, who may know `told` of it; the log has the rest."""
-        logger.warning("the model failed", extra={"model": self.spec.name, "error": str(error)[:1000]})
+        """Return the error for the client, who may know `told` of it; the log has the rest.
+
+        The text of a model's error may quote features, so it is left out where some may not be recorded.
+        """
+        known = str(error)[:1000] if self._content.keeps_everything else told.removeprefix(": ") or type(error).__name__
+        logger.warning("the model failed", extra={"model": self.spec.name, "error": known})
         return InferenceFailed(f"{self.spec.model} {self.spec.version} failed on this input{told}")
 
     def _one_for_each(self, instances: Sequence[Any]) -> list[Prediction]:

@@ -29,13 +29,19 @@ class Replica:
         bind_replica_to_loopback()
         spec = msgspec.convert(args, ApplicationSpec)
         settings = load(ReplicaSettings)
-        directory = ArtifactCache(settings.serving.cache_dir, ObjectStorage(settings.storage)).fetch(spec.artifact)
+        cache = ArtifactCache(
+            settings.serving.cache_dir,
+            ObjectStorage(settings.storage),
+            max_bytes=settings.serving.cache_max_bytes,
+        )
+        directory = cache.hold(spec.artifact)
         model = load_model(spec.framework, directory, Terms.of(settings.serving, gpu=spec.resources.gpus > 0))
         spool = SpoolWriter(
             settings.serving.spool_dir, application=spec.name, max_bytes=settings.serving.spool_max_bytes
         )
         try:
-            start(Engine(spec, model, spool, golden_requests(directory)))
+            golden = golden_requests(directory)
+            start(Engine(spec, model, spool, golden, record_max_bytes=settings.serving.record_max_bytes))
         except Exception:
             spool.close()  # nothing will be written: nobody need wait for this replica's records
             raise

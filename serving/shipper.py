@@ -1,7 +1,7 @@
 """Ships a node's spools to the Redis stream: one process per node, `python -m serving.shipper`.
 
 At least once: where it is in a spool is written down only after Redis has acknowledged, and the recorder drops what it
-has seen. When the stream is long it waits, so that a dead recorder fills the bounded spools and never Redis. A segment
+has seen. When the stream is full it waits, so that a dead recorder fills the bounded spools and never Redis. A segment
 is its writer's until the next one has been begun or the writer is dead; only then is it removed, never changed. What
 can't be read or was dropped is counted and told, and stops nothing.
 """
@@ -27,8 +27,8 @@ POLL_SECONDS = 0.25
 RETRY_SECONDS = 1.0
 TELL_SECONDS = 10.0
 BATCH_BYTES = 256 * 1024
-LONGEST_STREAM = 2_000
-"""Entries; each has up to 256 KiB, so Redis holds at most some 500 MB of records."""
+MEASURE_SECONDS = 1.0
+"""Redis takes some 15 ms to measure a stream of 500 MB."""
 OFFSET = "offset"
 
 logger = logging.getLogger(__name__)
@@ -46,9 +46,14 @@ class Position(msgspec.Struct):
 
 
 class Shipper:
-    def __init__(self, directory: Path, redis: Redis) -> None:
+    """Ships one node's spools, while the stream has less than `stream_max_bytes`."""
+
+    def __init__(self, directory: Path, redis: Redis, *, stream_max_bytes: int) -> None:
         self._directory = directory
         self._redis = redis
+        self._stream_max_bytes = stream_max_bytes
+        self._stream_bytes = 0
+        self._measured_at = float("-inf")
         self._positions: dict[Path, Position] = {}
         self._dropped: dict[Path, int] = {}
         self._told_at: dict[Path, float] = {}
@@ -105,17 +110,34 @@ class Shipper:
                     extra={"segment": str(path), "after": offset, "bytes": found.unreadable},
                 )
             position = Position(path.name, offset + found.size, position.unreadable_bytes + found.unreadable)
-            _write_position(spool, position)
             self._positions[spool] = position
+            try:
+                _write_position(spool, position)
+            except (
+                OSError
+            ) as error:  # a full disk: after a restart some records are shipped again, and dropped as known
+                self._tell(spool, "the position in a spool can't be written", error=str(error))
             if found.records:
                 self._is_behind |= found.size >= BATCH_BYTES
                 return len(found.records)
         return 0
 
     async def _send(self, batch: list[msgspec.Raw]) -> None:
-        while await self._redis.xlen(STREAM) >= LONGEST_STREAM:  # noqa: ASYNC110 - Redis has no event for it
-            await asyncio.sleep(POLL_SECONDS)
-        await self._redis.xadd(STREAM, {"records": encode_batch(batch)})
+        entry = encode_batch(batch)
+        while (used := await self._measure()) >= self._stream_max_bytes:
+            self._tell(self._directory, "the stream is full; records wait in the spools", stream_bytes=used)
+            await asyncio.sleep(POLL_SECONDS)  # Redis has no event for it
+        await self._redis.xadd(STREAM, {"records": entry})
+        self._stream_bytes += len(entry)
+
+    async def _measure(self) -> int:
+        """Return the size of the stream, as measured within the last second, with what this has added since."""
+        now = time.monotonic()
+        if now - self._measured_at > MEASURE_SECONDS:
+            # Without `samples` Redis measures the first few entries, and takes the others to be as large.
+            self._stream_bytes = await self._redis.memory_usage(STREAM, samples=0) or 0
+            self._measured_at = now
+        return self._stream_bytes
 
     def _tell_dropped(self, spool: Path) -> None:
         now = dropped(spool)
@@ -162,7 +184,8 @@ async def serve(settings: ShipperSettings) -> None:
     settings.serving.spool_dir.mkdir(parents=True, exist_ok=True)
     redis = Redis.from_url(settings.redis.url.get_secret_value())
     mark_ready()
-    await until_terminated(Shipper(settings.serving.spool_dir, redis).run)
+    shipper = Shipper(settings.serving.spool_dir, redis, stream_max_bytes=settings.redis.records_max_bytes)
+    await until_terminated(shipper.run)
     await redis.aclose()
 
 

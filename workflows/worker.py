@@ -83,7 +83,9 @@ async def serve(settings: Settings) -> None:
         host=settings.ray.http_host,
         port=settings.ray.http_port,
     )
-    artifacts = ArtifactCache(settings.serving.cache_dir, ObjectStorage(settings.storage))
+    artifacts = ArtifactCache(
+        settings.serving.cache_dir, ObjectStorage(settings.storage), max_bytes=settings.serving.cache_max_bytes
+    )
     asker = HttpReplicaAsker(timeout=settings.gateway.candidate_timeout)
     redis = Redis.from_url(settings.redis.url.get_secret_value())
     prometheus = PrometheusMeter(settings.analysis.prometheus_url, settings.analysis.prometheus_token_file)

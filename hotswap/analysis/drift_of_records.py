@@ -13,6 +13,7 @@ import msgspec
 
 from hotswap.analysis.drift import FeatureDrift, compare, furthest
 from hotswap.domain.distributions import VALUES, ReferenceDistribution, columns, registered, summarized
+from hotswap.domain.recording import Recording
 
 TRAINING, PAST = "training", "past"
 
@@ -30,15 +31,20 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """Instances of one application, and what they are compared with: a registered reference, else earlier instances."""
+    """Instances of one application, and what they are compared with: a registered reference, else earlier instances.
+
+    `recording` says what its records keep of the features. A feature that is dropped isn't compared.
+    """
 
     recent: Sequence[str]
     training: Mapping[str, Any]
     past: Sequence[str]
+    recording: Recording = field(default_factory=Recording)
 
 
 def compared(sampled: Sampled, *, least: int, alpha: float) -> Compared:
     sample = _columns(sampled.recent)
+    because = f": {sampled.recording.scarcity}" if sampled.recording.scarcity is not None else ""
     samples = max(map(len, sample.values()), default=0)
     reference: Mapping[str, ReferenceDistribution]
     if sampled.training:
@@ -48,13 +54,14 @@ def compared(sampled: Sampled, *, least: int, alpha: float) -> Compared:
         known = max(map(len, past.values()), default=0)
         source, reference = PAST, summarized(past)
         if known < least:
-            problem = f"no training reference, and {known} records from before are fewer than {least}"
+            problem = f"no training reference, and {known} records from before are fewer than {least}{because}"
             return Compared(source, samples, problem)
     if samples < least:
-        return Compared(source, samples, f"{samples} records with features are fewer than {least}")
-    features = compare(reference, sample)
+        return Compared(source, samples, f"{samples} records with features are fewer than {least}{because}")
+    dropped = sampled.recording.drop_fields
+    features = compare({name: each for name, each in reference.items() if name not in dropped}, sample)
     if not features:
-        return Compared(source, samples, "no feature in common with the reference")
+        return Compared(source, samples, "no recorded feature in common with the reference")
     name, distance = furthest(features, alpha=alpha)
     message = f"{name} is {distance:.2f} from its {source} reference, the furthest of {len(features)} features"
     return Compared(source, samples, message, distance, features)

@@ -89,8 +89,16 @@ class Layout:
 
     @property
     def ray_temp(self) -> Path:
-        """Ray's directory, outside of the data directory: its sockets' paths there may have 107 bytes."""
+        """A directory for Ray outside of the data directory: its sockets' paths there may have 107 bytes.
+
+        Only its owner may enter it.
+        """
         return Path("/tmp") / f"hs-{_digest(self.data)}"  # noqa: S108  its owner is checked in `create`
+
+    @property
+    def ray_sessions(self) -> Path:
+        """The directory of Ray's sessions; Ray opens it to every user, and so it lies in one that is closed."""
+        return self.ray_temp / "r"
 
     @property
     def ray_last_logs(self) -> Path:

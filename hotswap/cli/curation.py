@@ -10,6 +10,7 @@ import typer
 from hotswap.cli.console import connect, err, out, show_json
 from hotswap.cli.models import show_version
 from hotswap.cli.options import AsJson, ModelArgument, VersionArgument, given
+from hotswap.domain.recording import RecordFeatures
 from hotswap.schemas.responses import ModelView
 
 
@@ -23,12 +24,42 @@ def change(
         list[str] | None,
         typer.Option(help="A tag; replaces the present tags. May be given several times.", show_default=False),
     ] = None,
+    record_features: Annotated[
+        RecordFeatures | None,
+        typer.Option(
+            help="The requests whose records have the features, from the next deployment on.", show_default=False
+        ),
+    ] = None,
+    record_sample_rate: Annotated[
+        float | None,
+        typer.Option(help="The share of the requests that a sample has, such as 0.1.", show_default=False),
+    ] = None,
+    drop_field: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A feature that no record has; replaces the present ones. May be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    drop_no_fields: Annotated[
+        bool, typer.Option("--drop-no-fields", help="Record all features again, from the next deployment on.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Change the description, owner, team or tags of a model; options that are left out change nothing."""
-    changes = given(description=description, owner=owner, team=team, tags=tag or None)
+    """Change a model: who it belongs to, and what its records keep. Options that are left out change nothing."""
+    if drop_field and drop_no_fields:
+        raise typer.BadParameter("give --drop-field or --drop-no-fields, not both")
+    changes = given(
+        description=description,
+        owner=owner,
+        team=team,
+        tags=tag or None,
+        recordFeatures=record_features,
+        recordSampleRate=record_sample_rate,
+        dropFields=[] if drop_no_fields else drop_field or None,
+    )
     if not changes:
-        raise typer.BadParameter("there is nothing to change; give --description, --owner, --team or --tag")
+        raise typer.BadParameter("there is nothing to change; `hotswap models change --help` lists what can be changed")
     with connect() as hotswap:
         changed = hotswap.models.change(model, changes)
     _tell(changed, f"{changed.name} has another {', '.join(changes)}", as_json=as_json)

@@ -10,9 +10,10 @@ from pydantic.alias_generators import to_camel
 
 from hotswap.cli.console import connect, err, facts, out, show_json, show_table, table
 from hotswap.cli.options import AsJson, ModelArgument, VersionArgument, examples, given, json_object, moment
+from hotswap.domain.recording import RecordFeatures
 from hotswap.domain.vocabulary import Environment, Framework, ModelType
 from hotswap.schemas.requests import RegisterVersion
-from hotswap.schemas.responses import RegistrationView, VersionView
+from hotswap.schemas.responses import ModelView, RegistrationView, VersionView
 
 LIST = examples("hotswap models list --framework ONNX", "hotswap models list --json | jq -r '.items[].name'")
 REGISTER = examples(
@@ -181,6 +182,7 @@ def show(
             ("team", found.team),
             ("tags", ", ".join(found.tags)),
             ("idempotent", "yes" if found.idempotent else "no"),
+            ("records features of", _recorded(found)),
             ("serves", ", ".join(f"{environment} {number}" for environment, number in active.items())),
             ("aliases", ", ".join(f"{alias} {number}" for alias, number in found.aliases.items())),
         )
@@ -197,6 +199,13 @@ def show(
         for each in versions.items
     ]
     show_table(table("VERSION", "STATUS", "BYTES", "SHA256", "REGISTERED", rows=rows))
+
+
+def _recorded(model: ModelView) -> str:
+    """Return which requests' records have the features, and which features they don't have."""
+    is_sample = model.record_features is RecordFeatures.SAMPLE
+    told = f"a sample, {model.record_sample_rate:g} of the requests" if is_sample else f"{model.record_features}"
+    return f"{told}, without {', '.join(model.drop_fields)}" if model.drop_fields else told
 
 
 @app.command(epilog=HISTORY)

@@ -82,7 +82,7 @@ class Models(ClientResource[T]):
 
     @call
     def change(self, model: str, changes: ChangeModel | Mapping[str, Any]) -> Call[ModelView]:
-        """Change its `description`, `owner`, `team`, `tags` or `type`; what isn't there stays as it is."""
+        """Change any field of `ChangeModel`; what isn't there stays as it is."""
         body = changes if isinstance(changes, ChangeModel) else ChangeModel(**changes)
         return Call("PATCH", model_path(model), kind_of(ModelView), body=body.to_json())
 

@@ -118,16 +118,18 @@ class Checks:
 
 
 def _same_version(beside: ActiveDeployment | None, new: NewDeployment, version: VersionRef) -> Conflict | None:
-    """Refuse a canary of a version against itself, which gains nothing unless its replicas or resources change."""
+    """Refuse a canary of a version against itself, which gains nothing unless its resources or records change."""
     if beside is None or beside.setup.version != version.version:
         return None
     if new.says_resources and new.resources != beside.setup.resources:
         return None
+    if version.recording != beside.setup.recording:
+        return None
     named = "" if new.version is not None else ", and it is the newest that can be deployed"
     return Conflict(
         f"{version.model} {version.version} serves {new.environment} already, by {beside.deployment_id}{named}; "
-        f"deploy another version, change its replicas by `hotswap scale {beside.deployment_id} N`, or request "
-        "other resources"
+        f"deploy another version, change its replicas by `hotswap scale {beside.deployment_id} N`, request "
+        f"other resources, or change what its records keep by `hotswap models change {version.model}`"
     )
 
 

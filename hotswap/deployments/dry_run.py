@@ -122,5 +122,6 @@ def _differences(serving: ActiveDeployment | None, new: NewDeployment, version: 
         output_schema=version.output_schema,
         strategy=new.strategy,
         strategy_config=new.strategy_config,
+        recording=version.recording,
     )
     return [DifferenceView(path=each.path, now=each.now, then=each.then) for each in differences(serving.setup, then)]

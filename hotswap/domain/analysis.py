@@ -47,6 +47,9 @@ class Source(StrEnum):
 FROM_PROXIES = frozenset({Source.ERRORS, Source.REFUSALS, Source.LATENCY})
 """Sources whose figures are in each observation's counts: nobody has to be asked for them."""
 
+FROM_RECORDS = frozenset({Source.CONFIDENCE, Source.PREDICTION, Source.ANSWERS, Source.ACCURACY, Source.DRIFT})
+"""Sources whose figures PostgreSQL works out of the step's records: the more records, the longer a reading takes."""
+
 
 class JudgeName(StrEnum):
     THRESHOLD = "threshold"

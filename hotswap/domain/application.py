@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from hotswap.domain.recording import Recording
 from hotswap.domain.vocabulary import Environment, Framework
 
 
@@ -55,6 +56,7 @@ class ApplicationSpec:
     warmup_timeout_seconds: float = 120.0
     requirements: tuple[str, ...] = ()
     """Exact versions of packages that its replicas have beyond what is installed."""
+    recording: Recording = field(default_factory=Recording)
 
 
 @dataclass(frozen=True, slots=True)

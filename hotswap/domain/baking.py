@@ -11,6 +11,8 @@ from hotswap.domain.verdict import Outcome, Verdict
 OBSERVATION_SECONDS = 1.0
 LONGEST_INTERVAL_SECONDS = 5.0
 _PART = 600
+READING_SHARE = 0.1
+"""The greatest share of the time in which PostgreSQL works out one figure of a bake's records."""
 
 SECONDS_NEEDED = "seconds_needed"
 """Among a metric's numbers: how long the requests take to come that its evidence needs, at the rate so far."""
@@ -32,6 +34,16 @@ def observation_interval(lasted: float, policy: AnalysisPolicy) -> float:
     """
     counted = (each.interval_seconds for each in policy.metrics if each.judge is JudgeName.THRESHOLD)
     return max(OBSERVATION_SECONDS, min([lasted / _PART, LONGEST_INTERVAL_SECONDS, *counted]))
+
+
+def reading_pause(taken: float, *, interval: float) -> float:
+    """Return the seconds until the next reading of the step's records, after one that has taken `taken` seconds.
+
+    A reading takes longer with each record of the step. It may take a tenth of the time, so that a long bake of a busy
+    model costs PostgreSQL no more in an hour at its end than at its beginning. Figures are cumulative, so a longer
+    pause loses nothing.
+    """
+    return max(interval, taken * (1 / READING_SHARE - 1))
 
 
 def is_decided(

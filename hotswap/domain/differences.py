@@ -6,11 +6,12 @@ whether a difference matters is up to the reader.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.contract import columns
+from hotswap.domain.recording import Recording
 from hotswap.domain.vocabulary import Framework, Strategy
 
 _UNORDERED = frozenset({"required", "enum", "type"})
@@ -28,6 +29,7 @@ class Setup:
     output_schema: Mapping[str, Any]
     strategy: Strategy
     strategy_config: Mapping[str, Any]
+    recording: Recording = field(default_factory=Recording)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,14 @@ def _as_json(setup: Setup) -> dict[str, Any]:
     return {
         "version": setup.version,
         "framework": setup.framework.value,
-        "resources": {field.name: getattr(setup.resources, field.name) for field in fields(setup.resources)},
+        "resources": {each.name: getattr(setup.resources, each.name) for each in fields(setup.resources)},
         "inputSchema": setup.input_schema,
         "outputSchema": setup.output_schema,
         "strategy": setup.strategy.value,
         "strategyConfig": setup.strategy_config,
+        "recordFeatures": setup.recording.features.value,
+        "recordSampleRate": setup.recording.sample_rate,
+        "dropFields": list(setup.recording.drop_fields),
     }
 
 

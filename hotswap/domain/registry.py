@@ -7,6 +7,7 @@ from typing import Any
 
 from hotswap.domain.application import ApplicationSpec, ArtifactRef, ReplicaResources, application_name
 from hotswap.domain.lifecycle import DeploymentStatus
+from hotswap.domain.recording import SAMPLE_RATE, RecordFeatures, Recording
 from hotswap.domain.traffic import Arm
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType, VersionStatus
 
@@ -75,6 +76,8 @@ class VersionRef:
     baseline: dict[str, Any] = field(default_factory=dict)
     """The figures of its training, by the API's names: `accuracy`, `latencyMs`, ... as far as they were given."""
     requirements: tuple[str, ...] = ()
+    recording: Recording = field(default_factory=Recording)
+    """The model's setting as it was when this was read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +138,7 @@ class DeploymentBrief:
             resources=self.resources,
             warmup_timeout_seconds=warmup_timeout_seconds,
             requirements=self.candidate.requirements,
+            recording=self.candidate.recording,
         )
 
 
@@ -168,6 +172,9 @@ class RegisteredModel:
     is_archived: bool
     created_at: datetime
     updated_at: datetime
+    record_features: RecordFeatures = RecordFeatures.ALL
+    record_sample_rate: float = SAMPLE_RATE
+    drop_fields: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from hotswap.domain.recording import Withheld
 from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus, RequestForm
 
 
@@ -17,7 +18,7 @@ class InferenceRecord(msgspec.Struct, frozen=True, kw_only=True):
     `fallback_from` is the candidate's version that failed or refused this request, where the stable answered instead.
     `entity` is who asked, as a salted hash of 64 bits, where the caller said so. `form` is how the request was spelled,
     and `tensors` is the JSON that describes the tensors of one that was spelled so (`serving.codecs.ParsedRequest`).
-    Records of older replicas have neither.
+    `withheld` says why the features, or some of them, are not there. Records of older replicas have none of these.
     """
 
     record_id: str
@@ -44,6 +45,7 @@ class InferenceRecord(msgspec.Struct, frozen=True, kw_only=True):
     entity: int | None = None
     form: RequestForm | None = None
     tensors: str | None = None
+    withheld: Withheld | None = None
 
 
 STREAM = "hotswap:records"

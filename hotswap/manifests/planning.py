@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.vocabulary import DeploymentKind, Environment, OnConflict
-from hotswap.manifests.schema import DESCRIPTION, Manifest, Serving, Version
+from hotswap.manifests.schema import DESCRIPTION, RECORDING, Manifest, Serving, Version
 from hotswap.schemas.requests import CreateDeployment, RegisterVersion
 from hotswap.schemas.responses import DeploymentView, ModelView, MonitoringView, VersionView
 
@@ -126,12 +126,12 @@ class _Model:
                 )
 
     def metadata(self) -> Iterator[PlannedChange]:
-        if self._actual.model is None:
-            return
-        said, so = self._wanted.said(), self._actual.model.to_json()
-        for name in DESCRIPTION:
-            if name in said and _differs(said[name], so[name]):
-                yield PlannedChange(PlannedAction.CHANGE, self._name, name, so[name], said[name], {name: said[name]})
+        """Yield the changes. What records keep is changed of a new model too, before anything of it is deployed."""
+        said = self._wanted.said()
+        so = self._actual.model.to_json() if self._actual.model is not None else {}
+        for name in (*DESCRIPTION, *RECORDING) if so else RECORDING:
+            if name in said and _differs(said[name], before := so.get(name)):
+                yield PlannedChange(PlannedAction.CHANGE, self._name, name, before, said[name], {name: said[name]})
 
     def aliases(self) -> Iterator[PlannedChange]:
         so = self._actual.model.aliases if self._actual.model is not None else {}
@@ -234,7 +234,9 @@ def _key(said: Mapping[str, Any]) -> str:
 
 
 def _differs(said: Any, so: Any) -> bool:
-    return sorted(said) != sorted(so) if isinstance(said, list) else bool(said != so)
+    if isinstance(said, list) and isinstance(so, list):
+        return sorted(said) != sorted(so)
+    return bool(said != so)
 
 
 def _short(value: Any) -> str:

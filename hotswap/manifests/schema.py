@@ -15,16 +15,20 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.ids import check_alias
 from hotswap.domain.monitoring import OnDegraded
+from hotswap.domain.recording import RecordFeatures
 from hotswap.domain.vocabulary import Environment, Framework, ModelType, OnConflict, Strategy
 from hotswap.schemas.fields import Flag, Number, Whole, by_domain, told
-from hotswap.schemas.requests import CreateDeployment, ModelName, RegisterVersion, SemVer
+from hotswap.schemas.requests import ChangeModel, CreateDeployment, ModelName, RegisterVersion, SemVer
 
 API_VERSION = "hotswap/v1"
 
 DESCRIPTION = ("type", "description", "owner", "team", "tags")
 """Fields that describe a model, and go with the version that creates it."""
 
-_OF_THE_MODEL = frozenset({*DESCRIPTION, "name", "idempotent"})
+RECORDING = ("recordFeatures", "recordSampleRate", "dropFields")
+"""Fields that say what the model's records keep; they can be changed before its first deployment."""
+
+_OF_THE_MODEL = frozenset({*DESCRIPTION, *RECORDING, "name", "idempotent"})
 _OF_THE_PLAN = frozenset({"modelId", "versionId", "environment", "startAt", "emergency", "reason"})
 """Fields of a request that a version, or what serves, doesn't say by itself."""
 
@@ -117,6 +121,9 @@ class Manifest(_Said):
     team: str | None = None
     tags: list[str] | None = None
     idempotent: Flag | None = None
+    record_features: RecordFeatures | None = None
+    record_sample_rate: Number | None = None
+    drop_fields: list[str] | None = None
     monitoring: ManifestMonitoring | None = None
     versions: list[Version] = Field(default_factory=list)
     aliases: Mapping[Alias, str | None] = Field(default_factory=dict)
@@ -135,6 +142,11 @@ class Manifest(_Said):
         here = {"name": self.name, "framework": self.framework.value}
         return RegisterVersion.model_validate({**described, **here, **version.said()})
 
+    def recording(self) -> ChangeModel:
+        """Return what changes what records keep. Raises pydantic's ValidationError."""
+        said = self.said()
+        return ChangeModel.model_validate({name: said[name] for name in RECORDING if name in said})
+
     def deployment(self, environment: Environment, *, version: str) -> CreateDeployment:
         """Return what lets this version serve there. Raises pydantic's ValidationError."""
         serving = self.environments[environment]
@@ -146,9 +158,9 @@ class Manifest(_Said):
         numbers = [each.version for each in self.versions]
         if twice := {number for number in numbers if numbers.count(number) > 1}:
             raise ValueError(f"versions: {', '.join(sorted(twice))} is there twice")
-        for name in self.model_fields_set & {"owner", "tags", "type", "idempotent", "monitoring"}:
+        for name in sorted(self.model_fields_set - {"description", "team"}):
             if getattr(self, name) is None:
-                raise ValueError(f"{name} can be changed, but not removed")
+                raise ValueError(f"{to_camel(name)} can be changed, but not removed")
         return self
 
     @model_validator(mode="after")
@@ -156,6 +168,7 @@ class Manifest(_Said):
         """Check what the API would refuse, so that it is told with its line, before any change is made."""
         found: list[InitErrorDetails] = []
         place: ManifestPlace
+        found += _refused(self.recording, ())
         for number, version in enumerate(self.versions):
             place = ("versions", number)
             found += _foreign(version, _OF_THE_MODEL, place)

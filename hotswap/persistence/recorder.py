@@ -41,6 +41,9 @@ DEAD = f"{STREAM}:dead"
 """Records that could not be written: `record` as it came, and `error`. `XINFO STREAM` counts all that ever came in."""
 
 DEAD_KEPT = 10_000
+DEAD_BYTES = 50 * 10**6
+"""The most memory of the records that could not be written, in Redis; of more, the oldest are dropped."""
+MOST_ERROR = 1_000
 BATCH_ENTRIES = 20
 BLOCK_MS = 1_000
 CLAIM_AFTER_MS = 10_000
@@ -52,7 +55,7 @@ DAYS_BACK = 31
 _COLUMNS = (
     "requested_at, record_id, request_id, environment, model_name, version, deployment_id, application, arm, attempt, "
     "is_batch, instances, features, prediction, confidence, latency_ms, status, error, completed_at, fallback_from, "
-    "chosen_by, entity, form, tensors"
+    "chosen_by, entity, form, tensors, withheld"
 )
 _STAGE = "CREATE TEMP TABLE IF NOT EXISTS staged (LIKE inference_requests) ON COMMIT DELETE ROWS"
 _COPY = f"COPY staged ({_COLUMNS}) FROM STDIN"
@@ -172,12 +175,26 @@ class Recorder:
         keys = [key for key, _ in entries]
         async with self._redis.pipeline(transaction=True) as pipeline:
             for each in dead:
-                pipeline.xadd(DEAD, {"record": each.raw, "error": each.error}, maxlen=DEAD_KEPT, approximate=True)
+                error = each.error[:MOST_ERROR]
+                pipeline.xadd(DEAD, {"record": each.raw, "error": error}, maxlen=DEAD_KEPT, approximate=True)
             pipeline.xack(STREAM, GROUP, *keys)
             pipeline.xdel(STREAM, *keys)
             await pipeline.execute()
         if dead:
             logger.error("records are set aside", extra={"count": len(dead), "stream": DEAD, "error": dead[0].error})
+            await self._bound_dead()
+
+    async def _bound_dead(self) -> None:
+        """Drop the oldest records that were set aside, until the others have room."""
+        dropped = 0
+        while (used := await self._redis.memory_usage(DEAD, samples=0) or 0) > DEAD_BYTES:
+            length = await self._redis.xlen(DEAD)
+            if length <= 1:
+                break
+            kept = min(length - 1, int(length * DEAD_BYTES / used))
+            dropped += await self._redis.xtrim(DEAD, maxlen=max(1, kept), approximate=False)
+        if dropped:
+            logger.error("records that were set aside are dropped", extra={"count": dropped, "stream": DEAD})
 
 
 async def write(database: AsyncConnection[Any], records: Sequence[Writable]) -> list[Dead]:
@@ -267,6 +284,7 @@ def _row(record: InferenceRecord) -> tuple[Any, ...]:
         record.entity,
         record.form,
         _text(record.tensors),
+        record.withheld,
     )
 
 

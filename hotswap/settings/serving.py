@@ -18,11 +18,23 @@ class ServingSettings(Section):
     cache_dir: Path = Field(
         Path("/var/lib/hotswap/cache"), description="directory of unpacked artifacts, which a node's replicas share"
     )
+    cache_max_bytes: int = Field(
+        20 * 1024**3,
+        ge=1024**3,
+        description="size of that directory; of more, the least recently used artifacts are removed, but none that a "
+        "replica of the node serves",
+    )
     spool_dir: Path = Field(
         Path("/var/lib/hotswap/spool"), description="directory of records that are not shipped yet, on a local disk"
     )
     spool_max_bytes: int = Field(
         256 * 1024**2, description="size of a replica's spool; a full spool drops records and counts them"
+    )
+    record_max_bytes: int = Field(
+        256 * 1024,
+        ge=1024,
+        description="most bytes of a record's features and predictions; a larger record is kept without its features, "
+        "and one whose predictions alone are larger without these too",
     )
     max_model_memory_bytes: int = Field(
         4 * 1024**3, description="memory that a model's process may use; validation fails if its peak is higher"

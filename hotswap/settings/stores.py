@@ -27,6 +27,11 @@ class PostgresSettings(Section):
 
 class RedisSettings(Section):
     url: SecretStr = Field(description="HotSwap's own Redis, never the one with Ray's state")
+    records_max_bytes: int = Field(
+        500 * 10**6,
+        ge=10 * 10**6,
+        description="memory that the stream of records may take in Redis; when it is full, records wait in the spools",
+    )
 
 
 class Encryption(StrEnum):
@@ -97,4 +102,9 @@ class RetentionSettings(Section):
         timedelta(days=30),
         ge=timedelta(days=1),
         description="how long every observation of an ended analysis is kept; after that, one for each minute",
+    )
+    thinned_looks: Duration = Field(
+        timedelta(days=400),
+        ge=timedelta(days=1),
+        description="how long one for each minute is kept; after that, the last one, which the verdict was made on",
     )

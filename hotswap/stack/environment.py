@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings
 from hotswap.bootstrap.credentials import AUDIENCE, ISSUER, Credentials
 from hotswap.bootstrap.layout import Layout
 from hotswap.settings import ReplicaSettings, Settings, ShipperSettings, TrafficAgentSettings
+from hotswap.stack.part_logs import MAX_LOG_BYTES
 from hotswap.stack.ports import HOST, StackPorts, last_of
 from hotswap.storage.files import write_atomically
 
@@ -130,6 +131,8 @@ class Environments:
             "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(last_of(ports, "serve_grpc")),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+            "RAY_ROTATION_MAX_BYTES": str(MAX_LOG_BYTES),  # of each log; by its default 512 MB
+            "RAY_ROTATION_BACKUP_COUNT": "1",
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # despite its name: the node's address is 127.0.0.1
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.credentials.ray_token_file),

@@ -142,7 +142,7 @@ def sweep_leftovers(layout: Layout) -> int:
 
 def _remove_ray_temp(layout: Layout) -> None:
     """Remove what Ray leaves outside of the data directory; its last logs, the replicas' too, are kept."""
-    logs = layout.ray_temp / "session_latest" / "logs"
+    logs = layout.ray_sessions / "session_latest" / "logs"
     if logs.is_dir():
         with contextlib.suppress(OSError):
             shutil.rmtree(layout.ray_last_logs, ignore_errors=True)

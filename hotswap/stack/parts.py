@@ -204,7 +204,9 @@ def _valkey(environments: Environments) -> StackPart:
             "save": '""',
             "maxmemory-policy": "noeviction",
         }
-        write_atomically(config, "".join(f"{name} {value}\n" for name, value in lines.items()), mode=0o600)
+        content = "".join(f"{name} {value}\n" for name, value in lines.items())
+        if not (config.exists() and config.read_text() == content):  # a full disk has no room for the same again
+            write_atomically(config, content, mode=0o600)
 
     return StackPart(
         name="valkey",
@@ -268,7 +270,7 @@ def _ray(environments: Environments, options: RayOptions) -> StackPart:
         "ray-client-server-port": ports.ray_client,
         "min-worker-port": ports.ray_workers,
         "max-worker-port": last_of(ports, "ray_workers"),
-        "temp-dir": layout.ray_temp,
+        "temp-dir": layout.ray_sessions,
         "object-store-memory": OBJECT_STORE_BYTES,
         "include-log-monitor": "false",
         "num-cpus": options.num_cpus,

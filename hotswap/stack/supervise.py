@@ -23,7 +23,6 @@ from hotswap.telemetry.logs import configure_logging
 
 log = logging.getLogger(__name__)
 
-MAX_LOG_BYTES = 20_000_000
 PARTS_VARIABLE = "HOTSWAP_STACK_PARTS"
 """The parts to start, by name, in tests of the stack itself."""
 
@@ -42,7 +41,7 @@ async def supervise(options: Options, sender: Sender) -> None:
         write_curl_configuration(layout, secrets, public_port=ports.public)
 
     renew()
-    _tidy_logs(layout)
+    _link_rays_logs(layout)
     environments = Environments(layout, ports, secrets, caller)
     chosen = parts.build(environments, parts.RayOptions(options.num_cpus, options.num_gpus))
     if only := os.environ.get(PARTS_VARIABLE):
@@ -63,14 +62,13 @@ async def supervise(options: Options, sender: Sender) -> None:
     await supervisor.run(upkeep=renew)
 
 
-def _tidy_logs(layout: Layout) -> None:
-    """Put large logs aside, and make Ray's own findable: it keeps those of its processes and replicas elsewhere."""
-    for log_file in layout.logs.glob("*.log"):
-        if log_file.stat().st_size > MAX_LOG_BYTES and log_file != layout.log("stack"):  # our own is open
-            log_file.replace(log_file.with_suffix(".log.1"))
+def _link_rays_logs(layout: Layout) -> None:
+    """Make Ray's own logs findable: it keeps those of its processes and replicas elsewhere."""
     link = layout.logs / "ray"
-    if not link.is_symlink():
-        link.symlink_to(layout.ray_temp / "session_latest" / "logs")
+    target = layout.ray_sessions / "session_latest" / "logs"
+    if not link.is_symlink() or link.readlink() != target:
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
 
 
 def main() -> int:

@@ -5,21 +5,24 @@ ready only when its own process lives and answers; whatever a dead part left in 
 started again, so that no old process serves beside the new one; a part that lives and falls silent is killed and
 started again too; a part that a person holds down stays down; when we
 end, in whatever way, nothing of ours goes on (parts die with us by PDEATHSIG, the guardian sweeps, and so does the next
-command).
+command). A full disk ends none of this: what can't be written is written later.
 """
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
 
 from hotswap.bootstrap.layout import Layout, StackError
 from hotswap.process.sessions import die_with_parent
-from hotswap.stack import processes
+from hotswap.stack import part_logs, processes
 from hotswap.stack.events import EventKind, Sender, StackEvent
 from hotswap.stack.part_holds import PartHold, PartState, wished
 from hotswap.stack.parts import STOP_WAVES, StackPart
@@ -33,6 +36,10 @@ ATTEMPTS = 4
 """The number of times that a part may die before it was ever ready; then the start has failed."""
 FIRST_DELAY_S, LAST_DELAY_S = 0.25, 10.0
 SETTLED_S = 30.0
+UPKEEP_INTERVAL_S, UPKEEP_RETRY_S = 6 * 3600.0, 60.0
+HOUSEKEEPING_INTERVAL_S = 5.0
+
+log = logging.getLogger(__name__)
 
 
 class _StopAskedError(Exception):
@@ -79,6 +86,8 @@ class Supervisor:
         self._state = dict(state)
         self._parts: dict[str, PartState] = {}
         self._was_ready = False
+        self._is_unsaved = False
+        """True while what is on disk is older than what is so."""
         self._stopping = asyncio.Event()
         self._begun = time.monotonic()
         self._known = [found for found in (processes.record("supervisor", os.getpid()),) if found]
@@ -101,8 +110,9 @@ class Supervisor:
         started = asyncio.create_task(self._announce())
         stopping = asyncio.create_task(self._until_asked())
         tending = asyncio.create_task(self._tend(upkeep))
+        housekeeping = asyncio.create_task(self._keep_house())
         holding = asyncio.create_task(self._follow_holds())
-        everything = [*watches, started, stopping, tending, holding]
+        everything = [*watches, started, stopping, tending, housekeeping, holding]
         try:
             done, _ = await asyncio.wait(everything, return_when=asyncio.FIRST_EXCEPTION)
             for failed in filter(None, (task.exception() for task in done)):
@@ -140,9 +150,25 @@ class Supervisor:
         self._sender.send(StackEvent(EventKind.STACK_READY, seconds=time.monotonic() - self._begun))
 
     async def _tend(self, upkeep: Callable[[], None]) -> None:
+        wait = UPKEEP_INTERVAL_S
         while True:
-            await asyncio.sleep(6 * 3600)
-            upkeep()
+            await asyncio.sleep(wait)
+            try:
+                upkeep()
+                wait = UPKEEP_INTERVAL_S
+            except Exception:  # whatever is wrong, the parts go on
+                log.exception("the upkeep failed; it is tried again in %g s", UPKEEP_RETRY_S)
+                wait = UPKEEP_RETRY_S
+
+    async def _keep_house(self) -> None:
+        """Bound the logs, and write what a full disk had no room for."""
+        while True:
+            await asyncio.to_thread(part_logs.bound, self._layout.logs)
+            if self._is_unsaved:
+                self._is_unsaved = False
+                self._save_processes()
+                self._save_state()
+            await asyncio.sleep(HOUSEKEEPING_INTERVAL_S)
 
     async def _follow_holds(self) -> None:
         while True:
@@ -219,15 +245,15 @@ class Supervisor:
         self._say(EventKind.STARTING, part)
         self._save_part(running, PartState.STARTING)
         parent = os.getpid()
-        with self._layout.log(part.name).open("ab") as log:
-            log.write(f"--- {part.name} started at {datetime.now(UTC).isoformat(timespec='seconds')}\n".encode())
-            log.flush()
+        with _opened(self._layout.log(part.name)) as output:
+            with contextlib.suppress(OSError):
+                output.write(f"--- {part.name} started at {datetime.now(UTC).isoformat(timespec='seconds')}\n".encode())
             process = await asyncio.create_subprocess_exec(
                 *part.command,
                 env=part.environment,
                 cwd="/" if part.run_as else self._layout.data,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
+                stdout=output,
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=lambda: die_with_parent(part.orphan_signal, parent),
@@ -319,10 +345,20 @@ class Supervisor:
 
     def _save_processes(self) -> None:
         started = [running.recorded for running in self._running.values() if running.recorded]
-        processes.save(self._layout.processes, [*self._known, *started])
+        with self._saving("processes"):
+            processes.save(self._layout.processes, [*self._known, *started])
 
     def _save_state(self) -> None:
-        write_json(self._layout.state, {**self._state, "ready": self._was_ready, "parts": self._parts})
+        with self._saving("state"):
+            write_json(self._layout.state, {**self._state, "ready": self._was_ready, "parts": self._parts})
+
+    @contextlib.contextmanager
+    def _saving(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._is_unsaved = True
+            log.warning("the %s can't be written now, and are written later", what, extra={"error": str(error)})
 
     def _save_part(self, running: Running, state: PartState) -> None:
         if running.part.probe is not None:
@@ -333,8 +369,17 @@ class Supervisor:
         self._sender.send(StackEvent(kind, part.name, text, round(seconds, 2)))
 
     def _last_words(self, part: StackPart) -> str:
-        log = self._layout.log(part.name)
-        if not log.exists():
+        path = self._layout.log(part.name)
+        if not path.exists():
             return "    it came to no log of its own"
-        lines = log.read_text(errors="replace").splitlines()[-12:]
-        return "\n".join([*(f"    {line[:300]}" for line in lines), f"(all of it: {log})"])
+        lines = path.read_text(errors="replace").splitlines()[-12:]
+        return "\n".join([*(f"    {line[:300]}" for line in lines), f"(all of it: {path})"])
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a log to append to it; where there is no room for a new one, what the part says is lost."""
+    try:
+        return path.open("ab", buffering=0)
+    except OSError as error:
+        log.warning("a part has no log", extra={"log": str(path), "error": str(error)})
+        return Path(os.devnull).open("ab")

@@ -14,6 +14,7 @@ import msgspec
 
 from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState, Desired
 from hotswap.domain.errors import ValidationFailed
+from hotswap.domain.recording import Recording
 from hotswap.domain.resources import Cluster
 from serving.answers import answering, readable
 from serving.ray.state import read_cluster
@@ -93,6 +94,8 @@ def _args(spec: ApplicationSpec) -> dict[str, Any]:
     args: dict[str, Any] = msgspec.to_builtins(spec)
     if not spec.requirements:
         del args["requirements"]
+    if spec.recording == Recording():
+        del args["recording"]
     if spec.resources.max_batch_size == 1:
         del args["resources"]["max_batch_size"], args["resources"]["batch_wait_seconds"]
     return args

@@ -155,6 +155,31 @@ async def test_a_model_is_changed_in_what_is_named(world: ApiWorld) -> None:
         assert error_of(await world.http.patch(path, headers=engineer, json=wrong)) == (400, "VALIDATION_ERROR")
 
 
+async def test_what_a_models_records_keep_is_changed_and_audited(world: ApiWorld) -> None:
+    await world.add_version("1.0.0")
+    engineer, path = world.token(Role.ML_ENGINEER), f"/api/v1/models/{world.model}"
+    before = (await world.get(path)).json()
+    names = ("recordFeatures", "recordSampleRate", "dropFields")
+    assert [before[name] for name in names] == ["all", 0.1, []]
+    wanted = {"recordFeatures": "sample", "recordSampleRate": 0.25, "dropFields": ["ssn", "0"]}
+    changed = await world.http.patch(path, headers=engineer, json=wanted)
+    assert changed.status_code == 200, changed.text
+    assert changed.json() == {**before, **wanted, "updatedAt": ANY}
+    assert (await world.get(path)).json() == changed.json()
+    ((action, _, after),) = (await audited(world, before["modelId"]))[:1]
+    assert (action, after["record_features"], after["drop_fields"]) == ("change model", "sample", ["ssn", "0"])
+    for wrong in (
+        {"recordFeatures": "some"},
+        {"recordFeatures": None},
+        {"recordSampleRate": 0},
+        {"recordSampleRate": 1.5},
+        {"dropFields": [""]},
+        {"dropFields": None},
+        {"dropFields": "ssn"},
+    ):
+        assert error_of(await world.http.patch(path, headers=engineer, json=wrong)) == (400, "VALIDATION_ERROR")
+
+
 async def test_a_versions_card_is_written_and_kept(world: ApiWorld) -> None:
     await world.add_version("1.0.0")
     scientist = world.token(Role.DATA_SCIENTIST)

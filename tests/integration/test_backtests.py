@@ -8,15 +8,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from hotswap.domain.application import ArtifactRef
+from hotswap.domain.application import ArtifactRef, Desired
 from hotswap.domain.backtest import RecordedRequest, TensorSpec
+from hotswap.domain.recording import RecordFeatures, Recording, Withheld
 from hotswap.domain.registry import Inspection, Registration
 from hotswap.domain.vocabulary import ArmName, ChosenBy, Framework, InferenceStatus, RequestForm
 from hotswap.persistence.analysis import backtests
 from hotswap.persistence.analysis.backtests import LONGEST, PostgresBacktests
+from hotswap.persistence.deployments.applications import new_row
 from hotswap.persistence.platform.database import Sessions
+from hotswap.persistence.tables import DesiredApplication
 from tests.fixtures.records import encoded, recorded
-from tests.fixtures.rows import registrar
+from tests.fixtures.rows import registrar, spec
 
 NOW = datetime.now(UTC).timestamp()
 TENSORS = '{"inputs": [{"name": "x", "datatype": "FP32", "shape": [2, 1]}], "outputs": ["y"]}'
@@ -78,6 +81,7 @@ def _hashable(request: RecordedRequest) -> RecordedRequest:
         {"chosen_by": ChosenBy.TESTER},
         {"arm": ArmName.SHADOW},
         {"features": "null"},
+        {"features": '{"b": 1}', "withheld": Withheld.FIELDS},
         {"features": f'["{"x" * LONGEST}"]'},
         {"features": "[[1], [2]]", "prediction": "[1]", "batch": True},
     ],
@@ -159,3 +163,24 @@ async def test_a_model_that_must_not_be_asked_twice_is_not(sessions: Sessions, w
     assert "must not be asked twice" in found.reason
     lately = await PostgresBacktests(sessions, clock=lambda: NOW).recent("old", model="fraud", since=NOW - 60, most=10)
     assert lately == found
+
+
+@pytest.mark.parametrize(
+    ("recording", "told"),
+    [
+        (Recording(RecordFeatures.NONE), "the model's recordFeatures is none"),
+        (Recording(drop_fields=("ssn", "name")), "the model's dropFields are ssn, name"),
+    ],
+)
+async def test_a_stable_whose_features_are_not_recorded_is_said_to_have_none(
+    sessions: Sessions, recording: Recording, told: str
+) -> None:
+    async with sessions.begin() as session:
+        session.add(DesiredApplication(**new_row(Desired(replace(spec("old"), recording=recording), 1, 1))))
+    found = PostgresBacktests(sessions, clock=lambda: NOW)
+    for seen in (
+        await found.sample("old", model="fraud", most=10),
+        await found.recent("old", model="fraud", since=NOW - 60, most=10),
+    ):
+        assert seen.requests == ()
+        assert (seen.reason or "").endswith(told)

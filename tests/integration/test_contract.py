@@ -8,6 +8,7 @@ from temporalio.worker import Worker
 
 from hotswap.domain.contract import Contract
 from hotswap.domain.lifecycle import DeploymentStatus as S
+from hotswap.domain.vocabulary import Role
 from hotswap.persistence.registry.versions import PostgresRegistry
 from serving.runtimes.rows import RowColumns
 from tests.fixtures.patience import until
@@ -114,6 +115,19 @@ async def test_the_version_that_serves_may_get_other_resources(
 ) -> None:
     await made_active(world, "1.0.0")
     again = await started(world, version="1.0.0", **said)
+    await became(world, again, S.VALIDATING, S.FAILED)
+
+
+async def test_the_version_that_serves_may_be_deployed_to_record_otherwise(world: ApiWorld, worker: Worker) -> None:
+    await made_active(world, "1.0.0")
+    wanted = {"recordFeatures": "none", "dropFields": ["ssn"]}
+    engineer = world.token(Role.ML_ENGINEER)
+    changed = await world.http.patch(f"/api/v1/models/{world.model}", headers=engineer, json=wanted)
+    assert changed.status_code == 200, changed.text
+    told = await dry(world, version="1.0.0")
+    assert told["refusals"] == []
+    assert {each["path"]: each["then"] for each in told["differences"]}.items() >= wanted.items()
+    again = await started(world, version="1.0.0")
     await became(world, again, S.VALIDATING, S.FAILED)
 
 

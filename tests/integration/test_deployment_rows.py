@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -14,6 +14,7 @@ from hotswap.domain.application import Desired, ReplicaResources
 from hotswap.domain.deployments import NewDeployment
 from hotswap.domain.errors import Conflict, DeploymentMoved, Forbidden, IllegalTransition, StaleFence
 from hotswap.domain.lifecycle import DeploymentStatus as S
+from hotswap.domain.recording import RecordFeatures, Recording
 from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, TrafficChange
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import Environment, Strategy
@@ -23,6 +24,7 @@ from hotswap.persistence.deployments.reading import PostgresDeploymentReader
 from hotswap.persistence.platform.audit import PostgresAudit
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.registry.reading import PostgresRegistryReader
+from hotswap.persistence.tables import Model
 from hotswap.persistence.traffic.plans import PostgresTrafficPlans
 from tests.fixtures.api import make_acceptance
 from tests.fixtures.api_settings import make_settings
@@ -97,6 +99,17 @@ async def test_a_second_deployment_under_way_is_a_conflict(sessions: Sessions) -
     await deployments.transition(first, S.VALIDATING, message="m", reason=None, actor="ann")
     with pytest.raises(Conflict, match="another deployment of its model"):
         await deployments.transition(second, S.VALIDATING, message="m", reason=None, actor="ann")
+
+
+async def test_a_deployment_has_what_its_models_records_keep_when_it_is_opened(sessions: Sessions) -> None:
+    await registered(sessions, "1.0.0")
+    deployment = await deployment_of(sessions, "1.0.0")
+    async with sessions.begin() as session:
+        model = await session.scalar(select(Model))
+        assert model is not None
+        model.record_features, model.drop_fields = RecordFeatures.SAMPLE, ["ssn"]
+    brief = await PostgresDeployments(sessions).open(deployment, run_id="run-1")
+    assert brief.application_spec(warmup_timeout_seconds=1).recording == Recording(RecordFeatures.SAMPLE, 0.1, ("ssn",))
 
 
 async def test_a_run_closes_what_lost_its_own(sessions: Sessions) -> None:

@@ -3,6 +3,7 @@
 import random
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,14 +11,17 @@ import msgspec
 import pytest
 
 from hotswap.domain.analysis import JudgeName, Metric, Reading, Source, Subject
+from hotswap.domain.application import Desired
 from hotswap.domain.errors import Conflict, ModelNotFound, ValidationFailed
+from hotswap.domain.recording import RecordFeatures, Recording
 from hotswap.domain.vocabulary import ChosenBy, Environment
 from hotswap.monitoring.drift import DriftMeter
+from hotswap.persistence.deployments.applications import new_row
 from hotswap.persistence.monitoring.drift import PostgresDriftRecords
 from hotswap.persistence.platform.database import Sessions
-from hotswap.persistence.tables import ActiveVersion, InferenceRequest, ModelVersion
+from hotswap.persistence.tables import ActiveVersion, DesiredApplication, InferenceRequest, ModelVersion
 from tests.fixtures.records import GOOD
-from tests.fixtures.rows import deployment_of, registered
+from tests.fixtures.rows import deployment_of, registered, spec
 
 CHANCE = random.Random(1)
 NOW = datetime.now(UTC)
@@ -197,3 +201,28 @@ async def test_what_is_not_there_has_no_report(sessions: Sessions, drift: DriftM
     await versions(sessions)
     with pytest.raises(Conflict, match="nothing of fraud is active in Production"):
         await drift.report("fraud", Environment.PRODUCTION)
+
+
+async def test_a_field_that_either_version_drops_is_not_compared(sessions: Sessions, drift: DriftMeter) -> None:
+    both = {**TRAINING, "country": {"categories": {"a": 1, "b": 1, "c": 1}}}
+    await versions(sessions, both)
+    await asked(sessions, "app-a", usual)
+    await asked(sessions, "app-b", lambda: {"amount": CHANCE.gauss(0, 1)})
+    assert told(await drift.read(DRIFT, subject()))[0] > 0.3, "a feature that clients leave out has drifted"
+    await desired(sessions, "app-b", Recording(drop_fields=("country",)))
+    assert max(told(await drift.read(DRIFT, subject()))) < 0.2
+
+
+async def test_features_that_are_not_recorded_are_said_to_be_missing(sessions: Sessions, drift: DriftMeter) -> None:
+    await versions(sessions, TRAINING)
+    await active(sessions)
+    await asked(sessions, "app-a", lambda: None)
+    await desired(sessions, "app-a", Recording(RecordFeatures.NONE))
+    report = await drift.report("fraud", Environment.PRODUCTION)
+    assert (report.distance, report.is_drifted) == (None, None)
+    assert report.message.endswith("the model's recordFeatures is none")
+
+
+async def desired(sessions: Sessions, application: str, recording: Recording) -> None:
+    async with sessions.begin() as session:
+        session.add(DesiredApplication(**new_row(Desired(replace(spec(application), recording=recording), 1, 1))))

@@ -80,3 +80,10 @@ async def test_of_what_is_over_for_long_one_look_a_minute_is_left(world: ApiWorl
     again = await world.say(deployment_id, "replay", strategyConfig={})
     assert again.status_code == 200, again.text
     assert [step["thinned"] for step in again.json()["steps"]] == [True]
+    assert await kept(days=399) == ([2, 61, 119, 182], True)
+    assert await kept(days=401) == ([182], True), "the one that the verdict was made on"
+    assert await kept(days=402) == ([182], True)
+    again = await world.say(deployment_id, "replay", strategyConfig={})
+    assert again.status_code == 200, again.text
+    told = (await world.get(f"/api/v1/deployments/{deployment_id}/explain")).text
+    assert SAID.message in told

@@ -5,10 +5,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from hotswap.domain.analysis import JudgeName, Metric, Moments, Source, Subject
+from hotswap.domain.errors import Unavailable
 from hotswap.domain.traffic import TOTAL_WEIGHT
 from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus
+from hotswap.persistence.analysis import arms
 from hotswap.persistence.analysis.answers import PostgresAnswers
 from hotswap.persistence.analysis.predictions import PostgresPredictions
 from hotswap.persistence.platform.database import Sessions
@@ -86,3 +89,12 @@ async def test_answers_are_counted_with_each_caller_once(sessions: Sessions, pos
     assert reading.candidate_shares["size class"] == {"3": 1.0, "-2": 1.0}
     assert reading.candidate_shares["confidence class"] == {"10": 1.0, "15": 1.0, "19": 1.0}
     assert reading.stable_shares["confidence class"] == {"5": 1.0}
+
+
+async def test_a_figure_may_take_ten_seconds_of_postgresql(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arms, "MOST_SECONDS", 0.05)
+    with pytest.raises(Unavailable):
+        async with arms.reading(sessions) as session:
+            await session.execute(text("SELECT pg_sleep(30)"))
+    async with sessions() as session:
+        assert await session.scalar(text("SHOW statement_timeout")) == "30s", "of this reading alone"

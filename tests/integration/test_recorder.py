@@ -125,6 +125,23 @@ async def test_what_is_no_record_is_set_aside_and_spoils_nothing_beside_it(line:
     assert len(await line.dead()) == 3
 
 
+async def test_what_is_set_aside_is_bounded_by_bytes_and_the_oldest_goes_first(
+    line: Line, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(recorder, "DEAD_BYTES", 300_000)
+    async with line.recording():
+        for number in range(10):
+            await line.redis.xadd(STREAM, {"records": b"\xc1%02d" % number + b"x" * 50_000})
+        await line.redis.xadd(STREAM, {"records": b"\xc1 the last one is small"})
+        await line.until_empty()
+    kept = [fields[b"record"][1:3] for fields in await line.dead()]
+    assert 3 <= len(kept) <= 7
+    came = [*(b"%02d" % number for number in range(10)), b" t"]
+    assert kept == came[11 - len(kept) :]
+    dropped = [vars(each)["count"] for each in caplog.records if "are dropped" in each.getMessage()]
+    assert sum(dropped) == 11 - len(kept)
+
+
 # --- who dies ---------------------------------------------------------------------------------------------------------
 
 

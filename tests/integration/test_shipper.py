@@ -1,6 +1,7 @@
 """From spool to stream: every whole record arrives, whatever dies in between."""
 
 import asyncio
+import errno
 import json
 import multiprocessing
 import os
@@ -53,6 +54,10 @@ async def redis(own_valkey: ValkeyServer) -> AsyncIterator[Redis]:
         yield client
 
 
+def shipper_of(directory: Path, redis: Redis, *, stream_max_bytes: int = 10**8) -> Shipper:
+    return Shipper(directory, redis, stream_max_bytes=stream_max_bytes)
+
+
 def open_spool(tmp_path: Path) -> tuple[SpoolWriter, Path]:
     writer = SpoolWriter(tmp_path, application="app", max_bytes=10**7)
     (directory,) = [path for path in (tmp_path / "app").iterdir() if path.name.startswith(f"{os.getpid()}-")]
@@ -83,14 +88,14 @@ async def test_records_are_shipped_once_in_their_order_and_across_segments(
     monkeypatch.setattr(spool, "SEGMENT_BYTES", 2_000)
     monkeypatch.setattr(shipper, "BATCH_BYTES", 700)
     writer, directory = open_spool(tmp_path)
-    shipping = Shipper(tmp_path, redis)
+    shipping = shipper_of(tmp_path, redis)
     for number in range(30):
         writer.write(record(number))
     await ship_until_empty(shipping)
     assert await shipped(redis) == numbers(0, 30)
     for number in range(30, 40):
         writer.write(record(number))
-    await ship_until_empty(Shipper(tmp_path, redis))
+    await ship_until_empty(shipper_of(tmp_path, redis))
     assert await shipped(redis) == numbers(0, 40), "a shipper that starts again goes on where the last one was"
     assert len(segments(directory)) <= 2, "what is shipped is removed"
 
@@ -102,7 +107,7 @@ async def test_a_record_larger_than_a_batch_is_shipped(
     writer, _ = open_spool(tmp_path)
     for number in range(3):
         writer.write(record(number))
-    await ship_until_empty(Shipper(tmp_path, redis))
+    await ship_until_empty(shipper_of(tmp_path, redis))
     assert await shipped(redis) == numbers(0, 3)
 
 
@@ -110,7 +115,7 @@ async def test_a_frame_that_is_still_being_written_waits(tmp_path: Path, redis: 
     writer, directory = open_spool(tmp_path)
     writer.write(record(0))
     whole = segments(directory)[0].read_bytes()
-    shipping = Shipper(tmp_path, redis)
+    shipping = shipper_of(tmp_path, redis)
     with segments(directory)[0].open("ab", buffering=0) as file:
         file.write(whole[:50])
         await ship_until_empty(shipping)
@@ -125,7 +130,7 @@ async def test_nothing_is_lost_while_redis_is_away(
 ) -> None:
     monkeypatch.setattr(shipper, "RETRY_SECONDS", 0.05)
     writer, _ = open_spool(tmp_path)
-    running = asyncio.create_task(until_terminated(Shipper(tmp_path, redis).run))
+    running = asyncio.create_task(until_terminated(shipper_of(tmp_path, redis).run))
     try:
         writer.write(record(0))
         async with asyncio.timeout(patient(20)):
@@ -172,7 +177,7 @@ async def test_what_streams_in_is_shipped_in_batches(
             writer.write(record(number))
             time.sleep(0.001)
 
-    async with running(Shipper(tmp_path, redis)):
+    async with running(shipper_of(tmp_path, redis)):
         begun = time.monotonic()
         await asyncio.to_thread(stream)
         await until_shipped(redis, 400)
@@ -188,14 +193,14 @@ async def test_a_shipper_that_is_behind_does_not_pause(
     writer, _ = open_spool(tmp_path)
     for number in range(40):
         writer.write(record(number))
-    async with running(Shipper(tmp_path, redis)):
+    async with running(shipper_of(tmp_path, redis)):
         await until_shipped(redis, 40)
 
 
 async def test_a_dead_replicas_spool_is_emptied_and_then_removed(tmp_path: Path, redis: Redis) -> None:
     dead = await dead_spool(tmp_path)
     _, live = open_spool(tmp_path)
-    shipping = Shipper(tmp_path, redis)
+    shipping = shipper_of(tmp_path, redis)
     await shipping.ship_all()
     assert dead.exists(), "removed only when a look at it after its death finds nothing"
     await ship_until_empty(shipping)
@@ -211,9 +216,9 @@ async def test_a_dead_replicas_spool_stays_while_redis_is_away(
     own_valkey.kill()
     for _ in range(2):
         with pytest.raises(RedisError):
-            await Shipper(tmp_path, redis).ship_all()
+            await shipper_of(tmp_path, redis).ship_all()
     await own_valkey.start()
-    await ship_until_empty(Shipper(tmp_path, redis))
+    await ship_until_empty(shipper_of(tmp_path, redis))
     assert await shipped(redis) == numbers(0, 10)
     assert not dead.exists()
 
@@ -255,7 +260,7 @@ async def test_a_live_replica_keeps_its_segment_and_loses_only_the_record_that_i
         writer.write(record(number))
     [segment] = segments(directory)
     lost = damage(segment, 2, how)
-    shipping = Shipper(tmp_path, redis)
+    shipping = shipper_of(tmp_path, redis)
     await ship_until_empty(shipping)
     for number in range(6, 9):
         writer.write(record(number))
@@ -265,7 +270,7 @@ async def test_a_live_replica_keeps_its_segment_and_loses_only_the_record_that_i
     [told] = [entry for entry in caplog.records if "can't be read" in entry.message]
     assert (vars(told)["segment"], vars(told)["bytes"]) == (str(segment), lost)
     assert unreadable_bytes(directory) == lost
-    await ship_until_empty(Shipper(tmp_path, redis))
+    await ship_until_empty(shipper_of(tmp_path, redis))
     assert unreadable_bytes(directory) == lost, "what was counted is not counted again"
 
 
@@ -278,7 +283,7 @@ async def test_after_damage_at_a_segments_end_comes_the_next_segment(
     for number in range(4):
         writer.write(record(number))
     damage(segments(directory)[0], 1, how)
-    await ship_until_empty(Shipper(tmp_path, redis))
+    await ship_until_empty(shipper_of(tmp_path, redis))
     assert await shipped(redis) == ["0", "2", "3"]
     assert len(segments(directory)) == 1
 
@@ -288,7 +293,7 @@ async def test_the_newest_record_of_a_live_replica_may_still_be_in_the_making(tm
     for number in range(2):
         writer.write(record(number))
     lost = damage(segments(directory)[0], 1, "endless length")
-    shipping = Shipper(tmp_path, redis)
+    shipping = shipper_of(tmp_path, redis)
     await ship_until_empty(shipping)
     assert (await shipped(redis), unreadable_bytes(directory)) == (["0"], 0)
     writer.write(record(2))
@@ -305,7 +310,7 @@ async def test_damage_of_a_dead_replica_is_counted_and_goes_with_its_spool(
     lost = damage(segments(directory)[0], 2, "content")
     writer.write(b"x" * 10**8)
     os.close(writer._lock)  # the replica is gone
-    await ship_until_empty(Shipper(tmp_path, redis))
+    await ship_until_empty(shipper_of(tmp_path, redis))
     assert await shipped(redis) == ["0", "1"]
     assert not directory.exists()
     last = caplog.records[-1]
@@ -320,7 +325,7 @@ async def test_a_segment_that_the_disk_refuses_stops_no_other_replicas_records(
     spoiled.unlink()
     spoiled.mkdir()
     good.write(record(0))
-    await ship_until_empty(Shipper(tmp_path, redis))
+    await ship_until_empty(shipper_of(tmp_path, redis))
     assert await shipped(redis) == ["0"]
     assert str(spoiled) in "".join(str(vars(entry).get("error")) for entry in caplog.records)
     assert broken.write(record(1))
@@ -328,7 +333,7 @@ async def test_a_segment_that_the_disk_refuses_stops_no_other_replicas_records(
 
 async def test_what_a_full_spool_drops_is_told(tmp_path: Path, redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
     writer = SpoolWriter(tmp_path, application="app", max_bytes=2 * (len(record(0)) + FRAME.size))
-    shipping = Shipper(tmp_path, redis)
+    shipping = shipper_of(tmp_path, redis)
     assert [writer.write(record(number)) for number in range(4)] == [True, True, False, False]
     for _ in range(3):
         await shipping.ship_all()
@@ -340,16 +345,70 @@ async def test_what_a_full_spool_drops_is_told(tmp_path: Path, redis: Redis, cap
     assert await shipped(redis) == ["0", "1", "4"]
 
 
-async def test_a_long_stream_is_waited_for(tmp_path: Path, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipper, "LONGEST_STREAM", 1)
+async def test_a_full_disk_stops_no_shipping_and_gets_room_by_it(
+    tmp_path: Path, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "SEGMENT_BYTES", 2_000)
+    monkeypatch.setattr(shipper, "BATCH_BYTES", 700)
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", path)
+
+    writer, directory = open_spool(tmp_path)
+    for number in range(30):
+        writer.write(record(number))
+    with monkeypatch.context() as disk:
+        disk.setattr(shipper, "write_atomically", full)
+        await ship_until_empty(shipping := shipper_of(tmp_path, redis))
+        assert await shipped(redis) == numbers(0, 30), "each once"
+        await ship_until_empty(shipping)
+        assert len(segments(directory)) <= 2, "what is shipped is removed"
+    writer.write(record(30))
+    await ship_until_empty(shipping)
+    await ship_until_empty(shipper_of(tmp_path, redis))
+    assert await shipped(redis) == numbers(0, 31)
+
+
+async def test_a_full_stream_is_waited_for(
+    tmp_path: Path, redis: Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(shipper, "MEASURE_SECONDS", 0.0)
     writer, _ = open_spool(tmp_path)
-    shipping = Shipper(tmp_path, redis)
-    writer.write(record(0))
+    shipping = shipper_of(tmp_path, redis, stream_max_bytes=1_000)
+    writer.write(encoded("0", features="x" * 2_000))
     await shipping.ship_all()
     writer.write(record(1))
     waiting = asyncio.create_task(shipping.ship_all())
     await asyncio.sleep(0.25)
     assert not waiting.done()
+    assert [each.getMessage() for each in caplog.records] == ["the stream is full; records wait in the spools"]
     await redis.xtrim(STREAM, maxlen=0)
     assert await asyncio.wait_for(waiting, patient(20)) == 1
     assert await shipped(redis) == ["1"]
+
+
+async def test_a_stream_is_bounded_by_bytes_whatever_is_in_it(
+    tmp_path: Path, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small entries first: Redis would take the others to be as small, if it measured a few."""
+    monkeypatch.setattr(shipper, "BATCH_BYTES", 50_000)
+    for number in range(100):
+        await redis.xadd(STREAM, {"records": str(number)})
+    writer, _ = open_spool(tmp_path)
+    for number in range(100):
+        writer.write(encoded(str(number), features="x" * 40_000))
+    shipping = shipper_of(tmp_path, redis, stream_max_bytes=1_000_000)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(patient(2)):
+            await ship_until_empty(shipping)
+    used = await redis.memory_usage(STREAM, samples=0)
+    assert used is not None
+    assert 1_000_000 <= used < 1_150_000
+
+
+async def test_many_small_entries_are_no_reason_to_wait(tmp_path: Path, redis: Redis) -> None:
+    for number in range(5_000):
+        await redis.xadd(STREAM, {"records": str(number)})
+    writer, _ = open_spool(tmp_path)
+    writer.write(record(0))
+    assert await shipper_of(tmp_path, redis).ship_all() == 1

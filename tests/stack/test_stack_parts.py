@@ -263,6 +263,18 @@ def test_ray_is_repaired_in_parts_and_as_a_whole(with_ray: Stack) -> None:
     until(lambda: with_ray.pid("ray") != head and serves(), 40)
 
 
+def test_other_users_of_the_machine_cannot_enter_rays_sessions(with_ray: Stack) -> None:
+    layout = with_ray.layout
+    assert (layout.ray_sessions / "session_latest" / "logs").is_dir()
+    assert (layout.logs / "ray").resolve() == (layout.ray_sessions / "session_latest" / "logs").resolve()
+    assert layout.ray_temp.stat().st_mode & 0o777 == 0o700
+    if os.geteuid() == 0:
+        look = subprocess.run(
+            ["/bin/ls", layout.ray_sessions], user="nobody", capture_output=True, text=True, check=False
+        )
+        assert (look.returncode, look.stdout) == (2, ""), "closed on the way, whatever Ray has opened below"
+
+
 def test_ray_loses_its_parents_and_is_swept(with_ray: Stack) -> None:
     head, state = with_ray.pid("ray"), with_ray.state()
     tree = session_members(head)

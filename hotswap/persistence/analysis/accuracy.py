@@ -13,7 +13,7 @@ from sqlalchemy import case, func
 
 from hotswap.domain.analysis import Metric, Reading, Subject
 from hotswap.persistence.analysis import draws
-from hotswap.persistence.analysis.arms import of_both_arms
+from hotswap.persistence.analysis.arms import of_both_arms, reading
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import OutcomeRow
 
@@ -36,7 +36,7 @@ class PostgresAccuracy:
             entity=OutcomeRow.entity,
             groups=[OutcomeRow.application, OutcomeRow.is_number],
         )
-        async with self._sessions() as session:
+        async with reading(self._sessions) as session:
             seen = [tuple(row) for row in await session.execute(wanted)]
         kinds = {is_number for _, is_number, *_ in seen}
         if len(kinds) > 1:

@@ -15,7 +15,7 @@ from sqlalchemy.sql.selectable import Select
 
 from hotswap.domain.analysis import ANSWER, Metric, Reading, Subject
 from hotswap.persistence.analysis import draws
-from hotswap.persistence.analysis.arms import answered_by_weight, moment
+from hotswap.persistence.analysis.arms import answered_by_weight, moment, reading
 from hotswap.persistence.analysis.predictions import number_of
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import InferenceRequest
@@ -36,7 +36,7 @@ class PostgresAnswers:
         now = self._clock()
         shares: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
         has_callers = False
-        async with self._sessions() as session:
+        async with reading(self._sessions) as session:
             for name, category in _categories().items():
                 for application, value, weight, callers in await session.execute(_weighed(category, subject)):
                     of_arm = shares[application].setdefault(name, {})

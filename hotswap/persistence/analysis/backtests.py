@@ -1,7 +1,8 @@
 """Recent requests to the stable, and the results of backtests; implements `hotswap.ports.Backtests`.
 
 Of each hour the newest requests are looked at by their keys and a digest, and only those that are chosen are read as a
-whole. Left out are requests without features or answer on record, those that are too long, and testers'.
+whole. Left out are requests without answer or without all of their features on record, those that are too long, and
+testers'.
 """
 
 import time
@@ -17,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from hotswap.domain.backtest import BacktestReport, RecordedRequest, RecordedSample, TensorSpec, spread
 from hotswap.domain.vocabulary import ArmName, ChosenBy, InferenceStatus, RequestForm
 from hotswap.persistence.analysis.arms import moment
+from hotswap.persistence.deployments.applications import recording_of
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import Deployment, InferenceRequest, Model
 from hotswap.persistence.traffic.fencing import check_under_way
@@ -60,8 +62,8 @@ class PostgresBacktests:
 
     async def sample(self, application: str, *, model: str, most: int) -> RecordedSample:
         async with self._sessions() as session:
-            if await _is_asked_once(session, model):
-                return RecordedSample(reason=ASKED_ONCE)
+            if (reason := await _obstacle(session, application, model)) is not None:
+                return RecordedSample(reason=reason)
             keys: dict[str, _Key] = {}
             now = self._clock()
             for hour in range(HOURS):
@@ -73,8 +75,8 @@ class PostgresBacktests:
 
     async def recent(self, application: str, *, model: str, since: float, most: int) -> RecordedSample:
         async with self._sessions() as session:
-            if await _is_asked_once(session, model):
-                return RecordedSample(reason=ASKED_ONCE)
+            if (reason := await _obstacle(session, application, model)) is not None:
+                return RecordedSample(reason=reason)
             keys = await _keys(session, application, 0, since=since, until=self._clock(), pool=RECENT)
             chosen = spread(keys, most, by=(lambda key: key.caller,))
             return RecordedSample(tuple(await _requests(session, _that_fit(chosen))))
@@ -94,8 +96,12 @@ def backtest_of(stored: dict[str, object]) -> BacktestReport:
     return msgspec.convert(stored, BacktestReport)
 
 
-async def _is_asked_once(session: AsyncSession, model: str) -> bool:
-    return await session.scalar(select(Model.is_idempotent).where(Model.name == model)) is False
+async def _obstacle(session: AsyncSession, application: str, model: str) -> str | None:
+    """Return the reason why none of its requests can be asked again."""
+    if await session.scalar(select(Model.is_idempotent).where(Model.name == model)) is False:
+        return ASKED_ONCE
+    gap = (await recording_of(session, application)).gap
+    return None if gap is None else f"no record of the stable has all features, so nothing was asked again: {gap}"
 
 
 async def _keys(
@@ -136,6 +142,7 @@ def _usable() -> tuple[ColumnElement[bool], ...]:
         record.chosen_by != ChosenBy.TESTER,
         record.prediction.is_not(None),
         record.features != "null",
+        record.withheld.is_(None),
         func.length(record.features) <= LONGEST,
         func.length(record.prediction) <= LONGEST,
     )

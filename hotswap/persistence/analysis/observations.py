@@ -1,7 +1,7 @@
 """Observations and verdicts of every analysis; implements `hotswap.ports.Observations`.
 
 Verdicts are kept as long as their deployment, and so is the observation that the last one was made on: what was
-decided can always be shown. Those before it are thinned when they are old (`retention.py`).
+decided can always be shown. Those before it are thinned when they are old, and deleted in the end (`retention.py`).
 """
 
 from dataclasses import asdict

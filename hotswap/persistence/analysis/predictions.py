@@ -12,7 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from hotswap.domain.analysis import Metric, Reading, Source, Subject
 from hotswap.persistence.analysis import draws
-from hotswap.persistence.analysis.arms import answered_by_weight, of_both_arms
+from hotswap.persistence.analysis.arms import answered_by_weight, of_both_arms, reading
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import InferenceRequest
 
@@ -39,7 +39,7 @@ class PostgresPredictions:
             entity=record.entity,
             groups=[record.application],
         )
-        async with self._sessions() as session:
+        async with reading(self._sessions) as session:
             seen = {application: draws.read(*sums) for application, *sums in await session.execute(wanted)}
         return draws.reading(now, seen.get(subject.candidate), seen.get(subject.stable))
 

@@ -14,7 +14,7 @@ from hotswap.domain.analysis import RESCUES, Entities, Subject
 from hotswap.domain.traffic import BUCKETS_PER_OCTAVE, bucket_bound
 from hotswap.domain.vocabulary import ChosenBy, InferenceStatus
 from hotswap.persistence.analysis import draws
-from hotswap.persistence.analysis.arms import LOOK_BACK_SECONDS, answered_by_weight, moment
+from hotswap.persistence.analysis.arms import LOOK_BACK_SECONDS, answered_by_weight, moment, reading
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import InferenceRequest
 
@@ -78,7 +78,7 @@ class PostgresStickyCallers:
             "candidate_failures": func.coalesce(func.sum(of.failures - func.least(of.refused, of.replaced)), 0),
             "stable_failures": func.coalesce(func.sum(of.stable_failures), 0),
         }
-        async with self._sessions() as session:
+        async with reading(self._sessions) as session:
             found = (await session.execute(select(*counted.values()))).one()
             latency = await session.execute(_latency(subject))
             seen = [(application, place, float(weight)) for application, place, weight in latency]

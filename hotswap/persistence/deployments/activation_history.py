@@ -14,6 +14,7 @@ from hotswap.domain.differences import Setup
 from hotswap.domain.paging import FIRST, Listing, Window
 from hotswap.domain.promotion import Activation, ActivePeriod, active_period
 from hotswap.domain.vocabulary import Environment
+from hotswap.persistence.deployments.applications import recording_of
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.platform.paging import page
 from hotswap.persistence.registry.reading import check_model, names
@@ -90,9 +91,10 @@ class PostgresActivationHistory:
         )
         async with self._sessions() as session:
             found = (await session.execute(wanted)).first()
-        if found is None:
-            return None
-        active, deployment, version = found
+            if found is None:
+                return None
+            active, deployment, version = found
+            recording = await recording_of(session, active.application)
         setup = Setup(
             version=version.version,
             framework=version.framework,
@@ -101,6 +103,7 @@ class PostgresActivationHistory:
             output_schema=version.output_schema,
             strategy=deployment.strategy,
             strategy_config=deployment.strategy_config,
+            recording=recording,
         )
         return ActiveDeployment(deployment.deployment_id, active.application, active.since, setup)
 

@@ -13,9 +13,11 @@ from typing import Any
 import msgspec
 from sqlalchemy import delete, func, not_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from hotswap.domain.application import ApplicationSpec, Desired
 from hotswap.domain.errors import Conflict
+from hotswap.domain.recording import Recording
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.tables import ENDED, Deployment, DesiredApplication, LeaseRow, Model
 from hotswap.persistence.traffic.fencing import check_under_way, lock_plan
@@ -135,6 +137,12 @@ def new_row(desired: Desired) -> dict[str, Any]:
         "replicas": desired.replicas,
         "full_replicas": desired.full,
     }
+
+
+async def recording_of(session: AsyncSession, application: str) -> Recording:
+    """Return what the application's records keep of the features; all of them, if it is not there any more."""
+    row = await session.get(DesiredApplication, application)
+    return to_desired(row).spec.recording if row is not None else Recording()
 
 
 def to_desired(row: DesiredApplication) -> Desired:

@@ -4,7 +4,7 @@ Records are read newest first and boundedly. Requests that chose their arm thems
 (docs/decisions/0010).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from hotswap.domain.analysis import Subject
 from hotswap.domain.distributions import VALUES
 from hotswap.domain.errors import Conflict
 from hotswap.domain.vocabulary import ChosenBy, Environment, InferenceStatus
+from hotswap.persistence.deployments.applications import recording_of
 from hotswap.persistence.platform.database import Sessions
 from hotswap.persistence.platform.plain import plain
 from hotswap.persistence.registry.reading import check_model, names
@@ -68,7 +69,13 @@ class PostgresDriftRecords:
             asked = partial(_features, session, subject.model, subject.environment)
             candidate, stable = [await asked(arm, since=since) for arm in (subject.candidate, subject.stable)]
             past = [] if training else await asked(subject.stable, until=since)
-        return Sampled(candidate, training, past), Sampled(stable, training, past)
+            mine, theirs = [await recording_of(session, arm) for arm in (subject.candidate, subject.stable)]
+        # Both are compared by the features that both record.
+        dropped = tuple({*mine.drop_fields, *theirs.drop_fields})
+        return (
+            Sampled(candidate, training, past, replace(mine, drop_fields=dropped)),
+            Sampled(stable, training, past, replace(theirs, drop_fields=dropped)),
+        )
 
     async def of_active(self, model: str, environment: Environment, *, since: datetime) -> ActiveRecords:
         """Return what the active version was asked. Raises ModelNotFound, and Conflict where nothing is active."""
@@ -83,6 +90,7 @@ class PostgresDriftRecords:
                 await asked(active.application, since=since),
                 version.reference_distribution,
                 await asked(active.application, until=since),
+                await recording_of(session, active.application),
             )
         return ActiveRecords(version.model_id, name, version.version_id, version.version, sampled)
 

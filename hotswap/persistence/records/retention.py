@@ -57,6 +57,13 @@ _THINNED = text(
     "DELETE FROM analysis_checkpoints WHERE (deployment_id, step, begun_at) = (:deployment_id, :step, :begun_at)"
 )
 
+_BEFORE_THE_LAST = (
+    "(deployment_id, step, begun_at) IN (SELECT deployment_id, step, begun_at FROM analysis_results "
+    "WHERE thinned AND judged_at < :before) AND EXISTS (SELECT FROM analysis_looks AS later "
+    "WHERE (later.deployment_id, later.step, later.begun_at) "
+    "= (analysis_looks.deployment_id, analysis_looks.step, analysis_looks.begun_at) AND later.at > analysis_looks.at)"
+)
+
 logger = logging.getLogger(__name__)
 
 
@@ -77,6 +84,7 @@ async def let_go(sessions: Sessions, retention: RetentionSettings, *, now: datet
     await _delete(sessions, "async_inferences", answered, {"before": now - retention.async_results})
     await _delete(sessions, "idempotency_keys", "created_at < :before", {"before": now - KEPT})
     await _thin_observations(sessions, before=now - retention.looks)
+    await _delete(sessions, "analysis_looks", _BEFORE_THE_LAST, {"before": now - retention.thinned_looks})
     await _drop_partitions(sessions, before=now - retention.records)
 
 

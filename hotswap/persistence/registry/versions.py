@@ -5,6 +5,7 @@ from sqlalchemy import select, update
 
 from hotswap.domain.application import ArtifactRef
 from hotswap.domain.contract import Contract
+from hotswap.domain.recording import Recording
 from hotswap.domain.registry import RegisteredModel, VersionRef
 from hotswap.domain.validation import Override, ValidationReport
 from hotswap.domain.vocabulary import VersionStatus
@@ -69,4 +70,5 @@ def version_ref(model: Model | RegisteredModel, version: ModelVersion) -> Versio
         output_schema=version.output_schema,
         baseline=version.baseline,
         requirements=tuple(version.requirements),
+        recording=Recording(model.record_features, model.record_sample_rate, tuple(model.drop_fields)),
     )

@@ -18,6 +18,7 @@ from sqlalchemy.types import Double, TypeDecorator
 
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.monitoring import AlertKind
+from hotswap.domain.recording import RecordFeatures
 from hotswap.domain.vocabulary import (
     DeploymentKind,
     Environment,
@@ -57,6 +58,7 @@ ENUMS = (
     Framework,
     InferenceStatus,
     ModelType,
+    RecordFeatures,
     Strategy,
     VersionStatus,
 )

@@ -52,6 +52,8 @@ class InferenceRequest(Base):
     """The form of the request: `instance`, `batch` or `tensors`; null if its replica didn't say."""
     tensors: Mapped[str | None]
     """The tensors of a request, as JSON: the name, datatype and shape of each, and the outputs that it named."""
+    withheld: Mapped[str | None]
+    """The reason why the features, or some of them, are not there (`hotswap.domain.recording.Withheld`)."""
 
 
 class RecordRollup(Base):

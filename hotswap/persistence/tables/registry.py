@@ -12,6 +12,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
+from hotswap.domain.recording import SAMPLE_RATE, RecordFeatures
 from hotswap.domain.vocabulary import Environment, Framework, ModelType, VersionStatus
 from hotswap.persistence.tables.base import Base, Now
 
@@ -31,6 +32,9 @@ class Model(Base):
     """True if asking it twice does no more than asking it once: then a candidate's failure falls back to the stable."""
     monitoring: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     """The monitoring of it once it serves (`MonitoringConfig`)."""
+    record_features: Mapped[RecordFeatures] = mapped_column(server_default=RecordFeatures.ALL)
+    record_sample_rate: Mapped[float] = mapped_column(server_default=text(str(SAMPLE_RATE)))
+    drop_fields: Mapped[list[str]] = mapped_column(server_default=text("'[]'"))
     active_version: Mapped[str | None]
     """Production's, as in the seed; `active_versions` has every environment's, with history."""
     is_archived: Mapped[bool] = mapped_column(server_default=text("false"))

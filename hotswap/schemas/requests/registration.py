@@ -13,11 +13,13 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.alias_generators import to_camel
 from pydantic.json_schema import SkipJsonSchema
 
 from hotswap.domain.distributions import registered
 from hotswap.domain.errors import ValidationFailed
 from hotswap.domain.ids import ALIAS, MODEL_NAME, check_model_name, normalize_sha256
+from hotswap.domain.recording import RecordFeatures
 from hotswap.domain.registry import Registration
 from hotswap.domain.vocabulary import Framework, ModelType
 from hotswap.schemas.fields import Flag, Number, Whole, by_domain, semantic_version
@@ -76,6 +78,9 @@ ArtifactPath = Annotated[
 
 
 Checksum = Annotated[str, by_domain(normalize_sha256), _written("(sha256:)?[0-9a-fA-F]{64}")]
+
+
+FeatureName = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
 
 Metadata = dict[str, Any]
@@ -228,6 +233,18 @@ class ChangeModel(Body):
     team: Label | None = Field(None, description="null: no team")
     tags: Annotated[list[Label], Field(max_length=50)] | SkipJsonSchema[None] = None
     type: ModelType | SkipJsonSchema[None] = None
+    record_features: RecordFeatures | SkipJsonSchema[None] = Field(
+        None,
+        description="the requests whose records have the features: all, a sample, or none; holds for deployments that "
+        "are opened from then on, as do the next two",
+    )
+    record_sample_rate: Number | SkipJsonSchema[None] = Field(
+        None, gt=0, le=1, description="the share of the requests, if recordFeatures is sample"
+    )
+    drop_fields: Annotated[list[FeatureName], Field(max_length=200)] | SkipJsonSchema[None] = Field(
+        None,
+        description="names of features that no record has, at any depth; those of a list are its positions: 0, 1, …",
+    )
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object to send; null removes a value."""
@@ -235,9 +252,9 @@ class ChangeModel(Body):
 
     @model_validator(mode="after")
     def _keeps_what_it_needs(self) -> Self:
-        for name in self.model_fields_set & {"owner", "tags", "type"}:
+        for name in self.model_fields_set - {"description", "team"}:
             if getattr(self, name) is None:
-                raise ValueError(f"{name} can be changed, but not removed")
+                raise ValueError(f"{to_camel(name)} can be changed, but not removed")
         return self
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from hotswap.domain.recording import SAMPLE_RATE, RecordFeatures
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework, ModelType, VersionStatus
 from hotswap.schemas.responses.base import View
 from hotswap.schemas.responses.errors import ProblemView
@@ -17,6 +18,9 @@ class ModelView(View):
     `aliases` are names, such as `champion`, that move from version to version.
 
     `idempotent` says whether the stable answers a request that a candidate fails.
+
+    `recordFeatures`, `recordSampleRate` and `dropFields` say what records keep of the features, from the next
+    deployment on.
     """
 
     model_id: str
@@ -28,6 +32,9 @@ class ModelView(View):
     team: str | None
     tags: list[str]
     idempotent: bool
+    record_features: RecordFeatures = RecordFeatures.ALL
+    record_sample_rate: float = SAMPLE_RATE
+    drop_fields: list[str] = Field(default_factory=list)
     active_version: str | None
     active_versions: dict[Environment, str]
     aliases: dict[str, str] = Field(default_factory=dict)

@@ -182,3 +182,33 @@ async def test_a_source_that_fails_is_an_error_and_holds_up_nothing(
             watching.watch, step(baseline=0, verified_at=Clock.now - 5, metrics=(CONFIDENCE,), lasts=60)
         )
     assert seen.looks[-1].readings["confidence"].error == error
+
+
+@pytest.mark.parametrize(("source", "times"), [(Source.CONFIDENCE, 2), (Source.WEBHOOK, 11)])
+async def test_a_slow_reading_of_records_is_made_more_rarely(
+    monkeypatch: pytest.MonkeyPatch, source: Source, times: int
+) -> None:
+    """By a clock that only sleeps and readings move."""
+    now, made = 0.0, 0
+
+    class Slow:
+        async def read(self, metric: Metric, subject: Subject) -> Reading:
+            nonlocal now, made
+            now, made = now + 3.0, made + 1
+            return Reading(now)
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        if now > 52:
+            raise asyncio.CancelledError
+
+    metric = Metric("m", source, JudgeName.THRESHOLD, interval_seconds=2.0)
+    sources = Sources(Bus(0), {source: Slow()}, Callers(), clock=lambda: now, stopwatch=lambda: now)
+    watch = step(baseline=0, verified_at=0.0)
+    async with sources.of(watch.subject, AnalysisPolicy(), watch.baseline) as looking:
+        monkeypatch.setattr("activities.observations.asyncio.sleep", sleep)
+        with pytest.raises(asyncio.CancelledError):
+            await looking.keep_reading(metric)
+        monkeypatch.undo()
+    assert made == times

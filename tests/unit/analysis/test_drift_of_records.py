@@ -6,6 +6,7 @@ import random
 import pytest
 
 from hotswap.analysis.drift_of_records import PAST, TRAINING, Compared, Sampled, compared
+from hotswap.domain.recording import RecordFeatures, Recording
 
 CHANCE = random.Random(7)
 TRAINED = {"amount": {"edges": [-1, 0, 1], "counts": [0.1587, 0.3413, 0.3413, 0.1587]}}
@@ -47,3 +48,23 @@ def test_where_nothing_can_be_compared_it_says_why(sampled: Sampled, why: str) -
     found = look(sampled)
     assert (found.distance, dict(found.features)) == (None, {})
     assert found.message.startswith(why)
+
+
+def test_a_feature_that_is_not_recorded_has_not_drifted() -> None:
+    both = {**TRAINED, "ssn": {"categories": {"a": 0.5, "b": 0.5}}}
+    assert look(Sampled(records(300), both, [])).message.startswith("ssn is "), "it was there, and isn't any more"
+    found = look(Sampled(records(300), both, [], Recording(drop_fields=("ssn",))))
+    assert (list(found.features), found.distance is not None and found.distance < 0.25) == (["amount"], True)
+    nothing = look(Sampled(records(300), TRAINED, [], Recording(drop_fields=("amount",))))
+    assert (nothing.distance, nothing.message) == (None, "no recorded feature in common with the reference")
+
+
+@pytest.mark.parametrize("training", [TRAINED, {}])
+def test_features_that_are_not_recorded_are_said_to_be_missing(training: dict[str, object]) -> None:
+    none = look(Sampled([], training, [], Recording(RecordFeatures.NONE)))
+    assert none.distance is None
+    assert none.message.endswith("0 records with features are fewer than 200: the model's recordFeatures is none") or (
+        none.message.endswith("0 records from before are fewer than 200: the model's recordFeatures is none")
+    )
+    some = look(Sampled(records(20), training, records(20), Recording(RecordFeatures.SAMPLE, 0.05)))
+    assert some.message.endswith("fewer than 200: the model's recordFeatures is sample, 0.05 of the requests")

@@ -72,6 +72,30 @@ def test_only_what_is_given_is_changed(cli: Cli) -> None:
     assert cli.run("models", "change", "fraud").exit_code == 2
 
 
+def test_what_records_keep_is_changed_and_shown(cli: Cli) -> None:
+    cli.on("PATCH", "/api/v1/models/fraud", (200, MODEL))
+    wanted = ["--record-features", "sample", "--record-sample-rate", "0.2", "--drop-field", "ssn"]
+    assert cli.run("models", "change", "fraud", *wanted).exit_code == 0
+    assert cli.run("models", "change", "fraud", "--drop-no-fields").exit_code == 0
+    assert [json.loads(each.content) for each in cli.asked] == [
+        {"recordFeatures": "sample", "recordSampleRate": 0.2, "dropFields": ["ssn"]},
+        {"dropFields": []},
+    ]
+    assert cli.run("models", "change", "fraud", "--drop-no-fields", "--drop-field", "a").exit_code == 2
+    cli.on("GET", "/api/v1/models/fraud/versions", (200, {"items": [], "total": 0, "limit": 200, "offset": 0}))
+    for said, told in (
+        ({}, "all"),
+        ({"recordFeatures": "none"}, "none"),
+        (
+            {"recordFeatures": "sample", "recordSampleRate": 0.2, "dropFields": ["ssn", "name"]},
+            "a sample, 0.2 of the requests, without ssn, name",
+        ),
+    ):
+        cli.on("GET", "/api/v1/models/fraud", (200, {**MODEL, **said}))
+        lines = cli.run("models", "show", "fraud").stdout.splitlines()
+        assert [line.split("features of", 1)[1].strip() for line in lines if "features of" in line] == [told]
+
+
 def test_a_card_is_written_from_a_file_and_shown_as_it_is(cli: Cli, tmp_path: Path) -> None:
     text = "# Fraud\n\n[not] markup\n"
     file = tmp_path / "card.md"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotswap.domain.analysis import AnalysisPolicy, JudgeName, Metric, NoVerdict, Source
-from hotswap.domain.baking import SECONDS_NEEDED, extended, is_decided, observation_interval
+from hotswap.domain.baking import SECONDS_NEEDED, extended, is_decided, observation_interval, reading_pause
 from hotswap.domain.policy import Bake, Extend, GoTo, Requests, RollBack, Rollout, next_action
 from hotswap.domain.strategy import Step
 from hotswap.domain.verdict import MetricResult, Outcome, Verdict
@@ -119,3 +119,16 @@ def test_a_day_of_a_hold_is_a_fifth_of_the_looks_of_one_a_second() -> None:
     while at < 86_400:
         at, number = at + observation_interval(at, policy), number + 1
     assert number < 86_400 / 4.5
+
+
+@pytest.mark.parametrize(
+    ("taken", "pause"),
+    [
+        pytest.param(0.0, 5.0, id="as often as the metric says"),
+        pytest.param(0.5, 5.0, id="a tenth of the time"),
+        pytest.param(2.0, 18.0, id="and never more"),
+        pytest.param(10.0, 90.0, id="the longest that PostgreSQL allows"),
+    ],
+)
+def test_a_reading_of_many_records_takes_a_tenth_of_the_time_at_most(taken: float, pause: float) -> None:
+    assert reading_pause(taken, interval=5.0) == pytest.approx(pause)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hotswap.domain.application import ReplicaResources
 from hotswap.domain.differences import Difference, Setup, differences
+from hotswap.domain.recording import RecordFeatures, Recording
 from hotswap.domain.vocabulary import Framework, Strategy
 
 SCHEMA: dict[str, Any] = {
@@ -43,6 +44,10 @@ def schema(change: str, **properties: Any) -> Setup:
         (NOW, []),
         (replace(NOW, version="2.0.0"), [("version", "1.0.0", "2.0.0")]),
         (replace(NOW, framework=Framework.PYTORCH), [("framework", "ONNX", "PyTorch")]),
+        (
+            replace(NOW, recording=Recording(RecordFeatures.NONE, drop_fields=("ssn",))),
+            [("recordFeatures", "all", "none"), ("dropFields", [], ["ssn"])],
+        ),
         (
             replace(NOW, resources=ReplicaResources(replicas=4, gpus=1)),
             [("resources.replicas", 2, 4), ("resources.gpus", 0.5, 1)],

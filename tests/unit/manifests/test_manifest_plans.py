@@ -142,6 +142,28 @@ def test_what_is_described_otherwise_is_changed_and_the_rest_is_not() -> None:
     assert planned(wanted(), actual(description="old")) == []
 
 
+def test_what_records_keep_is_changed_before_anything_is_deployed() -> None:
+    want = wanted(
+        versions=[V2],
+        environments=PRODUCTION,
+        recordFeatures="sample",
+        recordSampleRate=0.2,
+        dropFields=["ssn", "name"],
+    )
+    assert [each[:2] for each in planned(want, Actual())] == [
+        ("register", "2.0.0"),
+        ("change", "recordFeatures"),
+        ("change", "recordSampleRate"),
+        ("change", "dropFields"),
+        ("deploy", "Production"),
+    ]
+    so = actual(recordFeatures="sample", recordSampleRate=0.1, dropFields=["name", "ssn"])
+    assert planned(wanted(recordFeatures="sample", recordSampleRate=0.2, dropFields=["ssn", "name"]), so) == [
+        ("change", "recordSampleRate", 0.1, 0.2)
+    ]
+    assert planned(wanted(dropFields=[]), so) == [("change", "dropFields", ["name", "ssn"], [])]
+
+
 def test_an_alias_moves_and_goes() -> None:
     so = actual(aliases={"champion": "1.0.0", "old": "1.0.0"})
     assert planned(wanted(aliases={"champion": "2.0.0", "old": None}), so) == [

@@ -10,12 +10,14 @@ from typing import Any
 
 from hotswap.domain.application import ApplicationSpec, ArtifactRef, ReplicaResources
 from hotswap.domain.contract import NON_FINITE
+from hotswap.domain.recording import Recording
 from hotswap.domain.registry import GoldenRequest
 from hotswap.domain.vocabulary import Environment, Framework
 from hotswap.inference.records import InferenceRecord, decode_record
 from serving.asgi import Receive
 from serving.engine import Engine
 from serving.inference import InferenceApp
+from serving.recording import MOST_BYTES
 from serving.runtimes import LoadedModel, Prediction, load
 from serving.spool import SpoolWriter, read_frames, segments
 from tests.fixtures.models import save_table
@@ -69,6 +71,9 @@ class Replica:
         golden: Sequence[GoldenRequest] = (),
         resources: ReplicaResources = ReplicaResources(),  # noqa: B008 - it never changes
         allows_non_finite: bool = False,
+        recording: Recording = Recording(),  # noqa: B008 - it never changes
+        record_max_bytes: int = MOST_BYTES,
+        spool_max_bytes: int = 10**6,
     ) -> None:
         if model is None:
             save_table(directory, features=FEATURES)
@@ -84,17 +89,23 @@ class Replica:
             input_schema=model.input_schema,
             output_schema=model.output_schema | ({NON_FINITE: True} if allows_non_finite else {}),
             resources=resources,
+            recording=recording,
         )
         self._spool = directory / "spool"
-        writer = SpoolWriter(self._spool, application=spec.name, max_bytes=10**6)
-        self.engine = Engine(spec, model, writer, list(golden))
+        writer = SpoolWriter(self._spool, application=spec.name, max_bytes=spool_max_bytes)
+        self.engine = Engine(spec, model, writer, list(golden), record_max_bytes=record_max_bytes)
         self.records_at_answer = 0
         self.headers: dict[bytes, bytes] = {}
 
     @property
-    def records(self) -> list[InferenceRecord]:
+    def spooled(self) -> list[bytes]:
+        """The segments of its spool as they are on the disk."""
         (directory,) = (self._spool / self.engine.spec.name).iterdir()
-        data = [path.read_bytes() for path in segments(directory)]
+        return [path.read_bytes() for path in segments(directory)]
+
+    @property
+    def records(self) -> list[InferenceRecord]:
+        data = self.spooled
         found = [record for each in data for record in read_frames(each, is_final=True).records]
         return [decode_record(record) for record in found]
 

@@ -11,6 +11,7 @@ import pytest
 
 from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ArtifactRef, Desired, ReplicaResources
 from hotswap.domain.errors import ValidationFailed
+from hotswap.domain.recording import RecordFeatures, Recording
 from hotswap.domain.vocabulary import Environment, Framework
 from serving.ray.client import RayServeClient, application_config, read_applications
 from tests.fixtures.patience import until
@@ -113,7 +114,12 @@ def test_what_runs_since_before_an_upgrade_is_told_nothing_new() -> None:
 
 
 def test_what_an_application_asks_for_beyond_that_reaches_its_replicas() -> None:
-    asked = replace(SPEC, requirements=("a==1",), resources=ReplicaResources(max_batch_size=8, batch_wait_seconds=0.01))
+    asked = replace(
+        SPEC,
+        requirements=("a==1",),
+        resources=ReplicaResources(max_batch_size=8, batch_wait_seconds=0.01),
+        recording=Recording(RecordFeatures.SAMPLE, 0.2, ("ssn",)),
+    )
     args = application_config(Desired.at_rest(asked))["args"]
     assert msgspec.convert(args, ApplicationSpec) == asked
     assert msgspec.convert(application_config(Desired.at_rest(SPEC))["args"], ApplicationSpec) == SPEC

@@ -61,10 +61,10 @@ def test_a_sweep_removes_what_ray_left_outside_and_keeps_its_last_logs(
     layout = Layout(tmp_path / "data")
     places.create(layout)
     for said in ("first", "last"):
-        logs = layout.ray_temp / f"session_{said}" / "logs"
+        logs = layout.ray_sessions / f"session_{said}" / "logs"
         logs.mkdir(parents=True)
         (logs / f"{said}.log").touch()
-        (layout.ray_temp / "session_latest").symlink_to(logs.parent)
+        (layout.ray_sessions / "session_latest").symlink_to(logs.parent)
         sweep_leftovers(layout)
         assert not layout.ray_temp.exists()
     assert [path.name for path in layout.ray_last_logs.iterdir()] == ["last.log"]

@@ -23,6 +23,7 @@ from hotswap.stack.part_holds import PartHold
 from hotswap.stack.parts import StackPart
 from hotswap.stack.ports import StackPorts
 from hotswap.stack.supervisor import Supervisor
+from tests.fixtures.disks import SmallDisk
 from tests.fixtures.patience import patient
 
 pytestmark = pytest.mark.slow
@@ -72,13 +73,15 @@ def held_lock(place: Layout) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def running(place: Layout, *parts: StackPart, start_seconds: float = 120) -> AsyncIterator[Heard]:
+async def running(
+    place: Layout, *parts: StackPart, start_seconds: float = 120, upkeep: Callable[[], None] = lambda: None
+) -> AsyncIterator[Heard]:
     heard = Heard()
     state = State(
         supervisor=os.getpid(), guardian=os.getpid(), guardian_started=0, ports=StackPorts(), addresses={}, ready=False
     )
     subject = Supervisor(place, parts, heard, state=state.encode(), start_seconds=start_seconds)
-    task = asyncio.create_task(subject.run(upkeep=lambda: None))
+    task = asyncio.create_task(subject.run(upkeep=upkeep))
     try:
         await until(lambda: EventKind.STACK_READY in [event.kind for event in heard.events] or task.done())
         yield heard
@@ -290,3 +293,43 @@ async def test_a_start_that_takes_too_long_says_which_part_was_late_and_how_to_g
     with pytest.raises(StackError, match=r"not ready after 1 s: ray \(.*--timeout PT10M"):
         async with running(place, part, start_seconds=1):
             pass
+
+
+async def test_a_full_disk_stops_no_part_and_one_that_dies_comes_back(
+    small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "UPKEEP_INTERVAL_S", 0.05)
+    monkeypatch.setattr(supervisor, "UPKEEP_RETRY_S", 0.05)
+    monkeypatch.setattr(supervisor, "HOUSEKEEPING_INTERVAL_S", 0.05)
+    place = Layout(small_disk.directory)
+    place.logs.mkdir()
+    place.run.mkdir()
+    tried: list[bool] = []
+
+    def upkeep() -> None:
+        tried.append(False)
+        (place.run / "token").write_text("x" * 10_000)
+        tried[-1] = True
+
+    async with running(place, sleeper(place, "envoy"), sleeper(place, "api"), upkeep=upkeep) as heard:
+        await until(lambda: True in tried)
+        (place.run / "token").unlink(missing_ok=True)
+        small_disk.fill()
+        failed = len(tried)
+        await until(lambda: len(tried) > failed + 2)
+        before = recorded(place, "envoy").pid
+        os.kill(before, signal.SIGKILL)
+        await until(lambda: heard.said(EventKind.READY).count("envoy") == 2)
+        assert not any(tried[failed + 1 :])
+        assert recorded(place, "envoy").pid == before, "the disk has no room for what is so now"
+        small_disk.free()
+        await until(lambda: recorded(place, "envoy").pid != before)
+        await until(lambda: tried[-1])
+        assert json.loads(place.state.read_text())["parts"] == {"envoy": "ready", "api": "ready"}
+        assert heard.said(EventKind.READY).count("api") == 1, "it went on all the time"
+
+
+async def test_a_part_whose_log_cannot_be_opened_starts_all_the_same(place: Layout) -> None:
+    place.log("api").mkdir()
+    async with running(place, sleeper(place, "api")) as heard:
+        assert heard.said(EventKind.READY) == ["api"]
