@@ -1,9 +1,10 @@
 """Finds deployments that lost their workflow, such as by a terminate, and starts one; finds what Ray Serve lost.
 
-A schedule runs this every minute. Whether a deployment is in work is not asked but tried: a run of the same workflow id
-is started for each row that has not ended, and Temporal refuses it where one is open. So nothing is ever repaired under
-a deployment that runs, and none starts while a repair does. What the new run does is `DeploymentWorkflow`'s affair.
-What is queued waits as it should; only when its turn has come is its queue workflow started again, if it was lost.
+A schedule runs this every minute, and `hotswap reconcile --repair` at once. Whether a deployment is in work is not
+asked but tried: a run of the same workflow id is started for each row that has not ended, and Temporal refuses it where
+one is open. So nothing is ever repaired under a deployment that runs, and none starts while a repair does. What the new
+run does is `DeploymentWorkflow`'s affair. What is queued waits as it should; only when its turn has come is its queue
+workflow started again, if it was lost.
 """
 
 from datetime import timedelta
@@ -12,6 +13,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.deployments import DeploymentActivities
+    from activities.reconciliation import ReconciliationActivities
     from activities.replicas import ReplicaActivities
     from hotswap.domain.application import ApplicationSpec
     from hotswap.domain.ids import queue_workflow_id
@@ -39,6 +41,10 @@ class ReconcileWorkflow:
         await workflow.execute_activity_method(
             ReplicaActivities.repair_applications, **forward("bring Ray Serve to what the rows say", deadline=DEADLINE)
         )
+        if workflow.patched("publish-plan"):
+            await workflow.execute_activity_method(
+                ReconciliationActivities.publish_plan, **forward("publish the traffic plan again", deadline=DEADLINE)
+            )
         return [each.id for each in started if each is not None]
 
 

@@ -31,6 +31,7 @@ from activities.observations import Sources
 from activities.promotion import PromotionActivities
 from activities.queueing import QueueActivities
 from activities.readiness import ReadyReplicas
+from activities.reconciliation import ReconciliationActivities
 from activities.registry import RegistryActivities
 from activities.replicas import ReplicaActivities
 from activities.traffic import TrafficActivities
@@ -163,6 +164,7 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
     capacity = CapacityActivities(ports.planner)
     ready = ReadyReplicas(ports.applications, ports.cluster)
     traffic = TrafficActivities(ports.plans, ports.bus, ports.deployments, ready, settle_seconds=ports.settle_seconds)
+    reconciliation = ReconciliationActivities(ports.plans, ports.bus)
     references = References(ports.backtests, ports.cluster, ports.asker)
     analysis = AnalysisActivities(
         Sources(ports.bus, ports.meters, ports.sticky_callers, references), ports.observations, ports.judge
@@ -193,6 +195,7 @@ def workers(client: Client, ports: Ports, *, task_queue: str = TASK_QUEUE) -> tu
             replicas.release_replicas,
             replicas.retire_replicas,
             replicas.repair_applications,
+            reconciliation.publish_plan,
             traffic.set_weight,
             traffic.make_active,
             traffic.withdraw_candidate,

@@ -289,21 +289,17 @@ class _Comparison:
         candidate = route.candidate
         if candidate is None or route.stable is None:  # a first version that failed goes on serving
             return
-        told = {
-            "kind": FindingKind.CANDIDATE_LEFT_BEHIND,
-            "subject": route.key,
-            "expected": f"all traffic goes to {route.stable.version}, because no deployment is open",
-            "actual": f"the candidate {candidate.version} of {candidate.deployment_id} still has "
-            f"{route.candidate_weight / 100:g}%",
-        }
+        expected = f"all traffic goes to {route.stable.version}, because no deployment is open"
+        share = f"{route.candidate_weight / 100:g}%"
+        actual = f"the candidate {candidate.version} of {candidate.deployment_id} still has {share}"
+        kind = FindingKind.CANDIDATE_LEFT_BEHIND
         if candidate.deployment_id in self._lost:
-            yield _repaired(**told, repair=Repair.END_DEPLOYMENT)
+            yield _repaired(kind, route.key, expected=expected, actual=actual, repair=Repair.END_DEPLOYMENT)
         elif self._open is not None:
-            yield _for_a_person(
-                **told,
-                next_step=f"deploy {route.model} to {route.environment} again: its next deployment takes this weight "
-                "back first",
+            next_step = (
+                f"deploy {route.model} to {route.environment} again: its next deployment takes this weight back first"
             )
+            yield _for_a_person(kind, route.key, expected=expected, actual=actual, next_step=next_step)
 
     def _stable(self, route: Route, active: ActiveRow | None) -> Iterator[Finding]:
         for _, arm, _ in route.arms:
