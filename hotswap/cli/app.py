@@ -22,6 +22,7 @@ from hotswap.cli import (
     models,
     monitoring,
     outcome,
+    reconcile,
     replay,
     reporting,
     tokens,
@@ -71,6 +72,14 @@ _add(
 app.add_typer(keys.app, name="keys", rich_help_panel=STACK)
 _add(STACK, demo, "hotswap demo --port-base 30000", "hotswap demo --data-dir /var/lib/hotswap-demo --keep")
 app.add_typer(database.app, name="db", rich_help_panel=STACK)
+_add(
+    STACK,
+    reconcile.reconcile,
+    "hotswap reconcile",
+    "hotswap reconcile --json | jq -r '.findings[].kind'",
+    'hotswap reconcile --repair --reason "after a restore"',
+    codes=reconcile.CODES,
+)
 models.app.command(epilog=examples("hotswap models change fraud-detection --owner ann --tag fraud --tag tier-1"))(
     curation.change
 )

@@ -20,7 +20,9 @@ from hotswap.ports.deployments import (
     DeploymentQueue,
     DeploymentReader,
     Deployments,
+    OpenWorkflows,
     QueueNotifications,
+    ReconciliationRecords,
 )
 from hotswap.ports.monitoring import AlertRollbacks, Alerts, Announcer, Monitor
 from hotswap.ports.registry import (
@@ -73,8 +75,10 @@ __all__ = [
     "Meter",
     "Monitor",
     "Observations",
+    "OpenWorkflows",
     "Planning",
     "QueueNotifications",
+    "ReconciliationRecords",
     "RegistrationTransaction",
     "RegistrationTransactions",
     "Registry",

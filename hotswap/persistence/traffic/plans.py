@@ -33,8 +33,7 @@ class PostgresTrafficPlans:
         async with self._sessions() as session:
             # One statement's snapshot can't be had for two tables without it.
             await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-            generation = await session.scalar(select(PlanGeneration.generation))
-            return await _plan(session, generation or 0)
+            return await plan_now(session)
 
     async def proxy_reports(self) -> list[ProxyReport]:
         async with self._sessions() as session:
@@ -46,6 +45,12 @@ class PostgresTrafficPlans:
         statement = insert(ProxyReportRow).values(proxy=report.proxy, **values)
         async with self._sessions.begin() as session:
             await session.execute(statement.on_conflict_do_update(index_elements=["proxy"], set_=values))
+
+
+async def plan_now(session: AsyncSession) -> TrafficPlan:
+    """Return the present plan. In a transaction that isn't REPEATABLE READ, routes may be newer than the generation."""
+    generation = await session.scalar(select(PlanGeneration.generation))
+    return await _plan(session, generation or 0)
 
 
 async def apply_change(session: AsyncSession, change: TrafficChange, *, run_id: str) -> TrafficPlan:

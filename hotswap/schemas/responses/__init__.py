@@ -61,6 +61,7 @@ from hotswap.schemas.responses.models import (
     VersionView,
 )
 from hotswap.schemas.responses.monitoring import AlertView, MonitoringView
+from hotswap.schemas.responses.reconciliation import FindingView, ReconciliationView
 from hotswap.schemas.responses.tokens import AccessTokenView, NewServiceTokenView, ServiceTokenView, TokenView
 from hotswap.schemas.responses.validation import CheckView, OverrideView, ValidationView, VersionValidationView
 from hotswap.schemas.responses.verdicts import ArmView, ConcurrentView, MetricView, VerdictView
@@ -91,6 +92,7 @@ __all__ = [
     "ErrorView",
     "ExplanationView",
     "FeatureDriftView",
+    "FindingView",
     "FreezeView",
     "GarbageItemView",
     "GarbageView",
@@ -113,6 +115,7 @@ __all__ = [
     "PredictionView",
     "ProblemView",
     "QualityView",
+    "ReconciliationView",
     "RefusalView",
     "RegistrationStatus",
     "RegistrationView",
