@@ -34,10 +34,10 @@ class Restored:
 
 
 def check_backup(path: Path, *, database_url: str, replace: bool, with_keys: bool = False) -> BackupManifest:
-    """Check that all of an archive can be restored into this database now, and change nothing.
+    """Check that all of an archive can be restored into this database, change nothing, and return its manifest.
 
     Raises ValidationFailed for an archive that is damaged, newer than this release or without the keys that are asked
-    for, Conflict for a database that has data or is in use, Unavailable, and OSError.
+    for, Conflict for a database that has data, Unavailable, and OSError.
     """
     with reading(path) as archive:
         _check(archive, path, database_url=database_url, replace=replace, with_keys=with_keys)
@@ -52,7 +52,10 @@ def restore_backup(
     replace: bool = False,
     with_keys: bool = False,
 ) -> Restored:
-    """Restore the rows, and the artifacts if there are any and `objects` is given. Raises like `check_backup`."""
+    """Restore the rows, and the artifacts if there are any and `objects` is given.
+
+    Raises like `check_backup`, and Conflict for a database that anything else is connected to.
+    """
     with reading(path) as archive:
         manifest = archive.manifest
         _check(archive, path, database_url=database_url, replace=replace, with_keys=with_keys)

@@ -54,7 +54,8 @@ _PARTITIONS = """
 """
 _OTHERS = """
     SELECT DISTINCT usename || coalesce(' at ' || client_addr::text, '') FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND usename IS NOT NULL
+    AND coalesce(backend_type, 'client backend') = 'client backend'
 """
 _TRIGGER_FUNCTIONS = """
     SELECT DISTINCT tgfoid::regprocedure::text FROM pg_trigger
@@ -109,10 +110,9 @@ def snapshot(url: str) -> Iterator[Snapshot]:
 
 
 def check_restorable(url: str, revision: str, *, replace: bool) -> None:
-    """Check that a backup of this revision can be restored here now.
+    """Check that a backup of this revision fits into this database, and change nothing.
 
-    Raises ValidationFailed for a newer schema, and Conflict for a database that is in use, or that has data and is not
-    to be replaced.
+    Raises ValidationFailed for a newer schema, and Conflict for a database that has data and is not to be replaced.
     """
     check_known(revision)
     with _connected(url) as connection, connection.begin():
@@ -130,11 +130,13 @@ def restore(
 ) -> str:
     """Put a backup's rows into the database, all or nothing, and return the revision that it has then.
 
-    `content` opens the rows of a table. Raises like `check_restorable`, and ValidationFailed for rows that don't fit.
+    `content` opens the rows of a table. Raises like `check_restorable`, Conflict for a database that anything else is
+    connected to, and ValidationFailed for rows that don't fit.
     """
     check_known(revision)
     with _connected(url) as connection, connection.begin():
         connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+        _check_alone(connection)
         _check_target(connection, replace=replace)
         _drop(connection)
         upgrade(connection, revision)
@@ -166,12 +168,15 @@ def set_new_lineage(connection: Connection) -> bool:
     return True
 
 
-def _check_target(connection: Connection, *, replace: bool) -> None:
+def _check_alone(connection: Connection) -> None:
     if others := sorted(connection.scalars(text(_OTHERS))):
         raise Conflict(
-            f"the database is in use by {', '.join(others)}; stop HotSwap's API, worker and recorder and whatever else "
-            "is connected to it, then restore again"
+            f"the database is in use by {', '.join(others)}, so nothing was changed; stop HotSwap's API, worker and "
+            "recorder and whatever else is connected to it, then restore again"
         )
+
+
+def _check_target(connection: Connection, *, replace: bool) -> None:
     present = revision_of(connection)
     if present is not None:
         check_known(present)

@@ -1,5 +1,6 @@
 """A backup of a real PostgreSQL and a real S3, restored: equal rows and objects, or nothing changed at all."""
 
+import json
 import secrets
 import stat
 import tarfile
@@ -11,11 +12,13 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import create_engine, text
+from typer.testing import CliRunner, Result
 
 from hotswap.backup import restoring
 from hotswap.backup.archive import reading
 from hotswap.backup.making import make_backup
 from hotswap.backup.restoring import restore_backup
+from hotswap.cli.app import app
 from hotswap.domain.errors import Conflict, HotSwapError, Unavailable, ValidationFailed
 from hotswap.domain.reconciliation import ActualState, FindingKind, Repair, compare
 from hotswap.persistence.backups import PASSING, check_restorable, set_new_lineage
@@ -336,3 +339,38 @@ async def test_an_archive_never_replaces_a_file_before_it_is_whole(filled: str, 
         make_backup(path, database_url=filled.replace("backup_", "gone_"))
     assert path.read_bytes() == b"the backup of yesterday"
     assert [each.name for each in tmp_path.iterdir()] == ["b.tar"]
+
+
+async def test_the_commands_work_on_a_database_of_ones_own(
+    filled: str, databases: Databases, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(s3, "model", b"artifact")
+    settings = s3.settings()
+    monkeypatch.setenv("HOTSWAP_STORAGE__ENDPOINT", settings.endpoint)
+    monkeypatch.setenv("HOTSWAP_STORAGE__ACCESS_KEY", settings.access_key.get_secret_value())
+    monkeypatch.setenv("HOTSWAP_STORAGE__SECRET_KEY", settings.secret_key.get_secret_value())
+    monkeypatch.setenv("HOTSWAP_POSTGRES__URL", filled)
+    made = run("backup", str(tmp_path))
+    assert "no artifacts" in made.stdout
+    assert "not in it: the signing keys, the artifacts, passwords" in made.stderr
+    (archive,) = tmp_path.glob("hotswap-*.tar")
+    assert "exists already" in run("backup", str(archive), code=1).stderr
+    whole = tmp_path / "whole.tar"
+    told = json.loads(run("backup", str(whole), "--with-artifacts", "--json").stdout)
+    assert (told["file"], told["artifacts"], told["rows"]["deployments"]) == (str(whole), 1, 1)
+    assert "embedded stack" in run("backup", str(tmp_path / "k.tar"), "--with-keys", code=1).stderr
+    assert "has data" in run("restore", str(whole), code=1).stderr
+    target = databases()
+    monkeypatch.setenv("HOTSWAP_POSTGRES__URL", target)
+    (s3.directory / "ml-models" / "model").unlink()
+    restored = run("restore", str(whole))
+    assert "1 artifacts" in restored.stdout
+    assert "`hotswap reconcile` says what differs" in restored.stderr
+    assert content(target) == content(filled)
+    assert (s3.directory / "ml-models" / "model").read_bytes() == b"artifact"
+
+
+def run(*words: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(app, list(words), env={"COLUMNS": "200"})
+    assert result.exit_code == code, result.output
+    return result
