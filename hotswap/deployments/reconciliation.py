@@ -11,7 +11,14 @@ from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 from hotswap.domain.errors import Unavailable
-from hotswap.domain.reconciliation import ActualState, Finding, RecordedState, compare, confirmed, newest_reports
+from hotswap.domain.reconciliation import (
+    ActualState,
+    ReconcilerFinding,
+    RecordedState,
+    compare,
+    confirmed,
+    newest_reports,
+)
 from hotswap.domain.traffic import ProxyReport
 from hotswap.ports import OpenWorkflows, ReconciliationRecords, ServeCluster, TrafficBus, TrafficPlans
 
@@ -24,7 +31,7 @@ Read = TypeVar("Read")
 class Reconciliation:
     """The findings, and the workflows that a repair started; `started` is None if the repair still runs."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[ReconcilerFinding, ...]
     started: tuple[str, ...] | None = ()
 
 
@@ -56,7 +63,7 @@ class Reconciler:
         started = await self.workflows.reconcile()
         return Reconciliation(found.findings, None if started is None else tuple(started))
 
-    async def _look(self) -> tuple[Finding, ...]:
+    async def _look(self) -> tuple[ReconcilerFinding, ...]:
         recorded = await self.records.recorded()
         return compare(recorded, await self._actual(recorded))
 

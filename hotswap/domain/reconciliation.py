@@ -60,7 +60,7 @@ NEXT_STEPS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ReconcilerFinding:
     """A difference between what should be and what is. `repair` is None if a person must act on `next_step`."""
 
     kind: FindingKind
@@ -140,7 +140,7 @@ class ActualState:
     unread: Mapping[str, str] | None = None
 
 
-def compare(recorded: RecordedState, actual: ActualState) -> tuple[Finding, ...]:
+def compare(recorded: RecordedState, actual: ActualState) -> tuple[ReconcilerFinding, ...]:
     """Return every difference, in the order of its importance: workflows, traffic, applications, proxies."""
     return tuple(_Comparison(recorded, actual).findings())
 
@@ -158,7 +158,7 @@ def misconfigured(desired: Iterable[Desired], running: Mapping[str, ApplicationS
     return dict(sorted({**missing, **unknown, **differing}.items()))
 
 
-def confirmed(first: Iterable[Finding], second: Iterable[Finding]) -> tuple[Finding, ...]:
+def confirmed(first: Iterable[ReconcilerFinding], second: Iterable[ReconcilerFinding]) -> tuple[ReconcilerFinding, ...]:
     """Return the findings of the second look that the first one had too: what only passes by is none."""
     known = {(each.kind, each.subject) for each in first}
     return tuple(each for each in second if (each.kind, each.subject) in known)
@@ -193,7 +193,7 @@ class _Comparison:
         self._lost = {each.deployment_id for each in recorded.unfinished if self._has_lost_its_workflow(each)}
         self._busy = {(each.environment, each.model) for each in recorded.unfinished if self._is_at_work(each)}
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[ReconcilerFinding]:
         for server, problem in sorted((self._actual.unread or {}).items()):
             yield _for_a_person(
                 FindingKind.NOT_COMPARED,
@@ -225,7 +225,7 @@ class _Comparison:
         is_open = self._open is not None and deployment_workflow_id(environment, model) in self._open
         return is_open or (environment, model) in self._busy
 
-    def _workflows(self) -> Iterator[Finding]:
+    def _workflows(self) -> Iterator[ReconcilerFinding]:
         if self._open is None:
             return
         for row in self._recorded.unfinished:
@@ -266,7 +266,7 @@ class _Comparison:
 
     # --- traffic ------------------------------------------------------------------------------------------------------
 
-    def _routes(self) -> Iterator[Finding]:
+    def _routes(self) -> Iterator[ReconcilerFinding]:
         active = {(each.environment, each.model): each for each in self._recorded.active}
         routed = set()
         for route in self._recorded.plan.routes:
@@ -285,7 +285,7 @@ class _Comparison:
                     next_step=f"deploy {row.model} {row.version} to {row.environment} again",
                 )
 
-    def _left_behind(self, route: Route) -> Iterator[Finding]:
+    def _left_behind(self, route: Route) -> Iterator[ReconcilerFinding]:
         candidate = route.candidate
         if candidate is None or route.stable is None:  # a first version that failed goes on serving
             return
@@ -301,7 +301,7 @@ class _Comparison:
             )
             yield _for_a_person(kind, route.key, expected=expected, actual=actual, next_step=next_step)
 
-    def _stable(self, route: Route, active: ActiveRow | None) -> Iterator[Finding]:
+    def _stable(self, route: Route, active: ActiveRow | None) -> Iterator[ReconcilerFinding]:
         for _, arm, _ in route.arms:
             if arm.application not in self._desired:
                 yield _for_a_person(
@@ -322,7 +322,7 @@ class _Comparison:
 
     # --- applications -------------------------------------------------------------------------------------------------
 
-    def _applications(self) -> Iterator[Finding]:
+    def _applications(self) -> Iterator[ReconcilerFinding]:
         routed = self._recorded.plan.applications
         for row in self._recorded.applications:
             spec = row.desired.spec
@@ -354,7 +354,7 @@ class _Comparison:
         unfinished = ((each.environment, each.model) for each in self._recorded.unfinished)
         return (spec.environment, spec.model) in unfinished
 
-    def _running(self, routed: frozenset[str]) -> Iterator[Finding]:
+    def _running(self, routed: frozenset[str]) -> Iterator[ReconcilerFinding]:
         running = self._actual.applications
         if running is None:
             return
@@ -379,7 +379,9 @@ class _Comparison:
                     next_step="wait if it is starting; else look at Ray's logs, and go back to another version",
                 )
 
-    def _misconfigured(self, name: str, kind: FindingKind, running: Mapping[str, ApplicationState]) -> Finding:
+    def _misconfigured(
+        self, name: str, kind: FindingKind, running: Mapping[str, ApplicationState]
+    ) -> ReconcilerFinding:
         row = self._desired.get(name)
         replicas = row.desired.replicas if row is not None else 0
         told = {
@@ -396,7 +398,7 @@ class _Comparison:
 
     # --- proxies ------------------------------------------------------------------------------------------------------
 
-    def _proxies(self) -> Iterator[Finding]:
+    def _proxies(self) -> Iterator[ReconcilerFinding]:
         newest = self._recorded.plan.generation
         keys = {each.key: each for each in self._recorded.plan.routes}
         for report in self._actual.proxies or ():
@@ -430,9 +432,9 @@ class _Comparison:
                     )
 
 
-def _repaired(kind: FindingKind, subject: str, *, expected: str, actual: str, repair: Repair) -> Finding:
-    return Finding(kind, subject, expected, actual, repair, NEXT_STEPS[repair])
+def _repaired(kind: FindingKind, subject: str, *, expected: str, actual: str, repair: Repair) -> ReconcilerFinding:
+    return ReconcilerFinding(kind, subject, expected, actual, repair, NEXT_STEPS[repair])
 
 
-def _for_a_person(kind: FindingKind, subject: str, *, expected: str, actual: str, next_step: str) -> Finding:
-    return Finding(kind, subject, expected, actual, None, next_step)
+def _for_a_person(kind: FindingKind, subject: str, *, expected: str, actual: str, next_step: str) -> ReconcilerFinding:
+    return ReconcilerFinding(kind, subject, expected, actual, None, next_step)
