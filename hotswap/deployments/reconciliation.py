@@ -11,14 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 from hotswap.domain.errors import Unavailable
-from hotswap.domain.reconciliation import (
-    ActualState,
-    ReconcilerFinding,
-    RecordedState,
-    compare,
-    confirmed,
-    newest_reports,
-)
+from hotswap.domain.findings import ReconcilerFinding, confirmed
+from hotswap.domain.reconciliation import ActualState, RecordedState, compare, newest_reports
 from hotswap.domain.traffic import ProxyReport
 from hotswap.ports import OpenWorkflows, ReconciliationRecords, ServeCluster, TrafficBus, TrafficPlans
 

@@ -9,66 +9,13 @@ did not answer is a finding too, because nothing was compared there.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from hotswap.domain.application import ApplicationHealth, ApplicationState, Desired
+from hotswap.domain.findings import FindingKind, ReconcilerFinding, Repair, for_a_person, repaired
 from hotswap.domain.ids import deployment_workflow_id, queue_workflow_id, retirement_workflow_id
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.traffic import ProxyReport, Route, TrafficPlan
 from hotswap.domain.vocabulary import Environment
-
-
-class FindingKind(StrEnum):
-    """The kind of a difference. The values are public, so each keeps its meaning."""
-
-    NOT_COMPARED = "NotCompared"
-    DEPLOYMENT_WITHOUT_WORKFLOW = "DeploymentWithoutWorkflow"
-    QUEUED_WITHOUT_WORKFLOW = "QueuedWithoutWorkflow"
-    WORKFLOW_WITHOUT_DEPLOYMENT = "WorkflowWithoutDeployment"
-    CANDIDATE_LEFT_BEHIND = "CandidateLeftBehind"
-    ROUTE_NOT_ACTIVE = "RouteNotActive"
-    ACTIVE_WITHOUT_ROUTE = "ActiveWithoutRoute"
-    ROUTE_WITHOUT_APPLICATION = "RouteWithoutApplication"
-    APPLICATION_SET_ASIDE = "ApplicationSetAside"
-    APPLICATION_NOT_RUNNING = "ApplicationNotRunning"
-    APPLICATION_MISSING = "ApplicationMissing"
-    APPLICATION_DIFFERS = "ApplicationDiffers"
-    APPLICATION_UNKNOWN = "ApplicationUnknown"
-    APPLICATION_UNNEEDED = "ApplicationUnneeded"
-    PROXY_BEHIND = "ProxyBehind"
-    PROXY_AHEAD = "ProxyAhead"
-    ROUTE_HELD = "RouteHeld"
-
-
-class Repair(StrEnum):
-    """What the reconciler does about a finding. The values are public."""
-
-    END_DEPLOYMENT = "EndDeployment"
-    START_QUEUE = "StartQueue"
-    RETIRE_APPLICATION = "RetireApplication"
-    SEND_APPLICATIONS = "SendApplications"
-    PUBLISH_PLAN = "PublishPlan"
-
-
-NEXT_STEPS = {
-    Repair.END_DEPLOYMENT: "the reconciler starts a run that ends the deployment and takes its traffic back",
-    Repair.START_QUEUE: "the reconciler starts its queue workflow when its turn has come",
-    Repair.RETIRE_APPLICATION: "the reconciler retires the application after 30 minutes",
-    Repair.SEND_APPLICATIONS: "the reconciler sends Ray Serve the desired applications again",
-    Repair.PUBLISH_PLAN: "the reconciler publishes the traffic plan again",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ReconcilerFinding:
-    """A difference between what should be and what is. `repair` is None if a person must act on `next_step`."""
-
-    kind: FindingKind
-    subject: str
-    expected: str
-    actual: str
-    repair: Repair | None
-    next_step: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +105,6 @@ def misconfigured(desired: Iterable[Desired], running: Mapping[str, ApplicationS
     return dict(sorted({**missing, **unknown, **differing}.items()))
 
 
-def confirmed(first: Iterable[ReconcilerFinding], second: Iterable[ReconcilerFinding]) -> tuple[ReconcilerFinding, ...]:
-    """Return the findings of the second look that the first one had too: what only passes by is none."""
-    known = {(each.kind, each.subject) for each in first}
-    return tuple(each for each in second if (each.kind, each.subject) in known)
-
-
 def newest_reports(reports: Iterable[ProxyReport]) -> tuple[ProxyReport, ...]:
     """Return the newest report of each proxy: by its generation first, because a machine's clock may be set back."""
     newest: dict[str, ProxyReport] = {}
@@ -195,7 +136,7 @@ class _Comparison:
 
     def findings(self) -> Iterator[ReconcilerFinding]:
         for server, problem in sorted((self._actual.unread or {}).items()):
-            yield _for_a_person(
+            yield for_a_person(
                 FindingKind.NOT_COMPARED,
                 server,
                 expected="it answers, so that it can be compared",
@@ -231,7 +172,7 @@ class _Comparison:
         for row in self._recorded.unfinished:
             workflow_id = deployment_workflow_id(row.environment, row.model)
             if row.deployment_id in self._lost:
-                yield _repaired(
+                yield repaired(
                     FindingKind.DEPLOYMENT_WITHOUT_WORKFLOW,
                     row.deployment_id,
                     expected=f"the workflow {workflow_id} is open, because the deployment is {row.status}",
@@ -239,7 +180,7 @@ class _Comparison:
                     repair=Repair.END_DEPLOYMENT,
                 )
             elif row.is_queued and not row.is_starting and not self._is_waited_for(row):
-                yield _repaired(
+                yield repaired(
                     FindingKind.QUEUED_WITHOUT_WORKFLOW,
                     row.deployment_id,
                     expected=f"the workflow {queue_workflow_id(row.deployment_id)} is open, which waits for its turn",
@@ -249,7 +190,7 @@ class _Comparison:
         unfinished = {each.deployment_id: each for each in self._recorded.unfinished}
         for workflow_id, deployment_id in sorted(self._open.items()):
             if workflow_id.startswith("deployment/") and deployment_id not in unfinished:
-                yield _for_a_person(
+                yield for_a_person(
                     FindingKind.WORKFLOW_WITHOUT_DEPLOYMENT,
                     workflow_id,
                     expected=f"the deployment {deployment_id or 'that it works on'} is unfinished in the database",
@@ -277,7 +218,7 @@ class _Comparison:
                 yield from self._stable(route, active.get(key))
         for key, row in sorted(active.items()):
             if key not in routed and not self._is_busy(*key):
-                yield _for_a_person(
+                yield for_a_person(
                     FindingKind.ACTIVE_WITHOUT_ROUTE,
                     f"{row.environment}/{row.model}",
                     expected=f"a route leads to the active version {row.version}",
@@ -294,17 +235,17 @@ class _Comparison:
         actual = f"the candidate {candidate.version} of {candidate.deployment_id} still has {share}"
         kind = FindingKind.CANDIDATE_LEFT_BEHIND
         if candidate.deployment_id in self._lost:
-            yield _repaired(kind, route.key, expected=expected, actual=actual, repair=Repair.END_DEPLOYMENT)
+            yield repaired(kind, route.key, expected=expected, actual=actual, repair=Repair.END_DEPLOYMENT)
         elif self._open is not None:
             next_step = (
                 f"deploy {route.model} to {route.environment} again: its next deployment takes this weight back first"
             )
-            yield _for_a_person(kind, route.key, expected=expected, actual=actual, next_step=next_step)
+            yield for_a_person(kind, route.key, expected=expected, actual=actual, next_step=next_step)
 
     def _stable(self, route: Route, active: ActiveRow | None) -> Iterator[ReconcilerFinding]:
         for _, arm, _ in route.arms:
             if arm.application not in self._desired:
-                yield _for_a_person(
+                yield for_a_person(
                     FindingKind.ROUTE_WITHOUT_APPLICATION,
                     f"{route.key} {arm.application}",
                     expected="each application of a route is a desired application",
@@ -312,7 +253,7 @@ class _Comparison:
                     next_step=f"deploy {route.model} {arm.version} to {route.environment} again",
                 )
         if active is not None and route.stable is not None and route.stable.application != active.application:
-            yield _for_a_person(
+            yield for_a_person(
                 FindingKind.ROUTE_NOT_ACTIVE,
                 route.key,
                 expected=f"the route leads to the active version {active.version} ({active.application})",
@@ -329,7 +270,7 @@ class _Comparison:
             if self._is_busy(spec.environment, spec.model):
                 continue
             if row.set_aside_reason is not None and row.name in routed:
-                yield _for_a_person(
+                yield for_a_person(
                     FindingKind.APPLICATION_SET_ASIDE,
                     row.name,
                     expected="it runs, because a route leads to it",
@@ -337,7 +278,7 @@ class _Comparison:
                     next_step=f"deploy {spec.model} {spec.version} to {spec.environment} again",
                 )
             if row.name not in routed and not self._is_needed(row):
-                yield _repaired(
+                yield repaired(
                     FindingKind.APPLICATION_UNNEEDED,
                     row.name,
                     expected="a route leads to it, a deployment is open, or a retirement keeps it warm",
@@ -371,7 +312,7 @@ class _Comparison:
             if state is None or not is_watched or self._is_busy(spec.environment, spec.model):
                 continue
             if state.health is not ApplicationHealth.RUNNING:
-                yield _for_a_person(
+                yield for_a_person(
                     FindingKind.APPLICATION_NOT_RUNNING,
                     row.name,
                     expected="it runs, because a route leads to it",
@@ -394,7 +335,7 @@ class _Comparison:
         wanted = running[name].wanted if name in running else None
         differs = (f"Ray Serve works towards {replicas} replicas", f"it works towards {wanted}")
         expected, actual = told.get(kind, differs)
-        return _repaired(kind, name, expected=expected, actual=actual, repair=Repair.SEND_APPLICATIONS)
+        return repaired(kind, name, expected=expected, actual=actual, repair=Repair.SEND_APPLICATIONS)
 
     # --- proxies ------------------------------------------------------------------------------------------------------
 
@@ -404,7 +345,7 @@ class _Comparison:
         for report in self._actual.proxies or ():
             if report.generation < newest:
                 problem = f": {report.problem}" if report.problem is not None else ""
-                yield _repaired(
+                yield repaired(
                     FindingKind.PROXY_BEHIND,
                     report.proxy,
                     expected=f"the proxy has the traffic plan of generation {newest}",
@@ -412,7 +353,7 @@ class _Comparison:
                     repair=Repair.PUBLISH_PLAN,
                 )
             if report.generation > newest:
-                yield _for_a_person(
+                yield for_a_person(
                     FindingKind.PROXY_AHEAD,
                     report.proxy,
                     expected=f"the proxy has the traffic plan of generation {newest}, the newest in the database",
@@ -423,18 +364,10 @@ class _Comparison:
             for key, problem in sorted(report.held.items()):
                 route = keys.get(key)
                 if route is not None and not self._is_busy(route.environment, route.model):
-                    yield _for_a_person(
+                    yield for_a_person(
                         FindingKind.ROUTE_HELD,
                         f"{report.proxy} {key}",
                         expected="the proxy uses the newest route",
                         actual=f"it goes on with the route before: {problem}",
                         next_step="remove the cause that the proxy names; it then takes the route by itself",
                     )
-
-
-def _repaired(kind: FindingKind, subject: str, *, expected: str, actual: str, repair: Repair) -> ReconcilerFinding:
-    return ReconcilerFinding(kind, subject, expected, actual, repair, NEXT_STEPS[repair])
-
-
-def _for_a_person(kind: FindingKind, subject: str, *, expected: str, actual: str, next_step: str) -> ReconcilerFinding:
-    return ReconcilerFinding(kind, subject, expected, actual, None, next_step)

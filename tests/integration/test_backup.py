@@ -20,7 +20,8 @@ from hotswap.backup.making import make_backup
 from hotswap.backup.restoring import restore_backup
 from hotswap.cli.app import app
 from hotswap.domain.errors import Conflict, HotSwapError, Unavailable, ValidationFailed
-from hotswap.domain.reconciliation import ActualState, FindingKind, Repair, compare
+from hotswap.domain.findings import FindingKind, Repair
+from hotswap.domain.reconciliation import ActualState, compare
 from hotswap.persistence.backups import PASSING, check_restorable, set_new_lineage
 from hotswap.persistence.deployments.deployments import PostgresDeployments
 from hotswap.persistence.deployments.reconciliation import PostgresReconciliationRecords

@@ -1,6 +1,6 @@
 """What the reconciler found."""
 
-from hotswap.domain.reconciliation import FindingKind, Repair
+from hotswap.domain.findings import FindingKind, Repair
 from hotswap.schemas.responses.base import View
 
 

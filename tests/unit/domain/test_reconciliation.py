@@ -12,17 +12,15 @@ from hotswap.domain.application import (
     Desired,
     ReplicaResources,
 )
+from hotswap.domain.findings import FindingKind, Repair, confirmed
 from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.reconciliation import (
     ActiveRow,
     ActualState,
     DesiredRow,
-    FindingKind,
     RecordedState,
-    Repair,
     UnfinishedDeployment,
     compare,
-    confirmed,
     newest_reports,
 )
 from hotswap.domain.traffic import Arm, Fence, ProxyReport, Route, TrafficPlan
