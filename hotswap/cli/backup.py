@@ -23,6 +23,7 @@ from hotswap.stack import lifecycle, part_holds
 
 if TYPE_CHECKING:
     from hotswap.backup.archive import BackupManifest
+    from hotswap.backup.restoring import Restored
     from hotswap.stack.environment import Environments
     from hotswap.storage.objects import ObjectStorage
 
@@ -126,28 +127,37 @@ def restore(
         manifest = check_backup(file, database_url=url, replace=replace, with_keys=with_keys)
         objects = installation.objects() if with_artifacts and manifest.artifacts else None
     carry_out = partial(restore_backup, file, database_url=url, objects=objects, replace=replace, with_keys=with_keys)
+    found = None
     if layout is None:
         with _failures_told():
             restored = carry_out()
-        found = None
+        _say_restored(restored, as_json=as_json)
     else:
         with _stopped(layout) as stopped:
             with _failures_told():
                 restored = carry_out()
                 if restored.signing_keys is not None:
                     _sign_with(layout, restored.signing_keys)
+            _say_restored(restored, as_json=as_json)  # whatever happens to the parts from now on
             found = _findings(layout, stopped)
     if as_json:
         findings = found.to_json()["findings"] if found is not None else None
         show_json({"file": str(file), **_facts(manifest), "revision": restored.revision, "findings": findings})
-        return
-    out.print(f"restored {_summary(manifest)}; the schema is now {restored.revision}", markup=False, soft_wrap=True)
-    if found is None:
+    elif found is not None:
+        show_findings(found, repaired=False)
+    else:
         err.print(
             "start the API and the worker, then `hotswap reconcile` says what differs", markup=False, soft_wrap=True
         )
-    else:
-        show_findings(found, repaired=False)
+
+
+def _say_restored(restored: "Restored", *, as_json: bool) -> None:
+    if not as_json:
+        out.print(
+            f"restored {_summary(restored.manifest)}; the schema is now {restored.revision}",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _installation(data_dir: Path | None) -> _Installation:

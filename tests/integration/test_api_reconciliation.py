@@ -26,15 +26,8 @@ from workflows.reconcile import ReconcileWorkflow
 PATH = "/api/v1/reconciliation"
 
 
-@pytest.fixture(autouse=True)
-def reconciler(world: ApiWorld) -> None:
-    """The one of the API looks twice within a tenth of a second."""
-    parts = world.app.state.parts
-    world.app.state.parts = replace(parts, reconciler=replace(parts.reconciler, look_again_seconds=0.1))
-
-
 @pytest.fixture
-def redis(world: ApiWorld, bus: RedisTrafficBus, reconciler: None) -> RedisTrafficBus:
+def redis(world: ApiWorld, bus: RedisTrafficBus) -> RedisTrafficBus:
     """Redis, which is away from the API of the other tests."""
     parts = world.app.state.parts
     world.app.state.parts = replace(parts, reconciler=replace(parts.reconciler, bus=bus))
