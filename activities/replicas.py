@@ -12,9 +12,10 @@ from temporalio import activity
 from activities.convergence import Convergence
 from activities.heartbeating import heartbeat_note, heartbeating
 from activities.readiness import ReadyReplicas, waiting_for
-from hotswap.domain.application import ApplicationHealth, ApplicationSpec, ApplicationState, Desired
+from hotswap.domain.application import ApplicationHealth, ApplicationSpec, Desired
 from hotswap.domain.capacity import ReplicaReadiness
 from hotswap.domain.errors import Conflict, ReplicasFailed, Unavailable, ValidationFailed
+from hotswap.domain.reconciliation import misconfigured
 from hotswap.messages import AwaitReplicas, ScaleReplicas
 from hotswap.ports import DesiredApplications, ReplicaProbe, ServeCluster
 
@@ -121,26 +122,15 @@ class ReplicaActivities:
     @heartbeating
     async def repair_applications(self) -> list[str]:
         """Send the rows again where Ray Serve has lost one of them, or runs another; return what differed."""
-        found = await self._cluster.applications()
-        running = {name for name, state in found.items() if state.health is not ApplicationHealth.STOPPING}
-        desired = {each.spec.name: each for each in await self._desired.all() if each.replicas > 0}
-        differing = running ^ desired.keys()
-        differing |= {name for name in running & desired.keys() if _was_told_otherwise(found[name], desired[name])}
+        running = await self._cluster.applications()
+        differing = misconfigured(await self._desired.all(), running)
         if differing:
-            logger.warning("ray serve runs something else than it should", extra={"applications": sorted(differing)})
+            logger.warning("ray serve runs something else than it should", extra={"applications": differing})
             await self._serve.converge(anew=True)
-        return sorted(differing)
+        return list(differing)
 
     async def _wanted(self, application: str) -> int:
         desired = await self._desired.one(application)
         if desired is None:
             raise Conflict(f"{application} is not wanted any more")
         return desired.replicas
-
-
-def _was_told_otherwise(state: ApplicationState, desired: Desired) -> bool:
-    """Return whether Serve was sent another configuration than this.
-
-    Where replicas scale by load their number is Serve's own affair, so it is not compared.
-    """
-    return state.wanted not in (None, desired.replicas) and not desired.spec.resources.scales_by_load

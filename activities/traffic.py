@@ -16,6 +16,7 @@ from datetime import timedelta
 from temporalio import activity
 
 from activities.heartbeating import heartbeat_note, heartbeating
+from activities.lineage import not_behind
 from activities.readiness import ReadyReplicas
 from hotswap.domain.capacity import ReplicaReadiness, taken_back
 from hotswap.domain.errors import Unavailable
@@ -158,33 +159,15 @@ class TrafficActivities:
                 await self._publish(plan)
                 published_at = self._clock()
             proxies = [each for each in await self._proxies(from_api=again) if each.belongs_to(plan)]
-            if any(each.report.confirmed > plan.number for each in proxies):
-                plan = await self._not_behind(plan, proxies)
+            renewed = await not_behind(self._plans, plan, proxies)
+            if renewed.lineage != plan.lineage:
+                plan, published_at = renewed, 0.0
             counting = counted(proxies, self._lost_after, environment=change.environment)
             missing = [each for each in counting if each.report.confirmed < plan.number or key in each.report.held]
             if counting and not missing:
                 return [each.report for each in counting], out_of_count(proxies, self._lost_after)
             heartbeat_note(_waits_for(plan, missing, key))
             await asyncio.sleep(POLL_SECONDS)
-
-    async def _not_behind(self, plan: TrafficPlan, proxies: Iterable[RegisteredProxy]) -> TrafficPlan:
-        """Return the plan to wait for, where a proxy has confirmed one that is newer.
-
-        If PostgreSQL itself has no newer plan, it was restored from a backup: its plans confirm nothing, since every
-        proxy has had their generations before. So they go on in a new lineage.
-        """
-        ahead = max(each.report.confirmed for each in proxies)
-        present = await self._plans.current()
-        if ahead <= present.number:
-            return plan
-        logger.error(
-            "a proxy has a newer traffic plan than PostgreSQL, which was restored from a backup: its plans go on in a "
-            "new lineage",
-            extra={"proxy_has": str(ahead), "postgres_has": str(present.number)},
-        )
-        renewed = await self._plans.begin_lineage(after=ahead.lineage)
-        await self._publish(renewed)
-        return renewed
 
     async def _proxies_at_a_glance(self) -> list[RegisteredProxy]:
         """Return the proxies, as of before where the bus takes too long: nothing may hold up a rollback."""

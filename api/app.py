@@ -38,6 +38,7 @@ from api import (
     monitoring,
     outcomes,
     proxies,
+    reconciliation,
     redeployment,
     replaying,
     scaling,
@@ -56,6 +57,7 @@ from api.limits import RateLimits, impatient
 from api.orchestration import Orchestration
 from hotswap.deployments.capacity import CapacityRules, Planner
 from hotswap.deployments.dry_run import DryRun
+from hotswap.deployments.reconciliation import Reconciler
 from hotswap.deployments.rollback import WayBack
 from hotswap.deployments.start import DeploymentStarter
 from hotswap.deployments.steer import Steering
@@ -68,6 +70,7 @@ from hotswap.persistence.deployments.deployment_queue import PostgresDeploymentQ
 from hotswap.persistence.deployments.freezes import PostgresFreezes
 from hotswap.persistence.deployments.history import PostgresHistory
 from hotswap.persistence.deployments.reading import PostgresDeploymentReader
+from hotswap.persistence.deployments.reconciliation import PostgresReconciliationRecords
 from hotswap.persistence.monitoring.alerts import PostgresAlerts
 from hotswap.persistence.monitoring.drift import PostgresDriftRecords
 from hotswap.persistence.monitoring.gauges import PostgresGauges, RedisGauges
@@ -135,6 +138,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     outcomes.router,
     async_inference.router,
     audit.router,
+    reconciliation.router,
     tokens.router,
     traffic.router,
     health.router,
@@ -244,6 +248,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             dry_run=DryRun(starter),
             steering=Steering(deployments, PostgresDeploymentQueue(sessions), orchestration, audit_log),
             way_back=WayBack(settings, deployments),
+            reconciler=Reconciler(PostgresReconciliationRecords(sessions), orchestration, ray, plans, bus),
             gauges={"postgresql": PostgresGauges(sessions).read, "redis": RedisGauges(redis).read},
             probes={
                 "postgresql": lambda: _select(sessions.engine),

@@ -14,6 +14,7 @@ from api.auth import CALLERS, ENGINEERS, MAKERS, READERS, TokenVerifier, require
 from api.limits import RateLimits
 from api.orchestration import Orchestration
 from hotswap.deployments.dry_run import DryRun
+from hotswap.deployments.reconciliation import Reconciler
 from hotswap.deployments.rollback import WayBack
 from hotswap.deployments.start import DeploymentStarter
 from hotswap.deployments.steer import Steering
@@ -87,6 +88,7 @@ class Parts:
     dry_run: DryRun
     steering: Steering
     way_back: WayBack
+    reconciler: Reconciler
     probes: Mapping[str, Probe]
     gauges: Mapping[str, Gauges]
 

@@ -31,6 +31,7 @@ TAGS = {
     "inference": "Inference that is answered later, and outcomes. Replicas answer all other inference themselves.",
     "monitoring": "Monitoring of active versions, and its alerts.",
     "audit": "Who did what, when and why.",
+    "reconciliation": "Differences between what should be and what is, and their repair.",
     "health": "Liveness of the API, and readiness of the servers that it needs.",
 }
 

@@ -8,7 +8,7 @@ a hanging connection. No exception of Temporal's leaves this file: it is a domai
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -57,13 +57,16 @@ ABORT_TIMEOUT = timedelta(seconds=3)
 
 REGISTRATION_WAIT = timedelta(seconds=10)
 
+OPEN_DEPLOYMENTS = "WorkflowType = 'Deployment' AND ExecutionStatus = 'Running'"
+RECONCILE_BY_HAND = "reconcile/by-hand"
+
 logger = logging.getLogger(__name__)
 
 Sent = TypeVar("Sent")
 
 
 class Orchestration:
-    """Implements the workflows' ports: `DeploymentWorkflows` of `hotswap.deployments`, and `RegistrationWorkflows`."""
+    """Implements the workflows' ports: `DeploymentWorkflows`, `RegistrationWorkflows` and `OpenWorkflows`."""
 
     def __init__(
         self,
@@ -275,6 +278,50 @@ class Orchestration:
         if (await found.memo()).get(DEPLOYMENT_MEMO) != deployment_id:
             raise Ended
         return self._client.get_workflow_handle(workflow_id, run_id=found.run_id)
+
+    # --- reconciliation -----------------------------------------------------------------------------------------------
+
+    async def open_workflows(self, expected: Collection[str]) -> dict[str, str | None]:
+        """Return each open deployment workflow and each open one of `expected`, with the deployment in its memo.
+
+        The list of the open ones may be late by seconds, so each is looked at by itself. Raises Unavailable.
+        """
+        found: dict[str, str | None] = {}
+        async with _temporal():
+            listed = self._client.list_workflows(OPEN_DEPLOYMENTS, rpc_timeout=CALL_TIMEOUT)
+            for workflow_id in sorted({each.id async for each in listed} | set(expected)):
+                try:
+                    seen = await self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=CALL_TIMEOUT)
+                except RPCError as error:
+                    if error.status is not RPCStatusCode.NOT_FOUND:
+                        raise
+                    continue
+                if seen.status is WorkflowExecutionStatus.RUNNING:
+                    found[workflow_id] = (await seen.memo()).get(DEPLOYMENT_MEMO)
+        return found
+
+    async def reconcile(self) -> list[str] | None:
+        """Run `Reconcile` and return the workflows that it started; None if that takes longer. Raises Unavailable.
+
+        Who asks while one runs that was asked for gets the answer of that one.
+        """
+        async with _temporal():
+            handle = await self._client.start_workflow(
+                "Reconcile",
+                id=RECONCILE_BY_HAND,
+                task_queue=self._task_queue,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                static_summary="repair what the reconciler finds",
+                result_type=list[str],
+                rpc_timeout=CALL_TIMEOUT,
+            )
+            try:
+                return await asyncio.wait_for(handle.result(), self._registration_wait.total_seconds())
+            except TimeoutError:
+                return None
+            except WorkflowFailureError as error:
+                raise _domain_error(error) from error
 
     async def check(self) -> None:
         """Check that Temporal answers. Raises Unavailable."""

@@ -1,22 +1,26 @@
 """Finds deployments that lost their workflow, such as by a terminate, and starts one; finds what Ray Serve lost.
 
-A schedule runs this every minute. Whether a deployment is in work is not asked but tried: a run of the same workflow id
-is started for each row that has not ended, and Temporal refuses it where one is open. So nothing is ever repaired under
-a deployment that runs, and none starts while a repair does. What the new run does is `DeploymentWorkflow`'s affair.
-What is queued waits as it should; only when its turn has come is its queue workflow started again, if it was lost.
+A schedule runs this every minute, and `hotswap reconcile --repair` at once. Whether a deployment is in work is not
+asked but tried: a run of the same workflow id is started for each row that has not ended, and Temporal refuses it where
+one is open. So nothing is ever repaired under a deployment that runs, and none starts while a repair does. What the new
+run does is `DeploymentWorkflow`'s affair. What is queued waits as it should; only when its turn has come is its queue
+workflow started again, if it was lost.
 """
 
 from datetime import timedelta
 
 from temporalio import workflow
+from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.deployments import DeploymentActivities
+    from activities.reconciliation import ReconciliationActivities
     from activities.replicas import ReplicaActivities
     from hotswap.domain.application import ApplicationSpec
-    from hotswap.domain.ids import queue_workflow_id
+    from hotswap.domain.ids import deployment_workflow_id, queue_workflow_id
     from hotswap.domain.registry import Unfinished
-    from hotswap.messages import DEPLOYMENT_MEMO, DeploymentInput, QueueInput, RetirementInput
+    from hotswap.domain.traffic import Withdrawal
+    from hotswap.messages import DEPLOYMENT_MEMO, Abort, DeploymentInput, QueueInput, RetirementInput
     from workflows.activity_options import forward
     from workflows.children import Handle, start_child, start_deployment, start_retirement
 
@@ -39,7 +43,29 @@ class ReconcileWorkflow:
         await workflow.execute_activity_method(
             ReplicaActivities.repair_applications, **forward("bring Ray Serve to what the rows say", deadline=DEADLINE)
         )
+        if workflow.patched("publish-plan"):
+            await workflow.execute_activity_method(
+                ReconciliationActivities.publish_plan, **forward("publish the traffic plan again", deadline=DEADLINE)
+            )
+        if workflow.patched("abort-withdrawn"):
+            withdrawn = await workflow.execute_activity_method(
+                ReconciliationActivities.find_withdrawals,
+                **forward("find candidates that people took out at proxies", deadline=DEADLINE),
+            )
+            for each in withdrawn.withdrawals:
+                await _abort(each)
         return [each.id for each in started if each is not None]
+
+
+async def _abort(withdrawal: Withdrawal) -> None:
+    """Abort the deployment whose candidate a person took out at a proxy; it may have ended by now."""
+    deployment = workflow.get_external_workflow_handle(deployment_workflow_id(withdrawal.environment, withdrawal.model))
+    try:
+        await deployment.signal("abort", Abort(by=withdrawal.by, reason=f"taken out at a proxy: {withdrawal.reason}"))
+    except FailureError:
+        if workflow.cancellation_reason():
+            raise
+        workflow.logger.info("no deployment of %s is open", withdrawal.key)
 
 
 async def _recover(lost: Unfinished) -> Handle | None:

@@ -23,6 +23,7 @@ from activities.observations import Sources
 from activities.promotion import PromotionActivities
 from activities.queueing import QueueActivities
 from activities.readiness import ReadyReplicas
+from activities.reconciliation import ReconciliationActivities
 from activities.registry import RegistryActivities
 from activities.replicas import ReplicaActivities
 from activities.traffic import TrafficActivities
@@ -127,6 +128,7 @@ class Activities:
             ports.observations,
             ports.judge,
         )
+        self.reconciliation = ReconciliationActivities(ports.plans, ports.bus)
         self.monitoring = MonitoringActivities(ports.monitor, ports.alerts, ports.rollbacks, ports.announcer)
 
     def acting(self) -> Sequence[Activity]:
@@ -149,6 +151,8 @@ class Activities:
             self.replicas.warm_up,
             self.replicas.count_replicas,
             self.replicas.repair_applications,
+            self.reconciliation.publish_plan,
+            self.reconciliation.find_withdrawals,
             self.traffic.make_active,
             self.monitoring.look_at_accuracy,
             self.monitoring.look_for_drift,

@@ -114,6 +114,15 @@ def rotate_signing_keys(layout: Layout, credentials: Credentials, *, signs_at: d
         return keys[-1]
 
 
+def replace_signing_keys(layout: Layout, credentials: Credentials, text: str) -> None:
+    """Sign with these keys from now on, such as a backup's, and renew the stack's own tokens. Raises ValueError."""
+    with _alone(layout):
+        keys = signing.read_keys(text)
+        _write(credentials.jwks_file, json.dumps(signing.public_jwks(*keys)))
+        _write(credentials.signing_key_file, signing.write_keys(keys))
+        renew_tokens(layout, credentials)
+
+
 def retire_signing_key(layout: Layout, credentials: Credentials, kid: str) -> None:
     """Publish a key no more; the stack's own tokens are another's by then. Raises NotFound and Conflict."""
     with _alone(layout):

@@ -9,6 +9,7 @@ from hotswap.cli import (
     apply,
     artifacts,
     audit,
+    backup,
     curation,
     database,
     decisions,
@@ -23,6 +24,7 @@ from hotswap.cli import (
     monitoring,
     outcome,
     proxies,
+    reconcile,
     replay,
     reporting,
     tokens,
@@ -73,6 +75,27 @@ _add(
 app.add_typer(keys.app, name="keys", rich_help_panel=STACK)
 _add(STACK, demo, "hotswap demo --port-base 30000", "hotswap demo --data-dir /var/lib/hotswap-demo --keep")
 app.add_typer(database.app, name="db", rich_help_panel=STACK)
+_add(
+    STACK,
+    backup.backup,
+    "hotswap backup /var/backups",
+    "hotswap backup before-upgrade.tar --with-keys",
+    "hotswap backup rows.tar --without-artifacts --json | jq -r .createdAt",
+)
+_add(
+    STACK,
+    backup.restore,
+    "hotswap restore before-upgrade.tar",
+    "hotswap restore before-upgrade.tar --replace --with-keys",
+)
+_add(
+    STACK,
+    reconcile.reconcile,
+    "hotswap reconcile",
+    "hotswap reconcile --json | jq -r '.findings[].kind'",
+    'hotswap reconcile --repair --reason "after a restore"',
+    codes=reconcile.CODES,
+)
 models.app.command(epilog=examples("hotswap models change fraud-detection --owner ann --tag fraud --tag tier-1"))(
     curation.change
 )

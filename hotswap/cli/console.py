@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperGroup
 
-from hotswap.bootstrap.layout import StackError
+from hotswap.bootstrap.layout import Layout, StackError
 from hotswap.cli.outcome import Exit
 from hotswap.client import ApiError, HotSwap, token_of
 from hotswap.client.transport import refused
@@ -74,10 +74,15 @@ def connect() -> HotSwap:
         except ValueError as error:
             raise CommandFailed(str(error)) from None
     from hotswap.bootstrap.layout import locate
+
+    return connect_to_stack(locate(None), token=os.environ.get("HOTSWAP_TOKEN"))
+
+
+def connect_to_stack(layout: Layout, *, token: str | None = None) -> HotSwap:
+    """Return a client for a data directory's stack, with its own token if none is given. Raises CommandFailed."""
     from hotswap.stack.lifecycle import read_state
     from hotswap.stack.ports import HOST
 
-    layout = locate(None)
     state = read_state(layout)
     if state is None:
         raise CommandFailed(
@@ -85,7 +90,7 @@ def connect() -> HotSwap:
         )
     token_file = layout.secrets / "token"
     try:
-        token = os.environ.get("HOTSWAP_TOKEN") or token_file.read_text().strip()
+        token = token or token_file.read_text().strip()
     except OSError as error:
         raise CommandFailed(f"can't read the stack's token {token_file}: {error.strerror}; set HOTSWAP_TOKEN") from None
     return HotSwap(f"http://{HOST}:{state.ports.public}", token, reason=os.environ.get("HOTSWAP_REASON"))

@@ -28,7 +28,7 @@ from hotswap.client.freezes import Freezes
 from hotswap.client.inference import Inference
 from hotswap.client.models import Models
 from hotswap.client.monitoring import Monitoring
-from hotswap.client.platform import Audit, Health
+from hotswap.client.platform import Audit, Health, Reconciling
 from hotswap.client.proxies import Proxies
 from hotswap.client.resources import T
 from hotswap.client.tokens import Authentication, Tokens
@@ -66,6 +66,7 @@ class _Resources(Generic[T]):
         self.models = Models(transport)
         self.monitoring = Monitoring(transport)
         self.proxies = Proxies(transport)
+        self.reconciliation = Reconciling(transport)
         self.tokens = Tokens(transport)
         self.versions = Versions(transport)
 

@@ -1,13 +1,16 @@
-"""The platform itself: who did what, and whether its servers answer."""
+"""The platform itself: who did what, whether its servers answer, and whether they agree."""
 
 from datetime import datetime
 from typing import Any
 
 import httpx
 
-from hotswap.client.calls import Call, get
+from hotswap.client.calls import Call, get, post
 from hotswap.client.resources import ClientResource, T, call
-from hotswap.schemas.responses import AuditPage
+from hotswap.schemas.requests import Say
+from hotswap.schemas.responses import AuditPage, ReconciliationView
+
+RECONCILIATION = "/api/v1/reconciliation"
 
 
 class Audit(ClientResource[T]):
@@ -38,6 +41,18 @@ class Audit(ClientResource[T]):
             "cursor": cursor,
         }
         return get(AuditPage, "/api/v1/audit", query)
+
+
+class Reconciling(ClientResource[T]):
+    @call
+    def find(self) -> Call[ReconciliationView]:
+        """Return what differs between what should be and what is."""
+        return get(ReconciliationView, RECONCILIATION)
+
+    @call
+    def repair(self, *, reason: str | None = None) -> Call[ReconciliationView]:
+        """Have repaired what is safe to repair, and return what differed."""
+        return post(ReconciliationView, RECONCILIATION, Say(reason=reason))
 
 
 class Health(ClientResource[T]):

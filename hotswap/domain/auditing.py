@@ -34,6 +34,8 @@ class AuditAction(StrEnum):
     RESTORE = "restore"
     SET_MONITORING = "set monitoring"
     WITHDRAW_OVERRIDE = "withdraw override"
+    # Of the installation
+    RECONCILE = "reconcile"
     # Of an environment, a token, an artifact or a proxy
     ABORT_UPLOAD = "abort upload"
     COLLECT_GARBAGE = "collect garbage"

@@ -25,7 +25,7 @@ from hotswap.messages.monitoring import (
     RollbackRequest,
     RollbackStarted,
 )
-from hotswap.messages.reconciling import Leftovers
+from hotswap.messages.reconciling import FoundWithdrawals, Leftovers
 from hotswap.messages.runs import (
     DeploymentInput,
     DeploymentOutcome,
@@ -95,6 +95,7 @@ __all__ = [
     "DeploymentInput",
     "DeploymentOutcome",
     "FindActivePeriod",
+    "FoundWithdrawals",
     "GoToStep",
     "LeaveQueue",
     "Leftovers",

@@ -1,7 +1,8 @@
-"""The result of the reconciler's search."""
+"""The results of the reconciler's searches."""
 
 from hotswap.domain.application import ApplicationSpec
 from hotswap.domain.registry import Unfinished
+from hotswap.domain.traffic import Withdrawal
 from hotswap.messages.runs import QueueInput
 from hotswap.schemas.base import Message
 
@@ -16,3 +17,9 @@ class Leftovers(Message):
     deployments: tuple[Unfinished, ...]
     orphans: tuple[ApplicationSpec, ...]
     queued: tuple[QueueInput, ...] = ()
+
+
+class FoundWithdrawals(Message):
+    """Candidates that people took out at proxies themselves, past their deployments."""
+
+    withdrawals: tuple[Withdrawal, ...] = ()

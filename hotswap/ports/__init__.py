@@ -20,7 +20,9 @@ from hotswap.ports.deployments import (
     DeploymentQueue,
     DeploymentReader,
     Deployments,
+    OpenWorkflows,
     QueueNotifications,
+    ReconciliationRecords,
     RefusedCommands,
 )
 from hotswap.ports.monitoring import AlertRollbacks, Alerts, Announcer, Monitor
@@ -74,8 +76,10 @@ __all__ = [
     "Meter",
     "Monitor",
     "Observations",
+    "OpenWorkflows",
     "Planning",
     "QueueNotifications",
+    "ReconciliationRecords",
     "RefusedCommands",
     "RegistrationTransaction",
     "RegistrationTransactions",

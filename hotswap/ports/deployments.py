@@ -17,6 +17,7 @@ from hotswap.domain.lifecycle import DeploymentStatus
 from hotswap.domain.paging import FIRST, Listing, Window
 from hotswap.domain.promotion import ActivePeriod
 from hotswap.domain.queueing import QueueEntry, QueuePosition, QueueState
+from hotswap.domain.reconciliation import RecordedState
 from hotswap.domain.registry import DeploymentBrief, Unfinished, VersionRef
 from hotswap.domain.traffic import TrafficChange, TrafficPlan
 from hotswap.domain.verdict import Reason
@@ -238,3 +239,29 @@ class QueueNotifications(Protocol):
 
     def listening(self, heard: Callable[[], None]) -> AbstractAsyncContextManager[None]:
         """Call `heard` inside the block at each notification, and whenever notifications may have been lost."""
+
+
+class ReconciliationRecords(Protocol):
+    """The rows that the reconciler compares with what is, and the audit log of its repairs."""
+
+    async def recorded(self) -> RecordedState:
+        """Return what should be, from one snapshot."""
+
+    async def note_repair(self, *, by: str, reason: str | None, findings: list[dict[str, Any]]) -> None:
+        """Record that somebody asks for the repair of these findings."""
+
+
+class OpenWorkflows(Protocol):
+    """The workflows that Temporal has open, and the one that repairs what the reconciler finds."""
+
+    async def open_workflows(self, expected: Collection[str]) -> Mapping[str, str | None]:
+        """Return each open deployment workflow, and those of `expected` that are open.
+
+        Each id has the deployment that the workflow works on, None if its memo names none. Raises Unavailable.
+        """
+
+    async def reconcile(self) -> list[str] | None:
+        """Run the workflow `Reconcile`, and return the ids of the workflows that it started.
+
+        Return None if it takes longer than the caller waits; it goes on. Raises Unavailable.
+        """

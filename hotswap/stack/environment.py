@@ -105,6 +105,12 @@ class Environments:
             settings["HOTSWAP_CONFIG"] = str(Path(config).absolute())
         return settings
 
+    def section(self, name: str) -> dict[str, str]:
+        """Return one section of the control loop's settings, such as `STORAGE`, by the names of its fields."""
+        prefix = f"HOTSWAP_{name}__"
+        settings = self._settings("control").items()
+        return {key.removeprefix(prefix).lower(): value for key, value in settings if key.startswith(prefix)}
+
     def temporal(self) -> dict[str, str]:
         """Return Temporal's own variables; the empty file keeps a person's profiles for other servers out."""
         return {

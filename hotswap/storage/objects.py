@@ -77,6 +77,10 @@ class ObjectStorage:
     def max_artifact_bytes(self) -> int:
         return self._settings.max_artifact_bytes
 
+    def uri(self, key: str) -> str:
+        """Return the address of a key in the settings' bucket."""
+        return f"s3://{self._settings.bucket}/{key}"
+
     def size(self, uri: str) -> int:
         """Return an object's size in bytes, without reading it.
 
@@ -101,7 +105,7 @@ class ObjectStorage:
         with answering(self._settings):
             for found in self._client.list_objects(bucket, prefix=prefix, recursive=True):
                 if not found.is_dir and found.last_modified is not None and found.last_modified < before:
-                    yield StoredObject(f"s3://{bucket}/{found.object_name}", found.size or 0, found.last_modified)
+                    yield StoredObject(self.uri(str(found.object_name)), found.size or 0, found.last_modified)
 
     def remove(self, uri: str) -> None:
         """Remove an object; one that is gone already is no error. A bucket with versions keeps it as an older one."""

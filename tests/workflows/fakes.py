@@ -307,7 +307,8 @@ class FakeBus:
         counts = {name: world.arm_counts(name) for name in world.counts}
         replicas = {name: number for name, number in world.running.items() if number}
         active = {name: world.flying(name) for name in world.counts} if world.tells_what_is_active else None
-        return live([ProxyReport("envoy-0", self.confirmed, world.clock(), counts, replicas=replicas, active=active)])
+        report = ProxyReport("envoy-0", self.confirmed, world.clock(), counts, replicas=replicas, active=active)
+        return live([replace(report, withdrawals=world.withdrawals)])
 
     async def remove_proxy(self, proxy: str, *, incarnation: str = "") -> bool:
         raise AssertionError("nobody asked for that")

@@ -23,7 +23,7 @@ from hotswap.domain.application import ReplicaResources as Resources
 from hotswap.domain.deployments import Deployment, NewDeployment
 from hotswap.domain.lifecycle import DeploymentStatus as S
 from hotswap.domain.registry import DeploymentBrief
-from hotswap.domain.traffic import Route
+from hotswap.domain.traffic import Route, Withdrawal
 from hotswap.domain.verdict import Reason
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Strategy
 from hotswap.messages import DeploymentInput, DeploymentOutcome
@@ -187,6 +187,24 @@ async def test_a_terminated_deployment_is_rolled_back_by_the_reconciler(site: Si
     assert [spec.version for spec in site.cluster.specs] == ["1.0.0"]
     assert {"status RollingBack", "status RolledBack"} <= set(await site.actions(lost))
     assert await site.reconcile() == []
+
+
+async def test_whose_candidate_a_person_took_out_at_a_proxy_is_aborted_in_his_name(site: Site) -> None:
+    under_way, _ = await site.deploy("2.0.0")
+    await site.until(under_way, lambda row: row.verified_weight == 1_000)
+    route = await site.route()
+    assert route.candidate is not None
+    site.proxies.withdrawals = (
+        Withdrawal(route.environment, site.model, under_way, "2.0.0", route.fence, "eve", "errors at checkout", 1.0),
+        Withdrawal(route.environment, "gone", "dep-gone", "2.0.0", route.fence, "eve", "it has ended", 1.0),
+    )
+    await site.reconcile()
+    await site.until(under_way, lambda row: row.status == S.ROLLED_BACK)
+    row = await site.row(under_way)
+    assert row.reason == Reason.ABORTED
+    assert row.message is not None
+    assert "aborted, by eve" in row.message
+    assert "taken out at a proxy: errors at checkout" in row.message
 
 
 async def scaled_down(site: Site) -> str:

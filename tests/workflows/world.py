@@ -24,7 +24,7 @@ from hotswap.domain.promotion import ActivePeriod
 from hotswap.domain.queueing import QueueState
 from hotswap.domain.registry import DeploymentBrief, VersionRef
 from hotswap.domain.resources import Amount
-from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, Counts, Route, TrafficPlan
+from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, Counts, Route, TrafficPlan, Withdrawal
 from hotswap.domain.validation import Override, ValidationCheck, ValidationReport
 from hotswap.domain.verdict import Verdict
 from hotswap.domain.vocabulary import DeploymentKind, Environment, Framework
@@ -95,6 +95,8 @@ class World:
     is_unwatched: bool = False
     """Nobody is there who would watch a bake."""
     proxies_silent: bool = False
+    withdrawals: tuple[Withdrawal, ...] = ()
+    """Candidates that people took out at the proxy."""
     withdraw_fails: int = 0
     no_slots: bool = False
     queue_state: QueueState | None = None

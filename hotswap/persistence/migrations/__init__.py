@@ -9,10 +9,11 @@ from typing import TextIO
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, pool
 from sqlalchemy.exc import OperationalError
 
-from hotswap.domain.errors import Unavailable
+from hotswap.domain.errors import Unavailable, ValidationFailed
 
 
 def migrate(url: str) -> tuple[str | None, str | None]:
@@ -24,15 +25,30 @@ def migrate(url: str) -> tuple[str | None, str | None]:
     engine = create_engine(url, poolclass=pool.NullPool)
     try:
         with engine.begin() as connection:
-            before = _revision(connection)
-            config = _config()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-            return before, _revision(connection)
+            before = revision_of(connection)
+            upgrade(connection, "head")
+            return before, revision_of(connection)
     except OperationalError as error:
         raise Unavailable(f"PostgreSQL can't be used: {error.orig}") from None
     finally:
         engine.dispose()
+
+
+def upgrade(connection: Connection, revision: str) -> None:
+    """Bring the schema up to a revision, in the transaction of the connection."""
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def check_known(revision: str) -> None:
+    """Raise ValidationFailed for a revision of the schema that this release doesn't have: a newer one made it."""
+    scripts = ScriptDirectory.from_config(_config())
+    if revision not in {each.revision for each in scripts.walk_revisions()}:
+        raise ValidationFailed(
+            f"the schema's revision {revision} is newer than this release knows ({scripts.get_current_head()}), so "
+            "nothing was changed; install the release that made it"
+        )
 
 
 def write_script(to: TextIO, *, since: str | None = None) -> None:
@@ -50,5 +66,6 @@ def _config(to: TextIO | None = None) -> Config:
     return config
 
 
-def _revision(connection: Connection) -> str | None:
+def revision_of(connection: Connection) -> str | None:
+    """Return the schema's revision, None for a database without the schema."""
     return MigrationContext.configure(connection).get_current_revision()

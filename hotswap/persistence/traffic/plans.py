@@ -7,7 +7,7 @@ The fence decides who may write (`fencing.py`): an older (epoch, sequence) is re
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, exists, func, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, Update, cast, exists, extract, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
@@ -35,14 +35,13 @@ class PostgresTrafficPlans:
         async with self._sessions() as session:
             # One statement's snapshot can't be had for two tables without it.
             await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-            return await _plan(session)
+            return await plan_now(session)
 
     async def begin_lineage(self, *, after: int) -> TrafficPlan:
-        later = update(PlanGeneration).values(lineage=after + 1).where(PlanGeneration.lineage <= after)
         async with self._sessions.begin() as session:
             await lock_plan(session)
-            await session.execute(later)
-            return await _plan(session)
+            await session.execute(later_lineage(after=after).where(PlanGeneration.lineage <= after))
+            return await plan_now(session)
 
     async def proxies(self) -> list[RegisteredProxy]:
         return await proxies(self._sessions)
@@ -62,7 +61,7 @@ async def apply_change(session: AsyncSession, change: TrafficChange, *, run_id: 
                 f"({written.epoch}, {written.sequence}) is after ({fence.epoch}, {fence.sequence})"
             )
         if written == fence:
-            return await _plan(session)
+            return await plan_now(session)
     await check_bound(session, change.deployment_id, run_id=run_id)
     session.add(_changed(known, change))
     values: dict[str, Any] = {
@@ -77,7 +76,16 @@ async def apply_change(session: AsyncSession, change: TrafficChange, *, run_id: 
     statement = insert(TrafficRoute).values(environment=change.environment, model=change.model, **values)
     await session.execute(statement.on_conflict_do_update(index_elements=["environment", "model"], set_=values))
     await session.execute(update(PlanGeneration).values(generation=generation + 1))
-    return await _plan(session)
+    return await plan_now(session)
+
+
+def later_lineage(*, after: int | InstrumentedAttribute[int]) -> Update:
+    """Return the statement that begins a new lineage.
+
+    Its number is the time (Unix time, seconds), so that it is none that a database had before it was restored.
+    """
+    now = cast(func.floor(extract("epoch", func.now())), BigInteger)
+    return update(PlanGeneration).values(lineage=func.greatest(after + 1, now))
 
 
 def _changed(known: TrafficRoute | None, change: TrafficChange) -> AuditEvent:
@@ -115,7 +123,8 @@ async def renew_plan(session: AsyncSession) -> None:
     await session.execute(update(PlanGeneration).values(generation=generation + 1))
 
 
-async def _plan(session: AsyncSession) -> TrafficPlan:
+async def plan_now(session: AsyncSession) -> TrafficPlan:
+    """Return the present plan. In a transaction that isn't REPEATABLE READ, routes may be newer than the generation."""
     present = (await session.scalars(select(PlanGeneration).execution_options(populate_existing=True))).one()
     rows = await session.execute(
         select(TrafficRoute, func.coalesce(Model.is_idempotent, True), Model.team)

@@ -62,6 +62,7 @@ from hotswap.schemas.responses.models import (
 )
 from hotswap.schemas.responses.monitoring import AlertView, MonitoringView
 from hotswap.schemas.responses.proxies import ProxyView, WithdrawalView
+from hotswap.schemas.responses.reconciliation import FindingView, ReconciliationView
 from hotswap.schemas.responses.tokens import AccessTokenView, NewServiceTokenView, ServiceTokenView, TokenView
 from hotswap.schemas.responses.validation import CheckView, OverrideView, ValidationView, VersionValidationView
 from hotswap.schemas.responses.verdicts import ArmView, ConcurrentView, MetricView, VerdictView
@@ -92,6 +93,7 @@ __all__ = [
     "ErrorView",
     "ExplanationView",
     "FeatureDriftView",
+    "FindingView",
     "FreezeView",
     "GarbageItemView",
     "GarbageView",
@@ -115,6 +117,7 @@ __all__ = [
     "ProblemView",
     "ProxyView",
     "QualityView",
+    "ReconciliationView",
     "RefusalView",
     "RegistrationStatus",
     "RegistrationView",

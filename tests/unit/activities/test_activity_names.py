@@ -24,6 +24,7 @@ NAMES = {
     "mark_told",
     "open_deployment",
     "plan_capacity",
+    "publish_plan",
     "raise_alert",
     "record_approval",
     "record_decision",

@@ -100,6 +100,8 @@ RULES: dict[tuple[str, str], Needs | str] = {
     ("POST", "/api/v1/models/{model}/uploads"): START,
     ("POST", "/api/v1/models/{model}/uploads/{upload_id}/complete"): START,
     ("POST", "/api/v1/artifacts/gc"): everywhere(ADMIN),
+    ("GET", "/api/v1/reconciliation"): READ,
+    ("POST", "/api/v1/reconciliation"): everywhere(ADMIN),
     ("GET", "/api/v1/models/{model}/history"): READ,
     ("GET", "/api/v1/models/{model}/versions"): READ,
     ("GET", "/api/v1/models/{model}/metrics"): READ,

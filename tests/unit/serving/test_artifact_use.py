@@ -18,7 +18,7 @@ from hotswap.domain.application import ArtifactRef
 from hotswap.storage.objects import ObjectStorage
 from serving import artifact_use
 from serving.artifact_use import claimed, evict
-from serving.artifacts import ArtifactCache
+from serving.artifacts import ArtifactCache, unpack
 from tests.fixtures.patience import patient
 
 KIB = 1024
@@ -159,7 +159,7 @@ def test_nothing_is_taken_from_under_those_who_use_it(tmp_path: Path, monkeypatc
     thread.start()
     try:
         for _ in range(100):
-            lock = cache._claim(artifact("a"))
+            lock = cache._claim(artifact("a"), unpack)
             assert (tmp_path / artifact("a").sha256 / "model").read_text() == "a" * 64 * KIB
             os.close(lock)
     finally:
