@@ -23,6 +23,7 @@ from tests.workflows.conftest import Rollout, Stage
 from workflows import run_limits
 
 LONG = {"monitoringDuration": "PT60S", "bakeDeadline": "PT120S"}
+FOR_HOURS = {"monitoringDuration": "PT1H", "bakeDeadline": "PT2H"}
 SHORT_RUN = 80
 
 
@@ -35,8 +36,8 @@ async def length(rollout: Rollout) -> int:
     return (await rollout.handle.describe()).history_length
 
 
-async def run_id(rollout: Rollout) -> str | None:
-    return (await rollout.handle.describe()).run_id
+async def has_continued(rollout: Rollout) -> bool:
+    return (await rollout.handle.describe()).run_id != rollout.handle.result_run_id
 
 
 async def ended(rollout: Rollout) -> DeploymentOutcome:
@@ -86,13 +87,12 @@ async def test_any_number_of_commands_leaves_room_for_an_abort(stage: Stage, way
 
     async with stage.rollout(config=LONG) as rollout:
         await rollout.bakes_at(5_000)
-        first = await run_id(rollout)
         for _ in range(8):
             await say("pause")
             await rollout.until(lambda world: world.statuses[-1] is S.PAUSED)
             await say("resume")
             await rollout.until(lambda world: world.statuses[-1] is S.PROGRESSING)
-        assert await run_id(rollout) != first
+        assert await has_continued(rollout)
         await say("abort")
         outcome = await ended(rollout)
         runs = await stage.runs(rollout.handle)
@@ -127,11 +127,9 @@ async def test_a_bake_goes_on_in_the_next_run_as_if_nothing_had_been(stage: Stag
 async def test_an_abort_at_the_very_moment_of_the_change_is_never_lost(stage: Stage) -> None:
     async with stage.rollout(config=LONG) as rollout:
         await rollout.bakes_at(5_000)
-        first = await run_id(rollout)
         said = [rollout.handle.signal("resume", {"by": "ann"}) for _ in range(40)]
         await asyncio.gather(*said[:20], rollout.handle.signal("abort", {"by": "eve"}), *said[20:])
         outcome = await ended(rollout)
-        assert first is not None
         runs = await stage.runs(rollout.handle)
     assert_rolled_back(rollout, outcome, opened=len(runs))
 
@@ -142,12 +140,11 @@ async def test_an_abort_finds_the_run_that_is_just_beginning(stage: Stage, way: 
     """It comes while the next run opens the deployment, before it has acted on anything."""
     async with stage.rollout(config=LONG) as rollout:
         await rollout.bakes_at(5_000)
-        first = await run_id(rollout)
         rollout.world.held_at = S.PROGRESSING
         for _ in range(40):
             await rollout.handle.signal("resume", {"by": "ann"})
         await asyncio.wait_for(rollout.world.reached.wait(), patient(30))
-        assert await run_id(rollout) != first
+        assert await has_continued(rollout)
         if way == "update":
             assert (await rollout.handle.execute_update("abort", {"by": "ann"}))["accepted"]
         else:
@@ -163,12 +160,12 @@ async def test_an_abort_finds_the_run_that_is_just_beginning(stage: Stage, way: 
 async def test_a_wait_for_an_approval_goes_on_with_its_own_deadline(stage: Stage) -> None:
     async with stage.rollout(approval=True, config={"approvalDeadline": "PT5S"}) as rollout:
         await rollout.until(lambda world: world.statuses[-1] is S.AWAITING_APPROVAL)
-        first, began = await run_id(rollout), asyncio.get_running_loop().time()
+        began = asyncio.get_running_loop().time()
         for _ in range(30):
             await rollout.handle.signal("resume", {"by": "ann"})
         outcome = await ended(rollout)
         waited = asyncio.get_running_loop().time() - began
-        assert await run_id(rollout) != first
+        assert await has_continued(rollout)
     assert (outcome.status, outcome.reason) == (S.FAILED, Reason.DEADLINE_EXCEEDED)
     assert waited < 1.8 * patient(5)
     assert rollout.world.statuses == [S.PENDING, S.AWAITING_APPROVAL, S.FAILED]
@@ -178,11 +175,10 @@ async def test_a_wait_for_an_approval_goes_on_with_its_own_deadline(stage: Stage
 async def test_an_approval_that_comes_in_a_later_run_lets_it_go_on(stage: Stage) -> None:
     async with stage.rollout(approval=True) as rollout:
         await rollout.until(lambda world: world.statuses[-1] is S.AWAITING_APPROVAL)
-        first = await run_id(rollout)
         for _ in range(30):
             await rollout.handle.signal("resume", {"by": "ann"})
         await rollout.until(lambda world: len(world.epochs) > 1)
-        assert await run_id(rollout) != first
+        assert await has_continued(rollout)
         assert (await rollout.handle.execute_update("approve", {"by": "bob"}))["accepted"]
         outcome = await ended(rollout)
     assert outcome.status is S.ACTIVE
@@ -208,11 +204,10 @@ async def test_what_a_signal_calls_its_fields_is_not_carried_at_any_length(stage
     """Temporal takes 2 MB of state from one run to the next."""
     async with stage.rollout(config=LONG) as rollout:
         await rollout.bakes_at(5_000)
-        first = await run_id(rollout)
         for number in range(12):
             await rollout.handle.signal("resume", {"by": "ann", f"{number}" + "x" * 300_000: 1})
         await rollout.until(lambda world: len(world.epochs) > 1)
-        assert await run_id(rollout) != first
+        assert await has_continued(rollout)
         await rollout.handle.signal("abort", {"by": "ann"})
         outcome = await ended(rollout)
         runs = await stage.runs(rollout.handle)
@@ -226,13 +221,13 @@ async def test_what_a_signal_calls_its_fields_is_not_carried_at_any_length(stage
 @contextlib.asynccontextmanager
 async def waiting(stage: Stage, **queued: Any) -> AsyncIterator[tuple[Rollout, WorkflowHandle[Any, str]]]:
     """A rollout under way, and another deployment that waits for its turn; every run of both is replayed."""
-    async with stage.rollout(config=LONG) as rollout:
+    async with stage.rollout(config=FOR_HOURS) as rollout:
         await rollout.bakes_at(5_000)
-        mine, other = [
+        before, mine = [
             QueueEntry(name, ticket, DeploymentKind.ROLLOUT, Environment.PRODUCTION, "fraud", is_queued=ticket == 2)
             for ticket, name in ((1, "dep-before"), (2, "dep-waiting"))
         ]
-        rollout.world.queue_state = QueueState(mine, under_way=(other,))
+        rollout.world.queue_state = QueueState(mine, under_way=(before,))
         request = DeploymentInput(
             deployment_id="dep-waiting",
             environment=Environment.PRODUCTION,
@@ -315,7 +310,7 @@ async def at_once(number: int, say: Any) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(1_200)
 async def test_more_refused_updates_than_a_run_may_take_leave_nothing(stage: Stage) -> None:
-    async with stage.rollout(config=LONG | {"monitoringDuration": "PT1H", "bakeDeadline": "PT2H"}) as rollout:
+    async with stage.rollout(config=FOR_HOURS) as rollout:
         await rollout.bakes_at(5_000)
         before = await length(rollout)
         await at_once(2_100, lambda: rollout.refusal("resume", by="ann"))
@@ -328,7 +323,7 @@ async def test_more_refused_updates_than_a_run_may_take_leave_nothing(stage: Sta
 @pytest.mark.soak
 @pytest.mark.timeout(1_200)
 async def test_more_accepted_updates_than_a_run_may_take_leave_room_for_an_abort(stage: Stage) -> None:
-    async with stage.rollout(config=LONG | {"monitoringDuration": "PT1H", "bakeDeadline": "PT2H"}) as rollout:
+    async with stage.rollout(config=FOR_HOURS) as rollout:
         await rollout.bakes_at(5_000)
         accepted = 0
         while accepted < 2_100:
@@ -348,7 +343,7 @@ async def test_more_accepted_updates_than_a_run_may_take_leave_room_for_an_abort
 @pytest.mark.soak
 @pytest.mark.timeout(1_200)
 async def test_more_signals_than_a_run_may_take_leave_room_for_an_abort(stage: Stage) -> None:
-    async with stage.rollout(config=LONG | {"monitoringDuration": "PT1H", "bakeDeadline": "PT2H"}) as rollout:
+    async with stage.rollout(config=FOR_HOURS) as rollout:
         await rollout.bakes_at(5_000)
         await at_once(10_100, lambda: rollout.handle.signal("resume", {"by": "ann"}))
         await rollout.handle.signal("abort", {"by": "ann"})
