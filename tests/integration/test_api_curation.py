@@ -172,6 +172,8 @@ async def test_what_a_models_records_keep_is_changed_and_audited(world: ApiWorld
         {"recordFeatures": "some"},
         {"recordFeatures": None},
         {"recordSampleRate": 0},
+        {"recordSampleRate": None},
+        {"recordSampleRate": True},
         {"recordSampleRate": 1.5},
         {"dropFields": [""]},
         {"dropFields": None},

@@ -238,8 +238,8 @@ class ChangeModel(Body):
         description="the requests whose records have the features: all, a sample, or none; holds for deployments that "
         "are opened from then on, as do the next two",
     )
-    record_sample_rate: Number | SkipJsonSchema[None] = Field(
-        None, gt=0, le=1, description="the share of the requests, if recordFeatures is sample"
+    record_sample_rate: Annotated[Number, Field(gt=0, le=1)] | SkipJsonSchema[None] = Field(
+        None, description="the share of the requests, if recordFeatures is sample"
     )
     drop_fields: Annotated[list[FeatureName], Field(max_length=200)] | SkipJsonSchema[None] = Field(
         None,

@@ -158,12 +158,12 @@ async def test_predictions_that_are_too_large_are_left_out_after_the_features(
 async def test_a_spool_that_is_filling_loses_features_before_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = replica(tmp_path, monkeypatch, spool_max_bytes=10_000)
+    seen = replica(tmp_path, monkeypatch, spool_max_bytes=20_000)
     for _ in range(20):
         assert (await seen.send({"features": "x" * 1_000}))[0] == 200
     found = seen.records
     reasons = [record.withheld for record in found]
     assert len(found) == 20, "no record is dropped"
     whole = reasons.count(None)
-    assert 3 <= whole <= 5
+    assert 6 <= whole <= 9
     assert reasons == [None] * whole + [Withheld.SPACE] * (20 - whole)
