@@ -20,7 +20,6 @@ from hotswap.ports.deployments import (
     DeploymentQueue,
     DeploymentReader,
     Deployments,
-    OpenWorkflows,
     QueueNotifications,
     ReconciliationRecords,
 )
@@ -75,7 +74,6 @@ __all__ = [
     "Meter",
     "Monitor",
     "Observations",
-    "OpenWorkflows",
     "Planning",
     "QueueNotifications",
     "ReconciliationRecords",
