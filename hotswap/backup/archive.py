@@ -6,8 +6,6 @@ changed. No member is ever unpacked by its own name.
 """
 
 import hashlib
-import os
-import secrets
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,7 +18,7 @@ from typing import IO, TypeVar
 import msgspec
 
 from hotswap.domain.errors import ValidationFailed
-from hotswap.storage.files import sync
+from hotswap.storage.files import replacing
 
 FORMAT = 1
 MANIFEST, MANIFEST_HASH = "manifest.json", "manifest.sha256"
@@ -97,18 +95,8 @@ class ArchiveWriter:
 @contextmanager
 def writing(path: Path) -> Iterator[ArchiveWriter]:
     """Write an archive, which gets its name when all of it is on the disk. Raises OSError."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            with tarfile.open(fileobj=file, mode="w") as tar:
-                yield ArchiveWriter(tar, path.parent)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    sync(path.parent)
+    with replacing(path, mode=0o600) as file, tarfile.open(fileobj=file, mode="w") as tar:
+        yield ArchiveWriter(tar, path.parent)
 
 
 class ArchiveReader:

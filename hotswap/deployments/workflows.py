@@ -1,5 +1,6 @@
 """The workflows of deployments, as whoever starts and steers one needs them."""
 
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from hotswap.domain.vocabulary import Environment
@@ -48,3 +49,19 @@ class DeploymentWorkflows(Protocol):
 
     async def abort_by_signal(self, workflow_id: str, deployment_id: str, request: Abort) -> None:
         """Record an abort that the next worker to come acts on. Raises Ended."""
+
+
+class OpenWorkflows(Protocol):
+    """The workflows that Temporal has open, and the one that repairs what the reconciler finds."""
+
+    async def open_workflows(self, expected: Collection[str]) -> Mapping[str, str | None]:
+        """Return each open deployment workflow, and those of `expected` that are open.
+
+        Each id has the deployment that the workflow works on, None if its memo names none. Raises Unavailable.
+        """
+
+    async def reconcile(self) -> list[str] | None:
+        """Run the workflow `Reconcile`, and return the ids of the workflows that it started.
+
+        Return None if it takes longer than the caller waits; it goes on. Raises Unavailable.
+        """

@@ -249,19 +249,3 @@ class ReconciliationRecords(Protocol):
 
     async def note_repair(self, *, by: str, reason: str | None, findings: list[dict[str, Any]]) -> None:
         """Record that somebody asks for the repair of these findings."""
-
-
-class OpenWorkflows(Protocol):
-    """The workflows that Temporal has open, and the one that repairs what the reconciler finds."""
-
-    async def open_workflows(self, expected: Collection[str]) -> Mapping[str, str | None]:
-        """Return each open deployment workflow, and those of `expected` that are open.
-
-        Each id has the deployment that the workflow works on, None if its memo names none. Raises Unavailable.
-        """
-
-    async def reconcile(self) -> list[str] | None:
-        """Run the workflow `Reconcile`, and return the ids of the workflows that it started.
-
-        Return None if it takes longer than the caller waits; it goes on. Raises Unavailable.
-        """

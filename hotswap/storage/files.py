@@ -4,25 +4,35 @@ import json
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 def write_atomically(path: Path, content: str | bytes, *, mode: int | None = None) -> None:
-    """Replace a file, or make it, and return when it is on the disk.
+    """Replace a file by this content, as `replacing` does."""
+    with replacing(path, mode=mode) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing(path: Path, *, mode: int | None = None) -> Iterator[IO[bytes]]:
+    """Replace a file, or make it, by what is written in the block; at its end all of it is on the disk.
 
     Its mode is `mode`, else that of the file that it replaces, else what the process gives new files. A draft beside it
-    gets its name by a rename, which is what Envoy watches for. Raises OSError, and then the old file is still there.
+    gets its name by a rename, which is what Envoy watches for. Raises OSError, and then the old file is still there, as
+    it is after any other error in the block.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     wanted = mode if mode is not None else _mode_of(path)
-    data = content.encode() if isinstance(content, str) else content
     try:
         # Narrow from the first moment on: what is secret may be readable by others at no time.
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if wanted is None else wanted & 0o600)
         with os.fdopen(descriptor, "wb") as file:
             if wanted is not None:
                 os.fchmod(file.fileno(), wanted)
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)

@@ -182,6 +182,7 @@ BY_POSTGRES = {
     "Planning",
     "LineageReader",
     "QueueNotifications",
+    "ReconciliationRecords",
     "RegistrationTransaction",
     "RegistrationTransactions",
     "Registry",
