@@ -13,15 +13,9 @@ from typing import TypeVar
 from hotswap.deployments.workflows import OpenWorkflows
 from hotswap.domain.errors import Unavailable
 from hotswap.domain.findings import ReconcilerFinding, confirmed
-<<<<<<< HEAD
 from hotswap.domain.proxies import newest
 from hotswap.domain.reconciliation import ActualState, RecordedState, compare
-from hotswap.ports import OpenWorkflows, ReconciliationRecords, ServeCluster, TrafficBus, TrafficPlans
-=======
-from hotswap.domain.reconciliation import ActualState, RecordedState, compare, newest_reports
-from hotswap.domain.traffic import ProxyReport
 from hotswap.ports import ReconciliationRecords, ServeCluster, TrafficBus, TrafficPlans
->>>>>>> hd
 
 LOOK_AGAIN_SECONDS = 2.0
 
