@@ -37,12 +37,7 @@ from serving.envoy import prepare
 from serving.envoy.admin import EnvoyAdmin
 from serving.envoy.clusters import clusters
 from serving.envoy.fallback import Fallback, composite_cluster, fallbacks
-from serving.envoy.files import (
-    api_address,
-    current_jwt_filter,
-    has_applications,
-    write_resources,
-)
+from serving.envoy.files import api_address, current_jwt_filter, has_applications, write_resources
 from serving.envoy.gateway import CDS, ECDS, RDS
 from serving.envoy.pinned_clusters import application_of, cluster_names
 from serving.envoy.routes import route_configuration

@@ -29,7 +29,7 @@ class PlanEndpoint:
         """Send a report. Raises ProxyNameTaken while another incarnation holds the proxy's name."""
         answer = await self._http.post("/report", content=msgspec.json.encode(report), headers=self._headers())
         if answer.status_code == httpx.codes.CONFLICT:
-            raise ProxyNameTaken(answer.json()["error"]["message"])
+            raise ProxyNameTaken(_message(answer))
         answer.raise_for_status()
 
     async def sign_off(self, proxy: str, incarnation: str) -> None:
@@ -44,3 +44,10 @@ class PlanEndpoint:
         if self._token_file is None:
             return {}
         return {"Authorization": f"Bearer {self._token_file.read_text().strip()}"}
+
+
+def _message(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["error"]["message"])
+    except (ValueError, LookupError, TypeError):
+        return f"the API refuses this proxy's reports: {answer.text[:200]}"

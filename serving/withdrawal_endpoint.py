@@ -114,12 +114,19 @@ class _Server(uvicorn.Server):
 
 
 async def serve(app: WithdrawalEndpoint, directory: Path) -> None:
-    """Serve until cancelled, on a socket that only this user's processes can open: Envoy has checked the callers."""
+    """Serve until cancelled, on a socket that only this user's processes can open: Envoy has checked the callers.
+
+    Where there can be no socket, the agent does all its other work.
+    """
     path = directory / AGENT_SOCKET
-    path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(path))
-        path.chmod(0o600)
-        listening.listen()
+        try:
+            path.unlink(missing_ok=True)
+            listening.bind(str(path))
+            path.chmod(0o600)
+            listening.listen()
+        except OSError as error:
+            logger.error("no candidate can be taken out at this proxy, since %s can't be opened: %s", path, error)
+            return
         config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", server_header=False)
         await _Server(config).serve(sockets=[listening])

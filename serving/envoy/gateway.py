@@ -8,6 +8,7 @@ for a short time, and other clients don't notice. Nothing is passed on before it
 """
 
 from datetime import timedelta
+from pathlib import Path
 
 from hotswap.domain.headers import REQUEST_ID_HEADER, STEERING_HEADERS, STEERING_PREFIX
 from hotswap.settings import TrafficAgentSettings
@@ -24,6 +25,8 @@ from serving.envoy.tokens import JWT_FILTER, RBAC_FILTER, subjects
 
 CDS, RDS, ECDS, LDS = "cds.json", "rds.json", "ecds.json", "lds.json"
 AGENT_SOCKET = "agent.sock"
+MOST_SOCKET_PATH = 107
+"""Bytes that the system takes for a socket's path."""
 
 _HTTP = "type.googleapis.com/envoy.extensions.filters.http"
 
@@ -59,7 +62,7 @@ def bootstrap(settings: TrafficAgentSettings) -> Json:
             "listeners": [
                 candidate_listener(timeout=settings.gateway.candidate_timeout, local_replies=local_replies())
             ],
-            "clusters": [candidate_cluster(), agent_cluster(directory / AGENT_SOCKET)],
+            "clusters": [candidate_cluster(), *_agent(directory / AGENT_SOCKET)],
         },
         "bootstrap_extensions": [internal_listeners()],
         "overload_manager": {
@@ -75,6 +78,11 @@ def bootstrap(settings: TrafficAgentSettings) -> Json:
             ]
         },
     }
+
+
+def _agent(socket: Path) -> list[Json]:
+    """Return the agent's cluster; without it, where the system takes no such path, Envoy answers 503 in its place."""
+    return [agent_cluster(socket)] if len(str(socket)) <= MOST_SOCKET_PATH else []
 
 
 def public_listeners(settings: TrafficAgentSettings) -> list[Json]:

@@ -18,7 +18,7 @@ from hotswap.domain.traffic import TOTAL_WEIGHT, Arm, Fence, Route, TrafficPlan
 from hotswap.domain.vocabulary import Environment
 from hotswap.security.signing import generate_signing_key, public_jwks
 from hotswap.settings import TrafficAgentSettings
-from serving.envoy.clusters import clusters
+from serving.envoy.clusters import AGENT, clusters
 from serving.envoy.fallback import composite_cluster, fallbacks
 from serving.envoy.files import current_jwt_filter
 from serving.envoy.gateway import bootstrap, public_listeners
@@ -199,3 +199,10 @@ def test_it_names_a_field_that_it_does_not_know(where: str, place: Path, tmp_pat
     said = said_by_envoy(configuration, tmp_path)
     assert "no_such_field" in said
     assert "has unknown fields" in said
+
+
+def test_a_path_that_is_too_long_for_a_socket_costs_only_the_way_to_the_agent(place: Path, tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 110)
+    told = settings(place, agent={"envoy_dir": str(deep)})
+    assert AGENT not in json.dumps(bootstrap(told)["static_resources"]["clusters"])
+    assert said_by_envoy(whole(told, EMPTY), tmp_path) == ""
