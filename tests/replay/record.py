@@ -1,9 +1,9 @@
-"""Record the histories that `test_histories.py` replays: `python -m tests.replay.record`, before a release.
+"""Record histories that `test_histories.py` replays: `python -m tests.replay.record SCENARIO...`.
 
-With names of scenarios it records only those, such as the ones of a new workflow command.
-
-Each is made by the real workflow on a real Temporal server, over fakes of everything outside. A history that was once
-released stays, under the name of its release: deployments that began on it may be under way.
+Each is made by the real workflow on a real Temporal server, over fakes of everything outside. It goes into
+`tests/replay/unreleased`, which gets the name of the release with it. A folder of a release is never recorded again:
+deployments that began on that release may be under way. So record the scenarios of what is new, such as of a workflow
+command behind `workflow.patched`.
 """
 
 import asyncio
@@ -31,7 +31,8 @@ from tests.workflows.test_backtest import differing, refusing, trying
 from tests.workflows.test_capacity import of, spec, stage_of
 from tests.workflows.world import STABLE, rollout_brief
 
-HISTORIES = Path(__file__).parent / "histories"
+FOLDERS = Path(__file__).parent
+UNRELEASED = FOLDERS / "unreleased"
 LONG = {"monitoringDuration": "PT60S", "bakeDeadline": "PT120S"}
 
 
@@ -259,13 +260,16 @@ def anonymous(history: str) -> str:
 
 
 async def main() -> None:
+    if unknown := set(sys.argv[1:]) - {scenario.__name__ for scenario in SCENARIOS}:
+        sys.exit(f"there are no such scenarios: {', '.join(sorted(unknown))}")
+    UNRELEASED.mkdir(exist_ok=True)
     async with temporal_server(secrets.token_hex(6)) as client:
         for scenario in SCENARIOS:
-            if sys.argv[1:] and scenario.__name__ not in sys.argv[1:]:
+            if scenario.__name__ not in sys.argv[1:]:
                 continue
             handle = await scenario(Stage(client))
             history = await handle.fetch_history()
-            (HISTORIES / f"{scenario.__name__}.json").write_text(anonymous(history.to_json()) + "\n")
+            (UNRELEASED / f"{scenario.__name__}.json").write_text(anonymous(history.to_json()) + "\n")
             print(scenario.__name__)  # noqa: T201
 
 
