@@ -187,6 +187,7 @@ BY_POSTGRES = {
     "Registry",
     "RegistryReader",
     "StickyCallers",
+    "RefusedCommands",
     "Teams",
     "TrafficPlans",
     "UploadRecords",
