@@ -9,6 +9,7 @@ from temporalio import workflow
 
 MOST_EVENTS = 3_000
 MOST_BYTES = 4 * 1024 * 1024
+"""Runs under way replay by these: change one only behind `workflow.patched`."""
 
 
 def is_long() -> bool:

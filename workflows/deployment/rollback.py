@@ -46,7 +46,7 @@ ASKED_FOR = frozenset({Reason.ABORTED, Reason.CANCELLED, Reason.REJECTED, Reason
 """Reasons that end as Cancelled if no weight was published; any other ends as Failed."""
 
 
-QUICK_ROUNDS = 50
+QUICK_ROUNDS, DOUBLINGS = 50, 11
 LONGEST_PAUSE_SECONDS = 1_800.0
 """Less than the hour that an attempt of an activity may take."""
 
@@ -211,7 +211,8 @@ def _pause_seconds(rounds: int) -> float:
     Each round is 12 events of a run that can hold 51,200 and can't continue as a new one here. Replicas that come and
     go again and again are therefore asked for ever more seldom; as many rounds as a stable has replicas cost no pause.
     """
-    return 0.0 if rounds <= QUICK_ROUNDS else min(LONGEST_PAUSE_SECONDS, 2.0 ** (rounds - QUICK_ROUNDS))
+    slow = min(rounds - QUICK_ROUNDS, DOUBLINGS)
+    return min(LONGEST_PAUSE_SECONDS, 2.0**slow) if slow > 0 else 0.0
 
 
 async def _attempt(undoing: Awaitable[None], failures: list[str]) -> None:

@@ -66,6 +66,7 @@ async def test_what_nobody_wants_has_no_readiness(ready: ReadyReplicas) -> None:
 
 
 async def test_that_more_replicas_are_ready_counts_only_after_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "heartbeat_note", lambda _: None)
     monkeypatch.setattr(readiness, "GATHER_SECONDS", 0.0)
     monkeypatch.setattr(readiness, "POLL_SECONDS", 0.01)
     world = World(rollout_brief(), clock=lambda: NOW)

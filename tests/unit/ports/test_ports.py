@@ -188,6 +188,7 @@ BY_POSTGRES = {
     "Registry",
     "RegistryReader",
     "StickyCallers",
+    "RefusedCommands",
     "Teams",
     "TrafficPlans",
     "UploadRecords",
