@@ -91,7 +91,7 @@ class Engine:
         self.spec = spec
         self._model = model
         self._spool = spool
-        self._content = RecordContent(spec.recording, most_bytes=record_max_bytes)
+        self._content = RecordContent(spec.recording, most_bytes=record_max_bytes, has_spare=spool.has_spare)
         self._golden = golden
         self._schema = FeatureSchema(spec.input_schema)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
@@ -179,13 +179,7 @@ class Engine:
         if _BACKTEST in headers:
             return _with_time(answer, model_seconds)
         outcome, error_text = _outcome(problem, latency_ms, headers)
-        kept = self._content.of(
-            instances,
-            prediction,
-            request_id=request_id,
-            is_batch=codec.is_batch,
-            is_scarce=self._spool.is_filling,
-        )
+        kept = self._content.of(instances, prediction, request_id=request_id, is_batch=codec.is_batch)
         self._spool.write(
             encode_record(
                 InferenceRecord(

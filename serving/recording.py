@@ -7,7 +7,7 @@ Whether a request is in the sample follows from its id alone, so each attempt at
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,37 +29,30 @@ class Kept:
 
 
 class RecordContent:
-    """Decides for one application; `most_bytes` is the most of one record's features and predictions."""
+    """Decides for one application; `most_bytes` is the most of one record's features and predictions.
 
-    def __init__(self, recording: Recording, *, most_bytes: int) -> None:
+    `has_spare` says whether there is room for features of so many characters.
+    """
+
+    def __init__(self, recording: Recording, *, most_bytes: int, has_spare: Callable[[int], bool]) -> None:
+        self._has_spare = has_spare
         self._recording = recording
         self._dropped = frozenset(recording.drop_fields)
         self._most_bytes = most_bytes
         self.keeps_everything = recording.keeps_everything
 
-    def of(
-        self,
-        instances: Sequence[Any],
-        prediction: str | None,
-        *,
-        request_id: str,
-        is_batch: bool,
-        is_scarce: bool = False,
-    ) -> Kept:
-        """Return what the record keeps; of a batch the features are a list, and of no instances they are null.
-
-        No features are kept while room for records `is_scarce`.
-        """
-        features, withheld = self._features(instances, request_id=request_id, is_batch=is_batch, is_scarce=is_scarce)
+    def of(self, instances: Sequence[Any], prediction: str | None, *, request_id: str, is_batch: bool) -> Kept:
+        """Return what the record keeps; of a batch the features are a list, and of no instances they are null."""
+        features, withheld = self._features(instances, request_id=request_id, is_batch=is_batch)
         answer = prediction or ""
         if _is_longer(features + answer, self._most_bytes):
             features, withheld = ABSENT, Withheld.SIZE
             prediction = None if _is_longer(answer, self._most_bytes) else prediction
+        elif features != ABSENT and not self._has_spare(len(features)):
+            features, withheld = ABSENT, Withheld.SPACE
         return Kept(features, prediction, withheld)
 
-    def _features(
-        self, instances: Sequence[Any], *, request_id: str, is_batch: bool, is_scarce: bool
-    ) -> tuple[str, Withheld | None]:
+    def _features(self, instances: Sequence[Any], *, request_id: str, is_batch: bool) -> tuple[str, Withheld | None]:
         if not instances:
             return ABSENT, None
         if self._recording.features is RecordFeatures.NONE:
@@ -68,8 +61,6 @@ class RecordContent:
             request_id, self._recording.sample_rate
         ):
             return ABSENT, Withheld.SAMPLE
-        if is_scarce:
-            return ABSENT, Withheld.SPACE
         kept = [_without(each, self._dropped) for each in instances] if self._dropped else instances
         return to_json(kept if is_batch else kept[0]), Withheld.FIELDS if self._dropped else None
 

@@ -3,8 +3,8 @@
 One directory per replica process, of append-only segments of frames (marker, length, CRC-32, record). Its writer holds
 a lock on it for life: an unlocked directory is a dead replica's, which the shipper empties and removes. A full disk or
 spool drops records and counts them; it never blocks or fails an answer. A writer leaves features out of its records
-while its spool `is_filling`. A power cut may cost the last second, and a frame that a disk spoiled costs itself: behind
-it the next marker is looked for.
+when its spool has none to spare for them. A power cut may cost the last second, and a frame that a disk spoiled costs
+itself: behind it the next marker is looked for.
 """
 
 import contextlib
@@ -63,11 +63,10 @@ class SpoolWriter:
         self._syncing = threading.Thread(target=self._sync_what_is_written, name="spool-sync", daemon=True)
         self._syncing.start()
 
-    @property
-    def is_filling(self) -> bool:
-        """Whether more than half of its room is taken."""
+    def has_spare(self, size: int) -> bool:
+        """Return whether at most half of its room is taken once `size` more bytes are."""
         half = self._max_bytes // 2
-        return self._used > half and self._measure() > half
+        return self._used + size <= half or self._measure() + size <= half
 
     def write(self, record: bytes) -> bool:
         """Write a record, and return whether it was kept; a dropped one is counted."""

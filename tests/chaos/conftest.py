@@ -13,7 +13,7 @@ from tests.fixtures import work
 from tests.fixtures.ports import free_base
 from tests.fixtures.stack import Stack, hotswap, start
 
-SPOOL_BYTES = 24 * 1024**2
+SPOOL_BYTES = 4 * 1024**2
 REPLICAS = 2
 
 
@@ -22,6 +22,7 @@ def victim() -> Iterator[Stack]:
     """A stack whose replicas have small spools."""
     with pytest.MonkeyPatch.context() as environment, tempfile.TemporaryDirectory(prefix="hotswap-chaos-") as place:
         environment.setenv("HOTSWAP_SERVING__SPOOL_MAX_BYTES", str(SPOOL_BYTES))
+        environment.setenv("HOTSWAP_SERVING__RECORD_MAX_BYTES", str(SPOOL_BYTES))
         Path(place).chmod(0o711)
         data = Path(place) / "data"
         try:

@@ -37,7 +37,7 @@ def replica(directory: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -
 
 
 def kept(recording: Recording, *instances: Any, request_id: str = "r", is_batch: bool = False) -> Kept:
-    content = RecordContent(recording, most_bytes=MOST_BYTES)
+    content = RecordContent(recording, most_bytes=MOST_BYTES, has_spare=lambda _: True)
     return content.of(instances, "1", request_id=request_id, is_batch=is_batch)
 
 
@@ -167,3 +167,12 @@ async def test_a_spool_that_is_filling_loses_features_before_records(
     whole = reasons.count(None)
     assert 6 <= whole <= 9
     assert reasons == [None] * whole + [Withheld.SPACE] * (20 - whole)
+
+
+async def test_a_record_that_has_no_room_with_its_features_has_some_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = replica(tmp_path, monkeypatch, spool_max_bytes=20_000)
+    for _ in range(2):
+        await seen.send({"features": "x" * 9_000})
+    assert [(record.withheld, len(record.features)) for record in seen.records] == [(None, 9_002), (Withheld.SPACE, 4)]
