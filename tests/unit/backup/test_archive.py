@@ -22,7 +22,7 @@ def write(path: Path, **changes: Any) -> None:
 
 
 def manifest(archive: ArchiveWriter, **changes: Any) -> BackupManifest:
-    told = {
+    told: dict[str, Any] = {
         "product": "0.1.0",
         "revision": "0026",
         "created_at": NOW,
