@@ -28,6 +28,16 @@ PASSING = frozenset({LeaseRow.__tablename__, ProxyReportRow.__tablename__})
 OF_ANY_INSTALLATION = PASSING | {PlanGeneration.__tablename__}
 """Tables that have rows in a new installation too, so these rows don't count as data."""
 
+SESSION = {
+    "datestyle": "ISO",
+    "extra_float_digits": "1",
+    "idle_in_transaction_session_timeout": "0",
+    "intervalstyle": "postgres",
+    "statement_timeout": "0",
+    "timezone": "UTC",
+}
+"""What rows look like as text must not depend on a role's defaults, and a large table takes its time."""
+
 CHUNK_BYTES = 1024 * 1024
 LOCK_TIMEOUT = "10s"
 PARTITIONED = "inference_requests"
@@ -241,7 +251,9 @@ def _driver(connection: Connection) -> psycopg.Connection[tuple[object, ...]]:
 
 @contextmanager
 def _connected(url: str) -> Iterator[Connection]:
-    engine = create_engine(url, poolclass=pool.NullPool, hide_parameters=True)
+    options = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
+    connect_args = {"client_encoding": "utf8", "options": options}
+    engine = create_engine(url, poolclass=pool.NullPool, hide_parameters=True, connect_args=connect_args)
     try:
         with engine.connect() as connection:
             yield connection
