@@ -14,6 +14,9 @@ from temporalio.common import Priority, RetryPolicy
 with workflow.unsafe.imports_passed_through():
     from hotswap.messages import artifact_queue, waiting_queue, watch_queue, way_back_queue
 
+ATTEMPT = timedelta(hours=1)
+"""How long one attempt may take of what is tried until it is done."""
+
 HEARTBEAT_TIMEOUT = timedelta(seconds=3)
 WATCH_HEARTBEAT_TIMEOUT = timedelta(seconds=2)
 """Shorter: a second watch beside the first does no harm, and this is how a rollout notices that its worker is dead."""
@@ -46,7 +49,7 @@ def until_done(summary: str) -> workflow.ActivityConfig:
     return workflow.ActivityConfig(
         task_queue=way_back_queue(workflow.info().task_queue),
         summary=summary,
-        start_to_close_timeout=timedelta(hours=1),
+        start_to_close_timeout=ATTEMPT,
         heartbeat_timeout=HEARTBEAT_TIMEOUT,
         retry_policy=_RETRY,
     )

@@ -16,6 +16,7 @@ NAMES = {
     "count_replicas",
     "find_leftovers",
     "find_tenure",
+    "find_withdrawals",
     "inspect_artifact",
     "leave_queue",
     "look_at_accuracy",

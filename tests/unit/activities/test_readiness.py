@@ -69,6 +69,7 @@ async def test_that_more_replicas_are_ready_counts_only_after_the_pause(monkeypa
     monkeypatch.setattr(readiness, "heartbeat_note", lambda _: None)
     monkeypatch.setattr(readiness, "GATHER_SECONDS", 0.0)
     monkeypatch.setattr(readiness, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(readiness, "heartbeat_note", lambda text: None)  # no activity runs here
     world = World(rollout_brief(), clock=lambda: NOW)
     spec = replace(
         world.brief.application_spec(warmup_timeout_seconds=10), name=NAME, resources=ReplicaResources(replicas=FULL)

@@ -189,8 +189,9 @@ COMPUTES = {
     "api/replaying.py": "judges anew",
     "hotswap/monitoring/drift.py": "compares samples",
     "hotswap/monitoring/monitor.py": "compares outcomes",
+    "hotswap/stack/supervisor.py": "cuts logs on this machine's disk",
 }
-"""What may use the threads that asyncio has for everybody, with what it does there: it computes, and so it ends."""
+"""What may use the threads that asyncio has for everybody, with what it does there, which waits for no other machine."""
 
 
 def test_nothing_that_may_hang_takes_the_threads_that_name_resolution_needs() -> None:
