@@ -223,6 +223,13 @@ def _said(part: Body | None) -> Metadata | None:
     return part.model_dump(by_alias=True, exclude_none=True) if part is not None else None
 
 
+def _share(given: float | None) -> float | None:
+    """Check the bounds here, since a union with null would name its members in the error."""
+    if given is not None and not 0 < given <= 1:
+        raise ValueError("must be greater than 0 and at most 1")
+    return given
+
+
 class ChangeModel(Body):
     """`PATCH /models/{model}`: fields that are left out stay as they are (RFC 7396)."""
 
@@ -238,8 +245,10 @@ class ChangeModel(Body):
         description="the requests whose records have the features: all, a sample, or none; holds for deployments that "
         "are opened from then on, as do the next two",
     )
-    record_sample_rate: Annotated[Number, Field(gt=0, le=1)] | SkipJsonSchema[None] = Field(
-        None, description="the share of the requests, if recordFeatures is sample"
+    record_sample_rate: Annotated[Number | SkipJsonSchema[None], AfterValidator(_share)] = Field(
+        None,
+        description="the share of the requests, if recordFeatures is sample",
+        json_schema_extra={"exclusiveMinimum": 0, "maximum": 1},
     )
     drop_fields: Annotated[list[FeatureName], Field(max_length=200)] | SkipJsonSchema[None] = Field(
         None,

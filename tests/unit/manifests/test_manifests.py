@@ -82,7 +82,7 @@ def test_a_file_may_hold_several_and_be_json() -> None:
         (("owner: ann", "idempotent: 1"), "models.yaml:5: idempotent: must be true or false"),
         (("owner: ann", "monitoring: {samples: true}"), "models.yaml:5: monitoring.samples: must be a whole number"),
         (("owner: ann", "recordFeatures: some"), "models.yaml:5: recordFeatures: Input should be 'all', 'sample' or"),
-        (("owner: ann", "recordSampleRate: 2"), "models.yaml:5: recordSampleRate: Input should be less than or equal"),
+        (("owner: ann", "recordSampleRate: 2"), "models.yaml:5: recordSampleRate: must be greater than 0"),
         (("owner: ann", "dropFields: ['']"), "models.yaml:5: dropFields"),
         (("owner: ann", "dropFields: null"), "models.yaml:1: dropFields can be changed, but not removed"),
         (("trainingMetadata:", "dropFields: [a]\n    trainingMetadata:"), "models.yaml:10: versions.0.dropFields: "),

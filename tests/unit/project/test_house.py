@@ -191,7 +191,7 @@ COMPUTES = {
     "hotswap/monitoring/monitor.py": "compares outcomes",
     "hotswap/stack/supervisor.py": "cuts logs on this machine's disk",
 }
-"""What may use the threads that asyncio has for everybody, with what it does there, which waits for no other machine."""
+"""What may use the threads that asyncio has for everybody, with what it does: it waits for no machine."""
 
 
 def test_nothing_that_may_hang_takes_the_threads_that_name_resolution_needs() -> None:
