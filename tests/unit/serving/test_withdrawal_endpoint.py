@@ -3,6 +3,7 @@
 import asyncio
 import stat
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -24,9 +25,8 @@ def client(failure: HotSwapError | None = None) -> httpx.AsyncClient:
             raise failure
         return DONE
 
-    return httpx.AsyncClient(
-        transport=httpx.ASGITransport(WithdrawalEndpoint("envoy-0", withdraw)), base_url="http://agent"
-    )
+    app: Any = WithdrawalEndpoint("envoy-0", withdraw)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://agent")
 
 
 @pytest.mark.parametrize(
