@@ -113,9 +113,8 @@ class Shipper:
             self._positions[spool] = position
             try:
                 _write_position(spool, position)
-            except (
-                OSError
-            ) as error:  # a full disk: after a restart some records are shipped again, and dropped as known
+            except OSError as error:
+                # A full disk. After a restart some records are shipped again, and dropped as known.
                 self._tell(spool, "the position in a spool can't be written", error=str(error))
             if found.records:
                 self._is_behind |= found.size >= BATCH_BYTES
