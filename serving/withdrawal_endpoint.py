@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 import uvicorn
+from anyio import CancelScope
 
 from hotswap.domain.errors import Conflict, HotSwapError, NotFound, Unavailable, ValidationFailed, nearest
 from hotswap.domain.headers import SUBJECT_HEADER
@@ -128,5 +129,18 @@ async def serve(app: WithdrawalEndpoint, directory: Path) -> None:
         except OSError as error:
             logger.error("no candidate can be taken out at this proxy, since %s can't be opened: %s", path, error)
             return
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", server_header=False)
-        await _Server(config).serve(sockets=[listening])
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+        server = _Server(config)
+        try:
+            await server.serve(sockets=[listening])
+        finally:
+            if server.started:  # a cancel alone would leave the socket with the event loop, under a number of another's
+                with CancelScope(shield=True):
+                    await server.shutdown(sockets=[listening])

@@ -10,6 +10,8 @@ import os
 import shutil
 from pathlib import Path
 
+from hotswap.storage.files import replacing
+
 MAX_LOG_BYTES = 20_000_000
 """The size from which a log is set aside, and the most that is kept of it."""
 
@@ -27,13 +29,10 @@ def bound(logs: Path) -> None:
 
 
 def _set_aside(path: Path) -> None:
-    aside, draft = path.with_suffix(".log.1"), path.with_suffix(".log.draft")
     try:
-        with path.open("rb") as file, draft.open("wb") as copy:
+        with path.open("rb") as file, replacing(path.with_suffix(".log.1")) as copy:
             file.seek(max(0, path.stat().st_size - MAX_LOG_BYTES))
             shutil.copyfileobj(file, copy)
-        draft.replace(aside)
     except OSError as error:  # on a full disk the room is worth more than the past
-        draft.unlink(missing_ok=True)
         log.warning("a log is emptied and not kept", extra={"log": str(path), "error": str(error)})
     os.truncate(path, 0)

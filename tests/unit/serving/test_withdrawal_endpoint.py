@@ -13,7 +13,7 @@ from hotswap.domain.traffic import Fence, Withdrawal
 from hotswap.domain.vocabulary import Environment
 from serving.envoy.gateway import AGENT_SOCKET
 from serving.withdrawal_endpoint import MOST_BYTES, WithdrawalEndpoint, serve
-from tests.fixtures.patience import until
+from tests.fixtures.patience import patient, until
 
 DONE = Withdrawal(Environment.PRODUCTION, "fraud", "dep-2", "2.0.0", Fence(1, 1), "ann", "errors", 1.0)
 PATH = "/api/v1/proxy/withdrawals/Production/fraud"
@@ -69,6 +69,26 @@ async def test_only_this_user_s_processes_can_open_the_socket(tmp_path: Path) ->
         assert (await http.get("/")).status_code == 404
     running.cancel()
     await asyncio.wait([running])
+    assert await _accepts(), "no number of a socket that is closed is left with the event loop"
+
+
+async def _accepts() -> bool:
+    """Whether servers that get the numbers of sockets which were closed meanwhile take connections."""
+    came = asyncio.Event()
+
+    async def serve_one(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
+        writer.close()
+
+    for _ in range(8):
+        async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
+            came.clear()
+            _, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+            async with asyncio.timeout(patient(10)):
+                await came.wait()
+            writer.close()
+            await writer.wait_closed()
+    return True
 
 
 async def test_without_a_socket_the_agent_does_its_other_work(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -78,5 +78,10 @@ def test_no_file_is_replaced_in_any_other_way() -> None:
         for path in sources(*PRODUCT)
         if re.search(r"\.rename\(|\bos\.(replace|rename)\(|\bdraft\.replace\(", path.read_text())
     }
-    directories = {"serving/artifacts.py", "serving/spool.py", "hotswap/stack/postgres.py"}
+    directories = {
+        "serving/artifact_use.py",
+        "serving/artifacts.py",
+        "serving/spool.py",
+        "hotswap/stack/postgres.py",
+    }
     assert renaming == {"hotswap/storage/files.py", *directories}
