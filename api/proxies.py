@@ -49,7 +49,7 @@ async def remove_proxy(caller: Engineer, parts: With, proxy: ProxyName, body: Sa
             "Envoy first"
         )
     await parts.bus.remove_proxy(proxy, incarnation=found.report.incarnation)
-    await parts.proxies.remove(proxy, by=caller.subject, reason=body.reason if body is not None else None)
+    await parts.proxies.remove(found, by=caller.subject, reason=body.reason if body is not None else None)
     return view
 
 

@@ -22,7 +22,7 @@ from hotswap.domain.validation import ValidationCheck, ValidationReport
 from hotswap.persistence.registry.reading import PostgresRegistryReader
 from hotswap.persistence.registry.versions import PostgresRegistry
 from tests.fixtures.patience import patient
-from tests.integration import test_api_artifacts
+from tests.integration import test_api_artifacts, test_api_proxies, test_api_reconciliation
 from tests.unit.api.test_api_authorization import RULES
 from tests.workflows.test_queue import AT_ONCE, LONG, Site, at_weight, has_ended, site
 
@@ -40,14 +40,20 @@ NO_CHANGE = {
     ("POST", "/api/v1/inference/{model}/async"): "a question, which has a record as any other",
     ("POST", "/api/v1/models/{model}/uploads"): "promises a place; there is nothing before all of it was sent",
     ("POST", "/internal/traffic/report"): "what a proxy has counted",
+    ("DELETE", "/internal/traffic/proxies/{proxy}"): "a proxy that has shut down says so",
 }
 """Why these leave no event."""
 
 ELSEWHERE = {
-    ("POST", "/api/v1/models/{model}/uploads/{upload_id}/complete"): "test_a_completed_upload_is_not_sent_again",
-    ("POST", "/api/v1/artifacts/gc"): "test_garbage_is_told_first_and_removed_when_asked_to",
+    (
+        "POST",
+        "/api/v1/models/{model}/uploads/{upload_id}/complete",
+    ): test_api_artifacts.test_a_completed_upload_is_not_sent_again,
+    ("POST", "/api/v1/artifacts/gc"): test_api_artifacts.test_garbage_is_told_first_and_removed_when_asked_to,
+    ("DELETE", "/api/v1/proxies/{proxy}"): test_api_proxies.test_a_lost_proxy_is_removed_and_that_is_on_record,
+    ("POST", "/api/v1/reconciliation"): test_api_reconciliation.test_a_repair_is_an_admins_is_audited_and_repairs,
 }
-"""These need an S3: which test of `tests/integration/test_api_artifacts.py` looks for their events."""
+"""These need an S3 or a proxy, or other workflows: which test looks for their events."""
 
 
 class Tour:
@@ -108,7 +114,7 @@ async def test_every_route_that_changes_something_leaves_who_why_before_and_afte
     changing = {(method, path) for method, path in RULES if method != "GET"}
     assert changing - NO_CHANGE.keys() - ELSEWHERE.keys() == tour.been
     for test in ELSEWHERE.values():
-        assert "/api/v1/audit" in inspect.getsource(getattr(test_api_artifacts, test))
+        assert "/api/v1/audit" in inspect.getsource(test)
 
 
 async def _steer(tour: Tour) -> None:

@@ -57,8 +57,25 @@ class PostgresProxies:
         async with self._sessions.begin() as session:
             await session.execute(delete(ProxyReportRow).where(ProxyReportRow.proxy == proxy, holds))
 
-    async def remove(self, proxy: str, *, by: str, reason: str | None) -> None:
+    async def remove(self, proxy: RegisteredProxy, *, by: str, reason: str | None) -> None:
         """Remove a proxy for a person, and record that in the audit log, whether it has a row here or not."""
+        report = proxy.report
+        before = {
+            "isRegistered": True,
+            "silentSeconds": round(proxy.silent_for, 1),
+            "generation": report.generation,
+            "lineage": report.lineage,
+            "environments": sorted(report.environments),
+        }
         async with self._sessions.begin() as session:
-            await session.execute(delete(ProxyReportRow).where(ProxyReportRow.proxy == proxy))
-            session.add(about_proxy(proxy, actor=by, action=AuditAction.REMOVE_PROXY, reason=reason))
+            await session.execute(delete(ProxyReportRow).where(ProxyReportRow.proxy == proxy.name))
+            session.add(
+                about_proxy(
+                    proxy.name,
+                    actor=by,
+                    action=AuditAction.REMOVE_PROXY,
+                    reason=reason,
+                    before=before,
+                    after={"isRegistered": False},
+                )
+            )
