@@ -7,7 +7,7 @@ one that is new fails here until it is. What a caller says of it in words is in 
 import asyncio
 import inspect
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -44,7 +44,7 @@ NO_CHANGE = {
 }
 """Why these leave no event."""
 
-ELSEWHERE = {
+ELSEWHERE: dict[tuple[str, str], Callable[..., Any]] = {
     (
         "POST",
         "/api/v1/models/{model}/uploads/{upload_id}/complete",
