@@ -98,7 +98,9 @@ def content(url: str) -> dict[str, list[str]]:
     found = {}
     with psycopg.connect(plain(url)) as connection:
         for table in sorted(Base.metadata.tables.keys() - PASSING):
-            rows = connection.execute(f"SELECT t::text FROM {table} AS t ORDER BY 1").fetchall()
+            # A restored plan has another lineage, of which a test of its own speaks.
+            of_it = "id, generation, installation" if table == "plan_generation" else "*"
+            rows = connection.execute(f"SELECT t::text FROM (SELECT {of_it} FROM {table}) AS t ORDER BY 1").fetchall()
             found[table] = [str(row[0]) for row in rows]
     return found
 
