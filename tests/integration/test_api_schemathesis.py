@@ -21,6 +21,7 @@ from hotswap.domain.paging import PageKey
 from hotswap.domain.vocabulary import Role
 from hotswap.storage.multipart import MultipartUploads
 from hotswap.storage.objects import ObjectStorage
+from hotswap.traffic.bus import RedisTrafficBus
 from tests.fixtures.api import with_storage
 from tests.fixtures.listening import serving
 from tests.fixtures.s3 import S3Server
@@ -32,12 +33,12 @@ SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"
 
 
 @pytest.fixture
-async def address(world: ApiWorld, s3: S3Server) -> AsyncIterator[str]:
+async def address(world: ApiWorld, s3: S3Server, bus: RedisTrafficBus) -> AsyncIterator[str]:
     parts = world.app.state.parts
     inference = parts.settings.inference.model_copy(update={"token_file": parts.settings.security.jwks_file})
     settings = parts.settings.model_copy(update={"inference": inference})
     parts = with_storage(parts, ObjectStorage(s3.settings()), MultipartUploads(s3.settings()))
-    world.app.state.parts = replace(parts, settings=settings)
+    world.app.state.parts = replace(parts, settings=settings, bus=bus)
     async with serving(world.app) as address:
         yield address
 
@@ -51,6 +52,7 @@ KEYS: dict[str, PageKey] = {
     "ALERTS": (datetime.now(UTC), "alr-1"),
     "AUDIT": (1,),
     "TOKENS": (datetime.now(UTC), "tok-1"),
+    "PROXIES": ("envoy-0",),
 }
 
 
