@@ -63,6 +63,7 @@ RECONCILE_BY_HAND = "reconcile/by-hand"
 logger = logging.getLogger(__name__)
 
 Sent = TypeVar("Sent")
+Returned = TypeVar("Returned")
 
 
 class Orchestration:
@@ -107,12 +108,7 @@ class Orchestration:
                     f"{wanted.name} {wanted.version} is being registered already; "
                     f"GET {registration_path(wanted.name, wanted.version)} says how far it is"
                 ) from None
-            try:
-                return await asyncio.wait_for(handle.result(), self._registration_wait.total_seconds())
-            except TimeoutError:
-                return None
-            except WorkflowFailureError as error:
-                raise _domain_error(error) from error
+            return await self._result(handle)
 
     async def registration(self, model: str, version: str) -> RegistrationStatus | HotSwapError:
         """Return how far the last registration of this version is, or the error that it failed with.
@@ -214,12 +210,7 @@ class Orchestration:
                 result_type=ScalingOutcome,
                 rpc_timeout=CALL_TIMEOUT,
             )
-            try:
-                return await asyncio.wait_for(handle.result(), self._registration_wait.total_seconds())
-            except TimeoutError:
-                return None
-            except WorkflowFailureError as error:
-                raise _domain_error(error) from error
+            return await self._result(handle)
 
     async def ask(self, workflow_id: str, deployment_id: str, verb: str, request: Request) -> Answer:
         """Give a deployment a command as an update, and wait for its answer.
@@ -316,12 +307,16 @@ class Orchestration:
                 result_type=list[str],
                 rpc_timeout=CALL_TIMEOUT,
             )
-            try:
-                return await asyncio.wait_for(handle.result(), self._registration_wait.total_seconds())
-            except TimeoutError:
-                return None
-            except WorkflowFailureError as error:
-                raise _domain_error(error) from error
+            return await self._result(handle)
+
+    async def _result(self, handle: WorkflowHandle[Any, Returned]) -> Returned | None:
+        """Return the result, None if it takes longer than a caller waits. Raises what the workflow failed with."""
+        try:
+            return await asyncio.wait_for(handle.result(), self._registration_wait.total_seconds())
+        except TimeoutError:
+            return None
+        except WorkflowFailureError as error:
+            raise _domain_error(error) from error
 
     async def check(self) -> None:
         """Check that Temporal answers. Raises Unavailable."""

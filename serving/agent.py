@@ -34,6 +34,7 @@ from serving.agent_state import STATE, AgentState, StateFile, only_agent_of
 from serving.counting import GrowingCounts
 from serving.draining import Draining
 from serving.envoy import prepare
+from serving.envoy.acceptance import ConfigNotAccepted, await_accepted
 from serving.envoy.admin import EnvoyAdmin
 from serving.envoy.clusters import clusters
 from serving.envoy.fallback import Fallback, composite_cluster, fallbacks
@@ -53,7 +54,6 @@ LOOK_SECONDS = 1.0
 """Between two looks at Ray Serve: each costs its controller a look at every replica."""
 REPEAT_SECONDS = 2.0
 """After so long without a change Envoy is asked whether it still has what it was given."""
-TAKE_SECONDS = 3.0
 PLAN, REPLICAS = "the plan", "the replicas"
 NOTHING = PlanNumber(0, -1)
 WITHDRAWAL_SECONDS = 20.0
@@ -64,10 +64,6 @@ logger = logging.getLogger(__name__)
 
 class StateLost(Exception):
     """The agent's state can't be read, so it may know less than what Envoy has been given."""
-
-
-class ConfigNotAccepted(Exception):
-    """Envoy didn't take a file in time; the message says why as far as Envoy tells."""
 
 
 class Agent:
@@ -318,22 +314,7 @@ class Agent:
         return arm is not None and not self._state.targets.get(arm.application)
 
     async def _await_accepted(self, file: str, version: str) -> None:
-        deadline = time.monotonic() + TAKE_SECONDS
-        while getattr(await self._admin.accepted_versions(), file) != version:
-            if time.monotonic() > deadline:
-                raise ConfigNotAccepted(f"Envoy has not taken {file}.json{self._rejection()}")
-            await asyncio.sleep(0.002)
-
-    def _rejection(self) -> str:
-        """Return why Envoy rejected a file, which it tells only in its log."""
-        log = self._settings.agent.envoy_log
-        if log is None or not log.exists():
-            return ""
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 20_000))
-            lines = file.read().decode(errors="replace").splitlines()
-        said = [line for line in lines if "Filesystem config update" in line]
-        return f": {said[-1][:500]}" if said else ""
+        await await_accepted(self._admin, file, version, log=self._settings.agent.envoy_log)
 
     # --- what is ------------------------------------------------------------------------------------------------------
 
